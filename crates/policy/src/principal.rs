@@ -1,0 +1,156 @@
+//! Who is calling: the identity that a verified credential proves.
+
+use jiff::Timestamp;
+
+/// What kind of actor a principal is. It is part of the name: `user:alice` and `service:alice` are two principals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PrincipalKind {
+    /// A person.
+    User,
+    /// A program, which cannot answer a step-up challenge.
+    Service,
+    /// Whoever holds a client certificate with this subject alternative name.
+    Certificate,
+}
+
+impl PrincipalKind {
+    /// The word before the colon in a policy file: `user`, `service` or `certificate`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+/// A caller whose credential was verified. Built by `identity` alone, never from an unverified header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The kind of actor.
+    pub kind: PrincipalKind,
+    /// The local id: the provider's prefix followed by the claimed id. Compared exactly, case-sensitively.
+    pub id: Box<str>,
+    /// A name for people, where the credential carries one. Never used to decide.
+    pub name: Option<Box<str>>,
+    /// An email address for the upstream, where the credential carries one. Never used to decide.
+    pub email: Option<Box<str>>,
+    /// The groups that the credential claims, each with whether it may join a local `[[group]]` of that name.
+    pub groups: Vec<GroupClaim>,
+    /// Roles held directly and unconditionally on every route, from a verified credential.
+    pub roles: Vec<Box<str>>,
+    /// The device the credential is bound to, where it says so.
+    pub device: Option<Device>,
+    /// How, and how strongly, the caller proved who they are.
+    pub authentication: Authentication,
+}
+
+impl Principal {
+    /// The name as a policy file writes it, such as `user:alice`.
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.kind.as_str(), self.id)
+    }
+}
+
+/// A group that a credential claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupClaim {
+    /// The group's name, with the provider's prefix unless `trusted`.
+    pub name: Box<str>,
+    /// Whether the provider may put callers into the local group of this name (`trust_groups`). An untrusted claim
+    /// still matches `group:NAME` in a rule when no local `[[group]]` has that name.
+    pub trusted: bool,
+}
+
+/// A device as the credential describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The device's id.
+    pub id: Box<str>,
+    /// Whether it meets the organisation's rules; `None` when nobody said.
+    pub compliant: Option<bool>,
+}
+
+/// By which means the caller was authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthenticationMethod {
+    /// A signed token (RFC 7519).
+    Jwt,
+    /// An API key.
+    ApiKey,
+    /// A client certificate.
+    ClientCertificate,
+    /// Stated by an operator who asks a question offline.
+    Stated,
+}
+
+impl AuthenticationMethod {
+    /// The word that events use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ApiKey => "api_key",
+            Self::ClientCertificate => "client_certificate",
+            Self::Stated => "stated",
+        }
+    }
+}
+
+/// How, and how strongly, a caller proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// The means.
+    pub method: AuthenticationMethod,
+    /// The name of the identity provider in `portcullis.toml`.
+    pub provider: Box<str>,
+    /// The token's issuer (`iss`).
+    pub issuer: Option<Box<str>>,
+    /// The id of the API key or of the signing key.
+    pub key_id: Option<Box<str>>,
+    /// Authentication context class reference (`acr`, OpenID Connect Core 2).
+    pub acr: Option<Box<str>>,
+    /// Authentication methods references (`amr`, RFC 8176).
+    pub amr: Vec<Box<str>>,
+    /// When the caller last authenticated (`auth_time`). Without it no assurance is fresh.
+    pub auth_time: Option<Timestamp>,
+    /// When the credential stops being valid.
+    pub expires: Option<Timestamp>,
+    /// An operator asking offline states that the assurance `mfa` is met.
+    pub stated_mfa: bool,
+}
+
+/// Why a credential was not accepted. The caller hears the code; `detail` is for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialProblem {
+    /// What is wrong.
+    pub kind: CredentialProblemKind,
+    /// What exactly, for the operator: it never holds the credential itself. At most 256 bytes.
+    pub detail: String,
+    /// The provider that looked at it, where one was found.
+    pub provider: Option<Box<str>>,
+}
+
+/// The kinds of bad credential, one for each `authn.*` reason code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CredentialProblemKind {
+    /// Bad signature, form or algorithm.
+    Invalid,
+    /// Past its `exp`.
+    Expired,
+    /// Before its `nbf`, or issued in the future.
+    NotYetValid,
+    /// No provider has this issuer.
+    WrongIssuer,
+    /// The audience is another's.
+    WrongAudience,
+    /// No key with this id.
+    UnknownKey,
+    /// Withdrawn.
+    Revoked,
+    /// A client certificate is demanded and absent.
+    CertificateRequired,
+    /// The client certificate does not hold.
+    CertificateInvalid,
+    /// Two credentials in one request.
+    Ambiguous,
+}

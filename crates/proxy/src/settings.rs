@@ -1,0 +1,205 @@
+//! What the data plane needs to know, as plain values. The TOML shape lives in `config`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+/// What is fixed while the process runs: a change needs a restart.
+#[derive(Debug, Clone)]
+pub struct ProcessSettings {
+    /// Where to listen.
+    pub listeners: Vec<ListenerSettings>,
+    /// How many workers, each one thread; at least 1. Default: the number of processors.
+    pub workers: usize,
+    /// How draining goes.
+    pub shutdown: ShutdownSettings,
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// The address it binds.
+    pub address: SocketAddr,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShutdownSettings {
+    /// How long `/readyz` says no before the listeners close. Default 0 s.
+    pub delay: Duration,
+    /// How long requests may then take to finish. Default 30 s.
+    pub grace: Duration,
+}
+
+/// What a reload replaces as a whole.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[[upstream]]`, in order; routes refer to them by index.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// `[[route]]`, in the order of the policy's `RouteId`.
+    pub routes: Vec<RouteSettings>,
+    /// `[client_address]`
+    pub client_address: ClientAddressSettings,
+    /// `[identity.headers]`
+    pub identity_headers: IdentityHeaders,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[refusal]`
+    pub refusal: RefusalSettings,
+}
+
+/// `[[upstream]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Its endpoints, at least one. Used in turn.
+    pub endpoints: Vec<Endpoint>,
+    /// How long to wait for it.
+    pub timeouts: UpstreamTimeouts,
+    /// How many idle connections each worker keeps to it. Default 128.
+    pub max_idle: usize,
+}
+
+/// `http://HOST:PORT`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address (an IPv6 address without its brackets).
+    pub host: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// `timeouts = { … }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// To connect. Default 2 s.
+    pub connect: Duration,
+    /// From the request sent to the response's head. Default 15 s.
+    pub first_byte: Duration,
+    /// Between two pieces of a body, either way. Default 60 s.
+    pub idle: Duration,
+    /// For the whole exchange. Default 300 s.
+    pub total: Duration,
+    /// How long an unused connection is kept. Default 4 s: below the 5 s of common servers.
+    pub keep_alive: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(4),
+        }
+    }
+}
+
+/// `[[route]]`, apart from its hosts and paths, which are in the policy's route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Index into `upstreams`.
+    pub upstream: usize,
+    /// Whether the caller's Authorization, cookie or key is passed on.
+    pub forward_credentials: bool,
+    /// The caller sees role and rule names in a refusal (`disclose = "caller"`). Default: no.
+    pub disclose: bool,
+}
+
+/// `[client_address]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientAddressSettings {
+    /// Whose word about the client's address is believed. Default: nobody's.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which header carries it.
+    pub header: ForwardedHeader,
+}
+
+/// The header that names the client behind a trusted proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
+/// `[identity.headers]`: what the upstream is told. Every look-alike from the client is removed first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentityHeaders {
+    /// The principal's id.
+    pub user: Option<HeaderName>,
+    /// Its groups, separated by commas.
+    pub groups: Option<HeaderName>,
+    /// Its roles on the route, separated by commas.
+    pub roles: Option<HeaderName>,
+    /// Its email address.
+    pub email: Option<HeaderName>,
+}
+
+/// `[limits]`: the defaults are R4 of the security bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept to the first byte. Default 10 s.
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a head to its end. Default 10 s.
+    pub header_timeout: Duration,
+    /// Between two requests on one connection. Default 75 s.
+    pub keep_alive_timeout: Duration,
+    /// Between two pieces of a request's body. Default 30 s.
+    pub body_idle_timeout: Duration,
+    /// Header fields in a head. Default 100.
+    pub max_header_fields: usize,
+    /// Bytes of a head. Default 64 KiB.
+    pub max_header_bytes: usize,
+    /// Bytes of one field line. Default 16 KiB.
+    pub max_field_bytes: usize,
+    /// Bytes of the request target. Default 8 KiB.
+    pub max_uri_bytes: usize,
+    /// Connections over all workers. Default 10,000.
+    pub max_connections: usize,
+    /// Requests in flight over all workers. Default 10,000.
+    pub max_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_byte_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            body_idle_timeout: Duration::from_secs(30),
+            max_header_fields: 100,
+            max_header_bytes: 64 * 1024,
+            max_field_bytes: 16 * 1024,
+            max_uri_bytes: 8 * 1024,
+            max_connections: 10_000,
+            max_requests: 10_000,
+        }
+    }
+}
+
+/// `[refusal]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalSettings {
+    /// Where the page of a reason code is: the code is appended. Default `https://portcullis.example/denials/`.
+    pub help_base: String,
+    /// The `realm` of a challenge. Default `portcullis`.
+    pub realm: String,
+}
+
+impl Default for RefusalSettings {
+    fn default() -> Self {
+        Self { help_base: "https://portcullis.example/denials/".into(), realm: "portcullis".into() }
+    }
+}

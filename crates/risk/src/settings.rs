@@ -1,0 +1,141 @@
+//! What risk and bans need to know, as plain values. The TOML shape (`[risk]`, `[ban]` of the policy file) lives in `config`.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Everything the risk engine can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[risk] mode`.
+    pub risk_mode: RiskMode,
+    /// Weight and bounds of the signal families and single signals.
+    pub signals: Vec<SignalSetting>,
+    /// The addresses of `[risk] corporate_egress`: never new.
+    pub corporate_egress: Vec<IpNet>,
+    /// `[ban]`.
+    pub ban: BanSettings,
+    /// How many principals are remembered. Default 100,000.
+    pub max_profiles: usize,
+    /// How many actors (addresses and principals) have buckets. Default 65,536.
+    pub max_actors: usize,
+    /// How many bans are kept at once. Default 32,768.
+    pub max_bans: usize,
+}
+
+/// Whether the risk score decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RiskMode {
+    /// It decides.
+    Enforce,
+    /// It is computed and reported, and decides nothing. What holds without `[risk]`.
+    Monitor,
+    /// It is not computed.
+    Off,
+}
+
+/// `[risk] signals.NAME`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalSetting {
+    /// One of `network`, `device`, `failures`, `spraying`.
+    pub name: String,
+    /// Multiplies the contribution, in thousandths. Default 1,000.
+    pub weight_milli: i32,
+    /// Bounds of the contribution in milli-nats.
+    pub cap_mnats: (i32, i32),
+    /// Whether it is computed at all.
+    pub enabled: bool,
+}
+
+/// `[ban]`: defaults are those of risk.md section 6.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BanSettings {
+    /// Whether offenders are banned.
+    pub mode: BanMode,
+    /// Addresses that are never banned.
+    pub never: Vec<IpNet>,
+    /// The first ban. Default 10 minutes.
+    pub first: Duration,
+    /// Each further one is this many times longer. Default 2.
+    pub factor: u32,
+    /// The longest. Default 24 hours.
+    pub longest: Duration,
+    /// The number of offences halves in this time. Default 7 days.
+    pub forget_half: Duration,
+    /// Denials over distinct paths.
+    pub probing: Probing,
+    /// Failed credentials.
+    pub credentials: Credentials,
+    /// One address that fails as many principals.
+    pub spraying: Spraying,
+}
+
+/// Whether offenders are banned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BanMode {
+    /// They are. What holds without `[ban]`.
+    Enforce,
+    /// Bans are computed and reported as shadow.
+    Simulate,
+    /// No buckets, no bans.
+    Off,
+}
+
+/// `probing = { level = 4, ratio = "25%", half = "5m" }`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probing {
+    /// The bucket's level that fires.
+    pub level: f64,
+    /// The least share of errors, as the lower Wilson bound (z = 1.64), 0 to 1.
+    pub ratio: f64,
+    /// The level halves in this time.
+    pub half: Duration,
+}
+
+/// `credentials = { level = 5, half = "2m" }`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Credentials {
+    /// The bucket's level that fires.
+    pub level: f64,
+    /// The level halves in this time.
+    pub half: Duration,
+}
+
+/// `spraying = { principals = 5, window = "10m" }`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spraying {
+    /// This many distinct principals attempted from one address fire.
+    pub principals: u32,
+    /// Within this time.
+    pub window: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            risk_mode: RiskMode::Monitor,
+            signals: Vec::new(),
+            corporate_egress: Vec::new(),
+            ban: BanSettings::default(),
+            max_profiles: 100_000,
+            max_actors: 65_536,
+            max_bans: 32_768,
+        }
+    }
+}
+
+impl Default for BanSettings {
+    fn default() -> Self {
+        Self {
+            mode: BanMode::Enforce,
+            never: Vec::new(),
+            first: Duration::from_secs(10 * 60),
+            factor: 2,
+            longest: Duration::from_secs(24 * 60 * 60),
+            forget_half: Duration::from_secs(7 * 24 * 60 * 60),
+            probing: Probing { level: 4.0, ratio: 0.25, half: Duration::from_secs(5 * 60) },
+            credentials: Credentials { level: 5.0, half: Duration::from_secs(2 * 60) },
+            spraying: Spraying { principals: 5, window: Duration::from_secs(10 * 60) },
+        }
+    }
+}
