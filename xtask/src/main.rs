@@ -1,2 +1,121 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask VERB`: what CI and people run. See `VERBS` for the verbs.
+//!
+//! It is compiled anew on each CI run, so it stays small: the standard library and `serde_json`. It runs other programs and
+//! judges their exit status; it holds no rule of the product itself, except which crate may import which (`layering`).
+//!
+//! Exit status: 0 when everything passed, 1 when something failed or is missing, 2 on a usage error.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "talking to a terminal is what this program is for")]
+
+mod check;
+mod layering;
+mod step;
+mod summary;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use step::Failure;
+
+/// The verbs, as `cargo xtask help` lists them.
+const VERBS: &str = "\
+usage: cargo xtask VERB [OPTIONS]
+
+verbs:
+  check   formatting, clippy and rustdoc with warnings denied, which crate imports which, and cargo-deny
+            --offline       use what is installed: do not install cargo-deny
+  test    every test of the workspace, documentation tests included
+            --no-install    use what is installed: do not install what the tests run against
+  help    this text
+
+environment:
+  PORTCULLIS_NO_INSTALL=1   as --offline and --no-install
+  PORTCULLIS_NGINX          the nginx that the tests start (default: the system's)
+
+exit status: 0 passed, 1 failed or something is missing, 2 usage
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match Command::parse(&arguments) {
+        Ok(Command::Help) => {
+            print!("{VERBS}");
+            Ok(())
+        }
+        Ok(Command::Check { may_install }) => check::run(may_install && !installing_is_forbidden()),
+        Ok(Command::Test { may_install }) => test::run(may_install && !installing_is_forbidden()),
+        Err(problem) => {
+            eprint!("xtask: {problem}\n\n{VERBS}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(reason)) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for on the command line.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Check { may_install: bool },
+    Test { may_install: bool },
+}
+
+impl Command {
+    fn parse(arguments: &[&str]) -> Result<Self, String> {
+        match arguments {
+            [] => Err("a verb is missing".to_owned()),
+            ["help" | "--help" | "-h"] => Ok(Self::Help),
+            ["check", options @ ..] => Ok(Self::Check { may_install: !only_option(options, "--offline")? }),
+            ["test", options @ ..] => Ok(Self::Test { may_install: !only_option(options, "--no-install")? }),
+            ["help", extra, ..] => Err(format!("unexpected argument `{extra}`")),
+            [verb, ..] => Err(format!("unknown verb `{verb}`")),
+        }
+    }
+}
+
+/// Whether `options` holds the one option that the verb knows; anything else is an error.
+fn only_option(options: &[&str], known: &str) -> Result<bool, String> {
+    match options.iter().find(|option| **option != known) {
+        Some(unknown) => Err(format!("unexpected argument `{unknown}`")),
+        None => Ok(!options.is_empty()),
+    }
+}
+
+/// An empty value and `0` do not forbid, so that a script can pass the variable on unset.
+fn installing_is_forbidden() -> bool {
+    std::env::var_os("PORTCULLIS_NO_INSTALL").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &[&str], expected: Result<Command, &str>) {
+        assert_eq!(Command::parse(arguments), expected.map_err(str::to_owned), "{arguments:?}");
+    }
+
+    #[test]
+    fn the_command_line_is_parsed_strictly() {
+        check(&["check"], Ok(Command::Check { may_install: true }));
+        check(&["check", "--offline"], Ok(Command::Check { may_install: false }));
+        check(&["test"], Ok(Command::Test { may_install: true }));
+        check(&["test", "--no-install"], Ok(Command::Test { may_install: false }));
+        check(&["help"], Ok(Command::Help));
+        check(&["--help"], Ok(Command::Help));
+        check(&[], Err("a verb is missing"));
+        check(&["bench"], Err("unknown verb `bench`"));
+        check(&["Check"], Err("unknown verb `Check`"));
+        check(&["help", "check"], Err("unexpected argument `check`"));
+        check(&["check", "--no-install"], Err("unexpected argument `--no-install`"));
+        check(&["test", "--offline"], Err("unexpected argument `--offline`"));
+        check(&["test", "--no-install", "policy"], Err("unexpected argument `policy`"));
+    }
+}

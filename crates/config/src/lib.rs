@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Reads the configuration: TOML parsed strictly, compiled to each crate's typed settings and to one policy.
+//!
+//! All problems of all files are found in one run, each with its file, line, column and remedy ([`Report`]), and nothing
+//! is handed out while there is an error. It deliberately starts nothing, listens nowhere and prints nothing. The shape
+//! of TOML lives here alone: other crates see plain values.
+
+pub mod codes;
+mod compile;
+mod diagnostics;
+mod document;
+mod environment;
+mod file;
+mod include;
+mod kinds;
+mod load;
+mod network_file;
+mod new_key;
+mod render;
+mod section;
+mod suggest;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
+pub use environment::{Environment, ProcessEnvironment};
+pub use load::{Loaded, OpsSettings, Summary, load, load_with_policy};
+pub use new_key::{AppendKeyError, NewKey, append_key};

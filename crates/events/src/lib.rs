@@ -1,2 +1,27 @@
-//! Placeholder.
+//! Owns the event schema and carries events, without blocking a request, to their sinks.
+//!
+//! One refusal is one [`Event`]: its shape is [`event`], its reason one of the closed set of [`ReasonCode`], and what the
+//! policy said becomes part of it in `from_policy`. A [`Recorder`] hands each event to every sink: a bounded queue and one
+//! writer thread per sink, so that neither serialization nor a slow disk is on a request's path. What cannot be kept is
+//! dropped and counted, never waited for.
+//!
+//! The crate deliberately decides nothing, renders no answer to a caller and reads no configuration file. Sinks are fixed
+//! while the process runs; a reload only reopens their files ([`Recorder::reopen`]).
+
+mod bounds;
+pub mod event;
+mod from_policy;
+mod lane;
+mod line;
+pub mod read;
+pub mod reason_code;
+pub mod recorder;
 pub mod settings;
+pub mod sinks;
+mod writer;
+
+pub use event::{Answer, Event, EventKind, Severity};
+pub use reason_code::{ReasonCode, help_url};
+pub use recorder::{Recorder, SinkStats, StartError};
+pub use settings::Settings;
+pub use sinks::memory::Capture;

@@ -1,2 +1,35 @@
-//! Placeholder.
+//! Turns the credentials on a request into a [`portcullis_policy::Principal`], or says why not.
+//!
+//! It deliberately fetches nothing, reads no file and no clock, and decides nothing: key sets and key records come as
+//! plain values in [`settings`], the time is passed in, and what a principal may do is the policy's affair.
+//!
+//! Signatures are verified with `aws-lc-rs` directly. The rules around them (one algorithm for each key, strict
+//! encodings, no repeated member names, no key taken from a header) are stricter than a general token library offers,
+//! and a key that is parsed once verifies faster.
+
+pub mod api_key;
+mod authenticator;
+mod claims;
+mod credentials;
+mod error;
+mod jwks;
+mod jws;
+mod jwt;
+mod namespace;
+mod refusal;
+mod secret;
 pub mod settings;
+mod settings_check;
+mod strict_json;
+mod token_cache;
+
+#[cfg(test)]
+mod signer;
+#[cfg(test)]
+mod wycheproof;
+
+pub use authenticator::{Authenticator, Identity};
+pub use error::{IdentityError, IdentityProblem};
+pub use jwks::KeySetProblem;
+pub use refusal::Rejection;
+pub use secret::SecretText;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_policy::PrincipalKind;
 
 /// All identity providers of one configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Providers of signed tokens.
     pub jwt: Vec<JwtProvider>,
@@ -14,6 +14,12 @@ pub struct Settings {
     pub api_key: Vec<ApiKeyProvider>,
     /// How many verified tokens are remembered; at least 1. Default 65,536.
     pub token_cache_entries: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { jwt: Vec::new(), api_key: Vec::new(), token_cache_entries: 65_536 }
+    }
 }
 
 /// `[[identity.jwt]]`, its key set already read.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::AssignmentId;
 use crate::reason::{Outcome, Reason, Stage};
 use crate::request::RiskLevel;
 
@@ -23,17 +24,13 @@ pub enum Decision {
 /// Proof that `Policy::decide` permitted a request. It has no public constructor, so nothing else can permit.
 #[derive(Debug)]
 pub struct Permit {
-    pub(crate) grant: Option<RuleRef>,
+    /// `None`: a directly held role granted it.
+    pub(crate) grant: Option<AssignmentId>,
     pub(crate) shadow: Vec<ShadowFinding>,
     pub(crate) level: RiskLevel,
 }
 
 impl Permit {
-    /// The assignment that granted it; `None` on a route without authentication, or through a directly held role.
-    pub fn grant(&self) -> Option<&RuleRef> {
-        self.grant.as_ref()
-    }
-
     /// What rules in shadow mode would have done instead.
     pub fn shadow(&self) -> &[ShadowFinding] {
         &self.shadow
@@ -52,6 +49,8 @@ pub struct Denial {
     pub outcome: Outcome,
     /// The decisive reason.
     pub reason: Reason,
+    /// The stage that refused.
+    pub stage: Stage,
     /// Every reason that would have refused, the decisive one first.
     pub reasons: Vec<Reason>,
     /// One sentence for the operator. It names rules and values and is not for the caller.
@@ -199,4 +198,19 @@ pub struct Nearest {
     pub needs: Vec<String>,
     /// The assignment that would then grant it, where one would.
     pub grant: Option<RuleRef>,
+}
+
+/// The full answer to a question asked offline, permit or not.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The answer.
+    pub outcome: Outcome,
+    /// One sentence for the operator.
+    pub message: String,
+    /// The assignment that permits, or the rule that refuses, where one does.
+    pub rule: Option<RuleRef>,
+    /// Every check.
+    pub trace: Trace,
+    /// The denial, where it is one.
+    pub denial: Option<Box<Denial>>,
 }

@@ -4,16 +4,30 @@
 //! risk are facts that are passed in ([`AccessRequest`]); the answer is a [`Decision`]. So the live gateway, the offline
 //! questions and every replay are the same code.
 
+mod action;
+mod compile;
+mod condition;
 pub mod decision;
+pub mod draft;
+mod evaluate;
+mod explain;
+mod nearest;
+mod network;
 pub mod path;
+mod pattern;
+pub mod policy;
 pub mod principal;
 pub mod reason;
+mod record;
 pub mod request;
 pub mod route;
+mod suggest;
 
 pub use decision::*;
+pub use draft::*;
 pub use path::{CanonicalPath, PathProblem};
+pub use policy::{Policy, PolicySize};
 pub use principal::*;
 pub use reason::*;
 pub use request::*;
-pub use route::RouteId;
+pub use route::{RouteId, canonical_host};

@@ -164,9 +164,13 @@ impl Reason {
             Self::BanActive => Stage::Ban,
             Self::RouteNotFound => Stage::Route,
             Self::IpNotAllowed | Self::IpDenied | Self::FeedStale => Stage::Network,
-            Self::AuthnMissing | Self::Authn(_) | Self::KeysUnavailable | Self::StoreUnavailable => Stage::Authentication,
+            Self::AuthnMissing | Self::Authn(_) | Self::KeysUnavailable | Self::StoreUnavailable => {
+                Stage::Authentication
+            }
             Self::ExplicitDeny | Self::PolicyUnavailable => Stage::Deny,
-            Self::NoMatchingGrant | Self::AssignmentExpired | Self::NotYetActive | Self::ConditionUnmet => Stage::Grants,
+            Self::NoMatchingGrant | Self::AssignmentExpired | Self::NotYetActive | Self::ConditionUnmet => {
+                Stage::Grants
+            }
             Self::RiskTooHigh => Stage::Risk,
             Self::StepUpRequired => Stage::StepUp,
         }

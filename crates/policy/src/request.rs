@@ -202,12 +202,20 @@ impl RiskAssessment {
     /// What an assessment is without any signal.
     pub const NONE: Self = Self { mnats: 0, signals: Vec::new(), degraded: false, stated: None };
 
+    /// The same, to lend.
+    pub fn none() -> &'static Self {
+        static NONE: RiskAssessment = RiskAssessment::NONE;
+        &NONE
+    }
+
     /// An evidence signal below this many milli-nats cannot deny (risk.md 1.2).
     pub const EVIDENCE_MNATS: i32 = 1_500;
 
     /// Whether some signal is evidence strong enough to deny.
     pub fn has_evidence(&self) -> bool {
-        self.signals.iter().any(|signal| signal.family == SignalFamily::Evidence && signal.mnats >= Self::EVIDENCE_MNATS)
+        self.signals
+            .iter()
+            .any(|signal| signal.family == SignalFamily::Evidence && signal.mnats >= Self::EVIDENCE_MNATS)
     }
 }
 

@@ -1,4 +1,10 @@
-//! Routes: which host and path lead where.
+//! Routes: which host and path lead where. The most specific host wins, then the most specific path.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::path::CanonicalPath;
+use crate::pattern::{Pattern, PatternTree};
 
 /// The index of a route in its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8,5 +14,172 @@ impl RouteId {
     /// The index, from 0 in the order of the configuration.
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// All routes, by host and path.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RouteTable {
+    exact: HashMap<Box<str>, PatternTree<RouteId>>,
+    /// By suffix without its star: `*.example.com` is `example.com`.
+    suffix: BTreeMap<Box<str>, PatternTree<RouteId>>,
+    any: PatternTree<RouteId>,
+}
+
+/// What a route's `hosts` entry means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HostPattern {
+    Any,
+    Exact(Box<str>),
+    Suffix(Box<str>),
+}
+
+impl HostPattern {
+    /// Parses a host, or `*.suffix`; the error is a sentence for the person who wrote it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (suffix, host) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if host.contains('*') {
+            return Err(format!("`{text}`: a star stands only at the beginning, as in `*.example.com`"));
+        }
+        if host.rsplit_once(':').is_some_and(|(name, _)| !name.contains(':')) {
+            return Err(format!("`{text}` names a port: a route matches a host at any port"));
+        }
+        let canonical = canonical_host(host).ok_or_else(|| format!("`{text}` is not a host"))?;
+        let canonical = Box::from(canonical.as_ref());
+        Ok(if suffix { Self::Suffix(canonical) } else { Self::Exact(canonical) })
+    }
+}
+
+impl RouteTable {
+    /// Inserts a route, or gives back the one that no request can tell from it.
+    pub(crate) fn insert(&mut self, host: &HostPattern, pattern: &Pattern, route: RouteId) -> Result<(), RouteId> {
+        match host {
+            HostPattern::Any => self.any.insert(pattern, route),
+            HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default().insert(pattern, route),
+            HostPattern::Suffix(name) => self.suffix.entry(name.clone()).or_default().insert(pattern, route),
+        }
+    }
+
+    /// The route for a canonical host and path: exact host, then the longest `*.suffix`, then any host.
+    pub(crate) fn find(&self, host: &str, path: &CanonicalPath) -> Option<RouteId> {
+        if let Some(route) = self.exact.get(host).and_then(|tree| tree.best_match(path)) {
+            return Some(route);
+        }
+        if !self.suffix.is_empty() {
+            let mut rest = host;
+            while let Some((_, parent)) = rest.split_once('.') {
+                if let Some(route) = self.suffix.get(parent).and_then(|tree| tree.best_match(path)) {
+                    return Some(route);
+                }
+                rest = parent;
+            }
+        }
+        self.any.best_match(path)
+    }
+}
+
+/// A host as routes compare it: lower case, without its port and without one trailing dot. `None` when it is no host
+/// (RFC 3986 section 3.2.2, without escapes): an IPv4 address, an IPv6 address in brackets, or a name of letters,
+/// digits, `-`, `_` and dots, at most 253 bytes.
+pub fn canonical_host(authority: &str) -> Option<Cow<'_, str>> {
+    let (host, port) = split_port(authority)?;
+    if let Some(port) = port {
+        port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(Cow::Owned(format!("[{address}]")));
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let valid = !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if !valid {
+        return None;
+    }
+    Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    })
+}
+
+/// Host and port of an authority; a bare IPv6 address is no authority.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if authority.starts_with('[') {
+        let end = authority.find(']')?;
+        let (host, rest) = authority.split_at(end + 1);
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None if rest.is_empty() => Some((host, None)),
+            None => None,
+        };
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((authority, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_in_one_form() {
+        let check =
+            |text: &str, expected: Option<&str>| assert_eq!(canonical_host(text).as_deref(), expected, "{text}");
+        check("Billing.Internal", Some("billing.internal"));
+        check("billing.internal.", Some("billing.internal"));
+        check("billing.internal:8080", Some("billing.internal"));
+        check("127.0.0.1:80", Some("127.0.0.1"));
+        check("[::1]:80", Some("[::1]"));
+        check("[0:0:0:0:0:0:0:1]", Some("[::1]"));
+        check("a_b.c", Some("a_b.c"));
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "a b",
+            "a/b",
+            "user@host",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[fe80::1%25eth0]",
+            "a:",
+            "a:x",
+            "a:65536",
+            "a:+1",
+            "a,b",
+            "ä",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn the_most_specific_host_wins_and_the_next_is_asked_when_it_has_no_path() {
+        let mut table = RouteTable::default();
+        let entries = [("a.example.com", "/x/**"), ("*.example.com", "/**"), ("*.com", "/y"), ("*", "/z/**")];
+        for (index, (host, path)) in entries.iter().enumerate() {
+            let host = if *host == "*" { HostPattern::Any } else { HostPattern::parse(host).unwrap() };
+            table.insert(&host, &Pattern::parse(path).unwrap(), RouteId(index as u32)).unwrap();
+        }
+        let check = |host: &str, path: &str, expected: Option<u32>| {
+            let path = CanonicalPath::parse(path).unwrap();
+            assert_eq!(table.find(host, &path).map(|route| route.0), expected, "{host} {}", path.as_str());
+        };
+        check("a.example.com", "/x/1", Some(0));
+        check("a.example.com", "/q", Some(1));
+        check("b.c.example.com", "/q", Some(1));
+        check("example.com", "/y", Some(2));
+        check("example.com", "/z", Some(3));
+        check("example.com", "/q", None);
+        check("other", "/z/1", Some(3));
     }
 }

@@ -1,2 +1,27 @@
-//! Placeholder.
+//! The data plane: accepts connections, runs the tower stack, forwards what was permitted.
+//!
+//! [`stack`](mod@stack) is the page to read first. The crate reads no configuration file and keeps no policy of its own:
+//! a [`Snapshot`] is given to it, and replaced as a whole by a reload.
+
+pub mod client_address;
+pub mod clock;
+mod connection;
+pub mod data_plane;
+mod forward;
+mod held;
+pub mod layers;
+pub mod metrics;
+pub mod permitted;
+pub mod refusal;
+mod report;
 pub mod settings;
+pub mod snapshot;
+pub mod stack;
+pub mod transit;
+pub mod upstream;
+pub mod wire;
+pub mod worker;
+
+pub use data_plane::{DataPlane, StartError};
+pub use settings::Settings;
+pub use snapshot::{Shared, Snapshot};

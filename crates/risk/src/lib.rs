@@ -1,2 +1,83 @@
-//! Placeholder.
+//! Gathers signals about a caller, folds them into a risk assessment, and keeps the bans.
+//!
+//! [`RiskEngine`] is told how every request was answered ([`RiskEngine::observe`]) and who was let in
+//! ([`RiskEngine::learn`]); it answers how risky the next caller looks ([`RiskEngine::assess`]) and who is banned. It
+//! decides nothing: `policy` does, from these facts.
+//!
+//! What it deliberately does not: read a clock, do IO, or keep anything over a restart. Profiles, counters and bans live in
+//! memory in this version; after a restart nobody is banned and nothing is new to anybody.
+//!
+//! **Threads.** All workers share one engine. The tables are lock-free and their records are atomics: a request of a familiar
+//! principal takes no lock and allocates nothing.
+//!
+//! **Time** is passed in. The live gateway derives `now` from a monotonic clock anchored to the wall clock at its start, so
+//! that setting the wall clock neither ends nor prolongs a ban; a replay passes the recorded time. A `now` that steps back
+//! is harmless.
+//!
+//! **Bounds.** `max_profiles`, `max_actors` and `max_bans` size the tables when the engine is made; full tables evict, and
+//! never a ban in force or an actor half-way to one.
+//!
+//! **Who is charged** (risk.md 1.5). A verified principal is charged for what it does, never the address it shares with
+//! others. A credential that fails is charged to the address alone, since what it claims is not verified: nobody can have
+//! somebody else banned.
+
+mod abuse;
+mod account;
+mod actor;
+mod ban;
+mod bucket;
+mod charge;
+mod engine;
+mod evidence;
+mod moment;
+mod network_set;
+mod paths;
+mod profile;
+mod recent;
+mod score;
 pub mod settings;
+mod signal;
+mod table;
+
+use std::net::IpAddr;
+
+use portcullis_policy::{ClientAddress, Principal};
+
+pub use actor::{Actor, ActorError};
+pub use ban::{BanEntry, BanNotice};
+pub use engine::RiskEngine;
+pub use evidence::BanSample;
+pub use settings::Settings;
+
+/// Who asks to be let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// Where the request comes from.
+    pub address: ClientAddress,
+    /// The principal, where a credential was verified.
+    pub principal: Option<&'a Principal>,
+    /// The user agent, whole or its family: version numbers do not count, nor what follows the first 256 bytes. It
+    /// stands for the device of a principal whose credential names none.
+    pub user_agent: Option<&'a str>,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// Where the request came from. While it is unknown, `peer` is charged.
+    pub address: ClientAddress,
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// The principal whose credential was verified. Never a claimed one.
+    pub principal: Option<&'a Principal>,
+    /// The id that a credential which did not hold claims. It is not verified.
+    pub attempted: Option<&'a str>,
+    /// The path. A query does not count.
+    pub path: &'a str,
+    /// The status code of the answer.
+    pub status: u16,
+    /// The reason code, where the gateway refused; `None` where it forwarded.
+    pub reason: Option<&'a str>,
+    /// The status came from the upstream. A principal is let in by an answer of the upstream below 400.
+    pub upstream: bool,
+}

@@ -1,0 +1,74 @@
+//! The codes of diagnostics: stable, so that a script can match them and a search engine can find them.
+//!
+//! `E01` is the shape of a file, `E02` what the gateway file means, `E03` what the policy file means, `E04` a key file.
+
+/// A file cannot be read: it is missing, a folder, too large, or not UTF-8.
+pub const UNREADABLE: &str = "E0100";
+/// A file is not TOML.
+pub const SYNTAX: &str = "E0101";
+/// A key that has no default is absent.
+pub const MISSING: &str = "E0102";
+/// A key that nobody reads.
+pub const UNKNOWN_KEY: &str = "E0103";
+/// A value of the wrong type, such as a number where a string belongs.
+pub const WRONG_TYPE: &str = "E0104";
+/// A value of the right type that says nothing valid.
+pub const BAD_VALUE: &str = "E0105";
+/// A documented key whose feature this version does not have.
+pub const UNAVAILABLE: &str = "E0106";
+/// `${NAME}` in a value cannot be expanded.
+pub const ENVIRONMENT: &str = "E0107";
+/// An entry of `include` is refused.
+pub const INCLUDE: &str = "E0108";
+/// The file's `version` is not one this program reads.
+pub const VERSION: &str = "E0109";
+/// Keys or values are nested too deep.
+pub const NESTING: &str = "E0110";
+/// Two things have one name.
+pub const DUPLICATE: &str = "E0201";
+/// A name refers to nothing.
+pub const UNKNOWN_NAME: &str = "E0202";
+/// Two settings contradict each other.
+pub const CONFLICT: &str = "E0203";
+/// Everybody would be believed about the client's address.
+pub const TRUSTS_EVERYBODY: &str = "E0204";
+/// An identity provider cannot be built from its settings.
+pub const PROVIDER: &str = "E0205";
+/// A rule of the policy does not hold together.
+pub const POLICY: &str = "E0301";
+/// A line of a network's file is no address or prefix.
+pub const NETWORK_FILE: &str = "E0302";
+/// A key file has two keys with one id, or a key that cannot be used.
+pub const KEY_FILE: &str = "E0401";
+/// A pattern of `include` matches no file.
+pub const NOTHING_INCLUDED: &str = "W0101";
+/// Without a route every request is refused.
+pub const NO_ROUTE: &str = "W0201";
+/// A rule of the policy is probably not what its author meant.
+pub const POLICY_WARNING: &str = "W0301";
+
+/// Every code with what it means, in order.
+pub const ALL: &[(&str, &str)] = &[
+    (UNREADABLE, "a file cannot be read: it is missing, a folder, too large, or not UTF-8"),
+    (SYNTAX, "a file is not TOML"),
+    (MISSING, "a key that has no default is absent"),
+    (UNKNOWN_KEY, "a key that nobody reads"),
+    (WRONG_TYPE, "a value of the wrong type, such as a number where a string belongs"),
+    (BAD_VALUE, "a value of the right type that says nothing valid"),
+    (UNAVAILABLE, "a documented key whose feature this version does not have"),
+    (ENVIRONMENT, "`${NAME}` in a value cannot be expanded"),
+    (INCLUDE, "an entry of `include` is refused"),
+    (VERSION, "the file's `version` is not one this program reads"),
+    (NESTING, "keys or values are nested too deep"),
+    (DUPLICATE, "two things have one name"),
+    (UNKNOWN_NAME, "a name refers to nothing"),
+    (CONFLICT, "two settings contradict each other"),
+    (TRUSTS_EVERYBODY, "everybody would be believed about the client's address"),
+    (PROVIDER, "an identity provider cannot be built from its settings"),
+    (POLICY, "a rule of the policy does not hold together"),
+    (NETWORK_FILE, "a line of a network's file is no address or prefix"),
+    (KEY_FILE, "a key file has two keys with one id, or a key that cannot be used"),
+    (NOTHING_INCLUDED, "a pattern of `include` matches no file"),
+    (NO_ROUTE, "without a route every request is refused"),
+    (POLICY_WARNING, "a rule of the policy is probably not what its author meant"),
+];

@@ -1,0 +1,27 @@
+//! From the files' shape to each crate's settings, one module for each crate, with every check that spans entries.
+
+pub(crate) mod events;
+pub(crate) mod identity;
+pub(crate) mod policy;
+pub(crate) mod proxy;
+pub(crate) mod risk;
+
+use std::collections::HashMap;
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic};
+use crate::section::Reader;
+
+/// Reports every name that is there twice, with both places.
+fn report_duplicates<'n>(reader: &Reader<'_>, what: &str, names: impl Iterator<Item = &'n At<String>>) {
+    let mut seen = HashMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(name.value.as_str(), name.span) {
+            let message = format!("two {what}s are named `{}`", name.value);
+            let diagnostic = Diagnostic::error(codes::DUPLICATE, name.span, message)
+                .with_related(first, "the first one is here")
+                .with_help("rename one of them");
+            reader.report(diagnostic);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Identity providers with their key sets and keys, and the headers that tell the upstream who calls.
+//!
+//! What makes a provider usable is the authenticator's knowledge: it is asked, and its answers are led back to lines.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use http::HeaderName;
+use portcullis_identity::settings::{ApiKeyProvider, ApiKeyRecord, JwtProvider, Settings};
+use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
+use portcullis_proxy::settings::IdentityHeaders;
+
+use crate::codes;
+use crate::compile::report_duplicates;
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::document::{FileToRead, MAX_KEY_SET, read_text};
+use crate::file::{self, HeaderRole, Identity, Key, read_key_file};
+use crate::section::Reader;
+
+/// What identity makes of the files.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) settings: Settings,
+    /// The key sets and key files that were read.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Reads the providers' files and checks all providers together.
+pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity) -> Compiled {
+    let names = || identity.jwt.iter().map(|each| &each.name).chain(identity.api_key.iter().map(|each| &each.name));
+    report_duplicates(reader, "identity provider", names());
+    let mut places = Places::default();
+    let jwt = identity.jwt.iter().filter_map(|provider| compile_jwt(reader, provider, &mut places));
+    let jwt: Vec<JwtProvider> = jwt.collect();
+    let api_key = identity.api_key.iter().filter_map(|provider| compile_api_key(reader, provider, &mut places));
+    let settings = Settings {
+        api_key: api_key.collect(),
+        jwt,
+        token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
+    };
+    // A name that is there twice was reported, and would lead the answers to the wrong one.
+    if places.providers.len() == settings.jwt.len() + settings.api_key.len() {
+        ask_authenticator(reader, &settings, &places);
+    }
+    Compiled { settings, files: places.files }
+}
+
+/// Where the parts of the providers are.
+#[derive(Debug, Default)]
+struct Places {
+    files: Vec<PathBuf>,
+    providers: HashMap<String, ProviderPlaces>,
+}
+
+#[derive(Debug)]
+struct ProviderPlaces {
+    name: Span,
+    /// The file of the key set or of the keys, where it is named.
+    file: Span,
+    /// What tells which credentials are its own: the issuer or the header.
+    credential: Span,
+    prefix: Span,
+    /// Each key by its id.
+    keys: HashMap<String, Span>,
+}
+
+fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut Places) -> Option<JwtProvider> {
+    let key_set = provider.jwks.as_ref().and_then(|jwks| {
+        let (path, short_name) = (&jwks.value.path, jwks.value.written.as_str());
+        places.files.push(path.clone());
+        let file = FileToRead { path, short_name, named_at: Some(jwks.span), limit: MAX_KEY_SET };
+        read_text(reader, file).map(|(_, text)| text)
+    });
+    let (issuer, jwks, key_set) = (provider.issuer.as_ref()?, provider.jwks.as_ref()?, key_set?);
+    let place = ProviderPlaces {
+        name: provider.name.span,
+        file: jwks.span,
+        credential: issuer.span,
+        prefix: provider.prefix.span,
+        keys: HashMap::new(),
+    };
+    places.providers.insert(provider.name.value.clone(), place);
+    Some(JwtProvider {
+        name: provider.name.value.as_str().into(),
+        issuer: issuer.value.clone(),
+        audiences: provider.audiences.iter().map(|audience| audience.value.clone()).collect(),
+        jwks: key_set,
+        claims: provider.claims.clone(),
+        principal: provider.principal,
+        prefix: provider.prefix.value.clone(),
+        trust_groups: provider.trust_groups.clone(),
+        leeway: provider.leeway,
+    })
+}
+
+fn compile_api_key(
+    reader: &Reader<'_>,
+    provider: &file::ApiKeyProvider,
+    places: &mut Places,
+) -> Option<ApiKeyProvider> {
+    let keys = provider.file.as_ref().and_then(|file| {
+        places.files.push(file.value.path.clone());
+        read_key_file(reader, &file.value.path, &file.value.written, Some(file.span))
+    });
+    let (header, file, keys) = (provider.header.as_ref()?, provider.file.as_ref()?, keys?);
+    let place = ProviderPlaces {
+        name: provider.name.span,
+        file: file.span,
+        credential: header.span,
+        prefix: provider.name.span,
+        keys: keys.iter().map(|key| (key.id.value.clone(), key.id.span)).collect(),
+    };
+    places.providers.insert(provider.name.value.clone(), place);
+    Some(ApiKeyProvider {
+        name: provider.name.value.as_str().into(),
+        header: header.value.clone(),
+        keys: keys.into_iter().map(record).collect(),
+    })
+}
+
+fn record(key: Key) -> ApiKeyRecord {
+    ApiKeyRecord {
+        id: key.id.value,
+        sha256: key.sha256,
+        principal: key.principal,
+        groups: key.groups,
+        roles: key.roles,
+        expires: key.expires,
+        revoked: key.revoked,
+    }
+}
+
+/// Builds the authenticator once, for its judgement alone. It is asked even when other things are wrong.
+fn ask_authenticator(reader: &Reader<'_>, settings: &Settings, places: &Places) {
+    let Err(errors) = Authenticator::new(settings.clone()) else { return };
+    for error in errors {
+        if let Some(diagnostic) = places.diagnostic(&error) {
+            reader.report(diagnostic);
+        }
+    }
+}
+
+impl Places {
+    /// The place and the remedy of a provider's problem.
+    fn diagnostic(&self, error: &IdentityError) -> Option<Diagnostic> {
+        let place = self.providers.get(&*error.provider)?;
+        if is_reported_by_reader(error) {
+            return None;
+        }
+        let (span, other, help) = self.place_of(place, &error.problem);
+        let mut diagnostic = Diagnostic::error(codes::PROVIDER, span, error.to_string()).with_help(help);
+        if let Some(other) = other {
+            diagnostic = diagnostic.with_related(other, "the other one is here");
+        }
+        Some(diagnostic)
+    }
+
+    fn place_of(&self, place: &ProviderPlaces, problem: &IdentityProblem) -> (Span, Option<Span>, &'static str) {
+        let other = |name: &str| self.providers.get(name);
+        match problem {
+            IdentityProblem::KeySet(_) => (place.file, None, "the file holds a JSON Web Key Set (RFC 7517 section 5)"),
+            IdentityProblem::SharedPrefix { other: name, .. } => {
+                let help = "give each provider a `prefix` of its own; at most one may leave it empty";
+                (place.prefix, other(name).map(|other| other.prefix), help)
+            }
+            IdentityProblem::SharedAudience { other: name, .. } => {
+                let help = "a token must belong to one provider: change the issuer or the audiences of one";
+                (place.credential, other(name).map(|other| other.credential), help)
+            }
+            IdentityProblem::SharedHeader { other: name, .. } => {
+                (place.credential, other(name).map(|other| other.credential), "give each provider a header of its own")
+            }
+            IdentityProblem::ReservedHeader(_) => (place.credential, None, "use a header of its own, such as `x-api-key`"),
+            IdentityProblem::DuplicateKeyId { key, other: name } => {
+                let first = other(name).and_then(|other| other.keys.get(key)).copied();
+                (place.key(key), first, "ids are unique over all key files: create the key anew under another id")
+            }
+            IdentityProblem::BadKeyId { key } | IdentityProblem::BadKeyPrincipal { key, .. } => {
+                (place.key(key), None, "create the key anew with `portcullis key create`")
+            }
+            IdentityProblem::NoIssuer => (place.credential, None, "write the `iss` that its tokens carry"),
+            IdentityProblem::BadPrefix => (place.prefix, None, "choose a short prefix, such as \"partner:\""),
+            IdentityProblem::DuplicateName
+            | IdentityProblem::NoAudience
+            | IdentityProblem::NoClaimName(_)
+            | IdentityProblem::LeewayTooLong
+            | IdentityProblem::CertificateKind
+            | IdentityProblem::NoCacheEntries => (place.name, None, "change the settings of this provider"),
+        }
+    }
+}
+
+/// Whether the strict reader has said this already, at a better place.
+fn is_reported_by_reader(error: &IdentityError) -> bool {
+    match &error.problem {
+        IdentityProblem::NoIssuer | IdentityProblem::NoAudience => true,
+        IdentityProblem::DuplicateKeyId { other, .. } => **other == *error.provider,
+        _ => false,
+    }
+}
+
+impl ProviderPlaces {
+    fn key(&self, id: &str) -> Span {
+        self.keys.get(id).copied().unwrap_or(self.file)
+    }
+}
+
+/// Headers with a meaning of their own: between two connections, to the framing, to the routing or to the credentials.
+const RESERVED: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// `[identity.headers]`
+pub(crate) fn compile_headers(reader: &Reader<'_>, identity: &Identity) -> IdentityHeaders {
+    let mut headers = IdentityHeaders::default();
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    for (role, header) in &identity.headers {
+        report_reserved(reader, header);
+        report_credential(reader, header, identity);
+        if let Some(first) = seen.insert(folded(&header.value), header.span) {
+            let message = format!("two identity headers are named `{}`", header.value);
+            let diagnostic = Diagnostic::error(codes::DUPLICATE, header.span, message)
+                .with_related(first, "the first one is here")
+                .with_help("`-`, `_` and `.` count as one: rename one of the headers");
+            reader.report(diagnostic);
+        }
+        let slot = match role {
+            HeaderRole::User => &mut headers.user,
+            HeaderRole::Groups => &mut headers.groups,
+            HeaderRole::Roles => &mut headers.roles,
+            HeaderRole::Email => &mut headers.email,
+        };
+        *slot = Some(header.value.clone());
+    }
+    headers
+}
+
+fn report_reserved(reader: &Reader<'_>, header: &At<HeaderName>) {
+    let name = folded(&header.value);
+    if RESERVED.iter().any(|reserved| *reserved == name) {
+        let message = format!("the header `{}` has a meaning of its own", header.value);
+        let diagnostic = Diagnostic::error(codes::CONFLICT, header.span, message);
+        reader.report(diagnostic.with_help("use a header such as `x-auth-user`"));
+    }
+}
+
+/// The gateway would remove the credential as a look-alike, or overwrite it.
+fn report_credential(reader: &Reader<'_>, header: &At<HeaderName>, identity: &Identity) {
+    let name = folded(&header.value);
+    let credentials = identity.api_key.iter().filter_map(|provider| provider.header.as_ref());
+    for credential in credentials.filter(|credential| folded(&credential.value) == name) {
+        let message = format!("the header `{}` already carries an API key", header.value);
+        let diagnostic = Diagnostic::error(codes::CONFLICT, header.span, message)
+            .with_related(credential.span, "the API key is read here")
+            .with_help("use a header such as `x-auth-user`");
+        reader.report(diagnostic);
+    }
+}
+
+/// The form in which servers confuse header names: `-`, `_` and `.` are one (security.md I1).
+fn folded(name: &HeaderName) -> String {
+    name.as_str().replace(['_', '.'], "-")
+}

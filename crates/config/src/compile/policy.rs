@@ -1,0 +1,265 @@
+//! The policy file and the routes as a draft for the engine, and the engine's problems as diagnostics.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256};
+use data_encoding::HEXLOWER;
+use portcullis_policy::{
+    AssignmentDraft, DenyDraft, GroupDraft, NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, Position,
+    Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity,
+    StepUpRules, WhenDraft,
+};
+use portcullis_risk::settings::RiskMode;
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, SourceId, Sources, Span};
+use crate::file::{self, PolicyFile, Scope, When};
+use crate::section::Reader;
+
+/// Without an own number in `deny`, it begins this far above `step_up` (risk.md 1.2).
+const DENY_ABOVE_STEP_UP: i32 = 2_000;
+
+/// Compiles the policy. `None` when there were errors; they were reported.
+pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Option<Policy> {
+    report_countries(reader, &policy);
+    let draft = draft(reader, routes, policy);
+    if !reader.is_complete() {
+        // Names may be missing only because their file could not be read, and all else would be guesses.
+        return None;
+    }
+    let (policy, problems) = match Policy::compile(draft) {
+        Ok((policy, problems)) => (Some(policy), problems),
+        Err(problems) => (None, problems),
+    };
+    problems.into_iter().for_each(|problem| reader.report(diagnostic(reader, problem)));
+    policy
+}
+
+/// The draft of the policy: plain values with their places.
+fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> PolicyDraft {
+    let sources = reader.sources.borrow();
+    let places = Places { sources: &sources };
+    PolicyDraft {
+        sources: sources.ids().map(|id| sources.short_name(id)).collect(),
+        version: 1,
+        sha256: content_hash(&sources, &policy.sources),
+        routes: routes.iter().map(|route| places.route(route)).collect(),
+        risk: risk_rules(reader, &policy),
+        step_up: step_up_rules(&policy),
+        networks: policy
+            .networks
+            .into_iter()
+            .map(|network| NetworkDraft { name: places.placed(network.name), prefixes: network.prefixes, unknown: false })
+            .collect(),
+        resources: policy.resources.into_iter().map(|resource| places.resource(resource)).collect(),
+        roles: policy.roles.into_iter().map(|role| places.role(role)).collect(),
+        groups: policy
+            .groups
+            .into_iter()
+            .map(|group| GroupDraft { name: places.placed(group.name), members: places.all(group.members) })
+            .collect(),
+        assignments: policy.assignments.into_iter().map(|assignment| places.assignment(assignment)).collect(),
+        denies: policy.denies.into_iter().map(|deny| places.deny(deny)).collect(),
+    }
+}
+
+/// SHA-256 of the policy file; with included files or files of networks, that of the list which `sha256sum` prints for
+/// all of them, in the order in which they are read.
+fn content_hash(sources: &Sources, files: &[SourceId]) -> Arc<str> {
+    let hash = |bytes: &[u8]| HEXLOWER.encode(digest::digest(&SHA256, bytes).as_ref());
+    match files {
+        [only] => hash(sources.text(*only).as_bytes()).into(),
+        several => {
+            let line = |id: &SourceId| format!("{}  {}\n", hash(sources.text(*id).as_bytes()), sources.short_name(*id));
+            hash(several.iter().map(line).collect::<String>().as_bytes()).into()
+        }
+    }
+}
+
+fn risk_rules(reader: &Reader<'_>, policy: &PolicyFile) -> RiskRules {
+    let mut rules = RiskRules::default();
+    let Some(risk) = &policy.risk else { return rules };
+    rules.enforce = risk.mode == RiskMode::Enforce;
+    for (rule, written) in rules.thresholds.iter_mut().zip(&risk.thresholds) {
+        let Some(written) = written else { continue };
+        let step_up_mnats = written.step_up.unwrap_or(rule.step_up_mnats);
+        let deny_mnats = written.deny.map_or(step_up_mnats.saturating_add(DENY_ABOVE_STEP_UP), |deny| deny.value);
+        if let Some(deny) = written.deny.filter(|deny| deny.value < step_up_mnats) {
+            let message = "`deny` is below `step_up`: nobody would ever be asked to step up";
+            reader.report(Diagnostic::error(codes::CONFLICT, deny.span, message).with_help("raise it above `step_up`"));
+        }
+        *rule = RiskThresholds { step_up_mnats, deny_mnats };
+    }
+    rules
+}
+
+fn step_up_rules(policy: &PolicyFile) -> StepUpRules {
+    let mut rules = StepUpRules::default();
+    let Some(step_up) = &policy.step_up else { return rules };
+    let shared = |texts: &[String]| texts.iter().map(|text| Arc::from(text.as_str())).collect();
+    if let Some((acr, amr)) = &step_up.mfa {
+        // What is not listed does not count: a list that is left out beside the other one is empty.
+        (rules.acr, rules.amr) = (shared(acr), shared(amr));
+    }
+    if let Some(max_age) = step_up.max_age {
+        rules.max_age_s = max_age.as_secs();
+    }
+    rules
+}
+
+/// Without a geo database no country is known: a grant with `countries` never holds, and a deny cannot decide.
+fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
+    let warn = |when: &When, message: &str| {
+        if let Some(countries) = &when.countries {
+            let help = "countries are unknown in this version; remove the condition";
+            reader.report(Diagnostic::warning(codes::POLICY_WARNING, countries.span, message).with_help(help));
+        }
+    };
+    for assignment in &policy.assignments {
+        warn(&assignment.when, &format!("the assignment `{}` never holds: it asks for a country", assignment.name.value));
+    }
+    for deny in &policy.denies {
+        let message = format!("the deny `{}` asks for a country: whom it names gets 503", deny.name.value);
+        warn(&deny.when, &message);
+    }
+}
+
+/// Turns spans into the engine's positions.
+struct Places<'s> {
+    sources: &'s Sources,
+}
+
+impl Places<'_> {
+    fn position(&self, span: Span) -> Position {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        Position {
+            source: number(span.source.index()),
+            start: number(span.start),
+            end: number(span.end),
+            line: number(self.sources.line(span)),
+        }
+    }
+
+    fn placed<T>(&self, value: At<T>) -> Placed<T> {
+        Placed::new(value.value, self.position(value.span))
+    }
+
+    fn all(&self, values: Vec<At<String>>) -> Vec<Placed<String>> {
+        values.into_iter().map(|value| self.placed(value)).collect()
+    }
+
+    fn route(&self, route: &file::Route) -> RouteDraft {
+        RouteDraft {
+            name: self.placed(route.name.clone()),
+            hosts: self.all(route.hosts.clone()),
+            paths: self.all(route.paths.clone()),
+        }
+    }
+
+    fn resource(&self, resource: file::Resource) -> ResourceDraft {
+        ResourceDraft {
+            route: self.placed(resource.route),
+            authentication: resource.authentication,
+            allow: self.all(resource.allow),
+            deny: self.all(resource.deny),
+            sensitivity: resource.sensitivity,
+            mode: resource.mode,
+            at: self.position(resource.at),
+        }
+    }
+
+    fn role(&self, role: file::Role) -> RoleDraft {
+        let permission = |permission: file::Permission| PermissionDraft {
+            actions: self.all(permission.actions),
+            not_actions: self.all(permission.not_actions),
+        };
+        RoleDraft {
+            name: self.placed(role.name),
+            inherits: self.all(role.inherits),
+            permissions: role.permissions.into_iter().map(permission).collect(),
+        }
+    }
+
+    fn assignment(&self, assignment: file::Assignment) -> AssignmentDraft {
+        AssignmentDraft {
+            name: self.placed(assignment.name),
+            role: self.placed(assignment.role),
+            principals: self.all(assignment.principals),
+            scope: self.scope(assignment.scope),
+            starts: assignment.starts,
+            expires: assignment.expires,
+            when: self.when(assignment.when),
+            mode: assignment.mode,
+        }
+    }
+
+    fn deny(&self, deny: file::Deny) -> DenyDraft {
+        DenyDraft {
+            name: self.placed(deny.name),
+            principals: self.all(deny.principals),
+            actions: self.all(deny.actions),
+            scope: self.scope(deny.scope),
+            starts: deny.starts,
+            expires: deny.expires,
+            when: self.when(deny.when),
+            explain: deny.explain.map(Arc::from),
+            mode: deny.mode,
+        }
+    }
+
+    fn scope(&self, scope: Scope) -> ScopeDraft {
+        match scope {
+            Scope::All => ScopeDraft::All,
+            Scope::Routes(names) => ScopeDraft::Routes(self.all(names)),
+        }
+    }
+
+    fn when(&self, when: When) -> WhenDraft {
+        WhenDraft {
+            networks: when.networks.map(|names| self.all(names)),
+            hours: when.hours.map(|hours| self.placed(hours)),
+            countries: when.countries.map(|countries| countries.value),
+            compliant_device: when.compliant_device,
+            assurance_mfa: when.assurance_mfa,
+            max_risk: when.max_risk,
+        }
+    }
+}
+
+/// A problem of the engine in the form of all others.
+fn diagnostic(reader: &Reader<'_>, problem: Problem) -> Diagnostic {
+    let sources = reader.sources.borrow();
+    let span = |at: Position| Span {
+        source: sources.id_at(at.source as usize),
+        start: at.start as usize,
+        end: at.end as usize,
+    };
+    let mut diagnostic = match problem.severity {
+        Severity::Error => Diagnostic::error(error_code(problem.kind), span(problem.at), problem.message),
+        Severity::Warning => Diagnostic::warning(codes::POLICY_WARNING, span(problem.at), problem.message),
+    };
+    diagnostic.help = problem.help;
+    diagnostic.related = problem.related.into_iter().map(|(at, note)| (span(at), note)).collect();
+    diagnostic
+}
+
+fn error_code(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::DuplicateName => codes::DUPLICATE,
+        ProblemKind::UnknownReference => codes::UNKNOWN_NAME,
+        ProblemKind::EquivalentRoutes => codes::CONFLICT,
+        ProblemKind::BadName
+        | ProblemKind::BadHost
+        | ProblemKind::BadPattern
+        | ProblemKind::BadAction
+        | ProblemKind::BadPrincipal
+        | ProblemKind::BadCondition
+        | ProblemKind::Empty
+        | ProblemKind::BadPeriod => codes::BAD_VALUE,
+        ProblemKind::RoleCycle
+        | ProblemKind::RoleDepth
+        | ProblemKind::GroupCycle
+        | ProblemKind::TooMany
+        | ProblemKind::NoEffect => codes::POLICY,
+    }
+}

@@ -1,0 +1,269 @@
+//! Listeners, upstreams, routes, the client's address and the limits.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use portcullis_policy::canonical_host;
+use portcullis_proxy::settings::{
+    ClientAddressSettings, Endpoint, ListenerSettings, ProcessSettings, RouteSettings, Settings, UpstreamSettings,
+};
+
+use crate::codes;
+use crate::compile::{identity, report_duplicates};
+use crate::diagnostics::{At, Diagnostic};
+use crate::file::{ClientAddress, GatewayFile, Listener, Route, Upstream};
+use crate::section::{Reader, shown};
+use crate::suggest;
+
+/// What is fixed while the process runs.
+pub(crate) fn compile_process(reader: &Reader<'_>, gateway: &GatewayFile) -> ProcessSettings {
+    let listeners = &gateway.entries.listeners;
+    report_duplicates(reader, "listener", listeners.iter().map(|listener| &listener.name));
+    report_shared_addresses(reader, listeners, gateway.operation.ops);
+    if listeners.is_empty() && reader.is_complete() && reader.diagnostics.borrow().errors() == 0 {
+        let help = "add [[listener]] with `name` and `address`";
+        reader.report(Diagnostic::error(codes::MISSING, gateway.start, "there is no [[listener]]").with_help(help));
+    }
+    let to_settings = |listener: &Listener| ListenerSettings {
+        name: listener.name.value.as_str().into(),
+        address: listener.address.value,
+    };
+    ProcessSettings {
+        listeners: listeners.iter().map(to_settings).collect(),
+        workers: gateway.operation.workers.unwrap_or_else(processors),
+        shutdown: gateway.operation.shutdown.clone(),
+    }
+}
+
+/// One worker per processor, as `[process] workers` says when it is absent.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// What a reload replaces.
+pub(crate) fn compile_settings(reader: &Reader<'_>, gateway: &GatewayFile) -> Settings {
+    report_limits(reader, gateway);
+    let upstreams = &gateway.entries.upstreams;
+    report_duplicates(reader, "upstream", upstreams.iter().map(|upstream| &upstream.name));
+    Settings {
+        upstreams: upstreams.iter().map(|upstream| compile_upstream(reader, upstream)).collect(),
+        routes: compile_routes(reader, gateway),
+        client_address: compile_client_address(reader, &gateway.client_address),
+        identity_headers: identity::compile_headers(reader, &gateway.entries.identity),
+        limits: gateway.operation.limits.clone(),
+        refusal: gateway.operation.refusal.clone(),
+    }
+}
+
+/// Every worker binds with `SO_REUSEPORT`, so that the kernel itself would not refuse a second listener.
+fn report_shared_addresses(reader: &Reader<'_>, listeners: &[Listener], ops: Option<At<SocketAddr>>) {
+    let mut bound: Vec<(At<SocketAddr>, String)> = Vec::new();
+    let named = listeners.iter().map(|listener| (listener.address, format!("the listener `{}`", listener.name.value)));
+    for (address, name) in named.chain(ops.map(|address| (address, "[ops]".to_owned()))) {
+        if let Some((first, first_name)) = bound.iter().find(|(other, _)| overlap(other.value, address.value)) {
+            let message = format!("{name} and {first_name} bind one address, `{}`", address.value);
+            let diagnostic = Diagnostic::error(codes::CONFLICT, address.span, message)
+                .with_related(first.span, format!("{first_name} is here"))
+                .with_help("choose another port");
+            reader.report(diagnostic);
+        }
+        bound.push((address, name));
+    }
+}
+
+/// Whether two sockets would receive the same connections. Port 0 is a new port each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = matches!((a.ip(), b.ip()), (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)));
+    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_family && same_host
+}
+
+fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> UpstreamSettings {
+    if upstream.endpoints.value.is_empty() && upstream.endpoints.span != upstream.name.span {
+        let message = format!("the upstream `{}` has no endpoint", upstream.name.value);
+        let help = "write `endpoints = [\"http://127.0.0.1:9001\"]`";
+        reader.report(Diagnostic::error(codes::BAD_VALUE, upstream.endpoints.span, message).with_help(help));
+    }
+    let endpoints = upstream.endpoints.value.iter().filter_map(|endpoint| compile_endpoint(reader, endpoint));
+    UpstreamSettings {
+        name: upstream.name.value.as_str().into(),
+        endpoints: endpoints.collect(),
+        timeouts: upstream.timeouts,
+        max_idle: upstream.max_idle,
+    }
+}
+
+fn compile_endpoint(reader: &Reader<'_>, endpoint: &At<String>) -> Option<Endpoint> {
+    match parse_endpoint(&endpoint.value) {
+        Ok(parsed) => Some(parsed),
+        Err(problem) => {
+            let mut diagnostic = Diagnostic::error(problem.code, endpoint.span, problem.message);
+            diagnostic.help = Some(problem.help);
+            reader.report(diagnostic);
+            None
+        }
+    }
+}
+
+struct EndpointProblem {
+    code: &'static str,
+    message: String,
+    help: String,
+}
+
+/// `http://HOST:PORT`, and nothing more: a path of the upstream would make what is decided on another than what is
+/// forwarded.
+fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointProblem> {
+    let bad = |message: &str, help: &str| EndpointProblem {
+        code: codes::BAD_VALUE,
+        message: format!("`{}` {message}", shown(text)),
+        help: help.to_owned(),
+    };
+    let scheme = text.split(':').next().unwrap_or("");
+    if matches!(scheme, "https" | "h2c" | "unix") {
+        let mut problem = bad("is not available in this version as an endpoint", "use `http://HOST:PORT`");
+        problem.code = codes::UNAVAILABLE;
+        return Err(problem);
+    }
+    let Some(authority) = text.strip_prefix("http://") else {
+        return Err(bad("is no endpoint", "write it as `http://127.0.0.1:9001`"));
+    };
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.contains('@') {
+        return Err(bad("holds credentials", "remove what stands before the `@`"));
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(bad("has a path", "end it after the port: paths are forwarded unchanged"));
+    }
+    let Some((host, port)) = authority.rsplit_once(':').filter(|(host, _)| !host.ends_with(':')) else {
+        return Err(bad("has no port", "add it: `http://HOST:80`"));
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse::<u16>().ok().filter(|port| digits && *port > 0);
+    let port = port.ok_or_else(|| bad("has no valid port", "a port is a number from 1 to 65535"))?;
+    let host = parse_host(host).ok_or_else(|| bad("has no valid host", "write a name, an IPv4 address, or [IPv6]"))?;
+    Ok(Endpoint { host, port })
+}
+
+/// A name or an address; digits and dots that are no IPv4 address are neither (`010.0.0.1` means two things).
+fn parse_host(host: &str) -> Option<Arc<str>> {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().ok().map(|address| address.to_string().into());
+    }
+    let looks_like_address = host.split('.').all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    if host.contains(':') || (looks_like_address && host.parse::<std::net::Ipv4Addr>().is_err()) {
+        return None;
+    }
+    canonical_host(host).map(|canonical| canonical.as_ref().into())
+}
+
+fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile) -> Vec<RouteSettings> {
+    let upstreams: HashMap<&str, usize> =
+        gateway.entries.upstreams.iter().enumerate().map(|(index, each)| (each.name.value.as_str(), index)).collect();
+    if gateway.entries.routes.is_empty() && reader.is_complete() {
+        let message = "there is no [[route]]: every request will be refused";
+        reader.report(Diagnostic::warning(codes::NO_ROUTE, gateway.start, message));
+    }
+    let routes = gateway.entries.routes.iter();
+    routes.map(|route| compile_route(reader, route, &upstreams)).collect()
+}
+
+fn compile_route(reader: &Reader<'_>, route: &Route, upstreams: &HashMap<&str, usize>) -> RouteSettings {
+    let found = route.upstream.as_ref().and_then(|name| {
+        let found = upstreams.get(name.value.as_str()).copied();
+        if found.is_none() && reader.is_complete() {
+            let message = format!("there is no upstream `{}`", shown(&name.value));
+            let known: Vec<&str> = upstreams.keys().copied().collect();
+            let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, name.span, message);
+            diagnostic.help = suggest::remedy(&name.value, &known, "known upstreams")
+                .or_else(|| Some("add [[upstream]] with this name".into()));
+            reader.report(diagnostic);
+        }
+        found
+    });
+    RouteSettings {
+        name: route.name.value.as_str().into(),
+        // What is not found was reported, so that these settings are never used.
+        upstream: found.unwrap_or(0),
+        forward_credentials: route.forward_credentials,
+        disclose: route.disclose,
+    }
+}
+
+/// Whoever is believed can name any address as the client's, so that believing everybody ends every allowlist.
+fn compile_client_address(reader: &Reader<'_>, client: &ClientAddress) -> ClientAddressSettings {
+    for proxy in client.trusted_proxies.iter().filter(|proxy| proxy.value.prefix_len() == 0) {
+        let message = format!("`{}` trusts everybody to name the client's address", proxy.value);
+        let help = "list the addresses of the proxies in front of this gateway";
+        reader.report(Diagnostic::error(codes::TRUSTS_EVERYBODY, proxy.span, message).with_help(help));
+    }
+    ClientAddressSettings {
+        trusted_proxies: client.trusted_proxies.iter().map(|proxy| proxy.value).collect(),
+        header: client.header,
+    }
+}
+
+fn report_limits(reader: &Reader<'_>, gateway: &GatewayFile) {
+    let limits = &gateway.operation.limits;
+    for (key, bytes) in [("max_field_bytes", limits.max_field_bytes), ("max_uri_bytes", limits.max_uri_bytes)] {
+        if bytes > limits.max_header_bytes {
+            let message = format!("`{key}` is larger than `max_header_bytes`, which bounds the whole head");
+            let at = gateway.operation.limits_at;
+            reader.report(Diagnostic::error(codes::CONFLICT, at, message).with_help("raise `max_header_bytes`"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_and_a_port() {
+        let check = |text: &str, expected: Result<(&str, u16), &str>| match (parse_endpoint(text), expected) {
+            (Ok(endpoint), Ok((host, port))) => assert_eq!((&*endpoint.host, endpoint.port), (host, port), "{text}"),
+            (Err(problem), Err(fragment)) => assert!(problem.message.contains(fragment), "{text}: {}", problem.message),
+            (_, expected) => panic!("{text}: not {expected:?}"),
+        };
+        check("http://127.0.0.1:9001", Ok(("127.0.0.1", 9001)));
+        check("http://127.0.0.1:9001/", Ok(("127.0.0.1", 9001)));
+        check("http://Billing.internal:80", Ok(("billing.internal", 80)));
+        check("http://[::1]:80", Ok(("::1", 80)));
+        check("https://a:443", Err("not available"));
+        check("h2c://a:80", Err("not available"));
+        check("unix:/run/a.sock", Err("not available"));
+        check("a:80", Err("is no endpoint"));
+        check("HTTP://a:80", Err("is no endpoint"));
+        check("http://a", Err("has no port"));
+        check("http://", Err("has no port"));
+        check("http://u:p@a:80", Err("holds credentials"));
+        check("http://a:80/x", Err("has a path"));
+        check("http://a:80?x", Err("has a path"));
+        check("http://a:0", Err("no valid port"));
+        check("http://a:65536", Err("no valid port"));
+        check("http://a:+80", Err("no valid port"));
+        check("http://:80", Err("no valid host"));
+        check("http://::1:80", Err("no valid host"));
+        check("http://[fe80::1%25eth0]:80", Err("no valid host"));
+        check("http://010.0.0.1:80", Err("no valid host"));
+        check("http://10.1:80", Err("no valid host"));
+        check("http://a b:80", Err("no valid host"));
+    }
+
+    #[test]
+    fn addresses_overlap_when_one_is_the_wildcard_of_the_other() {
+        let check = |a: &str, b: &str, expected: bool| {
+            let parse = |text: &str| text.parse().unwrap();
+            assert_eq!(overlap(parse(a), parse(b)), expected, "{a} {b}");
+            assert_eq!(overlap(parse(b), parse(a)), expected, "{b} {a}");
+        };
+        check("127.0.0.1:80", "127.0.0.1:80", true);
+        check("127.0.0.1:80", "127.0.0.1:81", false);
+        check("0.0.0.0:80", "127.0.0.1:80", true);
+        check("127.0.0.1:80", "127.0.0.2:80", false);
+        check("127.0.0.1:0", "127.0.0.1:0", false);
+        check("[::]:80", "127.0.0.1:80", false);
+        check("[::]:80", "[::1]:80", true);
+    }
+}

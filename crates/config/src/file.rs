@@ -1,0 +1,36 @@
+//! The shape of the files: every key that may be written, section by section, as plain values with their places.
+//!
+//! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
+
+mod gateway;
+mod identity;
+mod key_file;
+mod operation;
+mod policy;
+mod risk;
+mod traffic;
+
+pub(crate) use gateway::{GatewayFile, read_gateway};
+pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
+pub(crate) use key_file::{Key, parse_key_file, parse_principal, read_key_file};
+pub(crate) use operation::{Sink, SinkOutput};
+pub(crate) use policy::{Assignment, Deny, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy};
+pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream};
+
+use crate::codes;
+use crate::diagnostics::Diagnostic;
+use crate::kinds::Integer;
+use crate::section::Section;
+
+/// The version of the files' shape that this program reads.
+const VERSION: u64 = 1;
+
+/// Checks `version`: a file of another version means something else by the same keys.
+fn read_version(section: &Section<'_>, required: bool) {
+    let any = Integer(0..=u64::MAX);
+    let version = if required { section.required("version", any) } else { section.optional("version", any) };
+    let Some(version) = version.filter(|version| version.value != VERSION) else { return };
+    let message = format!("version {} is not known", version.value);
+    let help = format!("this program reads version {VERSION}");
+    section.reader().report(Diagnostic::error(codes::VERSION, version.span, message).with_help(help));
+}

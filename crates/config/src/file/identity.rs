@@ -1,0 +1,161 @@
+//! `[identity]` and the providers below it.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use portcullis_identity::settings::ClaimNames;
+use portcullis_policy::PrincipalKind;
+
+use crate::diagnostics::At;
+use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, ResolvedPath, Text, Time};
+use crate::section::Section;
+
+/// Default leeway of clocks (identity's settings).
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Default number of remembered tokens.
+pub(crate) const TOKEN_CACHE: u64 = 65_536;
+
+/// Everything below `[identity]`.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) jwt: Vec<JwtProvider>,
+    pub(crate) api_key: Vec<ApiKeyProvider>,
+    pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
+    pub(crate) token_cache: u64,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { jwt: Vec::new(), api_key: Vec::new(), headers: Vec::new(), token_cache: TOKEN_CACHE }
+    }
+}
+
+/// What an identity header tells the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderRole {
+    User,
+    Groups,
+    Roles,
+    Email,
+}
+
+/// `[[identity.jwt]]`
+#[derive(Debug)]
+pub(crate) struct JwtProvider {
+    pub(crate) name: At<String>,
+    pub(crate) issuer: Option<At<String>>,
+    pub(crate) audiences: Vec<At<String>>,
+    pub(crate) jwks: Option<At<ResolvedPath>>,
+    pub(crate) claims: ClaimNames,
+    pub(crate) principal: PrincipalKind,
+    pub(crate) prefix: At<String>,
+    pub(crate) trust_groups: Vec<String>,
+    pub(crate) leeway: Duration,
+}
+
+/// `[[identity.api_key]]`
+#[derive(Debug)]
+pub(crate) struct ApiKeyProvider {
+    pub(crate) name: At<String>,
+    pub(crate) header: Option<At<HeaderName>>,
+    pub(crate) file: Option<At<ResolvedPath>>,
+}
+
+/// Reads `[identity]`. An included file may add providers; the rest is the main file's.
+pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: bool) {
+    let Some(section) = root.table("identity") else { return };
+    identity.jwt.extend(section.tables("jwt").into_iter().filter_map(read_jwt));
+    identity.api_key.extend(section.tables("api_key").into_iter().filter_map(read_api_key));
+    if main {
+        identity.token_cache = section.or("token_cache", Integer(1..=10_000_000), TOKEN_CACHE);
+        if let Some(headers) = section.table("headers") {
+            identity.headers = read_headers(headers);
+        }
+    }
+    section.finish();
+}
+
+fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
+    let name = section.required("name", Name);
+    let issuer = section.required("issuer", Text);
+    let audiences = section.required_list("audiences", Text);
+    if let Some(audiences) = audiences.as_ref().filter(|list| list.value.is_empty()) {
+        section.report_empty("audiences", audiences.span, "name at least one: a token for another service is no proof");
+    }
+    let jwks = read_jwks(&section);
+    let claims = section.table("claims").map_or_else(ClaimNames::default, read_claims);
+    let kinds = Choice(&[("user", PrincipalKind::User), ("service", PrincipalKind::Service)]);
+    let principal = section.or("principal", kinds, PrincipalKind::User);
+    let prefix = section.optional("prefix", AnyText);
+    let trust_groups = section.list("trust_groups", Text).map_or_else(Vec::new, |list| list.value);
+    let leeway = section.or("leeway", Time::within("0s", "60s"), LEEWAY);
+    section.finish();
+    let name = name?;
+    Some(JwtProvider {
+        prefix: prefix.unwrap_or_else(|| At::new(String::new(), name.span)),
+        name,
+        issuer,
+        audiences: audiences.map_or_else(Vec::new, |list| list.value),
+        jwks,
+        claims,
+        principal,
+        trust_groups: trust_groups.into_iter().map(|group| group.value).collect(),
+        leeway,
+    })
+}
+
+fn read_jwks(section: &Section<'_>) -> Option<At<ResolvedPath>> {
+    let Some(jwks) = section.table("jwks") else {
+        if !section.has("jwks") {
+            section.report_missing("jwks", "{ file = \"jwks.json\" }");
+        }
+        return None;
+    };
+    let by_url = jwks.has("url");
+    jwks.unavailable("url", "fetch the key set to a file, name it with `file`, and reload when it changes");
+    for key in ["refresh", "max_stale", "allow_http"] {
+        jwks.unavailable(key, "remove it: it belongs to `url`");
+    }
+    let file = if by_url { jwks.optional("file", FilePath) } else { jwks.required("file", FilePath) };
+    jwks.finish();
+    file
+}
+
+fn read_claims(section: Section<'_>) -> ClaimNames {
+    let default = ClaimNames::default();
+    let claims = ClaimNames {
+        id: section.or("id", Text, default.id),
+        groups: section.or("groups", Text, default.groups),
+        email: section.or("email", Text, default.email),
+        name: section.or("name", Text, default.name),
+        device: section.or("device", Text, default.device),
+        device_compliant: section.or("device_compliant", Text, default.device_compliant),
+        acr: section.or("acr", Text, default.acr),
+        amr: section.or("amr", Text, default.amr),
+        auth_time: section.or("auth_time", Text, default.auth_time),
+    };
+    section.finish();
+    claims
+}
+
+fn read_api_key(section: Section<'_>) -> Option<ApiKeyProvider> {
+    let name = section.required("name", Name);
+    let header = section.required("header", Header);
+    let file = section.required("file", FilePath);
+    section.finish();
+    Some(ApiKeyProvider { name: name?, header, file })
+}
+
+fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {
+    let roles = [
+        ("user", HeaderRole::User),
+        ("groups", HeaderRole::Groups),
+        ("roles", HeaderRole::Roles),
+        ("email", HeaderRole::Email),
+    ];
+    let found = roles.into_iter().filter_map(|(key, role)| Some((role, section.optional(key, Header)?))).collect();
+    section.unavailable("assertion", "remove it; accept connections to the upstream from this gateway alone");
+    section.finish();
+    found
+}

@@ -1,0 +1,198 @@
+//! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[limits]`, `[refusal]`, `[event]` and `[[sink]]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use portcullis_proxy::settings::{Limits, RefusalSettings, ShutdownSettings};
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
+use crate::section::{Section, shown};
+use crate::suggest;
+
+/// Where health and metrics are served unless the file says otherwise.
+const OPS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// Default number of events that may wait for a sink.
+const SINK_QUEUE: u64 = 65_536;
+
+/// The sections that stand once.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// `None`: one per processor.
+    pub(crate) workers: Option<usize>,
+    pub(crate) shutdown: ShutdownSettings,
+    /// `None`: switched off.
+    pub(crate) ops: Option<At<SocketAddr>>,
+    pub(crate) limits: Limits,
+    /// Where `[limits]` is.
+    pub(crate) limits_at: Span,
+    pub(crate) refusal: RefusalSettings,
+    pub(crate) node: Option<String>,
+    pub(crate) cluster: Option<String>,
+}
+
+pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
+    let (node, cluster) = read_event(root);
+    let limits = root.table("limits");
+    Operation {
+        limits_at: limits.as_ref().map_or(root.span(), Section::span),
+        workers: read_process(root),
+        shutdown: read_shutdown(root),
+        ops: read_ops(root),
+        limits: limits.map_or_else(Limits::default, read_limits),
+        refusal: root.table("refusal").map_or_else(RefusalSettings::default, read_refusal),
+        node,
+        cluster,
+    }
+}
+
+fn read_process(root: &Section<'_>) -> Option<usize> {
+    let section = root.table("process")?;
+    let workers = section.optional("workers", Integer(1..=1_024));
+    section.finish();
+    workers.and_then(|workers| usize::try_from(workers.value).ok())
+}
+
+fn read_shutdown(root: &Section<'_>) -> ShutdownSettings {
+    let mut shutdown = ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(30) };
+    if let Some(section) = root.table("shutdown") {
+        shutdown.delay = section.or("delay", Time::within("0s", "1h"), shutdown.delay);
+        shutdown.grace = section.or("grace", Time::within("0s", "1d"), shutdown.grace);
+        section.finish();
+    }
+    shutdown
+}
+
+fn read_ops(root: &Section<'_>) -> Option<At<SocketAddr>> {
+    let default = At::new(OPS_ADDRESS, root.span());
+    let Some(section) = root.table("ops") else { return Some(default) };
+    let enabled = section.or("enabled", Flag, true);
+    let address = section.optional("address", Socket);
+    section.finish();
+    enabled.then(|| address.unwrap_or(default))
+}
+
+fn read_limits(section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let count = |key, most: u64, or: usize| {
+        usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or)
+    };
+    let limits = Limits {
+        first_byte_timeout: section.or("first_byte_timeout", Time::within("1ms", "1h"), default.first_byte_timeout),
+        header_timeout: section.or("header_timeout", Time::within("1ms", "1h"), default.header_timeout),
+        keep_alive_timeout: section.or("keep_alive_timeout", Time::within("1ms", "1d"), default.keep_alive_timeout),
+        body_idle_timeout: section.or("body_idle_timeout", Time::within("1ms", "1d"), default.body_idle_timeout),
+        max_header_fields: count("max_header_fields", 10_000, default.max_header_fields),
+        // The HTTP parser's buffer is never smaller than 8 KiB.
+        max_header_bytes: section.or("max_header_bytes", Size(8 << 10..=16 << 20), default.max_header_bytes),
+        max_field_bytes: section.or("max_field_bytes", Size(256..=16 << 20), default.max_field_bytes),
+        // The HTTP types hold no longer target.
+        max_uri_bytes: section.or("max_uri_bytes", Size(64..=65_534), default.max_uri_bytes),
+        max_connections: count("max_connections", 10_000_000, default.max_connections),
+        max_requests: count("max_requests", 10_000_000, default.max_requests),
+    };
+    section.finish();
+    limits
+}
+
+fn read_refusal(section: Section<'_>) -> RefusalSettings {
+    let default = RefusalSettings::default();
+    let help = section.optional("help", Text);
+    let realm = section.optional("realm", Text);
+    if let Some(help) = help.as_ref().filter(|help| !is_link(&help.value)) {
+        let message = "`help`: expected a link such as \"https://example.com/denials/\"";
+        let diagnostic = Diagnostic::error(codes::BAD_VALUE, help.span, message);
+        section.reader().report(diagnostic.with_help("the reason's code is appended to it"));
+    }
+    if let Some(realm) = realm.as_ref().filter(|realm| !is_quotable(&realm.value)) {
+        // It stands between quotes in `WWW-Authenticate` (RFC 9110 section 11.5).
+        let message = "`realm`: must be at most 128 visible ASCII characters and spaces, without `\"` and `\\`";
+        section.reader().report(Diagnostic::error(codes::BAD_VALUE, realm.span, message));
+    }
+    section.finish();
+    RefusalSettings {
+        help_base: help.map_or(default.help_base, |help| help.value),
+        realm: realm.map_or(default.realm, |realm| realm.value),
+    }
+}
+
+fn is_link(text: &str) -> bool {
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'));
+    visible && text.len() <= 512 && (text.starts_with("https://") || text.starts_with("http://"))
+}
+
+fn is_quotable(text: &str) -> bool {
+    text.len() <= 128 && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+}
+
+fn read_event(root: &Section<'_>) -> (Option<String>, Option<String>) {
+    let Some(section) = root.table("event") else { return (None, None) };
+    let node = section.optional("node", Name);
+    let cluster = section.optional("cluster", Name);
+    section.finish();
+    (node.map(|node| node.value), cluster.map(|cluster| cluster.value))
+}
+
+/// `[[sink]]`
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) name: At<String>,
+    pub(crate) output: At<SinkOutput>,
+    pub(crate) queue: usize,
+}
+
+/// Where a sink writes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SinkOutput {
+    Stdout,
+    File(ResolvedPath),
+}
+
+/// Kinds of the contract that later versions have.
+const LATER_SINKS: &[&str] =
+    &["syslog", "http", "sentinel", "otlp", "splunk", "elastic", "kafka", "cef", "chronicle", "s3", "journald", "webhook"];
+
+pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
+    let name = section.required("name", Name);
+    let kind = section.required("kind", Text);
+    let file = kind.as_ref().is_some_and(|kind| kind.value == "file");
+    let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
+    let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);
+    let later = kind.as_ref().is_some_and(|kind| LATER_SINKS.contains(&kind.value.as_str()));
+    let output = kind.and_then(|kind| read_output(&section, kind, path));
+    if !later {
+        // The keys of a later kind are unknown here, and would only hide the one thing to say.
+        section.finish();
+    }
+    Some(Sink { name: name?, output: output?, queue: usize::try_from(queue).ok()? })
+}
+
+fn read_output(section: &Section<'_>, kind: At<String>, path: Option<At<ResolvedPath>>) -> Option<At<SinkOutput>> {
+    let reader = section.reader();
+    match kind.value.as_str() {
+        "file" => Some(At::new(SinkOutput::File(path?.value), kind.span)),
+        "stdout" => {
+            if let Some(path) = path {
+                let message = "`path` belongs to a sink of kind \"file\"";
+                reader.report(Diagnostic::error(codes::CONFLICT, path.span, message).with_help("remove it"));
+            }
+            Some(At::new(SinkOutput::Stdout, kind.span))
+        }
+        later if LATER_SINKS.contains(&later) => {
+            let message = format!("the sink kind \"{later}\" is not available in this version");
+            let help = "use \"file\" or \"stdout\", and let a log shipper carry the lines on";
+            reader.report(Diagnostic::error(codes::UNAVAILABLE, kind.span, message).with_help(help));
+            None
+        }
+        other => {
+            let message = format!("`kind`: expected \"stdout\" or \"file\", found \"{}\"", shown(other));
+            let mut diagnostic = Diagnostic::error(codes::BAD_VALUE, kind.span, message);
+            let near = suggest::nearest(other, ["stdout", "file"]);
+            diagnostic.help = near.map(|word| format!("did you mean \"{word}\"?"));
+            reader.report(diagnostic);
+            None
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `[risk]`, `[step_up]` and `[ban]` of the policy file.
+
+use std::time::Duration;
+
+use portcullis_risk::settings::{BanMode, BanSettings, Credentials, Probing, RiskMode, Spraying};
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic};
+use crate::kinds::{Choice, Decimal, Flag, Integer, Name, Percentage, Text, Time};
+use crate::section::Section;
+
+/// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
+const MAX_NATS: f64 = 20.0;
+
+/// `[risk]`
+#[derive(Debug)]
+pub(crate) struct Risk {
+    pub(crate) mode: RiskMode,
+    /// For sensitivity low, normal and high, where they are set.
+    pub(crate) thresholds: [Option<Thresholds>; 3],
+    pub(crate) signals: Vec<SignalEntry>,
+    pub(crate) corporate_egress: Vec<At<String>>,
+}
+
+/// `thresholds.high = { step_up = 1.2, deny = 3.0 }`, in milli-nats.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Thresholds {
+    pub(crate) step_up: Option<i32>,
+    pub(crate) deny: Option<At<i32>>,
+}
+
+/// `signals.network = { … }`
+#[derive(Debug)]
+pub(crate) struct SignalEntry {
+    pub(crate) name: &'static str,
+    pub(crate) weight_milli: i32,
+    pub(crate) cap_mnats: (i32, i32),
+    pub(crate) enabled: bool,
+}
+
+/// The signals of this version with the bounds of their contribution in milli-nats (risk.md 1.2).
+const SIGNALS: &[(&str, (i32, i32))] = &[
+    ("network", (-3_000, 4_000)),
+    ("device", (-3_000, 2_500)),
+    ("failures", (0, 2_000)),
+    ("spraying", (0, 3_000)),
+];
+
+pub(crate) fn read_risk(section: Section<'_>) -> Risk {
+    let modes = Choice(&[("enforce", RiskMode::Enforce), ("monitor", RiskMode::Monitor), ("off", RiskMode::Off)]);
+    let risk = Risk {
+        mode: section.or("mode", modes, RiskMode::Monitor),
+        thresholds: section.table("thresholds").map_or([None; 3], read_thresholds),
+        signals: section.table("signals").map_or_else(Vec::new, read_signals),
+        corporate_egress: section.one_or_list("corporate_egress", Name).map_or_else(Vec::new, |list| list.value),
+    };
+    section.unavailable("step_up_budget", "set `thresholds` instead: nothing is calibrated in this version");
+    section.finish();
+    risk
+}
+
+fn read_thresholds(section: Section<'_>) -> [Option<Thresholds>; 3] {
+    let thresholds = ["low", "normal", "high"].map(|sensitivity| {
+        let section = section.table(sensitivity)?;
+        let nats = |key| section.optional(key, Decimal(0.0..=MAX_NATS)).map(|nats| nats.map(milli));
+        let found = Thresholds { step_up: nats("step_up").map(|nats| nats.value), deny: nats("deny") };
+        section.finish();
+        Some(found)
+    });
+    section.finish();
+    thresholds
+}
+
+fn read_signals(section: Section<'_>) -> Vec<SignalEntry> {
+    let mut entries = Vec::new();
+    for (name, default_cap) in SIGNALS {
+        let Some(signal) = section.table(name) else { continue };
+        entries.push(SignalEntry {
+            name,
+            weight_milli: milli(signal.or("weight", Decimal(0.0..=10.0), 1.0)),
+            cap_mnats: read_cap(&signal).unwrap_or(*default_cap),
+            enabled: signal.or("enabled", Flag, true),
+        });
+        signal.finish();
+    }
+    section.finish();
+    entries
+}
+
+fn read_cap(section: &Section<'_>) -> Option<(i32, i32)> {
+    let cap = section.list("cap", Decimal(-MAX_NATS..=MAX_NATS))?;
+    match cap.value.as_slice() {
+        [least, most] if least.value <= most.value => Some((milli(least.value), milli(most.value))),
+        _ => {
+            let message = "`cap`: expected the least and the most contribution in nats, such as [-3.0, 4.0]";
+            section.reader().report(Diagnostic::error(codes::BAD_VALUE, cap.span, message));
+            None
+        }
+    }
+}
+
+/// Thousandths; the caller has bounded the value.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the kinds bound the value to 20")]
+fn milli(value: f64) -> i32 {
+    (value * 1_000.0).round() as i32
+}
+
+/// `[step_up]`
+#[derive(Debug)]
+pub(crate) struct StepUp {
+    /// What counts as `mfa`: `acr` values, then `amr` values. `None`: the default.
+    pub(crate) mfa: Option<(Vec<String>, Vec<String>)>,
+    pub(crate) max_age: Option<Duration>,
+}
+
+pub(crate) fn read_step_up(section: Section<'_>) -> StepUp {
+    let mfa = section.table("mfa").map(|mfa| {
+        let values = |key| -> Vec<String> {
+            let list = mfa.one_or_list(key, Text).map_or_else(Vec::new, |list| list.value);
+            list.into_iter().map(|text| text.value).collect()
+        };
+        let both = (values("acr"), values("amr"));
+        if !mfa.has("acr") && !mfa.has("amr") {
+            mfa.report_missing("amr", "a list of strings, or `acr`: without either nothing counts as mfa");
+        }
+        mfa.finish();
+        both
+    });
+    let max_age = section.optional("max_age", Time::within("1s", "365d"));
+    section.finish();
+    StepUp { mfa, max_age: max_age.map(|age| age.value) }
+}
+
+/// `[ban]`; `settings.never` is filled from the names by `compile`.
+#[derive(Debug)]
+pub(crate) struct Ban {
+    pub(crate) settings: BanSettings,
+    pub(crate) never: Vec<At<String>>,
+}
+
+pub(crate) fn read_ban(section: Section<'_>) -> Ban {
+    let default = BanSettings::default();
+    let modes = Choice(&[("enforce", BanMode::Enforce), ("simulate", BanMode::Simulate), ("off", BanMode::Off)]);
+    let never = section.one_or_list("never", Name).map_or_else(Vec::new, |list| list.value);
+    let longest = section.optional("longest", Time::within("1s", "365d"));
+    let settings = BanSettings {
+        mode: section.or("mode", modes, default.mode),
+        never: Vec::new(),
+        first: section.or("first", Time::within("1s", "365d"), default.first),
+        factor: u32::try_from(section.or("factor", Integer(1..=100), u64::from(default.factor))).unwrap_or(default.factor),
+        longest: longest.as_ref().map_or(default.longest, |longest| longest.value),
+        forget_half: section.or("forget_half", Time::within("1s", "365d"), default.forget_half),
+        probing: section.table("probing").map_or(default.probing, |probing| read_probing(probing, default.probing)),
+        credentials: section
+            .table("credentials")
+            .map_or(default.credentials, |credentials| read_credentials(credentials, default.credentials)),
+        spraying: section.table("spraying").map_or(default.spraying, |spraying| read_spraying(spraying, default.spraying)),
+    };
+    if settings.longest < settings.first {
+        let at = longest.map_or(section.span(), |longest| longest.span);
+        let message = "`longest` is shorter than `first`";
+        section.reader().report(Diagnostic::error(codes::CONFLICT, at, message).with_help("raise it, or lower `first`"));
+    }
+    section.finish();
+    Ban { settings, never }
+}
+
+fn read_probing(section: Section<'_>, default: Probing) -> Probing {
+    let probing = Probing {
+        level: section.or("level", Decimal(0.1..=10_000.0), default.level),
+        ratio: section.or("ratio", Percentage, default.ratio),
+        half: section.or("half", Time::within("1s", "1d"), default.half),
+    };
+    section.finish();
+    probing
+}
+
+fn read_credentials(section: Section<'_>, default: Credentials) -> Credentials {
+    let credentials = Credentials {
+        level: section.or("level", Decimal(0.1..=10_000.0), default.level),
+        half: section.or("half", Time::within("1s", "1d"), default.half),
+    };
+    section.finish();
+    credentials
+}
+
+fn read_spraying(section: Section<'_>, default: Spraying) -> Spraying {
+    let principals = section.or("principals", Integer(2..=10_000), u64::from(default.principals));
+    let spraying = Spraying {
+        principals: u32::try_from(principals).unwrap_or(default.principals),
+        window: section.or("window", Time::within("1s", "1d"), default.window),
+    };
+    section.finish();
+    spraying
+}

@@ -1,0 +1,109 @@
+//! `[[listener]]`, `[[upstream]]`, `[[route]]` and `[client_address]`.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use portcullis_proxy::settings::{ForwardedHeader, UpstreamTimeouts};
+
+use crate::diagnostics::At;
+use crate::kinds::{Choice, Flag, Integer, Name, Prefix, Socket, Text, Time};
+use crate::section::Section;
+
+/// `[[listener]]`
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) name: At<String>,
+    pub(crate) address: At<SocketAddr>,
+}
+
+pub(crate) fn read_listener(section: Section<'_>) -> Option<Listener> {
+    let name = section.required("name", Name);
+    let address = section.required("address", Socket);
+    section.unavailable("tls", "terminate TLS in front of this gateway, and name that proxy in `trusted_proxies`");
+    section.finish();
+    Some(Listener { name: name?, address: address? })
+}
+
+/// `[[upstream]]`
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) name: At<String>,
+    /// Not parsed yet.
+    pub(crate) endpoints: At<Vec<At<String>>>,
+    pub(crate) timeouts: UpstreamTimeouts,
+    pub(crate) max_idle: usize,
+}
+
+pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
+    let name = section.required("name", Name);
+    let endpoints = section.required_list("endpoints", Text);
+    let timeouts = section.table("timeouts").map_or_else(UpstreamTimeouts::default, read_timeouts);
+    let max_idle = section.or("max_idle", Integer(0..=100_000), 128);
+    section.finish();
+    let name = name?;
+    // An upstream that has a name is known to its routes, even when its endpoints are wrong.
+    let endpoints = endpoints.unwrap_or_else(|| At::new(Vec::new(), name.span));
+    Some(Upstream { name, endpoints, timeouts, max_idle: usize::try_from(max_idle).unwrap_or(128) })
+}
+
+fn read_timeouts(section: Section<'_>) -> UpstreamTimeouts {
+    let default = UpstreamTimeouts::default();
+    let timeouts = UpstreamTimeouts {
+        connect: section.or("connect", Time::within("1ms", "1h"), default.connect),
+        first_byte: section.or("first_byte", Time::within("1ms", "1d"), default.first_byte),
+        idle: section.or("idle", Time::within("1ms", "1d"), default.idle),
+        total: section.or("total", Time::within("1ms", "7d"), default.total),
+        keep_alive: section.or("keep_alive", Time::within("0s", "1d"), default.keep_alive),
+    };
+    section.finish();
+    timeouts
+}
+
+/// `[[route]]`
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: At<String>,
+    pub(crate) hosts: Vec<At<String>>,
+    pub(crate) paths: Vec<At<String>>,
+    /// `None` when it is missing or no name: that was reported.
+    pub(crate) upstream: Option<At<String>>,
+    pub(crate) forward_credentials: bool,
+    pub(crate) disclose: bool,
+}
+
+pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
+    let name = section.required("name", Name);
+    let patterns = |key, all| {
+        let list = section.one_or_list(key, Text)?;
+        if list.value.is_empty() {
+            section.report_empty(key, list.span, all);
+        }
+        Some(list.value)
+    };
+    let hosts = patterns("hosts", "leave it out for any host").unwrap_or_default();
+    let paths = patterns("paths", "leave it out for every path").unwrap_or_default();
+    let upstream = section.required("upstream", Name);
+    let forward_credentials = section.or("forward_credentials", Flag, false);
+    let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
+    section.unavailable("rate_limit", "remove it; `[limits]` bounds connections and requests as a whole");
+    section.unavailable("upgrades", "remove it; requests to upgrade a connection are answered without the upgrade");
+    section.finish();
+    Some(Route { name: name?, hosts, paths, upstream, forward_credentials, disclose })
+}
+
+/// `[client_address]`
+#[derive(Debug, Default)]
+pub(crate) struct ClientAddress {
+    pub(crate) trusted_proxies: Vec<At<IpNet>>,
+    pub(crate) header: ForwardedHeader,
+}
+
+pub(crate) fn read_client_address(root: &Section<'_>) -> ClientAddress {
+    let Some(section) = root.table("client_address") else { return ClientAddress::default() };
+    let trusted_proxies = section.list("trusted_proxies", Prefix).map_or_else(Vec::new, |list| list.value);
+    let headers =
+        Choice(&[("x-forwarded-for", ForwardedHeader::XForwardedFor), ("forwarded", ForwardedHeader::Forwarded)]);
+    let header = section.or("header", headers, ForwardedHeader::default());
+    section.finish();
+    ClientAddress { trusted_proxies, header }
+}

@@ -1,0 +1,153 @@
+//! Addresses, prefixes and header names.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use http::HeaderName;
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::section::{Field, Kind, shown};
+
+/// An address and a port to bind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Socket;
+
+impl Kind for Socket {
+    type Value = SocketAddr;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "an address and port such as \"127.0.0.1:8080\"".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<SocketAddr> {
+        let text = field.text(&self.expected())?;
+        if let Ok(address) = text.parse() {
+            return Some(address);
+        }
+        let help = if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
+            Some(format!("for every address of this machine write \"0.0.0.0:{0}\" or \"[::]:{0}\"", shown(port)))
+        } else if let Some(port) = text.strip_prefix("localhost:") {
+            Some(format!("names are not looked up here: write \"127.0.0.1:{}\"", shown(port)))
+        } else if text.parse::<IpAddr>().is_ok() {
+            Some("add the port".into())
+        } else {
+            None
+        };
+        field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), help);
+        None
+    }
+}
+
+/// A range of addresses; a bare address is a range of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefix;
+
+impl Kind for Prefix {
+    type Value = IpNet;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "a prefix such as \"203.0.113.0/24\"".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<IpNet> {
+        let text = field.text(&self.expected())?;
+        match parse_prefix(&text) {
+            Ok(prefix) => Some(prefix),
+            Err(problem) => {
+                field.bad_value(problem.message, problem.help);
+                None
+            }
+        }
+    }
+}
+
+/// Why a text is no prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PrefixProblem {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+/// Parses a prefix or a bare address. Addresses are compared in canonical form (RFC 4291 section 2.5.5.2), so that a
+/// prefix of IPv4-mapped addresses would match nothing: it is refused, with the IPv4 form as the remedy.
+pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixProblem> {
+    let prefix = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| PrefixProblem {
+            message: format!("`{}` is no address or prefix", shown(text)),
+            help: Some("write it as 203.0.113.0/24, 2001:db8::/32 or 203.0.113.7".into()),
+        })?,
+    };
+    if let Some(plain) = as_ipv4(prefix) {
+        return Err(PrefixProblem {
+            message: format!("`{}` is a range of IPv4-mapped addresses", shown(text)),
+            help: Some(format!("write `{plain}`")),
+        });
+    }
+    if prefix.trunc() != prefix {
+        return Err(PrefixProblem {
+            message: format!("`{}` has bits set beyond its length", shown(text)),
+            help: Some(format!("write `{}`, or `{}` for this address alone", prefix.trunc(), prefix.addr())),
+        });
+    }
+    Ok(prefix)
+}
+
+/// The IPv4 form of a prefix of IPv4-mapped IPv6 addresses.
+fn as_ipv4(prefix: IpNet) -> Option<Ipv4Net> {
+    let IpNet::V6(prefix) = prefix else { return None };
+    let address: Ipv4Addr = prefix.addr().to_ipv4_mapped()?;
+    let length = prefix.prefix_len().checked_sub(96)?;
+    Ipv4Net::new(address, length).ok().map(|net| net.trunc())
+}
+
+/// The name of a header field (RFC 9110 section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header;
+
+impl Kind for Header {
+    type Value = HeaderName;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "the name of a header such as \"x-api-key\"".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<HeaderName> {
+        let text = field.text(&self.expected())?;
+        let name = HeaderName::from_bytes(text.as_bytes()).ok();
+        if name.is_none() {
+            field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), None);
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_strict_about_its_host_bits() {
+        let check = |text: &str, expected: Result<&str, &str>| match (parse_prefix(text), expected) {
+            (Ok(found), Ok(prefix)) => assert_eq!(found.to_string(), prefix, "{text}"),
+            (Err(problem), Err(fragment)) => {
+                let all = format!("{} {}", problem.message, problem.help.unwrap_or_default());
+                assert!(all.contains(fragment), "{text}: {all}");
+            }
+            (found, _) => panic!("{text}: {found:?}"),
+        };
+        check("10.0.0.0/8", Ok("10.0.0.0/8"));
+        check("203.0.113.7", Ok("203.0.113.7/32"));
+        check("203.0.113.7/32", Ok("203.0.113.7/32"));
+        check("0.0.0.0/0", Ok("0.0.0.0/0"));
+        check("2001:db8::1", Ok("2001:db8::1/128"));
+        check("2001:db8::/32", Ok("2001:db8::/32"));
+        check("10.0.0.1/8", Err("write `10.0.0.0/8`, or `10.0.0.1`"));
+        check("2001:db8::1/32", Err("write `2001:db8::/32`"));
+        check("::ffff:10.0.0.0/104", Err("write `10.0.0.0/8`"));
+        check("::ffff:10.0.0.1", Err("write `10.0.0.1/32`"));
+        for bad in ["", "10.0.0.0/33", "10.0/8", "010.0.0.0/8", "fe80::1%eth0", "example.com", "10.0.0.0/-1", " 10.0.0.1"] {
+            check(bad, Err("no address or prefix"));
+        }
+    }
+}

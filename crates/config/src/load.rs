@@ -1,0 +1,208 @@
+//! From files to everything that the gateway runs on, or to a report of all that is wrong.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use portcullis_policy::Policy;
+use portcullis_risk::settings::{BanMode, RiskMode};
+
+use crate::compile;
+use crate::diagnostics::Report;
+use crate::environment::Environment;
+use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
+use crate::section::Reader;
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is fixed while the process runs.
+    pub process: portcullis_proxy::settings::ProcessSettings,
+    /// The data plane.
+    pub proxy: portcullis_proxy::settings::Settings,
+    /// The identity providers, their key sets and keys already read.
+    pub identity: portcullis_identity::settings::Settings,
+    /// Risk and bans.
+    pub risk: portcullis_risk::settings::Settings,
+    /// Where events go; at least one sink.
+    pub events: portcullis_events::settings::Settings,
+    /// Where health and metrics are served; `None` when that is switched off.
+    pub ops: Option<OpsSettings>,
+    /// The compiled policy. Its routes are `proxy.routes`, in the same order.
+    pub policy: Policy,
+    /// What works but is probably not meant.
+    pub warnings: Report,
+    /// What was loaded, in numbers.
+    pub summary: Summary,
+    /// Every file that was read, the main file first: what to watch, copy or back up.
+    pub files: Vec<PathBuf>,
+}
+
+/// `[ops]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpsSettings {
+    /// The address that serves `/livez`, `/readyz` and `/metrics`. Default `127.0.0.1:9090`.
+    pub address: SocketAddr,
+}
+
+/// What was loaded, in numbers, and the two modes that hold when nobody wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// `[[listener]]`
+    pub listeners: usize,
+    /// `[[upstream]]`
+    pub upstreams: usize,
+    /// `[[route]]`
+    pub routes: usize,
+    /// Identity providers of every kind.
+    pub identity_providers: usize,
+    /// API keys of all key files, revoked ones too.
+    pub api_keys: usize,
+    /// Sinks, the one by default included.
+    pub sinks: usize,
+    /// `[[network]]`
+    pub networks: usize,
+    /// Prefixes of all networks.
+    pub prefixes: usize,
+    /// `[[resource]]`
+    pub resources: usize,
+    /// `[[role]]`
+    pub roles: usize,
+    /// `[[group]]`
+    pub groups: usize,
+    /// `[[assignment]]`
+    pub assignments: usize,
+    /// `[[deny]]`
+    pub denies: usize,
+    /// `[risk] mode`
+    pub risk_mode: RiskMode,
+    /// `[ban] mode`
+    pub ban_mode: BanMode,
+}
+
+/// Reads `portcullis.toml`, everything that it names, and compiles it.
+///
+/// # Errors
+/// A report of all problems, errors and warnings, when there is at least one error.
+pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+    load_files(path, None, environment)
+}
+
+/// The same with another policy file in place of the one that `[policy] path` names: for comparing and trying policies.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_policy(path: &Path, policy: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+    load_files(path, Some(policy), environment)
+}
+
+fn load_files(path: &Path, policy: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, Report> {
+    let reader = Reader::new(environment);
+    let loaded = compile_all(&reader, path, policy);
+    let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
+    match loaded {
+        Some(mut loaded) if report.errors() == 0 => {
+            loaded.warnings = report;
+            Ok(loaded)
+        }
+        _ => Err(report),
+    }
+}
+
+/// Reads and compiles everything, as far as it goes. `None` after an error that leaves nothing to go on with.
+fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> Option<Loaded> {
+    let gateway = read_gateway(reader, path)?;
+    let policy = match policy_path {
+        Some(other) => read_policy(reader, other, &other.display().to_string(), None),
+        None => {
+            let named = &gateway.policy;
+            read_policy(reader, &named.value.path, &named.value.written, Some(named.span))
+        }
+    };
+    let proxy = compile::proxy::compile_settings(reader, &gateway);
+    let identity = compile::identity::compile(reader, &gateway.entries.identity);
+    let process = compile::proxy::compile_process(reader, &gateway);
+    let policy = policy.unwrap_or_default();
+    let risk = compile::risk::compile(reader, &policy);
+    let mut summary = summarize(&gateway, &policy, &risk);
+    summary.identity_providers = identity.settings.jwt.len() + identity.settings.api_key.len();
+    summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
+    let files = [gateway.files, policy.files.clone(), identity.files].concat();
+    let operation = gateway.operation;
+    let events = compile::events::compile(reader, gateway.entries.sinks, operation.node, operation.cluster);
+    summary.sinks = events.sinks.len();
+    let policy = compile::policy::compile(reader, &gateway.entries.routes, policy)?;
+    Some(Loaded {
+        process,
+        proxy,
+        identity: identity.settings,
+        risk,
+        events,
+        ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
+        policy,
+        warnings: Report::default(),
+        summary,
+        files,
+    })
+}
+
+fn summarize(gateway: &GatewayFile, policy: &PolicyFile, risk: &portcullis_risk::settings::Settings) -> Summary {
+    Summary {
+        listeners: gateway.entries.listeners.len(),
+        upstreams: gateway.entries.upstreams.len(),
+        routes: gateway.entries.routes.len(),
+        identity_providers: 0,
+        api_keys: 0,
+        sinks: 0,
+        networks: policy.networks.len(),
+        prefixes: policy.networks.iter().map(|network| network.prefixes.len()).sum(),
+        resources: policy.resources.len(),
+        roles: policy.roles.len(),
+        groups: policy.groups.len(),
+        assignments: policy.assignments.len(),
+        denies: policy.denies.len(),
+        risk_mode: risk.risk_mode,
+        ban_mode: risk.ban.mode,
+    }
+}
+
+impl fmt::Display for Summary {
+    /// Two lines for a person.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gateway = [
+            (self.listeners, "listener"),
+            (self.upstreams, "upstream"),
+            (self.routes, "route"),
+            (self.identity_providers, "identity provider"),
+            (self.api_keys, "API key"),
+            (self.sinks, "sink"),
+        ];
+        let policy = [
+            (self.networks, "network"),
+            (self.resources, "resource"),
+            (self.roles, "role"),
+            (self.groups, "group"),
+            (self.assignments, "assignment"),
+        ];
+        let (denies, prefixes) = (self.denies, self.prefixes);
+        let denies = if denies == 1 { "1 deny".to_owned() } else { format!("{denies} denies") };
+        let prefixes = if prefixes == 1 { "1 prefix".to_owned() } else { format!("{prefixes} prefixes") };
+        writeln!(formatter, "gateway: {}", counted(&gateway))?;
+        let risk = match self.risk_mode {
+            RiskMode::Enforce => "enforce",
+            RiskMode::Monitor => "monitor",
+            RiskMode::Off => "off",
+        };
+        let ban = match self.ban_mode {
+            BanMode::Enforce => "enforce",
+            BanMode::Simulate => "simulate",
+            BanMode::Off => "off",
+        };
+        write!(formatter, "policy: {}, {denies}, {prefixes}; risk: {risk}; bans: {ban}", counted(&policy))
+    }
+}
+
+fn counted(numbers: &[(usize, &str)]) -> String {
+    let each = |(number, word): &(usize, &str)| format!("{number} {word}{}", if *number == 1 { "" } else { "s" });
+    numbers.iter().map(each).collect::<Vec<_>>().join(", ")
+}

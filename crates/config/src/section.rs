@@ -1,0 +1,349 @@
+//! The strict reader of one TOML table.
+//!
+//! A [`Section`] remembers every key it is asked for; [`Section::finish`] reports the others. Wrong types, bad values and
+//! missing keys are reported where they stand, and reading goes on, so that one run finds everything.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, Diagnostics, SourceId, Sources, Span};
+use crate::environment::{Environment, expand};
+use crate::suggest;
+
+/// What all readers of one run share.
+pub(crate) struct Reader<'e> {
+    pub(crate) sources: RefCell<Sources>,
+    pub(crate) diagnostics: RefCell<Diagnostics>,
+    /// The folder of each source, for the paths in it.
+    folders: RefCell<Vec<PathBuf>>,
+    environment: &'e dyn Environment,
+    /// Some file could not be read as a whole: names may be missing for that reason alone.
+    incomplete: Cell<bool>,
+}
+
+impl<'e> Reader<'e> {
+    pub(crate) fn new(environment: &'e dyn Environment) -> Self {
+        Self {
+            sources: RefCell::default(),
+            diagnostics: RefCell::default(),
+            folders: RefCell::default(),
+            environment,
+            incomplete: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn add_source(&self, path: &Path, short_name: &str, text: Arc<str>) -> SourceId {
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        self.folders.borrow_mut().push(folder);
+        self.sources.borrow_mut().add(path.display().to_string(), short_name, text)
+    }
+
+    pub(crate) fn report(&self, diagnostic: Diagnostic) {
+        self.diagnostics.borrow_mut().push(diagnostic);
+    }
+
+    /// Says that names may be unknown only because their file could not be read.
+    pub(crate) fn mark_incomplete(&self) {
+        self.incomplete.set(true);
+    }
+
+    /// Whether every file was read as a whole, so that an unknown name is truly unknown.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.incomplete.get()
+    }
+
+    /// A path as the file that holds the span means it.
+    pub(crate) fn resolve(&self, source: SourceId, path: &str) -> PathBuf {
+        let folders = self.folders.borrow();
+        folders.get(source.index()).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    }
+
+    fn written(&self, span: Span) -> String {
+        self.sources.borrow().text(span.source).get(span.start..span.end).unwrap_or("").to_owned()
+    }
+}
+
+/// What a value must be, and how it is read. A reading that fails has reported why.
+pub(crate) trait Kind {
+    /// The typed value.
+    type Value;
+
+    /// What a right value looks like, with its article: `a duration such as "30s"`.
+    fn expected(&self) -> Cow<'static, str>;
+
+    /// Reads it, or reports why not.
+    fn read(&self, field: &Field<'_>) -> Option<Self::Value>;
+}
+
+/// One value and where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'r> {
+    pub(crate) reader: &'r Reader<'r>,
+    pub(crate) value: &'r DeValue<'r>,
+    pub(crate) span: Span,
+    /// The key, or for an element of a list the list's key.
+    pub(crate) key: &'r str,
+}
+
+impl<'r> Field<'r> {
+    /// The string with its variables expanded, or a report that it is none.
+    pub(crate) fn text(&self, expected: &str) -> Option<Cow<'r, str>> {
+        let DeValue::String(text) = self.value else {
+            self.wrong_type(expected, None);
+            return None;
+        };
+        match expand(text, self.reader.environment) {
+            Ok(expanded) => Some(expanded),
+            Err(problem) => {
+                let span = self.narrow(&problem.at);
+                self.reader.report(Diagnostic::error(codes::ENVIRONMENT, span, problem.message).with_help(problem.help));
+                None
+            }
+        }
+    }
+
+    /// Reports a value of another type than the expected one.
+    pub(crate) fn wrong_type(&self, expected: &str, help: Option<String>) {
+        let message = format!("`{}`: expected {expected}, found {}", self.key, type_name(self.value));
+        let mut diagnostic = Diagnostic::error(codes::WRONG_TYPE, self.span, message);
+        diagnostic.help = help;
+        self.reader.report(diagnostic);
+    }
+
+    /// Reports a value of the right type that means nothing valid.
+    pub(crate) fn bad_value(&self, message: impl AsRef<str>, help: Option<String>) {
+        let message = format!("`{}`: {}", self.key, message.as_ref());
+        let mut diagnostic = Diagnostic::error(codes::BAD_VALUE, self.span, message);
+        diagnostic.help = help;
+        self.reader.report(diagnostic);
+    }
+
+    /// The elements of an array, or a report that it is none.
+    pub(crate) fn elements(&self, expected: &str, help: Option<String>) -> Option<impl Iterator<Item = Field<'r>> + use<'r>> {
+        let DeValue::Array(array) = self.value else {
+            self.wrong_type(expected, help);
+            return None;
+        };
+        let Self { reader, key, span, .. } = *self;
+        Some(array.iter().map(move |element| Field {
+            reader,
+            key,
+            value: element.get_ref(),
+            span: Span { source: span.source, start: element.span().start, end: element.span().end },
+        }))
+    }
+
+    /// The part of this value that holds `part`, or all of it.
+    fn narrow(&self, part: &str) -> Span {
+        let written = self.reader.written(self.span);
+        match written.find(part) {
+            Some(at) => {
+                let start = self.span.start + at;
+                Span { source: self.span.source, start, end: start + part.len() }
+            }
+            None => self.span,
+        }
+    }
+}
+
+/// One table.
+pub(crate) struct Section<'r> {
+    reader: &'r Reader<'r>,
+    table: &'r DeTable<'r>,
+    span: Span,
+    title: String,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'r> Section<'r> {
+    pub(crate) fn new(reader: &'r Reader<'r>, table: &'r DeTable<'r>, span: Span, title: String) -> Self {
+        Self { reader, table, span, title, asked: RefCell::default() }
+    }
+
+    /// Where the table begins: its header, or its key.
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    pub(crate) fn reader(&self) -> &'r Reader<'r> {
+        self.reader
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn required<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<K::Value>> {
+        let Some(field) = self.field(key) else {
+            self.report_missing(key, &kind.expected());
+            return None;
+        };
+        Some(At::new(kind.read(&field)?, field.span))
+    }
+
+    /// The value of a key that may be absent.
+    pub(crate) fn optional<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<K::Value>> {
+        let field = self.field(key)?;
+        Some(At::new(kind.read(&field)?, field.span))
+    }
+
+    /// The value of a key, or its default.
+    pub(crate) fn or<K: Kind>(&self, key: &'static str, kind: K, default: K::Value) -> K::Value {
+        self.optional(key, kind).map_or(default, |found| found.value)
+    }
+
+    /// The elements of a list that may be absent, each with its place.
+    pub(crate) fn list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
+        let field = self.field(key)?;
+        let expected = format!("a list, each {}", kind.expected());
+        let help = matches!(field.value, DeValue::String(_)).then(|| "write it in brackets: `[\"…\"]`".to_owned());
+        let elements = field.elements(&expected, help)?;
+        let values = elements.filter_map(|element| Some(At::new(kind.read(&element)?, element.span))).collect();
+        Some(At::new(values, field.span))
+    }
+
+    /// The same for a list that must be there.
+    pub(crate) fn required_list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
+        if !self.table.contains_key(key) {
+            self.remember(key);
+            self.report_missing(key, &format!("a list, each {}", kind.expected()));
+            return None;
+        }
+        self.list(key, kind)
+    }
+
+    /// A list, or one value for a list of one.
+    pub(crate) fn one_or_list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
+        let field = self.field(key)?;
+        if matches!(field.value, DeValue::Array(_)) {
+            return self.list(key, kind);
+        }
+        Some(At::new(vec![At::new(kind.read(&field)?, field.span)], field.span))
+    }
+
+    /// A table inside this one.
+    pub(crate) fn table(&self, key: &'static str) -> Option<Section<'r>> {
+        let field = self.field(key)?;
+        let DeValue::Table(table) = field.value else {
+            field.wrong_type("a table", None);
+            return None;
+        };
+        Some(Section::new(self.reader, table, field.span, self.inner_title(key, false)))
+    }
+
+    /// The tables of `[[key]]`.
+    pub(crate) fn tables(&self, key: &'static str) -> Vec<Section<'r>> {
+        let title = self.inner_title(key, true);
+        let Some(field) = self.field(key) else { return Vec::new() };
+        let help = matches!(field.value, DeValue::Table(_)).then(|| format!("write {title}, with two brackets"));
+        let Some(elements) = field.elements(&format!("tables, each beginning with {title}"), help) else {
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for element in elements {
+            match element.value {
+                DeValue::Table(table) => {
+                    sections.push(Section::new(self.reader, table, element.span, title.clone()));
+                }
+                _ => element.wrong_type("a table", None),
+            }
+        }
+        sections
+    }
+
+    /// A key of the documented contract whose feature this version does not have.
+    pub(crate) fn unavailable(&self, key: &'static str, help: &str) {
+        let Some((found, _)) = self.table.get_key_value(key) else { return };
+        // It is asked for here alone, so that the list of known keys does not offer it.
+        self.remember(key);
+        let message = format!("`{key}` is not available in this version");
+        self.reader.report(Diagnostic::error(codes::UNAVAILABLE, self.at(found.span()), message).with_help(help));
+    }
+
+    /// A key that exists, but not here.
+    pub(crate) fn misplaced(&self, key: &'static str, help: &str) {
+        let Some((found, _)) = self.table.get_key_value(key) else { return };
+        self.remember(key);
+        let message = format!("`{key}` does not belong into {}", self.title);
+        self.reader.report(Diagnostic::error(codes::UNKNOWN_KEY, self.at(found.span()), message).with_help(help));
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(crate) fn finish(self) {
+        let asked = self.asked.borrow();
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let message = format!("unknown key `{}` in {}", shown(name), self.title);
+            let mut diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, self.at(key.span()), message);
+            diagnostic.help = suggest::remedy(name, &asked, "known keys");
+            self.reader.report(diagnostic);
+        }
+    }
+
+    /// Whether the key is there, without reading it.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    fn field(&self, key: &'static str) -> Option<Field<'r>> {
+        self.remember(key);
+        let value = self.table.get(key)?;
+        Some(Field { reader: self.reader, value: value.get_ref(), span: self.at(value.span()), key })
+    }
+
+    fn remember(&self, key: &'static str) {
+        self.asked.borrow_mut().push(key);
+    }
+
+    fn at(&self, range: std::ops::Range<usize>) -> Span {
+        Span { source: self.span.source, start: range.start, end: range.end }
+    }
+
+    /// Reports a list that must not be empty.
+    pub(crate) fn report_empty(&self, key: &str, span: Span, help: &str) {
+        let message = format!("`{key}` is empty in {}", self.title);
+        self.reader.report(Diagnostic::error(codes::BAD_VALUE, span, message).with_help(help));
+    }
+
+    /// Reports a key that must be there.
+    pub(crate) fn report_missing(&self, key: &str, expected: &str) {
+        let message = format!("`{key}` is missing in {}", self.title);
+        let help = format!("add `{key}`: {expected}");
+        self.reader.report(Diagnostic::error(codes::MISSING, self.span, message).with_help(help));
+    }
+
+    fn inner_title(&self, key: &str, array: bool) -> String {
+        let path = match self.title.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            None => key.to_owned(),
+            Some(outer) if outer.starts_with('[') => return format!("`{key}` of {}", self.title),
+            Some(outer) => format!("{outer}.{key}"),
+        };
+        if self.title.starts_with('`') {
+            return format!("`{key}` of {}", self.title);
+        }
+        if array { format!("[[{path}]]") } else { format!("[{path}]") }
+    }
+}
+
+/// A string, or the beginning of a long one, fit for a message.
+pub(crate) fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(64).flat_map(char::escape_debug).collect();
+    if text.chars().nth(64).is_some() { format!("{cut}…") } else { cut }
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,237 @@
+//! The native event, `portcullis.event/1`: one JSON object per line, its keys stable and only ever added to.
+//!
+//! These structs are the wire shape and nothing else: whoever refuses a request fills them, the recorder numbers and bounds
+//! them, a writer thread serializes them. Every key of the fixed part is always present; what is not known is `null`. There
+//! is no field for a credential, a cookie, a query's value or a body, so none of them can be recorded.
+
+mod parts;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::reason_code::ReasonCode;
+
+pub use parts::*;
+
+/// The value of `schema`. Its number changes only if a key changes its meaning or goes away.
+pub const SCHEMA: &str = "portcullis.event/1";
+
+/// One event. The keys are in the order of the contract.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// UUID version 7 (RFC 9562 section 5.7). On a refusal it is the request's id and `x-request-id`.
+    pub id: Uuid,
+    /// When it happened: on a refusal, when the answer was decided.
+    #[serde(serialize_with = "rfc3339_micros")]
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// How much it deserves a look.
+    pub severity: Severity,
+    /// The number of the event in this process, from 1. Set by the recorder; a gap in a sink is a dropped event.
+    pub seq: u64,
+    /// The node that saw it. Set by the recorder.
+    pub node: Arc<str>,
+    /// The cluster of the node. Set by the recorder.
+    pub cluster: Option<Arc<str>>,
+    /// The gateway's version.
+    pub version: &'static str,
+    /// What was answered; `None` where nobody asked, such as `gateway.started`.
+    pub decision: Option<Answer>,
+    /// The HTTP status that the caller got.
+    pub status: Option<u16>,
+    /// Who answered.
+    pub origin: Origin,
+    /// The decisive reason.
+    pub reason: Option<ReasonCode>,
+    /// Every reason that would have refused, the decisive one first.
+    pub reasons: Vec<ReasonCode>,
+    /// One sentence for the operator. It may change from release to release. At most 2,048 bytes.
+    pub message: Option<String>,
+    /// The policy that decided.
+    pub policy: Policy,
+    /// The request.
+    pub request: Request,
+    /// Where it came from.
+    pub client: Client,
+    /// Who it was.
+    pub identity: Identity,
+    /// On which device.
+    pub device: Device,
+    /// How risky the caller looked.
+    pub risk: Risk,
+    /// The ban that touched it.
+    pub ban: Ban,
+    /// The smallest changes that would let the request pass, fewest first.
+    pub nearest: Vec<Nearest>,
+    /// Every check of the decision, in the form of `explain -o json`.
+    pub checks: Vec<Check>,
+    /// What rules in shadow mode would have done; `None` where no such rule applied.
+    pub shadow: Option<Vec<Shadow>>,
+    /// What the caller could do about it.
+    pub remedy: Remedy,
+    /// The upstream.
+    pub upstream: Upstream,
+    /// How long it took.
+    pub latency_us: Latency,
+    /// Always null: events are not chained by this version.
+    pub integrity: Unchained,
+    /// The keys whose value was cut to its bound. Present only where something was cut.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<&'static str>,
+}
+
+impl Event {
+    /// An event of some kind, with nothing else known yet.
+    pub fn new(kind: EventKind, id: Uuid, time: Timestamp) -> Self {
+        Self {
+            schema: SCHEMA,
+            id,
+            time,
+            kind,
+            severity: kind.severity(),
+            seq: 0,
+            node: Arc::default(),
+            cluster: None,
+            version: env!("CARGO_PKG_VERSION"),
+            decision: None,
+            status: None,
+            origin: Origin::Gateway,
+            reason: None,
+            reasons: Vec::new(),
+            message: None,
+            policy: Policy::default(),
+            request: Request::default(),
+            client: Client::default(),
+            identity: Identity::default(),
+            device: Device::default(),
+            risk: Risk::default(),
+            ban: Ban::default(),
+            nearest: Vec::new(),
+            checks: Vec::new(),
+            shadow: None,
+            remedy: Remedy::default(),
+            upstream: Upstream::default(),
+            latency_us: Latency::default(),
+            integrity: Unchained,
+            truncated: Vec::new(),
+        }
+    }
+
+    /// A refusal: the code's default decision, status and severity. `id` is the request's id.
+    pub fn denied(id: Uuid, time: Timestamp, code: ReasonCode) -> Self {
+        let mut event = Self::new(EventKind::AccessDenied, id, time);
+        event.request.id = Some(id);
+        event.set_reason(code);
+        event
+    }
+
+    /// Makes `code` the decisive reason, with its default decision, status, severity and stage.
+    pub fn set_reason(&mut self, code: ReasonCode) {
+        self.decision = Some(code.answer());
+        self.status = code.status();
+        self.severity = code.severity();
+        self.reason = Some(code);
+        self.reasons.clear();
+        self.reasons.push(code);
+        self.policy.stage = Some(code.stage());
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum EventKind {
+    /// A request was answered instead of forwarded. Exactly one for each refusal.
+    #[serde(rename = "access.denied")]
+    AccessDenied,
+    /// A request was forwarded.
+    #[serde(rename = "access.allowed")]
+    AccessAllowed,
+    /// An address or a principal was banned.
+    #[serde(rename = "ban.created")]
+    BanCreated,
+    /// A new policy or configuration is in force.
+    #[serde(rename = "policy.reloaded")]
+    PolicyReloaded,
+    /// A new policy or configuration was not accepted; the old one stays in force.
+    #[serde(rename = "policy.rejected")]
+    PolicyRejected,
+    /// The gateway serves.
+    #[serde(rename = "gateway.started")]
+    GatewayStarted,
+    /// The gateway has drained and stops.
+    #[serde(rename = "gateway.stopped")]
+    GatewayStopped,
+}
+
+impl EventKind {
+    /// The severity where no reason code says another.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::AccessDenied => Severity::Medium,
+            Self::BanCreated | Self::PolicyRejected => Severity::High,
+            Self::AccessAllowed | Self::PolicyReloaded | Self::GatewayStarted | Self::GatewayStopped => Severity::Low,
+        }
+    }
+}
+
+/// How much an event deserves a look. The rule is in `docs/events.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It happens every day and mends itself.
+    Low,
+    /// Somebody could not do what they tried.
+    Medium,
+    /// It looks like an attack, or the gateway could not do its work.
+    High,
+    /// The gateway's own protection is in doubt. No reason code has it.
+    Critical,
+}
+
+/// The decision word: a policy's outcome, or one of the two answers that no policy gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Forwarded.
+    Permit,
+    /// Refused for good: 403, or the status of a malformed request.
+    Deny,
+    /// 401: a credential is missing or bad.
+    Challenge,
+    /// 401: a stronger or fresher authentication is needed (RFC 9470).
+    StepUp,
+    /// 429 or 503: too much at once.
+    Throttle,
+    /// 503: the facts did not suffice to decide.
+    Undecided,
+    /// The upstream or the gateway itself failed: 500, 502, 503, 504.
+    Failed,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The gateway.
+    Gateway,
+    /// The upstream, whose own refusal was passed on.
+    Upstream,
+}
+
+/// What `integrity` is while events are not chained: null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Unchained;
+
+/// RFC 3339 with exactly six fractional digits, so that all times are of one width and sort as text.
+fn rfc3339_micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+#[cfg(test)]
+mod tests;

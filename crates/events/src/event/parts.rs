@@ -1,0 +1,268 @@
+//! The objects inside an event. Each key of a part is always present; `None` is `null`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis_policy::CountryCode;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::event::{Answer, rfc3339_micros};
+use crate::reason_code::ReasonCode;
+
+/// `policy`: what decided, and where it stands.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Policy {
+    /// The version of the policy in force.
+    pub version: Option<u64>,
+    /// The SHA-256 of its text, in lower-case hex.
+    pub sha256: Option<Arc<str>>,
+    /// The route's name.
+    pub route: Option<Arc<str>>,
+    /// The name of the rule that decided, where one rule did.
+    pub rule: Option<Arc<str>>,
+    /// The file of that rule.
+    pub file: Option<Arc<str>>,
+    /// The line of that rule, from 1.
+    pub line: Option<u32>,
+    /// The stage of the decisive reason: the part of its code before the dot.
+    pub stage: Option<&'static str>,
+    /// Whether the route's resource is enforced.
+    pub mode: Option<Mode>,
+}
+
+/// `policy.mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It decides.
+    Enforce,
+    /// It is reported only.
+    Shadow,
+}
+
+/// `request`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Request {
+    /// The request's id; on a refusal the event's id.
+    pub id: Option<Uuid>,
+    /// The trace it belongs to: 32 hex digits (W3C Trace Context section 3.2.2.3).
+    pub trace_id: Option<String>,
+    /// The gateway's span: 16 hex digits.
+    pub span_id: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+    /// `http` or `https`.
+    pub scheme: Option<&'static str>,
+    /// The host, without a port.
+    pub host: Option<String>,
+    /// The port that was asked for.
+    pub port: Option<u16>,
+    /// The path, never with a query. At most 2,048 bytes.
+    pub path: Option<String>,
+    /// Whether there was a query, which is not recorded.
+    pub query_redacted: bool,
+    /// `1.0`, `1.1` or `2`.
+    pub http_version: Option<&'static str>,
+    /// Bytes of the body that were received before the answer.
+    pub bytes: Option<u64>,
+    /// `User-Agent`. At most 1,024 bytes.
+    pub user_agent: Option<String>,
+    /// `Referer` without user information, query and fragment. At most 1,024 bytes.
+    pub referrer: Option<String>,
+}
+
+/// `client`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Client {
+    /// The client's address, after the trusted proxies; `None` where it could not be established.
+    pub ip: Option<IpAddr>,
+    /// The client's port, known only where the client is the peer.
+    pub port: Option<u16>,
+    /// The socket's peer.
+    pub peer_ip: Option<IpAddr>,
+    /// The hops that a trusted proxy's header named, as they stood there, leftmost first. At most 32.
+    pub forwarded: Vec<String>,
+    /// Whether the address is the word of a trusted proxy.
+    pub via_trusted_proxy: bool,
+    /// ISO 3166-1 alpha-2.
+    #[serde(serialize_with = "country")]
+    pub country: Option<CountryCode>,
+    /// The first-level subdivision.
+    pub region: Option<Arc<str>>,
+    /// The city.
+    pub city: Option<Arc<str>>,
+    /// The number of the autonomous system.
+    pub asn: Option<u32>,
+    /// Who runs it.
+    pub as_org: Option<Arc<str>>,
+}
+
+/// `identity`: a verified principal; all null without one. What an unverified credential claims is never recorded here.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Identity {
+    /// The principal's id, with its provider's prefix.
+    pub id: Option<String>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// `user`, `service` or `certificate`.
+    #[serde(rename = "type")]
+    pub kind: Option<&'static str>,
+    /// By which means: `jwt`, `api_key`, `client_certificate`.
+    pub method: Option<&'static str>,
+    /// The token's issuer.
+    pub issuer: Option<String>,
+    /// A hash of the session's id.
+    pub session: Option<String>,
+    /// The groups that the credential claims. At most 64.
+    pub groups: Vec<String>,
+    /// The roles that the principal effectively holds on the route. At most 64.
+    pub roles: Vec<String>,
+    /// Authentication context class reference.
+    pub acr: Option<String>,
+    /// Whether the credential itself says that several factors were used; `None` where it says nothing.
+    pub mfa: Option<bool>,
+    /// Seconds since the caller last authenticated.
+    pub auth_age_s: Option<u64>,
+    /// The id of the API key, never the key.
+    pub api_key_id: Option<String>,
+    /// SHA-256 of the client certificate, in lower-case hex.
+    pub cert_sha256: Option<String>,
+    /// Its subject.
+    pub cert_subject: Option<String>,
+}
+
+/// `device`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Device {
+    /// Its id.
+    pub id: Option<String>,
+    /// Whether the organisation manages it.
+    pub managed: Option<bool>,
+    /// Whether it meets the organisation's rules.
+    pub compliant: Option<bool>,
+    /// A fingerprint of the client's software.
+    pub fingerprint: Option<String>,
+}
+
+/// `risk`: all null where the request was refused before its risk was looked at.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Risk {
+    /// The score in centi-nats: hundredths of a natural-log likelihood ratio, so 300 is 3.0 nats.
+    pub score: Option<i32>,
+    /// `low`, `medium` or `high`.
+    pub level: Option<&'static str>,
+    /// The threshold that was crossed, or would be crossed next, in centi-nats.
+    pub threshold: Option<i32>,
+    /// The signals that fired, strongest first. At most 16.
+    pub signals: Vec<Signal>,
+}
+
+/// One of `risk.signals`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signal {
+    /// Its stable name.
+    pub name: &'static str,
+    /// What it contributed, in centi-nats.
+    pub weight: i32,
+    /// The value it looked at.
+    pub value: String,
+}
+
+/// `ban`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Ban {
+    /// Whether a ban is in force. A simulated one is not.
+    pub active: bool,
+    /// When it ends.
+    #[serde(serialize_with = "optional_time")]
+    pub until: Option<Timestamp>,
+    /// How many offences led to it.
+    pub offences: Option<u32>,
+}
+
+/// One of `nearest`: a set of changes that together would let the request pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Nearest {
+    /// The changes, such as `role:billing.reader`. At most 16.
+    pub needs: Vec<String>,
+    /// The assignment that would then grant it, where one would.
+    pub grant: Option<Arc<str>>,
+    /// The assignment's file.
+    pub file: Option<Arc<str>>,
+    /// The assignment's line, from 1.
+    pub line: Option<u32>,
+}
+
+/// One of `checks`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The stage, such as `network`.
+    pub name: &'static str,
+    /// `pass`, `fail`, `unknown` or `skipped`.
+    pub outcome: &'static str,
+    /// The value it looked at.
+    pub value: String,
+    /// What about it.
+    pub detail: String,
+}
+
+/// One of `shadow`: what a rule in shadow mode would have done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shadow {
+    /// The decision it would have given.
+    pub decision: Answer,
+    /// The reason it would have given; `None` for a grant that would have permitted.
+    pub reason: Option<ReasonCode>,
+    /// The rule's name.
+    pub rule: Option<Arc<str>>,
+    /// The rule's file.
+    pub file: Option<Arc<str>>,
+    /// The rule's line, from 1.
+    pub line: Option<u32>,
+}
+
+/// `remedy`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Remedy {
+    /// Roles each of which would be a step to being let in.
+    pub required_roles: Option<Vec<String>>,
+    /// The `acr` values that a step-up must bring, in order of preference.
+    pub acr_values: Option<Vec<String>>,
+    /// After how many seconds it may be tried again.
+    pub retry_after_s: Option<u64>,
+    /// The page that explains the reason.
+    pub help: Option<String>,
+}
+
+/// `upstream`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Option<Arc<str>>,
+    /// Whether any part of the request was sent to it.
+    pub forwarded: bool,
+}
+
+/// `latency_us`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Latency {
+    /// From the request's head to the answer, in microseconds.
+    pub total: Option<u64>,
+    /// Of that, the time to decide.
+    pub decision: Option<u64>,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn country<S: Serializer>(code: &Option<CountryCode>, serializer: S) -> Result<S::Ok, S::Error> {
+    code.as_ref().map(CountryCode::as_str).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn optional_time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339_micros(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}

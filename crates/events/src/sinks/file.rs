@@ -1,0 +1,148 @@
+//! JSON lines appended to a file that others may read, rename and rotate, but not write.
+//!
+//! It does not rotate by itself: rename the file, then have it reopened. It does not call `fsync`: events survive the end of
+//! the process, not of the machine.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::sinks::Sink;
+
+/// Only the gateway's user may read what it refused to whom.
+const MODE: u32 = 0o600;
+
+/// An open file and where it came from.
+pub(crate) struct FileSink {
+    path: PathBuf,
+    file: File,
+    /// The file ends inside a line, left by a process that died while writing. The next line must not continue it.
+    ends_inside_line: bool,
+}
+
+impl FileSink {
+    /// Opens the file for appending; creates it with mode 0600 where it is not there.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        let file = open_for_append(&path)?;
+        let ends_inside_line = ends_inside_line(&path, &file);
+        Ok(Self { path, file, ends_inside_line })
+    }
+}
+
+impl Sink for FileSink {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if self.ends_inside_line {
+            self.file.write_all(b"\n")?;
+            self.ends_inside_line = false;
+        }
+        self.file.write(lines)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        *self = Self::open(self.path.clone())?;
+        Ok(())
+    }
+}
+
+fn open_for_append(path: &Path) -> io::Result<File> {
+    // To open a pipe would block until somebody reads it; that would hold up the start of the gateway.
+    if let Ok(metadata) = path.metadata() {
+        let kind = metadata.file_type();
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a regular file nor a character device"));
+        }
+    }
+    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+}
+
+/// Whether the last byte is there and is no line feed. A file that may not be read is taken to be whole.
+fn ends_inside_line(path: &Path, appended: &File) -> bool {
+    let regular_and_filled = appended.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+    regular_and_filled && last_byte(path).is_ok_and(|byte| byte != b'\n')
+}
+
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut byte = [0];
+    file.read_exact(&mut byte)?;
+    let [byte] = byte;
+    Ok(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn write(sink: &mut FileSink, line: &str) {
+        assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
+        sink.flush().unwrap();
+    }
+
+    #[test]
+    fn a_new_file_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        FileSink::open(path.clone()).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn lines_are_appended_to_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        std::fs::write(&path, "old\n").unwrap();
+        write(&mut FileSink::open(path.clone()).unwrap(), "new\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old\nnew\n");
+    }
+
+    #[test]
+    fn a_line_that_was_left_half_written_is_ended_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        std::fs::write(&path, "{\"half\":").unwrap();
+        let mut sink = FileSink::open(path.clone()).unwrap();
+        write(&mut sink, "first\n");
+        write(&mut sink, "second\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"half\":\nfirst\nsecond\n");
+    }
+
+    #[test]
+    fn reopening_follows_the_path_and_a_failure_keeps_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        let rotated = folder.path().join("denials.jsonl.1");
+        let mut sink = FileSink::open(path.clone()).unwrap();
+        write(&mut sink, "first\n");
+        std::fs::rename(&path, &rotated).unwrap();
+
+        std::fs::create_dir(&path).unwrap();
+        sink.reopen().unwrap_err();
+        write(&mut sink, "second\n");
+        std::fs::remove_dir(&path).unwrap();
+
+        sink.reopen().unwrap();
+        write(&mut sink, "third\n");
+        assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "first\nsecond\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+    }
+
+    #[test]
+    fn a_folder_or_a_socket_is_refused_and_a_full_device_is_an_error_at_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(FileSink::open(folder.path().into()).is_err());
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(FileSink::open(socket).is_err());
+
+        let error = FileSink::open("/dev/full".into()).unwrap().write(b"line\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}

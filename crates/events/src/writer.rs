@@ -1,0 +1,238 @@
+//! The one thread that writes for a sink: takes what waits, serializes it, writes it in batches of whole lines.
+//!
+//! A batch that cannot be written is kept and tried again, from the byte where the sink stopped, with a growing pause; what
+//! piles up behind it meanwhile is bounded by the lane. It never gives up on its own: a disk that has room again goes on where
+//! it stopped. Only `abandon`, at the end of a shutdown, makes it drop what it holds.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::lane::{DropCause, Lane, Message, Queued};
+use crate::line;
+use crate::sinks::Sink;
+
+/// A batch is written once it has this many events,
+const BATCH_EVENTS: usize = 256;
+/// or this many bytes, or nothing more waits.
+const BATCH_BYTES: usize = 256 * 1024;
+/// A buffer that one huge batch has grown beyond this is given back.
+const KEPT_BUFFER_BYTES: usize = 2 * BATCH_BYTES;
+/// The pause after a first failure; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often losses are logged at most.
+const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a closing writer waits at a time for an event that is just being handed over.
+const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
+
+/// The state of the thread.
+pub(crate) struct Writer {
+    lane: Arc<Lane>,
+    receiver: Receiver<Message>,
+    sink: Box<dyn Sink>,
+    batch: Batch,
+    /// Events ever taken off the channel.
+    taken: u64,
+    failing: bool,
+    reported_losses: u64,
+    last_loss_report: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(lane: Arc<Lane>, receiver: Receiver<Message>, sink: Box<dyn Sink>) -> Self {
+        Self {
+            lane,
+            receiver,
+            sink,
+            batch: Batch::default(),
+            taken: 0,
+            failing: false,
+            reported_losses: 0,
+            last_loss_report: None,
+        }
+    }
+
+    /// Writes until the lane is closed and empty.
+    pub(crate) fn run(mut self) {
+        // Whoever waits for the end must be told even if a sink panics.
+        let _finish = FinishOnDrop(Arc::clone(&self.lane));
+        while self.collect() {
+            if self.batch.events > 0 {
+                self.deliver();
+            }
+            // Everything that was recorded before the request is written by now, and goes to the old file.
+            if self.lane.reopen_due(self.taken) && self.lane.take_reopen() {
+                self.reopen();
+            }
+            self.report_losses();
+        }
+    }
+
+    /// Fills the batch with what waits, after waiting for the first. Says `false` when there is nothing more to come.
+    fn collect(&mut self) -> bool {
+        self.batch.clear();
+        let Some(first) = self.next() else { return false };
+        self.take(first);
+        while !self.batch.is_full() && !self.lane.reopen_due(self.taken) {
+            let Ok(message) = self.receiver.try_recv() else { break };
+            self.take(message);
+        }
+        true
+    }
+
+    /// The next message; `None` once the lane is closed and nothing is left or on its way.
+    fn next(&self) -> Option<Message> {
+        loop {
+            if !self.lane.is_closed() {
+                return self.receiver.recv().ok();
+            }
+            match self.receiver.recv_timeout(LAST_EVENTS_POLL) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) if self.lane.depth() > 0 => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Wake => self.lane.wake_pending.store(false, SeqCst),
+            Message::Event(queued) => {
+                self.taken += 1;
+                if let Err(error) = self.batch.add(&queued) {
+                    tracing::error!(sink = %self.lane.name, id = %queued.event.id, %error, "event cannot be serialized");
+                    self.lane.resolve_dropped(DropCause::Error, 1, queued.bytes);
+                }
+            }
+        }
+    }
+
+    /// Writes the batch, however long it takes.
+    fn deliver(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        while let Err(error) = self.batch.write_to(&mut *self.sink) {
+            self.lane.count_failed_attempt();
+            self.note_failure(&error);
+            if self.lane.is_abandoned() {
+                self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes);
+                return;
+            }
+            // A request to reopen may be the cure: the old file need not take the rest first.
+            if self.lane.take_reopen() {
+                self.reopen();
+                continue;
+            }
+            self.report_losses();
+            thread::park_timeout(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.note_success();
+        self.lane.resolve_exported(self.batch.events, self.batch.held_bytes);
+    }
+
+    fn reopen(&mut self) {
+        match self.sink.reopen() {
+            Ok(()) => {
+                self.batch.rewind_to_line();
+                tracing::info!(sink = %self.lane.name, "event sink reopened");
+            }
+            // The old file goes on taking events: a bad reopening loses nothing.
+            Err(error) => tracing::error!(sink = %self.lane.name, %error, "event sink cannot be reopened"),
+        }
+    }
+
+    fn note_failure(&mut self, error: &io::Error) {
+        if !self.failing {
+            self.failing = true;
+            tracing::error!(sink = %self.lane.name, %error, "event sink cannot write; events wait");
+        }
+    }
+
+    fn note_success(&mut self) {
+        if self.failing {
+            self.failing = false;
+            tracing::info!(sink = %self.lane.name, "event sink writes again");
+        }
+    }
+
+    /// Logs drops here and not where they happen: that is on a request's path, and there may be thousands a second.
+    fn report_losses(&mut self) {
+        let lost = self.lane.stats().dropped();
+        let due = self.last_loss_report.is_none_or(|last| last.elapsed() >= LOSS_REPORT_INTERVAL);
+        if lost > self.reported_losses && due {
+            tracing::error!(sink = %self.lane.name, events = lost - self.reported_losses, "events were dropped");
+            self.reported_losses = lost;
+            self.last_loss_report = Some(Instant::now());
+        }
+    }
+}
+
+/// Tells the lane that its writer is gone.
+struct FinishOnDrop(Arc<Lane>);
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Serialized events, and how far the sink has taken them.
+#[derive(Default)]
+struct Batch {
+    /// Whole lines.
+    lines: Vec<u8>,
+    /// How many bytes of them the sink has taken.
+    written: usize,
+    events: usize,
+    /// How much memory the events themselves hold.
+    held_bytes: usize,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.lines.clear();
+        if self.lines.capacity() > KEPT_BUFFER_BYTES {
+            self.lines.shrink_to(BATCH_BYTES);
+        }
+        self.written = 0;
+        self.events = 0;
+        self.held_bytes = 0;
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= BATCH_EVENTS || self.lines.len() >= BATCH_BYTES
+    }
+
+    fn add(&mut self, queued: &Queued) -> Result<(), serde_json::Error> {
+        line::append(&mut self.lines, &queued.event)?;
+        self.events += 1;
+        self.held_bytes += queued.bytes;
+        Ok(())
+    }
+
+    /// Writes what the sink has not taken yet, usually all of it at once, and flushes.
+    fn write_to(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        while let Some(rest) = self.lines.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match sink.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => self.written = self.written.saturating_add(taken).min(self.lines.len()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sink.flush()
+    }
+
+    /// Goes back to the start of a line that was taken in part: a new file must get it whole.
+    fn rewind_to_line(&mut self) {
+        let taken = self.lines.get(..self.written).unwrap_or_default();
+        self.written = taken.iter().rposition(|byte| *byte == b'\n').map_or(0, |line_feed| line_feed + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The door of this crate: headers and the time in, an identity out.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use jiff::Timestamp;
+use portcullis_policy::{Dependency, IdentityFact, Principal};
+
+use crate::api_key::ApiKeys;
+use crate::credentials::{CredentialSources, Presented};
+use crate::error::IdentityError;
+use crate::jwt::JwtProviders;
+use crate::refusal::{Refusal, Rejection};
+use crate::settings::Settings;
+use crate::settings_check;
+use crate::token_cache::{CacheKey, TokenCache, TokenHash};
+
+/// Who makes a request, as far as its credentials say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// No credential was given.
+    Anonymous,
+    /// The one credential holds.
+    Verified(Arc<Principal>),
+    /// A credential was given and is bad, or more than one was given.
+    Rejected(Box<Rejection>),
+    /// A credential was given and what would check it is missing, as the text says. Key sets that are read at start
+    /// are never missing: without them there is no [`Authenticator`].
+    Unavailable(Dependency, String),
+}
+
+impl Identity {
+    /// The fact that the policy decides on.
+    pub fn fact(&self) -> IdentityFact<'_> {
+        match self {
+            Self::Anonymous => IdentityFact::Anonymous,
+            Self::Verified(principal) => IdentityFact::Verified(principal),
+            Self::Rejected(rejection) => IdentityFact::Rejected(&rejection.problem),
+            Self::Unavailable(dependency, _) => IdentityFact::Unavailable(*dependency),
+        }
+    }
+
+    /// The **unverified** name that a refused credential claims, for counting how many an address tries.
+    pub fn attempted_id(&self) -> Option<&str> {
+        match self {
+            Self::Rejected(rejection) => rejection.attempted.as_deref(),
+            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) => None,
+        }
+    }
+}
+
+/// Verifies the credentials of requests. Immutable but for its cache; shared by all workers.
+#[derive(Debug)]
+pub struct Authenticator {
+    sources: CredentialSources,
+    credential_headers: Vec<HeaderName>,
+    tokens: JwtProviders,
+    cache: TokenCache,
+    keys: Vec<ApiKeys>,
+}
+
+impl Authenticator {
+    /// Reads every key set and key record.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each problem with the name of its provider: a key set that cannot verify anything, two
+    /// providers that accept the same token, share a name, a header, a prefix or a key id, and values out of bounds.
+    pub fn new(settings: Settings) -> Result<Self, Vec<IdentityError>> {
+        let mut errors = settings_check::check(&settings);
+        let tokens = match JwtProviders::new(&settings.jwt) {
+            Ok(tokens) if errors.is_empty() => tokens,
+            Ok(_) => return Err(errors),
+            Err(more) => {
+                errors.extend(more);
+                return Err(errors);
+            }
+        };
+        let key_headers = || settings.api_key.iter().map(|provider| provider.header.clone());
+        Ok(Self {
+            sources: CredentialSources::new(!settings.jwt.is_empty(), key_headers()),
+            credential_headers: std::iter::once(AUTHORIZATION).chain(key_headers()).collect(),
+            tokens,
+            cache: TokenCache::new(settings.token_cache_entries),
+            keys: settings.api_key.iter().map(ApiKeys::new).collect(),
+        })
+    }
+
+    /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it
+    /// holds costs one SHA-256 and one look into the cache for each token provider.
+    pub fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Identity {
+        let verified = match self.sources.extract(headers) {
+            Ok(None) => return Identity::Anonymous,
+            Ok(Some(Presented::Bearer(token))) => self.verify_token(token.expose(), now),
+            Ok(Some(Presented::ApiKey { provider, key })) => match self.keys.get(provider) {
+                Some(keys) => keys.verify(key.expose(), now),
+                None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None)),
+            },
+            Err(refusal) => Err(Rejection::new(refusal.by(None), None)),
+        };
+        match verified {
+            Ok(principal) => Identity::Verified(principal),
+            Err(rejection) => Identity::Rejected(Box::new(rejection)),
+        }
+    }
+
+    /// Whether bearer tokens are accepted at all.
+    pub fn accepts_tokens(&self) -> bool {
+        self.sources.reads_tokens()
+    }
+
+    /// The headers that carry credentials: `authorization`, always, and the header of each API-key provider. The
+    /// upstream does not see them unless its route asks for it.
+    pub fn credential_headers(&self) -> &[HeaderName] {
+        &self.credential_headers
+    }
+
+    fn verify_token(&self, token: &str, now: Timestamp) -> Result<Arc<Principal>, Rejection> {
+        let hash = TokenHash::of(token);
+        let cached =
+            (0..self.tokens.len()).find_map(|provider| self.cache.get(&CacheKey { provider, token: hash }, now));
+        if let Some(principal) = cached {
+            return Ok(principal);
+        }
+        let verified = self.tokens.verify(token, now)?;
+        let principal = Arc::new(verified.principal);
+        let key = CacheKey { provider: verified.provider, token: hash };
+        self.cache.insert(key, Arc::clone(&principal), verified.valid_from, verified.valid_before);
+        Ok(principal)
+    }
+}
+
+#[cfg(test)]
+mod tests;

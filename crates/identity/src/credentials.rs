@@ -1,0 +1,176 @@
+//! Finds the one credential of a request in its headers.
+//!
+//! It takes at most one. Two of any kind are refused rather than ranked, since whoever is behind the gateway might rank
+//! them the other way round. It verifies nothing.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_policy::CredentialProblemKind;
+
+use crate::jws::MAX_TOKEN_BYTES;
+use crate::refusal::Refusal;
+use crate::secret::SecretText;
+
+/// Schemes whose name may be told to the operator (the IANA registry of HTTP authentication schemes, and a few common
+/// words). Any other first word might be a secret that was sent without a scheme.
+const KNOWN_SCHEMES: [&str; 11] =
+    ["Basic", "Concealed", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
+
+/// Where credentials may stand.
+#[derive(Debug)]
+pub(crate) struct CredentialSources(Vec<(Source, HeaderName)>);
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Authorization,
+    /// The header of the API-key provider at this place in the settings.
+    ApiKey(usize),
+}
+
+/// The credential of a request. Not verified.
+#[derive(Debug)]
+pub(crate) enum Presented<'h> {
+    Bearer(SecretText<'h>),
+    ApiKey { provider: usize, key: SecretText<'h> },
+}
+
+impl CredentialSources {
+    /// `Authorization` counts only where some provider verifies tokens; elsewhere it is not the gateway's.
+    pub(crate) fn new(bearer: bool, api_key_headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        let keys = api_key_headers.into_iter().enumerate().map(|(place, header)| (Source::ApiKey(place), header));
+        Self(bearer.then_some((Source::Authorization, AUTHORIZATION)).into_iter().chain(keys).collect())
+    }
+
+    /// Whether some provider verifies tokens.
+    pub(crate) fn reads_tokens(&self) -> bool {
+        self.0.iter().any(|(source, _)| matches!(source, Source::Authorization))
+    }
+
+    /// The one credential, `None` where there is none.
+    pub(crate) fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Presented<'h>>, Refusal> {
+        let mut found: Option<(Source, &HeaderName, &HeaderValue)> = None;
+        for (source, name) in &self.0 {
+            for value in headers.get_all(name) {
+                if let Some((_, first, _)) = found {
+                    return Err(ambiguous(first, name));
+                }
+                found = Some((*source, name, value));
+            }
+        }
+        let Some((source, name, value)) = found else {
+            return Ok(None);
+        };
+        // An unreadable credential is a bad one, never a missing one: an optional route would let it pass as anonymous.
+        let text = value.to_str().map_err(|_| Refusal::invalid(format!("the header `{name}` is not visible ASCII")))?;
+        match source {
+            Source::Authorization => bearer(text).map(Some),
+            Source::ApiKey(provider) => Ok(Some(Presented::ApiKey { provider, key: SecretText::new(text) })),
+        }
+    }
+}
+
+/// RFC 6750 section 2.1: the scheme, in any case (RFC 9110 section 11.1), one or more spaces, the token.
+fn bearer(text: &str) -> Result<Presented<'_>, Refusal> {
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        let known = KNOWN_SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme));
+        let name = known.unwrap_or("of the `authorization` header");
+        return Err(Refusal::invalid(format!("the scheme {name} is not accepted here")));
+    }
+    let token = token.trim_start_matches(' ');
+    if token.is_empty() {
+        return Err(Refusal::invalid("the bearer token is empty"));
+    }
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Refusal::invalid(format!("the token is longer than {MAX_TOKEN_BYTES} bytes")));
+    }
+    Ok(Presented::Bearer(SecretText::new(token)))
+}
+
+fn ambiguous(first: &HeaderName, second: &HeaderName) -> Refusal {
+    let detail = if first == second {
+        format!("two `{first}` headers")
+    } else {
+        format!("credentials in both `{first}` and `{second}`")
+    };
+    Refusal::new(CredentialProblemKind::Ambiguous, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use portcullis_policy::CredentialProblemKind as Kind;
+
+    use super::{CredentialSources, Presented};
+
+    /// What is found, written as `none`, `bearer T`, `key N T` or the refusal's kind and detail.
+    fn extract(bearer: bool, lines: &[(&'static str, &[u8])]) -> String {
+        let headers: HeaderMap = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
+            .collect();
+        let sources = CredentialSources::new(bearer, ["x-api-key", "x-other-key"].map(HeaderName::from_static));
+        match sources.extract(&headers) {
+            Ok(None) => "none".to_owned(),
+            Ok(Some(Presented::Bearer(token))) => format!("bearer {}", token.expose()),
+            Ok(Some(Presented::ApiKey { provider, key })) => format!("key {provider} {}", key.expose()),
+            Err(refusal) => format!("{:?}: {}", refusal.kind, refusal.detail),
+        }
+    }
+
+    #[test]
+    fn one_credential_is_found() {
+        let check = |lines: &[(&'static str, &[u8])], expected: &str| assert_eq!(extract(true, lines), expected);
+        check(&[], "none");
+        check(&[("cookie", b"session=1"), ("x-api-keys", b"k")], "none");
+        check(&[("authorization", b"Bearer abc")], "bearer abc");
+        check(&[("authorization", b"bEARER   abc")], "bearer abc");
+        check(&[("x-api-key", b"abc")], "key 0 abc");
+        check(&[("x-other-key", b"abc")], "key 1 abc");
+        check(&[("x-api-key", b"")], "key 0 ");
+        let longest = "x".repeat(16 * 1024);
+        check(&[("authorization", format!("Bearer {longest}").as_bytes())], &format!("bearer {longest}"));
+    }
+
+    #[test]
+    fn what_is_no_single_readable_credential_is_refused() {
+        let too_long = format!("Bearer {}", "x".repeat(16 * 1024 + 1));
+        for (lines, expected) in [
+            (&[("authorization", &b"Bearer"[..])][..], "Invalid: the bearer token is empty"),
+            (&[("authorization", b"Bearer ")], "Invalid: the bearer token is empty"),
+            (&[("authorization", b"")], "Invalid: the scheme of the `authorization` header is not accepted here"),
+            (&[("authorization", b"basic dXNlcjpwYXNz")], "Invalid: the scheme Basic is not accepted here"),
+            (&[("authorization", b"Bearertoken")], "Invalid: the scheme of the"),
+            (&[("authorization", b"Bearer\ttoken")], "Invalid: the scheme of the"),
+            (&[("authorization", b" Bearer token")], "Invalid: the scheme of the"),
+            (&[("authorization", b"Bearer \xff\xfe")], "Invalid: the header `authorization` is not visible ASCII"),
+            (&[("authorization", "Bearer tökén".as_bytes())], "Invalid: the header `authorization` is not"),
+            (&[("x-api-key", b"\xff")], "Invalid: the header `x-api-key` is not visible ASCII"),
+            (&[("authorization", too_long.as_bytes())], "Invalid: the token is longer than 16384 bytes"),
+            (&[("authorization", b"Bearer a"), ("authorization", b"Bearer a")], "Ambiguous: two `authorization`"),
+            (&[("authorization", b"Bearer a"), ("authorization", b"")], "Ambiguous: two `authorization`"),
+            (&[("x-api-key", b"a"), ("x-api-key", b"a")], "Ambiguous: two `x-api-key` headers"),
+            (&[("x-api-key", b"a"), ("x-other-key", b"b")], "Ambiguous: credentials in both"),
+            (&[("authorization", b"Bearer a"), ("x-api-key", b"b")], "Ambiguous: credentials in both"),
+            (&[("authorization", b"Basic a"), ("x-api-key", b"\xff")], "Ambiguous: credentials in both"),
+        ] {
+            let found = extract(true, lines);
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_provider_authorization_is_not_ours() {
+        assert_eq!(extract(false, &[("authorization", b"Basic dXNlcjpwYXNz")]), "none");
+        assert_eq!(extract(false, &[("authorization", b"Bearer a"), ("x-api-key", b"b")]), "key 0 b");
+    }
+
+    #[test]
+    fn a_secret_sent_as_a_scheme_is_not_repeated() {
+        for value in ["pcl_ci_secret_00000000", "hunter2 x", "hunter2"] {
+            let found = extract(true, &[("authorization", value.as_bytes())]);
+            assert!(found.starts_with(&format!("{:?}", Kind::Invalid)) && !found.contains("secret"), "{found}");
+            assert!(!found.contains("hunter2"), "{found}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wrong with the settings of an identity provider.
+
+use crate::jwks::KeySetProblem;
+
+/// One problem of one provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("identity provider `{provider}`: {problem}")]
+pub struct IdentityError {
+    /// The provider's name.
+    pub provider: Box<str>,
+    /// What is wrong with it.
+    pub problem: IdentityProblem,
+}
+
+impl IdentityError {
+    pub(crate) fn new(provider: &str, problem: IdentityProblem) -> Self {
+        Self { provider: Box::from(provider), problem }
+    }
+}
+
+/// What can be wrong with a provider. `other` and `key` name what it clashes with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityProblem {
+    /// Two providers share a name.
+    #[error("the name is taken by another provider")]
+    DuplicateName,
+    /// `issuer` is empty.
+    #[error("the issuer is empty")]
+    NoIssuer,
+    /// `audiences` is empty or holds an empty string.
+    #[error("the audiences must be named, none of them empty")]
+    NoAudience,
+    /// A claim's name is empty.
+    #[error("the name of the claim for `{0}` is empty")]
+    NoClaimName(&'static str),
+    /// `leeway` is over 60 s.
+    #[error("the leeway is longer than 60 s")]
+    LeewayTooLong,
+    /// `principal` is `certificate`.
+    #[error("a principal of kind `certificate` is proven by a client certificate alone")]
+    CertificateKind,
+    /// `prefix` has a control character, or is longer than 256 bytes.
+    #[error("the prefix has a control character or is longer than 256 bytes")]
+    BadPrefix,
+    /// Two providers leave `prefix` empty, or two issuers share one: one could name the other's principals.
+    #[error("the prefix `{prefix}` is also that of `{other}`, which could then name this provider's principals")]
+    SharedPrefix {
+        /// The prefix of both.
+        prefix: String,
+        /// The other provider.
+        other: String,
+    },
+    /// Two providers accept the same tokens.
+    #[error("the issuer and the audience `{audience}` are also those of `{other}`")]
+    SharedAudience {
+        /// An audience of both.
+        audience: String,
+        /// The other provider.
+        other: String,
+    },
+    /// The key set cannot be used.
+    #[error("{0}")]
+    KeySet(KeySetProblem),
+    /// `token_cache_entries` is 0.
+    #[error("the token cache must hold at least 1 entry")]
+    NoCacheEntries,
+    /// The header has another meaning.
+    #[error("the header `{0}` cannot carry an API key")]
+    ReservedHeader(String),
+    /// Two providers read the same header.
+    #[error("the header `{header}` is also read by `{other}`")]
+    SharedHeader {
+        /// The header of both.
+        header: String,
+        /// The other provider.
+        other: String,
+    },
+    /// A key id is not 1 to 64 of `a-z`, `0-9` and `-`.
+    #[error("the key id `{key}` is not 1 to 64 of a-z, 0-9 and -")]
+    BadKeyId {
+        /// The id, cut and escaped.
+        key: String,
+    },
+    /// Two keys, of this or of another provider, share an id.
+    #[error("the key id `{key}` is also used by `{other}`")]
+    DuplicateKeyId {
+        /// The id of both.
+        key: String,
+        /// The provider that has it already.
+        other: String,
+    },
+    /// A key's principal, group or role is empty, longer than 256 bytes or has a control character; or the principal
+    /// is of kind `certificate`.
+    #[error("the principal, a group or a role of key `{key}` cannot be used: {what}")]
+    BadKeyPrincipal {
+        /// Which key.
+        key: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,168 @@
+//! Signed tokens (RFC 7519, held to RFC 8725): from text to a principal and the time it is good for.
+//!
+//! The order is fixed. The unverified issuer only chooses which key set to ask; nothing else of a token counts before
+//! its signature holds. So an expired token with a bad signature is invalid, not expired.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{CredentialProblemKind as Kind, Principal};
+use serde_json::Value;
+
+use crate::claims::{ClaimReader, numeric_date};
+use crate::error::{IdentityError, IdentityProblem};
+use crate::jwks::KeySet;
+use crate::jws::Jws;
+use crate::namespace::Namespace;
+use crate::refusal::{Refusal, Rejection, excerpt};
+use crate::settings::JwtProvider;
+use crate::strict_json::{self, Object};
+
+/// All providers of signed tokens.
+#[derive(Debug)]
+pub(crate) struct JwtProviders(Vec<Provider>);
+
+/// A token that holds.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// The place of the provider in the settings.
+    pub(crate) provider: usize,
+    pub(crate) principal: Principal,
+    /// From when on and until before when the token holds, leeway included.
+    pub(crate) valid_from: Timestamp,
+    pub(crate) valid_before: Timestamp,
+}
+
+impl JwtProviders {
+    /// Reads every provider's key set; on failure says which ones are bad and why.
+    pub(crate) fn new(settings: &[JwtProvider]) -> Result<Self, Vec<IdentityError>> {
+        let mut providers = Vec::with_capacity(settings.len());
+        let mut errors = Vec::new();
+        for provider in settings {
+            match KeySet::parse(&provider.jwks) {
+                Ok(keys) => providers.push(Provider::new(provider, keys, settings)),
+                Err(problems) => errors.extend(
+                    problems
+                        .into_iter()
+                        .map(|problem| IdentityError::new(&provider.name, IdentityProblem::KeySet(problem))),
+                ),
+            }
+        }
+        if errors.is_empty() { Ok(Self(providers)) } else { Err(errors) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Verifies a token at a point in time.
+    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Rejection> {
+        let nameless = |refusal: Refusal| Rejection::new(refusal.by(None), None);
+        let jws = Jws::parse(token).map_err(nameless)?;
+        let claims = strict_json::parse_object(&jws.payload)
+            .map_err(|problem| nameless(Refusal::invalid(format!("the token's payload is {problem}"))))?;
+        let (place, provider) = self
+            .find(&claims)
+            .map_err(|refusal| Rejection::new(refusal.by(None), claims.get("sub").and_then(Value::as_str)))?;
+        provider.verify(place, &jws, &claims, now).map_err(|refusal| {
+            let attempted = provider.claims.attempted(&claims);
+            Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref())
+        })
+    }
+
+    /// The provider that an unverified token names. Two may share an issuer if no audience is accepted by both; then
+    /// the audience chooses.
+    fn find(&self, claims: &Object) -> Result<(usize, &Provider), Refusal> {
+        let issuer = match claims.get("iss") {
+            Some(Value::String(issuer)) => issuer,
+            Some(_) => return Err(Refusal::invalid("the claim `iss` is not a string")),
+            None => return Err(Refusal::invalid("the token has no claim `iss`")),
+        };
+        let of_issuer = || self.0.iter().enumerate().filter(|(_, provider)| provider.issuer == *issuer);
+        let audiences = audiences(claims).unwrap_or_default();
+        let mut addressed = of_issuer().filter(|(_, provider)| provider.is_addressed(&audiences));
+        match (addressed.next(), addressed.next()) {
+            (Some(provider), None) => Ok(provider),
+            (Some(_), Some(_)) => Err(Refusal::invalid("the token is meant for more than one provider")),
+            // It will be refused; by which code is for whoever verifies the signature to say.
+            (None, _) => of_issuer().next().ok_or_else(|| {
+                Refusal::new(Kind::WrongIssuer, format!("no provider has the issuer {}", excerpt(issuer)))
+            }),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Provider {
+    name: Arc<str>,
+    issuer: String,
+    audiences: Vec<String>,
+    leeway: SignedDuration,
+    keys: KeySet,
+    claims: ClaimReader,
+}
+
+impl Provider {
+    fn new(settings: &JwtProvider, keys: KeySet, all: &[JwtProvider]) -> Self {
+        let namespace = Namespace::new(&settings.prefix, all.iter().map(|other| other.prefix.as_str()));
+        Self {
+            name: Arc::clone(&settings.name),
+            issuer: settings.issuer.clone(),
+            audiences: settings.audiences.clone(),
+            // INVARIANT: a leeway over 60 s was refused, so it always converts; without leeway is the strict side.
+            leeway: SignedDuration::try_from(settings.leeway).unwrap_or(SignedDuration::ZERO),
+            keys,
+            claims: ClaimReader::new(settings, namespace),
+        }
+    }
+
+    fn verify(&self, place: usize, jws: &Jws<'_>, claims: &Object, now: Timestamp) -> Result<Verified, Refusal> {
+        let key = self.keys.verify(jws)?;
+        let expires = numeric_date(claims, "exp")?.ok_or_else(|| Refusal::invalid("the token has no claim `exp`"))?;
+        let starts = self.starts(claims)?;
+        if !self.is_addressed(&audiences(claims)?) {
+            return Err(Refusal::new(Kind::WrongAudience, "none of the token's audiences is accepted"));
+        }
+        let valid_before = expires.checked_add(self.leeway).unwrap_or(Timestamp::MAX);
+        if now >= valid_before {
+            return Err(Refusal::new(Kind::Expired, format!("the token expired at {expires}")));
+        }
+        let valid_from = match starts {
+            Some((_, start)) => start.checked_sub(self.leeway).unwrap_or(Timestamp::MIN),
+            None => Timestamp::MIN,
+        };
+        if let Some((claim, start)) = starts
+            && now < valid_from
+        {
+            return Err(Refusal::new(Kind::NotYetValid, format!("`{claim}` of the token is {start}, yet to come")));
+        }
+        let principal = self.claims.principal(claims, key.id.as_deref(), expires)?;
+        Ok(Verified { provider: place, principal, valid_from, valid_before })
+    }
+
+    /// The latest time that must have come: not before (RFC 7519 section 4.1.5), issued at (4.1.6), and the last
+    /// authentication, which no step-up could ever find stale if it lay in the future.
+    fn starts(&self, claims: &Object) -> Result<Option<(&'static str, Timestamp)>, Refusal> {
+        let times = [
+            ("nbf", numeric_date(claims, "nbf")?),
+            ("iat", numeric_date(claims, "iat")?),
+            ("auth_time", self.claims.auth_time(claims)?),
+        ];
+        Ok(times.into_iter().filter_map(|(claim, time)| Some((claim, time?))).max_by_key(|(_, time)| *time))
+    }
+
+    fn is_addressed(&self, audiences: &[&str]) -> bool {
+        self.audiences.iter().any(|ours| audiences.contains(&ours.as_str()))
+    }
+}
+
+/// The `aud` claim: one string or an array of them (RFC 7519 section 4.1.3).
+fn audiences(claims: &Object) -> Result<Vec<&str>, Refusal> {
+    let wrong = || Refusal::invalid("the claim `aud` is not a string or an array of strings");
+    match claims.get("aud") {
+        Some(Value::String(audience)) => Ok(vec![audience]),
+        Some(Value::Array(audiences)) => audiences.iter().map(|one| one.as_str().ok_or_else(wrong)).collect(),
+        Some(_) => Err(wrong()),
+        None => Err(Refusal::invalid("the token has no claim `aud`")),
+    }
+}

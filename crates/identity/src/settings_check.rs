@@ -1,0 +1,151 @@
+//! What must hold between and within the providers' settings, told all at once. Key sets are read elsewhere.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header;
+use portcullis_policy::PrincipalKind;
+
+use crate::api_key::is_key_id;
+use crate::claims::is_sound;
+use crate::error::{IdentityError, IdentityProblem};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, Settings};
+
+/// RFC 7519 section 4.1.4 allows "some small leeway, usually no more than a few minutes"; we allow one.
+const MAX_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Headers that frame, route or authenticate a message already. The credential header is removed before forwarding,
+/// which none of these survives.
+const RESERVED_HEADERS: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::UPGRADE,
+];
+
+/// Everything that is wrong with the settings, key sets aside.
+pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
+    let mut errors = Vec::new();
+    check_names(settings, &mut errors);
+    for (place, provider) in settings.jwt.iter().enumerate() {
+        let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
+        check_jwt(provider, &mut report);
+        for other in settings.jwt.iter().take(place) {
+            check_jwt_pair(provider, other, &mut report);
+        }
+        if place == 0 && settings.token_cache_entries == 0 {
+            report(IdentityProblem::NoCacheEntries);
+        }
+    }
+    check_api_keys(&settings.api_key, &mut errors);
+    errors
+}
+
+fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
+    let tokens = settings.jwt.iter().map(|provider| &provider.name);
+    let mut seen = Vec::new();
+    for name in tokens.chain(settings.api_key.iter().map(|provider| &provider.name)) {
+        if seen.contains(&name) {
+            errors.push(IdentityError::new(name, IdentityProblem::DuplicateName));
+        }
+        seen.push(name);
+    }
+}
+
+fn check_jwt(provider: &JwtProvider, report: &mut impl FnMut(IdentityProblem)) {
+    if provider.issuer.is_empty() {
+        report(IdentityProblem::NoIssuer);
+    }
+    if provider.audiences.is_empty() || provider.audiences.iter().any(String::is_empty) {
+        report(IdentityProblem::NoAudience);
+    }
+    if provider.leeway > MAX_LEEWAY {
+        report(IdentityProblem::LeewayTooLong);
+    }
+    if provider.principal == PrincipalKind::Certificate {
+        report(IdentityProblem::CertificateKind);
+    }
+    if !is_sound(&provider.prefix) {
+        report(IdentityProblem::BadPrefix);
+    }
+    let ClaimNames { id, groups, email, name, device, device_compliant, acr, amr, auth_time } = &provider.claims;
+    let claims = [
+        ("id", id),
+        ("groups", groups),
+        ("email", email),
+        ("name", name),
+        ("device", device),
+        ("device_compliant", device_compliant),
+        ("acr", acr),
+        ("amr", amr),
+        ("auth_time", auth_time),
+    ];
+    for (purpose, _) in claims.into_iter().filter(|(_, name)| name.is_empty()) {
+        report(IdentityProblem::NoClaimName(purpose));
+    }
+}
+
+fn check_jwt_pair(provider: &JwtProvider, other: &JwtProvider, report: &mut impl FnMut(IdentityProblem)) {
+    let same_issuer = provider.issuer == other.issuer;
+    // One issuer may serve two audiences under one prefix, since it is one authority that gives the names. Only the
+    // empty prefix, that of the local names, belongs to one provider alone.
+    if provider.prefix == other.prefix && (provider.prefix.is_empty() || !same_issuer) {
+        let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
+        report(IdentityProblem::SharedPrefix { prefix, other });
+    }
+    let shared = provider.audiences.iter().find(|audience| other.audiences.contains(audience));
+    if let Some(audience) = shared.filter(|_| same_issuer) {
+        let (audience, other) = (audience.clone(), other.name.to_string());
+        report(IdentityProblem::SharedAudience { audience, other });
+    }
+}
+
+fn check_api_keys(providers: &[ApiKeyProvider], errors: &mut Vec<IdentityError>) {
+    let mut headers = HashMap::new();
+    let mut ids = HashMap::new();
+    for provider in providers {
+        let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
+        if RESERVED_HEADERS.contains(&provider.header) {
+            report(IdentityProblem::ReservedHeader(provider.header.to_string()));
+        }
+        if let Some(other) = headers.insert(&provider.header, &provider.name) {
+            let (header, other) = (provider.header.to_string(), other.to_string());
+            report(IdentityProblem::SharedHeader { header, other });
+        }
+        for record in &provider.keys {
+            check_record(record, &mut report);
+            if let Some(other) = ids.insert(&record.id, &provider.name) {
+                report(IdentityProblem::DuplicateKeyId { key: shown(&record.id), other: other.to_string() });
+            }
+        }
+    }
+}
+
+fn check_record(record: &ApiKeyRecord, report: &mut impl FnMut(IdentityProblem)) {
+    if !is_key_id(&record.id) {
+        report(IdentityProblem::BadKeyId { key: shown(&record.id) });
+    }
+    let (kind, id) = &record.principal;
+    let usable = |text: &String| !text.is_empty() && is_sound(text);
+    let what = if *kind == PrincipalKind::Certificate {
+        "a certificate proves itself"
+    } else if !usable(id) {
+        "the principal's id is empty, too long or has a control character"
+    } else if !record.groups.iter().chain(&record.roles).all(usable) {
+        "a group or role is empty, too long or has a control character"
+    } else {
+        return;
+    };
+    report(IdentityProblem::BadKeyPrincipal { key: shown(&record.id), what });
+}
+
+/// An id from a file, cut to 64 characters and without what would disturb a terminal.
+fn shown(id: &str) -> String {
+    id.chars().take(64).flat_map(char::escape_debug).collect()
+}

@@ -1,0 +1,198 @@
+//! Actions: `METHOD PATTERN`, interned so that equal patterns are matched once however many roles use them.
+
+use std::collections::HashMap;
+
+use crate::path::CanonicalPath;
+use crate::pattern::{Pattern, PatternTree};
+
+/// The index of an interned path pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PatternId(pub(crate) u32);
+
+/// A set of methods. A method is a case-sensitive token, so `get` is not `GET` (RFC 9110 section 9.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MethodMask(u64);
+
+impl MethodMask {
+    const ANY: Self = Self(1 << 63);
+
+    pub(crate) fn holds(self, method: MethodBit) -> bool {
+        self.0 & (Self::ANY.0 | method.0) != 0
+    }
+}
+
+/// One method of a request; a method that no action names has no bit and is held only by `*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MethodBit(u64);
+
+/// All methods and patterns that the actions of a policy use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ActionTable {
+    methods: HashMap<Box<str>, u32>,
+    patterns: HashMap<Pattern, PatternId>,
+    tree: PatternTree<PatternId>,
+}
+
+impl ActionTable {
+    /// The most different methods that a policy's actions may name.
+    pub(crate) const MAX_METHODS: usize = 63;
+
+    /// Parses and interns one action; the error is a sentence for the person who wrote it.
+    pub(crate) fn intern(&mut self, text: &str) -> Result<(PatternId, MethodMask), String> {
+        let Some((methods, pattern)) = text.split_once(' ') else {
+            return Err(format!("`{text}` is not `METHOD PATTERN`, such as `GET /api/**`"));
+        };
+        let mask = self.intern_methods(methods)?;
+        let pattern = Pattern::parse(pattern.trim_start_matches(' '))?;
+        let next = PatternId(u32::try_from(self.patterns.len()).unwrap_or(u32::MAX));
+        let id = match self.patterns.get(&pattern) {
+            Some(id) => *id,
+            None => {
+                // INVARIANT: the map and the tree hold the same patterns, so this insert finds its place empty.
+                let _ = self.tree.insert(&pattern, next);
+                self.patterns.insert(pattern, next);
+                next
+            }
+        };
+        Ok((id, mask))
+    }
+
+    fn intern_methods(&mut self, text: &str) -> Result<MethodMask, String> {
+        if text == "*" {
+            return Ok(MethodMask::ANY);
+        }
+        let mut mask = 0;
+        for method in text.split(',') {
+            if method.is_empty() || method.len() > 32 || !method.bytes().all(is_token_character) {
+                return Err(format!("`{method}` is not a method: a name, a comma list without spaces, or `*`"));
+            }
+            let next = u32::try_from(self.methods.len()).unwrap_or(u32::MAX);
+            if self.methods.len() >= Self::MAX_METHODS && !self.methods.contains_key(method) {
+                return Err(format!("more than {} different methods", Self::MAX_METHODS));
+            }
+            mask |= 1 << *self.methods.entry(method.into()).or_insert(next);
+        }
+        Ok(MethodMask(mask))
+    }
+
+    pub(crate) fn method(&self, method: &str) -> MethodBit {
+        MethodBit(self.methods.get(method).map_or(0, |bit| 1 << bit))
+    }
+
+    /// Every pattern that matches the path.
+    pub(crate) fn matching(&self, path: &CanonicalPath) -> MatchedPatterns {
+        let mut matched = MatchedPatterns::default();
+        self.tree.visit_matches(path, &mut |pattern| matched.push(pattern));
+        matched
+    }
+
+    pub(crate) fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+}
+
+/// `tchar` of RFC 9110 section 5.6.2.
+fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The patterns that match one path. A handful as a rule, and those take no allocation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MatchedPatterns {
+    few: [PatternId; Self::FEW],
+    length: usize,
+    more: Vec<PatternId>,
+}
+
+impl Default for PatternId {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl MatchedPatterns {
+    const FEW: usize = 16;
+
+    fn push(&mut self, pattern: PatternId) {
+        match self.few.get_mut(self.length) {
+            Some(slot) => {
+                *slot = pattern;
+                self.length += 1;
+            }
+            None => self.more.push(pattern),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PatternId> {
+        self.few.iter().take(self.length).chain(&self.more).copied()
+    }
+}
+
+/// Actions in the order of their patterns, so that a matched pattern finds its own by binary search.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ActionSet {
+    sorted: Box<[(PatternId, MethodMask, u32)]>,
+}
+
+impl ActionSet {
+    /// From actions, each with a tag of the caller's.
+    pub(crate) fn new(mut actions: Vec<(PatternId, MethodMask, u32)>) -> Self {
+        actions.sort_unstable_by_key(|(pattern, mask, tag)| (*pattern, *tag, mask.0));
+        actions.dedup();
+        Self { sorted: actions.into_boxed_slice() }
+    }
+
+    /// The tags of the actions that a request is.
+    pub(crate) fn tags(&self, matched: &MatchedPatterns, method: MethodBit) -> impl Iterator<Item = u32> {
+        matched
+            .iter()
+            .flat_map(move |pattern| self.of_pattern(pattern))
+            .filter_map(move |(_, mask, tag)| mask.holds(method).then_some(*tag))
+    }
+
+    pub(crate) fn contains(&self, matched: &MatchedPatterns, method: MethodBit) -> bool {
+        self.tags(matched, method).next().is_some()
+    }
+
+    /// The patterns, without repetition.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = PatternId> {
+        self.sorted.chunk_by(|a, b| a.0 == b.0).filter_map(|chunk| chunk.first()).map(|(pattern, _, _)| *pattern)
+    }
+
+    fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {
+        let from = self.sorted.partition_point(|(each, _, _)| *each < pattern);
+        let rest = self.sorted.get(from..).unwrap_or_default();
+        let length = rest.iter().take_while(|(each, _, _)| *each == pattern).count();
+        rest.get(..length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_a_method_and_a_pattern() {
+        let check = |action: &str, method: &str, path: &str, expected: bool| {
+            let mut table = ActionTable::default();
+            let (pattern, mask) = table.intern(action).unwrap();
+            let set = ActionSet::new(vec![(pattern, mask, 0)]);
+            let path = CanonicalPath::parse(path).unwrap();
+            assert_eq!(set.contains(&table.matching(&path), table.method(method)), expected, "{action} {method}");
+        };
+        check("GET /a", "GET", "/a", true);
+        check("GET /a", "POST", "/a", false);
+        check("GET /a", "get", "/a", false);
+        check("GET,POST /a", "POST", "/a", true);
+        check("* /a", "ANYTHING", "/a", true);
+        check("GET /a", "ANYTHING", "/a", false);
+        check("GET /a", "GET", "/b", false);
+    }
+
+    #[test]
+    fn what_is_no_action_is_refused() {
+        for bad in ["", "GET", "/a", "GET, POST /a", "G T /a", "GET a", ", /a", "GE\tT /a"] {
+            assert!(ActionTable::default().intern(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Whom rules can name, which groups they are in, and which rules name them.
+
+use super::*;
+
+/// Collects subjects while rules are compiled.
+pub(super) struct SubjectsBuilder {
+    ids: HashMap<Box<str>, SubjectId>,
+    /// By subject: its name, whether it is a declared group, and the groups it is in directly.
+    entries: Vec<(Box<str>, bool, Vec<SubjectId>)>,
+}
+
+impl Default for SubjectsBuilder {
+    fn default() -> Self {
+        let mut builder = Self { ids: HashMap::new(), entries: Vec::new() };
+        // INVARIANT: the order of `Subjects::ANYONE` and `Subjects::AUTHENTICATED`.
+        builder.add("anyone");
+        builder.add("authenticated");
+        builder
+    }
+}
+
+impl SubjectsBuilder {
+    /// The subject of a principal as a policy writes it, or `None` when it is none.
+    pub(super) fn intern(&mut self, text: &str) -> Option<SubjectId> {
+        if let Some(id) = self.ids.get(text) {
+            return Some(*id);
+        }
+        let (kind, id) = text.split_once(':')?;
+        let known = matches!(kind, "user" | "service" | "group" | "certificate");
+        let fit = !id.is_empty() && id.len() <= MAX_NAME && !id.contains(char::is_control);
+        (known && fit).then(|| self.add(text))
+    }
+
+    pub(super) fn declare_group(&mut self, name: &str) -> SubjectId {
+        let text = format!("group:{name}");
+        let id = match self.ids.get(text.as_str()) {
+            Some(id) => *id,
+            None => self.add(&text),
+        };
+        if let Some(entry) = self.entries.get_mut(id.0 as usize) {
+            entry.1 = true;
+        }
+        id
+    }
+
+    pub(super) fn join(&mut self, member: SubjectId, group: SubjectId) {
+        if let Some((_, _, groups)) = self.entries.get_mut(member.0 as usize) {
+            groups.push(group);
+        }
+    }
+
+    fn add(&mut self, text: &str) -> SubjectId {
+        let id = SubjectId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.ids.insert(text.into(), id);
+        self.entries.push((text.into(), false, Vec::new()));
+        id
+    }
+
+    /// The groups that contain each other, one list of names for each circle.
+    pub(super) fn group_cycles(&self) -> Vec<Vec<String>> {
+        let mut seen = HashSet::new();
+        let mut cycles = Vec::new();
+        for (index, (_, declared, _)) in self.entries.iter().enumerate() {
+            let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
+            if !declared || seen.contains(&id) {
+                continue;
+            }
+            let reached = self.closure(id);
+            if !reached.contains(&id) {
+                continue;
+            }
+            let mut members: Vec<SubjectId> =
+                reached.into_iter().filter(|other| self.closure(*other).contains(&id)).collect();
+            members.sort_unstable_by_key(|member| self.name(*member));
+            seen.extend(members.iter().copied());
+            cycles.push(
+                members.iter().map(|member| self.name(*member).trim_start_matches("group:").to_owned()).collect(),
+            );
+        }
+        cycles
+    }
+
+    fn name(&self, id: SubjectId) -> &str {
+        self.entries.get(id.0 as usize).map_or("", |(name, _, _)| name)
+    }
+
+    /// All groups that a subject is in, directly or not. A circle ends where it is closed.
+    fn closure(&self, subject: SubjectId) -> HashSet<SubjectId> {
+        let mut reached = HashSet::new();
+        let mut next = vec![subject];
+        while let Some(each) = next.pop() {
+            for group in self.entries.get(each.0 as usize).map_or(&[][..], |(_, _, groups)| groups) {
+                if reached.insert(*group) {
+                    next.push(*group);
+                }
+            }
+        }
+        reached
+    }
+
+    pub(super) fn finish(self, assignments: &[Assignment], denies: &[(Deny, Box<[SubjectId]>, Scope)]) -> Subjects {
+        let mut held: BTreeMap<SubjectId, Vec<(Option<RouteId>, AssignmentId)>> = BTreeMap::new();
+        for (assignment, id) in assignments.iter().zip(0u32..) {
+            for subject in &assignment.principals {
+                held.entry(*subject)
+                    .or_default()
+                    .extend(routes_of(&assignment.scope).map(|route| (route, AssignmentId(id))));
+            }
+        }
+        let mut forbidden: BTreeMap<SubjectId, Vec<(Option<RouteId>, DenyId)>> = BTreeMap::new();
+        for ((_, principals, scope), id) in denies.iter().zip(0u32..) {
+            for subject in principals {
+                forbidden.entry(*subject).or_default().extend(routes_of(scope).map(|route| (route, DenyId(id))));
+            }
+        }
+        let mut subjects = Subjects::default();
+        for (index, (name, declared, _)) in self.entries.iter().enumerate() {
+            let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
+            let mut groups: Vec<SubjectId> = self.closure(id).into_iter().collect();
+            groups.sort_unstable_by_key(|group| self.name(*group));
+            subjects.list.push(Subject {
+                name: (&**name).into(),
+                declared: *declared,
+                groups: groups.into_boxed_slice(),
+                assignments: RulesByRoute::new(held.remove(&id).unwrap_or_default()),
+                denies: RulesByRoute::new(forbidden.remove(&id).unwrap_or_default()),
+            });
+            if let Some((kind, rest)) = name.split_once(':') {
+                let map = match kind {
+                    "user" => &mut subjects.users,
+                    "service" => &mut subjects.services,
+                    "certificate" => &mut subjects.certificates,
+                    _ => &mut subjects.groups,
+                };
+                map.insert(rest.into(), id);
+            }
+        }
+        subjects
+    }
+}
+
+pub(super) fn routes_of(scope: &Scope) -> Box<dyn Iterator<Item = Option<RouteId>> + '_> {
+    match scope {
+        Scope::All => Box::new(std::iter::once(None)),
+        Scope::Routes(routes) => Box::new(routes.iter().map(|route| Some(*route))),
+    }
+}

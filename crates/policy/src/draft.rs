@@ -1,0 +1,383 @@
+//! What a policy is compiled from: plain values, each with the place it was written, so that every problem and every
+//! rule can be led back to a line. `config` fills it from TOML; anyone else may fill it by hand.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::request::{CountryCode, RiskLevel};
+
+/// A place in one of the draft's sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub struct Position {
+    /// Index into [`PolicyDraft::sources`].
+    pub source: u32,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+    /// The line of the first byte, from 1.
+    pub line: u32,
+}
+
+/// A value and the place it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// The place.
+    pub at: Position,
+}
+
+impl<T> Placed<T> {
+    /// A value at a place.
+    pub fn new(value: T, at: Position) -> Self {
+        Self { value, at }
+    }
+}
+
+impl<T> From<T> for Placed<T> {
+    /// A value from nowhere, as tests and programs write it.
+    fn from(value: T) -> Self {
+        Self { value, at: Position::default() }
+    }
+}
+
+/// Everything that a policy is made of.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyDraft {
+    /// The names of the files, as messages and events show them.
+    pub sources: Vec<Arc<str>>,
+    /// The policy's version number, shown in events.
+    pub version: u64,
+    /// SHA-256 of what it was read from, in hexadecimal, shown in events.
+    pub sha256: Arc<str>,
+    /// `[[route]]` of `portcullis.toml`, in order: `RouteId` is the index.
+    pub routes: Vec<RouteDraft>,
+    /// `[[network]]`
+    pub networks: Vec<NetworkDraft>,
+    /// `[[resource]]`
+    pub resources: Vec<ResourceDraft>,
+    /// `[[role]]`
+    pub roles: Vec<RoleDraft>,
+    /// `[[group]]`
+    pub groups: Vec<GroupDraft>,
+    /// `[[assignment]]`
+    pub assignments: Vec<AssignmentDraft>,
+    /// `[[deny]]`
+    pub denies: Vec<DenyDraft>,
+    /// `[risk]`, the part that decides.
+    pub risk: RiskRules,
+    /// `[step_up]`
+    pub step_up: StepUpRules,
+}
+
+/// `[[route]]`: where it begins; what happens there is the proxy's.
+#[derive(Debug, Clone, Default)]
+pub struct RouteDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// Exact hosts or `*.suffix`; empty: any host.
+    pub hosts: Vec<Placed<String>>,
+    /// Path patterns; empty: every path.
+    pub paths: Vec<Placed<String>>,
+}
+
+/// `[[network]]`
+#[derive(Debug, Clone, Default)]
+pub struct NetworkDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// Its prefixes, host bits zero.
+    pub prefixes: Vec<IpNet>,
+    /// It was never loaded, or was dropped as stale: whether an address is in it is unknown.
+    pub unknown: bool,
+}
+
+/// `[[resource]]`: what a route demands before grants are looked at.
+#[derive(Debug, Clone, Default)]
+pub struct ResourceDraft {
+    /// The route's name.
+    pub route: Placed<String>,
+    /// Default `required`.
+    pub authentication: AuthenticationRule,
+    /// `networks.allow`: names; empty: every address.
+    pub allow: Vec<Placed<String>>,
+    /// `networks.deny`: names.
+    pub deny: Vec<Placed<String>>,
+    /// Default `normal`.
+    pub sensitivity: Sensitivity,
+    /// Default `enforce`.
+    pub mode: Mode,
+    /// The entry itself.
+    pub at: Position,
+}
+
+/// Whether credentials are looked at, and demanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum AuthenticationRule {
+    /// No credential is 401.
+    #[default]
+    Required,
+    /// No credential is the principal `anyone`.
+    Optional,
+    /// Credentials are ignored and pass unchanged.
+    None,
+}
+
+/// How much harm access to a resource can do: chooses the risk thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Sensitivity {
+    /// Little.
+    Low,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Much.
+    High,
+}
+
+/// Whether a rule decides, or is only evaluated and reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Mode {
+    /// It decides.
+    #[default]
+    Enforce,
+    /// It is reported and changes nothing.
+    Shadow,
+}
+
+/// `[[role]]`
+#[derive(Debug, Clone, Default)]
+pub struct RoleDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// The roles whose permissions it has too.
+    pub inherits: Vec<Placed<String>>,
+    /// Its own permissions.
+    pub permissions: Vec<PermissionDraft>,
+}
+
+/// One permission: `actions` minus `not_actions`.
+#[derive(Debug, Clone, Default)]
+pub struct PermissionDraft {
+    /// `METHOD PATTERN` each.
+    pub actions: Vec<Placed<String>>,
+    /// What is taken out again, of this permission alone.
+    pub not_actions: Vec<Placed<String>>,
+}
+
+/// `[[group]]`
+#[derive(Debug, Clone, Default)]
+pub struct GroupDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// Principals and groups.
+    pub members: Vec<Placed<String>>,
+}
+
+/// `[[assignment]]`
+#[derive(Debug, Clone, Default)]
+pub struct AssignmentDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// The role it grants.
+    pub role: Placed<String>,
+    /// To whom: `user:ID`, `service:ID`, `group:NAME`, `certificate:SAN`, `anyone`, `authenticated`.
+    pub principals: Vec<Placed<String>>,
+    /// On which routes.
+    pub scope: ScopeDraft,
+    /// From when on.
+    pub starts: Option<Timestamp>,
+    /// Until when.
+    pub expires: Option<Timestamp>,
+    /// Under which conditions; all must hold.
+    pub when: WhenDraft,
+    /// Default `enforce`.
+    pub mode: Mode,
+}
+
+/// `[[deny]]`
+#[derive(Debug, Clone, Default)]
+pub struct DenyDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// Whom it forbids.
+    pub principals: Vec<Placed<String>>,
+    /// What it forbids: `METHOD PATTERN` each.
+    pub actions: Vec<Placed<String>>,
+    /// On which routes.
+    pub scope: ScopeDraft,
+    /// From when on.
+    pub starts: Option<Timestamp>,
+    /// Until when.
+    pub expires: Option<Timestamp>,
+    /// Under which conditions; all must hold. `assurance` and `max_risk` are not for denies.
+    pub when: WhenDraft,
+    /// What the caller is told.
+    pub explain: Option<Arc<str>>,
+    /// Default `enforce`.
+    pub mode: Mode,
+}
+
+/// The routes a rule covers.
+#[derive(Debug, Clone)]
+pub enum ScopeDraft {
+    /// `"*"`: all of them.
+    All,
+    /// The routes of these names.
+    Routes(Vec<Placed<String>>),
+}
+
+impl Default for ScopeDraft {
+    fn default() -> Self {
+        Self::Routes(Vec::new())
+    }
+}
+
+/// `when = { … }`: every condition that is there must hold.
+#[derive(Debug, Clone, Default)]
+pub struct WhenDraft {
+    /// The client's address is in one of these networks.
+    pub networks: Option<Vec<Placed<String>>>,
+    /// Now is within these hours.
+    pub hours: Option<Placed<Hours>>,
+    /// The client's country is one of these.
+    pub countries: Option<Vec<CountryCode>>,
+    /// The device is known to meet the rules (`device = "compliant"`).
+    pub compliant_device: bool,
+    /// The authentication is as strong and fresh as `[step_up]` says (`assurance = "mfa"`).
+    pub assurance_mfa: bool,
+    /// The risk band is at most this.
+    pub max_risk: Option<RiskLevel>,
+}
+
+/// Weekly hours in a time zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`.
+#[derive(Debug, Clone)]
+pub struct Hours {
+    /// As it was written; this is what explanations show.
+    pub text: Arc<str>,
+    /// Bit 0 is Monday, bit 6 Sunday.
+    pub days: u8,
+    /// First minute of the day, 0 to 1,439.
+    pub from_minute: u16,
+    /// One past the last minute, 1 to 1,440. When it is not after `from_minute` the span runs past midnight, and
+    /// belongs to the day on which it began.
+    pub to_minute: u16,
+    /// The zone, resolved by `config`. Its rules decide daylight saving time.
+    pub zone: TimeZone,
+}
+
+/// `[risk]`: how a score becomes a band, and whether the band decides.
+#[derive(Debug, Clone)]
+pub struct RiskRules {
+    /// Whether risk decides (`enforce`), or is only reported.
+    pub enforce: bool,
+    /// Thresholds for sensitivity low, normal and high.
+    pub thresholds: [RiskThresholds; 3],
+}
+
+/// Where the bands begin, in milli-nats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RiskThresholds {
+    /// From here on medium: step up.
+    pub step_up_mnats: i32,
+    /// From here on high: deny where there is evidence.
+    pub deny_mnats: i32,
+}
+
+impl Default for RiskRules {
+    /// Without `[risk]`: monitored, with thresholds of 2.5, 2.0 and 1.2 nats for a step-up (low, normal, high
+    /// sensitivity) and 2.0 nats more for a denial (risk.md 1.2: `t.deny >= t.step_up + 2.0`).
+    fn default() -> Self {
+        let band = |step_up_mnats: i32| RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+        Self { enforce: false, thresholds: [band(2_500), band(2_000), band(1_200)] }
+    }
+}
+
+/// `[step_up]`: what counts as assurance `mfa`, and how long it stays fresh.
+#[derive(Debug, Clone)]
+pub struct StepUpRules {
+    /// Any of these `acr` values counts.
+    pub acr: Vec<Arc<str>>,
+    /// Any of these `amr` values counts.
+    pub amr: Vec<Arc<str>>,
+    /// The oldest acceptable authentication, in seconds since `auth_time`.
+    pub max_age_s: u64,
+}
+
+impl Default for StepUpRules {
+    /// Without `[step_up]`: `acr` `urn:mfa`, `amr` `mfa`, `otp` or `hwk` (RFC 8176), at most 12 hours old.
+    fn default() -> Self {
+        Self {
+            acr: vec!["urn:mfa".into()],
+            amr: vec!["mfa".into(), "otp".into(), "hwk".into()],
+            max_age_s: 12 * 60 * 60,
+        }
+    }
+}
+
+/// Something wrong, or questionable, in a draft. Compiling reports all of them at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub at: Position,
+    /// Error, or warning.
+    pub severity: Severity,
+    /// What, as a stable kind.
+    pub kind: ProblemKind,
+    /// What, in a sentence without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Other places that take part, each with a note.
+    pub related: Vec<(Position, String)>,
+}
+
+/// Whether a problem stops the policy from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not.
+    Warning,
+}
+
+/// The kinds of problem; `config` gives each its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProblemKind {
+    /// Two entries of one kind have one name.
+    DuplicateName,
+    /// A name is empty, or has characters that cannot be written everywhere.
+    BadName,
+    /// A reference to something that is not there.
+    UnknownReference,
+    /// Roles inherit in a circle.
+    RoleCycle,
+    /// Roles inherit too deep.
+    RoleDepth,
+    /// Groups contain each other: legal, and rarely meant.
+    GroupCycle,
+    /// Two routes that no request can tell apart.
+    EquivalentRoutes,
+    /// Not a host.
+    BadHost,
+    /// Not a pattern.
+    BadPattern,
+    /// Not `METHOD PATTERN`.
+    BadAction,
+    /// Not a principal.
+    BadPrincipal,
+    /// A condition that has no place here.
+    BadCondition,
+    /// A list that must not be empty is.
+    Empty,
+    /// A span of time that ends before it begins.
+    BadPeriod,
+    /// A bound was exceeded.
+    TooMany,
+    /// An entry that can never have an effect.
+    NoEffect,
+}

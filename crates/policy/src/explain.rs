@@ -1,0 +1,213 @@
+//! The answers of a policy: the decision, and the proof that goes with a refusal.
+//!
+//! A permit costs one evaluation. A refusal is evaluated once more, through every stage, to write down what each looked
+//! at; the stages are the same functions, so the proof cannot differ from the decision.
+
+use std::sync::Arc;
+
+use crate::decision::*;
+use crate::draft::AuthenticationRule;
+use crate::evaluate::*;
+use crate::policy::*;
+use crate::reason::{Outcome, Reason};
+use crate::record::{ShadowOnly, Silent};
+use crate::request::{AccessRequest, IdentityFact};
+use crate::route::RouteId;
+
+mod message;
+mod trace;
+
+impl Policy {
+    /// Decides one request. Pure: the same facts give the same answer.
+    pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let view = View::new(self, request);
+        let mut shadow = ShadowOnly::default();
+        match self.evaluate(&view, &mut shadow) {
+            Verdict::Permit(grant) => Decision::Permit(Permit { grant, shadow: shadow.found, level: view.level }),
+            Verdict::Stop(stop) => {
+                let denial = Box::new(self.denial(&view, stop, shadow));
+                match stop.outcome {
+                    // INVARIANT: a stop is never a permit; were it one, it would be refused.
+                    Outcome::Deny | Outcome::Permit => Decision::Deny(denial),
+                    Outcome::Challenge => Decision::Challenge(denial),
+                    Outcome::StepUp => Decision::StepUp(denial),
+                    Outcome::Undecided => Decision::Undecided(denial),
+                }
+            }
+        }
+    }
+
+    /// The stages that need no identity: ban, route and network. `client_addr` asks this before any credential is
+    /// verified; `decide` asks it again.
+    ///
+    /// # Errors
+    /// The denial, when one of them refuses.
+    pub fn admit_client(&self, request: &AccessRequest<'_>) -> Result<(), Box<Denial>> {
+        let mut view = View::without_action(self, request);
+        match self.admission(&view, &mut Silent) {
+            None => Ok(()),
+            Some(stop) => {
+                view = View::new(self, request);
+                Err(Box::new(self.denial(&view, stop, ShadowOnly::default())))
+            }
+        }
+    }
+
+    /// The full answer, every stage looked at, permit or not.
+    pub fn explain(&self, request: &AccessRequest<'_>) -> Explanation {
+        let view = View::new(self, request);
+        let mut shadow = ShadowOnly::default();
+        match self.evaluate(&view, &mut shadow) {
+            Verdict::Permit(grant) => Explanation {
+                outcome: Outcome::Permit,
+                message: self.permit_message(&view, grant),
+                rule: grant
+                    .and_then(|id| self.assignments.get(id.0 as usize))
+                    .map(|assignment| assignment.rule.clone()),
+                trace: self.trace(&view, shadow),
+                denial: None,
+            },
+            Verdict::Stop(stop) => {
+                let denial = self.denial(&view, stop, shadow);
+                Explanation {
+                    outcome: stop.outcome,
+                    message: denial.message.clone(),
+                    rule: denial.rule.clone(),
+                    trace: denial.trace.clone(),
+                    denial: Some(Box::new(denial)),
+                }
+            }
+        }
+    }
+
+    /// The names of the roles that the caller effectively holds on the route now: those of grants whose period and
+    /// conditions hold, and those held directly. Sorted, at most 64.
+    pub fn effective_roles(&self, request: &AccessRequest<'_>) -> Vec<Arc<str>> {
+        let view = View::new(self, request);
+        self.roles_of(&view)
+    }
+
+    pub(crate) fn rule(&self, id: RuleId) -> Option<&RuleRef> {
+        match id {
+            RuleId::Assignment(id) => self.assignments.get(id.0 as usize).map(|assignment| &assignment.rule),
+            RuleId::Deny(id) => self.denies.get(id.0 as usize).map(|deny| &deny.rule),
+            RuleId::Resource(route) => self.resources.get(route.index()).and_then(|resource| resource.rule.as_ref()),
+            RuleId::Network(network) => self.network_facts.get(network.0 as usize).map(|facts| &facts.rule),
+        }
+    }
+
+    pub(crate) fn shadow_of(&self, stop: Stop) -> ShadowFinding {
+        ShadowFinding {
+            outcome: stop.outcome,
+            reason: Some(stop.reason),
+            rule: stop.rule.and_then(|rule| self.rule(rule)).cloned(),
+        }
+    }
+
+    pub(crate) fn shadow_grant(&self, assignment: &Assignment) -> ShadowFinding {
+        ShadowFinding { outcome: Outcome::Permit, reason: None, rule: Some(assignment.rule.clone()) }
+    }
+
+    fn denial(&self, view: &View<'_>, stop: Stop, shadow: ShadowOnly) -> Denial {
+        let nearest = self.nearest(view);
+        let trace = self.trace(view, shadow);
+        let deny = match stop.rule {
+            Some(RuleId::Deny(id)) => self.denies.get(id.0 as usize),
+            _ => None,
+        };
+        let (level, threshold_mnats) =
+            view.request.route.map_or((view.level, 0), |route| self.risk_level(route, view.request.risk));
+        Denial {
+            outcome: stop.outcome,
+            reason: stop.reason,
+            stage: stop.stage,
+            reasons: self.all_reasons(view, stop),
+            message: self.denial_message(view, stop, &nearest),
+            caller_message: deny.and_then(|deny| deny.explain.clone()),
+            rule: stop.rule.and_then(|rule| self.rule(rule)).cloned(),
+            trace,
+            nearest,
+            step_up: (stop.outcome == Outcome::StepUp).then(|| StepUpDemand {
+                acr_values: self.step_up.acr.clone(),
+                max_age_s: Some(self.step_up.max_age_s),
+            }),
+            risk: RiskVerdict { level, threshold_mnats },
+        }
+    }
+
+    /// The decisive reason, and those of later stages that would have refused as well.
+    fn all_reasons(&self, view: &View<'_>, decisive: Stop) -> Vec<Reason> {
+        let mut reasons = vec![decisive.reason];
+        for stop in self.every_stop(view) {
+            if !reasons.contains(&stop.reason) {
+                reasons.push(stop.reason);
+            }
+        }
+        reasons
+    }
+
+    /// What every stage says, also those after the decisive one.
+    pub(crate) fn every_stop(&self, view: &View<'_>) -> Vec<Stop> {
+        let mut stops = Vec::new();
+        stops.extend(self.ban_stage(view, &mut Silent));
+        let Some((route, resource)) = self.resource_of(view) else {
+            stops.push(Stop::NO_ROUTE);
+            return stops;
+        };
+        stops.extend(self.network_stage(view, route, resource, &mut Silent));
+        let authentication = self.authentication_stage(view, resource, &mut Silent);
+        stops.extend(authentication);
+        // Without knowing who it is, the stages after this one have nobody to speak of.
+        if authentication.is_some() && !matches!(view.request.identity, IdentityFact::Verified(_)) {
+            return stops;
+        }
+        let caller = view.caller(resource.authentication);
+        stops.extend(self.deny_stage(view, route, caller, &mut Silent));
+        let granted = self.grants_stage(view, route, caller, &mut Silent);
+        stops.extend(grants_stop(granted, resource, view, caller));
+        stops.extend(self.risk_stage(view, route, resource, caller, granted, &mut Silent));
+        stops
+    }
+
+    pub(crate) fn resource_of(&self, view: &View<'_>) -> Option<(RouteId, &Resource)> {
+        let route = view.request.route?;
+        Some((route, self.resources.get(route.index())?))
+    }
+
+    pub(crate) fn roles_of(&self, view: &View<'_>) -> Vec<Arc<str>> {
+        const MOST: usize = 64;
+        let Some((route, resource)) = self.resource_of(view) else { return Vec::new() };
+        let caller = view.caller(resource.authentication);
+        let mut roles: Vec<RoleId> = Vec::new();
+        if let Caller::Verified(principal) = caller {
+            roles.extend(principal.roles.iter().filter_map(|name| self.role_by_name.get(&**name)));
+        }
+        let _ = self.for_each_subject(view, caller, &mut |subject| {
+            for id in subject.assignments.on(route) {
+                let Some(assignment) = self.assignments.get(id.0 as usize) else { continue };
+                let holds = matches!(self.assignment_outcome(view, id, assignment, caller), GrantOutcome::Granted(_));
+                if holds && !assignment.shadow {
+                    roles.push(assignment.role);
+                }
+            }
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        roles.sort_unstable();
+        roles.dedup();
+        roles
+            .iter()
+            .take(MOST)
+            .filter_map(|role| self.roles.get(role.0 as usize))
+            .map(|role| role.rule.name.clone())
+            .collect()
+    }
+}
+
+/// Who it is, for a sentence.
+pub(crate) fn who(view: &View<'_>, resource: Option<&Resource>) -> String {
+    let ignored = resource.is_some_and(|resource| resource.authentication == AuthenticationRule::None);
+    match view.request.identity {
+        IdentityFact::Verified(principal) if !ignored => principal.reference(),
+        _ => "an anonymous caller".to_owned(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The sentence for the operator. It names rules, values and places; it is never for the caller.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::condition::{ConditionKind, Truth};
+use crate::principal::CredentialProblem;
+
+impl Policy {
+    pub(super) fn permit_message(&self, view: &View<'_>, grant: Option<AssignmentId>) -> String {
+        let (method, path) = (view.request.method, view.request.path.as_str());
+        let who = who(view, self.resource_of(view).map(|(_, resource)| resource));
+        match grant.and_then(|id| self.assignments.get(id.0 as usize)) {
+            Some(assignment) => format!(
+                "{who} may {method} {path}: assignment {} grants role {} ({})",
+                assignment.rule.name,
+                self.role_name(assignment.role),
+                place(&assignment.rule)
+            ),
+            None => format!("{who} may {method} {path}: a role held directly permits it"),
+        }
+    }
+
+    pub(super) fn denial_message(&self, view: &View<'_>, stop: Stop, nearest: &[Nearest]) -> String {
+        let (method, path) = (view.request.method, view.request.path.as_str());
+        let found = self.resource_of(view);
+        let who = who(view, found.map(|(_, resource)| resource));
+        let route = view.request.route.map_or("", |route| self.route_name(route));
+        let rule = stop.rule.and_then(|rule| self.rule(rule));
+        let at = |rule: Option<&RuleRef>| rule.map(|rule| format!(" ({})", place(rule))).unwrap_or_default();
+        let mut text = match stop.reason {
+            Reason::BanActive => self.ban_message(view),
+            Reason::RouteNotFound => format!("no route leads to {path}"),
+            Reason::IpNotAllowed => {
+                let allowed = found.map(|(_, resource)| self.network_names(&resource.allow)).unwrap_or_default();
+                format!("{} is in none of the networks that route {route} allows: {allowed}{}", client(view), at(rule))
+            }
+            Reason::IpDenied => {
+                let network = rule.map_or("", |rule| &*rule.name);
+                format!("{} is in network {network}, which route {route} denies{}", client(view), at(rule))
+            }
+            Reason::AuthnMissing => format!("route {route} wants a credential for {method} {path}, and there is none"),
+            Reason::Authn(_) => match view.request.identity {
+                IdentityFact::Rejected(CredentialProblem { detail, provider, .. }) => match provider {
+                    Some(provider) => format!("the credential for {provider} is bad: {detail}"),
+                    None => format!("the credential is bad: {detail}"),
+                },
+                _ => "the credential is bad".to_owned(),
+            },
+            Reason::NoMatchingGrant => format!("{who} may not {method} {path}: {}", self.no_grant_message(view, route)),
+            Reason::ExplicitDeny => {
+                format!("deny {} forbids {who} to {method} {path}{}", rule.map_or("", |rule| &*rule.name), at(rule))
+            }
+            Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet => {
+                format!("{who} may not {method} {path}: {}", self.held_grant_message(view, stop))
+            }
+            Reason::RiskTooHigh => {
+                format!("{who} may not {method} {path}: the risk is {} ({})", view.level.as_str(), signals(view))
+            }
+            Reason::StepUpRequired => self.step_up_message(view, &who, rule),
+            Reason::KeysUnavailable => "the keys that verify the credential are not available".to_owned(),
+            Reason::FeedStale => {
+                format!(
+                    "network {} was never loaded or is stale, and it could decide{}",
+                    rule.map_or("", |rule| &*rule.name),
+                    at(rule)
+                )
+            }
+            Reason::StoreUnavailable => "the store that knows the credential is not available".to_owned(),
+            Reason::PolicyUnavailable => match stop.rule {
+                Some(RuleId::Deny(_)) => format!(
+                    "deny {} depends on a fact that is unknown{}",
+                    rule.map_or("", |rule| &*rule.name),
+                    at(rule)
+                ),
+                _ => format!("the client's address is unknown, and route {route} denies networks{}", at(rule)),
+            },
+        };
+        if let Some(first) = nearest.first() {
+            let _ = write!(text, "; {} would allow it", first.needs.join(" and "));
+            if let Some(grant) = &first.grant {
+                let _ = write!(text, " ({})", place(grant));
+            }
+        }
+        text
+    }
+
+    fn ban_message(&self, view: &View<'_>) -> String {
+        let bans = view.request.bans;
+        match bans.address.or(bans.principal) {
+            Some(ban) => {
+                format!("banned until {} ({}, offence {}): {}", ban.until, ban.scope.as_str(), ban.offences, ban.cause)
+            }
+            None => "banned".to_owned(),
+        }
+    }
+
+    fn no_grant_message(&self, view: &View<'_>, route: &str) -> String {
+        let roles = self.roles_of(view);
+        match roles.as_slice() {
+            [] => format!("no assignment on route {route} applies to them"),
+            [role] => format!("on route {route} their role {role} does not permit it"),
+            roles => format!("on route {route} none of their roles permits it: {}", roles.join(", ")),
+        }
+    }
+
+    fn held_grant_message(&self, view: &View<'_>, stop: Stop) -> String {
+        let Some(RuleId::Assignment(id)) = stop.rule else { return "a condition is not met".to_owned() };
+        let Some(assignment) = self.assignments.get(id.0 as usize) else { return String::new() };
+        let name = &assignment.rule.name;
+        let place = place(&assignment.rule);
+        match assignment.period.state(view.now) {
+            PeriodState::After => {
+                let until = assignment.period.expires.map(|time| time.to_string()).unwrap_or_default();
+                format!("assignment {name} expired at {until} ({place})")
+            }
+            PeriodState::Before => {
+                let from = assignment.period.starts.map(|time| time.to_string()).unwrap_or_default();
+                format!("assignment {name} is not active before {from} ({place})")
+            }
+            PeriodState::Within => {
+                let unmet = self.unmet(view, assignment).join(", ");
+                format!("assignment {name} grants it under a condition that is not met: {unmet} ({place})")
+            }
+        }
+    }
+
+    /// Each unmet condition with what was looked at; unknown is told from wrong.
+    pub(super) fn unmet(&self, view: &View<'_>, assignment: &Assignment) -> Vec<String> {
+        let caller =
+            self.resource_of(view).map_or(Caller::Anonymous, |(_, resource)| view.caller(resource.authentication));
+        ConditionKind::ALL
+            .into_iter()
+            .filter_map(|kind| match self.condition(view, &assignment.when, kind, caller) {
+                Truth::Yes => None,
+                Truth::No => Some(format!("{} {}", kind.as_str(), self.demanded(kind, assignment))),
+                Truth::Unknown => Some(format!("{} {} (unknown)", kind.as_str(), self.demanded(kind, assignment))),
+            })
+            .collect()
+    }
+
+    fn demanded(&self, kind: ConditionKind, assignment: &Assignment) -> String {
+        let when = &assignment.when;
+        match kind {
+            ConditionKind::Networks => {
+                when.networks.as_deref().map(|networks| self.network_names(networks)).unwrap_or_default()
+            }
+            ConditionKind::Hours => when.hours.as_ref().map(|hours| hours.text.to_string()).unwrap_or_default(),
+            ConditionKind::Countries => {
+                let countries: Vec<&str> = when.countries.iter().flatten().map(|country| country.as_str()).collect();
+                countries.join(", ")
+            }
+            ConditionKind::Device => "compliant".to_owned(),
+            ConditionKind::Assurance => "mfa".to_owned(),
+            ConditionKind::MaxRisk => format!("at most {}", when.max_risk.map_or("", |level| level.as_str())),
+        }
+    }
+
+    fn step_up_message(&self, view: &View<'_>, who: &str, rule: Option<&RuleRef>) -> String {
+        let (method, path) = (view.request.method, view.request.path.as_str());
+        match rule {
+            Some(rule) if rule.kind == RuleKind::Assignment && view.level == crate::request::RiskLevel::Low => format!(
+                "{who} must authenticate again with mfa to {method} {path}: assignment {} demands it ({})",
+                rule.name,
+                place(rule)
+            ),
+            _ => format!(
+                "{who} must authenticate again with mfa to {method} {path}: the risk is {} ({})",
+                view.level.as_str(),
+                signals(view)
+            ),
+        }
+    }
+
+    /// At most eight names.
+    pub(super) fn network_names(&self, networks: &[crate::network::NetworkId]) -> String {
+        let names: Vec<&str> = networks
+            .iter()
+            .take(8)
+            .filter_map(|network| self.network_facts.get(network.0 as usize))
+            .map(|facts| &*facts.rule.name)
+            .collect();
+        let more = if networks.len() > 8 { ", …" } else { "" };
+        format!("{}{more}", names.join(", "))
+    }
+
+    pub(super) fn role_name(&self, role: RoleId) -> &str {
+        self.roles.get(role.0 as usize).map_or("", |role| &*role.rule.name)
+    }
+}
+
+pub(super) fn client(view: &View<'_>) -> String {
+    view.request.client.ip().map_or_else(|| "the unknown client address".to_owned(), |address| address.to_string())
+}
+
+pub(super) fn signals(view: &View<'_>) -> String {
+    if view.request.risk.stated.is_some() {
+        return "as stated".to_owned();
+    }
+    let reasons: Vec<&str> = view.request.risk.signals.iter().take(3).map(|signal| signal.reason.as_str()).collect();
+    reasons.join("; ")
+}
+
+pub(super) fn place(rule: &RuleRef) -> String {
+    format!("{}:{}", rule.file, rule.line)
+}

@@ -1,0 +1,235 @@
+//! The trace: every stage, what it looked at and how it went, also after the decisive one.
+
+use std::ops::ControlFlow;
+
+use super::message::{client, place, signals};
+use super::*;
+use crate::reason::Stage;
+use crate::request::{BanScope, RiskLevel};
+
+/// How many assignments a trace speaks of.
+const MOST_GRANTS: usize = 16;
+
+impl Policy {
+    pub(super) fn trace(&self, view: &View<'_>, shadow: ShadowOnly) -> Trace {
+        let mut trace = Trace { checks: Vec::with_capacity(10), shadow: shadow.found, roles: self.roles_of(view) };
+        trace.checks.push(self.ban_check(view));
+        let Some((route, resource)) = self.resource_of(view) else {
+            trace.checks.push(check(
+                Stage::Route,
+                CheckOutcome::Fail,
+                view.request.path.as_str(),
+                "no route leads there",
+            ));
+            return trace;
+        };
+        trace.checks.push(check(Stage::Route, CheckOutcome::Pass, self.route_name(route), ""));
+        trace.checks.push(self.network_check(view, route, resource));
+        trace.checks.push(self.authentication_check(view, resource));
+        let stopped = self.authentication_stage(view, resource, &mut Silent).is_some();
+        if stopped && !matches!(view.request.identity, IdentityFact::Verified(_)) {
+            for stage in [Stage::Deny, Stage::Grants, Stage::Risk, Stage::StepUp] {
+                trace.checks.push(check(stage, CheckOutcome::Skipped, "", "nobody to decide about"));
+            }
+            return trace;
+        }
+        let caller = view.caller(resource.authentication);
+        trace.checks.push(self.deny_check(view, route, caller));
+        self.grant_checks(view, route, caller, &mut trace.checks);
+        self.risk_checks(view, route, resource, caller, &mut trace.checks);
+        trace
+    }
+
+    fn ban_check(&self, view: &View<'_>) -> Check {
+        let bans = view.request.bans;
+        let Some(ban) = bans.address.or(bans.principal) else {
+            return check(Stage::Ban, CheckOutcome::Pass, &client(view), "not banned");
+        };
+        let refuses = self.ban_stage(view, &mut Silent).is_some();
+        let detail = format!(
+            "{}{} ban until {}, offence {}: {}",
+            if ban.simulated { "simulated " } else { "" },
+            ban.scope.as_str(),
+            ban.until,
+            ban.offences,
+            ban.cause
+        );
+        let outcome = match (refuses, ban.scope) {
+            (true, _) => CheckOutcome::Fail,
+            // Decided once it is known who it is.
+            (false, BanScope::Anonymous | BanScope::Principal) if !ban.simulated => CheckOutcome::Skipped,
+            (false, _) => CheckOutcome::Pass,
+        };
+        check(Stage::Ban, outcome, &client(view), &detail)
+    }
+
+    fn network_check(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> Check {
+        let value = client(view);
+        let members = view.networks.map(|set| self.networks.members(set)).unwrap_or_default();
+        let within = if members.is_empty() {
+            "in no named network".to_owned()
+        } else {
+            format!("in {}", self.network_names(members))
+        };
+        match self.network_stage(view, route, resource, &mut Silent) {
+            None if resource.allow.is_empty() && resource.deny.is_empty() => {
+                check(Stage::Network, CheckOutcome::Pass, &value, &format!("{within}; the route asks for none"))
+            }
+            None => check(Stage::Network, CheckOutcome::Pass, &value, &within),
+            Some(stop) => {
+                let wanted = match stop.reason {
+                    Reason::IpDenied => format!("{within}; denied: {}", self.network_names(&resource.deny)),
+                    _ => format!("{within}; allowed: {}", self.network_names(&resource.allow)),
+                };
+                let outcome =
+                    if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
+                let rule = stop.rule.and_then(|rule| self.rule(rule)).cloned();
+                Check { rule, ..check(Stage::Network, outcome, &value, &wanted) }
+            }
+        }
+    }
+
+    fn authentication_check(&self, view: &View<'_>, resource: &Resource) -> Check {
+        let stage = Stage::Authentication;
+        let value = who(view, Some(resource));
+        match self.authentication_stage(view, resource, &mut Silent) {
+            Some(stop) if stop.reason == Reason::BanActive => check(stage, CheckOutcome::Fail, &value, "banned"),
+            Some(stop) => {
+                let outcome =
+                    if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
+                let detail = match view.request.identity {
+                    IdentityFact::Rejected(problem) => problem.detail.as_str(),
+                    IdentityFact::Unavailable(_) => "what checks the credential is not available",
+                    IdentityFact::Anonymous | IdentityFact::Verified(_) => "no credential",
+                };
+                check(stage, outcome, &value, detail)
+            }
+            None => {
+                let detail = match (resource.authentication, view.request.identity) {
+                    (AuthenticationRule::None, _) => "the route ignores credentials".to_owned(),
+                    (_, IdentityFact::Verified(principal)) => {
+                        let authentication = &principal.authentication;
+                        format!("by {} from {}", authentication.method.as_str(), authentication.provider)
+                    }
+                    _ => "no credential, and none is demanded".to_owned(),
+                };
+                check(stage, CheckOutcome::Pass, &value, &detail)
+            }
+        }
+    }
+
+    fn deny_check(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>) -> Check {
+        let action = format!("{} {}", view.request.method, view.request.path.as_str());
+        let Some(stop) = self.deny_stage(view, route, caller, &mut Silent) else {
+            return check(Stage::Deny, CheckOutcome::Pass, &action, "no deny applies");
+        };
+        let rule = stop.rule.and_then(|rule| self.rule(rule)).cloned();
+        let name = rule.as_ref().map(|rule| rule.name.to_string()).unwrap_or_default();
+        let (outcome, detail) = if stop.outcome == Outcome::Undecided {
+            (CheckOutcome::Unknown, format!("{name} depends on a fact that is unknown"))
+        } else {
+            (CheckOutcome::Fail, format!("{name} forbids it"))
+        };
+        Check { rule, ..check(Stage::Deny, outcome, &action, &detail) }
+    }
+
+    fn grant_checks(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>, checks: &mut Vec<Check>) {
+        let before = checks.len();
+        let mut seen = Vec::new();
+        if let GrantOutcome::Granted(None) = self.grants_stage(view, route, caller, &mut Silent) {
+            checks.push(check(Stage::Grants, CheckOutcome::Pass, &who(view, None), "a role held directly permits it"));
+        }
+        let _ = self.for_each_subject(view, caller, &mut |subject| {
+            for id in subject.assignments.on(route) {
+                let Some(assignment) = self.assignments.get(id.0 as usize) else { continue };
+                if seen.contains(&id) {
+                    continue;
+                }
+                if checks.len() - before >= MOST_GRANTS {
+                    return ControlFlow::Break(());
+                }
+                seen.push(id);
+                checks.push(self.grant_check(view, id, assignment, &subject.name, caller));
+            }
+            ControlFlow::Continue(())
+        });
+        if checks.len() == before {
+            let detail = format!("no assignment on route {} applies", self.route_name(route));
+            checks.push(check(Stage::Grants, CheckOutcome::Fail, &who(view, None), &detail));
+        }
+    }
+
+    fn grant_check(
+        &self,
+        view: &View<'_>,
+        id: AssignmentId,
+        assignment: &Assignment,
+        through: &str,
+        caller: Caller<'_>,
+    ) -> Check {
+        let role = self.role_name(assignment.role);
+        let (mut outcome, mut detail) = if !self.role_permits(assignment.role, view) {
+            (CheckOutcome::Fail, format!("role {role} does not permit it"))
+        } else {
+            match self.assignment_outcome(view, id, assignment, caller) {
+                GrantOutcome::Granted(_) => (CheckOutcome::Pass, format!("role {role} permits it")),
+                GrantOutcome::Expired(_) => {
+                    (CheckOutcome::Fail, format!("role {role} permits it, but the assignment has expired"))
+                }
+                GrantOutcome::NotYetActive(_) => {
+                    (CheckOutcome::Fail, format!("role {role} permits it, but the assignment has not begun"))
+                }
+                GrantOutcome::NeedsAssurance(_)
+                | GrantOutcome::NeedsLowerRisk(_)
+                | GrantOutcome::ConditionUnmet(_)
+                | GrantOutcome::Nothing => {
+                    let unmet = self.unmet(view, assignment);
+                    let unknown = unmet.iter().any(|text| text.ends_with("(unknown)"));
+                    let outcome = if unknown { CheckOutcome::Unknown } else { CheckOutcome::Fail };
+                    (outcome, format!("role {role} permits it, but not met: {}", unmet.join(", ")))
+                }
+            }
+        };
+        if assignment.shadow {
+            outcome = CheckOutcome::Skipped;
+            detail.push_str(" (shadow: never effective)");
+        }
+        let detail = format!("{detail}; held as {through}, {}", place(&assignment.rule));
+        Check { rule: Some(assignment.rule.clone()), ..check(Stage::Grants, outcome, &assignment.rule.name, &detail) }
+    }
+
+    fn risk_checks(
+        &self,
+        view: &View<'_>,
+        route: RouteId,
+        resource: &Resource,
+        caller: Caller<'_>,
+        checks: &mut Vec<Check>,
+    ) {
+        let granted = self.grants_stage(view, route, caller, &mut Silent);
+        let stops = [
+            grants_stop(granted, resource, view, caller),
+            self.risk_stage(view, route, resource, caller, granted, &mut Silent),
+        ];
+        let has = |reason: Reason| stops.iter().flatten().any(|stop| stop.reason == reason);
+        let value = view.level.as_str();
+        let detail = match (view.level, self.risk.enforce) {
+            (RiskLevel::Low, _) => String::new(),
+            (_, true) => signals(view),
+            (_, false) => format!("{} (monitored, decides nothing)", signals(view)),
+        };
+        let outcome = if has(Reason::RiskTooHigh) { CheckOutcome::Fail } else { CheckOutcome::Pass };
+        checks.push(check(Stage::Risk, outcome, value, &detail));
+        let fresh = if self.has_fresh_mfa(view, caller) { "mfa, fresh" } else { "no fresh mfa" };
+        let (outcome, detail) = if has(Reason::StepUpRequired) {
+            (CheckOutcome::Fail, "a fresh mfa is demanded")
+        } else {
+            (CheckOutcome::Pass, "nothing more is demanded")
+        };
+        checks.push(check(Stage::StepUp, outcome, fresh, detail));
+    }
+}
+
+fn check(stage: Stage, outcome: CheckOutcome, value: &str, detail: &str) -> Check {
+    Check { stage, outcome, value: value.to_owned(), detail: detail.to_owned(), rule: None }
+}

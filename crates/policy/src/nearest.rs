@@ -1,0 +1,377 @@
+//! The counterfactual: the smallest sets of changes that would let a refused request pass.
+//!
+//! The search is breadth first over supposed changes. From each refusal it derives the changes that could lift just that
+//! refusal, supposes one, and evaluates again, so every set it returns was decided. It is bounded by a number of
+//! evaluations, whatever the size of the policy.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use jiff::{Timestamp, ToSpan as _};
+
+use crate::condition::{ConditionKind, Truth};
+use crate::decision::Nearest;
+use crate::draft::{AuthenticationRule, Hours};
+use crate::evaluate::*;
+use crate::network::{NetworkId, NetworkSetId};
+use crate::policy::*;
+use crate::reason::{Reason, Stage};
+use crate::record::Silent;
+use crate::request::{CountryCode, RiskLevel};
+use crate::route::RouteId;
+
+/// The most suggestions.
+const MOST: usize = 5;
+/// The most changes in one suggestion.
+const MOST_CHANGES: usize = 3;
+/// The most evaluations for one refusal.
+const MOST_EVALUATIONS: usize = 400;
+/// The most candidates of one kind that one refusal leads to.
+const MOST_CANDIDATES: usize = 32;
+/// A network that is cut into more sets than this by others is not suggested.
+const MOST_SETS: usize = 64;
+
+/// One supposed change.
+#[derive(Debug, Clone)]
+enum Change {
+    Role(RoleId),
+    Group(SubjectId),
+    Network(NetworkId),
+    Country(CountryCode),
+    Hours(Arc<str>, Timestamp),
+    CompliantDevice,
+    FreshMfa,
+    RiskAtMost(RiskLevel),
+    AnyCredential,
+}
+
+/// A view with the changes that led to it, in the form of the contract.
+struct Supposition<'a> {
+    view: View<'a>,
+    needs: BTreeSet<String>,
+    changes: Vec<Change>,
+}
+
+impl Policy {
+    /// The smallest changes that would let the request pass, fewest first, then by name; at most five. Empty where only
+    /// lifting a deny or a ban would help.
+    pub(crate) fn nearest(&self, view: &View<'_>) -> Vec<Nearest> {
+        let mut budget = MOST_EVALUATIONS;
+        let mut found: Vec<(BTreeSet<String>, Option<AssignmentId>)> = Vec::new();
+        let mut seen: BTreeSet<BTreeSet<String>> = BTreeSet::new();
+        let mut level = vec![Supposition { view: view.clone(), needs: BTreeSet::new(), changes: Vec::new() }];
+        for _ in 0..MOST_CHANGES {
+            let mut next = Vec::new();
+            let mut passing = Vec::new();
+            for supposition in &level {
+                for change in self.candidates(&supposition.view) {
+                    let Some(supposed) = self.suppose(supposition, change) else { continue };
+                    let known = found.iter().any(|(needs, _)| needs.is_subset(&supposed.needs));
+                    if known || supposed.needs.len() == supposition.needs.len() || !seen.insert(supposed.needs.clone())
+                    {
+                        continue;
+                    }
+                    match self.passes(&supposed, &mut budget) {
+                        Some(grant) if self.is_minimal(view, &supposed, &mut budget) => {
+                            passing.push((supposed.needs, grant))
+                        }
+                        Some(_) => {}
+                        None => next.push(supposed),
+                    }
+                    if budget == 0 {
+                        break;
+                    }
+                }
+            }
+            passing.sort_by(|a, b| a.0.iter().cmp(b.0.iter()));
+            found.extend(passing);
+            if found.len() >= MOST || budget == 0 {
+                break;
+            }
+            level = next;
+        }
+        found.truncate(MOST);
+        let route = view.request.route;
+        found.into_iter().map(|(needs, grant)| self.suggestion(route, needs, grant)).collect()
+    }
+
+    fn suggestion(&self, route: Option<RouteId>, needs: BTreeSet<String>, grant: Option<AssignmentId>) -> Nearest {
+        // A role alone names no assignment: point at one that would give it on this route, if there is one.
+        let named_role =
+            needs.iter().find_map(|need| need.strip_prefix("role:")).and_then(|name| self.role_by_name.get(name));
+        let through_role = || {
+            let candidates = self.assignments_by_role.get(named_role?.0 as usize)?;
+            candidates.iter().copied().find(|id| {
+                self.assignments.get(id.0 as usize).zip(route).is_some_and(|(each, route)| each.scope.covers(route))
+            })
+        };
+        let grant = grant.or_else(through_role).and_then(|id| self.rule(RuleId::Assignment(id))).cloned();
+        Nearest { needs: needs.into_iter().collect(), grant }
+    }
+
+    /// `Some` when the supposed request is permitted, with the assignment that grants it. A supposed network must pass
+    /// from every address in it.
+    fn passes(&self, supposed: &Supposition<'_>, budget: &mut usize) -> Option<Option<AssignmentId>> {
+        let permit = |view: &View<'_>, budget: &mut usize| {
+            *budget = budget.saturating_sub(1);
+            match self.evaluate(view, &mut Silent) {
+                Verdict::Permit(grant) => Some(grant),
+                Verdict::Stop(_) => None,
+            }
+        };
+        let Some(network) = supposed.view.supposed.network else { return permit(&supposed.view, budget) };
+        let mut grant = None;
+        for set in self.sets_of(network)? {
+            let mut view = supposed.view.clone();
+            view.networks = Some(set);
+            grant = Some(permit(&view, budget)?);
+        }
+        grant
+    }
+
+    /// No change can be left out.
+    fn is_minimal(&self, base: &View<'_>, supposed: &Supposition<'_>, budget: &mut usize) -> bool {
+        if supposed.changes.len() < 2 {
+            return true;
+        }
+        (0..supposed.changes.len()).all(|left_out| {
+            let mut fewer = Supposition { view: base.clone(), needs: BTreeSet::new(), changes: Vec::new() };
+            for (index, change) in supposed.changes.iter().enumerate() {
+                if index != left_out {
+                    match self.suppose(&fewer, change.clone()) {
+                        Some(next) => fewer = next,
+                        None => return true,
+                    }
+                }
+            }
+            self.passes(&fewer, budget).is_none()
+        })
+    }
+
+    /// Every set of networks that an address of this network is in, unless there are too many.
+    fn sets_of(&self, network: NetworkId) -> Option<Vec<NetworkSetId>> {
+        if self.networks.set_count() > MOST_CANDIDATES * MOST_SETS {
+            return None;
+        }
+        let sets: Vec<NetworkSetId> = self.networks.sets_within(network).take(MOST_SETS + 1).collect();
+        (!sets.is_empty() && sets.len() <= MOST_SETS).then_some(sets)
+    }
+
+    fn suppose<'a>(&self, from: &Supposition<'a>, change: Change) -> Option<Supposition<'a>> {
+        let mut view = from.view.clone();
+        let need = match &change {
+            Change::Role(role) => {
+                view.supposed.role = Some(*role);
+                format!("role:{}", self.roles.get(role.0 as usize)?.rule.name)
+            }
+            Change::Group(group) => {
+                view.supposed.group = Some(*group);
+                self.subjects.get(*group)?.name.to_string()
+            }
+            Change::Network(network) => {
+                view.supposed.network = Some(*network);
+                view.networks = Some(*self.sets_of(*network)?.first()?);
+                format!("network:{}", self.network_facts.get(network.0 as usize)?.rule.name)
+            }
+            Change::Country(country) => {
+                view.country = Some(*country);
+                format!("country:{}", country.as_str())
+            }
+            Change::Hours(text, at) => {
+                view.now = *at;
+                view.supposed.hours = Some(text.clone());
+                format!("hours:{text}")
+            }
+            Change::CompliantDevice => {
+                view.supposed.compliant_device = true;
+                "device:compliant".to_owned()
+            }
+            Change::FreshMfa => {
+                view.supposed.fresh_mfa = true;
+                "assurance:mfa".to_owned()
+            }
+            Change::RiskAtMost(level) => {
+                view.level = *level;
+                view.evidence = false;
+                format!("risk:{}", level.as_str())
+            }
+            Change::AnyCredential => {
+                view.supposed.any_credential = true;
+                "credential:any".to_owned()
+            }
+        };
+        let mut needs = from.needs.clone();
+        needs.insert(need);
+        let mut changes = from.changes.clone();
+        changes.push(change);
+        Some(Supposition { view, needs, changes })
+    }
+
+    /// The changes that could lift the refusal that this view meets first.
+    fn candidates(&self, view: &View<'_>) -> Vec<Change> {
+        let Verdict::Stop(stop) = self.evaluate(view, &mut Silent) else { return Vec::new() };
+        let Some((route, resource)) = self.resource_of(view) else { return Vec::new() };
+        match stop.reason {
+            Reason::IpNotAllowed if view.supposed.network.is_none() => {
+                resource.allow.iter().take(MOST_CANDIDATES).map(|network| Change::Network(*network)).collect()
+            }
+            Reason::AuthnMissing | Reason::Authn(_) if self.no_deny_could_apply(view, route) => {
+                vec![Change::AnyCredential]
+            }
+            Reason::StepUpRequired if matches!(stop.rule, Some(RuleId::Resource(_))) => vec![Change::FreshMfa],
+            Reason::RiskTooHigh | Reason::StepUpRequired => {
+                let mut changes = vec![Change::RiskAtMost(RiskLevel::Low), Change::RiskAtMost(RiskLevel::Medium)];
+                if stop.stage == Stage::StepUp {
+                    changes.push(Change::FreshMfa);
+                }
+                changes.retain(|change| !matches!(change, Change::RiskAtMost(level) if *level >= view.level));
+                changes.extend(self.grant_candidates(view, route, resource));
+                changes
+            }
+            Reason::NoMatchingGrant | Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet => {
+                self.grant_candidates(view, route, resource)
+            }
+            Reason::IpNotAllowed
+            | Reason::AuthnMissing
+            | Reason::Authn(_)
+            | Reason::BanActive
+            | Reason::RouteNotFound
+            | Reason::IpDenied
+            | Reason::ExplicitDeny
+            | Reason::KeysUnavailable
+            | Reason::FeedStale
+            | Reason::StoreUnavailable
+            | Reason::PolicyUnavailable => Vec::new(),
+        }
+    }
+
+    /// `credential:any` must hold for whoever brings one, so no deny may touch the action, whomever it names.
+    fn no_deny_could_apply(&self, view: &View<'_>, route: RouteId) -> bool {
+        let mut touching = 0;
+        self.denies_by_route.on(route).all(|id| {
+            touching += 1;
+            let applies = self
+                .denies
+                .get(id.0 as usize)
+                .is_none_or(|deny| !deny.shadow && deny.actions.contains(&view.matched, view.method));
+            touching <= MOST_EVALUATIONS && !applies
+        })
+    }
+
+    fn grant_candidates(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> Vec<Change> {
+        let caller = view.caller(resource.authentication);
+        let mut changes = self.condition_candidates(view, route, caller);
+        let has_principal =
+            matches!(caller, Caller::Verified(_)) && resource.authentication != AuthenticationRule::None;
+        if has_principal && view.supposed.role.is_none() && view.supposed.group.is_none() {
+            let roles = self.permitting_roles(view);
+            let mut groups: BTreeSet<(&str, SubjectId)> = BTreeSet::new();
+            for role in &roles {
+                let assignments = self.assignments_by_role.get(role.0 as usize).map(|list| &**list).unwrap_or_default();
+                for assignment in
+                    assignments.iter().take(MOST_CANDIDATES).filter_map(|id| self.assignments.get(id.0 as usize))
+                {
+                    if assignment.scope.covers(route) {
+                        let subjects = assignment.principals.iter().take(MOST_CANDIDATES);
+                        groups.extend(
+                            subjects.filter_map(|id| self.subjects.get(*id).map(|subject| (&*subject.name, *id))),
+                        );
+                    }
+                }
+            }
+            groups.retain(|(name, _)| name.starts_with("group:"));
+            changes.extend(groups.into_iter().take(MOST_CANDIDATES).map(|(_, group)| Change::Group(group)));
+            changes.extend(roles.into_iter().map(Change::Role));
+        }
+        changes
+    }
+
+    /// The roles that permit the action, by name.
+    fn permitting_roles(&self, view: &View<'_>) -> Vec<RoleId> {
+        let mut roles: BTreeSet<RoleId> = BTreeSet::new();
+        for pattern in view.matched.iter() {
+            let candidates = self.roles_by_pattern.get(pattern.0 as usize).map(|list| &**list).unwrap_or_default();
+            roles.extend(
+                candidates
+                    .iter()
+                    .take(MOST_CANDIDATES * 8)
+                    .filter(|role| self.role_permits(**role, view))
+                    .take(MOST_CANDIDATES),
+            );
+        }
+        roles.into_iter().take(MOST_CANDIDATES).collect()
+    }
+
+    /// What the grants that the caller holds already are waiting for.
+    fn condition_candidates(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut looked_at = 0;
+        let _ = self.for_each_subject(view, caller, &mut |subject| {
+            for id in subject.assignments.on(route) {
+                let Some(assignment) = self.assignments.get(id.0 as usize) else { continue };
+                if assignment.shadow
+                    || !self.role_permits(assignment.role, view)
+                    || assignment.period.state(view.now) != PeriodState::Within
+                {
+                    continue;
+                }
+                looked_at += 1;
+                if looked_at > MOST_CANDIDATES {
+                    return ControlFlow::Break(());
+                }
+                self.changes_for(view, assignment, caller, &mut changes);
+            }
+            ControlFlow::Continue(())
+        });
+        changes
+    }
+
+    fn changes_for(&self, view: &View<'_>, assignment: &Assignment, caller: Caller<'_>, changes: &mut Vec<Change>) {
+        let when = &assignment.when;
+        for kind in ConditionKind::ALL {
+            if self.condition(view, when, kind, caller) == Truth::Yes {
+                continue;
+            }
+            match kind {
+                ConditionKind::Networks if view.supposed.network.is_none() => {
+                    changes.extend(
+                        when.networks.iter().flatten().take(MOST_CANDIDATES).map(|network| Change::Network(*network)),
+                    );
+                }
+                ConditionKind::Networks => {}
+                ConditionKind::Hours => {
+                    if let Some(hours) = &when.hours
+                        && view.supposed.hours.is_none()
+                        && let Some(at) = next_within(hours, view.now)
+                    {
+                        changes.push(Change::Hours(hours.text.clone(), at));
+                    }
+                }
+                ConditionKind::Countries => {
+                    changes.extend(
+                        when.countries.iter().flatten().take(MOST_CANDIDATES).map(|country| Change::Country(*country)),
+                    );
+                }
+                ConditionKind::Device => changes.push(Change::CompliantDevice),
+                ConditionKind::Assurance => changes.push(Change::FreshMfa),
+                ConditionKind::MaxRisk => changes.extend(when.max_risk.map(Change::RiskAtMost)),
+            }
+        }
+    }
+}
+
+/// The first moment from now on that is within the hours.
+fn next_within(hours: &Hours, now: Timestamp) -> Option<Timestamp> {
+    if hours.hold(now) {
+        return Some(now);
+    }
+    let today = hours.zone.to_datetime(now).date();
+    (0..=8i64).find_map(|days| {
+        let date = today.checked_add(days.days()).ok()?;
+        let hour = i8::try_from(hours.from_minute / 60).ok()?;
+        let minute = i8::try_from(hours.from_minute % 60).ok()?;
+        let at = hours.zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?;
+        (at >= now && hours.hold(at)).then_some(at)
+    })
+}

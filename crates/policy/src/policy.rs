@@ -1,0 +1,340 @@
+//! The compiled policy: immutable, indexed, and asked through a few questions.
+//!
+//! Everything is sorted by name when it is compiled, so the order of entries in a file never changes an answer. A decision
+//! touches only what belongs to the request's route, principal and path: its cost does not grow with the number of roles,
+//! assignments or networks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::action::{ActionSet, ActionTable};
+use crate::condition::Conditions;
+use crate::decision::{Permit, RuleRef};
+use crate::draft::{AuthenticationRule, RiskRules, Sensitivity, StepUpRules};
+use crate::network::{NetworkId, NetworkIndex};
+use crate::path::CanonicalPath;
+use crate::principal::Principal;
+use crate::request::{RiskAssessment, RiskLevel};
+use crate::route::{RouteId, RouteTable};
+
+/// A compiled policy. Built by [`Policy::compile`], never changed.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub(crate) version: u64,
+    pub(crate) sha256: Arc<str>,
+    pub(crate) routes: RouteTable,
+    pub(crate) route_names: Vec<Arc<str>>,
+    /// By route.
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) networks: NetworkIndex,
+    /// By network.
+    pub(crate) network_facts: Vec<NetworkFacts>,
+    pub(crate) actions: ActionTable,
+    /// Sorted by name.
+    pub(crate) roles: Vec<Role>,
+    pub(crate) role_by_name: HashMap<Arc<str>, RoleId>,
+    /// By pattern: the roles that have an action with it, by name.
+    pub(crate) roles_by_pattern: Vec<Box<[RoleId]>>,
+    /// By permission: what it takes out again.
+    pub(crate) not_actions: Vec<ActionSet>,
+    pub(crate) subjects: Subjects,
+    /// Sorted by name.
+    pub(crate) assignments: Vec<Assignment>,
+    /// By role: the enforced assignments of it.
+    pub(crate) assignments_by_role: Vec<Box<[AssignmentId]>>,
+    /// Sorted by name.
+    pub(crate) denies: Vec<Deny>,
+    /// Whomever they name.
+    pub(crate) denies_by_route: RulesByRoute<DenyId>,
+    pub(crate) risk: RiskRules,
+    pub(crate) step_up: StepUpRules,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RoleId(pub(crate) u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct AssignmentId(pub(crate) u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct DenyId(pub(crate) u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SubjectId(pub(crate) u32);
+
+/// What a route demands before grants are looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resource {
+    /// `None`: there is no `[[resource]]`, and the defaults hold.
+    pub(crate) rule: Option<RuleRef>,
+    pub(crate) authentication: AuthenticationRule,
+    pub(crate) allow: Box<[NetworkId]>,
+    pub(crate) deny: Box<[NetworkId]>,
+    pub(crate) sensitivity: Sensitivity,
+    pub(crate) shadow: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkFacts {
+    pub(crate) rule: RuleRef,
+    pub(crate) unknown: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    pub(crate) rule: RuleRef,
+    /// Own and inherited, each tagged with its permission's index.
+    pub(crate) actions: ActionSet,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Assignment {
+    pub(crate) rule: RuleRef,
+    pub(crate) role: RoleId,
+    pub(crate) principals: Box<[SubjectId]>,
+    pub(crate) scope: Scope,
+    pub(crate) period: Period,
+    pub(crate) when: Conditions,
+    pub(crate) shadow: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Deny {
+    pub(crate) rule: RuleRef,
+    pub(crate) actions: ActionSet,
+    pub(crate) period: Period,
+    pub(crate) when: Conditions,
+    pub(crate) explain: Option<Arc<str>>,
+    pub(crate) shadow: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    All,
+    /// Sorted.
+    Routes(Box<[RouteId]>),
+}
+
+impl Scope {
+    pub(crate) fn covers(&self, route: RouteId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Routes(routes) => routes.binary_search(&route).is_ok(),
+        }
+    }
+}
+
+/// From `starts` (included) to `expires` (excluded).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Period {
+    pub(crate) starts: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeriodState {
+    Before,
+    Within,
+    After,
+}
+
+impl Period {
+    pub(crate) fn state(&self, now: Timestamp) -> PeriodState {
+        if self.expires.is_some_and(|expires| now >= expires) {
+            PeriodState::After
+        } else if self.starts.is_some_and(|starts| now < starts) {
+            PeriodState::Before
+        } else {
+            PeriodState::Within
+        }
+    }
+}
+
+/// Everyone whom a rule can name, and for each the rules that name them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subjects {
+    pub(crate) users: HashMap<Box<str>, SubjectId>,
+    pub(crate) services: HashMap<Box<str>, SubjectId>,
+    pub(crate) certificates: HashMap<Box<str>, SubjectId>,
+    pub(crate) groups: HashMap<Box<str>, SubjectId>,
+    pub(crate) list: Vec<Subject>,
+}
+
+impl Subjects {
+    /// Whoever calls.
+    pub(crate) const ANYONE: SubjectId = SubjectId(0);
+    /// Whoever has a verified credential.
+    pub(crate) const AUTHENTICATED: SubjectId = SubjectId(1);
+
+    pub(crate) fn get(&self, id: SubjectId) -> Option<&Subject> {
+        self.list.get(id.0 as usize)
+    }
+
+    /// The subject that is the principal itself, if any rule names it.
+    pub(crate) fn of_principal(&self, principal: &Principal) -> Option<SubjectId> {
+        use crate::principal::PrincipalKind as Kind;
+        let map = match principal.kind {
+            Kind::User => &self.users,
+            Kind::Service => &self.services,
+            Kind::Certificate => &self.certificates,
+        };
+        map.get(&*principal.id).copied()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// As a policy file writes it.
+    pub(crate) name: Arc<str>,
+    /// A group with a `[[group]]` entry.
+    pub(crate) declared: bool,
+    /// All groups it is in, directly or not, by name.
+    pub(crate) groups: Box<[SubjectId]>,
+    pub(crate) assignments: RulesByRoute<AssignmentId>,
+    pub(crate) denies: RulesByRoute<DenyId>,
+}
+
+/// Rules sorted by route, those for every route last, and by name within each.
+#[derive(Debug, Clone)]
+pub(crate) struct RulesByRoute<T> {
+    sorted: Box<[(u32, T)]>,
+}
+
+impl<T> Default for RulesByRoute<T> {
+    fn default() -> Self {
+        Self { sorted: Box::default() }
+    }
+}
+
+impl<T: Copy + Ord> RulesByRoute<T> {
+    /// Stands for every route.
+    const ALL: u32 = u32::MAX;
+
+    pub(crate) fn new(rules: impl IntoIterator<Item = (Option<RouteId>, T)>) -> Self {
+        let mut sorted: Vec<(u32, T)> =
+            rules.into_iter().map(|(route, rule)| (route.map_or(Self::ALL, |route| route.0), rule)).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        Self { sorted: sorted.into_boxed_slice() }
+    }
+
+    /// The rules that cover the route.
+    pub(crate) fn on(&self, route: RouteId) -> impl Iterator<Item = T> {
+        self.of(route.0).iter().chain(self.of(Self::ALL)).map(|(_, rule)| *rule)
+    }
+
+    fn of(&self, key: u32) -> &[(u32, T)] {
+        let from = self.sorted.partition_point(|(route, _)| *route < key);
+        let rest = self.sorted.get(from..).unwrap_or_default();
+        let length = rest.partition_point(|(route, _)| *route == key);
+        rest.get(..length).unwrap_or_default()
+    }
+}
+
+impl Policy {
+    /// The policy's version number.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// SHA-256 of what it was read from, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The route for a host (in the form of [`crate::canonical_host`]) and a path: the most specific wins.
+    pub fn find_route(&self, host: &str, path: &CanonicalPath) -> Option<RouteId> {
+        self.routes.find(host, path)
+    }
+
+    /// The route of that name.
+    pub fn route_named(&self, name: &str) -> Option<RouteId> {
+        let index = self.route_names.iter().position(|each| **each == *name)?;
+        u32::try_from(index).ok().map(RouteId)
+    }
+
+    /// The name of a route of this policy; empty for another policy's.
+    pub fn route_name(&self, route: RouteId) -> &str {
+        self.route_names.get(route.index()).map_or("", |name| name)
+    }
+
+    /// Whether credentials are looked at on a route, and demanded.
+    pub fn authentication(&self, route: RouteId) -> AuthenticationRule {
+        self.resources.get(route.index()).map_or(AuthenticationRule::Required, |resource| resource.authentication)
+    }
+
+    /// Whether the route's resource is in shadow mode.
+    pub fn is_shadow(&self, route: RouteId) -> bool {
+        self.resources.get(route.index()).is_some_and(|resource| resource.shadow)
+    }
+
+    /// The assignment that a permit of this policy rests on; `None` for a directly held role.
+    pub fn granting_rule(&self, permit: &Permit) -> Option<&RuleRef> {
+        permit.grant.and_then(|id| self.assignments.get(id.0 as usize)).map(|assignment| &assignment.rule)
+    }
+
+    /// Whether the principal's authentication counts as `mfa` and is fresh, by `[step_up]`.
+    pub fn is_mfa_fresh(&self, principal: &Principal, now: Timestamp) -> bool {
+        crate::condition::mfa_is_fresh(principal, &self.step_up, now)
+    }
+
+    /// The band of an assessment on a route, by the thresholds of its sensitivity, and the threshold that was crossed,
+    /// or would be crossed next, in milli-nats.
+    pub fn risk_level(&self, route: RouteId, assessment: &RiskAssessment) -> (RiskLevel, i32) {
+        let sensitivity =
+            self.resources.get(route.index()).map_or(Sensitivity::Normal, |resource| resource.sensitivity);
+        let [low, normal, high] = self.risk.thresholds;
+        let thresholds = match sensitivity {
+            Sensitivity::Low => low,
+            Sensitivity::Normal => normal,
+            Sensitivity::High => high,
+        };
+        let level = assessment.stated.unwrap_or(if assessment.mnats >= thresholds.deny_mnats {
+            RiskLevel::High
+        } else if assessment.mnats >= thresholds.step_up_mnats {
+            RiskLevel::Medium
+        } else {
+            RiskLevel::Low
+        });
+        match level {
+            RiskLevel::High => (level, thresholds.deny_mnats),
+            RiskLevel::Medium | RiskLevel::Low => (level, thresholds.step_up_mnats),
+        }
+    }
+
+    /// Counts for a summary line.
+    pub fn size(&self) -> PolicySize {
+        PolicySize {
+            routes: self.route_names.len(),
+            networks: self.network_facts.len(),
+            roles: self.roles.len(),
+            groups: self.subjects.list.iter().filter(|subject| subject.declared).count(),
+            assignments: self.assignments.len(),
+            denies: self.denies.len(),
+        }
+    }
+
+    /// Whether risk decides, or is only reported.
+    pub fn enforces_risk(&self) -> bool {
+        self.risk.enforce
+    }
+}
+
+/// How many entries of each kind a policy has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicySize {
+    /// `[[route]]`
+    pub routes: usize,
+    /// `[[network]]`
+    pub networks: usize,
+    /// `[[role]]`
+    pub roles: usize,
+    /// `[[group]]`
+    pub groups: usize,
+    /// `[[assignment]]`
+    pub assignments: usize,
+    /// `[[deny]]`
+    pub denies: usize,
+}

@@ -1,0 +1,280 @@
+//! The threads: one worker each, with its own listening sockets, connections and runtime.
+//!
+//! Every worker listens on the same addresses (`SO_REUSEPORT`), so the kernel spreads connections and no thread hands work
+//! to another. Draining is the careful part: a listening socket that is closed resets what still waits in its queue, so
+//! that is accepted first.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connection::serve;
+use crate::settings::{ListenerSettings, ProcessSettings};
+use crate::snapshot::Shared;
+use crate::stack::stack;
+use crate::wire::GateHandle;
+use crate::worker::Worker;
+
+/// How many connections may wait to be accepted, on each worker's socket.
+const BACKLOG: i32 = 4096;
+/// How long a draining worker waits for the next connection that the kernel has queued.
+const LAST_ACCEPTS: Duration = Duration::from_millis(20);
+/// How often idle upstream connections are looked through.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How long accepting pauses when the process is out of file descriptors.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// Why the data plane did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listener could not bind.
+    #[error("listener {name} cannot listen on {address}")]
+    Bind {
+        /// The listener's name.
+        name: Arc<str>,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A worker could not be started.
+    #[error("a worker thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// How far the process is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Draining,
+    Stopping,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct DataPlane {
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<usize>>,
+}
+
+impl DataPlane {
+    /// Binds every listener and starts the workers. When this returns, connections are accepted.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or a thread that cannot be started.
+    pub fn start(process: &ProcessSettings, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let workers = process.workers.max(1);
+        let mut addresses = Vec::new();
+        let mut sockets: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        for listener in &process.listeners {
+            let mut address = listener.address;
+            for slot in &mut sockets {
+                let socket = bind(listener, address)?;
+                // With port 0 the first worker's socket chooses the port, and the others join it.
+                address = socket.local_addr().unwrap_or(address);
+                slot.push(socket);
+            }
+            addresses.push((Arc::clone(&listener.name), address));
+        }
+        let (phase, watcher) = watch::channel(Phase::Serving);
+        let mut threads = Vec::with_capacity(workers);
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (shared, watcher) = (Arc::clone(shared), watcher.clone());
+            let grace = process.shutdown.grace;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || run_worker(shared, index, workers, sockets, watcher, grace))
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+        }
+        Ok(Self { addresses, phase, workers: threads })
+    }
+
+    /// Where it listens: each listener's name and address, with the port that was chosen where 0 was asked for.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Stops accepting, lets requests finish, and closes idle connections.
+    pub fn drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// Cuts what is still open.
+    pub fn stop(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
+    /// Waits until all workers have ended, at most the grace after [`Self::drain`]. Returns how many connections were cut.
+    pub fn join(self) -> usize {
+        self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+    }
+}
+
+fn bind(listener: &ListenerSettings, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let attempt = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            // An IPv6 listener does not answer for IPv4: who wants both names both.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    attempt().map_err(|source| StartError::Bind { name: Arc::clone(&listener.name), address, source })
+}
+
+/// Runs one worker to its end; returns how many connections were cut.
+fn run_worker(
+    shared: Arc<Shared>,
+    index: usize,
+    workers: usize,
+    sockets: Vec<std::net::TcpListener>,
+    phase: watch::Receiver<Phase>,
+    grace: Duration,
+) -> usize {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, index, "a worker has no runtime and does not serve");
+            return 0;
+        }
+    };
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, work(shared, index, workers, sockets, phase, grace))
+}
+
+async fn work(
+    shared: Arc<Shared>,
+    index: usize,
+    workers: usize,
+    sockets: Vec<std::net::TcpListener>,
+    mut phase: watch::Receiver<Phase>,
+    grace: Duration,
+) -> usize {
+    let max_connections = (shared.snapshot().load().settings.limits.max_connections / workers).max(1);
+    let worker = Worker::new(shared, index, workers);
+    let open = Rc::new(Open { room: Arc::new(Semaphore::new(max_connections)), gates: RefCell::default(), last: RefCell::new(0) });
+    let mut acceptors = Vec::new();
+    for socket in sockets {
+        match TcpListener::from_std(socket) {
+            Ok(listener) => {
+                let accepting = accept(Rc::clone(&worker), listener, Rc::clone(&open), phase.clone());
+                acceptors.push(tokio::task::spawn_local(accepting));
+            }
+            Err(error) => tracing::error!(%error, index, "a worker cannot use its socket"),
+        }
+    }
+    let tidying = Rc::clone(&worker);
+    tokio::task::spawn_local(async move {
+        loop {
+            sleep(TIDY_EVERY).await;
+            tidying.discard_expired();
+        }
+    });
+    // An error means that the sender is gone: then there is nothing to wait for, either.
+    let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+    for acceptor in acceptors {
+        let _ = acceptor.await;
+    }
+    open.drain();
+    let deadline = Instant::now() + grace;
+    while open.count() > 0 && Instant::now() < deadline && *phase.borrow() < Phase::Stopping {
+        sleep(Duration::from_millis(5)).await;
+    }
+    open.count()
+}
+
+/// The open connections of a worker.
+struct Open {
+    /// The worker's share of `limits.max_connections`.
+    room: Arc<Semaphore>,
+    gates: RefCell<HashMap<u64, GateHandle>>,
+    last: RefCell<u64>,
+}
+
+impl Open {
+    fn add(&self) -> u64 {
+        let mut last = self.last.borrow_mut();
+        *last += 1;
+        *last
+    }
+
+    fn count(&self) -> usize {
+        self.gates.borrow().len()
+    }
+
+    fn drain(&self) {
+        for gate in self.gates.borrow().values() {
+            gate.drain();
+        }
+    }
+}
+
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    open: Rc<Open>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    loop {
+        // Without room nothing is accepted: the kernel keeps what comes, up to its backlog.
+        let Ok(room) = Arc::clone(&open.room).acquire_owned().await else { return };
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => open_connection(&worker, &open, stream, peer, room),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(PAUSE_AFTER_ERROR).await;
+                }
+            },
+            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
+        }
+    }
+    // What waits in the queue would be reset when the socket closes.
+    while let Ok(Ok((stream, peer))) = timeout(LAST_ACCEPTS, listener.accept()).await {
+        let Ok(room) = Arc::clone(&open.room).try_acquire_owned() else { return };
+        open_connection(&worker, &open, stream, peer, room);
+    }
+}
+
+fn open_connection(
+    worker: &Rc<Worker>,
+    open: &Rc<Open>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    room: tokio::sync::OwnedSemaphorePermit,
+) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (worker, open) = (Rc::clone(worker), Rc::clone(open));
+    tokio::task::spawn_local(async move {
+        let id = open.add();
+        worker.shared.metrics.connections.fetch_add(1, Relaxed);
+        let listed = Rc::clone(&open);
+        let layers = stack(&worker);
+        serve(Rc::clone(&worker), layers, stream, peer, move |gate| {
+            listed.gates.borrow_mut().insert(id, gate);
+        })
+        .await;
+        open.gates.borrow_mut().remove(&id);
+        worker.shared.metrics.connections.fetch_sub(1, Relaxed);
+        drop(room);
+    });
+}

@@ -1,0 +1,57 @@
+//! `assess`: how risky the caller looks, and whether the principal is banned.
+
+use std::rc::Rc;
+
+use http::header::USER_AGENT;
+use portcullis_identity::Identity;
+use portcullis_risk::Caller;
+
+use crate::layers::establish::Establishes;
+use crate::refusal::Refusal;
+use crate::transit::Transit;
+use crate::worker::Worker;
+
+/// Establishes the risk assessment and the ban on the principal.
+pub struct Assess {
+    worker: Rc<Worker>,
+}
+
+impl Assess {
+    /// A fact by this worker's risk engine.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
+
+impl Clone for Assess {
+    fn clone(&self) -> Self {
+        Self { worker: Rc::clone(&self.worker) }
+    }
+}
+
+impl Establishes for Assess {
+    fn establish(&self, transit: &mut Transit) -> Result<(), Refusal> {
+        let risk = &self.worker.shared.risk;
+        let (assessment, ban) = {
+            let caller = caller(transit);
+            let ban = caller.principal.and_then(|principal| risk.ban_on_principal(principal, transit.facts.steady_now));
+            (risk.assess(&caller, transit.facts.steady_now), ban)
+        };
+        transit.facts.risk = Some(assessment);
+        transit.facts.principal_ban = ban;
+        Ok(())
+    }
+}
+
+/// The caller as risk sees it.
+pub(crate) fn caller(transit: &Transit) -> Caller<'_> {
+    let principal = match &transit.facts.identity {
+        Some(Identity::Verified(principal)) => Some(&**principal),
+        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+    };
+    Caller {
+        address: transit.facts.client_address(),
+        principal,
+        user_agent: transit.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
+    }
+}

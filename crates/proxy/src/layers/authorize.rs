@@ -1,0 +1,96 @@
+//! `authorize`: all facts become one question to the policy; a permit wraps the request, anything else refuses it.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::future::Either;
+use portcullis_policy::{Decision, RiskLevel};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::layers::assess::caller;
+use crate::layers::establish::Refused;
+use crate::permitted::Permitted;
+use crate::refusal::Refusal;
+use crate::transit::Transit;
+use crate::worker::Worker;
+
+/// Makes [`Authorize`].
+pub struct AuthorizeLayer {
+    worker: Rc<Worker>,
+}
+
+impl AuthorizeLayer {
+    /// A layer that counts and learns on this worker.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
+
+impl<S> Layer<S> for AuthorizeLayer {
+    type Service = Authorize<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Authorize { worker: Rc::clone(&self.worker), inner }
+    }
+}
+
+/// Asks `Policy::decide`. The inner service takes only [`Permitted`] requests.
+pub struct Authorize<S> {
+    worker: Rc<Worker>,
+    inner: S,
+}
+
+impl<S: Clone> Clone for Authorize<S> {
+    fn clone(&self) -> Self {
+        Self { worker: Rc::clone(&self.worker), inner: self.inner.clone() }
+    }
+}
+
+impl<S> Service<Box<Transit>> for Authorize<S>
+where
+    S: Service<Permitted<Box<Transit>>, Error = Box<Refused>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
+        let refused = |refusal, transit| Either::Right(ready(Err(Box::new(Refused { refusal, transit }))));
+        if transit.facts.client.is_none() || transit.facts.identity.is_none() || transit.facts.risk.is_none() {
+            return refused(Refusal::Internal("authorize was reached without a fact it needs".to_owned()), transit);
+        }
+        let began = Instant::now();
+        let Some(request) = transit.facts.access_request() else {
+            return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
+        };
+        let decision = transit.facts.loaded.snapshot.policy.decide(&request);
+        let took = began.elapsed();
+        transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
+        let counters = transit.facts.loaded.counters(transit.facts.route);
+        counters.decisions.observe(took);
+        match decision {
+            Decision::Permit(permit) => {
+                counters.permit();
+                // What is usual for a principal is learnt only from what was let through without a doubt.
+                if permit.risk_level() == RiskLevel::Low {
+                    self.worker.shared.risk.learn(&caller(&transit), transit.facts.steady_now);
+                }
+                if !permit.shadow().is_empty() {
+                    self.worker.report_shadow(&transit.facts, &permit);
+                }
+                Either::Left(self.inner.call(Permitted::new(transit, permit)))
+            }
+            Decision::Deny(denial)
+            | Decision::Challenge(denial)
+            | Decision::StepUp(denial)
+            | Decision::Undecided(denial) => refused(Refusal::from_denial(denial), transit),
+        }
+    }
+}

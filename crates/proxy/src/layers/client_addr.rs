@@ -1,0 +1,45 @@
+//! `client_addr`: whose address it is, whether it is banned, and whether the route lets it come. All that before any
+//! credential is verified, so that a banned or distant client cannot make the gateway work.
+
+use std::rc::Rc;
+
+use crate::client_address::derive;
+use crate::layers::establish::Establishes;
+use crate::refusal::Refusal;
+use crate::transit::Transit;
+use crate::worker::Worker;
+
+/// Establishes the client's address and the ban on it, and asks `Policy::admit_client`.
+pub struct ClientAddr {
+    worker: Rc<Worker>,
+}
+
+impl ClientAddr {
+    /// A fact that bans on this worker's risk engine take part in.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
+
+impl Clone for ClientAddr {
+    fn clone(&self) -> Self {
+        Self { worker: Rc::clone(&self.worker) }
+    }
+}
+
+impl Establishes for ClientAddr {
+    fn establish(&self, transit: &mut Transit) -> Result<(), Refusal> {
+        let facts = &mut transit.facts;
+        let peer = facts.connection.peer.ip();
+        let snapshot = &facts.loaded.snapshot;
+        let derived = derive(peer, &transit.head.headers, &snapshot.settings.client_address);
+        // Where the client is unknown, limits and bans go by the peer.
+        let charged = derived.client.ip().unwrap_or(peer);
+        facts.address_ban = self.worker.shared.risk.ban_on_address(charged, facts.steady_now);
+        facts.client = Some(derived);
+        let Some(request) = facts.access_request() else {
+            return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
+        };
+        snapshot.policy.admit_client(&request).map_err(Refusal::from_denial)
+    }
+}

@@ -1,0 +1,12 @@
+//! The layers of the stack, one file each.
+
+pub mod assess;
+pub mod authorize;
+pub mod client_addr;
+pub mod establish;
+pub mod identify;
+pub mod limit;
+pub mod normalize;
+pub mod respond;
+#[cfg(test)]
+mod tests;

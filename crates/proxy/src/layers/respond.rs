@@ -1,0 +1,138 @@
+//! `respond`: the outermost layer. Inward it passes on; outward it alone turns a refusal, or a panic, into an answer and
+//! its one event.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use http_body_util::{Either, Full};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+use uuid::Uuid;
+
+use crate::held::Held;
+use crate::layers::establish::Refused;
+use crate::transit::{ConnectionFacts, RequestBody, Transit};
+use crate::upstream::UpstreamBody;
+use crate::upstream::headers::X_REQUEST_ID;
+use crate::worker::{Loaded, Slot, Worker};
+
+/// The body of an answer: the upstream's, or the gateway's own.
+pub type Answer = Either<Held<UpstreamBody<RequestBody>, Slot>, Full<Bytes>>;
+
+/// Makes [`Respond`].
+pub struct RespondLayer {
+    worker: Rc<Worker>,
+}
+
+impl RespondLayer {
+    /// A layer that records on this worker.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
+
+impl<S> Layer<S> for RespondLayer {
+    type Service = Respond<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Respond { worker: Rc::clone(&self.worker), inner }
+    }
+}
+
+/// Answers every request, whatever happens further in.
+pub struct Respond<S> {
+    worker: Rc<Worker>,
+    inner: S,
+}
+
+impl<S: Clone> Clone for Respond<S> {
+    fn clone(&self) -> Self {
+        Self { worker: Rc::clone(&self.worker), inner: self.inner.clone() }
+    }
+}
+
+/// What is kept of a request so that even a panic further in can be answered and recorded.
+pub struct Sketch {
+    pub(crate) id: Uuid,
+    pub(crate) started: Instant,
+    pub(crate) loaded: Rc<Loaded>,
+    pub(crate) connection: Rc<ConnectionFacts>,
+}
+
+impl<S, T> Service<Box<Transit>> for Respond<S>
+where
+    S: Service<Box<Transit>, Response = Response<T>, Error = Box<Refused>>,
+{
+    type Response = Response<Either<T, Full<Bytes>>>;
+    type Error = Infallible;
+    type Future = Responding<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The layers further in are always ready: what is too much is refused, not kept waiting.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, transit: Box<Transit>) -> Self::Future {
+        let facts = &transit.facts;
+        let sketch = Sketch {
+            id: facts.id,
+            started: facts.started,
+            loaded: Rc::clone(&facts.loaded),
+            connection: Rc::clone(&facts.connection),
+        };
+        // Most layers work when they are called, so a panic may come already here. The stack has no state that it
+        // could leave half changed.
+        let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(transit))).ok();
+        Responding { inner, worker: Rc::clone(&self.worker), sketch }
+    }
+}
+
+pin_project! {
+    /// An answer on its way.
+    pub struct Responding<F> {
+        // `None`: the call panicked.
+        #[pin]
+        inner: Option<F>,
+        worker: Rc<Worker>,
+        sketch: Sketch,
+    }
+}
+
+impl<F, T> Future for Responding<F>
+where
+    F: Future<Output = Result<Response<T>, Box<Refused>>>,
+{
+    type Output = Result<Response<Either<T, Full<Bytes>>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = match this.inner.as_pin_mut() {
+            Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok(),
+            None => None,
+        };
+        let mut response = match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(Ok(response))) => response.map(Either::Left),
+            Some(Poll::Ready(Err(refused))) => this.worker.refuse(&refused.refusal, &refused.transit).map(Either::Right),
+            None => this.worker.refuse_after_panic(this.sketch).map(Either::Right),
+        };
+        if let Some(id) = request_id(this.sketch.id) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The request's id as a header.
+pub(crate) fn request_id(id: Uuid) -> Option<HeaderValue> {
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut buffer)).ok()
+}

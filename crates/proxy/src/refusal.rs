@@ -1,0 +1,278 @@
+//! Refusals: every answer that the gateway gives instead of forwarding. Only this file turns one into a response, and only
+//! `respond` uses it.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use portcullis_events::{ReasonCode, help_url};
+use portcullis_policy::{Denial, Outcome, Reason};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::settings::RefusalSettings;
+use crate::upstream::{FaultKind, UpstreamError};
+use crate::wire::HeadRefusal;
+
+/// Why a request is not forwarded, or why its upstream's answer is not passed on. Closed: matched without a wildcard.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The request has no single meaning.
+    Malformed(Malformation),
+    /// No route leads there.
+    NotFound(Box<Denial>),
+    /// The gateway has too much to do.
+    Overloaded,
+    /// Policy says no.
+    Denied(Box<Denial>),
+    /// A credential is missing, bad, or not strong enough.
+    Challenged(Box<Denial>),
+    /// The caller has asked too often.
+    Throttled {
+        /// When it may ask again, in seconds.
+        retry_after_s: u64,
+    },
+    /// Policy could not decide.
+    Undecided(Box<Denial>),
+    /// The upstream did not answer properly.
+    UpstreamFailed(UpstreamError),
+    /// The gateway itself failed. The text is for the operator.
+    Internal(String),
+}
+
+/// What is wrong with the form of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformation {
+    /// One of the `request.*` codes.
+    pub code: ReasonCode,
+    /// The status, which one code may have several of.
+    pub status: StatusCode,
+    /// What exactly, for the operator.
+    pub detail: String,
+}
+
+impl Malformation {
+    /// With the code's own status.
+    pub fn new(code: ReasonCode, detail: impl Into<String>) -> Self {
+        let status = code.status().and_then(|status| StatusCode::from_u16(status).ok());
+        Self { code, status: status.unwrap_or(StatusCode::BAD_REQUEST), detail: detail.into() }
+    }
+}
+
+impl From<HeadRefusal> for Malformation {
+    fn from(refusal: HeadRefusal) -> Self {
+        Self {
+            code: ReasonCode::parse(refusal.kind.code()).unwrap_or(ReasonCode::RequestMalformed),
+            status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            detail: refusal.detail,
+        }
+    }
+}
+
+/// How long to wait before a new attempt at an overloaded gateway.
+const OVERLOAD_RETRY_AFTER_S: u64 = 1;
+
+impl Refusal {
+    /// The refusal that a denial by policy is.
+    pub fn from_denial(denial: Box<Denial>) -> Self {
+        match denial.outcome {
+            Outcome::Deny | Outcome::Permit if denial.reason == Reason::RouteNotFound => Self::NotFound(denial),
+            // INVARIANT: a denial is never a permit; were it one, it would be refused.
+            Outcome::Deny | Outcome::Permit => Self::Denied(denial),
+            Outcome::Challenge | Outcome::StepUp => Self::Challenged(denial),
+            Outcome::Undecided => Self::Undecided(denial),
+        }
+    }
+
+    /// The decisive reason code.
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::Malformed(malformation) => malformation.code,
+            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
+                denial.reason.into()
+            }
+            Self::Overloaded => ReasonCode::LimitOverload,
+            Self::Throttled { .. } => ReasonCode::LimitRate,
+            Self::UpstreamFailed(error) => match error.kind {
+                FaultKind::Unreachable => ReasonCode::UpstreamUnreachable,
+                FaultKind::Timeout(_) => ReasonCode::UpstreamTimeout,
+                FaultKind::Protocol => ReasonCode::UpstreamProtocol,
+                FaultKind::RequestBody => ReasonCode::RequestMalformed,
+            },
+            Self::Internal(_) => ReasonCode::InternalError,
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        let by_code = |code: ReasonCode| code.status().and_then(|status| StatusCode::from_u16(status).ok());
+        match self {
+            Self::Malformed(malformation) => malformation.status,
+            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
+                let status = match (denial.outcome, denial.reason.status()) {
+                    // A challenge that grants ask for is a 401 whatever the reason's usual status.
+                    (Outcome::Challenge | Outcome::StepUp, _) => 401,
+                    (Outcome::Undecided, _) => 503,
+                    (Outcome::Deny | Outcome::Permit, status) => status,
+                };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN)
+            }
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::UpstreamFailed(_) => by_code(self.code()).unwrap_or(StatusCode::BAD_GATEWAY),
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The denial by policy, where it is one.
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => Some(denial),
+            Self::Malformed(_)
+            | Self::Overloaded
+            | Self::Throttled { .. }
+            | Self::UpstreamFailed(_)
+            | Self::Internal(_) => None,
+        }
+    }
+
+    /// The sentence for the operator.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Malformed(malformation) => malformation.detail.clone(),
+            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
+                denial.message.clone()
+            }
+            Self::Overloaded => "as many requests are in flight as the limits allow".to_owned(),
+            Self::Throttled { retry_after_s } => format!("too many requests; the next is accepted in {retry_after_s} s"),
+            Self::UpstreamFailed(error) => error.to_string(),
+            Self::Internal(detail) => detail.clone(),
+        }
+    }
+
+    /// After how many seconds a new attempt makes sense, where that is known. `now` is on the clock of bans.
+    pub fn retry_after_s(&self, ban_until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Option<u64> {
+        match self {
+            Self::Overloaded => Some(OVERLOAD_RETRY_AFTER_S),
+            Self::Throttled { retry_after_s } => Some(*retry_after_s),
+            Self::Denied(denial) if denial.reason == Reason::BanActive => {
+                let left = ban_until?.as_second().saturating_sub(now.as_second()).max(0);
+                u64::try_from(left).ok().map(|seconds| seconds + 1)
+            }
+            Self::Malformed(_)
+            | Self::NotFound(_)
+            | Self::Denied(_)
+            | Self::Challenged(_)
+            | Self::Undecided(_)
+            | Self::UpstreamFailed(_)
+            | Self::Internal(_) => None,
+        }
+    }
+}
+
+/// What an answer needs to know besides the refusal.
+#[derive(Debug)]
+pub struct Rendering<'a> {
+    /// The request's id.
+    pub id: Uuid,
+    /// `[refusal]`
+    pub settings: &'a RefusalSettings,
+    /// The caller sees the operator's message and the nearest grants.
+    pub disclose: bool,
+    /// See [`Refusal::retry_after_s`].
+    pub retry_after_s: Option<u64>,
+    /// Whether tokens are accepted at all: a challenge names the scheme that would help.
+    pub accepts_tokens: bool,
+}
+
+/// The answer: `application/problem+json` (RFC 9457) that tells the caller the code, the id and where to read more, and
+/// nothing about rules or roles unless the route discloses them.
+pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
+    let code = refusal.code();
+    let body = problem(refusal, rendering).to_string();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = rendering.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.status() == StatusCode::UNAUTHORIZED
+        && let Ok(challenge) = HeaderValue::try_from(challenge(refusal, rendering))
+    {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    // Where the form of a request was in doubt, what follows it on the connection is, too.
+    if matches!(refusal, Refusal::Malformed(_)) && code != ReasonCode::RequestUpgradeNotAllowed {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
+    let code = refusal.code();
+    let mut problem = Map::new();
+    problem.insert("type".into(), json!(help_url(&rendering.settings.help_base, code)));
+    problem.insert("title".into(), json!(code.title()));
+    problem.insert("status".into(), json!(refusal.status().as_u16()));
+    problem.insert("detail".into(), json!(detail(refusal, rendering)));
+    problem.insert("instance".into(), json!(format!("urn:uuid:{}", rendering.id)));
+    problem.insert("reason".into(), json!(code.code()));
+    problem.insert("request_id".into(), json!(rendering.id));
+    if let Some(denial) = refusal.denial()
+        && rendering.disclose
+    {
+        let nearest: Vec<Value> = denial.nearest.iter().map(|each| json!({ "needs": each.needs })).collect();
+        problem.insert("nearest".into(), Value::Array(nearest));
+    }
+    Value::Object(problem)
+}
+
+/// What the caller is told: what the rule's author wrote for it, the operator's message where the route discloses it,
+/// else a sentence that depends on the code alone.
+fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
+    if let Some(text) = refusal.denial().and_then(|denial| denial.caller_message.as_deref()) {
+        return text.to_owned();
+    }
+    if rendering.disclose && refusal.denial().is_some() {
+        return refusal.message();
+    }
+    let text = match refusal {
+        Refusal::Malformed(_) => "The request could not be understood in one way only, so it was not passed on.",
+        Refusal::NotFound(_) => "There is nothing at this address.",
+        Refusal::Overloaded => "The gateway has too much to do. Try again in a moment.",
+        Refusal::Denied(_) => "You may not do this. Give the request id to whoever runs this service if you think you should.",
+        Refusal::Challenged(denial) if denial.reason == Reason::AuthnMissing => "A credential is needed.",
+        Refusal::Challenged(denial) if denial.reason == Reason::StepUpRequired => "A stronger or more recent authentication is needed.",
+        Refusal::Challenged(_) => "The credential was not accepted.",
+        Refusal::Throttled { .. } => "Too many requests. Try again later.",
+        Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
+        Refusal::UpstreamFailed(_) => "The service behind the gateway did not answer properly.",
+        Refusal::Internal(_) => "The gateway failed to handle this request.",
+    };
+    text.to_owned()
+}
+
+/// The challenge of a 401: RFC 6750 section 3 for a missing or bad token, RFC 9470 section 3 for one that is not strong
+/// or fresh enough.
+fn challenge(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
+    let realm: String = rendering.settings.realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+    let scheme = if rendering.accepts_tokens { "Bearer" } else { "ApiKey" };
+    let mut text = format!("{scheme} realm=\"{realm}\"");
+    let Some(denial) = refusal.denial() else { return text };
+    if let Some(demand) = &denial.step_up {
+        let quotable = |value: &&std::sync::Arc<str>| value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        let acr: Vec<&str> = demand.acr_values.iter().filter(quotable).map(|value| &**value).collect();
+        text.push_str(", error=\"insufficient_user_authentication\", error_description=\"A stronger or more recent authentication is needed\"");
+        if !acr.is_empty() {
+            text.push_str(&format!(", acr_values=\"{}\"", acr.join(" ")));
+        }
+        if let Some(max_age) = demand.max_age_s {
+            text.push_str(&format!(", max_age=\"{max_age}\""));
+        }
+    } else if denial.reason != Reason::AuthnMissing && rendering.accepts_tokens {
+        text.push_str(", error=\"invalid_token\"");
+    }
+    text
+}

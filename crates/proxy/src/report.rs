@@ -1,0 +1,277 @@
+//! What a worker writes down about a request: its one event, the counters, and what risk has to know.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{HeaderName, REFERER, USER_AGENT};
+use http::{Response, StatusCode, Version};
+use http_body_util::Full;
+use jiff::Timestamp;
+use portcullis_events::event::{Client, Device, Identity as EventIdentity, Risk};
+use portcullis_events::{Event, EventKind, ReasonCode, help_url};
+use portcullis_identity::Identity;
+use portcullis_policy::{Bans, Permit, Principal, Reason};
+use portcullis_risk::{Actor, BanNotice, Observation};
+use uuid::Uuid;
+
+use crate::layers::respond::Sketch;
+use crate::refusal::{Refusal, Rendering, render};
+use crate::transit::{Facts, Transit};
+use crate::worker::{Loaded, Worker};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+impl Worker {
+    /// Answers a refused request: exactly one event, one count, one observation.
+    pub(crate) fn refuse(&self, refusal: &Refusal, transit: &Transit) -> Response<Full<Bytes>> {
+        let facts = &transit.facts;
+        let snapshot = &facts.loaded.snapshot;
+        let code = refusal.code();
+        let counters = facts.loaded.counters(facts.route);
+        counters.refuse(code);
+        counters.requests.observe(facts.started.elapsed());
+        let bans = [&facts.address_ban, &facts.principal_ban];
+        let ban_until = bans.into_iter().flatten().filter(|ban| !ban.simulated).map(|ban| ban.until).max();
+        let retry_after_s = refusal.retry_after_s(ban_until, facts.steady_now);
+        let mut event = self.event(refusal, transit);
+        event.remedy.retry_after_s = retry_after_s;
+        self.shared.recorder.record(event);
+        self.observe(transit, refusal.status(), Some(code));
+        let disclose = facts.route.and_then(|route| snapshot.settings.routes.get(route.index())).is_some_and(|route| route.disclose);
+        render(
+            refusal,
+            &Rendering {
+                id: facts.id,
+                settings: &snapshot.settings.refusal,
+                disclose,
+                retry_after_s,
+                accepts_tokens: snapshot.authenticator.accepts_tokens(),
+            },
+        )
+    }
+
+    /// Answers a request that panicked somewhere, of which only the sketch is left.
+    pub(crate) fn refuse_after_panic(&self, sketch: &Sketch) -> Response<Full<Bytes>> {
+        self.shared.metrics.panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        sketch.loaded.counters(None).refuse(ReasonCode::InternalError);
+        let refusal = Refusal::Internal("the request's handler panicked; the process goes on".to_owned());
+        let settings = &sketch.loaded.snapshot.settings.refusal;
+        let mut event = Event::denied(sketch.id, Timestamp::now(), ReasonCode::InternalError);
+        event.message = Some(refusal.message());
+        event.client.peer_ip = Some(sketch.connection.peer.ip());
+        event.latency_us.total = u64::try_from(sketch.started.elapsed().as_micros()).ok();
+        event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
+        fill_policy(&mut event, &sketch.loaded);
+        self.shared.recorder.record(event);
+        let rendering = Rendering { id: sketch.id, settings, disclose: false, retry_after_s: None, accepts_tokens: true };
+        render(&refusal, &rendering)
+    }
+
+    /// Records a head that hyper refused by itself, which it answers with a bare 400. The gate lets no such head pass that
+    /// we know of, so this is a net under a net.
+    pub(crate) fn report_unanswered(&self, facts: &Facts, error: &hyper::Error) {
+        facts.loaded.counters(None).refuse(ReasonCode::RequestMalformed);
+        let mut event = Event::denied(facts.id, facts.now, ReasonCode::RequestMalformed);
+        event.message = Some(format!("the head could not be parsed: {error}"));
+        event.client.ip = Some(facts.connection.peer.ip());
+        event.client.peer_ip = event.client.ip;
+        fill_policy(&mut event, &facts.loaded);
+        self.shared.recorder.record(event);
+    }
+
+    /// A permitted request that a rule in shadow mode would have treated otherwise. Monitored risk is only counted, since
+    /// it says something about most new callers.
+    pub(crate) fn report_shadow(&self, facts: &Facts, permit: &Permit) {
+        facts.loaded.counters(facts.route).shadow();
+        let monitored = |reason: Option<Reason>| matches!(reason, Some(Reason::RiskTooHigh | Reason::StepUpRequired));
+        if permit.shadow().iter().all(|finding| monitored(finding.reason)) {
+            return;
+        }
+        let mut event = Event::new(EventKind::AccessAllowed, Uuid::now_v7(), facts.now);
+        event.decision = Some(portcullis_events::Answer::Permit);
+        event.request.id = Some(facts.id);
+        event.message = Some("permitted; rules in shadow mode would have decided otherwise".to_owned());
+        event.set_shadow(permit.shadow());
+        fill_policy(&mut event, &facts.loaded);
+        fill_facts(&mut event, facts, &[]);
+        self.shared.recorder.record(event);
+    }
+
+    /// Tells risk how the upstream answered a permitted request.
+    pub(crate) fn observe_answer(&self, transit: &Transit, status: StatusCode) {
+        self.observe(transit, status, None);
+    }
+
+    fn observe(&self, transit: &Transit, status: StatusCode, code: Option<ReasonCode>) {
+        let facts = &transit.facts;
+        let observation = Observation {
+            address: facts.client_address(),
+            peer: facts.connection.peer.ip(),
+            principal: verified(facts),
+            attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
+            path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
+            status: status.as_u16(),
+            reason: code.map(ReasonCode::code),
+            upstream: code.is_none(),
+        };
+        if let Some(notice) = self.shared.risk.observe(&observation, facts.steady_now) {
+            self.report_ban(&notice, facts);
+        }
+    }
+
+    fn report_ban(&self, notice: &BanNotice, facts: &Facts) {
+        tracing::warn!(actor = %notice.actor, until = %notice.ban.until, cause = %notice.ban.cause, "banned");
+        let mut event = Event::ban_created(Uuid::now_v7(), facts.now, &notice.ban);
+        match &notice.actor {
+            Actor::Network(network) => event.client.ip = Some(network.addr()),
+            Actor::Principal { kind, id } => {
+                event.identity.id = Some(id.to_string());
+                event.identity.kind = Some(kind.as_str());
+            }
+        }
+        let samples: Vec<String> = notice.evidence.iter().map(|sample| format!("{} {}", sample.reason, sample.path)).collect();
+        event.message = Some(format!(
+            "{} is banned until {}: {}; last: {}",
+            notice.actor,
+            notice.ban.until,
+            notice.ban.cause,
+            samples.join(", ")
+        ));
+        fill_policy(&mut event, &facts.loaded);
+        self.shared.recorder.record(event);
+    }
+
+    fn event(&self, refusal: &Refusal, transit: &Transit) -> Event {
+        let facts = &transit.facts;
+        let code = refusal.code();
+        let now = Timestamp::now();
+        let mut event = match refusal.denial() {
+            Some(denial) => Event::denied_by(facts.id, now, denial),
+            None => Event::denied(facts.id, now, code),
+        };
+        event.status = Some(refusal.status().as_u16());
+        event.message = Some(refusal.message());
+        fill_policy(&mut event, &facts.loaded);
+        let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();
+        fill_facts(&mut event, facts, roles);
+        fill_head(&mut event, transit);
+        if let Some(risk) = &facts.risk {
+            event.risk = Risk::of(risk, refusal.denial().map(|denial| denial.risk));
+        }
+        event.remedy.help = Some(help_url(&facts.loaded.snapshot.settings.refusal.help_base, code));
+        event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
+        event.latency_us.decision = facts.decision_us;
+        event
+    }
+}
+
+fn verified(facts: &Facts) -> Option<&Principal> {
+    match &facts.identity {
+        Some(Identity::Verified(principal)) => Some(principal),
+        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+    }
+}
+
+fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {
+    event.policy.version = Some(loaded.snapshot.policy.version());
+    event.policy.sha256 = Some(loaded.snapshot.policy_sha256.clone());
+}
+
+fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
+    let snapshot = &facts.loaded.snapshot;
+    event.policy.route = facts.route_name().cloned();
+    event.policy.mode = facts.route.map(|route| {
+        if snapshot.policy.is_shadow(route) { portcullis_events::event::Mode::Shadow } else { portcullis_events::event::Mode::Enforce }
+    });
+    event.request.scheme = Some(facts.connection.scheme.as_str());
+    if let Some(target) = &facts.target {
+        event.request.method = Some(target.method.as_str().to_owned());
+        event.request.host = Some(target.host.clone());
+        event.request.port = target.port;
+        event.request.path = Some(target.path.as_str().to_owned());
+        event.request.query_redacted = target.uri.query().is_some();
+    }
+    let peer = facts.connection.peer;
+    event.client = Client { peer_ip: Some(peer.ip()), ..Client::default() };
+    match &facts.client {
+        Some(derived) => {
+            event.client.ip = derived.client.ip();
+            event.client.via_trusted_proxy = derived.via_trusted_proxy;
+            event.client.forwarded.clone_from(&derived.forwarded);
+            event.client.port = (derived.client.ip() == Some(peer.ip())).then_some(peer.port());
+        }
+        None => {
+            event.client.ip = Some(peer.ip());
+            event.client.port = Some(peer.port());
+        }
+    }
+    if let Some(principal) = verified(facts) {
+        event.identity = EventIdentity::of(principal, roles, facts.now);
+        event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();
+    }
+    event.ban = Bans { address: facts.address_ban.as_deref(), principal: facts.principal_ban.as_deref() }.into();
+    let route = facts.route.and_then(|route| snapshot.settings.routes.get(route.index()));
+    let upstream = route.and_then(|route| snapshot.settings.upstreams.get(route.upstream));
+    event.upstream.name = upstream.map(|upstream| upstream.name.clone());
+    event.upstream.forwarded = facts.forwarded;
+}
+
+fn fill_head(event: &mut Event, transit: &Transit) {
+    let head = &transit.head;
+    event.request.http_version = Some(match head.version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    });
+    if let Some((method, path, query)) = &transit.facts.refused_head {
+        event.request.method.clone_from(method);
+        event.request.path.clone_from(path);
+        event.request.query_redacted = *query;
+        event.request.http_version = None;
+        return;
+    }
+    if transit.facts.target.is_none() {
+        // Refused for its target: record what was asked for.
+        event.request.method = Some(head.method.as_str().to_owned());
+        event.request.path = Some(head.uri.path().to_owned());
+        event.request.query_redacted = head.uri.query().is_some();
+    }
+    let text = |name: &HeaderName| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    event.request.user_agent = text(&USER_AGENT);
+    event.request.referrer = text(&REFERER);
+    event.request.trace_id = head.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);
+}
+
+/// The trace id of a valid `traceparent` (W3C Trace Context section 3.2.2): version, 32 hexadecimal digits that are not all
+/// zero, 16 for the parent, flags.
+fn trace_id(traceparent: &str) -> Option<String> {
+    let mut parts = traceparent.split('-');
+    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let valid = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(id, 32)
+        && id.bytes().any(|byte| byte != b'0')
+        && is_hex(parent, 16)
+        && is_hex(flags, 2);
+    valid.then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_id;
+
+    #[test]
+    fn only_a_valid_traceparent_names_a_trace() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let check = |text: String, expected: Option<&str>| assert_eq!(trace_id(&text).as_deref(), expected, "{text}");
+        check(format!("00-{id}-00f067aa0ba902b7-01"), Some(id));
+        check(format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None);
+        check(format!("ff-{id}-00f067aa0ba902b7-01"), None);
+        check(format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None);
+        check(format!("00-{id}-00f067aa0ba902b7"), None);
+        check("garbage".into(), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a reload replaces as a whole, and what all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use portcullis_events::Recorder;
+use portcullis_identity::Authenticator;
+use portcullis_policy::Policy;
+use portcullis_risk::RiskEngine;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::upstream::headers::HeaderPlan;
+
+/// One configuration in force. A request keeps the one it began with.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The SHA-256 of the policy, for events.
+    pub policy_sha256: Arc<str>,
+    /// Routes, upstreams and limits.
+    pub settings: Settings,
+    /// The identity providers.
+    pub authenticator: Authenticator,
+    /// Which headers cross.
+    pub headers: HeaderPlan,
+}
+
+impl Snapshot {
+    /// A configuration made of its parts.
+    pub fn new(policy: Arc<Policy>, settings: Settings, authenticator: Authenticator) -> Self {
+        let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers());
+        Self { policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
+    }
+}
+
+/// What all workers share. Nothing in it is locked on a request's path.
+#[derive(Debug)]
+pub struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    /// Risk and bans.
+    pub risk: RiskEngine,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The clock that bans go by.
+    pub clock: Clock,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    /// The state of a gateway that serves this configuration.
+    pub fn new(snapshot: Snapshot, risk: RiskEngine, recorder: Recorder) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            risk,
+            recorder,
+            metrics: Metrics::default(),
+            clock: Clock::start(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> &ArcSwap<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Puts a new configuration in force: every request that begins after this returns is served under it.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Whether the gateway has been told to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Says that the gateway is to stop: `/readyz` answers no from now on.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,47 @@
+//! The tower stack, outermost layer first. This is the page to read first.
+//!
+//! Each layer establishes one fact or enforces one rule; only `policy::decide`, asked by `authorize`, says permit or deny.
+//! A layer that refuses returns a [`Refusal`](crate::refusal::Refusal) to the outside, where `respond` alone turns it into
+//! an answer and an event.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::Response;
+use tower::{Service, ServiceBuilder, service_fn};
+
+use crate::forward::forward;
+use crate::layers::assess::Assess;
+use crate::layers::authorize::AuthorizeLayer;
+use crate::layers::client_addr::ClientAddr;
+use crate::layers::establish::EstablishLayer;
+use crate::layers::identify::Identify;
+use crate::layers::limit::LimitLayer;
+use crate::layers::normalize::Normalize;
+use crate::layers::respond::{Answer, RespondLayer};
+use crate::transit::Transit;
+use crate::worker::Worker;
+
+/// The stack of one worker. Cloning it is cheap: the layers are stateless but for the worker they share.
+pub(crate) fn stack(
+    worker: &Rc<Worker>,
+) -> impl Service<Box<Transit>, Response = Response<Answer>, Error = Infallible, Future: 'static> + Clone + use<> {
+    let upstream = Rc::clone(worker);
+    ServiceBuilder::new()
+        // Sees every outcome, also a panic, so it stands outside of all that can refuse or fail.
+        .layer(RespondLayer::new(worker))
+        // Before any work is done: what is too much is refused while that is still cheap.
+        .layer(LimitLayer::new(worker))
+        // One meaning: everything further in sees the canonical target and route only.
+        .layer(EstablishLayer::new(Normalize))
+        // Whose address it is, and whether it may come at all: no token is verified for a banned address.
+        .layer(EstablishLayer::new(ClientAddr::new(worker)))
+        // Who it is.
+        .layer(EstablishLayer::new(Identify))
+        // How risky it looks, now that address and principal are known.
+        .layer(EstablishLayer::new(Assess::new(worker)))
+        // All facts are there: decide. Only a permit goes further.
+        .layer(AuthorizeLayer::new(worker))
+        // Takes `Permitted` and nothing else.
+        .service(service_fn(move |permitted| forward(Rc::clone(&upstream), permitted)))
+}

@@ -1,0 +1,155 @@
+//! A request on its way through the stack, with the facts that the layers have established so far.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, Uri};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use portcullis_identity::Identity;
+use portcullis_policy::{
+    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, RiskAssessment, RouteId,
+};
+use uuid::Uuid;
+
+use crate::client_address::Derived;
+use crate::upstream::headers::Scheme;
+use crate::wire::{GateHandle, HeadRefusal};
+use crate::worker::Loaded;
+
+/// The body of a request: the caller's, as it comes; or one that is given whole, as tests do.
+pub type RequestBody = Either<Incoming, Full<Bytes>>;
+
+/// A request under way. It is boxed once, when it enters the stack, so that layers hand on a pointer.
+pub struct Transit {
+    /// The head. Its headers are the caller's until `forward` makes them the gateway's.
+    pub head: http::request::Parts,
+    /// The body, unread; `None` once it was sent on.
+    pub body: Option<RequestBody>,
+    /// What is known about it.
+    pub facts: Facts,
+}
+
+/// What the layers have found out. A fact that is missing where it is needed refuses the request.
+pub struct Facts {
+    /// The request's id: UUID version 7. It is the event's id, too, if the request is refused.
+    pub id: Uuid,
+    /// When the head was complete.
+    pub started: Instant,
+    /// The same as a time of day.
+    pub now: Timestamp,
+    /// The same on the clock that bans go by, which never jumps.
+    pub steady_now: Timestamp,
+    /// The policy and settings that this request is served under, from its first layer to its last.
+    pub loaded: Rc<Loaded>,
+    /// Where it came in.
+    pub connection: Rc<ConnectionFacts>,
+    /// By `connection`: the head was not let through, and the request is only a stand-in for it.
+    pub head_refusal: Option<HeadRefusal>,
+    /// By `normalize`: method, path and whether there was a query of a head that was not let through.
+    pub refused_head: Option<(Option<String>, Option<String>, bool)>,
+    /// By `connection`: the client asks for these protocols.
+    pub upgrade: Option<Vec<String>>,
+    /// By `normalize`.
+    pub target: Option<Target>,
+    /// By `normalize`: the route, or `None` where none leads there.
+    pub route: Option<RouteId>,
+    /// By `client_addr`.
+    pub client: Option<Derived>,
+    /// By `client_addr`.
+    pub address_ban: Option<Arc<Ban>>,
+    /// By `identify`.
+    pub identity: Option<Identity>,
+    /// By `assess`.
+    pub principal_ban: Option<Arc<Ban>>,
+    /// By `assess`.
+    pub risk: Option<RiskAssessment>,
+    /// By `authorize`: how long the decision took.
+    pub decision_us: Option<u64>,
+    /// By `forward`: some of the request may have reached the upstream.
+    pub forwarded: bool,
+}
+
+/// What is fixed while a connection lives.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// The socket's other end, canonical.
+    pub peer: SocketAddr,
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The gate in front of hyper; `None` only in tests of single layers.
+    pub gate: Option<GateHandle>,
+}
+
+/// What the request asks for, read once. What is decided on is what is forwarded.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: CanonicalPath,
+    /// The host in the form that routes compare.
+    pub host: String,
+    /// The port that was asked for, where one was.
+    pub port: Option<u16>,
+    /// Path and query as the upstream gets them.
+    pub uri: Uri,
+}
+
+impl Facts {
+    /// The facts of a request that has just come in.
+    pub fn new(loaded: Rc<Loaded>, connection: Rc<ConnectionFacts>, clock: &crate::clock::Clock) -> Self {
+        let started = Instant::now();
+        Self {
+            id: Uuid::now_v7(),
+            started,
+            now: Timestamp::now(),
+            steady_now: clock.at(started),
+            loaded,
+            connection,
+            head_refusal: None,
+            refused_head: None,
+            upgrade: None,
+            target: None,
+            route: None,
+            client: None,
+            address_ban: None,
+            identity: None,
+            principal_ban: None,
+            risk: None,
+            decision_us: None,
+            forwarded: false,
+        }
+    }
+
+    /// The client's address; unknown as long as nobody established it.
+    pub fn client_address(&self) -> ClientAddress {
+        self.client.as_ref().map_or(ClientAddress::Unknown, |derived| derived.client)
+    }
+
+    /// What the policy is asked, as far as it is known. Without a target there is nothing to ask.
+    pub fn access_request(&self) -> Option<AccessRequest<'_>> {
+        let target = self.target.as_ref()?;
+        Some(AccessRequest {
+            method: target.method.as_str(),
+            path: &target.path,
+            route: self.route,
+            client: self.client_address(),
+            country: None,
+            identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
+            risk: self.risk.as_ref().unwrap_or(RiskAssessment::none()),
+            bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
+            now: self.now,
+        })
+    }
+
+    /// The name of the route, once there is one.
+    pub fn route_name(&self) -> Option<&Arc<str>> {
+        let route = self.route?;
+        self.loaded.snapshot.settings.routes.get(route.index()).map(|route| &route.name)
+    }
+}

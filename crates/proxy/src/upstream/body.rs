@@ -1,0 +1,108 @@
+//! The response's body on its way to the caller.
+//!
+//! Reading it drives the upstream's connection, also what is left of the request's body, so no task and no queue stands
+//! between the two connections. When the body has ended the connection goes back to the pool; when it is dropped before, the
+//! connection is closed.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::Upstream;
+use super::error::UpstreamError;
+use super::pool::Link;
+
+/// A response's body, streamed. Trailers are dropped. An error means that the response is incomplete: the caller's
+/// connection must not end as if it were whole, which hyper sees to when the error is passed on to it.
+pub struct UpstreamBody<B> {
+    incoming: Incoming,
+    /// The connection, while it is still needed.
+    link: Option<Box<Link<B>>>,
+    /// Where it goes afterwards.
+    upstream: Rc<Upstream<B>>,
+}
+
+impl<B> UpstreamBody<B> {
+    pub(super) fn new(incoming: Incoming, mut link: Box<Link<B>>, upstream: &Rc<Upstream<B>>) -> Self {
+        link.deadlines.progressed();
+        let ended = incoming.is_end_stream();
+        let mut body = Self { incoming, link: Some(link), upstream: Rc::clone(upstream) };
+        // A small response is often read as a whole together with its head: what is left of it waits in `incoming`.
+        if ended || body.link.as_ref().is_some_and(|link| link.is_ready_for_another()) {
+            body.settle(&mut Context::from_waker(Waker::noop()));
+        }
+        body
+    }
+
+    /// The response is over: keeps the connection if it is ready for another request, else closes it.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        let Some(mut link) = self.link.take() else { return };
+        if link.is_ready_for_another() || (link.drive(cx) && link.is_ready_for_another()) {
+            self.upstream.idle.put(link);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                    if let Some(link) = &mut self.link {
+                        link.deadlines.progressed();
+                    }
+                    if self.incoming.is_end_stream() {
+                        self.settle(cx);
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Ok(_trailers))) => {}
+                Poll::Ready(None) => {
+                    self.settle(cx);
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let upload_error = self.link.take().and_then(|link| link.wire.upload_error.take());
+                    let error = upload_error.map_or_else(
+                        || UpstreamError::protocol("the response's body broke off", &error),
+                        UpstreamError::request_body,
+                    );
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+impl<B> Body for UpstreamBody<B> {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let this = self.get_mut();
+        if let piece @ Poll::Ready(_) = this.poll_piece(cx) {
+            return piece;
+        }
+        let Some(link) = &mut this.link else { return Poll::Pending };
+        // Whether it goes on or has ended, what it read waits in `incoming` now.
+        let _ = link.drive(cx);
+        if let piece @ Poll::Ready(_) = this.poll_piece(cx) {
+            return piece;
+        }
+        let Some(link) = &mut this.link else { return Poll::Pending };
+        link.poll_body_deadline(cx).map(|timeout| {
+            this.link = None;
+            Some(Err(timeout))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

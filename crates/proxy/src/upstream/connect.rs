@@ -1,0 +1,174 @@
+//! Opens TCP connections to an upstream's endpoints, in turn.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout};
+
+use crate::settings::Endpoint;
+
+use super::deadline::after;
+use super::error::{FaultKind, TimeoutPhase, UpstreamError};
+
+/// The endpoints of one upstream and whose turn it is.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    list: Vec<Target>,
+    next: Cell<usize>,
+}
+
+impl Endpoints {
+    pub(super) fn new(endpoints: &[Endpoint]) -> Self {
+        Self { list: endpoints.iter().map(Target::new).collect(), next: Cell::new(0) }
+    }
+
+    /// A connection to the endpoint whose turn it is, or to the next that takes one. Each is tried at most once and for at
+    /// most `limit`, all together until `end`.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unreachable`] or a [`TimeoutPhase::Connect`], as the last endpoint failed.
+    pub(super) async fn connect(&self, limit: Duration, end: Instant) -> Result<TcpStream, UpstreamError> {
+        let first = self.next.get();
+        self.next.set(first.wrapping_add(1));
+        let mut last = UpstreamError::new(FaultKind::Unreachable, "no endpoint");
+        for turn in 0..self.list.len() {
+            let Some(target) = self.list.get(first.wrapping_add(turn) % self.list.len()) else { break };
+            let now = Instant::now();
+            if now >= end {
+                return Err(UpstreamError::timeout(TimeoutPhase::Connect));
+            }
+            match timeout(limit.min(end - now), target.connect()).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = target.unreachable(&error),
+                Err(_elapsed) => last = target.too_slow(),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// One endpoint. A literal address needs no resolver.
+#[derive(Debug)]
+struct Target {
+    host: Arc<str>,
+    port: u16,
+    address: Option<SocketAddr>,
+    /// The last answer of the resolver and until when it is used.
+    resolved: RefCell<Option<(Instant, Rc<[SocketAddr]>)>>,
+}
+
+impl Target {
+    fn new(endpoint: &Endpoint) -> Self {
+        let address = endpoint.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, endpoint.port));
+        Self { host: Arc::clone(&endpoint.host), port: endpoint.port, address, resolved: RefCell::default() }
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = match self.address {
+            Some(address) => TcpStream::connect(address).await?,
+            None => TcpStream::connect(&*self.resolve().await?).await?,
+        };
+        // A head and a small body must not wait for the acknowledgement of what went before.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// The addresses of the name, at most [`ADDRESSES_MAX`], asked of the system's resolver off this thread. An answer is
+    /// used for [`RESOLVED_FOR`], so that a burst of new connections does not become a burst of lookups.
+    async fn resolve(&self) -> io::Result<Rc<[SocketAddr]>> {
+        let now = Instant::now();
+        if let Some((until, addresses)) = &*self.resolved.borrow()
+            && now < *until
+        {
+            return Ok(Rc::clone(addresses));
+        }
+        let found = lookup_host((&*self.host, self.port)).await?;
+        let addresses: Rc<[SocketAddr]> = found.take(ADDRESSES_MAX).collect();
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        self.resolved.replace(Some((after(now, RESOLVED_FOR), Rc::clone(&addresses))));
+        Ok(addresses)
+    }
+
+    fn unreachable(&self, error: &io::Error) -> UpstreamError {
+        UpstreamError::new(FaultKind::Unreachable, format!("{}:{}: {error}", self.host, self.port))
+    }
+
+    fn too_slow(&self) -> UpstreamError {
+        let phase = FaultKind::Timeout(TimeoutPhase::Connect);
+        UpstreamError::new(phase, format!("{}:{}: no connection in time", self.host, self.port))
+    }
+}
+
+const ADDRESSES_MAX: usize = 8;
+const RESOLVED_FOR: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::net::TcpListener;
+
+    async fn connect(endpoints: &[(&str, u16)]) -> (Endpoints, Result<TcpStream, UpstreamError>) {
+        let list: Vec<_> =
+            endpoints.iter().map(|(host, port)| Endpoint { host: (*host).into(), port: *port }).collect();
+        let endpoints = Endpoints::new(&list);
+        let stream = endpoints.connect(Duration::from_secs(5), after(Instant::now(), Duration::from_secs(5))).await;
+        (endpoints, stream)
+    }
+
+    async fn listener() -> (TcpListener, u16) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    /// A port on which nobody listens.
+    async fn closed_port() -> u16 {
+        listener().await.1
+    }
+
+    #[tokio::test]
+    async fn a_refusing_endpoint_is_passed_over() {
+        let (_open, port) = listener().await;
+        let (_, stream) = connect(&[("127.0.0.1", closed_port().await), ("127.0.0.1", port)]).await;
+        assert_eq!(stream.unwrap().peer_addr().unwrap().port(), port);
+    }
+
+    #[tokio::test]
+    async fn endpoints_take_turns() {
+        let ((_a, port_a), (_b, port_b)) = (listener().await, listener().await);
+        let (endpoints, first) = connect(&[("127.0.0.1", port_a), ("127.0.0.1", port_b)]).await;
+        let end = after(Instant::now(), Duration::from_secs(5));
+        let second = endpoints.connect(Duration::from_secs(5), end).await;
+        assert_eq!(first.unwrap().peer_addr().unwrap().port(), port_a);
+        assert_eq!(second.unwrap().peer_addr().unwrap().port(), port_b);
+    }
+
+    #[tokio::test]
+    async fn no_endpoint_that_listens_is_unreachable() {
+        let (_, stream) = connect(&[("127.0.0.1", closed_port().await), ("127.0.0.1", closed_port().await)]).await;
+        assert_eq!(stream.unwrap_err().kind, FaultKind::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved() {
+        let (_open, port) = listener().await;
+        let (_, stream) = connect(&[("localhost", port)]).await;
+        assert!(stream.is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_time_left_is_a_timeout() {
+        let (_open, port) = listener().await;
+        let endpoints = Endpoints::new(&[Endpoint { host: "127.0.0.1".into(), port }]);
+        let error = endpoints.connect(Duration::from_secs(5), Instant::now()).await.unwrap_err();
+        assert_eq!(error.kind, FaultKind::Timeout(TimeoutPhase::Connect));
+    }
+}

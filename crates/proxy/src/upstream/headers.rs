@@ -1,0 +1,321 @@
+//! Which headers cross the gateway, as pure functions on a header map.
+//!
+//! The order is what makes it safe (security rules I1 and I2): first everything that ends at this hop goes, with whatever
+//! `Connection` names; then everything that only the gateway may say, with all its look-alikes; then credentials; and only
+//! then the gateway's own headers are set, so that nothing the caller sent can remove or double them.
+//!
+//! It does not decide anything, and it does not touch the request line. `Host` is passed on as it is.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+};
+use portcullis_policy::ClientAddress;
+
+use crate::settings::IdentityHeaders;
+
+/// What configuration says about headers, prepared once.
+#[derive(Debug, Clone)]
+pub struct HeaderPlan {
+    reserved: LookAlikes,
+    credentials: Vec<HeaderName>,
+    identity: IdentityHeaders,
+}
+
+impl HeaderPlan {
+    /// For these identity headers, and these headers that carry API keys.
+    pub fn new(identity: &IdentityHeaders, api_key_headers: &[HeaderName]) -> Self {
+        let configured = [&identity.user, &identity.groups, &identity.roles, &identity.email].into_iter().flatten();
+        Self {
+            reserved: LookAlikes::new(RESERVED.iter().copied().chain(configured.map(HeaderName::as_str))),
+            credentials: api_key_headers.to_vec(),
+            identity: identity.clone(),
+        }
+    }
+}
+
+/// What the gateway tells an upstream about one request.
+#[derive(Debug)]
+pub struct Forwarding<'a> {
+    /// Where the request comes from.
+    pub client: ClientAddress,
+    /// The trusted proxies between the client and the gateway, the nearest last; empty without any.
+    pub proxies: &'a [IpAddr],
+    /// How it came to the gateway.
+    pub scheme: Scheme,
+    /// The request's id.
+    pub request_id: HeaderValue,
+    /// Who it is, if that was verified.
+    pub identity: Option<&'a IdentityValues>,
+    /// Whether the caller's credentials are passed on.
+    pub forward_credentials: bool,
+}
+
+/// The scheme of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Makes a request's headers fit for the upstream. See the module for the order.
+pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &Forwarding<'_>) {
+    // An expectation is met by the gateway: it says 100 to the caller when it begins to read the body.
+    remove(headers, |name| ends_here(name) || name == EXPECT || plan.reserved.contains(name.as_str()));
+    if !forwarding.forward_credentials {
+        headers.remove(AUTHORIZATION);
+        for name in &plan.credentials {
+            headers.remove(name);
+        }
+    }
+    set_forwarded(headers, forwarding);
+    headers.insert(X_REQUEST_ID, forwarding.request_id.clone());
+    if let Some(values) = forwarding.identity {
+        values.set(headers, &plan.identity);
+    }
+}
+
+/// Makes a response's headers fit for the caller: what ends at this hop goes, and so does an `X-Request-Id`, which is the
+/// gateway's to set.
+pub fn prepare_response(headers: &mut HeaderMap) {
+    remove(headers, |name| ends_here(name) || *name == X_REQUEST_ID);
+}
+
+/// Removes what `Connection` names, then what is `unwanted`.
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    // Neither list allocates while it is empty, which is the common case.
+    let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(connection_options).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// The headers that a `Connection` value names (RFC 9110 section 7.6.1), without those that it has no power over: where the
+/// request goes and how long its body is.
+fn connection_options(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    options
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| name != HOST && name != CONTENT_LENGTH)
+}
+
+/// Whether a header concerns this connection only (RFC 9110 section 7.6.1), or is taken for one that does. Trailers are not
+/// passed on, so neither is their announcement; nor is `Proxy`, which CGI programs mistake for a setting of their own.
+fn ends_here(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings"
+        | "proxy" => true,
+        name => name.starts_with("proxy-"),
+    }
+}
+
+/// Names of which every spelling is reserved: `_`, `.` and `-` are one character, because upstreams (CGI, WSGI and their
+/// kin) take them for one; HTTP itself ignores case.
+#[derive(Debug, Clone)]
+struct LookAlikes {
+    /// Folded and sorted.
+    names: Vec<Box<[u8]>>,
+    /// The first characters of the names, one bit each: most headers are none of these by their first letter.
+    firsts: u128,
+}
+
+impl LookAlikes {
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut names: Vec<Box<[u8]>> = names.map(|name| name.bytes().map(fold).collect()).collect();
+        names.sort_unstable();
+        let firsts = names.iter().filter_map(|name| name.first()).fold(0, |bits, first| bits | bit(*first));
+        Self { names, firsts }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let Some(first) = name.bytes().next() else { return false };
+        if self.firsts & bit(fold(first)) == 0 {
+            return false;
+        }
+        let prefix = name.bytes().map(fold).take(RESERVED_PREFIX.len());
+        prefix.eq(RESERVED_PREFIX.iter().copied())
+            || self.names.binary_search_by(|reserved| reserved.iter().copied().cmp(name.bytes().map(fold))).is_ok()
+    }
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'_' | b'.' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
+fn bit(ascii: u8) -> u128 {
+    1_u128.checked_shl(ascii.into()).unwrap_or(0)
+}
+
+/// What only the gateway may tell an upstream, and what some upstreams let override the method or path that was authorised
+/// (security rule P4).
+const RESERVED: &[&str] = &[
+    "forwarded",
+    "true-client-ip",
+    "x-auth-assertion",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-roles",
+    "x-auth-user",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+const RESERVED_PREFIX: &[u8] = b"x-forwarded-";
+
+/// Who it is, ready to be written into headers: made once per verified credential, set on each of its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentityValues {
+    user: Option<HeaderValue>,
+    groups: Option<HeaderValue>,
+    roles: Option<HeaderValue>,
+    email: Option<HeaderValue>,
+}
+
+impl IdentityValues {
+    /// Encodes the values: visible ASCII stays, everything else, `%` and `,` are percent-encoded, so that no value can end
+    /// a header or a list. Names in a list are joined by `,`. What is empty has no header.
+    pub fn new<'a>(
+        user: &str,
+        groups: impl IntoIterator<Item = &'a str>,
+        roles: impl IntoIterator<Item = &'a str>,
+        email: Option<&str>,
+    ) -> Self {
+        Self { user: encode([user]), groups: encode(groups), roles: encode(roles), email: encode(email) }
+    }
+
+    fn set(&self, headers: &mut HeaderMap, names: &IdentityHeaders) {
+        let pairs = [
+            (&names.user, &self.user),
+            (&names.groups, &self.groups),
+            (&names.roles, &self.roles),
+            (&names.email, &self.email),
+        ];
+        for (name, value) in pairs {
+            if let (Some(name), Some(value)) = (name, value) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+}
+
+fn encode<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for value in values.into_iter().filter(|value| !value.is_empty()) {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        for byte in value.bytes() {
+            match byte {
+                b'%' | b',' => push_escaped(&mut text, byte),
+                0x21..=0x7e => text.push(byte.into()),
+                _ => push_escaped(&mut text, byte),
+            }
+        }
+    }
+    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
+}
+
+fn push_escaped(text: &mut String, byte: u8) {
+    let _ = write!(text, "%{byte:02X}");
+}
+
+/// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239). The chain is what is known: the client, then the trusted proxies. What
+/// else the caller or a proxy claimed is gone.
+fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
+    let mut text = BytesMut::with_capacity(160);
+    if let Some(client) = forwarding.client.ip() {
+        let _ = write!(text, "{client}");
+        for proxy in forwarding.proxies {
+            let _ = write!(text, ", {proxy}");
+        }
+        insert(headers, X_FORWARDED_FOR, text.split().freeze());
+    }
+    match forwarding.client.ip() {
+        Some(client) => write_node(&mut text, client),
+        None => text.extend_from_slice(b"for=unknown"),
+    }
+    for proxy in forwarding.proxies {
+        text.extend_from_slice(b", ");
+        write_node(&mut text, *proxy);
+    }
+    // Host and scheme are those of the last hop, the one that the gateway saw.
+    let host = headers.get(HOST).cloned();
+    if let Some(host) = &host {
+        write_host(&mut text, host.as_bytes());
+    }
+    let _ = write!(text, ";proto={}", forwarding.scheme.as_str());
+    insert(headers, FORWARDED, text.freeze());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
+    if let Some(host) = host {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// RFC 7239 section 6: an IPv6 address is bracketed and therefore quoted.
+fn write_node(text: &mut BytesMut, address: IpAddr) {
+    let _ = match address {
+        IpAddr::V4(address) => write!(text, "for={address}"),
+        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
+    };
+}
+
+/// RFC 7239 section 4: a value that is no token, such as a host with its port, is quoted. One that would have to be escaped
+/// is no host, and is left out.
+fn write_host(text: &mut BytesMut, host: &[u8]) {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_quotable = |byte: &u8| byte.is_ascii_graphic() && !b"\"\\".contains(byte);
+    if host.iter().all(is_token) && !host.is_empty() {
+        text.extend_from_slice(b";host=");
+        text.extend_from_slice(host);
+    } else if host.iter().all(is_quotable) && !host.is_empty() {
+        text.extend_from_slice(b";host=\"");
+        text.extend_from_slice(host);
+        text.extend_from_slice(b"\"");
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// `X-Request-Id`, which the gateway sets on requests and on responses.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! The idle connections to one upstream, kept by one worker.
+//!
+//! Last in, first out: the warmest connection is used first, and the others age until they are dropped. Nothing watches an
+//! idle connection. Whether it still lives shows when it is used: hyper reads before it writes, and hands the request back
+//! if the connection has ended meanwhile.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::deadline::{Alarm, Deadlines, Phase};
+use super::error::{BoxError, UpstreamError};
+use super::upload::Upload;
+use super::wire::{Socket, Wire};
+
+/// One HTTP/1.1 connection to an upstream, with the exchange that it carries now.
+pub(super) struct Link<B> {
+    pub(super) sender: SendRequest<Upload<B>>,
+    /// hyper's connection, `None` once it has ended. Its type would make whatever holds a link name the bounds of a body.
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    pub(super) wire: Rc<Wire>,
+    pub(super) deadlines: Deadlines,
+    alarm: Alarm,
+    /// No further request may go over it.
+    pub(super) last: bool,
+    idle_since: Instant,
+}
+
+impl<B> Link<B>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Speaks HTTP/1.1 over a fresh connection.
+    pub(super) async fn open(stream: TcpStream, deadlines: Deadlines) -> Result<Box<Self>, UpstreamError> {
+        let wire = Rc::new(Wire::default());
+        let socket = TokioIo::new(Socket::new(stream, Rc::clone(&wire)));
+        let (sender, connection) = Builder::new()
+            // One write of one buffer: a small request costs 2 to 4 % less than with a vectored write.
+            .writev(false)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .handshake(socket)
+            .await
+            .map_err(|error| UpstreamError::protocol("handshake", &error))?;
+        let (alarm, idle_since) = (Alarm::default(), Instant::now());
+        let connection: Pin<Box<dyn Future<Output = _>>> = Box::pin(connection);
+        Ok(Box::new(Self { sender, connection: Some(connection), wire, deadlines, alarm, last: false, idle_since }))
+    }
+}
+
+impl<B> Link<B> {
+    /// Moves bytes in both directions as far as they go. `false` once the connection has ended; everything that waited for
+    /// it has been told then.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(connection) = &mut self.connection
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+        self.connection.is_some()
+    }
+
+    /// Ready when the wait for the response's head has been too long.
+    pub(super) fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        let sent = self.wire.upload_over.get() && !self.wire.write_blocked.get();
+        let phase = if sent { Phase::Head } else { Phase::Upload };
+        self.deadlines.poll(phase, &self.wire, &mut self.alarm, cx)
+    }
+
+    /// Ready when the wait for more of the response's body has been too long.
+    pub(super) fn poll_body_deadline(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        self.deadlines.poll(Phase::Body, &self.wire, &mut self.alarm, cx)
+    }
+
+    /// Whether the exchange is over in both directions and another may follow. In doubt it may not: bytes left over from
+    /// one exchange must never become part of another (security rule F2).
+    pub(super) fn is_ready_for_another(&self) -> bool {
+        let settled = self.wire.upload_over.get() && !self.wire.write_blocked.get() && !self.wire.write_failed.get();
+        self.connection.is_some() && self.sender.is_ready() && settled && !self.last
+    }
+}
+
+/// The most that is buffered in each direction of a connection. It also bounds the response's head.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// The connections that wait for a request, oldest first.
+pub(super) struct Idle<B> {
+    links: RefCell<VecDeque<Box<Link<B>>>>,
+    most: usize,
+    keep_alive: Duration,
+}
+
+impl<B> Idle<B> {
+    pub(super) fn new(most: usize, keep_alive: Duration) -> Self {
+        Self { links: RefCell::default(), most, keep_alive }
+    }
+
+    /// The connection that was used last, unless it has waited too long.
+    pub(super) fn take(&self, now: Instant) -> Option<Box<Link<B>>> {
+        let link = self.links.borrow_mut().pop_back()?;
+        if now.saturating_duration_since(link.idle_since) < self.keep_alive {
+            return Some(link);
+        }
+        // Every other has waited longer.
+        drop(self.links.take());
+        None
+    }
+
+    /// Keeps a connection that is ready for another request; the oldest make room for it.
+    pub(super) fn put(&self, mut link: Box<Link<B>>) {
+        let now = Instant::now();
+        link.idle_since = now;
+        self.links.borrow_mut().push_back(link);
+        self.discard_expired(now);
+    }
+
+    /// Drops what has waited too long, and the oldest of what is too many.
+    pub(super) fn discard_expired(&self, now: Instant) {
+        loop {
+            let mut links = self.links.borrow_mut();
+            let Some(oldest) = links.front() else { return };
+            let expired = now.saturating_duration_since(oldest.idle_since) >= self.keep_alive;
+            if !expired && links.len() <= self.most {
+                return;
+            }
+            let dropped = links.pop_front();
+            drop(links);
+            drop(dropped);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.links.borrow().len()
+    }
+}

@@ -1,0 +1,200 @@
+//! Where a message's body ends: the three framings of a request, and a tracker for the chunked one (RFC 9112 §7.1).
+//!
+//! The tracker decodes nothing. It tells how many of the bytes at hand still belong to the body, so that the gate hands
+//! on exactly those, and it is at least as strict as the decoder behind it: what that one would read differently, or
+//! answer in its own words, is malformed here first.
+
+use super::fields::split_field_line;
+
+/// How the end of a request's body is found (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFraming {
+    /// Neither Content-Length nor Transfer-Encoding: no body.
+    None,
+    /// Content-Length, in bytes.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// Follows one chunked body.
+#[derive(Debug, Clone)]
+pub struct ChunkedTracker {
+    state: State,
+    /// Digits of the chunk size, or extension bytes, on this line.
+    line_bytes: usize,
+    extension_bytes: usize,
+    trailer_bytes: usize,
+    trailer_fields: usize,
+    max_trailer_fields: usize,
+    /// The trailer line that is not complete; empty, and not allocated, while there are no trailers.
+    trailer_line: Vec<u8>,
+}
+
+/// What `ChunkedTracker::feed` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fed {
+    /// How many of the bytes belong to the body and are well-formed.
+    pub consumed: usize,
+    /// What comes behind them.
+    pub progress: ChunkedProgress,
+}
+
+/// How far a chunked body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkedProgress {
+    /// The body goes on.
+    More,
+    /// The body ended with the last consumed byte.
+    Ended,
+    /// The byte behind the consumed ones breaks the framing. The text is for the operator.
+    Malformed(&'static str),
+}
+
+/// 64 bits.
+const MAX_SIZE_DIGITS: usize = 16;
+/// Extensions of one chunk, semicolon included.
+const MAX_EXTENSION_BYTES: usize = 256;
+/// Extensions of the whole body: hyper gives up at 16 KiB, without an event.
+const MAX_EXTENSION_BYTES_OF_BODY: usize = 16 * 1024 - 1;
+/// Trailer lines, line ends included.
+const MAX_TRAILER_BYTES: usize = 8 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size { size: u64 },
+    Extension { size: u64 },
+    SizeLf { size: u64 },
+    Data { left: u64 },
+    DataCr,
+    DataLf,
+    Trailer,
+    TrailerLf,
+    Ended,
+    Malformed(&'static str),
+}
+
+impl ChunkedTracker {
+    /// Begins at the first byte of a body; at most `max_trailer_fields` fields may follow its last chunk.
+    #[must_use]
+    pub fn new(max_trailer_fields: usize) -> Self {
+        Self {
+            state: State::Size { size: 0 },
+            line_bytes: 0,
+            extension_bytes: 0,
+            trailer_bytes: 0,
+            trailer_fields: 0,
+            max_trailer_fields,
+            trailer_line: Vec::new(),
+        }
+    }
+
+    /// Follows the body through `bytes`. Consumes all of them unless the body ends or breaks among them; once it did,
+    /// consumes none.
+    pub fn feed(&mut self, bytes: &[u8]) -> Fed {
+        let mut consumed = 0;
+        while let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
+            match self.state {
+                State::Ended | State::Malformed(_) => break,
+                State::Data { left } => {
+                    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    consumed += taken;
+                    let left = left - taken as u64;
+                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                }
+                _ => {
+                    self.state = rest.first().map_or(self.state, |&byte| self.step(byte));
+                    if !matches!(self.state, State::Malformed(_)) {
+                        consumed += 1;
+                    }
+                }
+            }
+        }
+        let progress = match self.state {
+            State::Ended => ChunkedProgress::Ended,
+            State::Malformed(detail) => ChunkedProgress::Malformed(detail),
+            _ => ChunkedProgress::More,
+        };
+        Fed { consumed, progress }
+    }
+
+    /// The state behind one byte outside chunk data.
+    fn step(&mut self, byte: u8) -> State {
+        match (self.state, byte) {
+            (State::Size { size }, _) => self.step_size(size, byte),
+            (State::Extension { size }, b'\r') => State::SizeLf { size },
+            (State::Extension { size }, b'\t' | b' '..=b'~') => self.count_extension_byte(size),
+            (State::Extension { .. }, _) => State::Malformed("a byte that a chunk extension cannot have"),
+            (State::SizeLf { size: 0 }, b'\n') => State::Trailer,
+            (State::SizeLf { size }, b'\n') => State::Data { left: size },
+            (State::SizeLf { .. }, _) => State::Malformed("a chunk size line that does not end in CRLF"),
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => {
+                self.line_bytes = 0;
+                State::Size { size: 0 }
+            }
+            (State::DataCr | State::DataLf, _) => State::Malformed("chunk data that does not end in CRLF"),
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::Trailer, b'\n') => State::Malformed("a trailer line that ends in a bare LF"),
+            (State::Trailer, _) => self.extend_trailer_line(byte),
+            (State::TrailerLf, b'\n') => self.end_trailer_line(),
+            (State::TrailerLf, _) => State::Malformed("a bare CR in a trailer line"),
+            (State::Data { .. } | State::Ended | State::Malformed(_), _) => self.state,
+        }
+    }
+
+    fn step_size(&mut self, size: u64, byte: u8) -> State {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ if self.line_bytes == 0 => return State::Malformed("a chunk without a size"),
+            b'\r' => return State::SizeLf { size },
+            b';' => {
+                self.line_bytes = 0;
+                return self.count_extension_byte(size);
+            }
+            _ => return State::Malformed("a byte that a chunk size cannot have"),
+        };
+        if self.line_bytes == MAX_SIZE_DIGITS {
+            return State::Malformed("a chunk size over 16 digits");
+        }
+        self.line_bytes += 1;
+        // INVARIANT: at most 16 digits of 4 bits each were shifted in, so none is lost.
+        State::Size { size: size << 4 | u64::from(digit) }
+    }
+
+    fn count_extension_byte(&mut self, size: u64) -> State {
+        self.line_bytes += 1;
+        self.extension_bytes += 1;
+        if self.line_bytes > MAX_EXTENSION_BYTES || self.extension_bytes > MAX_EXTENSION_BYTES_OF_BODY {
+            return State::Malformed("chunk extensions over the limit");
+        }
+        State::Extension { size }
+    }
+
+    fn extend_trailer_line(&mut self, byte: u8) -> State {
+        // Two more bytes end the line, two more the trailers.
+        if self.trailer_bytes + self.trailer_line.len() + 1 + 4 > MAX_TRAILER_BYTES {
+            return State::Malformed("trailers over the limit");
+        }
+        self.trailer_line.push(byte);
+        State::Trailer
+    }
+
+    fn end_trailer_line(&mut self) -> State {
+        if self.trailer_line.is_empty() {
+            return State::Ended;
+        }
+        if self.trailer_fields == self.max_trailer_fields {
+            return State::Malformed("too many trailer fields");
+        }
+        if split_field_line(&self.trailer_line).is_err() {
+            return State::Malformed("a trailer line that is not a field");
+        }
+        self.trailer_fields += 1;
+        self.trailer_bytes += self.trailer_line.len() + 2;
+        self.trailer_line.clear();
+        State::Trailer
+    }
+}

@@ -1,0 +1,130 @@
+//! One worker: what its requests share, all on one thread.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_policy::RouteId;
+
+use crate::metrics::RouteCounters;
+use crate::snapshot::{Shared, Snapshot};
+use crate::transit::RequestBody;
+use crate::upstream::Upstream;
+use crate::wire::WireLimits;
+
+/// A worker.
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    index: usize,
+    workers: usize,
+    loaded: RefCell<Rc<Loaded>>,
+    in_flight: Rc<Cell<usize>>,
+}
+
+/// A configuration as one worker uses it: with its own connections to the upstreams and its own counters.
+pub struct Loaded {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// What the gates of new connections go by.
+    pub(crate) wire: Rc<WireLimits>,
+    upstreams: Vec<Rc<Upstream<RequestBody>>>,
+    counters: Vec<Arc<RouteCounters>>,
+    without_route: Arc<RouteCounters>,
+    /// This worker's share of `limits.max_requests`.
+    max_requests: usize,
+}
+
+impl Worker {
+    /// The worker of this index, of so many.
+    pub fn new(shared: Arc<Shared>, index: usize, workers: usize) -> Rc<Self> {
+        let snapshot = shared.snapshot().load_full();
+        let loaded = Loaded::new(snapshot, &shared, index, workers, None);
+        Rc::new(Self {
+            shared,
+            index,
+            workers,
+            loaded: RefCell::new(Rc::new(loaded)),
+            in_flight: Rc::new(Cell::new(0)),
+        })
+    }
+
+    /// The configuration in force. It is looked up anew for each request, and costs a comparison of pointers.
+    pub fn loaded(&self) -> Rc<Loaded> {
+        let current = self.shared.snapshot().load();
+        let mine = Rc::clone(&self.loaded.borrow());
+        if Arc::ptr_eq(&mine.snapshot, &current) {
+            return mine;
+        }
+        let next = Rc::new(Loaded::new(Arc::clone(&current), &self.shared, self.index, self.workers, Some(&mine)));
+        self.loaded.replace(Rc::clone(&next));
+        next
+    }
+
+    /// Lets go of upstream connections that nobody used for long. Called now and then.
+    pub(crate) fn discard_expired(&self) {
+        for upstream in &self.loaded.borrow().upstreams {
+            upstream.discard_expired();
+        }
+    }
+}
+
+impl Worker {
+    /// A place among the requests in flight, unless the worker's share of them is used up.
+    pub(crate) fn slot(&self, loaded: &Loaded) -> Option<Slot> {
+        let taken = self.in_flight.get();
+        if taken >= loaded.max_requests {
+            return None;
+        }
+        self.in_flight.set(taken + 1);
+        Some(Slot { in_flight: Rc::clone(&self.in_flight) })
+    }
+}
+
+/// A place among the requests in flight, given back when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    in_flight: Rc<Cell<usize>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    }
+}
+
+impl Loaded {
+    /// Upstreams whose settings did not change keep their connections.
+    fn new(snapshot: Arc<Snapshot>, shared: &Shared, index: usize, workers: usize, before: Option<&Self>) -> Self {
+        let settings = &snapshot.settings;
+        let kept = |wanted: &crate::settings::UpstreamSettings| {
+            let before = before?;
+            let position = before.snapshot.settings.upstreams.iter().position(|each| each == wanted)?;
+            before.upstreams.get(position).map(Rc::clone)
+        };
+        Self {
+            wire: Rc::new(WireLimits::from(&settings.limits)),
+            upstreams: settings
+                .upstreams
+                .iter()
+                .map(|upstream| kept(upstream).unwrap_or_else(|| Upstream::new(upstream)))
+                .collect(),
+            counters: settings.routes.iter().map(|route| shared.metrics.route(index, Some(&route.name))).collect(),
+            without_route: shared.metrics.route(index, None),
+            max_requests: (settings.limits.max_requests / workers.max(1)).max(1),
+            snapshot,
+        }
+    }
+}
+
+impl Loaded {
+    /// The counters of a route, or those of requests without one.
+    pub(crate) fn counters(&self, route: Option<RouteId>) -> &RouteCounters {
+        route.and_then(|route| self.counters.get(route.index())).unwrap_or(&self.without_route)
+    }
+
+    /// The upstream that a route leads to.
+    pub(crate) fn upstream(&self, route: RouteId) -> Option<&Rc<Upstream<RequestBody>>> {
+        let route = self.snapshot.settings.routes.get(route.index())?;
+        self.upstreams.get(route.upstream)
+    }
+}

@@ -1,0 +1,286 @@
+//! The bans in force, and the memory of past ones that makes the next one longer.
+//!
+//! A ban in force is never evicted. Where the table is full of them, a new offender is not banned until one ends: it is
+//! still refused by policy like everybody else, whereas evicting would let a flood of offenders free the worst one.
+//! Principals have a quarter of the table for themselves, which no flood of addresses can fill.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use portcullis_policy::{Ban, BanScope};
+
+use crate::actor::{Actor, Keys};
+use crate::bucket::Bucket;
+use crate::evidence::BanSample;
+use crate::moment::{Moment, ticks};
+use crate::settings::BanSettings;
+use crate::table::Table;
+
+/// A ban that began with the observation just made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanNotice {
+    /// Whom it is on.
+    pub actor: Actor,
+    /// The ban.
+    pub ban: Arc<Ban>,
+    /// The last requests that led to it, newest first. At most five.
+    pub evidence: Vec<BanSample>,
+}
+
+/// A ban in force, for a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanEntry {
+    /// Whom it is on.
+    pub actor: Actor,
+    /// The ban.
+    pub ban: Arc<Ban>,
+}
+
+/// The bans on addresses, or those on principals.
+#[derive(Debug)]
+pub(crate) struct BanTable {
+    table: Table<BanRecord>,
+    /// The latest end of any ban there ever was, in microseconds: from then on nobody is looked up.
+    latest_end: AtomicI64,
+    /// The table is full of bans in force until this, in microseconds: before that, room is not sought again.
+    full_until: AtomicI64,
+}
+
+#[derive(Debug)]
+struct BanRecord {
+    actor: Actor,
+    ban: ArcSwapOption<Ban>,
+    /// The end of the last ban in microseconds.
+    end: AtomicI64,
+    offences: Bucket,
+}
+
+/// The ban to start.
+#[derive(Debug)]
+pub(crate) struct Sentence {
+    pub(crate) actor: Actor,
+    pub(crate) key: u64,
+    pub(crate) scope: BanScope,
+    pub(crate) cause: String,
+    pub(crate) simulated: bool,
+}
+
+/// What came of a sentence.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// The ban begins.
+    New(Arc<Ban>),
+    /// One is in force already.
+    InForce,
+    /// The table is full of bans in force.
+    NoRoom,
+}
+
+impl BanTable {
+    pub(crate) fn new(bound: usize) -> Self {
+        Self {
+            table: Table::exhaustive(bound),
+            latest_end: AtomicI64::new(i64::MIN),
+            full_until: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Whether any ban can be in force: one atomic load.
+    pub(crate) fn any(&self, now: Moment) -> bool {
+        now.micros < self.latest_end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn in_force(&self, key: u64, now: Moment) -> Option<Arc<Ban>> {
+        self.table.with(key, |record| record.in_force(now)).flatten()
+    }
+
+    pub(crate) fn start(&self, sentence: Sentence, settings: &BanSettings, keys: &Keys, now: Moment) -> Started {
+        let key = sentence.key;
+        if now.micros < self.full_until.load(Ordering::Relaxed) && self.table.with(key, |_| ()).is_none() {
+            return Started::NoRoom;
+        }
+        let make = || BanRecord::new(sentence.actor.clone());
+        let started = self.table.with_or_insert(
+            key,
+            make,
+            |record| record.worth(now),
+            |record| record.start(&sentence, settings, keys, now),
+        );
+        match started {
+            Some(Some(ban)) => {
+                self.latest_end.fetch_max(ban.until.as_microsecond(), Ordering::AcqRel);
+                Started::New(ban)
+            }
+            Some(None) => Started::InForce,
+            None => {
+                self.full_until.store(self.soonest_end(), Ordering::Relaxed);
+                Started::NoRoom
+            }
+        }
+    }
+
+    /// Ends the ban and forgets the offences; says whether there was anything to forget.
+    pub(crate) fn lift(&self, key: u64) -> bool {
+        let lifted = self.table.remove(key);
+        if lifted {
+            self.full_until.store(i64::MIN, Ordering::Relaxed);
+        }
+        lifted
+    }
+
+    pub(crate) fn active(&self, now: Moment) -> usize {
+        let mut active = 0;
+        if self.any(now) {
+            self.table.for_each(|record| active += usize::from(now.micros < record.end.load(Ordering::Acquire)));
+        }
+        active
+    }
+
+    pub(crate) fn list(&self, entries: &mut Vec<BanEntry>, now: Moment) {
+        self.table.for_each(|record| {
+            if let Some(ban) = record.in_force(now) {
+                entries.push(BanEntry { actor: record.actor.clone(), ban });
+            }
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn soonest_end(&self) -> i64 {
+        let mut soonest = i64::MAX;
+        self.table.for_each(|record| soonest = soonest.min(record.end.load(Ordering::Acquire)));
+        soonest
+    }
+}
+
+impl BanRecord {
+    fn new(actor: Actor) -> Self {
+        Self { actor, ban: ArcSwapOption::empty(), end: AtomicI64::new(i64::MIN), offences: Bucket::default() }
+    }
+
+    fn in_force(&self, now: Moment) -> Option<Arc<Ban>> {
+        if now.micros >= self.end.load(Ordering::Acquire) {
+            return None;
+        }
+        // The end is set before the ban is: for that instant the old ban, which has ended, is still here.
+        self.ban.load_full().filter(|ban| now.micros < ban.until.as_microsecond())
+    }
+
+    /// `None` where a ban is in force already. Of several threads, one starts the ban.
+    fn start(&self, sentence: &Sentence, settings: &BanSettings, keys: &Keys, now: Moment) -> Option<Arc<Ban>> {
+        let end = self.end.load(Ordering::Acquire);
+        if now.micros < end {
+            return None;
+        }
+        let half = ticks(settings.forget_half);
+        let offences = ordinal(self.offences.level(half, now.ticks));
+        let until = end_of_ban(settings, offences, keys.jitter(sentence.key, offences), now);
+        self.end.compare_exchange(end, until.as_microsecond(), Ordering::AcqRel, Ordering::Acquire).ok()?;
+        self.offences.pour(1.0, half, now.ticks);
+        let cause = sentence.cause.as_str().into();
+        let ban = Arc::new(Ban { scope: sentence.scope, until, offences, cause, simulated: sentence.simulated });
+        self.ban.store(Some(Arc::clone(&ban)));
+        Some(ban)
+    }
+
+    /// A ban in force must stay. Of the ended ones, that which ended first goes first.
+    fn worth(&self, now: Moment) -> Option<u64> {
+        let end = self.end.load(Ordering::Acquire);
+        (now.micros >= end).then(|| u64::try_from(end).unwrap_or(0))
+    }
+}
+
+/// The number of the next offence after a faded count of past ones. More than half an offence is still one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "levels are 0 to 16,383")]
+fn ordinal(past: f64) -> u32 {
+    (past - 0.5).ceil().max(0.0) as u32 + 1
+}
+
+/// first · factor^(n−1), ±10 % so that bans which began together do not end together, at most `longest`.
+fn end_of_ban(settings: &BanSettings, offences: u32, jitter: u64, now: Moment) -> Timestamp {
+    let factor = u128::from(settings.factor.max(1)).saturating_pow(offences.saturating_sub(1));
+    let longest = settings.longest.as_micros();
+    let base = settings.first.as_micros().saturating_mul(factor).min(longest);
+    // Thousandths, from 900 to 1,100.
+    let per_mille = 900 + u128::from(jitter % 201);
+    let length = (base.saturating_mul(per_mille) / 1_000).min(longest);
+    let end = now.micros.saturating_add(i64::try_from(length).unwrap_or(i64::MAX));
+    Timestamp::from_microsecond(end).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn more_than_half_an_offence_is_still_one() {
+        let check = |past: f64, expected: u32| assert_eq!(ordinal(past), expected, "{past}");
+        check(0.0, 1);
+        check(0.5, 1);
+        check(0.51, 2);
+        check(1.0, 2);
+        check(1.5, 2);
+        check(16_383.0, 16_384);
+    }
+
+    #[test]
+    fn the_ladder_grows_by_its_factor_to_its_top() {
+        let settings = BanSettings::default();
+        let now = Moment::from(Timestamp::UNIX_EPOCH);
+        let check = |offences: u32, jitter: u64, seconds: u64| {
+            let length = end_of_ban(&settings, offences, jitter, now).duration_since(Timestamp::UNIX_EPOCH);
+            assert_eq!(length.unsigned_abs(), Duration::from_secs(seconds), "{offences}, {jitter}");
+        };
+        check(1, 100, 600);
+        check(1, 0, 540);
+        check(1, 200, 660);
+        check(2, 100, 1_200);
+        check(8, 100, 76_800);
+        check(9, 100, 86_400);
+        check(9, 200, 86_400);
+        check(9, 0, 77_760);
+        check(u32::MAX, 100, 86_400);
+    }
+
+    #[test]
+    fn lengths_beyond_the_calendar_end_with_it() {
+        let settings = BanSettings { first: Duration::MAX, longest: Duration::MAX, ..BanSettings::default() };
+        assert_eq!(end_of_ban(&settings, 9, 200, Moment::from(Timestamp::UNIX_EPOCH)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_table_full_of_bans_in_force_takes_no_more_until_one_ends() {
+        let (table, keys, settings) = (BanTable::new(3), Keys::new(), BanSettings::default());
+        let start = |n: u8, now: Moment| {
+            let actor = Actor::address([192, 0, 2, n].into());
+            let key = keys.actor(&actor);
+            let sentence =
+                Sentence { actor, key, scope: BanScope::Address, cause: String::from("test"), simulated: false };
+            (key, table.start(sentence, &settings, &keys, now))
+        };
+        let begin = Moment::from(Timestamp::UNIX_EPOCH);
+        let first = start(1, begin).0;
+        let ends: Vec<i64> = [2, 3]
+            .map(|n| start(n, begin))
+            .into_iter()
+            .map(|(key, _)| key)
+            .chain([first])
+            .map(|key| table.in_force(key, begin).unwrap().until.as_microsecond())
+            .collect();
+        for n in 4..=250 {
+            assert!(matches!(start(n, begin).1, Started::NoRoom));
+        }
+        assert!(matches!(start(1, begin).1, Started::InForce));
+        assert_eq!((table.len(), table.active(begin)), (3, 3));
+        let soonest = *ends.iter().min().unwrap();
+        let end = Moment::from(Timestamp::from_microsecond(soonest).unwrap());
+        assert!(matches!(start(9, end).1, Started::New(_)));
+        assert_eq!(table.len(), 3);
+    }
+}

@@ -1,0 +1,149 @@
+//! What an answered request counts as: the table of what charges, and of what never does.
+//!
+//! It looks at status and reason alone. Whom it is charged to is the engine's part.
+
+use crate::Observation;
+
+/// What one observation counts as.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Charge {
+    /// It counts for nothing, neither good nor bad.
+    Nothing,
+    /// One more request without offence.
+    Good,
+    /// A refusal, of this weight where its path is new.
+    Probing(f64),
+    /// A credential that failed.
+    Credentials,
+}
+
+impl Charge {
+    pub(crate) fn of(observation: &Observation<'_>) -> Self {
+        match observation.reason {
+            Some(reason) => Self::of_refusal(reason, observation.status),
+            None => Self::of_answer(observation.status),
+        }
+    }
+
+    /// A refusal of our own. Only the families named here charge: a reason that is not named, and any added later,
+    /// charges nobody until somebody decides that it should.
+    fn of_refusal(reason: &str, status: u16) -> Self {
+        if FAILED_CREDENTIALS.contains(&reason) {
+            return Self::Credentials;
+        }
+        let family = reason.split_once('.').map_or(reason, |(family, _)| family);
+        match family {
+            "rbac" | "risk" | "ip" | "route" | "request" => Self::Probing(weight(status).unwrap_or(1.0)),
+            "limit" if reason == "limit.rate" => Self::Probing(weight(status).unwrap_or(0.5)),
+            // authn.missing, .expired, .not_yet_valid, .unknown_key and .certificate_required happen to honest callers;
+            // step_up.*, ban.*, dependency.*, policy.*, limit.* (but its rate), internal.* and upstream.* are our own doing.
+            _ => Self::Nothing,
+        }
+    }
+
+    /// An answer of the upstream. Its own errors (5xx) are not the caller's.
+    fn of_answer(status: u16) -> Self {
+        match status {
+            500.. => Self::Nothing,
+            _ => weight(status).map_or(Self::Good, Self::Probing),
+        }
+    }
+}
+
+/// A credential was given, and what is wrong with it does not happen to a forgetful caller.
+const FAILED_CREDENTIALS: [&str; 6] = [
+    "authn.invalid",
+    "authn.wrong_issuer",
+    "authn.wrong_audience",
+    "authn.revoked",
+    "authn.ambiguous",
+    "authn.certificate_invalid",
+];
+
+/// How much a status speaks of probing (risk.md 1.5); `None` for one that does not.
+fn weight(status: u16) -> Option<f64> {
+    match status {
+        400 | 401 | 403 | 405 | 413 | 414 | 421 | 431 => Some(1.0),
+        404 => Some(0.6),
+        429 => Some(0.5),
+        // A slow caller is rarely a hostile one.
+        408 => Some(0.2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use portcullis_policy::ClientAddress;
+
+    use super::*;
+
+    fn charge(status: u16, reason: Option<&str>) -> Charge {
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let address = ClientAddress::known(peer);
+        let upstream = reason.is_none();
+        Charge::of(&Observation {
+            address,
+            peer,
+            principal: None,
+            attempted: None,
+            path: "/",
+            status,
+            reason,
+            upstream,
+        })
+    }
+
+    #[test]
+    fn what_never_charges() {
+        for (status, reason) in NEVER_CHARGED {
+            assert_eq!(charge(status, Some(reason)), Charge::Nothing, "{reason}");
+        }
+        for status in 500..600 {
+            assert_eq!(charge(status, None), Charge::Nothing, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_charges_and_how_much() {
+        let check = |status: u16, reason: Option<&str>, expected: Charge| assert_eq!(charge(status, reason), expected);
+        for reason in FAILED_CREDENTIALS {
+            check(401, Some(reason), Charge::Credentials);
+        }
+        check(403, Some("rbac.no_matching_grant"), Charge::Probing(1.0));
+        check(403, Some("risk.too_high"), Charge::Probing(1.0));
+        check(403, Some("ip.denied"), Charge::Probing(1.0));
+        check(404, Some("route.not_found"), Charge::Probing(0.6));
+        check(400, Some("request.malformed"), Charge::Probing(1.0));
+        check(417, Some("request.malformed"), Charge::Probing(1.0));
+        check(408, Some("request.timeout"), Charge::Probing(0.2));
+        check(429, Some("limit.rate"), Charge::Probing(0.5));
+        check(200, None, Charge::Good);
+        check(304, None, Charge::Good);
+        check(409, None, Charge::Good);
+        check(401, None, Charge::Probing(1.0));
+        check(404, None, Charge::Probing(0.6));
+        check(429, None, Charge::Probing(0.5));
+    }
+
+    const NEVER_CHARGED: [(u16, &str); 16] = [
+        (401, "authn.missing"),
+        (401, "authn.expired"),
+        (401, "authn.not_yet_valid"),
+        (401, "authn.unknown_key"),
+        (401, "authn.certificate_required"),
+        (401, "step_up.required"),
+        (403, "ban.active"),
+        (503, "dependency.keys_unavailable"),
+        (503, "policy.unavailable"),
+        (503, "limit.overload"),
+        (503, "limit.concurrency"),
+        (500, "internal.error"),
+        (502, "upstream.unreachable"),
+        (504, "upstream.timeout"),
+        (403, "a reason of a later version"),
+        (403, ""),
+    ];
+}

@@ -1,0 +1,292 @@
+//! The engine: one value that all workers share. Each method is one hop of a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use portcullis_policy::{Ban, BanScope, Principal, RiskAssessment};
+
+use crate::abuse::{Abuse, Counted, FailedCredential, Limits, Offence, Probe, Subject};
+use crate::account::Accounts;
+use crate::actor::{Actor, Keys, Network};
+use crate::ban::{BanEntry, BanNotice, BanTable, Sentence, Started};
+use crate::charge::Charge;
+use crate::evidence::EvidenceRing;
+use crate::moment::{Moment, TICK_MASK};
+use crate::network_set::NetworkSet;
+use crate::profile::Profiles;
+use crate::score::Weights;
+use crate::settings::{BanMode, RiskMode, Settings};
+use crate::signal::{self, Facts};
+use crate::{Caller, Observation};
+
+/// Signals, profiles, counters and bans of the whole process.
+#[derive(Debug)]
+pub struct RiskEngine {
+    plan: ArcSwap<Plan>,
+    keys: Keys,
+    profiles: Profiles,
+    accounts: Accounts,
+    abuse: Abuse,
+    address_bans: BanTable,
+    neighbourhood_bans: BanTable,
+    principal_bans: BanTable,
+    evidence: EvidenceRing,
+}
+
+/// The settings and what is worked out from them once.
+#[derive(Debug)]
+struct Plan {
+    settings: Settings,
+    limits: Limits,
+    weights: Weights,
+    never: NetworkSet,
+    corporate: NetworkSet,
+}
+
+/// A listing of bans is cut off here.
+const LISTED_MAX: usize = 10_000;
+const NEIGHBOURHOOD_BANS_MAX: usize = 1_024;
+
+impl RiskEngine {
+    /// An engine without memory. The bounds in `settings` hold for its whole life; each is at least one entry per table.
+    pub fn new(settings: Settings) -> Self {
+        let neighbourhood_bans = NEIGHBOURHOOD_BANS_MAX.min(settings.max_bans / 8);
+        let principal_bans = settings.max_bans / 4;
+        let address_bans = settings.max_bans.saturating_sub(neighbourhood_bans + principal_bans);
+        Self {
+            keys: Keys::new(),
+            profiles: Profiles::new(settings.max_profiles),
+            accounts: Accounts::new(settings.max_actors / 4),
+            abuse: Abuse::new(settings.max_actors),
+            address_bans: BanTable::new(address_bans),
+            neighbourhood_bans: BanTable::new(neighbourhood_bans),
+            principal_bans: BanTable::new(principal_bans),
+            evidence: EvidenceRing::new(),
+            plan: ArcSwap::from_pointee(Plan::of(settings)),
+        }
+    }
+
+    /// Replaces the settings at a reload. Profiles, counters and bans stay, and so do the sizes of the tables.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.plan.store(Arc::new(Plan::of(settings)));
+    }
+
+    /// The ban in force on this address, of scope `Address` or `Anonymous`. One atomic load each for addresses and for
+    /// neighbourhoods while nobody is banned.
+    pub fn ban_on_address(&self, address: IpAddr, now: Timestamp) -> Option<Arc<Ban>> {
+        let now = Moment::from(now);
+        let on_address = || self.address_bans.in_force(self.keys.network(Network::of_address(address)), now);
+        let on_neighbourhood =
+            || self.neighbourhood_bans.in_force(self.keys.network(Network::neighbourhood(address)), now);
+        let ban = self.address_bans.any(now).then(on_address).flatten();
+        let ban = ban.or_else(|| self.neighbourhood_bans.any(now).then(on_neighbourhood).flatten())?;
+        let plan = self.plan.load();
+        // A reload may have put the address among those that are never banned, and a neighbourhood may contain such ones.
+        if plan.never.contains(address) { None } else { plan.as_configured(ban) }
+    }
+
+    /// The ban in force on this verified principal. One atomic load while no principal is banned.
+    pub fn ban_on_principal(&self, principal: &Principal, now: Timestamp) -> Option<Arc<Ban>> {
+        let now = Moment::from(now);
+        if !self.principal_bans.any(now) {
+            return None;
+        }
+        let ban = self.principal_bans.in_force(self.keys.principal(principal.kind, &principal.id), now)?;
+        self.plan.load().as_configured(ban)
+    }
+
+    /// How risky this caller looks. A familiar one has no signals, and costs no allocation.
+    pub fn assess(&self, caller: &Caller<'_>, now: Timestamp) -> RiskAssessment {
+        let plan = self.plan.load();
+        if plan.settings.risk_mode == RiskMode::Off {
+            return RiskAssessment::NONE;
+        }
+        let facts = self.facts(caller, &plan, Moment::from(now).ticks);
+        signal::assessment(&facts, &plan.weights, caller)
+    }
+
+    /// Remembers the network and the device of a principal as usual. Call it for a request that the policy let through below
+    /// the step-up threshold, or after a passed step-up; for no other, or an intruder teaches the engine to trust it.
+    pub fn learn(&self, caller: &Caller<'_>, now: Timestamp) {
+        let Some(principal) = caller.principal else { return };
+        if self.plan.load().settings.risk_mode == RiskMode::Off {
+            return;
+        }
+        let key = self.keys.principal(principal.kind, &principal.id);
+        self.profiles.learn(key, self.usual_network(caller), self.usual_device(caller), Moment::from(now).ticks);
+    }
+
+    /// Counts how a request was answered. The answer is a notice when this observation started a ban.
+    pub fn observe(&self, observation: &Observation<'_>, now: Timestamp) -> Option<BanNotice> {
+        let plan = self.plan.load();
+        let now = Moment::from(now);
+        let charge = Charge::of(observation);
+        let address = observation.address.ip().unwrap_or(observation.peer).to_canonical();
+        if charge == Charge::Credentials && plan.settings.risk_mode != RiskMode::Off {
+            self.note_failed_account(observation, address, now);
+        }
+        if plan.settings.ban.mode == BanMode::Off {
+            return None;
+        }
+        let principal = observation.principal.map(|who| self.keys.principal(who.kind, &who.id));
+        if principal.is_some() && let_in(observation) {
+            self.abuse.healthy(&self.keys, address, &plan.limits, now.ticks);
+        }
+        let subject = principal.map_or(Subject::Address(address), Subject::Principal);
+        let (counted, offence) = match charge {
+            Charge::Nothing => return None,
+            Charge::Good => {
+                self.abuse.good(&self.keys, subject, &plan.limits, now.ticks);
+                return None;
+            }
+            Charge::Probing(_) | Charge::Credentials if plan.never.contains(address) => return None,
+            // A credential that fails beside one that holds is nobody's offence: the principal did not fail, and the
+            // address is not charged for a verified principal.
+            Charge::Credentials if principal.is_some() => return None,
+            Charge::Credentials => {
+                let failure = FailedCredential { attempted: observation.attempted.map(|id| self.keys.account(id)) };
+                self.abuse.failed_credential(&self.keys, address, failure, &plan.limits, now.ticks)
+            }
+            Charge::Probing(weight) => {
+                let probe = Probe { weight, path: self.keys.path(observation.path) };
+                self.abuse.probe(&self.keys, subject, probe, &plan.limits, now.ticks)
+            }
+        }?;
+        self.evidence.note(counted.key(), observation.reason, observation.status, observation.path);
+        self.ban(counted, offence?, observation, &plan, now)
+    }
+
+    /// How many bans are in force. It looks at every ban: for metrics and listings, not for requests.
+    pub fn bans_active(&self, now: Timestamp) -> usize {
+        let now = Moment::from(now);
+        self.ban_tables().iter().map(|table| table.active(now)).sum()
+    }
+
+    /// The bans in force, the one that ends last first. At most 10,000.
+    pub fn bans(&self, now: Timestamp) -> Vec<BanEntry> {
+        let now = Moment::from(now);
+        let mut entries = Vec::new();
+        for table in self.ban_tables() {
+            table.list(&mut entries, now);
+        }
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.ban.until));
+        entries.truncate(LISTED_MAX);
+        entries
+    }
+
+    /// Ends the ban on this actor and forgets what it did, past offences included. Says whether there was a ban to forget,
+    /// in force or past.
+    pub fn lift(&self, actor: &Actor) -> bool {
+        let key = self.keys.actor(actor);
+        self.abuse.forget(key);
+        // Each actor has its place in one table alone.
+        self.ban_tables().iter().any(|table| table.lift(key))
+    }
+
+    fn ban_tables(&self) -> [&BanTable; 3] {
+        [&self.address_bans, &self.neighbourhood_bans, &self.principal_bans]
+    }
+
+    fn facts(&self, caller: &Caller<'_>, plan: &Plan, now: u64) -> Facts {
+        let address = caller.address.ip();
+        let sprayed = address.and_then(|address| self.abuse.spraying(&self.keys, address, &plan.limits, now));
+        let Some(principal) = caller.principal else { return Facts { sprayed, ..Facts::default() } };
+        let key = self.keys.principal(principal.kind, &principal.id);
+        let familiarity = self.profiles.compare(key, self.usual_network(caller), self.usual_device(caller));
+        let something_is_new = familiarity.network == Some(false) || familiarity.device == Some(false);
+        Facts {
+            familiarity,
+            corporate: something_is_new && address.is_some_and(|address| plan.corporate.contains(address)),
+            attack: self.accounts.attack(|| self.keys.account(&principal.id), now),
+            sprayed,
+            degraded: address.is_none(),
+        }
+    }
+
+    fn usual_network(&self, caller: &Caller<'_>) -> Option<u64> {
+        caller.address.ip().map(|address| self.keys.network(Network::neighbourhood(address)))
+    }
+
+    /// The device that the credential is bound to, else the software that calls.
+    fn usual_device(&self, caller: &Caller<'_>) -> Option<u64> {
+        let device = caller.principal.and_then(|principal| principal.device.as_ref());
+        let bound = device.map(|device| self.keys.device(&device.id));
+        bound.or_else(|| caller.user_agent.map(|agent| self.keys.user_agent(agent)))
+    }
+
+    fn note_failed_account(&self, observation: &Observation<'_>, address: IpAddr, now: Moment) {
+        if let Some(id) = observation.attempted {
+            let network = self.keys.network(Network::neighbourhood(address));
+            self.accounts.note(self.keys.account(id), network, now.ticks);
+        }
+    }
+
+    fn ban(
+        &self,
+        counted: Counted,
+        offence: Offence,
+        observation: &Observation<'_>,
+        plan: &Plan,
+        now: Moment,
+    ) -> Option<BanNotice> {
+        let (table, actor, scope) = match (counted, observation.principal) {
+            (Counted::Principal { .. }, principal) => {
+                (&self.principal_bans, Actor::principal(principal?), BanScope::Principal)
+            }
+            (Counted::Address { network, healthy, .. }, _) => {
+                let scope = if healthy { BanScope::Anonymous } else { BanScope::Address };
+                (&self.address_bans, Actor::Network(network.to_ipnet()), scope)
+            }
+            // A whole neighbourhood may hold verified principals that nobody counted.
+            (Counted::Neighbourhood { network, .. }, _) => {
+                (&self.neighbourhood_bans, Actor::Network(network.to_ipnet()), BanScope::Anonymous)
+            }
+        };
+        let simulated = plan.settings.ban.mode == BanMode::Simulate;
+        let sentence = Sentence { actor: actor.clone(), key: counted.key(), scope, cause: offence, simulated };
+        match table.start(sentence, &plan.settings.ban, &self.keys, now) {
+            Started::New(ban) => {
+                let until = u64::try_from(ban.until.as_second()).unwrap_or(0).saturating_mul(16).min(TICK_MASK);
+                self.abuse.settle(counted, until);
+                Some(BanNotice { actor, ban, evidence: self.evidence.samples(counted.key()) })
+            }
+            Started::InForce | Started::NoRoom => None,
+        }
+    }
+}
+
+impl Plan {
+    fn of(settings: Settings) -> Self {
+        Self {
+            limits: Limits::of(&settings.ban),
+            weights: Weights::of(&settings),
+            never: NetworkSet::of(&settings.ban.never),
+            corporate: NetworkSet::of(&settings.corporate_egress),
+            settings,
+        }
+    }
+
+    /// A ban as the mode of now has it: one that began under another mode is not stronger than this one allows.
+    fn as_configured(&self, ban: Arc<Ban>) -> Option<Arc<Ban>> {
+        match self.settings.ban.mode {
+            BanMode::Off => None,
+            BanMode::Simulate if !ban.simulated => Some(Arc::new(Ban { simulated: true, ..Ban::clone(&ban) })),
+            BanMode::Simulate | BanMode::Enforce => Some(ban),
+        }
+    }
+}
+
+/// Whether the upstream answered without complaint.
+fn let_in(observation: &Observation<'_>) -> bool {
+    observation.upstream && observation.reason.is_none() && observation.status < 400
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "flood_tests.rs"]
+mod floods;

@@ -1,0 +1,113 @@
+//! A small set of fixed size that remembers what was seen last, each member one atomic word.
+//!
+//! Members are 28 bits of a secret keyed hash. In the largest set, of 16, a stranger passes for a member once in 16
+//! million times, and nobody can search for such a stranger.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::moment::{TICK_BITS, TICK_MASK};
+
+/// At most `N` members with the time each was last seen.
+#[derive(Debug)]
+pub(crate) struct RecentSet<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for RecentSet<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+/// A member's time is written again only when it is older than this, so that a busy member costs reads alone.
+const REFRESH_TICKS: u64 = 16 * 16;
+
+impl<const N: usize> RecentSet<N> {
+    /// Notes that `key` was seen, and says whether it was no member; over `N` members, the one not seen for longest makes
+    /// room. Two threads that note two new members at one instant may keep one of them: it is noted at its next sight.
+    pub(crate) fn note(&self, key: u64, now: u64) -> bool {
+        let tag = tag(key);
+        let mut oldest: Option<(&AtomicU64, u64)> = None;
+        for slot in &self.0 {
+            let word = slot.load(Ordering::Relaxed);
+            if word != 0 && word >> TICK_BITS == tag {
+                if now > (word & TICK_MASK) + REFRESH_TICKS {
+                    slot.store(pack(tag, now), Ordering::Relaxed);
+                }
+                return false;
+            }
+            if oldest.is_none_or(|(_, best)| (word & TICK_MASK) < (best & TICK_MASK)) {
+                oldest = Some((slot, word));
+            }
+        }
+        if let Some((slot, word)) = oldest {
+            // A loser of this race only forgets what it was about to remember.
+            let _ = slot.compare_exchange(word, pack(tag, now), Ordering::Relaxed, Ordering::Relaxed);
+        }
+        true
+    }
+
+    pub(crate) fn contains(&self, key: u64) -> bool {
+        let tag = tag(key);
+        self.0.iter().map(|slot| slot.load(Ordering::Relaxed)).any(|word| word != 0 && word >> TICK_BITS == tag)
+    }
+
+    /// How many members were seen after `since`.
+    pub(crate) fn seen_after(&self, since: u64) -> usize {
+        self.0
+            .iter()
+            .map(|slot| slot.load(Ordering::Relaxed))
+            .filter(|&word| word != 0 && (word & TICK_MASK) > since)
+            .count()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
+    }
+
+    pub(crate) fn clear(&self) {
+        for slot in &self.0 {
+            slot.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn tag(key: u64) -> u64 {
+    key >> TICK_BITS
+}
+
+/// A free slot is 0, so a member noted at the beginning of time counts as seen one tick later.
+fn pack(tag: u64, now: u64) -> u64 {
+    (tag << TICK_BITS) | (now & TICK_MASK).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> u64 {
+        n << TICK_BITS
+    }
+
+    #[test]
+    fn the_member_not_seen_for_longest_makes_room() {
+        let set = RecentSet::<3>::default();
+        assert!(set.is_empty() && !set.contains(key(0)));
+        for (n, at) in [(0, 1_000), (1, 2_000), (2, 3_000), (0, 4_000), (7, 5_000)] {
+            set.note(key(n), at);
+        }
+        let members: Vec<u64> = (0..10).filter(|&n| set.contains(key(n))).collect();
+        assert_eq!(members, [0, 2, 7]);
+        assert_eq!(set.seen_after(3_000), 2);
+        assert_eq!(set.seen_after(5_000), 0);
+        set.clear();
+        assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_member_seen_again_is_one_member() {
+        let set = RecentSet::<3>::default();
+        for at in 0..1_000 {
+            set.note(key(1), at);
+        }
+        assert_eq!(set.seen_after(0), 1);
+    }
+}

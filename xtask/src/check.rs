@@ -1,0 +1,19 @@
+//! `cargo xtask check`: everything that can be said about the code without running it.
+//!
+//! It stops at the first step that fails: clippy on code that does not compile only repeats what was said.
+
+use std::process::Command;
+
+use crate::step::{self, Failure, cargo};
+use crate::{layering, tools};
+
+/// Runs all steps in order.
+pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
+    step::run(cargo().args(["fmt", "--all", "--check"]))?;
+    layering::check()?;
+    step::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    step::run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // Advisories are not checked here: their database lies in a git repository that a closed network does not reach.
+    let deny = tools::cargo_deny(may_install)?;
+    step::run(Command::new(deny).args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask test`: every test of the workspace, against the real components that they need.
+//!
+//! All tests run even when some fail, and the last line printed is `N passed, N failed`, summed over the runners' own
+//! summaries. A run in which no test passed fails: a runner that found nothing proves nothing.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::step::{self, Failure, cargo};
+use crate::summary::{Runner, Tally};
+use crate::tools;
+
+/// Installs what is missing where allowed, runs the tests, prints the tally.
+pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
+    let components = tools::components(may_install)?;
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let mut run = |runner: Runner, command: &mut Command| {
+        for (component, path) in tools::COMPONENTS.iter().zip(&components) {
+            command.env(component.variable, path);
+        }
+        step::run_reading(command, |line| tally.read(runner, line))
+    };
+    let (runner, mut command) = tests();
+    let tests = run(runner, &mut command);
+    // nextest does not run documentation tests, and `cargo test` was told not to.
+    let documentation =
+        run(Runner::Libtest, cargo().args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]));
+
+    eprintln!("==> tests took {:.1} s", started.elapsed().as_secs_f64());
+    println!("{tally}");
+    tests.and(documentation)?;
+    if tally.failed > 0 {
+        return Err(Failure(format!("{} tests failed", tally.failed)));
+    }
+    if tally.passed == 0 {
+        return Err(Failure("no test passed: the runners' summaries were not found or are empty".to_owned()));
+    }
+    Ok(())
+}
+
+/// nextest where it is installed: it runs the tests of all packages side by side and each in its own process.
+fn tests() -> (Runner, Command) {
+    let mut command = cargo();
+    if tools::on_path("cargo-nextest").is_some_and(|program| works(&program)) {
+        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+        (Runner::Nextest, command)
+    } else {
+        // Not --all-targets, which would also run the benches.
+        command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
+        (Runner::Libtest, command)
+    }
+}
+
+fn works(nextest: &Path) -> bool {
+    // Run by hand it takes its own name first, as cargo would pass it.
+    Command::new(nextest).args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success())
+}
