@@ -1,6 +1,6 @@
 //! The codes of diagnostics: stable, so that a script can match them and a search engine can find them.
 //!
-//! `E01` is the shape of a file, `E02` what the gateway file means, `E03` what the policy file means, `E04` a key file.
+//! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means; `W…` are warnings.
 
 /// A file cannot be read: it is missing, a folder, too large, or not UTF-8.
 pub const UNREADABLE: &str = "E0100";
@@ -38,12 +38,12 @@ pub const PROVIDER: &str = "E0205";
 pub const POLICY: &str = "E0301";
 /// A line of a network's file is no address or prefix.
 pub const NETWORK_FILE: &str = "E0302";
-/// A key file has two keys with one id, or a key that cannot be used.
-pub const KEY_FILE: &str = "E0401";
 /// A pattern of `include` matches no file.
 pub const NOTHING_INCLUDED: &str = "W0101";
 /// Without a route every request is refused.
 pub const NO_ROUTE: &str = "W0201";
+/// An API key carries a role that the policy does not have.
+pub const UNKNOWN_ROLE: &str = "W0202";
 /// A rule of the policy is probably not what its author meant.
 pub const POLICY_WARNING: &str = "W0301";
 
@@ -67,8 +67,8 @@ pub const ALL: &[(&str, &str)] = &[
     (PROVIDER, "an identity provider cannot be built from its settings"),
     (POLICY, "a rule of the policy does not hold together"),
     (NETWORK_FILE, "a line of a network's file is no address or prefix"),
-    (KEY_FILE, "a key file has two keys with one id, or a key that cannot be used"),
     (NOTHING_INCLUDED, "a pattern of `include` matches no file"),
     (NO_ROUTE, "without a route every request is refused"),
+    (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
     (POLICY_WARNING, "a rule of the policy is probably not what its author meant"),
 ];

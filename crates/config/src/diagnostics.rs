@@ -157,7 +157,7 @@ impl Diagnostics {
         self.kept.len() >= MAX_KEPT
     }
 
-    /// Those that were kept, in the order of [`Self::sort`] once that was called.
+    /// Those that were kept.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.kept.iter()
     }

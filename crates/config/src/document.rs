@@ -37,49 +37,62 @@ pub(crate) struct FileToRead<'f> {
     pub(crate) named_at: Option<Span>,
     /// In bytes.
     pub(crate) limit: u64,
+    /// It defines what other files refer to by name.
+    pub(crate) defines_names: bool,
 }
 
-/// Reads a file and hands its top level to `read`. `None` when there is nothing to read; that was reported.
+/// Reads a file and hands its top level to `read`. `None` when there is nothing to read. What is wrong was reported.
 pub(crate) fn read_document<T>(
     reader: &Reader<'_>,
     file: FileToRead<'_>,
     read: impl for<'d> FnOnce(Section<'d>) -> T,
 ) -> Option<T> {
-    let (source, text) = read_text(reader, file)?;
-    parse_document(reader, source, &text, read)
+    let parsed = read_text(reader, file).map(|(source, text)| parse_document(reader, source, &text, read));
+    let parsed = parsed.unwrap_or(Parsed { value: None, whole: false });
+    if file.defines_names && !parsed.whole {
+        reader.mark_incomplete();
+    }
+    parsed.value
 }
 
-/// Parses a text and hands its top level to `read`. `None` when it is nested too deep to be parsed.
+/// What came out of a text.
+pub(crate) struct Parsed<T> {
+    /// `None` when it is nested too deep to be parsed.
+    pub(crate) value: Option<T>,
+    /// There was no syntax error.
+    pub(crate) whole: bool,
+}
+
+/// Parses a text and hands its top level to `read`.
 pub(crate) fn parse_document<T>(
     reader: &Reader<'_>,
     source: SourceId,
     text: &str,
     read: impl for<'d> FnOnce(Section<'d>) -> T,
-) -> Option<T> {
+) -> Parsed<T> {
     if let Some(range) = key_too_deep(text) {
-        reader.mark_incomplete();
         let span = Span { source, start: range.start, end: range.end };
         let diagnostic = Diagnostic::error(codes::NESTING, span, "this key has too many parts")
             .with_help(format!("a key has at most {} parts", MAX_DOTS + 1));
         reader.report(diagnostic);
-        return None;
+        return Parsed { value: None, whole: false };
     }
     let (table, errors) = parse(text);
     let mark = reader.diagnostics.borrow().mark();
-    let first_error = errors.iter().map(|error| error.span().unwrap_or_default().start).min();
     let start = Span { source, start: 0, end: 0 };
     let title = reader.sources.borrow().short_name(source).to_string();
-    let value = read(Section::new(reader, table.get_ref(), start, title));
-    if let Some(first_error) = first_error {
-        // What the parser recovered after the first error may be in the wrong place, and what is missing may be lost.
-        reader.mark_incomplete();
+    let value = Some(read(Section::new(reader, table.get_ref(), start, title)));
+    if let Some(first_error) = errors.iter().map(|error| error.span().unwrap_or_default().start).min() {
+        // What the parser recovered from the first error on may be in the wrong place, and what is missing may be lost.
+        let before = text.get(..text.floor_char_boundary(first_error)).unwrap_or("");
+        let sound = before.rfind('\n').map_or(0, |end_of_line| end_of_line + 1);
         reader.diagnostics.borrow_mut().retain_since(mark, |diagnostic| {
             diagnostic.primary.source != source
-                || (diagnostic.primary.start < first_error && diagnostic.code != codes::MISSING)
+                || (diagnostic.primary.start < sound && diagnostic.code != codes::MISSING)
         });
         errors.iter().take(MAX_SYNTAX_ERRORS).for_each(|error| reader.report(syntax_error(source, text, error)));
     }
-    Some(value)
+    Parsed { value, whole: errors.is_empty() }
 }
 
 /// Reads a file as UTF-8. What is wrong with it is reported where it was named.
@@ -99,7 +112,6 @@ pub(crate) fn read_text(reader: &Reader<'_>, file: FileToRead<'_>) -> Option<(So
         }
         Err(error) => (error.valid_up_to(), "the file is not UTF-8 from here on"),
     };
-    reader.mark_incomplete();
     let (offset, message) = problem;
     let lossy = String::from_utf8_lossy(&bytes);
     let source = reader.add_source(file.path, file.short_name, lossy.as_ref().into());
@@ -134,7 +146,6 @@ fn shown_path(path: &Path) -> String {
 }
 
 fn report_unreadable(reader: &Reader<'_>, file: FileToRead<'_>, message: String) {
-    reader.mark_incomplete();
     let span = file.named_at.unwrap_or_else(|| {
         let source = reader.add_source(file.path, file.short_name, "".into());
         Span { source, start: 0, end: 0 }

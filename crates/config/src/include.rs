@@ -73,7 +73,11 @@ impl Search<'_> {
         let canonical = match path.canonicalize() {
             Ok(canonical) => canonical,
             Err(error) => {
-                return self.refuse(at, format!("cannot read `{short_name}`: {error}"), "a path is relative to this file");
+                return self.refuse(
+                    at,
+                    format!("cannot read `{short_name}`: {error}"),
+                    "a path is relative to this file",
+                );
             }
         };
         if !canonical.starts_with(&self.root) {
@@ -81,13 +85,21 @@ impl Search<'_> {
             return self.refuse(at, message, "move the file into the folder");
         }
         if canonical == self.main {
-            return self.refuse(at, "this file includes itself".into(), "name a folder of its own, such as \"routes/*.toml\"");
+            return self.refuse(
+                at,
+                "this file includes itself".into(),
+                "name a folder of its own, such as \"routes/*.toml\"",
+            );
         }
         if !self.seen.insert(canonical) {
             return;
         }
         if self.found.len() >= MAX_FILES {
-            return self.refuse(at, format!("more than {MAX_FILES} files are included"), "put several entries into one file");
+            return self.refuse(
+                at,
+                format!("more than {MAX_FILES} files are included"),
+                "put several entries into one file",
+            );
         }
         self.found.push(Included { path, short_name, at });
     }

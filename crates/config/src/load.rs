@@ -124,6 +124,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let process = compile::proxy::compile_process(reader, &gateway);
     let policy = policy.unwrap_or_default();
     let risk = compile::risk::compile(reader, &policy);
+    compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     let mut summary = summarize(&gateway, &policy, &risk);
     summary.identity_providers = identity.settings.jwt.len() + identity.settings.api_key.len();
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();

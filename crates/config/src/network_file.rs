@@ -19,7 +19,13 @@ pub(crate) fn read_network_file(
     named_at: Span,
     prefixes: &mut Vec<IpNet>,
 ) -> Option<SourceId> {
-    let file = FileToRead { path, short_name: written, named_at: Some(named_at), limit: MAX_POLICY_FILE };
+    let file = FileToRead {
+        path,
+        short_name: written,
+        named_at: Some(named_at),
+        limit: MAX_POLICY_FILE,
+        defines_names: false,
+    };
     let (source, text) = read_text(reader, file)?;
     let mut offset = 0;
     for line in text.split_inclusive('\n') {

@@ -80,7 +80,8 @@ fn existing(path: &Path, key: &NewKey) -> Result<String, AppendKeyError> {
     }
     let reader = Reader::new(&ProcessEnvironment);
     let keys = read_key_file(&reader, path, &path.display().to_string(), None);
-    let text = reader.sources.borrow().ids().next().map_or_else(String::new, |id| reader.sources.borrow().text(id).to_owned());
+    let text =
+        reader.sources.borrow().ids().next().map_or_else(String::new, |id| reader.sources.borrow().text(id).to_owned());
     let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
     let Some(keys) = keys.filter(|_| report.errors() == 0) else {
         return Err(AppendKeyError::Unreadable(Box::new(report)));
@@ -126,7 +127,7 @@ fn reads_back(text: &str, path: &Path, key: &NewKey) -> bool {
             && last.sha256 == key.sha256
             && Some(&last.principal) == parse_principal(&key.principal).as_ref()
             && last.groups == key.groups
-            && last.roles == key.roles
+            && last.roles.iter().map(|role| &role.value).eq(&key.roles)
             && last.created == key.created
             && last.expires == key.expires
             && !last.revoked
@@ -240,7 +241,7 @@ mod tests {
 
         let keys = read(&path);
         assert_eq!(keys.len(), 2);
-        assert_eq!(keys[0].roles, ["a\"b\\${HOME}"]);
+        assert_eq!(keys[0].roles[0].value, "a\"b\\${HOME}");
         assert_eq!((keys[1].id.value.as_str(), keys[1].expires, keys[1].groups.len()), ("two", None, 0));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
     }

@@ -106,11 +106,14 @@ fn place<'a>(
         };
     }
     let position = sources.position(span);
-    let origin = Origin::path(name).line(position.line).char_column(position.column);
     let cut = CutLine::new(line, span.start.saturating_sub(line_start), span.end.saturating_sub(line_start));
     let annotation = kind.span(cut.start..cut.end).label(label);
     let snippet = Snippet::source(cut.text).line_start(position.line).annotation(annotation);
-    group.element(origin).element(snippet)
+    if cut.whole {
+        return group.element(snippet.path(name));
+    }
+    // The renderer would count the column in what is left of the line.
+    group.element(Origin::path(name).line(position.line).char_column(position.column)).element(snippet)
 }
 
 /// One line, short enough to show, with the range to underline.
@@ -118,6 +121,7 @@ struct CutLine {
     text: String,
     start: usize,
     end: usize,
+    whole: bool,
 }
 
 impl CutLine {
@@ -126,7 +130,7 @@ impl CutLine {
         let start = line.floor_char_boundary(start.min(line.len()));
         let end = line.ceil_char_boundary(end.clamp(start, line.len()));
         if line.chars().nth(MAX_LINE).is_none() {
-            return Self { text: line.to_owned(), start, end };
+            return Self { text: line.to_owned(), start, end, whole: true };
         }
         let (before, from_here) = line.split_at(start);
         let first = before.char_indices().rev().take(BEFORE).last().map_or(start, |(at, _)| at);
@@ -136,7 +140,7 @@ impl CutLine {
         let suffix = if after_end < line.len() { "…" } else { "" };
         let shown = line.get(first..after_end).unwrap_or("");
         let shift = |at: usize| at.min(after_end) - first + prefix.len();
-        Self { start: shift(start), end: shift(end), text: format!("{prefix}{shown}{suffix}") }
+        Self { start: shift(start), end: shift(end), text: format!("{prefix}{shown}{suffix}"), whole: false }
     }
 }
 

@@ -101,7 +101,8 @@ impl<'r> Field<'r> {
             Ok(expanded) => Some(expanded),
             Err(problem) => {
                 let span = self.narrow(&problem.at);
-                self.reader.report(Diagnostic::error(codes::ENVIRONMENT, span, problem.message).with_help(problem.help));
+                self.reader
+                    .report(Diagnostic::error(codes::ENVIRONMENT, span, problem.message).with_help(problem.help));
                 None
             }
         }
@@ -117,14 +118,27 @@ impl<'r> Field<'r> {
 
     /// Reports a value of the right type that means nothing valid.
     pub(crate) fn bad_value(&self, message: impl AsRef<str>, help: Option<String>) {
-        let message = format!("`{}`: {}", self.key, message.as_ref());
-        let mut diagnostic = Diagnostic::error(codes::BAD_VALUE, self.span, message);
-        diagnostic.help = help;
+        let mut diagnostic = if self.is_expanded() {
+            // What came from the environment may be a secret, and a report goes to many eyes: it is not repeated.
+            let message = format!("`{}`: the value is not valid once its variables are expanded", self.key);
+            Diagnostic::error(codes::BAD_VALUE, self.span, message)
+        } else {
+            Diagnostic::error(codes::BAD_VALUE, self.span, format!("`{}`: {}", self.key, message.as_ref()))
+        };
+        diagnostic.help = if self.is_expanded() { Some("check the variables".into()) } else { help };
         self.reader.report(diagnostic);
     }
 
+    fn is_expanded(&self) -> bool {
+        matches!(self.value, DeValue::String(text) if text.contains("${"))
+    }
+
     /// The elements of an array, or a report that it is none.
-    pub(crate) fn elements(&self, expected: &str, help: Option<String>) -> Option<impl Iterator<Item = Field<'r>> + use<'r>> {
+    pub(crate) fn elements(
+        &self,
+        expected: &str,
+        help: Option<String>,
+    ) -> Option<impl Iterator<Item = Field<'r>> + use<'r>> {
         let DeValue::Array(array) = self.value else {
             self.wrong_type(expected, help);
             return None;
@@ -158,11 +172,13 @@ pub(crate) struct Section<'r> {
     span: Span,
     title: String,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that must be there and are not, each with what it should be.
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl<'r> Section<'r> {
     pub(crate) fn new(reader: &'r Reader<'r>, table: &'r DeTable<'r>, span: Span, title: String) -> Self {
-        Self { reader, table, span, title, asked: RefCell::default() }
+        Self { reader, table, span, title, asked: RefCell::default(), missing: RefCell::default() }
     }
 
     /// Where the table begins: its header, or its key.
@@ -177,7 +193,7 @@ impl<'r> Section<'r> {
     /// The value of a key that must be there.
     pub(crate) fn required<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<K::Value>> {
         let Some(field) = self.field(key) else {
-            self.report_missing(key, &kind.expected());
+            self.report_missing(key, kind.expected());
             return None;
         };
         Some(At::new(kind.read(&field)?, field.span))
@@ -200,15 +216,20 @@ impl<'r> Section<'r> {
         let expected = format!("a list, each {}", kind.expected());
         let help = matches!(field.value, DeValue::String(_)).then(|| "write it in brackets: `[\"…\"]`".to_owned());
         let elements = field.elements(&expected, help)?;
-        let values = elements.filter_map(|element| Some(At::new(kind.read(&element)?, element.span))).collect();
-        Some(At::new(values, field.span))
+        let mut written = 0;
+        let values: Vec<_> = elements
+            .inspect(|_| written += 1)
+            .filter_map(|element| Some(At::new(kind.read(&element)?, element.span)))
+            .collect();
+        // A list of which nothing can be read is not the same as an empty one.
+        (written == 0 || !values.is_empty()).then(|| At::new(values, field.span))
     }
 
     /// The same for a list that must be there.
     pub(crate) fn required_list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
         if !self.table.contains_key(key) {
             self.remember(key);
-            self.report_missing(key, &format!("a list, each {}", kind.expected()));
+            self.report_missing(key, format!("a list, each {}", kind.expected()));
             return None;
         }
         self.list(key, kind)
@@ -256,8 +277,7 @@ impl<'r> Section<'r> {
     /// A key of the documented contract whose feature this version does not have.
     pub(crate) fn unavailable(&self, key: &'static str, help: &str) {
         let Some((found, _)) = self.table.get_key_value(key) else { return };
-        // It is asked for here alone, so that the list of known keys does not offer it.
-        self.remember(key);
+        self.asked.borrow_mut().push(key);
         let message = format!("`{key}` is not available in this version");
         self.reader.report(Diagnostic::error(codes::UNAVAILABLE, self.at(found.span()), message).with_help(help));
     }
@@ -265,14 +285,15 @@ impl<'r> Section<'r> {
     /// A key that exists, but not here.
     pub(crate) fn misplaced(&self, key: &'static str, help: &str) {
         let Some((found, _)) = self.table.get_key_value(key) else { return };
-        self.remember(key);
+        self.asked.borrow_mut().push(key);
         let message = format!("`{key}` does not belong into {}", self.title);
         self.reader.report(Diagnostic::error(codes::UNKNOWN_KEY, self.at(found.span()), message).with_help(help));
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that nobody asked for, and every key that must be there and is not.
     pub(crate) fn finish(self) {
         let asked = self.asked.borrow();
+        let mut meant = Vec::new();
         for key in self.table.keys() {
             let name: &str = key.get_ref();
             if asked.contains(&name) {
@@ -281,7 +302,16 @@ impl<'r> Section<'r> {
             let message = format!("unknown key `{}` in {}", shown(name), self.title);
             let mut diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, self.at(key.span()), message);
             diagnostic.help = suggest::remedy(name, &asked, "known keys");
+            meant.extend(suggest::nearest(name, asked.iter().copied()));
             self.reader.report(diagnostic);
+        }
+        for (key, expected) in self.missing.borrow().iter() {
+            // A mistyped key is one mistake, not two.
+            if !meant.contains(key) {
+                let message = format!("`{key}` is missing in {}", self.title);
+                let help = format!("add `{key}`: {expected}");
+                self.reader.report(Diagnostic::error(codes::MISSING, self.span, message).with_help(help));
+            }
         }
     }
 
@@ -297,6 +327,8 @@ impl<'r> Section<'r> {
     }
 
     fn remember(&self, key: &'static str) {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|asked| asked.insert(key));
         self.asked.borrow_mut().push(key);
     }
 
@@ -310,11 +342,9 @@ impl<'r> Section<'r> {
         self.reader.report(Diagnostic::error(codes::BAD_VALUE, span, message).with_help(help));
     }
 
-    /// Reports a key that must be there.
-    pub(crate) fn report_missing(&self, key: &str, expected: &str) {
-        let message = format!("`{key}` is missing in {}", self.title);
-        let help = format!("add `{key}`: {expected}");
-        self.reader.report(Diagnostic::error(codes::MISSING, self.span, message).with_help(help));
+    /// Has [`Self::finish`] report a key that must be there.
+    pub(crate) fn report_missing(&self, key: &'static str, expected: impl Into<String>) {
+        self.missing.borrow_mut().push((key, expected.into()));
     }
 
     fn inner_title(&self, key: &str, array: bool) -> String {
@@ -328,6 +358,17 @@ impl<'r> Section<'r> {
         }
         if array { format!("[[{path}]]") } else { format!("[{path}]") }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static ASKED: RefCell<std::collections::BTreeSet<&'static str>> = RefCell::default();
+}
+
+/// Every key that was asked for by this thread: what a test holds against the documentation.
+#[cfg(test)]
+pub(crate) fn asked_keys() -> Vec<&'static str> {
+    ASKED.with_borrow(|asked| asked.iter().copied().collect())
 }
 
 /// A string, or the beginning of a long one, fit for a message.

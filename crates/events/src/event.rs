@@ -214,6 +214,21 @@ pub enum Answer {
     Failed,
 }
 
+impl Answer {
+    /// The word that events and metrics use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+            Self::Challenge => "challenge",
+            Self::StepUp => "step_up",
+            Self::Throttle => "throttle",
+            Self::Undecided => "undecided",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

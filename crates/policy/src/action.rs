@@ -10,7 +10,7 @@ use crate::pattern::{Pattern, PatternTree};
 pub(crate) struct PatternId(pub(crate) u32);
 
 /// A set of methods. A method is a case-sensitive token, so `get` is not `GET` (RFC 9110 section 9.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MethodMask(u64);
 
 impl MethodMask {
@@ -63,7 +63,9 @@ impl ActionTable {
         }
         let mut mask = 0;
         for method in text.split(',') {
-            if method.is_empty() || method.len() > 32 || !method.bytes().all(is_token_character) {
+            // A star is a token character, but within a list its author hardly means a method of that name.
+            let fit = method.bytes().all(|byte| is_token_character(byte) && byte != b'*');
+            if method.is_empty() || method.len() > 32 || !fit {
                 return Err(format!("`{method}` is not a method: a name, a comma list without spaces, or `*`"));
             }
             let next = u32::try_from(self.methods.len()).unwrap_or(u32::MAX);
@@ -154,9 +156,9 @@ impl ActionSet {
         self.tags(matched, method).next().is_some()
     }
 
-    /// The patterns, without repetition.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = PatternId> {
-        self.sorted.chunk_by(|a, b| a.0 == b.0).filter_map(|chunk| chunk.first()).map(|(pattern, _, _)| *pattern)
+    /// The actions in the order of their patterns, without their tags.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = (PatternId, MethodMask)> {
+        self.sorted.iter().map(|(pattern, mask, _)| (*pattern, *mask))
     }
 
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_no_action_is_refused() {
-        for bad in ["", "GET", "/a", "GET, POST /a", "G T /a", "GET a", ", /a", "GE\tT /a"] {
+        for bad in ["", "GET", "/a", "GET, POST /a", "G T /a", "GET a", ", /a", "GE\tT /a", "GET,* /a", "P* /a"] {
             assert!(ActionTable::default().intern(bad).is_err(), "{bad}");
         }
     }

@@ -20,6 +20,8 @@ use subjects::SubjectsBuilder;
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 256;
+/// After this many problems names that are near are no longer searched for: it costs a look at every name.
+const MOST_SUGGESTIONS: usize = 200;
 
 impl Policy {
     /// Compiles a draft.
@@ -81,7 +83,10 @@ impl Compiler {
             .iter()
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
             .collect();
-        let prefixes: Vec<Vec<ipnet::IpNet>> = draft.networks.into_iter().map(|each| each.prefixes).collect();
+        // What a network held before it became unknown proves nothing: unknown is never a yes.
+        let prefixes: Vec<Vec<ipnet::IpNet>> = (draft.networks.into_iter())
+            .map(|each| if each.unknown { Vec::new() } else { each.prefixes })
+            .collect();
         Policy {
             version: draft.version,
             sha256: draft.sha256,
@@ -271,7 +276,7 @@ impl Compiler {
     fn actions(&mut self, texts: &[Placed<String>], table: &mut ActionTable) -> Vec<(PatternId, MethodMask)> {
         let mut found = Vec::with_capacity(texts.len());
         for text in texts {
-            if Pattern::looks_mistaken(&text.value) {
+            if text.value.split_once(' ').is_some_and(|(_, pattern)| Pattern::looks_mistaken(pattern)) {
                 self.literal_wildcard(text);
             }
             match table.intern(&text.value) {
@@ -318,7 +323,7 @@ impl Compiler {
             let principals = self.principals(&draft.principals, &draft.name, subjects);
             let scope = self.scope(&draft.scope, &draft.name, names);
             self.period(&draft.name, draft.starts, draft.expires);
-            let when = self.conditions(&draft.when, names);
+            let when = self.conditions(&draft.when, &draft.name, names);
             assignments.push(Assignment {
                 rule: self.rule(RuleKind::Assignment, &draft.name),
                 // A role that is not there was reported: the policy will not be used.
@@ -367,7 +372,7 @@ impl Compiler {
                 rule: self.rule(RuleKind::Deny, &draft.name),
                 actions: ActionSet::new(actions.into_iter().map(|(pattern, mask)| (pattern, mask, 0)).collect()),
                 period: Period { starts: draft.starts, expires: draft.expires },
-                when: self.conditions(&draft.when, names),
+                when: self.conditions(&draft.when, &draft.name, names),
                 explain: draft.explain.clone(),
                 shadow: draft.mode == Mode::Shadow,
             };
@@ -386,7 +391,8 @@ impl Compiler {
             self.error(name.at, ProblemKind::Empty, format!("`{}` names no principals", name.value), None);
         }
         let mut found: Vec<SubjectId> = texts.iter().filter_map(|text| self.subject(text, subjects)).collect();
-        found.sort_unstable();
+        // By name, and not by the order in which the file mentions them.
+        found.sort_by(|a, b| subjects.name(*a).cmp(subjects.name(*b)));
         found.dedup();
         found.into_boxed_slice()
     }
@@ -423,7 +429,14 @@ impl Compiler {
         }
     }
 
-    fn conditions(&mut self, when: &WhenDraft, names: &Names) -> Conditions {
+    fn conditions(&mut self, when: &WhenDraft, name: &Placed<String>, names: &Names) -> Conditions {
+        let no_networks = when.networks.as_ref().is_some_and(Vec::is_empty);
+        let no_countries = when.countries.as_ref().is_some_and(Vec::is_empty);
+        for (what, _) in [("networks", no_networks), ("countries", no_countries)].iter().filter(|(_, empty)| *empty) {
+            // A deny would never apply, and nobody would notice.
+            let message = format!("`when.{what}` of `{}` is empty, so it never holds", name.value);
+            self.error(name.at, ProblemKind::Empty, message, Some("name one, or leave it out".into()));
+        }
         let mut countries = when.countries.clone();
         if let Some(countries) = &mut countries {
             countries.sort_unstable();
@@ -458,7 +471,10 @@ impl Compiler {
     fn resolve<I: Copy>(&mut self, what: &str, name: &Placed<String>, index: &HashMap<String, I>) -> Option<I> {
         let found = index.get(&name.value).copied();
         if found.is_none() {
-            let help = match nearest_name(&name.value, index.keys().map(String::as_str)) {
+            let near = (self.problems.len() < MOST_SUGGESTIONS)
+                .then(|| nearest_name(&name.value, index.keys().map(String::as_str)))
+                .flatten();
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if index.is_empty() => format!("there is no [[{what}]] at all"),
                 None => format!("add a [[{what}]] of that name"),
@@ -515,26 +531,32 @@ fn is_unfit_for_names(character: char) -> bool {
     character.is_control() || character == ','
 }
 
-fn roles_by_pattern(roles: &[Role], patterns: usize) -> Vec<Box<[RoleId]>> {
-    let mut by_pattern: Vec<Vec<RoleId>> = vec![Vec::new(); patterns];
+fn roles_by_pattern(roles: &[Role], patterns: usize) -> Vec<Box<[(MethodMask, Box<[RoleId]>)]>> {
+    let mut by_pattern: Vec<BTreeMap<MethodMask, Vec<RoleId>>> = vec![BTreeMap::new(); patterns];
     for (role, id) in roles.iter().zip(0u32..) {
-        for pattern in role.actions.patterns() {
-            if let Some(list) = by_pattern.get_mut(pattern.0 as usize) {
-                list.push(RoleId(id));
+        for (pattern, mask) in role.actions.actions() {
+            if let Some(by_method) = by_pattern.get_mut(pattern.0 as usize) {
+                let list = by_method.entry(mask).or_default();
+                if list.last() != Some(&RoleId(id)) {
+                    list.push(RoleId(id));
+                }
             }
         }
     }
-    by_pattern.into_iter().map(Vec::into_boxed_slice).collect()
+    by_pattern
+        .into_iter()
+        .map(|by_method| by_method.into_iter().map(|(mask, list)| (mask, list.into_boxed_slice())).collect())
+        .collect()
 }
 
-fn assignments_by_role(assignments: &[Assignment], roles: usize) -> Vec<Box<[AssignmentId]>> {
-    let mut by_role: Vec<Vec<AssignmentId>> = vec![Vec::new(); roles];
+fn assignments_by_role(assignments: &[Assignment], roles: usize) -> Vec<RulesByRoute<AssignmentId>> {
+    let mut by_role: Vec<Vec<(Option<RouteId>, AssignmentId)>> = vec![Vec::new(); roles];
     for (assignment, id) in assignments.iter().zip(0u32..) {
         if !assignment.shadow
             && let Some(list) = by_role.get_mut(assignment.role.0 as usize)
         {
-            list.push(AssignmentId(id));
+            list.extend(subjects::routes_of(&assignment.scope).map(|route| (route, AssignmentId(id))));
         }
     }
-    by_role.into_iter().map(Vec::into_boxed_slice).collect()
+    by_role.into_iter().map(RulesByRoute::new).collect()
 }

@@ -439,25 +439,24 @@ impl Policy {
                 (Some(_), None) => Truth::Unknown,
                 (Some(countries), Some(country)) => Truth::from_bool(countries.binary_search(&country).is_ok()),
             },
-            ConditionKind::Device if !when.compliant_device || view.supposed.compliant_device => Truth::Yes,
+            ConditionKind::Device if !when.compliant_device => Truth::Yes,
             ConditionKind::Device => match caller {
-                Caller::Anonymous | Caller::SomeVerified => Truth::Unknown,
+                Caller::Anonymous => Truth::Unknown,
+                Caller::SomeVerified | Caller::Verified(_) if view.supposed.compliant_device => Truth::Yes,
+                Caller::SomeVerified => Truth::Unknown,
                 Caller::Verified(principal) => match principal.device.as_ref().and_then(|device| device.compliant) {
                     Some(compliant) => Truth::from_bool(compliant),
                     None => Truth::Unknown,
                 },
             },
-            ConditionKind::Assurance if !when.assurance_mfa || view.supposed.fresh_mfa => Truth::Yes,
-            ConditionKind::Assurance => match caller {
-                Caller::Anonymous | Caller::SomeVerified => Truth::No,
-                Caller::Verified(principal) => Truth::from_bool(mfa_is_fresh(principal, &self.step_up, view.now)),
-            },
+            ConditionKind::Assurance => Truth::from_bool(!when.assurance_mfa || self.has_fresh_mfa(view, caller)),
             ConditionKind::MaxRisk => when.max_risk.map_or(Truth::Yes, |most| Truth::from_bool(view.level <= most)),
         }
     }
 
     /// The band decides: low permits, medium steps up, high denies where there is evidence and steps up where there is
-    /// none. Who cannot answer a step-up (a service, or a route that ignores credentials) is permitted and reported.
+    /// none. Who cannot answer a step-up (a service, or a route that ignores credentials) is permitted and reported. On a
+    /// resource in shadow mode a step-up, and what its sensitivity would have changed, are only reported.
     pub(crate) fn risk_stage(
         &self,
         view: &View<'_>,
@@ -467,8 +466,14 @@ impl Policy {
         granted: GrantOutcome,
         record: &mut impl Record,
     ) -> Option<Stop> {
-        let stop = self.risk_answer(view, route, resource, caller, granted)?;
-        if !self.risk.enforce || resource.shadow {
+        if resource.shadow {
+            let declared = self.band(resource.sensitivity, view.request.risk).0;
+            if let Some(stop) = self.risk_answer(view, declared, route, resource, caller, granted) {
+                record.shadow(|| self.shadow_of(stop));
+            }
+        }
+        let stop = self.risk_answer(view, view.level, route, resource, caller, granted)?;
+        if !self.risk.enforce || resource.shadow && stop.outcome == Outcome::StepUp {
             record.shadow(|| self.shadow_of(stop));
             return None;
         }
@@ -478,6 +483,7 @@ impl Policy {
     fn risk_answer(
         &self,
         view: &View<'_>,
+        level: RiskLevel,
         route: RouteId,
         resource: &Resource,
         caller: Caller<'_>,
@@ -485,7 +491,7 @@ impl Policy {
     ) -> Option<Stop> {
         let rule = granted.assignment().map(RuleId::Assignment).or(Some(RuleId::Resource(route)));
         let proven = view.evidence || view.request.risk.stated == Some(RiskLevel::High);
-        match view.level {
+        match level {
             RiskLevel::Low => None,
             RiskLevel::High if proven => Some(Stop::deny(Reason::RiskTooHigh, rule)),
             RiskLevel::Medium | RiskLevel::High => {
@@ -500,8 +506,14 @@ impl Policy {
     }
 
     pub(crate) fn has_fresh_mfa(&self, view: &View<'_>, caller: Caller<'_>) -> bool {
-        view.supposed.fresh_mfa
-            || matches!(caller, Caller::Verified(principal) if mfa_is_fresh(principal, &self.step_up, view.now))
+        match caller {
+            // Whom nobody knows has authenticated by no means, whatever is supposed.
+            Caller::Anonymous => false,
+            Caller::SomeVerified => view.supposed.fresh_mfa,
+            Caller::Verified(principal) => {
+                view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now)
+            }
+        }
     }
 
     /// Everyone the caller is, for the rules: `anyone`, `authenticated`, itself, and its groups. A subject may be visited
@@ -561,11 +573,6 @@ pub(crate) fn grants_stop(
 ) -> Option<Stop> {
     let reason = match granted {
         GrantOutcome::Granted(_) => return None,
-        GrantOutcome::NeedsAssurance(id) | GrantOutcome::NeedsLowerRisk(id)
-            if resource.authentication == AuthenticationRule::None =>
-        {
-            return Some(Stop::deny(Reason::ConditionUnmet, Some(RuleId::Assignment(id))));
-        }
         GrantOutcome::NeedsLowerRisk(id) if view.evidence => {
             return Some(Stop::deny(Reason::RiskTooHigh, Some(RuleId::Assignment(id))));
         }

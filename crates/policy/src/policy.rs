@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::action::{ActionSet, ActionTable};
+use crate::action::{ActionSet, ActionTable, MethodMask};
 use crate::condition::Conditions;
 use crate::decision::{Permit, RuleRef};
 use crate::draft::{AuthenticationRule, RiskRules, Sensitivity, StepUpRules};
@@ -35,15 +35,15 @@ pub struct Policy {
     /// Sorted by name.
     pub(crate) roles: Vec<Role>,
     pub(crate) role_by_name: HashMap<Arc<str>, RoleId>,
-    /// By pattern: the roles that have an action with it, by name.
-    pub(crate) roles_by_pattern: Vec<Box<[RoleId]>>,
+    /// By pattern, then by method: the roles that have an action with both, by name.
+    pub(crate) roles_by_pattern: Vec<Box<[(MethodMask, Box<[RoleId]>)]>>,
     /// By permission: what it takes out again.
     pub(crate) not_actions: Vec<ActionSet>,
     pub(crate) subjects: Subjects,
     /// Sorted by name.
     pub(crate) assignments: Vec<Assignment>,
     /// By role: the enforced assignments of it.
-    pub(crate) assignments_by_role: Vec<Box<[AssignmentId]>>,
+    pub(crate) assignments_by_role: Vec<RulesByRoute<AssignmentId>>,
     /// Sorted by name.
     pub(crate) denies: Vec<Deny>,
     /// Whomever they name.
@@ -249,6 +249,16 @@ impl Policy {
         self.routes.find(host, path)
     }
 
+    /// Every route that the path leads to on some host: for questions that name none. Sorted, without repetition.
+    pub fn routes_on_any_host(&self, path: &CanonicalPath) -> Vec<RouteId> {
+        self.routes.find_on_any_host(path)
+    }
+
+    /// Whether there is a role of that name.
+    pub fn has_role(&self, name: &str) -> bool {
+        self.role_by_name.contains_key(name)
+    }
+
     /// The route of that name.
     pub fn route_named(&self, name: &str) -> Option<RouteId> {
         let index = self.route_names.iter().position(|each| **each == *name)?;
@@ -281,10 +291,13 @@ impl Policy {
     }
 
     /// The band of an assessment on a route, by the thresholds of its sensitivity, and the threshold that was crossed,
-    /// or would be crossed next, in milli-nats.
+    /// or would be crossed next, in milli-nats. The sensitivity of a resource in shadow mode changes nothing.
     pub fn risk_level(&self, route: RouteId, assessment: &RiskAssessment) -> (RiskLevel, i32) {
-        let sensitivity =
-            self.resources.get(route.index()).map_or(Sensitivity::Normal, |resource| resource.sensitivity);
+        let resource = self.resources.get(route.index()).filter(|resource| !resource.shadow);
+        self.band(resource.map_or(Sensitivity::Normal, |resource| resource.sensitivity), assessment)
+    }
+
+    pub(crate) fn band(&self, sensitivity: Sensitivity, assessment: &RiskAssessment) -> (RiskLevel, i32) {
         let [low, normal, high] = self.risk.thresholds;
         let thresholds = match sensitivity {
             Sensitivity::Low => low,

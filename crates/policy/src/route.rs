@@ -81,6 +81,17 @@ impl RouteTable {
     }
 }
 
+impl RouteTable {
+    /// What the path leads to on each of the hosts that routes name, and on any other.
+    pub(crate) fn find_on_any_host(&self, path: &CanonicalPath) -> Vec<RouteId> {
+        let trees = self.exact.values().chain(self.suffix.values()).chain(std::iter::once(&self.any));
+        let mut found: Vec<RouteId> = trees.filter_map(|tree| tree.best_match(path)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
 /// A host as routes compare it: lower case, without its port and without one trailing dot. `None` when it is no host
 /// (RFC 3986 section 3.2.2, without escapes): an IPv4 address, an IPv6 address in brackets, or a name of letters,
 /// digits, `-`, `_` and dots, at most 253 bytes.

@@ -108,6 +108,24 @@ impl DataPlane {
         &self.addresses
     }
 
+    /// What tells the workers to end, also while somebody waits in [`Self::join`].
+    pub fn control(&self) -> Control {
+        Control { phase: self.phase.clone() }
+    }
+
+    /// Waits until all workers have ended, at most the grace after [`Control::drain`]. Returns how many connections were cut.
+    pub fn join(self) -> usize {
+        self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+    }
+}
+
+/// Tells the workers to end.
+#[derive(Debug, Clone)]
+pub struct Control {
+    phase: watch::Sender<Phase>,
+}
+
+impl Control {
     /// Stops accepting, lets requests finish, and closes idle connections.
     pub fn drain(&self) {
         self.phase.send_replace(Phase::Draining);
@@ -116,11 +134,6 @@ impl DataPlane {
     /// Cuts what is still open.
     pub fn stop(&self) {
         self.phase.send_replace(Phase::Stopping);
-    }
-
-    /// Waits until all workers have ended, at most the grace after [`Self::drain`]. Returns how many connections were cut.
-    pub fn join(self) -> usize {
-        self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
     }
 }
 

@@ -142,6 +142,14 @@ pub struct HistogramTotals {
 }
 
 impl HistogramTotals {
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        for (total, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *total += more;
+        }
+        self.sum_us += other.sum_us;
+    }
+
     /// Adds one worker's histogram.
     fn add(&mut self, histogram: &Histogram) {
         for (total, counter) in self.buckets.iter_mut().zip(&histogram.buckets) {

@@ -13,7 +13,12 @@ use crate::section::Reader;
 /// Default number of events that may wait for a sink.
 const QUEUE: usize = 65_536;
 
-pub(crate) fn compile(reader: &Reader<'_>, sinks: Vec<Sink>, node: Option<String>, cluster: Option<String>) -> Settings {
+pub(crate) fn compile(
+    reader: &Reader<'_>,
+    sinks: Vec<Sink>,
+    node: Option<String>,
+    cluster: Option<String>,
+) -> Settings {
     report_duplicates(reader, "sink", sinks.iter().map(|sink| &sink.name));
     report_shared_outputs(reader, &sinks);
     let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(sink_settings).collect();

@@ -2,7 +2,7 @@
 //!
 //! What makes a provider usable is the authenticator's knowledge: it is asked, and its answers are led back to lines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use http::HeaderName;
@@ -15,7 +15,8 @@ use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::{FileToRead, MAX_KEY_SET, read_text};
 use crate::file::{self, HeaderRole, Identity, Key, read_key_file};
-use crate::section::Reader;
+use crate::section::{Reader, shown};
+use crate::suggest;
 
 /// What identity makes of the files.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Compiled {
     pub(crate) settings: Settings,
     /// The key sets and key files that were read.
     pub(crate) files: Vec<PathBuf>,
+    /// The roles that API keys carry.
+    pub(crate) key_roles: Vec<At<String>>,
 }
 
 /// Reads the providers' files and checks all providers together.
@@ -42,13 +45,14 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity) -> Compiled {
     if places.providers.len() == settings.jwt.len() + settings.api_key.len() {
         ask_authenticator(reader, &settings, &places);
     }
-    Compiled { settings, files: places.files }
+    Compiled { settings, files: places.files, key_roles: places.key_roles }
 }
 
 /// Where the parts of the providers are.
 #[derive(Debug, Default)]
 struct Places {
     files: Vec<PathBuf>,
+    key_roles: Vec<At<String>>,
     providers: HashMap<String, ProviderPlaces>,
 }
 
@@ -68,7 +72,7 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
     let key_set = provider.jwks.as_ref().and_then(|jwks| {
         let (path, short_name) = (&jwks.value.path, jwks.value.written.as_str());
         places.files.push(path.clone());
-        let file = FileToRead { path, short_name, named_at: Some(jwks.span), limit: MAX_KEY_SET };
+        let file = FileToRead { path, short_name, named_at: Some(jwks.span), limit: MAX_KEY_SET, defines_names: false };
         read_text(reader, file).map(|(_, text)| text)
     });
     let (issuer, jwks, key_set) = (provider.issuer.as_ref()?, provider.jwks.as_ref()?, key_set?);
@@ -111,6 +115,7 @@ fn compile_api_key(
         keys: keys.iter().map(|key| (key.id.value.clone(), key.id.span)).collect(),
     };
     places.providers.insert(provider.name.value.clone(), place);
+    places.key_roles.extend(keys.iter().flat_map(|key| key.roles.iter().cloned()));
     Some(ApiKeyProvider {
         name: provider.name.value.as_str().into(),
         header: header.value.clone(),
@@ -124,9 +129,22 @@ fn record(key: Key) -> ApiKeyRecord {
         sha256: key.sha256,
         principal: key.principal,
         groups: key.groups,
-        roles: key.roles,
+        roles: key.roles.into_iter().map(|role| role.value).collect(),
         expires: key.expires,
         revoked: key.revoked,
+    }
+}
+
+/// Warns of roles of keys that the policy does not have: they grant nothing. It is no error, for keys and policy are
+/// changed by different people, and a policy that is put back must load.
+pub(crate) fn report_unknown_roles(reader: &Reader<'_>, key_roles: &[At<String>], roles: &[file::Role]) {
+    let known: HashSet<&str> = roles.iter().map(|role| role.name.value.as_str()).collect();
+    for role in key_roles.iter().filter(|role| reader.is_complete() && !known.contains(role.value.as_str())) {
+        let message = format!("the policy has no role `{}`", shown(&role.value));
+        let mut diagnostic = Diagnostic::warning(codes::UNKNOWN_ROLE, role.span, message);
+        let near = suggest::nearest(&role.value, known.iter().copied());
+        diagnostic.help = Some(near.map_or("remove it".into(), |name| format!("did you mean `{name}`?")));
+        reader.report(diagnostic);
     }
 }
 
@@ -170,7 +188,9 @@ impl Places {
             IdentityProblem::SharedHeader { other: name, .. } => {
                 (place.credential, other(name).map(|other| other.credential), "give each provider a header of its own")
             }
-            IdentityProblem::ReservedHeader(_) => (place.credential, None, "use a header of its own, such as `x-api-key`"),
+            IdentityProblem::ReservedHeader(_) => {
+                (place.credential, None, "use a header of its own, such as `x-api-key`")
+            }
             IdentityProblem::DuplicateKeyId { key, other: name } => {
                 let first = other(name).and_then(|other| other.keys.get(key)).copied();
                 (place.key(key), first, "ids are unique over all key files: create the key anew under another id")

@@ -49,7 +49,11 @@ fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Pol
         networks: policy
             .networks
             .into_iter()
-            .map(|network| NetworkDraft { name: places.placed(network.name), prefixes: network.prefixes, unknown: false })
+            .map(|network| NetworkDraft {
+                name: places.placed(network.name),
+                prefixes: network.prefixes,
+                unknown: false,
+            })
             .collect(),
         resources: policy.resources.into_iter().map(|resource| places.resource(resource)).collect(),
         roles: policy.roles.into_iter().map(|role| places.role(role)).collect(),
@@ -116,7 +120,10 @@ fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
         }
     };
     for assignment in &policy.assignments {
-        warn(&assignment.when, &format!("the assignment `{}` never holds: it asks for a country", assignment.name.value));
+        warn(
+            &assignment.when,
+            &format!("the assignment `{}` never holds: it asks for a country", assignment.name.value),
+        );
     }
     for deny in &policy.denies {
         let message = format!("the deny `{}` asks for a country: whom it names gets 503", deny.name.value);
@@ -149,11 +156,14 @@ impl Places<'_> {
     }
 
     fn route(&self, route: &file::Route) -> RouteDraft {
-        RouteDraft {
-            name: self.placed(route.name.clone()),
-            hosts: self.all(route.hosts.clone()),
-            paths: self.all(route.paths.clone()),
+        let name = self.placed(route.name.clone());
+        if route.vague {
+            // An error was reported, so that this draft is never used. A host of its own (RFC 6761 section 6.4) keeps the
+            // route's name known without a conflict with other routes that it may not even have.
+            let host = format!("{}-{}.invalid", name.at.source, name.at.start);
+            return RouteDraft { hosts: vec![Placed::new(host, name.at)], paths: Vec::new(), name };
         }
+        RouteDraft { name, hosts: self.all(route.hosts.clone()), paths: self.all(route.paths.clone()) }
     }
 
     fn resource(&self, resource: file::Resource) -> ResourceDraft {

@@ -117,17 +117,17 @@ struct EndpointProblem {
 fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointProblem> {
     let bad = |message: &str, help: &str| EndpointProblem {
         code: codes::BAD_VALUE,
-        message: format!("`{}` {message}", shown(text)),
+        message: format!("the endpoint {message}"),
         help: help.to_owned(),
     };
     let scheme = text.split(':').next().unwrap_or("");
     if matches!(scheme, "https" | "h2c" | "unix") {
-        let mut problem = bad("is not available in this version as an endpoint", "use `http://HOST:PORT`");
+        let mut problem = bad("has a scheme that is not available in this version", "use `http://HOST:PORT`");
         problem.code = codes::UNAVAILABLE;
         return Err(problem);
     }
     let Some(authority) = text.strip_prefix("http://") else {
-        return Err(bad("is no endpoint", "write it as `http://127.0.0.1:9001`"));
+        return Err(bad("is not of the form http://HOST:PORT", "write it as `http://127.0.0.1:9001`"));
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains('@') {
@@ -233,8 +233,8 @@ mod tests {
         check("https://a:443", Err("not available"));
         check("h2c://a:80", Err("not available"));
         check("unix:/run/a.sock", Err("not available"));
-        check("a:80", Err("is no endpoint"));
-        check("HTTP://a:80", Err("is no endpoint"));
+        check("a:80", Err("is not of the form"));
+        check("HTTP://a:80", Err("is not of the form"));
         check("http://a", Err("has no port"));
         check("http://", Err("has no port"));
         check("http://u:p@a:80", Err("holds credentials"));

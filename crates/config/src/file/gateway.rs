@@ -38,7 +38,8 @@ pub(crate) struct Entries {
 /// Reads `portcullis.toml`. `None` when the file itself cannot be read.
 pub(crate) fn read_gateway(reader: &Reader<'_>, path: &Path) -> Option<GatewayFile> {
     let short_name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
-    let file = FileToRead { path, short_name: &short_name, named_at: None, limit: MAX_GATEWAY_FILE };
+    let file =
+        FileToRead { path, short_name: &short_name, named_at: None, limit: MAX_GATEWAY_FILE, defines_names: true };
     let (mut gateway, include) = read_document(reader, file, |section| read_main(section, path))?;
     for included in included_files(reader, path, &include) {
         let file = FileToRead {
@@ -46,6 +47,7 @@ pub(crate) fn read_gateway(reader: &Reader<'_>, path: &Path) -> Option<GatewayFi
             short_name: &included.short_name,
             named_at: Some(included.at),
             limit: MAX_GATEWAY_FILE,
+            defines_names: true,
         };
         read_document(reader, file, |section| read_included(section, &mut gateway.entries));
         gateway.files.push(included.path);

@@ -20,7 +20,7 @@ pub(crate) struct Key {
     pub(crate) sha256: [u8; 32],
     pub(crate) principal: (PrincipalKind, String),
     pub(crate) groups: Vec<String>,
-    pub(crate) roles: Vec<String>,
+    pub(crate) roles: Vec<At<String>>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) revoked: bool,
@@ -33,7 +33,7 @@ pub(crate) fn read_key_file(
     short_name: &str,
     named_at: Option<Span>,
 ) -> Option<Vec<Key>> {
-    let file = FileToRead { path, short_name, named_at, limit: MAX_GATEWAY_FILE };
+    let file = FileToRead { path, short_name, named_at, limit: MAX_GATEWAY_FILE, defines_names: false };
     let keys = read_document(reader, file, read_keys)?;
     report_duplicates(reader, &keys);
     Some(keys)
@@ -42,7 +42,7 @@ pub(crate) fn read_key_file(
 /// The same for a text that is not in its file yet.
 pub(crate) fn parse_key_file(reader: &Reader<'_>, path: &Path, text: &str) -> Vec<Key> {
     let source = reader.add_source(path, "keys", text.into());
-    let keys = parse_document(reader, source, text, read_keys).unwrap_or_default();
+    let keys = parse_document(reader, source, text, read_keys).value.unwrap_or_default();
     report_duplicates(reader, &keys);
     keys
 }
@@ -64,13 +64,12 @@ fn read_key(section: Section<'_>) -> Option<Key> {
     let expires = section.optional("expires", Moment);
     let revoked = section.or("revoked", Flag, false);
     section.finish();
-    let values = |list: Vec<At<String>>| list.into_iter().map(|name| name.value).collect();
     Some(Key {
         id: id?,
         sha256: sha256?.value,
         principal: principal?.value,
-        groups: values(groups),
-        roles: values(roles),
+        groups: groups.into_iter().map(|group| group.value).collect(),
+        roles,
         created: created.map(|moment| moment.value),
         expires: expires.map(|moment| moment.value),
         revoked,

@@ -76,9 +76,8 @@ fn read_ops(root: &Section<'_>) -> Option<At<SocketAddr>> {
 
 fn read_limits(section: Section<'_>) -> Limits {
     let default = Limits::default();
-    let count = |key, most: u64, or: usize| {
-        usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or)
-    };
+    let count =
+        |key, most: u64, or: usize| usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or);
     let limits = Limits {
         first_byte_timeout: section.or("first_byte_timeout", Time::within("1ms", "1h"), default.first_byte_timeout),
         header_timeout: section.or("header_timeout", Time::within("1ms", "1h"), default.header_timeout),
@@ -151,8 +150,20 @@ pub(crate) enum SinkOutput {
 }
 
 /// Kinds of the contract that later versions have.
-const LATER_SINKS: &[&str] =
-    &["syslog", "http", "sentinel", "otlp", "splunk", "elastic", "kafka", "cef", "chronicle", "s3", "journald", "webhook"];
+const LATER_SINKS: &[&str] = &[
+    "syslog",
+    "http",
+    "sentinel",
+    "otlp",
+    "splunk",
+    "elastic",
+    "kafka",
+    "cef",
+    "chronicle",
+    "s3",
+    "journald",
+    "webhook",
+];
 
 pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let name = section.required("name", Name);

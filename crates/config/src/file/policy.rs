@@ -127,7 +127,7 @@ pub(crate) fn read_policy(
     named_at: Option<Span>,
 ) -> Option<PolicyFile> {
     let mut policy = PolicyFile::default();
-    let file = FileToRead { path, short_name, named_at, limit: MAX_POLICY_FILE };
+    let file = FileToRead { path, short_name, named_at, limit: MAX_POLICY_FILE, defines_names: true };
     let include = read_document(reader, file, |section| read_main(section, &mut policy))?;
     policy.files.push(path.to_path_buf());
     for included in included_files(reader, path, &include) {
@@ -136,6 +136,7 @@ pub(crate) fn read_policy(
             short_name: &included.short_name,
             named_at: Some(included.at),
             limit: MAX_POLICY_FILE,
+            defines_names: true,
         };
         read_document(reader, file, |section| {
             read_version(&section, false);
@@ -340,7 +341,10 @@ fn read_when(section: Section<'_>, of_grant: bool) -> When {
         when.max_risk = section.optional("max_risk", levels).map(|level| level.value);
     } else {
         for key in ["assurance", "max_risk"] {
-            section.misplaced(key, "it is a condition of an assignment; a deny has `networks`, `hours`, `countries` and `device`");
+            section.misplaced(
+                key,
+                "it is a condition of an assignment; a deny has `networks`, `hours`, `countries` and `device`",
+            );
         }
     }
     section.finish();

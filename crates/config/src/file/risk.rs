@@ -39,12 +39,8 @@ pub(crate) struct SignalEntry {
 }
 
 /// The signals of this version with the bounds of their contribution in milli-nats (risk.md 1.2).
-const SIGNALS: &[(&str, (i32, i32))] = &[
-    ("network", (-3_000, 4_000)),
-    ("device", (-3_000, 2_500)),
-    ("failures", (0, 2_000)),
-    ("spraying", (0, 3_000)),
-];
+const SIGNALS: &[(&str, (i32, i32))] =
+    &[("network", (-3_000, 4_000)), ("device", (-3_000, 2_500)), ("failures", (0, 3_000)), ("spraying", (0, 3_000))];
 
 pub(crate) fn read_risk(section: Section<'_>) -> Risk {
     let modes = Choice(&[("enforce", RiskMode::Enforce), ("monitor", RiskMode::Monitor), ("off", RiskMode::Off)]);
@@ -147,19 +143,24 @@ pub(crate) fn read_ban(section: Section<'_>) -> Ban {
         mode: section.or("mode", modes, default.mode),
         never: Vec::new(),
         first: section.or("first", Time::within("1s", "365d"), default.first),
-        factor: u32::try_from(section.or("factor", Integer(1..=100), u64::from(default.factor))).unwrap_or(default.factor),
+        factor: u32::try_from(section.or("factor", Integer(1..=100), u64::from(default.factor)))
+            .unwrap_or(default.factor),
         longest: longest.as_ref().map_or(default.longest, |longest| longest.value),
         forget_half: section.or("forget_half", Time::within("1s", "365d"), default.forget_half),
         probing: section.table("probing").map_or(default.probing, |probing| read_probing(probing, default.probing)),
         credentials: section
             .table("credentials")
             .map_or(default.credentials, |credentials| read_credentials(credentials, default.credentials)),
-        spraying: section.table("spraying").map_or(default.spraying, |spraying| read_spraying(spraying, default.spraying)),
+        spraying: section
+            .table("spraying")
+            .map_or(default.spraying, |spraying| read_spraying(spraying, default.spraying)),
     };
     if settings.longest < settings.first {
         let at = longest.map_or(section.span(), |longest| longest.span);
         let message = "`longest` is shorter than `first`";
-        section.reader().report(Diagnostic::error(codes::CONFLICT, at, message).with_help("raise it, or lower `first`"));
+        section
+            .reader()
+            .report(Diagnostic::error(codes::CONFLICT, at, message).with_help("raise it, or lower `first`"));
     }
     section.finish();
     Ban { settings, never }

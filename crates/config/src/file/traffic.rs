@@ -65,6 +65,8 @@ pub(crate) struct Route {
     pub(crate) name: At<String>,
     pub(crate) hosts: Vec<At<String>>,
     pub(crate) paths: Vec<At<String>>,
+    /// `hosts` or `paths` cannot be read as a whole: what it covers is not known.
+    pub(crate) vague: bool,
     /// `None` when it is missing or no name: that was reported.
     pub(crate) upstream: Option<At<String>>,
     pub(crate) forward_credentials: bool,
@@ -73,6 +75,7 @@ pub(crate) struct Route {
 
 pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let name = section.required("name", Name);
+    let errors_before = section.reader().diagnostics.borrow().errors();
     let patterns = |key, all| {
         let list = section.one_or_list(key, Text)?;
         if list.value.is_empty() {
@@ -82,13 +85,14 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     };
     let hosts = patterns("hosts", "leave it out for any host").unwrap_or_default();
     let paths = patterns("paths", "leave it out for every path").unwrap_or_default();
+    let vague = section.reader().diagnostics.borrow().errors() > errors_before;
     let upstream = section.required("upstream", Name);
     let forward_credentials = section.or("forward_credentials", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
     section.unavailable("rate_limit", "remove it; `[limits]` bounds connections and requests as a whole");
     section.unavailable("upgrades", "remove it; requests to upgrade a connection are answered without the upgrade");
     section.finish();
-    Some(Route { name: name?, hosts, paths, upstream, forward_credentials, disclose })
+    Some(Route { name: name?, hosts, paths, vague, upstream, forward_credentials, disclose })
 }
 
 /// `[client_address]`

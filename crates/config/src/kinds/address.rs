@@ -71,13 +71,10 @@ pub(crate) struct PrefixProblem {
 /// Parses a prefix or a bare address. Addresses are compared in canonical form (RFC 4291 section 2.5.5.2), so that a
 /// prefix of IPv4-mapped addresses would match nothing: it is refused, with the IPv4 form as the remedy.
 pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixProblem> {
-    let prefix = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().map_err(|_| PrefixProblem {
-            message: format!("`{}` is no address or prefix", shown(text)),
-            help: Some("write it as 203.0.113.0/24, 2001:db8::/32 or 203.0.113.7".into()),
-        })?,
-    };
+    let prefix = parse_strictly(text).ok_or_else(|| PrefixProblem {
+        message: format!("`{}` is no address or prefix", shown(text)),
+        help: Some("write it as 203.0.113.0/24, 2001:db8::/32 or 203.0.113.7".into()),
+    })?;
     if let Some(plain) = as_ipv4(prefix) {
         return Err(PrefixProblem {
             message: format!("`{}` is a range of IPv4-mapped addresses", shown(text)),
@@ -91,6 +88,16 @@ pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixProblem> {
         });
     }
     Ok(prefix)
+}
+
+/// An address with or without a length. `IpNet`'s own parser takes `010.0.0.0/8`, which others read as octal.
+fn parse_strictly(text: &str) -> Option<IpNet> {
+    let Some((address, length)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().ok().map(IpNet::from);
+    };
+    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    let length: u8 = length.parse().ok().filter(|_| plain)?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 /// The IPv4 form of a prefix of IPv4-mapped IPv6 addresses.
@@ -146,7 +153,21 @@ mod tests {
         check("2001:db8::1/32", Err("write `2001:db8::/32`"));
         check("::ffff:10.0.0.0/104", Err("write `10.0.0.0/8`"));
         check("::ffff:10.0.0.1", Err("write `10.0.0.1/32`"));
-        for bad in ["", "10.0.0.0/33", "10.0/8", "010.0.0.0/8", "fe80::1%eth0", "example.com", "10.0.0.0/-1", " 10.0.0.1"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0/8",
+            "010.0.0.0/8",
+            "010.0.0.1",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "/8",
+            "fe80::1%eth0",
+            "example.com",
+            "10.0.0.0/-1",
+            " 10.0.0.1",
+        ] {
             check(bad, Err("no address or prefix"));
         }
     }

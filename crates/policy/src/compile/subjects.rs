@@ -80,7 +80,7 @@ impl SubjectsBuilder {
         cycles
     }
 
-    fn name(&self, id: SubjectId) -> &str {
+    pub(super) fn name(&self, id: SubjectId) -> &str {
         self.entries.get(id.0 as usize).map_or("", |(name, _, _)| name)
     }
 

@@ -5,12 +5,9 @@
 //! an answer is on its way.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
-use hyper::body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::head::HeadFacts;
@@ -91,51 +88,16 @@ impl GateHandle {
     }
 }
 
-/// One head and its answer. It is over when this is dropped: keep it until the answer's body ended, most simply by
-/// `hold` on that body. Dropping it early is safe, but starts the idle clock early.
+/// One head and its answer. It is over when this is dropped: keep it with the answer's body until that has ended.
+/// Dropping it early is safe, but starts the idle clock early.
 #[derive(Debug)]
 pub struct Exchange {
     shared: Rc<Shared>,
 }
 
-impl Exchange {
-    /// Ties the end of the exchange to the end of `body`.
-    #[must_use]
-    pub fn hold<B>(self, body: B) -> HeldBody<B> {
-        HeldBody { body, exchange: self }
-    }
-}
-
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.shared.end_exchange();
-    }
-}
-
-pin_project! {
-    /// A body whose end is the end of its exchange.
-    #[derive(Debug)]
-    pub struct HeldBody<B> {
-        #[pin]
-        body: B,
-        exchange: Exchange,
-    }
-}
-
-impl<B: Body> Body for HeldBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

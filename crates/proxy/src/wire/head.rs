@@ -172,7 +172,7 @@ impl HeadScanner {
             [] => Ok(true),
             b"\r" if self.empty_lines < MAX_EMPTY_LINES => Ok(true),
             [TLS_HANDSHAKE, ..] => Err(Problem::malformed("TLS on a plain-text listener")),
-            [b'\r', b'\n', ..] => Err(Problem::malformed("empty lines instead of a request line")),
+            [b'\r' | b'\n', ..] => Err(Problem::malformed("a line end instead of a request line")),
             [byte, ..] if !is_tchar(*byte) => Err(Problem::malformed("a first byte that no method has")),
             [..] => Ok(false),
         }

@@ -141,8 +141,8 @@ impl Inbound {
                         ChunkedProgress::More if offered.len() < rest.len() => break Wants::Room,
                         ChunkedProgress::More => break Wants::Body,
                         ChunkedProgress::Ended => self.state = State::Head,
+                        // The tracker stays as it is and says so again, once hyper has taken the bytes before.
                         ChunkedProgress::Malformed(detail) => {
-                            self.state = State::Over;
                             break Wants::Failure(BodyProblem::Malformed(detail));
                         }
                     }

@@ -46,7 +46,7 @@ use hyper::server::conn::http1;
 
 use crate::settings::Limits;
 
-pub use exchange::{BodyProblem, Exchange, GateHandle, HeadEvent, HeldBody};
+pub use exchange::{BodyProblem, Exchange, GateHandle, HeadEvent};
 pub use framing::BodyFraming;
 pub use gate::Gate;
 pub use head::{HeadFacts, HeadLimits};

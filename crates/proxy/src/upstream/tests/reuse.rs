@@ -80,6 +80,26 @@ async fn a_connection_with_an_unread_body_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn what_the_wire_noted_keeps_a_connection_from_being_used_again() {
+    let stub = answering(OK).await;
+    let check = async |doubt: fn(&mut Link<TestBody>), expected| {
+        let end = after(Instant::now(), Duration::from_secs(5));
+        let stream = stub.upstream.endpoints.connect(Duration::from_secs(5), end).await.unwrap();
+        let deadlines = Deadlines::new(patient(), Instant::now(), Instant::now());
+        let mut link = Link::open(stream, deadlines).await.unwrap();
+        link.wire.upload_over.set(true);
+        doubt(&mut link);
+        assert!(poll_fn(|cx| Poll::Ready(link.drive(cx))).await);
+        assert_eq!(link.is_ready_for_another(), expected);
+    };
+    check(|_| {}, true).await;
+    check(|link| link.wire.upload_over.set(false), false).await;
+    check(|link| link.wire.write_blocked.set(true), false).await;
+    check(|link| link.wire.write_failed.set(true), false).await;
+    check(|link| link.last = true, false).await;
+}
+
+#[tokio::test]
 async fn idle_connections_are_bounded_and_the_oldest_go_first() {
     let (said, mut hears) = mpsc::unbounded_channel();
     let stub = stub(
@@ -214,8 +234,9 @@ async fn what_may_not_be_sent_twice_is_not_sent_over_a_connection_that_just_clos
     assert_eq!(upstream.idle_connections(), 1);
     // Without an await between: the event loop has not had the time to hear of it.
     drop(first);
-    let (response, _second) = tokio::join!(upstream.send(request("POST", full("body"))), answer());
-    assert_eq!(read(response.unwrap()).await, (200, "ok".into()));
+    let post = async { upstream.send(request("POST", full("body"))).await.unwrap() };
+    let (response, _second) = tokio::join!(post, answer());
+    assert_eq!(read(response).await, (200, "ok".into()));
 }
 
 /// An upstream whose first connection answers once, then takes a second request and closes without a byte, or with a part of a

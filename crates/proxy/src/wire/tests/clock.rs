@@ -83,10 +83,10 @@ async fn dripping_bytes_do_not_move_the_head_deadline() {
 async fn an_idle_connection_is_closed_after_the_keep_alive_time() {
     locally(async {
         let mut connection = connect(limits());
-        for wait in [0, 40, 74] {
+        for (wait, answer) in [(0, "answer 1."), (40, "answer 2."), (74, "answer 3.")] {
             sleep(seconds(wait)).await;
             connection.send(REQUEST).await;
-            connection.read_until(".").await;
+            connection.read_until(answer).await;
         }
         assert_eq!(ends_after(&mut connection, seconds(75)).await, "");
         assert_eq!(connection.calls().len(), 3);
@@ -99,7 +99,7 @@ async fn a_second_head_has_its_own_deadline() {
     locally(async {
         let mut connection = connect(limits());
         connection.send(REQUEST).await;
-        connection.read_until(".").await;
+        connection.read_until("answer 1.").await;
         sleep(seconds(70)).await;
         connection.send("GET /").await;
         let answer = ends_after(&mut connection, seconds(10)).await;

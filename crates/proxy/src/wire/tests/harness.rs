@@ -16,7 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use crate::wire::{Gate, GateHandle, HeadEvent, HeldBody, WireLimits, http1_builder};
+use crate::held::Held;
+use crate::wire::{Exchange, Gate, GateHandle, HeadEvent, WireLimits, http1_builder};
 
 /// What the service of a test saw and does.
 #[derive(Default)]
@@ -93,7 +94,7 @@ async fn answer(
     request: Request<Incoming>,
     handle: GateHandle,
     seen: Rc<Seen>,
-) -> Result<Response<HeldBody<Full<Bytes>>>, Infallible> {
+) -> Result<Response<Held<Full<Bytes>, Exchange>>, Infallible> {
     let (event, exchange) = handle.next_head().expect("each call has its head");
     let (status, line) = match event {
         HeadEvent::Refused(refusal) => {
@@ -123,7 +124,7 @@ async fn answer(
         calls.len()
     };
     let text = format!("{}answer {number}.", "-".repeat(seen.filling.get()));
-    let mut response = Response::new(exchange.hold(Full::new(text.into())));
+    let mut response = Response::new(Held::new(Full::new(text.into()), Some(exchange)));
     *response.status_mut() = status.try_into().unwrap();
     if handle.is_draining() {
         response.headers_mut().insert("connection", "close".try_into().unwrap());

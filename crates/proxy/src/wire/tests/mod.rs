@@ -3,6 +3,7 @@
 mod chunks;
 mod clock;
 mod harness;
+mod head_properties;
 mod heads;
 mod served;
 

@@ -1,0 +1,119 @@
+//! Mistakes in the gateway file, each with its code and place.
+
+use super::{Folder, GATEWAY, check_gateway};
+
+#[test]
+fn each_mistake_is_named_where_it_stands() {
+    let check = check_gateway;
+    check("colour = 1\n", ("E0103", 1, 1, "unknown key `colour` in [[route]] | known keys: "));
+    check("host = [\"a\"]\n", ("E0103", 1, 1, "did you mean `hosts`?"));
+    check("hosts = []\n", ("E0105", 1, 9, "`hosts` is empty in [[route]] | leave it out for any host"));
+    check("hosts = [\"a b\"]\n", ("E0105", 1, 10, "not a host"));
+    check("paths = [\"api\"]\n", ("E0105", 1, 10, "api"));
+    check("paths = 5\n", ("E0104", 1, 9, "`paths`: expected"));
+    check("forward_credentials = \"true\"\n", ("E0104", 1, 23, "write it without quotes"));
+    check("disclose = \"calller\"\n", ("E0105", 1, 12, "did you mean \"caller\"?"));
+    check("rate_limit = {}\n", ("E0106", 1, 1, "`rate_limit` is not available in this version"));
+    check("upgrades = [\"websocket\"]\n", ("E0106", 1, 1, "`upgrades` is not available"));
+    check("[[route]]\nname = \"b\"\npaths = [\"/b\"]\n", ("E0102", 1, 1, "`upstream` is missing in [[route]]"));
+    check(
+        "[[route]]\nname = \"b\"\nupstream = \"biling\"\npaths = \"/b\"",
+        ("E0202", 3, 12, "did you mean `billing`?"),
+    );
+    check("[[route]]\nname = \"b\"\nupstream = \"billing\"\n", ("E0203", 2, 8, "billing"));
+    check("[[route]]\nname = \"billing\"\nupstream = \"billing\"\npaths = [\"/b\"]", ("E0201", 2, 8, "billing"));
+    check("[[listener]]\nname = \"b\"\naddress = \"localhost:1\"\n", ("E0105", 3, 11, "write \"127.0.0.1:1\""));
+    check("[[listener]]\nname = \"b\"\naddress = \":80\"\n", ("E0105", 3, 11, "0.0.0.0:80"));
+    check("[[listener]]\nname = \"b\"\naddress = \"127.0.0.1\"\n", ("E0105", 3, 11, "add the port"));
+    check("[[listener]]\nname = \"b\"\naddress = 8080\n", ("E0104", 3, 11, "found an integer"));
+    check("[[listener]]\nname = \"b\"\naddress = \"0.0.0.0:8080\"\n", ("E0203", 3, 11, "bind one address"));
+    check("[[listener]]\nname = \"internal\"\naddress = \"127.0.0.1:1\"\n", ("E0201", 2, 8, "two listeners are named"));
+    check("[[listener]]\nname = \"b\"\naddress = \"[::1]:1\"\ntls = {}\n", ("E0106", 4, 1, "`tls` is not available"));
+    check("[[listener]]\nname = \"a,b\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "holds a comma"));
+    check("[[listener]]\nname = \"\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "must not be empty"));
+    check("[ops]\naddress = \"127.0.0.1:8080\"\n", ("E0203", 2, 11, "[ops] and the listener `internal`"));
+    check("[[upstream]]\nname = \"b\"\n", ("E0102", 1, 1, "`endpoints` is missing in [[upstream]]"));
+    check("[[upstream]]\nname = \"b\"\nendpoints = []\n", ("E0105", 3, 13, "has no endpoint"));
+    check("[[upstream]]\nname = \"b\"\nendpoints = \"http://a:1\"\n", ("E0104", 3, 13, "write it in brackets"));
+    check(
+        "[[upstream]]\nname = \"b\"\nendpoints = [\"http://a:1\", \"a\"]\n",
+        ("E0105", 3, 28, "is not of the form http://HOST:PORT"),
+    );
+    check("[[upstream]]\nname = \"b\"\nendpoints = [\"https://a:1\"]\n", ("E0106", 3, 14, "use `http://HOST:PORT`"));
+    check("[upstream]\nname = \"b\"\n", ("E0101", 1, 2, "`upstream` is written twice"));
+    check("[limits]\nmax_header_fields = 0\n", ("E0105", 2, 21, "from 1 to 10000, found 0"));
+    check("[limits]\nmax_header_fields = -5\n", ("E0105", 2, 21, "found -5"));
+    check("[limits]\nmax_header_fields = 99999999999999999999999\n", ("E0105", 2, 21, "expected a whole number"));
+    check("[limits]\nmax_header_fields = 1.5\n", ("E0104", 2, 21, "found a float"));
+    check("[limits]\nheader_timeout = 10\n", ("E0104", 2, 18, "write the unit: `\"10s\"`"));
+    check("[limits]\nheader_timeout = \"10\"\n", ("E0105", 2, 18, "with `ms`, `s`, `m`, `h` or `d`"));
+    check("[limits]\nheader_timeout = \"2h\"\n", ("E0105", 2, 18, "must be from 1ms to 1h"));
+    check("[limits]\nmax_header_bytes = 65536\n", ("E0104", 2, 20, "write the unit: `\"65536B\"`"));
+    check("[limits]\nmax_header_bytes = \"1KiB\"\n", ("E0105", 2, 20, "must be from 8192"));
+    check("[limits]\nmax_field_bytes = \"65KiB\"\n", ("E0203", 1, 1, "`max_field_bytes` is larger than"));
+    check("[limits]\n\"max_header_bytess\" = \"64KiB\"\n", ("E0103", 2, 1, "did you mean `max_header_bytes`?"));
+    check("[refusal]\nhelp = \"help.example\"\n", ("E0105", 2, 8, "expected a link"));
+    check("[refusal]\nrealm = \"a\\\"b\"\n", ("E0105", 2, 9, "visible ASCII"));
+    check("[process]\nworkers = 0\n", ("E0105", 2, 11, "from 1 to 1024"));
+    check("[shutdown]\ngrace = \"30\"\n", ("E0105", 2, 9, "expected a duration"));
+    check("[client_address]\ntrusted_proxies = [\"::/0\"]\n", ("E0204", 2, 20, "trusts everybody"));
+    check("[client_address]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", ("E0204", 2, 20, "trusts everybody"));
+    check("[client_address]\ntrusted_proxies = [\"10.0.0.1/8\"]\n", ("E0105", 2, 20, "write `10.0.0.0/8`"));
+    check("[client_address]\nheader = \"x-real-ip\"\n", ("E0105", 2, 10, "\"x-forwarded-for\" or \"forwarded\""));
+    check("[[sink]]\nname = \"s\"\nkind = \"syslog\"\nurl = \"x\"\n", ("E0106", 3, 8, "\"syslog\" is not available"));
+    check("[[sink]]\nname = \"s\"\nkind = \"sdtout\"\n", ("E0105", 3, 8, "did you mean \"stdout\"?"));
+    check("[[sink]]\nname = \"s\"\nkind = \"file\"\n", ("E0102", 1, 1, "`path` is missing in [[sink]]"));
+    check("[[sink]]\nname = \"s\"\nkind = \"stdout\"\npath = \"x\"\n", ("E0203", 4, 8, "kind \"file\""));
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[sink]]\nname = \"t\"\nkind = \"stdout\"\n",
+        ("E0203", 6, 8, "one place"),
+    );
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"",
+        ("E0201", 5, 8, "two sinks"),
+    );
+    check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
+    check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
+    check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
+    for section in ["admin", "store", "geo", "spike", "audit", "governance", "backup"] {
+        check(&format!("[{section}]\n"), ("E0106", 1, 2, "is not available in this version | remove it"));
+    }
+    check("[route]\n", ("E0101", 1, 2, "written twice"));
+    check("[ops\n", ("E0101", 1, 5, ""));
+}
+
+#[test]
+fn the_top_of_the_file_is_strict_too() {
+    let check = |text: &str, expected: &[(&str, &str, &str)]| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", text);
+        folder.check(text, expected);
+    };
+    check(&GATEWAY.replace("version = 1", "version = 2"), &[("E0109", "portcullis.toml:1:11", "reads version 1")]);
+    check(&GATEWAY.replace("version = 1", ""), &[("E0102", "portcullis.toml:1:1", "`version` is missing")]);
+    check(&GATEWAY.replace("version = 1", "version = \"1\""), &[("E0104", "portcullis.toml:1:11", "without quotes")]);
+    check(
+        &GATEWAY.replace("version = 1", "version = 1\ninclude = \"a.toml\""),
+        &[("E0104", "portcullis.toml:2:11", "write it in brackets")],
+    );
+    check(
+        &GATEWAY.replace("[[listener]]", "[listener]"),
+        &[("E0104", "portcullis.toml:2:1", "write [[listener]], with two brackets")],
+    );
+    check(
+        "version = 1\n",
+        &[
+            ("E0102", "portcullis.toml:1:1", "there is no [[listener]]"),
+            ("W0201", "portcullis.toml:1:1", "there is no [[route]]"),
+        ],
+    );
+}
+
+#[test]
+fn a_value_from_the_environment_is_not_repeated_in_the_report() {
+    let mut folder = Folder::new();
+    folder.environment.insert("LIST".into(), "s3cret".into());
+    folder.write("portcullis.toml", format!("{GATEWAY}[client_address]\ntrusted_proxies = [\"${{LIST}}\"]\n"));
+    let Err(report) = folder.load() else { panic!("loaded") };
+    assert!(!report.render_human(false).contains("s3cret"), "{}", report.render_human(false));
+}

@@ -1,0 +1,114 @@
+//! Mistakes in identity providers and their files.
+
+use super::{Folder, GATEWAY};
+
+const JWKS: &str = include_str!("../../../../config/jwks.json");
+
+fn jwt(name: &str, issuer: &str, more: &str) -> String {
+    format!(
+        "[[identity.jwt]]\nname = \"{name}\"\nissuer = \"{issuer}\"\naudiences = [\"a\"]\njwks = {{ file = \"jwks.json\" }}\n{more}\n"
+    )
+}
+
+fn check(appended: &str, keys: &str, expected: &[(&str, &str, &str)]) {
+    let folder = Folder::new();
+    folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
+    folder.write("jwks.json", JWKS);
+    folder.write("broken.json", "{");
+    folder.write("keys.toml", format!("version = 1\n{keys}"));
+    folder.write(
+        "more-keys.toml",
+        "version = 1\n[[key]]\nid = \"b\"\nsha256 = \"00\"\n".replace("00", &"00".repeat(32))
+            + "principal = \"service:b\"\n",
+    );
+    folder.check(appended, expected);
+}
+
+#[test]
+fn a_sound_provider_has_no_problem() {
+    check(&jwt("a", "https://a", "leeway = \"60s\""), "", &[]);
+    check(&(jwt("a", "https://a", "") + &jwt("b", "https://b", "prefix = \"b:\"")), "", &[]);
+}
+
+#[test]
+fn wrong_providers_are_reported_where_they_stand() {
+    let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        check(text, "", &[(code, &format!("portcullis.toml:{}:{column}", line + 10), fragment)]);
+    };
+    let first = jwt("a", "https://a", "");
+    one(&jwt("a", "", ""), "E0105", 3, 10, "must not be empty");
+    one(&first.replace("[\"a\"]", "[]"), "E0105", 4, 13, "name at least one");
+    one(&first.replace("{ file = \"jwks.json\" }", "\"jwks.json\""), "E0104", 5, 8, "expected a table");
+    one(&first.replace("jwks = { file = \"jwks.json\" }", ""), "E0102", 1, 1, "`jwks` is missing");
+    one(&first.replace("jwks.json", "none.json"), "E0100", 5, 17, "cannot read `none.json`: No such file");
+    one(&first.replace("jwks.json", "broken.json"), "E0205", 5, 17, "identity provider `a`: the key set is");
+    one(&first.replace("file = \"jwks.json\"", "url = \"https://a\""), "E0106", 5, 10, "`url` is not available");
+    one(&jwt("a", "https://a", "leeway = \"61s\""), "E0105", 6, 10, "must be from 0s to 1m");
+    one(&jwt("a", "https://a", "principal = \"certificate\""), "E0105", 6, 13, "\"user\" or \"service\"");
+    one(&jwt("a", "https://a", "claims = { mail = \"m\" }"), "E0103", 6, 12, "did you mean `email`?");
+    one(&(first.clone() + &jwt("b", "https://b", "")), "E0205", 8, 8, "the prefix `` is also that of `a`");
+    one(&(first.clone() + &jwt("b", "https://a", "prefix = \"b\"")), "E0205", 9, 10, "also those of `a`");
+    one(&(first + &jwt("a", "https://b", "prefix = \"b\"")), "E0201", 8, 8, "two identity providers are named `a`");
+}
+
+fn api_key(name: &str, header: &str, file: &str) -> String {
+    format!("[[identity.api_key]]\nname = \"{name}\"\nheader = \"{header}\"\nfile = \"{file}\"\n")
+}
+
+fn key(id: &str, more: &str) -> String {
+    format!("[[key]]\nid = \"{id}\"\nsha256 = \"{}\"\nprincipal = \"service:x\"\n{more}\n", "00".repeat(32))
+}
+
+#[test]
+fn wrong_keys_are_reported_in_their_file() {
+    let one = |keys: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        let place = format!("keys.toml:{}:{column}", line + 1);
+        check(&api_key("k", "x-api-key", "keys.toml"), keys, &[(code, &place, fragment)]);
+    };
+    check(&api_key("k", "x-api-key", "keys.toml"), &key("b", "expires = 2030-01-01T00:00:00Z"), &[]);
+    one(&key("B", ""), "E0105", 2, 6, "1 to 64 of a-z");
+    one(&key("b", "secret = \"x\""), "E0103", 5, 1, "unknown key `secret`");
+    one(&key("b", "roles = \"x\""), "E0104", 5, 9, "write it in brackets");
+    one(&key("b", "roles = [\"x\"]"), "W0202", 5, 10, "the policy has no role `x`");
+    one(&key("b", "revoked = \"no\""), "E0104", 5, 11, "`true` or `false`");
+    one(&key("b", "").replace(&"00".repeat(32), "hunter2"), "E0105", 3, 10, "64 hexadecimal digits");
+    one(&key("b", "").replace("service:x", "group:x"), "E0105", 4, 13, "expected a principal");
+    one(&(key("b", "") + &key("b", "")), "E0201", 7, 6, "two keys have the id `b`");
+}
+
+#[test]
+fn providers_of_keys_are_checked_together() {
+    let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        check(text, "", &[(code, &format!("portcullis.toml:{}:{column}", line + 10), fragment)]);
+    };
+    let first = api_key("k", "x-api-key", "keys.toml");
+    one(&api_key("k", "x api", "keys.toml"), "E0105", 3, 10, "the name of a header");
+    one(&api_key("k", "cookie", "keys.toml"), "E0205", 3, 10, "the header `cookie`");
+    one(&api_key("k", "x-api-key", "none.toml"), "E0100", 4, 8, "cannot read `none.toml`");
+    one(&(first.clone() + &api_key("l", "X-Api-Key", "more-keys.toml")), "E0205", 7, 10, "also read by `k`");
+    check(
+        &(first + &api_key("l", "x-other", "more-keys.toml")),
+        &key("b", ""),
+        &[("E0205", "more-keys.toml:3:6", "the key id `b` is also used by `k`")],
+    );
+}
+
+#[test]
+fn identity_headers_are_their_own() {
+    let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        check(text, "", &[(code, &format!("portcullis.toml:{}:{column}", line + 10), fragment)]);
+    };
+    let headers = "[identity.headers]\n";
+    one(&format!("{headers}user = \"Host\"\n"), "E0203", 2, 8, "has a meaning of its own");
+    one(&format!("{headers}user = \"content-length\"\n"), "E0203", 2, 8, "has a meaning of its own");
+    one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
+    one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
+    one(&format!("{headers}assertion = \"x\"\n"), "E0106", 2, 1, "`assertion` is not available");
+    one(
+        &(api_key("k", "x-user", "keys.toml") + headers + "user = \"x-user\"\n"),
+        "E0203",
+        6,
+        8,
+        "already carries an API key",
+    );
+}

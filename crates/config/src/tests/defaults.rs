@@ -1,0 +1,257 @@
+//! What holds when nobody writes it.
+
+use std::time::Duration;
+
+use portcullis_events::settings::{SinkKind, SinkSettings};
+use portcullis_proxy::settings::{
+    ClientAddressSettings, Endpoint, IdentityHeaders, Limits, RefusalSettings, RouteSettings, ShutdownSettings,
+    UpstreamSettings, UpstreamTimeouts,
+};
+
+use super::{Folder, GATEWAY};
+
+#[test]
+fn the_least_configuration_has_every_default() {
+    let loaded = Folder::new().loaded();
+    assert!(loaded.warnings.is_empty());
+    assert_eq!(loaded.process.listeners[0].address, "127.0.0.1:8080".parse().unwrap());
+    assert!(loaded.process.workers >= 1);
+    assert_eq!(loaded.process.shutdown, ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(30) });
+    let upstream = UpstreamSettings {
+        name: "billing".into(),
+        endpoints: vec![Endpoint { host: "127.0.0.1".into(), port: 9001 }],
+        timeouts: UpstreamTimeouts::default(),
+        max_idle: 128,
+    };
+    assert_eq!(loaded.proxy.upstreams, [upstream]);
+    let route = RouteSettings { name: "billing".into(), upstream: 0, forward_credentials: false, disclose: false };
+    assert_eq!(loaded.proxy.routes, [route]);
+    assert_eq!(loaded.proxy.client_address, ClientAddressSettings::default());
+    assert_eq!(loaded.proxy.identity_headers, IdentityHeaders::default());
+    assert_eq!(loaded.proxy.limits, Limits::default());
+    assert_eq!(loaded.proxy.refusal, RefusalSettings::default());
+    assert_eq!(loaded.identity.token_cache_entries, 65_536);
+    assert_eq!(loaded.risk, portcullis_risk::settings::Settings::default());
+    assert_eq!(loaded.events.sinks, [SinkSettings { name: "stdout".into(), kind: SinkKind::Stdout, queue: 65_536 }]);
+    assert!(!loaded.events.node.is_empty());
+    assert_eq!(loaded.events.cluster, None);
+    assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
+    assert!(!loaded.policy.enforces_risk());
+    assert_eq!(loaded.files.len(), 2);
+    let summary = loaded.summary.to_string();
+    assert_eq!(
+        summary,
+        "gateway: 1 listener, 1 upstream, 1 route, 0 identity providers, 0 API keys, 1 sink\n\
+         policy: 0 networks, 0 resources, 0 roles, 0 groups, 0 assignments, 0 denies, 0 prefixes; risk: monitor; bans: enforce"
+    );
+}
+
+#[test]
+fn every_key_of_the_gateway_file_reaches_its_setting() {
+    let mut folder = Folder::new();
+    folder.environment.insert("PORT".into(), "9091".into());
+    folder.write(
+        "portcullis.toml",
+        r#"version = 1
+[policy]
+path = "rules/mine.toml"
+[[listener]]
+name = "a"
+address = "[::1]:1"
+[[upstream]]
+name = "other"
+endpoints = ["http://a:1"]
+[[upstream]]
+name = "billing"
+endpoints = ["http://[::1]:${PORT}", "http://b:2"]
+timeouts = { connect = "1s", first_byte = "2s", idle = "3s", total = "4s", keep_alive = "5s" }
+max_idle = 7
+[[route]]
+name = "billing"
+hosts = "billing.internal"
+paths = ["/api/**"]
+upstream = "billing"
+forward_credentials = true
+disclose = "caller"
+[client_address]
+trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]
+header = "forwarded"
+[identity]
+token_cache = 9
+[identity.headers]
+user = "X-User"
+groups = "x-groups"
+roles = "x-roles"
+email = "x-email"
+[limits]
+first_byte_timeout = "1s"
+header_timeout = "2s"
+keep_alive_timeout = "3s"
+body_idle_timeout = "4s"
+max_header_fields = 5
+max_header_bytes = "60KiB"
+max_field_bytes = "7KiB"
+max_uri_bytes = "8kB"
+max_connections = 9
+max_requests = 10
+[refusal]
+help = "https://help.example/"
+realm = "internal"
+[process]
+workers = 3
+[shutdown]
+delay = "1s"
+grace = "2s"
+[ops]
+enabled = false
+[event]
+node = "n"
+cluster = "c"
+[[sink]]
+name = "file"
+kind = "file"
+path = "events.jsonl"
+queue = 11
+"#,
+    );
+    folder.write("rules/mine.toml", "version = 1");
+    let loaded = folder.loaded();
+    let seconds = Duration::from_secs;
+    assert_eq!(loaded.process.workers, 3);
+    assert_eq!(loaded.process.shutdown, ShutdownSettings { delay: seconds(1), grace: seconds(2) });
+    let billing = &loaded.proxy.upstreams[1];
+    assert_eq!(billing.endpoints[0], Endpoint { host: "::1".into(), port: 9091 });
+    assert_eq!(billing.max_idle, 7);
+    let timeouts = UpstreamTimeouts {
+        connect: seconds(1),
+        first_byte: seconds(2),
+        idle: seconds(3),
+        total: seconds(4),
+        keep_alive: seconds(5),
+    };
+    assert_eq!(billing.timeouts, timeouts);
+    let route = RouteSettings { name: "billing".into(), upstream: 1, forward_credentials: true, disclose: true };
+    assert_eq!(loaded.proxy.routes, [route]);
+    assert_eq!(loaded.proxy.client_address.trusted_proxies.len(), 2);
+    assert_eq!(loaded.proxy.client_address.header, portcullis_proxy::settings::ForwardedHeader::Forwarded);
+    let name = |text: &'static str| Some(http::HeaderName::from_static(text));
+    let headers = IdentityHeaders {
+        user: name("x-user"),
+        groups: name("x-groups"),
+        roles: name("x-roles"),
+        email: name("x-email"),
+    };
+    assert_eq!(loaded.proxy.identity_headers, headers);
+    let limits = Limits {
+        first_byte_timeout: seconds(1),
+        header_timeout: seconds(2),
+        keep_alive_timeout: seconds(3),
+        body_idle_timeout: seconds(4),
+        max_header_fields: 5,
+        max_header_bytes: 60 << 10,
+        max_field_bytes: 7 << 10,
+        max_uri_bytes: 8_000,
+        max_connections: 9,
+        max_requests: 10,
+    };
+    assert_eq!(loaded.proxy.limits, limits);
+    let refusal = RefusalSettings { help_base: "https://help.example/".into(), realm: "internal".into() };
+    assert_eq!(loaded.proxy.refusal, refusal);
+    assert_eq!(loaded.identity.token_cache_entries, 9);
+    assert_eq!(loaded.ops, None);
+    assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
+    let kind = SinkKind::File { path: folder.path("events.jsonl") };
+    assert_eq!(loaded.events.sinks, [SinkSettings { name: "file".into(), kind, queue: 11 }]);
+}
+
+#[test]
+fn the_keys_of_risk_and_bans_reach_their_settings() {
+    use portcullis_risk::settings::{
+        BanMode, BanSettings, Credentials, Probing, RiskMode, Settings, SignalSetting, Spraying,
+    };
+    let folder = Folder::new();
+    folder.write(
+        "policy.toml",
+        r#"version = 1
+[[network]]
+name = "office"
+addresses = ["10.0.0.0/8"]
+file = "list.txt"
+[risk]
+mode = "enforce"
+corporate_egress = ["office"]
+signals.network = { weight = 0.5, cap = [-1, 2.5], enabled = false }
+signals.device = {}
+[ban]
+mode = "simulate"
+never = ["office"]
+first = "1m"
+factor = 3
+longest = "2h"
+forget_half = "1d"
+probing = { level = 6, ratio = "50%", half = "1m" }
+credentials = { level = 7.5, half = "2m" }
+spraying = { principals = 8, window = "3m" }
+"#,
+    );
+    folder.write("list.txt", "# head\n\n192.0.2.1   # one\n2001:db8::/32\r\n");
+    let loaded = folder.loaded();
+    let office: Vec<ipnet::IpNet> =
+        ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"].iter().map(|text| text.parse().unwrap()).collect();
+    let signal = |name: &str, weight_milli, cap_mnats, enabled| SignalSetting {
+        name: name.into(),
+        weight_milli,
+        cap_mnats,
+        enabled,
+    };
+    let seconds = Duration::from_secs;
+    let expected = Settings {
+        risk_mode: RiskMode::Enforce,
+        signals: vec![signal("network", 500, (-1_000, 2_500), false), signal("device", 1_000, (-3_000, 2_500), true)],
+        corporate_egress: office.clone(),
+        ban: BanSettings {
+            mode: BanMode::Simulate,
+            never: office,
+            first: seconds(60),
+            factor: 3,
+            longest: seconds(7_200),
+            forget_half: seconds(86_400),
+            probing: Probing { level: 6.0, ratio: 0.5, half: seconds(60) },
+            credentials: Credentials { level: 7.5, half: seconds(120) },
+            spraying: Spraying { principals: 8, window: seconds(180) },
+        },
+        ..Settings::default()
+    };
+    assert_eq!(loaded.risk, expected);
+    assert!(loaded.policy.enforces_risk());
+}
+
+#[test]
+fn the_hash_of_a_single_policy_file_is_its_sha256() {
+    let folder = Folder::new();
+    // printf 'version = 1\n' | sha256sum
+    let expected = data_encoding::HEXLOWER
+        .encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"version = 1\n").as_ref());
+    assert_eq!(folder.loaded().policy.sha256(), expected);
+    folder.write("portcullis.toml", format!("{GATEWAY}[event]\nnode = \"other\"\n"));
+    assert_eq!(folder.loaded().policy.sha256(), expected, "the gateway file is not part of it");
+
+    folder.write("policy.toml", "version = 1\n[[network]]\nname = \"a\"\nfile = \"a.txt\"\n");
+    folder.write("a.txt", "10.0.0.0/8\n");
+    let first = folder.loaded().policy.sha256().to_owned();
+    folder.write("a.txt", "10.0.0.0/9\n");
+    assert_ne!(folder.loaded().policy.sha256(), first, "the file of a network is part of it");
+}
+
+#[test]
+fn another_policy_can_take_the_place_of_the_named_one() {
+    let folder = Folder::new();
+    folder.write("other.toml", "version = 1\n[risk]\nmode = \"enforce\"\n");
+    let load =
+        |name: &str| crate::load_with_policy(&folder.path("portcullis.toml"), &folder.path(name), &folder.environment);
+    assert!(load("other.toml").unwrap().policy.enforces_risk());
+    assert!(!load("policy.toml").unwrap().policy.enforces_risk());
+    let report = load("none.toml").unwrap_err();
+    let diagnostic = report.diagnostics().next().unwrap();
+    assert!(report.file(diagnostic.primary).ends_with("none.toml"), "an argument is no value of a file");
+}

@@ -1,0 +1,39 @@
+//! The command line: one file for each verb.
+
+pub(crate) mod args;
+mod can;
+mod check;
+mod configuration;
+mod demo;
+mod explain;
+mod facts;
+mod key;
+mod output;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way, too: clap knows the stream and the code of each.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let Cli { global, command } = cli;
+    let exit = match command {
+        Command::Run(args) => run::run(&global, &args),
+        Command::Check(args) => check::run(&global, &args),
+        Command::Can(args) => can::run(&global, &args),
+        Command::Explain(args) => explain::run(&global, &args),
+        Command::Key(args) => key::run(&global, &args),
+        Command::Demo(args) => demo::run(&global, &args),
+    };
+    exit.into()
+}

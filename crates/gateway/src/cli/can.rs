@@ -1,0 +1,52 @@
+//! `can`: one question, one word, one reason.
+
+use portcullis_policy::{Outcome, Policy};
+use serde_json::json;
+
+use crate::cli::args::{Format, Global, QuestionArgs};
+use crate::cli::configuration::loaded;
+use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
+    let policy = match loaded(global) {
+        Ok(loaded) => loaded.policy,
+        Err(exit) => return exit,
+    };
+    match Supposed::new(&policy, &args.method, &args.url, &args.facts) {
+        Ok(supposed) => {
+            supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+            decide(global, &policy, &supposed)
+        }
+        Err(QuestionError::Usage(text)) => {
+            remark(&format!("error: {text}"));
+            Exit::Usage
+        }
+        Err(QuestionError::Malformed(code, detail)) => {
+            say(global, "deny", 400, Some(code), &detail);
+            Exit::Negative
+        }
+    }
+}
+
+fn decide(global: &Global, policy: &Policy, supposed: &Supposed) -> Exit {
+    let explanation = policy.explain(&supposed.request(policy));
+    let reason = explanation.denial.as_ref().map(|denial| denial.reason.code());
+    let status = explanation.denial.as_ref().map_or(200, |denial| super::explain::status(denial));
+    say(global, explanation.outcome.as_str(), status, reason, &explanation.message);
+    if explanation.outcome == Outcome::Permit { Exit::Success } else { Exit::Negative }
+}
+
+fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, message: &str) {
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => match reason {
+            Some(reason) => answer(&format!("{decision} {reason}: {message}")),
+            None => answer(&format!("{decision}: {message}")),
+        },
+        Format::Json | Format::Jsonl => {
+            answer(&json!({ "decision": decision, "status": status, "reason": reason, "message": message }).to_string());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `explain`: every check of a decision, asked offline or read from the event of one that happened.
+
+use portcullis_config::Loaded;
+use portcullis_events::settings::SinkKind;
+use portcullis_policy::{CheckOutcome, Denial, Explanation, Outcome, Policy, RuleRef};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::cli::args::{ExplainArgs, Format, Global};
+use crate::cli::configuration::loaded;
+use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
+    let loaded = match loaded(global) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    match (&args.event, &args.method, &args.url) {
+        (Some(id), _, _) => from_event(global, &loaded, *id),
+        (None, Some(method), Some(url)) => supposed(global, &loaded.policy, method, url, args),
+        (None, _, _) => {
+            remark("error: give METHOD and URL, or --event ID");
+            Exit::Usage
+        }
+    }
+}
+
+fn supposed(global: &Global, policy: &Policy, method: &str, url: &str, args: &ExplainArgs) -> Exit {
+    let explained = match Supposed::new(policy, method, url, &args.facts) {
+        Ok(supposed) => {
+            supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+            to_json(policy, &policy.explain(&supposed.request(policy)))
+        }
+        Err(QuestionError::Usage(text)) => {
+            remark(&format!("error: {text}"));
+            return Exit::Usage;
+        }
+        Err(QuestionError::Malformed(code, detail)) => json!({
+            "decision": "deny", "status": 400, "reason": code, "message": detail,
+            "checks": [{ "name": "request", "outcome": "fail", "value": url, "detail": detail }],
+            "rule": null, "nearest": [],
+            "policy": { "version": policy.version(), "sha256": policy.sha256() },
+        }),
+    };
+    show(global, &explained)
+}
+
+/// The status that answers a denial.
+pub(crate) fn status(denial: &Denial) -> u16 {
+    match denial.outcome {
+        Outcome::Challenge | Outcome::StepUp => 401,
+        Outcome::Undecided => 503,
+        Outcome::Deny | Outcome::Permit => denial.reason.status(),
+    }
+}
+
+/// The pinned form of an explanation.
+fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
+    let denial = explanation.denial.as_deref();
+    let checks: Vec<Value> = explanation
+        .trace
+        .checks
+        .iter()
+        .map(|check| {
+            json!({
+                "name": check.stage.as_str(), "outcome": check.outcome.as_str(),
+                "value": check.value, "detail": check.detail,
+            })
+        })
+        .collect();
+    let nearest: Vec<Value> = denial
+        .map(|denial| denial.nearest.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|each| {
+            let grant = each.grant.as_ref();
+            json!({
+                "needs": each.needs, "grant": grant.map(|rule| &*rule.name),
+                "file": grant.map(|rule| &*rule.file), "line": grant.map(|rule| rule.line),
+            })
+        })
+        .collect();
+    let shadow: Vec<Value> = explanation
+        .trace
+        .shadow
+        .iter()
+        .map(|finding| {
+            json!({
+                "decision": finding.outcome.as_str(), "reason": finding.reason.map(|reason| reason.code()),
+                "rule": finding.rule.as_ref().map(rule_json),
+            })
+        })
+        .collect();
+    json!({
+        "decision": explanation.outcome.as_str(),
+        "status": denial.map_or(200, status),
+        "reason": denial.map(|denial| denial.reason.code()),
+        "reasons": denial.map(|denial| denial.reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>()).unwrap_or_default(),
+        "message": explanation.message,
+        "checks": checks,
+        "rule": explanation.rule.as_ref().map(rule_json),
+        "nearest": nearest,
+        "shadow": shadow,
+        "roles": explanation.trace.roles.iter().map(|role| &**role).collect::<Vec<_>>(),
+        "policy": { "version": policy.version(), "sha256": policy.sha256() },
+    })
+}
+
+fn rule_json(rule: &RuleRef) -> Value {
+    json!({ "kind": rule.kind.as_str(), "name": &*rule.name, "file": &*rule.file, "line": rule.line })
+}
+
+/// Finds the event in the file sinks of the configuration, newest file entry first.
+fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
+    let mut looked = Vec::new();
+    for sink in &loaded.events.sinks {
+        let SinkKind::File { path } = &sink.kind else { continue };
+        looked.push(path.display().to_string());
+        match portcullis_events::read::find_in_file(path, id) {
+            Ok(found) => {
+                if found.too_long + found.malformed > 0 {
+                    remark(&format!("note: {} lines of {} could not be read", found.too_long + found.malformed, path.display()));
+                }
+                if let Some(event) = found.event {
+                    return show(global, &from_native(&event));
+                }
+            }
+            Err(error) => remark(&format!("note: {}: {error}", path.display())),
+        }
+    }
+    if looked.is_empty() {
+        remark("error: no sink of kind \"file\" is configured, so there is nothing to look the event up in");
+        return Exit::Unreachable;
+    }
+    remark(&format!("error: event {id} is not in {}", looked.join(", ")));
+    Exit::Negative
+}
+
+/// The pinned form, from a recorded event.
+fn from_native(event: &Value) -> Value {
+    let policy = event.get("policy").cloned().unwrap_or_default();
+    let rule = match policy.get("rule") {
+        Some(Value::String(name)) => json!({ "name": name, "file": policy.get("file"), "line": policy.get("line") }),
+        _ => Value::Null,
+    };
+    let part = |name: &str| event.get(name).cloned().unwrap_or_default();
+    json!({
+        "decision": part("decision"), "status": part("status"), "reason": part("reason"), "reasons": part("reasons"),
+        "message": part("message"), "checks": part("checks"), "rule": rule, "nearest": part("nearest"),
+        "shadow": part("shadow"),
+        "policy": { "version": policy.get("version"), "sha256": policy.get("sha256") },
+        "event": { "id": part("id"), "time": part("time"), "kind": part("kind"), "request": part("request"),
+                   "client": part("client"), "identity": part("identity") },
+    })
+}
+
+fn show(global: &Global, explained: &Value) -> Exit {
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => answer(&for_people(explained)),
+        Format::Json => answer(&serde_json::to_string_pretty(explained).unwrap_or_default()),
+        Format::Jsonl => answer(&explained.to_string()),
+    }
+    if explained.get("decision").and_then(Value::as_str) == Some(Outcome::Permit.as_str()) { Exit::Success } else { Exit::Negative }
+}
+
+fn for_people(explained: &Value) -> String {
+    let text = |value: &Value, key: &str| match value.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let mut lines = Vec::new();
+    if let Some(event) = explained.get("event") {
+        let request = event.get("request").unwrap_or(&Value::Null);
+        let client = event.get("client").unwrap_or(&Value::Null);
+        lines.push(format!("event {} at {}", text(event, "id"), text(event, "time")));
+        lines.push(format!(
+            "{} {}{} from {}",
+            text(request, "method"),
+            text(request, "host"),
+            text(request, "path"),
+            text(client, "ip")
+        ));
+    }
+    let reason = text(explained, "reason");
+    let reason = if reason.is_empty() { reason } else { format!(" {reason}") };
+    lines.push(format!("{}{reason} ({})", text(explained, "decision"), text(explained, "status")));
+    lines.push(format!("  {}", text(explained, "message")));
+    lines.push(String::new());
+    for check in explained.get("checks").and_then(Value::as_array).into_iter().flatten() {
+        let outcome = text(check, "outcome");
+        let mark = match outcome.as_str() {
+            word if word == CheckOutcome::Pass.as_str() => "ok  ",
+            word if word == CheckOutcome::Fail.as_str() => "NO  ",
+            word if word == CheckOutcome::Unknown.as_str() => "?   ",
+            _ => "-   ",
+        };
+        let (value, detail) = (text(check, "value"), text(check, "detail"));
+        let between = if value.is_empty() || detail.is_empty() { "" } else { ": " };
+        lines.push(format!("  {mark}{:<15}{value}{between}{detail}", text(check, "name")));
+    }
+    let nearest = explained.get("nearest").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !nearest.is_empty() {
+        lines.push(String::new());
+        lines.push("would be permitted with".to_owned());
+        for each in nearest {
+            let needs: Vec<&str> = each.get("needs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let place = match (text(each, "grant"), text(each, "file"), text(each, "line")) {
+                (grant, file, line) if !grant.is_empty() => format!("   ({grant}, {file}:{line})"),
+                _ => String::new(),
+            };
+            lines.push(format!("  {}{place}", needs.join(" and ")));
+        }
+    }
+    lines.join("\n")
+}

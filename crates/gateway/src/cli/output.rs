@@ -1,0 +1,16 @@
+//! Writing to standard output and standard error, where a closed pipe is not an error worth a panic.
+
+use std::io::Write as _;
+
+/// A line of an answer.
+pub(crate) fn answer(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // Whoever closed the pipe does not want the rest.
+    let _ = writeln!(stdout, "{text}");
+    let _ = stdout.flush();
+}
+
+/// A line about what went wrong, or what to know besides the answer.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,143 @@
+//! `run`: serve until told to stop.
+
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::args::{Global, RunArgs};
+use crate::cli::configuration::{loaded, show};
+use crate::cli::output::remark;
+use crate::exit::Exit;
+use crate::ops::Ops;
+use crate::reload::reload;
+use crate::running::{Running, StartError};
+use crate::telemetry;
+
+pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
+    telemetry::start(global);
+    let loaded = match loaded(global) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    if loaded.warnings.warnings() > 0 {
+        show(&loaded.warnings, global);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            remark(&format!("error: no runtime: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let summary = loaded.summary.to_string();
+    let ops = loaded.ops;
+    let running = match Running::start(loaded) {
+        Ok(running) => running,
+        Err(error @ StartError::Identity(_)) => {
+            remark(&format!("error: {error}"));
+            return Exit::Configuration;
+        }
+        Err(error) => {
+            remark(&format!("error: {error}"));
+            return Exit::Unreachable;
+        }
+    };
+    for line in summary.lines() {
+        tracing::info!("{line}");
+    }
+    runtime.block_on(serve(global, running, ops))
+}
+
+/// The signals that the process listens to.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    status: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            status: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+async fn serve(global: &Global, running: Running, ops: Option<portcullis_config::OpsSettings>) -> Exit {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            remark(&format!("error: signals cannot be received: {error}"));
+            return Exit::Internal;
+        }
+    };
+    let ops = match ops {
+        Some(settings) => match Ops::start(settings.address, &running).await {
+            Ok(ops) => Some(ops),
+            Err(error) => {
+                remark(&format!("error: the ops listener cannot listen on {}: {error}", settings.address));
+                return Exit::Unreachable;
+            }
+        },
+        None => None,
+    };
+    for (name, address) in running.addresses() {
+        tracing::info!(listener = %name, %address, "listening");
+    }
+    if let Some(ops) = &ops {
+        tracing::info!(address = %ops.address(), "ops listening");
+    }
+    running.record_start();
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => reload(&global.config, &running).await,
+            _ = signals.status.recv() => running.log_status(),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    stop(running, &mut signals).await
+}
+
+/// Readiness goes first, then the listeners, then what is still open; a second signal cuts it short.
+async fn stop(running: Running, signals: &mut Signals) -> Exit {
+    let shutdown = running.shutdown_settings();
+    tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
+    let began = Instant::now();
+    running.begin_draining();
+    let again = async {
+        tokio::select! {
+            _ = signals.terminate.recv() => {},
+            _ = signals.interrupt.recv() => {},
+        }
+    };
+    tokio::pin!(again);
+    let hurried = tokio::select! {
+        () = tokio::time::sleep(shutdown.delay) => false,
+        () = &mut again => true,
+    };
+    let cut = drain(&running, hurried, again).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "connections were cut");
+    }
+    running.finish(Duration::from_secs(5));
+    tracing::info!(took = ?began.elapsed(), "stopped");
+    Exit::Success
+}
+
+async fn drain(running: &Running, hurried: bool, again: impl Future<Output = ()>) -> usize {
+    let draining = running.drain();
+    tokio::pin!(draining, again);
+    if !hurried {
+        tokio::select! {
+            cut = &mut draining => return cut,
+            () = &mut again => {}
+        }
+    }
+    running.cut_short();
+    draining.await
+}

@@ -1,0 +1,182 @@
+//! Metrics in the OpenMetrics text format, read from the counters when they are asked for. No label holds an address, a
+//! user, a path or a host: a caller could make as many of those as it likes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use portcullis_proxy::Shared;
+use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::running::{Reloads, Running};
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub(crate) struct Exposition {
+    shared: Arc<Shared>,
+    registry: Registry,
+}
+
+impl Exposition {
+    pub(crate) fn new(running: &Running) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Counters {
+            shared: Arc::clone(running.shared()),
+            reloads: Arc::clone(running.reloads()),
+        }));
+        Self { shared: Arc::clone(running.shared()), registry }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail; were it to, a short answer without its end mark is what scrapers reject.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[derive(Debug)]
+struct Counters {
+    shared: Arc<Shared>,
+    reloads: Arc<Reloads>,
+}
+
+impl Collector for Counters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.decisions(&mut encoder)?;
+        self.durations(&mut encoder)?;
+        self.sinks(&mut encoder)?;
+        self.policy(&mut encoder)?;
+        self.process(&mut encoder)
+    }
+}
+
+type Label<'a> = (&'static str, &'a str);
+const NO_LABELS: [Label<'static>; 0] = [];
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, rows: &[(Vec<Label<'_>>, u64)]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in rows {
+        ConstCounter::new(*value).encode(family.encode_family(labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, rows: &[(Vec<Label<'_>>, i64)]) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in rows {
+        ConstGauge::new(*value).encode(family.encode_family(labels)?)?;
+    }
+    Ok(())
+}
+
+fn signed(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+impl Counters {
+    fn decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let totals = self.shared.metrics.totals();
+        let mut rows: Vec<(Vec<Label<'_>>, u64)> = Vec::new();
+        let mut shadow = Vec::new();
+        for (route, total) in &totals {
+            let route = route.as_deref().unwrap_or("");
+            if !route.is_empty() {
+                rows.push((vec![("decision", "permit"), ("reason", ""), ("route", route), ("stage", "")], total.permits));
+                shadow.push((vec![("route", route)], total.shadow));
+            }
+            for (code, count) in &total.refusals {
+                let labels = vec![
+                    ("decision", code.answer().as_str()),
+                    ("reason", code.code()),
+                    ("route", route),
+                    ("stage", code.stage()),
+                ];
+                rows.push((labels, *count));
+            }
+        }
+        counter(encoder, "portcullis_decisions", "Requests by decision, reason, route and stage", &rows)?;
+        counter(encoder, "portcullis_shadow", "Permitted requests that a rule in shadow mode, or monitored risk, would have treated otherwise", &shadow)
+    }
+
+    fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (mut decisions, mut requests) = (HistogramTotals::default(), HistogramTotals::default());
+        for total in self.shared.metrics.totals().values() {
+            decisions.merge(&total.decisions);
+            requests.merge(&total.requests);
+        }
+        histogram(encoder, "portcullis_decision_duration_seconds", "Time to decide, from facts to answer", &decisions)?;
+        histogram(encoder, "http_server_request_duration_seconds", "Time from a request's head to the head of its answer", &requests)
+    }
+
+    fn sinks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.shared.recorder.stats();
+        let mut exported = Vec::new();
+        let mut dropped = Vec::new();
+        let mut depth = Vec::new();
+        for sink in &stats {
+            let name = ("sink", &*sink.name);
+            exported.push((vec![name, ("result", "ok")], sink.exported));
+            exported.push((vec![name, ("result", "error")], sink.failed));
+            for (cause, count) in sink.dropped_by_cause() {
+                dropped.push((vec![name, ("cause", cause)], count));
+            }
+            depth.push((vec![name], signed(sink.queue_depth)));
+        }
+        counter(encoder, "portcullis_events_exported", "Events written, and attempts that failed, by sink", &exported)?;
+        counter(encoder, "portcullis_events_dropped", "Events lost, by sink and cause", &dropped)?;
+        gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)
+    }
+
+    fn policy(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = self.shared.snapshot().load();
+        let version = snapshot.policy.version().to_string();
+        let labels = vec![("version", version.as_str()), ("sha256", snapshot.policy.sha256())];
+        gauge(encoder, "portcullis_policy_info", "The policy in force", &[(labels, 1)])?;
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let reloads = [
+            (vec![("result", "ok")], load(&self.reloads.succeeded)),
+            (vec![("result", "error")], load(&self.reloads.failed)),
+        ];
+        counter(encoder, "portcullis_policy_reload", "Reloads, by result", &reloads)?;
+        let last = self.reloads.last_success.load(Ordering::Relaxed);
+        gauge(
+            encoder,
+            "portcullis_policy_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded",
+            &[(Vec::new(), last)],
+        )
+    }
+
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let metrics = &self.shared.metrics;
+        let bans = self.shared.risk.bans_active(self.shared.clock.now());
+        gauge(encoder, "portcullis_bans_active", "Bans in force", &[(Vec::new(), signed(bans))])?;
+        let connections = metrics.connections.load(Ordering::Relaxed);
+        gauge(encoder, "portcullis_connections", "Open connections", &[(Vec::new(), signed(connections))])?;
+        let panics = metrics.panics.load(Ordering::Relaxed);
+        counter(encoder, "portcullis_panics", "Requests whose handler panicked", &[(Vec::new(), panics)])?;
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        gauge(encoder, "portcullis_build_info", "The gateway's version", &[(build, 1)])
+    }
+}
+
+fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, totals: &HistogramTotals) -> fmt::Result {
+    #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds past 2^53 is 285 years")]
+    let seconds = |us: u64| us as f64 / 1e6;
+    let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain(std::iter::once(f64::MAX));
+    let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    let mut metric = metric.encode_family(&NO_LABELS)?;
+    metric.encode_histogram::<[Label<'_>; 0]>(seconds(totals.sum_us), totals.buckets.iter().sum(), &buckets, None)
+}

@@ -1,0 +1,194 @@
+//! The running gateway: the crates wired together.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_config::Loaded;
+use portcullis_events::{Event, EventKind, Recorder};
+use portcullis_identity::{Authenticator, IdentityError};
+use portcullis_proxy::data_plane::Control;
+use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
+use portcullis_proxy::{DataPlane, Shared, Snapshot};
+use portcullis_risk::RiskEngine;
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    /// An identity provider cannot be used.
+    #[error("identity: {}", list(.0))]
+    Identity(Vec<IdentityError>),
+    /// A sink cannot be opened.
+    #[error(transparent)]
+    Events(#[from] portcullis_events::StartError),
+    /// A listener cannot be bound.
+    #[error("{error}{cause}", cause = cause(error))]
+    DataPlane {
+        /// What failed.
+        error: portcullis_proxy::StartError,
+    },
+}
+
+fn list(errors: &[IdentityError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map(|source| format!(": {source}")).unwrap_or_default()
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+    data_plane: Mutex<Option<DataPlane>>,
+    control: Control,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+    process: ProcessSettings,
+    reloads: Arc<Reloads>,
+}
+
+/// How reloads went.
+#[derive(Debug)]
+pub(crate) struct Reloads {
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    /// Seconds since the epoch.
+    pub(crate) last_success: AtomicI64,
+}
+
+impl Running {
+    /// Starts everything but the ops listener.
+    ///
+    /// # Errors
+    /// What could not be opened, bound or used.
+    pub(crate) fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let recorder = Recorder::start(&loaded.events)?;
+        Self::start_with(loaded, recorder)
+    }
+
+    /// The same with a recorder that is there already.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_with(loaded: Loaded, recorder: Recorder) -> Result<Self, StartError> {
+        let process = loaded.process.clone();
+        let risk = RiskEngine::new(loaded.risk.clone());
+        let snapshot = snapshot(loaded)?;
+        let shared = Arc::new(Shared::new(snapshot, risk, recorder));
+        let data_plane = DataPlane::start(&process, &shared).map_err(|error| StartError::DataPlane { error })?;
+        let reloads = Reloads {
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            last_success: AtomicI64::new(Timestamp::now().as_second()),
+        };
+        Ok(Self {
+            shared,
+            addresses: data_plane.addresses().to_vec(),
+            control: data_plane.control(),
+            data_plane: Mutex::new(Some(data_plane)),
+            process,
+            reloads: Arc::new(reloads),
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn reloads(&self) -> &Arc<Reloads> {
+        &self.reloads
+    }
+
+    /// Each listener's name and address.
+    pub(crate) fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    pub(crate) fn process(&self) -> &ProcessSettings {
+        &self.process
+    }
+
+    pub(crate) fn shutdown_settings(&self) -> ShutdownSettings {
+        self.process.shutdown.clone()
+    }
+
+    /// Puts a new configuration in force.
+    ///
+    /// # Errors
+    /// An identity provider that cannot be used; then the old configuration stays.
+    pub(crate) fn replace(&self, loaded: Loaded) -> Result<(), StartError> {
+        let risk = loaded.risk.clone();
+        let snapshot = snapshot(loaded)?;
+        self.shared.risk.reconfigure(risk);
+        self.shared.replace(snapshot);
+        Ok(())
+    }
+
+    /// Records an event about the gateway itself.
+    pub(crate) fn record(&self, kind: EventKind, message: String) {
+        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
+        let snapshot = self.shared.snapshot().load();
+        event.policy.version = Some(snapshot.policy.version());
+        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        event.message = Some(message);
+        self.shared.recorder.record(event);
+    }
+
+    pub(crate) fn record_start(&self) {
+        let places: Vec<String> = self.addresses.iter().map(|(name, address)| format!("{name} on {address}")).collect();
+        self.record(EventKind::GatewayStarted, format!("listening: {}", places.join(", ")));
+    }
+
+    pub(crate) fn log_status(&self) {
+        let snapshot = self.shared.snapshot().load();
+        let size = snapshot.policy.size();
+        let connections = self.shared.metrics.connections.load(Ordering::Relaxed);
+        let bans = self.shared.risk.bans_active(self.shared.clock.now());
+        tracing::info!(
+            version = snapshot.policy.version(),
+            sha256 = snapshot.policy.sha256(),
+            ?size,
+            connections,
+            bans,
+            events = self.shared.recorder.recorded(),
+            "status"
+        );
+    }
+
+    /// `/readyz` says no from now on.
+    pub(crate) fn begin_draining(&self) {
+        self.shared.set_draining();
+    }
+
+    /// Stops accepting and waits, at most the grace. Returns how many connections were cut.
+    pub(crate) async fn drain(&self) -> usize {
+        let data_plane = self.data_plane.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(data_plane) = data_plane else { return 0 };
+        self.control.drain();
+        tokio::task::spawn_blocking(move || data_plane.join()).await.unwrap_or(0)
+    }
+
+    /// Cuts what is still open.
+    pub(crate) fn cut_short(&self) {
+        self.control.stop();
+    }
+
+    /// Writes what is still queued.
+    pub(crate) fn finish(self, timeout: Duration) {
+        self.record(EventKind::GatewayStopped, "drained".to_owned());
+        let left = self.shared.recorder.shutdown(timeout);
+        if left > 0 {
+            tracing::error!(events = left, "events could not be written before the end");
+        }
+    }
+}
+
+fn snapshot(loaded: Loaded) -> Result<Snapshot, StartError> {
+    let authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+    Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
+}
