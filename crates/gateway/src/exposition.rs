@@ -62,11 +62,13 @@ impl Collector for Counters {
 }
 
 type Label<'a> = (&'static str, &'a str);
-const NO_LABELS: [Label<'static>; 0] = [];
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, rows: &[(Vec<Label<'_>>, u64)]) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, value) in rows {
+        if labels.is_empty() {
+            return ConstCounter::new(*value).encode(family);
+        }
         ConstCounter::new(*value).encode(family.encode_family(labels)?)?;
     }
     Ok(())
@@ -75,6 +77,10 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, rows: &[
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, rows: &[(Vec<Label<'_>>, i64)]) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in rows {
+        if labels.is_empty() {
+            // The encoder writes a lone `{}` for an empty family.
+            return ConstGauge::new(*value).encode(family);
+        }
         ConstGauge::new(*value).encode(family.encode_family(labels)?)?;
     }
     Ok(())
@@ -177,6 +183,5 @@ fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, totals
     let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain(std::iter::once(f64::MAX));
     let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    let mut metric = metric.encode_family(&NO_LABELS)?;
     metric.encode_histogram::<[Label<'_>; 0]>(seconds(totals.sum_us), totals.buckets.iter().sum(), &buckets, None)
 }

@@ -1,6 +1,6 @@
 //! From a draft to a policy: every reference resolved, every index built, and all problems reported at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::action::{ActionSet, ActionTable, MethodMask, PatternId};
@@ -20,6 +20,8 @@ use subjects::SubjectsBuilder;
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 256;
+/// The most actions of all roles together, with those they inherit.
+const MAX_ROLE_ACTIONS: usize = 10_000_000;
 /// After this many problems names that are near are no longer searched for: it costs a look at every name.
 const MOST_SUGGESTIONS: usize = 200;
 
@@ -84,9 +86,8 @@ impl Compiler {
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
             .collect();
         // What a network held before it became unknown proves nothing: unknown is never a yes.
-        let prefixes: Vec<Vec<ipnet::IpNet>> = (draft.networks.into_iter())
-            .map(|each| if each.unknown { Vec::new() } else { each.prefixes })
-            .collect();
+        let prefixes: Vec<Vec<ipnet::IpNet>> =
+            (draft.networks.into_iter()).map(|each| if each.unknown { Vec::new() } else { each.prefixes }).collect();
         Policy {
             version: draft.version,
             sha256: draft.sha256,
@@ -259,7 +260,17 @@ impl Compiler {
             .iter()
             .map(|draft| draft.inherits.iter().filter_map(|name| self.resolve("role", name, &names.roles)).collect())
             .collect();
-        let closures = self.role_closures(drafts, &parents);
+        let mut closures = self.role_closures(drafts, &parents);
+        let size = |closure: &Vec<RoleId>| -> usize {
+            closure.iter().filter_map(|role| own.get(role.0 as usize)).map(Vec::len).sum()
+        };
+        if closures.iter().map(size).sum::<usize>() > MAX_ROLE_ACTIONS {
+            let at = drafts.first().map_or(Position::default(), |draft| draft.name.at);
+            let message =
+                format!("the roles have more than {MAX_ROLE_ACTIONS} actions altogether, inherited ones included");
+            self.error(at, ProblemKind::TooMany, message, Some("inherit from fewer roles".into()));
+            closures.iter_mut().for_each(Vec::clear);
+        }
         let roles = drafts
             .iter()
             .zip(closures)
@@ -301,7 +312,14 @@ impl Compiler {
                 }
             }
         }
-        for cycle in subjects.group_cycles() {
+        let Some(closures) = subjects.closures() else {
+            let at = drafts.first().map_or(Position::default(), |draft| draft.name.at);
+            let message =
+                format!("the groups have more than {} members altogether, nested ones included", subjects::MAX_NESTED);
+            self.error(at, ProblemKind::TooMany, message, Some("nest groups less".into()));
+            return;
+        };
+        for cycle in subjects.group_cycles(&closures) {
             let at = drafts
                 .iter()
                 .find(|draft| Some(&draft.name.value) == cycle.first())

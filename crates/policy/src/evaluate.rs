@@ -14,7 +14,9 @@ use crate::policy::*;
 use crate::principal::{Principal, PrincipalKind};
 use crate::reason::{Outcome, Reason, Stage};
 use crate::record::Record;
-use crate::request::{AccessRequest, BanScope, ClientAddress, CountryCode, Dependency, IdentityFact, RiskLevel};
+use crate::request::{
+    AccessRequest, Ban, BanScope, Bans, ClientAddress, CountryCode, Dependency, IdentityFact, RiskLevel,
+};
 use crate::route::RouteId;
 
 /// The facts of a request, looked up in one policy, with what `nearest` supposes on top.
@@ -181,6 +183,15 @@ impl Policy {
             return None;
         }
         Some(Stop::deny(Reason::BanActive, None))
+    }
+
+    /// The ban that refuses, here or once it is known who it is.
+    pub(crate) fn refusing_ban<'a>(&self, view: &View<'a>) -> Option<&'a Ban> {
+        let Bans { address, principal } = view.request.bans;
+        let rule = self.resource_of(view).map_or(AuthenticationRule::Required, |(_, resource)| resource.authentication);
+        let verified = view.caller(rule) != Caller::Anonymous;
+        let refuses = |ban: &&Ban| !ban.simulated && (ban.scope != BanScope::Anonymous || !verified);
+        address.filter(refuses).or(principal.filter(|ban| verified && refuses(ban)))
     }
 
     pub(crate) fn network_stage(
@@ -510,9 +521,7 @@ impl Policy {
             // Whom nobody knows has authenticated by no means, whatever is supposed.
             Caller::Anonymous => false,
             Caller::SomeVerified => view.supposed.fresh_mfa,
-            Caller::Verified(principal) => {
-                view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now)
-            }
+            Caller::Verified(principal) => view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now),
         }
     }
 

@@ -85,7 +85,7 @@ impl Policy {
                 }
             }
             passing.sort_by(|a, b| a.0.iter().cmp(b.0.iter()));
-            found.extend(passing);
+            found.extend(passing.iter().filter(|(needs, _)| !asks_too_much(needs, &passing)).cloned());
             if found.len() >= MOST || budget == 0 {
                 break;
             }
@@ -100,12 +100,7 @@ impl Policy {
         // A role alone names no assignment: point at one that would give it on this route, if there is one.
         let named_role =
             needs.iter().find_map(|need| need.strip_prefix("role:")).and_then(|name| self.role_by_name.get(name));
-        let through_role = || {
-            let candidates = self.assignments_by_role.get(named_role?.0 as usize)?;
-            candidates.iter().copied().find(|id| {
-                self.assignments.get(id.0 as usize).zip(route).is_some_and(|(each, route)| each.scope.covers(route))
-            })
-        };
+        let through_role = || self.assignments_by_role.get(named_role?.0 as usize)?.on(route?).min();
         let grant = grant.or_else(through_role).and_then(|id| self.rule(RuleId::Assignment(id))).cloned();
         Nearest { needs: needs.into_iter().collect(), grant }
     }
@@ -124,7 +119,7 @@ impl Policy {
         let mut grant = None;
         for set in self.sets_of(network)? {
             let mut view = supposed.view.clone();
-            view.networks = Some(set);
+            view.networks = Some(*set);
             grant = Some(permit(&view, budget)?);
         }
         grant
@@ -150,11 +145,8 @@ impl Policy {
     }
 
     /// Every set of networks that an address of this network is in, unless there are too many.
-    fn sets_of(&self, network: NetworkId) -> Option<Vec<NetworkSetId>> {
-        if self.networks.set_count() > MOST_CANDIDATES * MOST_SETS {
-            return None;
-        }
-        let sets: Vec<NetworkSetId> = self.networks.sets_within(network).take(MOST_SETS + 1).collect();
+    fn sets_of(&self, network: NetworkId) -> Option<&[NetworkSetId]> {
+        let sets = self.networks.sets_within(network);
         (!sets.is_empty() && sets.len() <= MOST_SETS).then_some(sets)
     }
 
@@ -216,16 +208,21 @@ impl Policy {
             Reason::IpNotAllowed if view.supposed.network.is_none() => {
                 resource.allow.iter().take(MOST_CANDIDATES).map(|network| Change::Network(*network)).collect()
             }
-            Reason::AuthnMissing | Reason::Authn(_) if self.no_deny_could_apply(view, route) => {
-                vec![Change::AnyCredential]
+            // On a route where credentials are optional, less than a credential may do.
+            Reason::AuthnMissing if stop.stage == Stage::Grants => {
+                let mut changes = self.credential(view, route);
+                changes.extend(self.grant_candidates(view, route, resource));
+                changes
             }
-            Reason::StepUpRequired if matches!(stop.rule, Some(RuleId::Resource(_))) => vec![Change::FreshMfa],
+            Reason::AuthnMissing | Reason::Authn(_) => self.credential(view, route),
             Reason::RiskTooHigh | Reason::StepUpRequired => {
-                let mut changes = vec![Change::RiskAtMost(RiskLevel::Low), Change::RiskAtMost(RiskLevel::Medium)];
-                if stop.stage == Stage::StepUp {
-                    changes.push(Change::FreshMfa);
-                }
+                let mut changes = vec![Change::RiskAtMost(RiskLevel::Medium), Change::RiskAtMost(RiskLevel::Low)];
                 changes.retain(|change| !matches!(change, Change::RiskAtMost(level) if *level >= view.level));
+                match (stop.stage, view.caller(resource.authentication)) {
+                    (Stage::StepUp, Caller::Anonymous) => changes.extend(self.credential(view, route)),
+                    (Stage::StepUp, Caller::Verified(_) | Caller::SomeVerified) => changes.push(Change::FreshMfa),
+                    _ => {}
+                }
                 changes.extend(self.grant_candidates(view, route, resource));
                 changes
             }
@@ -233,8 +230,6 @@ impl Policy {
                 self.grant_candidates(view, route, resource)
             }
             Reason::IpNotAllowed
-            | Reason::AuthnMissing
-            | Reason::Authn(_)
             | Reason::BanActive
             | Reason::RouteNotFound
             | Reason::IpDenied
@@ -244,6 +239,11 @@ impl Policy {
             | Reason::StoreUnavailable
             | Reason::PolicyUnavailable => Vec::new(),
         }
+    }
+
+    /// Some credential, if it does not matter whose.
+    fn credential(&self, view: &View<'_>, route: RouteId) -> Vec<Change> {
+        if self.no_deny_could_apply(view, route) { vec![Change::AnyCredential] } else { Vec::new() }
     }
 
     /// `credential:any` must hold for whoever brings one, so no deny may touch the action, whomever it names.
@@ -268,19 +268,19 @@ impl Policy {
             let roles = self.permitting_roles(view);
             let mut groups: BTreeSet<(&str, SubjectId)> = BTreeSet::new();
             for role in &roles {
-                let assignments = self.assignments_by_role.get(role.0 as usize).map(|list| &**list).unwrap_or_default();
-                for assignment in
-                    assignments.iter().take(MOST_CANDIDATES).filter_map(|id| self.assignments.get(id.0 as usize))
+                let assignments = self.assignments_by_role.get(role.0 as usize).into_iter();
+                for assignment in assignments
+                    .flat_map(|assignments| assignments.on(route).take(MOST_CANDIDATES))
+                    .filter_map(|id| self.assignments.get(id.0 as usize))
                 {
-                    if assignment.scope.covers(route) {
-                        let subjects = assignment.principals.iter().take(MOST_CANDIDATES);
-                        groups.extend(
-                            subjects.filter_map(|id| self.subjects.get(*id).map(|subject| (&*subject.name, *id))),
-                        );
-                    }
+                    let subjects = assignment.principals.iter().take(MOST_CANDIDATES);
+                    groups.extend(
+                        subjects
+                            .filter_map(|id| self.subjects.get(*id).map(|subject| (&*subject.name, *id)))
+                            .filter(|(name, _)| name.starts_with("group:")),
+                    );
                 }
             }
-            groups.retain(|(name, _)| name.starts_with("group:"));
             changes.extend(groups.into_iter().take(MOST_CANDIDATES).map(|(_, group)| Change::Group(group)));
             changes.extend(roles.into_iter().map(Change::Role));
         }
@@ -291,14 +291,11 @@ impl Policy {
     fn permitting_roles(&self, view: &View<'_>) -> Vec<RoleId> {
         let mut roles: BTreeSet<RoleId> = BTreeSet::new();
         for pattern in view.matched.iter() {
-            let candidates = self.roles_by_pattern.get(pattern.0 as usize).map(|list| &**list).unwrap_or_default();
-            roles.extend(
-                candidates
-                    .iter()
-                    .take(MOST_CANDIDATES * 8)
-                    .filter(|role| self.role_permits(**role, view))
-                    .take(MOST_CANDIDATES),
-            );
+            let by_method = self.roles_by_pattern.get(pattern.0 as usize).into_iter().flatten();
+            for (_, candidates) in by_method.filter(|(mask, _)| mask.holds(view.method)) {
+                let permitting = candidates.iter().take(MOST_CANDIDATES * 8);
+                roles.extend(permitting.filter(|role| self.role_permits(**role, view)).take(MOST_CANDIDATES));
+            }
         }
         roles.into_iter().take(MOST_CANDIDATES).collect()
     }
@@ -361,17 +358,28 @@ impl Policy {
     }
 }
 
+/// Whether the same with a risk of at most medium is enough.
+fn asks_too_much(needs: &BTreeSet<String>, passing: &[(BTreeSet<String>, Option<AssignmentId>)]) -> bool {
+    const LOW: &str = "risk:low";
+    let mut eased: BTreeSet<String> = needs.iter().filter(|need| *need != LOW).cloned().collect();
+    eased.insert("risk:medium".to_owned());
+    needs.contains(LOW) && passing.iter().any(|(other, _)| *other == eased)
+}
+
 /// The first moment from now on that is within the hours.
 fn next_within(hours: &Hours, now: Timestamp) -> Option<Timestamp> {
     if hours.hold(now) {
         return Some(now);
     }
     let today = hours.zone.to_datetime(now).date();
-    (0..=8i64).find_map(|days| {
-        let date = today.checked_add(days.days()).ok()?;
-        let hour = i8::try_from(hours.from_minute / 60).ok()?;
-        let minute = i8::try_from(hours.from_minute % 60).ok()?;
-        let at = hours.zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?;
-        (at >= now && hours.hold(at)).then_some(at)
-    })
+    let hour = i8::try_from(hours.from_minute / 60).ok()?;
+    let minute = i8::try_from(hours.from_minute % 60).ok()?;
+    let begins = (0..=8i64).filter_map(|days| {
+        let from = hours.zone.to_ambiguous_timestamp(today.checked_add(days.days()).ok()?.at(hour, minute, 0, 0));
+        // A clock that is put back shows the same time twice.
+        Some([from.clone().earlier().ok()?, from.later().ok()?])
+    });
+    // A clock that is put forward or back may jump into the hours.
+    let jumps = hours.zone.following(now).take(1).map(|transition| transition.timestamp());
+    begins.flatten().chain(jumps).filter(|at| *at >= now && hours.hold(*at)).min()
 }

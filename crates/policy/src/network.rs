@@ -4,10 +4,10 @@
 //! the networks that cover it. The cost of a look-up grows with the logarithm of the number of prefixes, and the memory is
 //! a start and a set index for each range.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// The index of a `[[network]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub(crate) struct NetworkIndex {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     sets: Vec<Box<[NetworkId]>>,
+    /// By network: the sets that hold it and that some address falls into.
+    within: Vec<Box<[NetworkSetId]>>,
 }
 
 impl NetworkIndex {
@@ -36,7 +38,7 @@ impl NetworkIndex {
         for (index, prefixes) in networks.iter().enumerate() {
             let network = NetworkId(u32::try_from(index).unwrap_or(u32::MAX));
             for prefix in prefixes {
-                match prefix {
+                match in_canonical_form(prefix) {
                     IpNet::V4(net) => v4.push((u32::from(net.network()), u32::from(net.broadcast()), network)),
                     IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()), network)),
                 }
@@ -45,7 +47,17 @@ impl NetworkIndex {
         let mut sets = Sets::default();
         let v4 = Ranges::build(v4, &mut sets);
         let v6 = Ranges::build(v6, &mut sets);
-        Self { v4, v6, sets: sets.list }
+        let used: BTreeSet<NetworkSetId> = v4.sets.iter().chain(&v6.sets).copied().collect();
+        let mut within = vec![Vec::new(); networks.len()];
+        for set in used {
+            for network in sets.list.get(set.0 as usize).into_iter().flatten() {
+                if let Some(list) = within.get_mut(network.0 as usize) {
+                    list.push(set);
+                }
+            }
+        }
+        let within = within.into_iter().map(Vec::into_boxed_slice).collect();
+        Self { v4, v6, sets: sets.list, within }
     }
 
     /// The set of networks that hold the address, which is canonical.
@@ -62,18 +74,22 @@ impl NetworkIndex {
     }
 
     /// Every set that some address of the network falls into. An address range is in exactly one set.
-    pub(crate) fn sets_within(&self, network: NetworkId) -> impl Iterator<Item = NetworkSetId> {
-        self.sets
-            .iter()
-            .enumerate()
-            .filter(move |(_, members)| members.binary_search(&network).is_ok())
-            .map(|(index, _)| NetworkSetId(u32::try_from(index).unwrap_or(u32::MAX)))
+    pub(crate) fn sets_within(&self, network: NetworkId) -> &[NetworkSetId] {
+        self.within.get(network.0 as usize).map_or(&[], |sets| sets)
     }
+}
 
-    /// How many different sets there are.
-    pub(crate) fn set_count(&self) -> usize {
-        self.sets.len()
+/// A prefix of IPv4-mapped IPv6 addresses as the IPv4 prefix it is: addresses come in that form (RFC 4291 section
+/// 2.5.5.2), so it would match none of them otherwise.
+fn in_canonical_form(prefix: &IpNet) -> IpNet {
+    if let IpNet::V6(net) = prefix
+        && let Some(length) = net.prefix_len().checked_sub(96)
+        && let Some(address) = net.network().to_ipv4_mapped()
+        && let Ok(mapped) = Ipv4Net::new(address, length)
+    {
+        return IpNet::V4(mapped);
     }
+    *prefix
 }
 
 /// Consecutive ranges: range `i` begins at `starts[i]` and ends before `starts[i + 1]`.
@@ -207,6 +223,7 @@ mod tests {
             nets(&["10.1.0.0/16", "10.1.2.3/32"]),
             nets(&["10.1.0.0/16", "255.255.255.255/32", "::/0"]),
             nets(&["0.0.0.0/0"]),
+            nets(&["::ffff:192.0.2.0/120"]),
         ]);
         let check = |address: &str, expected: &[u32]| assert_eq!(names(&index, address), expected, "{address}");
         check("9.255.255.255", &[3]);
@@ -220,6 +237,8 @@ mod tests {
         check("11.0.0.0", &[3]);
         check("255.255.255.254", &[3]);
         check("255.255.255.255", &[2, 3]);
+        check("192.0.2.1", &[3, 4]);
+        check("192.0.3.1", &[3]);
         check("2001:db8::1", &[0, 2]);
         check("2001:db9::", &[2]);
         check("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", &[2]);

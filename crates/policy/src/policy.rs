@@ -117,15 +117,6 @@ pub(crate) enum Scope {
     Routes(Box<[RouteId]>),
 }
 
-impl Scope {
-    pub(crate) fn covers(&self, route: RouteId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Routes(routes) => routes.binary_search(&route).is_ok(),
-        }
-    }
-}
-
 /// From `starts` (included) to `expires` (excluded).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Period {

@@ -146,6 +146,7 @@ impl BanTable {
         });
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

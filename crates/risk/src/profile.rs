@@ -57,6 +57,7 @@ impl Profiles {
         self.0.with_or_insert(principal, Profile::default, worth, |profile| profile.learn(network, device, now));
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

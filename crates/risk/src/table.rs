@@ -105,6 +105,7 @@ impl<V> Table<V> {
         self.map.pin().iter().for_each(|(_, entry)| look(&entry.value));
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -4,6 +4,8 @@ use super::*;
 
 /// How deep roles may inherit. It keeps the sum of all closures within a small multiple of the policy.
 const MAX_DEPTH: usize = 32;
+/// The most roles in all closures together. Many roles that inherit from many multiply.
+const MAX_INHERITED: usize = 5_000_000;
 
 impl Compiler {
     /// For each role itself and all it inherits, directly or not. A cycle or a chain that is too deep is reported.
@@ -13,12 +15,18 @@ impl Compiler {
             done: vec![None; drafts.len()],
             path: Vec::new(),
             cycles: Vec::new(),
-            too_deep: Vec::new(),
+            too_deep: BTreeSet::new(),
+            inherited: 0,
         };
         for index in 0..u32::try_from(drafts.len()).unwrap_or(u32::MAX) {
             walk.closure(RoleId(index));
         }
-        let Walk { done, cycles, too_deep, .. } = walk;
+        let Walk { done, cycles, too_deep, inherited, .. } = walk;
+        if inherited > MAX_INHERITED {
+            let at = drafts.first().map_or(Position::default(), |draft| draft.name.at);
+            let message = format!("the roles inherit more than {MAX_INHERITED} roles altogether");
+            self.error(at, ProblemKind::TooMany, message, Some("inherit from fewer roles".into()));
+        }
         for cycle in cycles {
             self.role_cycle(drafts, &cycle);
         }
@@ -55,7 +63,9 @@ struct Walk<'a> {
     done: Vec<Option<(Vec<RoleId>, usize)>>,
     path: Vec<RoleId>,
     cycles: Vec<Vec<RoleId>>,
-    too_deep: Vec<RoleId>,
+    too_deep: BTreeSet<RoleId>,
+    /// The roles in all closures so far.
+    inherited: usize,
 }
 
 impl Walk<'_> {
@@ -66,6 +76,9 @@ impl Walk<'_> {
         }
         if let Some(from) = self.path.iter().position(|each| *each == role) {
             self.cycles.push(self.path.get(from..).unwrap_or_default().to_vec());
+            return 0;
+        }
+        if self.inherited > MAX_INHERITED {
             return 0;
         }
         if self.path.len() > MAX_DEPTH {
@@ -85,8 +98,9 @@ impl Walk<'_> {
         self.path.pop();
         roles.sort_unstable();
         roles.dedup();
+        self.inherited += roles.len();
         if depth > MAX_DEPTH {
-            self.too_deep.push(role);
+            self.too_deep.insert(role);
             depth = 0;
         }
         if let Some(slot) = self.done.get_mut(role.0 as usize) {

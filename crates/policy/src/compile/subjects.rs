@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The most memberships of all subjects together, nested ones included. Deep nests of large groups multiply.
+pub(super) const MAX_NESTED: usize = 10_000_000;
+
 /// Collects subjects while rules are compiled.
 pub(super) struct SubjectsBuilder {
     ids: HashMap<Box<str>, SubjectId>,
@@ -57,31 +60,44 @@ impl SubjectsBuilder {
     }
 
     /// The groups that contain each other, one list of names for each circle.
-    pub(super) fn group_cycles(&self) -> Vec<Vec<String>> {
+    pub(super) fn group_cycles(&self, closures: &[Box<[SubjectId]>]) -> Vec<Vec<String>> {
+        let within = |id: SubjectId| closures.get(id.0 as usize).map_or(&[][..], |groups| groups);
         let mut seen = HashSet::new();
         let mut cycles = Vec::new();
-        for (index, (_, declared, _)) in self.entries.iter().enumerate() {
+        for index in 0..closures.len() {
             let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
-            if !declared || seen.contains(&id) {
+            if seen.contains(&id) || !within(id).contains(&id) {
                 continue;
             }
-            let reached = self.closure(id);
-            if !reached.contains(&id) {
-                continue;
-            }
-            let mut members: Vec<SubjectId> =
-                reached.into_iter().filter(|other| self.closure(*other).contains(&id)).collect();
-            members.sort_unstable_by_key(|member| self.name(*member));
-            seen.extend(members.iter().copied());
+            // By name, as closures are.
+            let members: Vec<SubjectId> =
+                within(id).iter().copied().filter(|other| within(*other).contains(&id)).collect();
             cycles.push(
                 members.iter().map(|member| self.name(*member).trim_start_matches("group:").to_owned()).collect(),
             );
+            seen.extend(members);
         }
         cycles
     }
 
     pub(super) fn name(&self, id: SubjectId) -> &str {
         self.entries.get(id.0 as usize).map_or("", |(name, _, _)| name)
+    }
+
+    /// By subject: all groups that it is in, directly or not, by name. `None` when they are more than [`MAX_NESTED`].
+    pub(super) fn closures(&self) -> Option<Vec<Box<[SubjectId]>>> {
+        let mut total = 0;
+        let mut closures = Vec::with_capacity(self.entries.len());
+        for id in (0u32..).take(self.entries.len()) {
+            let mut groups: Vec<SubjectId> = self.closure(SubjectId(id)).into_iter().collect();
+            total += groups.len();
+            if total > MAX_NESTED {
+                return None;
+            }
+            groups.sort_unstable_by_key(|group| self.name(*group));
+            closures.push(groups.into_boxed_slice());
+        }
+        Some(closures)
     }
 
     /// All groups that a subject is in, directly or not. A circle ends where it is closed.
@@ -114,14 +130,14 @@ impl SubjectsBuilder {
             }
         }
         let mut subjects = Subjects::default();
-        for (index, (name, declared, _)) in self.entries.iter().enumerate() {
+        let closures = self.closures().unwrap_or_default();
+        let closures = closures.into_iter().chain(std::iter::repeat_with(Box::default));
+        for ((index, (name, declared, _)), groups) in self.entries.iter().enumerate().zip(closures) {
             let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
-            let mut groups: Vec<SubjectId> = self.closure(id).into_iter().collect();
-            groups.sort_unstable_by_key(|group| self.name(*group));
             subjects.list.push(Subject {
                 name: (&**name).into(),
                 declared: *declared,
-                groups: groups.into_boxed_slice(),
+                groups,
                 assignments: RulesByRoute::new(held.remove(&id).unwrap_or_default()),
                 denies: RulesByRoute::new(forbidden.remove(&id).unwrap_or_default()),
             });

@@ -86,8 +86,7 @@ impl Policy {
     }
 
     fn ban_message(&self, view: &View<'_>) -> String {
-        let bans = view.request.bans;
-        match bans.address.or(bans.principal) {
+        match self.refusing_ban(view) {
             Some(ban) => {
                 format!("banned until {} ({}, offence {}): {}", ban.until, ban.scope.as_str(), ban.offences, ban.cause)
             }

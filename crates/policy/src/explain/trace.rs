@@ -42,7 +42,7 @@ impl Policy {
 
     fn ban_check(&self, view: &View<'_>) -> Check {
         let bans = view.request.bans;
-        let Some(ban) = bans.address.or(bans.principal) else {
+        let Some(ban) = self.refusing_ban(view).or(bans.address).or(bans.principal) else {
             return check(Stage::Ban, CheckOutcome::Pass, &client(view), "not banned");
         };
         let refuses = self.ban_stage(view, &mut Silent).is_some();
@@ -136,7 +136,8 @@ impl Policy {
     fn grant_checks(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>, checks: &mut Vec<Check>) {
         let before = checks.len();
         let mut seen = Vec::new();
-        if let GrantOutcome::Granted(None) = self.grants_stage(view, route, caller, &mut Silent) {
+        let granted = self.grants_stage(view, route, caller, &mut Silent);
+        if granted == GrantOutcome::Granted(None) {
             checks.push(check(Stage::Grants, CheckOutcome::Pass, &who(view, None), "a role held directly permits it"));
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
@@ -145,15 +146,17 @@ impl Policy {
                 if seen.contains(&id) {
                     continue;
                 }
-                if checks.len() - before >= MOST_GRANTS {
-                    return ControlFlow::Break(());
+                // The one that decides is never left out.
+                if seen.len() >= MOST_GRANTS && granted.assignment() != Some(id) {
+                    continue;
                 }
                 seen.push(id);
                 checks.push(self.grant_check(view, id, assignment, &subject.name, caller));
             }
-            ControlFlow::Continue(())
+            ControlFlow::<()>::Continue(())
         });
-        if checks.len() == before {
+        let counts = |check: &Check| check.outcome != CheckOutcome::Skipped;
+        if !checks.iter().skip(before).any(counts) {
             let detail = format!("no assignment on route {} applies", self.route_name(route));
             checks.push(check(Stage::Grants, CheckOutcome::Fail, &who(view, None), &detail));
         }

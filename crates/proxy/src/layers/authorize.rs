@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::Either;
-use portcullis_policy::{Decision, RiskLevel};
+use portcullis_policy::{Decision, Permit, RiskLevel};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -49,6 +49,18 @@ impl<S: Clone> Clone for Authorize<S> {
     }
 }
 
+impl<S> Authorize<S> {
+    /// What is usual for a principal is learnt only from what was let through without a doubt, or after a step-up.
+    fn learn(&self, transit: &Transit, permit: &Permit) {
+        let caller = caller(transit);
+        let policy = &transit.facts.loaded.snapshot.policy;
+        let stepped_up = || caller.principal.is_some_and(|principal| policy.is_mfa_fresh(principal, transit.facts.now));
+        if permit.risk_level() == RiskLevel::Low || stepped_up() {
+            self.worker.shared.risk.learn(&caller, transit.facts.steady_now);
+        }
+    }
+}
+
 impl<S> Service<Box<Transit>> for Authorize<S>
 where
     S: Service<Permitted<Box<Transit>>, Error = Box<Refused>>,
@@ -78,10 +90,7 @@ where
         match decision {
             Decision::Permit(permit) => {
                 counters.permit();
-                // What is usual for a principal is learnt only from what was let through without a doubt.
-                if permit.risk_level() == RiskLevel::Low {
-                    self.worker.shared.risk.learn(&caller(&transit), transit.facts.steady_now);
-                }
+                self.learn(&transit, &permit);
                 if !permit.shadow().is_empty() {
                     self.worker.report_shadow(&transit.facts, &permit);
                 }

@@ -1,14 +1,14 @@
 //! Deadlines, draining and the lingering close, on a paused clock: no test waits.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::harness::{Connection, Seen, connect, connect_with, locally};
+use super::harness::{Connection, Seen, connect, connect_with, locally, read_once};
 use super::limits;
 use crate::wire::{BodyProblem, Gate};
 
@@ -222,34 +222,53 @@ async fn draining_lets_a_request_in_flight_finish() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn draining_during_an_answer_closes_at_its_end() {
+    locally(async {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let (mut gate, handle) = Gate::new(server, limits());
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        read_once(&mut gate, 8192).await.unwrap();
+        let (_event, exchange) = handle.next_head().unwrap();
+        // In a task of its own, so that nothing but the end of the exchange wakes it.
+        let reader = spawn_local(async move { (read_once(&mut gate, 8192).await.unwrap(), Instant::now()) });
+        sleep(seconds(1)).await;
+        handle.drain();
+        sleep(seconds(1)).await;
+        drop(exchange);
+        let ended = Instant::now();
+        assert_eq!(reader.await.unwrap(), (Vec::new(), ended));
+    })
+    .await;
+}
+
 /// Closes a gate in the middle of a request, and gives how long that took while the client does `what`.
-async fn close_while(what: impl AsyncFnOnce(tokio::io::DuplexStream)) -> (Duration, Rc<()>) {
-    let alive = Rc::new(());
+async fn close_while(what: impl AsyncFnOnce(tokio::io::DuplexStream)) -> Duration {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (mut gate, _handle) = Gate::new(server, limits());
     let begun = Instant::now();
     let close = std::future::poll_fn(|cx| hyper::rt::Write::poll_shutdown(Pin::new(&mut gate), cx));
     let (closed, ()) = tokio::join!(async { close.await.map(|()| begun.elapsed()) }, what(client));
-    (closed.unwrap(), alive)
+    closed.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_close_lingers_until_the_client_ends_or_a_second_or_a_quarter_mebibyte() {
-    let (took, _) = close_while(async |client| {
+    let took = close_while(async |client| {
         sleep(Duration::from_millis(300)).await;
         drop(client);
     })
     .await;
     assert_eq!(took.as_millis() / 10, 30);
 
-    let (took, _) = close_while(async |client| {
+    let took = close_while(async |client| {
         sleep(seconds(5)).await;
         drop(client);
     })
     .await;
     assert_eq!(took.as_millis() / 10, 100);
 
-    let (took, _) = close_while(async |mut client| {
+    let took = close_while(async |mut client| {
         client.write_all(&[0; 300 * 1024]).await.unwrap();
         sleep(seconds(5)).await;
     })

@@ -180,6 +180,21 @@ async fn a_client_that_goes_away_ends_the_request_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_ends_its_side_still_gets_the_answers_before_its_last_request() {
+    locally(async {
+        let seen = Seen { turnstile: Some(Semaphore::new(0)), ..Seen::default() };
+        let mut connection = connect_with(limits(), seen, 64 * 1024);
+        connection.send(format!("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n{LAST}")).await;
+        connection.client.shutdown().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        connection.seen.turnstile.as_ref().unwrap().add_permits(1);
+        assert!(connection.read_to_end().await.ends_with("answer 1."));
+        assert_eq!(connection.calls(), ["GET /1 0 "]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn expect_continue_is_answered_before_the_body_is_sent() {
     locally(async {
         let mut connection = connect(limits());
