@@ -98,7 +98,10 @@ impl Counters {
         for (route, total) in &totals {
             let route = route.as_deref().unwrap_or("");
             if !route.is_empty() {
-                rows.push((vec![("decision", "permit"), ("reason", ""), ("route", route), ("stage", "")], total.permits));
+                rows.push((
+                    vec![("decision", "permit"), ("reason", ""), ("route", route), ("stage", "")],
+                    total.permits,
+                ));
                 shadow.push((vec![("route", route)], total.shadow));
             }
             for (code, count) in &total.refusals {
@@ -112,7 +115,12 @@ impl Counters {
             }
         }
         counter(encoder, "portcullis_decisions", "Requests by decision, reason, route and stage", &rows)?;
-        counter(encoder, "portcullis_shadow", "Permitted requests that a rule in shadow mode, or monitored risk, would have treated otherwise", &shadow)
+        counter(
+            encoder,
+            "portcullis_shadow",
+            "Permitted requests that a rule in shadow mode, or monitored risk, would have treated otherwise",
+            &shadow,
+        )
     }
 
     fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -122,7 +130,12 @@ impl Counters {
             requests.merge(&total.requests);
         }
         histogram(encoder, "portcullis_decision_duration_seconds", "Time to decide, from facts to answer", &decisions)?;
-        histogram(encoder, "http_server_request_duration_seconds", "Time from a request's head to the head of its answer", &requests)
+        histogram(
+            encoder,
+            "http_server_request_duration_seconds",
+            "Time from a request's head to the head of its answer",
+            &requests,
+        )
     }
 
     fn sinks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

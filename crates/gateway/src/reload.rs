@@ -31,7 +31,10 @@ pub(crate) async fn reload(config: &Path, running: &Running) {
         Some(reason) => {
             running.reloads().failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, "not reloaded: the last good configuration stays in force");
-            running.record(EventKind::PolicyRejected, format!("not reloaded, the last good configuration stays: {reason}"));
+            running.record(
+                EventKind::PolicyRejected,
+                format!("not reloaded, the last good configuration stays: {reason}"),
+            );
         }
     }
 }

@@ -34,11 +34,7 @@ pub(crate) async fn serve<S>(
     let loaded = worker.loaded();
     let (gate, handle) = Gate::new(stream, Rc::clone(&loaded.wire));
     opened(handle.clone());
-    let connection = Rc::new(ConnectionFacts {
-        peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        scheme: Scheme::Http,
-        gate: Some(handle.clone()),
-    });
+    let connection = Rc::new(ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone())));
     let service = {
         let (worker, connection, handle) = (Rc::clone(&worker), Rc::clone(&connection), handle.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -58,7 +54,7 @@ pub(crate) async fn serve<S>(
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended with an error");
         if handle.has_unanswered_head() {
-            worker.report_unanswered(&Facts::new(worker.loaded(), connection, &worker.shared.clock), &error);
+            worker.report_unanswered(&Facts::new(&worker, connection), &error);
         }
     }
 }
@@ -70,7 +66,7 @@ fn enter(
     handle: &GateHandle,
     request: Request<Incoming>,
 ) -> (Box<Transit>, Option<crate::wire::Exchange>) {
-    let mut facts = Facts::new(worker.loaded(), Rc::clone(connection), &worker.shared.clock);
+    let mut facts = Facts::new(worker, Rc::clone(connection));
     let exchange = match handle.next_head() {
         Some((HeadEvent::Accepted(head), exchange)) => {
             facts.upgrade = head.upgrade_requested.then_some(head.upgrade);

@@ -184,7 +184,11 @@ async fn work(
 ) -> usize {
     let max_connections = (shared.snapshot().load().settings.limits.max_connections / workers).max(1);
     let worker = Worker::new(shared, index, workers);
-    let open = Rc::new(Open { room: Arc::new(Semaphore::new(max_connections)), gates: RefCell::default(), last: RefCell::new(0) });
+    let open = Rc::new(Open {
+        room: Arc::new(Semaphore::new(max_connections)),
+        gates: RefCell::default(),
+        last: RefCell::new(0),
+    });
     let mut acceptors = Vec::new();
     for socket in sockets {
         match TcpListener::from_std(socket) {
@@ -241,12 +245,7 @@ impl Open {
     }
 }
 
-async fn accept(
-    worker: Rc<Worker>,
-    listener: TcpListener,
-    open: Rc<Open>,
-    mut phase: watch::Receiver<Phase>,
-) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, open: Rc<Open>, mut phase: watch::Receiver<Phase>) {
     loop {
         // Without room nothing is accepted: the kernel keeps what comes, up to its backlog.
         let Ok(room) = Arc::clone(&open.room).acquire_owned().await else { return };

@@ -72,10 +72,8 @@ impl Remembered {
 fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody>, Remembered)> {
     let body = transit.body.take()?;
     let mut headers = std::mem::take(&mut transit.head.headers);
-    let remembered = Remembered {
-        user_agent: headers.get(USER_AGENT).cloned(),
-        referrer: headers.get(REFERER).cloned(),
-    };
+    let remembered =
+        Remembered { user_agent: headers.get(USER_AGENT).cloned(), referrer: headers.get(REFERER).cloned() };
     let facts = &transit.facts;
     let target = facts.target.as_ref()?;
     let snapshot = &facts.loaded.snapshot;
@@ -84,6 +82,11 @@ fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody
         || snapshot.policy.authentication(route) == AuthenticationRule::None;
     let forwarding = Forwarding {
         client: facts.client_address(),
+        client_text: facts
+            .connection
+            .peer_text
+            .as_ref()
+            .filter(|_| facts.client_address().ip() == Some(facts.connection.peer.ip())),
         proxies: facts.client.as_ref().map(|derived| derived.proxies.as_slice()).unwrap_or_default(),
         scheme: facts.connection.scheme,
         request_id: request_id(facts.id)?,

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod permitted;
 pub mod refusal;
 mod report;
+pub mod request_id;
 pub mod settings;
 pub mod snapshot;
 pub mod stack;

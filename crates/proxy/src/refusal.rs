@@ -127,7 +127,9 @@ impl Refusal {
     /// The denial by policy, where it is one.
     pub fn denial(&self) -> Option<&Denial> {
         match self {
-            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => Some(denial),
+            Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
+                Some(denial)
+            }
             Self::Malformed(_)
             | Self::Overloaded
             | Self::Throttled { .. }
@@ -144,7 +146,9 @@ impl Refusal {
                 denial.message.clone()
             }
             Self::Overloaded => "as many requests are in flight as the limits allow".to_owned(),
-            Self::Throttled { retry_after_s } => format!("too many requests; the next is accepted in {retry_after_s} s"),
+            Self::Throttled { retry_after_s } => {
+                format!("too many requests; the next is accepted in {retry_after_s} s")
+            }
             Self::UpstreamFailed(error) => error.to_string(),
             Self::Internal(detail) => detail.clone(),
         }
@@ -242,9 +246,13 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         Refusal::Malformed(_) => "The request could not be understood in one way only, so it was not passed on.",
         Refusal::NotFound(_) => "There is nothing at this address.",
         Refusal::Overloaded => "The gateway has too much to do. Try again in a moment.",
-        Refusal::Denied(_) => "You may not do this. Give the request id to whoever runs this service if you think you should.",
+        Refusal::Denied(_) => {
+            "You may not do this. Give the request id to whoever runs this service if you think you should."
+        }
         Refusal::Challenged(denial) if denial.reason == Reason::AuthnMissing => "A credential is needed.",
-        Refusal::Challenged(denial) if denial.reason == Reason::StepUpRequired => "A stronger or more recent authentication is needed.",
+        Refusal::Challenged(denial) if denial.reason == Reason::StepUpRequired => {
+            "A stronger or more recent authentication is needed."
+        }
         Refusal::Challenged(_) => "The credential was not accepted.",
         Refusal::Throttled { .. } => "Too many requests. Try again later.",
         Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
@@ -257,12 +265,15 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
 /// The challenge of a 401: RFC 6750 section 3 for a missing or bad token, RFC 9470 section 3 for one that is not strong
 /// or fresh enough.
 fn challenge(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
-    let realm: String = rendering.settings.realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+    let realm: String =
+        rendering.settings.realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
     let scheme = if rendering.accepts_tokens { "Bearer" } else { "ApiKey" };
     let mut text = format!("{scheme} realm=\"{realm}\"");
     let Some(denial) = refusal.denial() else { return text };
     if let Some(demand) = &denial.step_up {
-        let quotable = |value: &&std::sync::Arc<str>| value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        let quotable = |value: &&std::sync::Arc<str>| {
+            value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+        };
         let acr: Vec<&str> = demand.acr_values.iter().filter(quotable).map(|value| &**value).collect();
         text.push_str(", error=\"insufficient_user_authentication\", error_description=\"A stronger or more recent authentication is needed\"");
         if !acr.is_empty() {

@@ -37,7 +37,10 @@ impl Worker {
         event.remedy.retry_after_s = retry_after_s;
         self.shared.recorder.record(event);
         self.observe(transit, refusal.status(), Some(code));
-        let disclose = facts.route.and_then(|route| snapshot.settings.routes.get(route.index())).is_some_and(|route| route.disclose);
+        let disclose = facts
+            .route
+            .and_then(|route| snapshot.settings.routes.get(route.index()))
+            .is_some_and(|route| route.disclose);
         render(
             refusal,
             &Rendering {
@@ -63,7 +66,8 @@ impl Worker {
         event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
         fill_policy(&mut event, &sketch.loaded);
         self.shared.recorder.record(event);
-        let rendering = Rendering { id: sketch.id, settings, disclose: false, retry_after_s: None, accepts_tokens: true };
+        let rendering =
+            Rendering { id: sketch.id, settings, disclose: false, retry_after_s: None, accepts_tokens: true };
         render(&refusal, &rendering)
     }
 
@@ -129,7 +133,8 @@ impl Worker {
                 event.identity.kind = Some(kind.as_str());
             }
         }
-        let samples: Vec<String> = notice.evidence.iter().map(|sample| format!("{} {}", sample.reason, sample.path)).collect();
+        let samples: Vec<String> =
+            notice.evidence.iter().map(|sample| format!("{} {}", sample.reason, sample.path)).collect();
         event.message = Some(format!(
             "{} is banned until {}: {}; last: {}",
             notice.actor,
@@ -181,7 +186,11 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
     let snapshot = &facts.loaded.snapshot;
     event.policy.route = facts.route_name().cloned();
     event.policy.mode = facts.route.map(|route| {
-        if snapshot.policy.is_shadow(route) { portcullis_events::event::Mode::Shadow } else { portcullis_events::event::Mode::Enforce }
+        if snapshot.policy.is_shadow(route) {
+            portcullis_events::event::Mode::Shadow
+        } else {
+            portcullis_events::event::Mode::Enforce
+        }
     });
     event.request.scheme = Some(facts.connection.scheme.as_str());
     if let Some(target) = &facts.target {
@@ -236,7 +245,8 @@ fn fill_head(event: &mut Event, transit: &Transit) {
         event.request.path = Some(head.uri.path().to_owned());
         event.request.query_redacted = head.uri.query().is_some();
     }
-    let text = |name: &HeaderName| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let text =
+        |name: &HeaderName| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     event.request.user_agent = text(&USER_AGENT);
     event.request.referrer = text(&REFERER);
     event.request.trace_id = head.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);

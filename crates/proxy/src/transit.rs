@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::client_address::Derived;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
-use crate::worker::Loaded;
+use crate::worker::{Loaded, Worker};
 
 /// The body of a request: the caller's, as it comes; or one that is given whole, as tests do.
 pub type RequestBody = Either<Incoming, Full<Bytes>>;
@@ -79,6 +79,8 @@ pub struct Facts {
 pub struct ConnectionFacts {
     /// The socket's other end, canonical.
     pub peer: SocketAddr,
+    /// The peer's address as a header carries it.
+    pub peer_text: Option<HeaderValue>,
     /// The scheme.
     pub scheme: Scheme,
     /// The gate in front of hyper; `None` only in tests of single layers.
@@ -100,16 +102,25 @@ pub struct Target {
     pub uri: Uri,
 }
 
+impl ConnectionFacts {
+    /// Of a connection from this peer.
+    pub fn new(peer: SocketAddr, scheme: Scheme, gate: Option<GateHandle>) -> Self {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Self { peer, peer_text: HeaderValue::try_from(peer.ip().to_string()).ok(), scheme, gate }
+    }
+}
+
 impl Facts {
     /// The facts of a request that has just come in.
-    pub fn new(loaded: Rc<Loaded>, connection: Rc<ConnectionFacts>, clock: &crate::clock::Clock) -> Self {
+    pub fn new(worker: &Worker, connection: Rc<ConnectionFacts>) -> Self {
         let started = Instant::now();
+        let now = Timestamp::now();
         Self {
-            id: Uuid::now_v7(),
+            id: worker.request_ids.next(now),
             started,
-            now: Timestamp::now(),
-            steady_now: clock.at(started),
-            loaded,
+            now,
+            steady_now: worker.shared.clock.at(started),
+            loaded: worker.loaded(),
             connection,
             head_refusal: None,
             refused_head: None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use portcullis_policy::RouteId;
 
 use crate::metrics::RouteCounters;
+use crate::request_id::RequestIds;
 use crate::snapshot::{Shared, Snapshot};
 use crate::transit::RequestBody;
 use crate::upstream::Upstream;
@@ -19,6 +20,7 @@ pub struct Worker {
     workers: usize,
     loaded: RefCell<Rc<Loaded>>,
     in_flight: Rc<Cell<usize>>,
+    pub(crate) request_ids: RequestIds,
 }
 
 /// A configuration as one worker uses it: with its own connections to the upstreams and its own counters.
@@ -45,6 +47,7 @@ impl Worker {
             workers,
             loaded: RefCell::new(Rc::new(loaded)),
             in_flight: Rc::new(Cell::new(0)),
+            request_ids: RequestIds::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/…` | 200, text: one line `name: value` each for the method, `$request_uri`, and the header fields in [`ECHOED`] |
+//! | `/…` | 200, text: one line `name: value` each for the method, `$request_uri`, `$uri` (what it acts on), and the header fields in [`ECHOED`] |
 //! | `/big` | 200, a static file of [`BIG`] bytes, all `x`, with ranges and an `etag` |
 //! | `/slow` | 200, 32 KiB at 16 KiB a second |
 //! | `/status/404`, `/status/503` | that status, with nginx's own page |
@@ -197,7 +197,7 @@ http {{
     server {{
         listen {address};
         root {d};
-        location / {{ return 200 "request_method: $request_method\nrequest_uri: $request_uri\n{echoed}"; }}
+        location / {{ return 200 "request_method: $request_method\nrequest_uri: $request_uri\nuri: $uri\n{echoed}"; }}
         location = /big {{ try_files /big =404; }}
         location = /slow {{ limit_rate 16k; try_files /slow =404; }}
         location = /status/404 {{ return 404; }}

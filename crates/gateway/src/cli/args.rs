@@ -19,7 +19,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The configuration file
-    #[arg(short, long, global = true, value_name = "FILE", env = "PORTCULLIS_CONFIG", default_value = "/etc/portcullis/portcullis.toml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PORTCULLIS_CONFIG",
+        default_value = "/etc/portcullis/portcullis.toml"
+    )]
     pub(crate) config: PathBuf,
     /// How answers are written
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human)]

@@ -46,7 +46,9 @@ fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, messa
             None => answer(&format!("{decision}: {message}")),
         },
         Format::Json | Format::Jsonl => {
-            answer(&json!({ "decision": decision, "status": status, "reason": reason, "message": message }).to_string());
+            answer(
+                &json!({ "decision": decision, "status": status, "reason": reason, "message": message }).to_string(),
+            );
         }
     }
 }

@@ -121,7 +121,11 @@ fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
         match portcullis_events::read::find_in_file(path, id) {
             Ok(found) => {
                 if found.too_long + found.malformed > 0 {
-                    remark(&format!("note: {} lines of {} could not be read", found.too_long + found.malformed, path.display()));
+                    remark(&format!(
+                        "note: {} lines of {} could not be read",
+                        found.too_long + found.malformed,
+                        path.display()
+                    ));
                 }
                 if let Some(event) = found.event {
                     return show(global, &from_native(&event));
@@ -163,7 +167,11 @@ fn show(global: &Global, explained: &Value) -> Exit {
         Format::Json => answer(&serde_json::to_string_pretty(explained).unwrap_or_default()),
         Format::Jsonl => answer(&explained.to_string()),
     }
-    if explained.get("decision").and_then(Value::as_str) == Some(Outcome::Permit.as_str()) { Exit::Success } else { Exit::Negative }
+    if explained.get("decision").and_then(Value::as_str) == Some(Outcome::Permit.as_str()) {
+        Exit::Success
+    } else {
+        Exit::Negative
+    }
 }
 
 fn for_people(explained: &Value) -> String {
@@ -207,7 +215,8 @@ fn for_people(explained: &Value) -> String {
         lines.push(String::new());
         lines.push("would be permitted with".to_owned());
         for each in nearest {
-            let needs: Vec<&str> = each.get("needs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let needs: Vec<&str> =
+                each.get("needs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
             let place = match (text(each, "grant"), text(each, "file"), text(each, "line")) {
                 (grant, file, line) if !grant.is_empty() => format!("   ({grant}, {file}:{line})"),
                 _ => String::new(),

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use portcullis_policy::{
-    AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress, CountryCode,
-    Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel, RouteId, canonical_host,
+    AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
+    CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel,
+    RouteId, canonical_host,
 };
 
 use crate::cli::args::{AssuranceState, DeviceState, FactArgs, RiskState};
@@ -45,7 +46,10 @@ impl Supposed {
             None => route_without_host(policy, &path, &mut remarks)?,
         };
         let country = match &facts.country {
-            Some(text) => Some(CountryCode::parse(text).ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?),
+            Some(text) => Some(
+                CountryCode::parse(text)
+                    .ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
+            ),
             None => None,
         };
         for role in facts.roles.iter().filter(|role| !policy.has_role(role)) {
@@ -113,7 +117,11 @@ fn split_url<'a>(url: &'a str, host: Option<&str>) -> Result<(Option<String>, &'
 }
 
 /// Without a host, the route is the one that the path leads to on whatever host; if there are several, the asker must say.
-fn route_without_host(policy: &Policy, path: &CanonicalPath, remarks: &mut Vec<String>) -> Result<Option<RouteId>, QuestionError> {
+fn route_without_host(
+    policy: &Policy,
+    path: &CanonicalPath,
+    remarks: &mut Vec<String>,
+) -> Result<Option<RouteId>, QuestionError> {
     let candidates = policy.routes_on_any_host(path);
     match candidates.as_slice() {
         [] => Ok(None),
@@ -123,7 +131,10 @@ fn route_without_host(policy: &Policy, path: &CanonicalPath, remarks: &mut Vec<S
             let Some(any) = policy.find_route("", path) else {
                 return Err(usage(format!("the path leads to {} on different hosts: give --host", names.join(", "))));
             };
-            remarks.push(format!("no --host given: taken as route {}, which answers for any host", policy.route_name(any)));
+            remarks.push(format!(
+                "no --host given: taken as route {}, which answers for any host",
+                policy.route_name(any)
+            ));
             Ok(Some(any))
         }
     }
@@ -157,9 +168,15 @@ fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
         id: id.into(),
         name: None,
         email: None,
-        groups: facts.groups.iter().map(|name| GroupClaim { name: name.trim_start_matches("group:").into(), trusted: true }).collect(),
+        groups: facts
+            .groups
+            .iter()
+            .map(|name| GroupClaim { name: name.trim_start_matches("group:").into(), trusted: true })
+            .collect(),
         roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
-        device: facts.device.map(|state| Device { id: "stated".into(), compliant: Some(state == DeviceState::Compliant) }),
+        device: facts
+            .device
+            .map(|state| Device { id: "stated".into(), compliant: Some(state == DeviceState::Compliant) }),
         authentication: Authentication {
             method: AuthenticationMethod::Stated,
             provider: "the command line".into(),

@@ -50,10 +50,15 @@ fn create(global: &Global, args: &KeyCreateArgs) -> Exit {
     match global.output {
         Format::Human => {
             answer(minted.text.expose());
-            remark(&format!("This is {principal}'s key, shown this once: {file} holds only its hash. Reload the gateway to accept it."));
+            remark(&format!(
+                "This is {principal}'s key, shown this once: {file} holds only its hash. Reload the gateway to accept it."
+            ));
         }
         Format::Json | Format::Jsonl => {
-            answer(&json!({ "id": args.id, "key": minted.text.expose(), "principal": principal, "file": file }).to_string());
+            answer(
+                &json!({ "id": args.id, "key": minted.text.expose(), "principal": principal, "file": file })
+                    .to_string(),
+            );
         }
     }
     Exit::Success

@@ -2,9 +2,9 @@
 //!
 //! The head's grammar was checked by the gate; here it is the meaning: which host, which path, which route.
 
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
-use http::header::HOST;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, canonical_host};
 

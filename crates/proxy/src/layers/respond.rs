@@ -121,7 +121,9 @@ where
         let mut response = match polled {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(Ok(response))) => response.map(Either::Left),
-            Some(Poll::Ready(Err(refused))) => this.worker.refuse(&refused.refusal, &refused.transit).map(Either::Right),
+            Some(Poll::Ready(Err(refused))) => {
+                this.worker.refuse(&refused.refusal, &refused.transit).map(Either::Right)
+            }
             None => this.worker.refuse_after_panic(this.sketch).map(Either::Right),
         };
         if let Some(id) = request_id(this.sketch.id) {

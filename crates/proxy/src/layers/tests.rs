@@ -93,8 +93,8 @@ fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
 fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
     let request = Request::builder().method(method).uri(target).header("host", "api.test").body(()).unwrap();
     let (head, ()) = request.into_parts();
-    let connection = ConnectionFacts { peer: peer.parse().unwrap(), scheme: Scheme::Http, gate: None };
-    let facts = Facts::new(worker.loaded(), Rc::new(connection), &worker.shared.clock);
+    let connection = ConnectionFacts::new(peer.parse().unwrap(), Scheme::Http, None);
+    let facts = Facts::new(worker, Rc::new(connection));
     Box::new(Transit { head, body: Some(Either::Right(Full::default())), facts })
 }
 

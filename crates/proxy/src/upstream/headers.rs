@@ -42,6 +42,8 @@ impl HeaderPlan {
 pub struct Forwarding<'a> {
     /// Where the request comes from.
     pub client: ClientAddress,
+    /// The client's address as text, where it has been written before: it is the same for all requests of a connection.
+    pub client_text: Option<&'a HeaderValue>,
     /// The trusted proxies between the client and the gateway, the nearest last; empty without any.
     pub proxies: &'a [IpAddr],
     /// How it came to the gateway.
@@ -253,16 +255,28 @@ fn push_escaped(text: &mut String, byte: u8) {
 /// else the caller or a proxy claimed is gone.
 fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let mut text = BytesMut::with_capacity(160);
-    if let Some(client) = forwarding.client.ip() {
-        let _ = write!(text, "{client}");
-        for proxy in forwarding.proxies {
-            let _ = write!(text, ", {proxy}");
+    let written = forwarding.client_text.filter(|_| forwarding.proxies.is_empty());
+    match (forwarding.client.ip(), written) {
+        (Some(_), Some(client)) => {
+            headers.insert(X_FORWARDED_FOR, client.clone());
         }
-        insert(headers, X_FORWARDED_FOR, text.split().freeze());
+        (Some(client), None) => {
+            write_address(&mut text, client);
+            for proxy in forwarding.proxies {
+                text.extend_from_slice(b", ");
+                write_address(&mut text, *proxy);
+            }
+            insert(headers, X_FORWARDED_FOR, text.split().freeze());
+        }
+        (None, _) => {}
     }
-    match forwarding.client.ip() {
-        Some(client) => write_node(&mut text, client),
-        None => text.extend_from_slice(b"for=unknown"),
+    match (forwarding.client.ip(), forwarding.client_text) {
+        (Some(IpAddr::V4(_)), Some(client)) => {
+            text.extend_from_slice(b"for=");
+            text.extend_from_slice(client.as_bytes());
+        }
+        (Some(client), _) => write_node(&mut text, client),
+        (None, _) => text.extend_from_slice(b"for=unknown"),
     }
     for proxy in forwarding.proxies {
         text.extend_from_slice(b", ");
@@ -273,12 +287,17 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     if let Some(host) = &host {
         write_host(&mut text, host.as_bytes());
     }
-    let _ = write!(text, ";proto={}", forwarding.scheme.as_str());
+    text.extend_from_slice(b";proto=");
+    text.extend_from_slice(forwarding.scheme.as_str().as_bytes());
     insert(headers, FORWARDED, text.freeze());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST, host);
     }
+}
+
+fn write_address(text: &mut BytesMut, address: IpAddr) {
+    let _ = write!(text, "{address}");
 }
 
 /// RFC 7239 section 6: an IPv6 address is bracketed and therefore quoted.

@@ -22,6 +22,7 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 fn forwarding(identity: Option<&IdentityValues>) -> Forwarding<'_> {
     Forwarding {
         client: ClientAddress::Known([203, 0, 113, 7].into()),
+        client_text: None,
         proxies: &[],
         scheme: Scheme::Http,
         request_id: HeaderValue::from_static("the-gateways-id"),
@@ -220,4 +221,21 @@ fn a_response_loses_what_ends_at_this_hop_and_keeps_the_rest() {
     left.sort_unstable();
     let kept = ["content-length", "content-type", "set-cookie", "set-cookie", "www-authenticate", "x-auth-user"];
     assert_eq!(left, kept);
+}
+
+#[test]
+fn an_address_that_was_written_before_makes_the_same_headers() {
+    let check = |client: std::net::IpAddr, proxies: &[std::net::IpAddr]| {
+        let text = HeaderValue::try_from(client.to_string()).unwrap();
+        let with = |client_text| {
+            let mut headers = map(&[("host", "api.test:8080")]);
+            let client = ClientAddress::Known(client);
+            prepare_request(&mut headers, &plan(), &Forwarding { client, client_text, proxies, ..forwarding(None) });
+            headers
+        };
+        assert_eq!(with(Some(&text)), with(None), "{client}");
+    };
+    check([203, 0, 113, 7].into(), &[]);
+    check([203, 0, 113, 7].into(), &[[10, 0, 0, 1].into()]);
+    check("2001:db8::1".parse().unwrap(), &[]);
 }

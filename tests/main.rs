@@ -1,0 +1,52 @@
+//! The gateway as its users meet it: the real binary, real sockets, real files and signals. This page is the table of
+//! contents.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test a broken expectation is a failure"
+)]
+
+/// One gateway of one test: its files, its process, its addresses, its events.
+mod harness;
+
+/// Good and bad credentials of every kind, and routes that demand, allow or ignore them.
+mod authentication;
+/// Roles, groups, denies, networks, assurance and disclosure, decided on live requests.
+mod authorization;
+/// Who fails too often is kept out for a while, and nobody else.
+mod bans;
+/// Whose address counts: the peer's, or the one that a trusted proxy names.
+mod client_address;
+/// `check`, `can`, `explain` and `key`, with their exit codes.
+mod command_line;
+/// Decisions as data: the cases in `tests/decisions`.
+mod decisions;
+/// SIGTERM ends the process, not the requests.
+mod drain;
+/// One refusal, one event: complete, without secrets, and not lost when the log is rotated.
+mod events;
+/// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.
+mod forwarding;
+/// Which headers cross the gateway, and which only the gateway may set.
+mod headers;
+/// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
+mod malformed;
+/// A real nginx behind the gateway acts on the path that was authorised.
+mod nginx;
+/// Health and metrics.
+mod ops;
+/// The path that was decided on is the path that is forwarded.
+mod paths;
+/// A reload is all or nothing, and costs no request.
+mod reload;
+/// A public access log, replayed.
+mod replay;
+/// Clients that say nothing, or too little.
+mod slow_clients;
+/// What follows a refused request on its connection is never taken for another request.
+mod smuggling;
+/// Upstreams that are down, silent, rude, or of their own opinion.
+mod upstream_faults;

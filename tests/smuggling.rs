@@ -1,0 +1,136 @@
+//! A refused request's body is never the next request, and a body that breaks its framing is never a whole request.
+
+use std::time::Duration;
+
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wire::{Conn, chunked, request};
+
+use crate::harness::{Gateway, NO_BANS, Site};
+
+const SMUGGLED: &[u8] = b"GET /smuggled HTTP/1.1\r\nhost: gateway.test\r\n\r\n";
+
+/// GET is permitted everywhere but below `/closed`; `/known/**` demands a credential.
+const POLICY: &str = r#"
+[[resource]]
+route = "app"
+authentication = "none"
+[[role]]
+name = "all"
+permissions = [{ actions = ["GET,PUT /**"], not_actions = ["* /closed/**"] }]
+[[assignment]]
+name = "all"
+role = "all"
+principals = ["anyone"]
+scope = "*"
+"#;
+
+fn site(upstream: &Upstream) -> Gateway {
+    let mut site = Site::new(&upstream.url());
+    site.add("[[route]]\nname = \"known\"\npaths = [\"/known/**\"]\nupstream = \"app\"\n");
+    site.add("[limits]\nbody_idle_timeout = \"500ms\"\n");
+    site.policy(&[POLICY, NO_BANS].concat());
+    site.start()
+}
+
+/// Everything that comes back until the connection is closed or nothing came for a while: the number of answers, at least.
+fn answers(connection: &mut Conn) -> usize {
+    let mut count = 0;
+    while connection.try_answer().is_ok() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_request_in_the_body_of_a_refused_one_is_no_request() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    let refused = [
+        ("POST", "/closed/x", 403),
+        ("PUT", "/closed/x", 403),
+        ("POST", "/known/x", 401),
+        ("POST", "/a/../b", 400),
+        ("POST", "//", 400),
+    ];
+    let mut sent = 0;
+    for (method, target, status) in refused {
+        for bytes in [
+            request(method, target, &[], SMUGGLED),
+            request(method, target, &[("Transfer-Encoding", "chunked")], &chunked(&[SMUGGLED])),
+            request(method, target, &[("Content-Length", "100000")], SMUGGLED),
+            request(method, target, &[("Transfer-Encoding", "chunked")], &[b"100000\r\n", SMUGGLED].concat()),
+            request(method, target, &[("Content-Length", "10000"), ("Expect", "100-continue")], SMUGGLED),
+        ] {
+            let mut connection = Conn::open(gateway.address).with_patience(Duration::from_secs(2));
+            connection.send(&bytes);
+            let first = connection.answer();
+            assert_eq!(first.status(), status, "{}", String::from_utf8_lossy(&bytes));
+            // A moment later, as if the rest of the body were under way.
+            drop(connection.try_send(SMUGGLED));
+            sent += 1;
+            assert!(connection.closed_within(Duration::from_secs(5)) || answers(&mut connection) == 0);
+        }
+    }
+    let seen: Vec<_> = upstream.requests().iter().map(|request| request.head.target.clone()).collect();
+    // Where the body was short and complete the connection may live on; then the bytes behind it are an honest request.
+    assert!(seen.len() <= refused.len() * 2, "{seen:?}");
+    assert!(upstream.malformed().is_empty(), "{:?}", upstream.malformed());
+    assert_eq!(sent, 25);
+}
+
+#[test]
+fn a_connection_that_stays_open_after_a_refusal_goes_on_behind_the_body() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    for body in [request("POST", "/closed/x", &[], SMUGGLED), request("POST", "/closed/x", &[("Transfer-Encoding", "chunked")], &chunked(&[SMUGGLED]))] {
+        let mut connection = Conn::open(gateway.address);
+        connection.send(&body);
+        assert_eq!(connection.answer().status(), 403);
+        // Closed or drained: both are right; but if it is open, the next answer is the next request's.
+        if connection.try_send(request("GET", "/honest", &[], b"")).is_ok()
+            && let Ok(answer) = connection.try_answer()
+        {
+            assert_eq!(answer.json()["target"], "/honest");
+        }
+    }
+    assert!(upstream.requests().iter().all(|request| request.head.target == "/honest"), "{:?}", upstream.requests());
+}
+
+#[test]
+fn a_refusal_without_a_body_keeps_the_connection() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    let mut connection = gateway.conn();
+    for _ in 0..3 {
+        connection.send(request("GET", "/closed/x", &[], b""));
+        assert_eq!(connection.answer().status(), 403);
+        connection.send(request("GET", "/open", &[], b""));
+        assert_eq!(connection.answer().status(), 200);
+    }
+}
+
+#[test]
+fn a_body_that_breaks_its_framing_is_refused_and_never_whole() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    for body in [
+        "x\r\n",
+        "-1\r\n",
+        "5;\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "05 \r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "11111111111111111\r\nhello",
+        "5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+        "5\r\nhello\r\n0\r\nx: y\n\r\n",
+    ] {
+        let mut connection = gateway.conn();
+        connection.send(request("PUT", "/chunks", &[("Transfer-Encoding", "chunked")], body.as_bytes()));
+        let answer = connection.answer();
+        gateway.check_refused(body, &answer, 400, "request.malformed");
+        assert!(connection.closed_within(Duration::from_secs(5)), "{body:?}");
+    }
+    assert!(upstream.requests().iter().all(|request| !request.complete), "{:?}", upstream.requests());
+}
