@@ -119,7 +119,6 @@ fn the_framing_must_be_one_and_clear() {
             "content-length: +3",
             "content-length: -3",
             "content-length: 0x3",
-            "content-length: 3 ",
             "content-length: 3.0",
             "content-length: 3e0",
             "content-length:",
@@ -143,10 +142,6 @@ fn the_framing_must_be_one_and_clear() {
             " transfer-encoding: chunked",
             "x: y\r\n transfer-encoding: chunked",
         ] {
-            // Optional whitespace around a value is no part of it (RFC 9110 section 5.5), so this one is sound.
-            if fields == "content-length: 3 " {
-                continue;
-            }
             all.check(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n0\r\n\r\n"), 400, MALFORMED);
         }
         all.check("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400, MALFORMED);
@@ -217,15 +212,12 @@ fn the_path_must_have_one_meaning() {
     refused(|all| {
         for path in [
             "//", "//a", "/a//b", "/a//", "/../a", "/a/../b", "/a/..", "/./a", "/a/.", "/%2e%2e/a", "/.%2e/a", "/a/%2e", "/a%2fb", "/a%2Fb",
-            "/a%5cb", "/a%5Cb", "/a%00b", "/a%0ab", "/a%0db", "/a%7fb", "/%252e%252e/a", "/a%252fb", "/%25%32%65", "/..;/a", "/..;x=1/a", "/a/..%3b/b",
+            "/a%5cb", "/a%5Cb", "/a%00b", "/a%0ab", "/a%0db", "/a%7fb", "/%252e%252e/a", "/a%252fb", "/%25%32%65", "/a\\b", "/..\\a", "/..;/a", "/..;x=1/a", "/a/..%3b/b",
             "/.;/a", "/%c0%af", "/%c0%ae%c0%ae/a", "/%e0%80%af", "/%ff", "/%ed%a0%80",
         ] {
             all.check(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"), 400, PATH);
             all.check(format!("GET http://a{path}?q HTTP/1.1\r\nhost: a\r\n\r\n"), 400, PATH);
         }
-        // No URI has a backslash, so this one is not even ambiguous.
-        all.check("GET /a\\b HTTP/1.1\r\nhost: a\r\n\r\n", 400, MALFORMED);
-        all.check("GET /..\\a HTTP/1.1\r\nhost: a\r\n\r\n", 400, MALFORMED);
     });
 }
 

@@ -1,1 +1,133 @@
-//! Being written.
+//! Upstreams that are down, silent, rude, or of their own opinion.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use portcullis_testkit::ports::free_port;
+use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wire::request;
+
+use crate::harness::{Site, of_kind};
+
+#[test]
+fn each_fault_has_its_status_reason_and_event() {
+    let reply = |target: &str| match target {
+        "/hang" => Reply::hang(),
+        "/garbage" => Reply::raw("garbage\r\n\r\n"),
+        "/binary" => Reply::raw(b"\x00\x01\x02\x03\r\n\r\n".to_vec()),
+        "/nothing" => Reply::raw(""),
+        "/reset" => Reply::raw("").then_reset(),
+        "/half-a-head" => Reply::raw("HTTP/1.1 200 OK\r\ncontent-"),
+        "/two-lengths" => Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde"),
+        "/odd-coding" => Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nabc"),
+        "/bad-field" => Reply::raw("HTTP/1.1 200 OK\r\nbad field: x\r\ncontent-length: 0\r\n\r\n"),
+        "/http-2" => Reply::raw("HTTP/2.0 200 OK\r\n\r\n"),
+        _ => Reply::echo(),
+    };
+    let upstream = Upstream::choosing(move |head| reply(&head.target));
+    let mut site = Site::without_route(&upstream.url());
+    site.add("[upstream.timeouts]\nfirst_byte = \"400ms\"\n");
+    site.add(&format!("[[upstream]]\nname = \"down\"\nendpoints = [\"http://127.0.0.1:{}\"]\n", free_port()));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"app\"\n[[route]]\nname = \"down\"\npaths = [\"/down\"]\nupstream = \"down\"\n");
+    let scope = "[[resource]]\nroute = \"down\"\nauthentication = \"none\"\n";
+    site.policy(&[crate::harness::OPEN, scope].concat());
+    let gateway = site.start();
+    let check = |target: &str, status: u16, reason: &str, forwarded: bool| {
+        for method in ["GET", "POST"] {
+            let answer = gateway.send(request(method, target, &[], if method == "POST" { b"body" } else { b"" }));
+            let event = gateway.check_refused(&format!("{method} {target}"), &answer, status, reason);
+            assert_eq!(event["decision"], "failed", "{target}");
+            assert_eq!(event["upstream"]["forwarded"], forwarded, "{target}");
+            assert_eq!(event["client"]["ip"], "127.0.0.1", "{target}");
+            assert!(!answer.text().contains("127.0.0.1"), "the caller learns nothing of the inside: {}", answer.text());
+        }
+        assert_eq!(gateway.get("/fine", &[]).status(), 200, "{target}: other requests do not suffer");
+    };
+    check("/down", 502, "upstream.unreachable", false);
+    check("/hang", 504, "upstream.timeout", true);
+    for target in ["/garbage", "/binary", "/nothing", "/reset", "/half-a-head", "/two-lengths", "/odd-coding", "/bad-field", "/http-2"] {
+        check(target, 502, "upstream.protocol", true);
+    }
+    // The caller cannot help any of this: nobody is banned for it.
+    let events = gateway.stop();
+    assert!(of_kind(&events, "ban.created").is_empty());
+    assert_eq!(of_kind(&events, "access.denied").len(), 22);
+}
+
+#[test]
+fn an_upstreams_own_refusal_passes_through_without_an_event() {
+    let upstream = Upstream::choosing(|head| {
+        let status = head.target.trim_start_matches('/').parse().unwrap();
+        Reply::bytes("no, says the upstream").with_status(status).header("www-authenticate", "Own realm=\"x\"")
+    });
+    let gateway = Site::new(&upstream.url()).start();
+    for status in [400, 401, 403, 404, 429, 500, 502, 503, 504] {
+        let answer = gateway.get(&format!("/{status}"), &[]);
+        assert_eq!((answer.status(), answer.text()), (status, "no, says the upstream"));
+        assert_eq!(answer.header("www-authenticate"), Some("Own realm=\"x\""));
+        assert_eq!(answer.header("content-type"), None);
+    }
+    assert!(of_kind(&gateway.stop(), "access.denied").is_empty());
+}
+
+#[test]
+fn an_answer_that_breaks_off_breaks_off_for_the_caller_too() {
+    let upstream = Upstream::choosing(|head| match head.target.as_str() {
+        "/length" => Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"),
+        "/chunked" => Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+        "/bad-chunk" => Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n"),
+        _ => Reply::echo(),
+    });
+    let gateway = Site::new(&upstream.url()).start();
+    for target in ["/length", "/chunked", "/bad-chunk"] {
+        let mut connection = gateway.conn();
+        connection.send(request("GET", target, &[], b""));
+        // A whole answer would be a lie.
+        assert!(connection.try_answer().is_err(), "{target}");
+    }
+    assert_eq!(gateway.get("/fine", &[]).status(), 200);
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_used_again_and_a_stale_connection_costs_nothing() {
+    let address: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let upstream = Upstream::choosing_on(address, |_| Reply::echo());
+    let gateway = Site::new(&upstream.url()).start();
+    assert_eq!(gateway.get("/", &[]).status(), 200);
+    drop(upstream);
+    gateway.check_refused("gone", &gateway.get("/", &[]), 502, "upstream.unreachable");
+    let upstream = Upstream::choosing_on(address, |_| Reply::echo());
+    assert_eq!(gateway.get("/", &[]).status(), 200);
+    for _ in 0..10 {
+        let mut connection = gateway.conn();
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.answer().status(), 200);
+        upstream.close_connections();
+        upstream.wait_for_open_connections(0);
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.answer().status(), 200, "a pooled connection had died");
+    }
+}
+
+#[test]
+fn an_upstream_may_answer_before_it_has_read_the_body() {
+    let upstream = Upstream::replying(Reply::status(413).before_the_body());
+    let gateway = Site::new(&upstream.url()).start();
+    let mut connection = gateway.conn();
+    connection.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nstart");
+    assert_eq!(connection.answer().status(), 413);
+}
+
+#[test]
+fn several_endpoints_take_turns() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let mut site = Site::without_route(&first.url());
+    site.add(&format!("[[upstream]]\nname = \"both\"\nendpoints = [\"{}\", \"{}\"]\n", first.url(), second.url()));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"both\"\n");
+    let gateway = site.start();
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/", &[]).status(), 200);
+    }
+    let (first, second) = (first.requests().len(), second.requests().len());
+    assert_eq!(first + second, 20);
+    assert!(first >= 5 && second >= 5, "{first} and {second}");
+}

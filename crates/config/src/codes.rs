@@ -40,6 +40,8 @@ pub const POLICY: &str = "E0301";
 pub const NETWORK_FILE: &str = "E0302";
 /// A pattern of `include` matches no file.
 pub const NOTHING_INCLUDED: &str = "W0101";
+/// A documented key whose feature this version does not have, and whose absence lets nobody in.
+pub const WITHOUT_EFFECT: &str = "W0102";
 /// Without a route every request is refused.
 pub const NO_ROUTE: &str = "W0201";
 /// An API key carries a role that the policy does not have.
@@ -68,6 +70,7 @@ pub const ALL: &[(&str, &str)] = &[
     (POLICY, "a rule of the policy does not hold together"),
     (NETWORK_FILE, "a line of a network's file is no address or prefix"),
     (NOTHING_INCLUDED, "a pattern of `include` matches no file"),
+    (WITHOUT_EFFECT, "a documented key whose feature this version does not have; ignoring it lets nobody in"),
     (NO_ROUTE, "without a route every request is refused"),
     (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
     (POLICY_WARNING, "a rule of the policy is probably not what its author meant"),

@@ -52,7 +52,7 @@ fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Pol
             .map(|network| NetworkDraft {
                 name: places.placed(network.name),
                 prefixes: network.prefixes,
-                unknown: false,
+                unknown: network.unknown,
             })
             .collect(),
         resources: policy.resources.into_iter().map(|resource| places.resource(resource)).collect(),

@@ -69,8 +69,9 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
         operation: operation::read_operation(&section),
     };
     for (key, help) in LATER {
-        section.unavailable(key, help);
+        section.without_effect(key, help);
     }
+    section.unavailable("governance", "remove it; review changes of the policy file before they are installed");
     section.finish();
     (gateway, include)
 }
@@ -103,11 +104,10 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
 
 /// Sections of the contract that later versions read.
 const LATER: &[(&str, &str)] = &[
-    ("admin", "remove it; the command line answers offline, and `[ops]` serves health and metrics"),
-    ("store", "remove it; bans and profiles are kept in memory and begin anew at every start"),
-    ("geo", "remove it; countries are unknown in this version"),
-    ("spike", "remove it; watch `portcullis_decisions_total` in the metrics"),
-    ("audit", "remove it; `portcullis list` and `portcullis who-can` answer who may do what"),
-    ("governance", "remove it; review changes of the policy file before they are installed"),
-    ("backup", "remove it; copy the configuration files"),
+    ("admin", "the command line answers offline, and `[ops]` serves health and metrics"),
+    ("store", "bans and profiles are kept in memory and begin anew at every start"),
+    ("geo", "countries are unknown in this version"),
+    ("spike", "watch `portcullis_decisions_total` in the metrics"),
+    ("audit", "`portcullis can` and `portcullis explain` answer who may do what"),
+    ("backup", "copy the configuration files"),
 ];

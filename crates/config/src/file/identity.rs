@@ -155,7 +155,7 @@ fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {
         ("email", HeaderRole::Email),
     ];
     let found = roles.into_iter().filter_map(|(key, role)| Some((role, section.optional(key, Header)?))).collect();
-    section.unavailable("assertion", "remove it; accept connections to the upstream from this gateway alone");
+    section.without_effect("assertion", "accept connections to the upstream from this gateway alone");
     section.finish();
     found
 }

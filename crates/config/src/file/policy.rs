@@ -38,6 +38,8 @@ pub(crate) struct PolicyFile {
 pub(crate) struct Network {
     pub(crate) name: At<String>,
     pub(crate) prefixes: Vec<IpNet>,
+    /// Part of it is to be fetched, which nobody does: what is not in `prefixes` may be in it or not.
+    pub(crate) unknown: bool,
 }
 
 /// `[[resource]]`
@@ -181,7 +183,8 @@ fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network
     if !says_something {
         section.report_missing("addresses", "a list of prefixes, or `file` with one per line");
     }
-    section.unavailable("source", "fetch the list to a file, name it with `file`, and reload when it changes");
+    let unknown = section.has("source");
+    section.without_effect("source", "whether an address is in it stays unknown; fetch the list and name it with `file`");
     let reader = section.reader();
     section.finish();
     let mut prefixes: Vec<IpNet> =
@@ -191,7 +194,7 @@ fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network
         policy.sources.extend(read_network_file(reader, path, written, file.span, &mut prefixes));
         policy.files.push(path.clone());
     }
-    Some(Network { name: name?, prefixes })
+    Some(Network { name: name?, prefixes, unknown })
 }
 
 fn read_resource(section: Section<'_>) -> Option<Resource> {
@@ -329,7 +332,8 @@ fn read_when(section: Section<'_>, of_grant: bool) -> When {
     }
     let compliant_device = section.or("device", Choice(&[("compliant", true)]), false);
     let mut when = When {
-        networks: networks.map(|list| list.value),
+        // An empty list was reported: the policy need not say so again.
+        networks: networks.map(|list| list.value).filter(|list| !list.is_empty()),
         hours,
         countries: countries.map(|list| list.map(|codes| codes.into_iter().map(|code| code.value).collect())),
         compliant_device,

@@ -50,7 +50,7 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         signals: section.table("signals").map_or_else(Vec::new, read_signals),
         corporate_egress: section.one_or_list("corporate_egress", Name).map_or_else(Vec::new, |list| list.value),
     };
-    section.unavailable("step_up_budget", "set `thresholds` instead: nothing is calibrated in this version");
+    section.without_effect("step_up_budget", "set `thresholds` instead: nothing is calibrated in this version");
     section.finish();
     risk
 }

@@ -90,7 +90,7 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let forward_credentials = section.or("forward_credentials", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
     section.unavailable("rate_limit", "remove it; `[limits]` bounds connections and requests as a whole");
-    section.unavailable("upgrades", "remove it; requests to upgrade a connection are answered without the upgrade");
+    section.without_effect("upgrades", "requests to upgrade a connection are refused");
     section.finish();
     Some(Route { name: name?, hosts, paths, vague, upstream, forward_credentials, disclose })
 }

@@ -14,7 +14,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("forward_credentials = \"true\"\n", ("E0104", 1, 23, "write it without quotes"));
     check("disclose = \"calller\"\n", ("E0105", 1, 12, "did you mean \"caller\"?"));
     check("rate_limit = {}\n", ("E0106", 1, 1, "`rate_limit` is not available in this version"));
-    check("upgrades = [\"websocket\"]\n", ("E0106", 1, 1, "`upgrades` is not available"));
+    check("upgrades = [\"websocket\"]\n", ("W0102", 1, 1, "`upgrades` is not available"));
     check("[[route]]\nname = \"b\"\npaths = [\"/b\"]\n", ("E0102", 1, 1, "`upstream` is missing in [[route]]"));
     check(
         "[[route]]\nname = \"b\"\nupstream = \"biling\"\npaths = \"/b\"",
@@ -75,9 +75,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    for section in ["admin", "store", "geo", "spike", "audit", "governance", "backup"] {
-        check(&format!("[{section}]\n"), ("E0106", 1, 2, "is not available in this version | remove it"));
+    for section in ["admin", "store", "geo", "spike", "audit", "backup"] {
+        check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
     }
+    check("[governance]\n", ("E0106", 1, 2, "is not available in this version | remove it"));
     check("[route]\n", ("E0101", 1, 2, "written twice"));
     check("[ops\n", ("E0101", 1, 5, ""));
 }

@@ -8,7 +8,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[[network]]\nname = \"a\"\n", ("E0102", 1, 1, "`addresses` is missing in [[network]]"));
     check("[[network]]\nname = \"a\"\naddresses = [\"10.0.0.1/8\"]\n", ("E0105", 3, 14, "write `10.0.0.0/8`"));
     check("[[network]]\nname = \"a\"\naddresses = [10]\n", ("E0104", 3, 14, "found an integer"));
-    check("[[network]]\nname = \"a\"\nsource = {}\n", ("E0106", 3, 1, "`source` is not available"));
+    check("[[network]]\nname = \"a\"\nsource = {}\n", ("W0102", 3, 1, "`source` is not available"));
     check("[[network]]\nname = \"a\"\nfile = \"none.txt\"\n", ("E0100", 3, 8, "cannot read `none.txt`"));
     check("[[resource]]\nroute = \"biling\"\n", ("E0202", 2, 9, "biling"));
     check("[[resource]]\nroute = \"billing\"\nnetworks = { allow = [\"x\"] }\n", ("E0202", 3, 23, "x"));
@@ -60,7 +60,7 @@ fn each_mistake_is_named_where_it_stands() {
         "[[deny]]\nname = \"d\"\nactions = [\"GET /**\"]\nscope = \"*\"\n",
         ("E0102", 1, 1, "`principals` is missing"),
     );
-    check("[risk]\nstep_up_budget = \"1%\"\n", ("E0106", 2, 1, "set `thresholds` instead"));
+    check("[risk]\nstep_up_budget = \"1%\"\n", ("W0102", 2, 1, "set `thresholds` instead"));
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));
     check("[risk]\nthresholds.high = { step_up = nan }\n", ("E0105", 2, 31, "expected a number"));

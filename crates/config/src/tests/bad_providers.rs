@@ -103,7 +103,7 @@ fn identity_headers_are_their_own() {
     one(&format!("{headers}user = \"content-length\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
-    one(&format!("{headers}assertion = \"x\"\n"), "E0106", 2, 1, "`assertion` is not available");
+    one(&format!("{headers}assertion = \"x\"\n"), "W0102", 2, 1, "`assertion` is not available");
     one(
         &(api_key("k", "x-user", "keys.toml") + headers + "user = \"x-user\"\n"),
         "E0203",

@@ -29,6 +29,9 @@ pub(crate) enum FolderError {
     /// The key file.
     #[error(transparent)]
     Key(#[from] AppendKeyError),
+    /// The folder is still there.
+    #[error("{} cannot be removed", .0.display())]
+    Remove(PathBuf, #[source] io::Error),
 }
 
 /// The folder. It is removed when this is dropped.
@@ -69,7 +72,11 @@ impl DemoFolder {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn write_credentials(&self, gateway: SocketAddr, credentials: &Credentials) -> Result<PathBuf, FolderError> {
+    pub(crate) fn write_credentials(
+        &self,
+        gateway: SocketAddr,
+        credentials: &Credentials,
+    ) -> Result<PathBuf, FolderError> {
         let mut text = format!("# For `.` in a shell. They work only while the demo runs.\nGW='http://{gateway}'\n");
         for caller in Caller::WITH_CREDENTIAL {
             if let (Some(variable), Some((name, value))) = (caller.variable(), credentials.header(caller)) {
@@ -103,8 +110,9 @@ impl DemoFolder {
     ///
     /// # Errors
     /// When something in it cannot be removed.
-    pub(crate) fn remove(self) -> io::Result<()> {
-        self.folder.close()
+    pub(crate) fn remove(self) -> Result<(), FolderError> {
+        let path = self.path().to_owned();
+        self.folder.close().map_err(|error| FolderError::Remove(path, error))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, FolderError> {
@@ -134,7 +142,8 @@ mod tests {
     #[test]
     fn the_configuration_loads_without_a_warning_and_listens_on_loopback_alone() {
         let (folder, _) = made();
-        let loaded = load(&folder.config(), &BTreeMap::new()).unwrap_or_else(|report| panic!("{}", report.render_human(false)));
+        let loaded =
+            load(&folder.config(), &BTreeMap::new()).unwrap_or_else(|report| panic!("{}", report.render_human(false)));
         assert_eq!(loaded.warnings.warnings(), 0, "{}", loaded.warnings.render_human(false));
         assert!(loaded.process.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
         assert!(loaded.ops.unwrap().address.ip().is_loopback());

@@ -113,13 +113,16 @@ fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Byt
     let caller = headers.get("x-auth-user").and_then(|value| value.to_str().ok()).unwrap_or("nobody");
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (method.as_str(), segments.as_slice()) {
-        ("GET", ["api", "invoices"]) => json_answer(StatusCode::OK, &json!({ "invoices": [6, 7, 8], "caller": caller })),
+        ("GET", ["api", "invoices"]) => {
+            json_answer(StatusCode::OK, &json!({ "invoices": [6, 7, 8], "caller": caller }))
+        }
         ("GET", ["api", "invoices", id]) => {
             json_answer(StatusCode::OK, &json!({ "invoice": id, "total": "1,250.00 EUR", "caller": caller }))
         }
-        ("GET", ["api", "invoices", id, "bank-details"]) => {
-            json_answer(StatusCode::OK, &json!({ "invoice": id, "iban": "DE02 1203 0000 0000 2020 51", "caller": caller }))
-        }
+        ("GET", ["api", "invoices", id, "bank-details"]) => json_answer(
+            StatusCode::OK,
+            &json!({ "invoice": id, "iban": "DE02 1203 0000 0000 2020 51", "caller": caller }),
+        ),
         ("DELETE", ["api", "invoices", id]) => json_answer(StatusCode::OK, &json!({ "deleted": id, "caller": caller })),
         ("GET", ["api", "export", "invoices.csv"]) => {
             plain_answer("text/csv", "invoice,total,currency\n6,90.00,EUR\n7,1250.00,EUR\n8,12.50,EUR\n".to_owned())

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use portcullis_events::ReasonCode;
 
+use Evidence::{Body, Event, FurtherEvent, Header};
+
 use crate::demo::credentials::Caller;
 
 /// One request of the story.
@@ -44,8 +46,6 @@ pub(crate) enum Evidence {
     /// A further event of this kind.
     FurtherEvent(&'static str),
 }
-
-use Evidence::{Body, Event, FurtherEvent, Header};
 
 const OFFICE: &str = "203.0.113.10";
 const PARTNER: &str = "198.51.100.23";
@@ -106,7 +106,12 @@ pub(crate) const STORY: &[Step] = &[
                 Event("/policy/file", "policy.toml"),
             ],
         ),
-        ..step("Carol, a contractor, wants the export. A deny is stronger than her grant.", EXPORT, Caller::Carol, PARTNER)
+        ..step(
+            "Carol, a contractor, wants the export. A deny is stronger than her grant.",
+            EXPORT,
+            Caller::Carol,
+            PARTNER,
+        )
     },
     Step {
         expected: refused(
@@ -120,12 +125,20 @@ pub(crate) const STORY: &[Step] = &[
         ..step("She shows her second factor and asks again.", BANK_DETAILS, Caller::AliceMfa, OFFICE)
     },
     Step {
-        expected: refused(ReasonCode::IpNotAllowed, &[Event("/client/ip", CAFE), Event("/nearest/0/needs/0", "network:")]),
+        expected: refused(
+            ReasonCode::IpNotAllowed,
+            &[Event("/client/ip", CAFE), Event("/nearest/0/needs/0", "network:")],
+        ),
         ..step("She tries the same from a café. Her token is not even looked at.", BANK_DETAILS, Caller::AliceMfa, CAFE)
     },
     Step {
         expected: refused(ReasonCode::RequestPathAmbiguous, &[]),
-        ..step("A path that the API might read in another way than the gateway.", "/api/%2e%2e/admin", Caller::Alice, OFFICE)
+        ..step(
+            "A path that the API might read in another way than the gateway.",
+            "/api/%2e%2e/admin",
+            Caller::Alice,
+            OFFICE,
+        )
     },
     Step {
         header: Some(("x-auth-user", "bob")),
@@ -206,10 +219,12 @@ mod tests {
 
     #[test]
     fn every_kind_of_outcome_is_told_once_at_least() {
-        let reasons: BTreeSet<&str> = STORY.iter().filter_map(|step| step.expected.reason).map(ReasonCode::code).collect();
+        let reasons: BTreeSet<&str> =
+            STORY.iter().filter_map(|step| step.expected.reason).map(ReasonCode::code).collect();
         assert!(reasons.len() >= 8, "{reasons:?}");
         assert!(STORY.iter().any(|step| step.expected.reason.is_none()));
-        let stages: BTreeSet<&str> = STORY.iter().filter_map(|step| step.expected.reason).map(ReasonCode::stage).collect();
+        let stages: BTreeSet<&str> =
+            STORY.iter().filter_map(|step| step.expected.reason).map(ReasonCode::stage).collect();
         assert_eq!(stages, BTreeSet::from(["authn", "ban", "ip", "rbac", "request", "step_up"]));
     }
 

@@ -122,11 +122,13 @@ fn missing(evidence: Evidence, answer: &Answer, observed: &Observed) -> Option<S
         Evidence::Body(wanted) => (!answer.body.contains(wanted)).then(|| format!("the body lacks {}", quoted(wanted))),
         Evidence::Header(name, wanted) => {
             let there = answer.headers.contains_key(name) && answer.header(name).contains(wanted);
-            (!there).then(|| format!("the header {name} is {}, without {}", quoted(answer.header(name)), quoted(wanted)))
+            (!there)
+                .then(|| format!("the header {name} is {}, without {}", quoted(answer.header(name)), quoted(wanted)))
         }
         Evidence::Event(pointer, wanted) => {
             let value = observed.event().map_or("", |event| text(event, pointer));
-            (!value.contains(wanted)).then(|| format!("the event's {pointer} is {}, without {}", quoted(value), quoted(wanted)))
+            (!value.contains(wanted))
+                .then(|| format!("the event's {pointer} is {}, without {}", quoted(value), quoted(wanted)))
         }
         Evidence::FurtherEvent(kind) => {
             let there = observed.further_events().any(|event| text(event, "/kind") == kind);
@@ -248,13 +250,22 @@ mod tests {
         check(&REFUSED, &observed(refusal(code), 0, twice), &["refusals on record is 2, not 1"]);
         let none = &["refusals on record is 0, not 1", "the event's /nearest/0/needs/0 is \"\""];
         check(&REFUSED, &observed(refusal(code), 0, Vec::new()), none);
-        check(&REFUSED, &observed(refusal(code), 0, vec![denial("ban.active")]), &["the event's reason is \"ban.active\""]);
+        check(
+            &REFUSED,
+            &observed(refusal(code), 0, vec![denial("ban.active")]),
+            &["the event's reason is \"ban.active\""],
+        );
         let mut other = denial(code);
         other["id"] = json!("id-2");
         check(&REFUSED, &observed(refusal(code), 0, vec![other]), &["the event's id is \"id-2\""]);
-        let permitted = &["the status is 200", "the reason is \"\"", "reached the API is 1", "on record is 0", "/nearest"];
+        let permitted =
+            &["the status is 200", "the reason is \"\"", "reached the API is 1", "on record is 0", "/nearest"];
         check(&REFUSED, &observed(answer(200, "application/json", "alice"), 1, Vec::new()), permitted);
-        check(&PERMITTED, &observed(answer(200, "application/json", "bob"), 1, Vec::new()), &["the body lacks \"alice\""]);
+        check(
+            &PERMITTED,
+            &observed(answer(200, "application/json", "bob"), 1, Vec::new()),
+            &["the body lacks \"alice\""],
+        );
     }
 
     #[test]
@@ -268,8 +279,7 @@ mod tests {
         let code = STORY[4].expected.reason.unwrap().code();
         let played = |observed| Played { number: 5, step: &STORY[4], observed, differences: Vec::new() };
         let good = [played(observed(refusal(code), 0, vec![denial(code)]))];
-        let expected =
-            Tally { requests: 1, as_expected: 1, reached: 0, refusals: 1, denials: 1, decision_us: Some(7) };
+        let expected = Tally { requests: 1, as_expected: 1, reached: 0, refusals: 1, denials: 1, decision_us: Some(7) };
         assert_eq!(Tally::of(&good), expected);
         assert!(expected.is_good());
         assert!(!Tally { denials: 0, ..expected }.is_good());
@@ -291,7 +301,10 @@ mod tests {
         let code = STORY[4].expected.reason.unwrap().code();
         let played = Played::new(5, &STORY[4], observed(refusal(code), 0, vec![denial(code)]));
         let json = played.to_json();
-        assert_eq!((json["step"].as_u64(), json["status"].as_u64(), json["ok"].as_bool()), (Some(5), Some(403), Some(false)));
+        assert_eq!(
+            (json["step"].as_u64(), json["status"].as_u64(), json["ok"].as_bool()),
+            (Some(5), Some(403), Some(false))
+        );
         assert_eq!(json["reason"], code);
         assert_eq!(json["event"]["id"], "id-1");
         assert_eq!(json["request"]["credential"], "ALICE");

@@ -4,7 +4,7 @@ use super::*;
 
 /// How deep roles may inherit. It keeps the sum of all closures within a small multiple of the policy.
 const MAX_DEPTH: usize = 32;
-/// The most roles in all closures together. Many roles that inherit from many multiply.
+/// The most inherited roles that are gathered in all. Many roles that inherit from many multiply.
 const MAX_INHERITED: usize = 5_000_000;
 
 impl Compiler {
@@ -64,7 +64,7 @@ struct Walk<'a> {
     path: Vec<RoleId>,
     cycles: Vec<Vec<RoleId>>,
     too_deep: BTreeSet<RoleId>,
-    /// The roles in all closures so far.
+    /// The inherited roles gathered so far, before repetitions are taken out.
     inherited: usize,
 }
 
@@ -92,13 +92,16 @@ impl Walk<'_> {
         for parent in parents.get(role.0 as usize).into_iter().flatten() {
             depth = depth.max(1 + self.closure(*parent));
             if let Some(Some((inherited, _))) = self.done.get(parent.0 as usize) {
+                self.inherited += inherited.len();
+                if self.inherited > MAX_INHERITED {
+                    break;
+                }
                 roles.extend_from_slice(inherited);
             }
         }
         self.path.pop();
         roles.sort_unstable();
         roles.dedup();
-        self.inherited += roles.len();
         if depth > MAX_DEPTH {
             self.too_deep.insert(role);
             depth = 0;
