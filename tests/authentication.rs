@@ -46,7 +46,11 @@ fn tokens_of_every_algorithm_good_and_bad() {
         token(&named("just expired"), &signer.token(&claims("u").seconds_from_now("exp", -5)), Ok(()));
         token(&named("expired"), &signer.token(&claims("u").expired(MINUTES)), Err("authn.expired"));
         token(&named("not yet"), &signer.token(&claims("u").not_yet_valid(MINUTES)), Err("authn.not_yet_valid"));
-        token(&named("issuer"), &signer.token(&claims("u").set("iss", "https://login.test/")), Err("authn.wrong_issuer"));
+        token(
+            &named("issuer"),
+            &signer.token(&claims("u").set("iss", "https://login.test/")),
+            Err("authn.wrong_issuer"),
+        );
         token(&named("no issuer"), &signer.token(&claims("u").without("iss")), Err("authn.invalid"));
         token(&named("audience"), &signer.token(&claims("u").set("aud", "App")), Err("authn.wrong_audience"));
         token(&named("no audience"), &signer.token(&claims("u").without("aud")), Err("authn.invalid"));
@@ -90,7 +94,8 @@ fn a_request_has_at_most_one_credential() {
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     let gateway = site.start();
     let token = bearer(&signer, &claims("u"));
-    let send = |what: &str, headers: &[(&str, &str)], expected| check(&gateway, what, &gateway.get("/", headers), expected);
+    let send =
+        |what: &str, headers: &[(&str, &str)], expected| check(&gateway, what, &gateway.get("/", headers), expected);
     send("none", &[], Err("authn.missing"));
     send("a cookie", &[("Cookie", "session=1")], Err("authn.missing"));
     send("an unknown header", &[("X-Api-Keys", &key)], Err("authn.missing"));
@@ -117,7 +122,8 @@ fn api_keys_good_and_bad() {
     site.tell_identity();
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     let gateway = site.start();
-    let send = |what: &str, key: &str, expected| check(&gateway, what, &gateway.get("/", &[("X-Api-Key", key)]), expected);
+    let send =
+        |what: &str, key: &str, expected| check(&gateway, what, &gateway.get("/", &[("X-Api-Key", key)]), expected);
     send("good", &good, Ok(()));
     assert_eq!(upstream.requests().pop().unwrap().header("x-auth-user"), Some("reporting"));
     send("with an end", &until, Ok(()));
@@ -149,7 +155,12 @@ fn a_route_demands_allows_or_ignores_credentials() {
     let resources: String = ["required", "optional", "none"]
         .map(|name| format!("[[resource]]\nroute = \"{name}\"\nauthentication = \"{name}\"\n"))
         .concat();
-    site.policy(&[&resources, "[[resource]]\nroute = \"closed\"\nauthentication = \"none\"\n", AUTHENTICATED, r#"
+    site.policy(
+        &[
+            &resources,
+            "[[resource]]\nroute = \"closed\"\nauthentication = \"none\"\n",
+            AUTHENTICATED,
+            r#"
 [[role]]
 name = "reader"
 permissions = [{ actions = ["GET /public"] }]
@@ -158,18 +169,31 @@ name = "the-public"
 role = "reader"
 principals = ["anyone"]
 scope = ["required", "optional", "none"]
-"#, NO_BANS].concat());
+"#,
+            NO_BANS,
+        ]
+        .concat(),
+    );
     let gateway = site.start();
     let (good, bad) = (bearer(&signer, &claims("u")), bearer(&signer.impostor(), &claims("u")));
-    let table: [(&str, &str, [(u16, &str); 3]); 7] = [
-        // route, target: without a credential, with a bad one, with a good one
+    /// What is answered without a credential, to a bad one, and to a good one.
+    type Answers = [(u16, &'static str); 3];
+    let table: [(&str, &str, Answers); 7] = [
         ("required", "/public", [(401, "authn.missing"), (401, "authn.invalid"), (200, "")]),
         ("required", "/private", [(401, "authn.missing"), (401, "authn.invalid"), (200, "")]),
         ("optional", "/public", [(200, ""), (401, "authn.invalid"), (200, "")]),
         ("optional", "/private", [(401, "authn.missing"), (401, "authn.invalid"), (200, "")]),
         ("none", "/public", [(200, ""), (200, ""), (200, "")]),
-        ("none", "/private", [(403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant")]),
-        ("closed", "/public", [(403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant")]),
+        (
+            "none",
+            "/private",
+            [(403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant")],
+        ),
+        (
+            "closed",
+            "/public",
+            [(403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant"), (403, "rbac.no_matching_grant")],
+        ),
     ];
     for (route, target, expected) in table {
         for (credential, (status, reason)) in [None, Some(&bad), Some(&good)].into_iter().zip(expected) {

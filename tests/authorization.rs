@@ -85,7 +85,14 @@ fn world() -> World {
 }
 
 impl World {
-    fn ask(&self, route: &str, method: &str, target: &str, user: &str, groups: &[&str]) -> portcullis_testkit::wire::Answer {
+    fn ask(
+        &self,
+        route: &str,
+        method: &str,
+        target: &str,
+        user: &str,
+        groups: &[&str],
+    ) -> portcullis_testkit::wire::Answer {
         let authorization = bearer(&self.signer, &claims(user).groups(groups));
         let host = format!("{route}.test");
         self.gateway.send(request(method, target, &[("host", &host), ("authorization", &authorization)], b""))
@@ -102,7 +109,11 @@ fn roles_groups_and_denies_decide() {
             Ok(()) => assert_eq!(answer.status(), 200, "{what}"),
             Err(reason) => {
                 let event = world.gateway.check_refused(&what, &answer, 403, reason);
-                assert_eq!((&event["identity"]["id"], &event["identity"]["method"]), (&json!(user), &json!("jwt")), "{what}");
+                assert_eq!(
+                    (&event["identity"]["id"], &event["identity"]["method"]),
+                    (&json!(user), &json!("jwt")),
+                    "{what}"
+                );
                 assert_eq!(event["decision"], "deny", "{what}");
             }
         }
@@ -169,7 +180,12 @@ fn a_step_up_says_what_is_missing_as_rfc_9470_does() {
     let ask = |more: &[(&str, Value)]| {
         let claims = more.iter().fold(claims("root"), |claims, (name, value)| claims.set(name, value.clone()));
         let authorization = bearer(&world.signer, &claims);
-        world.gateway.send(request("DELETE", "/invoices/7", &[("host", "app.test"), ("authorization", &authorization)], b""))
+        world.gateway.send(request(
+            "DELETE",
+            "/invoices/7",
+            &[("host", "app.test"), ("authorization", &authorization)],
+            b"",
+        ))
     };
     let now = claims("root").get("iat").unwrap().as_i64().unwrap();
     for (what, more) in [
@@ -182,7 +198,12 @@ fn a_step_up_says_what_is_missing_as_rfc_9470_does() {
         let event = world.gateway.check_refused(what, &answer, 401, "step_up.required");
         assert_eq!(event["decision"], "step_up", "{what}");
         let challenge = answer.header("www-authenticate").unwrap();
-        for part in ["Bearer realm=\"portcullis\"", "error=\"insufficient_user_authentication\"", "acr_values=\"urn:mfa\"", "max_age=\"3600\""] {
+        for part in [
+            "Bearer realm=\"portcullis\"",
+            "error=\"insufficient_user_authentication\"",
+            "acr_values=\"urn:mfa\"",
+            "max_age=\"3600\"",
+        ] {
             assert!(challenge.contains(part), "{what}: {challenge}");
         }
         assert_eq!(event["remedy"]["acr_values"], json!(["urn:mfa"]), "{what}");

@@ -93,7 +93,12 @@ fn good_requests_and_forgetful_callers_earn_no_ban() {
     let world = world(BANS, "");
     for _ in 0..20 {
         assert_eq!(world.good("127.0.0.30").status(), 200);
-        world.gateway.check_refused("no credential", &world.gateway.get_from("127.0.0.31", "/", &[]), 401, "authn.missing");
+        world.gateway.check_refused(
+            "no credential",
+            &world.gateway.get_from("127.0.0.31", "/", &[]),
+            401,
+            "authn.missing",
+        );
     }
     assert_eq!(world.gateway.metric("portcullis_bans_active"), Some(0.0));
 }
@@ -129,7 +134,8 @@ fn nobody_can_aim_a_ban_at_a_third_party() {
 
 #[test]
 fn probing_many_paths_bans_and_a_ban_ends() {
-    let world = world("[ban]\nfirst = \"1s\"\nlongest = \"1s\"\nprobing = { level = 4, ratio = \"25%\", half = \"5m\" }\n", "");
+    let world =
+        world("[ban]\nfirst = \"1s\"\nlongest = \"1s\"\nprobing = { level = 4, ratio = \"25%\", half = \"5m\" }\n", "");
     let mut refused = 0;
     let banned = (0..40).any(|number| {
         // An absent route is what scanners meet; here each path is refused for its form.

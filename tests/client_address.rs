@@ -73,7 +73,17 @@ fn the_nearest_untrusted_hop_is_the_client() {
     check(&[], Err(Some("127.0.0.1")));
     check(&["10.1.1.1, 10.2.2.2"], Err(Some("10.1.1.1")));
     // A hop that is no address makes it unknown, which no allowlist is met by.
-    for hop in ["", "unknown", "203.0.113", "0313.0.113.7", "203.0.113.7, _hidden", "0xcb.0.113.7", "3405803783", "203.0.113.256", "fe80::1%eth0"] {
+    for hop in [
+        "",
+        "unknown",
+        "203.0.113",
+        "0313.0.113.7",
+        "203.0.113.7, _hidden",
+        "0xcb.0.113.7",
+        "3405803783",
+        "203.0.113.256",
+        "fe80::1%eth0",
+    ] {
         check(&[hop], Err(None));
     }
     assert!(gateway.get("/", &[("Forwarded", "for=203.0.113.7")]).status() == 403, "only the configured header counts");

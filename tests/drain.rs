@@ -60,7 +60,8 @@ fn the_delay_gives_load_balancers_time_to_look_away() {
     assert_eq!(wire::get(gateway.ops, "/readyz", &[]).status(), 200);
     let began = Instant::now();
     gateway.process.signal(Signal::Term);
-    let said_no = wait::until(PATIENCE, || (wire::get(gateway.ops, "/readyz", &[]).status() == 503).then(|| began.elapsed()));
+    let said_no =
+        wait::until(PATIENCE, || (wire::get(gateway.ops, "/readyz", &[]).status() == 503).then(|| began.elapsed()));
     assert!(said_no.unwrap() < Duration::from_millis(700), "readiness waited for the delay");
     assert_eq!(wire::get(gateway.ops, "/livez", &[]).status(), 200, "it drains, it is not dead");
     assert_eq!(gateway.get("/new", &[]).status(), 200, "who has not looked yet is served");
@@ -86,9 +87,13 @@ fn the_grace_is_the_most_that_a_hanging_request_gets() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    for second in [Signal::Term, Signal::Interrupt] {
+    for (second, delay) in
+        [(Signal::Term, "0s"), (Signal::Interrupt, "0s"), (Signal::Term, "20s"), (Signal::Interrupt, "20s")]
+    {
         let upstream = Upstream::replying(Reply::hang());
-        let mut gateway = Site::new(&upstream.url()).start();
+        let mut site = Site::new(&upstream.url());
+        site.add(&format!("[shutdown]\ndelay = \"{delay}\"\n"));
+        let mut gateway = site.start();
         let mut hanging = gateway.conn();
         hanging.send(request("GET", "/", &[], b""));
         upstream.wait_for_requests(1);
@@ -97,6 +102,9 @@ fn a_second_signal_ends_it_at_once() {
         gateway.process.signal(second);
         let began = Instant::now();
         assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(10), "the grace of 30 s was waited for");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{second:?} did not end the delay of {delay} and the grace of 30 s"
+        );
     }
 }

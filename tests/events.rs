@@ -22,7 +22,10 @@ const KEYS: &[(&str, &str)] = &[
          identity device risk ban nearest checks shadow remedy upstream latency_us integrity",
     ),
     ("policy", "version sha256 route rule file line stage mode"),
-    ("request", "id trace_id span_id method scheme host port path query_redacted http_version bytes user_agent referrer"),
+    (
+        "request",
+        "id trace_id span_id method scheme host port path query_redacted http_version bytes user_agent referrer",
+    ),
     ("client", "ip port peer_ip forwarded via_trusted_proxy country region city asn as_org"),
     (
         "identity",
@@ -39,7 +42,8 @@ const KEYS: &[(&str, &str)] = &[
 fn check_keys(event: &Value) {
     for (part, expected) in KEYS {
         let object = if part.is_empty() { event } else { &event[*part] };
-        let found: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).filter(|key| *key != "truncated").collect();
+        let found: BTreeSet<&str> =
+            object.as_object().unwrap().keys().map(String::as_str).filter(|key| *key != "truncated").collect();
         assert_eq!(found, expected.split_whitespace().collect(), "{part} of {event:#}");
     }
     assert_eq!((&event["schema"], &event["origin"]), (&"portcullis.event/1".into(), &"gateway".into()));
@@ -100,12 +104,24 @@ fn every_event_has_exactly_the_keys_of_the_contract() {
     let mut site = Site::new(&upstream.url());
     let signer = SigningKey::ed25519("k");
     site.accept_tokens(&[&signer], "");
-    site.policy(&["[[deny]]\nname = \"no\"\nprincipals = [\"anyone\"]\nactions = [\"GET /denied\"]\nscope = \"*\"\n", AUTHENTICATED].concat());
+    site.policy(
+        &[
+            "[[deny]]\nname = \"no\"\nprincipals = [\"anyone\"]\nactions = [\"GET /denied\"]\nscope = \"*\"\n",
+            AUTHENTICATED,
+        ]
+        .concat(),
+    );
     let mut gateway = site.start();
     let token = bearer(&signer, &claims("u").groups(&["g"]).set("device_id", "d-9").set("device_compliant", false));
     gateway.get("/", &[]);
-    gateway.get("/denied", &[("authorization", &token), ("user-agent", "a browser"), ("referer", "http://user:pw@ref.test/page?secret#x")]);
-    gateway.get("/hang", &[("authorization", &token), ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]);
+    gateway.get(
+        "/denied",
+        &[("authorization", &token), ("user-agent", "a browser"), ("referer", "http://user:pw@ref.test/page?secret#x")],
+    );
+    gateway.get(
+        "/hang",
+        &[("authorization", &token), ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")],
+    );
     gateway.get("//", &[]);
     gateway.send("GET / HTTP/1.1\r\n\r\n");
     gateway.send("\x16\x03\x01");
@@ -118,7 +134,8 @@ fn every_event_has_exactly_the_keys_of_the_contract() {
     let events = gateway.stop();
     events.iter().for_each(check_keys);
     let kinds: BTreeSet<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    let expected = ["access.denied", "ban.created", "gateway.started", "gateway.stopped", "policy.rejected", "policy.reloaded"];
+    let expected =
+        ["access.denied", "ban.created", "gateway.started", "gateway.stopped", "policy.rejected", "policy.reloaded"];
     assert_eq!(kinds, BTreeSet::from(expected));
     let denied = events.iter().find(|event| event["reason"] == "rbac.explicit_deny").unwrap();
     assert_eq!(denied["request"]["user_agent"], "a browser");
@@ -132,14 +149,22 @@ fn every_event_has_exactly_the_keys_of_the_contract() {
 
 #[test]
 fn no_secret_is_ever_written_down() {
-    const SECRETS: [&str; 7] = ["S3CRET-query", "S3CRET-cookie", "S3CRET-basic", "S3CRET-key", "S3CRET-body", "S3CRET-referer", "S3CRET-user"];
+    const SECRETS: [&str; 7] =
+        ["S3CRET-query", "S3CRET-cookie", "S3CRET-basic", "S3CRET-key", "S3CRET-body", "S3CRET-referer", "S3CRET-user"];
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
     let signer = SigningKey::ed25519("k");
     site.accept_tokens(&[&signer], "");
     let revoked = site.key("revoked", "user:alice", "revoked = true");
     let good_key = site.key("good", "service:good", "");
-    site.policy(&["[[deny]]\nname = \"no\"\nprincipals = [\"authenticated\"]\nactions = [\"* /**\"]\nscope = \"*\"\n", AUTHENTICATED, NO_BANS].concat());
+    site.policy(
+        &[
+            "[[deny]]\nname = \"no\"\nprincipals = [\"authenticated\"]\nactions = [\"* /**\"]\nscope = \"*\"\n",
+            AUTHENTICATED,
+            NO_BANS,
+        ]
+        .concat(),
+    );
     let gateway = site.start();
     let good = signer.token(&claims("u"));
     let bad = signer.impostor().token(&claims("u"));
@@ -148,7 +173,12 @@ fn no_secret_is_ever_written_down() {
     secrets.extend([&good, &bad].map(|token| token.rsplit('.').next().unwrap().to_owned()));
     secrets.extend([&revoked, &good_key].map(|key| key.split('_').nth(2).unwrap().to_owned()));
     secrets.push(good.clone());
-    for target in ["/p?token=S3CRET-query", "//p?token=S3CRET-query", "http://S3CRET-user@gateway.test/?S3CRET-query", "/#?S3CRET-query"] {
+    for target in [
+        "/p?token=S3CRET-query",
+        "//p?token=S3CRET-query",
+        "http://S3CRET-user@gateway.test/?S3CRET-query",
+        "/#?S3CRET-query",
+    ] {
         for credential in [
             ("Authorization", format!("Bearer {good}")),
             ("Authorization", format!("Bearer {bad}")),
@@ -168,7 +198,9 @@ fn no_secret_is_ever_written_down() {
             let answer = gateway.send(request("POST", target, &headers, b"S3CRET-body"));
             assert!(matches!(answer.status(), 400 | 401 | 403), "{target} {credential:?}: {}", answer.status());
             let told = String::from_utf8_lossy(&[&answer.head.raw[..], &answer.body].concat()).into_owned();
-            secrets.iter().for_each(|secret| assert!(!told.contains(secret.as_str()), "{target}: the answer holds {secret}"));
+            secrets
+                .iter()
+                .for_each(|secret| assert!(!told.contains(secret.as_str()), "{target}: the answer holds {secret}"));
         }
     }
     let (path, mut process) = (gateway.events.path().to_owned(), gateway.process);
@@ -196,8 +228,10 @@ fn what_a_client_writes_cannot_break_a_line_or_grow_without_bound() {
     let event = gateway.check_refused("long", &answer, 401, "authn.missing");
     assert_eq!(event["request"]["path"].as_str().unwrap().len(), 2_048);
     assert_eq!(event["request"]["user_agent"].as_str().unwrap().len(), 1_024);
-    let cut: BTreeSet<&str> = event["truncated"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!(cut, BTreeSet::from(["request.path", "request.user_agent"]));
+    let cut: BTreeSet<&str> =
+        event["truncated"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(cut.is_superset(&BTreeSet::from(["request.path", "request.user_agent"])), "{cut:?}");
+    assert!(event.to_string().len() < 16_000);
     let forged = "x\", \"decision\": \"permit\u{2028}\u{85}\ttab";
     let answer = gateway.get("/", &[("user-agent", forged)]);
     let event = gateway.check_refused("forged", &answer, 401, "authn.missing");
@@ -233,9 +267,8 @@ fn rotation_by_rename_and_sighup_loses_nothing() {
         });
         assert!(reopened.is_some(), "the log was not reopened");
     }
-    let current = gateway.events.clone();
-    assert_eq!(gateway.stop().len(), current.all().len());
-    rotated.push(current);
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    rotated.push(gateway.events.clone());
     let all: Vec<Value> = rotated.iter().flat_map(EventFile::all).collect();
     assert_eq!(of_kind(&all, "access.denied").len(), refused);
     let ids: BTreeSet<&str> = all.iter().map(|event| event["id"].as_str().unwrap()).collect();

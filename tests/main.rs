@@ -24,6 +24,8 @@ mod client_address;
 mod command_line;
 /// Decisions as data: the cases in `tests/decisions`.
 mod decisions;
+/// What somebody sees first.
+mod demo;
 /// SIGTERM ends the process, not the requests.
 mod drain;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.
@@ -32,6 +34,8 @@ mod events;
 mod forwarding;
 /// Which headers cross the gateway, and which only the gateway may set.
 mod headers;
+/// More at once than the limits allow.
+mod limits;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.

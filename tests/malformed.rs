@@ -211,9 +211,40 @@ fn the_head_must_keep_to_the_grammar() {
 fn the_path_must_have_one_meaning() {
     refused(|all| {
         for path in [
-            "//", "//a", "/a//b", "/a//", "/../a", "/a/../b", "/a/..", "/./a", "/a/.", "/%2e%2e/a", "/.%2e/a", "/a/%2e", "/a%2fb", "/a%2Fb",
-            "/a%5cb", "/a%5Cb", "/a%00b", "/a%0ab", "/a%0db", "/a%7fb", "/%252e%252e/a", "/a%252fb", "/%25%32%65", "/a\\b", "/..\\a", "/..;/a", "/..;x=1/a", "/a/..%3b/b",
-            "/.;/a", "/%c0%af", "/%c0%ae%c0%ae/a", "/%e0%80%af", "/%ff", "/%ed%a0%80",
+            "//",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/../a",
+            "/a/../b",
+            "/a/..",
+            "/./a",
+            "/a/.",
+            "/%2e%2e/a",
+            "/.%2e/a",
+            "/a/%2e",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a%5Cb",
+            "/a%00b",
+            "/a%0ab",
+            "/a%0db",
+            "/a%7fb",
+            "/%252e%252e/a",
+            "/a%252fb",
+            "/%25%32%65",
+            "/a\\b",
+            "/..\\a",
+            "/..;/a",
+            "/..;x=1/a",
+            "/a/..%3b/b",
+            "/.;/a",
+            "/%c0%af",
+            "/%c0%ae%c0%ae/a",
+            "/%e0%80%af",
+            "/%ff",
+            "/%ed%a0%80",
         ] {
             all.check(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"), 400, PATH);
             all.check(format!("GET http://a{path}?q HTTP/1.1\r\nhost: a\r\n\r\n"), 400, PATH);
@@ -245,7 +276,11 @@ fn what_is_too_large_is_refused_at_its_border() {
     check("a field of 16 KiB", field(16 << 10), 200);
     check("a byte more", field((16 << 10) + 1), 431);
     let big = format!("{}: {}\r\n", "y", "v".repeat(16_000));
-    check("64 KiB of fields that are each small enough", format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", big.repeat(5)), 431);
+    check(
+        "64 KiB of fields that are each small enough",
+        format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", big.repeat(5)),
+        431,
+    );
     assert_eq!(upstream.requests().len(), 3);
 }
 
@@ -254,7 +289,8 @@ fn expectations_upgrades_and_methods_that_nobody_serves() {
     refused(|all| {
         all.check("GET / HTTP/1.1\r\nhost: a\r\nexpect: foo\r\n\r\n", 417, MALFORMED);
         all.check("GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue, foo\r\n\r\n", 417, MALFORMED);
-        let websocket = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n";
+        let websocket =
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n";
         all.check(websocket, 403, "request.upgrade_not_allowed");
         all.check(websocket.replace("websocket\r\n", "h2c, websocket\r\n"), 403, "request.upgrade_not_allowed");
         all.check(websocket.replace("websocket\r\n", "TLS/1.0\r\n"), 403, "request.upgrade_not_allowed");

@@ -56,8 +56,14 @@ fn metrics_have_their_promised_names_and_count_known_traffic() {
     let decisions = |labels: &str| gateway.metric(&format!("portcullis_decisions_total{{{labels}}}"));
     assert_eq!(decisions("decision=\"permit\",reason=\"\",route=\"app\",stage=\"\""), Some(8.0));
     assert_eq!(decisions("decision=\"challenge\",reason=\"authn.missing\",route=\"app\",stage=\"authn\""), Some(3.0));
-    assert_eq!(decisions("decision=\"failed\",reason=\"upstream.protocol\",route=\"app\",stage=\"upstream\""), Some(1.0));
-    assert_eq!(decisions("decision=\"deny\",reason=\"request.path_ambiguous\",route=\"\",stage=\"request\""), Some(1.0));
+    assert_eq!(
+        decisions("decision=\"failed\",reason=\"upstream.protocol\",route=\"app\",stage=\"upstream\""),
+        Some(1.0)
+    );
+    assert_eq!(
+        decisions("decision=\"deny\",reason=\"request.path_ambiguous\",route=\"\",stage=\"request\""),
+        Some(1.0)
+    );
     assert_eq!(gateway.metric("http_server_request_duration_seconds_count"), Some(12.0));
     assert_eq!(gateway.metric("portcullis_decision_duration_seconds_count"), Some(11.0));
     assert_eq!(gateway.metric("portcullis_events_exported_total{sink=\"events\",result=\"ok\"}"), Some(6.0));

@@ -113,7 +113,10 @@ fn a_broken_policy_keeps_the_old_one() {
         ("a bad pattern", Some(replaced("GET /left/**", "GET left/**"))),
         ("a bad prefix", Some(added("[[network]]\nname = \"n\"\naddresses = [\"10.0.0.1/33\"]\n"))),
         ("a name twice", Some(added("[[role]]\nname = \"half\"\npermissions = []\n"))),
-        ("a cycle of roles", Some(added("[[role]]\nname = \"a\"\ninherits = [\"b\"]\n[[role]]\nname = \"b\"\ninherits = [\"a\"]\n"))),
+        (
+            "a cycle of roles",
+            Some(added("[[role]]\nname = \"a\"\ninherits = [\"b\"]\n[[role]]\nname = \"b\"\ninherits = [\"a\"]\n")),
+        ),
         ("a number without a unit", Some(replaced("mode = \"off\"", "first = 600"))),
         ("a word that is no choice", Some(replaced("mode = \"off\"", "mode = \"of\""))),
         ("a time that is none", Some(replaced("scope = \"*\"", "scope = \"*\"\nexpires = 2026-13-01T00:00:00Z"))),
@@ -142,7 +145,8 @@ fn a_broken_policy_keeps_the_old_one() {
     let rejected = of_kind(&events, "policy.rejected");
     assert_eq!(rejected.len(), count + 1);
     assert!(rejected.iter().all(|event| event["severity"] == "high" && event["message"].is_string()), "{rejected:#?}");
-    let sha256: std::collections::BTreeSet<_> = rejected.iter().map(|event| event["policy"]["sha256"].to_string()).collect();
+    let sha256: std::collections::BTreeSet<_> =
+        rejected.iter().map(|event| event["policy"]["sha256"].to_string()).collect();
     assert_eq!(sha256.len(), 1, "a rejection names the policy that stays in force");
 }
 
@@ -154,7 +158,9 @@ fn an_empty_policy_denies_all_and_a_broken_gateway_file_or_key_file_changes_noth
     let mut gateway = site.start();
     let with_key = |gateway: &Gateway| gateway.get("/", &[("x-api-key", &key)]).status();
     assert_eq!(with_key(&gateway), 200);
-    for (file, content) in [("portcullis.toml", "version = 1\n[[listner]]\n"), ("keys.toml", "version = 1\n[[key]]\nid = \"alice\"\n")] {
+    for (file, content) in
+        [("portcullis.toml", "version = 1\n[[listner]]\n"), ("keys.toml", "version = 1\n[[key]]\nid = \"alice\"\n")]
+    {
         let whole = fs::read_to_string(gateway.site.path(file)).unwrap();
         gateway.site.file(file, content);
         gateway.reload("error");

@@ -36,11 +36,14 @@ fn a_head_that_does_not_end_gets_408_and_an_event() {
     let upstream = Upstream::start();
     let gateway = impatient(&upstream);
     let parts = ["G", "GET /slow", "GET /slow HTTP/1.1\r\n", "GET /slow HTTP/1.1\r\nhost: a\r\nx: y\r\n"];
-    let mut connections: Vec<Conn> = parts.iter().map(|part| {
-        let mut connection = gateway.conn();
-        connection.send(part);
-        connection
-    }).collect();
+    let mut connections: Vec<Conn> = parts
+        .iter()
+        .map(|part| {
+            let mut connection = gateway.conn();
+            connection.send(part);
+            connection
+        })
+        .collect();
     for (part, connection) in parts.iter().zip(&mut connections) {
         let answer = connection.answer();
         let event = gateway.check_refused(part, &answer, 408, "request.timeout");

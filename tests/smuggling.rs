@@ -88,7 +88,10 @@ fn a_request_in_the_rest_of_a_refused_ones_body_is_no_request() {
 fn a_connection_that_stays_open_after_a_refusal_goes_on_behind_the_body() {
     let upstream = Upstream::start();
     let gateway = site(&upstream);
-    for body in [request("POST", "/closed/x", &[], SMUGGLED), request("POST", "/closed/x", &[("Transfer-Encoding", "chunked")], &chunked(&[SMUGGLED]))] {
+    for body in [
+        request("POST", "/closed/x", &[], SMUGGLED),
+        request("POST", "/closed/x", &[("Transfer-Encoding", "chunked")], &chunked(&[SMUGGLED])),
+    ] {
         let mut connection = Conn::open(gateway.address);
         connection.send(&body);
         assert_eq!(connection.answer().status(), 403);
@@ -139,4 +142,42 @@ fn a_body_that_breaks_its_framing_is_refused_and_never_whole() {
         assert!(connection.closed_within(Duration::from_secs(5)), "{body:?}");
     }
     assert!(upstream.requests().iter().all(|request| !request.complete), "{:?}", upstream.requests());
+}
+
+#[test]
+fn a_refusal_in_a_pipeline_keeps_its_place() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    let mut connection = gateway.conn();
+    let refused = request("GET", "/closed/x", &[], b"");
+    let sound = |target: &str| request("GET", target, &[], b"");
+    connection.send(
+        [sound("/1"), refused.clone(), sound("/2"), refused, sound("/3"), sound("//"), SMUGGLED.to_vec()].concat(),
+    );
+    for expected in ["/1", "403", "/2", "403", "/3", "400"] {
+        let answer = connection.answer();
+        match expected.parse::<u16>() {
+            Ok(status) => assert_eq!(answer.status(), status),
+            Err(_) => assert_eq!(answer.json()["target"], expected),
+        }
+    }
+    assert!(connection.closed_within(Duration::from_secs(5)), "what follows a malformed request is in doubt");
+    assert!(connection.try_answer().is_err());
+    let seen: Vec<_> = upstream.requests().into_iter().map(|request| request.head.target).collect();
+    assert_eq!(seen, ["/1", "/2", "/3"]);
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body() {
+    let upstream = Upstream::start();
+    let gateway = site(&upstream);
+    let mut connection = gateway.conn();
+    for _ in 0..2 {
+        connection.send(request("HEAD", "/closed/x", &[], b""));
+        let answer = connection.answer_without_body();
+        assert_eq!((answer.status(), answer.header("content-type")), (403, Some("application/problem+json")));
+        gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+    }
+    connection.send(request("GET", "/open", &[], b""));
+    assert_eq!(connection.answer().json()["target"], "/open", "a body was sent after the answer to HEAD");
 }

@@ -123,7 +123,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let identity = compile::identity::compile(reader, &gateway.entries.identity);
     let process = compile::proxy::compile_process(reader, &gateway);
     let policy = policy.unwrap_or_default();
-    let risk = compile::risk::compile(reader, &policy);
+    let mut risk = compile::risk::compile(reader, &policy);
+    // A trusted proxy carries everybody's requests: a ban on it would be a ban on all of them.
+    risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     let mut summary = summarize(&gateway, &policy, &risk);
     summary.identity_providers = identity.settings.jwt.len() + identity.settings.api_key.len();

@@ -193,7 +193,7 @@ impl Counters {
 fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, totals: &HistogramTotals) -> fmt::Result {
     #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds past 2^53 is 285 years")]
     let seconds = |us: u64| us as f64 / 1e6;
-    let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain(std::iter::once(f64::MAX));
+    let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain(std::iter::once(f64::INFINITY));
     let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     metric.encode_histogram::<[Label<'_>; 0]>(seconds(totals.sum_us), totals.buckets.iter().sum(), &buckets, None)

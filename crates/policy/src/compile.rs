@@ -549,7 +549,7 @@ fn is_unfit_for_names(character: char) -> bool {
     character.is_control() || character == ','
 }
 
-fn roles_by_pattern(roles: &[Role], patterns: usize) -> Vec<Box<[(MethodMask, Box<[RoleId]>)]>> {
+fn roles_by_pattern(roles: &[Role], patterns: usize) -> Vec<RolesByMethod> {
     let mut by_pattern: Vec<BTreeMap<MethodMask, Vec<RoleId>>> = vec![BTreeMap::new(); patterns];
     for (role, id) in roles.iter().zip(0u32..) {
         for (pattern, mask) in role.actions.actions() {

@@ -377,7 +377,7 @@ fn next_within(hours: &Hours, now: Timestamp) -> Option<Timestamp> {
     let begins = (0..=8i64).filter_map(|days| {
         let from = hours.zone.to_ambiguous_timestamp(today.checked_add(days.days()).ok()?.at(hour, minute, 0, 0));
         // A clock that is put back shows the same time twice.
-        Some([from.clone().earlier().ok()?, from.later().ok()?])
+        Some([from.earlier().ok()?, from.later().ok()?])
     });
     // A clock that is put forward or back may jump into the hours.
     let jumps = hours.zone.following(now).take(1).map(|transition| transition.timestamp());

@@ -251,7 +251,7 @@ mod tests {
             probes in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 16),
         ) {
             let networks: Vec<Vec<IpNet>> = networks.iter().map(|list| list.iter().map(|(a, b, length)| {
-                ipnet::Ipv4Net::new([10, *a % 4, *b, 0].into(), *length).unwrap().trunc().into()
+                Ipv4Net::new([10, *a % 4, *b, 0].into(), *length).unwrap().trunc().into()
             }).collect()).collect();
             let index = NetworkIndex::build(&networks);
             for (a, b, c) in probes {

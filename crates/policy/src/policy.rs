@@ -36,7 +36,7 @@ pub struct Policy {
     pub(crate) roles: Vec<Role>,
     pub(crate) role_by_name: HashMap<Arc<str>, RoleId>,
     /// By pattern, then by method: the roles that have an action with both, by name.
-    pub(crate) roles_by_pattern: Vec<Box<[(MethodMask, Box<[RoleId]>)]>>,
+    pub(crate) roles_by_pattern: Vec<RolesByMethod>,
     /// By permission: what it takes out again.
     pub(crate) not_actions: Vec<ActionSet>,
     pub(crate) subjects: Subjects,
@@ -51,6 +51,9 @@ pub struct Policy {
     pub(crate) risk: RiskRules,
     pub(crate) step_up: StepUpRules,
 }
+
+/// For each set of methods the roles that have an action with it, by name.
+pub(crate) type RolesByMethod = Box<[(MethodMask, Box<[RoleId]>)]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RoleId(pub(crate) u32);

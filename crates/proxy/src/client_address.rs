@@ -81,7 +81,8 @@ fn walk(mut hops: Hops<'_>, trusted: &[IpNet], passed: &mut Vec<IpAddr>) -> Resu
 }
 
 /// Whether a canonical address is in one of these networks, which may be written in their IPv4-mapped form.
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+/// Whether the address is one of a trusted proxy.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| match (network, address) {
         (IpNet::V6(network), IpAddr::V4(address)) => {
             network.prefix_len() >= MAPPED_PREFIX_BITS && network.contains(&address.to_ipv6_mapped())

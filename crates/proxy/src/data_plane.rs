@@ -4,12 +4,13 @@
 //! to another. Draining is the careful part: a listening socket that is closed resets what still waits in its queue, so
 //! that is accepted first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -90,17 +91,29 @@ impl DataPlane {
             addresses.push((Arc::clone(&listener.name), address));
         }
         let (phase, watcher) = watch::channel(Phase::Serving);
+        let (ready, started) = std::sync::mpsc::channel();
         let mut threads = Vec::with_capacity(workers);
         for (index, sockets) in sockets.into_iter().enumerate() {
-            let (shared, watcher) = (Arc::clone(shared), watcher.clone());
+            let (shared, watcher, ready) = (Arc::clone(shared), watcher.clone(), ready.clone());
             let grace = process.shutdown.grace;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || run_worker(shared, index, workers, sockets, watcher, grace))
+                .spawn(move || run_worker(shared, index, workers, sockets, watcher, grace, &ready))
                 .map_err(StartError::Thread)?;
             threads.push(thread);
         }
-        Ok(Self { addresses, phase, workers: threads })
+        drop(ready);
+        let data_plane = Self { addresses, phase, workers: threads };
+        // Every worker says once whether it serves; one that ends without a word does not.
+        for _ in 0..workers {
+            let word = started.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended at once")));
+            if let Err(error) = word {
+                data_plane.control().stop();
+                data_plane.join();
+                return Err(StartError::Thread(error));
+            }
+        }
+        Ok(data_plane)
     }
 
     /// Where it listens: each listener's name and address, with the port that was chosen where 0 was asked for.
@@ -128,7 +141,14 @@ pub struct Control {
 impl Control {
     /// Stops accepting, lets requests finish, and closes idle connections.
     pub fn drain(&self) {
-        self.phase.send_replace(Phase::Draining);
+        // Who was told already to cut everything must not go back to waiting.
+        self.phase.send_if_modified(|phase| {
+            let earlier = *phase < Phase::Draining;
+            if earlier {
+                *phase = Phase::Draining;
+            }
+            earlier
+        });
     }
 
     /// Cuts what is still open.
@@ -162,23 +182,37 @@ fn run_worker(
     sockets: Vec<std::net::TcpListener>,
     phase: watch::Receiver<Phase>,
     grace: Duration,
+    ready: &Sender<io::Result<()>>,
 ) -> usize {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, index, "a worker has no runtime and does not serve");
+            // Whoever starts the workers waits for this word.
+            let _ = ready.send(Err(error));
             return 0;
         }
     };
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, work(shared, index, workers, sockets, phase, grace))
+    tasks.block_on(&runtime, async {
+        let listeners: io::Result<Vec<TcpListener>> = sockets.into_iter().map(TcpListener::from_std).collect();
+        match listeners {
+            Ok(listeners) => {
+                let _ = ready.send(Ok(()));
+                work(shared, index, workers, listeners, phase, grace).await
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                0
+            }
+        }
+    })
 }
 
 async fn work(
     shared: Arc<Shared>,
     index: usize,
     workers: usize,
-    sockets: Vec<std::net::TcpListener>,
+    listeners: Vec<TcpListener>,
     mut phase: watch::Receiver<Phase>,
     grace: Duration,
 ) -> usize {
@@ -187,18 +221,10 @@ async fn work(
     let open = Rc::new(Open {
         room: Arc::new(Semaphore::new(max_connections)),
         gates: RefCell::default(),
-        last: RefCell::new(0),
+        last: Cell::new(0),
     });
-    let mut acceptors = Vec::new();
-    for socket in sockets {
-        match TcpListener::from_std(socket) {
-            Ok(listener) => {
-                let accepting = accept(Rc::clone(&worker), listener, Rc::clone(&open), phase.clone());
-                acceptors.push(tokio::task::spawn_local(accepting));
-            }
-            Err(error) => tracing::error!(%error, index, "a worker cannot use its socket"),
-        }
-    }
+    let accepting = |listener| accept(Rc::clone(&worker), listener, Rc::clone(&open), phase.clone());
+    let acceptors: Vec<_> = listeners.into_iter().map(accepting).map(tokio::task::spawn_local).collect();
     let tidying = Rc::clone(&worker);
     tokio::task::spawn_local(async move {
         loop {
@@ -224,14 +250,13 @@ struct Open {
     /// The worker's share of `limits.max_connections`.
     room: Arc<Semaphore>,
     gates: RefCell<HashMap<u64, GateHandle>>,
-    last: RefCell<u64>,
+    last: Cell<u64>,
 }
 
 impl Open {
-    fn add(&self) -> u64 {
-        let mut last = self.last.borrow_mut();
-        *last += 1;
-        *last
+    fn next_id(&self) -> u64 {
+        self.last.set(self.last.get().wrapping_add(1));
+        self.last.get()
     }
 
     fn count(&self) -> usize {
@@ -277,7 +302,7 @@ fn open_connection(
     use std::sync::atomic::Ordering::Relaxed;
     let (worker, open) = (Rc::clone(worker), Rc::clone(open));
     tokio::task::spawn_local(async move {
-        let id = open.add();
+        let id = open.next_id();
         worker.shared.metrics.connections.fetch_add(1, Relaxed);
         let listed = Rc::clone(&open);
         let layers = stack(&worker);

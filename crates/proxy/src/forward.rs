@@ -14,6 +14,7 @@ use crate::layers::establish::Refused;
 use crate::layers::respond::request_id;
 use crate::permitted::Permitted;
 use crate::refusal::{Malformation, Refusal};
+use crate::report::TRACEPARENT;
 use crate::transit::{RequestBody, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
 use crate::upstream::{FaultKind, UpstreamBody, UpstreamError};
@@ -58,6 +59,7 @@ pub(crate) async fn forward(
 struct Remembered {
     user_agent: Option<HeaderValue>,
     referrer: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
 }
 
 impl Remembered {
@@ -65,6 +67,7 @@ impl Remembered {
         let headers = &mut transit.head.headers;
         self.user_agent.map(|value| headers.insert(USER_AGENT, value));
         self.referrer.map(|value| headers.insert(REFERER, value));
+        self.traceparent.map(|value| headers.insert(TRACEPARENT, value));
     }
 }
 
@@ -72,8 +75,11 @@ impl Remembered {
 fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody>, Remembered)> {
     let body = transit.body.take()?;
     let mut headers = std::mem::take(&mut transit.head.headers);
-    let remembered =
-        Remembered { user_agent: headers.get(USER_AGENT).cloned(), referrer: headers.get(REFERER).cloned() };
+    let remembered = Remembered {
+        user_agent: headers.get(USER_AGENT).cloned(),
+        referrer: headers.get(REFERER).cloned(),
+        traceparent: headers.get(TRACEPARENT).cloned(),
+    };
     let facts = &transit.facts;
     let target = facts.target.as_ref()?;
     let snapshot = &facts.loaded.snapshot;

@@ -19,7 +19,8 @@ use crate::refusal::{Refusal, Rendering, render};
 use crate::transit::{Facts, Transit};
 use crate::worker::{Loaded, Worker};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C Trace Context section 3.2.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 impl Worker {
     /// Answers a refused request: exactly one event, one count, one observation.

@@ -15,7 +15,7 @@ use crate::demo::credentials::Credentials;
 use crate::demo::story::Step;
 
 /// How long an exchange may take as a whole.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(3);
 /// The longest body that is read.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -113,9 +113,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_that_is_not_there_is_an_error() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Bound, so that nobody else gets the port, and not listening.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
         let credentials = Credentials::make(Timestamp::now()).unwrap();
-        let error = send(free, &STORY[0], &credentials).await.unwrap_err();
+        let error = send(address, &STORY[0], &credentials).await.unwrap_err();
         assert!(matches!(error, ExchangeError::Connect(_)), "{error}");
     }
 }

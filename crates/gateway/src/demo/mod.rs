@@ -13,6 +13,7 @@ mod page;
 mod sample_api;
 mod stay;
 mod story;
+mod typesetting;
 mod verdict;
 
 use std::error::Error as _;
@@ -38,7 +39,7 @@ use story::STORY;
 use verdict::{Observed, Played, Tally};
 
 /// How long an event may take to its file, and all of them at the end.
-const EVENTS_TIMEOUT: Duration = Duration::from_secs(5);
+const EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,11 @@ impl DemoError {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
+            // Some errors repeat their cause in their own words.
+            let said = format!(": {error}");
+            if !text.ends_with(&said) {
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text
@@ -179,7 +184,8 @@ impl Demo {
         Ok(if tally.is_good() { Exit::Success } else { Exit::Negative })
     }
 
-    /// Plays every step. An audience that goes away does not change how it ends.
+    /// Plays every step, up to one that gets no answer: after that there is nothing to tell. An audience that goes away does
+    /// not change how it ends.
     async fn tell(&self, log: &mut EventLog, audience: Audience) -> Result<Vec<Played>, DemoError> {
         let _ = audience.open(self.gateway, self.sample_api.address());
         // That the gateway started belongs to no step.
@@ -192,7 +198,11 @@ impl Demo {
             let observed = Observed { answer, reached: self.sample_api.reached().saturating_sub(before), events };
             let each = Played::new(index + 1, step, observed);
             let _ = audience.show(&each);
+            let is_answered = each.observed.answer.is_ok();
             played.push(each);
+            if !is_answered {
+                break;
+            }
         }
         Ok(played)
     }
@@ -218,6 +228,8 @@ impl Demo {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_config::AppendKeyError;
+
     use super::*;
 
     #[test]
@@ -230,6 +242,9 @@ mod tests {
         let folder = FolderError::Make("/tmp".into(), full());
         let expected = "a temporary folder cannot be made in /tmp: no space left";
         check(DemoError::Folder(folder), expected, Exit::Unreachable);
+        let key = AppendKeyError::Io { path: "/tmp/keys.toml".into(), source: full() };
+        let expected = "cannot write `/tmp/keys.toml`: no space left";
+        check(DemoError::Folder(key.into()), expected, Exit::Unreachable);
         check(DemoError::NoListener, "the demo's gateway has no listener", Exit::Internal);
     }
 }

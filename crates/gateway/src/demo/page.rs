@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use crate::demo::exchange::Answer;
 use crate::demo::stay::Invitation;
+use crate::demo::typesetting::{clean, shortened, wrap};
 use crate::demo::verdict::{Played, Tally, text};
 
 const WIDTH: usize = 100;
 /// Where the facts of a step begin, and where their values do.
 const INDENT: usize = 4;
 const LABEL: usize = 9;
+/// The width of a value.
+const ROOM: usize = WIDTH - INDENT - LABEL;
 
 /// Writes lines with or without colour.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +48,7 @@ impl Page {
         let mut lines = vec![String::new(), self.headline(played, "")];
         lines.push(self.paint(dimmed(), &format!("{:INDENT$}$ {}", "", played.step.command())));
         if let Ok(answer) = &played.observed.answer {
-            lines.push(format!("{:INDENT$}{}", "", self.status(answer.status)));
-            lines.extend(self.told(played, answer));
+            lines.extend(self.answer(played, answer));
         }
         lines.extend(played.observed.event().into_iter().flat_map(|event| self.event(event)));
         lines.extend(self.further_events(played));
@@ -80,21 +82,25 @@ impl Page {
         self.paint(style, format!("{} {phrase}", status.as_u16()).trim_end())
     }
 
-    /// What the caller was told.
-    fn told(self, played: &Played, answer: &Answer) -> Vec<String> {
+    /// What the caller got.
+    fn answer(self, played: &Played, answer: &Answer) -> Vec<String> {
+        let status = format!("{:INDENT$}{}", "", self.status(answer.status));
         let problem = played.observed.problem();
         if problem.is_null() {
-            let body = answer.body.trim_end().replace('\n', " ⏎ ");
-            return self.fact(Style::new(), "body", &body);
+            let from = if played.observed.reached > 0 { " from the sample API, and no event" } else { "" };
+            let mut lines = vec![format!("{status}{from}")];
+            lines.extend(self.fact(Style::new(), "body", &answer.body.trim_end().replace('\n', " ⏎ ")));
+            return lines;
         }
-        let mut lines = self.fact(Style::new(), "told", &format!("“{}”", text(&problem, "/detail")));
-        for (name, label) in [("www-authenticate", "asked"), ("retry-after", "wait")] {
-            let value = answer.header(name);
-            match name {
-                _ if value.is_empty() => {}
-                "retry-after" => lines.extend(self.fact(Style::new(), label, &format!("{value} s (retry-after)"))),
-                _ => lines.extend(self.fact(Style::new(), label, &short_challenge(value))),
-            }
+        let mut lines = vec![status];
+        lines.extend(self.fact(Style::new(), "told", &shortened(text(&problem, "/detail"), ROOM)));
+        let challenge = answer.header("www-authenticate");
+        if !challenge.is_empty() {
+            lines.extend(self.fact(Style::new(), "asked", &short_challenge(challenge)));
+        }
+        let wait = answer.header("retry-after");
+        if !wait.is_empty() {
+            lines.extend(self.fact(Style::new(), "wait", &format!("{wait} s, says retry-after")));
         }
         lines
     }
@@ -147,17 +153,14 @@ impl Page {
     /// The story in numbers.
     pub(crate) fn closing(self, tally: &Tally) -> Vec<String> {
         let style = if tally.is_good() { AnsiColor::Green.on_default().bold() } else { red().bold() };
-        let first = format!("{} requests, {} as expected.", tally.requests, tally.as_expected);
-        let mut second = format!(
-            "{} reached the sample API. {} refusals, {} events of a refusal.",
-            tally.reached, tally.refusals, tally.denials
-        );
+        let first = format!("{} requests, {} as expected", tally.requests, tally.as_expected);
+        let Tally { reached, refusals, denials, .. } = tally;
+        let equal = if refusals == denials { "=" } else { "but" };
+        let mut second = format!("{reached} reached the sample API; {refusals} refusals {equal} {denials} events");
         if let Some(us) = tally.decision_us {
-            second.push_str(&format!(" Median time of a decision, its proof included: {us} µs."));
+            second.push_str(&format!("; median decision time {us} µs"));
         }
-        let mut lines = vec![String::new(), self.paint(style, &first)];
-        lines.extend(wrap(&second, WIDTH));
-        lines
+        vec![String::new(), self.paint(style, &first), second]
     }
 
     /// What can be tried now. Commands are not broken, so that they can be pasted.
@@ -185,9 +188,8 @@ impl Page {
 
     /// A label and its value, which goes on below itself where it is long.
     pub(crate) fn fact(self, style: Style, label: &str, value: &str) -> Vec<String> {
-        let room = WIDTH - INDENT - LABEL;
         let begin = |label: &str| format!("{:INDENT$}{}", "", self.paint(style, &format!("{label:LABEL$}")));
-        let value = wrap(&clean(value), room);
+        let value = wrap(&clean(value), ROOM);
         value
             .iter()
             .enumerate()
@@ -223,18 +225,21 @@ fn place(object: &Value, name: &str) -> String {
     }
 }
 
-/// Each set of changes that would let the request pass, with the grant that would then do so.
+/// The smallest set of changes that would let the request pass, with the grant that would then do so.
 fn nearest(event: &Value) -> String {
     let sets = event.pointer("/nearest").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let each = |set: &Value| {
-        let needs = set.pointer("/needs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let needs = needs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" and ");
-        match place(set, "/grant") {
-            grant if grant.is_empty() => needs,
-            grant => format!("{needs}, by {grant}"),
-        }
-    };
-    sets.iter().map(each).collect::<Vec<_>>().join("; or ")
+    let Some(first) = sets.first() else { return String::new() };
+    let needs = first.pointer("/needs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut said = needs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" and ");
+    let grant = place(first, "/grant");
+    if !grant.is_empty() {
+        said.push_str(&format!(", by {grant}"));
+    }
+    match sets.len() - 1 {
+        0 => said,
+        1 => said + "; the event has another",
+        more => format!("{said}; the event has {more} more"),
+    }
 }
 
 /// Every stage of the decision with a mark. Of several grants one that passes is enough.
@@ -277,32 +282,6 @@ impl Mark {
             Self::Pass => "✓",
         }
     }
-}
-
-/// Text without control characters: a path or a name that a caller chose must not steer the terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
-}
-
-/// Breaks at spaces, so that no line is wider than `width` unless one word is. Spaces inside a line stay as they are.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut columns = 0;
-    for word in text.split_inclusive(' ') {
-        let long = word.trim_end().chars().count();
-        if columns > 0 && columns + long > width {
-            lines.push(line.trim_end().to_owned());
-            line.clear();
-            columns = 0;
-        }
-        line.push_str(word);
-        columns += word.chars().count();
-    }
-    if !line.is_empty() {
-        lines.push(line.trim_end().to_owned());
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -358,9 +337,9 @@ mod tests {
             "\n    403 Forbidden\n    told     “You may not do this.”\n",
             "\n    event    rbac.no_matching_grant, severity medium, 0197aaaa-",
             "\n    because  user:alice may not DELETE",
-            "\n             on route billing",
+            "\n             billing on route",
             "\n    rule     a-rule (policy.toml:12)\n",
-            "\n    nearest  device:compliant and role:admin, by bob (policy.toml:40); or role:root\n",
+            "\n    nearest  device:compliant and role:admin, by bob (policy.toml:40); the event has another\n",
             "\n    checks   ban ✓  grants ?  risk –",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
@@ -389,18 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn text_is_broken_at_spaces_alone() {
-        let check = |text: &str, expected: &[&str]| assert_eq!(wrap(text, 10), expected, "{text}");
-        check("", &[]);
-        check("short", &["short"]);
-        check("ten signs.", &["ten signs."]);
-        check("eleven sign", &["eleven", "sign"]);
-        check("a  b  c  d  e", &["a  b  c  d", "e"]);
-        check("a-word-that-is-too-long x", &["a-word-that-is-too-long", "x"]);
-        check("µµµµµ µµµµ µ", &["µµµµµ µµµµ", "µ"]);
-    }
-
-    #[test]
     fn a_challenge_is_told_without_its_prose() {
         let challenge = "Bearer realm=\"r\", error=\"e\", error_description=\"in words\", acr_values=\"urn:mfa\"";
         assert_eq!(short_challenge(challenge), "Bearer realm=\"r\", error=\"e\", acr_values=\"urn:mfa\"");
@@ -410,7 +377,7 @@ mod tests {
     fn the_numbers_are_told_at_the_end() {
         let tally = Tally { requests: 3, as_expected: 2, reached: 1, refusals: 2, denials: 2, decision_us: Some(7) };
         let text = Page::new(false).closing(&tally).join(" ");
-        assert!(text.contains("3 requests, 2 as expected. 1 reached the sample API. 2 refusals, 2 events"), "{text}");
+        assert!(text.contains("3 requests, 2 as expected 1 reached the sample API; 2 refusals = 2 events;"), "{text}");
         assert!(text.contains("7 µs"), "{text}");
     }
 }

@@ -145,6 +145,8 @@ fn plain_answer(kind: &'static str, body: String) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -166,10 +168,13 @@ mod tests {
     #[test]
     fn it_listens_on_loopback_alone_and_ends_when_dropped() {
         let api = SampleApi::start().unwrap();
-        let address = api.address();
-        assert!(address.ip().is_loopback());
+        assert!(api.address().ip().is_loopback());
+        let mut connection = std::net::TcpStream::connect(api.address()).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(api.reached(), 0);
         drop(api);
-        assert!(std::net::TcpStream::connect(address).is_err());
+        let ended = connection.read(&mut [0]);
+        let closed = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        assert!(matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(closed), "{ended:?}");
     }
 }

@@ -70,7 +70,7 @@ pub(crate) const STORY: &[Step] = &[
     Step {
         expected: refused(
             ReasonCode::AuthnMissing,
-            &[Header("www-authenticate", "Bearer"), Event("/nearest/0/needs/0", "credential:")],
+            &[Header("www-authenticate", "Bearer"), Event("/message", "wants a credential")],
         ),
         ..step("Somebody in the office forgot to log in.", INVOICE, Caller::Nobody, OFFICE)
     },
@@ -125,10 +125,7 @@ pub(crate) const STORY: &[Step] = &[
         ..step("She shows her second factor and asks again.", BANK_DETAILS, Caller::AliceMfa, OFFICE)
     },
     Step {
-        expected: refused(
-            ReasonCode::IpNotAllowed,
-            &[Event("/client/ip", CAFE), Event("/nearest/0/needs/0", "network:")],
-        ),
+        expected: refused(ReasonCode::IpNotAllowed, &[Event("/client/ip", CAFE), Event("/message", "office, partner")]),
         ..step("She tries the same from a café. Her token is not even looked at.", BANK_DETAILS, Caller::AliceMfa, CAFE)
     },
     Step {

@@ -105,6 +105,7 @@ pub(crate) struct Facts {
     pub(crate) now: Timestamp,
 }
 
+#[expect(clippy::large_enum_variant, reason = "most are the large one, and few live at once")]
 #[derive(Debug, Clone)]
 pub(crate) enum Identity {
     Anonymous,

@@ -62,7 +62,8 @@ fn read_target(head: &http::request::Parts) -> Result<Target, Malformation> {
     }
     let path = CanonicalPath::parse(raw).map_err(|problem| {
         let code = if problem.is_ambiguous() { ReasonCode::RequestPathAmbiguous } else { ReasonCode::RequestMalformed };
-        Malformation::new(code, problem.to_string())
+        let detail = if problem.is_ambiguous() { "the path is ambiguous" } else { "the path is malformed" };
+        Malformation::new(code, format!("{detail}: {problem}"))
     })?;
     let (host, port) = read_host(head)?;
     let uri = forwarded_uri(&head.uri, &path).ok_or_else(|| malformed("the target cannot be written again"))?;

@@ -13,10 +13,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
+use portcullis_policy::ClientAddress;
 use tower_layer::Layer;
 use tower_service::Service;
 use uuid::Uuid;
 
+use crate::client_address::{derive, is_trusted};
 use crate::held::Held;
 use crate::layers::establish::Refused;
 use crate::transit::{ConnectionFacts, RequestBody, Transit};
@@ -121,7 +123,8 @@ where
         let mut response = match polled {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(Ok(response))) => response.map(Either::Left),
-            Some(Poll::Ready(Err(refused))) => {
+            Some(Poll::Ready(Err(mut refused))) => {
+                locate(&mut refused.transit);
                 this.worker.refuse(&refused.refusal, &refused.transit).map(Either::Right)
             }
             None => this.worker.refuse_after_panic(this.sketch).map(Either::Right),
@@ -131,6 +134,23 @@ where
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// Establishes the client's address of a request that was refused before `client_addr` did: its event must not name the
+/// proxy in front instead of the client. A head that was not let through has no headers to look at.
+fn locate(transit: &mut Transit) {
+    let facts = &mut transit.facts;
+    if facts.client.is_some() {
+        return;
+    }
+    let settings = &facts.loaded.snapshot.settings.client_address;
+    let peer = facts.connection.peer.ip();
+    let mut derived = derive(peer, &transit.head.headers, settings);
+    if facts.refused_head.is_some() && is_trusted(peer, &settings.trusted_proxies) {
+        derived.client = ClientAddress::Unknown;
+        derived.problem = Some("the head could not be read, and the peer speaks for others".to_owned());
+    }
+    facts.client = Some(derived);
 }
 
 /// The request's id as a header.

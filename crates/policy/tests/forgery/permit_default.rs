@@ -1,0 +1,7 @@
+//! A permit does not come from nothing.
+
+use portcullis_policy::Permit;
+
+fn main() {
+    let _: Permit = Default::default();
+}

@@ -1,0 +1,230 @@
+//! A policy of the size it must carry compiles and answers. Nothing here is timed by an assertion; the figures are
+//! printed for whoever runs it with `--nocapture`.
+//!
+//! `PORTCULLIS_FULL_SIZE=1` builds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 prefixes; otherwise a
+//! hundredth of that, which a debug build takes in its stride.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a broken expectation is a failure")]
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use ipnet::{IpNet, Ipv4Net};
+use portcullis_policy::*;
+
+struct Size {
+    roles: usize,
+    assignments: usize,
+    routes: usize,
+    prefixes: usize,
+}
+
+const FULL: Size = Size { roles: 10_000, assignments: 100_000, routes: 1_000, prefixes: 1_000_000 };
+const SMALL: Size = Size { roles: 100, assignments: 1_000, routes: 10, prefixes: 10_000 };
+const NETWORKS: usize = 100;
+/// Users in one group.
+const TEAM: usize = 20;
+
+fn name(text: String) -> Placed<String> {
+    text.into()
+}
+
+/// Route `i` begins at `/s{i}`. Role `i` reads and writes one part of one route and inherits from role `i - 1` within its
+/// dozen. Assignment `i` gives role `i` to user `i` and to the group of `i`, on its own route. Network `i` holds every hundredth /28,
+/// and network 0 all of them.
+fn draft(size: &Size) -> PolicyDraft {
+    let route_of = |role: usize| role % size.routes;
+    let routes = (0..size.routes).map(|index| RouteDraft {
+        name: name(format!("route-{index:04}")),
+        hosts: vec![name(format!("s{}.internal", index % 50))],
+        paths: vec![name(format!("/s{index}/**"))],
+    });
+    let roles = (0..size.roles).map(|index| RoleDraft {
+        name: name(format!("role-{index:05}")),
+        inherits: if index % 12 == 0 { Vec::new() } else { vec![name(format!("role-{:05}", index - 1))] },
+        permissions: vec![PermissionDraft {
+            actions: vec![name(format!("GET,POST /s{}/part{}/**", route_of(index), index))],
+            not_actions: vec![name(format!("POST /s{}/*/frozen", route_of(index)))],
+        }],
+    });
+    let assignments = (0..size.assignments).map(|index| AssignmentDraft {
+        name: name(format!("assignment-{index:06}")),
+        role: name(format!("role-{:05}", index % size.roles)),
+        principals: vec![name(format!("user:u{index}")), name(format!("group:g{}", index / TEAM))],
+        scope: ScopeDraft::Routes(vec![name(format!("route-{:04}", route_of(index % size.roles)))]),
+        when: WhenDraft {
+            networks: (index % 3 == 0).then(|| vec![name(format!("network-{:03}", index % NETWORKS))]),
+            ..WhenDraft::default()
+        },
+        ..AssignmentDraft::default()
+    });
+    let denies = (0..100).map(|index| DenyDraft {
+        name: name(format!("deny-{index:03}")),
+        principals: vec![name(format!("group:bad{index}"))],
+        actions: vec![name("DELETE /**".into())],
+        scope: ScopeDraft::All,
+        ..DenyDraft::default()
+    });
+    PolicyDraft {
+        sources: vec!["policy.toml".into()],
+        routes: routes.collect(),
+        networks: networks(size),
+        roles: roles.collect(),
+        assignments: assignments.collect(),
+        denies: denies.collect(),
+        ..PolicyDraft::default()
+    }
+}
+
+fn slash_28(number: usize) -> Ipv4Net {
+    // An odd stride, so that neighbours are of different networks and do not merge.
+    Ipv4Net::new(Ipv4Addr::from(0x1000_0000 + u32::try_from(number).unwrap() * 48), 28).unwrap().trunc()
+}
+
+fn networks(size: &Size) -> Vec<NetworkDraft> {
+    let mut networks: Vec<NetworkDraft> = (0..NETWORKS)
+        .map(|index| NetworkDraft { name: name(format!("network-{index:03}")), prefixes: Vec::new(), unknown: false })
+        .collect();
+    networks[0].prefixes.push("16.0.0.0/4".parse().unwrap());
+    for number in 0..size.prefixes - 1 {
+        networks[number % NETWORKS].prefixes.push(IpNet::V4(slash_28(number)));
+    }
+    networks
+}
+
+fn user(number: usize) -> Principal {
+    Principal {
+        kind: PrincipalKind::User,
+        id: format!("u{number}").into(),
+        name: None,
+        email: None,
+        groups: vec![GroupClaim { name: format!("g{}", number / TEAM).into(), trusted: true }],
+        roles: Vec::new(),
+        device: None,
+        authentication: Authentication {
+            method: AuthenticationMethod::Jwt,
+            provider: "corporate".into(),
+            issuer: None,
+            key_id: None,
+            acr: None,
+            amr: Vec::new(),
+            auth_time: None,
+            expires: None,
+            stated_mfa: false,
+        },
+    }
+}
+
+/// One probe: who asks, for what, from where.
+struct Probe {
+    who: Principal,
+    method: &'static str,
+    host: String,
+    path: CanonicalPath,
+    client: IpAddr,
+}
+
+fn probe(who: usize, method: &'static str, route: usize, path: &str, client: IpAddr) -> Probe {
+    let path = CanonicalPath::parse(&format!("/s{route}/{path}")).unwrap();
+    Probe { who: user(who), method, host: format!("s{}.internal", route % 50), path, client }
+}
+
+fn ask<'a>(policy: &Policy, probe: &'a Probe, risk: &'a RiskAssessment) -> AccessRequest<'a> {
+    AccessRequest {
+        method: probe.method,
+        path: &probe.path,
+        route: policy.find_route(&probe.host, &probe.path),
+        client: ClientAddress::known(probe.client),
+        country: None,
+        identity: IdentityFact::Verified(&probe.who),
+        risk,
+        bans: Bans::default(),
+        now: "2026-11-23T10:00:00Z".parse().unwrap(),
+    }
+}
+
+fn nanoseconds_each(policy: &Policy, probe: &Probe) -> u128 {
+    let rounds = if cfg!(debug_assertions) { 200 } else { 100_000 };
+    let risk = RiskAssessment::NONE;
+    let request = ask(policy, probe, &risk);
+    let begin = Instant::now();
+    for _ in 0..rounds {
+        black_box(policy.decide(black_box(&request)));
+    }
+    begin.elapsed().as_nanos() / rounds
+}
+
+/// The most memory that this process has held, in mebibytes, where the system says so.
+fn peak_mebibytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+}
+
+#[test]
+fn a_policy_of_full_size_compiles_and_answers() {
+    let size = if std::env::var_os("PORTCULLIS_FULL_SIZE").is_some() { FULL } else { SMALL };
+    let draft = draft(&size);
+    let before = peak_mebibytes();
+    let begin = Instant::now();
+    let (policy, warnings) = Policy::compile(draft).unwrap();
+    println!("compiled in {:?}; peak {before:?} MiB before, {:?} MiB after", begin.elapsed(), peak_mebibytes());
+    assert!(warnings.is_empty());
+    let counted = policy.size();
+    assert_eq!((counted.roles, counted.assignments, counted.routes), (size.roles, size.assignments, size.routes));
+
+    let (last, elsewhere) = (size.assignments - 1, IpAddr::from([192, 0, 2, 1]));
+    let role = last % size.roles;
+    let route = role % size.routes;
+    let inherited = role - 1;
+    let own = format!("part{role}/x");
+    // A user whose assignment has a network condition: number `n` of network `n`, then `n + 1` of another one.
+    let bound = (0..size.assignments).rev().find(|number| number % 3 == 0 && number % NETWORKS != 0).unwrap();
+    let bound_role = bound % size.roles;
+    let (bound_route, bound_own) = (bound_role % size.routes, format!("part{bound_role}/x"));
+    let network = bound % NETWORKS;
+    let within = IpAddr::from(slash_28(network + NETWORKS).broadcast());
+    let beside = IpAddr::from(slash_28(network + NETWORKS + 1).broadcast());
+    assert_eq!(last % 3, 0, "the last one is bound to a network as well");
+    let free = last - 1;
+    let (free_role, free_route) = (free % size.roles, free % size.roles % size.routes);
+    let free_own = format!("part{free_role}/x");
+    let table = [
+        ("own", probe(free, "GET", free_route, &free_own, elsewhere), "permit"),
+        (
+            "not that one",
+            probe(free, "POST", free_route, &format!("part{free_role}/frozen"), elsewhere),
+            "rbac.no_matching_grant",
+        ),
+        ("no such grant", probe(free, "GET", free_route, "other", elsewhere), "rbac.no_matching_grant"),
+        (
+            "inherited, on a route of its own",
+            probe(last, "GET", route, &format!("part{inherited}/x"), elsewhere),
+            "rbac.no_matching_grant",
+        ),
+        ("network, first address after", probe(bound, "GET", bound_route, &bound_own, beside), "rbac.condition_unmet"),
+        ("network, last address", probe(bound, "GET", bound_route, &bound_own, within), "permit"),
+        ("another's", probe(0, "GET", route, &own, elsewhere), "rbac.no_matching_grant"),
+        ("nowhere", probe(free, "GET", size.routes, &own, elsewhere), "route.not_found"),
+    ];
+    let risk = RiskAssessment::NONE;
+    for (case, probe, expected) in &table {
+        let answer = policy.explain(&ask(&policy, probe, &risk));
+        let told = answer.denial.as_ref().map_or("permit", |denial| denial.reason.code());
+        assert_eq!(told, *expected, "{case}: {}", answer.message);
+        if *case == "another's" {
+            let needs: Vec<String> =
+                answer.denial.iter().flat_map(|denial| &denial.nearest).map(|each| each.needs.join("+")).collect();
+            // The groups that have the role without a condition, and the role itself.
+            let groups = (0..size.assignments).filter(|number| number % size.roles == role && number % 3 != 0);
+            let would_do: BTreeSet<String> = groups
+                .map(|number| format!("group:g{}", number / TEAM))
+                .chain([format!("role:role-{role:05}")])
+                .collect();
+            assert!(would_do.iter().take(5).eq(&needs), "{needs:?} {would_do:?}");
+        }
+        println!("{case}: {} ns each", nanoseconds_each(&policy, probe));
+    }
+}

@@ -1,0 +1,60 @@
+//! More at once than the limits allow: the excess is told so at once, and what is served is served well.
+
+use std::time::Duration;
+
+use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wire::request;
+
+use crate::harness::{Site, of_kind};
+
+#[test]
+fn requests_over_the_limit_get_503_and_an_event_each() {
+    let upstream = Upstream::replying(Reply::echo().after(Duration::from_millis(500)));
+    let mut site = Site::new(&upstream.url());
+    // One for each of the two workers.
+    site.add("[limits]\nmax_requests = 2\n");
+    let gateway = site.start();
+    let mut connections: Vec<_> = (0..16).map(|_| gateway.conn()).collect();
+    connections.iter_mut().for_each(|connection| connection.send(request("GET", "/", &[], b"")));
+    let answers: Vec<_> = connections.iter_mut().map(|connection| connection.answer()).collect();
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 200);
+    assert!((1..=2).contains(&served.len()), "{} were served", served.len());
+    for answer in &refused {
+        let event = gateway.check_refused("over the limit", answer, 503, "limit.overload");
+        assert_eq!((event["decision"].as_str(), answer.header("retry-after")), (Some("throttle"), Some("1")));
+    }
+    // The same connections are served once there is room.
+    for connection in &mut connections {
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.answer().status(), 200);
+    }
+    let events = gateway.stop();
+    assert_eq!(of_kind(&events, "access.denied").len(), refused.len());
+    assert!(of_kind(&events, "ban.created").is_empty(), "the gateway's own state is nobody's offence");
+}
+
+#[test]
+fn connections_over_the_limit_wait_until_there_is_room() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add("[limits]\nmax_connections = 4\nkeep_alive_timeout = \"200ms\"\nfirst_byte_timeout = \"200ms\"\n");
+    let gateway = site.start();
+    let mut connections: Vec<_> = (0..40).map(|_| gateway.conn()).collect();
+    connections.iter_mut().for_each(|connection| connection.send(request("GET", "/", &[], b"")));
+    for connection in &mut connections {
+        assert_eq!(connection.answer().status(), 200);
+    }
+    assert!(gateway.metric("portcullis_connections").is_some_and(|open| open <= 4.0));
+}
+
+#[test]
+fn a_caller_that_goes_away_takes_its_request_along_and_makes_no_event() {
+    let upstream = Upstream::replying(Reply::hang());
+    let gateway = Site::new(&upstream.url()).start();
+    let mut gone = gateway.conn();
+    gone.send(request("GET", "/", &[], b""));
+    upstream.wait_for_requests(1);
+    gone.reset();
+    upstream.wait_for_open_connections(0);
+    assert!(of_kind(&gateway.stop(), "access.denied").is_empty(), "nobody was refused");
+}
