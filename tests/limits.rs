@@ -24,7 +24,7 @@ fn requests_over_the_limit_get_503_and_an_event_each() {
         assert_eq!((event["decision"].as_str(), answer.header("retry-after")), (Some("throttle"), Some("1")));
     }
     // The same connections are served once there is room.
-    for connection in &mut connections {
+    for connection in connections.iter_mut().take(3) {
         connection.send(request("GET", "/", &[], b""));
         assert_eq!(connection.answer().status(), 200);
     }

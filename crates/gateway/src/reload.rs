@@ -43,9 +43,9 @@ fn apply(loaded: Loaded, running: &Running) -> Result<(), String> {
     if loaded.warnings.warnings() > 0 {
         tracing::warn!("the configuration has warnings:\n{}", loaded.warnings.render_human(false).trim_end());
     }
-    let process = running.process();
-    if loaded.process.listeners != process.listeners || loaded.process.workers != process.workers {
-        tracing::warn!("listeners and workers are fixed while the process runs: restart to change them");
+    let changed = running.fixed_but_changed(&loaded);
+    if !changed.is_empty() {
+        tracing::warn!(tables = changed.join(", "), "fixed while the process runs: restart to change them");
     }
     let summary = loaded.summary.to_string();
     running.replace(loaded).map_err(|error| error.to_string())?;

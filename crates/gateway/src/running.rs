@@ -48,8 +48,42 @@ pub(crate) struct Running {
     data_plane: Mutex<Option<DataPlane>>,
     control: Control,
     addresses: Vec<(Arc<str>, SocketAddr)>,
-    process: ProcessSettings,
+    fixed: Fixed,
     reloads: Arc<Reloads>,
+}
+
+/// What stays as it was when the process started, whatever a reload reads.
+#[derive(Debug, Clone)]
+struct Fixed {
+    process: ProcessSettings,
+    events: portcullis_events::Settings,
+    ops: Option<portcullis_config::OpsSettings>,
+    max_connections: usize,
+}
+
+impl Fixed {
+    fn of(loaded: &Loaded) -> Self {
+        Self {
+            process: loaded.process.clone(),
+            events: loaded.events.clone(),
+            ops: loaded.ops,
+            max_connections: loaded.proxy.limits.max_connections,
+        }
+    }
+
+    /// The tables of the file whose change would need a restart.
+    fn changed(&self, now: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("[[listener]]", self.process.listeners == now.process.listeners),
+            ("[process]", self.process.workers == now.process.workers),
+            ("[shutdown]", self.process.shutdown == now.process.shutdown),
+            ("[[sink]]", self.events.sinks == now.events.sinks),
+            ("[event]", self.events.node == now.events.node && self.events.cluster == now.events.cluster),
+            ("[ops]", self.ops == now.ops),
+            ("[limits] max_connections", self.max_connections == now.max_connections),
+        ];
+        pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
 }
 
 /// How reloads went.
@@ -76,11 +110,11 @@ impl Running {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) fn start_with(loaded: Loaded, recorder: Recorder) -> Result<Self, StartError> {
-        let process = loaded.process.clone();
+        let fixed = Fixed::of(&loaded);
         let risk = RiskEngine::new(loaded.risk.clone());
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder));
-        let data_plane = DataPlane::start(&process, &shared).map_err(|error| StartError::DataPlane { error })?;
+        let data_plane = DataPlane::start(&fixed.process, &shared).map_err(|error| StartError::DataPlane { error })?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -91,7 +125,7 @@ impl Running {
             addresses: data_plane.addresses().to_vec(),
             control: data_plane.control(),
             data_plane: Mutex::new(Some(data_plane)),
-            process,
+            fixed,
             reloads: Arc::new(reloads),
         })
     }
@@ -109,12 +143,13 @@ impl Running {
         &self.addresses
     }
 
-    pub(crate) fn process(&self) -> &ProcessSettings {
-        &self.process
+    /// What a new configuration says otherwise and only a restart would change.
+    pub(crate) fn fixed_but_changed(&self, loaded: &Loaded) -> Vec<&'static str> {
+        self.fixed.changed(&Fixed::of(loaded))
     }
 
     pub(crate) fn shutdown_settings(&self) -> ShutdownSettings {
-        self.process.shutdown.clone()
+        self.fixed.process.shutdown.clone()
     }
 
     /// Puts a new configuration in force.
@@ -152,7 +187,11 @@ impl Running {
         tracing::info!(
             version = snapshot.policy.version(),
             sha256 = snapshot.policy.sha256(),
-            ?size,
+            routes = size.routes,
+            roles = size.roles,
+            assignments = size.assignments,
+            denies = size.denies,
+            networks = size.networks,
             connections,
             bans,
             events = self.shared.recorder.recorded(),

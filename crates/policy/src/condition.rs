@@ -93,6 +93,9 @@ impl Hours {
         let (Some(from_minute), Some(to_minute)) = (from_minute, parse_minute(to).filter(|minute| *minute > 0)) else {
             return Err(format!("`{span}` is not a span of the day, such as `08:00-18:00`"));
         };
+        if from_minute == to_minute {
+            return Err(format!("`{span}` spans nothing; a whole day is `00:00-24:00`"));
+        }
         let zone =
             resolve(zone).ok_or_else(|| format!("`{zone}` is not a time zone, such as `Europe/Berlin` or `UTC`"))?;
         Ok(Self { text: text.into(), days: parse_days(days)?, from_minute, to_minute, zone })
@@ -197,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn hours_are_days_a_span_and_a_zone() {
+        let check = |text: &str, expected: (u8, u16, u16)| {
+            let hours = Hours::parse(text, |name| TimeZone::get(name).ok()).unwrap();
+            assert_eq!((hours.days, hours.from_minute, hours.to_minute), expected, "{text}");
+            assert_eq!(&*hours.text, text);
+        };
+        check("Mon-Fri 08:00-18:00 Europe/Berlin", (0b001_1111, 480, 1_080));
+        check("Mon-Sun 00:00-24:00 UTC", (0b111_1111, 0, 1_440));
+        check("* 00:00-24:00 UTC", (0b111_1111, 0, 1_440));
+        check("sat 22:00-06:00 UTC", (0b010_0000, 1_320, 360));
+        check("Sat-Mon 08:00-09:00 UTC", (0b110_0001, 480, 540));
+        check("Mon,Wed-Thu 08:00-09:00 UTC", (0b000_1101, 480, 540));
+    }
+
+    #[test]
     fn hours_that_mean_nothing_are_refused() {
         for bad in [
             "",
@@ -210,6 +228,11 @@ mod tests {
             "Mon 08:00-18:00 Mars/Olympus",
             "Mon 08:00-18:00 UTC extra",
             "Mon +8:00-18:00 UTC",
+            "Mon 08:00-00:00 UTC",
+            "Mon 08:00-24:01 UTC",
+            "Mon- 08:00-18:00 UTC",
+            "Mo-Fr 08:00-18:00 UTC",
+            "Mon 08:00-08:00 UTC",
         ] {
             assert!(Hours::parse(bad, |name| TimeZone::get(name).ok()).is_err(), "{bad}");
         }

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use portcullis_policy::ClientAddress;
 
 use crate::settings::{ClientAddressSettings, ForwardedHeader};
+use crate::upstream::headers::Scheme;
 
 /// What was found out about a request's origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,15 @@ fn walk(mut hops: Hops<'_>, trusted: &[IpNet], passed: &mut Vec<IpAddr>) -> Resu
 }
 
 /// Whether a canonical address is in one of these networks, which may be written in their IPv4-mapped form.
+/// The scheme that a trusted proxy says the client used: one `X-Forwarded-Proto` with one of the two values. Anything else
+/// says nothing.
+pub(crate) fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let mut values = headers.get_all("x-forwarded-proto").iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let says = |scheme: &Scheme| value.as_bytes().eq_ignore_ascii_case(scheme.as_str().as_bytes());
+    [Scheme::Http, Scheme::Https].into_iter().find(says)
+}
+
 /// Whether the address is one of a trusted proxy.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| match (network, address) {

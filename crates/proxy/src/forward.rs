@@ -17,7 +17,7 @@ use crate::refusal::{Malformation, Refusal};
 use crate::report::TRACEPARENT;
 use crate::transit::{RequestBody, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
-use crate::upstream::{FaultKind, UpstreamBody, UpstreamError};
+use crate::upstream::{FaultKind, TimeoutPhase, UpstreamBody, UpstreamError};
 use crate::wire::BodyProblem;
 use crate::worker::Worker;
 
@@ -48,7 +48,9 @@ pub(crate) async fn forward(
         }
         Err(error) => {
             remembered.put_back(&mut transit);
-            transit.facts.forwarded = !matches!(error.kind, FaultKind::Unreachable);
+            // Without a connection nothing was sent.
+            transit.facts.forwarded =
+                !matches!(error.kind, FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect));
             let refusal = refusal_of(error, &transit);
             Err(Box::new(Refused { refusal, transit }))
         }
@@ -94,7 +96,7 @@ fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody
             .as_ref()
             .filter(|_| facts.client_address().ip() == Some(facts.connection.peer.ip())),
         proxies: facts.client.as_ref().map(|derived| derived.proxies.as_slice()).unwrap_or_default(),
-        scheme: facts.connection.scheme,
+        scheme: facts.scheme,
         request_id: request_id(facts.id)?,
         identity: identity.as_ref(),
         forward_credentials,

@@ -243,7 +243,15 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         return refusal.message();
     }
     let text = match refusal {
-        Refusal::Malformed(_) => "The request could not be understood in one way only, so it was not passed on.",
+        Refusal::Malformed(malformation) => match malformation.status {
+            StatusCode::FORBIDDEN => "The connection cannot be upgraded here.",
+            StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.",
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                "The request is larger than the gateway accepts."
+            }
+            StatusCode::EXPECTATION_FAILED => "The expectation cannot be met.",
+            _ => "The request could not be understood in one way only, so it was not passed on.",
+        },
         Refusal::NotFound(_) => "There is nothing at this address.",
         Refusal::Overloaded => "The gateway has too much to do. Try again in a moment.",
         Refusal::Denied(_) => {

@@ -193,7 +193,7 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
             portcullis_events::event::Mode::Enforce
         }
     });
-    event.request.scheme = Some(facts.connection.scheme.as_str());
+    event.request.scheme = Some(facts.scheme.as_str());
     if let Some(target) = &facts.target {
         event.request.method = Some(target.method.as_str().to_owned());
         event.request.host = Some(target.host.clone());

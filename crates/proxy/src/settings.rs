@@ -109,7 +109,7 @@ pub struct RouteSettings {
     pub name: Arc<str>,
     /// Index into `upstreams`.
     pub upstream: usize,
-    /// Whether the caller's Authorization, cookie or key is passed on.
+    /// Whether the caller's Authorization or API key is passed on. Its cookies are the application's own, and always are.
     pub forward_credentials: bool,
     /// The caller sees role and rule names in a refusal (`disclose = "caller"`). Default: no.
     pub disclose: bool,

@@ -60,6 +60,8 @@ pub struct Facts {
     pub route: Option<RouteId>,
     /// By `client_addr`.
     pub client: Option<Derived>,
+    /// By `client_addr`: the scheme that the client used, where a trusted proxy says so; else the connection's.
+    pub scheme: Scheme,
     /// By `client_addr`.
     pub address_ban: Option<Arc<Ban>>,
     /// By `identify`.
@@ -121,6 +123,7 @@ impl Facts {
             now,
             steady_now: worker.shared.clock.at(started),
             loaded: worker.loaded(),
+            scheme: connection.scheme,
             connection,
             head_refusal: None,
             refused_head: None,

@@ -170,7 +170,7 @@ pub(crate) enum RiskState {
     Low,
     /// Unusual
     Medium,
-    /// Very unusual, with evidence
+    /// The highest band
     High,
 }
 

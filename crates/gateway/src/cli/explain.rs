@@ -128,7 +128,9 @@ fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
                     ));
                 }
                 if let Some(event) = found.event {
-                    return show(global, &from_native(&event));
+                    // The question was whether there is such an event.
+                    show(global, &from_native(&event));
+                    return Exit::Success;
                 }
             }
             Err(error) => remark(&format!("note: {}: {error}", path.display())),

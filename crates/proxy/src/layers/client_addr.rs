@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::client_address::derive;
+use crate::client_address::{derive, forwarded_scheme, is_trusted};
 use crate::layers::establish::Establishes;
 use crate::refusal::Refusal;
 use crate::transit::Transit;
@@ -32,7 +32,11 @@ impl Establishes for ClientAddr {
         let facts = &mut transit.facts;
         let peer = facts.connection.peer.ip();
         let snapshot = &facts.loaded.snapshot;
-        let derived = derive(peer, &transit.head.headers, &snapshot.settings.client_address);
+        let settings = &snapshot.settings.client_address;
+        let derived = derive(peer, &transit.head.headers, settings);
+        if is_trusted(peer, &settings.trusted_proxies) {
+            facts.scheme = forwarded_scheme(&transit.head.headers).unwrap_or(facts.scheme);
+        }
         // Where the client is unknown, limits and bans go by the peer.
         let charged = derived.client.ip().unwrap_or(peer);
         facts.address_ban = self.worker.shared.risk.ban_on_address(charged, facts.steady_now);

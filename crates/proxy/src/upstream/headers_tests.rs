@@ -225,7 +225,7 @@ fn a_response_loses_what_ends_at_this_hop_and_keeps_the_rest() {
 
 #[test]
 fn an_address_that_was_written_before_makes_the_same_headers() {
-    let check = |client: std::net::IpAddr, proxies: &[std::net::IpAddr]| {
+    let check = |client: IpAddr, proxies: &[IpAddr]| {
         let text = HeaderValue::try_from(client.to_string()).unwrap();
         let with = |client_text| {
             let mut headers = map(&[("host", "api.test:8080")]);
