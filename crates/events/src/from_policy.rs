@@ -161,7 +161,8 @@ impl From<&policy::Check> for Check {
 
 impl From<&policy::Nearest> for Nearest {
     fn from(nearest: &policy::Nearest) -> Self {
-        let (grant, file, line) = place(nearest.grant.as_ref());
+        let (_, file, line) = place(nearest.at.as_ref());
+        let grant = nearest.grant.as_ref().map(|rule| Arc::clone(&rule.name));
         Self { needs: nearest.needs.clone(), grant, file, line }
     }
 }

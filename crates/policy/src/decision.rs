@@ -196,8 +196,11 @@ pub struct Nearest {
     /// The changes, each in the form of the contract: `role:NAME`, `group:NAME`, `network:NAME`, `country:CC`, `hours:SPEC`,
     /// `device:compliant`, `assurance:mfa`, `risk:LEVEL`, `credential:any`.
     pub needs: Vec<String>,
-    /// The assignment that would then grant it, where one would.
+    /// The assignment that would then grant it, or, where a role is needed, one on this route that gives it and that the
+    /// principal does not hold already.
     pub grant: Option<RuleRef>,
+    /// Where to look: the grant, else the role that is needed.
+    pub at: Option<RuleRef>,
 }
 
 /// The full answer to a question asked offline, permit or not.

@@ -32,6 +32,8 @@ pub(crate) struct View<'a> {
     pub(crate) level: RiskLevel,
     pub(crate) evidence: bool,
     pub(crate) supposed: Supposed,
+    /// Only the stages before authentication are asked: who it is was not looked at yet.
+    pub(crate) admission_only: bool,
 }
 
 /// What is supposed to be otherwise than it is.
@@ -122,6 +124,7 @@ impl<'a> View<'a> {
             level: RiskLevel::Low,
             evidence: false,
             supposed: Supposed::default(),
+            admission_only: false,
         }
     }
 

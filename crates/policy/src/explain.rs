@@ -47,7 +47,7 @@ impl Policy {
         match self.admission(&view, &mut Silent) {
             None => Ok(()),
             Some(stop) => {
-                view = View::new(self, request);
+                view = View { admission_only: true, ..View::new(self, request) };
                 Err(Box::new(self.denial(&view, stop, ShadowOnly::default())))
             }
         }
@@ -155,6 +155,9 @@ impl Policy {
             return stops;
         };
         stops.extend(self.network_stage(view, route, resource, &mut Silent));
+        if view.admission_only {
+            return stops;
+        }
         let authentication = self.authentication_stage(view, resource, &mut Silent);
         stops.extend(authentication);
         // Without knowing who it is, the stages after this one have nobody to speak of.

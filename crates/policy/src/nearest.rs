@@ -66,18 +66,22 @@ impl Policy {
             let mut passing = Vec::new();
             for supposition in &level {
                 for change in self.candidates(&supposition.view) {
-                    let Some(supposed) = self.suppose(supposition, change) else { continue };
+                    let Some(mut supposed) = self.suppose(supposition, change) else { continue };
                     let known = found.iter().any(|(needs, _)| needs.is_subset(&supposed.needs));
                     if known || supposed.needs.len() == supposition.needs.len() || !seen.insert(supposed.needs.clone())
                     {
                         continue;
                     }
                     match self.passes(&supposed, &mut budget) {
-                        Some(grant) if self.is_minimal(view, &supposed, &mut budget) => {
+                        Ok(grant) if self.is_minimal(view, &supposed, &mut budget) => {
                             passing.push((supposed.needs, grant))
                         }
-                        Some(_) => {}
-                        None => next.push(supposed),
+                        Ok(_) => {}
+                        Err(networks) => {
+                            // What is tried next must help where it does not pass yet.
+                            supposed.view.networks = networks;
+                            next.push(supposed);
+                        }
                     }
                     if budget == 0 {
                         break;
@@ -92,35 +96,60 @@ impl Policy {
             level = next;
         }
         found.truncate(MOST);
-        let route = view.request.route;
-        found.into_iter().map(|(needs, grant)| self.suggestion(route, needs, grant)).collect()
+        let held = self.held_assignments(view);
+        found.into_iter().map(|(needs, grant)| self.suggestion(view.request.route, &held, needs, grant)).collect()
     }
 
-    fn suggestion(&self, route: Option<RouteId>, needs: BTreeSet<String>, grant: Option<AssignmentId>) -> Nearest {
-        // A role alone names no assignment: point at one that would give it on this route, if there is one.
+    /// The assignments on the route that name the caller, whether or not they apply; at most [`MOST_EVALUATIONS`].
+    fn held_assignments(&self, view: &View<'_>) -> BTreeSet<AssignmentId> {
+        let mut held = BTreeSet::new();
+        let Some((route, resource)) = self.resource_of(view) else { return held };
+        let caller = view.caller(resource.authentication);
+        let _ = self.for_each_subject(view, caller, &mut |subject| {
+            held.extend(subject.assignments.on(route).take(MOST_EVALUATIONS));
+            if held.len() < MOST_EVALUATIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        held
+    }
+
+    fn suggestion(
+        &self,
+        route: Option<RouteId>,
+        held: &BTreeSet<AssignmentId>,
+        needs: BTreeSet<String>,
+        grant: Option<AssignmentId>,
+    ) -> Nearest {
+        // A role alone names no assignment: point at one that would give it on this route, if there is one. One that the
+        // caller holds already is what did not help.
         let named_role =
             needs.iter().find_map(|need| need.strip_prefix("role:")).and_then(|name| self.role_by_name.get(name));
-        let through_role = || self.assignments_by_role.get(named_role?.0 as usize)?.on(route?).min();
+        let through_role =
+            || self.assignments_by_role.get(named_role?.0 as usize)?.on(route?).filter(|id| !held.contains(id)).min();
         let grant = grant.or_else(through_role).and_then(|id| self.rule(RuleId::Assignment(id))).cloned();
-        Nearest { needs: needs.into_iter().collect(), grant }
+        let role = || named_role.and_then(|role| self.roles.get(role.0 as usize)).map(|role| role.rule.clone());
+        Nearest { needs: needs.into_iter().collect(), at: grant.clone().or_else(role), grant }
     }
 
-    /// `Some` when the supposed request is permitted, with the assignment that grants it. A supposed network must pass
-    /// from every address in it.
-    fn passes(&self, supposed: &Supposition<'_>, budget: &mut usize) -> Option<Option<AssignmentId>> {
+    /// The assignment that grants the supposed request, when it is permitted; else from where it is not. A supposed
+    /// network must pass from every address in it.
+    fn passes(
+        &self,
+        supposed: &Supposition<'_>,
+        budget: &mut usize,
+    ) -> Result<Option<AssignmentId>, Option<NetworkSetId>> {
         let permit = |view: &View<'_>, budget: &mut usize| {
             *budget = budget.saturating_sub(1);
             match self.evaluate(view, &mut Silent) {
-                Verdict::Permit(grant) => Some(grant),
-                Verdict::Stop(_) => None,
+                Verdict::Permit(grant) => Ok(grant),
+                Verdict::Stop(_) => Err(view.networks),
             }
         };
         let Some(network) = supposed.view.supposed.network else { return permit(&supposed.view, budget) };
-        let mut grant = None;
-        for set in self.sets_of(network)? {
+        let mut grant = Err(supposed.view.networks);
+        for set in self.sets_of(network).unwrap_or_default() {
             let mut view = supposed.view.clone();
             view.networks = Some(*set);
-            grant = Some(permit(&view, budget)?);
+            grant = Ok(permit(&view, budget)?);
         }
         grant
     }
@@ -140,7 +169,7 @@ impl Policy {
                     }
                 }
             }
-            self.passes(&fewer, budget).is_none()
+            self.passes(&fewer, budget).is_err()
         })
     }
 

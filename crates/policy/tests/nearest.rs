@@ -37,6 +37,29 @@ fn each_condition_that_is_not_met_is_suggested() {
 }
 
 #[test]
+fn hours_are_suggested_for_the_first_moment_that_is_within_them() {
+    // The grant ends soon after that moment, so no later one would do.
+    let table = [
+        ("the same day", "* 18:00-20:00 UTC", MONDAY, "2026-11-23T18:00:01Z", true),
+        ("the same day, too late", "* 18:00-20:00 UTC", MONDAY, "2026-11-23T18:00:00Z", false),
+        ("in a week", "Mon 09:00-10:00 UTC", MONDAY, "2026-11-30T09:00:01Z", true),
+        ("past midnight", "Sun 22:00-06:00 UTC", MONDAY, "2026-11-29T22:00:01Z", true),
+        // Berlin's clock jumps from 02:00 to 03:00, into the hours.
+        ("jumped into", "* 02:30-04:00 Europe/Berlin", "2026-03-29T00:30:00Z", "2026-03-29T01:00:01Z", true),
+        ("jumped over", "* 02:00-03:00 Europe/Berlin", "2026-03-29T00:30:00Z", "2026-03-30T00:00:00Z", false),
+        // It shows 02:30 a second time after 02:59.
+        ("repeated", "* 02:30-02:45 Europe/Berlin", "2026-10-25T00:50:00Z", "2026-10-25T01:30:01Z", true),
+    ];
+    for (case, span, now, expires, suggested) in table {
+        let mut draft = with(WhenDraft { hours: hours(span), ..WhenDraft::default() });
+        draft.assignments[0].expires = Some(expires.parse().unwrap());
+        let span = format!("hours:{span}");
+        let expected = if suggested { vec![span.as_str(), "role:billing.admin"] } else { vec!["role:billing.admin"] };
+        check(case, &draft, &Ask { now, ..ask(alice()) }, &expected);
+    }
+}
+
+#[test]
 fn several_conditions_are_one_suggestion_after_the_shorter_ones() {
     let when = WhenDraft {
         compliant_device: true,
@@ -82,6 +105,14 @@ fn a_network_is_suggested_only_if_all_of_it_would_pass() {
     check("each half", &covered, &outside, &["network:lower", "network:upper"]);
     covered.assignments = vec![alice_if(WhenDraft { networks: Some(list(&["office"])), ..WhenDraft::default() })];
     check("the halves fill the office, so either is in it", &covered, &outside, &["network:lower", "network:upper"]);
+    covered.resources = vec![ResourceDraft { allow: list(&["office"]), ..resource(Rule::Required) }];
+    covered.assignments =
+        vec![alice_if(WhenDraft { networks: Some(list(&["lower", "upper"])), ..WhenDraft::default() })];
+    check("no address of the office is in neither half", &covered, &outside, &["network:office"]);
+    covered.assignments = vec![alice_if(WhenDraft { networks: Some(list(&["lower"])), ..WhenDraft::default() })];
+    check("one half needs more", &covered, &outside, &["network:office+role:billing.admin"]);
+    covered.assignments = vec![alice_if(WhenDraft { networks: Some(list(&["upper"])), ..WhenDraft::default() })];
+    check("the other half needs more", &covered, &outside, &["network:office+role:billing.admin"]);
 }
 
 #[test]
@@ -179,6 +210,18 @@ fn a_role_is_found_among_many_that_do_not_permit_it() {
     check("assignments", &draft, &ask(alice()), &["group:owners", "role:billing.admin"]);
     let denial = answer(&draft, &ask(alice())).denial.unwrap();
     assert!(denial.nearest.iter().all(|each| each.grant.as_ref().is_some_and(|rule| rule.line == 77)), "{denial:#?}");
+}
+
+#[test]
+fn a_group_is_found_among_many_users_wherever_it_stands() {
+    let mut draft = office();
+    let mut principals: Vec<String> = (0..100).map(|number| format!("user:u{number}")).collect();
+    principals.push("group:owners".into());
+    let principals: Vec<&str> = principals.iter().map(String::as_str).collect();
+    draft.assignments = vec![grant(41, "many", "billing.admin", &principals)];
+    check("last", &draft, &ask(alice()), &["group:owners", "role:billing.admin"]);
+    draft.assignments[0].principals.reverse();
+    check("first", &draft, &ask(alice()), &["group:owners", "role:billing.admin"]);
 }
 
 #[test]

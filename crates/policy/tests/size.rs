@@ -2,7 +2,7 @@
 //! printed for whoever runs it with `--nocapture`.
 //!
 //! `PORTCULLIS_FULL_SIZE=1` builds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 prefixes; otherwise a
-//! hundredth of that, which a debug build takes in its stride.
+//! tenth of that, which a debug build takes in its stride.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a broken expectation is a failure")]
 
@@ -22,7 +22,7 @@ struct Size {
 }
 
 const FULL: Size = Size { roles: 10_000, assignments: 100_000, routes: 1_000, prefixes: 1_000_000 };
-const SMALL: Size = Size { roles: 100, assignments: 1_000, routes: 10, prefixes: 10_000 };
+const SMALL: Size = Size { roles: 1_000, assignments: 10_000, routes: 100, prefixes: 100_000 };
 const NETWORKS: usize = 100;
 /// Users in one group.
 const TEAM: usize = 20;

@@ -184,7 +184,8 @@ fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network
         section.report_missing("addresses", "a list of prefixes, or `file` with one per line");
     }
     let unknown = section.has("source");
-    section.without_effect("source", "whether an address is in it stays unknown; fetch the list and name it with `file`");
+    section
+        .without_effect("source", "whether an address is in it stays unknown; fetch the list and name it with `file`");
     let reader = section.reader();
     section.finish();
     let mut prefixes: Vec<IpNet> =

@@ -37,7 +37,7 @@ fn each_mistake_is_named_where_it_stands() {
     check(&with("expires = 5"), ("E0104", 9, 11, "expected a moment"));
     check(&with("mode = \"shadw\""), ("E0105", 9, 8, "did you mean \"shadow\"?"));
     check(&with("activation = {}"), ("E0106", 9, 1, "`activation` is not available"));
-    check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "no time zone"));
+    check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "not a time zone"));
     check(&with("when = { countries = [\"Germany\"] }"), ("E0105", 9, 23, "two letters of ISO 3166-1"));
     check(&with("when = { countries = [\"DE\"] }"), ("W0301", 9, 22, "never holds"));
     check(&with("when = { networks = [] }"), ("E0105", 9, 21, "`networks` is empty"));

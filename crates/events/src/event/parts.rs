@@ -189,9 +189,9 @@ pub struct Nearest {
     pub needs: Vec<String>,
     /// The assignment that would then grant it, where one would.
     pub grant: Option<Arc<str>>,
-    /// The assignment's file.
+    /// The file to look at: the assignment's, else that of the role that is needed.
     pub file: Option<Arc<str>>,
-    /// The assignment's line, from 1.
+    /// The line to look at, from 1.
     pub line: Option<u32>,
 }
 

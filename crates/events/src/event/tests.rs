@@ -327,10 +327,12 @@ fn missing_grant() -> Event {
         policy::Nearest {
             needs: vec!["group:auditors".into()],
             grant: Some(rule(RuleKind::Assignment, "auditors-read-invoices", 47)),
+            at: Some(rule(RuleKind::Assignment, "auditors-read-invoices", 47)),
         },
         policy::Nearest {
             needs: vec!["role:billing.reader".into()],
             grant: Some(rule(RuleKind::Assignment, "finance-reads-invoices", 41)),
+            at: Some(rule(RuleKind::Assignment, "finance-reads-invoices", 41)),
         },
     ];
     let mut event = refused(&denial);

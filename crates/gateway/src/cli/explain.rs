@@ -75,10 +75,10 @@ fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
         .unwrap_or_default()
         .iter()
         .map(|each| {
-            let grant = each.grant.as_ref();
+            let at = each.at.as_ref();
             json!({
-                "needs": each.needs, "grant": grant.map(|rule| &*rule.name),
-                "file": grant.map(|rule| &*rule.file), "line": grant.map(|rule| rule.line),
+                "needs": each.needs, "grant": each.grant.as_ref().map(|rule| &*rule.name),
+                "file": at.map(|rule| &*rule.file), "line": at.map(|rule| rule.line),
             })
         })
         .collect();
@@ -220,8 +220,9 @@ fn for_people(explained: &Value) -> String {
             let needs: Vec<&str> =
                 each.get("needs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
             let place = match (text(each, "grant"), text(each, "file"), text(each, "line")) {
-                (grant, file, line) if !grant.is_empty() => format!("   ({grant}, {file}:{line})"),
-                _ => String::new(),
+                (_, file, _) if file.is_empty() => String::new(),
+                (grant, file, line) if grant.is_empty() => format!("   ({file}:{line})"),
+                (grant, file, line) => format!("   ({grant}, {file}:{line})"),
             };
             lines.push(format!("  {}{place}", needs.join(" and ")));
         }

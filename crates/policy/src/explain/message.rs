@@ -78,7 +78,7 @@ impl Policy {
         };
         if let Some(first) = nearest.first() {
             let _ = write!(text, "; {} would allow it", first.needs.join(" and "));
-            if let Some(grant) = &first.grant {
+            if let Some(grant) = &first.at {
                 let _ = write!(text, " ({})", place(grant));
             }
         }
