@@ -181,6 +181,8 @@ impl Counters {
         let metrics = &self.shared.metrics;
         let bans = self.shared.risk.bans_active(self.shared.clock.now());
         gauge(encoder, "portcullis_bans_active", "Bans in force", &[(Vec::new(), signed(bans))])?;
+        let active = signed(metrics.in_flight());
+        gauge(encoder, "http_server_active_requests", "Requests in flight", &[(Vec::new(), active)])?;
         let connections = metrics.connections.load(Ordering::Relaxed);
         gauge(encoder, "portcullis_connections", "Open connections", &[(Vec::new(), signed(connections))])?;
         let panics = metrics.panics.load(Ordering::Relaxed);

@@ -11,7 +11,9 @@ use portcullis_events::ReasonCode;
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// By worker and route. Locked when a worker loads a configuration and when the counters are read.
-    routes: Mutex<BTreeMap<(usize, Option<Arc<str>>), Arc<RouteCounters>>>,
+    routes: Mutex<BTreeMap<CounterKey, Arc<RouteCounters>>>,
+    /// By worker: its requests in flight.
+    in_flight: Mutex<BTreeMap<usize, Arc<AtomicUsize>>>,
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Requests that panicked; each was answered with 500.
@@ -19,6 +21,9 @@ pub struct Metrics {
     /// Responses that broke off after their head was passed on.
     pub broken_responses: AtomicU64,
 }
+
+/// A worker, and a route's name; `None` counts requests that found no route.
+type CounterKey = (usize, Option<Arc<str>>);
 
 /// The counters of one route on one worker.
 #[derive(Debug)]
@@ -83,6 +88,18 @@ impl Metrics {
     pub(crate) fn route(&self, worker: usize, route: Option<&Arc<str>>) -> Arc<RouteCounters> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry((worker, route.cloned())).or_default())
+    }
+
+    /// The counter of a worker's requests in flight. Only that worker writes it.
+    pub(crate) fn in_flight_of(&self, worker: usize) -> Arc<AtomicUsize> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(in_flight.entry(worker).or_default())
+    }
+
+    /// Requests in flight over all workers.
+    pub fn in_flight(&self) -> usize {
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        in_flight.values().map(|counter| counter.load(Ordering::Relaxed)).sum()
     }
 
     /// All counters, added up over the workers.

@@ -1,8 +1,9 @@
 //! One worker: what its requests share, all on one thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use portcullis_policy::RouteId;
 
@@ -19,7 +20,7 @@ pub struct Worker {
     index: usize,
     workers: usize,
     loaded: RefCell<Rc<Loaded>>,
-    in_flight: Rc<Cell<usize>>,
+    in_flight: Arc<AtomicUsize>,
     pub(crate) request_ids: RequestIds,
 }
 
@@ -40,13 +41,14 @@ impl Worker {
     /// The worker of this index, of so many.
     pub fn new(shared: Arc<Shared>, index: usize, workers: usize) -> Rc<Self> {
         let snapshot = shared.snapshot().load_full();
+        let in_flight = shared.metrics.in_flight_of(index);
         let loaded = Loaded::new(snapshot, &shared, index, workers, None);
         Rc::new(Self {
             shared,
             index,
             workers,
             loaded: RefCell::new(Rc::new(loaded)),
-            in_flight: Rc::new(Cell::new(0)),
+            in_flight,
             request_ids: RequestIds::default(),
         })
     }
@@ -74,24 +76,24 @@ impl Worker {
 impl Worker {
     /// A place among the requests in flight, unless the worker's share of them is used up.
     pub(crate) fn slot(&self, loaded: &Loaded) -> Option<Slot> {
-        let taken = self.in_flight.get();
-        if taken >= loaded.max_requests {
+        if self.in_flight.load(Ordering::Relaxed) >= loaded.max_requests {
             return None;
         }
-        self.in_flight.set(taken + 1);
-        Some(Slot { in_flight: Rc::clone(&self.in_flight) })
+        // Nobody else writes this worker's counter.
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Slot { in_flight: Arc::clone(&self.in_flight) })
     }
 }
 
 /// A place among the requests in flight, given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
-    in_flight: Rc<Cell<usize>>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

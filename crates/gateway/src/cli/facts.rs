@@ -99,7 +99,7 @@ fn split_url<'a>(url: &'a str, host: Option<&str>) -> Result<(Option<String>, &'
         None => Err(usage(format!("`{text}` is not a host"))),
     };
     let (authority, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if matches!(scheme, "http" | "https") => match rest.find(['/', '?', '#']) {
+        Some(("http" | "https", rest)) => match rest.find(['/', '?', '#']) {
             Some(end) => (Some(rest.get(..end).unwrap_or(rest)), rest.get(end..).unwrap_or("/")),
             None => (Some(rest), "/"),
         },
