@@ -1,4 +1,4 @@
-//! Opens TCP connections to an upstream's endpoints, in turn.
+//! Whose turn it is among an upstream's endpoints, and TCP connections to them.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,23 +27,34 @@ impl Endpoints {
         Self { list: endpoints.iter().map(Target::new).collect(), next: Cell::new(0) }
     }
 
-    /// A connection to the endpoint whose turn it is, or to the next that takes one. Each is tried at most once and for at
-    /// most `limit`, all together until `end`.
+    /// The place of the endpoint whose turn it is. Each request takes one turn.
+    pub(super) fn turn(&self) -> usize {
+        let next = self.next.get();
+        self.next.set(next.wrapping_add(1));
+        next % self.list.len().max(1)
+    }
+
+    /// A connection to the endpoint at this place, or to the next that takes one, with its place. Each is tried at most
+    /// once and for at most `limit`, all together until `end`.
     ///
     /// # Errors
     /// [`FaultKind::Unreachable`] or a [`TimeoutPhase::Connect`], as the last endpoint failed.
-    pub(super) async fn connect(&self, limit: Duration, end: Instant) -> Result<TcpStream, UpstreamError> {
-        let first = self.next.get();
-        self.next.set(first.wrapping_add(1));
+    pub(super) async fn connect(
+        &self,
+        first: usize,
+        limit: Duration,
+        end: Instant,
+    ) -> Result<(TcpStream, usize), UpstreamError> {
         let mut last = UpstreamError::new(FaultKind::Unreachable, "no endpoint");
         for turn in 0..self.list.len() {
-            let Some(target) = self.list.get(first.wrapping_add(turn) % self.list.len()) else { break };
+            let place = first.wrapping_add(turn) % self.list.len();
+            let Some(target) = self.list.get(place) else { break };
             let now = Instant::now();
             if now >= end {
                 return Err(UpstreamError::timeout(TimeoutPhase::Connect));
             }
             match timeout(limit.min(end - now), target.connect()).await {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(stream)) => return Ok((stream, place)),
                 Ok(Err(error)) => last = target.unreachable(&error),
                 Err(_elapsed) => last = target.too_slow(),
             }
@@ -119,8 +130,9 @@ mod tests {
         let list: Vec<_> =
             endpoints.iter().map(|(host, port)| Endpoint { host: (*host).into(), port: *port }).collect();
         let endpoints = Endpoints::new(&list);
-        let stream = endpoints.connect(Duration::from_secs(5), after(Instant::now(), Duration::from_secs(5))).await;
-        (endpoints, stream)
+        let end = after(Instant::now(), Duration::from_secs(5));
+        let stream = endpoints.connect(endpoints.turn(), Duration::from_secs(5), end).await;
+        (endpoints, stream.map(|(stream, _)| stream))
     }
 
     async fn listener() -> (TcpListener, u16) {
@@ -146,9 +158,9 @@ mod tests {
         let ((_a, port_a), (_b, port_b)) = (listener().await, listener().await);
         let (endpoints, first) = connect(&[("127.0.0.1", port_a), ("127.0.0.1", port_b)]).await;
         let end = after(Instant::now(), Duration::from_secs(5));
-        let second = endpoints.connect(Duration::from_secs(5), end).await;
+        let second = endpoints.connect(endpoints.turn(), Duration::from_secs(5), end).await;
         assert_eq!(first.unwrap().peer_addr().unwrap().port(), port_a);
-        assert_eq!(second.unwrap().peer_addr().unwrap().port(), port_b);
+        assert_eq!(second.unwrap().0.peer_addr().unwrap().port(), port_b);
     }
 
     #[tokio::test]
@@ -168,7 +180,7 @@ mod tests {
     async fn no_time_left_is_a_timeout() {
         let (_open, port) = listener().await;
         let endpoints = Endpoints::new(&[Endpoint { host: "127.0.0.1".into(), port }]);
-        let error = endpoints.connect(Duration::from_secs(5), Instant::now()).await.unwrap_err();
+        let error = endpoints.connect(0, Duration::from_secs(5), Instant::now()).await.unwrap_err();
         assert_eq!(error.kind, FaultKind::Timeout(TimeoutPhase::Connect));
     }
 }

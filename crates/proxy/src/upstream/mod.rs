@@ -94,7 +94,8 @@ where
         let started = Instant::now();
         let mut request = upload::prepare(request);
         let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
-        while let Some(mut link) = self.idle.take(started) {
+        let place = self.endpoints.turn();
+        while let Some(mut link) = self.idle.take(place, started) {
             link.deadlines = Deadlines::new(self.timeouts, started, started);
             link.wire.begin();
             if repeatable {
@@ -115,8 +116,9 @@ where
                 Err(Failure::Final(error)) => return Err(error),
             }
         }
-        let stream = self.endpoints.connect(self.timeouts.connect, after(started, self.timeouts.total)).await?;
-        let link = Link::open(stream, Deadlines::new(self.timeouts, started, Instant::now())).await?;
+        let end = after(started, self.timeouts.total);
+        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
+        let link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
         self.exchange(link, request).await.map_err(Failure::into_error)
     }
 

@@ -1,6 +1,6 @@
 //! The idle connections to one upstream, kept by one worker.
 //!
-//! Last in, first out: the warmest connection is used first, and the others age until they are dropped. Nothing watches an
+//! Last in, first out for each endpoint: the warmest connection is used first, and the others age until they are dropped. Nothing watches an
 //! idle connection. Whether it still lives shows when it is used: hyper reads before it writes, and hands the request back
 //! if the connection has ended meanwhile.
 
@@ -31,6 +31,8 @@ pub(super) struct Link<B> {
     pub(super) wire: Rc<Wire>,
     pub(super) deadlines: Deadlines,
     alarm: Alarm,
+    /// The place of the endpoint it leads to.
+    place: usize,
     /// No further request may go over it.
     pub(super) last: bool,
     idle_since: Instant,
@@ -42,7 +44,10 @@ where
     B::Error: Into<BoxError>,
 {
     /// Speaks HTTP/1.1 over a fresh connection.
-    pub(super) async fn open(stream: TcpStream, deadlines: Deadlines) -> Result<Box<Self>, UpstreamError> {
+    pub(super) async fn open(
+        (stream, place): (TcpStream, usize),
+        deadlines: Deadlines,
+    ) -> Result<Box<Self>, UpstreamError> {
         let wire = Rc::new(Wire::default());
         let socket = TokioIo::new(Socket::new(stream, Rc::clone(&wire)));
         let (sender, connection) = Builder::new()
@@ -54,7 +59,7 @@ where
             .map_err(|error| UpstreamError::protocol("handshake", &error))?;
         let (alarm, idle_since) = (Alarm::default(), Instant::now());
         let connection: Pin<Box<dyn Future<Output = _>>> = Box::pin(connection);
-        Ok(Box::new(Self { sender, connection: Some(connection), wire, deadlines, alarm, last: false, idle_since }))
+        Ok(Box::new(Self { sender, connection: Some(connection), wire, deadlines, alarm, place, last: false, idle_since }))
     }
 }
 
@@ -105,14 +110,16 @@ impl<B> Idle<B> {
         Self { links: RefCell::default(), most, keep_alive }
     }
 
-    /// The connection that was used last, unless it has waited too long.
-    pub(super) fn take(&self, now: Instant) -> Option<Box<Link<B>>> {
-        let link = self.links.borrow_mut().pop_back()?;
+    /// The connection to the endpoint at `place` that was used last, unless it has waited too long.
+    pub(super) fn take(&self, place: usize, now: Instant) -> Option<Box<Link<B>>> {
+        let mut links = self.links.borrow_mut();
+        let newest = links.iter().rposition(|link| link.place == place)?;
+        let link = links.remove(newest)?;
+        drop(links);
         if now.saturating_duration_since(link.idle_since) < self.keep_alive {
             return Some(link);
         }
-        // Every other has waited longer.
-        drop(self.links.take());
+        self.discard_expired(now);
         None
     }
 

@@ -84,7 +84,7 @@ async fn what_the_wire_noted_keeps_a_connection_from_being_used_again() {
     let stub = answering(OK).await;
     let check = async |doubt: fn(&mut Link<TestBody>), expected| {
         let end = after(Instant::now(), Duration::from_secs(5));
-        let stream = stub.upstream.endpoints.connect(Duration::from_secs(5), end).await.unwrap();
+        let stream = stub.upstream.endpoints.connect(0, Duration::from_secs(5), end).await.unwrap();
         let deadlines = Deadlines::new(patient(), Instant::now(), Instant::now());
         let mut link = Link::open(stream, deadlines).await.unwrap();
         link.wire.upload_over.set(true);
@@ -121,7 +121,7 @@ async fn idle_connections_are_bounded_and_the_oldest_go_first() {
         responses.push(
             stub.upstream
                 .endpoints
-                .connect(Duration::from_secs(5), after(Instant::now(), Duration::MAX))
+                .connect(0, Duration::from_secs(5), after(Instant::now(), Duration::MAX))
                 .await
                 .unwrap(),
         );
