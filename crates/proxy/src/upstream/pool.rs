@@ -59,7 +59,16 @@ where
             .map_err(|error| UpstreamError::protocol("handshake", &error))?;
         let (alarm, idle_since) = (Alarm::default(), Instant::now());
         let connection: Pin<Box<dyn Future<Output = _>>> = Box::pin(connection);
-        Ok(Box::new(Self { sender, connection: Some(connection), wire, deadlines, alarm, place, last: false, idle_since }))
+        Ok(Box::new(Self {
+            sender,
+            connection: Some(connection),
+            wire,
+            deadlines,
+            alarm,
+            place,
+            last: false,
+            idle_since,
+        }))
     }
 }
 

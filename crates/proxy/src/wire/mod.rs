@@ -103,7 +103,7 @@ pub fn http1_builder(limits: &WireLimits) -> http1::Builder {
     const FIELDS_WITHOUT_ALLOCATION: usize = 100;
     let mut builder = http1::Builder::new();
     // One buffer per answer costs a copy of small bodies and saves more in the system call.
-    builder.header_read_timeout(None).keep_alive(true).half_close(false).writev(false);
+    builder.header_read_timeout(None).keep_alive(true).half_close(false);
     builder.max_buf_size(limits.head.max_header_bytes.max(64 * 1024));
     if limits.head.max_header_fields > FIELDS_WITHOUT_ALLOCATION {
         builder.max_headers(limits.head.max_header_fields);
