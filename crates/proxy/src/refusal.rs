@@ -193,7 +193,8 @@ pub struct Rendering<'a> {
 /// nothing about rules or roles unless the route discloses them.
 pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
     let code = refusal.code();
-    let body = problem(refusal, rendering).to_string();
+    // A value made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
+    let body = serde_json::to_vec(&problem(refusal, rendering)).unwrap_or_default();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
