@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -297,21 +298,38 @@ fn open_connection(
     open: &Rc<Open>,
     stream: TcpStream,
     peer: SocketAddr,
-    room: tokio::sync::OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 ) {
-    use std::sync::atomic::Ordering::Relaxed;
-    let (worker, open) = (Rc::clone(worker), Rc::clone(open));
+    let listed = Listed::new(worker, open, room);
+    let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        let id = open.next_id();
-        worker.shared.metrics.connections.fetch_add(1, Relaxed);
-        let listed = Rc::clone(&open);
         let layers = stack(&worker);
-        serve(Rc::clone(&worker), layers, stream, peer, move |gate| {
-            listed.gates.borrow_mut().insert(id, gate);
-        })
-        .await;
-        open.gates.borrow_mut().remove(&id);
-        worker.shared.metrics.connections.fetch_sub(1, Relaxed);
-        drop(room);
+        serve(worker, layers, stream, peer, |gate| listed.put(gate)).await;
     });
+}
+
+/// A connection's place in the list and in the counts, given back however its task ends.
+struct Listed {
+    id: u64,
+    worker: Rc<Worker>,
+    open: Rc<Open>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Listed {
+    fn new(worker: &Rc<Worker>, open: &Rc<Open>, room: OwnedSemaphorePermit) -> Self {
+        worker.shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self { id: open.next_id(), worker: Rc::clone(worker), open: Rc::clone(open), _room: room }
+    }
+
+    fn put(&self, gate: GateHandle) {
+        self.open.gates.borrow_mut().insert(self.id, gate);
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.open.gates.borrow_mut().remove(&self.id);
+        self.worker.shared.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }

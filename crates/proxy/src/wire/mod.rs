@@ -102,7 +102,6 @@ pub fn http1_builder(limits: &WireLimits) -> http1::Builder {
     /// hyper's own default for fields: it keeps room for so many on the stack.
     const FIELDS_WITHOUT_ALLOCATION: usize = 100;
     let mut builder = http1::Builder::new();
-    // One buffer per answer costs a copy of small bodies and saves more in the system call.
     builder.header_read_timeout(None).keep_alive(true).half_close(false);
     builder.max_buf_size(limits.head.max_header_bytes.max(64 * 1024));
     if limits.head.max_header_fields > FIELDS_WITHOUT_ALLOCATION {
