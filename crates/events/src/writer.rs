@@ -26,6 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often losses are logged at most.
 const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// While events come one after another, this long is waited between two batches: a thread that is woken for each event costs
+/// the workers a switch for each. An event that comes alone is written at once.
+const GATHER: Duration = Duration::from_millis(2);
 /// How long a closing writer waits at a time for an event that is just being handed over.
 const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
 
@@ -38,6 +41,8 @@ pub(crate) struct Writer {
     /// Events ever taken off the channel.
     taken: u64,
     failing: bool,
+    /// When a batch was last written that was not full.
+    last_small_batch: Option<Instant>,
     reported_losses: u64,
     last_loss_report: Option<Instant>,
 }
@@ -51,6 +56,7 @@ impl Writer {
             batch: Batch::default(),
             taken: 0,
             failing: false,
+            last_small_batch: None,
             reported_losses: 0,
             last_loss_report: None,
         }
@@ -62,6 +68,7 @@ impl Writer {
         let _finish = FinishOnDrop(Arc::clone(&self.lane));
         while self.collect() {
             if self.batch.events > 0 {
+                self.last_small_batch = (!self.batch.is_full()).then(Instant::now);
                 self.deliver();
             }
             // Everything that was recorded before the request is written by now, and goes to the old file.
@@ -75,6 +82,7 @@ impl Writer {
     /// Fills the batch with what waits, after waiting for the first. Says `false` when there is nothing more to come.
     fn collect(&mut self) -> bool {
         self.batch.clear();
+        self.gather();
         let Some(first) = self.next() else { return false };
         self.take(first);
         while !self.batch.is_full() && !self.lane.reopen_due(self.taken) {
@@ -82,6 +90,13 @@ impl Writer {
             self.take(message);
         }
         true
+    }
+
+    /// Lets events pile up for a moment if they are coming quickly.
+    fn gather(&self) {
+        if !self.lane.is_closed() && self.last_small_batch.is_some_and(|then| then.elapsed() < GATHER) {
+            thread::park_timeout(GATHER);
+        }
     }
 
     /// The next message; `None` once the lane is closed and nothing is left or on its way.
