@@ -38,7 +38,8 @@ impl Supposed {
         let (host, path) = split_url(url, facts.host.as_deref())?;
         let path = CanonicalPath::parse(path).map_err(|problem| {
             let code = if problem.is_ambiguous() { "request.path_ambiguous" } else { "request.malformed" };
-            QuestionError::Malformed(code, problem.to_string())
+            let what = if problem.is_ambiguous() { "ambiguous" } else { "malformed" };
+            QuestionError::Malformed(code, format!("the path is {what}: {problem}"))
         })?;
         let mut remarks = Vec::new();
         let route = match host {
