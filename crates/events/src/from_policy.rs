@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portcullis_policy::{
-    self as policy, AuthenticationMethod, Denial, Outcome, Principal, Reason, RiskAssessment, RiskVerdict, RuleRef,
+    self as policy, AuthenticationMethod, Denial, Outcome, Principal, RiskAssessment, RiskVerdict, RuleRef,
     StepUpDemand,
 };
 
@@ -27,7 +27,7 @@ impl Event {
     pub fn set_denial(&mut self, denial: &Denial) {
         self.set_reason(denial.reason.into());
         self.decision = Some(denial.outcome.into());
-        self.status = Some(status(denial.outcome, denial.reason));
+        self.status = Some(denial.status());
         for reason in &denial.reasons {
             let code = ReasonCode::from(*reason);
             if !self.reasons.contains(&code) {
@@ -190,22 +190,6 @@ impl From<Outcome> for Answer {
             Outcome::Challenge => Self::Challenge,
             Outcome::StepUp => Self::StepUp,
             Outcome::Undecided => Self::Undecided,
-        }
-    }
-}
-
-/// The outcome decides the status, not the reason: on a route with optional authentication a missing grant is a challenge.
-fn status(outcome: Outcome, reason: Reason) -> u16 {
-    match outcome {
-        Outcome::Challenge | Outcome::StepUp => 401,
-        Outcome::Undecided => 503,
-        // A denial is never a permit; were it one, it would still have to read as a refusal.
-        Outcome::Deny | Outcome::Permit => {
-            if reason == Reason::RouteNotFound {
-                404
-            } else {
-                403
-            }
         }
     }
 }

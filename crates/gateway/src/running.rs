@@ -102,14 +102,6 @@ impl Running {
     /// What could not be opened, bound or used.
     pub(crate) fn start(loaded: Loaded) -> Result<Self, StartError> {
         let recorder = Recorder::start(&loaded.events)?;
-        Self::start_with(loaded, recorder)
-    }
-
-    /// The same with a recorder that is there already.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub(crate) fn start_with(loaded: Loaded, recorder: Recorder) -> Result<Self, StartError> {
         let fixed = Fixed::of(&loaded);
         let risk = RiskEngine::new(loaded.risk.clone());
         let snapshot = snapshot(loaded)?;

@@ -69,6 +69,19 @@ pub struct Denial {
     pub risk: RiskVerdict,
 }
 
+impl Denial {
+    /// The status code that answers it. The outcome decides before the reason does: on a route with optional authentication
+    /// a missing grant is a challenge.
+    pub fn status(&self) -> u16 {
+        match self.outcome {
+            Outcome::Challenge | Outcome::StepUp => 401,
+            Outcome::Undecided => 503,
+            // A denial is never a permit; were it one, its reason's status refuses.
+            Outcome::Deny | Outcome::Permit => self.reason.status(),
+        }
+    }
+}
+
 /// The risk part of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RiskVerdict {

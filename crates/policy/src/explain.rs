@@ -43,11 +43,10 @@ impl Policy {
     /// # Errors
     /// The denial, when one of them refuses.
     pub fn admit_client(&self, request: &AccessRequest<'_>) -> Result<(), Box<Denial>> {
-        let mut view = View::without_action(self, request);
-        match self.admission(&view, &mut Silent) {
+        match self.admission(&View::without_action(self, request), &mut Silent) {
             None => Ok(()),
             Some(stop) => {
-                view = View { admission_only: true, ..View::new(self, request) };
+                let view = View { admission_only: true, ..View::new(self, request) };
                 Err(Box::new(self.denial(&view, stop, ShadowOnly::default())))
             }
         }

@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_A
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{ReasonCode, help_url};
-use portcullis_policy::{Denial, Outcome, Reason};
+use portcullis_policy::{Denial, Outcome, PathProblem, Reason};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -59,12 +59,23 @@ impl Malformation {
     }
 }
 
-impl From<HeadRefusal> for Malformation {
-    fn from(refusal: HeadRefusal) -> Self {
+impl From<PathProblem> for Malformation {
+    fn from(problem: PathProblem) -> Self {
+        let (code, what) = if problem.is_ambiguous() {
+            (ReasonCode::RequestPathAmbiguous, "ambiguous")
+        } else {
+            (ReasonCode::RequestMalformed, "malformed")
+        };
+        Self::new(code, format!("the path is {what}: {problem}"))
+    }
+}
+
+impl From<&HeadRefusal> for Malformation {
+    fn from(refusal: &HeadRefusal) -> Self {
         Self {
             code: ReasonCode::parse(refusal.kind.code()).unwrap_or(ReasonCode::RequestMalformed),
             status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            detail: refusal.detail,
+            detail: refusal.detail.clone(),
         }
     }
 }
@@ -109,13 +120,7 @@ impl Refusal {
         match self {
             Self::Malformed(malformation) => malformation.status,
             Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
-                let status = match (denial.outcome, denial.reason.status()) {
-                    // A challenge that grants ask for is a 401 whatever the reason's usual status.
-                    (Outcome::Challenge | Outcome::StepUp, _) => 401,
-                    (Outcome::Undecided, _) => 503,
-                    (Outcome::Deny | Outcome::Permit, status) => status,
-                };
-                StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN)
+                StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN)
             }
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -153,10 +153,9 @@ impl Worker {
         let now = Timestamp::now();
         let mut event = match refusal.denial() {
             Some(denial) => Event::denied_by(facts.id, now, denial),
-            None => Event::denied(facts.id, now, code),
+            None => Event { message: Some(refusal.message()), ..Event::denied(facts.id, now, code) },
         };
         event.status = Some(refusal.status().as_u16());
-        event.message = Some(refusal.message());
         fill_policy(&mut event, &facts.loaded);
         let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();
         fill_facts(&mut event, facts, roles);
@@ -233,10 +232,11 @@ fn fill_head(event: &mut Event, transit: &Transit) {
         Version::HTTP_2 => "2",
         _ => "1.1",
     });
-    if let Some((method, path, query)) = &transit.facts.refused_head {
-        event.request.method.clone_from(method);
-        event.request.path.clone_from(path);
-        event.request.query_redacted = *query;
+    if let Some(refusal) = &transit.facts.head_refusal {
+        let target = refusal.target.as_deref();
+        event.request.method.clone_from(&refusal.method);
+        event.request.path = target.map(|target| target.split('?').next().unwrap_or(target).to_owned());
+        event.request.query_redacted = target.is_some_and(|target| target.contains('?'));
         event.request.http_version = None;
         return;
     }

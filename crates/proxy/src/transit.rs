@@ -50,8 +50,6 @@ pub struct Facts {
     pub connection: Rc<ConnectionFacts>,
     /// By `connection`: the head was not let through, and the request is only a stand-in for it.
     pub head_refusal: Option<HeadRefusal>,
-    /// By `normalize`: method, path and whether there was a query of a head that was not let through.
-    pub refused_head: Option<(Option<String>, Option<String>, bool)>,
     /// By `connection`: the client asks for these protocols.
     pub upgrade: Option<Vec<String>>,
     /// By `normalize`.
@@ -126,7 +124,6 @@ impl Facts {
             scheme: connection.scheme,
             connection,
             head_refusal: None,
-            refused_head: None,
             upgrade: None,
             target: None,
             route: None,

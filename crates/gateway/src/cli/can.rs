@@ -33,7 +33,7 @@ pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
 fn decide(global: &Global, policy: &Policy, supposed: &Supposed) -> Exit {
     let explanation = policy.explain(&supposed.request(policy));
     let reason = explanation.denial.as_ref().map(|denial| denial.reason.code());
-    let status = explanation.denial.as_ref().map_or(200, |denial| super::explain::status(denial));
+    let status = explanation.denial.as_ref().map_or(200, |denial| denial.status());
     say(global, explanation.outcome.as_str(), status, reason, &explanation.message);
     if explanation.outcome == Outcome::Permit { Exit::Success } else { Exit::Negative }
 }

@@ -47,15 +47,6 @@ fn supposed(global: &Global, policy: &Policy, method: &str, url: &str, args: &Ex
     show(global, &explained)
 }
 
-/// The status that answers a denial.
-pub(crate) fn status(denial: &Denial) -> u16 {
-    match denial.outcome {
-        Outcome::Challenge | Outcome::StepUp => 401,
-        Outcome::Undecided => 503,
-        Outcome::Deny | Outcome::Permit => denial.reason.status(),
-    }
-}
-
 /// The pinned form of an explanation.
 fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
     let denial = explanation.denial.as_deref();
@@ -95,7 +86,7 @@ fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
         .collect();
     json!({
         "decision": explanation.outcome.as_str(),
-        "status": denial.map_or(200, status),
+        "status": denial.map_or(200, Denial::status),
         "reason": denial.map(|denial| denial.reason.code()),
         "reasons": denial.map(|denial| denial.reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>()).unwrap_or_default(),
         "message": explanation.message,

@@ -6,6 +6,7 @@ use portcullis_policy::{
     CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel,
     RouteId, canonical_host,
 };
+use portcullis_proxy::refusal::Malformation;
 
 use crate::cli::args::{AssuranceState, DeviceState, FactArgs, RiskState};
 
@@ -37,9 +38,8 @@ impl Supposed {
     pub(crate) fn new(policy: &Policy, method: &str, url: &str, facts: &FactArgs) -> Result<Self, QuestionError> {
         let (host, path) = split_url(url, facts.host.as_deref())?;
         let path = CanonicalPath::parse(path).map_err(|problem| {
-            let code = if problem.is_ambiguous() { "request.path_ambiguous" } else { "request.malformed" };
-            let what = if problem.is_ambiguous() { "ambiguous" } else { "malformed" };
-            QuestionError::Malformed(code, format!("the path is {what}: {problem}"))
+            let malformation = Malformation::from(problem);
+            QuestionError::Malformed(malformation.code.code(), malformation.detail)
         })?;
         let mut remarks = Vec::new();
         let route = match host {

@@ -12,6 +12,7 @@ use crate::transit::Transit;
 use crate::worker::Worker;
 
 /// Establishes the risk assessment and the ban on the principal.
+#[derive(Clone)]
 pub struct Assess {
     worker: Rc<Worker>,
 }
@@ -20,12 +21,6 @@ impl Assess {
     /// A fact by this worker's risk engine.
     pub fn new(worker: &Rc<Worker>) -> Self {
         Self { worker: Rc::clone(worker) }
-    }
-}
-
-impl Clone for Assess {
-    fn clone(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker) }
     }
 }
 

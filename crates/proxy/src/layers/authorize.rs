@@ -38,15 +38,10 @@ impl<S> Layer<S> for AuthorizeLayer {
 }
 
 /// Asks `Policy::decide`. The inner service takes only [`Permitted`] requests.
+#[derive(Clone)]
 pub struct Authorize<S> {
     worker: Rc<Worker>,
     inner: S,
-}
-
-impl<S: Clone> Clone for Authorize<S> {
-    fn clone(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker), inner: self.inner.clone() }
-    }
 }
 
 impl<S> Authorize<S> {

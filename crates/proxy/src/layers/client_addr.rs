@@ -10,6 +10,7 @@ use crate::transit::Transit;
 use crate::worker::Worker;
 
 /// Establishes the client's address and the ban on it, and asks `Policy::admit_client`.
+#[derive(Clone)]
 pub struct ClientAddr {
     worker: Rc<Worker>,
 }
@@ -18,12 +19,6 @@ impl ClientAddr {
     /// A fact that bans on this worker's risk engine take part in.
     pub fn new(worker: &Rc<Worker>) -> Self {
         Self { worker: Rc::clone(worker) }
-    }
-}
-
-impl Clone for ClientAddr {
-    fn clone(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker) }
     }
 }
 

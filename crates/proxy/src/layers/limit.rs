@@ -39,15 +39,10 @@ impl<S> Layer<S> for LimitLayer {
 
 /// Refuses what is more than the worker's share of `limits.max_requests`. A request is in flight until its answer's body
 /// has ended.
+#[derive(Clone)]
 pub struct Limit<S> {
     worker: Rc<Worker>,
     inner: S,
-}
-
-impl<S: Clone> Clone for Limit<S> {
-    fn clone(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker), inner: self.inner.clone() }
-    }
 }
 
 impl<S, T> Service<Box<Transit>> for Limit<S>

@@ -11,7 +11,6 @@ use portcullis_policy::{CanonicalPath, canonical_host};
 use crate::layers::establish::Establishes;
 use crate::refusal::{Malformation, Refusal};
 use crate::transit::{Target, Transit};
-use crate::wire::HeadRefusal;
 
 /// Establishes the target and the route.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +18,7 @@ pub struct Normalize;
 
 impl Establishes for Normalize {
     fn establish(&self, transit: &mut Transit) -> Result<(), Refusal> {
-        if let Some(refusal) = transit.facts.head_refusal.take() {
-            transit.facts.refused_head = Some(refused_head(&refusal));
+        if let Some(refusal) = &transit.facts.head_refusal {
             return Err(Refusal::Malformed(refusal.into()));
         }
         let target = read_target(&transit.head).map_err(Refusal::Malformed)?;
@@ -38,13 +36,6 @@ impl Establishes for Normalize {
     }
 }
 
-/// What the event says of a head that became no request: method, path, and whether there was a query.
-fn refused_head(refusal: &HeadRefusal) -> (Option<String>, Option<String>, bool) {
-    let target = refusal.target.as_deref();
-    let path = target.map(|target| target.split('?').next().unwrap_or(target).to_owned());
-    (refusal.method.clone(), path, target.is_some_and(|target| target.contains('?')))
-}
-
 /// A cleartext HTTP/2 offer may be ignored (RFC 9110 section 7.8), and clients make it unasked; anything else would change
 /// what the bytes after the head mean.
 fn unwanted_upgrade(protocols: &[String]) -> Option<&str> {
@@ -60,11 +51,7 @@ fn read_target(head: &http::request::Parts) -> Result<Target, Malformation> {
     if raw == "*" {
         return Err(malformed("OPTIONS * is not served"));
     }
-    let path = CanonicalPath::parse(raw).map_err(|problem| {
-        let code = if problem.is_ambiguous() { ReasonCode::RequestPathAmbiguous } else { ReasonCode::RequestMalformed };
-        let detail = if problem.is_ambiguous() { "the path is ambiguous" } else { "the path is malformed" };
-        Malformation::new(code, format!("{detail}: {problem}"))
-    })?;
+    let path = CanonicalPath::parse(raw)?;
     let (host, port) = read_host(head)?;
     let uri = forwarded_uri(&head.uri, &path).ok_or_else(|| malformed("the target cannot be written again"))?;
     Ok(Target { method: head.method.clone(), path, host, port, uri })

@@ -50,15 +50,10 @@ impl<S> Layer<S> for RespondLayer {
 }
 
 /// Answers every request, whatever happens further in.
+#[derive(Clone)]
 pub struct Respond<S> {
     worker: Rc<Worker>,
     inner: S,
-}
-
-impl<S: Clone> Clone for Respond<S> {
-    fn clone(&self) -> Self {
-        Self { worker: Rc::clone(&self.worker), inner: self.inner.clone() }
-    }
 }
 
 /// What is kept of a request so that even a panic further in can be answered and recorded.
@@ -146,7 +141,7 @@ fn locate(transit: &mut Transit) {
     let settings = &facts.loaded.snapshot.settings.client_address;
     let peer = facts.connection.peer.ip();
     let mut derived = derive(peer, &transit.head.headers, settings);
-    if facts.refused_head.is_some() && is_trusted(peer, &settings.trusted_proxies) {
+    if facts.head_refusal.is_some() && is_trusted(peer, &settings.trusted_proxies) {
         derived.client = ClientAddress::Unknown;
         derived.problem = Some("the head could not be read, and the peer speaks for others".to_owned());
     }
