@@ -12,8 +12,9 @@ use portcullis_policy::{AuthenticationRule, RouteId};
 
 use crate::layers::establish::Refused;
 use crate::layers::respond::request_id;
+use crate::malformation::Malformation;
 use crate::permitted::Permitted;
-use crate::refusal::{Malformation, Refusal};
+use crate::refusal::Refusal;
 use crate::report::TRACEPARENT;
 use crate::transit::{RequestBody, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};

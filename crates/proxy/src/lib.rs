@@ -10,6 +10,7 @@ pub mod data_plane;
 mod forward;
 mod held;
 pub mod layers;
+pub mod malformation;
 pub mod metrics;
 pub mod permitted;
 pub mod refusal;

@@ -6,13 +6,13 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_A
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{ReasonCode, help_url};
-use portcullis_policy::{Denial, Outcome, PathProblem, Reason};
+use portcullis_policy::{Denial, Outcome, Reason};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::malformation::Malformation;
 use crate::settings::RefusalSettings;
 use crate::upstream::{FaultKind, UpstreamError};
-use crate::wire::HeadRefusal;
 
 /// Why a request is not forwarded, or why its upstream's answer is not passed on. Closed: matched without a wildcard.
 #[derive(Debug)]
@@ -38,46 +38,6 @@ pub enum Refusal {
     UpstreamFailed(UpstreamError),
     /// The gateway itself failed. The text is for the operator.
     Internal(String),
-}
-
-/// What is wrong with the form of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformation {
-    /// One of the `request.*` codes.
-    pub code: ReasonCode,
-    /// The status, which one code may have several of.
-    pub status: StatusCode,
-    /// What exactly, for the operator.
-    pub detail: String,
-}
-
-impl Malformation {
-    /// With the code's own status.
-    pub fn new(code: ReasonCode, detail: impl Into<String>) -> Self {
-        let status = code.status().and_then(|status| StatusCode::from_u16(status).ok());
-        Self { code, status: status.unwrap_or(StatusCode::BAD_REQUEST), detail: detail.into() }
-    }
-}
-
-impl From<PathProblem> for Malformation {
-    fn from(problem: PathProblem) -> Self {
-        let (code, what) = if problem.is_ambiguous() {
-            (ReasonCode::RequestPathAmbiguous, "ambiguous")
-        } else {
-            (ReasonCode::RequestMalformed, "malformed")
-        };
-        Self::new(code, format!("the path is {what}: {problem}"))
-    }
-}
-
-impl From<&HeadRefusal> for Malformation {
-    fn from(refusal: &HeadRefusal) -> Self {
-        Self {
-            code: ReasonCode::parse(refusal.kind.code()).unwrap_or(ReasonCode::RequestMalformed),
-            status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            detail: refusal.detail.clone(),
-        }
-    }
 }
 
 /// How long to wait before a new attempt at an overloaded gateway.

@@ -6,7 +6,7 @@ use portcullis_policy::{
     CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel,
     RouteId, canonical_host,
 };
-use portcullis_proxy::refusal::Malformation;
+use portcullis_proxy::malformation::Malformation;
 
 use crate::cli::args::{AssuranceState, DeviceState, FactArgs, RiskState};
 

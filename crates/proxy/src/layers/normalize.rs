@@ -9,7 +9,8 @@ use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, canonical_host};
 
 use crate::layers::establish::Establishes;
-use crate::refusal::{Malformation, Refusal};
+use crate::malformation::Malformation;
+use crate::refusal::Refusal;
 use crate::transit::{Target, Transit};
 
 /// Establishes the target and the route.
