@@ -30,7 +30,7 @@ impl Policy {
     ///
     /// # Errors
     /// Every problem of the draft at once, errors and warnings, when at least one is an error.
-    pub fn compile(draft: PolicyDraft) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+    pub fn compile(draft: &PolicyDraft) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let mut compiler = Compiler { sources: draft.sources.clone(), problems: Vec::new() };
         let policy = compiler.run(draft);
         let problems = compiler.problems;
@@ -54,43 +54,41 @@ struct Names {
 }
 
 impl Compiler {
-    fn run(&mut self, mut draft: PolicyDraft) -> Policy {
-        // INVARIANT: sorted by name, so ids are ranks and the order of the file is forgotten here.
-        draft.networks.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-        draft.roles.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-        draft.assignments.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-        draft.denies.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-        draft.groups.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    fn run(&mut self, draft: &PolicyDraft) -> Policy {
+        let networks = by_name(&draft.networks, |each| &each.name.value);
+        let roles = by_name(&draft.roles, |each| &each.name.value);
+        let assignments = by_name(&draft.assignments, |each| &each.name.value);
+        let denies = by_name(&draft.denies, |each| &each.name.value);
+        let groups = by_name(&draft.groups, |each| &each.name.value);
         let names = Names {
-            routes: self.index("route", &draft.routes, |each| &each.name, RouteId),
-            networks: self.index("network", &draft.networks, |each| &each.name, NetworkId),
-            roles: self.index("role", &draft.roles, |each| &each.name, RoleId),
+            routes: self.index("route", &draft.routes.iter().collect::<Vec<_>>(), |each| &each.name, RouteId),
+            networks: self.index("network", &networks, |each| &each.name, NetworkId),
+            roles: self.index("role", &roles, |each| &each.name, RoleId),
         };
-        self.index("group", &draft.groups, |each| &each.name, |index| index);
-        self.index("assignment", &draft.assignments, |each| &each.name, |index| index);
-        self.index("deny", &draft.denies, |each| &each.name, |index| index);
+        self.index("group", &groups, |each| &each.name, |index| index);
+        self.index("assignment", &assignments, |each| &each.name, |index| index);
+        self.index("deny", &denies, |each| &each.name, |index| index);
 
         let routes = self.routes(&draft.routes);
         let resources = self.resources(&draft.resources, draft.routes.len(), &names);
         let mut actions = ActionTable::default();
-        let (roles, not_actions) = self.roles(&draft.roles, &names, &mut actions);
+        let (roles, not_actions) = self.roles(&roles, &names, &mut actions);
         let mut subjects = SubjectsBuilder::default();
-        self.groups(&draft.groups, &mut subjects);
-        let assignments = self.assignments(&draft.assignments, &names, &mut subjects);
-        let denies = self.denies(&draft.denies, &names, &mut actions, &mut subjects);
+        self.groups(&groups, &mut subjects);
+        let assignments = self.assignments(&assignments, &names, &mut subjects);
+        let denies = self.denies(&denies, &names, &mut actions, &mut subjects);
 
         let subject_index = subjects.finish(&assignments, &denies);
-        let network_facts = draft
-            .networks
+        let network_facts = networks
             .iter()
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
             .collect();
         // What a network held before it became unknown proves nothing: unknown is never a yes.
-        let prefixes: Vec<Vec<ipnet::IpNet>> =
-            (draft.networks.into_iter()).map(|each| if each.unknown { Vec::new() } else { each.prefixes }).collect();
+        let prefixes: Vec<&[ipnet::IpNet]> =
+            networks.iter().map(|each| if each.unknown { &[][..] } else { &each.prefixes }).collect();
         Policy {
             version: draft.version,
-            sha256: draft.sha256,
+            sha256: draft.sha256.clone(),
             routes,
             route_names: draft.routes.iter().map(|route| route.name.value.as_str().into()).collect(),
             resources,
@@ -111,8 +109,8 @@ impl Compiler {
                     .flat_map(|((_, _, scope), id)| subjects::routes_of(scope).map(move |route| (route, DenyId(id)))),
             ),
             denies: denies.into_iter().map(|(deny, _, _)| deny).collect(),
-            risk: draft.risk,
-            step_up: draft.step_up,
+            risk: draft.risk.clone(),
+            step_up: draft.step_up.clone(),
         }
     }
 
@@ -120,7 +118,7 @@ impl Compiler {
     fn index<T, I: Copy>(
         &mut self,
         what: &str,
-        entries: &[T],
+        entries: &[&T],
         name: impl Fn(&T) -> &Placed<String>,
         id: impl Fn(u32) -> I,
     ) -> HashMap<String, I> {
@@ -232,7 +230,12 @@ impl Compiler {
         resources
     }
 
-    fn roles(&mut self, drafts: &[RoleDraft], names: &Names, actions: &mut ActionTable) -> (Vec<Role>, Vec<ActionSet>) {
+    fn roles(
+        &mut self,
+        drafts: &[&RoleDraft],
+        names: &Names,
+        actions: &mut ActionTable,
+    ) -> (Vec<Role>, Vec<ActionSet>) {
         let mut not_actions = Vec::new();
         let mut own: Vec<Vec<(PatternId, MethodMask, u32)>> = Vec::with_capacity(drafts.len());
         for draft in drafts {
@@ -303,7 +306,7 @@ impl Compiler {
         found
     }
 
-    fn groups(&mut self, drafts: &[GroupDraft], subjects: &mut SubjectsBuilder) {
+    fn groups(&mut self, drafts: &[&GroupDraft], subjects: &mut SubjectsBuilder) {
         for draft in drafts {
             let group = subjects.declare_group(&draft.name.value);
             for member in &draft.members {
@@ -331,7 +334,7 @@ impl Compiler {
 
     fn assignments(
         &mut self,
-        drafts: &[AssignmentDraft],
+        drafts: &[&AssignmentDraft],
         names: &Names,
         subjects: &mut SubjectsBuilder,
     ) -> Vec<Assignment> {
@@ -358,7 +361,7 @@ impl Compiler {
 
     fn denies(
         &mut self,
-        drafts: &[DenyDraft],
+        drafts: &[&DenyDraft],
         names: &Names,
         table: &mut ActionTable,
         subjects: &mut SubjectsBuilder,
@@ -543,6 +546,13 @@ impl Compiler {
     fn warning(&mut self, at: Position, kind: ProblemKind, message: String, help: Option<String>) {
         self.problems.push(Problem { at, severity: Severity::Warning, kind, message, help, related: Vec::new() });
     }
+}
+
+/// INVARIANT: ids are ranks by name, so the order of the file is forgotten here.
+fn by_name<T>(entries: &[T], name: impl Fn(&T) -> &String) -> Vec<&T> {
+    let mut sorted: Vec<&T> = entries.iter().collect();
+    sorted.sort_by(|a, b| name(a).cmp(name(b)));
+    sorted
 }
 
 fn is_unfit_for_names(character: char) -> bool {

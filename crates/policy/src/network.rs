@@ -32,12 +32,12 @@ impl NetworkIndex {
     pub(crate) const NOWHERE: NetworkSetId = NetworkSetId(0);
 
     /// Cuts the address space along all prefixes.
-    pub(crate) fn build(networks: &[Vec<IpNet>]) -> Self {
+    pub(crate) fn build(networks: &[&[IpNet]]) -> Self {
         let mut v4 = Vec::new();
         let mut v6 = Vec::new();
         for (index, prefixes) in networks.iter().enumerate() {
             let network = NetworkId(u32::try_from(index).unwrap_or(u32::MAX));
-            for prefix in prefixes {
+            for prefix in *prefixes {
                 match in_canonical_form(prefix) {
                     IpNet::V4(net) => v4.push((u32::from(net.network()), u32::from(net.broadcast()), network)),
                     IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()), network)),
@@ -211,6 +211,10 @@ mod tests {
 
     use super::*;
 
+    fn build(networks: &[Vec<IpNet>]) -> NetworkIndex {
+        NetworkIndex::build(&networks.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
     fn names(index: &NetworkIndex, address: &str) -> Vec<u32> {
         index.members(index.lookup(address.parse().unwrap())).iter().map(|network| network.0).collect()
     }
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn an_address_is_in_every_network_that_covers_it() {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
-        let index = NetworkIndex::build(&[
+        let index = build(&[
             nets(&["10.0.0.0/8", "2001:db8::/32"]),
             nets(&["10.1.0.0/16", "10.1.2.3/32"]),
             nets(&["10.1.0.0/16", "255.255.255.255/32", "::/0"]),
@@ -253,7 +257,7 @@ mod tests {
             let networks: Vec<Vec<IpNet>> = networks.iter().map(|list| list.iter().map(|(a, b, length)| {
                 Ipv4Net::new([10, *a % 4, *b, 0].into(), *length).unwrap().trunc().into()
             }).collect()).collect();
-            let index = NetworkIndex::build(&networks);
+            let index = build(&networks);
             for (a, b, c) in probes {
                 let address = IpAddr::from([10, a % 5, b, c]);
                 let expected: Vec<u32> = networks.iter().enumerate()

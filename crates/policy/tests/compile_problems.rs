@@ -74,7 +74,7 @@ fn sound() -> PolicyDraft {
 }
 
 fn problems(draft: PolicyDraft) -> (bool, Vec<Problem>) {
-    match Policy::compile(draft) {
+    match Policy::compile(&draft) {
         Ok((_, warnings)) => (true, warnings),
         Err(problems) => (false, problems),
     }

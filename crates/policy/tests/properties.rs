@@ -31,7 +31,7 @@ fn cases() -> ProptestConfig {
 }
 
 fn compile(draft: &PolicyDraft) -> Policy {
-    Policy::compile(draft.clone()).unwrap_or_else(|problems| panic!("{problems:#?}")).0
+    Policy::compile(draft).unwrap_or_else(|problems| panic!("{problems:#?}")).0
 }
 
 /// The denial, or `None` for a permit.

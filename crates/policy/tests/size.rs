@@ -169,7 +169,7 @@ fn a_policy_of_full_size_compiles_and_answers() {
     let draft = draft(&size);
     let before = peak_mebibytes();
     let begin = Instant::now();
-    let (policy, warnings) = Policy::compile(draft).unwrap();
+    let (policy, warnings) = Policy::compile(&draft).unwrap();
     println!("compiled in {:?}; peak {before:?} MiB before, {:?} MiB after", begin.elapsed(), peak_mebibytes());
     assert!(warnings.is_empty());
     let counted = policy.size();

@@ -27,7 +27,7 @@ pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: Polic
         // Names may be missing only because their file could not be read, and all else would be guesses.
         return None;
     }
-    let (policy, problems) = match Policy::compile(draft) {
+    let (policy, problems) = match Policy::compile(&draft) {
         Ok((policy, problems)) => (Some(policy), problems),
         Err(problems) => (None, problems),
     };

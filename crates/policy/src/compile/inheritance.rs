@@ -9,7 +9,7 @@ const MAX_INHERITED: usize = 5_000_000;
 
 impl Compiler {
     /// For each role itself and all it inherits, directly or not. A cycle or a chain that is too deep is reported.
-    pub(super) fn role_closures(&mut self, drafts: &[RoleDraft], parents: &[Vec<RoleId>]) -> Vec<Vec<RoleId>> {
+    pub(super) fn role_closures(&mut self, drafts: &[&RoleDraft], parents: &[Vec<RoleId>]) -> Vec<Vec<RoleId>> {
         let mut walk = Walk {
             parents,
             done: vec![None; drafts.len()],
@@ -39,8 +39,8 @@ impl Compiler {
         done.into_iter().map(|closure| closure.map(|(roles, _)| roles).unwrap_or_default()).collect()
     }
 
-    fn role_cycle(&mut self, drafts: &[RoleDraft], cycle: &[RoleId]) {
-        let members: Vec<&RoleDraft> = cycle.iter().filter_map(|role| drafts.get(role.0 as usize)).collect();
+    fn role_cycle(&mut self, drafts: &[&RoleDraft], cycle: &[RoleId]) {
+        let members: Vec<&RoleDraft> = cycle.iter().filter_map(|role| drafts.get(role.0 as usize).copied()).collect();
         let (Some(first), Some(last)) = (members.first(), members.last()) else { return };
         let mut names: Vec<&str> = members.iter().map(|draft| draft.name.value.as_str()).collect();
         names.push(&first.name.value);

@@ -69,7 +69,7 @@ fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
         }],
         ..PolicyDraft::default()
     };
-    let (policy, _) = Policy::compile(draft).unwrap();
+    let (policy, _) = Policy::compile(&draft).unwrap();
     let settings = Settings {
         upstreams: vec![UpstreamSettings {
             name: "api".into(),
