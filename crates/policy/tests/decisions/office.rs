@@ -177,7 +177,7 @@ pub(crate) fn hours(text: &str) -> Option<Placed<Hours>> {
 
 /// The full answer, checked against `decide`.
 pub(crate) fn answer(draft: &PolicyDraft, ask: &Ask) -> Explanation {
-    let policy = Policy::compile(&draft).unwrap().0;
+    let policy = Policy::compile(draft).unwrap().0;
     let path = CanonicalPath::parse(ask.path).unwrap();
     let problem = match &ask.who {
         Who::Rejected(kind) => Some(CredentialProblem { kind: *kind, detail: "no good".into(), provider: None }),
