@@ -1,0 +1,42 @@
+//! The authentication stage, and the bans that wait for it.
+
+use super::*;
+
+impl Policy {
+    pub(crate) fn authentication_stage(
+        &self,
+        view: &View<'_>,
+        resource: &Resource,
+        record: &mut impl Record,
+    ) -> Option<Stop> {
+        let verified = matches!(view.caller(resource.authentication), Caller::Verified(_) | Caller::SomeVerified);
+        let bans = view.request.bans;
+        let ban = match bans.address.filter(|ban| ban.scope == BanScope::Anonymous && !verified) {
+            Some(ban) => Some(ban),
+            None => bans.principal.filter(|_| verified),
+        };
+        if let Some(ban) = ban {
+            if !ban.simulated {
+                return Some(Stop { stage: Stage::Authentication, ..Stop::deny(Reason::BanActive, None) });
+            }
+            record.shadow(|| ShadowFinding { outcome: Outcome::Deny, reason: Some(Reason::BanActive), rule: None });
+        }
+        if resource.authentication == AuthenticationRule::None {
+            return None;
+        }
+        match view.request.identity {
+            IdentityFact::Verified(_) => None,
+            _ if view.supposed.any_credential => None,
+            IdentityFact::Rejected(problem) => Some(Stop::challenge(Reason::Authn(problem.kind))),
+            IdentityFact::Unavailable(Dependency::Keys) => {
+                Some(Stop::undecided(Reason::KeysUnavailable, Stage::Authentication, None))
+            }
+            IdentityFact::Unavailable(Dependency::Store) => {
+                Some(Stop::undecided(Reason::StoreUnavailable, Stage::Authentication, None))
+            }
+            IdentityFact::Anonymous => {
+                (resource.authentication == AuthenticationRule::Required).then(|| Stop::challenge(Reason::AuthnMissing))
+            }
+        }
+    }
+}

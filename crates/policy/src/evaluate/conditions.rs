@@ -1,0 +1,65 @@
+//! The conditions of a rule against the facts of a request.
+
+use super::*;
+
+impl Policy {
+    pub(super) fn conditions_hold(&self, view: &View<'_>, when: &Conditions, caller: Caller<'_>) -> Truth {
+        let mut truth = Truth::Yes;
+        for kind in ConditionKind::ALL {
+            match self.condition(view, when, kind, caller) {
+                Truth::Yes => {}
+                Truth::No => return Truth::No,
+                Truth::Unknown => truth = Truth::Unknown,
+            }
+        }
+        truth
+    }
+
+    /// One condition; one that is not demanded holds.
+    pub(crate) fn condition(
+        &self,
+        view: &View<'_>,
+        when: &Conditions,
+        kind: ConditionKind,
+        caller: Caller<'_>,
+    ) -> Truth {
+        match kind {
+            ConditionKind::Networks => {
+                when.networks.as_ref().map_or(Truth::Yes, |networks| match self.membership(view.networks, networks) {
+                    Membership::In(_) => Truth::Yes,
+                    Membership::Out => Truth::No,
+                    Membership::NetworkUnknown(_) | Membership::AddressUnknown => Truth::Unknown,
+                })
+            }
+            ConditionKind::Hours => {
+                when.hours.as_ref().map_or(Truth::Yes, |hours| Truth::from_bool(hours.hold(view.now)))
+            }
+            ConditionKind::Countries => match (&when.countries, view.country) {
+                (None, _) => Truth::Yes,
+                (Some(_), None) => Truth::Unknown,
+                (Some(countries), Some(country)) => Truth::from_bool(countries.binary_search(&country).is_ok()),
+            },
+            ConditionKind::Device if !when.compliant_device => Truth::Yes,
+            ConditionKind::Device => match caller {
+                Caller::Anonymous => Truth::Unknown,
+                Caller::SomeVerified | Caller::Verified(_) if view.supposed.compliant_device => Truth::Yes,
+                Caller::SomeVerified => Truth::Unknown,
+                Caller::Verified(principal) => match principal.device.as_ref().and_then(|device| device.compliant) {
+                    Some(compliant) => Truth::from_bool(compliant),
+                    None => Truth::Unknown,
+                },
+            },
+            ConditionKind::Assurance => Truth::from_bool(!when.assurance_mfa || self.has_fresh_mfa(view, caller)),
+            ConditionKind::MaxRisk => when.max_risk.map_or(Truth::Yes, |most| Truth::from_bool(view.level <= most)),
+        }
+    }
+
+    pub(crate) fn has_fresh_mfa(&self, view: &View<'_>, caller: Caller<'_>) -> bool {
+        match caller {
+            // Whom nobody knows has authenticated by no means, whatever is supposed.
+            Caller::Anonymous => false,
+            Caller::SomeVerified => view.supposed.fresh_mfa,
+            Caller::Verified(principal) => view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now),
+        }
+    }
+}

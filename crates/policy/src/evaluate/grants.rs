@@ -1,0 +1,152 @@
+//! Grants: whether one of those that the caller holds permits the action, and else how near the best one comes.
+
+use super::*;
+
+impl Policy {
+    pub(crate) fn grants_stage(
+        &self,
+        view: &View<'_>,
+        route: RouteId,
+        caller: Caller<'_>,
+        record: &mut impl Record,
+    ) -> GrantOutcome {
+        let mut best = GrantOutcome::Nothing;
+        if self.holds_role_directly(view, caller) {
+            return GrantOutcome::Granted(None);
+        }
+        let _ = self.for_each_subject(view, caller, &mut |subject| {
+            for id in subject.assignments.on(route) {
+                let Some(assignment) = self.assignments.get(id.0 as usize) else { continue };
+                if !self.role_permits(assignment.role, view) {
+                    continue;
+                }
+                let outcome = self.assignment_outcome(view, id, assignment, caller);
+                if assignment.shadow {
+                    if matches!(outcome, GrantOutcome::Granted(_)) {
+                        record.shadow(|| self.shadow_grant(assignment));
+                    }
+                    continue;
+                }
+                best = best.better(outcome);
+                // One grant is enough, and which one is fixed: subjects and names have an order.
+                if matches!(best, GrantOutcome::Granted(_)) {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        best
+    }
+
+    fn holds_role_directly(&self, view: &View<'_>, caller: Caller<'_>) -> bool {
+        if view.supposed.role.is_some_and(|role| self.role_permits(role, view)) {
+            return true;
+        }
+        match caller {
+            Caller::Anonymous | Caller::SomeVerified => false,
+            Caller::Verified(principal) => principal
+                .roles
+                .iter()
+                .filter_map(|name| self.role_by_name.get(&**name))
+                .any(|role| self.role_permits(*role, view)),
+        }
+    }
+
+    /// Whether one of the role's permissions has an action that the request is, and no not-action of the same permission.
+    pub(crate) fn role_permits(&self, role: RoleId, view: &View<'_>) -> bool {
+        let Some(role) = self.roles.get(role.0 as usize) else { return false };
+        role.actions.tags(&view.matched, view.method).any(|permission| {
+            let excluded = self.not_actions.get(permission as usize);
+            excluded.is_some_and(|excluded| !excluded.contains(&view.matched, view.method))
+        })
+    }
+
+    pub(crate) fn assignment_outcome(
+        &self,
+        view: &View<'_>,
+        id: AssignmentId,
+        assignment: &Assignment,
+        caller: Caller<'_>,
+    ) -> GrantOutcome {
+        match assignment.period.state(view.now) {
+            PeriodState::After => return GrantOutcome::Expired(id),
+            PeriodState::Before => return GrantOutcome::NotYetActive(id),
+            PeriodState::Within => {}
+        }
+        if assignment.when.is_empty() {
+            return GrantOutcome::Granted(Some(id));
+        }
+        let mut unmet = ConditionKind::ALL
+            .into_iter()
+            .filter(|kind| self.condition(view, &assignment.when, *kind, caller) != Truth::Yes);
+        match (unmet.next(), unmet.next()) {
+            (None, _) => GrantOutcome::Granted(Some(id)),
+            (Some(ConditionKind::Assurance), None) => GrantOutcome::NeedsAssurance(id),
+            (Some(ConditionKind::MaxRisk), None) => GrantOutcome::NeedsLowerRisk(id),
+            (Some(_), _) => GrantOutcome::ConditionUnmet(id),
+        }
+    }
+}
+
+/// What the grants' outcome means on a resource, before risk is looked at.
+pub(crate) fn grants_stop(
+    granted: GrantOutcome,
+    resource: &Resource,
+    view: &View<'_>,
+    caller: Caller<'_>,
+) -> Option<Stop> {
+    let reason = match granted {
+        GrantOutcome::Granted(_) => return None,
+        GrantOutcome::NeedsLowerRisk(id) if view.evidence => {
+            return Some(Stop::deny(Reason::RiskTooHigh, Some(RuleId::Assignment(id))));
+        }
+        GrantOutcome::NeedsAssurance(id) | GrantOutcome::NeedsLowerRisk(id) if caller != Caller::Anonymous => {
+            return Some(Stop::step_up(Some(RuleId::Assignment(id))));
+        }
+        GrantOutcome::NeedsAssurance(_) | GrantOutcome::NeedsLowerRisk(_) | GrantOutcome::ConditionUnmet(_) => {
+            Reason::ConditionUnmet
+        }
+        GrantOutcome::Expired(_) => Reason::AssignmentExpired,
+        GrantOutcome::NotYetActive(_) => Reason::NotYetActive,
+        GrantOutcome::Nothing => Reason::NoMatchingGrant,
+    };
+    if caller == Caller::Anonymous && resource.authentication == AuthenticationRule::Optional {
+        // A credential might help.
+        return Some(Stop { stage: Stage::Grants, ..Stop::challenge(Reason::AuthnMissing) });
+    }
+    Some(Stop::deny(reason, granted.assignment().map(RuleId::Assignment)))
+}
+
+impl GrantOutcome {
+    pub(crate) fn assignment(self) -> Option<AssignmentId> {
+        match self {
+            Self::Granted(id) => id,
+            Self::NeedsAssurance(id)
+            | Self::NeedsLowerRisk(id)
+            | Self::ConditionUnmet(id)
+            | Self::Expired(id)
+            | Self::NotYetActive(id) => Some(id),
+            Self::Nothing => None,
+        }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Granted(_) => 0,
+            Self::NeedsAssurance(_) => 1,
+            Self::NeedsLowerRisk(_) => 2,
+            Self::ConditionUnmet(_) => 3,
+            Self::Expired(_) => 4,
+            Self::NotYetActive(_) => 5,
+            Self::Nothing => 6,
+        }
+    }
+
+    /// The better of two for the caller; of equals the one first by name.
+    fn better(self, other: Self) -> Self {
+        match self.rank().cmp(&other.rank()).then(self.assignment().cmp(&other.assignment())) {
+            std::cmp::Ordering::Greater => other,
+            std::cmp::Ordering::Less | std::cmp::Ordering::Equal => self,
+        }
+    }
+}
