@@ -130,6 +130,7 @@ impl Case {
             identity: principal.as_ref().filter(|_| !ignored).map_or(IdentityFact::Anonymous, IdentityFact::Verified),
             risk: &risk,
             bans: Bans::default(),
+            activations: &[],
             now: self.at(),
         };
         let decided = match policy.decide(&request) {

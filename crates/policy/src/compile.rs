@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::action::{ActionSet, ActionTable, MethodMask, PatternId};
-use crate::condition::Conditions;
+use crate::condition::{Conditions, Eligibility};
 use crate::decision::{RuleKind, RuleRef};
 use crate::draft::*;
 use crate::network::{NetworkId, NetworkIndex};

@@ -1,8 +1,10 @@
 //! Conditions: what a grant or a deny demands of the facts, each answered yes, no or unknown.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use crate::draft::{Hours, StepUpRules};
+use crate::draft::{ActivationRules, Hours, StepUpRules};
 use crate::network::NetworkId;
 use crate::principal::Principal;
 use crate::request::{CountryCode, RiskLevel};
@@ -32,6 +34,15 @@ pub(crate) struct Conditions {
     pub(crate) compliant_device: bool,
     pub(crate) assurance_mfa: bool,
     pub(crate) max_risk: Option<RiskLevel>,
+    pub(crate) activation: Option<Arc<Eligibility>>,
+}
+
+/// An assignment that its holder must activate.
+#[derive(Debug, Clone)]
+pub(crate) struct Eligibility {
+    /// The assignment's name.
+    pub(crate) assignment: Arc<str>,
+    pub(crate) rules: ActivationRules,
 }
 
 /// The kinds of condition, in the order in which traces show them.
@@ -43,11 +54,12 @@ pub(crate) enum ConditionKind {
     Device,
     Assurance,
     MaxRisk,
+    Activation,
 }
 
 impl ConditionKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Networks, Self::Hours, Self::Countries, Self::Device, Self::Assurance, Self::MaxRisk];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Networks, Self::Hours, Self::Countries, Self::Device, Self::Assurance, Self::MaxRisk, Self::Activation];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +69,7 @@ impl ConditionKind {
             Self::Device => "device",
             Self::Assurance => "assurance",
             Self::MaxRisk => "max_risk",
+            Self::Activation => "activation",
         }
     }
 }
@@ -69,6 +82,7 @@ impl Conditions {
             && !self.compliant_device
             && !self.assurance_mfa
             && self.max_risk.is_none()
+            && self.activation.is_none()
     }
 }
 

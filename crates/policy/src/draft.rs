@@ -195,8 +195,19 @@ pub struct AssignmentDraft {
     pub expires: Option<Timestamp>,
     /// Under which conditions; all must hold.
     pub when: WhenDraft,
+    /// It is only eligible: it grants while its holder has activated it. Without, it is active by itself.
+    pub activation: Option<ActivationRules>,
     /// Default `enforce`.
     pub mode: Mode,
+}
+
+/// `activation = { … }`: an eligible assignment, and what activating it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivationRules {
+    /// The longest time for which it can be activated at once, in seconds.
+    pub max_s: u64,
+    /// Whether whoever activates it must say why.
+    pub justification_required: bool,
 }
 
 /// `[[deny]]`

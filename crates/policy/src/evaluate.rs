@@ -58,6 +58,8 @@ pub(crate) struct Supposed {
     /// The network that the client is supposed to come from; `View::networks` is one set within it.
     pub(crate) network: Option<NetworkId>,
     pub(crate) hours: Option<std::sync::Arc<str>>,
+    /// An eligible assignment, by name.
+    pub(crate) activated: Option<std::sync::Arc<str>>,
 }
 
 /// Who the stages after authentication deal with.

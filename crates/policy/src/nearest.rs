@@ -44,6 +44,7 @@ enum Change {
     FreshMfa,
     RiskAtMost(RiskLevel),
     AnyCredential,
+    Activation(Arc<str>),
 }
 
 /// A view with the changes that led to it, in the form of the contract.
@@ -221,6 +222,10 @@ impl Policy {
                 view.supposed.any_credential = true;
                 "credential:any".to_owned()
             }
+            Change::Activation(assignment) => {
+                view.supposed.activated = Some(assignment.clone());
+                format!("activation:{assignment}")
+            }
         };
         let mut needs = from.needs.clone();
         needs.insert(need);
@@ -382,6 +387,9 @@ impl Policy {
                 ConditionKind::Device => changes.push(Change::CompliantDevice),
                 ConditionKind::Assurance => changes.push(Change::FreshMfa),
                 ConditionKind::MaxRisk => changes.extend(when.max_risk.map(Change::RiskAtMost)),
+                ConditionKind::Activation => {
+                    changes.extend(when.activation.as_ref().map(|each| Change::Activation(each.assignment.clone())));
+                }
             }
         }
     }

@@ -27,8 +27,19 @@ pub struct AccessRequest<'a> {
     pub risk: &'a RiskAssessment,
     /// The bans in force that touch this request.
     pub bans: Bans<'a>,
+    /// The eligible assignments that the caller has activated. None, as a rule.
+    pub activations: &'a [Activation],
     /// When the request arrived.
     pub now: Timestamp,
+}
+
+/// An eligible assignment that its holder has activated for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// The assignment's name.
+    pub assignment: Box<str>,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 /// The client's address as `client_addr` established it: canonical (an IPv4-mapped IPv6 address is IPv4).

@@ -436,3 +436,32 @@ fn an_untrusted_claim_does_not_join_a_local_group() {
         check(&format!("{name} {trusted}"), &draft, &ask(Who::verified(who)), expected);
     }
 }
+
+#[test]
+fn an_eligible_assignment_grants_while_it_is_activated() {
+    let mut draft = office();
+    let rules = ActivationRules { max_s: 14_400, justification_required: true };
+    draft.assignments = vec![AssignmentDraft {
+        activation: Some(rules),
+        ..grant(41, "alice-administers", "billing.admin", &["user:alice"])
+    }];
+    let activated = |name: &str, until: &str| Ask {
+        activations: vec![Activation { assignment: name.into(), until: until.parse().unwrap() }],
+        ..ask(alice())
+    };
+    check("not activated", &draft, &ask(alice()), "deny rbac.condition_unmet");
+    check("activated", &draft, &activated("alice-administers", "2026-11-23T10:00:01Z"), "permit");
+    check("until now", &draft, &activated("alice-administers", MONDAY), "deny rbac.condition_unmet");
+    check("another one", &draft, &activated("others", "2026-11-23T10:00:01Z"), "deny rbac.condition_unmet");
+    let denial = answer(&draft, &ask(alice())).denial.unwrap();
+    assert_eq!(
+        denial.message,
+        "user:alice may not DELETE /api/invoices/7: assignment alice-administers grants it under a condition that is not \
+         met: activation for at most 4h, with a justification (policy.toml:41); activation:alice-administers would allow it \
+         (policy.toml:41)"
+    );
+    assert_eq!(denial.nearest[0].needs, ["activation:alice-administers"]);
+    draft.assignments[0].activation = Some(ActivationRules { max_s: 0, ..rules });
+    let problems = Policy::compile(&draft).unwrap_err();
+    assert!(problems.iter().any(|problem| problem.message.contains("for no time at all")), "{problems:?}");
+}

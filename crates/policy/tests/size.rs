@@ -141,6 +141,7 @@ fn ask<'a>(policy: &Policy, probe: &'a Probe, risk: &'a RiskAssessment) -> Acces
         identity: IdentityFact::Verified(&probe.who),
         risk,
         bans: Bans::default(),
+        activations: &[],
         now: "2026-11-23T10:00:00Z".parse().unwrap(),
     }
 }

@@ -154,6 +154,7 @@ impl Facts {
             identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
             risk: self.risk.as_ref().unwrap_or(RiskAssessment::none()),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
+            activations: &[],
             now: self.now,
         })
     }

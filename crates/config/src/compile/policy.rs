@@ -22,6 +22,7 @@ const DENY_ABOVE_STEP_UP: i32 = 2_000;
 /// Compiles the policy. `None` when there were errors; they were reported.
 pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Option<Policy> {
     report_countries(reader, &policy);
+    report_activations(reader, &policy);
     let draft = draft(reader, routes, policy);
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.
@@ -131,6 +132,19 @@ fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     }
 }
 
+/// Nobody can activate an assignment yet, so one that must be activated never grants: that keeps people out and lets
+/// nobody in, and it is said.
+fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
+    for assignment in &policy.assignments {
+        if let Some(activation) = &assignment.activation {
+            let name = &assignment.name.value;
+            let message = format!("the assignment `{name}` must be activated, and this version cannot activate it");
+            let help = "it grants nothing until then; offline questions suppose it with `--activated`";
+            reader.report(Diagnostic::warning(codes::POLICY_WARNING, activation.span, message).with_help(help));
+        }
+    }
+}
+
 /// Turns spans into the engine's positions.
 struct Places<'s> {
     sources: &'s Sources,
@@ -199,6 +213,7 @@ impl Places<'_> {
             starts: assignment.starts,
             expires: assignment.expires,
             when: self.when(assignment.when),
+            activation: assignment.activation.map(|activation| activation.value),
             mode: assignment.mode,
         }
     }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use portcullis_policy::{AuthenticationRule, CountryCode, Hours, Mode, RiskLevel, Sensitivity};
+use portcullis_policy::{ActivationRules, AuthenticationRule, CountryCode, Hours, Mode, RiskLevel, Sensitivity};
 
 use crate::diagnostics::{At, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
 use crate::file::read_version;
 use crate::file::risk::{self, Ban, Risk, StepUp};
 use crate::include::included_files;
-use crate::kinds::{Choice, Country, FilePath, Moment, Name, Prefix, Text, WeeklyHours};
+use crate::kinds::{Choice, Country, FilePath, Moment, Name, Prefix, Text, Time, WeeklyHours};
 use crate::network_file::read_network_file;
 use crate::section::{Reader, Section};
 
@@ -86,6 +86,7 @@ pub(crate) struct Assignment {
     pub(crate) starts: Option<Timestamp>,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) when: When,
+    pub(crate) activation: Option<At<ActivationRules>>,
     pub(crate) mode: Mode,
 }
 
@@ -261,7 +262,7 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
     let (starts, expires) = read_period(&section);
     let when = section.table("when").map_or_else(When::default, |when| read_when(when, true));
     let mode = read_mode(&section);
-    section.unavailable("activation", "remove it, and limit the assignment with `starts` and `expires`");
+    let activation = section.table("activation").and_then(read_activation);
     section.finish();
     // Nothing refers to an assignment, so that one with a part missing can be left out: what is wrong was said.
     Some(Assignment {
@@ -272,8 +273,22 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
         starts,
         expires,
         when,
+        activation,
         mode,
     })
+}
+
+/// `activation = { max = "4h", justification = "required" }`: the assignment is only eligible.
+fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
+    let max = section.required("max", Time::within("1s", "365d"));
+    let justification = Choice(&[("required", true), ("optional", false)]);
+    let justification = match section.has("justification") {
+        true => section.optional("justification", justification).map(|choice| choice.value),
+        false => Some(true),
+    };
+    let span = section.span();
+    section.finish();
+    Some(At::new(ActivationRules { max_s: max?.value.as_secs(), justification_required: justification? }, span))
 }
 
 fn read_deny(section: Section<'_>) -> Option<Deny> {

@@ -36,7 +36,13 @@ fn each_mistake_is_named_where_it_stands() {
     check(&with("expires = \"soon\""), ("E0105", 9, 11, "is no moment"));
     check(&with("expires = 5"), ("E0104", 9, 11, "expected a moment"));
     check(&with("mode = \"shadw\""), ("E0105", 9, 8, "did you mean \"shadow\"?"));
-    check(&with("activation = {}"), ("E0106", 9, 1, "`activation` is not available"));
+    check(&with("activation = {}"), ("E0102", 9, 14, "`max` is missing"));
+    check(&with("activation = { max = \"0s\" }"), ("E0105", 9, 22, "from 1s to 365d"));
+    check(
+        &with("activation = { max = \"4h\", justification = \"maybe\" }"),
+        ("E0105", 9, 44, "\"required\" or \"optional\""),
+    );
+    check(&with("activation = { max = \"4h\" }"), ("W0301", 9, 14, "cannot activate it"));
     check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "not a time zone"));
     check(&with("when = { countries = [\"Germany\"] }"), ("E0105", 9, 23, "two letters of ISO 3166-1"));
     check(&with("when = { countries = [\"DE\"] }"), ("W0301", 9, 22, "never holds"));

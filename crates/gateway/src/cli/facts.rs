@@ -84,6 +84,7 @@ impl Supposed {
             },
             risk: &self.risk,
             bans: Bans::default(),
+            activations: &[],
             now: self.now,
         }
     }

@@ -41,7 +41,8 @@ impl Compiler {
             let principals = self.principals(&draft.principals, &draft.name, subjects);
             let scope = self.scope(&draft.scope, &draft.name, names);
             self.period(&draft.name, draft.starts, draft.expires);
-            let when = self.conditions(&draft.when, &draft.name, names);
+            let mut when = self.conditions(&draft.when, &draft.name, names);
+            when.activation = self.eligibility(draft);
             assignments.push(Assignment {
                 rule: self.rule(RuleKind::Assignment, &draft.name),
                 // A role that is not there was reported: the policy will not be used.
@@ -54,6 +55,16 @@ impl Compiler {
             });
         }
         assignments
+    }
+
+    fn eligibility(&mut self, draft: &AssignmentDraft) -> Option<Arc<Eligibility>> {
+        let rules = draft.activation?;
+        if rules.max_s == 0 {
+            let message = format!("`{}` can be activated for no time at all", draft.name.value);
+            let help = "write a duration such as `max = \"4h\"`";
+            self.error(draft.name.at, ProblemKind::BadPeriod, message, Some(help.into()));
+        }
+        Some(Arc::new(Eligibility { assignment: draft.name.value.as_str().into(), rules }))
     }
 
     pub(super) fn denies(
@@ -166,6 +177,7 @@ impl Compiler {
             compliant_device: when.compliant_device,
             assurance_mfa: when.assurance_mfa,
             max_risk: when.max_risk,
+            activation: None,
         }
     }
 

@@ -50,6 +50,10 @@ impl Policy {
                 },
             },
             ConditionKind::Assurance => Truth::from_bool(!when.assurance_mfa || self.has_fresh_mfa(view, caller)),
+            ConditionKind::Activation => when.activation.as_ref().map_or(Truth::Yes, |eligible| {
+                let supposed = view.supposed.activated.as_ref().is_some_and(|name| *name == eligible.assignment);
+                Truth::from_bool(supposed || is_activated(view, &eligible.assignment))
+            }),
             ConditionKind::MaxRisk => when.max_risk.map_or(Truth::Yes, |most| Truth::from_bool(view.level <= most)),
         }
     }
@@ -62,4 +66,9 @@ impl Policy {
             Caller::Verified(principal) => view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now),
         }
     }
+}
+
+fn is_activated(view: &View<'_>, assignment: &str) -> bool {
+    let activations = view.request.activations;
+    activations.iter().any(|each| *each.assignment == *assignment && view.now < each.until)
 }

@@ -151,6 +151,14 @@ impl Policy {
             }
             ConditionKind::Device => "compliant".to_owned(),
             ConditionKind::Assurance => "mfa".to_owned(),
+            ConditionKind::Activation => match &when.activation {
+                Some(eligible) => format!(
+                    "for at most {:#}{}",
+                    jiff::SignedDuration::from_secs(i64::try_from(eligible.rules.max_s).unwrap_or(i64::MAX)),
+                    if eligible.rules.justification_required { ", with a justification" } else { "" }
+                ),
+                None => String::new(),
+            },
             ConditionKind::MaxRisk => format!("at most {}", when.max_risk.map_or("", |level| level.as_str())),
         }
     }

@@ -95,6 +95,7 @@ pub(crate) struct Ask {
     pub(crate) risk: RiskAssessment,
     pub(crate) address_ban: Option<Ban>,
     pub(crate) principal_ban: Option<Ban>,
+    pub(crate) activations: Vec<Activation>,
     pub(crate) now: &'static str,
 }
 
@@ -123,6 +124,7 @@ pub(crate) fn ask(who: Who) -> Ask {
         risk: RiskAssessment::NONE,
         address_ban: None,
         principal_ban: None,
+        activations: Vec::new(),
         now: MONDAY,
     }
 }
@@ -197,6 +199,7 @@ pub(crate) fn answer(draft: &PolicyDraft, ask: &Ask) -> Explanation {
         },
         risk: &ask.risk,
         bans: Bans { address: ask.address_ban.as_ref(), principal: ask.principal_ban.as_ref() },
+        activations: &ask.activations,
         now: ask.now.parse().unwrap(),
     };
     let explanation = policy.explain(&request);

@@ -145,7 +145,12 @@ impl Stages<'_> {
                 early = true;
             } else {
                 let conditions = self.conditions(&each.when).into_iter();
-                unmet.push(conditions.filter(|(_, answer)| *answer != Answer::Yes).map(|(name, _)| name).collect());
+                let mut names: Vec<&str> =
+                    conditions.filter(|(_, answer)| *answer != Answer::Yes).map(|(name, _)| name).collect();
+                if each.activation.is_some() && !self.is_activated(&each.name.value) {
+                    names.push("activation");
+                }
+                unmet.push(names);
             }
         }
         if unmet.iter().any(Vec::is_empty) {
@@ -169,6 +174,10 @@ impl Stages<'_> {
             (true, false, true) => "rbac.not_yet_active",
             (true, false, false) => "rbac.no_matching_grant",
         }))
+    }
+
+    fn is_activated(&self, name: &str) -> bool {
+        self.facts.activations.iter().any(|each| *each.assignment == *name && each.until > self.facts.now)
     }
 
     /// In monitor mode risk decides nothing. A resource in shadow mode demands no step-up.

@@ -102,6 +102,7 @@ pub(crate) struct Facts {
     pub(crate) risk: RiskAssessment,
     pub(crate) address_ban: Option<Ban>,
     pub(crate) principal_ban: Option<Ban>,
+    pub(crate) activations: Vec<Activation>,
     pub(crate) now: Timestamp,
 }
 
@@ -130,6 +131,7 @@ impl Facts {
             },
             risk: &self.risk,
             bans: Bans { address: self.address_ban.as_ref(), principal: self.principal_ban.as_ref() },
+            activations: &self.activations,
             now: self.now,
         }
     }
@@ -189,8 +191,9 @@ fn unbanned_facts() -> impl Strategy<Value = Facts> {
         identity(),
         risk(),
         clock(),
+        vec((0..8usize, -1_000i64..1_000), 0..=2),
     )
-        .prop_map(|(method, path, client, country, identity, risk, now)| Facts {
+        .prop_map(|(method, path, client, country, identity, risk, now, activated)| Facts {
             method,
             path: CanonicalPath::parse(path).unwrap(),
             client: client.map_or(ClientAddress::Unknown, |text| ClientAddress::known(text.parse::<IpAddr>().unwrap())),
@@ -199,6 +202,13 @@ fn unbanned_facts() -> impl Strategy<Value = Facts> {
             risk,
             address_ban: None,
             principal_ban: None,
+            activations: activated
+                .into_iter()
+                .map(|(index, left_s)| Activation {
+                    assignment: format!("assignment-{index}").into(),
+                    until: Timestamp::from_second(now.as_second() + left_s).unwrap(),
+                })
+                .collect(),
             now,
         })
 }
@@ -360,8 +370,16 @@ fn some_principals() -> impl Strategy<Value = Vec<Placed<String>>> {
 }
 
 fn assignment(routes: usize, networks: usize) -> impl Strategy<Value = AssignmentDraft> {
-    (select(&ROLES[..]), some_principals(), scope(routes), period(), when(networks), mode()).prop_map(
-        |(role, principals, scope, (starts, expires), when, mode)| AssignmentDraft {
+    (
+        select(&ROLES[..]),
+        some_principals(),
+        scope(routes),
+        period(),
+        when(networks),
+        weighted(0.15, any::<bool>()),
+        mode(),
+    )
+        .prop_map(|(role, principals, scope, (starts, expires), when, activation, mode)| AssignmentDraft {
             name: placed(""),
             role: placed(role),
             principals,
@@ -369,9 +387,10 @@ fn assignment(routes: usize, networks: usize) -> impl Strategy<Value = Assignmen
             starts,
             expires,
             when,
+            activation: activation
+                .map(|justification_required| ActivationRules { max_s: 3_600, justification_required }),
             mode,
-        },
-    )
+        })
 }
 
 /// Denies that touch little, or nothing would ever be permitted.
