@@ -88,6 +88,27 @@ impl ActionTable {
         matched
     }
 
+    /// Every pattern with its id, in no particular order.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = (&Pattern, PatternId)> {
+        self.patterns.iter().map(|(pattern, id)| (pattern, *id))
+    }
+
+    /// Every method that some action names, in no particular order.
+    pub(crate) fn method_names(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(|name| &**name)
+    }
+
+    /// The methods of a set, by name; `None`: every method.
+    pub(crate) fn names_of(&self, mask: MethodMask) -> Option<Vec<&str>> {
+        if mask.0 & MethodMask::ANY.0 != 0 {
+            return None;
+        }
+        let held = self.methods.iter().filter(|(_, bit)| mask.0 & (1 << **bit) != 0);
+        let mut names: Vec<&str> = held.map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        Some(names)
+    }
+
     pub(crate) fn pattern_count(&self) -> usize {
         self.patterns.len()
     }
@@ -154,6 +175,11 @@ impl ActionSet {
 
     pub(crate) fn contains(&self, matched: &MatchedPatterns, method: MethodBit) -> bool {
         self.tags(matched, method).next().is_some()
+    }
+
+    /// The actions in the order of their patterns, with their tags.
+    pub(crate) fn tagged(&self) -> impl Iterator<Item = (PatternId, MethodMask, u32)> {
+        self.sorted.iter().copied()
     }
 
     /// The actions in the order of their patterns, without their tags.

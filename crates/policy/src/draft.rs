@@ -282,7 +282,7 @@ pub struct Hours {
 }
 
 /// `[risk]`: how a score becomes a band, and whether the band decides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RiskRules {
     /// Whether risk decides (`enforce`), or is only reported.
     pub enforce: bool,
@@ -309,7 +309,7 @@ impl Default for RiskRules {
 }
 
 /// `[step_up]`: what counts as assurance `mfa`, and how long it stays fresh.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepUpRules {
     /// Any of these `acr` values counts.
     pub acr: Vec<Arc<str>>,

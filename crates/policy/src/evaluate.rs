@@ -170,12 +170,31 @@ impl Policy {
             return Verdict::Stop(stop);
         }
         let granted = self.grants_stage(view, route, caller, record);
+        match self.conclude(view, route, resource, caller, granted, record) {
+            Ok(grant) => Verdict::Permit(grant),
+            Err(stop) => Verdict::Stop(stop),
+        }
+    }
+
+    /// What the grants' outcome comes to, with the risk.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn conclude(
+        &self,
+        view: &View<'_>,
+        route: RouteId,
+        resource: &Resource,
+        caller: Caller<'_>,
+        granted: GrantOutcome,
+        record: &mut impl Record,
+    ) -> Result<Option<AssignmentId>, Stop> {
         if let Some(stop) = grants_stop(granted, resource, view, caller) {
-            return Verdict::Stop(stop);
+            return Err(stop);
         }
         match self.risk_stage(view, route, resource, caller, granted, record) {
-            Some(stop) => Verdict::Stop(stop),
-            None => Verdict::Permit(granted.assignment()),
+            Some(stop) => Err(stop),
+            None => Ok(granted.assignment()),
         }
     }
 

@@ -8,6 +8,7 @@ mod action;
 mod compile;
 mod condition;
 pub mod decision;
+pub mod diff;
 pub mod draft;
 mod evaluate;
 mod explain;
@@ -24,6 +25,10 @@ pub mod route;
 mod suggest;
 
 pub use decision::*;
+pub use diff::{
+    ChangedClass, ChangedPlace, Circumstance, DiffBounds, Effect, ExampleAnswer, ExampleIdentity, ExampleRequest,
+    PolicyDiff, compare,
+};
 pub use draft::*;
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};

@@ -73,9 +73,50 @@ impl NetworkIndex {
         self.sets.get(set.0 as usize).map_or(&[], |members| members)
     }
 
+    /// Every pair of sets that some address falls into, one in `self` and one in `other`, each with such an address.
+    pub(crate) fn joint_sets(&self, other: &Self) -> Vec<(NetworkSetId, NetworkSetId, IpAddr)> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        let mut add = |address: IpAddr| {
+            let pair = (self.lookup(address), other.lookup(address));
+            if seen.insert(pair) {
+                found.push((pair.0, pair.1, address));
+            }
+        };
+        for start in joint_starts(&self.v4.starts, &other.v4.starts) {
+            add(IpAddr::V4(start.into()));
+        }
+        for start in joint_starts(&self.v6.starts, &other.v6.starts) {
+            let address = std::net::Ipv6Addr::from(start);
+            match address.to_ipv4_mapped() {
+                None => add(IpAddr::V6(address)),
+                // Such an address is an IPv4 address; the range may go on behind them.
+                Some(_) => add_after_mapped(start, &self.v6.starts, &other.v6.starts, &mut add),
+            }
+        }
+        found
+    }
+
     /// Every set that some address of the network falls into. An address range is in exactly one set.
     pub(crate) fn sets_within(&self, network: NetworkId) -> &[NetworkSetId] {
         self.within.get(network.0 as usize).map_or(&[], |sets| sets)
+    }
+}
+
+/// The beginnings of all ranges of both, and the lowest address.
+fn joint_starts<K: Ord + Copy + Default>(one: &[K], other: &[K]) -> Vec<K> {
+    let mut starts: Vec<K> = [K::default()].iter().chain(one).chain(other).copied().collect();
+    starts.sort_unstable();
+    starts.dedup();
+    starts
+}
+
+/// The first address behind the IPv4-mapped ones, when no range begins between `start` and it.
+fn add_after_mapped(start: u128, one: &[u128], other: &[u128], add: &mut impl FnMut(IpAddr)) {
+    const AFTER: u128 = 0x1_0000_0000_0000;
+    let next = |starts: &[u128]| starts.get(starts.partition_point(|each| *each <= start)).copied();
+    if [next(one), next(other)].into_iter().flatten().all(|next| next > AFTER) {
+        add(IpAddr::V6(AFTER.into()));
     }
 }
 

@@ -152,6 +152,23 @@ impl<T: Copy> PatternTree<T> {
         }
     }
 
+    /// Every pattern with its value.
+    pub(crate) fn patterns(&self) -> Vec<(Pattern, T)> {
+        let mut found = Vec::new();
+        let mut open: Vec<(u32, Vec<Segment>)> = vec![(0, Vec::new())];
+        while let Some((at, segments)) = open.pop() {
+            let Some(node) = self.nodes.get(at as usize) else { continue };
+            for (value, rest) in [(node.exact, false), (node.rest, true)] {
+                found.extend(value.map(|value| (Pattern { segments: segments.clone(), rest }, value)));
+            }
+            let literals = node.literals.iter().map(|(text, child)| (Segment::Literal(text.clone()), *child));
+            for (segment, child) in literals.chain(node.one.map(|child| (Segment::One, child))) {
+                open.push((child, segments.iter().cloned().chain([segment]).collect()));
+            }
+        }
+        found
+    }
+
     /// Calls `visit` with the value of every pattern that matches.
     pub(crate) fn visit_matches(&self, path: &CanonicalPath, visit: &mut impl FnMut(T)) {
         let body = path.decoded().get(1..).unwrap_or_default();

@@ -219,6 +219,11 @@ impl<T: Copy + Ord> RulesByRoute<T> {
         self.of(route.0).iter().chain(self.of(Self::ALL)).map(|(_, rule)| *rule)
     }
 
+    /// All of them; one that covers several routes comes once for each.
+    pub(crate) fn every(&self) -> impl Iterator<Item = T> {
+        self.sorted.iter().map(|(_, rule)| *rule)
+    }
+
     fn of(&self, key: u32) -> &[(u32, T)] {
         let from = self.sorted.partition_point(|(route, _)| *route < key);
         let rest = self.sorted.get(from..).unwrap_or_default();

@@ -82,6 +82,19 @@ impl RouteTable {
 }
 
 impl RouteTable {
+    /// The hosts that routes name, each with whether it is a suffix, in no particular order.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (&str, bool)> {
+        let exact = self.exact.keys().map(|host| (&**host, false));
+        exact.chain(self.suffix.keys().map(|suffix| (&**suffix, true)))
+    }
+
+    /// The trees that a host is looked up in, the most specific first.
+    pub(crate) fn trees(&self, host: &str) -> impl Iterator<Item = &PatternTree<RouteId>> {
+        let parents = std::iter::successors(Some(host), |rest| rest.split_once('.').map(|(_, parent)| parent)).skip(1);
+        let suffixes: Vec<_> = parents.filter_map(|parent| self.suffix.get(parent)).collect();
+        self.exact.get(host).into_iter().chain(suffixes).chain(std::iter::once(&self.any))
+    }
+
     /// What the path leads to on each of the hosts that routes name, and on any other.
     pub(crate) fn find_on_any_host(&self, path: &CanonicalPath) -> Vec<RouteId> {
         let trees = self.exact.values().chain(self.suffix.values()).chain(std::iter::once(&self.any));

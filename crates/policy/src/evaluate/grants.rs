@@ -130,7 +130,7 @@ impl GrantOutcome {
         }
     }
 
-    fn rank(self) -> u8 {
+    pub(crate) fn rank(self) -> u8 {
         match self {
             Self::Granted(_) => 0,
             Self::NeedsAssurance(_) => 1,
@@ -143,7 +143,7 @@ impl GrantOutcome {
     }
 
     /// The better of two for the caller; of equals the one first by name.
-    fn better(self, other: Self) -> Self {
+    pub(crate) fn better(self, other: Self) -> Self {
         match self.rank().cmp(&other.rank()).then(self.assignment().cmp(&other.assignment())) {
             std::cmp::Ordering::Greater => other,
             std::cmp::Ordering::Less | std::cmp::Ordering::Equal => self,

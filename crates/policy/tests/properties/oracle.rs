@@ -358,7 +358,7 @@ fn find_route<'a>(draft: &'a PolicyDraft, path: &CanonicalPath) -> Option<&'a st
 }
 
 /// For a pattern that matches, how specific it is: segment by segment 2 for a literal, 1 for a wildcard, 0 for the rest.
-fn specificity(pattern: &str, path: &CanonicalPath) -> Option<Vec<u8>> {
+pub(crate) fn specificity(pattern: &str, path: &CanonicalPath) -> Option<Vec<u8>> {
     let path: Vec<&str> = path.as_str().split('/').skip(1).collect();
     let mut found = Vec::new();
     for (index, part) in pattern.split('/').skip(1).enumerate() {
