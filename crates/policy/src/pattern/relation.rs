@@ -244,7 +244,7 @@ mod tests {
             } else {
                 prop_assert!(tree_of(&left).best_covering(&right).is_none());
             }
-            let both = matched.iter().any(|pair| *pair == (true, true));
+            let both = matched.contains(&(true, true));
             prop_assert!(left.meets(&right) || !both);
         }
 

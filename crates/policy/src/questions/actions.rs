@@ -85,8 +85,8 @@ impl Policy {
             let near = |id: PatternId| self.actions.pattern(id).is_some_and(|other| other.meets(text));
             let near: Vec<Action> = excluded.actions().filter(|(id, _)| near(*id)).collect();
             let covering = |id: PatternId| self.actions.pattern(id).is_some_and(|other| other.covers(text));
-            let whole = near.iter().filter(|(id, _)| covering(*id));
-            let mask = whole.fold(Some(mask), |left, (_, excluded)| left?.without(*excluded))?;
+            let mut whole = near.iter().filter(|(id, _)| covering(*id));
+            let mask = whole.try_fold(mask, |left, (_, excluded)| left.without(*excluded))?;
             let except = near.into_iter().filter(|(_, excluded)| excluded.meets(mask)).collect();
             Some(EffectiveAction { pattern, mask, except })
         };
