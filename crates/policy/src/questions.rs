@@ -20,7 +20,9 @@ use crate::network::NetworkId;
 use crate::policy::*;
 use crate::reason::{Outcome, Reason, Stage};
 use crate::record::Silent;
-use crate::request::{AccessRequest, Bans, ClientAddress, CountryCode, IdentityFact, RiskAssessment, RiskLevel};
+use crate::request::{
+    AccessRequest, Activation, Bans, ClientAddress, CountryCode, IdentityFact, RiskAssessment, RiskLevel,
+};
 use crate::route::RouteId;
 
 mod actions;
@@ -50,6 +52,9 @@ pub struct Circumstances<'a> {
     pub country: Option<CountryCode>,
     /// How risky the caller looks. [`RiskAssessment::none`] is the lowest band, as in a decision.
     pub risk: &'a RiskAssessment,
+    /// The eligible assignments that the principal asked about has activated. [`Policy::who_can`] asks about nobody in
+    /// particular, so it counts none as activated.
+    pub activations: &'a [Activation],
     /// When.
     pub now: Timestamp,
 }
@@ -57,7 +62,7 @@ pub struct Circumstances<'a> {
 impl Circumstances<'static> {
     /// At a time, without any other fact.
     pub fn at(now: Timestamp) -> Self {
-        Self { client: ClientAddress::Unknown, country: None, risk: RiskAssessment::none(), now }
+        Self { client: ClientAddress::Unknown, country: None, risk: RiskAssessment::none(), activations: &[], now }
     }
 }
 
@@ -65,8 +70,8 @@ impl Circumstances<'static> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
     /// In the form of [`crate::Nearest::needs`]: `network:office`, `country:DE`, `hours:SPEC`, `device:compliant`,
-    /// `assurance:mfa`, `risk:medium` (at most), `credential:any`. Where any of several networks or countries would do, they
-    /// are a comma list, `network:branch,office`; a name has no comma.
+    /// `assurance:mfa`, `risk:medium` (at most), `activation:ASSIGNMENT`, `credential:any`. Where any of several networks
+    /// or countries would do, they are a comma list, `network:branch,office`; a name has no comma.
     pub text: String,
     /// The fact it asks for is unknown, rather than known not to meet it.
     pub unknown: bool,
@@ -181,6 +186,7 @@ impl<'a> Circumstances<'a> {
             identity,
             risk: self.risk,
             bans: Bans::default(),
+            activations: self.activations,
             now: self.now,
         }
     }
@@ -240,6 +246,9 @@ impl Policy {
             }
             ConditionKind::Device => "device:compliant".to_owned(),
             ConditionKind::Assurance => "assurance:mfa".to_owned(),
+            ConditionKind::Activation => {
+                format!("activation:{}", when.activation.as_ref().map_or("", |eligible| &eligible.assignment))
+            }
             ConditionKind::MaxRisk => format!("risk:{}", when.max_risk.map_or("low", RiskLevel::as_str)),
         }
     }

@@ -1,7 +1,7 @@
 //! The questions about more than one request, on one small office: what they say, word for word. That it is what `decide`
 //! does, for any policy, the properties show.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a broken expectation is a failure")]
+#![expect(clippy::unwrap_used, reason = "in a test a broken expectation is a failure")]
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

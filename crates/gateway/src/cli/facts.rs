@@ -59,7 +59,7 @@ impl Stated {
     }
 
     pub(crate) fn circumstances(&self) -> Circumstances<'_> {
-        Circumstances { client: self.client, country: self.country, risk: &self.risk, now: self.now }
+        Circumstances { client: self.client, country: self.country, risk: &self.risk, activations: &[], now: self.now }
     }
 }
 
@@ -109,6 +109,7 @@ impl Supposed {
                 client: self.client,
                 country: self.country,
                 risk: &self.risk,
+                activations: &[],
                 now: self.now,
             },
             compliant_device: facts.device.map(is_compliant),

@@ -273,7 +273,8 @@ impl Policy {
 
 impl<'a> ActionQuestion<'a> {
     fn request(&self, identity: IdentityFact<'a>) -> AccessRequest<'a> {
-        self.circumstances.request(self.method, self.path, self.route, identity)
+        let circumstances = Circumstances { activations: &[], ..self.circumstances };
+        circumstances.request(self.method, self.path, self.route, identity)
     }
 
     /// Somebody of this kind of whom only what the question says is known. The name is nobody's.

@@ -25,7 +25,13 @@ fn asked(facts: &Facts) -> Facts {
 }
 
 fn circumstances(facts: &Facts) -> Circumstances<'_> {
-    Circumstances { client: facts.client, country: facts.country, risk: &facts.risk, now: facts.now }
+    Circumstances {
+        client: facts.client,
+        country: facts.country,
+        risk: &facts.risk,
+        activations: &facts.activations,
+        now: facts.now,
+    }
 }
 
 fn requests(facts: &Facts) -> impl Iterator<Item = Facts> {
@@ -204,7 +210,9 @@ proptest! {
                 && each.risk.as_ref().is_none_or(|risk| risk.stage == Stage::StepUp)
                 && each.grants.iter().any(|grant| match &grant.standing {
                     Standing::Now => true,
-                    Standing::Needs(needs) => unproven && needs.iter().all(of_the_principal),
+                    Standing::Needs(needs) => needs.iter().all(|need| {
+                        need.text.starts_with("activation:") || unproven && of_the_principal(need)
+                    }),
                     Standing::NotYetActive(_) | Standing::Expired(_) => false,
                 })
         });
