@@ -293,6 +293,20 @@ fn what_is_listed_is_what_can_permits() {
 }
 
 #[test]
+fn a_fact_that_was_left_out_does_not_make_a_question_hopeless() {
+    let site = asked();
+    site.policy(&POLICY.replace("networks = { allow =", "networks = { deny ="));
+    let check = |address: &str, code: i32, words: &str| {
+        let (exit, text) = said(&site, &format!("who-can DELETE /x --host office.test{address}"));
+        assert_eq!(exit, Some(code), "{address}: {text}");
+        assert!(text.contains(words), "{address}: {text}");
+    };
+    check("", 0, "cannot be entered: undecided policy.unavailable: whether the client is in these networks is unknown");
+    check(" --ip 203.0.113.7", 1, "cannot be entered: deny ip.denied");
+    check(" --ip 198.51.100.1", 0, "user:root  needs");
+}
+
+#[test]
 fn an_invalid_configuration_answers_nothing() {
     let folder = repository("config");
     let text = fs::read_to_string(folder.join("portcullis.toml")).unwrap();

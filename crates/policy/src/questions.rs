@@ -169,6 +169,14 @@ pub struct Obstacle {
     pub rule: Option<RuleRef>,
 }
 
+impl Obstacle {
+    /// Whether other facts about the caller could lift it: what it needs, or, where it is undecided, the fact that is
+    /// unknown. An address that is in a network that is denied, or a risk that nothing lowers, stays.
+    pub fn may_be_lifted(&self) -> bool {
+        !self.needs.is_empty() || self.outcome == Outcome::Undecided
+    }
+}
+
 impl<'a> Circumstances<'a> {
     fn request(
         &self,

@@ -410,6 +410,27 @@ fn whoever_can_is_named_with_what_it_needs_and_through_whom() {
 }
 
 #[test]
+fn an_unknown_address_may_turn_out_well_and_a_denied_one_does_not() {
+    let mut draft = office();
+    (draft.resources[0].allow, draft.resources[0].deny) = (Vec::new(), texts(&["branch"]));
+    let check = |draft: &PolicyDraft, circumstances: Circumstances<'_>, expected: Option<&str>, possible: bool| {
+        let policy = Policy::compile(draft).unwrap().0;
+        let who = who_can(&policy, "GET", "/api/invoices/7", circumstances);
+        assert_eq!(who.obstacles.first().map(|obstacle| obstacle.reason.code()), expected);
+        assert_eq!((who.is_possible(), who.allowed.iter().any(|each| each.now)), (possible, expected.is_none()));
+        let listing = policy.list(Some(&Principal::service("reporting")), Some("app.test"), &circumstances);
+        assert_eq!(listing.routes[0].obstacles, who.obstacles);
+    };
+    let from_the_branch =
+        Circumstances { client: ClientAddress::known("198.51.100.1".parse().unwrap()), ..nothing_known() };
+    check(&draft, nothing_known(), Some("policy.unavailable"), true);
+    check(&draft, from_the_branch, Some("ip.denied"), false);
+    check(&draft, from_the_office(), None, true);
+    draft.networks[1].unknown = true;
+    check(&draft, from_the_office(), Some("dependency.feed_stale"), true);
+}
+
+#[test]
 fn a_group_is_counted_in_full_and_named_in_part() {
     let many: Vec<String> = (0..60).map(|index| format!("user:u{index:02}")).collect();
     let mut draft = office();

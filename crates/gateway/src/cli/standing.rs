@@ -1,6 +1,6 @@
 //! Whether something is in force, why a route refuses, and where a rule stands: in words, and as JSON.
 
-use portcullis_policy::{AuthenticationRule, Demands, Need, Obstacle, RuleRef, Standing};
+use portcullis_policy::{AuthenticationRule, Demands, Need, Obstacle, Outcome, RuleRef, Standing};
 use serde_json::{Value, json};
 
 /// In a few words; a need of which the fact is unknown has a question mark.
@@ -31,8 +31,13 @@ fn needs_in_words(needs: &[Need]) -> String {
 
 /// Why a route refuses, in a line.
 pub(crate) fn obstacle_words(obstacle: &Obstacle) -> String {
-    let needs =
-        if obstacle.needs.is_empty() { String::new() } else { format!(" needs {}", needs_in_words(&obstacle.needs)) };
+    let needs = match obstacle.needs.as_slice() {
+        [] if obstacle.outcome == Outcome::Undecided => {
+            ": whether the client is in these networks is unknown".to_owned()
+        }
+        [] => String::new(),
+        needs => format!(" needs {}", needs_in_words(needs)),
+    };
     let place = obstacle.rule.as_ref().map(|rule| format!(" ({})", place(rule))).unwrap_or_default();
     format!("{} {}{needs}{place}", obstacle.outcome.as_str(), obstacle.reason.code())
 }

@@ -50,20 +50,28 @@ impl<'a> ActionsOnRoute<'a> {
         (hosts.iter().map(ToString::to_string).collect(), paths.iter().map(ToString::to_string).collect())
     }
 
+    /// The actions of a role that can happen here, by text.
     pub(super) fn of_role(&mut self, role: RoleId) -> Rc<[EffectiveAction]> {
         if let Some(known) = self.by_role.get(&role) {
             return known.clone();
         }
         let mut actions = self.policy.effective_actions(role);
         actions.retain(|action| self.reaches(action.pattern));
+        let policy = self.policy;
+        // By text and not by number: numbers follow the order of the file.
+        actions.sort_by_cached_key(|each| {
+            (policy.action_text((each.pattern, each.mask)), policy.action_texts(&each.except))
+        });
         let actions: Rc<[EffectiveAction]> = actions.into();
         self.by_role.insert(role, actions.clone());
         actions
     }
 
-    /// The actions of a deny that can happen here.
+    /// The actions of a deny that can happen here, by text.
     pub(super) fn of_deny(&mut self, deny: &Deny) -> Vec<Action> {
-        deny.actions.actions().filter(|(pattern, _)| self.reaches(*pattern)).collect()
+        let mut actions: Vec<Action> = deny.actions.actions().filter(|(pattern, _)| self.reaches(*pattern)).collect();
+        actions.sort_by_cached_key(|each| self.policy.action_text(*each));
+        actions
     }
 
     fn reaches(&mut self, id: PatternId) -> bool {
@@ -94,6 +102,17 @@ impl Policy {
         actions.sort();
         actions.dedup();
         actions
+    }
+
+    pub(super) fn action_text(&self, (pattern, mask): Action) -> String {
+        self.actions.text(pattern, mask)
+    }
+
+    /// By text.
+    pub(super) fn action_texts(&self, actions: &[Action]) -> Vec<String> {
+        let mut texts: Vec<String> = actions.iter().map(|each| self.action_text(*each)).collect();
+        texts.sort();
+        texts
     }
 
     pub(super) fn covers(&self, wide: Action, narrow: Action) -> bool {

@@ -114,8 +114,8 @@ impl Policy {
     /// assert!(!listing.permits_now);
     /// ```
     pub fn list(&self, who: Option<&Principal>, host: Option<&str>, circumstances: &Circumstances<'_>) -> Listing {
-        let mut listing = Listing { routes: Vec::new(), omitted: 0, permits_now: false };
-        let mut left = MOST_ENTRIES;
+        let mut routes = Vec::new();
+        let mut tally = Tally { left: MOST_ENTRIES, omitted: 0, permits_now: false };
         let entries = self.routes.entries(self.route_names.len());
         let path = CanonicalPath::root();
         for (route, mut entries) in (0u32..).map(RouteId).zip(entries) {
@@ -133,9 +133,28 @@ impl Policy {
                 actions: ActionsOnRoute::new(self, entries),
                 view: &view,
             };
-            listing.routes.push(asked.list(resource, &mut left, &mut listing.omitted, &mut listing.permits_now));
+            routes.push(asked.list(resource, &mut tally));
         }
-        listing
+        Listing { routes, omitted: tally.omitted, permits_now: tally.permits_now }
+    }
+}
+
+/// What all routes together come to.
+struct Tally {
+    /// How many entries may still be written down.
+    left: usize,
+    omitted: usize,
+    permits_now: bool,
+}
+
+impl Tally {
+    /// Whether one entry more may be written down; it is counted either way.
+    fn has_room(&mut self) -> bool {
+        match self.left.checked_sub(1) {
+            Some(fewer) => self.left = fewer,
+            None => self.omitted += 1,
+        }
+        self.omitted == 0
     }
 }
 
@@ -174,13 +193,7 @@ struct Held<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn list(
-        &mut self,
-        resource: &Resource,
-        left: &mut usize,
-        omitted: &mut usize,
-        permits_now: &mut bool,
-    ) -> RouteListing {
+    fn list(&mut self, resource: &Resource, tally: &mut Tally) -> RouteListing {
         let (hosts, paths) = self.actions.places();
         let mut found = RouteListing {
             name: self.policy.route_names.get(self.route.index()).cloned().unwrap_or_default(),
@@ -192,19 +205,9 @@ impl<'a> Asked<'a> {
             grants: Vec::new(),
             denies: Vec::new(),
         };
-        let mut may_write = || match left.checked_sub(1) {
-            Some(fewer) => {
-                *left = fewer;
-                true
-            }
-            None => {
-                *omitted += 1;
-                false
-            }
-        };
         let denies = self.denies();
         for (through, touching) in &denies {
-            if may_write() {
+            if tally.has_room() {
                 found.denies.push(self.written_deny(through.clone(), touching));
             }
         }
@@ -216,12 +219,12 @@ impl<'a> Asked<'a> {
             let standing = self.standing(&held);
             let effective =
                 standing.is_now() && found.obstacles.is_empty() && held.assignment.is_none_or(|each| !each.shadow);
-            if effective && !*permits_now {
+            if effective && !tally.permits_now {
                 let refused =
                     |action: &EffectiveAction| self.covering(action, &denies, |each| each.may_refuse()).is_some();
-                *permits_now = actions.iter().any(|action| !refused(action));
+                tally.permits_now = actions.iter().any(|action| !refused(action));
             }
-            if may_write() {
+            if tally.has_room() {
                 found.grants.extend(self.written_grant(held, standing, &actions, &denies));
             }
         }
@@ -307,40 +310,30 @@ impl<'a> Asked<'a> {
         actions: &[EffectiveAction],
         denies: &[(Vec<Arc<str>>, Touching<'_>)],
     ) -> Option<ListedGrant> {
-        let text = |(pattern, mask): Action| self.policy.actions.text(pattern, mask);
         let written = |action: &EffectiveAction| ListedAction {
-            action: text((action.pattern, action.mask)),
-            except: sorted(action.except.iter().copied().map(text)),
+            action: self.policy.action_text((action.pattern, action.mask)),
+            except: self.policy.action_texts(&action.except),
             denied_by: self.covering(action, denies, |each| each.refuses_always()).cloned(),
         };
-        let mut texts: Vec<ListedAction> = actions.iter().take(MOST_ACTIONS).map(written).collect();
-        texts.sort_by(|left, right| (&left.action, &left.except).cmp(&(&right.action, &right.except)));
         Some(ListedGrant {
             role: self.policy.roles.get(held.role.0 as usize)?.rule.clone(),
             assignment: held.assignment.map(|assignment| assignment.rule.clone()),
             through: held.through,
             standing,
             shadow: held.assignment.is_some_and(|assignment| assignment.shadow),
-            actions: texts,
+            actions: actions.iter().take(MOST_ACTIONS).map(written).collect(),
             more_actions: actions.len().saturating_sub(MOST_ACTIONS),
         })
     }
 
     fn written_deny(&self, through: Vec<Arc<str>>, touching: &Touching<'_>) -> ListedDeny {
-        let texts = touching.actions.iter().take(MOST_ACTIONS).map(|(id, mask)| self.policy.actions.text(*id, *mask));
         ListedDeny {
             rule: touching.deny.rule.clone(),
             through,
             standing: touching.standing.clone(),
             shadow: touching.deny.shadow,
-            actions: sorted(texts),
+            actions: touching.actions.iter().take(MOST_ACTIONS).map(|each| self.policy.action_text(*each)).collect(),
             more_actions: touching.actions.len().saturating_sub(MOST_ACTIONS),
         }
     }
-}
-
-fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.sort();
-    texts
 }

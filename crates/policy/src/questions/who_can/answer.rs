@@ -48,12 +48,12 @@ pub struct WhoCan {
 }
 
 impl WhoCan {
-    /// Whether some subject that the policy names may do it, now or once what it needs is met.
+    /// Whether some subject that the policy names may do it, now, or once what it needs is met and what is unknown turns out
+    /// well.
     pub fn is_possible(&self) -> bool {
-        let liftable = |obstacle: &Obstacle| !obstacle.needs.is_empty();
-        self.obstacles.iter().all(liftable)
+        self.obstacles.iter().all(Obstacle::may_be_lifted)
             && self.allowed.iter().any(|each| {
-                each.risk.iter().all(liftable)
+                each.risk.iter().all(Obstacle::may_be_lifted)
                     && each.grants.iter().any(|grant| matches!(grant.standing, Standing::Now | Standing::Needs(_)))
             })
     }
