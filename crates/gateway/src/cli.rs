@@ -8,8 +8,12 @@ mod demo;
 mod explain;
 mod facts;
 mod key;
+mod list;
 mod output;
 mod run;
+mod standing;
+mod table;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
+        Command::List(args) => list::run(&global, &args),
+        Command::WhoCan(args) => who_can::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
     };

@@ -1,6 +1,7 @@
 //! Actions: `METHOD PATTERN`, interned so that equal patterns are matched once however many roles use them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::path::CanonicalPath;
 use crate::pattern::{Pattern, PatternTree};
@@ -19,7 +20,32 @@ impl MethodMask {
     pub(crate) fn holds(self, method: MethodBit) -> bool {
         self.0 & (Self::ANY.0 | method.0) != 0
     }
+
+    /// Whether it holds every method that the other one holds.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.0 & Self::ANY.0 != 0 || other.0 & !self.0 == 0
+    }
+
+    /// Whether some method is in both.
+    pub(crate) fn meets(self, other: Self) -> bool {
+        (self.0 | other.0) & Self::ANY.0 != 0 || self.0 & other.0 != 0
+    }
+
+    /// Without the methods of the other; `None` when nothing is left. Something taken out of any method leaves any method:
+    /// what is left has no shorter name.
+    pub(crate) fn without(self, other: Self) -> Option<Self> {
+        if other.covers(self) {
+            None
+        } else if self.0 & Self::ANY.0 != 0 {
+            Some(self)
+        } else {
+            Some(Self(self.0 & !other.0))
+        }
+    }
 }
+
+/// A pattern and the methods it is for.
+pub(crate) type Action = (PatternId, MethodMask);
 
 /// One method of a request; a method that no action names has no bit and is held only by `*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +55,9 @@ pub(crate) struct MethodBit(u64);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ActionTable {
     methods: HashMap<Box<str>, u32>,
-    patterns: HashMap<Pattern, PatternId>,
+    patterns: HashMap<Arc<Pattern>, PatternId>,
+    /// By id, to be read again.
+    list: Vec<Arc<Pattern>>,
     tree: PatternTree<PatternId>,
 }
 
@@ -50,6 +78,8 @@ impl ActionTable {
             None => {
                 // INVARIANT: the map and the tree hold the same patterns, so this insert finds its place empty.
                 let _ = self.tree.insert(&pattern, next);
+                let pattern = Arc::new(pattern);
+                self.list.push(pattern.clone());
                 self.patterns.insert(pattern, next);
                 next
             }
@@ -111,6 +141,22 @@ impl ActionTable {
 
     pub(crate) fn pattern_count(&self) -> usize {
         self.patterns.len()
+    }
+
+    pub(crate) fn pattern(&self, id: PatternId) -> Option<&Pattern> {
+        self.list.get(id.0 as usize).map(|pattern| &**pattern)
+    }
+
+    /// An action as a policy file writes it, its methods in the order of the alphabet.
+    pub(crate) fn text(&self, pattern: PatternId, mask: MethodMask) -> String {
+        let pattern = self.pattern(pattern).map(Pattern::to_string).unwrap_or_default();
+        if mask.covers(MethodMask::ANY) {
+            return format!("* {pattern}");
+        }
+        let mut names: Vec<&str> =
+            self.methods.iter().filter(|(_, bit)| mask.holds(MethodBit(1 << *bit))).map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        format!("{} {pattern}", names.join(","))
     }
 }
 
@@ -187,6 +233,11 @@ impl ActionSet {
         self.sorted.iter().map(|(pattern, mask, _)| (*pattern, *mask))
     }
 
+    /// The same with their tags.
+    pub(crate) fn tagged(&self) -> impl Iterator<Item = (PatternId, MethodMask, u32)> {
+        self.sorted.iter().copied()
+    }
+
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {
         let from = self.sorted.partition_point(|(each, _, _)| *each < pattern);
         let rest = self.sorted.get(from..).unwrap_or_default();
@@ -215,6 +266,32 @@ mod tests {
         check("* /a", "ANYTHING", "/a", true);
         check("GET /a", "ANYTHING", "/a", false);
         check("GET /a", "GET", "/b", false);
+    }
+
+    #[test]
+    fn an_action_is_written_as_it_was_read() {
+        let check = |action: &str, expected: &str| {
+            let mut table = ActionTable::default();
+            // Other methods first, so that the bits are not in the order of the names.
+            table.intern("PUT,GET /other").unwrap();
+            let (pattern, mask) = table.intern(action).unwrap();
+            assert_eq!(table.text(pattern, mask), expected);
+        };
+        check("GET /a/{id}/**", "GET /a/*/**");
+        check("PUT,DELETE,GET  /a", "DELETE,GET,PUT /a");
+        check("* /a b", "* /a%20b");
+    }
+
+    #[test]
+    fn masks_are_sets_and_a_star_is_all_of_them() {
+        let mut table = ActionTable::default();
+        let mut mask = |methods: &str| table.intern(&format!("{methods} /")).unwrap().1;
+        let (any, get, post, both) = (mask("*"), mask("GET"), mask("POST"), mask("GET,POST"));
+        assert!(any.covers(get) && any.covers(any) && both.covers(get) && both.covers(both));
+        assert!(!get.covers(any) && !get.covers(both) && !get.covers(post));
+        assert!(any.meets(get) && get.meets(any) && both.meets(post) && !get.meets(post));
+        assert_eq!((both.without(get), both.without(both), both.without(any)), (Some(post), None, None));
+        assert_eq!((any.without(get), any.without(any), get.without(post)), (Some(any), None, Some(get)));
     }
 
     #[test]

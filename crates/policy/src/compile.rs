@@ -32,7 +32,23 @@ const MAX_ROLE_ACTIONS: usize = 10_000_000;
 const MOST_SUGGESTIONS: usize = 200;
 
 impl Policy {
-    /// Compiles a draft.
+    /// Compiles a draft, and says what is questionable about it.
+    ///
+    /// ```
+    /// # use portcullis_policy::*;
+    /// let mut draft = PolicyDraft {
+    ///     roles: vec![RoleDraft::new("reader", ["GET /invoices/**"])],
+    ///     assignments: vec![AssignmentDraft::new("alice-reads", "raeder", ["user:alice"])],
+    ///     ..PolicyDraft::default()
+    /// };
+    /// let problems = Policy::compile(&draft).expect_err("there is no such role");
+    /// assert_eq!(problems[0].kind, ProblemKind::UnknownReference);
+    /// assert_eq!(problems[0].help.as_deref(), Some("did you mean `reader`?"));
+    ///
+    /// draft.assignments[0].role = "reader".to_owned().into();
+    /// let (policy, warnings) = Policy::compile(&draft).expect("now there is");
+    /// assert_eq!((policy.size().roles, warnings.len()), (1, 0));
+    /// ```
     ///
     /// # Errors
     /// Every problem of the draft at once, errors and warnings, when at least one is an error.

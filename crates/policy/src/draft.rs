@@ -9,6 +9,8 @@ use jiff::tz::TimeZone;
 
 use crate::request::{CountryCode, RiskLevel};
 
+mod constructors;
+
 /// A place in one of the draft's sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
 pub struct Position {

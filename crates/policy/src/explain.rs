@@ -19,6 +19,42 @@ mod trace;
 
 impl Policy {
     /// Decides one request. Pure: the same facts give the same answer.
+    ///
+    /// ```
+    /// # use portcullis_policy::*;
+    /// # let draft = PolicyDraft {
+    /// #     routes: vec![RouteDraft::new("billing", ["/api/**"])],
+    /// #     networks: vec![NetworkDraft {
+    /// #         name: "office".to_owned().into(),
+    /// #         prefixes: vec!["203.0.113.0/24".parse().expect("a prefix")],
+    /// #         unknown: false,
+    /// #     }],
+    /// #     resources: vec![ResourceDraft {
+    /// #         route: "billing".to_owned().into(),
+    /// #         allow: vec!["office".to_owned().into()],
+    /// #         ..ResourceDraft::default()
+    /// #     }],
+    /// #     roles: vec![RoleDraft::new("reader", ["GET /api/invoices/**"])],
+    /// #     assignments: vec![AssignmentDraft::new("alice-reads", "reader", ["user:alice"])],
+    /// #     ..PolicyDraft::default()
+    /// # };
+    /// # let (policy, _) = Policy::compile(&draft).expect("the draft has no errors");
+    /// # let path = CanonicalPath::parse("/api/invoices/7").expect("a canonical path");
+    /// # let route = policy.find_route("billing.internal", &path);
+    /// # let now = "2026-11-23T10:00:00Z".parse().expect("a time");
+    /// let alice = Principal::user("alice");
+    /// let request = AccessRequest {
+    ///     identity: IdentityFact::Verified(&alice),
+    ///     client: ClientAddress::known("203.0.113.7".parse().expect("an address")),
+    ///     ..AccessRequest::new("GET", &path, route, now)
+    /// };
+    /// let Decision::Permit(permit) = policy.decide(&request) else { panic!("alice reads from the office") };
+    /// let rule = policy.granting_rule(&permit).expect("an assignment granted it");
+    /// assert_eq!(&*rule.name, "alice-reads");
+    ///
+    /// let Decision::Deny(denial) = policy.decide(&AccessRequest { method: "PUT", ..request }) else { panic!() };
+    /// assert_eq!(denial.reason, Reason::NoMatchingGrant);
+    /// ```
     pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         let view = View::new(self, request);
         let mut shadow = ShadowOnly::default();
@@ -40,6 +76,34 @@ impl Policy {
     /// The stages that need no identity: ban, route and network. `client_addr` asks this before any credential is
     /// verified; `decide` asks it again.
     ///
+    /// ```
+    /// # use portcullis_policy::*;
+    /// # let draft = PolicyDraft {
+    /// #     routes: vec![RouteDraft::new("billing", ["/api/**"])],
+    /// #     networks: vec![NetworkDraft {
+    /// #         name: "office".to_owned().into(),
+    /// #         prefixes: vec!["203.0.113.0/24".parse().expect("a prefix")],
+    /// #         unknown: false,
+    /// #     }],
+    /// #     resources: vec![ResourceDraft {
+    /// #         route: "billing".to_owned().into(),
+    /// #         allow: vec!["office".to_owned().into()],
+    /// #         ..ResourceDraft::default()
+    /// #     }],
+    /// #     roles: vec![RoleDraft::new("reader", ["GET /api/invoices/**"])],
+    /// #     assignments: vec![AssignmentDraft::new("alice-reads", "reader", ["user:alice"])],
+    /// #     ..PolicyDraft::default()
+    /// # };
+    /// # let (policy, _) = Policy::compile(&draft).expect("the draft has no errors");
+    /// # let path = CanonicalPath::parse("/api/invoices/7").expect("a canonical path");
+    /// # let route = policy.find_route("billing.internal", &path);
+    /// # let now = "2026-11-23T10:00:00Z".parse().expect("a time");
+    /// let elsewhere = ClientAddress::known("198.51.100.1".parse().expect("an address"));
+    /// let request = AccessRequest { client: elsewhere, ..AccessRequest::new("GET", &path, route, now) };
+    /// let denial = policy.admit_client(&request).expect_err("the route is open to the office only");
+    /// assert_eq!((denial.reason, denial.status()), (Reason::IpNotAllowed, 403));
+    /// ```
+    ///
     /// # Errors
     /// The denial, when one of them refuses.
     pub fn admit_client(&self, request: &AccessRequest<'_>) -> Result<(), Box<Denial>> {
@@ -53,6 +117,42 @@ impl Policy {
     }
 
     /// The full answer, every stage looked at, permit or not.
+    ///
+    /// ```
+    /// # use portcullis_policy::*;
+    /// # let draft = PolicyDraft {
+    /// #     routes: vec![RouteDraft::new("billing", ["/api/**"])],
+    /// #     networks: vec![NetworkDraft {
+    /// #         name: "office".to_owned().into(),
+    /// #         prefixes: vec!["203.0.113.0/24".parse().expect("a prefix")],
+    /// #         unknown: false,
+    /// #     }],
+    /// #     resources: vec![ResourceDraft {
+    /// #         route: "billing".to_owned().into(),
+    /// #         allow: vec!["office".to_owned().into()],
+    /// #         ..ResourceDraft::default()
+    /// #     }],
+    /// #     roles: vec![RoleDraft::new("reader", ["GET /api/invoices/**"])],
+    /// #     assignments: vec![AssignmentDraft::new("alice-reads", "reader", ["user:alice"])],
+    /// #     ..PolicyDraft::default()
+    /// # };
+    /// # let (policy, _) = Policy::compile(&draft).expect("the draft has no errors");
+    /// # let path = CanonicalPath::parse("/api/invoices/7").expect("a canonical path");
+    /// # let route = policy.find_route("billing.internal", &path);
+    /// # let now = "2026-11-23T10:00:00Z".parse().expect("a time");
+    /// let bob = Principal::user("bob");
+    /// let request = AccessRequest {
+    ///     identity: IdentityFact::Verified(&bob),
+    ///     ..AccessRequest::new("GET", &path, route, now)
+    /// };
+    /// let explanation = policy.explain(&request);
+    /// assert_eq!(explanation.outcome, Outcome::Deny);
+    /// // The network refuses first; that no grant applies either is shown, too.
+    /// let denial = explanation.denial.expect("it is refused");
+    /// assert_eq!(denial.reasons, [Reason::IpNotAllowed, Reason::NoMatchingGrant]);
+    /// let failed = explanation.trace.checks.iter().filter(|check| check.outcome != CheckOutcome::Pass);
+    /// assert!(failed.count() >= 2);
+    /// ```
     pub fn explain(&self, request: &AccessRequest<'_>) -> Explanation {
         let view = View::new(self, request);
         let mut shadow = ShadowOnly::default();

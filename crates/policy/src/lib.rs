@@ -1,8 +1,12 @@
-//! The policy engine: given the facts of one request, says permit or deny and exactly why.
+#![doc = include_str!("../README.md")]
 //!
-//! It deliberately does no IO, reads no clock, spawns nothing and serializes nothing. Time, addresses, identities and
-//! risk are facts that are passed in ([`AccessRequest`]); the answer is a [`Decision`]. So the live gateway, the offline
-//! questions and every replay are the same code.
+//! # Where to begin
+//!
+//! [`PolicyDraft`] is what a policy is made of, [`Policy::compile`] makes one of it, [`AccessRequest`] holds the facts of a
+//! request, and [`Policy::decide`] answers with a [`Decision`]. All that can be asked is the same code: the live gateway, the
+//! offline questions and every replay.
+
+#![forbid(unsafe_code)]
 
 mod action;
 mod compile;
@@ -18,6 +22,7 @@ pub mod path;
 mod pattern;
 pub mod policy;
 pub mod principal;
+pub mod questions;
 pub mod reason;
 mod record;
 pub mod request;
@@ -33,6 +38,7 @@ pub use draft::*;
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;
+pub use questions::*;
 pub use reason::*;
 pub use request::*;
 pub use route::{RouteId, canonical_host};

@@ -69,6 +69,11 @@ impl PathProblem {
 }
 
 impl CanonicalPath {
+    /// `/`, for questions that name no path.
+    pub(crate) fn root() -> Self {
+        Self { encoded: "/".to_owned(), decoded: None }
+    }
+
     /// Parses the path of a request target, without its query.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::path::CanonicalPath;
 
+mod relation;
+
 /// The most segments a pattern may have; it bounds the depth of every walk.
 pub(crate) const MAX_SEGMENTS: usize = 128;
 

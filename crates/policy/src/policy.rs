@@ -154,6 +154,8 @@ pub(crate) struct Subjects {
     pub(crate) certificates: HashMap<Box<str>, SubjectId>,
     pub(crate) groups: HashMap<Box<str>, SubjectId>,
     pub(crate) list: Vec<Subject>,
+    /// By deny: whom it names.
+    pub(crate) denied: Vec<Box<[SubjectId]>>,
 }
 
 impl Subjects {
@@ -164,6 +166,19 @@ impl Subjects {
 
     pub(crate) fn get(&self, id: SubjectId) -> Option<&Subject> {
         self.list.get(id.0 as usize)
+    }
+
+    /// The subject of a name as a policy file writes it.
+    pub(crate) fn named(&self, name: &str) -> Option<SubjectId> {
+        match name.split_once(':') {
+            None if name == "anyone" => Some(Self::ANYONE),
+            None if name == "authenticated" => Some(Self::AUTHENTICATED),
+            None => None,
+            Some(("user", id)) => self.users.get(id).copied(),
+            Some(("service", id)) => self.services.get(id).copied(),
+            Some(("certificate", id)) => self.certificates.get(id).copied(),
+            Some((_, id)) => self.groups.get(id).copied(),
+        }
     }
 
     /// The subject that is the principal itself, if any rule names it.
@@ -186,6 +201,8 @@ pub(crate) struct Subject {
     pub(crate) declared: bool,
     /// All groups it is in, directly or not, by name.
     pub(crate) groups: Box<[SubjectId]>,
+    /// Of a group: who is in it directly, by name.
+    pub(crate) members: Box<[SubjectId]>,
     pub(crate) assignments: RulesByRoute<AssignmentId>,
     pub(crate) denies: RulesByRoute<DenyId>,
 }

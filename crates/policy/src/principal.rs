@@ -46,6 +46,60 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// A user whose identity somebody vouches for: an operator who asks a question, or a program that authenticated the
+    /// caller by means of its own. It holds nothing yet but its name.
+    pub fn user(id: &str) -> Self {
+        Self::stated(PrincipalKind::User, id)
+    }
+
+    /// A service, likewise.
+    pub fn service(id: &str) -> Self {
+        Self::stated(PrincipalKind::Service, id)
+    }
+
+    /// The holder of a client certificate, likewise.
+    pub fn certificate(subject_alternative_name: &str) -> Self {
+        Self::stated(PrincipalKind::Certificate, subject_alternative_name)
+    }
+
+    /// A principal of any kind, likewise.
+    pub fn stated(kind: PrincipalKind, id: &str) -> Self {
+        Self {
+            kind,
+            id: id.into(),
+            name: None,
+            email: None,
+            groups: Vec::new(),
+            roles: Vec::new(),
+            device: None,
+            authentication: Authentication {
+                method: AuthenticationMethod::Stated,
+                provider: Box::default(),
+                issuer: None,
+                key_id: None,
+                acr: None,
+                amr: Vec::new(),
+                auth_time: None,
+                expires: None,
+                stated_mfa: false,
+            },
+        }
+    }
+
+    /// The same in one group more, local or not.
+    #[must_use]
+    pub fn in_group(mut self, name: &str) -> Self {
+        self.groups.push(GroupClaim { name: name.into(), trusted: true });
+        self
+    }
+
+    /// The same with one role more, held directly.
+    #[must_use]
+    pub fn with_role(mut self, name: &str) -> Self {
+        self.roles.push(name.into());
+        self
+    }
+
     /// The name as a policy file writes it, such as `user:alice`.
     pub fn reference(&self) -> String {
         format!("{}:{}", self.kind.as_str(), self.id)

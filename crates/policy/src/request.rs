@@ -42,6 +42,25 @@ pub struct Activation {
     pub until: Timestamp,
 }
 
+impl<'a> AccessRequest<'a> {
+    /// A request of which nothing else is known: anonymous, from nowhere, without risk or bans. Set what is known with
+    /// `..AccessRequest::new(…)`.
+    pub fn new(method: &'a str, path: &'a CanonicalPath, route: Option<RouteId>, now: Timestamp) -> Self {
+        Self {
+            method,
+            path,
+            route,
+            client: ClientAddress::Unknown,
+            country: None,
+            identity: IdentityFact::Anonymous,
+            risk: RiskAssessment::none(),
+            bans: Bans::default(),
+            activations: &[],
+            now,
+        }
+    }
+}
+
 /// The client's address as `client_addr` established it: canonical (an IPv4-mapped IPv6 address is IPv4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientAddress {

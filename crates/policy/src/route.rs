@@ -27,7 +27,7 @@ pub(crate) struct RouteTable {
 }
 
 /// What a route's `hosts` entry means.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HostPattern {
     Any,
     Exact(Box<str>),
@@ -102,6 +102,61 @@ impl RouteTable {
         found.sort_unstable();
         found.dedup();
         found
+    }
+}
+
+impl RouteTable {
+    /// Where each route is entered: its hosts and its paths, hosts in the order of [`HostPattern`], paths by text.
+    pub(crate) fn entries(&self, routes: usize) -> Vec<Vec<(HostPattern, Pattern)>> {
+        let exact = self.exact.iter().map(|(name, tree)| (HostPattern::Exact(name.clone()), tree));
+        let suffix = self.suffix.iter().map(|(name, tree)| (HostPattern::Suffix(name.clone()), tree));
+        let mut entries = vec![Vec::new(); routes];
+        for (host, tree) in exact.chain(suffix).chain([(HostPattern::Any, &self.any)]) {
+            for (pattern, route) in tree.entries() {
+                if let Some(list) = entries.get_mut(route.index()) {
+                    list.push((host.clone(), pattern));
+                }
+            }
+        }
+        entries.iter_mut().for_each(|list| list.sort());
+        entries
+    }
+
+    /// Whether a route that is entered here may answer for some path of a pattern: the two meet, and no more specific route
+    /// of the same host answers for all of the pattern.
+    pub(crate) fn may_answer(&self, (host, entry): &(HostPattern, Pattern), pattern: &Pattern) -> bool {
+        let tree = match host {
+            HostPattern::Any => Some(&self.any),
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(name) => self.suffix.get(name),
+        };
+        let taken = tree.and_then(|tree| tree.best_covering(pattern)).is_some_and(|(other, _)| {
+            // INVARIANT: two patterns that match one path and are equally specific are the same.
+            other.specificity().gt(entry.specificity())
+        });
+        entry.meets(pattern) && !taken
+    }
+}
+
+impl HostPattern {
+    /// Whether it is a name for a canonical host.
+    pub(crate) fn holds(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => **name == *host,
+            Self::Suffix(name) => host.strip_suffix(&**name).is_some_and(|rest| rest.ends_with('.')),
+        }
+    }
+}
+
+/// As `portcullis.toml` writes it; any host is a star.
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => formatter.write_str("*"),
+            Self::Exact(name) => formatter.write_str(name),
+            Self::Suffix(name) => write!(formatter, "*.{name}"),
+        }
     }
 }
 

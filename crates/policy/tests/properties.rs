@@ -15,6 +15,8 @@ mod apply;
 mod oracle;
 #[path = "properties/order.rs"]
 mod order;
+#[path = "properties/questions.rs"]
+mod questions;
 #[path = "properties/world.rs"]
 mod world;
 

@@ -228,4 +228,30 @@ fn a_policy_of_full_size_compiles_and_answers() {
         }
         println!("{case}: {} ns each", nanoseconds_each(&policy, probe));
     }
+    ask_both_questions(&policy, &size, free, &free_own);
+}
+
+/// Who has one grant is listed with it, and found among those who can do what it grants.
+fn ask_both_questions(policy: &Policy, size: &Size, number: usize, own: &str) {
+    let (role, who) = (number % size.roles, user(number));
+    let circumstances = Circumstances::at("2026-11-23T10:00:00Z".parse().unwrap());
+    let listing = policy.list(Some(&who), None, &circumstances);
+    let through = |grant: &&ListedGrant| grant.through.iter().any(|name| **name == *who.reference());
+    let grants: Vec<&ListedGrant> = listing.routes.iter().flat_map(|route| &route.grants).filter(through).collect();
+    assert_eq!(grants.len(), 1);
+    // Of what is inherited, all but what belongs to other routes.
+    let expected = format!("GET,POST /s{}/part{role}/**", role % size.routes);
+    assert_eq!(grants[0].actions.iter().map(|each| each.action.as_str()).collect::<Vec<_>>(), [expected]);
+
+    let probe = probe(number, "GET", role % size.routes, own, IpAddr::from([192, 0, 2, 1]));
+    let answer = policy.who_can(&ActionQuestion {
+        method: probe.method,
+        path: &probe.path,
+        route: policy.find_route(&probe.host, &probe.path).unwrap(),
+        circumstances,
+        compliant_device: None,
+        fresh_mfa: false,
+    });
+    assert!(answer.allowed.len() < 100, "{}", answer.allowed.len());
+    assert!(answer.allowed.iter().any(|each| *each.subject == *who.reference() && each.now));
 }

@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it
     Explain(ExplainArgs),
+    /// Show all that a principal may do, route by route: exit code 0 if anything may be done now, else 1
+    List(ListArgs),
+    /// Show everybody who may do something, and under which conditions: exit code 0 if somebody can, else 1
+    WhoCan(WhoCanArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -115,6 +119,60 @@ pub(crate) struct ExplainArgs {
     pub(crate) facts: FactArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) facts: FactArgs,
+}
+
+/// Who asks is the question, so these are the facts without the principal's own.
+#[derive(Debug, Args)]
+pub(crate) struct WhoCanArgs {
+    /// The method, such as GET
+    pub(crate) method: String,
+    /// A URL, or a path (then `--host` chooses the host)
+    pub(crate) url: String,
+    /// The client's address; left out, it is unknown
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// The host, where the URL is only a path
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// The client's country, two letters; left out, it is unknown
+    #[arg(long, value_name = "CC")]
+    pub(crate) country: Option<String>,
+    /// Whether devices meet the rules; left out, it is unknown
+    #[arg(long, value_enum)]
+    pub(crate) device: Option<DeviceState>,
+    /// How strong and fresh the authentication is
+    #[arg(long, value_enum)]
+    pub(crate) assurance: Option<AssuranceState>,
+    /// When it happens, in RFC 3339; left out, now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+    /// How risky the caller looks
+    #[arg(long, value_enum)]
+    pub(crate) risk: Option<RiskState>,
+}
+
+impl WhoCanArgs {
+    /// The same facts of nobody in particular.
+    pub(crate) fn facts(&self) -> FactArgs {
+        FactArgs {
+            principal: "anyone".to_owned(),
+            groups: Vec::new(),
+            roles: Vec::new(),
+            ip: self.ip,
+            host: self.host.clone(),
+            country: self.country.clone(),
+            device: self.device,
+            assurance: self.assurance,
+            at: self.at,
+            risk: self.risk,
+        }
+    }
+}
+
 /// The facts of a request that is only supposed.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FactArgs {
@@ -130,7 +188,7 @@ pub(crate) struct FactArgs {
     /// The client's address; left out, it is unknown
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Option<std::net::IpAddr>,
-    /// The host, where the URL is only a path
+    /// The host, where the URL is only a path, or there is none
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
     /// The client's country, two letters; left out, it is unknown

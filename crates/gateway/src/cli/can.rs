@@ -38,7 +38,8 @@ fn decide(global: &Global, policy: &Policy, supposed: &Supposed) -> Exit {
     if explanation.outcome == Outcome::Permit { Exit::Success } else { Exit::Negative }
 }
 
-fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, message: &str) {
+/// One outcome, in one line.
+pub(super) fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, message: &str) {
     match global.output {
         _ if global.quiet => {}
         Format::Human => match reason {

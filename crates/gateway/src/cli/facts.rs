@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use portcullis_policy::{
-    AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
-    CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel,
-    RouteId, canonical_host,
+    AccessRequest, ActionQuestion, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress, CountryCode,
+    Device, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel, RouteId, canonical_host,
 };
 use portcullis_proxy::malformation::Malformation;
 
@@ -23,6 +22,45 @@ pub(crate) struct Supposed {
     now: Timestamp,
     /// What the asker should know, such as a role that does not exist.
     pub(crate) remarks: Vec<String>,
+}
+
+/// The facts of a question that names no request, owned.
+#[derive(Debug)]
+pub(crate) struct Stated {
+    pub(crate) principal: Option<Principal>,
+    pub(crate) host: Option<String>,
+    client: ClientAddress,
+    country: Option<CountryCode>,
+    risk: RiskAssessment,
+    now: Timestamp,
+    /// What the asker should know, such as a role that does not exist.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Stated {
+    pub(crate) fn new(policy: &Policy, facts: &FactArgs) -> Result<Self, QuestionError> {
+        let country = match &facts.country {
+            Some(text) => Some(
+                CountryCode::parse(text)
+                    .ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
+            ),
+            None => None,
+        };
+        let unknown_roles = facts.roles.iter().filter(|role| !policy.has_role(role));
+        Ok(Self {
+            principal: principal(facts)?,
+            host: facts.host.as_deref().map(host).transpose()?,
+            client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
+            country,
+            risk: RiskAssessment { stated: facts.risk.map(level), ..RiskAssessment::NONE },
+            now: facts.at.unwrap_or_else(Timestamp::now),
+            remarks: unknown_roles.map(|role| format!("there is no role `{role}` in the policy")).collect(),
+        })
+    }
+
+    pub(crate) fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client: self.client, country: self.country, risk: &self.risk, activations: &[], now: self.now }
+    }
 }
 
 /// Why a question cannot be asked.
@@ -46,26 +84,36 @@ impl Supposed {
             Some(host) => policy.find_route(&host, &path),
             None => route_without_host(policy, &path, &mut remarks)?,
         };
-        let country = match &facts.country {
-            Some(text) => Some(
-                CountryCode::parse(text)
-                    .ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
-            ),
-            None => None,
-        };
-        for role in facts.roles.iter().filter(|role| !policy.has_role(role)) {
-            remarks.push(format!("there is no role `{role}` in the policy"));
-        }
+        let stated = Stated::new(policy, facts)?;
+        remarks.extend(stated.remarks);
         Ok(Self {
             method: method.to_owned(),
             route,
-            principal: principal(facts)?,
-            client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
-            country,
-            risk: RiskAssessment { stated: facts.risk.map(level), ..RiskAssessment::NONE },
-            now: facts.at.unwrap_or_else(Timestamp::now),
+            principal: stated.principal,
+            client: stated.client,
+            country: stated.country,
+            risk: stated.risk,
+            now: stated.now,
             path,
             remarks,
+        })
+    }
+
+    /// Its action, for a question that leaves open who asks; `None` where it leads to no route.
+    pub(crate) fn action(&self, facts: &FactArgs) -> Option<ActionQuestion<'_>> {
+        Some(ActionQuestion {
+            method: &self.method,
+            path: &self.path,
+            route: self.route?,
+            circumstances: Circumstances {
+                client: self.client,
+                country: self.country,
+                risk: &self.risk,
+                activations: &[],
+                now: self.now,
+            },
+            compliant_device: facts.device.map(is_compliant),
+            fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
         })
     }
 
@@ -95,11 +143,7 @@ fn usage(text: impl Into<String>) -> QuestionError {
 }
 
 /// The canonical host, where one is named, and the path without its query.
-fn split_url<'a>(url: &'a str, host: Option<&str>) -> Result<(Option<String>, &'a str), QuestionError> {
-    let canonical = |text: &str| match canonical_host(text) {
-        Some(host) => Ok(host.into_owned()),
-        None => Err(usage(format!("`{text}` is not a host"))),
-    };
+fn split_url<'a>(url: &'a str, stated: Option<&str>) -> Result<(Option<String>, &'a str), QuestionError> {
     let (authority, rest) = match url.split_once("://") {
         Some(("http" | "https", rest)) => match rest.find(['/', '?', '#']) {
             Some(end) => (Some(rest.get(..end).unwrap_or(rest)), rest.get(end..).unwrap_or("/")),
@@ -110,11 +154,19 @@ fn split_url<'a>(url: &'a str, host: Option<&str>) -> Result<(Option<String>, &'
     };
     let path = rest.split(['?', '#']).next().unwrap_or(rest);
     let path = if path.is_empty() { "/" } else { path };
-    match (host, authority) {
-        (Some(host), _) => Ok((Some(canonical(host)?), path)),
-        (None, Some(authority)) => Ok((Some(canonical(authority)?), path)),
+    match (stated, authority) {
+        (Some(stated), _) => Ok((Some(host(stated)?), path)),
+        (None, Some(authority)) => Ok((Some(host(authority)?), path)),
         (None, None) if path.starts_with('/') => Ok((None, path)),
         (None, None) => Err(usage(format!("`{url}` is neither a URL nor a path: a path begins with a slash"))),
+    }
+}
+
+/// A host in the form in which routes compare it.
+fn host(text: &str) -> Result<String, QuestionError> {
+    match canonical_host(text) {
+        Some(host) => Ok(host.into_owned()),
+        None => Err(usage(format!("`{text}` is not a host"))),
     }
 }
 
@@ -165,32 +217,19 @@ fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
     if id.is_empty() {
         return Err(usage(format!("`{text}` has no id")));
     }
-    Ok(Some(Principal {
-        kind,
-        id: id.into(),
-        name: None,
-        email: None,
-        groups: facts
-            .groups
-            .iter()
-            .map(|name| GroupClaim { name: name.trim_start_matches("group:").into(), trusted: true })
-            .collect(),
-        roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
-        device: facts
-            .device
-            .map(|state| Device { id: "stated".into(), compliant: Some(state == DeviceState::Compliant) }),
-        authentication: Authentication {
-            method: AuthenticationMethod::Stated,
-            provider: "the command line".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            expires: None,
-            stated_mfa: facts.assurance == Some(AssuranceState::Mfa),
-        },
-    }))
+    let mut principal = Principal::stated(kind, id);
+    for name in &facts.groups {
+        principal = principal.in_group(name.trim_start_matches("group:"));
+    }
+    principal.roles = facts.roles.iter().map(|role| role.as_str().into()).collect();
+    principal.device = facts.device.map(|state| Device { id: "stated".into(), compliant: Some(is_compliant(state)) });
+    principal.authentication.provider = "the command line".into();
+    principal.authentication.stated_mfa = facts.assurance == Some(AssuranceState::Mfa);
+    Ok(Some(principal))
+}
+
+fn is_compliant(state: DeviceState) -> bool {
+    state == DeviceState::Compliant
 }
 
 fn level(state: RiskState) -> RiskLevel {

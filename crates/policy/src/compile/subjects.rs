@@ -114,6 +114,22 @@ impl SubjectsBuilder {
         reached
     }
 
+    /// By group: who is in it directly, by name.
+    fn members(&self) -> HashMap<SubjectId, Box<[SubjectId]>> {
+        let mut members: HashMap<SubjectId, Vec<SubjectId>> = HashMap::new();
+        for ((_, _, groups), member) in self.entries.iter().zip(0u32..) {
+            for group in groups {
+                members.entry(*group).or_default().push(SubjectId(member));
+            }
+        }
+        let by_name = |mut list: Vec<SubjectId>| {
+            list.sort_unstable_by_key(|member| self.name(*member));
+            list.dedup();
+            list.into_boxed_slice()
+        };
+        members.into_iter().map(|(group, list)| (group, by_name(list))).collect()
+    }
+
     pub(super) fn finish(self, assignments: &[Assignment], denies: &[(Deny, Box<[SubjectId]>, Scope)]) -> Subjects {
         let mut held: BTreeMap<SubjectId, Vec<(Option<RouteId>, AssignmentId)>> = BTreeMap::new();
         for (assignment, id) in assignments.iter().zip(0u32..) {
@@ -129,7 +145,9 @@ impl SubjectsBuilder {
                 forbidden.entry(*subject).or_default().extend(routes_of(scope).map(|route| (route, DenyId(id))));
             }
         }
-        let mut subjects = Subjects::default();
+        let denied = denies.iter().map(|(_, principals, _)| principals.clone()).collect();
+        let mut subjects = Subjects { denied, ..Subjects::default() };
+        let mut members = self.members();
         let closures = self.closures().unwrap_or_default();
         let closures = closures.into_iter().chain(std::iter::repeat_with(Box::default));
         for ((index, (name, declared, _)), groups) in self.entries.iter().enumerate().zip(closures) {
@@ -138,6 +156,7 @@ impl SubjectsBuilder {
                 name: (&**name).into(),
                 declared: *declared,
                 groups,
+                members: members.remove(&id).unwrap_or_default(),
                 assignments: RulesByRoute::new(held.remove(&id).unwrap_or_default()),
                 denies: RulesByRoute::new(forbidden.remove(&id).unwrap_or_default()),
             });

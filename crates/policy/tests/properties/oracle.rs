@@ -41,13 +41,23 @@ pub(crate) fn decide(draft: &PolicyDraft, facts: &Facts) -> Verdict {
     if facts.address_ban.as_ref().is_some_and(|ban| ban.scope == BanScope::Address && !ban.simulated) {
         return deny("ban.active");
     }
-    let Some(route) = find_route(draft, &facts.path) else { return deny("route.not_found") };
-    let resource = draft.resources.iter().find(|each| each.route.value == route).cloned().unwrap_or_default();
-    let stages = Stages { draft, facts, route, resource };
+    let Some(stages) = Stages::new(draft, facts) else { return deny("route.not_found") };
     (stages.network().or_else(|| stages.authentication()).or_else(|| stages.explicit_deny()))
         .or_else(|| stages.grants())
         .or_else(|| stages.risk())
         .unwrap_or(PERMIT)
+}
+
+/// Everything that the caller of a request is in a rule's eyes; nobody where there is no route.
+pub(crate) fn subjects(draft: &PolicyDraft, facts: &Facts) -> BTreeSet<String> {
+    Stages::new(draft, facts).map(|stages| stages.subjects()).unwrap_or_default()
+}
+
+/// Whether a request is an action, `METHOD PATTERN`.
+pub(crate) fn is_action(action: &str, facts: &Facts) -> bool {
+    let (methods, pattern) = action.split_once(' ').unwrap();
+    let method_fits = methods == "*" || methods.split(',').any(|method| method == facts.method);
+    method_fits && specificity(pattern, &facts.path).is_some()
 }
 
 struct Stages<'a> {
@@ -57,7 +67,13 @@ struct Stages<'a> {
     resource: ResourceDraft,
 }
 
-impl Stages<'_> {
+impl<'a> Stages<'a> {
+    fn new(draft: &'a PolicyDraft, facts: &'a Facts) -> Option<Self> {
+        let route = find_route(draft, &facts.path)?;
+        let resource = draft.resources.iter().find(|each| each.route.value == route).cloned().unwrap_or_default();
+        Some(Self { draft, facts, route, resource })
+    }
+
     fn network(&self) -> Option<Verdict> {
         let ResourceDraft { allow, deny: denied, mode, .. } = &self.resource;
         if *mode == Mode::Shadow {
@@ -259,9 +275,7 @@ impl Stages<'_> {
     }
 
     fn is_action(&self, action: &str) -> bool {
-        let (methods, pattern) = action.split_once(' ').unwrap();
-        let method_fits = methods == "*" || methods.split(',').any(|method| method == self.facts.method);
-        method_fits && specificity(pattern, &self.facts.path).is_some()
+        is_action(action, self.facts)
     }
 
     /// Each condition that is demanded, with its answer.

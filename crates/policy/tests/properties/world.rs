@@ -31,7 +31,7 @@ const ACTIONS: [&str; 10] = [
     "POST /c",
     "GET /a/1/x",
 ];
-const PATHS: [&str; 8] = ["/a", "/a/1", "/a/1/x", "/b/2", "/b", "/c", "/", "/a/"];
+pub(crate) const PATHS: [&str; 8] = ["/a", "/a/1", "/a/1/x", "/b/2", "/b", "/c", "/", "/a/"];
 const PREFIXES: [&str; 11] = [
     "10.0.0.0/8",
     "10.1.0.0/16",
