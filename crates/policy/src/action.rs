@@ -16,6 +16,28 @@ pub(crate) struct MethodMask(u64);
 impl MethodMask {
     const ANY: Self = Self(1 << 63);
 
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Whether it is `*`, every method there is.
+    pub(crate) fn is_any(self) -> bool {
+        self.0 & Self::ANY.0 != 0
+    }
+
+    /// Whether every method of the other one is in this one.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.is_any() || self.0 & other.0 == other.0
+    }
+
+    /// Whether some method is in both.
+    pub(crate) fn meets(self, other: Self) -> bool {
+        self.is_any() && other.0 != 0 || other.is_any() && self.0 != 0 || self.0 & other.0 != 0
+    }
+
+    /// The methods of both together.
+    pub(crate) fn union(self, other: Self) -> Self {
+        if self.is_any() || other.is_any() { Self::ANY } else { Self(self.0 | other.0) }
+    }
+
     pub(crate) fn holds(self, method: MethodBit) -> bool {
         self.0 & (Self::ANY.0 | method.0) != 0
     }
@@ -86,6 +108,14 @@ impl ActionTable {
         let mut matched = MatchedPatterns::default();
         self.tree.visit_matches(path, &mut |pattern| matched.push(pattern));
         matched
+    }
+
+    /// All patterns, by id.
+    pub(crate) fn patterns(&self) -> Vec<&Pattern> {
+        let mut patterns: Vec<(PatternId, &Pattern)> =
+            self.patterns.iter().map(|(pattern, id)| (*id, pattern)).collect();
+        patterns.sort_unstable_by_key(|(id, _)| *id);
+        patterns.into_iter().map(|(_, pattern)| pattern).collect()
     }
 
     pub(crate) fn pattern_count(&self) -> usize {
@@ -159,6 +189,11 @@ impl ActionSet {
     /// The actions in the order of their patterns, without their tags.
     pub(crate) fn actions(&self) -> impl Iterator<Item = (PatternId, MethodMask)> {
         self.sorted.iter().map(|(pattern, mask, _)| (*pattern, *mask))
+    }
+
+    /// The actions in the order of their patterns, each with its tag.
+    pub(crate) fn tagged(&self) -> &[(PatternId, MethodMask, u32)] {
+        &self.sorted
     }
 
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {

@@ -11,6 +11,7 @@ pub mod decision;
 pub mod draft;
 mod evaluate;
 mod explain;
+pub mod lint;
 mod nearest;
 mod network;
 pub mod path;
@@ -25,6 +26,7 @@ mod suggest;
 
 pub use decision::*;
 pub use draft::*;
+pub use lint::{CredentialFacts, LintFacts, lint};
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;

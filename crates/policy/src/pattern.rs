@@ -20,6 +20,18 @@ pub(crate) enum Segment {
     One,
 }
 
+impl Segment {
+    /// Whether everything that the other one is, this one is too.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One, Self::One) => true,
+            (Self::One, Self::Literal(text)) => !text.is_empty(),
+            (Self::Literal(own), Self::Literal(its)) => own == its,
+            (Self::Literal(_), Self::One) => false,
+        }
+    }
+}
+
 /// A parsed path pattern. `{name}` and `*` are the same, so equal patterns match the same paths.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Pattern {
@@ -56,6 +68,37 @@ impl Pattern {
             }
         }
         Ok(Self { segments, rest: false })
+    }
+
+    /// Whether every path that the other one matches is matched by this one.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        let fits = if self.rest {
+            other.segments.len() >= self.segments.len()
+        } else {
+            !other.rest && other.segments.len() == self.segments.len()
+        };
+        fits && self.segments.iter().zip(&other.segments).all(|(own, its)| own.covers(its))
+    }
+
+    /// Whether some path is matched by both.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        let (short, long) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
+        (short.rest || short.segments.len() == long.segments.len())
+            && short.segments.iter().zip(&long.segments).all(|(own, its)| own.covers(its) || its.covers(own))
+    }
+
+    /// The paths that both match, which are one pattern again, or `None` where there are none.
+    pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
+        if !self.meets(other) {
+            return None;
+        }
+        let (short, long) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
+        let narrower = |index: usize, its: &Segment| match short.segments.get(index) {
+            Some(own) if its.covers(own) => own.clone(),
+            Some(_) | None => its.clone(),
+        };
+        let segments = long.segments.iter().enumerate().map(|(index, its)| narrower(index, its)).collect();
+        Some(Self { segments, rest: short.rest && long.rest })
     }
 
     /// Whether the text has a star or a brace where it is only literal, which its author hardly meant.
@@ -193,6 +236,28 @@ impl<T: Copy> PatternTree<T> {
         let one = || node.one.filter(|_| !segment.is_empty()).and_then(|child| self.best_from(child, after));
         literal.or_else(one).or(node.rest)
     }
+
+    /// The value of the most specific pattern that alone matches every path of the given one.
+    pub(crate) fn best_containing(&self, pattern: &Pattern) -> Option<T> {
+        self.best_containing_from(0, &pattern.segments, pattern.rest)
+    }
+
+    fn best_containing_from(&self, at: u32, remaining: &[Segment], rest: bool) -> Option<T> {
+        let node = self.nodes.get(at as usize)?;
+        let Some((segment, after)) = remaining.split_first() else {
+            return if rest { node.rest } else { node.exact.or(node.rest) };
+        };
+        let literal = match segment {
+            Segment::Literal(text) => node.literals.get(text),
+            Segment::One => None,
+        };
+        let literal = literal.and_then(|&child| self.best_containing_from(child, after, rest));
+        let one = || {
+            let child = node.one.filter(|_| Segment::One.covers(segment))?;
+            self.best_containing_from(child, after, rest)
+        };
+        literal.or_else(one).or(node.rest)
+    }
 }
 
 fn split_segment(remaining: &str) -> (&str, Option<&str>) {
@@ -279,5 +344,48 @@ mod tests {
         let mut tree = PatternTree::default();
         tree.insert(&Pattern::parse("/a/*").unwrap(), 1).unwrap();
         assert_eq!(tree.insert(&Pattern::parse("/a/{id}").unwrap(), 2), Err(1));
+    }
+
+    /// Every path of up to three segments over a small alphabet, to hold the algebra of patterns against.
+    fn all_paths() -> Vec<CanonicalPath> {
+        let mut texts = vec!["/".to_owned()];
+        for first in ["a", "b", "z"] {
+            texts.extend([format!("/{first}"), format!("/{first}/")]);
+            for second in ["a", "b", "z"] {
+                texts.extend([format!("/{first}/{second}"), format!("/{first}/{second}/")]);
+                texts.extend(["a", "b", "z"].map(|third| format!("/{first}/{second}/{third}")));
+            }
+        }
+        texts.iter().map(|text| CanonicalPath::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_patterns_have_in_common_is_what_both_match() {
+        let texts = [
+            "/**", "/", "/a", "/a/", "/*", "/a/**", "/*/**", "/a/*", "/*/a", "/*/*", "/a/b", "/a/b/**", "/*/b/",
+            "/a/*/b", "/*/*/**", "/a/b/a", "/b/**", "/*/a/**",
+        ];
+        let paths = all_paths();
+        let tree_of = |pattern: &Pattern| {
+            let mut tree = PatternTree::default();
+            tree.insert(pattern, ()).unwrap();
+            tree
+        };
+        for (one, other) in texts.iter().flat_map(|one| texts.map(|other| (*one, other))) {
+            let (left, right) = (Pattern::parse(one).unwrap(), Pattern::parse(other).unwrap());
+            let (left_tree, right_tree) = (tree_of(&left), tree_of(&right));
+            let of = |tree: &PatternTree<()>| -> Vec<bool> {
+                paths.iter().map(|path| tree.best_match(path).is_some()).collect()
+            };
+            let (in_left, in_right) = (of(&left_tree), of(&right_tree));
+            let common = left.intersection(&right);
+            assert_eq!(common.is_some(), left.meets(&right), "{one} {other}");
+            let in_common = common.map_or_else(|| vec![false; paths.len()], |common| of(&tree_of(&common)));
+            let both: Vec<bool> = in_left.iter().zip(&in_right).map(|(left, right)| *left && *right).collect();
+            assert_eq!(in_common, both, "{one} {other}");
+            let contained = in_left.iter().zip(&in_right).all(|(left, right)| *left || !right);
+            assert_eq!(left.contains(&right), contained, "{one} {other}");
+            assert_eq!(left_tree.best_containing(&right).is_some(), contained, "{one} {other}");
+        }
     }
 }
