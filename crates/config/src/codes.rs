@@ -1,7 +1,8 @@
 //! The codes of diagnostics: stable, so that a script can match them and a search engine can find them.
 //!
 //! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means; `W…` are warnings,
-//! and `W03` those of the policy's lint. Each code has a page in `docs/problems/`, which [`page`] gives.
+//! and `W03` those of the policy's lint. Each code has a page in `docs/problems/`, which
+//! [`crate::pages`] gives.
 
 /// A file cannot be read: it is missing, a folder, too large, or not UTF-8.
 pub const UNREADABLE: &str = "E0100";

@@ -7,6 +7,7 @@ mod configuration;
 mod demo;
 mod explain;
 mod facts;
+mod help;
 mod key;
 mod output;
 mod run;
@@ -34,6 +35,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
+        Command::Help(args) => help::run(&args),
     };
     exit.into()
 }

@@ -42,7 +42,9 @@ pub(crate) fn compile(
         return None;
     }
     let (policy, problems) = match Policy::compile(&draft) {
+        Ok((policy, problems)) if reader.diagnostics.borrow().errors() > 0 => (Some(policy), problems),
         Ok((policy, mut problems)) => {
+            // With an error somewhere, part of the draft may be missing, and the lint would guess at what is meant.
             problems.extend(portcullis_policy::lint(&draft, &policy, &lint_facts(reader, callers)));
             (Some(policy), problems)
         }
