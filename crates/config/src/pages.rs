@@ -6,9 +6,9 @@ pub fn page(code: &str) -> Option<&'static str> {
     PAGES.iter().find(|(known, _)| known.eq_ignore_ascii_case(code)).map(|(_, page)| *page)
 }
 
-/// The code that somebody who typed this most likely meant.
-pub fn nearest(typed: &str) -> Option<&'static str> {
-    crate::suggest::nearest(typed, PAGES.iter().map(|(code, _)| *code))
+/// What somebody who typed this most likely meant: a code, or one of the other words.
+pub fn nearest<'n>(typed: &str, others: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    crate::suggest::nearest(typed, PAGES.iter().map(|(code, _)| *code).chain(others))
 }
 
 /// By code; a test holds the list against the codes and the folder.

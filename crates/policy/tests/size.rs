@@ -163,23 +163,16 @@ fn peak_mebibytes() -> Option<u64> {
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
 }
 
-/// The generated policy is meant as it is, but that most roles inherit what leads to other routes only, and that grants and
-/// groups are written so that some include others.
-fn lint_is_bounded(draft: &PolicyDraft, policy: &Policy) {
+/// Lints a policy without giving anything up, and says how long that took.
+fn linted(draft: &PolicyDraft, policy: &Policy) -> String {
     let now = Some("2026-11-23T10:00:00Z".parse().unwrap());
     let begin = Instant::now();
     let found = lint(draft, policy, &LintFacts { now, ..LintFacts::default() });
-    println!("linted in {:?}; {} warnings; peak {:?} MiB", begin.elapsed(), found.len(), peak_mebibytes());
-    for warning in &found {
-        assert!(
-            warning.kind != ProblemKind::LintIncomplete || warning.message.contains("more like this one"),
-            "{warning:?}"
-        );
-    }
-    let mut kinds: Vec<String> = found.iter().map(|each| format!("{:?}", each.kind)).collect();
-    kinds.sort();
-    kinds.dedup();
-    println!("kinds: {kinds:?}");
+    let took = begin.elapsed();
+    // Network 0 holds all the others, and is too large for an allowlist.
+    let kinds: Vec<ProblemKind> = found.iter().map(|each| each.kind).collect();
+    assert_eq!(kinds, [ProblemKind::WideNetwork]);
+    format!("linted in {took:?}; peak {:?} MiB", peak_mebibytes())
 }
 
 #[test]
@@ -194,7 +187,7 @@ fn a_policy_of_full_size_compiles_and_answers() {
     let counted = policy.size();
     assert_eq!((counted.roles, counted.assignments, counted.routes), (size.roles, size.assignments, size.routes));
 
-    lint_is_bounded(&draft, &policy);
+    println!("{}", linted(&draft, &policy));
 
     let (last, elsewhere) = (size.assignments - 1, IpAddr::from([192, 0, 2, 1]));
     let role = last % size.roles;
@@ -271,7 +264,7 @@ fn a_policy_that_is_hard_to_lint_is_linted_in_part() {
             members: (0..200).map(|user| name(format!("user:u{user}"))).collect(),
         })
         .collect();
-    draft.exclusives = (0..100)
+    draft.exclusives = (0..40)
         .map(|index| ExclusiveDraft {
             name: name(format!("exclusive-{index}")),
             roles: [12, 24].map(|step| name(format!("role-{:05}", index * step + 12 * (step / 24)))).into(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{self, SHA256};
 use data_encoding::HEXLOWER;
 use portcullis_policy::{
-    AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, Position,
-    Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity,
-    StepUpRules, WhenDraft,
+    AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft,
+    Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft,
+    RouteDraft, ScopeDraft, Severity, StepUpRules, WhenDraft,
 };
 use portcullis_risk::settings::RiskMode;
 

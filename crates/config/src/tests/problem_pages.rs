@@ -71,8 +71,9 @@ fn a_page_is_found_by_its_code_and_a_code_by_what_is_like_it() {
     assert_eq!(title("E0103"), Some("# `E0103`: a key that nobody reads"));
     assert_eq!(title("w0331"), title("W0331"));
     assert_eq!(title("E9999"), None);
-    assert_eq!(nearest("E0113"), Some("E0103"));
-    assert_eq!(nearest("check"), None);
+    assert_eq!(nearest("E0113", ["check"]), Some("E0103"));
+    assert_eq!(nearest("chek", ["check"]), Some("check"));
+    assert_eq!(nearest("frobnicate", ["check"]), None);
 }
 
 /// The fenced blocks of TOML, in order.

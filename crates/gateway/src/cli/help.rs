@@ -31,9 +31,8 @@ pub(crate) fn run(args: &HelpArgs) -> Exit {
 
 /// A word that is neither a verb here nor, where one may stand, a code.
 fn unknown(verb: &Command, word: &str, depth: usize) -> Exit {
-    let verbs = || verb.get_subcommands().map(Command::get_name);
-    let begins = |name: &&str| name.starts_with(word) || word.starts_with(*name);
-    let near = if depth == 0 { nearest(word) } else { None }.or_else(|| verbs().find(begins));
+    // Codes and verbs have no word before them; a verb's verbs have nothing that is like a code.
+    let near = if depth == 0 { nearest(word, verb.get_subcommands().map(Command::get_name)) } else { None };
     unknown_word(word, near)
 }
 

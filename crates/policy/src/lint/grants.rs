@@ -25,8 +25,8 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) -> Vec<bool> {
         reach: Reach::new(view),
         denied: Denied::new(view),
         populated: populated(view),
-        permits: (HashMap::new(), Budget::new(MOST_STEPS)),
-        networks: (HashMap::new(), Budget::new(MOST_STEPS)),
+        permits: Answers::new(),
+        networks: Answers::new(),
         minutes: Budget::new(MOST_MINUTES),
     };
     let mut dead = Vec::with_capacity(view.assignments.len());
@@ -34,8 +34,8 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) -> Vec<bool> {
         dead.push(!assignment.shadow && check.is_dead(draft, assignment, findings));
     }
     let spent = [
-        (check.permits.1.is_spent(), "whether roles permit anything on the routes of their grants"),
-        (check.networks.1.is_spent(), "whether the networks of grants contradict those of their routes"),
+        (check.permits.budget.is_spent(), "whether roles permit anything on the routes of their grants"),
+        (check.networks.budget.is_spent(), "whether the networks of grants contradict those of their routes"),
         (check.minutes.is_spent(), "whether the hours of grants occur within their periods"),
         (check.denied.is_spent(), "whether denies take grants away"),
     ];
@@ -50,10 +50,22 @@ struct Check<'v, 'a> {
     /// By subject: it may be somebody.
     populated: Vec<bool>,
     /// By role and scope: whether it permits something there.
-    permits: (HashMap<(RoleId, Option<&'a [RouteId]>), bool>, Budget),
+    permits: Answers<(RoleId, Option<&'a [RouteId]>)>,
     /// By networks of a grant and by resource: whether some address is in both.
-    networks: (HashMap<(&'a [NetworkId], Option<RouteId>), bool>, Budget),
+    networks: Answers<(&'a [NetworkId], Option<RouteId>)>,
     minutes: Budget,
+}
+
+/// What was asked before, and how much more may be asked.
+struct Answers<K> {
+    known: HashMap<K, bool>,
+    budget: Budget,
+}
+
+impl<K> Answers<K> {
+    fn new() -> Self {
+        Self { known: HashMap::new(), budget: Budget::new(MOST_STEPS) }
+    }
 }
 
 impl<'a> Check<'_, 'a> {
@@ -131,10 +143,10 @@ impl<'a> Check<'_, 'a> {
     fn meets(&mut self, networks: &'a [NetworkId], route: RouteId) -> bool {
         let index = &self.view.policy.networks;
         let bounding =
-            |resource: &&Resource| !resource.shadow && !(resource.allow.is_empty() && resource.deny.is_empty());
+            |resource: &&Resource| !(resource.shadow || resource.allow.is_empty() && resource.deny.is_empty());
         let resource = self.view.policy.resources.get(route.index()).filter(bounding);
         let key = (networks, resource.map(|_| route));
-        if let Some(known) = self.networks.0.get(&key) {
+        if let Some(known) = self.networks.known.get(&key) {
             return *known;
         }
         let unknown = |network: &NetworkId| {
@@ -152,9 +164,9 @@ impl<'a> Check<'_, 'a> {
             if met {
                 break;
             }
-            met = !self.networks.1.spend(1) || let_in(index.members(*set));
+            met = !self.networks.budget.spend(1) || let_in(index.members(*set));
         }
-        self.networks.0.insert(key, met);
+        self.networks.known.insert(key, met);
         met
     }
 
@@ -205,7 +217,7 @@ impl<'a> Check<'_, 'a> {
             Scope::Routes(routes) => Some(&**routes),
         };
         let key = (assignment.role, scope);
-        let permits = match self.permits.0.get(&key) {
+        let permits = match self.permits.known.get(&key) {
             Some(known) => *known,
             None => {
                 let mut actions = self.view.live_actions(assignment.role).peekable();
@@ -213,9 +225,9 @@ impl<'a> Check<'_, 'a> {
                 let permits = actions.peek().is_none()
                     || self
                         .reach
-                        .any_reaches(self.view, actions, &assignment.scope, &mut self.permits.1)
+                        .any_reaches(self.view, actions, &assignment.scope, &mut self.permits.budget)
                         .unwrap_or(true);
-                self.permits.0.insert(key, permits);
+                self.permits.known.insert(key, permits);
                 permits
             }
         };

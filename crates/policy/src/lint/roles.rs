@@ -76,7 +76,7 @@ fn unheld(view: &View<'_>, findings: &mut Findings) {
 
 /// Roles that permit exactly the same, inherited permissions included.
 fn duplicates(view: &View<'_>, findings: &mut Findings) {
-    let mut seen: HashMap<Permitted, &RoleDraft> = HashMap::new();
+    let mut seen: HashMap<EffectiveActions, &RoleDraft> = HashMap::new();
     for (role, id) in view.roles.iter().zip(0u32..) {
         let permitted = permitted(view, RoleId(id));
         if permitted.is_empty() {
@@ -103,23 +103,23 @@ type ByPattern = BTreeMap<PatternId, MethodMask>;
 /// What a role permits, in a form in which many ways to write the same are one: what it permits without exceptions, and
 /// the permissions with exceptions. Equal forms permit the same; the other way round is not sure.
 #[derive(PartialEq, Eq, Hash)]
-struct Permitted {
+struct EffectiveActions {
     plain: ByPattern,
     with_exceptions: BTreeSet<(ByPattern, ByPattern)>,
 }
 
-impl Permitted {
+impl EffectiveActions {
     fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.with_exceptions.is_empty()
     }
 }
 
-fn permitted(view: &View<'_>, role: RoleId) -> Permitted {
+fn permitted(view: &View<'_>, role: RoleId) -> EffectiveActions {
     let mut permissions: BTreeMap<u32, ByPattern> = BTreeMap::new();
     for action in view.live_actions(role) {
         add(permissions.entry(action.permission).or_default(), action.id, action.methods);
     }
-    let mut permitted = Permitted { plain: ByPattern::new(), with_exceptions: BTreeSet::new() };
+    let mut permitted = EffectiveActions { plain: ByPattern::new(), with_exceptions: BTreeSet::new() };
     for (permission, actions) in permissions {
         let exceptions = exceptions(view, permission, &actions);
         if exceptions.is_empty() {
