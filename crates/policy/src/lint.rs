@@ -4,11 +4,11 @@
 //! forbids nothing: all it gives are warnings, the same for every order of entries. What it calls pointless is proved so;
 //! where it is in doubt, or a proof would cost too much, it is silent, and the latter it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::action::{MethodMask, PatternId};
+use crate::action::{ActionSet, MethodMask, PatternId};
 use crate::draft::*;
 use crate::pattern::Pattern;
 use crate::policy::{Policy, RoleId, SubjectId, Subjects};
@@ -23,7 +23,12 @@ mod reach;
 mod redundant;
 mod roles;
 
-use findings::Findings;
+use findings::{Budget, Findings};
+
+/// Exceptions of one permission that are looked at; of one with more nothing is said that hangs on them.
+const MOST_EXCEPTIONS: usize = 64;
+/// Exceptions of all permissions that are held against their actions.
+const MOST_COMPARED: usize = 10_000_000;
 
 /// What the lint must know besides the policy.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +55,12 @@ pub struct CredentialFacts {
 /// Everything that is questionable about a policy, by position. `policy` was compiled from `draft`.
 pub fn lint(draft: &PolicyDraft, policy: &Policy, facts: &LintFacts) -> Vec<Problem> {
     let view = View::new(draft, policy, facts);
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(draft);
+    if view.left_out {
+        findings.incomplete(&format!(
+            "permissions with more than {MOST_EXCEPTIONS} `not_actions`, or with too many in all"
+        ));
+    }
     let dead = grants::check(&view, &mut findings);
     roles::check(&view, &mut findings);
     redundant::check(&view, &dead, &mut findings);
@@ -68,18 +78,49 @@ struct View<'a> {
     roles: Vec<&'a RoleDraft>,
     assignments: Vec<&'a AssignmentDraft>,
     patterns: Vec<&'a Pattern>,
+    /// The actions of permissions of which their exceptions leave nothing.
+    taken_out: HashSet<(u32, PatternId, MethodMask)>,
+    /// Some exceptions were not looked at.
+    left_out: bool,
 }
 
 impl<'a> View<'a> {
     fn new(draft: &'a PolicyDraft, policy: &'a Policy, facts: &'a LintFacts) -> Self {
-        Self {
+        let mut view = Self {
             draft,
             policy,
             facts,
             roles: ranked(&draft.roles, |each| &each.name),
             assignments: ranked(&draft.assignments, |each| &each.name),
             patterns: policy.actions.patterns(),
+            taken_out: HashSet::new(),
+            left_out: policy.not_actions.iter().any(|set| set.tagged().len() > MOST_EXCEPTIONS),
+        };
+        view.take_out();
+        view
+    }
+
+    /// Finds the actions of which nothing is left, each once, however many roles inherit it.
+    fn take_out(&mut self) {
+        let mut budget = Budget::new(MOST_COMPARED);
+        let mut taken_out = HashSet::new();
+        let (mut first_tag, mut gave_up) = (0u32, false);
+        for (role, id) in self.roles.iter().zip(0u32..) {
+            // INVARIANT: permissions are numbered by role, and within a role as they are written.
+            let next_tag = first_tag.saturating_add(u32::try_from(role.permissions.len()).unwrap_or(u32::MAX));
+            for action in self.actions(RoleId(id)).filter(|each| (first_tag..next_tag).contains(&each.permission)) {
+                if !budget.spend(self.not_actions(action.permission).count()) {
+                    gave_up = true;
+                    break;
+                }
+                if self.is_taken_out(action.pattern, action.methods, action.permission) {
+                    taken_out.insert((action.permission, action.id, action.methods));
+                }
+            }
+            first_tag = next_tag;
         }
+        self.taken_out = taken_out;
+        self.left_out |= gave_up;
     }
 
     fn pattern(&self, id: PatternId) -> Option<&'a Pattern> {
@@ -96,7 +137,7 @@ impl<'a> View<'a> {
 
     /// The actions of a role of which something is left.
     fn live_actions(&self, role: RoleId) -> impl Iterator<Item = Action<'a>> + use<'a, '_> {
-        self.actions(role).filter(|action| !self.is_taken_out(action.pattern, action.methods, action.permission))
+        self.actions(role).filter(|action| !self.taken_out.contains(&(action.permission, action.id, action.methods)))
     }
 
     /// What a permission takes out again.
@@ -106,8 +147,11 @@ impl<'a> View<'a> {
     }
 
     /// Whether the permission takes these paths and methods out again, each method by patterns that hold all the paths.
+    /// Of a permission with too many exceptions that is not known, and the answer is no.
     fn is_taken_out(&self, pattern: &Pattern, methods: MethodMask, permission: u32) -> bool {
-        covered(self.not_actions(permission), pattern, methods)
+        let known = |set: &ActionSet| set.tagged().len() <= MOST_EXCEPTIONS;
+        self.policy.not_actions.get(permission as usize).is_some_and(known)
+            && covered(self.not_actions(permission), pattern, methods)
     }
 
     /// The subject that a policy file writes like this.

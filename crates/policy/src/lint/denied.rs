@@ -11,7 +11,7 @@ use crate::policy::{Assignment, Period, RoleId, Scope, SubjectId};
 use crate::route::RouteId;
 
 /// Denies that are held against a grant, and actions against a deny.
-const MOST_STEPS: usize = 4_000_000;
+const MOST_STEPS: usize = 3_000_000;
 
 /// The denies that hold without a condition.
 pub(super) struct Denied<'v, 'a> {
@@ -66,33 +66,39 @@ impl<'v, 'a> Denied<'v, 'a> {
     /// The first deny by name that takes the grant away.
     pub(super) fn deny_over(&mut self, assignment: &'a Assignment, reach: &Reach<'_>) -> Option<&'a DenyDraft> {
         let first = assignment.principals.first().filter(|_| !self.denies.is_empty())?;
-        let mut candidates: Vec<usize> = (self.view.is_also(*first).iter())
-            .filter_map(|subject| self.by_principal.get(subject))
-            .flatten()
-            .copied()
-            .collect();
+        let mut candidates: Vec<usize> = Vec::new();
+        for subject in self.view.is_also(*first) {
+            let numbers = self.by_principal.get(&subject).map_or(&[][..], Vec::as_slice);
+            if !self.budget.spend(numbers.len()) {
+                return None;
+            }
+            candidates.extend_from_slice(numbers);
+        }
+        if candidates.is_empty() {
+            return None;
+        }
         candidates.sort_unstable();
         candidates.dedup();
+        let everyone: Vec<Vec<SubjectId>> =
+            assignment.principals.iter().map(|principal| self.view.is_also(*principal)).collect();
         let found = candidates.into_iter().find(|number| {
-            self.budget.spend(1)
-                && self.denies.get(*number).is_some_and(|deny| self.names_all(deny, assignment))
+            self.budget.spend(everyone.len())
+                && self.denies.get(*number).is_some_and(|deny| self.names_all(deny, assignment, &everyone))
                 && self.forbids_all(*number, assignment, reach)
         })?;
         self.denies.get(found).map(|deny| deny.draft)
     }
 
     /// Whether the deny is for everyone of the grant, on every route of it, for as long as the grant is.
-    fn names_all(&self, deny: &Unconditional<'_>, assignment: &Assignment) -> bool {
+    fn names_all(&self, deny: &Unconditional<'_>, assignment: &Assignment, everyone: &[Vec<SubjectId>]) -> bool {
         let routes = match (&deny.routes, &assignment.scope) {
             (None, _) => true,
             (Some(_), Scope::All) => false,
             (Some(denied), Scope::Routes(routes)) => routes.iter().all(|route| denied.contains(route)),
         };
-        let named = |subject: &SubjectId| {
-            deny.principals.contains(subject)
-                || self.view.is_also(*subject).iter().any(|each| deny.principals.contains(each))
-        };
-        routes && self.outlasts(deny.period, assignment.period) && assignment.principals.iter().all(named)
+        routes
+            && self.outlasts(deny.period, assignment.period)
+            && everyone.iter().all(|also| also.iter().any(|subject| deny.principals.contains(subject)))
     }
 
     fn outlasts(&self, deny: Period, grant: Period) -> bool {
@@ -125,7 +131,7 @@ impl<'v, 'a> Denied<'v, 'a> {
                 return true;
             }
             // Only what leads to a route of the grant must be forbidden.
-            self.budget.spend(reach.size(&assignment.scope))
+            self.budget.spend(reach.size(&assignment.scope).saturating_mul(deny.actions.tagged().len()))
                 && reach.paths(action.pattern, &assignment.scope).all(|(_, common)| {
                     view.is_taken_out(&common, action.methods, action.permission)
                         || covered(forbidden(), &common, action.methods)

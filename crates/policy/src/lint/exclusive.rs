@@ -12,7 +12,7 @@ use crate::policy::{PeriodState, SubjectId, Subjects};
 /// Principals that are reported for each set; the rest is counted.
 const MOST_NAMED: usize = 20;
 /// Roles, assignments and principals that are looked at.
-const MOST_STEPS: usize = 10_000_000;
+const MOST_STEPS: usize = 2_000_000;
 
 /// For each role of a set, by its place in the set: where it comes from.
 type Held = BTreeMap<usize, Source>;

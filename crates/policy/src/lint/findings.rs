@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::draft::{Position, Problem, ProblemKind, Severity};
+use crate::draft::{PolicyDraft, Position, Problem, ProblemKind, Severity};
 
 /// Findings of one kind that are kept; more are counted.
 const MOST_OF_A_KIND: usize = 200;
@@ -14,9 +14,17 @@ pub(super) struct Findings {
     counts: HashMap<ProblemKind, usize>,
     /// By kind: the first one that was not kept.
     left_out: HashMap<ProblemKind, (Position, String)>,
+    /// Where the rules begin, for what concerns all of them.
+    beginning: Position,
 }
 
 impl Findings {
+    pub(super) fn new(draft: &PolicyDraft) -> Self {
+        let names =
+            (draft.roles.iter().map(|role| role.name.at)).chain(draft.assignments.iter().map(|each| each.name.at));
+        Self { beginning: names.min().unwrap_or_default(), ..Self::default() }
+    }
+
     /// Adds a warning. They come in the order of names, so that which of them are kept does not hang on the file's.
     pub(super) fn add(&mut self, kind: ProblemKind, at: Position, message: String, help: &str) {
         self.add_related(kind, at, message, help, Vec::new());
@@ -44,7 +52,7 @@ impl Findings {
     pub(super) fn incomplete(&mut self, what: &str) {
         let message = format!("the policy is too large for the lint to look at all of it: {what}");
         let help = "what it did say holds; nothing is wrong with the policy because of this";
-        self.add(ProblemKind::LintIncomplete, Position { line: 1, ..Position::default() }, message, help);
+        self.add(ProblemKind::LintIncomplete, self.beginning, message, help);
     }
 
     /// Everything, by position.

@@ -141,6 +141,9 @@ impl<'a> Check<'_, 'a> {
 
     /// Whether some address of the networks is let in by the route. When the budget is spent, it may be.
     fn meets(&mut self, networks: &'a [NetworkId], route: RouteId) -> bool {
+        if !self.networks.budget.spend(1) {
+            return true;
+        }
         let index = &self.view.policy.networks;
         let bounding =
             |resource: &&Resource| !(resource.shadow || resource.allow.is_empty() && resource.deny.is_empty());

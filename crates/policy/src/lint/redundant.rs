@@ -9,7 +9,7 @@ use crate::lint::{Action, View};
 use crate::policy::{Assignment, RoleId, Scope, SubjectId};
 
 /// Grants that are held against each other, and actions of roles.
-const MOST_STEPS: usize = 8_000_000;
+const MOST_STEPS: usize = 4_000_000;
 
 /// Reports each enforced grant without conditions that another one includes. Of two that include each other the later by
 /// name is reported.
@@ -73,7 +73,14 @@ impl Check<'_, '_> {
         }
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.into_iter().find(|other| self.includes(*other, index, assignment))
+        if candidates.is_empty() {
+            return None;
+        }
+        let everyone: Vec<Vec<SubjectId>> =
+            assignment.principals.iter().map(|principal| self.view.is_also(*principal)).collect();
+        candidates
+            .into_iter()
+            .find(|other| self.budget.spend(everyone.len()) && self.includes(*other, index, assignment, &everyone))
     }
 
     /// A quick no for the many that are on other routes.
@@ -81,14 +88,11 @@ impl Check<'_, '_> {
         self.view.policy.assignments.get(other).is_some_and(|other| is_within(&assignment.scope, &other.scope))
     }
 
-    fn includes(&mut self, other: usize, index: usize, assignment: &Assignment) -> bool {
+    fn includes(&mut self, other: usize, index: usize, assignment: &Assignment, everyone: &[Vec<SubjectId>]) -> bool {
         let policy = self.view.policy;
         let Some(wider) = policy.assignments.get(other) else { return false };
-        let named = |subject: &SubjectId| {
-            let also = self.view.is_also(*subject);
-            wider.principals.iter().any(|each| also.binary_search(each).is_ok())
-        };
-        if !assignment.principals.iter().all(named) || !self.permits_all(wider.role, assignment.role) {
+        let named = |also: &Vec<SubjectId>| wider.principals.iter().any(|each| also.binary_search(each).is_ok());
+        if !everyone.iter().all(named) || !self.permits_all(wider.role, assignment.role) {
             return false;
         }
         // Of two that include each other one stays.

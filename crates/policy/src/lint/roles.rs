@@ -1,6 +1,7 @@
 //! Roles that permit nothing, that nobody holds, or that are there twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 
 use crate::action::{MethodMask, PatternId};
 use crate::draft::*;
@@ -25,7 +26,7 @@ fn nothing_left(view: &View<'_>, findings: &mut Findings) {
     for (role, id) in view.roles.iter().zip(0u32..) {
         let mut left: HashMap<u32, bool> = HashMap::new();
         for action in view.actions(RoleId(id)) {
-            let more = !view.is_taken_out(action.pattern, action.methods, action.permission);
+            let more = !view.taken_out.contains(&(action.permission, action.id, action.methods));
             *left.entry(action.permission).or_default() |= more;
         }
         // INVARIANT: permissions are numbered by role, and within a role as they are written.
@@ -76,24 +77,24 @@ fn unheld(view: &View<'_>, findings: &mut Findings) {
 
 /// Roles that permit exactly the same, inherited permissions included.
 fn duplicates(view: &View<'_>, findings: &mut Findings) {
-    let mut seen: HashMap<EffectiveActions, &RoleDraft> = HashMap::new();
+    // A fingerprint of each, and not the form itself: all of them together would be as large as the policy.
+    let hasher = RandomState::new();
+    let mut seen: HashMap<u64, Vec<RoleId>> = HashMap::new();
     for (role, id) in view.roles.iter().zip(0u32..) {
-        let permitted = permitted(view, RoleId(id));
-        if permitted.is_empty() {
+        let own = permitted(view, RoleId(id));
+        if own.is_empty() {
             continue;
         }
-        match seen.get(&permitted) {
-            None => {
-                seen.insert(permitted, role);
-            }
-            Some(first) => {
-                let message =
-                    format!("the roles `{}` and `{}` permit exactly the same", first.name.value, role.name.value);
-                let help = "keep one of them";
-                let related = vec![(first.name.at, "the other one".to_owned())];
-                findings.add_related(ProblemKind::DuplicateRole, role.name.at, message, help, related);
-            }
-        }
+        let alike = seen.entry(hasher.hash_one(&own)).or_default();
+        let Some(first) = alike.iter().copied().find(|other| permitted(view, *other) == own) else {
+            alike.push(RoleId(id));
+            continue;
+        };
+        let Some(first) = view.roles.get(first.0 as usize) else { continue };
+        let message = format!("the roles `{}` and `{}` permit exactly the same", first.name.value, role.name.value);
+        let help = "keep one of them";
+        let related = vec![(first.name.at, "the other one".to_owned())];
+        findings.add_related(ProblemKind::DuplicateRole, role.name.at, message, help, related);
     }
 }
 
@@ -136,12 +137,13 @@ fn permitted(view: &View<'_>, role: RoleId) -> EffectiveActions {
 fn exceptions(view: &View<'_>, permission: u32, actions: &ByPattern) -> ByPattern {
     let mut exceptions = ByPattern::new();
     let tagged = view.policy.not_actions.get(permission as usize).map_or(&[][..], |set| set.tagged());
+    let too_many = actions.len() > MOST_REDUCED || tagged.len() > MOST_REDUCED;
     for (id, methods, _) in tagged {
         let Some(pattern) = view.pattern(*id) else { continue };
         let concerns = |(action, own): (&PatternId, &MethodMask)| {
             own.meets(*methods) && view.pattern(*action).is_some_and(|action| action.meets(pattern))
         };
-        if actions.len() > MOST_REDUCED || actions.iter().any(concerns) {
+        if too_many || actions.iter().any(concerns) {
             add(&mut exceptions, *id, *methods);
         }
     }

@@ -36,3 +36,17 @@ fn what_would_take_too_long_is_left_out_and_said_to_be() {
     assert_eq!(of(Kind::LintIncomplete), 1, "{found:#?}");
     assert_eq!(found.len(), of(Kind::HoursNeverOccur) + 1);
 }
+
+#[test]
+fn of_a_permission_with_very_many_exceptions_nothing_is_said_that_hangs_on_them() {
+    let with = |count: usize| {
+        move |draft: &mut PolicyDraft| {
+            let mut exceptions: Vec<String> = (1..count).map(|number| format!("GET /api/{number}")).collect();
+            exceptions.push("* /**".into());
+            let exceptions: Vec<&str> = exceptions.iter().map(String::as_str).collect();
+            draft.roles[1].permissions.push(permission(&["GET /api/x"], &exceptions));
+        }
+    };
+    check("64", with(64), &[(Kind::NothingLeft, "role `clerk`")]);
+    check("65", with(65), &[(Kind::LintIncomplete, "permissions with more than 64 `not_actions`")]);
+}
