@@ -98,6 +98,7 @@ fn check_reports_every_mistake_with_its_place_and_run_starts_nothing() {
         assert!(text.contains(&format!("error[{code}]")) && text.contains(&format!("{file}:{line}:")), "{text}");
     }
     assert!(text.contains(&format!("{} errors, 0 warnings", expected.len())), "{text}");
+    assert!(text.ends_with("; see `portcullis help E0103`"), "{text}");
     assert!(!text.contains('\u{1b}'), "colour is for terminals");
 
     for verb in [&["run"][..], &["can", "GET", "/"], &["explain", "GET", "/"]] {
@@ -120,6 +121,24 @@ fn every_shipped_configuration_is_sound() {
     assert!(checked >= 4, "{checked}");
 }
 
+/// What expired, by the system's clock, is a warning; with `--strict` it is an error.
+#[test]
+fn check_warns_of_what_is_hardly_meant() {
+    let site = Site::new("http://127.0.0.1:1");
+    site.policy(
+        "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /x\"] }]\n[[assignment]]\nname = \"old\"\nrole = \"r\"\n\
+         principals = [\"user:u\"]\nscope = \"app\"\nexpires = 2020-01-01T00:00:00Z\n",
+    );
+    let warned = site.run(&["check"]);
+    let text = warned.stderr.join("\n");
+    assert_eq!(warned.status.code(), Some(0), "{text}");
+    assert!(text.contains("warning[W0310]: the assignment `old` expired at 2020-01-01"), "{text}");
+    assert!(text.contains("policy.toml:6:8"), "{text}");
+    assert!(text.ends_with("0 errors, 1 warning; see `portcullis help W0310`"), "{text}");
+    assert!(warned.stdout.join("\n").contains(": ok (1 warning)"), "{:?}", warned.stdout);
+    assert_eq!(site.run(&["check", "--strict"]).status.code(), Some(3));
+}
+
 #[test]
 fn what_cannot_be_bound_or_is_not_there_says_so() {
     let check = |arguments: &[&str], code: i32, words: &str| {
@@ -135,6 +154,15 @@ fn what_cannot_be_bound_or_is_not_there_says_so() {
     check(&["run", "--frobnicate"], 2, "frobnicate");
     check(&["can"], 2, "METHOD");
     check(&["--help"], 0, "portcullis");
+    check(&["help"], 0, "Usage: portcullis");
+    check(&["help", "check"], 0, "Warnings are errors");
+    check(&["help", "key", "create"], 0, "Usage: portcullis key create");
+    check(&["help", "E0103"], 0, "# `E0103`: a key that nobody reads");
+    check(&["help", "w0331"], 0, "public = true");
+    check(&["help", "E0113"], 2, "did you mean `portcullis help E0103`?");
+    check(&["help", "chek"], 2, "did you mean `portcullis help check`?");
+    check(&["help", "frobnicate"], 2, "there is no help on `frobnicate`");
+    check(&["help", "E0103", "run"], 2, "there is no help on `E0103`");
     check(&["--version"], 0, env!("CARGO_PKG_VERSION"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let site = Site::new("http://127.0.0.1:1");

@@ -244,3 +244,22 @@ fn the_binary_decides_as_the_library_does() {
         }
     }
 }
+
+/// The worlds hold on purpose what a policy hardly should; they warn of this, and of nothing else.
+#[test]
+fn the_worlds_warn_of_what_they_are_about() {
+    let expected: &[(&str, &[&str])] = &[
+        ("authentication", &["W0340", "W0331", "W0331"]),
+        ("billing", &["W0330", "W0330", "W0310"]),
+        ("conditions", &["W0303", "W0303", "W0310", "W0303", "W0303"]),
+        ("risk", &["W0331"]),
+    ];
+    let worlds = worlds();
+    assert_eq!(worlds.len(), expected.len());
+    for (world, (name, codes)) in worlds.iter().zip(expected) {
+        assert!(world.ends_with(name), "{}", world.display());
+        let warnings = read(world).0.warnings;
+        let found: Vec<&str> = warnings.diagnostics().map(|each| each.code).collect();
+        assert_eq!(found, *codes, "{}", warnings.render_human(false));
+    }
+}

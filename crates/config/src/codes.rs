@@ -1,6 +1,8 @@
 //! The codes of diagnostics: stable, so that a script can match them and a search engine can find them.
 //!
-//! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means; `W…` are warnings.
+//! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means; `W…` are warnings,
+//! and `W03` those of the policy's lint. Each code has a page in `docs/problems/`, which
+//! [`crate::pages`] gives.
 
 /// A file cannot be read: it is missing, a folder, too large, or not UTF-8.
 pub const UNREADABLE: &str = "E0100";
@@ -46,8 +48,46 @@ pub const WITHOUT_EFFECT: &str = "W0102";
 pub const NO_ROUTE: &str = "W0201";
 /// An API key carries a role that the policy does not have.
 pub const UNKNOWN_ROLE: &str = "W0202";
-/// A rule of the policy is probably not what its author meant.
-pub const POLICY_WARNING: &str = "W0301";
+/// A star or a brace in a pattern that means only itself.
+pub const LITERAL_WILDCARD: &str = "W0301";
+/// Groups that contain each other.
+pub const GROUP_CYCLE: &str = "W0302";
+/// A condition on a country, which is unknown in this version.
+pub const COUNTRY_UNKNOWN: &str = "W0303";
+/// A grant whose end has passed.
+pub const EXPIRED_GRANT: &str = "W0310";
+/// A grant to groups that have no members.
+pub const GRANT_TO_NOBODY: &str = "W0311";
+/// A grant whose networks its routes do not let in.
+pub const CONTRADICTING_NETWORKS: &str = "W0312";
+/// A grant whose hours do not occur within its period.
+pub const HOURS_NEVER_OCCUR: &str = "W0313";
+/// A grant whose role permits nothing on its routes.
+pub const UNREACHABLE_GRANT: &str = "W0314";
+/// A grant that a deny takes away whole.
+pub const DENIED_GRANT: &str = "W0315";
+/// A grant that another grant includes.
+pub const REDUNDANT_GRANT: &str = "W0316";
+/// A role without any permission.
+pub const EMPTY_ROLE: &str = "W0320";
+/// `not_actions` that take out all that their permission gives.
+pub const NOTHING_LEFT: &str = "W0321";
+/// A role that nobody holds.
+pub const UNHELD_ROLE: &str = "W0322";
+/// Two roles that permit exactly the same.
+pub const DUPLICATE_ROLE: &str = "W0323";
+/// Everything, to everybody or everywhere, without a condition.
+pub const BROAD_GRANT: &str = "W0330";
+/// A route that can be reached without a credential and does not say `public = true`.
+pub const PUBLIC_ROUTE: &str = "W0331";
+/// `public = true` on a route that demands a credential.
+pub const PUBLIC_WITHOUT_EFFECT: &str = "W0332";
+/// A very large prefix in a network that lets addresses in.
+pub const WIDE_NETWORK: &str = "W0340";
+/// Somebody holds more roles of an `[[exclusive]]` than it allows.
+pub const EXCLUSIVE_HELD: &str = "W0350";
+/// The lint did not look at everything, or does not list all that it found.
+pub const LINT_INCOMPLETE: &str = "W0390";
 
 /// Every code with what it means, in order.
 pub const ALL: &[(&str, &str)] = &[
@@ -73,5 +113,24 @@ pub const ALL: &[(&str, &str)] = &[
     (WITHOUT_EFFECT, "a documented key whose feature this version does not have; ignoring it lets nobody in"),
     (NO_ROUTE, "without a route every request is refused"),
     (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
-    (POLICY_WARNING, "a rule of the policy is probably not what its author meant"),
+    (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
+    (GROUP_CYCLE, "groups that contain each other"),
+    (COUNTRY_UNKNOWN, "a condition on a country, which is unknown in this version"),
+    (EXPIRED_GRANT, "a grant whose end has passed"),
+    (GRANT_TO_NOBODY, "a grant to groups that have no members"),
+    (CONTRADICTING_NETWORKS, "a grant whose networks its routes do not let in"),
+    (HOURS_NEVER_OCCUR, "a grant whose hours do not occur within its period"),
+    (UNREACHABLE_GRANT, "a grant whose role permits nothing on its routes"),
+    (DENIED_GRANT, "a grant that a deny takes away whole"),
+    (REDUNDANT_GRANT, "a grant that another grant includes"),
+    (EMPTY_ROLE, "a role without any permission"),
+    (NOTHING_LEFT, "`not_actions` that take out all that their permission gives"),
+    (UNHELD_ROLE, "a role that nobody holds"),
+    (DUPLICATE_ROLE, "two roles that permit exactly the same"),
+    (BROAD_GRANT, "everything, to everybody or everywhere, without a condition"),
+    (PUBLIC_ROUTE, "a route that can be reached without a credential and does not say `public = true`"),
+    (PUBLIC_WITHOUT_EFFECT, "`public = true` on a route that demands a credential"),
+    (WIDE_NETWORK, "a very large prefix in a network that lets addresses in"),
+    (EXCLUSIVE_HELD, "somebody holds more roles of an `[[exclusive]]` than it allows"),
+    (LINT_INCOMPLETE, "the lint did not look at everything, or does not list all that it found"),
 ];

@@ -3,22 +3,33 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 /// A value may not grow beyond this many bytes by expansion.
 const MAX_EXPANDED: usize = 64 * 1024;
 
-/// Where variables come from.
+/// What the configuration depends on besides its files.
 pub trait Environment {
     /// The variable's value, or `None` when it is not set (or is not UTF-8).
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// What time it is, for warnings about what has expired. By default it is not known, and there are none.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
-/// The variables of this process.
+/// The variables of this process, and the system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        Some(Timestamp::now())
     }
 }
 

@@ -14,7 +14,9 @@ pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
 pub(crate) use key_file::{Key, parse_key_file, parse_principal, read_key_file};
 pub(crate) use operation::{Sink, SinkOutput};
-pub(crate) use policy::{Assignment, Deny, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy};
+pub(crate) use policy::{
+    Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
+};
 pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream};
 
 use crate::codes;

@@ -15,6 +15,7 @@ mod kinds;
 mod load;
 mod network_file;
 mod new_key;
+pub mod pages;
 mod render;
 mod section;
 mod suggest;

@@ -134,7 +134,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let operation = gateway.operation;
     let events = compile::events::compile(reader, gateway.entries.sinks, operation.node, operation.cluster);
     summary.sinks = events.sinks.len();
-    let policy = compile::policy::compile(reader, &gateway.entries.routes, policy)?;
+    let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
+    let callers = compile::policy::Callers { carried: &identity.carried, trusted };
+    let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
     Some(Loaded {
         process,
         proxy,

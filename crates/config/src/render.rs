@@ -30,6 +30,11 @@ impl Report {
             text.push_str("\n\n");
         }
         text.push_str(&self.summary_line());
+        // The page of the first error, or of the first warning where there is none.
+        let first = self.diagnostics().find(|each| each.severity == Severity::Error).or(self.diagnostics().next());
+        if let Some(first) = first {
+            text.push_str(&format!("; see `portcullis help {}`", first.code));
+        }
         text.push('\n');
         text
     }
@@ -219,7 +224,7 @@ mod tests {
         });
         let human = shown.render_human(false);
         assert_eq!(human.matches("error[").count(), 100);
-        assert!(human.ends_with("103 errors, 1 warning (4 not shown)\n"), "{human}");
+        assert!(human.ends_with("103 errors, 1 warning (4 not shown); see `portcullis help E0103`\n"), "{human}");
     }
 
     #[test]

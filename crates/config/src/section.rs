@@ -47,6 +47,10 @@ impl<'e> Reader<'e> {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
 
+    pub(crate) fn now(&self) -> Option<jiff::Timestamp> {
+        self.environment.now()
+    }
+
     /// Says that names may be unknown only because their file could not be read.
     pub(crate) fn mark_incomplete(&self) {
         self.incomplete.set(true);

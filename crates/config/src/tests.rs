@@ -6,6 +6,7 @@ mod bad_providers;
 mod defaults;
 mod includes;
 mod many_mistakes;
+mod problem_pages;
 mod robustness;
 mod samples;
 

@@ -7,6 +7,7 @@ mod configuration;
 mod demo;
 mod explain;
 mod facts;
+mod help;
 mod key;
 mod list;
 mod output;
@@ -40,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
         Command::WhoCan(args) => who_can::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
+        Command::Help(args) => help::run(&args),
     };
     exit.into()
 }

@@ -17,18 +17,30 @@ pub(crate) struct MethodMask(u64);
 impl MethodMask {
     const ANY: Self = Self(1 << 63);
 
-    pub(crate) fn holds(self, method: MethodBit) -> bool {
-        self.0 & (Self::ANY.0 | method.0) != 0
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Whether it is `*`, every method there is.
+    pub(crate) fn is_any(self) -> bool {
+        self.0 & Self::ANY.0 != 0
     }
 
-    /// Whether it holds every method that the other one holds.
+    /// Whether every method of the other one is in this one.
     pub(crate) fn covers(self, other: Self) -> bool {
-        self.0 & Self::ANY.0 != 0 || other.0 & !self.0 == 0
+        self.is_any() || self.0 & other.0 == other.0
     }
 
     /// Whether some method is in both.
     pub(crate) fn meets(self, other: Self) -> bool {
-        (self.0 | other.0) & Self::ANY.0 != 0 || self.0 & other.0 != 0
+        self.is_any() && other.0 != 0 || other.is_any() && self.0 != 0 || self.0 & other.0 != 0
+    }
+
+    /// The methods of both together.
+    pub(crate) fn union(self, other: Self) -> Self {
+        if self.is_any() || other.is_any() { Self::ANY } else { Self(self.0 | other.0) }
+    }
+
+    pub(crate) fn holds(self, method: MethodBit) -> bool {
+        self.0 & (Self::ANY.0 | method.0) != 0
     }
 
     /// Without the methods of the other; `None` when nothing is left. Something taken out of any method leaves any method:
@@ -118,9 +130,9 @@ impl ActionTable {
         matched
     }
 
-    /// Every pattern with its id, in no particular order.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = (&Pattern, PatternId)> {
-        self.patterns.iter().map(|(pattern, id)| (pattern, *id))
+    /// Every pattern, by id.
+    pub(crate) fn patterns(&self) -> Vec<&Pattern> {
+        self.list.iter().map(|pattern| &**pattern).collect()
     }
 
     /// Every method that some action names, in no particular order.
@@ -150,13 +162,10 @@ impl ActionTable {
     /// An action as a policy file writes it, its methods in the order of the alphabet.
     pub(crate) fn text(&self, pattern: PatternId, mask: MethodMask) -> String {
         let pattern = self.pattern(pattern).map(Pattern::to_string).unwrap_or_default();
-        if mask.covers(MethodMask::ANY) {
-            return format!("* {pattern}");
+        match self.names_of(mask) {
+            None => format!("* {pattern}"),
+            Some(names) => format!("{} {pattern}", names.join(",")),
         }
-        let mut names: Vec<&str> =
-            self.methods.iter().filter(|(_, bit)| mask.holds(MethodBit(1 << *bit))).map(|(name, _)| &**name).collect();
-        names.sort_unstable();
-        format!("{} {pattern}", names.join(","))
     }
 }
 
@@ -223,19 +232,14 @@ impl ActionSet {
         self.tags(matched, method).next().is_some()
     }
 
-    /// The actions in the order of their patterns, with their tags.
-    pub(crate) fn tagged(&self) -> impl Iterator<Item = (PatternId, MethodMask, u32)> {
-        self.sorted.iter().copied()
-    }
-
     /// The actions in the order of their patterns, without their tags.
     pub(crate) fn actions(&self) -> impl Iterator<Item = (PatternId, MethodMask)> {
         self.sorted.iter().map(|(pattern, mask, _)| (*pattern, *mask))
     }
 
-    /// The same with their tags.
-    pub(crate) fn tagged(&self) -> impl Iterator<Item = (PatternId, MethodMask, u32)> {
-        self.sorted.iter().copied()
+    /// The actions in the order of their patterns, each with its tag.
+    pub(crate) fn tagged(&self) -> &[(PatternId, MethodMask, u32)] {
+        &self.sorted
     }
 
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {

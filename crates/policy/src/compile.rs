@@ -13,6 +13,7 @@ use crate::policy::*;
 use crate::route::{HostPattern, RouteId, RouteTable};
 use crate::suggest::nearest_name;
 
+mod exclusive;
 mod inheritance;
 mod places;
 mod roles;
@@ -95,6 +96,7 @@ impl Compiler {
         let resources = self.resources(&draft.resources, draft.routes.len(), &names);
         let mut actions = ActionTable::default();
         let (roles, not_actions) = self.roles(&roles, &names, &mut actions);
+        self.exclusives(draft, &names);
         let mut subjects = SubjectsBuilder::default();
         self.groups(&groups, &mut subjects);
         let assignments = self.assignments(&assignments, &names, &mut subjects);
@@ -220,7 +222,7 @@ impl Compiler {
     fn literal_wildcard(&mut self, text: &Placed<String>) {
         let message = format!("in `{}` a star or brace is part of a segment, where it means only itself", text.value);
         let help = "`*` or `{name}` alone is one whole segment, a final `**` is any number of them";
-        self.warning(text.at, ProblemKind::BadPattern, message, Some(help.into()));
+        self.warning(text.at, ProblemKind::LiteralWildcard, message, Some(help.into()));
     }
 
     fn rule(&self, kind: RuleKind, name: &Placed<String>) -> RuleRef {

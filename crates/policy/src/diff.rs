@@ -401,7 +401,7 @@ impl<'c> Comparison<'c> {
         let [before, after] = self.sides;
         let routes = |side: &Side<'_>| -> Vec<(crate::pattern::Pattern, usize, String)> {
             let trees = side.policy.routes.trees(&host.host).enumerate();
-            let patterns = trees.flat_map(|(tree, each)| each.patterns().into_iter().map(move |found| (tree, found)));
+            let patterns = trees.flat_map(|(tree, each)| each.entries().into_iter().map(move |found| (tree, found)));
             let mut routes: Vec<_> = patterns
                 .map(|(tree, (pattern, route))| (pattern, tree, side.policy.route_name(route).to_owned()))
                 .collect();

@@ -70,6 +70,8 @@ pub struct PolicyDraft {
     pub assignments: Vec<AssignmentDraft>,
     /// `[[deny]]`
     pub denies: Vec<DenyDraft>,
+    /// `[[exclusive]]`
+    pub exclusives: Vec<ExclusiveDraft>,
     /// `[risk]`, the part that decides.
     pub risk: RiskRules,
     /// `[step_up]`
@@ -113,6 +115,8 @@ pub struct ResourceDraft {
     pub sensitivity: Sensitivity,
     /// Default `enforce`.
     pub mode: Mode,
+    /// `public = true`: it is meant to be reachable without a credential, and the lint need not say so.
+    pub public: Placed<bool>,
     /// The entry itself.
     pub at: Position,
 }
@@ -233,6 +237,23 @@ pub struct DenyDraft {
     pub explain: Option<Arc<str>>,
     /// Default `enforce`.
     pub mode: Mode,
+}
+
+/// `[[exclusive]]`: roles of which one principal should not hold too many (static separation of duty, ANSI INCITS 359
+/// section 6.3). It decides nothing: the lint reports who holds more.
+#[derive(Debug, Clone, Default)]
+pub struct ExclusiveDraft {
+    /// Its name, unique.
+    pub name: Placed<String>,
+    /// The roles: at least two, at most [`ExclusiveDraft::MOST_ROLES`].
+    pub roles: Vec<Placed<String>>,
+    /// How many of them one principal may hold: at least 1, and fewer than there are. Default 1.
+    pub max: Option<Placed<usize>>,
+}
+
+impl ExclusiveDraft {
+    /// The most roles of one set.
+    pub const MOST_ROLES: usize = 64;
 }
 
 /// The routes a rule covers.
@@ -393,4 +414,42 @@ pub enum ProblemKind {
     TooMany,
     /// An entry that can never have an effect.
     NoEffect,
+    /// An `[[exclusive]]` that cannot be kept, or that nobody could break.
+    BadExclusive,
+    /// A star or a brace that is only literal (a warning of compiling).
+    LiteralWildcard,
+    /// Lint: a grant whose end has passed.
+    ExpiredGrant,
+    /// Lint: a grant that a deny takes away whole.
+    DeniedGrant,
+    /// Lint: a grant to groups that have no members.
+    GrantToNobody,
+    /// Lint: a grant whose role permits nothing on the routes of its scope.
+    UnreachableGrant,
+    /// Lint: a grant whose networks its routes do not let in.
+    ContradictingNetworks,
+    /// Lint: a grant whose hours do not occur within its period.
+    HoursNeverOccur,
+    /// Lint: a grant that another grant includes.
+    RedundantGrant,
+    /// Lint: a role without any permission.
+    EmptyRole,
+    /// Lint: `not_actions` that take out all that the permission gives.
+    NothingLeft,
+    /// Lint: a role that nobody holds.
+    UnheldRole,
+    /// Lint: a role that permits exactly what another one permits.
+    DuplicateRole,
+    /// Lint: everything, to everybody or everywhere, without a condition.
+    BroadGrant,
+    /// Lint: a route that can be reached without a credential.
+    PublicRoute,
+    /// Lint: `public` on a route that demands a credential.
+    PublicWithoutEffect,
+    /// Lint: an allowlist with a very large prefix.
+    WideNetwork,
+    /// Lint: a principal that holds more roles of an `[[exclusive]]` than it may.
+    ExclusiveHeld,
+    /// Lint: part of the policy was not looked at, or part of what was found is not listed.
+    LintIncomplete,
 }

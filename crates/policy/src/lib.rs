@@ -16,6 +16,7 @@ pub mod diff;
 pub mod draft;
 mod evaluate;
 mod explain;
+pub mod lint;
 mod nearest;
 mod network;
 pub mod path;
@@ -35,6 +36,7 @@ pub use diff::{
     PolicyDiff, compare,
 };
 pub use draft::*;
+pub use lint::{CredentialFacts, LintFacts, lint};
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;

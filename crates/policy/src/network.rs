@@ -122,7 +122,7 @@ fn add_after_mapped(start: u128, one: &[u128], other: &[u128], add: &mut impl Fn
 
 /// A prefix of IPv4-mapped IPv6 addresses as the IPv4 prefix it is: addresses come in that form (RFC 4291 section
 /// 2.5.5.2), so it would match none of them otherwise.
-fn in_canonical_form(prefix: &IpNet) -> IpNet {
+pub(crate) fn in_canonical_form(prefix: &IpNet) -> IpNet {
     if let IpNet::V6(net) = prefix
         && let Some(length) = net.prefix_len().checked_sub(96)
         && let Some(address) = net.network().to_ipv4_mapped()

@@ -154,23 +154,6 @@ impl<T: Copy> PatternTree<T> {
         }
     }
 
-    /// Every pattern with its value.
-    pub(crate) fn patterns(&self) -> Vec<(Pattern, T)> {
-        let mut found = Vec::new();
-        let mut open: Vec<(u32, Vec<Segment>)> = vec![(0, Vec::new())];
-        while let Some((at, segments)) = open.pop() {
-            let Some(node) = self.nodes.get(at as usize) else { continue };
-            for (value, rest) in [(node.exact, false), (node.rest, true)] {
-                found.extend(value.map(|value| (Pattern { segments: segments.clone(), rest }, value)));
-            }
-            let literals = node.literals.iter().map(|(text, child)| (Segment::Literal(text.clone()), *child));
-            for (segment, child) in literals.chain(node.one.map(|child| (Segment::One, child))) {
-                open.push((child, segments.iter().cloned().chain([segment]).collect()));
-            }
-        }
-        found
-    }
-
     /// Calls `visit` with the value of every pattern that matches.
     pub(crate) fn visit_matches(&self, path: &CanonicalPath, visit: &mut impl FnMut(T)) {
         let body = path.decoded().get(1..).unwrap_or_default();
@@ -298,5 +281,48 @@ mod tests {
         let mut tree = PatternTree::default();
         tree.insert(&Pattern::parse("/a/*").unwrap(), 1).unwrap();
         assert_eq!(tree.insert(&Pattern::parse("/a/{id}").unwrap(), 2), Err(1));
+    }
+
+    /// Every path of up to three segments over a small alphabet, to hold the algebra of patterns against.
+    fn all_paths() -> Vec<CanonicalPath> {
+        let mut texts = vec!["/".to_owned()];
+        for first in ["a", "b", "z"] {
+            texts.extend([format!("/{first}"), format!("/{first}/")]);
+            for second in ["a", "b", "z"] {
+                texts.extend([format!("/{first}/{second}"), format!("/{first}/{second}/")]);
+                texts.extend(["a", "b", "z"].map(|third| format!("/{first}/{second}/{third}")));
+            }
+        }
+        texts.iter().map(|text| CanonicalPath::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_patterns_have_in_common_is_what_both_match() {
+        let texts = [
+            "/**", "/", "/a", "/a/", "/*", "/a/**", "/*/**", "/a/*", "/*/a", "/*/*", "/a/b", "/a/b/**", "/*/b/",
+            "/a/*/b", "/*/*/**", "/a/b/a", "/b/**", "/*/a/**",
+        ];
+        let paths = all_paths();
+        let tree_of = |pattern: &Pattern| {
+            let mut tree = PatternTree::default();
+            tree.insert(pattern, ()).unwrap();
+            tree
+        };
+        for (one, other) in texts.iter().flat_map(|one| texts.map(|other| (*one, other))) {
+            let (left, right) = (Pattern::parse(one).unwrap(), Pattern::parse(other).unwrap());
+            let (left_tree, right_tree) = (tree_of(&left), tree_of(&right));
+            let of = |tree: &PatternTree<()>| -> Vec<bool> {
+                paths.iter().map(|path| tree.best_match(path).is_some()).collect()
+            };
+            let (in_left, in_right) = (of(&left_tree), of(&right_tree));
+            let common = left.intersection(&right);
+            assert_eq!(common.is_some(), left.meets(&right), "{one} {other}");
+            let in_common = common.map_or_else(|| vec![false; paths.len()], |common| of(&tree_of(&common)));
+            let both: Vec<bool> = in_left.iter().zip(&in_right).map(|(left, right)| *left && *right).collect();
+            assert_eq!(in_common, both, "{one} {other}");
+            let contained = in_left.iter().zip(&in_right).all(|(left, right)| *left || !right);
+            assert_eq!(left.covers(&right), contained, "{one} {other}");
+            assert_eq!(left_tree.best_covering(&right).is_some(), contained, "{one} {other}");
+        }
     }
 }

@@ -95,6 +95,15 @@ impl RouteTable {
         self.exact.get(host).into_iter().chain(suffixes).chain(std::iter::once(&self.any))
     }
 
+    /// The paths of the routes that have exactly this host.
+    pub(crate) fn tree(&self, host: &HostPattern) -> Option<&PatternTree<RouteId>> {
+        match host {
+            HostPattern::Any => Some(&self.any),
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(name) => self.suffix.get(name),
+        }
+    }
+
     /// What the path leads to on each of the hosts that routes name, and on any other.
     pub(crate) fn find_on_any_host(&self, path: &CanonicalPath) -> Vec<RouteId> {
         let trees = self.exact.values().chain(self.suffix.values()).chain(std::iter::once(&self.any));

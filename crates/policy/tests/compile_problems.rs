@@ -341,8 +341,8 @@ fn a_star_that_is_only_a_letter_is_warned_about() {
     let with = |action: &'static str| {
         move |draft: &mut PolicyDraft| draft.denies = vec![DenyDraft { actions: list(&[action]), ..deny(8, "d") }]
     };
-    check_warning("in a segment", with("GET /a*b"), Kind::BadPattern, "means only itself");
-    check_warning("brace", with("GET /{a"), Kind::BadPattern, "means only itself");
+    check_warning("in a segment", with("GET /a*b"), Kind::LiteralWildcard, "means only itself");
+    check_warning("brace", with("GET /{a"), Kind::LiteralWildcard, "means only itself");
     for fine in ["* /a", "* /a/*", "GET /{id}/**"] {
         let mut draft = sound();
         with(fine)(&mut draft);

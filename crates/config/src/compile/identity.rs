@@ -26,6 +26,17 @@ pub(crate) struct Compiled {
     pub(crate) files: Vec<PathBuf>,
     /// The roles that API keys carry.
     pub(crate) key_roles: Vec<At<String>>,
+    /// What API keys carry that were not revoked.
+    pub(crate) carried: Vec<Carried>,
+}
+
+/// Whom an API key stands for, and what it carries.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    /// As a policy writes it.
+    pub(crate) principal: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) roles: Vec<At<String>>,
 }
 
 /// Reads the providers' files and checks all providers together.
@@ -45,7 +56,7 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity) -> Compiled {
     if places.providers.len() == settings.jwt.len() + settings.api_key.len() {
         ask_authenticator(reader, &settings, &places);
     }
-    Compiled { settings, files: places.files, key_roles: places.key_roles }
+    Compiled { settings, files: places.files, key_roles: places.key_roles, carried: places.carried }
 }
 
 /// Where the parts of the providers are.
@@ -53,6 +64,7 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity) -> Compiled {
 struct Places {
     files: Vec<PathBuf>,
     key_roles: Vec<At<String>>,
+    carried: Vec<Carried>,
     providers: HashMap<String, ProviderPlaces>,
 }
 
@@ -116,11 +128,18 @@ fn compile_api_key(
     };
     places.providers.insert(provider.name.value.clone(), place);
     places.key_roles.extend(keys.iter().flat_map(|key| key.roles.iter().cloned()));
+    places.carried.extend(keys.iter().filter(|key| !key.revoked).map(carried));
     Some(ApiKeyProvider {
         name: provider.name.value.as_str().into(),
         header: header.value.clone(),
         keys: keys.into_iter().map(record).collect(),
     })
+}
+
+fn carried(key: &Key) -> Carried {
+    let (kind, id) = &key.principal;
+    let principal = format!("{}:{id}", kind.as_str());
+    Carried { principal, groups: key.groups.clone(), roles: key.roles.clone() }
 }
 
 fn record(key: Key) -> ApiKeyRecord {

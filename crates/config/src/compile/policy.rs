@@ -5,13 +5,14 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{self, SHA256};
 use data_encoding::HEXLOWER;
 use portcullis_policy::{
-    AssignmentDraft, DenyDraft, GroupDraft, NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, Position,
-    Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity,
-    StepUpRules, WhenDraft,
+    AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft,
+    Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft,
+    RouteDraft, ScopeDraft, Severity, StepUpRules, WhenDraft,
 };
 use portcullis_risk::settings::RiskMode;
 
 use crate::codes;
+use crate::compile::identity::Carried;
 use crate::diagnostics::{At, Diagnostic, SourceId, Sources, Span};
 use crate::file::{self, PolicyFile, Scope, When};
 use crate::section::Reader;
@@ -19,8 +20,21 @@ use crate::section::Reader;
 /// Without an own number in `deny`, it begins this far above `step_up` (risk.md 1.2).
 const DENY_ABOVE_STEP_UP: i32 = 2_000;
 
+/// What the lint must know about those who will call.
+pub(crate) struct Callers<'c> {
+    /// What API keys carry.
+    pub(crate) carried: &'c [Carried],
+    /// The groups that tokens may put their callers into.
+    pub(crate) trusted: Vec<String>,
+}
+
 /// Compiles the policy. `None` when there were errors; they were reported.
-pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Option<Policy> {
+pub(crate) fn compile(
+    reader: &Reader<'_>,
+    routes: &[file::Route],
+    policy: PolicyFile,
+    callers: Callers<'_>,
+) -> Option<Policy> {
     report_countries(reader, &policy);
     report_activations(reader, &policy);
     let draft = draft(reader, routes, policy);
@@ -29,11 +43,31 @@ pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: Polic
         return None;
     }
     let (policy, problems) = match Policy::compile(&draft) {
-        Ok((policy, problems)) => (Some(policy), problems),
+        Ok((policy, problems)) if reader.diagnostics.borrow().errors() > 0 => (Some(policy), problems),
+        Ok((policy, mut problems)) => {
+            // With an error somewhere, part of the draft may be missing, and the lint would guess at what is meant.
+            problems.extend(portcullis_policy::lint(&draft, &policy, &lint_facts(reader, callers)));
+            (Some(policy), problems)
+        }
         Err(problems) => (None, problems),
     };
     problems.into_iter().for_each(|problem| reader.report(diagnostic(reader, problem)));
     policy
+}
+
+fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {
+    let sources = reader.sources.borrow();
+    let places = Places { sources: &sources };
+    let credential = |carried: &Carried| CredentialFacts {
+        principal: carried.principal.clone(),
+        groups: carried.groups.clone(),
+        roles: places.all(carried.roles.clone()),
+    };
+    LintFacts {
+        now: reader.now(),
+        claimed_groups: callers.trusted,
+        credentials: callers.carried.iter().map(credential).collect(),
+    }
 }
 
 /// The draft of the policy: plain values with their places.
@@ -65,6 +99,7 @@ fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Pol
             .collect(),
         assignments: policy.assignments.into_iter().map(|assignment| places.assignment(assignment)).collect(),
         denies: policy.denies.into_iter().map(|deny| places.deny(deny)).collect(),
+        exclusives: policy.exclusives.into_iter().map(|exclusive| places.exclusive(exclusive)).collect(),
     }
 }
 
@@ -117,7 +152,7 @@ fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     let warn = |when: &When, message: &str| {
         if let Some(countries) = &when.countries {
             let help = "countries are unknown in this version; remove the condition";
-            reader.report(Diagnostic::warning(codes::POLICY_WARNING, countries.span, message).with_help(help));
+            reader.report(Diagnostic::warning(codes::COUNTRY_UNKNOWN, countries.span, message).with_help(help));
         }
     };
     for assignment in &policy.assignments {
@@ -140,7 +175,7 @@ fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
             let name = &assignment.name.value;
             let message = format!("the assignment `{name}` must be activated, and this version cannot activate it");
             let help = "it grants nothing until then; offline questions suppose it with `--activated`";
-            reader.report(Diagnostic::warning(codes::POLICY_WARNING, activation.span, message).with_help(help));
+            reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, activation.span, message).with_help(help));
         }
     }
 }
@@ -188,6 +223,7 @@ impl Places<'_> {
             deny: self.all(resource.deny),
             sensitivity: resource.sensitivity,
             mode: resource.mode,
+            public: resource.public.map_or_else(Placed::default, |public| self.placed(public)),
             at: self.position(resource.at),
         }
     }
@@ -232,6 +268,15 @@ impl Places<'_> {
         }
     }
 
+    fn exclusive(&self, exclusive: file::Exclusive) -> ExclusiveDraft {
+        let number = |max: u64| usize::try_from(max).unwrap_or(usize::MAX);
+        ExclusiveDraft {
+            name: self.placed(exclusive.name),
+            roles: self.all(exclusive.roles),
+            max: exclusive.max.map(|max| self.placed(max.map(number))),
+        }
+    }
+
     fn scope(&self, scope: Scope) -> ScopeDraft {
         match scope {
             Scope::All => ScopeDraft::All,
@@ -260,15 +305,16 @@ fn diagnostic(reader: &Reader<'_>, problem: Problem) -> Diagnostic {
         end: at.end as usize,
     };
     let mut diagnostic = match problem.severity {
-        Severity::Error => Diagnostic::error(error_code(problem.kind), span(problem.at), problem.message),
-        Severity::Warning => Diagnostic::warning(codes::POLICY_WARNING, span(problem.at), problem.message),
+        Severity::Error => Diagnostic::error(code(problem.kind), span(problem.at), problem.message),
+        Severity::Warning => Diagnostic::warning(code(problem.kind), span(problem.at), problem.message),
     };
     diagnostic.help = problem.help;
     diagnostic.related = problem.related.into_iter().map(|(at, note)| (span(at), note)).collect();
     diagnostic
 }
 
-fn error_code(kind: ProblemKind) -> &'static str {
+/// Each kind's code. No kind is left to a default: a new one gets a code, and a page.
+fn code(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::DuplicateName => codes::DUPLICATE,
         ProblemKind::UnknownReference => codes::UNKNOWN_NAME,
@@ -283,8 +329,27 @@ fn error_code(kind: ProblemKind) -> &'static str {
         | ProblemKind::BadPeriod => codes::BAD_VALUE,
         ProblemKind::RoleCycle
         | ProblemKind::RoleDepth
-        | ProblemKind::GroupCycle
         | ProblemKind::TooMany
-        | ProblemKind::NoEffect => codes::POLICY,
+        | ProblemKind::NoEffect
+        | ProblemKind::BadExclusive => codes::POLICY,
+        ProblemKind::LiteralWildcard => codes::LITERAL_WILDCARD,
+        ProblemKind::GroupCycle => codes::GROUP_CYCLE,
+        ProblemKind::ExpiredGrant => codes::EXPIRED_GRANT,
+        ProblemKind::GrantToNobody => codes::GRANT_TO_NOBODY,
+        ProblemKind::ContradictingNetworks => codes::CONTRADICTING_NETWORKS,
+        ProblemKind::HoursNeverOccur => codes::HOURS_NEVER_OCCUR,
+        ProblemKind::UnreachableGrant => codes::UNREACHABLE_GRANT,
+        ProblemKind::DeniedGrant => codes::DENIED_GRANT,
+        ProblemKind::RedundantGrant => codes::REDUNDANT_GRANT,
+        ProblemKind::EmptyRole => codes::EMPTY_ROLE,
+        ProblemKind::NothingLeft => codes::NOTHING_LEFT,
+        ProblemKind::UnheldRole => codes::UNHELD_ROLE,
+        ProblemKind::DuplicateRole => codes::DUPLICATE_ROLE,
+        ProblemKind::BroadGrant => codes::BROAD_GRANT,
+        ProblemKind::PublicRoute => codes::PUBLIC_ROUTE,
+        ProblemKind::PublicWithoutEffect => codes::PUBLIC_WITHOUT_EFFECT,
+        ProblemKind::WideNetwork => codes::WIDE_NETWORK,
+        ProblemKind::ExclusiveHeld => codes::EXCLUSIVE_HELD,
+        ProblemKind::LintIncomplete => codes::LINT_INCOMPLETE,
     }
 }

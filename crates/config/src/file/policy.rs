@@ -11,7 +11,7 @@ use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
 use crate::file::read_version;
 use crate::file::risk::{self, Ban, Risk, StepUp};
 use crate::include::included_files;
-use crate::kinds::{Choice, Country, FilePath, Moment, Name, Prefix, Text, Time, WeeklyHours};
+use crate::kinds::{Choice, Country, FilePath, Flag, Integer, Moment, Name, Prefix, Text, Time, WeeklyHours};
 use crate::network_file::read_network_file;
 use crate::section::{Reader, Section};
 
@@ -28,6 +28,7 @@ pub(crate) struct PolicyFile {
     pub(crate) groups: Vec<Group>,
     pub(crate) assignments: Vec<Assignment>,
     pub(crate) denies: Vec<Deny>,
+    pub(crate) exclusives: Vec<Exclusive>,
     pub(crate) risk: Option<Risk>,
     pub(crate) step_up: Option<StepUp>,
     pub(crate) ban: Option<Ban>,
@@ -52,6 +53,7 @@ pub(crate) struct Resource {
     pub(crate) deny: Vec<At<String>>,
     pub(crate) sensitivity: Sensitivity,
     pub(crate) mode: Mode,
+    pub(crate) public: Option<At<bool>>,
 }
 
 /// `[[role]]`
@@ -102,6 +104,14 @@ pub(crate) struct Deny {
     pub(crate) when: When,
     pub(crate) explain: Option<String>,
     pub(crate) mode: Mode,
+}
+
+/// `[[exclusive]]`
+#[derive(Debug)]
+pub(crate) struct Exclusive {
+    pub(crate) name: At<String>,
+    pub(crate) roles: Vec<At<String>>,
+    pub(crate) max: Option<At<u64>>,
 }
 
 /// `scope`: routes by name, or all of them.
@@ -173,6 +183,7 @@ fn read_entries(section: &Section<'_>, policy: &mut PolicyFile) {
     policy.groups.extend(section.tables("group").into_iter().filter_map(read_group));
     policy.assignments.extend(section.tables("assignment").into_iter().filter_map(read_assignment));
     policy.denies.extend(section.tables("deny").into_iter().filter_map(read_deny));
+    policy.exclusives.extend(section.tables("exclusive").into_iter().filter_map(read_exclusive));
 }
 
 fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network> {
@@ -223,9 +234,10 @@ fn read_resource(section: Section<'_>) -> Option<Resource> {
         Choice(&[("low", Sensitivity::Low), ("normal", Sensitivity::Normal), ("high", Sensitivity::High)]);
     let sensitivity = section.or("sensitivity", sensitivity, Sensitivity::default());
     let mode = read_mode(&section);
+    let public = section.optional("public", Flag);
     let at = section.span();
     section.finish();
-    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, mode })
+    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, mode, public })
 }
 
 fn read_mode(section: &Section<'_>) -> Mode {
@@ -312,6 +324,14 @@ fn read_deny(section: Section<'_>) -> Option<Deny> {
         explain: explain.map(|text| text.value),
         mode,
     })
+}
+
+fn read_exclusive(section: Section<'_>) -> Option<Exclusive> {
+    let name = section.required("name", Name);
+    let roles = section.required_list("roles", Name);
+    let max = section.optional("max", Integer(1..=63));
+    section.finish();
+    Some(Exclusive { name: name?, roles: roles?.value, max })
 }
 
 /// `scope = "billing"`, `["billing", "orders"]` or `"*"`.

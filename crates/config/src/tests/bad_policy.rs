@@ -42,10 +42,10 @@ fn each_mistake_is_named_where_it_stands() {
         &with("activation = { max = \"4h\", justification = \"maybe\" }"),
         ("E0105", 9, 44, "\"required\" or \"optional\""),
     );
-    check(&with("activation = { max = \"4h\" }"), ("W0301", 9, 14, "cannot activate it"));
+    check(&with("activation = { max = \"4h\" }"), ("W0102", 9, 14, "cannot activate it"));
     check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "not a time zone"));
     check(&with("when = { countries = [\"Germany\"] }"), ("E0105", 9, 23, "two letters of ISO 3166-1"));
-    check(&with("when = { countries = [\"DE\"] }"), ("W0301", 9, 22, "never holds"));
+    check(&with("when = { countries = [\"DE\"] }"), ("W0303", 9, 22, "never holds"));
     check(&with("when = { networks = [] }"), ("E0105", 9, 21, "`networks` is empty"));
     check(
         &with("when = { networks = [\"offce\"] }\n[[network]]\nname = \"office\"\naddresses = []"),
@@ -61,7 +61,7 @@ fn each_mistake_is_named_where_it_stands() {
     );
     let deny = "[[deny]]\nname = \"d\"\nprincipals = [\"anyone\"]\nactions = [\"GET /**\"]\nscope = \"*\"\n";
     check(&format!("{deny}when = {{ assurance = \"mfa\" }}\n"), ("E0103", 6, 10, "condition of an assignment"));
-    check(&format!("{deny}when = {{ countries = \"KP\" }}\n"), ("W0301", 6, 22, "gets 503"));
+    check(&format!("{deny}when = {{ countries = \"KP\" }}\n"), ("W0303", 6, 22, "gets 503"));
     check(
         "[[deny]]\nname = \"d\"\nactions = [\"GET /**\"]\nscope = \"*\"\n",
         ("E0102", 1, 1, "`principals` is missing"),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// An access-control gateway for HTTP APIs that says exactly why it refused.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "portcullis", version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
     Demo(DemoArgs),
+    /// Print the help of a verb, or the page of a code that a report shows, such as E0103
+    Help(HelpArgs),
 }
 
 #[derive(Debug, Args)]
@@ -270,4 +272,11 @@ pub(crate) struct DemoArgs {
     /// End by itself; exit 0 only if every answer was as expected
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HelpArgs {
+    /// A verb, or a code such as E0103; left out, the whole program
+    #[arg(value_name = "VERB|CODE")]
+    pub(crate) topic: Vec<String>,
 }

@@ -67,6 +67,6 @@ fn is_policy(file: &Path) -> bool {
             line.starts_with('[') && names.contains(&table)
         })
     };
-    has(&["role", "assignment", "deny", "group", "network", "resource"])
+    has(&["role", "assignment", "deny", "group", "network", "resource", "exclusive"])
         && !has(&["listener", "upstream", "route", "policy"])
 }

@@ -131,13 +131,10 @@ pub(super) struct LocalRules {
 impl<'p> Side<'p> {
     /// `in_pairs`: for each network, the pairs of joint sets that hold it.
     pub(super) fn new(policy: &'p Policy, in_pairs: Vec<Vec<u32>>, contents: &mut Contents) -> Self {
-        let mut patterns: Vec<(PatternId, &Pattern)> =
-            policy.actions.patterns().map(|(pattern, id)| (id, pattern)).collect();
-        patterns.sort_unstable_by_key(|(id, _)| *id);
         let mut side = Self {
             policy,
             route_by_name: policy.route_names.iter().zip(0u32..).map(|(name, id)| (&**name, RouteId(id))).collect(),
-            patterns: patterns.into_iter().map(|(_, pattern)| pattern).collect(),
+            patterns: policy.actions.patterns(),
             members: members(policy),
             assignments: Vec::new(),
             denies: Vec::new(),
@@ -205,7 +202,7 @@ impl<'p> Side<'p> {
     /// A role's permissions, each as its actions and what it takes out again.
     fn role_content(&self, role: &Role, contents: &mut Contents) -> u32 {
         let mut tagged: BTreeMap<u32, Vec<(PatternId, MethodMask)>> = BTreeMap::new();
-        for (pattern, mask, tag) in role.actions.tagged() {
+        for (pattern, mask, tag) in role.actions.tagged().iter().copied() {
             tagged.entry(tag).or_default().push((pattern, mask));
         }
         let mut permissions: Vec<(u32, u32)> = Vec::with_capacity(tagged.len());

@@ -31,6 +31,21 @@ impl Pattern {
         fits && (mine >= theirs || self.rest) && (theirs >= mine || other.rest)
     }
 
+    /// The paths that both match, which are one pattern again, or `None` where there are none.
+    pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
+        if !self.meets(other) {
+            return None;
+        }
+        let (short, long) = if self.segments.len() <= other.segments.len() { (self, other) } else { (other, self) };
+        let narrower = |index: usize, its: &Segment| match short.segments.get(index) {
+            // The literal of the two, if one is.
+            Some(own) if *its == Segment::One => own.clone(),
+            Some(_) | None => its.clone(),
+        };
+        let segments = long.segments.iter().enumerate().map(|(index, its)| narrower(index, its)).collect();
+        Some(Self { segments, rest: short.rest && long.rest })
+    }
+
     /// How specific it is, to compare it with a pattern that matches the same path: segment by segment, a literal before
     /// `*` before `**`. It is the order in which [`PatternTree::best_match`] chooses.
     pub(crate) fn specificity(&self) -> impl Iterator<Item = u8> {

@@ -98,7 +98,7 @@ impl Policy {
             let except = near.into_iter().filter(|(_, excluded)| excluded.meets(mask)).collect();
             Some(EffectiveAction { pattern, mask, except })
         };
-        let mut actions: Vec<EffectiveAction> = role.actions.tagged().filter_map(effective).collect();
+        let mut actions: Vec<EffectiveAction> = role.actions.tagged().iter().copied().filter_map(effective).collect();
         actions.sort();
         actions.dedup();
         actions

@@ -287,7 +287,7 @@ fn resource(networks: usize) -> impl Strategy<Value = ResourceDraft> {
             deny: if keep.1 { deny } else { Vec::new() },
             sensitivity,
             mode,
-            at: Position::default(),
+            ..ResourceDraft::default()
         })
 }
 
