@@ -14,6 +14,7 @@ use crate::route::{HostPattern, RouteId, RouteTable};
 use crate::suggest::nearest_name;
 
 mod inheritance;
+mod permissions;
 mod subjects;
 
 use subjects::SubjectsBuilder;
@@ -100,6 +101,7 @@ impl Compiler {
             actions,
             roles,
             not_actions,
+            permissions: self.permission_places(draft),
             subjects: subject_index,
             assignments,
             denies_by_route: RulesByRoute::new(

@@ -7,6 +7,7 @@
 mod action;
 mod compile;
 mod condition;
+pub mod coverage;
 pub mod decision;
 pub mod draft;
 mod evaluate;
@@ -21,8 +22,10 @@ pub mod reason;
 mod record;
 pub mod request;
 pub mod route;
+pub mod stated;
 mod suggest;
 
+pub use coverage::*;
 pub use decision::*;
 pub use draft::*;
 pub use path::{CanonicalPath, PathProblem};
@@ -31,3 +34,4 @@ pub use principal::*;
 pub use reason::*;
 pub use request::*;
 pub use route::{RouteId, canonical_host};
+pub use stated::{StatedFacts, stated_host, stated_principal, stated_target};
