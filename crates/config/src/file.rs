@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
+mod case;
 mod gateway;
 mod identity;
 mod key_file;
@@ -10,6 +11,7 @@ mod policy;
 mod risk;
 mod traffic;
 
+pub(crate) use case::read_case_file;
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
 pub(crate) use key_file::{Key, parse_key_file, parse_principal, read_key_file};
