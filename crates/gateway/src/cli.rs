@@ -10,6 +10,7 @@ mod facts;
 mod key;
 mod output;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
+        Command::Test(args) => test::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
     };

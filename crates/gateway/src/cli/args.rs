@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it
     Explain(ExplainArgs),
+    /// Hold the policy to test cases, and say which rules no case covers: exit code 0 all passed, 1 not
+    Test(TestArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -113,6 +115,28 @@ pub(crate) struct ExplainArgs {
     pub(crate) event: Option<uuid::Uuid>,
     #[command(flatten)]
     pub(crate) facts: FactArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Case files; a folder stands for every *.toml directly in it
+    #[arg(required = true, value_name = "CASES")]
+    pub(crate) cases: Vec<PathBuf>,
+    /// Ask only the cases that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Stop at the first case that fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Say which rules of the policy the cases cover, and which they do not
+    #[arg(long)]
+    pub(crate) coverage: bool,
+    /// The least share of rules that must be covered, 0 to 100; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) min: Option<u8>,
+    /// Also write the results to a file, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 /// The facts of a request that is only supposed.

@@ -1,10 +1,10 @@
-//! From command-line facts to the question that the policy is asked: the same one that the live gateway asks.
+//! From stated facts to the question that the policy is asked: the same one that the live gateway asks.
 
 use jiff::Timestamp;
 use portcullis_policy::{
     AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
-    CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel,
-    RouteId, canonical_host,
+    CountryCode, Device, GroupClaim, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts,
+    stated_host, stated_principal, stated_target,
 };
 use portcullis_proxy::malformation::Malformation;
 
@@ -28,15 +28,25 @@ pub(crate) struct Supposed {
 /// Why a question cannot be asked.
 #[derive(Debug)]
 pub(crate) enum QuestionError {
-    /// The command line makes no sense.
+    /// What is stated makes no sense, or does not suffice.
     Usage(String),
     /// The gateway would refuse the request for its form: the code and the detail.
     Malformed(&'static str, String),
 }
 
 impl Supposed {
+    /// What the command line supposes.
     pub(crate) fn new(policy: &Policy, method: &str, url: &str, facts: &FactArgs) -> Result<Self, QuestionError> {
-        let (host, path) = split_url(url, facts.host.as_deref())?;
+        Self::of(policy, method, url, &stated(facts)?)
+    }
+
+    /// What somebody supposes, on the command line or in a case file.
+    pub(crate) fn of(policy: &Policy, method: &str, url: &str, facts: &StatedFacts) -> Result<Self, QuestionError> {
+        let (named, path) = stated_target(url).map_err(usage)?;
+        let host = match &facts.host {
+            Some(host) => Some(stated_host(host).map_err(usage)?),
+            None => named,
+        };
         let path = CanonicalPath::parse(path).map_err(|problem| {
             let malformation = Malformation::from(problem);
             QuestionError::Malformed(malformation.code.code(), malformation.detail)
@@ -46,13 +56,6 @@ impl Supposed {
             Some(host) => policy.find_route(&host, &path),
             None => route_without_host(policy, &path, &mut remarks)?,
         };
-        let country = match &facts.country {
-            Some(text) => Some(
-                CountryCode::parse(text)
-                    .ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
-            ),
-            None => None,
-        };
         for role in facts.roles.iter().filter(|role| !policy.has_role(role)) {
             remarks.push(format!("there is no role `{role}` in the policy"));
         }
@@ -61,8 +64,8 @@ impl Supposed {
             route,
             principal: principal(facts)?,
             client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
-            country,
-            risk: RiskAssessment { stated: facts.risk.map(level), ..RiskAssessment::NONE },
+            country: facts.country,
+            risk: RiskAssessment { stated: facts.risk, ..RiskAssessment::NONE },
             now: facts.at.unwrap_or_else(Timestamp::now),
             path,
             remarks,
@@ -93,30 +96,6 @@ fn usage(text: impl Into<String>) -> QuestionError {
     QuestionError::Usage(text.into())
 }
 
-/// The canonical host, where one is named, and the path without its query.
-fn split_url<'a>(url: &'a str, host: Option<&str>) -> Result<(Option<String>, &'a str), QuestionError> {
-    let canonical = |text: &str| match canonical_host(text) {
-        Some(host) => Ok(host.into_owned()),
-        None => Err(usage(format!("`{text}` is not a host"))),
-    };
-    let (authority, rest) = match url.split_once("://") {
-        Some(("http" | "https", rest)) => match rest.find(['/', '?', '#']) {
-            Some(end) => (Some(rest.get(..end).unwrap_or(rest)), rest.get(end..).unwrap_or("/")),
-            None => (Some(rest), "/"),
-        },
-        Some((scheme, _)) if !url.starts_with('/') => return Err(usage(format!("`{scheme}` is not http or https"))),
-        _ => (None, url),
-    };
-    let path = rest.split(['?', '#']).next().unwrap_or(rest);
-    let path = if path.is_empty() { "/" } else { path };
-    match (host, authority) {
-        (Some(host), _) => Ok((Some(canonical(host)?), path)),
-        (None, Some(authority)) => Ok((Some(canonical(authority)?), path)),
-        (None, None) if path.starts_with('/') => Ok((None, path)),
-        (None, None) => Err(usage(format!("`{url}` is neither a URL nor a path: a path begins with a slash"))),
-    }
-}
-
 /// Without a host, the route is the one that the path leads to on whatever host; if there are several, the asker must say.
 fn route_without_host(
     policy: &Policy,
@@ -130,43 +109,29 @@ fn route_without_host(
         several => {
             let names: Vec<&str> = several.iter().map(|route| policy.route_name(*route)).collect();
             let Some(any) = policy.find_route("", path) else {
-                return Err(usage(format!("the path leads to {} on different hosts: give --host", names.join(", "))));
+                return Err(usage(format!(
+                    "the path leads to {} on different hosts: say which host",
+                    names.join(", ")
+                )));
             };
-            remarks.push(format!(
-                "no --host given: taken as route {}, which answers for any host",
-                policy.route_name(any)
-            ));
+            remarks
+                .push(format!("no host given: taken as route {}, which answers for any host", policy.route_name(any)));
             Ok(Some(any))
         }
     }
 }
 
-fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
-    let text = facts.principal.as_str();
-    let (kind, id) = match text.split_once(':') {
-        Some(("user", id)) => (PrincipalKind::User, id),
-        Some(("service", id)) => (PrincipalKind::Service, id),
-        Some(("certificate", id)) => (PrincipalKind::Certificate, id),
-        Some((kind, _)) => {
-            return Err(usage(format!("`{kind}` is not a kind of principal: user, service or certificate")));
-        }
-        None if matches!(text, "anyone" | "anonymous") => {
-            return if facts.groups.is_empty() && facts.roles.is_empty() {
-                Ok(None)
-            } else {
-                Err(usage("an anonymous caller has no groups or roles: say who it is with --as"))
-            };
-        }
-        // Whoever it is, as long as it is verified: nobody has a name with a space.
-        None if text == "authenticated" => (PrincipalKind::User, " "),
-        None => (PrincipalKind::User, text),
+fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
+    let Some((kind, id)) = &facts.principal else {
+        return if facts.groups.is_empty() && facts.roles.is_empty() {
+            Ok(None)
+        } else {
+            Err(usage("an anonymous caller has no groups or roles: say who it is (--as)"))
+        };
     };
-    if id.is_empty() {
-        return Err(usage(format!("`{text}` has no id")));
-    }
     Ok(Some(Principal {
-        kind,
-        id: id.into(),
+        kind: *kind,
+        id: id.as_str().into(),
         name: None,
         email: None,
         groups: facts
@@ -175,9 +140,7 @@ fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
             .map(|name| GroupClaim { name: name.trim_start_matches("group:").into(), trusted: true })
             .collect(),
         roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
-        device: facts
-            .device
-            .map(|state| Device { id: "stated".into(), compliant: Some(state == DeviceState::Compliant) }),
+        device: facts.compliant_device.map(|compliant| Device { id: "stated".into(), compliant: Some(compliant) }),
         authentication: Authentication {
             method: AuthenticationMethod::Stated,
             provider: "the command line".into(),
@@ -187,9 +150,32 @@ fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
             amr: Vec::new(),
             auth_time: None,
             expires: None,
-            stated_mfa: facts.assurance == Some(AssuranceState::Mfa),
+            stated_mfa: facts.fresh_mfa,
         },
     }))
+}
+
+/// The facts that the command line states, in their own types.
+fn stated(facts: &FactArgs) -> Result<StatedFacts, QuestionError> {
+    let country = match &facts.country {
+        Some(text) => Some(
+            CountryCode::parse(text).ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
+        ),
+        None => None,
+    };
+    let principal = stated_principal(&facts.principal).map_err(usage)?;
+    Ok(StatedFacts {
+        principal: principal.map(|(kind, id)| (kind, id.to_owned())),
+        groups: facts.groups.clone(),
+        roles: facts.roles.clone(),
+        host: facts.host.clone(),
+        ip: facts.ip,
+        country,
+        compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
+        fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
+        risk: facts.risk.map(level),
+        at: facts.at,
+    })
 }
 
 fn level(state: RiskState) -> RiskLevel {
