@@ -44,6 +44,8 @@ mod nginx;
 mod ops;
 /// The path that was decided on is the path that is forwarded.
 mod paths;
+/// `test`: a policy held to its cases, with coverage and JUnit.
+mod policy_tests;
 /// A reload is all or nothing, and costs no request.
 mod reload;
 /// A public access log, replayed.

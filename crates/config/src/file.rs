@@ -27,6 +27,16 @@ use crate::section::Section;
 /// The version of the files' shape that this program reads.
 const VERSION: u64 = 1;
 
+/// Refuses test cases: an `include` that matches their file must neither take them for policy nor pass over them.
+fn refuse_cases(section: &Section<'_>) {
+    for key in ["case", "defaults"] {
+        section.misplaced(
+            key,
+            "test cases stand in a file of their own that no `include` matches; `portcullis test` reads it",
+        );
+    }
+}
+
 /// Checks `version`: a file of another version means something else by the same keys.
 fn read_version(section: &Section<'_>, required: bool) {
     let any = Integer(0..=u64::MAX);

@@ -8,8 +8,8 @@ use portcullis_policy::{AuthenticationRule, CountryCode, Hours, Mode, RiskLevel,
 
 use crate::diagnostics::{At, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
-use crate::file::read_version;
 use crate::file::risk::{self, Ban, Risk, StepUp};
+use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
 use crate::kinds::{Choice, Country, FilePath, Moment, Name, Prefix, Text, WeeklyHours};
 use crate::network_file::read_network_file;
@@ -172,6 +172,7 @@ fn read_entries(section: &Section<'_>, policy: &mut PolicyFile) {
     policy.groups.extend(section.tables("group").into_iter().filter_map(read_group));
     policy.assignments.extend(section.tables("assignment").into_iter().filter_map(read_assignment));
     policy.denies.extend(section.tables("deny").into_iter().filter_map(read_deny));
+    refuse_cases(section);
 }
 
 fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network> {

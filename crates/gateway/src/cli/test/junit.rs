@@ -10,10 +10,14 @@ use std::time::Duration;
 use portcullis_policy::{CoverageReport, Policy};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
+use quick_xml::writer::ElementWriter;
 
 use super::report::failure_lines;
 use super::trial::{Trial, Verdict};
 use super::{Run, covered};
+
+/// At most this many rules that are not covered are named: the answer on standard output has them all.
+const MAX_MISSING: usize = 1_000;
 
 type Xml = Writer<Vec<u8>>;
 
@@ -40,7 +44,11 @@ fn to_xml(policy: &Policy, run: &Run<'_>) -> io::Result<Vec<u8>> {
 
 fn suite(xml: &mut Xml, policy: &Policy, run: &Run<'_>, path: &Path, trials: &[Trial<'_>]) -> io::Result<()> {
     let name = path.display().to_string();
-    let own = vec![("name", name.clone()), ("file", name), ("timestamp", run.began.to_string())];
+    let own = vec![
+        ("name", name.clone()),
+        ("file", name),
+        ("timestamp", run.began.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    ];
     let attributes = [own, counts(&trials.iter().collect::<Vec<_>>())].concat();
     element(xml, "testsuite", &attributes, |xml| {
         element(xml, "properties", &[], |xml| {
@@ -62,11 +70,15 @@ fn coverage_properties(xml: &mut Xml, coverage: &CoverageReport) -> io::Result<(
         let name = format!("coverage.{}", kind.plural());
         property(xml, &name, format!("{}/{}", count.covered, count.total))?;
     }
-    coverage.missing.iter().try_for_each(|item| property(xml, "coverage.missing", covered::hint(item)))
+    coverage
+        .missing
+        .iter()
+        .take(MAX_MISSING)
+        .try_for_each(|item| property(xml, "coverage.missing", covered::hint(item)))
 }
 
 fn property(xml: &mut Xml, name: &str, value: String) -> io::Result<()> {
-    element(xml, "property", &[("name", name.to_owned()), ("value", value)], |_| Ok(()))
+    empty(xml, "property", &[("name", name.to_owned()), ("value", value)])
 }
 
 fn test(xml: &mut Xml, trial: &Trial<'_>) -> io::Result<()> {
@@ -78,18 +90,20 @@ fn test(xml: &mut Xml, trial: &Trial<'_>) -> io::Result<()> {
         ("line", trial.case.at.line.to_string()),
         ("time", seconds(trial.took)),
     ];
-    element(xml, "testcase", &attributes, |xml| match &trial.verdict {
-        Verdict::Pass(_) => Ok(()),
-        Verdict::Skip(why) => element(xml, "skipped", &[("message", (*why).to_owned())], |_| Ok(())),
-        Verdict::Fail(failure) => {
+    match &trial.verdict {
+        Verdict::Pass(_) => empty(xml, "testcase", &attributes),
+        Verdict::Skip(why) => {
+            element(xml, "testcase", &attributes, |xml| empty(xml, "skipped", &[("message", (*why).to_owned())]))
+        }
+        Verdict::Fail(failure) => element(xml, "testcase", &attributes, |xml| {
             let message = failure.unmet.first().map(|unmet| format!("expected {}, got {}", unmet.expected, unmet.got));
             let attributes = [("message", message.unwrap_or_default()), ("type", "unexpected answer".to_owned())];
             element(xml, "failure", &attributes, |xml| {
                 let body = failure_lines(trial, failure).join("\n");
                 xml.write_event(Event::Text(BytesText::new(&allowed(&body))))
             })
-        }
-    })
+        }),
+    }
 }
 
 /// `a/policy.tests.toml` as readers group it: by dots.
@@ -119,12 +133,21 @@ fn element(
     attributes: &[(&str, String)],
     content: impl FnOnce(&mut Xml) -> io::Result<()>,
 ) -> io::Result<()> {
+    with_attributes(xml, name, attributes).write_inner_content(content)?;
+    Ok(())
+}
+
+fn empty(xml: &mut Xml, name: &str, attributes: &[(&str, String)]) -> io::Result<()> {
+    with_attributes(xml, name, attributes).write_empty()?;
+    Ok(())
+}
+
+fn with_attributes<'x>(xml: &'x mut Xml, name: &'x str, attributes: &[(&str, String)]) -> ElementWriter<'x, Vec<u8>> {
     let mut writer = xml.create_element(name);
     for (key, value) in attributes {
         writer = writer.with_attribute((*key, allowed(value).as_str()));
     }
-    writer.write_inner_content(content)?;
-    Ok(())
+    writer
 }
 
 /// The text with what XML 1.0 cannot hold replaced; not even as a reference may it stand there (section 2.2, `Char`).

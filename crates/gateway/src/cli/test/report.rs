@@ -75,11 +75,13 @@ impl<'g> Reporter<'g> {
         match &trial.verdict {
             Verdict::Pass(_) => format!("{} {name}", self.mark("PASS", "32")),
             Verdict::Skip(why) => {
-                format!("{} {name} ({}): {why}", self.mark("SKIP", "33"), trial.place(trial.case.at))
+                let (mark, place) = (self.mark("SKIP", "33"), trial.place(trial.case.at));
+                format!("{mark} {name} ({place}): {}", printable(why))
             }
             Verdict::Fail(failure) => {
                 let mut lines = vec![format!("{} {name} ({})", self.mark("FAIL", "31"), trial.place(trial.case.at))];
-                lines.extend(failure_lines(trial, failure).into_iter().map(|line| format!("     {line}")));
+                lines
+                    .extend(failure_lines(trial, failure).into_iter().map(|line| format!("     {}", printable(&line))));
                 lines.join("\n")
             }
         }
@@ -88,6 +90,15 @@ impl<'g> Reporter<'g> {
     fn mark(&self, word: &str, code: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() }
     }
+}
+
+/// The text with control characters written out: a terminal would act on them.
+fn printable(text: &str) -> String {
+    let written = |character: char| match character.is_control() {
+        true => character.escape_default().collect::<String>(),
+        false => character.to_string(),
+    };
+    text.chars().map(written).collect()
 }
 
 /// `161 passed, 0 failed, 1 skipped`
