@@ -401,3 +401,21 @@ fn the_shipped_cases_cover_all_of_their_policies() {
         assert!(finished.stderr.is_empty(), "{finished:?}");
     }
 }
+
+#[test]
+fn the_output_in_the_documentation_is_the_real_one() {
+    let page = std::fs::read_to_string(repository("docs/policy.md")).unwrap();
+    let section = page.split_once("\n## Testing a policy\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let block = |opening: &str| section.split_once(opening).unwrap().1.split_once("```").unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policy.tests.toml"), block("```toml\n")).unwrap();
+    let (command, shown) = block("```console\n$ portcullis ").split_once('\n').unwrap();
+    let config = repository("config/portcullis.toml");
+    let arguments = command.split(' ').map(|word| match word {
+        "portcullis.toml" => config.as_os_str(),
+        word => word.as_ref(),
+    });
+    let finished = portcullis().cwd(folder.path()).args(arguments).run(PATIENCE);
+    assert_eq!(finished.stdout, shown.lines().collect::<Vec<_>>(), "{finished:?}");
+    assert_eq!(finished.status.code(), Some(1));
+}

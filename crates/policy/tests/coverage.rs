@@ -334,7 +334,7 @@ fn rules_in_shadow_mode_count_apart() {
     let counts = |shadow: &'static str| ["assignments 1/1", "permissions 1/1", shadow];
     let alice = ask("GET /a/1", "alice");
     check(&draft, std::slice::from_ref(&alice), &counts("shadow 0/3"), &rest);
-    assert!(covered(&draft, &[alice.clone()]).missing.iter().all(|item| item.shadow));
+    assert!(covered(&draft, std::slice::from_ref(&alice)).missing.iter().all(|item| item.shadow));
     let old = ask("GET /a/old", "alice");
     check(&draft, &[alice.clone(), old.clone()], &counts("shadow 1/3"), &rest[..2]);
     let all = [alice, old, ask("GET /a/1", "bob"), Ask { from: Some(ELSEWHERE), ..ask("GET /a/1", "alice") }];

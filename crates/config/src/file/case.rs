@@ -123,7 +123,7 @@ fn read_facts(section: &Section<'_>) -> Facts {
 
 /// Reports what only somebody can have, where the caller is anonymous.
 fn report_nobodys(section: &Section<'_>, facts: &Facts) {
-    if !facts.principal.as_ref().is_some_and(|principal| principal.value.is_none()) {
+    if facts.principal.as_ref().is_none_or(|principal| principal.value.is_some()) {
         return;
     }
     let written = [
