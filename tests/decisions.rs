@@ -6,49 +6,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use portcullis_config::{Loaded, ProcessEnvironment, load};
+use portcullis_config::{Case, Loaded, ProcessEnvironment, load, load_cases};
 use portcullis_policy::{
     AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
-    CountryCode, Decision, Device, GroupClaim, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment,
-    RiskLevel, canonical_host,
+    Decision, Device, GroupClaim, IdentityFact, Outcome, Policy, Principal, PrincipalKind, RiskAssessment,
+    canonical_host,
 };
 use portcullis_testkit::wait::PATIENCE;
-use serde::Deserialize;
 
 use crate::harness::{portcullis, repository};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cases {
-    case: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    /// `METHOD PATH`
-    request: String,
-    host: Option<String>,
-    #[serde(rename = "as")]
-    principal: Option<String>,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    roles: Vec<String>,
-    ip: Option<std::net::IpAddr>,
-    country: Option<String>,
-    device: Option<String>,
-    assurance: Option<String>,
-    at: Option<toml::value::Datetime>,
-    risk: Option<String>,
-    expect: String,
-    reason: Option<String>,
-}
-
-/// Without `at` it is this Monday, ten o'clock in Berlin: no case depends on the day on which it is run.
-const DEFAULT_TIME: &str = "2026-11-23T09:00:00Z";
 
 fn worlds() -> Vec<PathBuf> {
     let entries = fs::read_dir(repository("tests/decisions")).unwrap().map(|entry| entry.unwrap().path());
@@ -60,37 +26,31 @@ fn worlds() -> Vec<PathBuf> {
 fn read(world: &Path) -> (Loaded, Vec<Case>) {
     let loaded = load(&world.join("portcullis.toml"), &ProcessEnvironment)
         .unwrap_or_else(|report| panic!("{}:\n{}", world.display(), report.render_human(false)));
-    let text = fs::read_to_string(world.join("cases.toml")).unwrap();
-    let cases: Cases = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", world.display()));
-    (loaded, cases.case)
+    let mut files = load_cases(&[world.join("cases.toml")], &ProcessEnvironment)
+        .unwrap_or_else(|report| panic!("{}", report.render_human(false)));
+    assert_eq!(files.len(), 1, "{}", world.display());
+    (loaded, files.remove(0).cases)
 }
 
-impl Case {
-    fn at(&self) -> Timestamp {
-        self.at.map_or_else(|| DEFAULT_TIME.to_owned(), |at| at.to_string()).parse().unwrap()
-    }
+/// A request as a test has it, built here by hand: what the command line builds is held against it below.
+trait Asked {
+    fn principal(&self) -> Option<Principal>;
+    fn decide(&self, policy: &Policy) -> (Outcome, Option<String>);
+    fn arguments(&self) -> Vec<String>;
+}
 
+impl Asked for Case {
     fn principal(&self) -> Option<Principal> {
-        let text = self.principal.as_deref().filter(|text| *text != "anyone")?;
-        let (kind, id) = text.split_once(':').unwrap_or(("user", text));
-        let kind = match kind {
-            "user" => PrincipalKind::User,
-            "service" => PrincipalKind::Service,
-            other => panic!("{}: {other} is no kind of principal", self.name),
-        };
-        let device = self.device.as_deref().map(|state| match state {
-            "compliant" => true,
-            "noncompliant" => false,
-            other => panic!("{}: {other} is no state of a device", self.name),
-        });
+        let facts = &self.facts;
+        let (kind, id) = facts.principal.as_ref()?;
         Some(Principal {
-            kind,
-            id: id.into(),
+            kind: *kind,
+            id: id.as_str().into(),
             name: None,
             email: None,
-            groups: self.groups.iter().map(|name| GroupClaim { name: name.as_str().into(), trusted: true }).collect(),
-            roles: self.roles.iter().map(|role| role.as_str().into()).collect(),
-            device: device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
+            groups: facts.groups.iter().map(|name| GroupClaim { name: name.as_str().into(), trusted: true }).collect(),
+            roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
+            device: facts.compliant_device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
             authentication: Authentication {
                 method: AuthenticationMethod::Stated,
                 provider: "case".into(),
@@ -100,75 +60,75 @@ impl Case {
                 amr: Vec::new(),
                 auth_time: None,
                 expires: None,
-                stated_mfa: self.assurance.as_deref() == Some("mfa"),
+                stated_mfa: facts.fresh_mfa,
             },
         })
     }
 
     /// The outcome word and the reason; `explain` must say the same as `decide`.
-    fn decide(&self, policy: &Policy) -> (String, Option<String>) {
-        let (method, target) = self.request.split_once(' ').unwrap();
-        let path = match CanonicalPath::parse(target.split('?').next().unwrap()) {
+    fn decide(&self, policy: &Policy) -> (Outcome, Option<String>) {
+        let path = match CanonicalPath::parse(self.url.split('?').next().unwrap()) {
             Ok(path) => path,
-            Err(problem) if problem.is_ambiguous() => return ("deny".into(), Some("request.path_ambiguous".into())),
-            Err(_) => return ("deny".into(), Some("request.malformed".into())),
+            Err(problem) if problem.is_ambiguous() => return (Outcome::Deny, Some("request.path_ambiguous".into())),
+            Err(_) => return (Outcome::Deny, Some("request.malformed".into())),
         };
-        let host = self.host.as_deref().map_or(Some("app.test".into()), canonical_host).unwrap();
-        let route = policy.find_route(&host, &path);
+        let facts = &self.facts;
+        let route = policy.find_route(&canonical_host(facts.host.as_deref().unwrap()).unwrap(), &path);
         let principal = self.principal();
         let ignored = route.is_some_and(|route| policy.authentication(route) == AuthenticationRule::None);
-        let risk = RiskAssessment {
-            stated: self.risk.as_deref().map(|level| RiskLevel::parse(level).unwrap()),
-            ..RiskAssessment::NONE
-        };
+        let risk = RiskAssessment { stated: facts.risk, ..RiskAssessment::NONE };
         let request = AccessRequest {
-            method,
+            method: &self.method,
             path: &path,
             route,
-            client: self.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
-            country: self.country.as_deref().map(|code| CountryCode::parse(code).unwrap()),
+            client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
+            country: facts.country,
             identity: principal.as_ref().filter(|_| !ignored).map_or(IdentityFact::Anonymous, IdentityFact::Verified),
             risk: &risk,
             bans: Bans::default(),
             activations: &[],
-            now: self.at(),
+            now: facts.at.unwrap(),
         };
         let decided = match policy.decide(&request) {
-            Decision::Permit(_) => ("permit".to_owned(), None),
-            Decision::Deny(denial) => ("deny".to_owned(), Some(denial.reason.code().to_owned())),
-            Decision::Challenge(denial) => ("challenge".to_owned(), Some(denial.reason.code().to_owned())),
-            Decision::StepUp(denial) => ("step_up".to_owned(), Some(denial.reason.code().to_owned())),
-            Decision::Undecided(denial) => ("undecided".to_owned(), Some(denial.reason.code().to_owned())),
+            Decision::Permit(_) => (Outcome::Permit, None),
+            Decision::Deny(denial) => (Outcome::Deny, Some(denial.reason.code().to_owned())),
+            Decision::Challenge(denial) => (Outcome::Challenge, Some(denial.reason.code().to_owned())),
+            Decision::StepUp(denial) => (Outcome::StepUp, Some(denial.reason.code().to_owned())),
+            Decision::Undecided(denial) => (Outcome::Undecided, Some(denial.reason.code().to_owned())),
         };
         let explained = policy.explain(&request);
         let reason = explained.denial.as_ref().map(|denial| denial.reason.code().to_owned());
-        assert_eq!(
-            (explained.outcome.as_str().to_owned(), reason),
-            decided,
-            "{}: explain and decide differ",
-            self.name
-        );
+        assert_eq!((explained.outcome, reason), decided, "{}: explain and decide differ", self.name);
         decided
     }
 
     fn arguments(&self) -> Vec<String> {
-        let (method, target) = self.request.split_once(' ').unwrap();
-        let mut arguments = vec![method.to_owned(), target.to_owned()];
+        let mut arguments = vec![self.method.clone(), self.url.clone()];
         let mut add = |flag: &str, value: Option<&str>| {
             arguments.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value.to_owned()]));
         };
-        add("--host", Some(self.host.as_deref().unwrap_or("app.test")));
-        add("--as", self.principal.as_deref());
-        add("--country", self.country.as_deref());
-        add("--device", self.device.as_deref());
-        add("--assurance", self.assurance.as_deref());
-        add("--risk", self.risk.as_deref());
-        add("--ip", self.ip.map(|ip| ip.to_string()).as_deref());
-        add("--at", Some(&self.at().to_string()));
-        self.groups.iter().for_each(|group| add("--group", Some(group)));
-        self.roles.iter().for_each(|role| add("--role", Some(role)));
+        let facts = &self.facts;
+        let principal = facts.principal.as_ref().map(|(kind, id)| match kind {
+            // Whoever it is.
+            PrincipalKind::User if id == " " => "authenticated".to_owned(),
+            _ => format!("{}:{id}", kind.as_str()),
+        });
+        add("--host", facts.host.as_deref());
+        add("--as", principal.as_deref());
+        add("--country", facts.country.as_ref().map(|country| country.as_str()));
+        add("--device", facts.compliant_device.map(|compliant| if compliant { "compliant" } else { "noncompliant" }));
+        add("--assurance", facts.fresh_mfa.then_some("mfa"));
+        add("--risk", facts.risk.map(|level| level.as_str()));
+        add("--ip", facts.ip.map(|ip| ip.to_string()).as_deref());
+        add("--at", facts.at.map(|at| at.to_string()).as_deref());
+        facts.groups.iter().for_each(|group| add("--group", Some(group)));
+        facts.roles.iter().for_each(|role| add("--role", Some(role)));
         arguments
     }
+}
+
+fn expected(case: &Case) -> (Outcome, Option<&'static str>) {
+    (case.outcome.value, case.reason.as_ref().map(|reason| reason.value.code()))
 }
 
 #[test]
@@ -179,20 +139,22 @@ fn every_case_is_decided_as_it_says() {
         for case in cases {
             count += 1;
             assert!(names.insert(case.name.clone()), "{}: the name `{}` was used twice", world.display(), case.name);
+            let (outcome, reason) = expected(&case);
             assert_eq!(
-                case.reason.is_none(),
-                case.expect == "permit",
+                reason.is_none(),
+                outcome == Outcome::Permit,
                 "{}: a refusal has a reason, a permit has none",
                 case.name
             );
-            let expected = (case.expect.clone(), case.reason.clone());
+            let expected = (outcome, reason.map(str::to_owned));
             let decided = case.decide(&loaded.policy);
             if decided != expected {
                 failures.push(format!(
-                    "{}: `{}` ({}): expected {expected:?}, decided {decided:?}",
+                    "{}: `{}` ({} {}): expected {expected:?}, decided {decided:?}",
                     world.display(),
                     case.name,
-                    case.request
+                    case.method,
+                    case.url
                 ));
             }
         }
@@ -204,9 +166,9 @@ fn every_case_is_decided_as_it_says() {
 #[test]
 fn every_outcome_and_every_offline_reason_has_a_case() {
     let cases: Vec<Case> = worlds().iter().flat_map(|world| read(world).1).collect();
-    let outcomes: BTreeSet<&str> = cases.iter().map(|case| case.expect.as_str()).collect();
+    let outcomes: BTreeSet<&str> = cases.iter().map(|case| expected(case).0.as_str()).collect();
     assert_eq!(outcomes, BTreeSet::from(["permit", "deny", "challenge", "step_up", "undecided"]));
-    let reasons: BTreeSet<&str> = cases.iter().filter_map(|case| case.reason.as_deref()).collect();
+    let reasons: BTreeSet<&str> = cases.iter().filter_map(|case| expected(case).1).collect();
     for reason in [
         "request.malformed",
         "request.path_ambiguous",
@@ -230,6 +192,10 @@ fn every_outcome_and_every_offline_reason_has_a_case() {
 #[test]
 fn the_binary_decides_as_the_library_does() {
     for world in worlds() {
+        // All of them by the verb that is there for it; some one by one.
+        let (config, file) = (world.join("portcullis.toml"), world.join("cases.toml"));
+        let finished = portcullis().arg("-c").arg(config).args(["-q", "test"]).arg(file).run(PATIENCE);
+        assert_eq!(finished.status.code(), Some(0), "{finished:?}");
         let (_, cases) = read(&world);
         for case in cases.iter().step_by(9) {
             let arguments = case.arguments();
@@ -238,9 +204,10 @@ fn the_binary_decides_as_the_library_does() {
                 portcullis().args(["-o", "jsonl", "explain"]).args(&arguments).arg("-c").arg(config).run(PATIENCE);
             let said: serde_json::Value = serde_json::from_str(&finished.stdout.join("\n"))
                 .unwrap_or_else(|error| panic!("{} {arguments:?}: {error}: {finished:?}", case.name));
-            assert_eq!(said["decision"], case.expect, "{} {arguments:?}", case.name);
-            assert_eq!(said["reason"].as_str(), case.reason.as_deref(), "{}", case.name);
-            assert_eq!(finished.status.code(), Some(i32::from(case.expect != "permit")), "{}", case.name);
+            let (outcome, reason) = expected(case);
+            assert_eq!(said["decision"], outcome.as_str(), "{} {arguments:?}", case.name);
+            assert_eq!(said["reason"].as_str(), reason, "{}", case.name);
+            assert_eq!(finished.status.code(), Some(i32::from(outcome != Outcome::Permit)), "{}", case.name);
         }
     }
 }

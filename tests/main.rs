@@ -44,6 +44,8 @@ mod nginx;
 mod ops;
 /// The path that was decided on is the path that is forwarded.
 mod paths;
+/// `test`: a policy held to its cases, with coverage and JUnit.
+mod policy_tests;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.
 mod questions;
 /// A reload is all or nothing, and costs no request.

@@ -1,7 +1,7 @@
 //! The codes of diagnostics: stable, so that a script can match them and a search engine can find them.
 //!
-//! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means; `W…` are warnings,
-//! and `W03` those of the policy's lint. Each code has a page in `docs/problems/`, which
+//! `E01` is the shape of a file, `E02` what entries mean together, `E03` what the policy alone means, `E04` the case
+//! files of `test`; `W…` are warnings, and `W03` those of the policy's lint. Each code has a page in `docs/problems/`, which
 //! [`crate::pages`] gives.
 
 /// A file cannot be read: it is missing, a folder, too large, or not UTF-8.
@@ -40,6 +40,8 @@ pub const PROVIDER: &str = "E0205";
 pub const POLICY: &str = "E0301";
 /// A line of a network's file is no address or prefix.
 pub const NETWORK_FILE: &str = "E0302";
+/// A case file, or a folder of case files, holds no case.
+pub const NO_CASE: &str = "E0401";
 /// A pattern of `include` matches no file.
 pub const NOTHING_INCLUDED: &str = "W0101";
 /// A documented key whose feature this version does not have, and whose absence lets nobody in.
@@ -109,6 +111,7 @@ pub const ALL: &[(&str, &str)] = &[
     (PROVIDER, "an identity provider cannot be built from its settings"),
     (POLICY, "a rule of the policy does not hold together"),
     (NETWORK_FILE, "a line of a network's file is no address or prefix"),
+    (NO_CASE, "a case file, or a folder of case files, holds no case"),
     (NOTHING_INCLUDED, "a pattern of `include` matches no file"),
     (WITHOUT_EFFECT, "a documented key whose feature this version does not have; ignoring it lets nobody in"),
     (NO_ROUTE, "without a route every request is refused"),

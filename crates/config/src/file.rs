@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
+mod case;
 mod gateway;
 mod identity;
 mod key_file;
@@ -10,6 +11,7 @@ mod policy;
 mod risk;
 mod traffic;
 
+pub(crate) use case::read_case_file;
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
 pub(crate) use key_file::{Key, parse_key_file, parse_principal, read_key_file};
@@ -26,6 +28,16 @@ use crate::section::Section;
 
 /// The version of the files' shape that this program reads.
 const VERSION: u64 = 1;
+
+/// Refuses test cases: an `include` that matches their file must neither take them for policy nor pass over them.
+fn refuse_cases(section: &Section<'_>) {
+    for key in ["case", "defaults"] {
+        section.misplaced(
+            key,
+            "test cases stand in a file of their own that no `include` matches; `portcullis test` reads it",
+        );
+    }
+}
 
 /// Checks `version`: a file of another version means something else by the same keys.
 fn read_version(section: &Section<'_>, required: bool) {

@@ -4,6 +4,7 @@
 //! is handed out while there is an error. It deliberately starts nothing, listens nowhere and prints nothing. The shape
 //! of TOML lives here alone: other crates see plain values.
 
+mod cases;
 pub mod codes;
 mod compile;
 mod diagnostics;
@@ -23,6 +24,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
+pub use cases::{Case, CaseFile, Expected, load_cases};
 pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, OpsSettings, Summary, load, load_with_policy};

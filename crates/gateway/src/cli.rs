@@ -14,6 +14,7 @@ mod output;
 mod run;
 mod standing;
 mod table;
+mod test;
 mod who_can;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
         Command::WhoCan(args) => who_can::run(&global, &args),
+        Command::Test(args) => test::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
         Command::Help(args) => help::run(&args),

@@ -242,6 +242,11 @@ impl ActionSet {
         &self.sorted
     }
 
+    /// The tags of all actions, in no order and with repetitions.
+    pub(crate) fn all_tags(&self) -> impl Iterator<Item = u32> {
+        self.sorted.iter().map(|(_, _, tag)| *tag)
+    }
+
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {
         let from = self.sorted.partition_point(|(each, _, _)| *each < pattern);
         let rest = self.sorted.get(from..).unwrap_or_default();

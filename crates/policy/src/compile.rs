@@ -15,6 +15,7 @@ use crate::suggest::nearest_name;
 
 mod exclusive;
 mod inheritance;
+mod permissions;
 mod places;
 mod roles;
 mod rules;
@@ -124,6 +125,7 @@ impl Compiler {
             actions,
             roles,
             not_actions,
+            permissions: self.permission_places(draft),
             subjects: subject_index,
             assignments,
             denies_by_route: RulesByRoute::new(

@@ -11,6 +11,7 @@
 mod action;
 mod compile;
 mod condition;
+pub mod coverage;
 pub mod decision;
 pub mod diff;
 pub mod draft;
@@ -28,8 +29,10 @@ pub mod reason;
 mod record;
 pub mod request;
 pub mod route;
+pub mod stated;
 mod suggest;
 
+pub use coverage::*;
 pub use decision::*;
 pub use diff::{
     ChangedClass, ChangedPlace, Circumstance, DiffBounds, Effect, ExampleAnswer, ExampleIdentity, ExampleRequest,
@@ -44,3 +47,4 @@ pub use questions::*;
 pub use reason::*;
 pub use request::*;
 pub use route::{RouteId, canonical_host};
+pub use stated::{StatedFacts, stated_host, stated_principal, stated_target};

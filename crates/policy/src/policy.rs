@@ -39,6 +39,8 @@ pub struct Policy {
     pub(crate) roles_by_pattern: Vec<RolesByMethod>,
     /// By permission: what it takes out again.
     pub(crate) not_actions: Vec<ActionSet>,
+    /// By permission: where it stands.
+    pub(crate) permissions: Vec<PermissionPlace>,
     pub(crate) subjects: Subjects,
     /// Sorted by name.
     pub(crate) assignments: Vec<Assignment>,
@@ -90,6 +92,15 @@ pub(crate) struct Role {
     pub(crate) rule: RuleRef,
     /// Own and inherited, each tagged with its permission's index.
     pub(crate) actions: ActionSet,
+}
+
+/// Where a permission stands, and what it permits.
+#[derive(Debug, Clone)]
+pub(crate) struct PermissionPlace {
+    /// Its role, at the permission's own line.
+    pub(crate) rule: RuleRef,
+    /// Its actions, or the first of many, as they are written.
+    pub(crate) actions: Box<str>,
 }
 
 #[derive(Debug, Clone)]
@@ -343,6 +354,14 @@ impl Policy {
             assignments: self.assignments.len(),
             denies: self.denies.len(),
         }
+    }
+
+    /// Whether some rule has a period or hours, so that an answer may depend on when it is asked.
+    pub fn depends_on_time(&self) -> bool {
+        let periods = self.assignments.iter().map(|rule| rule.period).chain(self.denies.iter().map(|rule| rule.period));
+        let hours = self.assignments.iter().map(|rule| &rule.when).chain(self.denies.iter().map(|rule| &rule.when));
+        periods.into_iter().any(|period| period.starts.is_some() || period.expires.is_some())
+            || hours.into_iter().any(|when| when.hours.is_some())
     }
 
     /// Whether risk decides, or is only reported.

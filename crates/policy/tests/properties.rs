@@ -126,6 +126,32 @@ proptest! {
     }
 
     #[test]
+    fn coverage_grows_with_each_request_and_counts_what_decided(draft in policy_draft(), first in facts(), more in facts()) {
+        let policy = compile(&draft);
+        let mut coverage = Coverage::of(&policy);
+        let mut before = coverage.report();
+        prop_assert_eq!(before.total().covered, 0);
+        for facts in [&first, &more] {
+            coverage.add(&facts.request(&policy));
+            let after = coverage.report();
+            for ((kind, less), (_, now)) in before.kinds.iter().zip(&after.kinds) {
+                prop_assert!(less.covered <= now.covered && now.covered <= now.total && less.total == now.total, "{:?}", kind);
+            }
+            prop_assert!(before.shadow.covered <= after.shadow.covered && before.shadow.total == after.shadow.total);
+            let total = after.total();
+            prop_assert_eq!(total.total + after.shadow.total - total.covered - after.shadow.covered, after.missing.len());
+            prop_assert!(after.missing.iter().all(|item| before.missing.iter().any(|each| each.rule == item.rule && each.part == item.part)));
+            // The rule that decided is covered where it permitted or forbade.
+            let explanation = policy.explain(&facts.request(&policy));
+            let reason = explanation.denial.as_ref().map(|denial| denial.reason);
+            if let (Some(rule), None | Some(Reason::ExplicitDeny)) = (explanation.rule, reason) {
+                prop_assert!(!after.missing.iter().any(|item| item.rule == rule && item.part.is_empty()), "{:?}", rule);
+            }
+            before = after;
+        }
+    }
+
+    #[test]
     fn one_more_deny_never_permits(draft in policy_draft(), facts in facts(), more in deny(1, 0)) {
         let mut stricter = draft.clone();
         stricter.denies.push(DenyDraft { name: placed("one-more"), mode: Mode::Enforce, ..more });

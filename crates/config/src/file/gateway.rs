@@ -6,8 +6,8 @@ use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
 use crate::file::identity::{self, Identity};
 use crate::file::operation::{self, Operation, Sink};
-use crate::file::read_version;
 use crate::file::traffic::{self, ClientAddress, Listener, Route, Upstream};
+use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
 use crate::kinds::{FilePath, ResolvedPath, Text};
 use crate::section::{Reader, Section};
@@ -88,6 +88,7 @@ fn read_entries(section: &Section<'_>, entries: &mut Entries, main: bool) {
     entries.routes.extend(section.tables("route").into_iter().filter_map(traffic::read_route));
     identity::read_identity(section, &mut entries.identity, main);
     entries.sinks.extend(section.tables("sink").into_iter().filter_map(operation::read_sink));
+    refuse_cases(section);
 }
 
 /// `[policy] path`, by default `policy.toml` beside this file.

@@ -8,8 +8,8 @@ use portcullis_policy::{ActivationRules, AuthenticationRule, CountryCode, Hours,
 
 use crate::diagnostics::{At, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
-use crate::file::read_version;
 use crate::file::risk::{self, Ban, Risk, StepUp};
+use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
 use crate::kinds::{Choice, Country, FilePath, Flag, Integer, Moment, Name, Prefix, Text, Time, WeeklyHours};
 use crate::network_file::read_network_file;
@@ -184,6 +184,7 @@ fn read_entries(section: &Section<'_>, policy: &mut PolicyFile) {
     policy.assignments.extend(section.tables("assignment").into_iter().filter_map(read_assignment));
     policy.denies.extend(section.tables("deny").into_iter().filter_map(read_deny));
     policy.exclusives.extend(section.tables("exclusive").into_iter().filter_map(read_exclusive));
+    refuse_cases(section);
 }
 
 fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network> {

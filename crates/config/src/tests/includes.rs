@@ -120,3 +120,17 @@ fn the_policy_includes_files_too() {
     folder.write("rules/roles/a.toml", "[ban]\nmode = \"off\"\n");
     folder.check("", &[("E0103", "rules/roles/a.toml:1:2", "unknown key `ban`")]);
 }
+
+#[test]
+fn test_cases_that_an_include_matches_are_an_error_and_not_passed_over() {
+    let case = "[[case]]\nname = \"a\"\nrequest = \"GET /\"\nexpect = \"permit\"\n";
+    let folder = Folder::new();
+    folder.write("policy.toml", "version = 1\ninclude = [\"rules/*.toml\"]\n");
+    folder.write("rules/policy.tests.toml", case);
+    folder.check("", &[("E0103", "rules/policy.tests.toml:1:3", "no `include` matches")]);
+    let folder = Folder::new();
+    with_include(&folder, r#"["routes/*.toml"]"#);
+    folder.write("routes/cases.toml", format!("[defaults]\nas = \"bob\"\n{case}"));
+    let problem = |place| ("E0103", place, "`portcullis test` reads it");
+    folder.check("", &[problem("routes/cases.toml:1:2"), problem("routes/cases.toml:3:3")]);
+}

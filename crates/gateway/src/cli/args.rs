@@ -76,6 +76,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show everybody who may do something, and under which conditions: exit code 0 if somebody can, else 1
     WhoCan(WhoCanArgs),
+    /// Hold the policy to test cases, and say which rules no case covers: exit code 0 all passed, 1 not
+    Test(TestArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -164,6 +166,7 @@ impl WhoCanArgs {
             principal: "anyone".to_owned(),
             groups: Vec::new(),
             roles: Vec::new(),
+            activated: Vec::new(),
             ip: self.ip,
             host: self.host.clone(),
             country: self.country.clone(),
@@ -173,6 +176,28 @@ impl WhoCanArgs {
             risk: self.risk,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Case files; a folder stands for every *.toml directly in it
+    #[arg(required = true, value_name = "CASES")]
+    pub(crate) cases: Vec<PathBuf>,
+    /// Ask only the cases that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Stop at the first case that fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Say which rules of the policy the cases cover, and which they do not
+    #[arg(long)]
+    pub(crate) coverage: bool,
+    /// The least share of rules that must be covered, 0 to 100; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) min: Option<u8>,
+    /// Also write the results to a file, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 /// The facts of a request that is only supposed.
@@ -187,6 +212,9 @@ pub(crate) struct FactArgs {
     /// A role the principal holds directly; may be repeated
     #[arg(long = "role", value_name = "ROLE")]
     pub(crate) roles: Vec<String>,
+    /// An eligible assignment that the principal has activated; may be repeated
+    #[arg(long = "activated", value_name = "ASSIGNMENT")]
+    pub(crate) activated: Vec<String>,
     /// The client's address; left out, it is unknown
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Option<std::net::IpAddr>,

@@ -1,9 +1,10 @@
-//! From command-line facts to the question that the policy is asked: the same one that the live gateway asks.
+//! From stated facts to the question that the policy is asked: the same one that the live gateway asks.
 
 use jiff::Timestamp;
 use portcullis_policy::{
-    AccessRequest, ActionQuestion, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress, CountryCode,
-    Device, IdentityFact, Policy, Principal, PrincipalKind, RiskAssessment, RiskLevel, RouteId, canonical_host,
+    AccessRequest, ActionQuestion, Activation, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress,
+    CountryCode, Device, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts, stated_host,
+    stated_principal, stated_target,
 };
 use portcullis_proxy::malformation::Malformation;
 
@@ -19,6 +20,7 @@ pub(crate) struct Supposed {
     client: ClientAddress,
     country: Option<CountryCode>,
     risk: RiskAssessment,
+    activations: Vec<Activation>,
     now: Timestamp,
     /// What the asker should know, such as a role that does not exist.
     pub(crate) remarks: Vec<String>,
@@ -32,6 +34,7 @@ pub(crate) struct Stated {
     client: ClientAddress,
     country: Option<CountryCode>,
     risk: RiskAssessment,
+    activations: Vec<Activation>,
     now: Timestamp,
     /// What the asker should know, such as a role that does not exist.
     pub(crate) remarks: Vec<String>,
@@ -39,42 +42,58 @@ pub(crate) struct Stated {
 
 impl Stated {
     pub(crate) fn new(policy: &Policy, facts: &FactArgs) -> Result<Self, QuestionError> {
-        let country = match &facts.country {
-            Some(text) => Some(
-                CountryCode::parse(text)
-                    .ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
-            ),
-            None => None,
-        };
+        Self::of(policy, &stated(facts)?)
+    }
+
+    fn of(policy: &Policy, facts: &StatedFacts) -> Result<Self, QuestionError> {
         let unknown_roles = facts.roles.iter().filter(|role| !policy.has_role(role));
+        // What is stated to be activated is activated, whenever it is.
+        let activation = |name: &String| Activation { assignment: name.as_str().into(), until: Timestamp::MAX };
         Ok(Self {
             principal: principal(facts)?,
-            host: facts.host.as_deref().map(host).transpose()?,
+            host: facts.host.as_deref().map(stated_host).transpose().map_err(usage)?,
             client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
-            country,
-            risk: RiskAssessment { stated: facts.risk.map(level), ..RiskAssessment::NONE },
+            country: facts.country,
+            risk: RiskAssessment { stated: facts.risk, ..RiskAssessment::NONE },
+            activations: facts.activated.iter().map(activation).collect(),
             now: facts.at.unwrap_or_else(Timestamp::now),
             remarks: unknown_roles.map(|role| format!("there is no role `{role}` in the policy")).collect(),
         })
     }
 
     pub(crate) fn circumstances(&self) -> Circumstances<'_> {
-        Circumstances { client: self.client, country: self.country, risk: &self.risk, activations: &[], now: self.now }
+        Circumstances {
+            client: self.client,
+            country: self.country,
+            risk: &self.risk,
+            activations: &self.activations,
+            now: self.now,
+        }
     }
 }
 
 /// Why a question cannot be asked.
 #[derive(Debug)]
 pub(crate) enum QuestionError {
-    /// The command line makes no sense.
+    /// What is stated makes no sense, or does not suffice.
     Usage(String),
     /// The gateway would refuse the request for its form: the code and the detail.
     Malformed(&'static str, String),
 }
 
 impl Supposed {
+    /// What the command line supposes.
     pub(crate) fn new(policy: &Policy, method: &str, url: &str, facts: &FactArgs) -> Result<Self, QuestionError> {
-        let (host, path) = split_url(url, facts.host.as_deref())?;
+        Self::of(policy, method, url, &stated(facts)?)
+    }
+
+    /// What somebody supposes, on the command line or in a case file.
+    pub(crate) fn of(policy: &Policy, method: &str, url: &str, facts: &StatedFacts) -> Result<Self, QuestionError> {
+        let (named, path) = stated_target(url).map_err(usage)?;
+        let host = match &facts.host {
+            Some(host) => Some(stated_host(host).map_err(usage)?),
+            None => named,
+        };
         let path = CanonicalPath::parse(path).map_err(|problem| {
             let malformation = Malformation::from(problem);
             QuestionError::Malformed(malformation.code.code(), malformation.detail)
@@ -84,7 +103,7 @@ impl Supposed {
             Some(host) => policy.find_route(&host, &path),
             None => route_without_host(policy, &path, &mut remarks)?,
         };
-        let stated = Stated::new(policy, facts)?;
+        let stated = Stated::of(policy, facts)?;
         remarks.extend(stated.remarks);
         Ok(Self {
             method: method.to_owned(),
@@ -93,6 +112,7 @@ impl Supposed {
             client: stated.client,
             country: stated.country,
             risk: stated.risk,
+            activations: stated.activations,
             now: stated.now,
             path,
             remarks,
@@ -109,10 +129,10 @@ impl Supposed {
                 client: self.client,
                 country: self.country,
                 risk: &self.risk,
-                activations: &[],
+                activations: &self.activations,
                 now: self.now,
             },
-            compliant_device: facts.device.map(is_compliant),
+            compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
             fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
         })
     }
@@ -132,7 +152,7 @@ impl Supposed {
             },
             risk: &self.risk,
             bans: Bans::default(),
-            activations: &[],
+            activations: &self.activations,
             now: self.now,
         }
     }
@@ -140,34 +160,6 @@ impl Supposed {
 
 fn usage(text: impl Into<String>) -> QuestionError {
     QuestionError::Usage(text.into())
-}
-
-/// The canonical host, where one is named, and the path without its query.
-fn split_url<'a>(url: &'a str, stated: Option<&str>) -> Result<(Option<String>, &'a str), QuestionError> {
-    let (authority, rest) = match url.split_once("://") {
-        Some(("http" | "https", rest)) => match rest.find(['/', '?', '#']) {
-            Some(end) => (Some(rest.get(..end).unwrap_or(rest)), rest.get(end..).unwrap_or("/")),
-            None => (Some(rest), "/"),
-        },
-        Some((scheme, _)) if !url.starts_with('/') => return Err(usage(format!("`{scheme}` is not http or https"))),
-        _ => (None, url),
-    };
-    let path = rest.split(['?', '#']).next().unwrap_or(rest);
-    let path = if path.is_empty() { "/" } else { path };
-    match (stated, authority) {
-        (Some(stated), _) => Ok((Some(host(stated)?), path)),
-        (None, Some(authority)) => Ok((Some(host(authority)?), path)),
-        (None, None) if path.starts_with('/') => Ok((None, path)),
-        (None, None) => Err(usage(format!("`{url}` is neither a URL nor a path: a path begins with a slash"))),
-    }
-}
-
-/// A host in the form in which routes compare it.
-fn host(text: &str) -> Result<String, QuestionError> {
-    match canonical_host(text) {
-        Some(host) => Ok(host.into_owned()),
-        None => Err(usage(format!("`{text}` is not a host"))),
-    }
 }
 
 /// Without a host, the route is the one that the path leads to on whatever host; if there are several, the asker must say.
@@ -183,53 +175,60 @@ fn route_without_host(
         several => {
             let names: Vec<&str> = several.iter().map(|route| policy.route_name(*route)).collect();
             let Some(any) = policy.find_route("", path) else {
-                return Err(usage(format!("the path leads to {} on different hosts: give --host", names.join(", "))));
+                return Err(usage(format!(
+                    "the path leads to {} on different hosts: say which host",
+                    names.join(", ")
+                )));
             };
-            remarks.push(format!(
-                "no --host given: taken as route {}, which answers for any host",
-                policy.route_name(any)
-            ));
+            remarks
+                .push(format!("no host given: taken as route {}, which answers for any host", policy.route_name(any)));
             Ok(Some(any))
         }
     }
 }
 
-fn principal(facts: &FactArgs) -> Result<Option<Principal>, QuestionError> {
-    let text = facts.principal.as_str();
-    let (kind, id) = match text.split_once(':') {
-        Some(("user", id)) => (PrincipalKind::User, id),
-        Some(("service", id)) => (PrincipalKind::Service, id),
-        Some(("certificate", id)) => (PrincipalKind::Certificate, id),
-        Some((kind, _)) => {
-            return Err(usage(format!("`{kind}` is not a kind of principal: user, service or certificate")));
-        }
-        None if matches!(text, "anyone" | "anonymous") => {
-            return if facts.groups.is_empty() && facts.roles.is_empty() {
-                Ok(None)
-            } else {
-                Err(usage("an anonymous caller has no groups or roles: say who it is with --as"))
-            };
-        }
-        // Whoever it is, as long as it is verified: nobody has a name with a space.
-        None if text == "authenticated" => (PrincipalKind::User, " "),
-        None => (PrincipalKind::User, text),
+fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
+    let Some((kind, id)) = &facts.principal else {
+        return if facts.groups.is_empty() && facts.roles.is_empty() {
+            Ok(None)
+        } else {
+            Err(usage("an anonymous caller has no groups or roles: say who it is (--as)"))
+        };
     };
-    if id.is_empty() {
-        return Err(usage(format!("`{text}` has no id")));
-    }
-    let mut principal = Principal::stated(kind, id);
+    let mut principal = Principal::stated(*kind, id);
     for name in &facts.groups {
         principal = principal.in_group(name.trim_start_matches("group:"));
     }
     principal.roles = facts.roles.iter().map(|role| role.as_str().into()).collect();
-    principal.device = facts.device.map(|state| Device { id: "stated".into(), compliant: Some(is_compliant(state)) });
+    let device = |compliant| Device { id: "stated".into(), compliant: Some(compliant) };
+    principal.device = facts.compliant_device.map(device);
     principal.authentication.provider = "the command line".into();
-    principal.authentication.stated_mfa = facts.assurance == Some(AssuranceState::Mfa);
+    principal.authentication.stated_mfa = facts.fresh_mfa;
     Ok(Some(principal))
 }
 
-fn is_compliant(state: DeviceState) -> bool {
-    state == DeviceState::Compliant
+/// The facts that the command line states, in their own types.
+fn stated(facts: &FactArgs) -> Result<StatedFacts, QuestionError> {
+    let country = match &facts.country {
+        Some(text) => Some(
+            CountryCode::parse(text).ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,
+        ),
+        None => None,
+    };
+    let principal = stated_principal(&facts.principal).map_err(usage)?;
+    Ok(StatedFacts {
+        principal: principal.map(|(kind, id)| (kind, id.to_owned())),
+        groups: facts.groups.clone(),
+        roles: facts.roles.clone(),
+        host: facts.host.clone(),
+        ip: facts.ip,
+        country,
+        compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
+        fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
+        risk: facts.risk.map(level),
+        activated: facts.activated.clone(),
+        at: facts.at,
+    })
 }
 
 fn level(state: RiskState) -> RiskLevel {
