@@ -8,8 +8,10 @@ pub mod codes;
 mod compile;
 mod diagnostics;
 mod document;
+mod draft;
 mod environment;
 mod file;
+mod format;
 mod include;
 mod kinds;
 mod load;
@@ -24,5 +26,6 @@ mod tests;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
 pub use environment::{Environment, ProcessEnvironment};
+pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
 pub use load::{Loaded, OpsSettings, Summary, load, load_with_policy};
 pub use new_key::{AppendKeyError, NewKey, append_key};

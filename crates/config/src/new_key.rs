@@ -1,13 +1,11 @@
 //! Adds an API key to a key file, as `portcullis key create` does: the text is only appended to, so that comments stay.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::diagnostics::Report;
+use crate::draft::{Draft, DraftError};
 use crate::environment::ProcessEnvironment;
 use crate::file::{Key, parse_key_file, parse_principal, read_key_file};
 use crate::section::Reader;
@@ -70,7 +68,16 @@ pub fn append_key(path: &Path, key: &NewKey) -> Result<(), AppendKeyError> {
     if !reads_back(&text, &path, key) {
         return Err(AppendKeyError::Invalid(invalid_part(key)));
     }
-    draft.finish(&text)
+    Ok(draft.write(&text)?.put_in_place()?)
+}
+
+impl From<DraftError> for AppendKeyError {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Busy(path) => Self::Busy(path),
+            DraftError::Io { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 /// The text so far, ready to be appended to.
@@ -143,59 +150,6 @@ fn invalid_part(key: &NewKey) -> String {
         format!("`{}` is not `service:ID` or `user:ID`", key.principal.escape_debug())
     } else {
         "a group, a role or a moment cannot be written".to_owned()
-    }
-}
-
-/// The file that will take the place of the key file. While it exists nobody else changes the key file.
-struct Draft<'p> {
-    target: &'p Path,
-    path: PathBuf,
-    file: File,
-    done: bool,
-}
-
-impl<'p> Draft<'p> {
-    fn begin(target: &'p Path) -> Result<Self, AppendKeyError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_else(|| "keys".as_ref()));
-        name.push(".new");
-        let path = target.with_file_name(name);
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Self { target, path, file, done: false }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(AppendKeyError::Busy(path)),
-            Err(source) => Err(AppendKeyError::Io { path, source }),
-        }
-    }
-
-    fn finish(mut self, text: &str) -> Result<(), AppendKeyError> {
-        let written = self.write(text);
-        self.done = written.is_ok();
-        written.map_err(|source| AppendKeyError::Io { path: self.target.to_path_buf(), source })
-    }
-
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        if let Ok(before) = std::fs::metadata(self.target) {
-            // Whoever could read the file before can read it after, and nobody else.
-            let mine = self.file.metadata()?;
-            if (mine.uid(), mine.gid()) != (before.uid(), before.gid()) {
-                fchown(&self.file, Some(before.uid()), Some(before.gid()))?;
-            }
-            self.file.set_permissions(before.permissions())?;
-        }
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, self.target)?;
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            // Failing to clean up is told by the next run (`Busy`); there is nobody to tell here.
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -1,0 +1,125 @@
+//! A file with its canonical layout, written in place as a whole or not at all.
+
+use std::path::{Path, PathBuf};
+
+use crate::diagnostics::Report;
+use crate::document::{MAX_POLICY_FILE, add_text, parse_document, read_bytes};
+use crate::draft::{Draft, DraftError};
+use crate::environment::ProcessEnvironment;
+use crate::section::Reader;
+
+use super::{laid_out, proof};
+
+/// The byte order mark in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A file, and what it would be in canonical layout.
+#[derive(Debug)]
+pub struct FileToFormat {
+    /// Links are followed, so that renaming does not replace one.
+    path: PathBuf,
+    before: Vec<u8>,
+    after: String,
+}
+
+/// Why something was not formatted. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// It cannot be read: it is missing, a folder, or larger than 64 MiB.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is not TOML, not UTF-8, or nested deeper than the configuration may be.
+    #[error("it is not TOML: {}", .0.summary_line())]
+    Invalid(Box<Report>),
+    /// It is no longer what was read.
+    #[error("`{0}` was changed meanwhile: it is left as it is")]
+    Changed(PathBuf),
+    /// Another change is under way, or one was cut off and left this file behind.
+    #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
+    Busy(PathBuf),
+    /// Writing or renaming failed.
+    #[error("cannot write `{path}`: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Formatting would change what the file says. That is a defect of this program.
+    #[error("the formatter is wrong about this file, which is left as it is: {0}")]
+    Unsound(String),
+}
+
+impl FileToFormat {
+    /// Reads a file of at most 64 MiB and lays it out.
+    ///
+    /// # Errors
+    /// See [`FormatError`]; nothing is written here.
+    pub fn read(path: &Path) -> Result<Self, FormatError> {
+        let before = read_bytes(path, MAX_POLICY_FILE).map_err(FormatError::Unreadable)?;
+        let after = format_bytes(path, &before)?;
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        Ok(Self { path, before, after })
+    }
+
+    /// Whether it is in canonical layout already.
+    pub fn is_formatted(&self) -> bool {
+        self.before == self.after.as_bytes()
+    }
+
+    /// What is in the file. A byte order mark is part of it.
+    pub fn before(&self) -> &str {
+        // It was read as UTF-8.
+        std::str::from_utf8(&self.before).unwrap_or_default()
+    }
+
+    /// What it would be.
+    pub fn after(&self) -> &str {
+        &self.after
+    }
+
+    /// Writes the canonical layout, unless it is there already: beside the file, synced, with its owner and its
+    /// permissions, and renamed.
+    ///
+    /// # Errors
+    /// See [`FormatError`]; the file is then as it was. So it is where its owner cannot be kept.
+    pub fn write(&self) -> Result<(), FormatError> {
+        if self.is_formatted() {
+            return Ok(());
+        }
+        let draft = Draft::begin(&self.path)?.write(&self.after)?;
+        if read_bytes(&self.path, MAX_POLICY_FILE).ok().as_deref() != Some(self.before.as_slice()) {
+            return Err(FormatError::Changed(self.path.clone()));
+        }
+        Ok(draft.put_in_place()?)
+    }
+}
+
+impl From<DraftError> for FormatError {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Busy(path) => Self::Busy(path),
+            DraftError::Io { path, source } => Self::Io { path, source },
+        }
+    }
+}
+
+/// The canonical layout of what is in a file, or would be: `name` is only for the report.
+///
+/// # Errors
+/// [`FormatError::Invalid`] with every syntax error, or [`FormatError::Unsound`].
+pub fn format_bytes(name: &Path, bytes: &[u8]) -> Result<String, FormatError> {
+    let reader = Reader::new(&ProcessEnvironment);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = add_text(&reader, name, &name.display().to_string(), bytes).and_then(|(source, text)| {
+        // Only the syntax: what the keys mean is no business of the layout.
+        parse_document(&reader, source, &text, |_| ()).whole.then_some(text)
+    });
+    let Some(before) = text else {
+        let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
+        return Err(FormatError::Invalid(Box::new(report)));
+    };
+    let after = laid_out(&before).map_err(FormatError::Unsound)?;
+    proof::prove(&before, &after).map_err(|problem| FormatError::Unsound(problem.to_owned()))?;
+    Ok(after)
+}
