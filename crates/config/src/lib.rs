@@ -18,6 +18,7 @@ mod load;
 mod network_file;
 mod new_key;
 mod render;
+mod schema;
 mod section;
 mod suggest;
 
@@ -29,3 +30,4 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
 pub use load::{Loaded, OpsSettings, Summary, load, load_with_policy};
 pub use new_key::{AppendKeyError, NewKey, append_key};
+pub use schema::{SchemaOf, schema};

@@ -8,6 +8,8 @@ mod includes;
 mod many_mistakes;
 mod robustness;
 mod samples;
+mod schema;
+mod validator;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,7 @@ impl Folder {
                 code == wanted_code && place == wanted_place && text.contains(fragment)
             });
         assert!(fits, "{case}\nexpected {expected:#?}\nfound {found:#?}");
+        schema::agrees(self, &found);
     }
 }
 

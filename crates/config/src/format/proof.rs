@@ -49,10 +49,11 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
 }
 
 fn same_tables(before: &DeTable<'_>, after: &DeTable<'_>) -> bool {
-    let same = |((key, value), (other_key, other)): ((&toml::Spanned<_>, &toml::Spanned<_>), (_, &toml::Spanned<_>))| {
-        let other_key: &toml::Spanned<_> = other_key;
-        key.get_ref() == other_key.get_ref() && same_values(value.get_ref(), other.get_ref())
-    };
+    let same =
+        |((key, value), (other_key, other)): ((&toml::Spanned<_>, &toml::Spanned<_>), (_, &toml::Spanned<_>))| {
+            let other_key: &toml::Spanned<_> = other_key;
+            key.get_ref() == other_key.get_ref() && same_values(value.get_ref(), other.get_ref())
+        };
     before.len() == after.len() && before.iter().zip(after.iter()).all(same)
 }
 

@@ -104,10 +104,7 @@ fn comments_behind_code_share_a_column() {
     // Code that ends where two spaces are just left, and one column further.
     let key = |length: usize| format!("a = \"{}\"", "x".repeat(length - 6));
     check(&format!("{} # x", key(47)), &format!("{}  # x\n", key(47)));
-    check(
-        &format!("{} # x\nb = 1 # y", key(48)),
-        &format!("{}  # x\nb = 1{}# y\n", key(48), " ".repeat(44)),
-    );
+    check(&format!("{} # x\nb = 1 # y", key(48)), &format!("{}  # x\nb = 1{}# y\n", key(48), " ".repeat(44)));
     // Longer lines share their own column, as long as it is one.
     let second = key(60).replacen('a', "b", 1);
     check(&format!("{} # x\n{second} # y", key(50)), &format!("{}{}# x\n{second}  # y\n", key(50), " ".repeat(12)));
@@ -188,7 +185,15 @@ fn the_proof_sees_what_is_lost_changed_or_moved() {
 /// Random TOML: nested values, every kind of string, comments and blank lines where they may stand, and space all over.
 fn document() -> impl Strategy<Value = String> {
     let space = prop::sample::select(vec!["", " ", "  ", "\t", "      "]);
-    let end = prop::sample::select(vec!["\n", "\r\n", "\n\n", "\n \n\n", " # c\n", "# ä #\n", "  \t# below  \n        # it\n"]);
+    let end = prop::sample::select(vec![
+        "\n",
+        "\r\n",
+        "\n\n",
+        "\n \n\n",
+        " # c\n",
+        "# ä #\n",
+        "  \t# below  \n        # it\n",
+    ]);
     let line = (0..6_u8, space.clone(), space, value(), end.clone(), end);
     prop::collection::vec(line, 0..12).prop_map(|lines| {
         let mut text = String::new();

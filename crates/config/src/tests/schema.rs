@@ -1,0 +1,273 @@
+//! The schemas say what the readers read: no key, kind, bound or default less, more or other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::validator::{problems, to_json};
+use super::{Folder, load_shipped};
+use crate::schema::{Shape, Table};
+use crate::section::{Asked, asked_keys};
+use crate::{SchemaOf, codes, schema};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// What the schema says of every key, in the words in which the readers' questions are noted.
+fn described(table: &Table, keys: &mut BTreeMap<(String, &'static str), Asked>) {
+    for key in &table.keys {
+        let schema = match &key.shape {
+            Shape::Values(schema) => schema.clone(),
+            Shape::Table(inner) => json!({ "table": inner.title }),
+            Shape::Tables(inner) => json!({ "tables": inner.title }),
+            Shape::WithoutEffect => json!({ "deprecated": true }),
+        };
+        let twice = keys.insert((table.title.to_owned(), key.name), Asked { required: key.required, schema });
+        assert_eq!(twice, None, "{} {}", table.title, key.name);
+        if let Shape::Table(inner) | Shape::Tables(inner) = &key.shape {
+            described(inner, keys);
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_read() {
+    // The sample has every table, so that every key is asked for.
+    load_shipped(".");
+    let asked = asked_keys();
+    let mut known = BTreeMap::new();
+    for of in [SchemaOf::Gateway, SchemaOf::Policy, SchemaOf::Keys] {
+        described(&of.table(), &mut known);
+    }
+    let difference: Vec<String> = asked
+        .keys()
+        .chain(known.keys())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .filter(|key| asked.get(key) != known.get(key))
+        .map(|key| format!("{} {}\n  read:   {:?}\n  schema: {:?}", key.0, key.1, asked.get(key), known.get(key)))
+        .collect();
+    assert!(difference.is_empty(), "{}", difference.join("\n"));
+    assert!(asked.len() > 150, "{}", asked.len());
+}
+
+#[test]
+fn the_schemas_in_the_repository_are_current() {
+    for (of, word) in SchemaOf::ALL.into_iter().zip(["gateway", "policy", "keys", "cases"]) {
+        let path = format!("config/schema/{}", of.file_name());
+        let committed = std::fs::read_to_string(repository(&path)).unwrap_or_default();
+        let current = format!("{:#}\n", schema(of));
+        assert!(committed == current, "write it anew: cargo run -- config schema --of {word} > {path}");
+    }
+}
+
+#[test]
+fn everything_is_described() {
+    fn walk(schema: &Value, path: &str, count: &mut usize) {
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            let description = inner["description"].as_str().unwrap_or_default();
+            assert!(description.ends_with(['.', '?']) && description.len() > 5, "{path}: {description:?}");
+            assert!(inner["title"].as_str().is_some_and(|title| title.starts_with(key)), "{path}");
+            *count += 1;
+            walk(inner, &path, count);
+            walk(&inner["items"], &path, count);
+        }
+    }
+    let mut count = 0;
+    for of in SchemaOf::ALL {
+        let schema = schema(of);
+        assert!(schema["description"].as_str().is_some_and(|text| text.ends_with('.')));
+        walk(&schema, of.file_name(), &mut count);
+    }
+    assert!(count > 150, "{count}");
+}
+
+/// Every shipped TOML file below a folder.
+fn toml_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            toml_files(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "toml") {
+            found.push(entry);
+        }
+    }
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["config", "docker", "tests/decisions", "crates/gateway/src/demo"] {
+        toml_files(&repository(folder), &mut files);
+    }
+    assert!(files.len() >= 30, "{files:?}");
+    files
+}
+
+/// The schema of a file, by its name.
+fn schema_of(name: &str) -> Option<SchemaOf> {
+    match name {
+        "portcullis.toml" => Some(SchemaOf::Gateway),
+        "policy.toml" => Some(SchemaOf::Policy),
+        "cases.toml" => Some(SchemaOf::Cases),
+        name if name.ends_with("keys.toml") => Some(SchemaOf::Keys),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_shipped_file_is_valid_and_names_its_schema() {
+    for path in shipped() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let of = schema_of(path.file_name().unwrap().to_str().unwrap()).unwrap();
+        // The demo fills in the address of its sample API when it starts.
+        let table = text.replace("SAMPLE_API", "127.0.0.1:1").parse().unwrap();
+        let value = to_json(&toml::Value::Table(table));
+        assert_eq!(problems(&schema(of), &value), Vec::<String>::new(), "{}", path.display());
+        if path.components().any(|part| part.as_os_str() == "demo") {
+            // It is written to a folder of its own, far from any schema.
+            continue;
+        }
+        let (directive, rest) = text.split_once('\n').unwrap();
+        let named = directive.strip_prefix("#:schema ").unwrap_or_else(|| panic!("{}", path.display()));
+        let named = path.parent().unwrap().join(named);
+        let expected = repository("config/schema").join(of.file_name());
+        assert_eq!(named.canonicalize().unwrap(), expected.canonicalize().unwrap(), "{}", path.display());
+        assert!(rest.starts_with('\n'), "{}: some editors want a line of its own for it", path.display());
+    }
+}
+
+#[test]
+fn every_shipped_file_is_formatted() {
+    for path in shipped() {
+        let file = crate::FileToFormat::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(file.is_formatted(), "cargo run -- fmt {}", path.display());
+    }
+}
+
+/// Holds the schema against what the reader said of every file: it rejects each mistake in the form of a file, and nothing
+/// that is only wrong about other entries. Values are judged by either: a pattern cannot hold all that a reader knows.
+pub(super) fn agrees(folder: &Folder, problems_found: &[(&'static str, String, String)]) {
+    let files = std::fs::read_dir(folder.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (Some(of), true) = (schema_of(&name), path.is_file()) else { continue };
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let Ok(table) = text.parse::<toml::Table>() else { continue };
+        let mine: Vec<_> =
+            problems_found.iter().filter(|(_, place, _)| place.starts_with(&format!("{name}:"))).collect();
+        let problems = problems(&schema(of), &to_json(&toml::Value::Table(table)));
+        if mine.iter().any(|(code, _, text)| is_structural(code, text)) {
+            assert!(!problems.is_empty(), "the schema does not see {mine:?} in\n{text}");
+        } else if mine.iter().all(|(code, _, _)| is_about_others(code)) {
+            assert_eq!(problems, Vec::<String>::new(), "the schema rejects what the reader takes, in\n{text}");
+        }
+    }
+}
+
+fn is_structural(code: &str, text: &str) -> bool {
+    match code {
+        // That there is no listener may be mended by an included file.
+        codes::MISSING => !text.starts_with("there is no"),
+        codes::UNKNOWN_KEY | codes::WRONG_TYPE | codes::UNAVAILABLE | codes::VERSION => true,
+        codes::BAD_VALUE => text.contains("expected \"") || text.contains("is empty in"),
+        _ => false,
+    }
+}
+
+fn is_about_others(code: &str) -> bool {
+    let others = [
+        codes::UNREADABLE,
+        codes::INCLUDE,
+        codes::DUPLICATE,
+        codes::UNKNOWN_NAME,
+        codes::TRUSTS_EVERYBODY,
+        codes::PROVIDER,
+        codes::POLICY,
+    ];
+    code.starts_with('W') || others.contains(&code)
+}
+
+#[test]
+fn a_variable_may_stand_for_every_text() {
+    fn walk(schema: &Value, path: &str, count: &mut usize) {
+        if schema["type"] == "string" && (schema.get("pattern").is_some() || schema.get("enum").is_some()) {
+            assert_eq!(problems(schema, &json!("${ANY}")), Vec::<String>::new(), "{path}");
+            *count += 1;
+        }
+        // Words and variables are two branches.
+        if schema["anyOf"].as_array().is_some_and(|branches| branches.iter().any(|each| each.get("enum").is_some())) {
+            assert_eq!(problems(schema, &json!("${ANY}")), Vec::<String>::new(), "{path}");
+            return;
+        }
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            walk(inner, &format!("{path}.{key}"), count);
+        }
+        for inner in schema["anyOf"].as_array().into_iter().flatten().chain(schema.get("items")) {
+            walk(inner, path, count);
+        }
+    }
+    let mut count = 0;
+    for of in [SchemaOf::Gateway, SchemaOf::Policy, SchemaOf::Keys] {
+        walk(&schema(of), of.file_name(), &mut count);
+    }
+    assert!(count > 60, "{count}");
+}
+
+/// Adds the default of every key that is left out, in every table that is there or can be.
+fn fill(file: &mut toml::Table, table: &Table) {
+    for key in &table.keys {
+        match &key.shape {
+            Shape::Values(_) | Shape::WithoutEffect => {
+                if let Some(default) = &key.default {
+                    let value = toml::Value::try_from(default).unwrap();
+                    file.entry(key.name).or_insert(value);
+                }
+            }
+            Shape::Table(inner) => {
+                let needs = inner.keys.iter().any(|key| key.required);
+                if inner.title == "[step_up.mfa]" || (needs && !file.contains_key(key.name)) {
+                    continue;
+                }
+                let inside = file.entry(key.name).or_insert(toml::Value::Table(toml::Table::new()));
+                fill(inside.as_table_mut().unwrap(), inner);
+            }
+            Shape::Tables(inner) => {
+                for inside in file.get_mut(key.name).and_then(toml::Value::as_array_mut).into_iter().flatten() {
+                    fill(inside.as_table_mut().unwrap(), inner);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_defaults_of_the_schema_are_those_of_the_readers() {
+    let gateway = format!(
+        "{}[[identity.jwt]]\nname = \"a\"\nissuer = \"https://a\"\naudiences = [\"a\"]\njwks = {{ file = \"jwks.json\" }}\n\
+         [[sink]]\nname = \"s\"\nkind = \"stdout\"\n",
+        super::GATEWAY
+    );
+    let settings = |gateway: &str, policy: &str| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", gateway);
+        folder.write("policy.toml", policy);
+        folder.write("jwks.json", include_str!("../../../../config/jwks.json"));
+        let mut loaded = folder.loaded();
+        // Only those that somebody writes are listed.
+        loaded.risk.signals.clear();
+        format!(
+            "{:#?}",
+            (loaded.process, loaded.proxy, loaded.identity, loaded.risk, loaded.events, loaded.ops, loaded.summary)
+        )
+    };
+    let filled = |text: &str, of: SchemaOf| {
+        let mut file: toml::Table = text.parse().unwrap();
+        fill(&mut file, &of.table());
+        file.to_string()
+    };
+    let with_defaults = (filled(&gateway, SchemaOf::Gateway), filled(super::POLICY, SchemaOf::Policy));
+    assert!(with_defaults.0.contains("keep_alive_timeout") && with_defaults.1.contains("forget_half"));
+    assert_eq!(settings(&gateway, super::POLICY), settings(&with_defaults.0, &with_defaults.1));
+}
