@@ -8,6 +8,7 @@ use crate::diagnostics::Report;
 use crate::draft::{Draft, DraftError};
 use crate::environment::ProcessEnvironment;
 use crate::file::{Key, parse_key_file, parse_principal, read_key_file};
+use crate::format::format_bytes;
 use crate::section::Reader;
 
 /// A key to add. The secret itself is never written.
@@ -64,7 +65,10 @@ pub fn append_key(path: &Path, key: &NewKey) -> Result<(), AppendKeyError> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let draft = Draft::begin(&path)?;
     let before = existing(&path, key)?;
-    let text = format!("{before}{}", block(key));
+    // Laid out on its own: what is in the file stays as its owner wrote it.
+    let block = block(key);
+    let block = format_bytes(&path, block.as_bytes()).unwrap_or(block);
+    let text = format!("{before}\n{block}");
     if !reads_back(&text, &path, key) {
         return Err(AppendKeyError::Invalid(invalid_part(key)));
     }
@@ -102,7 +106,7 @@ fn existing(path: &Path, key: &NewKey) -> Result<String, AppendKeyError> {
 /// The text of one `[[key]]`.
 fn block(key: &NewKey) -> String {
     let mut block = format!(
-        "\n[[key]]\nid = {}\nsha256 = \"{}\"\nprincipal = {}\n",
+        "[[key]]\nid = {}\nsha256 = \"{}\"\nprincipal = {}\n",
         quoted(&key.id),
         data_encoding::HEXLOWER.encode(&key.sha256),
         quoted(&key.principal),
@@ -198,6 +202,27 @@ mod tests {
         assert_eq!(keys[0].roles[0].value, "a\"b\\${HOME}");
         assert_eq!((keys[1].id.value.as_str(), keys[1].expires, keys[1].groups.len()), ("two", None, 0));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_formatted_file_stays_formatted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        for id in ["one", "two"] {
+            append_key(&path, &key(id)).unwrap();
+            assert!(crate::FileToFormat::read(&path).unwrap().is_formatted(), "{id}");
+        }
+        // Beyond the width of a line, too.
+        let many = |count: usize| (0..count).map(|index| format!("group-{index}")).collect::<Vec<_>>();
+        for count in [8, 9, 10, 60] {
+            append_key(&path, &NewKey { groups: many(count), ..key(&format!("many-{count}")) }).unwrap();
+            assert!(crate::FileToFormat::read(&path).unwrap().is_formatted(), "{count}");
+        }
+        // What its owner wrote otherwise is not changed for that.
+        let text = std::fs::read_to_string(&path).unwrap() + "# mine  \n\n\n";
+        std::fs::write(&path, &text).unwrap();
+        append_key(&path, &key("three")).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with(&text));
     }
 
     #[test]

@@ -96,3 +96,51 @@ fn gateway(section: Section<'_>) -> Named {
 fn include(section: &Section<'_>) -> Vec<At<String>> {
     section.list("include", Text).map_or_else(Vec::new, |list| list.value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_found_once_whatever_is_wrong_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let check = |expected: &[&str], errors: &[&str]| {
+            let environment: BTreeMap<String, String> = BTreeMap::new();
+            let (files, report) = files_to_format(&folder.path().join("portcullis.toml"), &environment);
+            let names: Vec<String> =
+                files.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect();
+            assert_eq!(names, expected);
+            assert_eq!(report.diagnostics().map(|each| each.code).collect::<Vec<_>>(), errors);
+        };
+        check(&["portcullis.toml"], &[]);
+        let keys = "[[identity.api_key]]\nfile = \"keys.toml\"\n";
+        write("portcullis.toml", &format!("\u{feff}include = [\"routes/*.toml\", \"none/*\"]\nunknown = 1\n{keys}"));
+        write("routes/b.toml", &format!("[[identity.api_key]]\nfile = \"../more-keys.toml\"\n{keys}"));
+        write("routes/a.toml", "[[route]\n");
+        check(
+            &[
+                "portcullis.toml",
+                "routes/a.toml",
+                "routes/b.toml",
+                "policy.toml",
+                "keys.toml",
+                "routes/../more-keys.toml",
+                "routes/keys.toml",
+            ],
+            &[],
+        );
+        write("policy.toml", "include = [\"*.toml\", \"../x.toml\"]\n[[network]]\nfile = \"list.txt\"\n");
+        write("portcullis.toml", "[policy]\npath = \"policy.toml\"\n");
+        // Its own pattern names the policy itself, and one leads out of the folder.
+        check(&["portcullis.toml", "policy.toml"], &["E0108", "E0108"]);
+        write("portcullis.toml", "[policy]\npath = \"${NOWHERE}\"\n");
+        check(&["portcullis.toml", "policy.toml"], &["E0107", "E0108", "E0108"]);
+    }
+}

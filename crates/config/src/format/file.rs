@@ -123,3 +123,80 @@ pub fn format_bytes(name: &Path, bytes: &[u8]) -> Result<String, FormatError> {
     proof::prove(&before, &after).map_err(|problem| FormatError::Unsound(problem.to_owned()))?;
     Ok(after)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "a=1 # x\n").unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions_and_nothing_is_left_behind() {
+        let (folder, path) = folder();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        let before = std::fs::metadata(&path).unwrap();
+        let file = FileToFormat::read(&path).unwrap();
+        assert!(!file.is_formatted());
+        file.write().unwrap();
+        let after = std::fs::metadata(&path).unwrap();
+        assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), file.after());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let again = FileToFormat::read(&path).unwrap();
+        assert!(again.is_formatted());
+        again.write().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), after.ino(), "what is formatted is not written");
+    }
+
+    #[test]
+    fn a_link_is_followed_and_stays_a_link() {
+        let (folder, path) = folder();
+        let link = folder.path().join("link.toml");
+        symlink(&path, &link).unwrap();
+        FileToFormat::read(&link).unwrap().write().unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("a = 1 "));
+    }
+
+    #[test]
+    fn a_file_that_was_changed_meanwhile_is_left_as_it_is() {
+        let (folder, path) = folder();
+        let file = FileToFormat::read(&path).unwrap();
+        std::fs::write(&path, "a=2 # x\n").unwrap();
+        assert!(matches!(file.write(), Err(FormatError::Changed(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a=2 # x\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::remove_file(&path).unwrap();
+        assert!(file.write().is_err());
+        assert!(!path.exists(), "a file that was removed does not come back");
+    }
+
+    #[test]
+    fn two_changes_at_once_exclude_each_other() {
+        let (_folder, path) = folder();
+        let file = FileToFormat::read(&path).unwrap();
+        let draft = Draft::begin(&path).unwrap();
+        assert!(matches!(file.write(), Err(FormatError::Busy(_))));
+        drop(draft);
+        file.write().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_apart_from_what_is_no_toml() {
+        let (folder, path) = folder();
+        let missing = folder.path().join("none.toml");
+        assert!(matches!(FileToFormat::read(&missing), Err(FormatError::Unreadable(_))));
+        assert!(matches!(FileToFormat::read(folder.path()), Err(FormatError::Unreadable(_))));
+        std::fs::write(&path, "[a\n").unwrap();
+        assert!(matches!(FileToFormat::read(&path), Err(FormatError::Invalid(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[a\n");
+    }
+}
