@@ -23,8 +23,10 @@ mod spacing;
 mod tree;
 mod value;
 
+use toml::de::DeTable;
 use toml_parser::ErrorSink;
-use toml_parser::parser::{Event, EventKind, parse_document};
+use toml_parser::parser::{Event, EventKind, RecursionGuard, parse_document};
+use unicode_width::UnicodeWidthStr as _;
 
 pub use discovery::files_to_format;
 pub use file::{FileToFormat, FormatError, format_bytes};
@@ -32,36 +34,64 @@ pub use file::{FileToFormat, FormatError, format_bytes};
 /// An array whose line would be longer, in columns and without its comment, is broken.
 const MAX_WIDTH: usize = 100;
 
-/// The canonical layout of a text.
+/// Values are nested at most this deep; the reader of values has the same bound.
+const MAX_DEPTH: u32 = 80;
+
+/// The canonical layout of a text that holds these values, proved.
 ///
 /// # Errors
 /// The first error of the syntax if there is one, or what the proof found; the caller has parsed the text and expects neither.
-fn laid_out(text: &str) -> Result<String, String> {
+fn canonical(text: &str, values: &DeTable<'_>) -> Result<String, Refusal> {
     let events = events(text)?;
-    let items = document::Items::read(text, &events).ok_or("its parts do not fit together")?;
-    Ok(alignment::joined(&spacing::spaced(items)))
+    let after = laid_out(text, &events)?;
+    if text != after {
+        proof::prove(text, values, &events, &after)?;
+    }
+    Ok(after)
+}
+
+/// The same without the proof.
+fn laid_out(text: &str, events: &[Event]) -> Result<String, Refusal> {
+    let items = document::Items::read(text, events).ok_or(Refusal::Unsound("its parts do not fit together"))?;
+    alignment::joined(&spacing::spaced(items)).ok_or(Refusal::TooLarge)
+}
+
+/// Why there is no canonical layout of a text.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It would be larger than a file may be: indentation grows with depth.
+    TooLarge,
+    /// It would not say the same.
+    Unsound(&'static str),
 }
 
 /// What a text consists of, without the space between.
-fn events(text: &str) -> Result<Vec<Event>, String> {
+fn events(text: &str) -> Result<Vec<Event>, Refusal> {
     let tokens = toml_parser::Source::new(text).lex().into_vec();
     let mut events: Vec<Event> = Vec::with_capacity(tokens.len());
-    let mut first = FirstError(None);
+    let mut errors = AnyError(false);
     let mut receive = |event: Event| {
         if event.kind() != EventKind::Whitespace {
             events.push(event);
         }
     };
-    parse_document(&tokens, &mut receive, &mut first);
-    first.0.map_or(Ok(events), Err)
+    // The parser calls itself, and so does what reads its events.
+    let mut guarded = RecursionGuard::new(&mut receive, MAX_DEPTH);
+    parse_document(&tokens, &mut guarded, &mut errors);
+    if errors.0 { Err(Refusal::Unsound("it is not TOML")) } else { Ok(events) }
 }
 
-/// Keeps the first error.
-struct FirstError(Option<String>);
+/// How many columns a text takes.
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
 
-impl ErrorSink for FirstError {
-    fn report_error(&mut self, error: toml_parser::ParseError) {
-        self.0.get_or_insert_with(|| error.description().to_owned());
+/// Whether there was an error.
+struct AnyError(bool);
+
+impl ErrorSink for AnyError {
+    fn report_error(&mut self, _error: toml_parser::ParseError) {
+        self.0 = true;
     }
 }
 

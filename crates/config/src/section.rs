@@ -351,6 +351,11 @@ impl<'r> Section<'r> {
         }
     }
 
+    /// All that is in it, unread.
+    pub(crate) fn values(&self) -> &'r DeTable<'r> {
+        self.table
+    }
+
     /// Whether the key is there, without reading it.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

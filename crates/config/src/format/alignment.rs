@@ -1,8 +1,8 @@
 //! Lines, and the columns of the comments behind them.
 
-use unicode_width::UnicodeWidthStr as _;
+use crate::document::MAX_POLICY_FILE;
 
-use super::MAX_WIDTH;
+use super::{MAX_WIDTH, width};
 
 /// Spaces for each level of a broken array.
 pub(super) const INDENT: usize = 4;
@@ -35,8 +35,8 @@ impl<'t> Line<'t> {
     /// The columns up to the end of the code: of its last line, where it is a string of several.
     pub(super) fn width(&self) -> usize {
         match self.code.rsplit_once('\n') {
-            Some((_, last)) => last.width(),
-            None => self.indent + self.code.width(),
+            Some((_, last)) => width(last),
+            None => self.indent + width(&self.code),
         }
     }
 
@@ -47,8 +47,8 @@ impl<'t> Line<'t> {
     }
 }
 
-/// The text of the lines, each with its end.
-pub(super) fn joined(lines: &[Line<'_>]) -> String {
+/// The text of the lines, each with its end; `None` if it is larger than any file may be.
+pub(super) fn joined(lines: &[Line<'_>]) -> Option<String> {
     let mut text = String::with_capacity(lines.iter().map(|line| line.code.len() + 16).sum());
     let (mut column, mut shared_until) = (COLUMN, 0);
     for (index, line) in lines.iter().enumerate() {
@@ -58,23 +58,24 @@ pub(super) fn joined(lines: &[Line<'_>]) -> String {
             let (count, widest) = run.fold((0, 0), |(count, widest), line| (count + 1, line.width().max(widest)));
             shared_until = index + count;
             column = widest + GAP;
-        } else if !line.code.is_empty() && !line.is_long() {
+        } else if line.comment.is_some() && !line.code.is_empty() && !line.is_long() {
             column = COLUMN.max(line.width() + GAP);
         }
         write(&mut text, line, column);
+        if text.len() as u64 > MAX_POLICY_FILE {
+            return None;
+        }
     }
-    text
+    Some(text)
 }
 
 fn write(text: &mut String, line: &Line<'_>, column: usize) {
-    let mut width = 0;
     if !line.code.is_empty() {
         text.extend(std::iter::repeat_n(' ', line.indent));
         text.push_str(&line.code);
-        width = line.width();
     }
     if let Some(comment) = line.comment {
-        text.extend(std::iter::repeat_n(' ', column.saturating_sub(width)));
+        text.extend(std::iter::repeat_n(' ', column.saturating_sub(line.width())));
         text.push_str(comment);
     }
     text.push('\n');

@@ -8,7 +8,7 @@ use crate::draft::{Draft, DraftError};
 use crate::environment::ProcessEnvironment;
 use crate::section::Reader;
 
-use super::{laid_out, proof};
+use super::{Refusal, canonical};
 
 /// The byte order mark in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -45,9 +45,12 @@ pub enum FormatError {
         /// Why.
         source: std::io::Error,
     },
+    /// It would be larger than 64 MiB: deep lists are indented.
+    #[error("it would be larger than 64 MiB")]
+    TooLarge,
     /// Formatting would change what the file says. That is a defect of this program.
     #[error("the formatter is wrong about this file, which is left as it is: {0}")]
-    Unsound(String),
+    Unsound(&'static str),
 }
 
 impl FileToFormat {
@@ -95,6 +98,15 @@ impl FileToFormat {
     }
 }
 
+impl From<Refusal> for FormatError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::Unsound(problem) => Self::Unsound(problem),
+        }
+    }
+}
+
 impl From<DraftError> for FormatError {
     fn from(error: DraftError) -> Self {
         match error {
@@ -107,21 +119,22 @@ impl From<DraftError> for FormatError {
 /// The canonical layout of what is in a file, or would be: `name` is only for the report.
 ///
 /// # Errors
-/// [`FormatError::Invalid`] with every syntax error, or [`FormatError::Unsound`].
+/// [`FormatError::Invalid`] with every syntax error, [`FormatError::TooLarge`], or [`FormatError::Unsound`].
 pub fn format_bytes(name: &Path, bytes: &[u8]) -> Result<String, FormatError> {
     let reader = Reader::new(&ProcessEnvironment);
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let text = add_text(&reader, name, &name.display().to_string(), bytes).and_then(|(source, text)| {
+    let laid_out = add_text(&reader, name, &name.display().to_string(), bytes).and_then(|(source, text)| {
         // Only the syntax: what the keys mean is no business of the layout.
-        parse_document(&reader, source, &text, |_| ()).whole.then_some(text)
+        let parsed = parse_document(&reader, source, &text, |document| canonical(&text, document.values()));
+        parsed.value.filter(|_| parsed.whole)
     });
-    let Some(before) = text else {
-        let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
-        return Err(FormatError::Invalid(Box::new(report)));
-    };
-    let after = laid_out(&before).map_err(FormatError::Unsound)?;
-    proof::prove(&before, &after).map_err(|problem| FormatError::Unsound(problem.to_owned()))?;
-    Ok(after)
+    laid_out.map_or_else(
+        || {
+            let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
+            Err(FormatError::Invalid(Box::new(report)))
+        },
+        |canonical| canonical.map_err(FormatError::from),
+    )
 }
 
 #[cfg(test)]

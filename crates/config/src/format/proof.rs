@@ -2,50 +2,37 @@
 //! parser reads from both.
 
 use toml::de::{DeTable, DeValue};
-use toml_parser::parser::EventKind;
+use toml_parser::parser::{Event, EventKind};
 
-use super::{events, laid_out};
+use super::{Refusal, events, laid_out};
 
 /// Proves that both texts hold the same values, the same keys in the same order and the same comments, and that formatting
 /// the second changes nothing.
 ///
 /// # Errors
 /// What is not the same.
-pub(super) fn prove(before: &str, after: &str) -> Result<(), &'static str> {
-    if before == after {
-        return Ok(());
+pub(super) fn prove(before: &str, values: &DeTable<'_>, events_before: &[Event], after: &str) -> Result<(), Refusal> {
+    if !DeTable::parse(after).is_ok_and(|after| same_tables(values, after.get_ref())) {
+        return Err(Refusal::Unsound("a value would change"));
     }
-    let parse = |text| DeTable::parse(text).map(toml::Spanned::into_inner);
-    let same = match (parse(before), parse(after)) {
-        (Ok(before), Ok(after)) => same_tables(&before, &after),
-        _ => false,
-    };
-    if !same {
-        return Err("a value would change");
+    let events_after = events(after)?;
+    if !words(before, events_before).eq(words(after, &events_after)) {
+        return Err(Refusal::Unsound("a key, a value or a comment would be lost or moved"));
     }
-    let words = |text| words(text).map_err(|_| "it would not be TOML");
-    if words(before)? != words(after)? {
-        return Err("a key, a value or a comment would be lost or moved");
-    }
-    if laid_out(after).as_deref() != Ok(after) {
-        return Err("the result would not be final");
+    if laid_out(after, &events_after).as_deref() != Ok(after) {
+        return Err(Refusal::Unsound("the result would not be final"));
     }
     Ok(())
 }
 
 /// Keys, values, comments and brackets, in order.
-fn words(text: &str) -> Result<Vec<&str>, String> {
-    let events = events(text)?;
+fn words<'t>(text: &'t str, events: &[Event]) -> impl Iterator<Item = &'t str> {
     let events = events.iter().filter(|event| !matches!(event.kind(), EventKind::Newline | EventKind::ValueSep));
-    let word = |range: toml_parser::Span| text.get(range.start()..range.end()).unwrap_or_default();
-    // Behind a string a space is part of it; behind a comment it is nothing.
-    let trimmed = |kind, word: &'_ str| if kind == EventKind::Comment { word.trim_end().len() } else { word.len() };
-    Ok(events
-        .map(|event| {
-            let word = word(event.span());
-            word.get(..trimmed(event.kind(), word)).unwrap_or(word)
-        })
-        .collect())
+    events.map(move |event| {
+        let word = text.get(event.span().start()..event.span().end()).unwrap_or_default();
+        // Space behind a comment is nothing; in a string it is part of it.
+        if event.kind() == EventKind::Comment { word.trim_end() } else { word }
+    })
 }
 
 fn same_tables(before: &DeTable<'_>, after: &DeTable<'_>) -> bool {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use toml::de::DeTable;
 use toml_parser::parser::EventKind;
 
 use super::{FormatError, events, format_bytes, proof};
@@ -164,10 +165,34 @@ fn what_is_no_toml_is_reported_with_its_place() {
 }
 
 #[test]
+fn what_is_nested_as_deep_as_it_may_be_is_formatted() {
+    let nested = |depth: usize| format!("a = {}1{}\n", "[".repeat(depth), "]".repeat(depth));
+    let deepest = (1..200).take_while(|depth| nested(*depth).parse::<toml::Table>().is_ok()).last().unwrap();
+    assert!(deepest >= 64, "{deepest}");
+    let flat = format!("a = {}1{}\n", "{ a.b.c = ".repeat(deepest), " }".repeat(deepest));
+    check(&flat, &flat);
+    // Wider than a line as well, since it is deep.
+    assert_eq!(formatted(&formatted(&nested(deepest))), formatted(&nested(deepest)));
+    let spread = format!("a = {}1{}\n", "[\n".repeat(deepest), "]".repeat(deepest));
+    assert!(formatted(&spread).contains(&format!("\n{}1,\n", "    ".repeat(deepest))));
+}
+
+#[test]
+fn indentation_does_not_make_a_file_larger_than_a_file_may_be() {
+    let deep = format!("a = {}{}{}\n", "[\n".repeat(70), "1,".repeat(300_000), "]".repeat(70));
+    let found = format_bytes(Path::new("x"), deep.as_bytes());
+    assert!(matches!(found, Err(FormatError::TooLarge)), "{:?}", found.map(|text| text.len()));
+}
+
+#[test]
 fn the_proof_sees_what_is_lost_changed_or_moved() {
-    let refused = |before: &str, after: &str| assert!(proof::prove(before, after).is_err(), "{before:?} {after:?}");
-    assert_eq!(proof::prove("a=1 # x \n", &formatted("a=1 # x \n")), Ok(()));
-    assert_eq!(proof::prove("a=nan\n", "a = nan\n"), Ok(()));
+    let prove = |before: &str, after: &str| {
+        let values = DeTable::parse(before).unwrap();
+        proof::prove(before, values.get_ref(), &events(before).unwrap(), after)
+    };
+    let refused = |before: &str, after: &str| assert!(prove(before, after).is_err(), "{before:?} {after:?}");
+    assert_eq!(prove("a=1 # x \n", &formatted("a=1 # x \n")), Ok(()));
+    assert_eq!(prove("a=nan\n", "a = nan\n"), Ok(()));
     refused("a=1\n", "a = 2\n");
     refused("a=1\n", "a = 0x1\n");
     refused("a=1.0\n", "a = 1.00\n");
@@ -180,6 +205,7 @@ fn the_proof_sees_what_is_lost_changed_or_moved() {
     refused("# x\n# y\na=1\n", "# y\n# x\n\na = 1\n");
     refused("a=1\n", "a = 1\n[\n");
     refused("a=1\n", " a = 1\n");
+    refused("a=1\n", "a=1\n");
 }
 
 /// Random TOML: nested values, every kind of string, comments and blank lines where they may stand, and space all over.

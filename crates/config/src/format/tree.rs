@@ -1,8 +1,8 @@
 //! A value with the comments and the line breaks inside it.
 
 use toml_parser::parser::{Event, EventKind};
-use unicode_width::UnicodeWidthStr as _;
 
+use super::width;
 /// Reads events one after the other.
 pub(super) struct Cursor<'t, 'e> {
     text: &'t str,
@@ -37,7 +37,7 @@ impl<'t, 'e> Cursor<'t, 'e> {
         let line = self.text.get(..start)?;
         let before = line.get(line.rfind('\n').map_or(0, |end| end + 1)..)?;
         // Only space can stand before a comment that has a line of its own; before another its column does not matter much.
-        let column = before.width();
+        let column = width(before);
         Some(Comment { text: self.next()?.trim_end(), own_line, column })
     }
 
@@ -102,7 +102,7 @@ impl<'t> Value<'t> {
     /// Its width on one line; `None` where it cannot stand on one.
     pub(super) fn width(&self) -> Option<usize> {
         match self {
-            Self::Scalar(text) => (!text.contains('\n')).then(|| text.width()),
+            Self::Scalar(text) => (!text.contains('\n')).then(|| width(text)),
             Self::Container(container) => container.width,
         }
     }
@@ -168,7 +168,7 @@ fn flat_width(is_array: bool, pieces: &[Piece<'_>]) -> Option<usize> {
     let between = pieces.len().saturating_sub(1) * 2;
     pieces.iter().try_fold(around + between, |sum, piece| match piece {
         Piece::Element(key, value) => {
-            let key = key.as_deref().map_or(0, |key| key.width() + 3);
+            let key = key.as_deref().map_or(0, |key| width(key) + 3);
             Some(sum + key + value.width()?)
         }
         Piece::Comment(_) | Piece::Blank => None,

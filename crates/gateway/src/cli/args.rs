@@ -105,6 +105,7 @@ pub(crate) struct FmtArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "portcullis config schema [OPTIONS]")]
 pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     pub(crate) command: ConfigCommand,
