@@ -91,7 +91,8 @@ pub(super) fn step_up() -> Table {
         "What counts as fresh and strong authentication.",
         [
             within("mfa", mfa()),
-            one("max_age", Time::within("1s", "365d"), "How long ago, since `auth_time`, it may have been."),
+            one("max_age", Time::within("1s", "365d"), "How long ago, since `auth_time`, it may have been.")
+                .default("12h"),
         ],
     )
 }

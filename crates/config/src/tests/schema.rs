@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use portcullis_policy::{AuthenticationRule, Mode, RiskRules, Sensitivity, StepUpRules};
 use serde_json::{Value, json};
 
 use super::validator::{problems, to_json};
@@ -254,9 +255,7 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
         folder.write("portcullis.toml", gateway);
         folder.write("policy.toml", policy);
         folder.write("jwks.json", include_str!("../../../../config/jwks.json"));
-        let mut loaded = folder.loaded();
-        // Only those that somebody writes are listed.
-        loaded.risk.signals.clear();
+        let loaded = folder.loaded();
         format!(
             "{:#?}",
             (loaded.process, loaded.proxy, loaded.identity, loaded.risk, loaded.events, loaded.ops, loaded.summary)
@@ -267,9 +266,56 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
         fill(&mut file, &of.table());
         file.to_string()
     };
-    let with_defaults = (filled(&gateway, SchemaOf::Gateway), filled(super::POLICY, SchemaOf::Policy));
+    // Only the signals that somebody writes are listed.
+    let policy = "version = 1\n[risk.signals]\nnetwork = {}\ndevice = {}\nfailures = {}\nspraying = {}\n";
+    let with_defaults = (filled(&gateway, SchemaOf::Gateway), filled(policy, SchemaOf::Policy));
     assert!(with_defaults.0.contains("keep_alive_timeout") && with_defaults.1.contains("forget_half"));
-    let (read, written) = (settings(&gateway, super::POLICY), settings(&with_defaults.0, &with_defaults.1));
+    let (read, written) = (settings(&gateway, policy), settings(&with_defaults.0, &with_defaults.1));
     let difference: Vec<_> = read.lines().zip(written.lines()).filter(|(read, written)| read != written).collect();
     assert!(difference.is_empty() && read.len() == written.len(), "left out and written out: {difference:#?}");
+}
+
+#[test]
+fn the_defaults_of_rules_are_those_of_the_engine() {
+    let schema = schema(SchemaOf::Policy);
+    let of = |list: &str, key: &str| schema["properties"][list]["items"]["properties"][key]["default"].clone();
+    assert_eq!(of("resource", "authentication"), "required");
+    assert_eq!(AuthenticationRule::default(), AuthenticationRule::Required);
+    assert_eq!(of("resource", "sensitivity"), "normal");
+    assert_eq!(Sensitivity::default(), Sensitivity::Normal);
+    for list in ["resource", "assignment", "deny"] {
+        assert_eq!(of(list, "mode"), "enforce", "{list}");
+    }
+    assert_eq!(Mode::default(), Mode::Enforce);
+    let max_age = &schema["properties"]["step_up"]["properties"]["max_age"]["default"];
+    assert_eq!((max_age, StepUpRules::default().max_age_s), (&json!("12h"), 12 * 60 * 60));
+    for (sensitivity, bands) in ["low", "normal", "high"].into_iter().zip(RiskRules::default().thresholds) {
+        let thresholds = &schema["properties"]["risk"]["properties"]["thresholds"]["properties"][sensitivity];
+        let milli = |key: &str| (thresholds["properties"][key]["default"].as_f64().unwrap() * 1_000.0).round();
+        let expected = (f64::from(bands.step_up_mnats), f64::from(bands.deny_mnats));
+        assert_eq!((milli("step_up"), milli("deny")), expected, "{sensitivity}");
+    }
+}
+
+#[test]
+fn a_case_with_a_mistake_is_rejected() {
+    let check = |text: &str, valid: bool| {
+        let table = format!("[[case]]\nname = \"a\"\n{text}").parse().unwrap();
+        let problems = problems(&schema(SchemaOf::Cases), &to_json(&toml::Value::Table(table)));
+        assert_eq!(problems.is_empty(), valid, "{text}: {problems:?}");
+    };
+    let sound = "request = \"GET /x\"\nexpect = \"deny\"\n";
+    check(sound, true);
+    check(&format!("{sound}ip = \"::1\"\nat = 2026-11-23T10:00:00Z\nstatus = 403\nskip = true\n"), true);
+    check(&format!("{sound}skip = \"not yet\"\n[defaults]\nas = \"alice\"\n"), true);
+    check("request = \"GET /x\"\n", false);
+    check("expect = \"deny\"\n", false);
+    check("request = \"/x\"\nexpect = \"deny\"\n", false);
+    check("request = \"GET /x\"\nexpect = \"allow\"\n", false);
+    for wrong in
+        ["at = \"noon\"", "status = 42", "groups = \"a\"", "device = \"managed\"", "user = \"a\"", "country = \"DEU\""]
+    {
+        check(&format!("{sound}{wrong}\n"), false);
+    }
+    check(&format!("{sound}[defaults]\nexpect = \"deny\"\n"), false);
 }
