@@ -30,6 +30,8 @@ mod demo;
 mod drain;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.
 mod events;
+/// `fmt` and `config schema`: one layout, and a description for editors.
+mod fmt;
 /// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.
 mod forwarding;
 /// Which headers cross the gateway, and which only the gateway may set.

@@ -104,17 +104,27 @@ pub(crate) fn read_text(reader: &Reader<'_>, file: FileToRead<'_>) -> Option<(So
             return None;
         }
     };
-    let problem = match std::str::from_utf8(&bytes) {
+    add_text(reader, file.path, file.short_name, &bytes)
+}
+
+/// Adds what was read from a file as a source. What is no text is reported.
+pub(crate) fn add_text(
+    reader: &Reader<'_>,
+    path: &Path,
+    short_name: &str,
+    bytes: &[u8],
+) -> Option<(SourceId, Arc<str>)> {
+    let problem = match std::str::from_utf8(bytes) {
         Ok(text) if text.starts_with('\u{feff}') => (0, "the file begins with a byte order mark"),
         Ok(text) => {
             let text: Arc<str> = text.into();
-            return Some((reader.add_source(file.path, file.short_name, text.clone()), text));
+            return Some((reader.add_source(path, short_name, text.clone()), text));
         }
         Err(error) => (error.valid_up_to(), "the file is not UTF-8 from here on"),
     };
     let (offset, message) = problem;
-    let lossy = String::from_utf8_lossy(&bytes);
-    let source = reader.add_source(file.path, file.short_name, lossy.as_ref().into());
+    let lossy = String::from_utf8_lossy(bytes);
+    let source = reader.add_source(path, short_name, lossy.as_ref().into());
     let span = Span { source, start: offset, end: lossy.ceil_char_boundary(offset + 1) };
     let help = "save it as UTF-8 without a byte order mark";
     reader.report(Diagnostic::error(codes::UNREADABLE, span, message).with_help(help));

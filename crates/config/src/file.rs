@@ -12,19 +12,21 @@ mod risk;
 mod traffic;
 
 pub(crate) use case::read_case_file;
+pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
-pub(crate) use key_file::{Key, parse_key_file, parse_principal, read_key_file};
-pub(crate) use operation::{Sink, SinkOutput};
+pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
+pub(crate) use operation::{Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
+pub(crate) use risk::MAX_NATS;
 pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;
 use crate::kinds::Integer;
-use crate::section::Section;
+use crate::section::{Field, Kind, Section};
 
 /// The version of the files' shape that this program reads.
 const VERSION: u64 = 1;
@@ -41,10 +43,30 @@ fn refuse_cases(section: &Section<'_>) {
 
 /// Checks `version`: a file of another version means something else by the same keys.
 fn read_version(section: &Section<'_>, required: bool) {
-    let any = Integer(0..=u64::MAX);
-    let version = if required { section.required("version", any) } else { section.optional("version", any) };
+    let version =
+        if required { section.required("version", FileVersion) } else { section.optional("version", FileVersion) };
     let Some(version) = version.filter(|version| version.value != VERSION) else { return };
     let message = format!("version {} is not known", version.value);
     let help = format!("this program reads version {VERSION}");
     section.reader().report(Diagnostic::error(codes::VERSION, version.span, message).with_help(help));
+}
+
+/// The version of a file's shape. Whether it is known is told apart from whether it is a number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileVersion;
+
+impl Kind for FileVersion {
+    type Value = u64;
+
+    fn expected(&self) -> std::borrow::Cow<'static, str> {
+        Integer(0..=u64::MAX).expected()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<u64> {
+        Integer(0..=u64::MAX).read(field)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({ "type": "integer", "enum": [VERSION] })
+    }
 }

@@ -3,16 +3,20 @@
 mod address;
 mod condition;
 mod quantity;
+mod rule;
 
-pub(crate) use address::{Header, Prefix, Socket, parse_prefix};
+pub(crate) use address::{EndpointLink, Header, Prefix, Socket, parse_prefix};
 pub(crate) use condition::{Country, WeeklyHours};
 pub(crate) use quantity::{Decimal, Integer, Moment, Percentage, Size, Time};
+pub(crate) use rule::{Action, PrincipalName};
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
+use crate::schema::{matching, one_of};
 use crate::section::{Field, Kind, shown};
 use crate::suggest;
 
@@ -38,6 +42,10 @@ impl Kind for Text {
         }
         Some(text.into_owned())
     }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "minLength": 1 })
+    }
 }
 
 /// Any string, also an empty one.
@@ -53,6 +61,10 @@ impl Kind for AnyText {
 
     fn read(&self, field: &Field<'_>) -> Option<String> {
         Some(field.text("a string")?.into_owned())
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string" })
     }
 }
 
@@ -83,6 +95,10 @@ impl Kind for Name {
         field.bad_value(problem, None);
         None
     }
+
+    fn schema(&self) -> Value {
+        matching(&format!("^[^,]{{1,{MAX_NAME}}}$"))
+    }
 }
 
 /// `true` or `false`.
@@ -103,6 +119,10 @@ impl Kind for Flag {
             return None;
         };
         Some(*value)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "boolean" })
     }
 }
 
@@ -132,6 +152,10 @@ impl<V: Copy> Kind for Choice<V> {
         }
         found.map(|(_, value)| *value)
     }
+
+    fn schema(&self) -> Value {
+        one_of(self.0.iter().map(|(word, _)| *word))
+    }
 }
 
 /// A path, relative to the file that names it.
@@ -159,5 +183,9 @@ impl Kind for FilePath {
             return None;
         }
         Some(ResolvedPath { path: field.reader.resolve(field.span.source, &written), written })
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "minLength": 1, "description": "A path, relative to this file." })
     }
 }

@@ -1,15 +1,14 @@
 //! Adds an API key to a key file, as `portcullis key create` does: the text is only appended to, so that comments stay.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::diagnostics::Report;
+use crate::draft::{Draft, DraftError};
 use crate::environment::ProcessEnvironment;
 use crate::file::{Key, parse_key_file, parse_principal, read_key_file};
+use crate::format::format_bytes;
 use crate::section::Reader;
 
 /// A key to add. The secret itself is never written.
@@ -66,11 +65,23 @@ pub fn append_key(path: &Path, key: &NewKey) -> Result<(), AppendKeyError> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let draft = Draft::begin(&path)?;
     let before = existing(&path, key)?;
-    let text = format!("{before}{}", block(key));
+    // Laid out on its own: what is in the file stays as its owner wrote it.
+    let block = block(key);
+    let block = format_bytes(&path, block.as_bytes()).unwrap_or(block);
+    let text = format!("{before}\n{block}");
     if !reads_back(&text, &path, key) {
         return Err(AppendKeyError::Invalid(invalid_part(key)));
     }
-    draft.finish(&text)
+    Ok(draft.write(&text)?.put_in_place()?)
+}
+
+impl From<DraftError> for AppendKeyError {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Busy(path) => Self::Busy(path),
+            DraftError::Io { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 /// The text so far, ready to be appended to.
@@ -95,7 +106,7 @@ fn existing(path: &Path, key: &NewKey) -> Result<String, AppendKeyError> {
 /// The text of one `[[key]]`.
 fn block(key: &NewKey) -> String {
     let mut block = format!(
-        "\n[[key]]\nid = {}\nsha256 = \"{}\"\nprincipal = {}\n",
+        "[[key]]\nid = {}\nsha256 = \"{}\"\nprincipal = {}\n",
         quoted(&key.id),
         data_encoding::HEXLOWER.encode(&key.sha256),
         quoted(&key.principal),
@@ -146,59 +157,6 @@ fn invalid_part(key: &NewKey) -> String {
     }
 }
 
-/// The file that will take the place of the key file. While it exists nobody else changes the key file.
-struct Draft<'p> {
-    target: &'p Path,
-    path: PathBuf,
-    file: File,
-    done: bool,
-}
-
-impl<'p> Draft<'p> {
-    fn begin(target: &'p Path) -> Result<Self, AppendKeyError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_else(|| "keys".as_ref()));
-        name.push(".new");
-        let path = target.with_file_name(name);
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => Ok(Self { target, path, file, done: false }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(AppendKeyError::Busy(path)),
-            Err(source) => Err(AppendKeyError::Io { path, source }),
-        }
-    }
-
-    fn finish(mut self, text: &str) -> Result<(), AppendKeyError> {
-        let written = self.write(text);
-        self.done = written.is_ok();
-        written.map_err(|source| AppendKeyError::Io { path: self.target.to_path_buf(), source })
-    }
-
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        if let Ok(before) = std::fs::metadata(self.target) {
-            // Whoever could read the file before can read it after, and nobody else.
-            let mine = self.file.metadata()?;
-            if (mine.uid(), mine.gid()) != (before.uid(), before.gid()) {
-                fchown(&self.file, Some(before.uid()), Some(before.gid()))?;
-            }
-            self.file.set_permissions(before.permissions())?;
-        }
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, self.target)?;
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            // Failing to clean up is told by the next run (`Busy`); there is nobody to tell here.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -244,6 +202,27 @@ mod tests {
         assert_eq!(keys[0].roles[0].value, "a\"b\\${HOME}");
         assert_eq!((keys[1].id.value.as_str(), keys[1].expires, keys[1].groups.len()), ("two", None, 0));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_formatted_file_stays_formatted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        for id in ["one", "two"] {
+            append_key(&path, &key(id)).unwrap();
+            assert!(crate::FileToFormat::read(&path).unwrap().is_formatted(), "{id}");
+        }
+        // Beyond the width of a line, too.
+        let many = |count: usize| (0..count).map(|index| format!("group-{index}")).collect::<Vec<_>>();
+        for count in [8, 9, 10, 60] {
+            append_key(&path, &NewKey { groups: many(count), ..key(&format!("many-{count}")) }).unwrap();
+            assert!(crate::FileToFormat::read(&path).unwrap().is_formatted(), "{count}");
+        }
+        // What its owner wrote otherwise is not changed for that.
+        let text = std::fs::read_to_string(&path).unwrap() + "# mine  \n\n\n";
+        std::fs::write(&path, &text).unwrap();
+        append_key(&path, &key("three")).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with(&text));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("E0205", include_str!("../../../docs/problems/E0205.md")),
     ("E0301", include_str!("../../../docs/problems/E0301.md")),
     ("E0302", include_str!("../../../docs/problems/E0302.md")),
+    ("E0401", include_str!("../../../docs/problems/E0401.md")),
     ("W0101", include_str!("../../../docs/problems/W0101.md")),
     ("W0102", include_str!("../../../docs/problems/W0102.md")),
     ("W0201", include_str!("../../../docs/problems/W0201.md")),

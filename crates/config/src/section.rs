@@ -3,16 +3,24 @@
 //! A [`Section`] remembers every key it is asked for; [`Section::finish`] reports the others. Wrong types, bad values and
 //! missing keys are reported where they stand, and reading goes on, so that one run finds everything.
 
+#[cfg(test)]
+mod asked;
+
+#[cfg(test)]
+pub(crate) use asked::{Asked, asked_keys};
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Diagnostics, SourceId, Sources, Span};
 use crate::environment::{Environment, expand};
+use crate::schema::{list_of, one_or_list_of};
 use crate::suggest;
 
 /// What all readers of one run share.
@@ -82,6 +90,9 @@ pub(crate) trait Kind {
 
     /// Reads it, or reports why not.
     fn read(&self, field: &Field<'_>) -> Option<Self::Value>;
+
+    /// What can be written, as JSON Schema: everything that [`Self::read`] takes, and as little else as can be said.
+    fn schema(&self) -> Value;
 }
 
 /// One value and where it stands.
@@ -196,6 +207,7 @@ impl<'r> Section<'r> {
 
     /// The value of a key that must be there.
     pub(crate) fn required<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<K::Value>> {
+        self.note(key, true, || kind.schema());
         let Some(field) = self.field(key) else {
             self.report_missing(key, kind.expected());
             return None;
@@ -205,6 +217,7 @@ impl<'r> Section<'r> {
 
     /// The value of a key that may be absent.
     pub(crate) fn optional<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<K::Value>> {
+        self.note(key, false, || kind.schema());
         let field = self.field(key)?;
         Some(At::new(kind.read(&field)?, field.span))
     }
@@ -216,40 +229,44 @@ impl<'r> Section<'r> {
 
     /// The elements of a list that may be absent, each with its place.
     pub(crate) fn list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
-        let field = self.field(key)?;
-        let expected = format!("a list, each {}", kind.expected());
-        let help = matches!(field.value, DeValue::String(_)).then(|| "write it in brackets: `[\"…\"]`".to_owned());
-        let elements = field.elements(&expected, help)?;
-        let mut written = 0;
-        let values: Vec<_> = elements
-            .inspect(|_| written += 1)
-            .filter_map(|element| Some(At::new(kind.read(&element)?, element.span)))
-            .collect();
-        // A list of which nothing can be read is not the same as an empty one.
-        (written == 0 || !values.is_empty()).then(|| At::new(values, field.span))
+        self.note(key, false, || list_of(kind.schema()));
+        read_list(self.field(key)?, kind)
     }
 
     /// The same for a list that must be there.
     pub(crate) fn required_list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
-        if !self.table.contains_key(key) {
-            self.remember(key);
+        self.note(key, true, || list_of(kind.schema()));
+        let Some(field) = self.field(key) else {
             self.report_missing(key, format!("a list, each {}", kind.expected()));
             return None;
-        }
-        self.list(key, kind)
+        };
+        read_list(field, kind)
     }
 
     /// A list, or one value for a list of one.
     pub(crate) fn one_or_list<K: Kind>(&self, key: &'static str, kind: K) -> Option<At<Vec<At<K::Value>>>> {
-        let field = self.field(key)?;
-        if matches!(field.value, DeValue::Array(_)) {
-            return self.list(key, kind);
-        }
-        Some(At::new(vec![At::new(kind.read(&field)?, field.span)], field.span))
+        self.note(key, false, || one_or_list_of(kind.schema()));
+        read_one_or_list(self.field(key)?, kind)
+    }
+
+    /// The same for one that must be there; `expected` says what it should be.
+    pub(crate) fn required_one_or_list<K: Kind>(
+        &self,
+        key: &'static str,
+        kind: K,
+        expected: &str,
+    ) -> Option<At<Vec<At<K::Value>>>> {
+        self.note(key, true, || one_or_list_of(kind.schema()));
+        let Some(field) = self.field(key) else {
+            self.report_missing(key, expected);
+            return None;
+        };
+        read_one_or_list(field, kind)
     }
 
     /// A table inside this one.
     pub(crate) fn table(&self, key: &'static str) -> Option<Section<'r>> {
+        self.note(key, false, || json!({ "table": self.inner_title(key, false) }));
         let field = self.field(key)?;
         let DeValue::Table(table) = field.value else {
             field.wrong_type("a table", None);
@@ -258,9 +275,19 @@ impl<'r> Section<'r> {
         Some(Section::new(self.reader, table, field.span, self.inner_title(key, false)))
     }
 
+    /// The same for a table that must be there; `expected` says what it should be.
+    pub(crate) fn required_table(&self, key: &'static str, expected: &str) -> Option<Section<'r>> {
+        self.note(key, true, || json!({ "table": self.inner_title(key, false) }));
+        if !self.has(key) {
+            self.report_missing(key, expected);
+        }
+        self.table(key)
+    }
+
     /// The tables of `[[key]]`.
     pub(crate) fn tables(&self, key: &'static str) -> Vec<Section<'r>> {
         let title = self.inner_title(key, true);
+        self.note(key, false, || json!({ "tables": title }));
         let Some(field) = self.field(key) else { return Vec::new() };
         let help = matches!(field.value, DeValue::Table(_)).then(|| format!("write {title}, with two brackets"));
         let Some(elements) = field.elements(&format!("tables, each beginning with {title}"), help) else {
@@ -288,6 +315,7 @@ impl<'r> Section<'r> {
 
     /// A documented key that this version can leave without effect, since that lets nobody in who would be kept out.
     pub(crate) fn without_effect(&self, key: &'static str, help: &str) {
+        self.note(key, false, || json!({ "deprecated": true }));
         let Some((found, _)) = self.table.get_key_value(key) else { return };
         self.asked.borrow_mut().push(key);
         let message = format!("`{key}` is not available in this version and has no effect");
@@ -327,6 +355,11 @@ impl<'r> Section<'r> {
         }
     }
 
+    /// All that is in it, unread.
+    pub(crate) fn values(&self) -> &'r DeTable<'r> {
+        self.table
+    }
+
     /// Whether the key is there, without reading it.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -339,10 +372,18 @@ impl<'r> Section<'r> {
     }
 
     fn remember(&self, key: &'static str) {
-        #[cfg(test)]
-        ASKED.with_borrow_mut(|asked| asked.insert(key));
         self.asked.borrow_mut().push(key);
     }
+
+    /// Notes what a key may hold, for the tests that hold the schema and the documentation against it.
+    #[cfg(test)]
+    fn note(&self, key: &'static str, required: bool, schema: impl FnOnce() -> Value) {
+        asked::note(&self.title, key, required, schema);
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the tests note it by the table's title")]
+    fn note(&self, _key: &'static str, _required: bool, _schema: impl FnOnce() -> Value) {}
 
     fn at(&self, range: std::ops::Range<usize>) -> Span {
         Span { source: self.span.source, start: range.start, end: range.end }
@@ -372,15 +413,24 @@ impl<'r> Section<'r> {
     }
 }
 
-#[cfg(test)]
-thread_local! {
-    static ASKED: RefCell<std::collections::BTreeSet<&'static str>> = RefCell::default();
+fn read_list<K: Kind>(field: Field<'_>, kind: K) -> Option<At<Vec<At<K::Value>>>> {
+    let expected = format!("a list, each {}", kind.expected());
+    let help = matches!(field.value, DeValue::String(_)).then(|| "write it in brackets: `[\"…\"]`".to_owned());
+    let elements = field.elements(&expected, help)?;
+    let mut written = 0;
+    let values: Vec<_> = elements
+        .inspect(|_| written += 1)
+        .filter_map(|element| Some(At::new(kind.read(&element)?, element.span)))
+        .collect();
+    // A list of which nothing can be read is not the same as an empty one.
+    (written == 0 || !values.is_empty()).then(|| At::new(values, field.span))
 }
 
-/// Every key that was asked for by this thread: what a test holds against the documentation.
-#[cfg(test)]
-pub(crate) fn asked_keys() -> Vec<&'static str> {
-    ASKED.with_borrow(|asked| asked.iter().copied().collect())
+fn read_one_or_list<K: Kind>(field: Field<'_>, kind: K) -> Option<At<Vec<At<K::Value>>>> {
+    if matches!(field.value, DeValue::Array(_)) {
+        return read_list(field, kind);
+    }
+    Some(At::new(vec![At::new(kind.read(&field)?, field.span)], field.span))
 }
 
 /// A string, or the beginning of a long one, fit for a message.

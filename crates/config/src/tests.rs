@@ -10,6 +10,8 @@ mod many_mistakes;
 mod problem_pages;
 mod robustness;
 mod samples;
+mod schema;
+mod validator;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -98,6 +100,7 @@ impl Folder {
                 code == wanted_code && place == wanted_place && text.contains(fragment)
             });
         assert!(fits, "{case}\nexpected {expected:#?}\nfound {found:#?}");
+        schema::agrees(self, &found);
     }
 }
 

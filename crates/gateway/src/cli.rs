@@ -3,10 +3,12 @@
 pub(crate) mod args;
 mod can;
 mod check;
+mod config;
 mod configuration;
 mod demo;
 mod explain;
 mod facts;
+mod fmt;
 mod help;
 mod key;
 mod list;
@@ -36,6 +38,8 @@ pub(crate) fn main() -> ExitCode {
     let exit = match command {
         Command::Run(args) => run::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
+        Command::Fmt(args) => fmt::run(&global, &args),
+        Command::Config(args) => config::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),

@@ -18,7 +18,8 @@ use crate::section::{Reader, Section, shown};
 
 mod values;
 
-use values::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, RequestLine, StatedPrincipal};
+use values::RequestLine;
+pub(crate) use values::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 
 /// Reads a case file; `left` is how many cases may still be read. `None` when the file itself cannot be read.
 pub(crate) fn read_case_file(reader: &Reader<'_>, path: &Path, left: &mut usize) -> Option<Vec<Case>> {

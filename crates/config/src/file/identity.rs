@@ -106,12 +106,7 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
 }
 
 fn read_jwks(section: &Section<'_>) -> Option<At<ResolvedPath>> {
-    let Some(jwks) = section.table("jwks") else {
-        if !section.has("jwks") {
-            section.report_missing("jwks", "{ file = \"jwks.json\" }");
-        }
-        return None;
-    };
+    let jwks = section.required_table("jwks", "{ file = \"jwks.json\" }")?;
     let by_url = jwks.has("url");
     jwks.unavailable("url", "fetch the key set to a file, name it with `file`, and reload when it changes");
     for key in ["refresh", "max_stale", "allow_http"] {

@@ -5,12 +5,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use portcullis_identity::api_key::is_key_id;
 use portcullis_policy::PrincipalKind;
+use serde_json::Value;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, parse_document, read_document};
 use crate::file::read_version;
 use crate::kinds::{Flag, Moment, Name, Text};
+use crate::schema::matching;
 use crate::section::{Field, Kind, Reader, Section, shown};
 
 /// One `[[key]]`.
@@ -91,7 +93,7 @@ fn report_duplicates(reader: &Reader<'_>, keys: &[Key]) {
 
 /// A key's id: it is part of the key's text, between its underscores.
 #[derive(Debug, Clone, Copy)]
-struct KeyId;
+pub(crate) struct KeyId;
 
 impl Kind for KeyId {
     type Value = String;
@@ -108,11 +110,15 @@ impl Kind for KeyId {
         }
         Some(text.into_owned())
     }
+
+    fn schema(&self) -> Value {
+        matching("^[a-z0-9-]{1,64}$")
+    }
 }
 
 /// A SHA-256 hash in hexadecimal.
 #[derive(Debug, Clone, Copy)]
-struct Sha256;
+pub(crate) struct Sha256;
 
 impl Kind for Sha256 {
     type Value = [u8; 32];
@@ -132,11 +138,15 @@ impl Kind for Sha256 {
         }
         hash
     }
+
+    fn schema(&self) -> Value {
+        matching("^[0-9A-Fa-f]{64}$")
+    }
 }
 
 /// The principal that a key stands for.
 #[derive(Debug, Clone, Copy)]
-struct KeyPrincipal;
+pub(crate) struct KeyPrincipal;
 
 impl Kind for KeyPrincipal {
     type Value = (PrincipalKind, String);
@@ -152,6 +162,10 @@ impl Kind for KeyPrincipal {
             field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), None);
         }
         found
+    }
+
+    fn schema(&self) -> Value {
+        matching("^(user|service):.")
     }
 }
 

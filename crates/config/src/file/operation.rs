@@ -1,5 +1,6 @@
 //! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[limits]`, `[refusal]`, `[event]` and `[[sink]]`.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, ShutdownSettings};
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
-use crate::section::{Section, shown};
+use crate::schema::one_of;
+use crate::section::{Field, Kind, Section, shown};
 use crate::suggest;
 
 /// Where health and metrics are served unless the file says otherwise.
@@ -165,9 +167,29 @@ const LATER_SINKS: &[&str] = &[
     "webhook",
 ];
 
+/// The kind of a sink, read as it is written: kinds of later versions are told apart from words that mean nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SinkKind;
+
+impl Kind for SinkKind {
+    type Value = String;
+
+    fn expected(&self) -> Cow<'static, str> {
+        Text.expected()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<String> {
+        Text.read(field)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        one_of(["stdout", "file"].into_iter())
+    }
+}
+
 pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let name = section.required("name", Name);
-    let kind = section.required("kind", Text);
+    let kind = section.required("kind", SinkKind);
     let file = kind.as_ref().is_some_and(|kind| kind.value == "file");
     let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
     let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);

@@ -11,7 +11,9 @@ use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
 use crate::file::risk::{self, Ban, Risk, StepUp};
 use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
-use crate::kinds::{Choice, Country, FilePath, Flag, Integer, Moment, Name, Prefix, Text, Time, WeeklyHours};
+use crate::kinds::{
+    Action, Choice, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Text, Time, WeeklyHours,
+};
 use crate::network_file::read_network_file;
 use crate::section::{Reader, Section};
 
@@ -254,15 +256,15 @@ fn read_role(section: Section<'_>) -> Option<Role> {
 }
 
 fn read_permission(section: Section<'_>) -> Option<Permission> {
-    let actions = section.required_list("actions", Text);
-    let not_actions = section.list("not_actions", Text).map_or_else(Vec::new, |list| list.value);
+    let actions = section.required_list("actions", Action);
+    let not_actions = section.list("not_actions", Action).map_or_else(Vec::new, |list| list.value);
     section.finish();
     Some(Permission { actions: actions?.value, not_actions })
 }
 
 fn read_group(section: Section<'_>) -> Option<Group> {
     let name = section.required("name", Name);
-    let members = section.required_list("members", Text);
+    let members = section.required_list("members", PrincipalName);
     section.finish();
     Some(Group { name: name?, members: members.map_or_else(Vec::new, |list| list.value) })
 }
@@ -270,7 +272,7 @@ fn read_group(section: Section<'_>) -> Option<Group> {
 fn read_assignment(section: Section<'_>) -> Option<Assignment> {
     let name = section.required("name", Name);
     let role = section.required("role", Name);
-    let principals = section.required_list("principals", Text);
+    let principals = section.required_list("principals", PrincipalName);
     let scope = read_scope(&section);
     let (starts, expires) = read_period(&section);
     let when = section.table("when").map_or_else(When::default, |when| read_when(when, true));
@@ -306,8 +308,8 @@ fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
 
 fn read_deny(section: Section<'_>) -> Option<Deny> {
     let name = section.required("name", Name);
-    let principals = section.required_list("principals", Text);
-    let actions = section.required_list("actions", Text);
+    let principals = section.required_list("principals", PrincipalName);
+    let actions = section.required_list("actions", Action);
     let scope = read_scope(&section);
     let (starts, expires) = read_period(&section);
     let when = section.table("when").map_or_else(When::default, |when| read_when(when, false));
@@ -337,12 +339,7 @@ fn read_exclusive(section: Section<'_>) -> Option<Exclusive> {
 
 /// `scope = "billing"`, `["billing", "orders"]` or `"*"`.
 fn read_scope(section: &Section<'_>) -> Option<Scope> {
-    let Some(list) = section.one_or_list("scope", Name) else {
-        if !section.has("scope") {
-            section.report_missing("scope", "a route's name, a list of them, or \"*\" for all");
-        }
-        return None;
-    };
+    let list = section.required_one_or_list("scope", Name, "a route's name, a list of them, or \"*\" for all")?;
     if list.value.iter().any(|name| name.value == "*") {
         return Some(Scope::All);
     }

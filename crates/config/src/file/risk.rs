@@ -10,7 +10,7 @@ use crate::kinds::{Choice, Decimal, Flag, Integer, Name, Percentage, Text, Time}
 use crate::section::Section;
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
-const MAX_NATS: f64 = 20.0;
+pub(crate) const MAX_NATS: f64 = 20.0;
 
 /// `[risk]`
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use portcullis_proxy::settings::{ForwardedHeader, UpstreamTimeouts};
 
 use crate::diagnostics::At;
-use crate::kinds::{Choice, Flag, Integer, Name, Prefix, Socket, Text, Time};
+use crate::kinds::{Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
 use crate::section::Section;
 
 /// `[[listener]]`
@@ -36,7 +36,7 @@ pub(crate) struct Upstream {
 
 pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
     let name = section.required("name", Name);
-    let endpoints = section.required_list("endpoints", Text);
+    let endpoints = section.required_list("endpoints", EndpointLink);
     let timeouts = section.table("timeouts").map_or_else(UpstreamTimeouts::default, read_timeouts);
     let max_idle = section.or("max_idle", Integer(0..=100_000), 128);
     section.finish();

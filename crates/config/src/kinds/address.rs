@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net};
+use serde_json::Value;
 
+use crate::kinds::Text;
+use crate::schema::matching;
 use crate::section::{Field, Kind, shown};
 
 /// An address and a port to bind.
@@ -36,6 +39,10 @@ impl Kind for Socket {
         field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), help);
         None
     }
+
+    fn schema(&self) -> Value {
+        matching(r"^(\[[0-9A-Fa-f:.]+(%[0-9]+)?\]|[0-9.]+):[0-9]{1,5}$")
+    }
 }
 
 /// A range of addresses; a bare address is a range of one.
@@ -58,6 +65,10 @@ impl Kind for Prefix {
                 None
             }
         }
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")
     }
 }
 
@@ -126,6 +137,31 @@ impl Kind for Header {
             field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), None);
         }
         name
+    }
+
+    fn schema(&self) -> Value {
+        // A token (RFC 9110 section 5.6.2).
+        matching("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+    }
+}
+
+/// Where an upstream listens, read as it is written: what is wrong with it is told apart where it is compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EndpointLink;
+
+impl Kind for EndpointLink {
+    type Value = String;
+
+    fn expected(&self) -> Cow<'static, str> {
+        Text.expected()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<String> {
+        Text.read(field)
+    }
+
+    fn schema(&self) -> Value {
+        matching("^http://[^/?#@]+:[0-9]{1,5}/?$")
     }
 }
 

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
 use portcullis_policy::{CountryCode, Hours};
+use serde_json::Value;
 
+use crate::schema::matching;
 use crate::section::{Field, Kind, shown};
 
 /// An ISO 3166-1 alpha-2 country code.
@@ -26,6 +28,10 @@ impl Kind for Country {
             field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), Some(help));
         }
         code
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[A-Za-z]{2}$")
     }
 }
 
@@ -49,5 +55,11 @@ impl Kind for WeeklyHours {
                 None
             }
         }
+    }
+
+    fn schema(&self) -> Value {
+        let day = "([Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt]|[Ss][Uu][Nn])";
+        let days = format!("{day}(-{day})?");
+        matching(&format!("^ *(\\*|{days}(,{days})*) +[0-9]{{2}}:[0-9]{{2}}-[0-9]{{2}}:[0-9]{{2}} +[^ ]+ *$"))
     }
 }

@@ -5,9 +5,19 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
+use crate::schema::matching;
 use crate::section::{Field, Kind, shown};
+
+/// The same schema with words on its bounds, which a pattern cannot hold.
+fn described(mut schema: Value, bounds: String) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".into(), bounds.into());
+    }
+    schema
+}
 
 /// A whole number within bounds.
 #[derive(Debug, Clone)]
@@ -31,6 +41,10 @@ impl Kind for Integer {
             field.bad_value(format!("expected {}, found {}", self.expected(), shown(number.as_str())), None);
         }
         value
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "integer", "minimum": self.0.start(), "maximum": self.0.end() })
     }
 }
 
@@ -60,6 +74,10 @@ impl Kind for Decimal {
             field.bad_value(format!("expected {}, found {}", self.expected(), shown(written)), None);
         }
         value
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "number", "minimum": self.0.start(), "maximum": self.0.end() })
     }
 }
 
@@ -100,6 +118,11 @@ impl Kind for Time {
             return None;
         }
         Some(duration)
+    }
+
+    fn schema(&self) -> Value {
+        let bounds = format!("From {} to {}.", in_words(*self.0.start()), in_words(*self.0.end()));
+        described(matching("^[0-9]+(ms|s|m|h|d)$"), bounds)
     }
 }
 
@@ -157,6 +180,11 @@ impl Kind for Size {
         }
         Some(size)
     }
+
+    fn schema(&self) -> Value {
+        let bounds = format!("From {} to {} bytes.", self.0.start(), self.0.end());
+        described(matching("^[0-9]+(B|KiB|MiB|GiB|kB|KB|MB|GB)$"), bounds)
+    }
 }
 
 /// `512B`, `64KiB` (1,024), `1MB` (1,000,000); `None` for anything else.
@@ -206,6 +234,10 @@ impl Kind for Percentage {
         }
         share
     }
+
+    fn schema(&self) -> Value {
+        matching("^[0-9.]+%$")
+    }
 }
 
 fn parse_percentage(text: &str) -> Option<f64> {
@@ -244,6 +276,12 @@ impl Kind for Moment {
                 None
             }
         }
+    }
+
+    fn schema(&self) -> Value {
+        // A date-time of TOML reaches a validator as its text (RFC 3339 section 5.6).
+        let (date, time) = ("[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?");
+        matching(&format!("^{date}[Tt ]{time}([Zz]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"))
     }
 }
 

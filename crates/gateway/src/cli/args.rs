@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Report every problem of a configuration, with file, line, column and remedy
     Check(CheckArgs),
+    /// Lay the configuration files out in their one canonical form; comments, order and values stay
+    Fmt(FmtArgs),
+    /// Say what can be written in the configuration files
+    Config(ConfigArgs),
     /// Say whether a principal may do something: exit code 0 yes, 1 no
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it
@@ -96,6 +100,48 @@ pub(crate) struct CheckArgs {
     /// Warnings are errors
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FmtArgs {
+    /// Files to format instead of all that `--config` leads to; `-` formats standard input to standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Change nothing: name the files that are not formatted, with -v how they differ; exit code 1 if there are any
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "portcullis config schema [OPTIONS]")]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the JSON Schema of a file, for editors
+    Schema(SchemaArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which file
+    #[arg(long, value_enum, default_value_t = SchemaFile::Gateway, value_name = "FILE")]
+    pub(crate) of: SchemaFile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFile {
+    /// `portcullis.toml`
+    Gateway,
+    /// `policy.toml`
+    Policy,
+    /// A key file
+    Keys,
+    /// A file of test cases
+    Cases,
 }
 
 #[derive(Debug, Args)]

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use portcullis_events::ReasonCode;
 use portcullis_policy::{PrincipalKind, stated_host, stated_principal, stated_target};
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use crate::kinds::Text;
+use crate::schema::{matching, one_of};
 use crate::section::{Field, Kind, shown};
 use crate::suggest;
 
@@ -16,13 +18,17 @@ const MAX_NAME: usize = 256;
 
 /// A name for people: a sentence rather than a word.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CaseName;
+pub(crate) struct CaseName;
 
 impl Kind for CaseName {
     type Value = String;
 
     fn expected(&self) -> Cow<'static, str> {
         "a name such as \"finance reads an invoice\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "minLength": 1 })
     }
 
     fn read(&self, field: &Field<'_>) -> Option<String> {
@@ -43,14 +49,14 @@ impl Kind for CaseName {
 
 /// `METHOD PATH` or `METHOD URL`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request;
+pub(crate) struct Request;
 
 #[derive(Debug, Clone)]
-pub(super) struct RequestLine {
-    pub(super) method: String,
-    pub(super) url: String,
+pub(crate) struct RequestLine {
+    pub(crate) method: String,
+    pub(crate) url: String,
     /// The URL names a host itself.
-    pub(super) names_host: bool,
+    pub(crate) names_host: bool,
 }
 
 impl Kind for Request {
@@ -58,6 +64,10 @@ impl Kind for Request {
 
     fn expected(&self) -> Cow<'static, str> {
         "a method and a path or URL, such as \"GET /api/invoices/7\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[^ ]+ [^ ]")
     }
 
     fn read(&self, field: &Field<'_>) -> Option<RequestLine> {
@@ -91,13 +101,17 @@ fn is_token_character(byte: u8) -> bool {
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StatedPrincipal;
+pub(crate) struct StatedPrincipal;
 
 impl Kind for StatedPrincipal {
     type Value = Option<(PrincipalKind, String)>;
 
     fn expected(&self) -> Cow<'static, str> {
         "a principal such as \"user:alice\" or \"anyone\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "minLength": 1 })
     }
 
     fn read(&self, field: &Field<'_>) -> Option<Self::Value> {
@@ -118,13 +132,17 @@ impl Kind for StatedPrincipal {
 
 /// A host, in its canonical form.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Host;
+pub(crate) struct Host;
 
 impl Kind for Host {
     type Value = String;
 
     fn expected(&self) -> Cow<'static, str> {
         "a host such as \"billing.internal\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "minLength": 1 })
     }
 
     fn read(&self, field: &Field<'_>) -> Option<String> {
@@ -137,13 +155,17 @@ impl Kind for Host {
 
 /// One address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Address;
+pub(crate) struct Address;
 
 impl Kind for Address {
     type Value = IpAddr;
 
     fn expected(&self) -> Cow<'static, str> {
         "an address such as \"203.0.113.7\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[0-9A-Fa-f:.]+$")
     }
 
     fn read(&self, field: &Field<'_>) -> Option<IpAddr> {
@@ -159,13 +181,17 @@ impl Kind for Address {
 
 /// A fact, or the word that says that it is unknown: what a case writes where the defaults know it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OrUnknown<K>(pub(super) K);
+pub(crate) struct OrUnknown<K>(pub(crate) K);
 
 impl<K: Kind> Kind for OrUnknown<K> {
     type Value = Option<K::Value>;
 
     fn expected(&self) -> Cow<'static, str> {
         format!("{}, or \"unknown\"", self.0.expected()).into()
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "anyOf": [self.0.schema(), one_of(["unknown"].into_iter())] })
     }
 
     fn read(&self, field: &Field<'_>) -> Option<Self::Value> {
@@ -178,13 +204,17 @@ impl<K: Kind> Kind for OrUnknown<K> {
 
 /// A reason code.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reason;
+pub(crate) struct Reason;
 
 impl Kind for Reason {
     type Value = ReasonCode;
 
     fn expected(&self) -> Cow<'static, str> {
         "a reason code such as \"rbac.no_matching_grant\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        one_of(ReasonCode::ALL.iter().map(|code| code.code()))
     }
 
     fn read(&self, field: &Field<'_>) -> Option<ReasonCode> {
@@ -202,7 +232,7 @@ impl Kind for Reason {
 
 /// One change of a suggestion, such as `role:billing.reader`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Need;
+pub(crate) struct Need;
 
 /// What a suggestion can ask for.
 const NEEDS: [&str; 10] =
@@ -213,6 +243,10 @@ impl Kind for Need {
 
     fn expected(&self) -> Cow<'static, str> {
         "a change such as \"role:billing.reader\"".into()
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[a-z]+:.")
     }
 
     fn read(&self, field: &Field<'_>) -> Option<String> {

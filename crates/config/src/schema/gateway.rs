@@ -1,0 +1,212 @@
+//! `portcullis.toml`
+
+use serde_json::json;
+
+use crate::file::{FileVersion, SinkKind};
+use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
+
+use super::identity::identity;
+use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
+
+pub(super) fn file() -> Table {
+    table(
+        "portcullis.toml",
+        "How the gateway runs: where it listens, what it protects, whom it believes.",
+        [
+            one("version", FileVersion, "The version of the shape of this file.").required(),
+            list("include", Text, "Further files, such as `[\"routes/*.toml\"]`: below this folder, sorted by name."),
+            within("policy", policy()),
+            several("listener", listener()),
+            several("upstream", upstream()),
+            several("route", route()),
+            within("client_address", client_address()),
+            within("identity", identity()),
+            within("limits", limits()),
+            within("refusal", refusal()),
+            within("process", process()),
+            within("shutdown", shutdown()),
+            within("ops", ops()),
+            within("event", event()),
+            several("sink", sink()),
+            without_effect("admin"),
+            without_effect("store"),
+            without_effect("geo"),
+            without_effect("spike"),
+            without_effect("audit"),
+            without_effect("backup"),
+        ],
+    )
+}
+
+fn policy() -> Table {
+    table("[policy]", "Who may do what.", [one("path", FilePath, "The policy's file.").default("policy.toml")])
+}
+
+fn listener() -> Table {
+    table(
+        "[[listener]]",
+        "Where requests come in; changing it needs a restart.",
+        [
+            one("name", Name, "Unique; a label in metrics and events.").required(),
+            one("address", Socket, "`0.0.0.0:8080` or `[::]:8080` for every address of this machine.").required(),
+        ],
+    )
+}
+
+fn upstream() -> Table {
+    table(
+        "[[upstream]]",
+        "Where requests go.",
+        [
+            one("name", Name, "Unique; routes name it.").required(),
+            list("endpoints", EndpointLink, "Used in turn; `http://HOST:PORT`, without a path.").required().not_empty(),
+            within("timeouts", timeouts()),
+            one("max_idle", Integer(0..=100_000), "Unused connections that each worker keeps.").default(128),
+        ],
+    )
+}
+
+fn timeouts() -> Table {
+    table(
+        "`timeouts` of [[upstream]]",
+        "How long it may take.",
+        [
+            one("connect", Time::within("1ms", "1h"), "To open a connection.").default("2s"),
+            one("first_byte", Time::within("1ms", "1d"), "From the request sent to the head of the answer.")
+                .default("15s"),
+            one("idle", Time::within("1ms", "1d"), "Between two pieces of a body, either way.").default("60s"),
+            one("total", Time::within("1ms", "7d"), "For the whole exchange.").default("300s"),
+            one("keep_alive", Time::within("0s", "1d"), "How long an unused connection is kept.").default("4s"),
+        ],
+    )
+}
+
+fn route() -> Table {
+    table(
+        "[[route]]",
+        "Which requests go where: the most specific host wins, then the most specific path.",
+        [
+            one("name", Name, "Unique; the policy names it.").required(),
+            one_or_list("hosts", Text, "Such as `billing.internal` or `*.internal`; left out: any host.").not_empty(),
+            one_or_list("paths", Text, "`*` is one segment, a final `**` any number; left out: every path.")
+                .not_empty(),
+            one("upstream", Name, "The upstream.").required(),
+            one("forward_credentials", Flag, "`true`: the caller's Authorization or key is passed on.").default(false),
+            choice(
+                "disclose",
+                &["operator", "caller"],
+                "`caller`: a refusal names roles and rules to the caller, too.",
+            )
+            .default("operator"),
+            without_effect("upgrades"),
+        ],
+    )
+}
+
+fn client_address() -> Table {
+    table(
+        "[client_address]",
+        "Who the client is, behind proxies.",
+        [
+            list("trusted_proxies", Prefix, "Whose word about the client's address is believed."),
+            choice("header", &["x-forwarded-for", "forwarded"], "The header in which they say it.")
+                .default("x-forwarded-for"),
+        ],
+    )
+}
+
+fn limits() -> Table {
+    let time = |name, most, doc| one(name, Time::within("1ms", most), doc);
+    let count = |name, most: u64, doc| one(name, Integer(1..=most), doc);
+    table(
+        "[limits]",
+        "How much is accepted.",
+        [
+            time("first_byte_timeout", "1h", "From a connection to its first byte.").default("10s"),
+            time("header_timeout", "1h", "From the first byte of a head to its end.").default("10s"),
+            time("keep_alive_timeout", "1d", "Between two requests on one connection.").default("75s"),
+            time("body_idle_timeout", "1d", "Between two pieces of a request's body.").default("30s"),
+            count("max_header_fields", 10_000, "Fields in a head.").default(100),
+            one("max_header_bytes", Size(8 << 10..=16 << 20), "A whole head.").default("64KiB"),
+            one("max_field_bytes", Size(256..=16 << 20), "One field.").default("16KiB"),
+            one("max_uri_bytes", Size(64..=65_534), "The request target.").default("8KiB"),
+            count("max_connections", 10_000_000, "Over all workers.").default(10_000),
+            count("max_requests", 10_000_000, "In flight over all workers; a further one gets 503.").default(10_000),
+        ],
+    )
+}
+
+fn refusal() -> Table {
+    table(
+        "[refusal]",
+        "What the caller is told.",
+        [
+            one("help", Text, "The page about a refusal is this link followed by the reason's code.")
+                .default("https://portcullis.example/denials/"),
+            one("realm", Text, "Of the 401 challenge.").default("portcullis"),
+        ],
+    )
+}
+
+fn process() -> Table {
+    table(
+        "[process]",
+        "How the process runs.",
+        [one("workers", Integer(1..=1_024), "Threads; left out: one for each processor.")],
+    )
+}
+
+fn shutdown() -> Table {
+    table(
+        "[shutdown]",
+        "How the process ends.",
+        [
+            one("delay", Time::within("0s", "1h"), "How long /readyz says no before the listeners close.")
+                .default("0s"),
+            one("grace", Time::within("0s", "1d"), "How long requests in flight may then take.").default("30s"),
+        ],
+    )
+}
+
+fn ops() -> Table {
+    table(
+        "[ops]",
+        "Where /livez, /readyz and /metrics are served.",
+        [
+            one("enabled", Flag, "`false`: nowhere.").default(true),
+            one("address", Socket, "Where it listens.").default("127.0.0.1:9090"),
+        ],
+    )
+}
+
+fn event() -> Table {
+    table(
+        "[event]",
+        "What every event says of its gateway.",
+        [one("node", Name, "Left out: the host's name."), one("cluster", Name, "Where there is one.")],
+    )
+}
+
+fn sink() -> Table {
+    table(
+        "[[sink]]",
+        "Where events go; without any: to standard output.",
+        [
+            one("name", Name, "Unique; a label in metrics.").required(),
+            one("kind", SinkKind, "JSON lines on standard output, or in a file that is reopened on SIGHUP.").required(),
+            path(),
+            one("queue", Integer(1..=10_000_000), "Events that may wait; a further one is dropped and counted.")
+                .default(65_536),
+        ],
+    )
+    .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))
+    .rule(json!({ "anyOf": [not_of_kind("stdout"), { "not": { "required": ["path"] } }] }))
+}
+
+fn path() -> Key {
+    one("path", FilePath, "The file; only with `kind = \"file\"`.")
+}
+
+fn not_of_kind(kind: &str) -> serde_json::Value {
+    json!({ "properties": { "kind": { "not": { "enum": [kind] } } } })
+}

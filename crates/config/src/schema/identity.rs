@@ -1,0 +1,91 @@
+//! `[identity]` of `portcullis.toml`.
+
+use crate::kinds::{AnyText, FilePath, Header, Integer, Name, Text, Time};
+
+use super::{Table, choice, list, one, several, table, within, without_effect};
+
+pub(super) fn identity() -> Table {
+    table(
+        "[identity]",
+        "Who is calling.",
+        [
+            several("jwt", jwt()),
+            several("api_key", api_key()),
+            one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
+                .default(65_536),
+            within("headers", headers()),
+        ],
+    )
+}
+
+fn jwt() -> Table {
+    table(
+        "[[identity.jwt]]",
+        "Tokens in `Authorization: Bearer`, signed with RS256, ES256 or EdDSA.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one("issuer", Text, "The exact `iss`.").required(),
+            list("audiences", Text, "A token must be meant for one of these (`aud`).").required().not_empty(),
+            within("jwks", jwks()).required(),
+            within("claims", claims()),
+            choice("principal", &["user", "service"], "What its subjects are.").default("user"),
+            one("prefix", AnyText, "Put before ids and groups, such as `partner:`; one provider may leave it empty.")
+                .default(""),
+            list("trust_groups", Text, "Local groups of the policy that its tokens may put callers into."),
+            one("leeway", Time::within("0s", "60s"), "How far clocks may differ.").default("30s"),
+        ],
+    )
+}
+
+fn jwks() -> Table {
+    table(
+        "`jwks` of [[identity.jwt]]",
+        "The issuer's public keys.",
+        [one("file", FilePath, "A key set (RFC 7517).").required()],
+    )
+}
+
+fn claims() -> Table {
+    table(
+        "`claims` of [[identity.jwt]]",
+        "Which claim carries what.",
+        [
+            one("id", Text, "The caller's id.").default("sub"),
+            one("groups", Text, "The groups.").default("groups"),
+            one("email", Text, "The address of the caller's mail.").default("email"),
+            one("name", Text, "The caller's name, for people.").default("name"),
+            one("device", Text, "The device's id.").default("device_id"),
+            one("device_compliant", Text, "Whether the device meets the rules: true or false.")
+                .default("device_compliant"),
+            one("acr", Text, "How strongly the caller authenticated (OpenID Connect).").default("acr"),
+            one("amr", Text, "By which means (RFC 8176).").default("amr"),
+            one("auth_time", Text, "When; without it no authentication counts as fresh.").default("auth_time"),
+        ],
+    )
+}
+
+fn api_key() -> Table {
+    table(
+        "[[identity.api_key]]",
+        "API keys in a header.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one("header", Header, "The header that carries the key.").required(),
+            one("file", FilePath, "Ids and hashes; `portcullis key create` adds to it.").required(),
+        ],
+    )
+}
+
+fn headers() -> Table {
+    table(
+        "[identity.headers]",
+        "What the upstream is told about the caller; each is sent only if named here. The same header from a client is removed first.",
+        [
+            one("user", Header, "The caller's id."),
+            one("groups", Header, "The groups."),
+            one("roles", Header, "The roles."),
+            one("email", Header, "The address of the caller's mail."),
+            without_effect("assertion"),
+        ],
+    )
+}

@@ -1,0 +1,167 @@
+//! `[risk]`, `[step_up]` and `[ban]` of the policy.
+
+use serde_json::{Value, json};
+
+use crate::file::MAX_NATS;
+use crate::kinds::{Decimal, Flag, Integer, Name, Percentage, Text, Time};
+
+use super::{Key, Table, choice, list, one, one_or_list, table, within, without_effect};
+
+pub(super) fn risk() -> Table {
+    table(
+        "[risk]",
+        "How risky a caller looks, as a score in nats.",
+        [
+            choice(
+                "mode",
+                &["enforce", "monitor", "off"],
+                "`enforce`: the score decides; `monitor`: it is only reported; `off`: there is none.",
+            )
+            .default("monitor"),
+            within("thresholds", thresholds()),
+            within("signals", signals()),
+            one_or_list("corporate_egress", Name, "Networks whose addresses are never new."),
+            without_effect("step_up_budget"),
+        ],
+    )
+}
+
+fn thresholds() -> Table {
+    table(
+        "[risk.thresholds]",
+        "Where a score becomes a step-up or, with evidence of an attack, a denial; by the resource's sensitivity.",
+        [
+            within("low", threshold("[risk.thresholds.low]", 2.5, 4.5)),
+            within("normal", threshold("[risk.thresholds.normal]", 2.0, 4.0)),
+            within("high", threshold("[risk.thresholds.high]", 1.2, 3.2)),
+        ],
+    )
+}
+
+fn threshold(title: &'static str, step_up: f64, deny: f64) -> Table {
+    table(
+        title,
+        "The thresholds of resources of this sensitivity, in nats.",
+        [
+            one("step_up", Decimal(0.0..=MAX_NATS), "From here on the caller must authenticate again.")
+                .default(step_up),
+            one("deny", Decimal(0.0..=MAX_NATS), "From here on the caller is refused.").default(deny),
+        ],
+    )
+}
+
+fn signals() -> Table {
+    table(
+        "[risk.signals]",
+        "What makes up the score.",
+        [
+            within(
+                "network",
+                signal("[risk.signals.network]", "Is the address, its network new for this caller?", -3.0, 4.0),
+            ),
+            within("device", signal("[risk.signals.device]", "Is the device new for this caller?", -3.0, 2.5)),
+            within(
+                "failures",
+                signal("[risk.signals.failures]", "Did others fail on this account a moment ago?", 0.0, 3.0),
+            ),
+            within(
+                "spraying",
+                signal("[risk.signals.spraying]", "Does this address try one account after the other?", 0.0, 3.0),
+            ),
+        ],
+    )
+}
+
+fn signal(title: &'static str, doc: &'static str, least: f64, most: f64) -> Table {
+    let cap = "The least and the most that it can contribute, in nats, such as `[-3.0, 4.0]`.";
+    table(
+        title,
+        doc,
+        [
+            one("enabled", Flag, "`false`: it is not looked at.").default(true),
+            one("weight", Decimal(0.0..=10.0), "What its contribution is multiplied by.").default(1.0),
+            list("cap", Decimal(-MAX_NATS..=MAX_NATS), cap).default(json!([least, most])),
+        ],
+    )
+}
+
+pub(super) fn step_up() -> Table {
+    table(
+        "[step_up]",
+        "What counts as fresh and strong authentication.",
+        [
+            within("mfa", mfa()),
+            one("max_age", Time::within("1s", "365d"), "How long ago, since `auth_time`, it may have been.")
+                .default("12h"),
+        ],
+    )
+}
+
+fn mfa() -> Table {
+    table(
+        "[step_up.mfa]",
+        "What counts as assurance `mfa`: any of these.",
+        [
+            one_or_list("acr", Text, "Values of the claim that says how strongly the caller authenticated."),
+            one_or_list("amr", Text, "Values of the claim that says by which means (RFC 8176)."),
+        ],
+    )
+    .rule(any_of(&["acr", "amr"]))
+}
+
+/// One of the keys must be there.
+pub(super) fn any_of(keys: &[&str]) -> Value {
+    let each: Vec<Value> = keys.iter().map(|key| json!({ "required": [key] })).collect();
+    json!({ "anyOf": each })
+}
+
+pub(super) fn ban() -> Table {
+    let time = |name, doc| one(name, Time::within("1s", "365d"), doc);
+    table(
+        "[ban]",
+        "Who is kept out for a while.",
+        [
+            choice("mode", &["enforce", "simulate", "off"], "`simulate`: only reported; `off`: no bans.")
+                .default("enforce"),
+            one_or_list("never", Name, "Networks that are never banned."),
+            time("first", "The first ban.").default("10m"),
+            one("factor", Integer(1..=100), "Each further ban is this many times longer.").default(2),
+            time("longest", "No ban is longer.").default("24h"),
+            time("forget_half", "Offences count half after this time.").default("7d"),
+            within("probing", probing()),
+            within("credentials", credentials()),
+            within("spraying", spraying()),
+        ],
+    )
+}
+
+fn level(default: u64) -> Key {
+    one("level", Decimal(0.1..=10_000.0), "How many are too many.").default(default)
+}
+
+fn half(default: &'static str) -> Key {
+    one("half", Time::within("1s", "1d"), "They count half after this time.").default(default)
+}
+
+fn probing() -> Table {
+    table(
+        "[ban.probing]",
+        "Refusals on distinct paths.",
+        [level(4), one("ratio", Percentage, "Their least share of all requests.").default("25%"), half("5m")],
+    )
+}
+
+fn credentials() -> Table {
+    table("[ban.credentials]", "Bad credentials.", [level(5), half("2m")])
+}
+
+fn spraying() -> Table {
+    table(
+        "[ban.spraying]",
+        "One address that tries many callers' names.",
+        [
+            one("principals", Integer(2..=10_000), "How many names are too many.").default(5),
+            one("window", Time::within("1s", "1d"), "Within this time.").default("10m"),
+        ],
+    )
+}
