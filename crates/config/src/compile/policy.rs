@@ -12,6 +12,7 @@ use portcullis_policy::{
 use portcullis_risk::settings::RiskMode;
 
 use crate::codes;
+use crate::compile::products;
 use crate::diagnostics::{At, Diagnostic, SourceId, Sources, Span};
 use crate::file::{self, PolicyFile, Scope, When};
 use crate::section::Reader;
@@ -22,6 +23,9 @@ const DENY_ABOVE_STEP_UP: i32 = 2_000;
 /// Compiles the policy. `None` when there were errors; they were reported.
 pub(crate) fn compile(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Option<Policy> {
     report_countries(reader, &policy);
+    if !products::are_bounded(reader, routes, &policy) {
+        return None;
+    }
     let draft = draft(reader, routes, policy);
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.
