@@ -10,7 +10,7 @@ use portcullis_policy::{CanonicalPath, IdentityFact};
 use super::asking::{permits, user};
 
 /// The least gateway file.
-pub(crate) const GATEWAY: &str = r#"version = 1
+const GATEWAY: &str = r#"version = 1
 [[listener]]
 name = "internal"
 address = "127.0.0.1:8080"
@@ -22,19 +22,12 @@ name = "billing"
 upstream = "billing"
 "#;
 
-pub(crate) fn policy_body(folder: &Path, bytes: &[u8]) {
-    write(folder, GATEWAY.as_bytes(), bytes);
+/// `file` is the one that holds the bytes, `policy.toml` or `portcullis.toml`; the other one is the least there is.
+pub(crate) fn body(folder: &Path, file: &str, bytes: &[u8]) {
+    for (name, least) in [("portcullis.toml", GATEWAY), ("policy.toml", "version = 1\n")] {
+        std::fs::write(folder.join(name), if name == file { bytes } else { least.as_bytes() }).unwrap();
+    }
     load_and_ask(folder);
-}
-
-pub(crate) fn gateway_body(folder: &Path, bytes: &[u8]) {
-    write(folder, bytes, b"version = 1\n");
-    load_and_ask(folder);
-}
-
-fn write(folder: &Path, gateway: &[u8], policy: &[u8]) {
-    std::fs::write(folder.join("portcullis.toml"), gateway).unwrap();
-    std::fs::write(folder.join("policy.toml"), policy).unwrap();
 }
 
 fn load_and_ask(folder: &Path) {

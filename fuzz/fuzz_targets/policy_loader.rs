@@ -9,4 +9,4 @@ mod loader;
 
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| loader::policy_body(FOLDER.path(), bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| loader::body(FOLDER.path(), "policy.toml", bytes));

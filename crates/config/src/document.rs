@@ -224,7 +224,7 @@ impl Excess {
             Self::Parts(range) => {
                 let message = format!("the file has more than {MAX_PARTS} words, values and signs");
                 Diagnostic::error(codes::UNREADABLE, span(range), message)
-                    .with_help("keep long lists of addresses in files of their own: `file` of a [[network]]")
+                    .with_help("split it into included files; long lists of addresses stand in files of their own (`file` of a [[network]])")
             }
         }
     }

@@ -48,8 +48,8 @@ fn authenticator() -> Authenticator {
 #[test]
 fn every_seed_of_the_corpus_holds() {
     let folder = tempfile::tempdir().unwrap();
-    corpus("policy_loader").iter().for_each(|seed| loader::policy_body(folder.path(), seed));
-    corpus("gateway_loader").iter().for_each(|seed| loader::gateway_body(folder.path(), seed));
+    corpus("policy_loader").iter().for_each(|seed| loader::body(folder.path(), "policy.toml", seed));
+    corpus("gateway_loader").iter().for_each(|seed| loader::body(folder.path(), "portcullis.toml", seed));
     corpus("client_address").iter().for_each(|seed| client_address::body(seed));
     let authenticator = authenticator();
     corpus("credentials").iter().for_each(|seed| credentials::body(&authenticator, seed));
@@ -102,8 +102,8 @@ proptest! {
         nearly in mutated("policy_loader"),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        loader::policy_body(folder.path(), &noise);
-        loader::policy_body(folder.path(), &nearly);
+        loader::body(folder.path(), "policy.toml", &noise);
+        loader::body(folder.path(), "policy.toml", &nearly);
     }
 
     #[test]
@@ -112,8 +112,8 @@ proptest! {
         nearly in mutated("gateway_loader"),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        loader::gateway_body(folder.path(), &noise);
-        loader::gateway_body(folder.path(), &nearly);
+        loader::body(folder.path(), "portcullis.toml", &noise);
+        loader::body(folder.path(), "portcullis.toml", &nearly);
     }
 }
 
