@@ -54,6 +54,8 @@ mod questions;
 mod reload;
 /// A public access log, replayed.
 mod replay;
+/// Other people's examples, each with its source, counted.
+mod second_opinion;
 /// Clients that say nothing, or too little.
 mod slow_clients;
 /// What follows a refused request on its connection is never taken for another request.

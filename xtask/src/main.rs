@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talking to a terminal is what this program is for")]
 
 mod check;
+mod fuzz;
 mod layering;
 mod step;
 mod summary;
@@ -27,6 +28,8 @@ verbs:
             --offline       use what is installed: do not install cargo-deny
   test    every test of the workspace, documentation tests included
             --no-install    use what is installed: do not install what the tests run against
+  fuzz    each fuzz target for a minute, or only `fuzz TARGET`; needs cargo-fuzz
+            --seconds N     for so long instead
   help    this text
 
 environment:
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Check { may_install }) => check::run(may_install && !installing_is_forbidden()),
         Ok(Command::Test { may_install }) => test::run(may_install && !installing_is_forbidden()),
+        Ok(Command::Fuzz { target, seconds }) => fuzz::run(target.as_deref(), seconds),
         Err(problem) => {
             eprint!("xtask: {problem}\n\n{VERBS}");
             return ExitCode::from(2);
@@ -66,6 +70,7 @@ enum Command {
     Help,
     Check { may_install: bool },
     Test { may_install: bool },
+    Fuzz { target: Option<String>, seconds: u32 },
 }
 
 impl Command {
@@ -75,9 +80,31 @@ impl Command {
             ["help" | "--help" | "-h"] => Ok(Self::Help),
             ["check", options @ ..] => Ok(Self::Check { may_install: !only_option(options, "--offline")? }),
             ["test", options @ ..] => Ok(Self::Test { may_install: !only_option(options, "--no-install")? }),
+            ["fuzz", options @ ..] => parse_fuzz(options),
             ["help", extra, ..] => Err(format!("unexpected argument `{extra}`")),
             [verb, ..] => Err(format!("unknown verb `{verb}`")),
         }
+    }
+}
+
+/// At most one target, and for how long.
+fn parse_fuzz(mut options: &[&str]) -> Result<Command, String> {
+    let (mut target, mut seconds) = (None, fuzz::SECONDS);
+    loop {
+        options = match options {
+            [] => return Ok(Command::Fuzz { target, seconds }),
+            ["--seconds", number, rest @ ..] => {
+                let given = number.parse().ok().filter(|number| *number > 0);
+                seconds = given.ok_or_else(|| format!("`{number}` is not a number of seconds"))?;
+                rest
+            }
+            ["--seconds"] => return Err("--seconds needs a number".to_owned()),
+            [name, rest @ ..] if target.is_none() && !name.starts_with('-') => {
+                target = Some((*name).to_owned());
+                rest
+            }
+            [unknown, ..] => return Err(format!("unexpected argument `{unknown}`")),
+        };
     }
 }
 
@@ -108,6 +135,15 @@ mod tests {
         check(&["check", "--offline"], Ok(Command::Check { may_install: false }));
         check(&["test"], Ok(Command::Test { may_install: true }));
         check(&["test", "--no-install"], Ok(Command::Test { may_install: false }));
+        let fuzz = |target: Option<&str>, seconds| Ok(Command::Fuzz { target: target.map(str::to_owned), seconds });
+        check(&["fuzz"], fuzz(None, 60));
+        check(&["fuzz", "path"], fuzz(Some("path"), 60));
+        check(&["fuzz", "path", "--seconds", "5"], fuzz(Some("path"), 5));
+        check(&["fuzz", "--seconds", "5"], fuzz(None, 5));
+        check(&["fuzz", "--seconds"], Err("--seconds needs a number"));
+        check(&["fuzz", "--seconds", "0"], Err("`0` is not a number of seconds"));
+        check(&["fuzz", "path", "matcher"], Err("unexpected argument `matcher`"));
+        check(&["fuzz", "--hours", "1"], Err("unexpected argument `--hours`"));
         check(&["help"], Ok(Command::Help));
         check(&["--help"], Ok(Command::Help));
         check(&[], Err("a verb is missing"));

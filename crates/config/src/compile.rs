@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod policy;
+mod products;
 pub(crate) mod proxy;
 pub(crate) mod risk;
 

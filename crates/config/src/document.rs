@@ -20,8 +20,16 @@ pub(crate) const MAX_POLICY_FILE: u64 = 64 << 20;
 /// A key set (security.md R4).
 pub(crate) const MAX_KEY_SET: u64 = 1 << 20;
 
+/// All files of one configuration together.
+pub(crate) const MAX_CONFIGURATION: u64 = 256 << 20;
+
 /// Up to this size all syntax errors are reported, beyond it the first: each error costs memory.
-const MAX_RECOVERED: usize = 4 << 20;
+const MAX_RECOVERED: usize = 1 << 20;
+/// Words, values and punctuation of one file. Parsed, each takes up to eighty bytes, however short it is: a file of the
+/// greatest size that is nothing but brackets would take gigabytes.
+const MAX_PARTS: usize = 10_000_000;
+/// Brackets that are open at one place. The parser stops at eighty; this is seen before anything is parsed.
+const MAX_BRACKETS: usize = 1_000;
 /// At most this many syntax errors of one file are reported.
 const MAX_SYNTAX_ERRORS: usize = 100;
 /// Dots in one key. Tables are dropped recursively, and `a.a.a.…` would otherwise make them as deep as the file is long.
@@ -70,11 +78,8 @@ pub(crate) fn parse_document<T>(
     text: &str,
     read: impl for<'d> FnOnce(Section<'d>) -> T,
 ) -> Parsed<T> {
-    if let Some(range) = key_too_deep(text) {
-        let span = Span { source, start: range.start, end: range.end };
-        let diagnostic = Diagnostic::error(codes::NESTING, span, "this key has too many parts")
-            .with_help(format!("a key has at most {} parts", MAX_DOTS + 1));
-        reader.report(diagnostic);
+    if let Some(excess) = first_excess(text, MAX_PARTS) {
+        reader.report(excess.diagnostic(source));
         return Parsed { value: None, whole: false };
     }
     let (table, errors) = parse(text);
@@ -97,7 +102,7 @@ pub(crate) fn parse_document<T>(
 
 /// Reads a file as UTF-8. What is wrong with it is reported where it was named.
 pub(crate) fn read_text(reader: &Reader<'_>, file: FileToRead<'_>) -> Option<(SourceId, Arc<str>)> {
-    let bytes = match read_bytes(file.path, file.limit) {
+    let bytes = match read_within(reader, file) {
         Ok(bytes) => bytes,
         Err(message) => {
             report_unreadable(reader, file, message);
@@ -129,6 +134,20 @@ pub(crate) fn add_text(
     let help = "save it as UTF-8 without a byte order mark";
     reader.report(Diagnostic::error(codes::UNREADABLE, span, message).with_help(help));
     None
+}
+
+/// The file's bytes, if all files of the configuration together are not too much.
+fn read_within(reader: &Reader<'_>, file: FileToRead<'_>) -> Result<Vec<u8>, String> {
+    let left = MAX_CONFIGURATION.saturating_sub(reader.bytes_read());
+    if std::fs::metadata(file.path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > left.min(file.limit))
+        && left < file.limit
+    {
+        let (name, most) = (shown_path(file.path), MAX_CONFIGURATION >> 20);
+        return Err(format!("cannot read `{name}`: with it all files together are larger than {most} MiB"));
+    }
+    let bytes = read_bytes(file.path, file.limit)?;
+    reader.count_bytes(bytes.len() as u64);
+    Ok(bytes)
 }
 
 /// The bytes of a regular file of at most `limit` bytes; the error is a sentence for the operator.
@@ -196,20 +215,60 @@ fn syntax_error(source: SourceId, text: &str, error: &Error) -> Diagnostic {
     diagnostic
 }
 
-/// The first key with too many parts. Only keys and numbers have dots outside strings, and a number has one.
-fn key_too_deep(text: &str) -> Option<Range<usize>> {
+/// What makes a text too costly to be parsed, and where.
+#[derive(Debug, PartialEq, Eq)]
+enum Excess {
+    DottedKey(Range<usize>),
+    Brackets(Range<usize>),
+    Parts(Range<usize>),
+}
+
+impl Excess {
+    fn diagnostic(self, source: SourceId) -> Diagnostic {
+        let span = |range: Range<usize>| Span { source, start: range.start, end: range.end };
+        match self {
+            Self::DottedKey(range) => Diagnostic::error(codes::NESTING, span(range), "this key has too many parts")
+                .with_help(format!("a key has at most {} parts", MAX_DOTS + 1)),
+            Self::Brackets(range) => Diagnostic::error(codes::NESTING, span(range), "nested too deep")
+                .with_help("at most 80 levels are read"),
+            Self::Parts(range) => {
+                let message = format!("the file has more than {MAX_PARTS} words, values and signs");
+                Diagnostic::error(codes::UNREADABLE, span(range), message)
+                    .with_help("split it into included files; long lists of addresses stand in files of their own (`file` of a [[network]])")
+            }
+        }
+    }
+}
+
+/// The first place that goes beyond a bound. It costs one pass over the text and no memory.
+fn first_excess(text: &str, max_parts: usize) -> Option<Excess> {
     let (mut dots, mut start) = (0, None);
+    let (mut parts, mut brackets) = (0usize, 0usize);
     for token in toml_parser::Source::new(text).lex() {
+        let range = || token.span().start()..token.span().end();
+        parts += usize::from(token.kind() != TokenKind::Eof);
+        if parts > max_parts {
+            return Some(Excess::Parts(range()));
+        }
+        // Only keys and numbers have dots outside strings, and a number has one.
         match token.kind() {
             TokenKind::Dot => dots += 1,
-            TokenKind::Atom | TokenKind::BasicString | TokenKind::LiteralString | TokenKind::Whitespace => {}
+            TokenKind::Atom | TokenKind::BasicString | TokenKind::LiteralString => {
+                start = start.filter(|_| dots > 0).or(Some(token.span().start()));
+            }
+            TokenKind::Whitespace => {}
             _ => (dots, start) = (0, None),
         }
-        if token.kind() != TokenKind::Whitespace && dots <= 1 && start.is_none() {
-            start = Some(token.span().start());
+        match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => brackets += 1,
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        if brackets > MAX_BRACKETS {
+            return Some(Excess::Brackets(range()));
         }
         if dots > MAX_DOTS {
-            return Some(start.unwrap_or(0)..token.span().end());
+            return Some(Excess::DottedKey(start.unwrap_or(0)..token.span().end()));
         }
     }
     None
@@ -221,7 +280,9 @@ mod tests {
 
     #[test]
     fn a_key_has_a_bounded_number_of_parts() {
-        let check = |text: &str, deep: bool| assert_eq!(key_too_deep(text).is_some(), deep, "{text}");
+        let check = |text: &str, deep: bool| {
+            assert_eq!(matches!(first_excess(text, MAX_PARTS), Some(Excess::DottedKey(_))), deep, "{text}")
+        };
         check("a.b.c.d.e.f.g.h = 1", false);
         check("a.b.c.d.e.f.g.h.i = 1", true);
         check("[a . b . c . d . e . f . g . h . i]", true);
@@ -229,5 +290,58 @@ mod tests {
         check("a = \"a.b.c.d.e.f.g.h.i.j.k\" # a.b.c.d.e.f.g.h.i.j", false);
         check("a = { b.c.d.e.f.g.h.i.j = 1 }", true);
         check("a.b = 1\na.c = 1\na.d = 1\na.e = 1\na.f = 1\na.g = 1\na.h = 1\na.i = 1\na.j = 1", false);
+    }
+
+    #[test]
+    fn a_key_with_too_many_parts_is_told_where_it_begins() {
+        let check = |text: &str, begins: usize| match first_excess(text, MAX_PARTS) {
+            Some(Excess::DottedKey(range)) => assert_eq!(range.start, begins, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        };
+        check("a.b.c.d.e.f.g.h.i = 1", 0);
+        check("x = 1\na.b.c.d.e.f.g.h.i = 1", 6);
+        check("[ a.b.c.d.e.f.g.h.i]", 2);
+        check("x = 1.5\n\"a\" . b.c.d.e.f.g.h.i = 1", 8);
+    }
+
+    #[test]
+    fn open_brackets_are_counted_and_closed_ones_are_not() {
+        let check = |text: String, expected: Option<Excess>| assert_eq!(first_excess(&text, MAX_PARTS), expected);
+        check(format!("a = {}", "[".repeat(MAX_BRACKETS)), None);
+        let place = 4 + MAX_BRACKETS;
+        check(format!("a = {}", "[".repeat(MAX_BRACKETS + 1)), Some(Excess::Brackets(place..place + 1)));
+        check(format!("a = {}1", "{a=".repeat(MAX_BRACKETS + 1)), Some(Excess::Brackets(3_004..3_005)));
+        check("[[role]]\n".repeat(MAX_BRACKETS), None);
+        check(format!("a = [{}]", "[],".repeat(MAX_BRACKETS)), None);
+    }
+
+    #[test]
+    fn the_parts_of_a_file_are_counted_before_it_is_parsed() {
+        assert_eq!(first_excess("a = [1, 2]\n", 11), None);
+        assert_eq!(first_excess("a = [1, 2]\n", 10), Some(Excess::Parts(10..11)));
+        assert_eq!(first_excess("# a, b, c", 1), None);
+    }
+
+    #[test]
+    fn all_files_together_are_counted_before_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "a = 1\n").unwrap();
+        let check = |before: u64, expected: bool| {
+            let nothing: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+            let reader = Reader::new(&nothing);
+            reader.count_bytes(before);
+            let file = FileToRead {
+                path: &path,
+                short_name: "a",
+                named_at: None,
+                limit: MAX_POLICY_FILE,
+                defines_names: true,
+            };
+            assert_eq!(read_text(&reader, file).is_some(), expected, "{before}");
+        };
+        check(MAX_CONFIGURATION - 6, true);
+        check(MAX_CONFIGURATION - 5, false);
+        check(MAX_CONFIGURATION, false);
     }
 }

@@ -10,6 +10,9 @@ use crate::document::{FileToRead, MAX_POLICY_FILE, read_text};
 use crate::kinds::parse_prefix;
 use crate::section::Reader;
 
+/// After so many wrong lines the rest is not read: the file is not what it should be.
+const MAX_WRONG_LINES: usize = 1_000;
+
 /// Appends the file's prefixes; wrong lines are reported with their place. Returns the file, which is part of the
 /// policy's hash.
 pub(crate) fn read_network_file(
@@ -27,7 +30,7 @@ pub(crate) fn read_network_file(
         defines_names: false,
     };
     let (source, text) = read_text(reader, file)?;
-    let mut offset = 0;
+    let (mut offset, mut wrong) = (0, 0);
     for line in text.split_inclusive('\n') {
         let entry = line.split('#').next().unwrap_or("").trim();
         if !entry.is_empty() {
@@ -39,6 +42,10 @@ pub(crate) fn read_network_file(
                     let mut diagnostic = Diagnostic::error(codes::NETWORK_FILE, span, problem.message);
                     diagnostic.help = problem.help;
                     reader.report(diagnostic);
+                    wrong += 1;
+                    if wrong >= MAX_WRONG_LINES {
+                        break;
+                    }
                 }
             }
         }

@@ -32,6 +32,8 @@ pub(crate) struct Reader<'e> {
     environment: &'e dyn Environment,
     /// Some file could not be read as a whole: names may be missing for that reason alone.
     incomplete: Cell<bool>,
+    /// Of all files so far.
+    bytes_read: Cell<u64>,
 }
 
 impl<'e> Reader<'e> {
@@ -42,6 +44,7 @@ impl<'e> Reader<'e> {
             folders: RefCell::default(),
             environment,
             incomplete: Cell::new(false),
+            bytes_read: Cell::new(0),
         }
     }
 
@@ -62,6 +65,16 @@ impl<'e> Reader<'e> {
     /// Says that names may be unknown only because their file could not be read.
     pub(crate) fn mark_incomplete(&self) {
         self.incomplete.set(true);
+    }
+
+    /// The size of all files so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    /// Counts what was read.
+    pub(crate) fn count_bytes(&self, bytes: u64) {
+        self.bytes_read.set(self.bytes_read.get().saturating_add(bytes));
     }
 
     /// Whether every file was read as a whole, so that an unknown name is truly unknown.
@@ -341,8 +354,11 @@ impl<'r> Section<'r> {
             }
             let message = format!("unknown key `{}` in {}", shown(name), self.title);
             let mut diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, self.at(key.span()), message);
-            diagnostic.help = suggest::remedy(name, &asked, "known keys");
-            meant.extend(suggest::nearest(name, asked.iter().copied()));
+            // One that will only be counted needs no remedy, and a million of them would take a minute.
+            if !self.reader.diagnostics.borrow().is_full() {
+                diagnostic.help = suggest::remedy(name, &asked, "known keys");
+                meant.extend(suggest::nearest(name, asked.iter().copied()));
+            }
             self.reader.report(diagnostic);
         }
         for (key, expected) in self.missing.borrow().iter() {

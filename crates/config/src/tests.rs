@@ -3,6 +3,7 @@
 mod bad_gateway;
 mod bad_policy;
 mod bad_providers;
+mod bounds;
 mod cases;
 mod defaults;
 mod includes;

@@ -77,6 +77,10 @@ impl ActionTable {
     /// The most different methods that a policy's actions may name.
     pub(crate) const MAX_METHODS: usize = 63;
 
+    /// The most nodes of the pattern tree that one path may lead to. A walk takes some ten nanoseconds for each, and what
+    /// it finds is looked up in the roles, so this keeps a decision within microseconds whatever the policy says.
+    pub(crate) const MAX_VISITS: usize = 256;
+
     /// Parses and interns one action; the error is a sentence for the person who wrote it.
     pub(crate) fn intern(&mut self, text: &str) -> Result<(PatternId, MethodMask), String> {
         let Some((methods, pattern)) = text.split_once(' ') else {
@@ -88,11 +92,16 @@ impl ActionTable {
         let id = match self.patterns.get(&pattern) {
             Some(id) => *id,
             None => {
+                let narrow = self.tree.most_visits() <= Self::MAX_VISITS;
                 // INVARIANT: the map and the tree hold the same patterns, so this insert finds its place empty.
                 let _ = self.tree.insert(&pattern, next);
                 let pattern = Arc::new(pattern);
                 self.list.push(pattern.clone());
                 self.patterns.insert(pattern, next);
+                // Said once, of the pattern that is one too many.
+                if narrow && self.tree.most_visits() > Self::MAX_VISITS {
+                    return Err(too_wide(text));
+                }
                 next
             }
         };
@@ -167,6 +176,15 @@ impl ActionTable {
             Some(names) => format!("{} {pattern}", names.join(",")),
         }
     }
+}
+
+fn too_wide(text: &str) -> String {
+    let shown: String = text.chars().take(120).collect();
+    format!(
+        "with `{shown}` the actions have too many patterns with `*` where others have a word: one path could lead to more \
+         than {} places among them; write fewer of them, or one pattern that covers several",
+        ActionTable::MAX_VISITS
+    )
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.
@@ -301,6 +319,26 @@ mod tests {
         assert!(any.meets(get) && get.meets(any) && both.meets(post) && !get.meets(post));
         assert_eq!((both.without(get), both.without(both), both.without(any)), (Some(post), None, None));
         assert_eq!((any.without(get), any.without(any), get.without(post)), (Some(any), None, Some(get)));
+    }
+
+    #[test]
+    fn patterns_that_one_path_could_meet_too_often_are_refused_once() {
+        let action = |bits: usize| {
+            let segments = (0..8).map(|level| if bits >> level & 1 == 0 { "/a" } else { "/*" });
+            format!("GET {}", segments.collect::<String>())
+        };
+        let mut table = ActionTable::default();
+        let refused: Vec<usize> = (0..256).filter(|bits| table.intern(&action(*bits)).is_err()).collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(table.tree.most_visits() > ActionTable::MAX_VISITS);
+
+        let mut small = ActionTable::default();
+        assert!((0..64).all(|bits| small.intern(&action(bits)).is_ok()));
+        assert!(small.tree.most_visits() <= ActionTable::MAX_VISITS);
+        // A policy of many services has many patterns, and a path meets few of them.
+        let mut large = ActionTable::default();
+        let service = |index: usize| format!("GET,PUT /service-{index}/{{id}}/part-{}/**", index % 7);
+        assert!((0..20_000).all(|index| large.intern(&service(index)).is_ok()));
     }
 
     #[test]

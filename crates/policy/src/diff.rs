@@ -313,7 +313,7 @@ pub fn compare(before: &Policy, after: &Policy, now: Timestamp, bounds: &DiffBou
     let pairs = |policy: &Policy, pick: fn(&(NetworkSetId, NetworkSetId, IpAddr)) -> NetworkSetId| {
         let mut held: Vec<Vec<u32>> = vec![Vec::new(); policy.network_facts.len()];
         for (pair, number) in joint.iter().zip(0u32..) {
-            for network in policy.networks.members(pick(pair)) {
+            for network in policy.networks.members(pick(pair)).all() {
                 if let Some(list) = held.get_mut(network.0 as usize) {
                     list.push(number);
                 }

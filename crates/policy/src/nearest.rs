@@ -29,8 +29,6 @@ const MOST_CHANGES: usize = 3;
 const MOST_EVALUATIONS: usize = 400;
 /// The most candidates of one kind that one refusal leads to.
 const MOST_CANDIDATES: usize = 32;
-/// A network that is cut into more sets than this by others is not suggested.
-const MOST_SETS: usize = 64;
 
 /// One supposed change.
 #[derive(Debug, Clone)]
@@ -174,10 +172,11 @@ impl Policy {
         })
     }
 
-    /// Every set of networks that an address of this network is in, unless there are too many.
+    /// Every set of networks that an address of this network is in. A network that others cut into too many is not
+    /// suggested.
     fn sets_of(&self, network: NetworkId) -> Option<&[NetworkSetId]> {
         let sets = self.networks.sets_within(network);
-        (!sets.is_empty() && sets.len() <= MOST_SETS).then_some(sets)
+        (!sets.is_empty()).then_some(sets)
     }
 
     fn suppose<'a>(&self, from: &Supposition<'a>, change: Change) -> Option<Supposition<'a>> {

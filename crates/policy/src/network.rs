@@ -3,7 +3,12 @@
 //! Prefixes nest or are disjoint, so at compile time they are cut into consecutive ranges, each with the interned set of
 //! the networks that cover it. The cost of a look-up grows with the logarithm of the number of prefixes, and the memory is
 //! a start and a set index for each range.
+//!
+//! A set is written as what a prefix adds to the set around it. Written out, n networks that overlap in pairs would take
+//! n² entries; this way each prefix of each network is written once, whatever the policy. A prefix is nested in at most as
+//! many others as an address has bits, so asking a set takes at most 129 steps.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -22,9 +27,24 @@ pub(crate) struct NetworkSetId(u32);
 pub(crate) struct NetworkIndex {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
-    sets: Vec<Box<[NetworkId]>>,
-    /// By network: the sets that hold it and that some address falls into.
+    sets: Vec<Set>,
+    /// By network: the sets that hold it and that some address falls into; empty when they are more than [`MOST_SETS`].
     within: Vec<Box<[NetworkSetId]>>,
+}
+
+/// The most sets that are listed for one network.
+pub(crate) const MOST_SETS: usize = 64;
+
+/// The most networks of one set that are listed: enough to show the first few and to know that there are more.
+const MOST_LISTED: usize = 16;
+
+/// A set of networks.
+#[derive(Debug, Clone)]
+struct Set {
+    /// The set of the prefixes around. The empty set is its own.
+    outer: NetworkSetId,
+    /// What it has more than that; sorted.
+    own: Box<[NetworkId]>,
 }
 
 impl NetworkIndex {
@@ -47,16 +67,7 @@ impl NetworkIndex {
         let mut sets = Sets::default();
         let v4 = Ranges::build(v4, &mut sets);
         let v6 = Ranges::build(v6, &mut sets);
-        let used: BTreeSet<NetworkSetId> = v4.sets.iter().chain(&v6.sets).copied().collect();
-        let mut within = vec![Vec::new(); networks.len()];
-        for set in used {
-            for network in sets.list.get(set.0 as usize).into_iter().flatten() {
-                if let Some(list) = within.get_mut(network.0 as usize) {
-                    list.push(set);
-                }
-            }
-        }
-        let within = within.into_iter().map(Vec::into_boxed_slice).collect();
+        let within = sets_by_network(&sets.list, v4.sets.iter().chain(&v6.sets), networks.len());
         Self { v4, v6, sets: sets.list, within }
     }
 
@@ -68,9 +79,9 @@ impl NetworkIndex {
         }
     }
 
-    /// The networks of a set, in order.
-    pub(crate) fn members(&self, set: NetworkSetId) -> &[NetworkId] {
-        self.sets.get(set.0 as usize).map_or(&[], |members| members)
+    /// The networks of a set.
+    pub(crate) fn members(&self, set: NetworkSetId) -> Members<'_> {
+        Members { sets: &self.sets, set }
     }
 
     /// Every pair of sets that some address falls into, one in `self` and one in `other`, each with such an address.
@@ -97,7 +108,8 @@ impl NetworkIndex {
         found
     }
 
-    /// Every set that some address of the network falls into. An address range is in exactly one set.
+    /// Every set that some address of the network falls into, or none when they are more than [`MOST_SETS`]. An address
+    /// range is in exactly one set.
     pub(crate) fn sets_within(&self, network: NetworkId) -> &[NetworkSetId] {
         self.within.get(network.0 as usize).map_or(&[], |sets| sets)
     }
@@ -118,6 +130,92 @@ fn add_after_mapped(start: u128, one: &[u128], other: &[u128], add: &mut impl Fn
     if [next(one), next(other)].into_iter().flatten().all(|next| next > AFTER) {
         add(IpAddr::V6(AFTER.into()));
     }
+}
+
+/// The networks of a set, which can be asked and are not written out anywhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'i> {
+    sets: &'i [Set],
+    set: NetworkSetId,
+}
+
+impl Members<'_> {
+    /// `Ok` when the network is one of them: named as on the sorted slice that this stands for.
+    pub(crate) fn binary_search(&self, network: &NetworkId) -> Result<(), ()> {
+        if self.layers().any(|own| own.binary_search(network).is_ok()) { Ok(()) } else { Err(()) }
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> Vec<NetworkId> {
+        let mut all: Vec<NetworkId> = self.layers().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The first of them in order, at most [`MOST_LISTED`].
+    pub(crate) fn first_few(&self) -> Vec<NetworkId> {
+        let mut few: Vec<NetworkId> = self.layers().flat_map(|own| own.iter().take(MOST_LISTED)).copied().collect();
+        few.sort_unstable();
+        few.truncate(MOST_LISTED);
+        few
+    }
+
+    /// What each prefix adds, from the innermost outwards.
+    fn layers(&self) -> impl Iterator<Item = &[NetworkId]> {
+        let mut at = Some(self.set);
+        std::iter::from_fn(move || {
+            let id = at.filter(|id| *id != NetworkIndex::NOWHERE)?;
+            let set = self.sets.get(id.0 as usize)?;
+            at = Some(set.outer);
+            Some(&*set.own)
+        })
+    }
+}
+
+/// By network: the sets that hold it and are used by a range.
+fn sets_by_network<'u>(
+    sets: &[Set],
+    used_by_ranges: impl Iterator<Item = &'u NetworkSetId>,
+    networks: usize,
+) -> Vec<Box<[NetworkSetId]>> {
+    let mut used = vec![false; sets.len()];
+    for set in used_by_ranges {
+        if let Some(slot) = used.get_mut(set.0 as usize) {
+            *slot = true;
+        }
+    }
+    // INVARIANT: a set is made after the one around it, so going backwards meets what is within a set before the set.
+    // One more than the bound is kept, to tell a list that is full from one that would not end.
+    let mut below: Vec<Vec<NetworkSetId>> = vec![Vec::new(); sets.len()];
+    let mut within = vec![Vec::new(); networks];
+    for (index, set) in sets.iter().enumerate().rev() {
+        let mut mine = below.get_mut(index).map(std::mem::take).unwrap_or_default();
+        if used.get(index) == Some(&true) {
+            mine.push(NetworkSetId(u32::try_from(index).unwrap_or(u32::MAX)));
+        }
+        for network in &set.own {
+            if let Some(list) = within.get_mut(network.0 as usize) {
+                extend_to(list, &mine, MOST_SETS + 1);
+            }
+        }
+        if let Some(outer) = below.get_mut(set.outer.0 as usize).filter(|_| set.outer != NetworkIndex::NOWHERE) {
+            extend_to(outer, &mine, MOST_SETS + 1);
+        }
+    }
+    let listed = |mut list: Vec<NetworkSetId>| {
+        if list.len() > MOST_SETS {
+            return Box::default();
+        }
+        list.sort_unstable();
+        list.into_boxed_slice()
+    };
+    within.into_iter().map(listed).collect()
+}
+
+fn extend_to<T: Copy>(list: &mut Vec<T>, more: &[T], most: usize) {
+    let room = most.saturating_sub(list.len());
+    list.extend(more.iter().take(room));
 }
 
 /// A prefix of IPv4-mapped IPv6 addresses as the IPv4 prefix it is: addresses come in that form (RFC 4291 section
@@ -146,10 +244,11 @@ impl<K: Address> Ranges<K> {
         prefixes.dedup();
         let mut cut = Cut { starts: Vec::new(), sets: Vec::new() };
         let mut open: Vec<(K, NetworkSetId)> = Vec::new();
-        for (start, end, network) in prefixes {
+        for same in prefixes.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let Some(&(start, end, _)) = same.first() else { continue };
             cut.close_until(&mut open, Some(start));
             let outer = open.last().map_or(NetworkIndex::NOWHERE, |(_, set)| *set);
-            let set = sets.with(outer, network);
+            let set = sets.with(outer, same.iter().map(|(_, _, network)| *network));
             cut.begin(start, set);
             open.push((end, set));
         }
@@ -214,35 +313,32 @@ impl Address for u128 {
 
 /// Interned sets; the first is the empty one.
 struct Sets {
-    list: Vec<Box<[NetworkId]>>,
-    by_members: HashMap<Box<[NetworkId]>, NetworkSetId>,
-    grown: HashMap<(NetworkSetId, NetworkId), NetworkSetId>,
+    list: Vec<Set>,
+    by_content: HashMap<(NetworkSetId, Box<[NetworkId]>), NetworkSetId>,
 }
 
 impl Default for Sets {
     fn default() -> Self {
-        let empty: Box<[NetworkId]> = Box::default();
-        Self { by_members: HashMap::from([(empty.clone(), NetworkSetId(0))]), list: vec![empty], grown: HashMap::new() }
+        Self { list: vec![Set { outer: NetworkIndex::NOWHERE, own: Box::default() }], by_content: HashMap::new() }
     }
 }
 
 impl Sets {
-    fn with(&mut self, set: NetworkSetId, network: NetworkId) -> NetworkSetId {
-        if let Some(known) = self.grown.get(&(set, network)) {
-            return *known;
+    /// The set with these networks, which are sorted, besides those of the one around.
+    fn with(&mut self, outer: NetworkSetId, networks: impl Iterator<Item = NetworkId>) -> NetworkSetId {
+        let around = Members { sets: &self.list, set: outer };
+        let own: Box<[NetworkId]> = networks.filter(|network| around.binary_search(network).is_err()).collect();
+        if own.is_empty() {
+            return outer;
         }
-        let mut members = self.list.get(set.0 as usize).map(|members| members.to_vec()).unwrap_or_default();
-        if let Err(position) = members.binary_search(&network) {
-            members.insert(position, network);
-        }
-        let members = members.into_boxed_slice();
         let next = NetworkSetId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
-        let id = *self.by_members.entry(members.clone()).or_insert(next);
-        if id == next {
-            self.list.push(members);
+        match self.by_content.entry((outer, own)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                self.list.push(Set { outer, own: place.key().1.clone() });
+                *place.insert(next)
+            }
         }
-        self.grown.insert((set, network), id);
-        id
     }
 }
 
@@ -257,7 +353,7 @@ mod tests {
     }
 
     fn names(index: &NetworkIndex, address: &str) -> Vec<u32> {
-        index.members(index.lookup(address.parse().unwrap())).iter().map(|network| network.0).collect()
+        index.members(index.lookup(address.parse().unwrap())).first_few().iter().map(|network| network.0).collect()
     }
 
     #[test]
@@ -304,9 +400,45 @@ mod tests {
                 let expected: Vec<u32> = networks.iter().enumerate()
                     .filter(|(_, list)| list.iter().any(|net| net.contains(&address)))
                     .map(|(network, _)| network as u32).collect();
-                let found: Vec<u32> = index.members(index.lookup(address)).iter().map(|network| network.0).collect();
-                prop_assert_eq!(found, expected);
+                let set = index.lookup(address);
+                let found: Vec<u32> = index.members(set).first_few().iter().map(|network| network.0).collect();
+                prop_assert_eq!(&found, &expected);
+                for network in 0..networks.len() as u32 {
+                    let holds = index.members(set).binary_search(&NetworkId(network)).is_ok();
+                    prop_assert_eq!(holds, expected.contains(&network));
+                    prop_assert_eq!(index.sets_within(NetworkId(network)).contains(&set), holds);
+                }
             }
         }
+    }
+    #[test]
+    fn networks_that_overlap_in_pairs_take_no_more_than_their_prefixes() {
+        let many = 2_000u32;
+        let everything: IpNet = "10.0.0.0/8".parse().unwrap();
+        let own = |index: u32| Ipv4Net::new((0x0a00_0000 + index).into(), 32).unwrap().into();
+        // Half of the networks share a prefix, and each of the others has an address in it: written out, a million entries.
+        let networks: Vec<Vec<IpNet>> =
+            (0..many).map(|index| vec![if index % 2 == 0 { everything } else { own(index) }]).collect();
+        let index = build(&networks);
+        let written: usize = index.sets.iter().map(|set| set.own.len()).sum();
+        assert_eq!(written, many as usize);
+        let members = index.members(index.lookup("10.0.0.1".parse().unwrap()));
+        let holds = |network: u32| members.binary_search(&NetworkId(network)).is_ok();
+        assert!(holds(0) && holds(1) && holds(1_998) && !holds(3));
+        assert_eq!(members.first_few().len(), MOST_LISTED);
+        assert_eq!((index.sets_within(NetworkId(0)).len(), index.sets_within(NetworkId(1)).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_list_of_sets_is_whole_or_empty() {
+        let check = |inner: u32, expected: usize| {
+            let own = |index: u32| vec![Ipv4Net::new((0x0a00_0000 + index).into(), 32).unwrap().into()];
+            let mut networks: Vec<Vec<IpNet>> = (0..inner).map(own).collect();
+            networks.push(vec!["10.0.0.0/8".parse().unwrap()]);
+            assert_eq!(build(&networks).sets_within(NetworkId(inner)).len(), expected, "{inner}");
+        };
+        check(1, 2);
+        check(63, 64);
+        check(64, 0);
     }
 }

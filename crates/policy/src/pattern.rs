@@ -101,6 +101,9 @@ fn parse_literal(text: &str) -> Result<Box<str>, String> {
 }
 
 /// A tree of patterns with a value on each.
+///
+/// A walk goes on below a node through one of its literals and through its `*`, so in a tree of words and stars on every
+/// level it would double with each segment. [`PatternTree::most_visits`] bounds it before any path is known.
 #[derive(Debug, Clone)]
 pub(crate) struct PatternTree<T> {
     nodes: Vec<Node<T>>,
@@ -113,11 +116,22 @@ struct Node<T> {
     one: Option<u32>,
     exact: Option<T>,
     rest: Option<T>,
+    /// The most visits that any of the literals leads to.
+    visits_by_literal: u32,
+    /// The most visits that the star leads to.
+    visits_by_one: u32,
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: BTreeMap::new(), one: None, exact: None, rest: None }
+        Self { literals: BTreeMap::new(), one: None, exact: None, rest: None, visits_by_literal: 0, visits_by_one: 0 }
+    }
+}
+
+impl<T> Node<T> {
+    /// At most so many nodes are visited from here on: this one, and what the widest literal and the star lead to.
+    fn visits(&self) -> u32 {
+        self.visits_by_literal.saturating_add(self.visits_by_one).saturating_add(1)
     }
 }
 
@@ -131,7 +145,9 @@ impl<T: Copy> PatternTree<T> {
     /// Inserts a value, or gives back the one that an equal pattern already has.
     pub(crate) fn insert(&mut self, pattern: &Pattern, value: T) -> Result<(), T> {
         let mut at = 0u32;
+        let mut way = Vec::with_capacity(pattern.segments.len());
         for segment in &pattern.segments {
+            way.push(at);
             let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             let Some(node) = self.nodes.get_mut(at as usize) else { return Ok(()) };
             let child = match segment {
@@ -143,6 +159,7 @@ impl<T: Copy> PatternTree<T> {
             }
             at = child;
         }
+        self.widen(at, &way, &pattern.segments);
         let Some(node) = self.nodes.get_mut(at as usize) else { return Ok(()) };
         let slot = if pattern.rest { &mut node.rest } else { &mut node.exact };
         match slot {
@@ -152,6 +169,25 @@ impl<T: Copy> PatternTree<T> {
                 Ok(())
             }
         }
+    }
+
+    /// Carries the number of visits from a node up the way that led to it.
+    fn widen(&mut self, at: u32, way: &[u32], segments: &[Segment]) {
+        let mut visits = self.nodes.get(at as usize).map_or(0, Node::visits);
+        for (parent, segment) in way.iter().zip(segments).rev() {
+            let Some(node) = self.nodes.get_mut(*parent as usize) else { return };
+            match segment {
+                Segment::Literal(_) => node.visits_by_literal = node.visits_by_literal.max(visits),
+                Segment::One => node.visits_by_one = visits,
+            }
+            visits = node.visits();
+        }
+    }
+
+    /// No path makes a walk visit more nodes than this. It is at most the number of nodes, so a small tree is never wide,
+    /// and it may be more than any path needs: each branch is counted with its own widest literal.
+    pub(crate) fn most_visits(&self) -> usize {
+        self.nodes.first().map_or(0, |root| root.visits() as usize)
     }
 
     /// Calls `visit` with the value of every pattern that matches.
@@ -206,6 +242,8 @@ fn split_segment(remaining: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
@@ -274,6 +312,61 @@ mod tests {
         check("/api/7/x", 4);
         check("/api/7", 5);
         check("/api/8/y", 1);
+    }
+
+    /// How many nodes a walk visits.
+    fn visits(tree: &PatternTree<usize>, path: &str) -> usize {
+        fn count(tree: &PatternTree<usize>, at: u32, remaining: Option<&str>) -> usize {
+            let node = &tree.nodes[at as usize];
+            let Some((segment, after)) = remaining.map(split_segment) else { return 1 };
+            let literal = node.literals.get(segment).map_or(0, |child| count(tree, *child, after));
+            let one = node.one.filter(|_| !segment.is_empty()).map_or(0, |child| count(tree, child, after));
+            1 + literal + one
+        }
+        count(tree, 0, Some(&path[1..]))
+    }
+
+    fn tree_of(patterns: &[String]) -> PatternTree<usize> {
+        let mut tree = PatternTree::default();
+        for (value, pattern) in patterns.iter().enumerate() {
+            let _ = tree.insert(&Pattern::parse(pattern).unwrap(), value);
+        }
+        tree
+    }
+
+    #[test]
+    fn words_and_stars_on_every_level_double_the_walk_with_each_segment() {
+        for depth in 1..8 {
+            let patterns: Vec<String> = (0..1usize << depth)
+                .map(|bits| (0..depth).map(|level| if bits >> level & 1 == 0 { "/a" } else { "/*" }).collect())
+                .collect();
+            let tree = tree_of(&patterns);
+            let expected = (1 << (depth + 1)) - 1;
+            assert_eq!((visits(&tree, &"/a".repeat(depth)), tree.most_visits()), (expected, expected));
+        }
+    }
+
+    #[test]
+    fn words_beside_each_other_do_not_widen_the_walk() {
+        let patterns: Vec<String> = (0..1_000).map(|index| format!("/service-{index}/items/{{id}}/**")).collect();
+        assert_eq!(tree_of(&patterns).most_visits(), 4);
+        let patterns = [patterns, vec!["/*/items".to_owned(), "/**".to_owned()]].concat();
+        assert_eq!(tree_of(&patterns).most_visits(), 6);
+    }
+
+    proptest! {
+        #[test]
+        fn no_walk_visits_more_nodes_than_the_tree_says(
+            patterns in prop::collection::vec(
+                prop::collection::vec(prop::sample::select(vec!["/a", "/b", "/*"]), 1..6).prop_map(|parts| parts.concat()),
+                1..20,
+            ),
+            path in prop::collection::vec(prop::sample::select(vec!["/a", "/b", "/c"]), 1..7),
+        ) {
+            let tree = tree_of(&patterns);
+            prop_assert!(visits(&tree, &path.concat()) <= tree.most_visits());
+            prop_assert!(tree.most_visits() <= tree.nodes.len());
+        }
     }
 
     #[test]

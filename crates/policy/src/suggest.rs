@@ -5,21 +5,51 @@
 pub(crate) fn nearest_name<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wanted: Vec<char> = text.chars().take(MAX_LENGTH).collect();
     let most = (wanted.len() / 3).max(1);
+    let letters = Letters::of(wanted.iter().copied());
+    let mut work = 0;
     known
         .take(MAX_NAMES)
         .filter(|name| name.len().abs_diff(text.len()) <= most * 4)
-        .map(|name| (distance(&wanted, name), name))
-        .filter(|(edits, _)| *edits <= most)
+        .filter(|name| letters.least_edits(&Letters::of(name.chars().take(MAX_LENGTH))) <= most)
+        .take_while(|name| {
+            work += wanted.len() * name.len().min(MAX_LENGTH);
+            work <= MAX_WORK
+        })
+        .filter_map(|name| Some((distance(&wanted, name, most)?, name)))
         .min()
         .map(|(_, name)| name)
 }
 
 const MAX_LENGTH: usize = 64;
-/// A policy of a hundred thousand names must not make one typing error slow.
+/// A policy of a hundred thousand names must not make one typing error slow,
 const MAX_NAMES: usize = 20_000;
+/// nor must long names that have the same letters: so many pairs of characters are compared.
+const MAX_WORK: usize = 1_000_000;
 
-/// Optimal string alignment distance.
-fn distance(wanted: &[char], name: &str) -> usize {
+/// How often each letter occurs; different ones may be counted as one.
+struct Letters([u8; 32]);
+
+impl Letters {
+    fn of(text: impl Iterator<Item = char>) -> Self {
+        let mut counts = [0u8; 32];
+        for character in text {
+            if let Some(count) = counts.get_mut(character as usize % 32) {
+                *count = count.saturating_add(1);
+            }
+        }
+        Self(counts)
+    }
+
+    /// At least so many edits lie between: each adds, takes away or replaces one letter, and a swap changes none.
+    fn least_edits(&self, other: &Self) -> usize {
+        let more = |a: &Self, b: &Self| a.0.iter().zip(&b.0).map(|(a, b)| usize::from(a.saturating_sub(*b))).sum();
+        let (here, there): (usize, usize) = (more(self, other), more(other, self));
+        here.max(there)
+    }
+}
+
+/// Optimal string alignment distance, or `None` where it is more than `most`.
+fn distance(wanted: &[char], name: &str, most: usize) -> Option<usize> {
     let name: Vec<char> = name.chars().take(MAX_LENGTH).collect();
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=name.len()).collect();
@@ -35,9 +65,13 @@ fn distance(wanted: &[char], name: &str) -> usize {
             }
             line.push(edits);
         }
+        // From one line to the next it never becomes less, but for a swap that looks two lines back.
+        if line.iter().chain(&above).all(|edits| *edits > most) {
+            return None;
+        }
         before = std::mem::replace(&mut above, line);
     }
-    above.last().copied().unwrap_or(usize::MAX)
+    above.last().copied().filter(|edits| *edits <= most)
 }
 
 #[cfg(test)]
@@ -54,5 +88,26 @@ mod tests {
         check("billing.admn", Some("billing.admin"));
         check("something.else", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_search_among_many_long_names_ends() {
+        let many: Vec<String> = (0..2_000).map(|number| format!("{}{number:05}", "abcdefghij".repeat(6))).collect();
+        let near = many[0].replace("cd", "dc");
+        assert_eq!(nearest_name(&near, many.iter().map(String::as_str)), Some(many[0].as_str()));
+        assert_eq!(nearest_name(&"z".repeat(65), many.iter().map(String::as_str)), None);
+    }
+
+    #[test]
+    fn the_distance_counts_swaps_and_ends_at_the_most() {
+        let check = |a: &str, b: &str, most: usize, expected: Option<usize>| {
+            assert_eq!(distance(&a.chars().collect::<Vec<_>>(), b, most), expected, "{a} {b}");
+        };
+        check("abc", "abc", 1, Some(0));
+        check("abcd", "badc", 2, Some(2));
+        check("abcd", "badc", 1, None);
+        check("abcdef", "uvwxyz", 2, None);
+        check("abcdef", "abcdeg", 1, Some(1));
+        check("", "ab", 2, Some(2));
     }
 }

@@ -13,6 +13,7 @@ use portcullis_risk::settings::RiskMode;
 
 use crate::codes;
 use crate::compile::identity::Carried;
+use crate::compile::products;
 use crate::diagnostics::{At, Diagnostic, SourceId, Sources, Span};
 use crate::file::{self, PolicyFile, Scope, When};
 use crate::section::Reader;
@@ -37,6 +38,9 @@ pub(crate) fn compile(
 ) -> Option<Policy> {
     report_countries(reader, &policy);
     report_activations(reader, &policy);
+    if !products::are_bounded(reader, routes, &policy) {
+        return None;
+    }
     let draft = draft(reader, routes, policy);
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.

@@ -6,6 +6,8 @@ use super::*;
 const MAX_DEPTH: usize = 32;
 /// The most inherited roles that are gathered in all. Many roles that inherit from many multiply.
 const MAX_INHERITED: usize = 5_000_000;
+/// At most so many circles are told: roles that all inherit from each other have one for every way around.
+const MOST_CYCLES: usize = 100;
 
 impl Compiler {
     /// For each role itself and all it inherits, directly or not. A cycle or a chain that is too deep is reported.
@@ -75,7 +77,9 @@ impl Walk<'_> {
             return *depth;
         }
         if let Some(from) = self.path.iter().position(|each| *each == role) {
-            self.cycles.push(self.path.get(from..).unwrap_or_default().to_vec());
+            if self.cycles.len() < MOST_CYCLES {
+                self.cycles.push(self.path.get(from..).unwrap_or_default().to_vec());
+            }
             return 0;
         }
         if self.inherited > MAX_INHERITED {

@@ -4,6 +4,9 @@ use super::*;
 
 /// The most memberships of all subjects together, nested ones included. Deep nests of large groups multiply.
 pub(super) const MAX_NESTED: usize = 10_000_000;
+/// The most steps from a member to a group that are taken to find them. Groups that contain each other have few members
+/// and many ways between them.
+const MAX_STEPS: usize = 30_000_000;
 
 /// Collects subjects while rules are compiled.
 pub(super) struct SubjectsBuilder {
@@ -61,17 +64,19 @@ impl SubjectsBuilder {
 
     /// The groups that contain each other, one list of names for each circle.
     pub(super) fn group_cycles(&self, closures: &[Box<[SubjectId]>]) -> Vec<Vec<String>> {
+        let ranks = self.ranks();
+        let rank = |id: &SubjectId| ranks.get(id.0 as usize).copied();
         let within = |id: SubjectId| closures.get(id.0 as usize).map_or(&[][..], |groups| groups);
+        let is_within = |id: SubjectId, of: SubjectId| within(of).binary_search_by_key(&rank(&id), rank).is_ok();
         let mut seen = HashSet::new();
         let mut cycles = Vec::new();
         for index in 0..closures.len() {
             let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
-            if seen.contains(&id) || !within(id).contains(&id) {
+            if seen.contains(&id) || !is_within(id, id) {
                 continue;
             }
             // By name, as closures are.
-            let members: Vec<SubjectId> =
-                within(id).iter().copied().filter(|other| within(*other).contains(&id)).collect();
+            let members: Vec<SubjectId> = within(id).iter().copied().filter(|other| is_within(id, *other)).collect();
             cycles.push(
                 members.iter().map(|member| self.name(*member).trim_start_matches("group:").to_owned()).collect(),
             );
@@ -80,38 +85,42 @@ impl SubjectsBuilder {
         cycles
     }
 
+    /// By subject: its place among all in the order of names.
+    fn ranks(&self) -> Vec<u32> {
+        let mut by_name: Vec<usize> = (0..self.entries.len()).collect();
+        by_name.sort_unstable_by_key(|index| self.entries.get(*index).map(|(name, _, _)| name));
+        let mut ranks = vec![0; by_name.len()];
+        for (index, rank) in by_name.into_iter().zip(0u32..) {
+            if let Some(slot) = ranks.get_mut(index) {
+                *slot = rank;
+            }
+        }
+        ranks
+    }
+
     pub(super) fn name(&self, id: SubjectId) -> &str {
         self.entries.get(id.0 as usize).map_or("", |(name, _, _)| name)
     }
 
-    /// By subject: all groups that it is in, directly or not, by name. `None` when they are more than [`MAX_NESTED`].
+    /// By subject: all groups that it is in, directly or not, by name. `None` when they are more than [`MAX_NESTED`], or
+    /// take more than [`MAX_STEPS`] to find.
     pub(super) fn closures(&self) -> Option<Vec<Box<[SubjectId]>>> {
+        let mut walk = GroupWalk { entries: &self.entries, reached_from: vec![None; self.entries.len()], steps: 0 };
         let mut total = 0;
         let mut closures = Vec::with_capacity(self.entries.len());
         for id in (0u32..).take(self.entries.len()) {
-            let mut groups: Vec<SubjectId> = self.closure(SubjectId(id)).into_iter().collect();
+            let groups = walk.closure(SubjectId(id))?;
             total += groups.len();
             if total > MAX_NESTED {
                 return None;
             }
-            groups.sort_unstable_by_key(|group| self.name(*group));
             closures.push(groups.into_boxed_slice());
         }
-        Some(closures)
-    }
-
-    /// All groups that a subject is in, directly or not. A circle ends where it is closed.
-    fn closure(&self, subject: SubjectId) -> HashSet<SubjectId> {
-        let mut reached = HashSet::new();
-        let mut next = vec![subject];
-        while let Some(each) = next.pop() {
-            for group in self.entries.get(each.0 as usize).map_or(&[][..], |(_, _, groups)| groups) {
-                if reached.insert(*group) {
-                    next.push(*group);
-                }
-            }
+        let ranks = self.ranks();
+        for groups in &mut closures {
+            groups.sort_unstable_by_key(|group| ranks.get(group.0 as usize));
         }
-        reached
+        Some(closures)
     }
 
     /// By group: who is in it directly, by name.
@@ -171,6 +180,38 @@ impl SubjectsBuilder {
             }
         }
         subjects
+    }
+}
+
+/// Finds the groups of one subject after the other.
+struct GroupWalk<'a> {
+    entries: &'a [(Box<str>, bool, Vec<SubjectId>)],
+    /// By group: the subject from which it was reached last.
+    reached_from: Vec<Option<SubjectId>>,
+    steps: usize,
+}
+
+impl GroupWalk<'_> {
+    /// All groups that a subject is in, directly or not. A circle ends where it is closed. `None` after too many steps.
+    fn closure(&mut self, subject: SubjectId) -> Option<Vec<SubjectId>> {
+        let mut reached = Vec::new();
+        let mut next = vec![subject];
+        while let Some(each) = next.pop() {
+            let groups = self.entries.get(each.0 as usize).map_or(&[][..], |(_, _, groups)| groups);
+            self.steps += groups.len();
+            if self.steps > MAX_STEPS {
+                return None;
+            }
+            for group in groups {
+                if let Some(from) = self.reached_from.get_mut(group.0 as usize)
+                    && from.replace(subject) != Some(subject)
+                {
+                    reached.push(*group);
+                    next.push(*group);
+                }
+            }
+        }
+        Some(reached)
     }
 }
 

@@ -133,7 +133,7 @@ impl Addresses {
 
 /// The networks of a set that are looked at.
 fn among(policy: &Policy, set: NetworkSetId, looked: &BTreeSet<NetworkId>) -> Vec<NetworkId> {
-    policy.networks.members(set).iter().filter(|network| looked.contains(network)).copied().collect()
+    policy.networks.members(set).all().into_iter().filter(|network| looked.contains(network)).collect()
 }
 
 /// `office, partner (after only)`

@@ -71,11 +71,11 @@ impl Policy {
 
     fn network_check(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> Check {
         let value = client(view);
-        let members = view.networks.map(|set| self.networks.members(set)).unwrap_or_default();
+        let members = view.networks.map(|set| self.networks.members(set).first_few()).unwrap_or_default();
         let within = if members.is_empty() {
             "in no named network".to_owned()
         } else {
-            format!("in {}", self.network_names(members))
+            format!("in {}", self.network_names(&members))
         };
         match self.network_stage(view, route, resource, &mut Silent) {
             None if resource.allow.is_empty() && resource.deny.is_empty() => {

@@ -7,7 +7,7 @@ use crate::lint::denied::Denied;
 use crate::lint::findings::{Budget, Findings};
 use crate::lint::reach::Reach;
 use crate::lint::{View, listed};
-use crate::network::NetworkId;
+use crate::network::{Members, NetworkId};
 use crate::policy::{Assignment, Resource, RoleId, Scope, SubjectId};
 use crate::route::RouteId;
 
@@ -155,14 +155,22 @@ impl<'a> Check<'_, 'a> {
         let unknown = |network: &NetworkId| {
             self.view.policy.network_facts.get(network.0 as usize).is_none_or(|facts| facts.unknown)
         };
-        let let_in = |members: &[NetworkId]| {
+        let let_in = |members: Members<'_>| {
             let Some(resource) = resource else { return true };
             let within = |list: &[NetworkId]| list.iter().any(|network| members.binary_search(network).is_ok());
             !within(&resource.deny) && (resource.allow.is_empty() || within(&resource.allow))
         };
         // What is in an unknown network nobody knows, so that it may let in any address.
         let open = resource.is_some_and(|resource| resource.allow.iter().any(unknown));
-        let mut met = open;
+        // The sets of a network that is cut into too many are not kept: then some address may be let in.
+        let draft = self.view.draft;
+        let is_left_out = |network: &NetworkId| {
+            let name = self.view.policy.network_facts.get(network.0 as usize).map(|facts| &*facts.rule.name);
+            let written = || draft.networks.iter().find(|each| Some(each.name.value.as_str()) == name);
+            index.sets_within(*network).is_empty()
+                && written().is_some_and(|each| !each.unknown && !each.prefixes.is_empty())
+        };
+        let mut met = open || networks.iter().any(is_left_out);
         for set in networks.iter().flat_map(|network| index.sets_within(*network)) {
             if met {
                 break;

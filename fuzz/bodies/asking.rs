@@ -1,0 +1,52 @@
+//! A caller and a question.
+
+use jiff::Timestamp;
+use portcullis_policy::*;
+
+/// The user of the action with this number.
+pub(crate) fn user(index: usize) -> Principal {
+    Principal {
+        kind: PrincipalKind::User,
+        id: format!("u{index}").into(),
+        name: None,
+        email: None,
+        groups: Vec::new(),
+        roles: Vec::new(),
+        device: None,
+        authentication: Authentication {
+            method: AuthenticationMethod::Stated,
+            provider: "fuzz".into(),
+            issuer: None,
+            key_id: None,
+            acr: None,
+            amr: Vec::new(),
+            auth_time: None,
+            expires: None,
+            stated_mfa: false,
+        },
+    }
+}
+
+/// Whether the policy permits it; and what `decide` says, `explain` must say.
+pub(crate) fn permits(
+    policy: &Policy,
+    who: IdentityFact<'_>,
+    method: &str,
+    path: &CanonicalPath,
+    now: Timestamp,
+) -> bool {
+    let request = AccessRequest {
+        method,
+        path,
+        route: policy.find_route("host.test", path),
+        client: ClientAddress::Unknown,
+        country: None,
+        identity: who,
+        risk: &RiskAssessment::NONE,
+        bans: Bans::default(),
+        now,
+    };
+    let permitted = matches!(policy.decide(&request), Decision::Permit(_));
+    assert_eq!(policy.explain(&request).outcome == Outcome::Permit, permitted, "{method} {}", path.as_str());
+    permitted
+}
