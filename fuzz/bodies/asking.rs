@@ -44,6 +44,7 @@ pub(crate) fn permits(
         identity: who,
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
+        activations: &[],
         now,
     };
     let permitted = matches!(policy.decide(&request), Decision::Permit(_));

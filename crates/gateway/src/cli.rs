@@ -13,6 +13,7 @@ mod help;
 mod key;
 mod list;
 mod output;
+mod policy;
 mod run;
 mod standing;
 mod table;
@@ -40,6 +41,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&global, &args),
         Command::Fmt(args) => fmt::run(&global, &args),
         Command::Config(args) => config::run(&global, &args),
+        Command::Policy(args) => policy::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),

@@ -99,6 +99,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
         identity: IdentityFact::Verified(&alice),
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
+        activations: &[],
         now: Timestamp::UNIX_EPOCH,
     };
     let started = Instant::now();

@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Fmt(FmtArgs),
     /// Say what can be written in the configuration files
     Config(ConfigArgs),
+    /// Compare policies
+    Policy(PolicyArgs),
     /// Say whether a principal may do something: exit code 0 yes, 1 no
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it
@@ -110,6 +112,33 @@ pub(crate) struct FmtArgs {
     /// Change nothing: name the files that are not formatted, with -v how they differ; exit code 1 if there are any
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show every class of requests whose answer changes from one policy to another: exit code 0 none, 1 some, or not all
+    /// could be compared
+    Diff(PolicyDiffArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiffArgs {
+    /// The policy as it is; or a whole configuration
+    pub(crate) before: PathBuf,
+    /// The policy as it would be; or a whole configuration
+    pub(crate) after: PathBuf,
+    /// Another reason for the same outcome counts as a change, too
+    #[arg(long)]
+    pub(crate) reasons: bool,
+    /// The time from which examples are chosen, in RFC 3339; left out, now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]

@@ -59,7 +59,7 @@ fn approve(loaded: &Loaded, file: &Path, warnings: &Report, refused: bool) {
 
 /// Whether a file holds a policy rather than a gateway's configuration, by the tables at its beginnings of lines. A file that
 /// is neither is treated as a configuration, so that its problems are reported.
-fn is_policy(file: &Path) -> bool {
+pub(crate) fn is_policy(file: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(file) else { return false };
     let has = |names: &[&str]| {
         text.lines().map(str::trim_start).any(|line| {

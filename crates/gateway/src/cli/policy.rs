@@ -1,0 +1,267 @@
+//! `policy`: questions about policies as files. `diff`: what changes from one to another.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use portcullis_config::{Loaded, ProcessEnvironment, load, load_with_policy};
+use portcullis_policy::{
+    ChangedClass, ChangedPlace, DiffBounds, Effect, ExampleAnswer, ExampleIdentity, Policy, PolicyDiff, Principal,
+    RiskLevel, RuleRef, compare,
+};
+use serde_json::{Value, json};
+
+use crate::cli::args::{Format, Global, PolicyArgs, PolicyCommand, PolicyDiffArgs};
+use crate::cli::check::is_policy;
+use crate::cli::configuration::{name, show};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
+    match &args.command {
+        PolicyCommand::Diff(args) => diff(global, args),
+    }
+}
+
+fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
+    let (before, after) = match (loaded(global, &args.before), loaded(global, &args.after)) {
+        (Ok(before), Ok(after)) => (before.policy, after.policy),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
+    };
+    let bounds = DiffBounds { reasons: args.reasons, ..DiffBounds::default() };
+    let now = args.at.unwrap_or_else(Timestamp::now);
+    let diff = compare(&before, &after, now, &bounds);
+    if !global.quiet {
+        print(global, args, [&before, &after], &diff, now);
+    }
+    if diff.classes.is_empty() && diff.incomplete.is_empty() { Exit::Success } else { Exit::Negative }
+}
+
+/// A policy file with the routes of the configuration, or a whole configuration.
+fn loaded(global: &Global, file: &Path) -> Result<Loaded, Exit> {
+    let loaded = if is_policy(file) || !file.is_file() {
+        load_with_policy(&routes_of(global, file), file, &ProcessEnvironment)
+    } else {
+        load(file, &ProcessEnvironment)
+    };
+    loaded.map_err(|report| {
+        show(&report, global);
+        remark("note: the routes are those of the configuration: name it with -c, or keep it beside the policy");
+        Exit::Configuration
+    })
+}
+
+/// The configuration whose routes a policy speaks of: the one that is named, else the one beside the policy.
+fn routes_of(global: &Global, policy: &Path) -> PathBuf {
+    let beside = policy.parent().map(|folder| folder.join("portcullis.toml"));
+    match beside {
+        Some(beside) if !global.config.is_file() && beside.is_file() => beside,
+        _ => global.config.clone(),
+    }
+}
+
+fn print(global: &Global, args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &PolicyDiff, now: Timestamp) {
+    match global.output {
+        Format::Human => answer(for_people(args, policies, diff, now).trim_end()),
+        Format::Json => {
+            let [before, after] = policies;
+            let side = |file: &Path, policy: &Policy| json!({ "file": name(file), "sha256": policy.sha256() });
+            let whole = json!({
+                "effect": diff.effect().as_str(),
+                "complete": diff.incomplete.is_empty(),
+                "incomplete": diff.incomplete,
+                "before": side(&args.before, before),
+                "after": side(&args.after, after),
+                "classes": diff.classes.iter().map(|class| to_json(policies, class)).collect::<Vec<_>>(),
+            });
+            answer(&format!("{whole:#}"));
+        }
+        Format::Jsonl => {
+            diff.classes.iter().for_each(|class| answer(&to_json(policies, class).to_string()));
+            let end = json!({
+                "effect": diff.effect().as_str(), "classes": diff.classes.len(), "incomplete": diff.incomplete,
+            });
+            answer(&end.to_string());
+        }
+    }
+}
+
+fn for_people(args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &PolicyDiff, now: Timestamp) -> String {
+    let mut text = String::new();
+    for class in &diff.classes {
+        let _ = write_class(&mut text, policies, class, now);
+    }
+    for sentence in &diff.incomplete {
+        let _ = writeln!(text, "incomplete: {sentence}");
+    }
+    let count = |effect: Effect| diff.classes.iter().filter(|class| class.effect() == effect).count();
+    let names = format!("{} to {}", name(&args.before), name(&args.after));
+    let _ = match diff.effect() {
+        Effect::None if diff.classes.is_empty() => writeln!(text, "{names}: every request is answered alike"),
+        effect => writeln!(
+            text,
+            "{names}: {}; {} loosen, {} tighten, {} only for another reason",
+            effect.as_str(),
+            count(Effect::Loosens),
+            count(Effect::Tightens),
+            count(Effect::None)
+        ),
+    };
+    text
+}
+
+fn write_class(text: &mut String, policies: [&Policy; 2], class: &ChangedClass, now: Timestamp) -> std::fmt::Result {
+    let effect = match class.effect() {
+        Effect::None | Effect::Mixed => "changes",
+        effect => effect.as_str(),
+    };
+    writeln!(text, "{effect}: {} becomes {}", class.before.outcome.as_str(), class.after.outcome.as_str())?;
+    for place in &class.places {
+        writeln!(text, "  where    {}", shown_place(place))?;
+    }
+    if class.more_places > 0 {
+        writeln!(text, "           and {} more places", class.more_places)?;
+    }
+    let more = if class.more_callers > 0 { format!(" and {} more", class.more_callers) } else { String::new() };
+    writeln!(text, "  who      {}{more}", class.callers.join(", "))?;
+    for claims in &class.claims {
+        writeln!(text, "  with     {}", claims.join(" or "))?;
+    }
+    for circumstance in &class.when {
+        writeln!(text, "  {:8} {}", circumstance.fact, circumstance.values.join(" or "))?;
+    }
+    writeln!(text, "  before   {}", shown_answer(&class.before))?;
+    writeln!(text, "  after    {}", shown_answer(&class.after))?;
+    let past = if class.example.now < now { " (past)" } else { "" };
+    writeln!(text, "  example  {}{past}\n", example_command(policies, class))
+}
+
+fn shown_place(place: &ChangedPlace) -> String {
+    let methods = place.methods.join(",");
+    let route = match &place.routes {
+        [Some(before), Some(after)] if before == after => format!("route {before}"),
+        [Some(before), Some(after)] => format!("route {before}, then {after}"),
+        [None, Some(after)] => format!("no route, then {after}"),
+        [Some(before), None] => format!("route {before}, then none"),
+        [None, None] => "no route".to_owned(),
+    };
+    format!("{methods} {}{}  ({route})", place.host.as_deref().unwrap_or_default(), place.path)
+}
+
+fn shown_answer(answer: &ExampleAnswer) -> String {
+    let reason = answer.reason.map(|reason| format!(" {}", reason.code())).unwrap_or_default();
+    let rule = |rule: &RuleRef| format!(" by {} {} ({}:{})", rule.kind.as_str(), rule.name, rule.file, rule.line);
+    format!("{}{reason}{}", answer.outcome.as_str(), answer.rule.as_ref().map(rule).unwrap_or_default())
+}
+
+/// The example as a question to `can`, as far as its facts can be stated there.
+fn example_command(policies: [&Policy; 2], class: &ChangedClass) -> String {
+    let example = &class.example;
+    let mut words = vec![format!("can {} http://{}{}", example.method, example.host, example.path.as_str())];
+    let mut add = |flag: &str, value: String| words.push(format!("--{flag} {}", quoted(&value)));
+    if let ExampleIdentity::Verified(who) = &example.identity {
+        add("as", who.reference());
+        who.groups.iter().for_each(|claim| add("group", claim.name.to_string()));
+        who.roles.iter().for_each(|role| add("role", role.to_string()));
+        if let Some(compliant) = who.device.as_ref().and_then(|device| device.compliant) {
+            add("device", if compliant { "compliant" } else { "noncompliant" }.to_owned());
+        }
+        if is_mfa_fresh(policies, who, example.now) {
+            add("assurance", "mfa".to_owned());
+        }
+    }
+    if let Some(address) = example.client.ip() {
+        add("ip", address.to_string());
+    }
+    if let Some(country) = example.country {
+        add("country", country.as_str().to_owned());
+    }
+    let level = example_level(policies, class);
+    if level != RiskLevel::Low {
+        add("risk", level.as_str().to_owned());
+    }
+    example.activations.iter().for_each(|each| add("activated", each.assignment.to_string()));
+    add("at", example.now.to_string());
+    let unstatable = match &example.identity {
+        ExampleIdentity::Anonymous | ExampleIdentity::Verified(_) => "",
+        ExampleIdentity::Rejected(_) => " (with a bad credential)",
+        ExampleIdentity::Unavailable(_) => " (with a credential that cannot be checked)",
+    };
+    format!("{}{unstatable}", words.join(" "))
+}
+
+fn is_mfa_fresh(policies: [&Policy; 2], who: &Principal, now: Timestamp) -> bool {
+    policies.iter().all(|policy| policy.is_mfa_fresh(who, now))
+}
+
+fn example_level([before, _]: [&Policy; 2], class: &ChangedClass) -> RiskLevel {
+    let route = class.example.ask(before).route;
+    route.map_or(RiskLevel::Low, |route| before.risk_level(route, &class.example.risk).0)
+}
+
+/// In single quotes where a shell would not take it as it is.
+fn quoted(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-._:@/".contains(character);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn to_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
+    let side = |answer: &ExampleAnswer| {
+        let rule = answer.rule.as_ref();
+        json!({
+            "decision": answer.outcome.as_str(),
+            "reason": answer.reason.map(|reason| reason.code()),
+            "rule": rule.map(|rule| json!({ "name": &*rule.name, "file": &*rule.file, "line": rule.line })),
+        })
+    };
+    let place = |place: &ChangedPlace| {
+        let [before, after] = &place.routes;
+        json!({
+            "route_before": before, "route_after": after, "host": place.host, "path": place.path, "methods": place.methods,
+        })
+    };
+    let when: Vec<Value> = class.when.iter().map(|each| json!({ "fact": each.fact, "values": each.values })).collect();
+    json!({
+        "effect": class.effect().as_str(),
+        "before": side(&class.before),
+        "after": side(&class.after),
+        "places": class.places.iter().map(place).collect::<Vec<_>>(),
+        "more_places": class.more_places,
+        "callers": class.callers,
+        "more_callers": class.more_callers,
+        "claims": class.claims,
+        "when": when,
+        "example": example_json(policies, class),
+    })
+}
+
+fn example_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
+    let example = &class.example;
+    let who = match &example.identity {
+        ExampleIdentity::Verified(who) => Some(who),
+        ExampleIdentity::Anonymous | ExampleIdentity::Rejected(_) | ExampleIdentity::Unavailable(_) => None,
+    };
+    let identity = match &example.identity {
+        ExampleIdentity::Anonymous => "anonymous",
+        ExampleIdentity::Verified(_) => "verified",
+        ExampleIdentity::Rejected(_) => "rejected",
+        ExampleIdentity::Unavailable(_) => "unavailable",
+    };
+    json!({
+        "request": format!("{} {}", example.method, example.path.as_str()),
+        "host": example.host,
+        "identity": identity,
+        "as": who.map(Principal::reference),
+        "groups": who.map(|who| who.groups.iter().map(|claim| &*claim.name).collect::<Vec<_>>()),
+        "roles": who.map(|who| who.roles.iter().map(|role| &**role).collect::<Vec<_>>()),
+        "device": who.and_then(|who| who.device.as_ref()).and_then(|device| device.compliant),
+        "assurance": who.is_some_and(|who| is_mfa_fresh(policies, who, example.now)).then_some("mfa"),
+        "ip": example.client.ip(),
+        "country": example.country.as_ref().map(|country| country.as_str()),
+        "risk": example_level(policies, class).as_str(),
+        "evidence": example.risk.has_evidence(),
+        "activated": example.activations.iter().map(|each| &*each.assignment).collect::<Vec<_>>(),
+        "at": example.now.to_string(),
+        "command": example_command(policies, class),
+    })
+}
