@@ -73,7 +73,7 @@ impl Asked for Case {
             Err(_) => return (Outcome::Deny, Some("request.malformed".into())),
         };
         let facts = &self.facts;
-        let route = policy.find_route(&canonical_host(facts.host.as_deref().unwrap()).unwrap(), &path);
+        let route = policy.find_route(&canonical_host(facts.host.as_deref().unwrap_or("app.test")).unwrap(), &path);
         let principal = self.principal();
         let ignored = route.is_some_and(|route| policy.authentication(route) == AuthenticationRule::None);
         let risk = RiskAssessment { stated: facts.risk, ..RiskAssessment::NONE };
@@ -87,7 +87,7 @@ impl Asked for Case {
             risk: &risk,
             bans: Bans::default(),
             activations: &[],
-            now: facts.at.unwrap(),
+            now: facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap()),
         };
         let decided = match policy.decide(&request) {
             Decision::Permit(_) => (Outcome::Permit, None),
@@ -113,7 +113,7 @@ impl Asked for Case {
             PrincipalKind::User if id == " " => "authenticated".to_owned(),
             _ => format!("{}:{id}", kind.as_str()),
         });
-        add("--host", facts.host.as_deref());
+        add("--host", Some(facts.host.as_deref().unwrap_or("app.test")));
         add("--as", principal.as_deref());
         add("--country", facts.country.as_ref().map(|country| country.as_str()));
         add("--device", facts.compliant_device.map(|compliant| if compliant { "compliant" } else { "noncompliant" }));
@@ -217,8 +217,13 @@ fn the_binary_decides_as_the_library_does() {
 fn the_worlds_warn_of_what_they_are_about() {
     let expected: &[(&str, &[&str])] = &[
         ("authentication", &["W0340", "W0331", "W0331"]),
+        ("authzen-todo", &[]),
+        ("aws-iam-evaluation", &["W0315"]),
+        ("azure-rbac", &["W0322", "W0316"]),
         ("billing", &["W0330", "W0330", "W0310"]),
         ("conditions", &["W0303", "W0303", "W0310", "W0303", "W0303"]),
+        ("kubernetes-rbac", &["W0323", "W0330", "W0331"]),
+        ("nist-rbac", &["W0322"]),
         ("risk", &["W0331"]),
     ];
     let worlds = worlds();

@@ -46,6 +46,8 @@ mod nginx;
 mod ops;
 /// The path that was decided on is the path that is forwarded.
 mod paths;
+/// `policy diff`: what changes from one policy to another.
+mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.
 mod policy_tests;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.

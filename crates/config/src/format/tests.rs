@@ -160,7 +160,7 @@ fn what_is_no_toml_is_reported_with_its_place() {
     check(b"a = 1\na = 2\n", "E0101", 2, 1);
     check("\u{feff}[b\n".as_bytes(), "E0101", 1, 3);
     check(b"a = \"\xff\"\n", "E0100", 1, 6);
-    check(format!("a = {}", "[".repeat(200_000)).as_bytes(), "E0110", 1, 1 + 4 + 80);
+    check(format!("a = {}", "[".repeat(200_000)).as_bytes(), "E0110", 1, 1 + 4 + 1_000);
     check(format!("{}a = 1", "a.".repeat(100_000)).as_bytes(), "E0110", 1, 1);
 }
 
