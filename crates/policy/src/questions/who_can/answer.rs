@@ -14,7 +14,7 @@ pub struct ActionQuestion<'a> {
     pub method: &'a str,
     /// The path.
     pub path: &'a CanonicalPath,
-    /// The route that it leads to ([`Policy::find_route`]).
+    /// The route that it leads to ([`Policy::find_route`](crate::Policy::find_route)).
     pub route: RouteId,
     /// From where and when.
     pub circumstances: Circumstances<'a>,
@@ -43,7 +43,7 @@ pub struct WhoCan {
     pub denies: Vec<TouchingDeny>,
     /// Whoever's credential carries a role that permits it; `None` where credentials are ignored.
     pub held_directly: Option<DirectRoles>,
-    /// How many subjects were left out, because there are more than [`MOST_ENTRIES`].
+    /// How many subjects were left out, because there are more than [`MOST_ENTRIES`](crate::MOST_ENTRIES).
     pub omitted: usize,
 }
 
@@ -64,7 +64,7 @@ impl WhoCan {
 pub struct AllowedSubject {
     /// As a policy file writes it: `user:ID`, `service:ID`, `certificate:SAN`, `group:NAME`, `anyone`, `authenticated`.
     pub subject: Arc<str>,
-    /// Whether [`Policy::decide`] permits it under the given facts to whoever is this subject and no more than that. A
+    /// Whether [`Policy::decide`](crate::Policy::decide) permits it under the given facts to whoever is this subject and no more than that. A
     /// member of a group may be refused on its own account: see [`Member::denied_by`].
     pub now: bool,
     /// The grants that it holds: those in force first, then by name.
@@ -93,7 +93,7 @@ pub struct SubjectGrant {
 pub struct Members {
     /// How many there are, each counted once, the groups between not counted.
     pub total: usize,
-    /// The first [`MOST_MEMBERS`]: those with the shortest way first, then by name.
+    /// The first [`MOST_MEMBERS`](crate::MOST_MEMBERS): those with the shortest way first, then by name.
     pub shown: Vec<Member>,
 }
 
@@ -122,7 +122,7 @@ pub struct DeniedSubject {
 pub struct TouchingDeny {
     /// The deny.
     pub rule: RuleRef,
-    /// Whom it names, by name; at most [`MOST_MEMBERS`].
+    /// Whom it names, by name; at most [`MOST_MEMBERS`](crate::MOST_MEMBERS).
     pub principals: Vec<Arc<str>>,
     /// How many more it names.
     pub more_principals: usize,
@@ -135,7 +135,7 @@ pub struct TouchingDeny {
 /// The roles that permit the action to whoever's credential carries one, which is unknown to the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectRoles {
-    /// By name; at most [`MOST_ENTRIES`].
+    /// By name; at most [`MOST_ENTRIES`](crate::MOST_ENTRIES).
     pub roles: Vec<RuleRef>,
     /// Whether it is permitted under the given facts to a user whom no rule names.
     pub now: bool,
