@@ -48,7 +48,7 @@ impl MethodMask {
     pub(crate) fn without(self, other: Self) -> Option<Self> {
         if other.covers(self) {
             None
-        } else if self.0 & Self::ANY.0 != 0 {
+        } else if self.is_any() {
             Some(self)
         } else {
             Some(Self(self.0 & !other.0))
@@ -151,7 +151,7 @@ impl ActionTable {
 
     /// The methods of a set, by name; `None`: every method.
     pub(crate) fn names_of(&self, mask: MethodMask) -> Option<Vec<&str>> {
-        if mask.0 & MethodMask::ANY.0 != 0 {
+        if mask.is_any() {
             return None;
         }
         let held = self.methods.iter().filter(|(_, bit)| mask.0 & (1 << **bit) != 0);

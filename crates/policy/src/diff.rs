@@ -440,7 +440,7 @@ impl<'c> Comparison<'c> {
         if alike && !self.everywhere && (!self.roles_differ || names[0].is_none()) {
             return ControlFlow::Continue(());
         }
-        let request = |route| plain_request("", &path, route, self.now);
+        let request = |route| AccessRequest::new("", &path, route, self.now);
         let requests = routes.map(request);
         let mut views = [View::new(before.policy, &requests[0]), View::new(after.policy, &requests[1])];
         let mut by_key: BTreeMap<[LocalKey; 2], Vec<usize>> = BTreeMap::new();
@@ -513,26 +513,5 @@ impl<'c> Comparison<'c> {
             }
         }
         report.finish(self.bounds.classes, self.incomplete)
-    }
-}
-
-/// A request of which only the action and the route are of interest.
-fn plain_request<'a>(
-    method: &'a str,
-    path: &'a CanonicalPath,
-    route: Option<RouteId>,
-    now: Timestamp,
-) -> AccessRequest<'a> {
-    AccessRequest {
-        method,
-        path,
-        route,
-        client: ClientAddress::Unknown,
-        country: None,
-        identity: IdentityFact::Anonymous,
-        risk: RiskAssessment::none(),
-        bans: Bans::default(),
-        activations: &[],
-        now,
     }
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use super::rules::{LocalKey, LocalRules, Side};
 use super::*;
-use crate::principal::{
-    Authentication, AuthenticationMethod, CredentialProblem, CredentialProblemKind, Device, GroupClaim,
-};
+use crate::principal::{CredentialProblem, CredentialProblemKind, Device, GroupClaim};
 
 /// A class of verified callers without groups and directly held roles.
 #[derive(Debug, Clone)]
@@ -75,26 +73,7 @@ impl ClaimClass {
 
 /// A principal whom no rule names. Not every policy leaves this id free: [`classes`] looks for one that is.
 pub(super) fn somebody(kind: PrincipalKind) -> Principal {
-    Principal {
-        kind,
-        id: "somebody".into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        roles: Vec::new(),
-        device: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Stated,
-            provider: "a comparison".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    }
+    Principal::stated(kind, "somebody")
 }
 
 /// A device that is or is not compliant.
