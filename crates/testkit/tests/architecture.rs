@@ -73,7 +73,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that no part of the tree may pull in, however indirectly; `deny.toml` has the reasons.
-const NOWHERE: &[&str] = &["chrono", "dashmap", "native-tls", "openssl", "openssl-sys", "ring", "rsa"];
+const NOWHERE: &[&str] = &["chrono", "dashmap", "native-tls", "openssl", "openssl-sys", "rsa"];
 
 #[test]
 fn each_crate_imports_what_the_table_says() {
@@ -115,6 +115,21 @@ fn one_stack_for_cryptography_and_one_for_time() {
     for name in NOWHERE {
         assert!(!locked.contains(name), "something depends on {name}: `cargo tree --invert {name}` says what");
     }
+}
+
+/// The lock file names `ring` for features of rustls' own parts that nobody turns on: what counts is what is built.
+#[test]
+fn rustls_has_one_provider() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--workspace", "--prefix", "none", "--format", "{p}", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo starts");
+    let built = String::from_utf8_lossy(&output.stdout);
+    assert!(built.lines().any(|line| line.starts_with("aws-lc-rs ")), "cargo tree lists what is built: {output:?}");
+    let ring = built.lines().find(|line| line.starts_with("ring "));
+    assert_eq!(ring, None, "`cargo tree --workspace --invert ring` says what brings a second provider");
 }
 
 #[test]
