@@ -222,7 +222,7 @@ impl Batch {
         self.events >= BATCH_EVENTS || self.lines.len() >= BATCH_BYTES
     }
 
-    fn add(&mut self, queued: &Queued) -> Result<(), serde_json::Error> {
+    fn add(&mut self, queued: &Queued) -> Result<(), line::LineError> {
         line::append(&mut self.lines, &queued.event)?;
         self.events += 1;
         self.held_bytes += queued.bytes;
