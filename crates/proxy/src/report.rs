@@ -113,6 +113,7 @@ impl Worker {
             address: facts.client_address(),
             peer: facts.connection.peer.ip(),
             principal: verified(facts),
+            keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
             status: status.as_u16(),

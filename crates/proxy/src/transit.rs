@@ -14,6 +14,7 @@ use portcullis_identity::Identity;
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, RiskAssessment, RouteId,
 };
+use portcullis_risk::CallerKeys;
 use uuid::Uuid;
 
 use crate::client_address::Derived;
@@ -64,6 +65,8 @@ pub struct Facts {
     pub address_ban: Option<Arc<Ban>>,
     /// By `identify`.
     pub identity: Option<Identity>,
+    /// By `assess`: what risk knows the caller by.
+    pub caller_keys: CallerKeys,
     /// By `assess`.
     pub principal_ban: Option<Arc<Ban>>,
     /// By `assess`.
@@ -130,6 +133,7 @@ impl Facts {
             client: None,
             address_ban: None,
             identity: None,
+            caller_keys: CallerKeys::default(),
             principal_ban: None,
             risk: None,
             decision_us: None,

@@ -88,6 +88,7 @@ mod tests {
             address,
             peer,
             principal: None,
+            keys: crate::CallerKeys::default(),
             attempted: None,
             path: "/",
             status,

@@ -19,7 +19,7 @@ use crate::profile::Profiles;
 use crate::score::Weights;
 use crate::settings::{BanMode, RiskMode, Settings};
 use crate::signal::{self, Facts};
-use crate::{Caller, Observation};
+use crate::{Caller, CallerKeys, Observation};
 
 /// Signals, profiles, counters and bans of the whole process.
 #[derive(Debug)]
@@ -97,25 +97,34 @@ impl RiskEngine {
         self.plan.load().as_configured(ban)
     }
 
-    /// How risky this caller looks. A familiar one has no signals, and costs no allocation.
-    pub fn assess(&self, caller: &Caller<'_>, now: Timestamp) -> RiskAssessment {
+    /// Works out, once for a request, what [`Self::assess`], [`Self::learn`] and [`Self::observe`] know the caller by.
+    pub fn keys_of(&self, caller: &Caller<'_>) -> CallerKeys {
+        let Some(principal) = caller.principal else { return CallerKeys::default() };
+        CallerKeys {
+            principal: Some(self.keys.principal(principal.kind, &principal.id)),
+            network: caller.address.ip().map(|address| self.keys.network(Network::neighbourhood(address))),
+            device: self.usual_device(caller),
+        }
+    }
+
+    /// How risky this caller looks. A familiar one has no signals, and costs no allocation. `keys` are the caller's.
+    pub fn assess(&self, caller: &Caller<'_>, keys: CallerKeys, now: Timestamp) -> RiskAssessment {
         let plan = self.plan.load();
         if plan.settings.risk_mode == RiskMode::Off {
             return RiskAssessment::NONE;
         }
-        let facts = self.facts(caller, &plan, Moment::from(now).ticks);
+        let facts = self.facts(caller, keys, &plan, Moment::from(now).ticks);
         signal::assessment(&facts, &plan.weights, caller)
     }
 
     /// Remembers the network and the device of a principal as usual. Call it for a request that the policy let through below
     /// the step-up threshold, or after a passed step-up; for no other, or an intruder teaches the engine to trust it.
-    pub fn learn(&self, caller: &Caller<'_>, now: Timestamp) {
-        let Some(principal) = caller.principal else { return };
+    pub fn learn(&self, keys: CallerKeys, now: Timestamp) {
+        let Some(principal) = keys.principal else { return };
         if self.plan.load().settings.risk_mode == RiskMode::Off {
             return;
         }
-        let key = self.keys.principal(principal.kind, &principal.id);
-        self.profiles.learn(key, self.usual_network(caller), self.usual_device(caller), Moment::from(now).ticks);
+        self.profiles.learn(principal, keys.network, keys.device, Moment::from(now).ticks);
     }
 
     /// Counts how a request was answered. The answer is a notice when this observation started a ban.
@@ -130,7 +139,9 @@ impl RiskEngine {
         if plan.settings.ban.mode == BanMode::Off {
             return None;
         }
-        let principal = observation.principal.map(|who| self.keys.principal(who.kind, &who.id));
+        let principal = observation
+            .principal
+            .map(|who| observation.keys.principal.unwrap_or_else(|| self.keys.principal(who.kind, &who.id)));
         if principal.is_some() && let_in(observation) {
             self.abuse.healthy(&self.keys, address, &plan.limits, now.ticks);
         }
@@ -189,12 +200,13 @@ impl RiskEngine {
         [&self.address_bans, &self.neighbourhood_bans, &self.principal_bans]
     }
 
-    fn facts(&self, caller: &Caller<'_>, plan: &Plan, now: u64) -> Facts {
+    fn facts(&self, caller: &Caller<'_>, keys: CallerKeys, plan: &Plan, now: u64) -> Facts {
         let address = caller.address.ip();
         let sprayed = address.and_then(|address| self.abuse.spraying(&self.keys, address, &plan.limits, now));
-        let Some(principal) = caller.principal else { return Facts { sprayed, ..Facts::default() } };
-        let key = self.keys.principal(principal.kind, &principal.id);
-        let familiarity = self.profiles.compare(key, self.usual_network(caller), self.usual_device(caller));
+        let (Some(principal), Some(key)) = (caller.principal, keys.principal) else {
+            return Facts { sprayed, ..Facts::default() };
+        };
+        let familiarity = self.profiles.compare(key, keys.network, keys.device);
         let something_is_new = familiarity.network == Some(false) || familiarity.device == Some(false);
         Facts {
             familiarity,
@@ -203,10 +215,6 @@ impl RiskEngine {
             sprayed,
             degraded: address.is_none(),
         }
-    }
-
-    fn usual_network(&self, caller: &Caller<'_>) -> Option<u64> {
-        caller.address.ip().map(|address| self.keys.network(Network::neighbourhood(address)))
     }
 
     /// The device that the credential is bound to, else the software that calls.

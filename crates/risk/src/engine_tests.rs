@@ -49,6 +49,7 @@ pub(super) fn good(from: IpAddr) -> Observation<'static> {
         address: ClientAddress::known(from),
         peer: address("127.0.0.1"),
         principal: None,
+        keys: CallerKeys::default(),
         attempted: None,
         path: "/",
         status: 200,
@@ -73,6 +74,10 @@ pub(super) fn scan(engine: &RiskEngine, template: &Observation<'_>, count: usize
         last = engine.observe(&Observation { path: &path, ..*template }, now).or(last);
     }
     last
+}
+
+fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
+    engine.assess(who, engine.keys_of(who), now)
 }
 
 fn caller<'a>(from: &str, principal: Option<&'a Principal>, user_agent: Option<&'a str>) -> Caller<'a> {
@@ -283,7 +288,7 @@ fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
     let alice = user("alice");
     let home = caller("203.0.113.7", Some(&alice), Some("Mozilla/5.0 Firefox/120"));
     let check = |who: &Caller<'_>, expected: &[&str]| {
-        let assessment = engine.assess(who, start());
+        let assessment = assess(&engine, who, start());
         let names: Vec<&str> = assessment.signals.iter().map(|signal| signal.name).collect();
         assert_eq!(names, expected, "{who:?}");
         assert!(!assessment.has_evidence() && !assessment.degraded);
@@ -291,7 +296,7 @@ fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
     // Cold start: nothing is new to somebody unknown.
     check(&home, &[]);
     for _ in 0..20 {
-        engine.learn(&home, start());
+        engine.learn(engine.keys_of(&home), start());
     }
     check(&home, &[]);
     check(&caller("203.0.113.99", Some(&alice), Some("Mozilla/5.0 Firefox/121")), &[]);
@@ -302,7 +307,7 @@ fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
     let bob = user("bob");
     check(&caller("203.0.114.7", Some(&bob), Some("curl/8")), &[]);
     let unknown = Caller { address: ClientAddress::Unknown, ..home };
-    assert!(engine.assess(&unknown, start()).degraded);
+    assert!(assess(&engine, &unknown, start()).degraded);
     engine.reconfigure(Settings { risk_mode: RiskMode::Off, ..Settings::default() });
     check(&caller("203.0.114.7", Some(&alice), Some("curl/8")), &[]);
 }
@@ -314,10 +319,10 @@ fn a_known_bound_device_speaks_for_a_caller_in_a_new_network() {
     let with_device = |id: &str| Principal { device: Some(Device { id: id.into(), compliant: None }), ..user("alice") };
     let (laptop, phone) = (with_device("laptop"), with_device("phone"));
     for _ in 0..100 {
-        engine.learn(&caller("203.0.113.7", Some(&laptop), None), start());
+        engine.learn(engine.keys_of(&caller("203.0.113.7", Some(&laptop), None)), start());
     }
     let check = |from: &str, principal: &Principal, expected: i32| {
-        assert_eq!(engine.assess(&caller(from, Some(principal), Some("curl")), start()).mnats, expected, "{from}");
+        assert_eq!(assess(&engine, &caller(from, Some(principal), Some("curl")), start()).mnats, expected, "{from}");
     };
     check("203.0.113.7", &laptop, 0);
     check("198.51.100.7", &laptop, 1_500);
@@ -333,12 +338,12 @@ fn an_account_under_attack_is_novelty_to_its_owner_and_bans_nobody_by_name() {
     for network in 0..10 {
         engine.observe(&failed(address(&format!("198.51.{network}.7")), Some("alice")), start());
     }
-    let assessment = engine.assess(&caller("203.0.113.7", Some(&alice), None), start());
+    let assessment = assess(&engine, &caller("203.0.113.7", Some(&alice), None), start());
     let [signal] = assessment.signals.as_slice() else { panic!("{assessment:?}") };
     assert_eq!((signal.name, signal.family, signal.mnats), ("account.failures", SignalFamily::Novelty, 2_000));
     assert_eq!(signal.value, "10 failures from 8 networks");
-    assert_eq!(engine.assess(&caller("203.0.113.7", Some(&user("bob")), None), start()), RiskAssessment::NONE);
-    assert_eq!(engine.assess(&caller("203.0.113.7", Some(&alice), None), after(600)), RiskAssessment::NONE);
+    assert_eq!(assess(&engine, &caller("203.0.113.7", Some(&user("bob")), None), start()), RiskAssessment::NONE);
+    assert_eq!(assess(&engine, &caller("203.0.113.7", Some(&alice), None), after(600)), RiskAssessment::NONE);
     assert_eq!(engine.ban_on_principal(&alice, start()), None);
 }
 
@@ -353,9 +358,9 @@ fn an_address_that_sprays_is_evidence_against_whoever_comes_from_it() {
         .filter_map(|(name, minute)| engine.observe(&failed(from, Some(name)), after(60 * minute)))
         .collect();
     assert_eq!(&*notices[0].ban.cause, "spraying: 5 principals tried in the last 10m");
-    let assessment = engine.assess(&caller("198.51.100.7", Some(&alice), None), after(240));
+    let assessment = assess(&engine, &caller("198.51.100.7", Some(&alice), None), after(240));
     assert!(assessment.has_evidence());
     assert_eq!((assessment.mnats, assessment.signals[0].name), (3_000, "address.spraying"));
-    assert_eq!(engine.assess(&caller("198.51.100.8", Some(&alice), None), after(240)), RiskAssessment::NONE);
-    assert_eq!(engine.assess(&caller("198.51.100.7", Some(&alice), None), after(900)), RiskAssessment::NONE);
+    assert_eq!(assess(&engine, &caller("198.51.100.8", Some(&alice), None), after(240)), RiskAssessment::NONE);
+    assert_eq!(assess(&engine, &caller("198.51.100.7", Some(&alice), None), after(900)), RiskAssessment::NONE);
 }

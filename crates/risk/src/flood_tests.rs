@@ -72,8 +72,9 @@ fn send(engine: &RiskEngine, request: &Flood, now: Timestamp) -> Option<BanNotic
     };
     let caller =
         Caller { address: ClientAddress::known(request.from), principal: principal.as_ref(), user_agent: None };
-    engine.assess(&caller, now);
-    engine.learn(&caller, now);
+    let keys = engine.keys_of(&caller);
+    engine.assess(&caller, keys, now);
+    engine.learn(keys, now);
     let observation = Observation {
         principal: principal.as_ref(),
         attempted: attempted.as_deref(),

@@ -61,6 +61,15 @@ pub struct Caller<'a> {
     pub user_agent: Option<&'a str>,
 }
 
+/// What an engine knows a caller by: hashes under a secret of that engine, which mean nothing to another. Made by
+/// [`RiskEngine::keys_of`]; those of nobody are the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallerKeys {
+    principal: Option<u64>,
+    network: Option<u64>,
+    device: Option<u64>,
+}
+
 /// How a request was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
@@ -70,6 +79,8 @@ pub struct Observation<'a> {
     pub peer: IpAddr,
     /// The principal whose credential was verified. Never a claimed one.
     pub principal: Option<&'a Principal>,
+    /// The keys of that principal, where they have been worked out already; else the default.
+    pub keys: CallerKeys,
     /// The id that a credential which did not hold claims. It is not verified.
     pub attempted: Option<&'a str>,
     /// The path. A query does not count.

@@ -27,11 +27,13 @@ impl Assess {
 impl Establishes for Assess {
     fn establish(&self, transit: &mut Transit) -> Result<(), Refusal> {
         let risk = &self.worker.shared.risk;
-        let (assessment, ban) = {
+        let (keys, assessment, ban) = {
             let caller = caller(transit);
+            let keys = risk.keys_of(&caller);
             let ban = caller.principal.and_then(|principal| risk.ban_on_principal(principal, transit.facts.steady_now));
-            (risk.assess(&caller, transit.facts.steady_now), ban)
+            (keys, risk.assess(&caller, keys, transit.facts.steady_now), ban)
         };
+        transit.facts.caller_keys = keys;
         transit.facts.risk = Some(assessment);
         transit.facts.principal_ban = ban;
         Ok(())
@@ -39,7 +41,7 @@ impl Establishes for Assess {
 }
 
 /// The caller as risk sees it.
-pub(crate) fn caller(transit: &Transit) -> Caller<'_> {
+fn caller(transit: &Transit) -> Caller<'_> {
     let principal = match &transit.facts.identity {
         Some(Identity::Verified(principal)) => Some(&**principal),
         Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,

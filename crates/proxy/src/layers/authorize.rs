@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::Either;
+use portcullis_identity::Identity;
 use portcullis_policy::{Decision, Permit, RiskLevel};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layers::assess::caller;
 use crate::layers::establish::Refused;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
@@ -47,11 +47,14 @@ pub struct Authorize<S> {
 impl<S> Authorize<S> {
     /// What is usual for a principal is learnt only from what was let through without a doubt, or after a step-up.
     fn learn(&self, transit: &Transit, permit: &Permit) {
-        let caller = caller(transit);
-        let policy = &transit.facts.loaded.snapshot.policy;
-        let stepped_up = || caller.principal.is_some_and(|principal| policy.is_mfa_fresh(principal, transit.facts.now));
+        let facts = &transit.facts;
+        let policy = &facts.loaded.snapshot.policy;
+        let stepped_up = || match &facts.identity {
+            Some(Identity::Verified(principal)) => policy.is_mfa_fresh(principal, facts.now),
+            Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => false,
+        };
         if permit.risk_level() == RiskLevel::Low || stepped_up() {
-            self.worker.shared.risk.learn(&caller, transit.facts.steady_now);
+            self.worker.shared.risk.learn(facts.caller_keys, facts.steady_now);
         }
     }
 }
