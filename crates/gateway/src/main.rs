@@ -12,6 +12,11 @@ mod telemetry;
 
 use std::process::ExitCode;
 
+/// Chosen by measurement: docs/performance.md has the figures.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }
