@@ -26,6 +26,8 @@ mod command_line;
 mod decisions;
 /// What somebody sees first.
 mod demo;
+/// What nginx, Node and Python make of a target is what was authorised, or they never see it.
+mod differential;
 /// SIGTERM ends the process, not the requests.
 mod drain;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.

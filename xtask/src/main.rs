@@ -35,6 +35,8 @@ verbs:
 environment:
   PORTCULLIS_NO_INSTALL=1   as --offline and --no-install
   PORTCULLIS_NGINX          the nginx that the tests start (default: the system's)
+  PORTCULLIS_NODE           the same for Node
+  PORTCULLIS_PYTHON         the same for Python 3
 
 exit status: 0 passed, 1 failed or something is missing, 2 usage
 ";

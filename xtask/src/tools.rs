@@ -21,8 +21,11 @@ pub(crate) struct Component {
 }
 
 /// All components; a test that needs another one adds its line here.
-pub(crate) const COMPONENTS: &[Component] =
-    &[Component { program: "nginx", variable: "PORTCULLIS_NGINX", package: "nginx" }];
+pub(crate) const COMPONENTS: &[Component] = &[
+    Component { program: "nginx", variable: "PORTCULLIS_NGINX", package: "nginx" },
+    Component { program: "node", variable: "PORTCULLIS_NODE", package: "nodejs" },
+    Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
+];
 
 /// The path of each component, in the order of [`COMPONENTS`].
 ///

@@ -19,6 +19,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test kit fails a test")]
 
 pub mod events;
+pub mod interpreter;
 mod message;
 pub mod nginx;
 pub mod ports;
