@@ -70,7 +70,7 @@ impl Policy {
             return if networks.is_empty() { Membership::Out } else { Membership::AddressUnknown };
         };
         let members = self.networks.members(set);
-        if let Some(network) = networks.iter().find(|network| members.binary_search(network).is_ok()) {
+        if let Some(network) = networks.iter().find(|network| members.contains(**network)) {
             return Membership::In(*network);
         }
         let unknown =

@@ -157,7 +157,7 @@ impl<'a> Check<'_, 'a> {
         };
         let let_in = |members: Members<'_>| {
             let Some(resource) = resource else { return true };
-            let within = |list: &[NetworkId]| list.iter().any(|network| members.binary_search(network).is_ok());
+            let within = |list: &[NetworkId]| list.iter().any(|network| members.contains(*network));
             !within(&resource.deny) && (resource.allow.is_empty() || within(&resource.allow))
         };
         // What is in an unknown network nobody knows, so that it may let in any address.
