@@ -58,6 +58,8 @@ mod questions;
 mod reload;
 /// A public access log, replayed.
 mod replay;
+/// Rewriting, header rules, redirects, fixed answers and maintenance.
+mod routes;
 /// Other people's examples, each with its source, counted.
 mod second_opinion;
 /// Clients that say nothing, or too little.

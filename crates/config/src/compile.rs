@@ -6,6 +6,7 @@ pub(crate) mod policy;
 mod products;
 pub(crate) mod proxy;
 pub(crate) mod risk;
+mod route;
 
 use std::collections::HashMap;
 

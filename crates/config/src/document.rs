@@ -20,6 +20,9 @@ pub(crate) const MAX_POLICY_FILE: u64 = 64 << 20;
 /// A key set (security.md R4).
 pub(crate) const MAX_KEY_SET: u64 = 1 << 20;
 
+/// A file whose text becomes the body of an answer.
+pub(crate) const MAX_PAGE: u64 = 1 << 20;
+
 /// All files of one configuration together.
 pub(crate) const MAX_CONFIGURATION: u64 = 256 << 20;
 

@@ -9,6 +9,7 @@ mod key_file;
 mod operation;
 mod policy;
 mod risk;
+mod route;
 mod traffic;
 
 pub(crate) use case::read_case_file;
@@ -21,6 +22,7 @@ pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use risk::MAX_NATS;
+pub(crate) use route::{HeaderFields, Redirect, Respond, Rules};
 pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream};
 
 use crate::codes;

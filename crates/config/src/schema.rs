@@ -12,6 +12,7 @@ mod identity;
 mod keys;
 mod policy;
 mod risk;
+mod route;
 
 use serde_json::{Map, Value, json};
 
@@ -94,13 +95,15 @@ pub(crate) enum Shape {
     Table(Table),
     /// `[[key]]`
     Tables(Table),
+    /// `true` or `false`, or `[key]`
+    FlagOrTable(Table),
     /// Anything: this version does not look at it.
     WithoutEffect,
 }
 
 /// A table and its keys.
-fn table<const N: usize>(title: &'static str, doc: &'static str, keys: [Key; N]) -> Table {
-    Table { title, doc, keys: keys.into(), rules: Vec::new() }
+fn table(title: &'static str, doc: &'static str, keys: impl IntoIterator<Item = Key>) -> Table {
+    Table { title, doc, keys: keys.into_iter().collect(), rules: Vec::new() }
 }
 
 /// A key with one value.
@@ -126,6 +129,11 @@ fn one_or_list(name: &'static str, kind: impl Kind, doc: &'static str) -> Key {
 /// A key with a table.
 fn within(name: &'static str, table: Table) -> Key {
     shaped(name, Shape::Table(table), "")
+}
+
+/// A key with `true` or `false`, or a table.
+fn flag_or_within(name: &'static str, table: Table) -> Key {
+    shaped(name, Shape::FlagOrTable(table), "")
 }
 
 /// A key with several tables.
@@ -171,6 +179,12 @@ impl Key {
                 list.insert("items".into(), Value::Object(table.render()));
                 list.insert("description".into(), json!(table.doc));
                 list
+            }
+            Shape::FlagOrTable(table) => {
+                let mut either = Map::new();
+                either.insert("anyOf".into(), json!([{ "type": "boolean" }, table.render()]));
+                either.insert("description".into(), json!(table.doc));
+                either
             }
             Shape::WithoutEffect => [("deprecated".to_owned(), json!(true))].into_iter().collect(),
         };

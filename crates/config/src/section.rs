@@ -193,6 +193,14 @@ impl<'r> Field<'r> {
     }
 }
 
+/// A value that is short for a table.
+pub(crate) enum FlagOrTable<'r> {
+    /// `true` or `false`
+    Flag(bool),
+    /// The table.
+    Table(Section<'r>),
+}
+
 /// One table.
 pub(crate) struct Section<'r> {
     reader: &'r Reader<'r>,
@@ -286,6 +294,23 @@ impl<'r> Section<'r> {
             return None;
         };
         Some(Section::new(self.reader, table, field.span, self.inner_title(key, false)))
+    }
+
+    /// `true` or `false`, or a table.
+    pub(crate) fn flag_or_table(&self, key: &'static str) -> Option<FlagOrTable<'r>> {
+        self.note(key, false, || json!({ "flag_or_table": self.inner_title(key, false) }));
+        let field = self.field(key)?;
+        match field.value {
+            DeValue::Boolean(flag) => Some(FlagOrTable::Flag(*flag)),
+            DeValue::Table(table) => {
+                let section = Section::new(self.reader, table, field.span, self.inner_title(key, false));
+                Some(FlagOrTable::Table(section))
+            }
+            _ => {
+                field.wrong_type("`true`, `false` or a table", None);
+                None
+            }
+        }
     }
 
     /// The same for a table that must be there; `expected` says what it should be.

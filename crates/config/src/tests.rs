@@ -10,6 +10,7 @@ mod includes;
 mod many_mistakes;
 mod problem_pages;
 mod robustness;
+mod routes;
 mod samples;
 mod schema;
 mod validator;

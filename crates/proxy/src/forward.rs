@@ -1,14 +1,18 @@
-//! The end of the stack: sends what was permitted to its upstream, and streams both ways.
+//! The end of the stack: sends what was permitted to its upstream and streams both ways, or gives the answer that the route has
+//! for it.
 //!
 //! It takes [`Permitted`] and nothing else. The headers become the gateway's here, and only here.
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{Either, Full};
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
-use portcullis_policy::{AuthenticationRule, RouteId};
+use portcullis_policy::AuthenticationRule;
 
 use crate::layers::establish::Refused;
 use crate::layers::respond::request_id;
@@ -16,36 +20,67 @@ use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::report::TRACEPARENT;
-use crate::transit::{RequestBody, Transit};
+use crate::route::{Forwarded, PathTemplate, RouteAction};
+use crate::settings::RouteSettings;
+use crate::transit::{RequestBody, Target, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
-use crate::upstream::{FaultKind, TimeoutPhase, UpstreamBody, UpstreamError};
+use crate::upstream::{FaultKind, TimeoutPhase, UpstreamError};
 use crate::wire::BodyProblem;
-use crate::worker::Worker;
+use crate::worker::{Loaded, Worker};
 
-/// Forwards one permitted request.
+/// Does with one permitted request what its route says.
 ///
 /// # Errors
-/// The refusal, when the upstream does not answer properly, or the caller's own body breaks off.
+/// The refusal, when the upstream does not answer properly, the caller's own body breaks off, or the path that the route makes
+/// of the request's is not canonical.
 pub(crate) async fn forward(
     worker: Rc<Worker>,
     permitted: Permitted<Box<Transit>>,
-) -> Result<Response<UpstreamBody<RequestBody>>, Box<Refused>> {
+) -> Result<Response<Forwarded>, Box<Refused>> {
     let mut transit = permitted.into_inner();
     let loaded = Rc::clone(&transit.facts.loaded);
-    let prepared = transit.facts.route.and_then(|route| {
-        let upstream = loaded.upstream(route)?;
-        Some((upstream, prepare(&mut transit, route)?))
-    });
-    let Some((upstream, (request, remembered))) = prepared else {
-        let refusal = Refusal::Internal("forward was reached without a route, a target or a body".to_owned());
-        return Err(Box::new(Refused { refusal, transit }));
+    let Some(route) = transit.facts.route.and_then(|route| loaded.snapshot.settings.routes.get(route.index())) else {
+        return Err(unprepared(transit));
     };
+    let client = transit.facts.client_address().ip();
+    if let Some(maintenance) = route.maintenance.as_deref().filter(|maintenance| maintenance.holds_for(client)) {
+        return Ok(own_answer(route, maintenance.answer()));
+    }
+    let upstream = match &route.action {
+        RouteAction::Upstream(index) => *index,
+        RouteAction::Redirect(redirect) => {
+            return match transit.facts.target.as_ref().map(|target| redirect.answer(target)) {
+                Some(Ok(answer)) => Ok(observed(&worker, &transit, own_answer(route, answer))),
+                Some(Err(problem)) => Err(refused(Refusal::Malformed(remade(problem)), transit)),
+                None => Err(unprepared(transit)),
+            };
+        }
+        RouteAction::Respond(fixed) => return Ok(observed(&worker, &transit, own_answer(route, fixed.answer()))),
+    };
+    transit.facts.upstream = Some(upstream);
+    send(&worker, &loaded, route, upstream, transit).await
+}
+
+/// Sends it to the upstream.
+async fn send(
+    worker: &Rc<Worker>,
+    loaded: &Rc<Loaded>,
+    route: &RouteSettings,
+    upstream: usize,
+    mut transit: Box<Transit>,
+) -> Result<Response<Forwarded>, Box<Refused>> {
+    let uri = match transit.facts.target.as_ref().map(|target| upstream_uri(route, target)) {
+        Some(Ok(uri)) => uri,
+        Some(Err(malformation)) => return Err(refused(Refusal::Malformed(malformation), transit)),
+        None => return Err(unprepared(transit)),
+    };
+    let prepared = loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri)?)));
+    let Some((upstream, (request, remembered))) = prepared else { return Err(unprepared(transit)) };
     match upstream.send(request).await {
         Ok(mut response) => {
             prepare_response(response.headers_mut());
-            transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
-            worker.observe_answer(&transit, response.status());
-            Ok(response)
+            finish_headers(route, &mut response);
+            Ok(observed(worker, &transit, response.map(Either::Left)))
         }
         Err(error) => {
             remembered.put_back(&mut transit);
@@ -53,9 +88,37 @@ pub(crate) async fn forward(
             transit.facts.forwarded =
                 !matches!(error.kind, FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect));
             let refusal = refusal_of(error, &transit);
-            Err(Box::new(Refused { refusal, transit }))
+            Err(refused(refusal, transit))
         }
     }
+}
+
+/// Counts an answer, and tells risk how it went.
+fn observed(worker: &Rc<Worker>, transit: &Transit, response: Response<Forwarded>) -> Response<Forwarded> {
+    transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
+    worker.observe_answer(transit, response.status());
+    response
+}
+
+/// An answer that the route itself has for a permitted request.
+fn own_answer(route: &RouteSettings, mut answer: Response<Full<Bytes>>) -> Response<Forwarded> {
+    finish_headers(route, &mut answer);
+    answer.map(Either::Right)
+}
+
+/// What the route says about the fields of an answer.
+fn finish_headers<B>(route: &RouteSettings, response: &mut Response<B>) {
+    if let Some(rules) = &route.response_headers {
+        rules.apply(response.headers_mut());
+    }
+}
+
+fn refused(refusal: Refusal, transit: Box<Transit>) -> Box<Refused> {
+    Box::new(Refused { refusal, transit })
+}
+
+fn unprepared(transit: Box<Transit>) -> Box<Refused> {
+    refused(Refusal::Internal("forward was reached without a route, a target or a body".to_owned()), transit)
 }
 
 /// What the event of a failed exchange says about a head that has been sent on.
@@ -74,8 +137,32 @@ impl Remembered {
     }
 }
 
+/// The target that the upstream gets: the one that was decided on, or what the route makes of it.
+fn upstream_uri(route: &RouteSettings, target: &Target) -> Result<Uri, Malformation> {
+    match &route.rewrite {
+        None => Ok(target.uri.clone()),
+        Some(template) => rewritten(template, target),
+    }
+}
+
+fn rewritten(template: &PathTemplate, target: &Target) -> Result<Uri, Malformation> {
+    let path = template.apply(&target.path).map_err(remade)?;
+    let text = match target.uri.query() {
+        Some(query) => format!("{}?{query}", path.as_str()),
+        None => path.as_str().to_owned(),
+    };
+    let too_long = |_| Malformation::new(ReasonCode::RequestTooLarge, "the target is too long once it is rewritten");
+    PathAndQuery::from_maybe_shared(Bytes::from(text)).map(Uri::from).map_err(too_long)
+}
+
+/// What the route makes of the path has no single meaning.
+fn remade(problem: portcullis_policy::PathProblem) -> Malformation {
+    let malformation = Malformation::from(problem);
+    Malformation { detail: format!("once it is rewritten, {}", malformation.detail), ..malformation }
+}
+
 /// The request as the upstream gets it.
-fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody>, Remembered)> {
+fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri) -> Option<(Request<RequestBody>, Remembered)> {
     let body = transit.body.take()?;
     let mut headers = std::mem::take(&mut transit.head.headers);
     let remembered = Remembered {
@@ -87,8 +174,8 @@ fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody
     let target = facts.target.as_ref()?;
     let snapshot = &facts.loaded.snapshot;
     let identity = identity_values(transit);
-    let forward_credentials = snapshot.settings.routes.get(route.index())?.forward_credentials
-        || snapshot.policy.authentication(route) == AuthenticationRule::None;
+    let forward_credentials =
+        route.forward_credentials || snapshot.policy.authentication(facts.route?) == AuthenticationRule::None;
     let forwarding = Forwarding {
         client: facts.client_address(),
         client_text: facts
@@ -101,11 +188,14 @@ fn prepare(transit: &mut Transit, route: RouteId) -> Option<(Request<RequestBody
         request_id: request_id(facts.id)?,
         identity: identity.as_ref(),
         forward_credentials,
+        rules: route.request_headers.as_deref(),
+        host: route.upstream_host.as_ref(),
+        stripped_prefix: route.stripped_prefix.as_ref(),
     };
     prepare_request(&mut headers, &snapshot.headers, &forwarding);
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();
-    *request.uri_mut() = target.uri.clone();
+    *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Some((request, remembered))
 }

@@ -16,6 +16,7 @@ pub mod permitted;
 pub mod refusal;
 mod report;
 pub mod request_id;
+pub mod route;
 pub mod settings;
 pub mod snapshot;
 pub mod stack;

@@ -38,10 +38,7 @@ impl Worker {
         event.remedy.retry_after_s = retry_after_s;
         self.shared.recorder.record(event);
         self.observe(transit, refusal.status(), Some(code));
-        let disclose = facts
-            .route
-            .and_then(|route| snapshot.settings.routes.get(route.index()))
-            .is_some_and(|route| route.disclose);
+        let disclose = facts.route_settings().is_some_and(|route| route.disclose);
         render(
             refusal,
             &Rendering {
@@ -220,8 +217,8 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
         event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();
     }
     event.ban = Bans { address: facts.address_ban.as_deref(), principal: facts.principal_ban.as_deref() }.into();
-    let route = facts.route.and_then(|route| snapshot.settings.routes.get(route.index()));
-    let upstream = route.and_then(|route| snapshot.settings.upstreams.get(route.upstream));
+    let chosen = facts.upstream.or_else(|| facts.route_settings()?.action.upstream());
+    let upstream = chosen.and_then(|index| snapshot.settings.upstreams.get(index));
     event.upstream.name = upstream.map(|upstream| upstream.name.clone());
     event.upstream.forwarded = facts.forwarded;
 }

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+use crate::route::{FieldRules, Maintenance, PathTemplate, RouteAction};
 
 /// What is fixed while the process runs: a change needs a restart.
 #[derive(Debug, Clone)]
@@ -107,12 +109,42 @@ impl Default for UpstreamTimeouts {
 pub struct RouteSettings {
     /// Its name, unique.
     pub name: Arc<str>,
-    /// Index into `upstreams`.
-    pub upstream: usize,
+    /// What becomes of a permitted request.
+    pub action: RouteAction,
     /// Whether the caller's Authorization or API key is passed on. Its cookies are the application's own, and always are.
     pub forward_credentials: bool,
     /// The caller sees role and rule names in a refusal (`disclose = "caller"`). Default: no.
     pub disclose: bool,
+    /// The path that the upstream gets instead of the client's. Default: the client's.
+    pub rewrite: Option<PathTemplate>,
+    /// The prefix that `rewrite` takes off, for `X-Forwarded-Prefix`.
+    pub stripped_prefix: Option<HeaderValue>,
+    /// The `Host` that the upstream gets. Default: the client's.
+    pub upstream_host: Option<HeaderValue>,
+    /// Rules for the fields of requests to the upstream.
+    pub request_headers: Option<Box<FieldRules>>,
+    /// Rules for the fields of answers, the upstream's and the route's own; not for those of refusals.
+    pub response_headers: Option<Box<FieldRules>>,
+    /// Permitted requests are answered with 503.
+    pub maintenance: Option<Box<Maintenance>>,
+}
+
+impl RouteSettings {
+    /// A route of this name and action, and every default.
+    pub fn new(name: impl Into<Arc<str>>, action: RouteAction) -> Self {
+        Self {
+            name: name.into(),
+            action,
+            forward_credentials: false,
+            disclose: false,
+            rewrite: None,
+            stripped_prefix: None,
+            upstream_host: None,
+            request_headers: None,
+            response_headers: None,
+            maintenance: None,
+        }
+    }
 }
 
 /// `[client_address]`

@@ -18,6 +18,7 @@ use portcullis_risk::CallerKeys;
 use uuid::Uuid;
 
 use crate::client_address::Derived;
+use crate::settings::RouteSettings;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
 use crate::worker::{Loaded, Worker};
@@ -73,6 +74,8 @@ pub struct Facts {
     pub risk: Option<RiskAssessment>,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
+    /// By `forward`: where the request is sent, an index into `Settings::upstreams`.
+    pub upstream: Option<usize>,
     /// By `forward`: some of the request may have reached the upstream.
     pub forwarded: bool,
 }
@@ -137,6 +140,7 @@ impl Facts {
             principal_ban: None,
             risk: None,
             decision_us: None,
+            upstream: None,
             forwarded: false,
         }
     }
@@ -163,9 +167,13 @@ impl Facts {
         })
     }
 
+    /// The settings of the route, once there is one.
+    pub fn route_settings(&self) -> Option<&RouteSettings> {
+        self.loaded.snapshot.settings.routes.get(self.route?.index())
+    }
+
     /// The name of the route, once there is one.
     pub fn route_name(&self) -> Option<&Arc<str>> {
-        let route = self.route?;
-        self.loaded.snapshot.settings.routes.get(route.index()).map(|route| &route.name)
+        self.route_settings().map(|route| &route.name)
     }
 }

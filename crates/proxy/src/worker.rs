@@ -127,9 +127,8 @@ impl Loaded {
         route.and_then(|route| self.counters.get(route.index())).unwrap_or(&self.without_route)
     }
 
-    /// The upstream that a route leads to.
-    pub(crate) fn upstream(&self, route: RouteId) -> Option<&Rc<Upstream<RequestBody>>> {
-        let route = self.snapshot.settings.routes.get(route.index())?;
-        self.upstreams.get(route.upstream)
+    /// The upstream of this index.
+    pub(crate) fn upstream(&self, index: usize) -> Option<&Rc<Upstream<RequestBody>>> {
+        self.upstreams.get(index)
     }
 }

@@ -5,14 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use portcullis_policy::canonical_host;
+use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, Endpoint, ListenerSettings, ProcessSettings, RouteSettings, Settings, UpstreamSettings,
+    ClientAddressSettings, Endpoint, IdentityHeaders, ListenerSettings, ProcessSettings, RouteSettings, Settings,
+    UpstreamSettings,
 };
+use portcullis_proxy::upstream::headers::HeaderPlan;
 
 use crate::codes;
+use crate::compile::route::Context;
 use crate::compile::{identity, report_duplicates};
 use crate::diagnostics::{At, Diagnostic};
-use crate::file::{ClientAddress, GatewayFile, Listener, Route, Upstream};
+use crate::file::{ClientAddress, GatewayFile, Listener, Upstream};
 use crate::section::{Reader, shown};
 use crate::suggest;
 
@@ -46,11 +50,12 @@ pub(crate) fn compile_settings(reader: &Reader<'_>, gateway: &GatewayFile) -> Se
     report_limits(reader, gateway);
     let upstreams = &gateway.entries.upstreams;
     report_duplicates(reader, "upstream", upstreams.iter().map(|upstream| &upstream.name));
+    let identity_headers = identity::compile_headers(reader, &gateway.entries.identity);
     Settings {
         upstreams: upstreams.iter().map(|upstream| compile_upstream(reader, upstream)).collect(),
-        routes: compile_routes(reader, gateway),
+        routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),
-        identity_headers: identity::compile_headers(reader, &gateway.entries.identity),
+        identity_headers,
         limits: gateway.operation.limits.clone(),
         refusal: gateway.operation.refusal.clone(),
     }
@@ -158,7 +163,8 @@ fn parse_host(host: &str) -> Option<Arc<str>> {
     canonical_host(host).map(|canonical| canonical.as_ref().into())
 }
 
-fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile) -> Vec<RouteSettings> {
+fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &IdentityHeaders) -> Vec<RouteSettings> {
+    let plan = HeaderPlan::new(headers, &[]);
     let upstreams: HashMap<&str, usize> =
         gateway.entries.upstreams.iter().enumerate().map(|(index, each)| (each.name.value.as_str(), index)).collect();
     if gateway.entries.routes.is_empty() && reader.is_complete() {
@@ -166,10 +172,11 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile) -> Vec<RouteSettin
         reader.report(Diagnostic::warning(codes::NO_ROUTE, gateway.start, message));
     }
     let routes = gateway.entries.routes.iter();
-    routes.map(|route| compile_route(reader, route, &upstreams)).collect()
+    routes.map(|route| compile_route(Context { reader, plan: &plan, route }, &upstreams)).collect()
 }
 
-fn compile_route(reader: &Reader<'_>, route: &Route, upstreams: &HashMap<&str, usize>) -> RouteSettings {
+fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>) -> RouteSettings {
+    let Context { reader, route, .. } = context;
     let found = route.upstream.as_ref().and_then(|name| {
         let found = upstreams.get(name.value.as_str()).copied();
         if found.is_none() && reader.is_complete() {
@@ -182,13 +189,13 @@ fn compile_route(reader: &Reader<'_>, route: &Route, upstreams: &HashMap<&str, u
         }
         found
     });
-    RouteSettings {
-        name: route.name.value.as_str().into(),
-        // What is not found was reported, so that these settings are never used.
-        upstream: found.unwrap_or(0),
-        forward_credentials: route.forward_credentials,
-        disclose: route.disclose,
-    }
+    // What is not found was reported, so that these settings are never used.
+    let action = context.own_action().unwrap_or(RouteAction::Upstream(found.unwrap_or(0)));
+    let mut settings = RouteSettings::new(route.name.value.as_str(), action);
+    settings.forward_credentials = route.forward_credentials;
+    settings.disclose = route.disclose;
+    context.treat(&mut settings);
+    settings
 }
 
 /// Whoever is believed can name any address as the client's, so that believing everybody ends every allowlist.

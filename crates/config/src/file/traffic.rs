@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use portcullis_proxy::settings::{ForwardedHeader, UpstreamTimeouts};
 
 use crate::diagnostics::At;
+use crate::file::route::{Treatment, read_treatment};
 use crate::kinds::{Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
 use crate::section::Section;
 
@@ -67,10 +68,11 @@ pub(crate) struct Route {
     pub(crate) paths: Vec<At<String>>,
     /// `hosts` or `paths` cannot be read as a whole: what it covers is not known.
     pub(crate) vague: bool,
-    /// `None` when it is missing or no name: that was reported.
+    /// `None` where the route has an answer of its own; or when it is missing or no name: that was reported.
     pub(crate) upstream: Option<At<String>>,
     pub(crate) forward_credentials: bool,
     pub(crate) disclose: bool,
+    pub(crate) treatment: Treatment,
 }
 
 pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
@@ -86,13 +88,17 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let hosts = patterns("hosts", "leave it out for any host").unwrap_or_default();
     let paths = patterns("paths", "leave it out for every path").unwrap_or_default();
     let vague = section.reader().diagnostics.borrow().errors() > errors_before;
-    let upstream = section.required("upstream", Name);
+    let upstream = section.optional("upstream", Name);
+    let treatment = read_treatment(&section);
+    if !["upstream", "redirect", "respond"].iter().any(|key| section.has(key)) {
+        section.report_missing("upstream", "the name of an [[upstream]]; or `redirect` or `respond`");
+    }
     let forward_credentials = section.or("forward_credentials", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
     section.unavailable("rate_limit", "remove it; `[limits]` bounds connections and requests as a whole");
     section.without_effect("upgrades", "requests to upgrade a connection are refused");
     section.finish();
-    Some(Route { name: name?, hosts, paths, vague, upstream, forward_credentials, disclose })
+    Some(Route { name: name?, hosts, paths, vague, upstream, forward_credentials, disclose, treatment })
 }
 
 /// `[client_address]`

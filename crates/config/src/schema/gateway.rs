@@ -6,6 +6,7 @@ use crate::file::{FileVersion, SinkKind};
 use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
+use super::route::{one_action, treatment};
 use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
 
 pub(super) fn file() -> Table {
@@ -90,7 +91,7 @@ fn route() -> Table {
             one_or_list("hosts", Text, "Such as `billing.internal` or `*.internal`; left out: any host.").not_empty(),
             one_or_list("paths", Text, "`*` is one segment, a final `**` any number; left out: every path.")
                 .not_empty(),
-            one("upstream", Name, "The upstream.").required(),
+            one("upstream", Name, "The upstream; or the route has `redirect` or `respond`."),
             one("forward_credentials", Flag, "`true`: the caller's Authorization or key is passed on.").default(false),
             choice(
                 "disclose",
@@ -99,8 +100,11 @@ fn route() -> Table {
             )
             .default("operator"),
             without_effect("upgrades"),
-        ],
+        ]
+        .into_iter()
+        .chain(treatment()),
     )
+    .rule(one_action())
 }
 
 fn client_address() -> Table {

@@ -13,6 +13,65 @@ fn each_mistake_is_named_where_it_stands() {
     check("paths = 5\n", ("E0104", 1, 9, "`paths`: expected"));
     check("forward_credentials = \"true\"\n", ("E0104", 1, 23, "write it without quotes"));
     check("disclose = \"calller\"\n", ("E0105", 1, 12, "did you mean \"caller\"?"));
+    check("strip_prefix = \"/api\"\n", ("E0105", 1, 16, "the route's path `/**` does not begin with `/api`"));
+    check("paths = [\"/api\", \"/b/**\"]\nstrip_prefix = \"/api\"\n", ("E0105", 2, 16, "`/b/**` does not begin with"));
+    check("strip_prefix = \"/api/\"\n", ("E0105", 1, 16, "ends in a slash | write it as `/api`"));
+    check("add_prefix = \"v1\"\n", ("E0105", 1, 14, "`v1` is no path"));
+    check("add_prefix = \"/a/../b\"\n", ("E0105", 1, 14, "a dot segment"));
+    check(
+        "rewrite = \"/v2/{id}\"\n",
+        ("E0105", 1, 11, "name the segment in `paths`, as in `paths = [\"/api/{id}/**\"]`"),
+    );
+    check("paths = \"/x/{id}\"\nrewrite = \"/v2/**\"\n", ("E0105", 2, 11, "end the route's paths in `/**`"));
+    // It would be taken for `hosts`, and then the route would be one for any host.
+    check("host = \"a\"\n", ("E0103", 1, 1, "did you mean `hosts`?"));
+    check("rewrite = \"/v2?x\"\n", ("E0105", 1, 11, "makes no canonical path"));
+    check("rewrite = \"/v2/**\"\nadd_prefix = \"/x\"\n", ("E0203", 2, 14, "`rewrite` says the whole path"));
+    check("upstream_host = \"a b\"\n", ("E0105", 1, 17, "`a b` is no host"));
+    check("upstream_host = \"user@a\"\n", ("E0105", 1, 17, "is no host"));
+    check("request_headers = 1\n", ("E0104", 1, 19, "expected a table"));
+    check("request_headers = { set = { \"a b\" = \"c\" } }\n", ("E0105", 1, 29, "`a b` is no name of a header"));
+    check("request_headers = { set = { a = 1 } }\n", ("E0104", 1, 33, "expected a string, found an integer"));
+    check("request_headers = { set = { a = \"b\\nc: d\" } }\n", ("E0105", 1, 33, "is no value of a header field"));
+    check("request_headers = { set = { a = \" b\" } }\n", ("E0105", 1, 33, "is no value of a header field"));
+    check(
+        "request_headers = { set = { host = \"b\" } }\n",
+        ("E0203", 1, 29, "the route's `upstream_host` is for that"),
+    );
+    check("request_headers = { add = { X_Auth_User = \"b\" } }\n", ("E0203", 1, 29, "`x_auth_user`: only the gateway"));
+    check("request_headers = { remove = [\"x-forwarded-for\"] }\n", ("E0203", 1, 31, "only the gateway tells that"));
+    check("request_headers = { set = { content-length = \"0\" } }\n", ("E0203", 1, 29, "how long the body is"));
+    check("response_headers = { set = { transfer-encoding = \"x\" } }\n", ("E0203", 1, 30, "one connection only"));
+    check("response_headers = { remove = [\"x-request-id\"] }\n", ("E0203", 1, 32, "it is the gateway's"));
+    check("response_headers = { sett = {} }\n", ("E0103", 1, 22, "did you mean `set`?"));
+    check("maintenance = \"yes\"\n", ("E0104", 1, 15, "expected `true`, `false` or a table, found a string"));
+    check("maintenance = { retry_after = 5 }\n", ("E0104", 1, 31, "write the unit"));
+    check("maintenance = { except = [\"10.0.0.1/8\"] }\n", ("E0105", 1, 27, "write `10.0.0.0/8`"));
+    check("redirect = { to = \"/x\" }\n", ("E0203", 1, 12, "a route has one of `upstream` and `redirect`"));
+    check("respond = { status = 200 }\n", ("E0203", 1, 11, "a route has one of `upstream` and `respond`"));
+    let other = |text: &str| format!("[[route]]\nname = \"b\"\npaths = \"/b/{{id}}\"\n{text}\n");
+    check(&other("redirect = { to = \"//evil.test\" }"), ("E0105", 4, 19, "another host to every browser"));
+    check(&other("redirect = { to = \"evil.test/x\" }"), ("E0105", 4, 19, "neither a path nor a link"));
+    check(&other("redirect = { to = \"javascript:x\" }"), ("E0105", 4, 19, "neither a path nor a link"));
+    check(&other("redirect = { to = \"https://u@a/x\" }"), ("E0105", 4, 19, "names no host"));
+    check(&other("redirect = { to = \"https:///x\" }"), ("E0105", 4, 19, "names no host"));
+    check(&other("redirect = { to = \"https://{host}/x\" }"), ("E0105", 4, 19, "list the route's `hosts`"));
+    check(&other("redirect = { to = \"https://a/{name}\" }"), ("E0105", 4, 19, "name the segment in `paths`"));
+    check(&other("redirect = { to = \"/x#y\" }"), ("E0105", 4, 19, "there is a fragment"));
+    check(&other("redirect = { to = \"/x?a b\" }"), ("E0105", 4, 19, "the query is not valid"));
+    check(&other("redirect = { to = \"/x\", status = 304 }"), ("E0105", 4, 34, "304 is no status of a redirect"));
+    check(&other("redirect = { to = \"/x\", status = 200 }"), ("E0105", 4, 34, "from 301 to 308"));
+    check(&other("redirect = { to = \"/x\" }\nupstream_host = \"a\""), ("E0203", 5, 17, "is for an upstream"));
+    check(&other("respond = {}"), ("E0102", 4, 11, "`status` is missing in `respond` of [[route]]"));
+    check(&other("respond = { status = 101 }"), ("E0105", 4, 22, "from 200 to 599"));
+    check(&other("respond = { status = 204, body = \"x\" }"), ("E0203", 4, 22, "has no body"));
+    check(&other("respond = { status = 200, file = \"nowhere.html\" }"), ("E0100", 4, 34, "nowhere.html"));
+    check(&other("respond = { status = 200, body = \"a\", file = \"policy.toml\" }"), ("E0203", 4, 46, "two bodies"));
+    check(&other("respond = { status = 200, content_type = \"html\" }"), ("E0105", 4, 42, "expected a media type"));
+    check(
+        &other("respond = { status = 200, headers = { content-type = \"a/b\" } }"),
+        ("E0203", 4, 39, "write it beside `body`"),
+    );
     check("rate_limit = {}\n", ("E0106", 1, 1, "`rate_limit` is not available in this version"));
     check("upgrades = [\"websocket\"]\n", ("W0102", 1, 1, "`upgrades` is not available"));
     check("[[route]]\nname = \"b\"\npaths = [\"/b\"]\n", ("E0102", 1, 1, "`upstream` is missing in [[route]]"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_events::settings::{SinkKind, SinkSettings};
+use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     ClientAddressSettings, Endpoint, IdentityHeaders, Limits, RefusalSettings, RouteSettings, ShutdownSettings,
     UpstreamSettings, UpstreamTimeouts,
@@ -24,7 +25,7 @@ fn the_least_configuration_has_every_default() {
         max_idle: 128,
     };
     assert_eq!(loaded.proxy.upstreams, [upstream]);
-    let route = RouteSettings { name: "billing".into(), upstream: 0, forward_credentials: false, disclose: false };
+    let route = RouteSettings::new("billing", RouteAction::Upstream(0));
     assert_eq!(loaded.proxy.routes, [route]);
     assert_eq!(loaded.proxy.client_address, ClientAddressSettings::default());
     assert_eq!(loaded.proxy.identity_headers, IdentityHeaders::default());
@@ -130,7 +131,8 @@ queue = 11
         keep_alive: seconds(5),
     };
     assert_eq!(billing.timeouts, timeouts);
-    let route = RouteSettings { name: "billing".into(), upstream: 1, forward_credentials: true, disclose: true };
+    let mut route = RouteSettings::new("billing", RouteAction::Upstream(1));
+    (route.forward_credentials, route.disclose) = (true, true);
     assert_eq!(loaded.proxy.routes, [route]);
     assert_eq!(loaded.proxy.client_address.trusted_proxies.len(), 2);
     assert_eq!(loaded.proxy.client_address.header, portcullis_proxy::settings::ForwardedHeader::Forwarded);

@@ -23,11 +23,12 @@ fn described(table: &Table, keys: &mut BTreeMap<(String, &'static str), Asked>) 
             Shape::Values(schema) => schema.clone(),
             Shape::Table(inner) => json!({ "table": inner.title }),
             Shape::Tables(inner) => json!({ "tables": inner.title }),
+            Shape::FlagOrTable(inner) => json!({ "flag_or_table": inner.title }),
             Shape::WithoutEffect => json!({ "deprecated": true }),
         };
         let twice = keys.insert((table.title.to_owned(), key.name), Asked { required: key.required, schema });
         assert_eq!(twice, None, "{} {}", table.title, key.name);
-        if let Shape::Table(inner) | Shape::Tables(inner) = &key.shape {
+        if let Shape::Table(inner) | Shape::Tables(inner) | Shape::FlagOrTable(inner) = &key.shape {
             described(inner, keys);
         }
     }
@@ -43,6 +44,14 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     let folder = Folder::new();
     let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
     let grant = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"billing\"\n";
+    folder.write(
+        "portcullis.toml",
+        format!(
+            "{}maintenance = {{}}\n[[route]]\nname = \"r\"\npaths = \"/r\"\nredirect = {{ to = \"/x\" }}\n\
+             [[route]]\nname = \"s\"\npaths = \"/s\"\nrespond = {{ status = 204 }}\n",
+            super::GATEWAY
+        ),
+    );
     let activation = "activation = { max = \"4h\", justification = \"required\" }\n";
     folder.write("policy.toml", format!("version = 1\n{role}{grant}{activation}"));
     folder.loaded();
@@ -246,6 +255,8 @@ fn fill(file: &mut toml::Table, table: &Table) {
                 let inside = file.entry(key.name).or_insert(toml::Value::Table(toml::Table::new()));
                 fill(inside.as_table_mut().unwrap(), inner);
             }
+            // Absent is neither of the two.
+            Shape::FlagOrTable(_) => {}
             Shape::Tables(inner) => {
                 for inside in file.get_mut(key.name).and_then(toml::Value::as_array_mut).into_iter().flatten() {
                     fill(inside.as_table_mut().unwrap(), inner);

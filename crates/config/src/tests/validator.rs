@@ -51,6 +51,9 @@ fn broken(schema: &Map<String, Value>, keyword: &str, operand: &Value, value: &V
         ("required", Value::Object(table)) => {
             operand.as_array().unwrap().iter().all(|key| table.contains_key(key.as_str().unwrap()))
         }
+        ("additionalProperties", Value::Object(table)) if operand.is_object() => {
+            table.values().all(|inner| problems(operand, inner).is_empty())
+        }
         ("additionalProperties", Value::Object(table)) => {
             assert_eq!(operand, &json!(false));
             table.keys().all(|key| schema["properties"].get(key).is_some())

@@ -30,6 +30,7 @@ use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::respond::RespondLayer;
 use crate::permitted::Permitted;
+use crate::route::RouteAction;
 use crate::settings::{
     ClientAddressSettings, Endpoint, IdentityHeaders, Limits, RefusalSettings, RouteSettings, Settings,
     UpstreamSettings, UpstreamTimeouts,
@@ -77,7 +78,7 @@ fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
             timeouts: UpstreamTimeouts::default(),
             max_idle: 1,
         }],
-        routes: vec![RouteSettings { name: "open".into(), upstream: 0, forward_credentials: false, disclose: false }],
+        routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),
         identity_headers: IdentityHeaders::default(),
         limits,

@@ -4,7 +4,8 @@
 //! `Connection` names; then everything that only the gateway may say, with all its look-alikes; then credentials; and only
 //! then the gateway's own headers are set, so that nothing the caller sent can remove or double them.
 //!
-//! It does not decide anything, and it does not touch the request line. `Host` is passed on as it is.
+//! It does not decide anything, and it does not touch the request line. `Host` is passed on as it is, unless the route names
+//! another.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use http::header::{
 };
 use portcullis_policy::ClientAddress;
 
+use crate::route::FieldRules;
 use crate::settings::IdentityHeaders;
 
 /// What configuration says about headers, prepared once.
@@ -35,6 +37,11 @@ impl HeaderPlan {
             identity: identity.clone(),
         }
     }
+
+    /// Whether only the gateway may say this to an upstream, in this spelling or another.
+    pub fn is_reserved(&self, name: &HeaderName) -> bool {
+        self.reserved.contains(name.as_str())
+    }
 }
 
 /// What the gateway tells an upstream about one request.
@@ -54,6 +61,12 @@ pub struct Forwarding<'a> {
     pub identity: Option<&'a IdentityValues>,
     /// Whether the caller's credentials are passed on.
     pub forward_credentials: bool,
+    /// The route's rules.
+    pub rules: Option<&'a FieldRules>,
+    /// The `Host` that the upstream gets instead of the caller's.
+    pub host: Option<&'a HeaderValue>,
+    /// The prefix that the route takes off the path.
+    pub stripped_prefix: Option<&'a HeaderValue>,
 }
 
 /// The scheme of a request.
@@ -85,7 +98,14 @@ pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &
             headers.remove(name);
         }
     }
+    // No rule is about a name that is set below.
+    if let Some(rules) = forwarding.rules {
+        rules.apply(headers);
+    }
     set_forwarded(headers, forwarding);
+    if let Some(host) = forwarding.host {
+        headers.insert(HOST, host.clone());
+    }
     headers.insert(X_REQUEST_ID, forwarding.request_id.clone());
     if let Some(values) = forwarding.identity {
         values.set(headers, &plan.identity);
@@ -123,7 +143,7 @@ fn connection_options(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
 
 /// Whether a header concerns this connection only (RFC 9110 section 7.6.1), or is taken for one that does. Trailers are not
 /// passed on, so neither is their announcement; nor is `Proxy`, which CGI programs mistake for a setting of their own.
-fn ends_here(name: &HeaderName) -> bool {
+pub(crate) fn ends_here(name: &HeaderName) -> bool {
     match name.as_str() {
         "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings"
         | "proxy" => true,
@@ -294,6 +314,9 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST, host);
     }
+    if let Some(prefix) = forwarding.stripped_prefix {
+        headers.insert(X_FORWARDED_PREFIX, prefix.clone());
+    }
 }
 
 fn write_address(text: &mut BytesMut, address: IpAddr) {
@@ -333,6 +356,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ fn forwarding(identity: Option<&IdentityValues>) -> Forwarding<'_> {
         request_id: HeaderValue::from_static("the-gateways-id"),
         identity,
         forward_credentials: false,
+        rules: None,
+        host: None,
+        stripped_prefix: None,
     }
 }
 

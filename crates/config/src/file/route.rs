@@ -1,0 +1,186 @@
+//! What a `[[route]]` does besides sending requests on as they are: another path, other header fields, an answer of its own.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use toml::de::DeValue;
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::document::{FileToRead, MAX_PAGE, read_text};
+use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Prefix, ResolvedPath, Text, Time};
+use crate::section::{Field, FlagOrTable, Kind, Section, shown};
+
+/// What becomes of a permitted request; more than one of these is a contradiction.
+#[derive(Debug, Default)]
+pub(crate) struct Treatment {
+    pub(crate) redirect: Option<At<Redirect>>,
+    pub(crate) respond: Option<At<Respond>>,
+    pub(crate) strip_prefix: Option<At<String>>,
+    pub(crate) add_prefix: Option<At<String>>,
+    pub(crate) rewrite: Option<At<String>>,
+    pub(crate) host: Option<At<String>>,
+    pub(crate) request_headers: Option<Rules>,
+    pub(crate) response_headers: Option<Rules>,
+    pub(crate) maintenance: Option<Maintenance>,
+    /// Files that were read for it.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `redirect = { … }`
+#[derive(Debug)]
+pub(crate) struct Redirect {
+    pub(crate) to: At<String>,
+    pub(crate) status: At<u64>,
+    pub(crate) keep_query: bool,
+}
+
+/// `respond = { … }`
+#[derive(Debug)]
+pub(crate) struct Respond {
+    pub(crate) status: At<u64>,
+    pub(crate) body: Option<String>,
+    pub(crate) content_type: Option<At<String>>,
+    pub(crate) headers: Vec<(At<HeaderName>, HeaderValue)>,
+}
+
+/// `request_headers` and `response_headers`.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) remove: Vec<At<HeaderName>>,
+    pub(crate) set: Vec<(At<HeaderName>, HeaderValue)>,
+    pub(crate) add: Vec<(At<HeaderName>, HeaderValue)>,
+}
+
+/// `maintenance = true`, or a table.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) except: Vec<IpNet>,
+}
+
+pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
+    let mut files = Vec::new();
+    Treatment {
+        redirect: placed(section.table("redirect"), read_redirect),
+        respond: placed(section.table("respond"), |section| read_respond(section, &mut files)),
+        strip_prefix: section.optional("strip_prefix", Text),
+        add_prefix: section.optional("add_prefix", Text),
+        rewrite: section.optional("rewrite", Text),
+        host: section.optional("upstream_host", Text),
+        request_headers: section.table("request_headers").map(read_rules),
+        response_headers: section.table("response_headers").map(read_rules),
+        maintenance: read_maintenance(section),
+        files,
+    }
+}
+
+fn placed<'r, T>(section: Option<Section<'r>>, read: impl FnOnce(Section<'r>) -> Option<T>) -> Option<At<T>> {
+    let section = section?;
+    let span = section.span();
+    Some(At::new(read(section)?, span))
+}
+
+fn read_redirect(section: Section<'_>) -> Option<Redirect> {
+    let to = section.required("to", Text);
+    let default = At::new(308, section.span());
+    let status = section.optional("status", Integer(301..=308)).unwrap_or(default);
+    let keep_query = section.or("keep_query", Flag, true);
+    section.finish();
+    Some(Redirect { to: to?, status, keep_query })
+}
+
+fn read_respond(section: Section<'_>, files: &mut Vec<PathBuf>) -> Option<Respond> {
+    let status = section.required("status", Integer(200..=599));
+    let body = section.optional("body", AnyText);
+    let file = section.optional("file", FilePath);
+    let content_type = section.optional("content_type", Text);
+    let headers = section.optional("headers", HeaderFields).map_or_else(Vec::new, |headers| headers.value);
+    if let (Some(body), Some(file)) = (&body, &file) {
+        let message = "`body` and `file` are two bodies";
+        let diagnostic = Diagnostic::error(codes::CONFLICT, file.span, message).with_related(body.span, "one is here");
+        section.reader().report(diagnostic.with_help("remove one of them"));
+    }
+    let read = file.as_ref().and_then(|file| read_page(&section, file));
+    files.extend(file.map(|file| file.value.path));
+    section.finish();
+    Some(Respond { status: status?, body: read.or(body.map(|body| body.value)), content_type, headers })
+}
+
+/// A file of text that becomes a body.
+pub(crate) fn read_page(section: &Section<'_>, file: &At<ResolvedPath>) -> Option<String> {
+    let short_name = &file.value.written;
+    let named_at = Some(file.span);
+    let file = FileToRead { path: &file.value.path, short_name, named_at, limit: MAX_PAGE, defines_names: false };
+    read_text(section.reader(), file).map(|(_, text)| text.to_string())
+}
+
+fn read_rules(section: Section<'_>) -> Rules {
+    let fields = |key| section.optional(key, HeaderFields).map_or_else(Vec::new, |fields| fields.value);
+    let rules = Rules {
+        set: fields("set"),
+        add: fields("add"),
+        remove: section.list("remove", Header).map_or_else(Vec::new, |list| list.value),
+    };
+    section.finish();
+    rules
+}
+
+fn read_maintenance(section: &Section<'_>) -> Option<Maintenance> {
+    match section.flag_or_table("maintenance")? {
+        FlagOrTable::Flag(on) => on.then(Maintenance::default),
+        FlagOrTable::Table(section) => {
+            let retry_after = section.optional("retry_after", Time::within("1s", "365d")).map(|time| time.value);
+            let except = section.list("except", Prefix).map_or_else(Vec::new, |list| list.value);
+            section.finish();
+            Some(Maintenance { retry_after, except: except.into_iter().map(|network| network.value).collect() })
+        }
+    }
+}
+
+/// Header fields with their values: `{ "x-frame-options" = "DENY" }`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeaderFields;
+
+impl Kind for HeaderFields {
+    type Value = Vec<(At<HeaderName>, HeaderValue)>;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "a table of header fields such as `{ \"x-frame-options\" = \"DENY\" }`".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<Self::Value> {
+        let DeValue::Table(table) = field.value else {
+            field.wrong_type(&self.expected(), None);
+            return None;
+        };
+        let at = |range: std::ops::Range<usize>| Span { source: field.span.source, start: range.start, end: range.end };
+        let mut fields = Vec::new();
+        for (key, value) in table {
+            let name = HeaderName::from_bytes(key.get_ref().as_bytes()).ok();
+            let Some(name) = name else {
+                let message = format!("`{}` is no name of a header", shown(key.get_ref()));
+                field.reader.report(Diagnostic::error(codes::BAD_VALUE, at(key.span()), message));
+                continue;
+            };
+            let inner = Field { value: value.get_ref(), span: at(value.span()), ..*field };
+            let Some(text) = inner.text("a string") else { continue };
+            match HeaderValue::from_str(&text) {
+                // A value that begins or ends with white space is not what arrives (RFC 9110 section 5.5).
+                Ok(value) if text.trim() == text => fields.push((At::new(name, at(key.span())), value)),
+                Ok(_) | Err(_) => {
+                    inner.bad_value("is no value of a header field", Some("write it in visible ASCII".into()))
+                }
+            }
+        }
+        Some(fields)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}

@@ -1,0 +1,81 @@
+//! What a `[[route]]` does besides sending requests on as they are.
+
+use serde_json::{Value, json};
+
+use crate::file::HeaderFields;
+use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Prefix, Text, Time};
+
+use super::{Key, Table, flag_or_within, list, one, table, within};
+
+/// The keys of a route that `file::route` reads.
+pub(super) fn treatment() -> Vec<Key> {
+    vec![
+        within("redirect", redirect()),
+        within("respond", respond()),
+        one("strip_prefix", Text, "Taken off the path before it goes to the upstream."),
+        one("add_prefix", Text, "Put before the path that goes to the upstream."),
+        one(
+            "rewrite",
+            Text,
+            "The path that goes to the upstream, such as `/v2/{name}/**`: segments of the route's path.",
+        ),
+        one("upstream_host", Text, "The `Host` that goes to the upstream; left out: the caller's."),
+        within("request_headers", rules("`request_headers` of [[route]]", "Header fields on the way to the upstream.")),
+        within("response_headers", rules("`response_headers` of [[route]]", "Header fields on the way to the caller.")),
+        flag_or_within("maintenance", maintenance()),
+    ]
+}
+
+/// A route does something with a request.
+pub(super) fn one_action() -> Value {
+    json!({ "anyOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }] })
+}
+
+fn redirect() -> Table {
+    table(
+        "`redirect` of [[route]]",
+        "The caller is sent elsewhere.",
+        [
+            one("to", Text, "A path on the same host, or a link; it may name segments of the route's path.").required(),
+            one("status", Integer(301..=308), "301, 302, 303, 307 or 308.").default(308),
+            one("keep_query", Flag, "The request's query is kept.").default(true),
+        ],
+    )
+}
+
+fn respond() -> Table {
+    table(
+        "`respond` of [[route]]",
+        "An answer that never changes.",
+        [
+            one("status", Integer(200..=599), "Its status.").required(),
+            one("body", AnyText, "Its body."),
+            one("file", FilePath, "The file that holds its body, a text."),
+            one("content_type", Text, "The body's media type; left out: `text/plain; charset=utf-8`."),
+            one("headers", HeaderFields, "Further header fields."),
+        ],
+    )
+}
+
+fn rules(title: &'static str, doc: &'static str) -> Table {
+    table(
+        title,
+        doc,
+        [
+            list("remove", Header, "Removed, before the others are set."),
+            one("set", HeaderFields, "Set, in place of what is there."),
+            one("add", HeaderFields, "Added to what is there."),
+        ],
+    )
+}
+
+fn maintenance() -> Table {
+    table(
+        "`maintenance` of [[route]]",
+        "Permitted requests are answered with 503.",
+        [
+            one("retry_after", Time::within("1s", "365d"), "When to come again."),
+            list("except", Prefix, "Clients from here are served as usual."),
+        ],
+    )
+}

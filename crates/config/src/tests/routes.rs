@@ -1,0 +1,114 @@
+//! What a route may say, read into its settings.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use portcullis_proxy::route::{FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction};
+use portcullis_proxy::settings::RouteSettings;
+
+use super::{Folder, GATEWAY};
+
+/// The settings of the route `r`, whose text this is.
+fn route(text: &str) -> RouteSettings {
+    let folder = Folder::new();
+    folder.write("page.html", "<p>hello</p>\n");
+    folder.write("portcullis.toml", format!("{GATEWAY}[[route]]\nname = \"r\"\n{text}\n"));
+    let loaded = folder.loaded();
+    assert!(loaded.warnings.is_empty(), "{text}: {}", loaded.warnings.render_human(false));
+    loaded.proxy.routes.into_iter().nth(1).unwrap()
+}
+
+/// What the least route becomes, and then this.
+fn expected(change: impl FnOnce(&mut RouteSettings)) -> RouteSettings {
+    let mut route = RouteSettings::new("r", RouteAction::Upstream(0));
+    change(&mut route);
+    route
+}
+
+fn pair(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+#[test]
+fn each_key_of_a_route_reaches_its_setting() {
+    let check = |text: &str, change: &dyn Fn(&mut RouteSettings)| {
+        let text = format!("hosts = [\"a.test\"]\npaths = [\"/x/{{id}}/**\"]\nupstream = \"billing\"\n{text}");
+        assert_eq!(route(&text), expected(change), "{text}");
+    };
+    check("", &|_| {});
+    check("strip_prefix = \"/x\"\nadd_prefix = \"/v1\"", &|route| {
+        route.rewrite = Some(PathTemplate::prefixes("/x", "/v1", ["/x"].into_iter()).unwrap());
+        route.stripped_prefix = Some(HeaderValue::from_static("/x"));
+    });
+    check("add_prefix = \"/v1\"", &|route| {
+        route.rewrite = Some(PathTemplate::prefixes("", "/v1", std::iter::empty()).unwrap());
+    });
+    check("rewrite = \"/y-{id}/**\"", &|route| {
+        route.rewrite = Some(PathTemplate::parse("/y-{id}/**", &["/x/{id}/**"]).unwrap());
+    });
+    check("upstream_host = \"b.test:8080\"", &|route| {
+        route.upstream_host = Some(HeaderValue::from_static("b.test:8080"));
+    });
+    check("request_headers = { set = { X-A = \"1\" }, add = { x-b = \"\" }, remove = [\"X-C\"] }", &|route| {
+        route.request_headers = Some(Box::new(FieldRules {
+            remove: vec![HeaderName::from_static("x-c")],
+            set: vec![pair("x-a", "1")],
+            add: vec![pair("x-b", "")],
+        }));
+    });
+    check("response_headers = { remove = [\"server\"] }", &|route| {
+        let remove = vec![HeaderName::from_static("server")];
+        route.response_headers = Some(Box::new(FieldRules { remove, ..FieldRules::default() }));
+    });
+    check("request_headers = {}\nresponse_headers = {}\nmaintenance = false", &|_| {});
+    check("maintenance = true", &|route| route.maintenance = Some(Box::default()));
+    check("maintenance = {}", &|route| route.maintenance = Some(Box::default()));
+    check("maintenance = { retry_after = \"10m\", except = [\"10.0.0.0/8\"] }", &|route| {
+        let except = vec!["10.0.0.0/8".parse().unwrap()];
+        route.maintenance = Some(Box::new(Maintenance { retry_after_s: Some(600), except }));
+    });
+}
+
+#[test]
+fn a_route_may_answer_by_itself() {
+    let answers = |text: &str, action: RouteAction| {
+        let text = format!("hosts = [\"a.test\"]\npaths = [\"/x/{{id}}/**\"]\n{text}");
+        assert_eq!(route(&text), expected(|route| route.action = action), "{text}");
+    };
+    let redirect = |to: &str, status: u16, origin: Origin, path: &str, query: Option<&str>, keep_query: bool| {
+        let path = PathTemplate::parse(path, &["/x/{id}/**"]).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        let redirect = Redirect { status, origin, path, query: query.map(Into::into), keep_query };
+        answers(&format!("redirect = {{ to = {to} }}"), RouteAction::Redirect(Box::new(redirect)));
+    };
+    redirect("\"/y/{id}\"", 308, Origin::Same, "/y/{id}", None, true);
+    redirect("\"/y?a=b\", keep_query = false, status = 303", 303, Origin::Same, "/y", Some("a=b"), false);
+    redirect("\"https://b.test:444/**\"", 308, Origin::Fixed("https://b.test:444".into()), "/**", None, true);
+    redirect("\"https://b.test\"", 308, Origin::Fixed("https://b.test".into()), "/", None, true);
+    redirect("\"https://b.test?a\"", 308, Origin::Fixed("https://b.test".into()), "/", Some("a"), true);
+    redirect("\"https://{host}/**\"", 308, Origin::RequestHost("https".into()), "/**", None, true);
+    let respond = |text: &str, status: u16, headers: &[(&'static str, &'static str)], body: &str| {
+        let headers = headers.iter().map(|(name, value)| pair(name, value)).collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        let fixed = FixedAnswer { status, headers, body: body.to_owned().into() };
+        answers(&format!("respond = {{ {text} }}"), RouteAction::Respond(Box::new(fixed)));
+    };
+    respond("status = 204", 204, &[], "");
+    respond("status = 200, body = \"ok\"", 200, &[("content-type", "text/plain; charset=utf-8")], "ok");
+    respond(
+        "status = 410, file = \"page.html\", content_type = \"text/html\", headers = { x-a = \"1\" }",
+        410,
+        &[("content-type", "text/html"), ("x-a", "1")],
+        "<p>hello</p>\n",
+    );
+}
+
+#[test]
+fn a_file_that_is_answered_with_is_among_those_that_were_read() {
+    let folder = Folder::new();
+    folder.write("page.html", "x");
+    let route = "[[route]]\nname = \"r\"\npaths = \"/r\"\nrespond = { status = 200, file = \"page.html\" }\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{route}"));
+    assert!(folder.loaded().files.contains(&folder.path("page.html")));
+    // More than a mebibyte is no page.
+    folder.write("page.html", "x".repeat((1 << 20) + 1));
+    folder.check("large", &[("E0100", "portcullis.toml:14:34", "page.html")]);
+}
