@@ -22,6 +22,8 @@ mod bans;
 mod client_address;
 /// `check`, `can`, `explain` and `key`, with their exit codes.
 mod command_line;
+/// Cross-origin requests: preflights, and whose scripts may read an answer.
+mod cors;
 /// Decisions as data: the cases in `tests/decisions`.
 mod decisions;
 /// What somebody sees first.

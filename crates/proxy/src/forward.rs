@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{REFERER, USER_AGENT};
+use http::header::{ORIGIN, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -20,7 +20,7 @@ use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::report::TRACEPARENT;
-use crate::route::{Forwarded, PathTemplate, RouteAction};
+use crate::route::{Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::transit::{RequestBody, Target, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
@@ -44,18 +44,20 @@ pub(crate) async fn forward(
     };
     let client = transit.facts.client_address().ip();
     if let Some(maintenance) = route.maintenance.as_deref().filter(|maintenance| maintenance.holds_for(client)) {
-        return Ok(own_answer(route, maintenance.answer()));
+        return Ok(own_answer(&transit, route, maintenance.answer()));
     }
     let upstream = match &route.action {
         RouteAction::Upstream(index) => *index,
         RouteAction::Redirect(redirect) => {
             return match transit.facts.target.as_ref().map(|target| redirect.answer(target)) {
-                Some(Ok(answer)) => Ok(observed(&worker, &transit, own_answer(route, answer))),
+                Some(Ok(answer)) => Ok(observed(&worker, &transit, own_answer(&transit, route, answer))),
                 Some(Err(problem)) => Err(refused(Refusal::Malformed(remade(problem)), transit)),
                 None => Err(unprepared(transit)),
             };
         }
-        RouteAction::Respond(fixed) => return Ok(observed(&worker, &transit, own_answer(route, fixed.answer()))),
+        RouteAction::Respond(fixed) => {
+            return Ok(observed(&worker, &transit, own_answer(&transit, route, fixed.answer())));
+        }
     };
     transit.facts.upstream = Some(upstream);
     send(&worker, &loaded, route, upstream, transit).await
@@ -79,7 +81,7 @@ async fn send(
     match upstream.send(request).await {
         Ok(mut response) => {
             prepare_response(response.headers_mut());
-            finish_headers(route, &mut response);
+            finish_headers(route, remembered.origin.as_ref(), &mut response);
             Ok(observed(worker, &transit, response.map(Either::Left)))
         }
         Err(error) => {
@@ -101,15 +103,18 @@ fn observed(worker: &Rc<Worker>, transit: &Transit, response: Response<Forwarded
 }
 
 /// An answer that the route itself has for a permitted request.
-fn own_answer(route: &RouteSettings, mut answer: Response<Full<Bytes>>) -> Response<Forwarded> {
-    finish_headers(route, &mut answer);
+fn own_answer(transit: &Transit, route: &RouteSettings, mut answer: Response<Full<Bytes>>) -> Response<Forwarded> {
+    finish_headers(route, origin_of(&transit.head.headers), &mut answer);
     answer.map(Either::Right)
 }
 
-/// What the route says about the fields of an answer.
-fn finish_headers<B>(route: &RouteSettings, response: &mut Response<B>) {
+/// What the route says about the fields of an answer to a request of this origin.
+fn finish_headers<B>(route: &RouteSettings, origin: Option<&HeaderValue>, response: &mut Response<B>) {
     if let Some(rules) = &route.response_headers {
         rules.apply(response.headers_mut());
+    }
+    if let Some(cors) = &route.cors {
+        cors.decorate(origin, response.headers_mut());
     }
 }
 
@@ -126,6 +131,8 @@ struct Remembered {
     user_agent: Option<HeaderValue>,
     referrer: Option<HeaderValue>,
     traceparent: Option<HeaderValue>,
+    /// Only on a route with `cors`.
+    origin: Option<HeaderValue>,
 }
 
 impl Remembered {
@@ -134,6 +141,7 @@ impl Remembered {
         self.user_agent.map(|value| headers.insert(USER_AGENT, value));
         self.referrer.map(|value| headers.insert(REFERER, value));
         self.traceparent.map(|value| headers.insert(TRACEPARENT, value));
+        self.origin.map(|value| headers.insert(ORIGIN, value));
     }
 }
 
@@ -169,6 +177,7 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri) -> Option<(Re
         user_agent: headers.get(USER_AGENT).cloned(),
         referrer: headers.get(REFERER).cloned(),
         traceparent: headers.get(TRACEPARENT).cloned(),
+        origin: route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned(),
     };
     let facts = &transit.facts;
     let target = facts.target.as_ref()?;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::layers::respond::Sketch;
 use crate::refusal::{Refusal, Rendering, render};
+use crate::route::origin_of;
 use crate::transit::{Facts, Transit};
 use crate::worker::{Loaded, Worker};
 
@@ -39,7 +40,7 @@ impl Worker {
         self.shared.recorder.record(event);
         self.observe(transit, refusal.status(), Some(code));
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
-        render(
+        let mut response = render(
             refusal,
             &Rendering {
                 id: facts.id,
@@ -48,7 +49,12 @@ impl Worker {
                 retry_after_s,
                 accepts_tokens: snapshot.authenticator.accepts_tokens(),
             },
-        )
+        );
+        // A script may read why it was refused, where it may read answers at all.
+        if let Some(cors) = facts.route_settings().and_then(|route| route.cors.as_deref()) {
+            cors.decorate(origin_of(&transit.head.headers), response.headers_mut());
+        }
+        response
     }
 
     /// Answers a request that panicked somewhere, of which only the sketch is left.

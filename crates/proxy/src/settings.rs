@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::route::{FieldRules, Maintenance, PathTemplate, RouteAction};
+use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
 
 /// What is fixed while the process runs: a change needs a restart.
 #[derive(Debug, Clone)]
@@ -125,6 +125,8 @@ pub struct RouteSettings {
     pub request_headers: Option<Box<FieldRules>>,
     /// Rules for the fields of answers, the upstream's and the route's own; not for those of refusals.
     pub response_headers: Option<Box<FieldRules>>,
+    /// Whose scripts may read answers. Default: what the upstream says.
+    pub cors: Option<Box<Cors>>,
     /// Permitted requests are answered with 503.
     pub maintenance: Option<Box<Maintenance>>,
 }
@@ -142,6 +144,7 @@ impl RouteSettings {
             upstream_host: None,
             request_headers: None,
             response_headers: None,
+            cors: None,
             maintenance: None,
         }
     }

@@ -18,6 +18,7 @@ use crate::layers::establish::EstablishLayer;
 use crate::layers::identify::Identify;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
+use crate::layers::preflight::PreflightLayer;
 use crate::layers::respond::{Answer, RespondLayer};
 use crate::transit::Transit;
 use crate::worker::Worker;
@@ -36,6 +37,8 @@ pub(crate) fn stack(
         .layer(EstablishLayer::new(Normalize))
         // Whose address it is, and whether it may come at all: no token is verified for a banned address.
         .layer(EstablishLayer::new(ClientAddr::new(worker)))
+        // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
+        .layer(PreflightLayer)
         // Who it is.
         .layer(EstablishLayer::new(Identify))
         // How risky it looks, now that address and principal are known.

@@ -1,15 +1,16 @@
 //! What a `[[route]]` does besides sending requests on as they are, checked against its paths and the identity headers.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{StatusCode, Uri};
 use portcullis_policy::canonical_host;
 use portcullis_proxy::route::{
-    FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction, Side, TemplateProblem,
+    Cors, FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction, Side, TemplateProblem,
 };
 use portcullis_proxy::settings::RouteSettings;
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
 use crate::codes;
+use crate::compile::cors::compile_cors;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file;
 use crate::section::{Reader, shown};
@@ -77,6 +78,10 @@ impl<'c> Context<'c, '_> {
         let rules = |rules: &Option<file::Rules>, side| rules.as_ref().and_then(|rules| self.rules(rules, side));
         settings.request_headers = rules(&treatment.request_headers, Side::Request);
         settings.response_headers = rules(&treatment.response_headers, Side::Response);
+        settings.cors = treatment.cors.as_ref().and_then(|cors| compile_cors(self.reader, cors)).map(Box::new);
+        if treatment.cors.is_some() {
+            self.report_cors_rules(treatment.response_headers.as_ref());
+        }
         settings.maintenance = treatment.maintenance.as_ref().map(|maintenance| {
             let retry_after_s = maintenance.retry_after.map(|time| time.as_secs());
             Box::new(Maintenance { retry_after_s, except: maintenance.except.clone() })
@@ -147,6 +152,18 @@ impl Context<'_, '_> {
             add: fields(&rules.add),
         };
         (!rules.is_empty()).then(|| Box::new(rules))
+    }
+
+    /// Who may read an answer is said in one place.
+    fn report_cors_rules(self, rules: Option<&file::Rules>) {
+        let Some(rules) = rules else { return };
+        let set = rules.set.iter().map(|(name, _)| name).chain(&rules.remove);
+        let vary = set.filter(|name| name.value == VARY);
+        let added = rules.add.iter().chain(&rules.set).map(|(name, _)| name).chain(&rules.remove);
+        for name in added.filter(|name| Cors::owns(&name.value)).chain(vary) {
+            let message = format!("`{}` is written by the route's `cors`", name.value);
+            self.reader.report(Diagnostic::error(codes::CONFLICT, name.span, message).with_help("remove it here"));
+        }
     }
 
     fn report_forbidden<'n>(self, names: impl Iterator<Item = &'n At<HeaderName>>, side: Side) {

@@ -26,6 +26,7 @@ pub(crate) struct Treatment {
     pub(crate) host: Option<At<String>>,
     pub(crate) request_headers: Option<Rules>,
     pub(crate) response_headers: Option<Rules>,
+    pub(crate) cors: Option<Cors>,
     pub(crate) maintenance: Option<Maintenance>,
     /// Files that were read for it.
     pub(crate) files: Vec<PathBuf>,
@@ -56,6 +57,18 @@ pub(crate) struct Rules {
     pub(crate) add: Vec<(At<HeaderName>, HeaderValue)>,
 }
 
+/// `cors = { … }`, its words not parsed yet.
+#[derive(Debug)]
+pub(crate) struct Cors {
+    pub(crate) origins: At<Vec<At<String>>>,
+    /// `None`: the default.
+    pub(crate) methods: Option<Vec<At<String>>>,
+    pub(crate) headers: Vec<At<String>>,
+    pub(crate) expose: Vec<At<String>>,
+    pub(crate) credentials: At<bool>,
+    pub(crate) max_age: Duration,
+}
+
 /// `maintenance = true`, or a table.
 #[derive(Debug, Default)]
 pub(crate) struct Maintenance {
@@ -74,6 +87,7 @@ pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
         host: section.optional("upstream_host", Text),
         request_headers: section.table("request_headers").map(read_rules),
         response_headers: section.table("response_headers").map(read_rules),
+        cors: section.table("cors").and_then(read_cors),
         maintenance: read_maintenance(section),
         files,
     }
@@ -128,6 +142,24 @@ fn read_rules(section: Section<'_>) -> Rules {
     };
     section.finish();
     rules
+}
+
+fn read_cors(section: Section<'_>) -> Option<Cors> {
+    let list = |key| section.list(key, Text).map(|list| list.value);
+    let origins = section.required_list("origins", Text);
+    if let Some(origins) = origins.as_ref().filter(|origins| origins.value.is_empty()) {
+        section.report_empty("origins", origins.span, "leave `cors` out for none");
+    }
+    let cors = Cors {
+        methods: list("methods"),
+        headers: list("headers").unwrap_or_default(),
+        expose: list("expose").unwrap_or_default(),
+        credentials: section.optional("credentials", Flag).unwrap_or(At::new(false, section.span())),
+        max_age: section.or("max_age", Time::within("0s", "1d"), Duration::from_secs(600)),
+        origins: origins.unwrap_or_else(|| At::new(Vec::new(), section.span())),
+    };
+    section.finish();
+    Some(cors)
 }
 
 fn read_maintenance(section: &Section<'_>) -> Option<Maintenance> {

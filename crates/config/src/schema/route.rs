@@ -22,6 +22,7 @@ pub(super) fn treatment() -> Vec<Key> {
         one("upstream_host", Text, "The `Host` that goes to the upstream; left out: the caller's."),
         within("request_headers", rules("`request_headers` of [[route]]", "Header fields on the way to the upstream.")),
         within("response_headers", rules("`response_headers` of [[route]]", "Header fields on the way to the caller.")),
+        within("cors", cors()),
         flag_or_within("maintenance", maintenance()),
     ]
 }
@@ -65,6 +66,23 @@ fn rules(title: &'static str, doc: &'static str) -> Table {
             list("remove", Header, "Removed, before the others are set."),
             one("set", HeaderFields, "Set, in place of what is there."),
             one("add", HeaderFields, "Added to what is there."),
+        ],
+    )
+}
+
+fn cors() -> Table {
+    table(
+        "`cors` of [[route]]",
+        "Whose scripts a browser lets read the answers.",
+        [
+            list("origins", Text, "Such as `https://app.example`; or `*`, everybody's, without credentials.")
+                .required()
+                .not_empty(),
+            list("methods", Text, "Which methods they may use.").default(vec!["GET", "HEAD", "POST"]),
+            list("headers", Text, "Which header fields their requests may carry."),
+            list("expose", Text, "Which header fields of answers they may read."),
+            one("credentials", Flag, "Whether the browser sends the caller's cookies along.").default(false),
+            one("max_age", Time::within("0s", "1d"), "How long a browser need not ask again.").default("10m"),
         ],
     )
 }

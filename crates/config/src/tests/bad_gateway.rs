@@ -44,6 +44,38 @@ fn each_mistake_is_named_where_it_stands() {
     check("response_headers = { set = { transfer-encoding = \"x\" } }\n", ("E0203", 1, 30, "one connection only"));
     check("response_headers = { remove = [\"x-request-id\"] }\n", ("E0203", 1, 32, "it is the gateway's"));
     check("response_headers = { sett = {} }\n", ("E0103", 1, 22, "did you mean `set`?"));
+    check("cors = {}\n", ("E0102", 1, 8, "`origins` is missing in `cors` of [[route]]"));
+    check("cors = { origins = [] }\n", ("E0105", 1, 20, "`origins` is empty"));
+    let origin = |text: &str, fragment: &str| {
+        check(&format!("cors = {{ origins = [\"{text}\"] }}\n"), ("E0105", 1, 21, fragment));
+    };
+    origin("null", "no origin that can be trusted");
+    origin("app.example", "is no origin | write it as");
+    origin("https://app.example/", "ends after the host and port");
+    origin("HTTPS://app.example", "has no scheme in lower case");
+    origin("https://App.example", "write the host as `app.example`");
+    origin("https://app.example.", "write the host as `app.example`");
+    origin("https://app.example:443", "write `https://app.example`");
+    origin("http://app.example:80", "write `http://app.example`");
+    origin("https://app.example:0443", "is not as browsers write it");
+    origin("https://*.example", "list each of them");
+    origin("https://a b", "names no host");
+    check(
+        "cors = { origins = [\"*\"], credentials = true }\n",
+        ("E0203", 1, 21, "every site read what the caller may"),
+    );
+    check("cors = { origins = [\"*\", \"https://a.test\"] }\n", ("E0203", 1, 21, "others beside it mean nothing"));
+    check(
+        "cors = { origins = [\"https://a.test\"], credentials = true, headers = [\"*\"] }\n",
+        ("E0203", 1, 71, "take `*` for a name"),
+    );
+    check("cors = { origins = [\"*\"], methods = [\"GET PUT\"] }\n", ("E0105", 1, 38, "`GET PUT` is not a method"));
+    check("cors = { origins = [\"*\"], expose = [\"a b\"] }\n", ("E0105", 1, 37, "is not the name of a header"));
+    for rules in ["add = { access-control-allow-origin = \"*\" }", "remove = [\"vary\"]"] {
+        let text = format!("cors = {{ origins = [\"*\"] }}\nresponse_headers = {{ {rules} }}\n");
+        let column = if rules.starts_with("add") { 30 } else { 32 };
+        check(&text, ("E0203", 2, column, "is written by the route's `cors`"));
+    }
     check("maintenance = \"yes\"\n", ("E0104", 1, 15, "expected `true`, `false` or a table, found a string"));
     check("maintenance = { retry_after = 5 }\n", ("E0104", 1, 31, "write the unit"));
     check("maintenance = { except = [\"10.0.0.1/8\"] }\n", ("E0105", 1, 27, "write `10.0.0.0/8`"));

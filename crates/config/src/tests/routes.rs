@@ -1,7 +1,9 @@
 //! What a route may say, read into its settings.
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use portcullis_proxy::route::{FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction};
+use portcullis_proxy::route::{
+    Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction,
+};
 use portcullis_proxy::settings::RouteSettings;
 
 use super::{Folder, GATEWAY};
@@ -59,6 +61,35 @@ fn each_key_of_a_route_reaches_its_setting() {
         route.response_headers = Some(Box::new(FieldRules { remove, ..FieldRules::default() }));
     });
     check("request_headers = {}\nresponse_headers = {}\nmaintenance = false", &|_| {});
+    let cors = |route: &mut RouteSettings, origins, credentials, max_age| {
+        route.cors = Some(Box::new(Cors {
+            origins,
+            methods: HeaderValue::from_static("GET, HEAD, POST"),
+            headers: None,
+            expose: None,
+            credentials,
+            max_age,
+        }));
+    };
+    check("cors = { origins = [\"*\"] }", &|route| cors(route, Origins::Any, false, HeaderValue::from(600)));
+    check(
+        "cors = { origins = [\"https://a.test\", \"http://localhost:3000\"], credentials = true, max_age = \"1h\" }",
+        &|route| {
+            let origins =
+                vec![HeaderValue::from_static("https://a.test"), HeaderValue::from_static("http://localhost:3000")];
+            cors(route, Origins::Listed(origins), true, HeaderValue::from(3600));
+        },
+    );
+    check(
+        "cors = { origins = [\"*\"], methods = [\"PUT\", \"DELETE\"], headers = [\"*\"], expose = [\"etag\", \"X-A\"] }",
+        &|route| {
+            cors(route, Origins::Any, false, HeaderValue::from(600));
+            let cors = route.cors.as_deref_mut().unwrap();
+            cors.methods = HeaderValue::from_static("PUT, DELETE");
+            cors.headers = Some(HeaderValue::from_static("*"));
+            cors.expose = Some(HeaderValue::from_static("etag, X-A"));
+        },
+    );
     check("maintenance = true", &|route| route.maintenance = Some(Box::default()));
     check("maintenance = {}", &|route| route.maintenance = Some(Box::default()));
     check("maintenance = { retry_after = \"10m\", except = [\"10.0.0.0/8\"] }", &|route| {

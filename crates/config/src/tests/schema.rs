@@ -47,7 +47,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     folder.write(
         "portcullis.toml",
         format!(
-            "{}maintenance = {{}}\n[[route]]\nname = \"r\"\npaths = \"/r\"\nredirect = {{ to = \"/x\" }}\n\
+            "{}maintenance = {{}}\n[[route]]\nname = \"r\"\npaths = \"/r\"\nredirect = {{ to = \"/x\" }}\ncors = {{ origins = [\"*\"] }}\n\
              [[route]]\nname = \"s\"\npaths = \"/s\"\nrespond = {{ status = 204 }}\n",
             super::GATEWAY
         ),

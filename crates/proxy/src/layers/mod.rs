@@ -7,6 +7,7 @@ pub mod establish;
 pub mod identify;
 pub mod limit;
 pub mod normalize;
+pub mod preflight;
 pub mod respond;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@
 //! policy has judged the client's canonical path, and only what it permitted comes here.
 
 mod answer;
+mod cors;
 mod fields;
 mod maintenance;
 mod template;
 
 pub use answer::{FixedAnswer, Origin, Redirect};
+pub use cors::{Cors, Origins, origin_of};
 pub use fields::{FieldRules, Side};
 pub use maintenance::Maintenance;
 pub use template::{PathTemplate, TemplateProblem};
