@@ -56,6 +56,8 @@ mod policy_diff;
 mod policy_tests;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.
 mod questions;
+/// How often, and how much at once: by address, principal and route.
+mod rates;
 /// A reload is all or nothing, and costs no request.
 mod reload;
 /// A public access log, replayed.

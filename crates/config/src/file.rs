@@ -6,6 +6,7 @@ mod case;
 mod gateway;
 mod identity;
 mod key_file;
+pub(crate) mod limits;
 mod operation;
 mod policy;
 mod risk;

@@ -97,6 +97,8 @@ pub(crate) enum Shape {
     Tables(Table),
     /// `true` or `false`, or `[key]`
     FlagOrTable(Table),
+    /// `key = { … }`, or a list of such tables.
+    TableOrTables(Table),
     /// Anything: this version does not look at it.
     WithoutEffect,
 }
@@ -141,6 +143,11 @@ fn several(name: &'static str, table: Table) -> Key {
     shaped(name, Shape::Tables(table), "")
 }
 
+/// A key with a table, or a list of such tables.
+fn one_or_several(name: &'static str, table: Table) -> Key {
+    shaped(name, Shape::TableOrTables(table), "")
+}
+
 /// A key that is read by a later version.
 fn without_effect(name: &'static str) -> Key {
     shaped(name, Shape::WithoutEffect, "Not available in this version: it has no effect.")
@@ -183,6 +190,13 @@ impl Key {
             Shape::FlagOrTable(table) => {
                 let mut either = Map::new();
                 either.insert("anyOf".into(), json!([{ "type": "boolean" }, table.render()]));
+                either.insert("description".into(), json!(table.doc));
+                either
+            }
+            Shape::TableOrTables(table) => {
+                let one = Value::Object(table.render());
+                let mut either = Map::new();
+                either.insert("anyOf".into(), json!([one, { "type": "array", "items": one }]));
                 either.insert("description".into(), json!(table.doc));
                 either
             }

@@ -343,6 +343,27 @@ impl<'r> Section<'r> {
         sections
     }
 
+    /// A table, or a list of such tables; an empty list is one, too.
+    pub(crate) fn table_or_tables(&self, key: &'static str) -> Option<Vec<Section<'r>>> {
+        let title = self.inner_title(key, false);
+        self.note(key, false, || json!({ "table_or_tables": title }));
+        let field = self.field(key)?;
+        if let DeValue::Table(table) = field.value {
+            return Some(vec![Section::new(self.reader, table, field.span, title)]);
+        }
+        let elements = field.elements("a table, or a list of tables", None)?;
+        let mut sections = Vec::new();
+        for element in elements {
+            match element.value {
+                DeValue::Table(table) => {
+                    sections.push(Section::new(self.reader, table, element.span, title.clone()));
+                }
+                _ => element.wrong_type("a table", None),
+            }
+        }
+        Some(sections)
+    }
+
     /// A key of the documented contract whose feature this version does not have.
     pub(crate) fn unavailable(&self, key: &'static str, help: &str) {
         let Some((found, _)) = self.table.get_key_value(key) else { return };

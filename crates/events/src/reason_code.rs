@@ -201,8 +201,6 @@ mod tests {
     const RESERVED: &[ReasonCode] = &[
         ReasonCode::AuthnCertificateRequired,
         ReasonCode::AuthnCertificateInvalid,
-        ReasonCode::LimitRate,
-        ReasonCode::LimitConcurrency,
         ReasonCode::DependencyKeysUnavailable,
         ReasonCode::DependencyStoreUnavailable,
         ReasonCode::UpstreamCircuitOpen,

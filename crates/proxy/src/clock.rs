@@ -24,6 +24,11 @@ impl Clock {
         time.checked_add(passed).unwrap_or(Timestamp::MAX)
     }
 
+    /// Nanoseconds from the anchor to an instant: 584 years fit.
+    pub fn nanoseconds(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.anchor.0).as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.at(Instant::now())

@@ -23,6 +23,15 @@ impl<T> Permitted<T> {
         &self.permit
     }
 
+    /// What was found out about the request, for layers that limit permitted ones. INVARIANT: nothing that was decided on is
+    /// changed through it.
+    pub(crate) fn facts_mut(&mut self) -> &mut crate::transit::Facts
+    where
+        T: std::ops::DerefMut<Target = crate::transit::Transit>,
+    {
+        &mut self.inner.facts
+    }
+
     /// The request, which may now be forwarded.
     pub(crate) fn into_inner(self) -> T {
         self.inner

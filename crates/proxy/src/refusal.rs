@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::malformation::Malformation;
 use crate::settings::RefusalSettings;
+use crate::throttle::Throttle;
 use crate::upstream::{FaultKind, UpstreamError};
 
 /// Why a request is not forwarded, or why its upstream's answer is not passed on. Closed: matched without a wildcard.
@@ -27,11 +28,8 @@ pub enum Refusal {
     Denied(Box<Denial>),
     /// A credential is missing, bad, or not strong enough.
     Challenged(Box<Denial>),
-    /// The caller has asked too often.
-    Throttled {
-        /// When it may ask again, in seconds.
-        retry_after_s: u64,
-    },
+    /// The caller has asked too often, or for too much at once.
+    Throttled(Box<Throttle>),
     /// Policy could not decide.
     Undecided(Box<Denial>),
     /// The upstream did not answer properly.
@@ -63,7 +61,7 @@ impl Refusal {
                 denial.reason.into()
             }
             Self::Overloaded => ReasonCode::LimitOverload,
-            Self::Throttled { .. } => ReasonCode::LimitRate,
+            Self::Throttled(throttle) => throttle.code(),
             Self::UpstreamFailed(error) => match error.kind {
                 FaultKind::Unreachable => ReasonCode::UpstreamUnreachable,
                 FaultKind::Timeout(_) => ReasonCode::UpstreamTimeout,
@@ -83,7 +81,7 @@ impl Refusal {
                 StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN)
             }
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Throttled(throttle) => throttle.status(),
             Self::UpstreamFailed(_) => by_code(self.code()).unwrap_or(StatusCode::BAD_GATEWAY),
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -97,7 +95,7 @@ impl Refusal {
             }
             Self::Malformed(_)
             | Self::Overloaded
-            | Self::Throttled { .. }
+            | Self::Throttled(_)
             | Self::UpstreamFailed(_)
             | Self::Internal(_) => None,
         }
@@ -111,9 +109,7 @@ impl Refusal {
                 denial.message.clone()
             }
             Self::Overloaded => "as many requests are in flight as the limits allow".to_owned(),
-            Self::Throttled { retry_after_s } => {
-                format!("too many requests; the next is accepted in {retry_after_s} s")
-            }
+            Self::Throttled(throttle) => throttle.to_string(),
             Self::UpstreamFailed(error) => error.to_string(),
             Self::Internal(detail) => detail.clone(),
         }
@@ -123,7 +119,7 @@ impl Refusal {
     pub fn retry_after_s(&self, ban_until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Option<u64> {
         match self {
             Self::Overloaded => Some(OVERLOAD_RETRY_AFTER_S),
-            Self::Throttled { retry_after_s } => Some(*retry_after_s),
+            Self::Throttled(throttle) => Some(throttle.retry_after_s),
             Self::Denied(denial) if denial.reason == Reason::BanActive => {
                 let left = ban_until?.as_second().saturating_sub(now.as_second()).max(0);
                 u64::try_from(left).ok().map(|seconds| seconds + 1)
@@ -228,7 +224,7 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
             "A stronger or more recent authentication is needed."
         }
         Refusal::Challenged(_) => "The credential was not accepted.",
-        Refusal::Throttled { .. } => "Too many requests. Try again later.",
+        Refusal::Throttled(_) => "Too many requests. Try again later.",
         Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
         Refusal::UpstreamFailed(_) => "The service behind the gateway did not answer properly.",
         Refusal::Internal(_) => "The gateway failed to handle this request.",

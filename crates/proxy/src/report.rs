@@ -7,7 +7,7 @@ use http::header::{HeaderName, REFERER, USER_AGENT};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 use jiff::Timestamp;
-use portcullis_events::event::{Client, Device, Identity as EventIdentity, Risk};
+use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Risk};
 use portcullis_events::{Event, EventKind, ReasonCode, help_url};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, Permit, Principal, Reason};
@@ -15,6 +15,7 @@ use portcullis_risk::{Actor, BanNotice, Observation};
 use uuid::Uuid;
 
 use crate::layers::respond::Sketch;
+use crate::rate::write_fields;
 use crate::refusal::{Refusal, Rendering, render};
 use crate::route::origin_of;
 use crate::transit::{Facts, Transit};
@@ -50,6 +51,9 @@ impl Worker {
                 accepts_tokens: snapshot.authenticator.accepts_tokens(),
             },
         );
+        if let Some(rates) = facts.loaded.rates(facts.route) {
+            write_fields(response.headers_mut(), rates, &facts.quotas);
+        }
         // A script may read why it was refused, where it may read answers at all.
         if let Some(cors) = facts.route_settings().and_then(|route| route.cors.as_deref()) {
             cors.decorate(origin_of(&transit.head.headers), response.headers_mut());
@@ -159,6 +163,14 @@ impl Worker {
             Some(denial) => Event::denied_by(facts.id, now, denial),
             None => Event { message: Some(refusal.message()), ..Event::denied(facts.id, now, code) },
         };
+        if let Refusal::Throttled(throttle) = refusal {
+            event.checks.push(Check {
+                name: throttle.check_name(),
+                outcome: "fail",
+                value: throttle.key.clone(),
+                detail: throttle.check_detail(),
+            });
+        }
         event.status = Some(refusal.status().as_u16());
         fill_policy(&mut event, &facts.loaded);
         let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();

@@ -129,6 +129,8 @@ pub struct RouteSettings {
     pub cors: Option<Box<Cors>>,
     /// Permitted requests are answered with 503.
     pub maintenance: Option<Box<Maintenance>>,
+    /// How much of it callers may use.
+    pub limits: RouteLimits,
 }
 
 impl RouteSettings {
@@ -146,8 +148,63 @@ impl RouteSettings {
             response_headers: None,
             cors: None,
             maintenance: None,
+            limits: RouteLimits::default(),
         }
     }
+}
+
+/// How much of a route callers may use. Default: no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteLimits {
+    /// `rate_limit`: each is asked, and the first that refuses counts.
+    pub rates: Vec<RateLimit>,
+    /// `max_concurrent`
+    pub concurrent: Concurrency,
+}
+
+/// `{ per = …, requests = …, window = … }`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RateLimit {
+    /// Whose requests are counted together.
+    pub per: Per,
+    /// How many in a window, in the long run.
+    pub requests: u64,
+    /// The window.
+    pub window: Duration,
+    /// How many at once. Default: as many as in a window.
+    pub burst: u64,
+}
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Per {
+    /// A verified principal's; a caller without one counts by its address.
+    Principal,
+    /// A client address's, IPv6 by /64; where the client is unknown, the peer's.
+    Address,
+    /// Everybody's.
+    Route,
+}
+
+impl Per {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Address => "address",
+            Self::Route => "route",
+        }
+    }
+}
+
+/// `max_concurrent = { … }`: how many requests may be under way at once, until the last byte of their answers. Default: any
+/// number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Concurrency {
+    /// For the whole route.
+    pub route: Option<u64>,
+    /// For one principal on the route; a caller without one counts by its address.
+    pub principal: Option<u64>,
 }
 
 /// `[client_address]`

@@ -11,6 +11,8 @@ use portcullis_risk::RiskEngine;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::rate::Rates;
+use crate::seats::LazySeats;
 use crate::settings::Settings;
 use crate::upstream::headers::HeaderPlan;
 
@@ -49,6 +51,10 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The clock that bans go by.
     pub clock: Clock,
+    /// What was used of the rate limits.
+    pub rates: Rates,
+    /// How many requests are under way, where that is limited.
+    pub under_way: LazySeats,
     draining: AtomicBool,
 }
 
@@ -61,6 +67,8 @@ impl Shared {
             recorder,
             metrics: Metrics::default(),
             clock: Clock::start(),
+            rates: Rates::default(),
+            under_way: LazySeats::default(),
             draining: AtomicBool::new(false),
         }
     }

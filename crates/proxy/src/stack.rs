@@ -19,7 +19,9 @@ use crate::layers::identify::Identify;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::preflight::PreflightLayer;
+use crate::layers::rate::{RateByAddress, RateByPrincipal};
 use crate::layers::respond::{Answer, RespondLayer};
+use crate::layers::share::ShareLayer;
 use crate::transit::Transit;
 use crate::worker::Worker;
 
@@ -37,14 +39,20 @@ pub(crate) fn stack(
         .layer(EstablishLayer::new(Normalize))
         // Whose address it is, and whether it may come at all: no token is verified for a banned address.
         .layer(EstablishLayer::new(ClientAddr::new(worker)))
+        // How often that address may come: a flood of bad tokens ends here, before a signature is verified.
+        .layer(EstablishLayer::new(RateByAddress::new(worker)))
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
         .layer(PreflightLayer)
         // Who it is.
         .layer(EstablishLayer::new(Identify))
+        // How often that caller may come. Where it is refused, nothing more is looked up for it.
+        .layer(EstablishLayer::new(RateByPrincipal::new(worker)))
         // How risky it looks, now that address and principal are known.
         .layer(EstablishLayer::new(Assess::new(worker)))
         // All facts are there: decide. Only a permit goes further.
         .layer(AuthorizeLayer::new(worker))
+        // How much of the route it may take. Behind the decision, so that refused requests use up nobody's share.
+        .layer(ShareLayer::new(worker))
         // Takes `Permitted` and nothing else.
         .service(service_fn(move |permitted| forward(Rc::clone(&upstream), permitted)))
 }

@@ -18,6 +18,7 @@ use portcullis_risk::CallerKeys;
 use uuid::Uuid;
 
 use crate::client_address::Derived;
+use crate::rate::{AddressKey, Left};
 use crate::settings::RouteSettings;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
@@ -66,6 +67,8 @@ pub struct Facts {
     pub address_ban: Option<Arc<Ban>>,
     /// By `identify`.
     pub identity: Option<Identity>,
+    /// By the layers of `rate`: what is left of the limits that were asked, in the order of the route's.
+    pub quotas: Vec<Left>,
     /// By `assess`: what risk knows the caller by.
     pub caller_keys: CallerKeys,
     /// By `assess`.
@@ -136,6 +139,7 @@ impl Facts {
             client: None,
             address_ban: None,
             identity: None,
+            quotas: Vec::new(),
             caller_keys: CallerKeys::default(),
             principal_ban: None,
             risk: None,
@@ -148,6 +152,11 @@ impl Facts {
     /// The client's address; unknown as long as nobody established it.
     pub fn client_address(&self) -> ClientAddress {
         self.client.as_ref().map_or(ClientAddress::Unknown, |derived| derived.client)
+    }
+
+    /// The network that limits count this request for: the client's, or the peer's where the client is unknown.
+    pub fn address_key(&self) -> AddressKey {
+        AddressKey::of(self.client_address().ip().unwrap_or(self.connection.peer.ip()))
     }
 
     /// What the policy is asked, as far as it is known. Without a target there is nothing to ask.

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use portcullis_policy::RouteId;
 
 use crate::metrics::RouteCounters;
+use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
 use crate::snapshot::{Shared, Snapshot};
-use crate::transit::RequestBody;
+use crate::transit::{Facts, RequestBody};
 use crate::upstream::Upstream;
 use crate::wire::WireLimits;
 
@@ -33,6 +34,8 @@ pub struct Loaded {
     upstreams: Vec<Rc<Upstream<RequestBody>>>,
     counters: Vec<Arc<RouteCounters>>,
     without_route: Arc<RouteCounters>,
+    /// By route; `None` for one without rate limits.
+    rates: Vec<Option<RouteRates>>,
     /// This worker's share of `limits.max_requests`.
     max_requests: usize,
 }
@@ -63,6 +66,11 @@ impl Worker {
         let next = Rc::new(Loaded::new(Arc::clone(&current), &self.shared, self.index, self.workers, Some(&mine)));
         self.loaded.replace(Rc::clone(&next));
         next
+    }
+
+    /// When a request began, on the clock of rates.
+    pub(crate) fn now_ns(&self, facts: &Facts) -> u64 {
+        self.shared.clock.nanoseconds(facts.started)
     }
 
     /// Lets go of upstream connections that nobody used for long. Called now and then.
@@ -115,6 +123,11 @@ impl Loaded {
                 .collect(),
             counters: settings.routes.iter().map(|route| shared.metrics.route(index, Some(&route.name))).collect(),
             without_route: shared.metrics.route(index, None),
+            rates: settings
+                .routes
+                .iter()
+                .map(|route| shared.rates.of_route(&route.name, &route.limits.rates))
+                .collect(),
             max_requests: (settings.limits.max_requests / workers.max(1)).max(1),
             snapshot,
         }
@@ -125,6 +138,11 @@ impl Loaded {
     /// The counters of a route, or those of requests without one.
     pub(crate) fn counters(&self, route: Option<RouteId>) -> &RouteCounters {
         route.and_then(|route| self.counters.get(route.index())).unwrap_or(&self.without_route)
+    }
+
+    /// The rate limits of a route, where it has any.
+    pub(crate) fn rates(&self, route: Option<RouteId>) -> Option<&RouteRates> {
+        self.rates.get(route?.index())?.as_ref()
     }
 
     /// The upstream of this index.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use portcullis_policy::canonical_host;
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, Endpoint, IdentityHeaders, ListenerSettings, ProcessSettings, RouteSettings, Settings,
-    UpstreamSettings,
+    ClientAddressSettings, Endpoint, IdentityHeaders, ListenerSettings, ProcessSettings, RouteLimits, RouteSettings,
+    Settings, UpstreamSettings,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
@@ -172,10 +172,11 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
         reader.report(Diagnostic::warning(codes::NO_ROUTE, gateway.start, message));
     }
     let routes = gateway.entries.routes.iter();
-    routes.map(|route| compile_route(Context { reader, plan: &plan, route }, &upstreams)).collect()
+    let default = &gateway.operation.route_limits;
+    routes.map(|route| compile_route(Context { reader, plan: &plan, route }, &upstreams, default)).collect()
 }
 
-fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>) -> RouteSettings {
+fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>, default: &RouteLimits) -> RouteSettings {
     let Context { reader, route, .. } = context;
     let found = route.upstream.as_ref().and_then(|name| {
         let found = upstreams.get(name.value.as_str()).copied();
@@ -194,6 +195,10 @@ fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>) -> 
     let mut settings = RouteSettings::new(route.name.value.as_str(), action);
     settings.forward_credentials = route.forward_credentials;
     settings.disclose = route.disclose;
+    settings.limits = RouteLimits {
+        rates: route.rates.clone().unwrap_or_else(|| default.rates.clone()),
+        concurrent: route.concurrent.unwrap_or(default.concurrent),
+    };
     context.treat(&mut settings);
     settings
 }

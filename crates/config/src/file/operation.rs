@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use portcullis_proxy::settings::{Limits, RefusalSettings, ShutdownSettings};
+use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
+use crate::file::limits::{read_concurrent, read_rates};
 use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
@@ -28,6 +29,8 @@ pub(crate) struct Operation {
     /// `None`: switched off.
     pub(crate) ops: Option<At<SocketAddr>>,
     pub(crate) limits: Limits,
+    /// What holds on routes that say nothing else.
+    pub(crate) route_limits: RouteLimits,
     /// Where `[limits]` is.
     pub(crate) limits_at: Span,
     pub(crate) refusal: RefusalSettings,
@@ -37,13 +40,16 @@ pub(crate) struct Operation {
 
 pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
     let (node, cluster) = read_event(root);
-    let limits = root.table("limits");
+    let section = root.table("limits");
+    let limits_at = section.as_ref().map_or(root.span(), Section::span);
+    let (limits, route_limits) = section.map_or_else(Default::default, read_limits);
     Operation {
-        limits_at: limits.as_ref().map_or(root.span(), Section::span),
+        limits_at,
         workers: read_process(root),
         shutdown: read_shutdown(root),
         ops: read_ops(root),
-        limits: limits.map_or_else(Limits::default, read_limits),
+        limits,
+        route_limits,
         refusal: root.table("refusal").map_or_else(RefusalSettings::default, read_refusal),
         node,
         cluster,
@@ -76,7 +82,7 @@ fn read_ops(root: &Section<'_>) -> Option<At<SocketAddr>> {
     enabled.then(|| address.unwrap_or(default))
 }
 
-fn read_limits(section: Section<'_>) -> Limits {
+fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
     let default = Limits::default();
     let count =
         |key, most: u64, or: usize| usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or);
@@ -94,8 +100,12 @@ fn read_limits(section: Section<'_>) -> Limits {
         max_connections: count("max_connections", 10_000_000, default.max_connections),
         max_requests: count("max_requests", 10_000_000, default.max_requests),
     };
+    let route_limits = RouteLimits {
+        rates: read_rates(&section).unwrap_or_default(),
+        concurrent: read_concurrent(&section).unwrap_or_default(),
+    };
     section.finish();
-    limits
+    (limits, route_limits)
 }
 
 fn read_refusal(section: Section<'_>) -> RefusalSettings {

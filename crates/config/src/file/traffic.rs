@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use portcullis_proxy::settings::{ForwardedHeader, UpstreamTimeouts};
+use portcullis_proxy::settings::{Concurrency, ForwardedHeader, RateLimit, UpstreamTimeouts};
 
 use crate::diagnostics::At;
+use crate::file::limits;
 use crate::file::route::{Treatment, read_treatment};
 use crate::kinds::{Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
 use crate::section::Section;
@@ -73,6 +74,10 @@ pub(crate) struct Route {
     pub(crate) forward_credentials: bool,
     pub(crate) disclose: bool,
     pub(crate) treatment: Treatment,
+    /// `None`: the default of `[limits]`.
+    pub(crate) rates: Option<Vec<RateLimit>>,
+    /// `None`: the default of `[limits]`.
+    pub(crate) concurrent: Option<Concurrency>,
 }
 
 pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
@@ -95,10 +100,22 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     }
     let forward_credentials = section.or("forward_credentials", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
-    section.unavailable("rate_limit", "remove it; `[limits]` bounds connections and requests as a whole");
+    let rates = limits::read_rates(&section);
+    let concurrent = limits::read_concurrent(&section);
     section.without_effect("upgrades", "requests to upgrade a connection are refused");
     section.finish();
-    Some(Route { name: name?, hosts, paths, vague, upstream, forward_credentials, disclose, treatment })
+    Some(Route {
+        name: name?,
+        hosts,
+        paths,
+        vague,
+        upstream,
+        forward_credentials,
+        disclose,
+        treatment,
+        rates,
+        concurrent,
+    })
 }
 
 /// `[client_address]`

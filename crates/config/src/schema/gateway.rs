@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
+use crate::file::limits::{MAX_CONCURRENT, MAX_COUNT, PER};
 use crate::file::{FileVersion, SinkKind};
 use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
 use super::route::{one_action, treatment};
-use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
+use super::{Key, Table, choice, list, one, one_or_list, one_or_several, several, table, within, without_effect};
 
 pub(super) fn file() -> Table {
     table(
@@ -99,12 +100,44 @@ fn route() -> Table {
                 "`caller`: a refusal names roles and rules to the caller, too.",
             )
             .default("operator"),
+            one_or_several("rate_limit", rate_limit("`rate_limit` of [[route]]", RATE_OF_ROUTE)),
+            within("max_concurrent", max_concurrent("`max_concurrent` of [[route]]", CONCURRENT_OF_ROUTE)),
             without_effect("upgrades"),
         ]
         .into_iter()
         .chain(treatment()),
     )
     .rule(one_action())
+}
+
+const RATE_OF_ROUTE: &str = "How often callers may come; one limit or several. Left out: that of [limits]; `[]`: none.";
+const CONCURRENT_OF_ROUTE: &str =
+    "How many requests may be under way at once. Left out: that of [limits]; `{}`: any number.";
+
+fn rate_limit(title: &'static str, doc: &'static str) -> Table {
+    let words: Vec<&str> = PER.iter().map(|(word, _)| *word).collect();
+    table(
+        title,
+        doc,
+        [
+            choice("per", &words, "Whose requests are counted together; an IPv6 address counts as its /64.").required(),
+            one("requests", Integer(1..=MAX_COUNT), "How many in a window, in the long run.").required(),
+            one("window", Time::within("1s", "1d"), "The window.").required(),
+            one("burst", Integer(1..=MAX_COUNT), "How many at once; left out: as many as `requests`."),
+        ],
+    )
+}
+
+fn max_concurrent(title: &'static str, doc: &'static str) -> Table {
+    let count = |name, doc| one(name, Integer(1..=MAX_CONCURRENT), doc);
+    table(
+        title,
+        doc,
+        [
+            count("route", "For everybody together; a further one gets 503. Left out: any number."),
+            count("principal", "For one principal; a further one gets 429. Left out: any number."),
+        ],
+    )
 }
 
 fn client_address() -> Table {
@@ -136,6 +169,14 @@ fn limits() -> Table {
             one("max_uri_bytes", Size(64..=65_534), "The request target.").default("8KiB"),
             count("max_connections", 10_000_000, "Over all workers.").default(10_000),
             count("max_requests", 10_000_000, "In flight over all workers; a further one gets 503.").default(10_000),
+            one_or_several(
+                "rate_limit",
+                rate_limit("[limits.rate_limit]", "What holds on routes that have no `rate_limit`."),
+            ),
+            within(
+                "max_concurrent",
+                max_concurrent("[limits.max_concurrent]", "What holds on routes that have no `max_concurrent`."),
+            ),
         ],
     )
 }

@@ -104,7 +104,35 @@ fn each_mistake_is_named_where_it_stands() {
         &other("respond = { status = 200, headers = { content-type = \"a/b\" } }"),
         ("E0203", 4, 39, "write it beside `body`"),
     );
-    check("rate_limit = {}\n", ("E0106", 1, 1, "`rate_limit` is not available in this version"));
+    check("rate_limit = 5\n", ("E0104", 1, 14, "`rate_limit`: expected a table, or a list of tables"));
+    check("rate_limit = [5]\n", ("E0104", 1, 15, "`rate_limit`: expected a table"));
+    check("rate_limit = { per = \"route\", requests = 1 }\n", ("E0102", 1, 14, "`window` is missing"));
+    check(
+        "rate_limit = { per = \"user\", requests = 1, window = \"1s\" }\n",
+        ("E0105", 1, 22, "expected \"principal\", \"address\" or \"route\""),
+    );
+    check(
+        "rate_limit = { per = \"route\", requests = 0, window = \"1s\" }\n",
+        ("E0105", 1, 42, "from 1 to 1000000000"),
+    );
+    check("rate_limit = { per = \"route\", requests = 1, window = \"2d\" }\n", ("E0105", 1, 54, "from 1s to 1d"));
+    check(
+        "rate_limit = { per = \"route\", requests = 1, window = \"1d\", burst = 31 }\n",
+        ("E0105", 1, 68, "more than 30 days to come back | at most 30"),
+    );
+    check(
+        "rate_limit = { per = \"route\", requests = 1, window = \"1s\", brst = 2 }\n",
+        ("E0103", 1, 60, "did you mean `burst`?"),
+    );
+    let one = "{ per = \"route\", requests = 1, window = \"1s\" }";
+    check(&format!("rate_limit = [{}]\n", [one; 9].join(", ")), ("E0105", 1, 399, "more than 8 limits"));
+    check("max_concurrent = 5\n", ("E0104", 1, 18, "`max_concurrent`: expected a table"));
+    check("max_concurrent = { route = 0 }\n", ("E0105", 1, 28, "from 1 to 1000000"));
+    check("max_concurrent = { address = 5 }\n", ("E0103", 1, 20, "unknown key `address`"));
+    check(
+        "[limits]\nrate_limit = { per = \"route\", window = \"1s\" }\n",
+        ("E0102", 2, 14, "`requests` is missing in [limits.rate_limit]"),
+    );
     check("upgrades = [\"websocket\"]\n", ("W0102", 1, 1, "`upgrades` is not available"));
     check("[[route]]\nname = \"b\"\npaths = [\"/b\"]\n", ("E0102", 1, 1, "`upstream` is missing in [[route]]"));
     check(

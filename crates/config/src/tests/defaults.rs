@@ -5,8 +5,8 @@ use std::time::Duration;
 use portcullis_events::settings::{SinkKind, SinkSettings};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, Endpoint, IdentityHeaders, Limits, RefusalSettings, RouteSettings, ShutdownSettings,
-    UpstreamSettings, UpstreamTimeouts,
+    ClientAddressSettings, Concurrency, Endpoint, IdentityHeaders, Limits, Per, RateLimit, RefusalSettings,
+    RouteLimits, RouteSettings, ShutdownSettings, UpstreamSettings, UpstreamTimeouts,
 };
 
 use super::{Folder, GATEWAY};
@@ -74,6 +74,8 @@ paths = ["/api/**"]
 upstream = "billing"
 forward_credentials = true
 disclose = "caller"
+rate_limit = { per = "principal", requests = 100, window = "1m", burst = 20 }
+max_concurrent = { route = 50, principal = 4 }
 [client_address]
 trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]
 header = "forwarded"
@@ -133,6 +135,10 @@ queue = 11
     assert_eq!(billing.timeouts, timeouts);
     let mut route = RouteSettings::new("billing", RouteAction::Upstream(1));
     (route.forward_credentials, route.disclose) = (true, true);
+    route.limits = RouteLimits {
+        rates: vec![RateLimit { per: Per::Principal, requests: 100, window: seconds(60), burst: 20 }],
+        concurrent: Concurrency { route: Some(50), principal: Some(4) },
+    };
     assert_eq!(loaded.proxy.routes, [route]);
     assert_eq!(loaded.proxy.client_address.trusted_proxies.len(), 2);
     assert_eq!(loaded.proxy.client_address.header, portcullis_proxy::settings::ForwardedHeader::Forwarded);
@@ -256,4 +262,30 @@ fn another_policy_can_take_the_place_of_the_named_one() {
     let report = load("none.toml").unwrap_err();
     let diagnostic = report.diagnostics().next().unwrap();
     assert!(report.file(diagnostic.primary).ends_with("none.toml"), "an argument is no value of a file");
+}
+
+#[test]
+fn a_route_has_the_limits_of_its_own_or_else_the_default_ones() {
+    let folder = Folder::new();
+    let route = |name: &str, more: &str| {
+        format!("[[route]]\nname = \"{name}\"\npaths = \"/{name}\"\nupstream = \"billing\"\n{more}\n")
+    };
+    let limits = "[limits]\nmax_concurrent = { principal = 2 }\n\
+                  rate_limit = [{ per = \"address\", requests = 5, window = \"1s\" }, \
+                  { per = \"address\", requests = 100, window = \"1h\", burst = 10 }]\n";
+    let own = route("own", "rate_limit = [{ per = \"route\", requests = 1, window = \"1d\" }]");
+    let none = route("none", "rate_limit = []\nmax_concurrent = {}");
+    folder.write("portcullis.toml", [GATEWAY, &own, &none, limits].concat());
+    let loaded = folder.loaded();
+    let rate =
+        |per, requests, window_s, burst| RateLimit { per, requests, window: Duration::from_secs(window_s), burst };
+    let default = [rate(Per::Address, 5, 1, 5), rate(Per::Address, 100, 3_600, 10)];
+    let concurrent = Concurrency { route: None, principal: Some(2) };
+    let check = |index: usize, rates: &[RateLimit], concurrent: Concurrency| {
+        let limits = &loaded.proxy.routes[index].limits;
+        assert_eq!((limits.rates.as_slice(), limits.concurrent), (rates, concurrent), "{index}");
+    };
+    check(0, &default, concurrent);
+    check(1, &[rate(Per::Route, 1, 86_400, 1)], concurrent);
+    check(2, &[], Concurrency::default());
 }

@@ -24,11 +24,14 @@ fn described(table: &Table, keys: &mut BTreeMap<(String, &'static str), Asked>) 
             Shape::Table(inner) => json!({ "table": inner.title }),
             Shape::Tables(inner) => json!({ "tables": inner.title }),
             Shape::FlagOrTable(inner) => json!({ "flag_or_table": inner.title }),
+            Shape::TableOrTables(inner) => json!({ "table_or_tables": inner.title }),
             Shape::WithoutEffect => json!({ "deprecated": true }),
         };
         let twice = keys.insert((table.title.to_owned(), key.name), Asked { required: key.required, schema });
         assert_eq!(twice, None, "{} {}", table.title, key.name);
-        if let Shape::Table(inner) | Shape::Tables(inner) | Shape::FlagOrTable(inner) = &key.shape {
+        if let Shape::Table(inner) | Shape::Tables(inner) | Shape::FlagOrTable(inner) | Shape::TableOrTables(inner) =
+            &key.shape
+        {
             described(inner, keys);
         }
     }
@@ -54,6 +57,14 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     );
     let activation = "activation = { max = \"4h\", justification = \"required\" }\n";
     folder.write("policy.toml", format!("version = 1\n{role}{grant}{activation}"));
+    folder.loaded();
+    // Nobody has these unless they are written.
+    let folder = Folder::new();
+    let rate = "rate_limit = { per = \"route\", requests = 1, window = \"1s\" }";
+    folder.write(
+        "portcullis.toml",
+        format!("{}\n{rate}\nmax_concurrent = {{}}\n[limits]\n{rate}\nmax_concurrent = {{}}\n", super::GATEWAY),
+    );
     folder.loaded();
     // A case file is called as it was named.
     let title = |title: String| if title.ends_with(".tests.toml") { "cases.toml".to_owned() } else { title };
@@ -96,6 +107,7 @@ fn everything_is_described() {
             *count += 1;
             walk(inner, &path, count);
             walk(&inner["items"], &path, count);
+            walk(&inner["anyOf"][0], &path, count);
         }
     }
     let mut count = 0;
@@ -257,6 +269,8 @@ fn fill(file: &mut toml::Table, table: &Table) {
             }
             // Absent is neither of the two.
             Shape::FlagOrTable(_) => {}
+            // Nobody has one unless it is written.
+            Shape::TableOrTables(_) => {}
             Shape::Tables(inner) => {
                 for inside in file.get_mut(key.name).and_then(toml::Value::as_array_mut).into_iter().flatten() {
                     fill(inside.as_table_mut().unwrap(), inner);

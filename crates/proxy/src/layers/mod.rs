@@ -8,6 +8,8 @@ pub mod identify;
 pub mod limit;
 pub mod normalize;
 pub mod preflight;
+pub mod rate;
 pub mod respond;
+pub mod share;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::layers::establish::Refused;
-use crate::route::Forwarded;
+use crate::layers::share::Shared;
 use crate::transit::Transit;
 
 /// Makes [`Preflight`].
@@ -36,7 +36,7 @@ pub struct Preflight<S> {
 
 impl<S> Service<Box<Transit>> for Preflight<S>
 where
-    S: Service<Box<Transit>, Response = Response<Forwarded>, Error = Box<Refused>>,
+    S: Service<Box<Transit>, Response = Response<Shared>, Error = Box<Refused>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -54,7 +54,7 @@ where
     }
 }
 
-fn answer(transit: &Transit) -> Option<Response<Forwarded>> {
+fn answer(transit: &Transit) -> Option<Response<Shared>> {
     if transit.head.method != Method::OPTIONS {
         return None;
     }
@@ -62,5 +62,5 @@ fn answer(transit: &Transit) -> Option<Response<Forwarded>> {
     let cors = facts.route_settings()?.cors.as_deref()?;
     let answer = cors.preflight(&transit.head.method, &transit.head.headers)?;
     facts.loaded.counters(facts.route).requests.observe(facts.started.elapsed());
-    Some(answer.map(http_body_util::Either::Right))
+    Some(answer.map(|body| Shared::new(http_body_util::Either::Right(body), None)))
 }

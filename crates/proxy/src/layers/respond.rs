@@ -21,13 +21,13 @@ use uuid::Uuid;
 use crate::client_address::{derive, is_trusted};
 use crate::held::Held;
 use crate::layers::establish::Refused;
-use crate::route::Forwarded;
+use crate::layers::share::Shared;
 use crate::transit::{ConnectionFacts, Transit};
 use crate::upstream::headers::X_REQUEST_ID;
 use crate::worker::{Loaded, Slot, Worker};
 
 /// The body of an answer: what `forward` gives, or a refusal's.
-pub type Answer = Either<Held<Forwarded, Slot>, Full<Bytes>>;
+pub type Answer = Either<Held<Shared, Slot>, Full<Bytes>>;
 
 /// Makes [`Respond`].
 pub struct RespondLayer {
