@@ -58,6 +58,8 @@ mod policy_tests;
 mod questions;
 /// How often, and how much at once: by address, principal and route.
 mod rates;
+/// A refusal as a problem, as a page and as a status of gRPC.
+mod refusal_forms;
 /// A reload is all or nothing, and costs no request.
 mod reload;
 /// A public access log, replayed.

@@ -23,6 +23,9 @@ pub(crate) const MAX_KEY_SET: u64 = 1 << 20;
 /// A file whose text becomes the body of an answer.
 pub(crate) const MAX_PAGE: u64 = 1 << 20;
 
+/// A template for refusals: it is copied for each.
+pub(crate) const MAX_TEMPLATE: u64 = 256 << 10;
+
 /// All files of one configuration together.
 pub(crate) const MAX_CONFIGURATION: u64 = 256 << 20;
 

@@ -131,7 +131,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     summary.identity_providers = identity.settings.jwt.len() + identity.settings.api_key.len();
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
-    let files = [gateway.files, policy.files.clone(), identity.files, pages].concat();
+    let templates = gateway.operation.pages.clone();
+    let files = [gateway.files, policy.files.clone(), identity.files, pages, templates].concat();
     let operation = gateway.operation;
     let events = compile::events::compile(reader, gateway.entries.sinks, operation.node, operation.cluster);
     summary.sinks = events.sinks.len();

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{ORIGIN, REFERER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -19,6 +19,7 @@ use crate::layers::respond::request_id;
 use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
+use crate::refusal::form::Form;
 use crate::report::TRACEPARENT;
 use crate::route::{Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
@@ -44,7 +45,11 @@ pub(crate) async fn forward(
     };
     let client = transit.facts.client_address().ip();
     if let Some(maintenance) = route.maintenance.as_deref().filter(|maintenance| maintenance.holds_for(client)) {
-        return Ok(own_answer(&transit, route, maintenance.answer()));
+        return Ok(own_answer(
+            &transit,
+            route,
+            maintenance.answer(Form::wanted(&transit.head.headers), transit.facts.id),
+        ));
     }
     let upstream = match &route.action {
         RouteAction::Upstream(index) => *index,
@@ -126,8 +131,10 @@ fn unprepared(transit: Box<Transit>) -> Box<Refused> {
     refused(Refusal::Internal("forward was reached without a route, a target or a body".to_owned()), transit)
 }
 
-/// What the event of a failed exchange says about a head that has been sent on.
+/// What the answer and the event of a failed exchange need of a head that has been sent on.
 struct Remembered {
+    accept: Option<HeaderValue>,
+    content_type: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referrer: Option<HeaderValue>,
     traceparent: Option<HeaderValue>,
@@ -138,6 +145,8 @@ struct Remembered {
 impl Remembered {
     fn put_back(self, transit: &mut Transit) {
         let headers = &mut transit.head.headers;
+        self.accept.map(|value| headers.insert(ACCEPT, value));
+        self.content_type.map(|value| headers.insert(CONTENT_TYPE, value));
         self.user_agent.map(|value| headers.insert(USER_AGENT, value));
         self.referrer.map(|value| headers.insert(REFERER, value));
         self.traceparent.map(|value| headers.insert(TRACEPARENT, value));
@@ -174,6 +183,8 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri) -> Option<(Re
     let body = transit.body.take()?;
     let mut headers = std::mem::take(&mut transit.head.headers);
     let remembered = Remembered {
+        accept: headers.get(ACCEPT).cloned(),
+        content_type: headers.get(CONTENT_TYPE).cloned(),
         user_agent: headers.get(USER_AGENT).cloned(),
         referrer: headers.get(REFERER).cloned(),
         traceparent: headers.get(TRACEPARENT).cloned(),

@@ -12,6 +12,7 @@ mod held;
 pub mod layers;
 pub mod malformation;
 pub mod metrics;
+pub mod page;
 pub mod permitted;
 pub mod rate;
 pub mod refusal;

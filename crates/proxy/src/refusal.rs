@@ -1,8 +1,14 @@
 //! Refusals: every answer that the gateway gives instead of forwarding. Only this file turns one into a response, and only
-//! `respond` uses it.
+//! `respond` uses it. In which of three forms is the caller's choice: see [`form`].
+
+pub mod form;
+mod grpc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{ReasonCode, help_url};
@@ -11,6 +17,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::malformation::Malformation;
+use crate::page::{Page, Said};
+use crate::refusal::form::Form;
 use crate::settings::RefusalSettings;
 use crate::throttle::Throttle;
 use crate::upstream::{FaultKind, UpstreamError};
@@ -148,18 +156,20 @@ pub struct Rendering<'a> {
     pub retry_after_s: Option<u64>,
     /// Whether tokens are accepted at all: a challenge names the scheme that would help.
     pub accepts_tokens: bool,
+    /// In which form the caller wants to be told.
+    pub form: Form,
 }
 
-/// The answer: `application/problem+json` (RFC 9457) that tells the caller the code, the id and where to read more, and
-/// nothing about rules or roles unless the route discloses them.
+/// The answer: it tells the caller the code, the id and where to read more, and nothing about rules or roles unless the route
+/// discloses them.
 pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
     let code = refusal.code();
-    // A value made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
-    let body = serde_json::to_vec(&problem(refusal, rendering)).unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = refusal.status();
+    let mut response = match rendering.form {
+        Form::Problem => as_problem(refusal, rendering),
+        Form::Html => as_page(refusal, rendering),
+        Form::Grpc(content_type) => as_grpc(refusal, rendering, content_type),
+    };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = rendering.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -175,6 +185,67 @@ pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Byt
     }
     response
 }
+
+/// `application/problem+json` (RFC 9457).
+fn as_problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
+    // A value made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
+    let body = serde_json::to_vec(&problem(refusal, rendering)).unwrap_or_default();
+    answer(refusal.status(), "application/problem+json", body)
+}
+
+/// A page for a person.
+fn as_page(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
+    let code = refusal.code();
+    page(
+        rendering.settings.pages.of(refusal.status()),
+        &Said {
+            title: code.title(),
+            detail: &detail(refusal, rendering),
+            status: refusal.status().as_u16(),
+            reason: code.code(),
+            request_id: &rendering.id.to_string(),
+            help: &help_url(&rendering.settings.help_base, code),
+        },
+    )
+}
+
+/// A page with the fields that keep it from being anything but a page.
+pub(crate) fn page(page: &Page, said: &Said<'_>) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = answer(status, "text/html; charset=utf-8", page.filled(said).into_bytes());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page.policy));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// A status of gRPC: the HTTP status is 200, as its libraries demand; the event has the other.
+fn as_grpc(refusal: &Refusal, rendering: &Rendering<'_>, content_type: &'static str) -> Response<Full<Bytes>> {
+    let text = format!("{}: {} (request {})", refusal.code().code(), detail(refusal, rendering), rendering.id);
+    grpc_status(refusal.status(), &text, content_type)
+}
+
+/// The answer to a gRPC request in place of one of this HTTP status.
+pub(crate) fn grpc_status(status: StatusCode, text: &str, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = answer(StatusCode::OK, content_type, Vec::new());
+    let headers = response.headers_mut();
+    headers.insert(GRPC_STATUS, HeaderValue::from(grpc::code(status)));
+    if let Ok(message) = HeaderValue::try_from(grpc::message(text)) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    response
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
     let code = refusal.code();

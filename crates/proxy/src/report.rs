@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::layers::respond::Sketch;
 use crate::rate::write_fields;
+use crate::refusal::form::Form;
 use crate::refusal::{Refusal, Rendering, render};
 use crate::route::origin_of;
 use crate::transit::{Facts, Transit};
@@ -49,6 +50,7 @@ impl Worker {
                 disclose,
                 retry_after_s,
                 accepts_tokens: snapshot.authenticator.accepts_tokens(),
+                form: Form::wanted(&transit.head.headers),
             },
         );
         if let Some(rates) = facts.loaded.rates(facts.route) {
@@ -74,8 +76,14 @@ impl Worker {
         event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
         fill_policy(&mut event, &sketch.loaded);
         self.shared.recorder.record(event);
-        let rendering =
-            Rendering { id: sketch.id, settings, disclose: false, retry_after_s: None, accepts_tokens: true };
+        let rendering = Rendering {
+            id: sketch.id,
+            settings,
+            disclose: false,
+            retry_after_s: None,
+            accepts_tokens: true,
+            form: Form::Problem,
+        };
         render(&refusal, &rendering)
     }
 

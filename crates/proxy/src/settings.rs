@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::page::Pages;
 use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
 
 /// What is fixed while the process runs: a change needs a restart.
@@ -288,10 +289,16 @@ pub struct RefusalSettings {
     pub help_base: String,
     /// The `realm` of a challenge. Default `portcullis`.
     pub realm: String,
+    /// What a person sees. Default: the gateway's own page.
+    pub pages: Pages,
 }
 
 impl Default for RefusalSettings {
     fn default() -> Self {
-        Self { help_base: "https://portcullis.example/denials/".into(), realm: "portcullis".into() }
+        Self {
+            help_base: "https://portcullis.example/denials/".into(),
+            realm: "portcullis".into(),
+            pages: Pages::default(),
+        }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
+use crate::document::MAX_TEMPLATE;
 use crate::file::limits::{read_concurrent, read_rates};
+use crate::file::route::read_page;
 use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
@@ -34,6 +38,8 @@ pub(crate) struct Operation {
     /// Where `[limits]` is.
     pub(crate) limits_at: Span,
     pub(crate) refusal: RefusalSettings,
+    /// The templates that were read.
+    pub(crate) pages: Vec<PathBuf>,
     pub(crate) node: Option<String>,
     pub(crate) cluster: Option<String>,
 }
@@ -43,6 +49,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
     let section = root.table("limits");
     let limits_at = section.as_ref().map_or(root.span(), Section::span);
     let (limits, route_limits) = section.map_or_else(Default::default, read_limits);
+    let mut pages = Vec::new();
     Operation {
         limits_at,
         workers: read_process(root),
@@ -50,7 +57,10 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         ops: read_ops(root),
         limits,
         route_limits,
-        refusal: root.table("refusal").map_or_else(RefusalSettings::default, read_refusal),
+        refusal: root
+            .table("refusal")
+            .map_or_else(RefusalSettings::default, |refusal| read_refusal(refusal, &mut pages)),
+        pages,
         node,
         cluster,
     }
@@ -108,7 +118,7 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
     (limits, route_limits)
 }
 
-fn read_refusal(section: Section<'_>) -> RefusalSettings {
+fn read_refusal(section: Section<'_>, files: &mut Vec<PathBuf>) -> RefusalSettings {
     let default = RefusalSettings::default();
     let help = section.optional("help", Text);
     let realm = section.optional("realm", Text);
@@ -122,11 +132,27 @@ fn read_refusal(section: Section<'_>) -> RefusalSettings {
         let message = "`realm`: must be at most 128 visible ASCII characters and spaces, without `\"` and `\\`";
         section.reader().report(Diagnostic::error(codes::BAD_VALUE, realm.span, message));
     }
+    let mut template = |key| read_template(&section, key, files);
+    let (any, client_error, server_error) = (template("html"), template("html_4xx"), template("html_5xx"));
     section.finish();
     RefusalSettings {
+        pages: Pages { any: any.unwrap_or(default.pages.any), client_error, server_error },
         help_base: help.map_or(default.help_base, |help| help.value),
         realm: realm.map_or(default.realm, |realm| realm.value),
     }
+}
+
+/// A template for refusals. What is wrong with it is reported in its own file.
+fn read_template(section: &Section<'_>, key: &'static str, files: &mut Vec<PathBuf>) -> Option<Page> {
+    let file = section.optional(key, FilePath)?;
+    files.push(file.value.path.clone());
+    let (source, text) = read_page(section, &file, MAX_TEMPLATE)?;
+    Page::parse(&text)
+        .map_err(|problem| {
+            let span = Span { source, start: problem.at.start, end: problem.at.end };
+            section.reader().report(Diagnostic::error(codes::BAD_VALUE, span, problem.message));
+        })
+        .ok()
 }
 
 fn is_link(text: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use crate::codes;
-use crate::diagnostics::{At, Diagnostic, Span};
+use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_PAGE, read_text};
 use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Prefix, ResolvedPath, Text, Time};
 use crate::section::{Field, FlagOrTable, Kind, Section, shown};
@@ -119,18 +120,18 @@ fn read_respond(section: Section<'_>, files: &mut Vec<PathBuf>) -> Option<Respon
         let diagnostic = Diagnostic::error(codes::CONFLICT, file.span, message).with_related(body.span, "one is here");
         section.reader().report(diagnostic.with_help("remove one of them"));
     }
-    let read = file.as_ref().and_then(|file| read_page(&section, file));
+    let read = file.as_ref().and_then(|file| read_page(&section, file, MAX_PAGE)).map(|(_, text)| text.to_string());
     files.extend(file.map(|file| file.value.path));
     section.finish();
     Some(Respond { status: status?, body: read.or(body.map(|body| body.value)), content_type, headers })
 }
 
-/// A file of text that becomes a body.
-pub(crate) fn read_page(section: &Section<'_>, file: &At<ResolvedPath>) -> Option<String> {
+/// A file of text that becomes a body, of at most so many bytes.
+pub(super) fn read_page(section: &Section<'_>, file: &At<ResolvedPath>, limit: u64) -> Option<(SourceId, Arc<str>)> {
     let short_name = &file.value.written;
     let named_at = Some(file.span);
-    let file = FileToRead { path: &file.value.path, short_name, named_at, limit: MAX_PAGE, defines_names: false };
-    read_text(section.reader(), file).map(|(_, text)| text.to_string())
+    let file = FileToRead { path: &file.value.path, short_name, named_at, limit, defines_names: false };
+    read_text(section.reader(), file)
 }
 
 fn read_rules(section: Section<'_>) -> Rules {

@@ -189,6 +189,9 @@ fn refusal() -> Table {
             one("help", Text, "The page about a refusal is this link followed by the reason's code.")
                 .default("https://portcullis.example/denials/"),
             one("realm", Text, "Of the 401 challenge.").default("portcullis"),
+            one("html", FilePath, "A page for browsers, with `{{title}}` and the like; left out: the gateway's own."),
+            one("html_4xx", FilePath, "The same for 400 to 499."),
+            one("html_5xx", FilePath, "The same for 500 to 599."),
         ],
     )
 }

@@ -173,6 +173,8 @@ fn each_mistake_is_named_where_it_stands() {
     check("[limits]\n\"max_header_bytess\" = \"64KiB\"\n", ("E0103", 2, 1, "did you mean `max_header_bytes`?"));
     check("[refusal]\nhelp = \"help.example\"\n", ("E0105", 2, 8, "expected a link"));
     check("[refusal]\nrealm = \"a\\\"b\"\n", ("E0105", 2, 9, "visible ASCII"));
+    check("[refusal]\nhtml = \"nowhere.html\"\n", ("E0100", 2, 8, "nowhere.html"));
+    check("[refusal]\nhtml_4xx = 1\n", ("E0104", 2, 12, "expected a path"));
     check("[process]\nworkers = 0\n", ("E0105", 2, 11, "from 1 to 1024"));
     check("[shutdown]\ngrace = \"30\"\n", ("E0105", 2, 9, "expected a duration"));
     check("[client_address]\ntrusted_proxies = [\"::/0\"]\n", ("E0204", 2, 20, "trusts everybody"));

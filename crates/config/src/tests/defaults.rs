@@ -163,7 +163,11 @@ queue = 11
         max_requests: 10,
     };
     assert_eq!(loaded.proxy.limits, limits);
-    let refusal = RefusalSettings { help_base: "https://help.example/".into(), realm: "internal".into() };
+    let refusal = RefusalSettings {
+        help_base: "https://help.example/".into(),
+        realm: "internal".into(),
+        ..RefusalSettings::default()
+    };
     assert_eq!(loaded.proxy.refusal, refusal);
     assert_eq!(loaded.identity.token_cache_entries, 9);
     assert_eq!(loaded.ops, None);

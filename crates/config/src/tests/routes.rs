@@ -1,6 +1,7 @@
 //! What a route may say, read into its settings.
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use portcullis_proxy::page::Page;
 use portcullis_proxy::route::{
     Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction,
 };
@@ -130,6 +131,22 @@ fn a_route_may_answer_by_itself() {
         &[("content-type", "text/html"), ("x-a", "1")],
         "<p>hello</p>\n",
     );
+}
+
+#[test]
+fn a_template_for_refusals_is_checked_where_it_is_written() {
+    let folder = Folder::new();
+    folder.write("any.html", "<p>{{title}}</p>");
+    folder.write("4xx.html", "{{detail}}");
+    let refusal = "[refusal]\nhtml = \"any.html\"\nhtml_4xx = \"4xx.html\"\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{refusal}"));
+    let loaded = folder.loaded();
+    let pages = loaded.proxy.refusal.pages;
+    assert_eq!(pages.any, Page::parse("<p>{{title}}</p>").unwrap());
+    assert_eq!((pages.client_error, pages.server_error), (Page::parse("{{detail}}").ok(), None));
+    assert!(loaded.files.contains(&folder.path("4xx.html")));
+    folder.write("any.html", "<p>\n  {{titel}}</p>");
+    folder.check("a name that there is not", &[("E0105", "any.html:2:3", "one of title, detail, status")]);
 }
 
 #[test]

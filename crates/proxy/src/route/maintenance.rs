@@ -9,6 +9,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use ipnet::IpNet;
+use uuid::Uuid;
+
+use crate::page::{MAINTENANCE, Page, Said};
+use crate::refusal::form::Form;
+use crate::refusal::{grpc_status, page};
 
 /// A route under maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,12 +30,19 @@ impl Maintenance {
         !client.is_some_and(|client| self.except.iter().any(|network| network.contains(&client)))
     }
 
-    /// The answer.
-    pub fn answer(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(Bytes::from_static(BODY.as_bytes())));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    /// The answer, in the form that the caller wants.
+    pub fn answer(&self, form: Form, id: Uuid) -> Response<Full<Bytes>> {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = match form {
+            Form::Problem => problem(),
+            Form::Html => {
+                let request_id = &id.to_string();
+                let said = Said { title: TITLE, detail: DETAIL, status: 503, reason: "", request_id, help: "" };
+                page(&Page::own(MAINTENANCE), &said)
+            }
+            Form::Grpc(content_type) => grpc_status(status, DETAIL, content_type),
+        };
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -40,8 +52,16 @@ impl Maintenance {
 }
 
 /// RFC 9457 section 4.2.1: `about:blank` says no more than the status.
-const BODY: &str = "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
-                    \"detail\":\"This service is under maintenance. Try again later.\"}";
+fn problem() -> Response<Full<Bytes>> {
+    let body = format!("{{\"type\":\"about:blank\",\"title\":\"{TITLE}\",\"status\":503,\"detail\":\"{DETAIL}\"}}");
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+const TITLE: &str = "Service Unavailable";
+const DETAIL: &str = "This service is under maintenance. Try again later.";
 
 #[cfg(test)]
 mod tests {
