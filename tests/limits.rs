@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use portcullis_testkit::upstream::{Reply, Upstream};
-use portcullis_testkit::wire::request;
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{Conn, request};
 
 use crate::harness::{Site, of_kind};
 
@@ -45,6 +46,43 @@ fn connections_over_the_limit_wait_until_there_is_room() {
         assert_eq!(connection.answer().status(), 200);
     }
     assert!(gateway.metric("portcullis_connections").is_some_and(|open| open <= 4.0));
+}
+
+#[test]
+fn one_client_has_so_many_connections_and_others_are_not_touched() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add("[limits]\nmax_connections_per_client = 3\n[client_address]\ntrusted_proxies = [\"127.0.0.8\"]\n");
+    let gateway = site.start();
+    let from = |source: &str| Conn::open_from(source.parse().unwrap(), gateway.address);
+    let serves = |connection: &mut Conn| {
+        let sent = connection.try_send(request("GET", "/", &[], b"")).is_ok();
+        sent && connection.try_answer().is_ok_and(|answer| answer.status() == 200)
+    };
+    let check = |source: &str, served: usize| {
+        let mut connections: Vec<_> = (0..12).map(|_| from(source)).collect();
+        connections.retain_mut(|connection| serves(connection));
+        assert_eq!(connections.len(), served, "{source}");
+        connections
+    };
+    // Spread over both workers.
+    let mut mine = check("127.0.0.1", 3);
+    check("127.0.0.2", 3);
+    check("127.0.0.8", 12);
+    assert_eq!(gateway.metric("portcullis_connections_refused_total"), Some(18.0));
+    assert!(mine.iter_mut().all(serves), "who is in stays in");
+    // A place is free again when its connection is closed, in order or not.
+    drop(mine.pop());
+    mine.pop().unwrap().reset();
+    for _ in 0..2 {
+        let again = wait::until(PATIENCE, || {
+            let mut connection = from("127.0.0.1");
+            serves(&mut connection).then_some(connection)
+        });
+        mine.push(again.expect("a place became free"));
+    }
+    assert!(!serves(&mut from("127.0.0.1")));
+    assert!(of_kind(&gateway.stop(), "access.denied").is_empty(), "nobody asked for anything");
 }
 
 #[test]

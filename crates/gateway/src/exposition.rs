@@ -185,6 +185,13 @@ impl Counters {
         gauge(encoder, "http_server_active_requests", "Requests in flight", &[(Vec::new(), active)])?;
         let connections = metrics.connections.load(Ordering::Relaxed);
         gauge(encoder, "portcullis_connections", "Open connections", &[(Vec::new(), signed(connections))])?;
+        let closed = self.shared.clients.refused();
+        counter(
+            encoder,
+            "portcullis_connections_refused",
+            "Connections closed because their client had too many",
+            &[(Vec::new(), closed)],
+        )?;
         let panics = metrics.panics.load(Ordering::Relaxed);
         counter(encoder, "portcullis_panics", "Requests whose handler panicked", &[(Vec::new(), panics)])?;
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];

@@ -23,6 +23,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::serve;
+use crate::seats::Seat;
 use crate::settings::{ListenerSettings, ProcessSettings};
 use crate::snapshot::Shared;
 use crate::stack::stack;
@@ -300,7 +301,9 @@ fn open_connection(
     peer: SocketAddr,
     room: OwnedSemaphorePermit,
 ) {
-    let listed = Listed::new(worker, open, room);
+    // Too many of one client: it is closed without a word, before it costs more than this.
+    let Ok(seat) = worker.shared.clients.admit(peer.ip(), &worker.shared.snapshot().load().settings) else { return };
+    let listed = Listed::new(worker, open, room, seat);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let layers = stack(&worker);
@@ -314,12 +317,14 @@ struct Listed {
     worker: Rc<Worker>,
     open: Rc<Open>,
     _room: OwnedSemaphorePermit,
+    /// The client's place among its own connections, where they are limited.
+    _seat: Option<Seat>,
 }
 
 impl Listed {
-    fn new(worker: &Rc<Worker>, open: &Rc<Open>, room: OwnedSemaphorePermit) -> Self {
+    fn new(worker: &Rc<Worker>, open: &Rc<Open>, room: OwnedSemaphorePermit, seat: Option<Seat>) -> Self {
         worker.shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Self { id: open.next_id(), worker: Rc::clone(worker), open: Rc::clone(open), _room: room }
+        Self { id: open.next_id(), worker: Rc::clone(worker), open: Rc::clone(open), _room: room, _seat: seat }
     }
 
     fn put(&self, gate: GateHandle) {

@@ -4,6 +4,7 @@
 //! a [`Snapshot`] is given to it, and replaced as a whole by a reload.
 
 pub mod client_address;
+pub mod clients;
 pub mod clock;
 mod connection;
 pub mod data_plane;

@@ -261,6 +261,8 @@ pub struct Limits {
     pub max_uri_bytes: usize,
     /// Connections over all workers. Default 10,000.
     pub max_connections: usize,
+    /// Connections of one client over all workers, IPv6 by /64; trusted proxies have any number. Default: any number.
+    pub max_connections_per_client: Option<u64>,
     /// Requests in flight over all workers. Default 10,000.
     pub max_requests: usize,
 }
@@ -277,6 +279,7 @@ impl Default for Limits {
             max_field_bytes: 16 * 1024,
             max_uri_bytes: 8 * 1024,
             max_connections: 10_000,
+            max_connections_per_client: None,
             max_requests: 10_000,
         }
     }

@@ -9,6 +9,7 @@ use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
 
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::rate::Rates;
@@ -51,6 +52,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The clock that bans go by.
     pub clock: Clock,
+    /// The connections of each client, where they are limited.
+    pub clients: Clients,
     /// What was used of the rate limits.
     pub rates: Rates,
     /// How many requests are under way, where that is limited.
@@ -67,6 +70,7 @@ impl Shared {
             recorder,
             metrics: Metrics::default(),
             clock: Clock::start(),
+            clients: Clients::new(),
             rates: Rates::default(),
             under_way: LazySeats::default(),
             draining: AtomicBool::new(false),

@@ -11,7 +11,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
-use crate::file::limits::{read_concurrent, read_rates};
+use crate::file::limits::{MAX_CONCURRENT, read_concurrent, read_rates};
 use crate::file::route::read_page;
 use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -108,6 +108,9 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
         // The HTTP types hold no longer target.
         max_uri_bytes: section.or("max_uri_bytes", Size(64..=65_534), default.max_uri_bytes),
         max_connections: count("max_connections", 10_000_000, default.max_connections),
+        max_connections_per_client: section
+            .optional("max_connections_per_client", Integer(1..=MAX_CONCURRENT))
+            .map(|found| found.value),
         max_requests: count("max_requests", 10_000_000, default.max_requests),
     };
     let route_limits = RouteLimits {

@@ -168,6 +168,11 @@ fn limits() -> Table {
             one("max_field_bytes", Size(256..=16 << 20), "One field.").default("16KiB"),
             one("max_uri_bytes", Size(64..=65_534), "The request target.").default("8KiB"),
             count("max_connections", 10_000_000, "Over all workers.").default(10_000),
+            count(
+                "max_connections_per_client",
+                MAX_CONCURRENT,
+                "Of one address or IPv6 /64; a further one is closed. Trusted proxies have any number. Left out: any number.",
+            ),
             count("max_requests", 10_000_000, "In flight over all workers; a further one gets 503.").default(10_000),
             one_or_several(
                 "rate_limit",

@@ -96,6 +96,7 @@ max_header_bytes = "60KiB"
 max_field_bytes = "7KiB"
 max_uri_bytes = "8kB"
 max_connections = 9
+max_connections_per_client = 8
 max_requests = 10
 [refusal]
 help = "https://help.example/"
@@ -160,6 +161,7 @@ queue = 11
         max_field_bytes: 7 << 10,
         max_uri_bytes: 8_000,
         max_connections: 9,
+        max_connections_per_client: Some(8),
         max_requests: 10,
     };
     assert_eq!(loaded.proxy.limits, limits);
