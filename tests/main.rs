@@ -18,6 +18,8 @@ mod authentication;
 mod authorization;
 /// Who fails too often is kept out for a while, and nobody else.
 mod bans;
+/// How large bodies may be, either way.
+mod bodies;
 /// Whose address counts: the peer's, or the one that a trusted proxy names.
 mod client_address;
 /// `check`, `can`, `explain` and `key`, with their exit codes.

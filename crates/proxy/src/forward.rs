@@ -23,7 +23,8 @@ use crate::refusal::form::Form;
 use crate::report::TRACEPARENT;
 use crate::route::{Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
-use crate::transit::{RequestBody, Target, Transit};
+use crate::sizes::{SentBody, Watched, bounded, is_too_large, oversized, too_large};
+use crate::transit::{Target, Transit};
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
 use crate::upstream::{FaultKind, TimeoutPhase, UpstreamError};
 use crate::wire::BodyProblem;
@@ -81,13 +82,30 @@ async fn send(
         Some(Err(malformation)) => return Err(refused(Refusal::Malformed(malformation), transit)),
         None => return Err(unprepared(transit)),
     };
-    let prepared = loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri)?)));
+    let Some(body) = transit.body.take() else { return Err(unprepared(transit)) };
+    let body = match bounded(body, &route.limits) {
+        Ok(body) => body,
+        Err(malformation) => return Err(refused(Refusal::Malformed(malformation), transit)),
+    };
+    let prepared =
+        loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri, body)?)));
     let Some((upstream, (request, remembered))) = prepared else { return Err(unprepared(transit)) };
     match upstream.send(request).await {
         Ok(mut response) => {
+            if let Some(error) = oversized(response.body(), &route.limits) {
+                remembered.put_back(&mut transit);
+                transit.facts.forwarded = true;
+                return Err(refused(Refusal::UpstreamFailed(error), transit));
+            }
             prepare_response(response.headers_mut());
             finish_headers(route, remembered.origin.as_ref(), &mut response);
-            Ok(observed(worker, &transit, response.map(Either::Left)))
+            let status = response.status();
+            observe(worker, &transit, status);
+            if !route.limits.limit_bodies() {
+                return Ok(response.map(|body| Either::Left(Watched::unlimited(body))));
+            }
+            remembered.put_back(&mut transit);
+            Ok(response.map(|body| Either::Left(Watched::limited(body, status, &route.limits, worker, transit))))
         }
         Err(error) => {
             remembered.put_back(&mut transit);
@@ -102,9 +120,13 @@ async fn send(
 
 /// Counts an answer, and tells risk how it went.
 fn observed(worker: &Rc<Worker>, transit: &Transit, response: Response<Forwarded>) -> Response<Forwarded> {
-    transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
-    worker.observe_answer(transit, response.status());
+    observe(worker, transit, response.status());
     response
+}
+
+fn observe(worker: &Rc<Worker>, transit: &Transit, status: StatusCode) {
+    transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
+    worker.observe_answer(transit, status);
 }
 
 /// An answer that the route itself has for a permitted request.
@@ -179,8 +201,12 @@ fn remade(problem: portcullis_policy::PathProblem) -> Malformation {
 }
 
 /// The request as the upstream gets it.
-fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri) -> Option<(Request<RequestBody>, Remembered)> {
-    let body = transit.body.take()?;
+fn prepare(
+    transit: &mut Transit,
+    route: &RouteSettings,
+    uri: Uri,
+    body: SentBody,
+) -> Option<(Request<SentBody>, Remembered)> {
     let mut headers = std::mem::take(&mut transit.head.headers);
     let remembered = Remembered {
         accept: headers.get(ACCEPT).cloned(),
@@ -241,6 +267,9 @@ fn identity_values(transit: &Transit) -> Option<IdentityValues> {
 fn refusal_of(error: UpstreamError, transit: &Transit) -> Refusal {
     if error.kind != FaultKind::RequestBody {
         return Refusal::UpstreamFailed(error);
+    }
+    if let Some(route) = transit.facts.route_settings().filter(|_| is_too_large(&error)) {
+        return Refusal::Malformed(too_large(&route.limits));
     }
     let problem = transit.facts.connection.gate.as_ref().and_then(|gate| gate.body_problem());
     Refusal::Malformed(match problem {

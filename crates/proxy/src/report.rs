@@ -63,6 +63,17 @@ impl Worker {
         response
     }
 
+    /// Records an answer that was cut because of a limit after its head was passed on: one count and one event, with the
+    /// status that the caller got.
+    pub(crate) fn report_cut(&self, refusal: &Refusal, transit: &Transit, sent: StatusCode) {
+        let facts = &transit.facts;
+        facts.loaded.counters(facts.route).refuse(refusal.code());
+        let mut event = self.event(refusal, transit);
+        event.status = Some(sent.as_u16());
+        event.upstream.forwarded = true;
+        self.shared.recorder.record(event);
+    }
+
     /// Answers a request that panicked somewhere, of which only the sketch is left.
     pub(crate) fn refuse_after_panic(&self, sketch: &Sketch) -> Response<Full<Bytes>> {
         self.shared.metrics.panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

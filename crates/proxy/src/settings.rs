@@ -161,6 +161,17 @@ pub struct RouteLimits {
     pub rates: Vec<RateLimit>,
     /// `max_concurrent`
     pub concurrent: Concurrency,
+    /// `max_request_body`, in bytes. Default: any size.
+    pub max_request_body: Option<usize>,
+    /// `max_response_body`, in bytes. Default: any size.
+    pub max_response_body: Option<usize>,
+}
+
+impl RouteLimits {
+    /// Whether bodies are limited, either way.
+    pub fn limit_bodies(&self) -> bool {
+        self.max_request_body.is_some() || self.max_response_body.is_some()
+    }
 }
 
 /// `{ per = …, requests = …, window = … }`

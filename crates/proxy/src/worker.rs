@@ -10,8 +10,9 @@ use portcullis_policy::RouteId;
 use crate::metrics::RouteCounters;
 use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
+use crate::sizes::SentBody;
 use crate::snapshot::{Shared, Snapshot};
-use crate::transit::{Facts, RequestBody};
+use crate::transit::Facts;
 use crate::upstream::Upstream;
 use crate::wire::WireLimits;
 
@@ -31,7 +32,7 @@ pub struct Loaded {
     pub snapshot: Arc<Snapshot>,
     /// What the gates of new connections go by.
     pub(crate) wire: Rc<WireLimits>,
-    upstreams: Vec<Rc<Upstream<RequestBody>>>,
+    upstreams: Vec<Rc<Upstream<SentBody>>>,
     counters: Vec<Arc<RouteCounters>>,
     without_route: Arc<RouteCounters>,
     /// By route; `None` for one without rate limits.
@@ -146,7 +147,7 @@ impl Loaded {
     }
 
     /// The upstream of this index.
-    pub(crate) fn upstream(&self, index: usize) -> Option<&Rc<Upstream<RequestBody>>> {
+    pub(crate) fn upstream(&self, index: usize) -> Option<&Rc<Upstream<SentBody>>> {
         self.upstreams.get(index)
     }
 }

@@ -198,6 +198,8 @@ fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>, def
     settings.limits = RouteLimits {
         rates: route.rates.clone().unwrap_or_else(|| default.rates.clone()),
         concurrent: route.concurrent.unwrap_or(default.concurrent),
+        max_request_body: route.max_request_body.or(default.max_request_body),
+        max_response_body: route.max_response_body.or(default.max_response_body),
     };
     context.treat(&mut settings);
     settings

@@ -7,7 +7,7 @@ use portcullis_proxy::settings::{Concurrency, Per, RateLimit};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;
-use crate::kinds::{Choice, Integer, Time};
+use crate::kinds::{Choice, Integer, Size, Time};
 use crate::section::Section;
 
 /// The bounds of a count.
@@ -17,6 +17,9 @@ pub(crate) const PER: &[(&str, Per)] =
     &[("principal", Per::Principal), ("address", Per::Address), ("route", Per::Route)];
 /// The bounds of `max_concurrent`: what the counters hold.
 pub(crate) const MAX_CONCURRENT: u64 = 1_000_000;
+
+/// What a limit on bodies can be.
+pub(crate) const BODY_SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 50;
 
 /// More limits on one route than anybody can reason about.
 const MAX_LIMITS: usize = 8;
@@ -51,6 +54,11 @@ fn read_rate(section: Section<'_>) -> Option<RateLimit> {
         reader.report(Diagnostic::error(codes::BAD_VALUE, burst_at, message).with_help(help));
     }
     Some(RateLimit { per, requests, window, burst })
+}
+
+/// `max_request_body` or `max_response_body`; `None` where nothing is written.
+pub(crate) fn read_body_size(section: &Section<'_>, key: &'static str) -> Option<usize> {
+    section.optional(key, Size(BODY_SIZES)).map(|found| found.value)
 }
 
 /// `max_concurrent`; `None` where nothing is written.

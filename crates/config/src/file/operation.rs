@@ -11,7 +11,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
-use crate::file::limits::{MAX_CONCURRENT, read_concurrent, read_rates};
+use crate::file::limits::{MAX_CONCURRENT, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
 use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -116,6 +116,8 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
     let route_limits = RouteLimits {
         rates: read_rates(&section).unwrap_or_default(),
         concurrent: read_concurrent(&section).unwrap_or_default(),
+        max_request_body: read_body_size(&section, "max_request_body"),
+        max_response_body: read_body_size(&section, "max_response_body"),
     };
     section.finish();
     (limits, route_limits)

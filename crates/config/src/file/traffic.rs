@@ -78,6 +78,10 @@ pub(crate) struct Route {
     pub(crate) rates: Option<Vec<RateLimit>>,
     /// `None`: the default of `[limits]`.
     pub(crate) concurrent: Option<Concurrency>,
+    /// `None`: the default of `[limits]`.
+    pub(crate) max_request_body: Option<usize>,
+    /// `None`: the default of `[limits]`.
+    pub(crate) max_response_body: Option<usize>,
 }
 
 pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
@@ -102,6 +106,8 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
     let rates = limits::read_rates(&section);
     let concurrent = limits::read_concurrent(&section);
+    let max_request_body = limits::read_body_size(&section, "max_request_body");
+    let max_response_body = limits::read_body_size(&section, "max_response_body");
     section.without_effect("upgrades", "requests to upgrade a connection are refused");
     section.finish();
     Some(Route {
@@ -115,6 +121,8 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
         treatment,
         rates,
         concurrent,
+        max_request_body,
+        max_response_body,
     })
 }
 

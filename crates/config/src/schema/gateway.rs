@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::file::limits::{MAX_CONCURRENT, MAX_COUNT, PER};
+use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
 use crate::file::{FileVersion, SinkKind};
 use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
 
@@ -102,6 +102,12 @@ fn route() -> Table {
             .default("operator"),
             one_or_several("rate_limit", rate_limit("`rate_limit` of [[route]]", RATE_OF_ROUTE)),
             within("max_concurrent", max_concurrent("`max_concurrent` of [[route]]", CONCURRENT_OF_ROUTE)),
+            one("max_request_body", Size(BODY_SIZES), "Of a request; 413 over it. Left out: that of [limits]."),
+            one(
+                "max_response_body",
+                Size(BODY_SIZES),
+                "Of an answer; 502 over it, or cut. Left out: that of [limits].",
+            ),
             without_effect("upgrades"),
         ]
         .into_iter()
@@ -181,6 +187,12 @@ fn limits() -> Table {
             within(
                 "max_concurrent",
                 max_concurrent("[limits.max_concurrent]", "What holds on routes that have no `max_concurrent`."),
+            ),
+            one("max_request_body", Size(BODY_SIZES), "Of routes that have no `max_request_body`. Left out: any size."),
+            one(
+                "max_response_body",
+                Size(BODY_SIZES),
+                "Of routes that have no `max_response_body`. Left out: any size.",
             ),
         ],
     )

@@ -128,6 +128,10 @@ fn each_mistake_is_named_where_it_stands() {
     check(&format!("rate_limit = [{}]\n", [one; 9].join(", ")), ("E0105", 1, 399, "more than 8 limits"));
     check("[limits]\nmax_connections_per_client = 0\n", ("E0105", 2, 30, "from 1 to 1000000, found 0"));
     check("[limits]\nmax_connections_per_client = \"9\"\n", ("E0104", 2, 30, "write it without quotes"));
+    check("max_request_body = 5\n", ("E0104", 1, 20, "write the unit: `\"5B\"`"));
+    check("max_request_body = \"0B\"\n", ("E0105", 1, 20, "must be from 1 to"));
+    check("max_response_body = \"1TB\"\n", ("E0105", 1, 21, "expected a size such as"));
+    check("[limits]\nmax_request_body = \"none\"\n", ("E0105", 2, 20, "expected a size such as"));
     check("max_concurrent = 5\n", ("E0104", 1, 18, "`max_concurrent`: expected a table"));
     check("max_concurrent = { route = 0 }\n", ("E0105", 1, 28, "from 1 to 1000000"));
     check("max_concurrent = { address = 5 }\n", ("E0103", 1, 20, "unknown key `address`"));

@@ -76,6 +76,7 @@ forward_credentials = true
 disclose = "caller"
 rate_limit = { per = "principal", requests = 100, window = "1m", burst = 20 }
 max_concurrent = { route = 50, principal = 4 }
+max_request_body = "1MiB"
 [client_address]
 trusted_proxies = ["10.0.0.7", "10.1.0.0/16"]
 header = "forwarded"
@@ -98,6 +99,8 @@ max_uri_bytes = "8kB"
 max_connections = 9
 max_connections_per_client = 8
 max_requests = 10
+max_request_body = "3KiB"
+max_response_body = "2KiB"
 [refusal]
 help = "https://help.example/"
 realm = "internal"
@@ -139,6 +142,8 @@ queue = 11
     route.limits = RouteLimits {
         rates: vec![RateLimit { per: Per::Principal, requests: 100, window: seconds(60), burst: 20 }],
         concurrent: Concurrency { route: Some(50), principal: Some(4) },
+        max_request_body: Some(1 << 20),
+        max_response_body: Some(2 << 10),
     };
     assert_eq!(loaded.proxy.routes, [route]);
     assert_eq!(loaded.proxy.client_address.trusted_proxies.len(), 2);

@@ -19,11 +19,10 @@ pub use template::{PathTemplate, TemplateProblem};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 
-use crate::transit::RequestBody;
-use crate::upstream::UpstreamBody;
+use crate::sizes::Watched;
 
 /// The body of an answer to a permitted request: the upstream's, or the route's own.
-pub type Forwarded = Either<UpstreamBody<RequestBody>, Full<Bytes>>;
+pub type Forwarded = Either<Watched, Full<Bytes>>;
 
 /// What becomes of a permitted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
