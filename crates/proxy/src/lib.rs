@@ -26,6 +26,7 @@ pub mod sizes;
 pub mod snapshot;
 pub mod stack;
 pub mod throttle;
+pub mod tls;
 pub mod transit;
 pub mod upstream;
 pub mod wire;
