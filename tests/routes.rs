@@ -210,6 +210,37 @@ fn maintenance_answers_who_is_permitted_and_excepts_who_is_listed() {
 }
 
 #[test]
+fn a_canary_gets_its_share_of_what_is_permitted_and_who_asks_for_it_gets_it() {
+    let (old, new) = (Upstream::replying(Reply::bytes("old")), Upstream::replying(Reply::bytes("new")));
+    let mut site = Site::without_route(&old.url());
+    site.add(&format!("[[upstream]]\nname = \"new\"\nendpoints = [\"{}\"]\n", new.url()));
+    site.add("[[upstream]]\nname = \"down\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
+    site.add(
+        "[[route]]\nname = \"app\"\npaths = [\"/api/**\"]\nsticky = \"address\"\nsplit = [{ upstream = \"app\" }, { upstream = \"new\" },\n\
+         { upstream = \"new\", when = { headers = { x-canary = \"1\" } } }, { upstream = \"down\", when = { headers = { x-canary = \"2\" } } }]\n",
+    );
+    site.policy(&[PUBLIC_ONLY, NO_BANS].concat());
+    let gateway = site.start();
+    let get = |from: &str, headers: &[(&str, &str)]| gateway.get_from(from, "/api/public/x", headers).text().to_owned();
+    let mut seen = std::collections::BTreeSet::new();
+    for last in 2..40 {
+        let from = format!("127.0.0.{last}");
+        let first = get(&from, &[]);
+        assert_eq!(get(&from, &[]), first, "{from} keeps its upstream");
+        assert_eq!(get(&from, &[("X-Canary", "1")]), "new");
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2, "both upstreams take part");
+    // The choice changes nothing about who may come, and the event names what was chosen, if it came to that.
+    let denied = gateway.get("/api/secret", &[("X-Canary", "1")]);
+    let event = gateway.check_refused("denied", &denied, 403, "rbac.no_matching_grant");
+    assert_eq!(event["upstream"]["name"], Value::Null);
+    let failed = gateway.get("/api/public/x", &[("X-Canary", "2")]);
+    let event = gateway.check_refused("down", &failed, 502, "upstream.unreachable");
+    assert_eq!(event["upstream"]["name"], "down");
+}
+
+#[test]
 fn routes_without_an_upstream_are_asked_about_like_any_other() {
     let upstream = Upstream::start();
     let site = site(&upstream, "paths = [\"/old/**\"]\nredirect = { to = \"/new/**\" }");

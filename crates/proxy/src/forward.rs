@@ -21,7 +21,7 @@ use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::refusal::form::Form;
 use crate::report::TRACEPARENT;
-use crate::route::{Forwarded, PathTemplate, RouteAction, origin_of};
+use crate::route::{Asker, Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, Watched, bounded, is_too_large, oversized, too_large};
 use crate::transit::{Target, Transit};
@@ -54,6 +54,10 @@ pub(crate) async fn forward(
     }
     let upstream = match &route.action {
         RouteAction::Upstream(index) => *index,
+        RouteAction::Split(split) => match split.choose(&transit.head.headers, asker(&transit)) {
+            Some(index) => index,
+            None => return Err(unprepared(transit)),
+        },
         RouteAction::Redirect(redirect) => {
             return match transit.facts.target.as_ref().map(|target| redirect.answer(target)) {
                 Some(Ok(answer)) => Ok(observed(&worker, &transit, own_answer(&transit, route, answer))),
@@ -67,6 +71,16 @@ pub(crate) async fn forward(
     };
     transit.facts.upstream = Some(upstream);
     send(&worker, &loaded, route, upstream, transit).await
+}
+
+/// Who asks, for a route with several upstreams.
+fn asker(transit: &Transit) -> Asker<'_> {
+    let facts = &transit.facts;
+    let principal = match &facts.identity {
+        Some(Identity::Verified(principal)) => Some(&**principal),
+        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+    };
+    Asker { id: facts.id, principal, address: facts.client_address().ip() }
 }
 
 /// Sends it to the upstream.

@@ -17,8 +17,7 @@ use crate::compile::route::Context;
 use crate::compile::{identity, report_duplicates};
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::{ClientAddress, GatewayFile, Listener, Upstream};
-use crate::section::{Reader, shown};
-use crate::suggest;
+use crate::section::Reader;
 
 /// What is fixed while the process runs.
 pub(crate) fn compile_process(reader: &Reader<'_>, gateway: &GatewayFile) -> ProcessSettings {
@@ -173,25 +172,14 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
     }
     let routes = gateway.entries.routes.iter();
     let default = &gateway.operation.route_limits;
-    routes.map(|route| compile_route(Context { reader, plan: &plan, route }, &upstreams, default)).collect()
+    routes.map(|route| compile_route(Context { reader, plan: &plan, route, upstreams: &upstreams }, default)).collect()
 }
 
-fn compile_route(context: Context<'_, '_>, upstreams: &HashMap<&str, usize>, default: &RouteLimits) -> RouteSettings {
-    let Context { reader, route, .. } = context;
-    let found = route.upstream.as_ref().and_then(|name| {
-        let found = upstreams.get(name.value.as_str()).copied();
-        if found.is_none() && reader.is_complete() {
-            let message = format!("there is no upstream `{}`", shown(&name.value));
-            let known: Vec<&str> = upstreams.keys().copied().collect();
-            let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, name.span, message);
-            diagnostic.help = suggest::remedy(&name.value, &known, "known upstreams")
-                .or_else(|| Some("add [[upstream]] with this name".into()));
-            reader.report(diagnostic);
-        }
-        found
-    });
+fn compile_route(context: Context<'_, '_>, default: &RouteLimits) -> RouteSettings {
+    let Context { route, .. } = context;
     // What is not found was reported, so that these settings are never used.
-    let action = context.own_action().unwrap_or(RouteAction::Upstream(found.unwrap_or(0)));
+    let found = route.upstream.as_ref().and_then(|name| context.upstream(name)).unwrap_or(0);
+    let action = context.other_action().unwrap_or(RouteAction::Upstream(found));
     let mut settings = RouteSettings::new(route.name.value.as_str(), action);
     settings.forward_credentials = route.forward_credentials;
     settings.disclose = route.disclose;

@@ -1,10 +1,13 @@
 //! What a `[[route]]` does besides sending requests on as they are, checked against its paths and the identity headers.
 
+use std::collections::HashMap;
+
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{StatusCode, Uri};
 use portcullis_policy::canonical_host;
 use portcullis_proxy::route::{
-    Cors, FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction, Side, TemplateProblem,
+    Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction, Side, Split,
+    TemplateProblem,
 };
 use portcullis_proxy::settings::RouteSettings;
 use portcullis_proxy::upstream::headers::HeaderPlan;
@@ -14,6 +17,7 @@ use crate::compile::cors::compile_cors;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file;
 use crate::section::{Reader, shown};
+use crate::suggest;
 
 /// What a text becomes a body as, unless the file says otherwise.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -25,13 +29,30 @@ pub(crate) struct Context<'c, 'e> {
     /// Which header names are the gateway's.
     pub(crate) plan: &'c HeaderPlan,
     pub(crate) route: &'c file::Route,
+    /// The upstreams by name, with their places.
+    pub(crate) upstreams: &'c HashMap<&'c str, usize>,
 }
 
 impl<'c> Context<'c, '_> {
-    /// The action, where it is not an upstream. Reports what contradicts it.
-    pub(crate) fn own_action(self) -> Option<RouteAction> {
+    /// The place of an upstream. Reports one that is not there.
+    pub(crate) fn upstream(self, name: &At<String>) -> Option<usize> {
+        let found = self.upstreams.get(name.value.as_str()).copied();
+        if found.is_none() && self.reader.is_complete() {
+            let message = format!("there is no upstream `{}`", shown(&name.value));
+            let known: Vec<&str> = self.upstreams.keys().copied().collect();
+            let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, name.span, message);
+            diagnostic.help = suggest::remedy(&name.value, &known, "known upstreams")
+                .or_else(|| Some("add [[upstream]] with this name".into()));
+            self.reader.report(diagnostic);
+        }
+        found
+    }
+
+    /// The action, where it is not one upstream. Reports what contradicts it.
+    pub(crate) fn other_action(self) -> Option<RouteAction> {
         let treatment = &self.route.treatment;
         let answers = [
+            ("split", treatment.split.as_ref().map(|split| split.span)),
             ("redirect", treatment.redirect.as_ref().map(|redirect| redirect.span)),
             ("respond", treatment.respond.as_ref().map(|respond| respond.span)),
         ];
@@ -47,7 +68,22 @@ impl<'c> Context<'c, '_> {
         self.report_useless(first.map_or("", |(key, _)| key));
         let redirect = || Some(RouteAction::Redirect(Box::new(self.redirect(&treatment.redirect.as_ref()?.value)?)));
         let respond = || Some(RouteAction::Respond(Box::new(self.respond(&treatment.respond.as_ref()?.value)?)));
-        redirect().or_else(respond)
+        let split = || Some(RouteAction::Split(Box::new(self.split(treatment.split.as_ref()?))));
+        split().or_else(redirect).or_else(respond)
+    }
+
+    fn split(self, split: &file::Split) -> Split {
+        if split.whole && !split.branches.iter().any(|branch| branch.when.is_empty() && branch.weight > 0) {
+            let message = "no upstream of `split` takes requests that meet no condition";
+            let help = "give one of them a `weight`, and no `when`";
+            self.reader.report(Diagnostic::error(codes::CONFLICT, split.span, message).with_help(help));
+        }
+        let branches = split.branches.iter().map(|branch| Branch {
+            upstream: self.upstream(&branch.upstream).unwrap_or(0),
+            weight: branch.weight,
+            when: branch.when.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),
+        });
+        Split { branches: branches.collect(), sticky: split.sticky }
     }
 
     /// What is about requests to an upstream means nothing without one.

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use portcullis_proxy::route::Sticky;
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_PAGE, read_text};
-use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Prefix, ResolvedPath, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Prefix, ResolvedPath, Text, Time};
 use crate::section::{Field, FlagOrTable, Kind, Section, shown};
 
 /// What becomes of a permitted request; more than one of these is a contradiction.
 #[derive(Debug, Default)]
 pub(crate) struct Treatment {
+    pub(crate) split: Option<Split>,
     pub(crate) redirect: Option<At<Redirect>>,
     pub(crate) respond: Option<At<Respond>>,
     pub(crate) strip_prefix: Option<At<String>>,
@@ -31,6 +33,24 @@ pub(crate) struct Treatment {
     pub(crate) maintenance: Option<Maintenance>,
     /// Files that were read for it.
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `split = [ … ]`
+#[derive(Debug)]
+pub(crate) struct Split {
+    pub(crate) span: Span,
+    pub(crate) branches: Vec<Branch>,
+    /// All of it could be read.
+    pub(crate) whole: bool,
+    pub(crate) sticky: Sticky,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    pub(crate) upstream: At<String>,
+    pub(crate) weight: u32,
+    pub(crate) when: Vec<(At<HeaderName>, HeaderValue)>,
 }
 
 /// `redirect = { … }`
@@ -80,6 +100,7 @@ pub(crate) struct Maintenance {
 pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
     let mut files = Vec::new();
     Treatment {
+        split: read_split(section),
         redirect: placed(section.table("redirect"), read_redirect),
         respond: placed(section.table("respond"), |section| read_respond(section, &mut files)),
         strip_prefix: section.optional("strip_prefix", Text),
@@ -98,6 +119,32 @@ fn placed<'r, T>(section: Option<Section<'r>>, read: impl FnOnce(Section<'r>) ->
     let section = section?;
     let span = section.span();
     Some(At::new(read(section)?, span))
+}
+
+fn read_split(section: &Section<'_>) -> Option<Split> {
+    let sections = section.tables("split");
+    let words = Choice(&[("none", Sticky::None), ("principal", Sticky::Principal), ("address", Sticky::Address)]);
+    let sticky = section.or("sticky", words, Sticky::None);
+    if !section.has("split") {
+        return None;
+    }
+    let span = sections.first().map_or(section.span(), Section::span);
+    let written = sections.len();
+    let branches: Vec<Branch> = sections.into_iter().filter_map(read_branch).collect();
+    let whole = branches.len() == written;
+    Some(Split { span, branches, whole, sticky })
+}
+
+fn read_branch(section: Section<'_>) -> Option<Branch> {
+    let upstream = section.required("upstream", Name);
+    let weight = section.or("weight", Integer(0..=10_000), 1);
+    let when = section.table("when").map_or_else(Vec::new, |section| {
+        let headers = section.required("headers", HeaderFields).map_or_else(Vec::new, |headers| headers.value);
+        section.finish();
+        headers
+    });
+    section.finish();
+    Some(Branch { upstream: upstream?, weight: u32::try_from(weight).unwrap_or(1), when })
 }
 
 fn read_redirect(section: Section<'_>) -> Option<Redirect> {

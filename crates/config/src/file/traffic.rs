@@ -99,8 +99,8 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let vague = section.reader().diagnostics.borrow().errors() > errors_before;
     let upstream = section.optional("upstream", Name);
     let treatment = read_treatment(&section);
-    if !["upstream", "redirect", "respond"].iter().any(|key| section.has(key)) {
-        section.report_missing("upstream", "the name of an [[upstream]]; or `redirect` or `respond`");
+    if !["upstream", "split", "redirect", "respond"].iter().any(|key| section.has(key)) {
+        section.report_missing("upstream", "the name of an [[upstream]]; or `split`, `redirect` or `respond`");
     }
     let forward_credentials = section.or("forward_credentials", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);

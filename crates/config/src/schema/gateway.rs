@@ -92,7 +92,7 @@ fn route() -> Table {
             one_or_list("hosts", Text, "Such as `billing.internal` or `*.internal`; left out: any host.").not_empty(),
             one_or_list("paths", Text, "`*` is one segment, a final `**` any number; left out: every path.")
                 .not_empty(),
-            one("upstream", Name, "The upstream; or the route has `redirect` or `respond`."),
+            one("upstream", Name, "The upstream; or the route has `split`, `redirect` or `respond`."),
             one("forward_credentials", Flag, "`true`: the caller's Authorization or key is passed on.").default(false),
             choice(
                 "disclose",

@@ -3,13 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::file::HeaderFields;
-use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Prefix, Text, Time};
+use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Name, Prefix, Text, Time};
 
-use super::{Key, Table, flag_or_within, list, one, table, within};
+use super::{Key, Table, choice, flag_or_within, list, one, several, table, within};
 
 /// The keys of a route that `file::route` reads.
 pub(super) fn treatment() -> Vec<Key> {
     vec![
+        several("split", branch()),
+        choice("sticky", &["none", "principal", "address"], "Who keeps the upstream that `split` chose.")
+            .default("none"),
         within("redirect", redirect()),
         within("respond", respond()),
         one("strip_prefix", Text, "Taken off the path before it goes to the upstream."),
@@ -29,7 +32,27 @@ pub(super) fn treatment() -> Vec<Key> {
 
 /// A route does something with a request.
 pub(super) fn one_action() -> Value {
-    json!({ "anyOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }] })
+    json!({ "anyOf": [{ "required": ["upstream"] }, { "required": ["split"] }, { "required": ["redirect"] }, { "required": ["respond"] }] })
+}
+
+fn branch() -> Table {
+    table(
+        "`split` of [[route]]",
+        "Upstreams that share the route's permitted requests.",
+        [
+            one("upstream", Name, "The upstream.").required(),
+            one("weight", Integer(0..=10_000), "Its part, as a share of all weights.").default(1),
+            within("when", when()),
+        ],
+    )
+}
+
+fn when() -> Table {
+    table(
+        "`when` of `split` of [[route]]",
+        "Only for requests that have these fields, which then go nowhere else.",
+        [one("headers", HeaderFields, "The fields, with their values.").required()],
+    )
 }
 
 fn redirect() -> Table {

@@ -94,6 +94,24 @@ fn each_mistake_is_named_where_it_stands() {
     check(&other("redirect = { to = \"/x\", status = 304 }"), ("E0105", 4, 34, "304 is no status of a redirect"));
     check(&other("redirect = { to = \"/x\", status = 200 }"), ("E0105", 4, 34, "from 301 to 308"));
     check(&other("redirect = { to = \"/x\" }\nupstream_host = \"a\""), ("E0203", 5, 17, "is for an upstream"));
+    check(&other("split = []"), ("E0203", 1, 1, "give one of them a `weight`, and no `when`"));
+    check(&other("split = [{ upstream = \"biling\" }]"), ("E0202", 4, 23, "did you mean `billing`?"));
+    check(&other("split = [{ weight = 1 }]"), ("E0102", 4, 10, "`upstream` is missing in `split` of [[route]]"));
+    check(&other("split = [{ upstream = \"billing\", weight = 0 }]"), ("E0203", 4, 10, "that meet no condition"));
+    check(
+        &other("split = [{ upstream = \"billing\", when = { headers = { a = \"b\" } } }]"),
+        ("E0203", 4, 10, "that meet no condition"),
+    );
+    check(&other("split = [{ upstream = \"billing\", weight = -1 }]"), ("E0105", 4, 43, "from 0 to 10000"));
+    check(
+        &other("split = [{ upstream = \"billing\", when = {} }]"),
+        ("E0102", 4, 41, "`headers` is missing in `when`"),
+    );
+    check(&other("split = [{ upstream = \"billing\" }]\nsticky = \"user\""), ("E0105", 5, 10, "\"principal\""));
+    check(
+        &other("upstream = \"billing\"\nsplit = [{ upstream = \"billing\" }]"),
+        ("E0203", 5, 10, "one of `upstream` and `split`"),
+    );
     check(&other("respond = {}"), ("E0102", 4, 11, "`status` is missing in `respond` of [[route]]"));
     check(&other("respond = { status = 101 }"), ("E0105", 4, 22, "from 200 to 599"));
     check(&other("respond = { status = 204, body = \"x\" }"), ("E0203", 4, 22, "has no body"));

@@ -3,7 +3,8 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_proxy::page::Page;
 use portcullis_proxy::route::{
-    Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction,
+    Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction, Split,
+    Sticky,
 };
 use portcullis_proxy::settings::RouteSettings;
 
@@ -105,6 +106,13 @@ fn a_route_may_answer_by_itself() {
         let text = format!("hosts = [\"a.test\"]\npaths = [\"/x/{{id}}/**\"]\n{text}");
         assert_eq!(route(&text), expected(|route| route.action = action), "{text}");
     };
+    let text = "split = [{ upstream = \"billing\", weight = 90 }, { upstream = \"billing\", when = { headers = { X-A = \"1\" } } }]\n\
+                sticky = \"principal\"";
+    let branches = vec![
+        Branch { upstream: 0, weight: 90, when: Vec::new() },
+        Branch { upstream: 0, weight: 1, when: vec![pair("x-a", "1")] },
+    ];
+    answers(text, RouteAction::Split(Box::new(Split { branches, sticky: Sticky::Principal })));
     let redirect = |to: &str, status: u16, origin: Origin, path: &str, query: Option<&str>, keep_query: bool| {
         let path = PathTemplate::parse(path, &["/x/{id}/**"]).unwrap();
         let status = StatusCode::from_u16(status).unwrap();

@@ -51,7 +51,9 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
         "portcullis.toml",
         format!(
             "{}maintenance = {{}}\n[[route]]\nname = \"r\"\npaths = \"/r\"\nredirect = {{ to = \"/x\" }}\ncors = {{ origins = [\"*\"] }}\n\
-             [[route]]\nname = \"s\"\npaths = \"/s\"\nrespond = {{ status = 204 }}\n",
+             [[route]]\nname = \"s\"\npaths = \"/s\"\nrespond = {{ status = 204 }}\n\
+             [[route]]\nname = \"t\"\npaths = \"/t\"\n\
+             split = [{{ upstream = \"billing\" }}, {{ upstream = \"billing\", when = {{ headers = {{}} }} }}]\n",
             super::GATEWAY
         ),
     );

@@ -8,12 +8,14 @@ mod answer;
 mod cors;
 mod fields;
 mod maintenance;
+mod split;
 mod template;
 
 pub use answer::{FixedAnswer, Origin, Redirect};
 pub use cors::{Cors, Origins, origin_of};
 pub use fields::{FieldRules, Side};
 pub use maintenance::Maintenance;
+pub use split::{Asker, Branch, Split, Sticky};
 pub use template::{PathTemplate, TemplateProblem};
 
 use bytes::Bytes;
@@ -29,6 +31,8 @@ pub type Forwarded = Either<Watched, Full<Bytes>>;
 pub enum RouteAction {
     /// It is sent to this upstream: an index into `Settings::upstreams`.
     Upstream(usize),
+    /// It is sent to one of several upstreams.
+    Split(Box<Split>),
     /// It is sent elsewhere by the gateway's own answer.
     Redirect(Box<Redirect>),
     /// It has an answer that never changes.
@@ -40,7 +44,7 @@ impl RouteAction {
     pub fn upstream(&self) -> Option<usize> {
         match self {
             Self::Upstream(index) => Some(*index),
-            Self::Redirect(_) | Self::Respond(_) => None,
+            Self::Split(_) | Self::Redirect(_) | Self::Respond(_) => None,
         }
     }
 }
