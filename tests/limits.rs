@@ -1,6 +1,7 @@
 //! More at once than the limits allow: the excess is told so at once, and what is served is served well.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
@@ -32,6 +33,55 @@ fn requests_over_the_limit_get_503_and_an_event_each() {
     let events = gateway.stop();
     assert_eq!(of_kind(&events, "access.denied").len(), refused.len());
     assert!(of_kind(&events, "ban.created").is_empty(), "the gateway's own state is nobody's offence");
+}
+
+#[test]
+fn a_queue_that_stands_is_shed_while_some_are_served_and_the_ops_listener_answers() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add("[limits]\nshed_after = \"1ms\"\n");
+    let gateway = site.start();
+    let batch: Vec<u8> = (0..20).flat_map(|_| request("GET", "/", &[], b"")).collect();
+    let (shed, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let shed_metric =
+        "portcullis_decisions_total{decision=\"throttle\",reason=\"limit.overload\",route=\"\",stage=\"limit\"}";
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut connections: Vec<_> = (0..50).map(|_| gateway.conn()).collect();
+                let began = Instant::now();
+                while shed.load(Ordering::Relaxed) == 0 && began.elapsed() < PATIENCE {
+                    connections.iter_mut().for_each(|connection| connection.send(&batch));
+                    for connection in &mut connections {
+                        for _ in 0..20 {
+                            let answer = connection.answer();
+                            match answer.status() {
+                                200 => served.fetch_add(1, Ordering::Relaxed),
+                                503 => {
+                                    assert_eq!(answer.json()["reason"], "limit.overload");
+                                    assert_eq!(answer.header("retry-after"), Some("1"));
+                                    shed.fetch_add(1, Ordering::Relaxed)
+                                }
+                                other => panic!("{other}: {}", answer.text()),
+                            };
+                        }
+                    }
+                }
+            });
+        }
+        let seen = wait::until(PATIENCE, || gateway.metric(shed_metric).filter(|shed| *shed > 0.0));
+        assert!(seen.is_some(), "nothing was shed");
+    });
+    // The queue is gone, and so, soon, is the share that is refused.
+    assert!(wait::until(PATIENCE, || (gateway.get("/", &[]).status() == 200).then_some(())).is_some());
+    let (shed, served) = (shed.into_inner(), served.into_inner());
+    assert!(shed > 0 && served > 0, "{shed} shed, {served} served");
+    assert!(gateway.metric("portcullis_worker_wait_seconds{worker=\"1\"}").is_some());
+    let events = gateway.stop();
+    let refusals = of_kind(&events, "access.denied");
+    assert!(refusals.len() >= shed, "{} events of {shed} refusals", refusals.len());
+    let message = "what is ready waits longer than `shed_after` for the worker: some requests are shed";
+    assert!(refusals.iter().all(|event| event["message"] == message));
 }
 
 #[test]

@@ -185,6 +185,7 @@ impl Counters {
         gauge(encoder, "http_server_active_requests", "Requests in flight", &[(Vec::new(), active)])?;
         let connections = metrics.connections.load(Ordering::Relaxed);
         gauge(encoder, "portcullis_connections", "Open connections", &[(Vec::new(), signed(connections))])?;
+        self.waits(encoder)?;
         let closed = self.shared.clients.refused();
         counter(
             encoder,
@@ -196,6 +197,20 @@ impl Counters {
         counter(encoder, "portcullis_panics", "Requests whose handler panicked", &[(Vec::new(), panics)])?;
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         gauge(encoder, "portcullis_build_info", "The gateway's version", &[(build, 1)])
+    }
+}
+
+impl Counters {
+    /// How long what was ready last waited for its turn.
+    fn waits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long what was ready last waited for its worker";
+        let name = "portcullis_worker_wait_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (worker, wait) in self.shared.metrics.waits() {
+            let labels = [("worker", worker.to_string())];
+            ConstGauge::new(wait.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

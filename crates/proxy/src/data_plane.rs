@@ -234,6 +234,8 @@ async fn work(
             tidying.discard_expired();
         }
     });
+    let sampled = Rc::clone(&worker);
+    tokio::task::spawn_local(async move { sampled.load.sample().await });
     // An error means that the sender is gone: then there is nothing to wait for, either.
     let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     for acceptor in acceptors {

@@ -22,6 +22,7 @@ pub mod request_id;
 pub mod route;
 pub mod seats;
 pub mod settings;
+mod shed;
 pub mod sizes;
 pub mod snapshot;
 pub mod stack;

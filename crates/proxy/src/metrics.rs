@@ -14,6 +14,8 @@ pub struct Metrics {
     routes: Mutex<BTreeMap<CounterKey, Arc<RouteCounters>>>,
     /// By worker: its requests in flight.
     in_flight: Mutex<BTreeMap<usize, Arc<AtomicUsize>>>,
+    /// By worker: how long what was ready waited for its turn, in microseconds, as sampled last.
+    waits: Mutex<BTreeMap<usize, Arc<AtomicU64>>>,
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Requests that panicked; each was answered with 500.
@@ -94,6 +96,18 @@ impl Metrics {
     pub(crate) fn in_flight_of(&self, worker: usize) -> Arc<AtomicUsize> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(in_flight.entry(worker).or_default())
+    }
+
+    /// Where a worker notes its last sample of waiting, in microseconds. Only that worker writes it.
+    pub(crate) fn wait_of(&self, worker: usize) -> Arc<AtomicU64> {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(waits.entry(worker).or_default())
+    }
+
+    /// By worker: how long what was ready waited for its turn, as sampled last.
+    pub fn waits(&self) -> Vec<(usize, Duration)> {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.iter().map(|(worker, wait)| (*worker, Duration::from_micros(wait.load(Ordering::Relaxed)))).collect()
     }
 
     /// Requests in flight over all workers.

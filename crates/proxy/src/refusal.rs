@@ -31,7 +31,7 @@ pub enum Refusal {
     /// No route leads there.
     NotFound(Box<Denial>),
     /// The gateway has too much to do.
-    Overloaded,
+    Overloaded(Overload),
     /// Policy says no.
     Denied(Box<Denial>),
     /// A credential is missing, bad, or not strong enough.
@@ -44,6 +44,15 @@ pub enum Refusal {
     UpstreamFailed(UpstreamError),
     /// The gateway itself failed. The text is for the operator.
     Internal(String),
+}
+
+/// What the gateway has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// Requests in flight (`limits.max_requests`).
+    InFlight,
+    /// Work that waits for the worker (`limits.shed_after`).
+    Queue,
 }
 
 /// How long to wait before a new attempt at an overloaded gateway.
@@ -68,7 +77,7 @@ impl Refusal {
             Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
                 denial.reason.into()
             }
-            Self::Overloaded => ReasonCode::LimitOverload,
+            Self::Overloaded(_) => ReasonCode::LimitOverload,
             Self::Throttled(throttle) => throttle.code(),
             Self::UpstreamFailed(error) => match error.kind {
                 FaultKind::Unreachable => ReasonCode::UpstreamUnreachable,
@@ -88,7 +97,7 @@ impl Refusal {
             Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
                 StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN)
             }
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Throttled(throttle) => throttle.status(),
             Self::UpstreamFailed(_) => by_code(self.code()).unwrap_or(StatusCode::BAD_GATEWAY),
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -102,7 +111,7 @@ impl Refusal {
                 Some(denial)
             }
             Self::Malformed(_)
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Throttled(_)
             | Self::UpstreamFailed(_)
             | Self::Internal(_) => None,
@@ -116,7 +125,10 @@ impl Refusal {
             Self::NotFound(denial) | Self::Denied(denial) | Self::Challenged(denial) | Self::Undecided(denial) => {
                 denial.message.clone()
             }
-            Self::Overloaded => "as many requests are in flight as the limits allow".to_owned(),
+            Self::Overloaded(Overload::InFlight) => "as many requests are in flight as the limits allow".to_owned(),
+            Self::Overloaded(Overload::Queue) => {
+                "what is ready waits longer than `shed_after` for the worker: some requests are shed".to_owned()
+            }
             Self::Throttled(throttle) => throttle.to_string(),
             Self::UpstreamFailed(error) => error.to_string(),
             Self::Internal(detail) => detail.clone(),
@@ -126,7 +138,7 @@ impl Refusal {
     /// After how many seconds a new attempt makes sense, where that is known. `now` is on the clock of bans.
     pub fn retry_after_s(&self, ban_until: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Option<u64> {
         match self {
-            Self::Overloaded => Some(OVERLOAD_RETRY_AFTER_S),
+            Self::Overloaded(_) => Some(OVERLOAD_RETRY_AFTER_S),
             Self::Throttled(throttle) => Some(throttle.retry_after_s),
             Self::Denied(denial) if denial.reason == Reason::BanActive => {
                 let left = ban_until?.as_second().saturating_sub(now.as_second()).max(0);
@@ -286,7 +298,7 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
             _ => "The request could not be understood in one way only, so it was not passed on.",
         },
         Refusal::NotFound(_) => "There is nothing at this address.",
-        Refusal::Overloaded => "The gateway has too much to do. Try again in a moment.",
+        Refusal::Overloaded(_) => "The gateway has too much to do. Try again in a moment.",
         Refusal::Denied(_) => {
             "You may not do this. Give the request id to whoever runs this service if you think you should."
         }

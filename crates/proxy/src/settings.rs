@@ -276,6 +276,8 @@ pub struct Limits {
     pub max_connections_per_client: Option<u64>,
     /// Requests in flight over all workers. Default 10,000.
     pub max_requests: usize,
+    /// How long what is ready may wait for a worker before requests are shed; zero is any time. Default 30 ms.
+    pub shed_after: Duration,
 }
 
 impl Default for Limits {
@@ -292,6 +294,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_connections_per_client: None,
             max_requests: 10_000,
+            shed_after: Duration::from_millis(30),
         }
     }
 }

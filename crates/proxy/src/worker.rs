@@ -10,6 +10,7 @@ use portcullis_policy::RouteId;
 use crate::metrics::RouteCounters;
 use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
+use crate::shed::Load;
 use crate::sizes::SentBody;
 use crate::snapshot::{Shared, Snapshot};
 use crate::transit::Facts;
@@ -23,6 +24,8 @@ pub struct Worker {
     workers: usize,
     loaded: RefCell<Rc<Loaded>>,
     in_flight: Arc<AtomicUsize>,
+    /// How long what is ready waits on this thread.
+    pub(crate) load: Load,
     pub(crate) request_ids: RequestIds,
 }
 
@@ -46,6 +49,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize, workers: usize) -> Rc<Self> {
         let snapshot = shared.snapshot().load_full();
         let in_flight = shared.metrics.in_flight_of(index);
+        let load = Load::new(shared.metrics.wait_of(index));
         let loaded = Loaded::new(snapshot, &shared, index, workers, None);
         Rc::new(Self {
             shared,
@@ -53,6 +57,7 @@ impl Worker {
             workers,
             loaded: RefCell::new(Rc::new(loaded)),
             in_flight,
+            load,
             request_ids: RequestIds::default(),
         })
     }

@@ -112,6 +112,7 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
             .optional("max_connections_per_client", Integer(1..=MAX_CONCURRENT))
             .map(|found| found.value),
         max_requests: count("max_requests", 10_000_000, default.max_requests),
+        shed_after: section.or("shed_after", Time::within("0s", "1m"), default.shed_after),
     };
     let route_limits = RouteLimits {
         rates: read_rates(&section).unwrap_or_default(),

@@ -180,6 +180,12 @@ fn limits() -> Table {
                 "Of one address or IPv6 /64; a further one is closed. Trusted proxies have any number. Left out: any number.",
             ),
             count("max_requests", 10_000_000, "In flight over all workers; a further one gets 503.").default(10_000),
+            one(
+                "shed_after",
+                Time::within("0s", "1m"),
+                "How long what is ready may wait for its thread before some requests get 503; `0s`: any time.",
+            )
+            .default("30ms"),
             one_or_several(
                 "rate_limit",
                 rate_limit("[limits.rate_limit]", "What holds on routes that have no `rate_limit`."),

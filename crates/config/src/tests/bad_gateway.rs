@@ -146,6 +146,8 @@ fn each_mistake_is_named_where_it_stands() {
     check(&format!("rate_limit = [{}]\n", [one; 9].join(", ")), ("E0105", 1, 399, "more than 8 limits"));
     check("[limits]\nmax_connections_per_client = 0\n", ("E0105", 2, 30, "from 1 to 1000000, found 0"));
     check("[limits]\nmax_connections_per_client = \"9\"\n", ("E0104", 2, 30, "write it without quotes"));
+    check("[limits]\nshed_after = 30\n", ("E0104", 2, 14, "write the unit: `\"30s\"`"));
+    check("[limits]\nshed_after = \"2m\"\n", ("E0105", 2, 14, "must be from 0s to 1m"));
     check("max_request_body = 5\n", ("E0104", 1, 20, "write the unit: `\"5B\"`"));
     check("max_request_body = \"0B\"\n", ("E0105", 1, 20, "must be from 1 to"));
     check("max_response_body = \"1TB\"\n", ("E0105", 1, 21, "expected a size such as"));

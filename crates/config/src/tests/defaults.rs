@@ -99,6 +99,7 @@ max_uri_bytes = "8kB"
 max_connections = 9
 max_connections_per_client = 8
 max_requests = 10
+shed_after = "11ms"
 max_request_body = "3KiB"
 max_response_body = "2KiB"
 [refusal]
@@ -168,6 +169,7 @@ queue = 11
         max_connections: 9,
         max_connections_per_client: Some(8),
         max_requests: 10,
+        shed_after: Duration::from_millis(11),
     };
     assert_eq!(loaded.proxy.limits, limits);
     let refusal = RefusalSettings {

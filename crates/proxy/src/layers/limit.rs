@@ -1,4 +1,5 @@
-//! Bounds the requests in flight. Each worker has its share of the limit, so nothing is counted across threads.
+//! Bounds the requests in flight, and sheds some while the worker's queue stands. Each worker has its share of the limit, and
+//! its own queue, so nothing is counted across threads.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use tower_service::Service;
 
 use crate::held::Held;
 use crate::layers::establish::Refused;
-use crate::refusal::Refusal;
+use crate::refusal::{Overload, Refusal};
 use crate::transit::Transit;
 use crate::worker::{Slot, Worker};
 
@@ -37,7 +38,7 @@ impl<S> Layer<S> for LimitLayer {
     }
 }
 
-/// Refuses what is more than the worker's share of `limits.max_requests`. A request is in flight until its answer's body
+/// Refuses what is more than the worker's share of `limits.max_requests`, and what `limits.shed_after` has shed. A request is in flight until its answer's body
 /// has ended.
 #[derive(Clone)]
 pub struct Limit<S> {
@@ -58,9 +59,17 @@ where
     }
 
     fn call(&mut self, transit: Box<Transit>) -> Self::Future {
-        match self.worker.slot(&transit.facts.loaded) {
+        let facts = &transit.facts;
+        let refused = |overload, transit| {
+            let refusal = Refusal::Overloaded(overload);
+            Either::Right(ready(Err(Box::new(Refused { refusal, transit }))))
+        };
+        if self.worker.load.sheds(facts.loaded.snapshot.settings.limits.shed_after, facts.started) {
+            return refused(Overload::Queue, transit);
+        }
+        match self.worker.slot(&facts.loaded) {
             Some(slot) => Either::Left(Counted { inner: self.inner.call(transit), slot: Some(slot) }),
-            None => Either::Right(ready(Err(Box::new(Refused { refusal: Refusal::Overloaded, transit })))),
+            None => refused(Overload::InFlight, transit),
         }
     }
 }
