@@ -74,5 +74,9 @@ mod second_opinion;
 mod slow_clients;
 /// What follows a refused request on its connection is never taken for another request.
 mod smuggling;
+/// Answers that stream and requests that wait, as long as they are permitted.
+mod streams;
+/// WebSocket and other upgrades: when a tunnel opens, what it carries, and when it ends.
+mod tunnels;
 /// Upstreams that are down, silent, rude, or of their own opinion.
 mod upstream_faults;

@@ -2,11 +2,13 @@
 
 mod address;
 mod condition;
+mod protocol;
 mod quantity;
 mod rule;
 
 pub(crate) use address::{EndpointLink, Header, Prefix, Socket, parse_prefix};
 pub(crate) use condition::{Country, WeeklyHours};
+pub(crate) use protocol::Protocol;
 pub(crate) use quantity::{Decimal, Integer, Moment, Percentage, Size, Time};
 pub(crate) use rule::{Action, PrincipalName};
 

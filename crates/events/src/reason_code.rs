@@ -204,7 +204,6 @@ mod tests {
         ReasonCode::DependencyKeysUnavailable,
         ReasonCode::DependencyStoreUnavailable,
         ReasonCode::UpstreamCircuitOpen,
-        ReasonCode::SessionTerminated,
     ];
 
     #[test]

@@ -193,6 +193,8 @@ impl Counters {
             "Connections closed because their client had too many",
             &[(Vec::new(), closed)],
         )?;
+        let tunnels = metrics.tunnels.load(Ordering::Relaxed);
+        gauge(encoder, "portcullis_tunnels", "Upgraded connections", &[(Vec::new(), signed(tunnels))])?;
         let panics = metrics.panics.load(Ordering::Relaxed);
         counter(encoder, "portcullis_panics", "Requests whose handler panicked", &[(Vec::new(), panics)])?;
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];

@@ -6,12 +6,13 @@ use std::rc::Rc;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
-use http_body_util::Either;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::held::Held;
 use crate::layers::respond::Answer;
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
@@ -40,17 +41,33 @@ pub(crate) async fn serve<S>(
         service_fn(move |request: Request<Incoming>| {
             let (transit, exchange) = enter(&worker, &connection, &handle, request);
             let answer = stack.clone().call(transit);
-            let handle = handle.clone();
+            let (connection, handle) = (Rc::clone(&connection), handle.clone());
             async move {
                 let mut response = answer.await?;
                 if handle.is_draining() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| crate::held::Held::new(body, exchange)))
+                Ok::<_, Infallible>(match connection.tunnel.borrow_mut().as_mut() {
+                    Some(tunnel) => {
+                        // What the answer holds, such as its place among the requests in flight, is held by the tunnel.
+                        let (head, body) = response.into_parts();
+                        tunnel.hold(Box::new((body, exchange)));
+                        http::Response::from_parts(head, Held::new(Answer::Right(Full::default()), None))
+                    }
+                    None => response.map(|body| Held::new(body, exchange)),
+                })
             }
         })
     };
-    let served = http1_builder(&loaded.wire).serve_connection(gate, service).await;
+    let mut http = http1_builder(&loaded.wire).serve_connection(gate, service);
+    let served = (&mut http).await;
+    let tunnel = connection.tunnel.take();
+    if let (Some(tunnel), Ok(())) = (tunnel, &served) {
+        let parts = http.into_parts();
+        let (stream, held) = parts.io.into_parts();
+        // Few connections get here; the others should not be larger for it.
+        return Box::pin(tunnel.run(stream, [parts.read_buf, held].concat().into())).await;
+    }
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended with an error");
         if handle.has_unanswered_head() {

@@ -34,7 +34,9 @@ use crate::worker::Worker;
 const BACKLOG: i32 = 4096;
 /// How long a draining worker waits for the next connection that the kernel has queued.
 const LAST_ACCEPTS: Duration = Duration::from_millis(20);
-/// How often idle upstream connections are looked through.
+/// What open streams have to say goodbye, once the grace is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often idle upstream connections and open streams are looked through.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the process is out of file descriptors.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -232,6 +234,7 @@ async fn work(
         loop {
             sleep(TIDY_EVERY).await;
             tidying.discard_expired();
+            tidying.recheck_streams();
         }
     });
     let sampled = Rc::clone(&worker);
@@ -246,7 +249,13 @@ async fn work(
     while open.count() > 0 && Instant::now() < deadline && *phase.borrow() < Phase::Stopping {
         sleep(Duration::from_millis(5)).await;
     }
-    open.count()
+    let cut = open.count();
+    worker.streams.stop();
+    let last = Instant::now() + LAST_WORDS;
+    while open.count() > 0 && Instant::now() < last {
+        sleep(Duration::from_millis(5)).await;
+    }
+    cut
 }
 
 /// The open connections of a worker.

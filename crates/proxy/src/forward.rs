@@ -6,7 +6,6 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -20,13 +19,15 @@ use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::refusal::form::Form;
-use crate::report::TRACEPARENT;
 use crate::route::{Asker, Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
-use crate::sizes::{SentBody, Watched, bounded, is_too_large, oversized, too_large};
-use crate::transit::{Target, Transit};
+use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
+use crate::streams::Watch;
+use crate::transit::{Remembered, Target, Transit};
+use crate::upgrade::switch;
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
-use crate::upstream::{FaultKind, TimeoutPhase, UpstreamError};
+use crate::upstream::{FaultKind, TimeoutPhase, Upstream, UpstreamBody, UpstreamError};
+use crate::watched::{Watched, head_of_answer};
 use crate::wire::BodyProblem;
 use crate::worker::{Loaded, Worker};
 
@@ -104,36 +105,69 @@ async fn send(
     let prepared =
         loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri, body)?)));
     let Some((upstream, (request, remembered))) = prepared else { return Err(unprepared(transit)) };
-    match upstream.send(request).await {
-        Ok(mut response) => {
-            if let Some(error) = oversized(response.body(), &route.limits) {
-                remembered.put_back(&mut transit);
-                transit.facts.forwarded = true;
-                return Err(refused(Refusal::UpstreamFailed(error), transit));
-            }
-            prepare_response(response.headers_mut());
-            finish_headers(route, remembered.origin.as_ref(), &mut response);
-            let status = response.status();
-            observe(worker, &transit, status);
-            if !route.limits.limit_bodies() {
-                return Ok(response.map(|body| Either::Left(Watched::unlimited(body))));
-            }
-            remembered.put_back(&mut transit);
-            Ok(response.map(|body| Either::Left(Watched::limited(body, status, &route.limits, worker, transit))))
-        }
-        Err(error) => {
-            remembered.put_back(&mut transit);
-            // Without a connection nothing was sent.
-            transit.facts.forwarded =
-                !matches!(error.kind, FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect));
-            let refusal = refusal_of(error, &transit);
+    let mut watch = Watch::new(worker, transit.facts.started);
+    if let Some(protocols) = transit.facts.upgrade.take() {
+        // Rare, and large: it must not make every request's future larger.
+        return Box::pin(switch(Sending { upstream, route, request, remembered, watch }, transit, protocols)).await;
+    }
+    match head_of_answer(upstream.send(request), &mut watch, &mut transit, &remembered).await {
+        Ok(Ok(response)) => answered(Sent { route, remembered, watch }, transit, response),
+        Ok(Err(error)) => Err(failed(error, transit, &remembered)),
+        Err(refusal) => {
+            transit.facts.forwarded = true;
             Err(refused(refusal, transit))
         }
     }
 }
 
+/// A request that is ready to go.
+pub(crate) struct Sending<'a> {
+    pub(crate) upstream: &'a Rc<Upstream<SentBody>>,
+    pub(crate) route: &'a RouteSettings,
+    pub(crate) request: Request<SentBody>,
+    pub(crate) remembered: Remembered,
+    pub(crate) watch: Watch,
+}
+
+/// A request that was sent.
+pub(crate) struct Sent<'a> {
+    pub(crate) route: &'a RouteSettings,
+    pub(crate) remembered: Remembered,
+    pub(crate) watch: Watch,
+}
+
+/// Passes on the upstream's answer.
+///
+/// # Errors
+/// The refusal of an answer that says itself that it is too large.
+pub(crate) fn answered(
+    Sent { route, remembered, watch }: Sent<'_>,
+    mut transit: Box<Transit>,
+    mut response: Response<UpstreamBody<SentBody>>,
+) -> Result<Response<Forwarded>, Box<Refused>> {
+    if let Some(error) = oversized(response.body(), &route.limits) {
+        remembered.put_back(&mut transit);
+        transit.facts.forwarded = true;
+        return Err(refused(Refusal::UpstreamFailed(error), transit));
+    }
+    prepare_response(response.headers_mut());
+    finish_headers(route, remembered.origin.as_ref(), &mut response);
+    let status = response.status();
+    let response = observed(watch.worker(), &transit, response);
+    Ok(response.map(|body| Either::Left(Watched::new(body, status, &route.limits, watch, transit, remembered))))
+}
+
+/// The upstream did not answer properly.
+pub(crate) fn failed(error: UpstreamError, mut transit: Box<Transit>, remembered: &Remembered) -> Box<Refused> {
+    remembered.put_back(&mut transit);
+    // Without a connection nothing was sent.
+    transit.facts.forwarded = !matches!(error.kind, FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect));
+    let refusal = refusal_of(error, &transit);
+    refused(refusal, transit)
+}
+
 /// Counts an answer, and tells risk how it went.
-fn observed(worker: &Rc<Worker>, transit: &Transit, response: Response<Forwarded>) -> Response<Forwarded> {
+pub(crate) fn observed<B>(worker: &Rc<Worker>, transit: &Transit, response: Response<B>) -> Response<B> {
     observe(worker, transit, response.status());
     response
 }
@@ -150,7 +184,7 @@ fn own_answer(transit: &Transit, route: &RouteSettings, mut answer: Response<Ful
 }
 
 /// What the route says about the fields of an answer to a request of this origin.
-fn finish_headers<B>(route: &RouteSettings, origin: Option<&HeaderValue>, response: &mut Response<B>) {
+pub(crate) fn finish_headers<B>(route: &RouteSettings, origin: Option<&HeaderValue>, response: &mut Response<B>) {
     if let Some(rules) = &route.response_headers {
         rules.apply(response.headers_mut());
     }
@@ -159,35 +193,12 @@ fn finish_headers<B>(route: &RouteSettings, origin: Option<&HeaderValue>, respon
     }
 }
 
-fn refused(refusal: Refusal, transit: Box<Transit>) -> Box<Refused> {
+pub(crate) fn refused(refusal: Refusal, transit: Box<Transit>) -> Box<Refused> {
     Box::new(Refused { refusal, transit })
 }
 
 fn unprepared(transit: Box<Transit>) -> Box<Refused> {
     refused(Refusal::Internal("forward was reached without a route, a target or a body".to_owned()), transit)
-}
-
-/// What the answer and the event of a failed exchange need of a head that has been sent on.
-struct Remembered {
-    accept: Option<HeaderValue>,
-    content_type: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    referrer: Option<HeaderValue>,
-    traceparent: Option<HeaderValue>,
-    /// Only on a route with `cors`.
-    origin: Option<HeaderValue>,
-}
-
-impl Remembered {
-    fn put_back(self, transit: &mut Transit) {
-        let headers = &mut transit.head.headers;
-        self.accept.map(|value| headers.insert(ACCEPT, value));
-        self.content_type.map(|value| headers.insert(CONTENT_TYPE, value));
-        self.user_agent.map(|value| headers.insert(USER_AGENT, value));
-        self.referrer.map(|value| headers.insert(REFERER, value));
-        self.traceparent.map(|value| headers.insert(TRACEPARENT, value));
-        self.origin.map(|value| headers.insert(ORIGIN, value));
-    }
 }
 
 /// The target that the upstream gets: the one that was decided on, or what the route makes of it.
@@ -222,14 +233,8 @@ fn prepare(
     body: SentBody,
 ) -> Option<(Request<SentBody>, Remembered)> {
     let mut headers = std::mem::take(&mut transit.head.headers);
-    let remembered = Remembered {
-        accept: headers.get(ACCEPT).cloned(),
-        content_type: headers.get(CONTENT_TYPE).cloned(),
-        user_agent: headers.get(USER_AGENT).cloned(),
-        referrer: headers.get(REFERER).cloned(),
-        traceparent: headers.get(TRACEPARENT).cloned(),
-        origin: route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned(),
-    };
+    let origin = route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned();
+    let remembered = Remembered::of(&headers, origin, &transit.facts);
     let facts = &transit.facts;
     let target = facts.target.as_ref()?;
     let snapshot = &facts.loaded.snapshot;

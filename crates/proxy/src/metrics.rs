@@ -18,6 +18,8 @@ pub struct Metrics {
     waits: Mutex<BTreeMap<usize, Arc<AtomicU64>>>,
     /// Connections that are open.
     pub connections: AtomicUsize,
+    /// Connections among them that were upgraded and carry a tunnel.
+    pub tunnels: AtomicUsize,
     /// Requests that panicked; each was answered with 500.
     pub panics: AtomicU64,
     /// Responses that broke off after their head was passed on.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::layers::respond::Sketch;
 use crate::rate::write_fields;
+use crate::redecide::Ending;
 use crate::refusal::form::Form;
 use crate::refusal::{Refusal, Rendering, render};
 use crate::route::origin_of;
@@ -96,6 +97,31 @@ impl Worker {
             form: Form::Problem,
         };
         render(&refusal, &rendering)
+    }
+
+    /// Records that something under way was ended: an answer that streams, or a tunnel, as `what` says.
+    pub(crate) fn report_ended(&self, transit: &Transit, what: &str, ending: &Ending) {
+        let facts = &transit.facts;
+        facts.loaded.counters(facts.route).refuse(ReasonCode::SessionTerminated);
+        let (mut event, cause) = match ending {
+            Ending::Refused(refusal) => (self.event(refusal, transit), refusal.message()),
+            Ending::Stopped => {
+                let mut event = Event::denied(facts.id, Timestamp::now(), ReasonCode::SessionTerminated);
+                fill_policy(&mut event, &facts.loaded);
+                fill_facts(&mut event, facts, &[]);
+                fill_head(&mut event, transit);
+                event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
+                (event, "the gateway stops, and the grace is over".to_owned())
+            }
+        };
+        let causes = std::mem::take(&mut event.reasons);
+        event.set_reason(ReasonCode::SessionTerminated);
+        event.reasons.extend(causes.into_iter().filter(|code| *code != ReasonCode::SessionTerminated));
+        event.message = Some(format!("an open {what} was ended: {cause}"));
+        event.upstream.forwarded = true;
+        let help_base = &facts.loaded.snapshot.settings.refusal.help_base;
+        event.remedy.help = Some(help_url(help_base, ReasonCode::SessionTerminated));
+        self.shared.recorder.record(event);
     }
 
     /// Records a head that hyper refused by itself, which it answers with a bare 400. The gate lets no such head pass that

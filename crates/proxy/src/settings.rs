@@ -114,6 +114,8 @@ pub struct RouteSettings {
     pub action: RouteAction,
     /// Whether the caller's Authorization or API key is passed on. Its cookies are the application's own, and always are.
     pub forward_credentials: bool,
+    /// The protocols that a connection may be switched to, in lower case, such as `websocket`. Default: none.
+    pub upgrades: Vec<Arc<str>>,
     /// The caller sees role and rule names in a refusal (`disclose = "caller"`). Default: no.
     pub disclose: bool,
     /// The path that the upstream gets instead of the client's. Default: the client's.
@@ -141,6 +143,7 @@ impl RouteSettings {
             name: name.into(),
             action,
             forward_credentials: false,
+            upgrades: Vec::new(),
             disclose: false,
             rewrite: None,
             stripped_prefix: None,
@@ -278,6 +281,10 @@ pub struct Limits {
     pub max_requests: usize,
     /// How long what is ready may wait for a worker before requests are shed; zero is any time. Default 30 ms.
     pub shed_after: Duration,
+    /// How long nothing may move in a tunnel. Default 1 h.
+    pub upgrade_idle_timeout: Duration,
+    /// How often what is under way for long is decided on again, from 1 s to 30 s. Default 10 s.
+    pub recheck: Duration,
 }
 
 impl Default for Limits {
@@ -295,6 +302,8 @@ impl Default for Limits {
             max_connections_per_client: None,
             max_requests: 10_000,
             shed_after: Duration::from_millis(30),
+            upgrade_idle_timeout: Duration::from_secs(60 * 60),
+            recheck: Duration::from_secs(10),
         }
     }
 }

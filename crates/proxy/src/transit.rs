@@ -1,12 +1,14 @@
 //! A request on its way through the stack, with the facts that the layers have established so far.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
+use http::{Method, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -19,7 +21,9 @@ use uuid::Uuid;
 
 use crate::client_address::Derived;
 use crate::rate::{AddressKey, Left};
+use crate::report::TRACEPARENT;
 use crate::settings::RouteSettings;
+use crate::tunnel::Tunnel;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
 use crate::worker::{Loaded, Worker};
@@ -53,7 +57,7 @@ pub struct Facts {
     pub connection: Rc<ConnectionFacts>,
     /// By `connection`: the head was not let through, and the request is only a stand-in for it.
     pub head_refusal: Option<HeadRefusal>,
-    /// By `connection`: the client asks for these protocols.
+    /// By `connection`: the client asks for these protocols. From `normalize` on: those of them that the route permits.
     pub upgrade: Option<Vec<String>>,
     /// By `normalize`.
     pub target: Option<Target>,
@@ -94,6 +98,8 @@ pub struct ConnectionFacts {
     pub scheme: Scheme,
     /// The gate in front of hyper; `None` only in tests of single layers.
     pub gate: Option<GateHandle>,
+    /// What the connection becomes when it is upgraded.
+    pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 /// What the request asks for, read once. What is decided on is what is forwarded.
@@ -115,7 +121,13 @@ impl ConnectionFacts {
     /// Of a connection from this peer.
     pub fn new(peer: SocketAddr, scheme: Scheme, gate: Option<GateHandle>) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { peer, peer_text: HeaderValue::try_from(peer.ip().to_string()).ok(), scheme, gate }
+        Self {
+            peer,
+            peer_text: HeaderValue::try_from(peer.ip().to_string()).ok(),
+            scheme,
+            gate,
+            tunnel: RefCell::default(),
+        }
     }
 }
 
@@ -184,5 +196,65 @@ impl Facts {
     /// The name of the route, once there is one.
     pub fn route_name(&self) -> Option<&Arc<str>> {
         self.route_settings().map(|route| &route.name)
+    }
+}
+
+/// What is kept of a head that has been sent on: for the answer and the event of what goes wrong, and for deciding on it again.
+pub struct Remembered {
+    accept: Option<HeaderValue>,
+    content_type: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    referrer: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    /// Only on a route with `cors`.
+    pub(crate) origin: Option<HeaderValue>,
+    /// The caller's credential. There is hardly ever more than one, and so hardly ever a list.
+    credential: Option<(HeaderName, HeaderValue)>,
+    more_credentials: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Remembered {
+    /// Of a request's headers, before they become the gateway's.
+    pub(crate) fn of(headers: &HeaderMap, origin: Option<HeaderValue>, facts: &Facts) -> Self {
+        let names = match facts.identity {
+            Some(Identity::Anonymous) | None => &[],
+            Some(Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..)) => {
+                facts.loaded.snapshot.authenticator.credential_headers()
+            }
+        };
+        let each = |name| {
+            headers.get_all(name).iter().map(move |value: &HeaderValue| (HeaderName::clone(name), value.clone()))
+        };
+        let mut credentials = names.iter().flat_map(each);
+        Self {
+            accept: headers.get(ACCEPT).cloned(),
+            content_type: headers.get(CONTENT_TYPE).cloned(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            referrer: headers.get(REFERER).cloned(),
+            traceparent: headers.get(TRACEPARENT).cloned(),
+            origin,
+            credential: credentials.next(),
+            more_credentials: credentials.collect(),
+        }
+    }
+
+    /// Gives it back to the head.
+    pub(crate) fn put_back(&self, transit: &mut Transit) {
+        let headers = &mut transit.head.headers;
+        headers.clear();
+        let known = [
+            (ACCEPT, &self.accept),
+            (CONTENT_TYPE, &self.content_type),
+            (USER_AGENT, &self.user_agent),
+            (REFERER, &self.referrer),
+            (TRACEPARENT, &self.traceparent),
+            (ORIGIN, &self.origin),
+        ];
+        for (name, value) in known {
+            value.clone().map(|value| headers.insert(name, value));
+        }
+        for (name, value) in self.credential.iter().chain(&self.more_credentials) {
+            headers.append(name.clone(), value.clone());
+        }
     }
 }

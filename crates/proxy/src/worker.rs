@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use portcullis_policy::RouteId;
 
@@ -13,6 +14,7 @@ use crate::request_id::RequestIds;
 use crate::shed::Load;
 use crate::sizes::SentBody;
 use crate::snapshot::{Shared, Snapshot};
+use crate::streams::Streams;
 use crate::transit::Facts;
 use crate::upstream::Upstream;
 use crate::wire::WireLimits;
@@ -27,6 +29,7 @@ pub struct Worker {
     /// How long what is ready waits on this thread.
     pub(crate) load: Load,
     pub(crate) request_ids: RequestIds,
+    pub(crate) streams: Streams,
 }
 
 /// A configuration as one worker uses it: with its own connections to the upstreams and its own counters.
@@ -59,6 +62,7 @@ impl Worker {
             in_flight,
             load,
             request_ids: RequestIds::default(),
+            streams: Streams::default(),
         })
     }
 
@@ -77,6 +81,11 @@ impl Worker {
     /// When a request began, on the clock of rates.
     pub(crate) fn now_ns(&self, facts: &Facts) -> u64 {
         self.shared.clock.nanoseconds(facts.started)
+    }
+
+    /// Wakes what is under way for long and is to be decided on again. Called each second.
+    pub(crate) fn recheck_streams(&self) {
+        self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full());
     }
 
     /// Lets go of upstream connections that nobody used for long. Called now and then.

@@ -98,9 +98,10 @@ impl<'c> Context<'c, '_> {
             ("rewrite", &treatment.rewrite),
             ("upstream_host", &treatment.host),
         ];
-        for (key, written) in texts.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+        let written = texts.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?.span)));
+        for (key, span) in written.chain(treatment.upgrades.as_ref().map(|upgrades| ("upgrades", upgrades.span))) {
             let message = format!("`{key}` is for an upstream, which a route with `{action}` does not have");
-            self.reader.report(Diagnostic::error(codes::CONFLICT, written.span, message).with_help("remove it"));
+            self.reader.report(Diagnostic::error(codes::CONFLICT, span, message).with_help("remove it"));
         }
     }
 
@@ -108,6 +109,8 @@ impl<'c> Context<'c, '_> {
     pub(crate) fn treat(self, settings: &mut RouteSettings) {
         let treatment = &self.route.treatment;
         settings.rewrite = self.rewrite();
+        let upgrades = treatment.upgrades.iter().flat_map(|upgrades| &upgrades.value);
+        settings.upgrades = upgrades.map(|protocol| protocol.value.as_str().into()).collect();
         let prefix = treatment.strip_prefix.as_ref().filter(|_| settings.rewrite.is_some());
         settings.stripped_prefix = prefix.and_then(|prefix| HeaderValue::from_str(&prefix.value).ok());
         settings.upstream_host = treatment.host.as_ref().and_then(|host| self.host(host));

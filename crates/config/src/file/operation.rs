@@ -113,6 +113,13 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
             .map(|found| found.value),
         max_requests: count("max_requests", 10_000_000, default.max_requests),
         shed_after: section.or("shed_after", Time::within("0s", "1m"), default.shed_after),
+        upgrade_idle_timeout: section.or(
+            "upgrade_idle_timeout",
+            Time::within("1s", "7d"),
+            default.upgrade_idle_timeout,
+        ),
+        // The bound of 30 s is a promise: a permission that ends is felt within it.
+        recheck: section.or("recheck", Time::within("1s", "30s"), default.recheck),
     };
     let route_limits = RouteLimits {
         rates: read_rates(&section).unwrap_or_default(),

@@ -14,7 +14,9 @@ use toml::de::DeValue;
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_PAGE, read_text};
-use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Prefix, ResolvedPath, Text, Time};
+use crate::kinds::{
+    AnyText, Choice, FilePath, Flag, Header, Integer, Name, Prefix, Protocol, ResolvedPath, Text, Time,
+};
 use crate::section::{Field, FlagOrTable, Kind, Section, shown};
 
 /// What becomes of a permitted request; more than one of these is a contradiction.
@@ -27,6 +29,7 @@ pub(crate) struct Treatment {
     pub(crate) add_prefix: Option<At<String>>,
     pub(crate) rewrite: Option<At<String>>,
     pub(crate) host: Option<At<String>>,
+    pub(crate) upgrades: Option<At<Vec<At<String>>>>,
     pub(crate) request_headers: Option<Rules>,
     pub(crate) response_headers: Option<Rules>,
     pub(crate) cors: Option<Cors>,
@@ -107,6 +110,7 @@ pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
         add_prefix: section.optional("add_prefix", Text),
         rewrite: section.optional("rewrite", Text),
         host: section.optional("upstream_host", Text),
+        upgrades: section.list("upgrades", Protocol),
         request_headers: section.table("request_headers").map(read_rules),
         response_headers: section.table("response_headers").map(read_rules),
         cors: section.table("cors").and_then(read_cors),

@@ -108,7 +108,6 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
     let concurrent = limits::read_concurrent(&section);
     let max_request_body = limits::read_body_size(&section, "max_request_body");
     let max_response_body = limits::read_body_size(&section, "max_response_body");
-    section.without_effect("upgrades", "requests to upgrade a connection are refused");
     section.finish();
     Some(Route {
         name: name?,

@@ -108,7 +108,6 @@ fn route() -> Table {
                 Size(BODY_SIZES),
                 "Of an answer; 502 over it, or cut. Left out: that of [limits].",
             ),
-            without_effect("upgrades"),
         ]
         .into_iter()
         .chain(treatment()),
@@ -200,6 +199,10 @@ fn limits() -> Table {
                 Size(BODY_SIZES),
                 "Of routes that have no `max_response_body`. Left out: any size.",
             ),
+            one("upgrade_idle_timeout", Time::within("1s", "7d"), "How long nothing may move in a tunnel.")
+                .default("1h"),
+            one("recheck", Time::within("1s", "30s"), "How often what is under way for long is decided on again.")
+                .default("10s"),
         ],
     )
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::file::HeaderFields;
-use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Name, Prefix, Text, Time};
+use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Name, Prefix, Protocol, Text, Time};
 
 use super::{Key, Table, choice, flag_or_within, list, one, several, table, within};
 
@@ -23,6 +23,7 @@ pub(super) fn treatment() -> Vec<Key> {
             "The path that goes to the upstream, such as `/v2/{name}/**`: segments of the route's path.",
         ),
         one("upstream_host", Text, "The `Host` that goes to the upstream; left out: the caller's."),
+        list("upgrades", Protocol, "What a connection may be switched to, such as `websocket`."),
         within("request_headers", rules("`request_headers` of [[route]]", "Header fields on the way to the upstream.")),
         within("response_headers", rules("`response_headers` of [[route]]", "Header fields on the way to the caller.")),
         within("cors", cors()),

@@ -159,7 +159,14 @@ fn each_mistake_is_named_where_it_stands() {
         "[limits]\nrate_limit = { per = \"route\", window = \"1s\" }\n",
         ("E0102", 2, 14, "`requests` is missing in [limits.rate_limit]"),
     );
-    check("upgrades = [\"websocket\"]\n", ("W0102", 1, 1, "`upgrades` is not available"));
+    check("upgrades = [\"web socket\"]\n", ("E0105", 1, 13, "expected an upgrade token"));
+    check("upgrades = [\"a/b/c\"]\n", ("E0105", 1, 13, "expected an upgrade token"));
+    check("upgrades = [\"websocket\", \"H2C\"]\n", ("E0105", 1, 26, "would carry requests past the gateway"));
+    check("upgrades = [\"TLS/1.0\"]\n", ("E0105", 1, 13, "would carry requests past the gateway"));
+    check("upgrades = \"websocket\"\n", ("E0104", 1, 12, "write it in brackets"));
+    check(&other("redirect = { to = \"/x\" }\nupgrades = [\"websocket\"]"), ("E0203", 5, 12, "is for an upstream"));
+    check("[limits]\nupgrade_idle_timeout = \"0s\"\n", ("E0105", 2, 24, "must be from 1s to 7d"));
+    check("[limits]\nrecheck = \"31s\"\n", ("E0105", 2, 11, "must be from 1s to 30s"));
     check("[[route]]\nname = \"b\"\npaths = [\"/b\"]\n", ("E0102", 1, 1, "`upstream` is missing in [[route]]"));
     check(
         "[[route]]\nname = \"b\"\nupstream = \"biling\"\npaths = \"/b\"",

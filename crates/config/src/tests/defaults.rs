@@ -102,6 +102,8 @@ max_requests = 10
 shed_after = "11ms"
 max_request_body = "3KiB"
 max_response_body = "2KiB"
+upgrade_idle_timeout = "11s"
+recheck = "12s"
 [refusal]
 help = "https://help.example/"
 realm = "internal"
@@ -170,6 +172,8 @@ queue = 11
         max_connections_per_client: Some(8),
         max_requests: 10,
         shed_after: Duration::from_millis(11),
+        upgrade_idle_timeout: seconds(11),
+        recheck: seconds(12),
     };
     assert_eq!(loaded.proxy.limits, limits);
     let refusal = RefusalSettings {

@@ -48,6 +48,9 @@ fn each_key_of_a_route_reaches_its_setting() {
     check("rewrite = \"/y-{id}/**\"", &|route| {
         route.rewrite = Some(PathTemplate::parse("/y-{id}/**", &["/x/{id}/**"]).unwrap());
     });
+    check("upgrades = [\"WebSocket\", \"acme/2\"]", &|route| {
+        route.upgrades = vec!["websocket".into(), "acme/2".into()];
+    });
     check("upstream_host = \"b.test:8080\"", &|route| {
         route.upstream_host = Some(HeaderValue::from_static("b.test:8080"));
     });

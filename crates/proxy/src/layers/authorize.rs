@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::layers::establish::Refused;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
-use crate::transit::Transit;
+use crate::transit::{Facts, Transit};
 use crate::worker::Worker;
 
 /// Makes [`Authorize`].
@@ -77,10 +77,9 @@ where
             return refused(Refusal::Internal("authorize was reached without a fact it needs".to_owned()), transit);
         }
         let began = Instant::now();
-        let Some(request) = transit.facts.access_request() else {
+        let Some(decision) = ask(&transit.facts) else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
         };
-        let decision = transit.facts.loaded.snapshot.policy.decide(&request);
         let took = began.elapsed();
         transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
         let counters = transit.facts.loaded.counters(transit.facts.route);
@@ -99,5 +98,27 @@ where
             | Decision::StepUp(denial)
             | Decision::Undecided(denial) => refused(Refusal::from_denial(denial), transit),
         }
+    }
+}
+
+/// What the policy says to these facts; `None` without a target.
+fn ask(facts: &Facts) -> Option<Decision> {
+    Some(facts.loaded.snapshot.policy.decide(&facts.access_request()?))
+}
+
+/// Asks again about a request that was permitted before. A permit leads nowhere: what is under way goes on.
+///
+/// # Errors
+/// The refusal, if it is not permitted any more.
+pub(crate) fn ask_again(facts: &Facts) -> Result<(), Refusal> {
+    match ask(facts) {
+        Some(Decision::Permit(_)) => Ok(()),
+        Some(
+            Decision::Deny(denial)
+            | Decision::Challenge(denial)
+            | Decision::StepUp(denial)
+            | Decision::Undecided(denial),
+        ) => Err(Refusal::from_denial(denial)),
+        None => Err(Refusal::Internal("a stream without a target".to_owned())),
     }
 }

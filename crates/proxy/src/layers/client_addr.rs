@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::client_address::{derive, forwarded_scheme, is_trusted};
 use crate::layers::establish::Establishes;
 use crate::refusal::Refusal;
-use crate::transit::Transit;
+use crate::transit::{Facts, Transit};
 use crate::worker::Worker;
 
 /// Establishes the client's address and the ban on it, and asks `Policy::admit_client`.
@@ -32,13 +32,21 @@ impl Establishes for ClientAddr {
         if is_trusted(peer, &settings.trusted_proxies) {
             facts.scheme = forwarded_scheme(&transit.head.headers).unwrap_or(facts.scheme);
         }
-        // Where the client is unknown, limits and bans go by the peer.
-        let charged = derived.client.ip().unwrap_or(peer);
-        facts.address_ban = self.worker.shared.risk.ban_on_address(charged, facts.steady_now);
         facts.client = Some(derived);
-        let Some(request) = facts.access_request() else {
-            return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
-        };
-        snapshot.policy.admit_client(&request).map_err(Refusal::from_denial)
+        admit(&self.worker, facts)
     }
+}
+
+/// Establishes the ban on the client's address, and asks `Policy::admit_client`.
+///
+/// # Errors
+/// The refusal, for a client that may not come.
+pub(crate) fn admit(worker: &Worker, facts: &mut Facts) -> Result<(), Refusal> {
+    // Where the client is unknown, limits and bans go by the peer.
+    let charged = facts.client_address().ip().unwrap_or(facts.connection.peer.ip());
+    facts.address_ban = worker.shared.risk.ban_on_address(charged, facts.steady_now);
+    let Some(request) = facts.access_request() else {
+        return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
+    };
+    facts.loaded.snapshot.policy.admit_client(&request).map_err(Refusal::from_denial)
 }

@@ -12,4 +12,4 @@ pub mod rate;
 pub mod respond;
 pub mod share;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

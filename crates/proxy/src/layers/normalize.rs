@@ -5,6 +5,7 @@
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
+use hyper::body::Body as _;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, canonical_host};
 
@@ -12,6 +13,7 @@ use crate::layers::establish::Establishes;
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
 use crate::transit::{Target, Transit};
+use crate::websocket;
 
 /// Establishes the target and the route.
 #[derive(Debug, Clone, Copy)]
@@ -25,22 +27,42 @@ impl Establishes for Normalize {
         let target = read_target(&transit.head).map_err(Refusal::Malformed)?;
         let facts = &mut transit.facts;
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
-        let upgrade = facts.upgrade.take();
         facts.target = Some(target);
-        match upgrade.as_deref().and_then(unwanted_upgrade) {
-            Some(protocol) => {
-                let detail = format!("the client asks for {protocol}, which no route permits");
-                Err(Refusal::Malformed(Malformation::new(ReasonCode::RequestUpgradeNotAllowed, detail)))
+        match facts.upgrade.take() {
+            Some(asked) => {
+                let upgrade = permitted_upgrade(transit, asked).map_err(Refusal::Malformed)?;
+                transit.facts.upgrade = upgrade;
+                Ok(())
             }
             None => Ok(()),
         }
     }
 }
 
-/// A cleartext HTTP/2 offer may be ignored (RFC 9110 section 7.8), and clients make it unasked; anything else would change
-/// what the bytes after the head mean.
-fn unwanted_upgrade(protocols: &[String]) -> Option<&str> {
-    protocols.iter().map(String::as_str).find(|protocol| *protocol != "h2c")
+/// The protocols among those asked for that the route permits; `None` for an ordinary request.
+///
+/// A cleartext HTTP/2 offer is ignored (RFC 9110 section 7.8), since clients make it unasked; anything else that the route does
+/// not permit would change what the bytes after the head mean.
+fn permitted_upgrade(transit: &Transit, mut asked: Vec<String>) -> Result<Option<Vec<String>>, Malformation> {
+    let not_allowed = |detail: String| Malformation::new(ReasonCode::RequestUpgradeNotAllowed, detail);
+    asked.retain(|protocol| protocol != "h2c");
+    let Some(first) = asked.first().cloned() else { return Ok(None) };
+    let permitted = transit.facts.route_settings().map(|route| route.upgrades.as_slice()).unwrap_or_default();
+    asked.retain(|protocol| permitted.iter().any(|each| **each == **protocol));
+    if asked.is_empty() {
+        return Err(not_allowed(format!("the client asks for {first}, which the route does not permit")));
+    }
+    if transit.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
+        return Err(not_allowed("the client asks for an upgrade in a request with a body".to_owned()));
+    }
+    if asked.iter().any(|protocol| protocol == websocket::PROTOCOL) {
+        let malformed = |detail| Malformation::new(ReasonCode::RequestMalformed, detail);
+        if transit.head.method != Method::GET {
+            return Err(malformed("a WebSocket handshake that is no GET"));
+        }
+        websocket::key(&transit.head.headers).map_err(malformed)?;
+    }
+    Ok(Some(asked))
 }
 
 fn read_target(head: &http::request::Parts) -> Result<Target, Malformation> {

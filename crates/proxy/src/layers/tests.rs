@@ -41,7 +41,7 @@ use crate::upstream::headers::Scheme;
 use crate::worker::Worker;
 
 /// A worker whose one route `open` asks for no credential, lets nobody from 192.0.2.0/24 come, and grants GET to anyone.
-fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
+pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
     let text = |value: &str| Placed::from(value.to_owned());
     let draft = PolicyDraft {
         routes: vec![RouteDraft { name: text("open"), paths: vec![text("/open/**")], ..RouteDraft::default() }],

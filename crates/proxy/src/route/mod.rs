@@ -21,7 +21,7 @@ pub use template::{PathTemplate, TemplateProblem};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 
-use crate::sizes::Watched;
+use crate::watched::Watched;
 
 /// The body of an answer to a permitted request: the upstream's, or the route's own.
 pub type Forwarded = Either<Watched, Full<Bytes>>;

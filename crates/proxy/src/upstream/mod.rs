@@ -12,6 +12,7 @@ pub mod headers;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upload;
 mod wire;
 
@@ -31,6 +32,7 @@ use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 
 pub use body::UpstreamBody;
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
+pub use tunnel::{Switch, Switched};
 
 use connect::Endpoints;
 use deadline::{Deadlines, after};

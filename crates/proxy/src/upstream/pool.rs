@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,8 +26,11 @@ use super::wire::{Socket, Wire};
 /// One HTTP/1.1 connection to an upstream, with the exchange that it carries now.
 pub(super) struct Link<B> {
     pub(super) sender: SendRequest<Upload<B>>,
-    /// hyper's connection, `None` once it has ended. Its type would make whatever holds a link name the bounds of a body.
-    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
+    /// hyper's connection, until it has ended. Its type would make whatever holds a link name the bounds of a body.
+    connection: Option<Pin<Box<dyn Conversation>>>,
+    /// It is kept when it has ended, to be taken apart.
+    pub(super) kept: bool,
+    ended: bool,
     pub(super) wire: Rc<Wire>,
     pub(super) deadlines: Deadlines,
     alarm: Alarm,
@@ -58,10 +61,11 @@ where
             .await
             .map_err(|error| UpstreamError::protocol("handshake", &error))?;
         let (alarm, idle_since) = (Alarm::default(), Instant::now());
-        let connection: Pin<Box<dyn Future<Output = _>>> = Box::pin(connection);
         Ok(Box::new(Self {
             sender,
-            connection: Some(connection),
+            connection: Some(Box::pin(connection)),
+            kept: false,
+            ended: false,
             wire,
             deadlines,
             alarm,
@@ -76,12 +80,23 @@ impl<B> Link<B> {
     /// Moves bytes in both directions as far as they go. `false` once the connection has ended; everything that waited for
     /// it has been told then.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(connection) = &mut self.connection
+        if !self.ended
+            && let Some(connection) = &mut self.connection
             && connection.as_mut().poll(cx).is_ready()
         {
-            self.connection = None;
+            self.ended = true;
+            if !self.kept {
+                // What still waits in it is handed back.
+                self.connection = None;
+            }
         }
-        self.connection.is_some()
+        !self.ended
+    }
+
+    /// Takes the connection apart, for one that was `kept` and has switched protocols: the stream, and what has been read from
+    /// it behind the head of the answer.
+    pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+        self.connection.map(|connection| connection.take_apart())
     }
 
     /// Ready when the wait for the response's head has been too long.
@@ -100,7 +115,23 @@ impl<B> Link<B> {
     /// one exchange must never become part of another (security rule F2).
     pub(super) fn is_ready_for_another(&self) -> bool {
         let settled = self.wire.upload_over.get() && !self.wire.write_blocked.get() && !self.wire.write_failed.get();
-        self.connection.is_some() && self.sender.is_ready() && settled && !self.last
+        !self.ended && self.sender.is_ready() && settled && !self.last
+    }
+}
+
+/// hyper's side of a link, whatever the requests' bodies are.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    fn take_apart(self: Pin<Box<Self>>) -> (TcpStream, Bytes);
+}
+
+impl<B> Conversation for Connection<TokioIo<Socket>, Upload<B>>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn take_apart(self: Pin<Box<Self>>) -> (TcpStream, Bytes) {
+        let parts = Pin::into_inner(self).into_parts();
+        (parts.io.into_inner().into_stream(), parts.read_buf)
     }
 }
 

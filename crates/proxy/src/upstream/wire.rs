@@ -101,6 +101,11 @@ impl Socket {
         Self { stream, wire }
     }
 
+    /// The connection itself, from now on unwatched.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// `None` while the connection is open and silent, as an idle one must be; else what a read has to report.
     fn look(&self) -> Option<io::Result<()>> {
         let mut byte = [MaybeUninit::uninit()];

@@ -1,0 +1,89 @@
+//! A request that asks the upstream to switch protocols (RFC 9110 section 7.8), over a connection of its own.
+//!
+//! What comes of it is either the switched connection itself, or an ordinary answer. It judges only that the answer is an
+//! answer: whether the protocol is one that was asked for is for `upgrade` to see.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::deadline::{Deadlines, after};
+use super::error::{BoxError, FaultKind, UpstreamError};
+use super::pool::Link;
+use super::upload::{self, Upload};
+use super::{Upstream, UpstreamBody};
+
+/// How an upstream answered a request for another protocol.
+pub enum Switch<B> {
+    /// With 101: its head, and the connection, which speaks another protocol now.
+    Switched(http::response::Parts, Switched),
+    /// With an ordinary answer.
+    Answered(Response<UpstreamBody<B>>),
+}
+
+/// A connection to an upstream that speaks HTTP no longer.
+#[derive(Debug)]
+pub struct Switched {
+    /// The connection.
+    pub stream: TcpStream,
+    /// What came behind the head of the answer.
+    pub early: Bytes,
+}
+
+impl<B> Upstream<B>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Sends a request without a body that says `Upgrade`, and waits for the head of the answer. The connection never was
+    /// in the pool and never goes there. It is sent once: nobody knows what a switch does twice.
+    ///
+    /// # Errors
+    /// Those of [`Upstream::send`].
+    pub async fn switch(self: &Rc<Self>, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
+        let started = Instant::now();
+        let end = after(started, self.timeouts.total);
+        let connected = self.endpoints.connect(self.endpoints.turn(), self.timeouts.connect, end).await?;
+        let mut link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
+        (link.last, link.kept) = (true, true);
+        let response = head_of_answer(&mut link, upload::prepare(request)).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            link.kept = false;
+            return self.answered(link, response, false).map(Switch::Answered);
+        }
+        let (head, _empty) = response.into_parts();
+        // hyper lets go of the connection as soon as it has passed on the head.
+        poll_fn(|cx| if link.drive(cx) { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;
+        let gone = || UpstreamError::new(FaultKind::Protocol, "the connection ended");
+        let (stream, early) = link.into_stream().ok_or_else(gone)?;
+        Ok(Switch::Switched(head, Switched { stream, early }))
+    }
+}
+
+async fn head_of_answer<B>(
+    link: &mut Link<B>,
+    mut request: Request<Upload<B>>,
+) -> Result<Response<Incoming>, UpstreamError>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    request.body_mut().go_over(&link.wire);
+    let mut answer = pin!(link.sender.try_send_request(request));
+    let head = poll_fn(|cx| {
+        let open = link.drive(cx);
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
+            Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
+        }
+    });
+    head.await?.map_err(|failed| UpstreamError::protocol("no valid response head", &failed.into_error()))
+}

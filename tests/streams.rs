@@ -1,0 +1,140 @@
+//! Answers that stream, and requests that wait: they pass as they come, and end with their permission.
+
+use std::time::Duration;
+
+use portcullis_testkit::process::Signal;
+use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{Conn, request};
+use serde_json::{Value, json};
+
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, OPEN, Site, of_kind};
+
+/// Says a word every 50 ms for a minute; `/hang` says nothing.
+fn speaker() -> Upstream {
+    Upstream::choosing(|head| match head.target.as_str() {
+        "/hang" => Reply::hang(),
+        _ => Reply::drip(&[&b"data: tick\n\n"[..]; 1_200], Duration::from_millis(50))
+            .header("content-type", "text/event-stream"),
+    })
+}
+
+fn site(upstream: &Upstream) -> Site {
+    let mut site = Site::new(&upstream.url());
+    site.add("[limits]\nrecheck = \"1s\"\n");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    site
+}
+
+/// Opens a stream and reads its first words.
+fn listen(gateway: &Gateway, target: &str, key: &str) -> Conn {
+    let mut client = gateway.conn();
+    client.send(request("GET", target, &[("x-api-key", key)], b""));
+    let head = client.try_head().unwrap();
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    words(&mut client, 3);
+    client
+}
+
+fn words(client: &mut Conn, count: usize) {
+    let mut heard = String::new();
+    while heard.matches("tick").count() < count {
+        let more = client.next_bytes().unwrap();
+        assert!(!more.is_empty(), "ended after {heard:?}");
+        heard.push_str(&String::from_utf8(more).unwrap());
+    }
+}
+
+/// Reads to the end of the connection: whether the answer was ended in order.
+fn ends_whole(client: &mut Conn) -> bool {
+    let mut last = Vec::new();
+    while let Ok(more) = client.next_bytes() {
+        if more.is_empty() {
+            break;
+        }
+        last = more;
+    }
+    last.ends_with(b"0\r\n\r\n")
+}
+
+fn refusals(gateway: &Gateway, count: usize) -> Vec<Value> {
+    let enough = || {
+        let events = gateway.events.all();
+        let found: Vec<Value> = of_kind(&events, "access.denied").into_iter().cloned().collect();
+        (found.len() >= count).then_some(found)
+    };
+    wait::until(PATIENCE, enough).expect("too few refusals")
+}
+
+const DENY_ALICE: &str =
+    "\n[[deny]]\nname = \"alice-left\"\nprincipals = [\"user:alice\"]\nactions = [\"* /**\"]\nscope = \"*\"\n";
+
+#[test]
+fn a_stream_passes_as_it_comes_and_ends_when_its_caller_may_not_listen_any_more() {
+    let upstream = speaker();
+    let mut site = site(&upstream);
+    let (alice, bob) = (site.key("alice", "user:alice", ""), site.key("bob", "user:bob", ""));
+    let mut gateway = site.start();
+    let mut as_alice = listen(&gateway, "/events", &alice);
+    let mut as_bob = listen(&gateway, "/events", &bob);
+    let mut waiting = gateway.conn();
+    waiting.send(request("GET", "/hang", &[("x-api-key", &alice)], b""));
+    upstream.wait_for_requests(3);
+    gateway.site.policy(&[AUTHENTICATED, DENY_ALICE, NO_BANS].concat());
+    gateway.reload("ok");
+    assert!(!ends_whole(&mut as_alice), "an answer that was cut must not look whole");
+    // No answer had begun: there is a refusal to read.
+    let answer = waiting.answer();
+    gateway.check_refused("waiting", &answer, 403, "rbac.explicit_deny");
+    words(&mut as_bob, 20);
+    let events = refusals(&gateway, 2);
+    let cut: Vec<_> = events.iter().filter(|event| event["reason"] == "session.terminated").collect();
+    assert_eq!(cut.len(), 1, "{events:#?}");
+    assert_eq!(cut[0]["reasons"], json!(["session.terminated", "rbac.explicit_deny"]));
+    assert_eq!(cut[0]["request"]["path"], "/events");
+    assert_eq!(cut[0]["identity"]["id"], "alice");
+    let metric =
+        "portcullis_decisions_total{decision=\"deny\",reason=\"session.terminated\",route=\"app\",stage=\"session\"}";
+    assert_eq!(gateway.metric(metric), Some(1.0));
+    drop(as_bob);
+    assert_eq!(of_kind(&gateway.stop(), "access.denied").len(), 2);
+}
+
+#[test]
+fn a_ban_ends_what_the_address_listens_to() {
+    let upstream = speaker();
+    let mut site = site(&upstream);
+    site.policy(&[OPEN, "\n[ban]\ncredentials = { level = 5, half = \"2m\" }\n"].concat());
+    let _ = site.key("alice", "user:alice", "");
+    let gateway = site.start();
+    let mut client = Conn::open_from("127.0.0.9".parse().unwrap(), gateway.address);
+    client.send(request("GET", "/events", &[], b""));
+    assert_eq!(client.try_head().unwrap().status, 200);
+    words(&mut client, 3);
+    for _ in 0..5 {
+        assert_eq!(gateway.get_from("127.0.0.9", "/", &[("x-api-key", "pcl_alice_guess")]).status(), 401);
+    }
+    assert!(!ends_whole(&mut client));
+    let last = refusals(&gateway, 6).pop().unwrap();
+    assert_eq!(last["reasons"][0], "session.terminated");
+    assert_eq!((&last["reasons"][1], &last["ban"]["active"]), (&"ban.active".into(), &true.into()), "{last:#}");
+}
+
+#[test]
+fn a_stop_cuts_a_stream_after_the_grace_with_an_event() {
+    let upstream = speaker();
+    let mut site = site(&upstream);
+    site.add("[shutdown]\ngrace = \"500ms\"\n");
+    let alice = site.key("alice", "user:alice", "");
+    let mut gateway = site.start();
+    let mut client = listen(&gateway, "/events", &alice);
+    gateway.process.signal(Signal::Term);
+    gateway.process.wait_for_line("draining");
+    words(&mut client, 2);
+    assert!(!ends_whole(&mut client));
+    assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
+    let events = gateway.events.all();
+    let denied = of_kind(&events, "access.denied");
+    assert_eq!(denied.len(), 1, "{denied:#?}");
+    assert_eq!(denied[0]["reasons"], json!(["session.terminated"]));
+}
