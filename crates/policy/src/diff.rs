@@ -10,11 +10,15 @@
 //! It compares outcomes; with [`DiffBounds::reasons`] reasons, too. What is only reported (shadow rules, risk that is only
 //! monitored) changes no answer. Bans are facts of a running gateway and are none of its matter.
 
+mod answer;
 mod callers;
+mod cells;
 mod facts;
 mod places;
+mod products;
 mod report;
 mod rules;
+mod search;
 mod solve;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

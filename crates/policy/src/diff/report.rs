@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use super::callers::{CallerClass, ClaimClass, device};
-use super::solve::{Axes, Found, Kind, Problem, Product, UNVERIFIED, activations};
+use super::products::Product;
+use super::solve::{Axes, Found, Kind, Problem, UNVERIFIED, activations};
 use super::*;
 use crate::principal::CredentialProblemKind;
 
