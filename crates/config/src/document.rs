@@ -27,7 +27,7 @@ pub(crate) const MAX_PAGE: u64 = 1 << 20;
 pub(crate) const MAX_TEMPLATE: u64 = 256 << 10;
 
 /// All files of one configuration together.
-pub(crate) const MAX_CONFIGURATION: u64 = 256 << 20;
+pub(crate) const MAX_CONFIGURATION: u64 = 128 << 20;
 
 /// Up to this size all syntax errors are reported, beyond it the first: each error costs memory.
 const MAX_RECOVERED: usize = 1 << 20;

@@ -81,10 +81,10 @@ impl ActionTable {
     /// it finds is looked up in the roles, so this keeps a decision within microseconds whatever the policy says.
     pub(crate) const MAX_VISITS: usize = 256;
 
-    /// Parses and interns one action; the error is a sentence for the person who wrote it.
-    pub(crate) fn intern(&mut self, text: &str) -> Result<(PatternId, MethodMask), String> {
+    /// Parses and interns one action.
+    pub(crate) fn intern(&mut self, text: &str) -> Result<(PatternId, MethodMask), ActionProblem> {
         let Some((methods, pattern)) = text.split_once(' ') else {
-            return Err(format!("`{text}` is not `METHOD PATTERN`, such as `GET /api/**`"));
+            return Err(format!("`{text}` is not `METHOD PATTERN`, such as `GET /api/**`").into());
         };
         let mask = self.intern_methods(methods)?;
         let pattern = Pattern::parse(pattern.trim_start_matches(' '))?;
@@ -178,13 +178,30 @@ impl ActionTable {
     }
 }
 
-fn too_wide(text: &str) -> String {
+/// What is wrong with an action, for the person who wrote it.
+#[derive(Debug)]
+pub(crate) struct ActionProblem {
+    /// A sentence.
+    pub(crate) message: String,
+    /// The remedy.
+    pub(crate) help: &'static str,
+}
+
+impl From<String> for ActionProblem {
+    /// Of its form.
+    fn from(message: String) -> Self {
+        Self { message, help: "write `METHOD PATTERN`, such as `GET /api/invoices/**`" }
+    }
+}
+
+fn too_wide(text: &str) -> ActionProblem {
     let shown: String = text.chars().take(120).collect();
-    format!(
+    let message = format!(
         "with `{shown}` the actions have too many patterns with `*` where others have a word: one path could lead to more \
-         than {} places among them; write fewer of them, or one pattern that covers several",
+         than {} places among them",
         ActionTable::MAX_VISITS
-    )
+    );
+    ActionProblem { message, help: "write fewer of them, or one pattern that covers several" }
 }
 
 /// `tchar` of RFC 9110 section 5.6.2.

@@ -28,6 +28,8 @@ use subjects::SubjectsBuilder;
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 256;
+/// The most prefixes of all networks together: four times what a policy must carry.
+const MAX_PREFIXES: usize = 4_000_000;
 /// The most actions of all roles together, with those they inherit.
 const MAX_ROLE_ACTIONS: usize = 10_000_000;
 /// After this many problems names that are near are no longer searched for: it costs a look at every name.
@@ -99,11 +101,11 @@ impl Compiler {
         let (roles, not_actions) = self.roles(&roles, &names, &mut actions);
         self.exclusives(draft, &names);
         let mut subjects = SubjectsBuilder::default();
-        self.groups(&groups, &mut subjects);
+        let memberships = self.groups(&groups, &mut subjects);
         let assignments = self.assignments(&assignments, &names, &mut subjects);
         let denies = self.denies(&denies, &names, &mut actions, &mut subjects);
 
-        let subject_index = subjects.finish(&assignments, &denies);
+        let subject_index = subjects.finish(memberships, &assignments, &denies);
         let network_facts = networks
             .iter()
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
@@ -111,6 +113,7 @@ impl Compiler {
         // What a network held before it became unknown proves nothing: unknown is never a yes.
         let prefixes: Vec<&[ipnet::IpNet]> =
             networks.iter().map(|each| if each.unknown { &[][..] } else { &each.prefixes }).collect();
+        let prefixes = self.bounded_prefixes(&networks, prefixes);
         Policy {
             version: draft.version,
             sha256: draft.sha256.clone(),
@@ -225,6 +228,26 @@ impl Compiler {
         let message = format!("in `{}` a star or brace is part of a segment, where it means only itself", text.value);
         let help = "`*` or `{name}` alone is one whole segment, a final `**` is any number of them";
         self.warning(text.at, ProblemKind::LiteralWildcard, message, Some(help.into()));
+    }
+
+    /// The prefixes of all networks; none when they are too many, which is an error at the network that is one too many.
+    fn bounded_prefixes<'d>(
+        &mut self,
+        networks: &[&NetworkDraft],
+        prefixes: Vec<&'d [ipnet::IpNet]>,
+    ) -> Vec<&'d [ipnet::IpNet]> {
+        let totals = prefixes.iter().scan(0usize, |total, each| {
+            *total = total.saturating_add(each.len());
+            Some(*total)
+        });
+        let Some((network, _)) = networks.iter().zip(totals).find(|(_, total)| *total > MAX_PREFIXES) else {
+            return prefixes;
+        };
+        let message =
+            format!("with `{}` the networks have more than {MAX_PREFIXES} prefixes altogether", network.name.value);
+        let help = "merge prefixes that stand beside each other, and name one network where several have the same ones";
+        self.error(network.name.at, ProblemKind::TooMany, message, Some(help.into()));
+        Vec::new()
     }
 
     fn rule(&self, kind: RuleKind, name: &Placed<String>) -> RuleRef {

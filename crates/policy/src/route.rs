@@ -54,6 +54,10 @@ impl HostPattern {
 }
 
 impl RouteTable {
+    /// The most nodes of one host's tree of paths that one path may lead to. A walk takes some ten nanoseconds for each, so
+    /// this keeps finding a route within microseconds whatever the file says.
+    pub(crate) const MAX_VISITS: usize = 256;
+
     /// Inserts a route, or gives back the one that no request can tell from it.
     pub(crate) fn insert(&mut self, host: &HostPattern, pattern: &Pattern, route: RouteId) -> Result<(), RouteId> {
         match host {
@@ -61,6 +65,11 @@ impl RouteTable {
             HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default().insert(pattern, route),
             HostPattern::Suffix(name) => self.suffix.entry(name.clone()).or_default().insert(pattern, route),
         }
+    }
+
+    /// The most nodes that a path may lead to in the tree of this host: see [`PatternTree::most_visits`].
+    pub(crate) fn most_visits(&self, host: &HostPattern) -> usize {
+        self.tree(host).map_or(0, PatternTree::most_visits)
     }
 
     /// The route for a canonical host and path: exact host, then the longest `*.suffix`, then any host.

@@ -140,6 +140,35 @@ fn patterns_that_double_with_each_segment_are_refused() {
 }
 
 #[test]
+fn routes_that_double_with_each_segment_are_refused_once_for_each_host() {
+    let route = |name: usize, hosts: &[&str], path: String| RouteDraft {
+        name: named("route", name),
+        hosts: list(hosts.iter().map(|host| (*host).to_owned())),
+        paths: list([path]),
+    };
+    let tree = |levels: usize, hosts: &'static [&'static str]| {
+        (0..1 << levels).map(move |bits| route(bits, hosts, words_and_stars(bits, levels)))
+    };
+    let levels = if size(1, 0) == 1 { 15 } else { 11 };
+    let draft = PolicyDraft { routes: tree(levels, &["a.test", "*.b.test"]).collect(), ..base() };
+    refused("routes of all words and stars", &draft, ProblemKind::BadPattern, "more than 256 places");
+    let problems = Policy::compile(&draft).unwrap_err();
+    let wide = problems.iter().filter(|problem| problem.kind == ProblemKind::BadPattern);
+    assert_eq!(wide.count(), 2);
+
+    // The most that passes, on two hosts, of which one is tried after the other.
+    let routes = tree(6, &["a.test", "*.test"]).chain([route(64, &[], "/**".to_owned())]).collect();
+    let policy = compile("the widest routes", &PolicyDraft { routes, ..base() }).unwrap();
+    let check = |host: &str, path: &str, expected: usize| {
+        let path = CanonicalPath::parse(path).unwrap();
+        assert_eq!(policy.find_route(host, &path).map(RouteId::index), Some(expected), "{host}");
+    };
+    check("a.test", &"/a".repeat(6), 0);
+    check("a.test", &"/b".repeat(6), 63);
+    check("a.test", &"/b".repeat(7), 64);
+}
+
+#[test]
 fn patterns_of_the_greatest_depth_are_walked_once() {
     let deep = |index: usize| format!("GET {}", "/*".repeat(index));
     let actions: Vec<String> = (1..=127).map(deep).chain([format!("GET {}/**", "/*".repeat(100))]).collect();
@@ -274,6 +303,17 @@ fn networks(many: usize, prefixes: impl Fn(usize) -> Vec<ipnet::IpNet>) -> Polic
         resources: vec![ResourceDraft { route: "all".to_owned().into(), allow, ..ResourceDraft::default() }],
         ..base()
     }
+}
+
+#[test]
+fn prefixes_of_all_networks_have_a_bound() {
+    // One list, named by many networks.
+    let list: Vec<ipnet::IpNet> = (0..80_000).map(|number| prefix(0x0a00_0000 + number * 2, 32)).collect();
+    let many = |networks_: usize| networks(networks_, |_| list.clone());
+    if size(1, 0) == 1 {
+        compile("the most prefixes", &many(50)).unwrap();
+    }
+    refused("one prefix list in many networks", &many(51), ProblemKind::TooMany, "more than 4000000 prefixes");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn all_files_together_have_a_bound() {
     for number in 1..100 {
         std::fs::hard_link(folder.path("p/0.toml"), folder.path(&format!("p/{number}.toml"))).unwrap();
     }
-    refused("many files", &folder, ("E0100", "policy.toml:2:12", "all files together are larger than 256 MiB"));
+    refused("many files", &folder, ("E0100", "policy.toml:2:12", "all files together are larger than 128 MiB"));
 }
 
 #[test]

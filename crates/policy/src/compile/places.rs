@@ -22,8 +22,13 @@ impl Compiler {
             };
             for (host, _) in &hosts {
                 for (path, at) in &paths {
+                    let narrow = table.most_visits(host) <= RouteTable::MAX_VISITS;
                     if let Err(other) = table.insert(host, path, RouteId(number)) {
                         self.equivalent_routes(drafts, draft, other, *at);
+                    }
+                    // Said once for each host, of the path that is one too many.
+                    if narrow && table.most_visits(host) > RouteTable::MAX_VISITS {
+                        self.too_wide_routes(host, *at);
                     }
                 }
             }
@@ -31,13 +36,17 @@ impl Compiler {
         table
     }
 
-    pub(super) fn equivalent_routes(
-        &mut self,
-        drafts: &[RouteDraft],
-        draft: &RouteDraft,
-        other: RouteId,
-        at: Position,
-    ) {
+    fn too_wide_routes(&mut self, host: &HostPattern, at: Position) {
+        let message = format!(
+            "with this path the routes of host `{host}` have too many paths with `*` where others have a word: one request \
+             could lead to more than {} places among them",
+            RouteTable::MAX_VISITS
+        );
+        let help = "write fewer of them, or one path that covers several";
+        self.error(at, ProblemKind::BadPattern, message, Some(help.into()));
+    }
+
+    fn equivalent_routes(&mut self, drafts: &[RouteDraft], draft: &RouteDraft, other: RouteId, at: Position) {
         let Some(first) = drafts.get(other.index()) else { return };
         self.problems.push(Problem {
             at,

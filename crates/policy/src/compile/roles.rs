@@ -72,12 +72,9 @@ impl Compiler {
             }
             match table.intern(&text.value) {
                 Ok(action) => found.push(action),
-                Err(message) => self.error(
-                    text.at,
-                    ProblemKind::BadAction,
-                    message,
-                    Some("write `METHOD PATTERN`, such as `GET /api/invoices/**`".into()),
-                ),
+                Err(problem) => {
+                    self.error(text.at, ProblemKind::BadAction, problem.message, Some(problem.help.into()));
+                }
             }
         }
         found

@@ -3,7 +3,8 @@
 use super::*;
 
 impl Compiler {
-    pub(super) fn groups(&mut self, drafts: &[&GroupDraft], subjects: &mut SubjectsBuilder) {
+    /// Declares the groups and their members. Returns, by subject so far, the groups that it is in: nobody joins one later.
+    pub(super) fn groups(&mut self, drafts: &[&GroupDraft], subjects: &mut SubjectsBuilder) -> Vec<Box<[SubjectId]>> {
         for draft in drafts {
             let group = subjects.declare_group(&draft.name.value);
             for member in &draft.members {
@@ -17,7 +18,7 @@ impl Compiler {
             let message =
                 format!("the groups have more than {} members altogether, nested ones included", subjects::MAX_NESTED);
             self.error(at, ProblemKind::TooMany, message, Some("nest groups less".into()));
-            return;
+            return Vec::new();
         };
         for cycle in subjects.group_cycles(&closures) {
             let at = drafts
@@ -27,6 +28,7 @@ impl Compiler {
             let message = format!("groups contain each other: {}; each has the members of all", cycle.join(", "));
             self.warning(at, ProblemKind::GroupCycle, message, None);
         }
+        closures
     }
 
     pub(super) fn assignments(

@@ -6,7 +6,7 @@ use super::*;
 pub(super) const MAX_NESTED: usize = 10_000_000;
 /// The most steps from a member to a group that are taken to find them. Groups that contain each other have few members
 /// and many ways between them.
-const MAX_STEPS: usize = 30_000_000;
+const MAX_STEPS: usize = 10_000_000;
 
 /// Collects subjects while rules are compiled.
 pub(super) struct SubjectsBuilder {
@@ -139,7 +139,13 @@ impl SubjectsBuilder {
         members.into_iter().map(|(group, list)| (group, by_name(list))).collect()
     }
 
-    pub(super) fn finish(self, assignments: &[Assignment], denies: &[(Deny, Box<[SubjectId]>, Scope)]) -> Subjects {
+    /// `closures` is what [`Self::closures`] said once all groups had their members; who was named since is in none.
+    pub(super) fn finish(
+        self,
+        closures: Vec<Box<[SubjectId]>>,
+        assignments: &[Assignment],
+        denies: &[(Deny, Box<[SubjectId]>, Scope)],
+    ) -> Subjects {
         let mut held: BTreeMap<SubjectId, Vec<(Option<RouteId>, AssignmentId)>> = BTreeMap::new();
         for (assignment, id) in assignments.iter().zip(0u32..) {
             for subject in &assignment.principals {
@@ -157,7 +163,6 @@ impl SubjectsBuilder {
         let denied = denies.iter().map(|(_, principals, _)| principals.clone()).collect();
         let mut subjects = Subjects { denied, ..Subjects::default() };
         let mut members = self.members();
-        let closures = self.closures().unwrap_or_default();
         let closures = closures.into_iter().chain(std::iter::repeat_with(Box::default));
         for ((index, (name, declared, _)), groups) in self.entries.iter().enumerate().zip(closures) {
             let id = SubjectId(u32::try_from(index).unwrap_or(u32::MAX));
