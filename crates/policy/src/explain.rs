@@ -208,7 +208,7 @@ impl Policy {
     }
 
     fn denial(&self, view: &View<'_>, stop: Stop, shadow: ShadowOnly) -> Denial {
-        let nearest = self.nearest(view);
+        let nearest = self.nearest(view, stop);
         let trace = self.trace(view, shadow);
         let deny = match stop.rule {
             Some(RuleId::Deny(id)) => self.denies.get(id.0 as usize),

@@ -45,49 +45,52 @@ enum Change {
     Activation(Arc<str>),
 }
 
-/// A view with the changes that led to it, in the form of the contract.
+/// Changes in the form of the contract, sorted, each once.
+type Needs = Vec<Arc<str>>;
+
+/// A view with the changes that led to it.
 struct Supposition<'a> {
     view: View<'a>,
-    needs: BTreeSet<String>,
+    /// What refuses it, once that is known.
+    stop: Option<Stop>,
+    needs: Needs,
     changes: Vec<Change>,
 }
+
+/// From where a supposed request is still refused, and by what.
+type Refused = (Option<NetworkSetId>, Stop);
 
 impl Policy {
     /// The smallest changes that would let the request pass, fewest first, then by name; at most five. Empty where only
     /// lifting a deny or a ban would help.
-    pub(crate) fn nearest(&self, view: &View<'_>) -> Vec<Nearest> {
+    ///
+    /// `stop` is what refuses the request.
+    pub(crate) fn nearest(&self, view: &View<'_>, stop: Stop) -> Vec<Nearest> {
         let mut budget = MOST_EVALUATIONS;
-        let mut found: Vec<(BTreeSet<String>, Option<AssignmentId>)> = Vec::new();
-        let mut seen: BTreeSet<BTreeSet<String>> = BTreeSet::new();
-        let mut level = vec![Supposition { view: view.clone(), needs: BTreeSet::new(), changes: Vec::new() }];
+        let mut found: Vec<(Needs, Option<AssignmentId>)> = Vec::new();
+        let mut seen: BTreeSet<Needs> = BTreeSet::new();
+        let mut level = vec![Supposition { stop: Some(stop), ..Supposition::of(view.clone()) }];
         for _ in 0..MOST_CHANGES {
             let mut next = Vec::new();
-            let mut passing = Vec::new();
-            for supposition in &level {
-                for change in self.candidates(&supposition.view) {
-                    let Some(mut supposed) = self.suppose(supposition, change) else { continue };
-                    let known = found.iter().any(|(needs, _)| needs.is_subset(&supposed.needs));
-                    if known || supposed.needs.len() == supposition.needs.len() || !seen.insert(supposed.needs.clone())
-                    {
-                        continue;
-                    }
-                    match self.passes(&supposed, &mut budget) {
-                        Ok(grant) if self.is_minimal(view, &supposed, &mut budget) => {
-                            passing.push((supposed.needs, grant))
-                        }
-                        Ok(_) => {}
-                        Err(networks) => {
-                            // What is tried next must help where it does not pass yet.
-                            supposed.view.networks = networks;
-                            next.push(supposed);
-                        }
-                    }
-                    if budget == 0 {
-                        break;
+            let mut passing: Vec<(Needs, Option<AssignmentId>)> = Vec::new();
+            for (needs, supposition, change) in self.steps(&level, &found, &mut seen) {
+                // They come by name, so what is left would be cut off again. A low risk may still give way to a medium one.
+                let kept = passing.iter().filter(|(needs, _)| !asks_low_risk(needs)).count();
+                if found.len() + kept >= MOST || budget == 0 {
+                    break;
+                }
+                let Some(mut supposed) = self.suppose(supposition, needs, change) else { continue };
+                match self.passes(&supposed, &mut budget) {
+                    Ok(grant) if self.is_minimal(view, &supposed, &mut budget) => passing.push((supposed.needs, grant)),
+                    Ok(_) => {}
+                    Err((networks, stop)) => {
+                        // What is tried next must help where it does not pass yet.
+                        supposed.view.networks = networks;
+                        supposed.stop = Some(stop);
+                        next.push(supposed);
                     }
                 }
             }
-            passing.sort_by(|a, b| a.0.iter().cmp(b.0.iter()));
             found.extend(passing.iter().filter(|(needs, _)| !asks_too_much(needs, &passing)).cloned());
             if found.len() >= MOST || budget == 0 {
                 break;
@@ -115,7 +118,7 @@ impl Policy {
         &self,
         route: Option<RouteId>,
         held: &BTreeSet<AssignmentId>,
-        needs: BTreeSet<String>,
+        needs: Needs,
         grant: Option<AssignmentId>,
     ) -> Nearest {
         // A role alone names no assignment: point at one that would give it on this route, if there is one. One that the
@@ -126,31 +129,29 @@ impl Policy {
             || self.assignments_by_role.get(named_role?.0 as usize)?.on(route?).filter(|id| !held.contains(id)).min();
         let grant = grant.or_else(through_role).and_then(|id| self.rule(RuleId::Assignment(id))).cloned();
         let role = || named_role.and_then(|role| self.roles.get(role.0 as usize)).map(|role| role.rule.clone());
-        Nearest { needs: needs.into_iter().collect(), at: grant.clone().or_else(role), grant }
+        Nearest { needs: needs.iter().map(|need| need.to_string()).collect(), at: grant.clone().or_else(role), grant }
     }
 
     /// The assignment that grants the supposed request, when it is permitted; else from where it is not. A supposed
     /// network must pass from every address in it.
-    fn passes(
-        &self,
-        supposed: &Supposition<'_>,
-        budget: &mut usize,
-    ) -> Result<Option<AssignmentId>, Option<NetworkSetId>> {
+    fn passes(&self, supposed: &Supposition<'_>, budget: &mut usize) -> Result<Option<AssignmentId>, Refused> {
         let permit = |view: &View<'_>, budget: &mut usize| {
             *budget = budget.saturating_sub(1);
             match self.evaluate(view, &mut Silent) {
                 Verdict::Permit(grant) => Ok(grant),
-                Verdict::Stop(_) => Err(view.networks),
+                Verdict::Stop(stop) => Err((view.networks, stop)),
             }
         };
-        let Some(network) = supposed.view.supposed.network else { return permit(&supposed.view, budget) };
-        let mut grant = Err(supposed.view.networks);
-        for set in self.sets_of(network).unwrap_or_default() {
-            let mut view = supposed.view.clone();
+        let sets = supposed.view.supposed.network.and_then(|network| self.sets_of(network)).unwrap_or_default();
+        let Some((first, more)) = sets.split_first() else { return permit(&supposed.view, budget) };
+        let mut view = supposed.view.clone();
+        view.networks = Some(*first);
+        let mut grant = permit(&view, budget)?;
+        for set in more {
             view.networks = Some(*set);
-            grant = Ok(permit(&view, budget)?);
+            grant = permit(&view, budget)?;
         }
-        grant
+        Ok(grant)
     }
 
     /// No change can be left out.
@@ -159,10 +160,10 @@ impl Policy {
             return true;
         }
         (0..supposed.changes.len()).all(|left_out| {
-            let mut fewer = Supposition { view: base.clone(), needs: BTreeSet::new(), changes: Vec::new() };
+            let mut fewer = Supposition::of(base.clone());
             for (index, change) in supposed.changes.iter().enumerate() {
                 if index != left_out {
-                    match self.suppose(&fewer, change.clone()) {
+                    match self.suppose(&fewer, Needs::new(), change.clone()) {
                         Some(next) => fewer = next,
                         None => return true,
                     }
@@ -179,63 +180,82 @@ impl Policy {
         (!sets.is_empty()).then_some(sets)
     }
 
-    fn suppose<'a>(&self, from: &Supposition<'a>, change: Change) -> Option<Supposition<'a>> {
+    /// Every way from these suppositions to one with one change more, each once, by name.
+    fn steps<'s, 'a>(
+        &self,
+        level: &'s [Supposition<'a>],
+        found: &[(Needs, Option<AssignmentId>)],
+        seen: &mut BTreeSet<Needs>,
+    ) -> Vec<(Needs, &'s Supposition<'a>, Change)> {
+        let mut steps = Vec::new();
+        for supposition in level {
+            let Some(stop) = supposition.stop else { continue };
+            for change in self.candidates(&supposition.view, stop) {
+                let Some(need) = self.need_of(&change) else { continue };
+                let Err(place) = supposition.needs.binary_search(&need) else { continue };
+                let mut needs = Vec::with_capacity(supposition.needs.len() + 1);
+                needs.extend_from_slice(&supposition.needs);
+                needs.insert(place, need);
+                let known = found.iter().any(|(known, _)| is_subset(known, &needs));
+                if !known && seen.insert(needs.clone()) {
+                    steps.push((needs, supposition, change));
+                }
+            }
+        }
+        steps.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        steps
+    }
+
+    /// A change in the form of the contract.
+    fn need_of(&self, change: &Change) -> Option<Arc<str>> {
+        Some(match change {
+            Change::Role(role) => format!("role:{}", self.roles.get(role.0 as usize)?.rule.name).into(),
+            Change::Group(group) => self.subjects.get(*group)?.name.clone(),
+            Change::Network(network) => {
+                format!("network:{}", self.network_facts.get(network.0 as usize)?.rule.name).into()
+            }
+            Change::Country(country) => format!("country:{}", country.as_str()).into(),
+            Change::Hours(text, _) => format!("hours:{text}").into(),
+            Change::CompliantDevice => "device:compliant".into(),
+            Change::FreshMfa => "assurance:mfa".into(),
+            Change::RiskAtMost(level) => format!("risk:{}", level.as_str()).into(),
+            Change::AnyCredential => "credential:any".into(),
+            Change::Activation(assignment) => format!("activation:{assignment}").into(),
+        })
+    }
+
+    /// The supposition with one change more, with which it needs `needs`.
+    fn suppose<'a>(&self, from: &Supposition<'a>, needs: Needs, change: Change) -> Option<Supposition<'a>> {
         let mut view = from.view.clone();
-        let need = match &change {
-            Change::Role(role) => {
-                view.supposed.role = Some(*role);
-                format!("role:{}", self.roles.get(role.0 as usize)?.rule.name)
-            }
-            Change::Group(group) => {
-                view.supposed.group = Some(*group);
-                self.subjects.get(*group)?.name.to_string()
-            }
+        match &change {
+            Change::Role(role) => view.supposed.role = Some(*role),
+            Change::Group(group) => view.supposed.group = Some(*group),
             Change::Network(network) => {
                 view.supposed.network = Some(*network);
                 view.networks = Some(*self.sets_of(*network)?.first()?);
-                format!("network:{}", self.network_facts.get(network.0 as usize)?.rule.name)
             }
-            Change::Country(country) => {
-                view.country = Some(*country);
-                format!("country:{}", country.as_str())
-            }
+            Change::Country(country) => view.country = Some(*country),
             Change::Hours(text, at) => {
                 view.now = *at;
                 view.supposed.hours = Some(text.clone());
-                format!("hours:{text}")
             }
-            Change::CompliantDevice => {
-                view.supposed.compliant_device = true;
-                "device:compliant".to_owned()
-            }
-            Change::FreshMfa => {
-                view.supposed.fresh_mfa = true;
-                "assurance:mfa".to_owned()
-            }
+            Change::CompliantDevice => view.supposed.compliant_device = true,
+            Change::FreshMfa => view.supposed.fresh_mfa = true,
             Change::RiskAtMost(level) => {
                 view.level = *level;
                 view.evidence = false;
-                format!("risk:{}", level.as_str())
             }
-            Change::AnyCredential => {
-                view.supposed.any_credential = true;
-                "credential:any".to_owned()
-            }
-            Change::Activation(assignment) => {
-                view.supposed.activated = Some(assignment.clone());
-                format!("activation:{assignment}")
-            }
-        };
-        let mut needs = from.needs.clone();
-        needs.insert(need);
-        let mut changes = from.changes.clone();
+            Change::AnyCredential => view.supposed.any_credential = true,
+            Change::Activation(assignment) => view.supposed.activated = Some(assignment.clone()),
+        }
+        let mut changes = Vec::with_capacity(from.changes.len() + 1);
+        changes.extend_from_slice(&from.changes);
         changes.push(change);
-        Some(Supposition { view, needs, changes })
+        Some(Supposition { view, stop: None, needs, changes })
     }
 
-    /// The changes that could lift the refusal that this view meets first.
-    fn candidates(&self, view: &View<'_>) -> Vec<Change> {
-        let Verdict::Stop(stop) = self.evaluate(view, &mut Silent) else { return Vec::new() };
+    /// The changes that could lift the refusal that this view meets first, which is `stop`.
+    fn candidates(&self, view: &View<'_>, stop: Stop) -> Vec<Change> {
         let Some((route, resource)) = self.resource_of(view) else { return Vec::new() };
         match stop.reason {
             Reason::IpNotAllowed if view.supposed.network.is_none() => {
@@ -394,12 +414,33 @@ impl Policy {
     }
 }
 
+impl<'a> Supposition<'a> {
+    /// Nothing supposed yet.
+    fn of(view: View<'a>) -> Self {
+        Self { view, stop: None, needs: Vec::new(), changes: Vec::new() }
+    }
+}
+
+/// Whether all of `some`, which are few, are among `all`.
+fn is_subset(some: &Needs, all: &Needs) -> bool {
+    some.iter().all(|need| all.contains(need))
+}
+
+fn asks_low_risk(needs: &Needs) -> bool {
+    needs.iter().any(|need| **need == *"risk:low")
+}
+
 /// Whether the same with a risk of at most medium is enough.
-fn asks_too_much(needs: &BTreeSet<String>, passing: &[(BTreeSet<String>, Option<AssignmentId>)]) -> bool {
-    const LOW: &str = "risk:low";
-    let mut eased: BTreeSet<String> = needs.iter().filter(|need| *need != LOW).cloned().collect();
-    eased.insert("risk:medium".to_owned());
-    needs.contains(LOW) && passing.iter().any(|(other, _)| *other == eased)
+fn asks_too_much(needs: &Needs, passing: &[(Needs, Option<AssignmentId>)]) -> bool {
+    let eased = |other: &Needs| {
+        let medium_for_low = |(one, other): (&Arc<str>, &Arc<str>)| match &**one {
+            "risk:low" => **other == *"risk:medium",
+            one => *one == **other,
+        };
+        // Nothing sorts between the two, so they stand at the same place.
+        needs.len() == other.len() && needs.iter().zip(other).all(medium_for_low)
+    };
+    asks_low_risk(needs) && passing.iter().any(|(other, _)| eased(other))
 }
 
 /// The first moment from now on that is within the hours.
