@@ -4,8 +4,9 @@
 
 use std::process::Command;
 
+use crate::layering;
 use crate::step::{self, Failure, cargo};
-use crate::{layering, tools};
+use crate::tools::CARGO_DENY;
 
 /// Runs all steps in order.
 pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
@@ -14,6 +15,6 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     step::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
     step::run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     // Advisories are not checked here: their database lies in a git repository that a closed network does not reach.
-    let deny = tools::cargo_deny(may_install)?;
+    let deny = CARGO_DENY.find(may_install)?;
     step::run(Command::new(deny).args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
 }

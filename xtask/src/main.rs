@@ -7,6 +7,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "talking to a terminal is what this program is for")]
 
+mod bench;
 mod check;
 mod fuzz;
 mod layering;
@@ -28,6 +29,8 @@ verbs:
             --offline       use what is installed: do not install cargo-deny
   test    every test of the workspace, documentation tests included
             --no-install    use what is installed: do not install what the tests run against
+  bench   the instructions of each benchmarked operation, counted under valgrind and held to their limits
+            --no-install    use what is installed: do not install valgrind or gungraun-runner
   fuzz    each fuzz target for a minute, or only `fuzz TARGET`; needs cargo-fuzz
             --seconds N     for so long instead
   help    this text
@@ -37,6 +40,7 @@ environment:
   PORTCULLIS_NGINX          the nginx that the tests start (default: the system's)
   PORTCULLIS_NODE           the same for Node
   PORTCULLIS_PYTHON         the same for Python 3
+  PORTCULLIS_VALGRIND       the valgrind that counts instructions
 
 exit status: 0 passed, 1 failed or something is missing, 2 usage
 ";
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Check { may_install }) => check::run(may_install && !installing_is_forbidden()),
         Ok(Command::Test { may_install }) => test::run(may_install && !installing_is_forbidden()),
+        Ok(Command::Bench { may_install }) => bench::run(may_install && !installing_is_forbidden()),
         Ok(Command::Fuzz { target, seconds }) => fuzz::run(target.as_deref(), seconds),
         Err(problem) => {
             eprint!("xtask: {problem}\n\n{VERBS}");
@@ -72,6 +77,7 @@ enum Command {
     Help,
     Check { may_install: bool },
     Test { may_install: bool },
+    Bench { may_install: bool },
     Fuzz { target: Option<String>, seconds: u32 },
 }
 
@@ -82,6 +88,7 @@ impl Command {
             ["help" | "--help" | "-h"] => Ok(Self::Help),
             ["check", options @ ..] => Ok(Self::Check { may_install: !only_option(options, "--offline")? }),
             ["test", options @ ..] => Ok(Self::Test { may_install: !only_option(options, "--no-install")? }),
+            ["bench", options @ ..] => Ok(Self::Bench { may_install: !only_option(options, "--no-install")? }),
             ["fuzz", options @ ..] => parse_fuzz(options),
             ["help", extra, ..] => Err(format!("unexpected argument `{extra}`")),
             [verb, ..] => Err(format!("unknown verb `{verb}`")),
@@ -149,7 +156,10 @@ mod tests {
         check(&["help"], Ok(Command::Help));
         check(&["--help"], Ok(Command::Help));
         check(&[], Err("a verb is missing"));
-        check(&["bench"], Err("unknown verb `bench`"));
+        check(&["bench"], Ok(Command::Bench { may_install: true }));
+        check(&["bench", "--no-install"], Ok(Command::Bench { may_install: false }));
+        check(&["bench", "request"], Err("unexpected argument `request`"));
+        check(&["benches"], Err("unknown verb `benches`"));
         check(&["Check"], Err("unknown verb `Check`"));
         check(&["help", "check"], Err("unexpected argument `check`"));
         check(&["check", "--no-install"], Err("unexpected argument `--no-install`"));

@@ -10,6 +10,9 @@ use crate::step::{self, Failure, cargo};
 /// The cargo-deny that `deny.toml` was written for.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
+/// The gungraun of the workspace's benchmarks.
+const GUNGRAUN_VERSION: &str = "0.20.0";
+
 /// A program that tests start as a real peer of the gateway.
 pub(crate) struct Component {
     /// What it is called on the command line.
@@ -27,37 +30,41 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
 ];
 
+/// Runs the benchmarks that count instructions.
+const VALGRIND: Component = Component { program: "valgrind", variable: "PORTCULLIS_VALGRIND", package: "valgrind" };
+
 /// The path of each component, in the order of [`COMPONENTS`].
 ///
 /// # Errors
 /// Names every component that is missing and what installs it.
 pub(crate) fn components(may_install: bool) -> Result<Vec<PathBuf>, Failure> {
-    let missing = missing()?;
-    if !missing.is_empty() {
-        let packages: Vec<&str> = missing.iter().map(|component| component.package).collect();
-        if !may_install {
-            return Err(Failure(format!("{}; installing was forbidden", what_to_do(&missing))));
-        }
-        if !is_root() {
-            return Err(Failure(format!("{}; installing needs root", what_to_do(&missing))));
-        }
-        apt_get(&["update", "--quiet"])
-            .and_then(|()| {
-                apt_get(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages.as_slice()].concat())
-            })
-            .map_err(|Failure(reason)| Failure(format!("{}; installing failed: {reason}", what_to_do(&missing))))?;
-    }
+    find_or_install(COMPONENTS, may_install)?;
     COMPONENTS.iter().map(|component| locate(component)?.ok_or_else(|| Failure(what_to_do(&[component])))).collect()
 }
 
-fn missing() -> Result<Vec<&'static Component>, Failure> {
+/// Installs those of `wanted` that are missing, where that is allowed and possible.
+fn find_or_install(wanted: &[Component], may_install: bool) -> Result<(), Failure> {
     let mut missing = Vec::new();
-    for component in COMPONENTS {
+    for component in wanted {
         if locate(component)?.is_none() {
             missing.push(component);
         }
     }
-    Ok(missing)
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|component| component.package).collect();
+    if !may_install {
+        return Err(Failure(format!("{}; installing was forbidden", what_to_do(&missing))));
+    }
+    if !is_root() {
+        return Err(Failure(format!("{}; installing needs root", what_to_do(&missing))));
+    }
+    apt_get(&["update", "--quiet"])
+        .and_then(|()| {
+            apt_get(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages.as_slice()].concat())
+        })
+        .map_err(|Failure(reason)| Failure(format!("{}; installing failed: {reason}", what_to_do(&missing))))
 }
 
 /// Where `component` is, or `None` when it is not installed. A variable that points nowhere is an error: whoever set it
@@ -74,7 +81,7 @@ fn what_to_do(missing: &[&Component]) -> String {
     let programs: Vec<&str> = missing.iter().map(|component| component.program).collect();
     let packages: Vec<&str> = missing.iter().map(|component| component.package).collect();
     format!(
-        "missing for the tests: {} (as root: apt-get install --no-install-recommends {})",
+        "missing: {} (as root: apt-get install --no-install-recommends {})",
         programs.join(", "),
         packages.join(" ")
     )
@@ -84,44 +91,78 @@ fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
     step::run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// The path of a cargo-deny of the wanted version: on the search path, or in `target/tools`, or installed there now.
-///
-/// # Errors
-/// Says what is missing when there is none and `may_install` is false or the installation fails.
-pub(crate) fn cargo_deny(may_install: bool) -> Result<PathBuf, Failure> {
-    let tools = step::root().join("target").join("tools");
-    let own = tools.join("bin").join("cargo-deny");
-    let found = on_path("cargo-deny").into_iter().chain([own.clone()]).find(|program| is_wanted_deny(program));
-    if let Some(found) = found {
-        return Ok(found);
-    }
-    let missing = format!(
-        "cargo-deny {CARGO_DENY_VERSION} is missing (cargo install cargo-deny --version {CARGO_DENY_VERSION} --locked)"
-    );
-    if !may_install {
-        return Err(Failure(format!("{missing}; installing was forbidden")));
-    }
-    // Without optimisation it builds in a tenth of the time, and this workspace takes it two seconds.
-    let build = tools.join("build");
-    let installed = step::run(
-        cargo()
-            .args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--debug", "--root"])
-            .arg(&tools)
-            .env("CARGO_TARGET_DIR", &build)
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_INCREMENTAL", "0"),
-    );
-    // Only the program is kept; a leftover costs nothing but disk.
-    drop(std::fs::remove_dir_all(&build));
-    installed.map_err(|Failure(reason)| Failure(format!("{missing}; installing it failed: {reason}")))?;
-    if is_wanted_deny(&own) {
-        return Ok(own);
-    }
-    Err(Failure(format!("{missing}; what was installed at {} does not say that it is that version", own.display())))
+/// A program of cargo's that is built from source, at the one version that is known to fit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Built {
+    /// The package, and the program that it installs.
+    name: &'static str,
+    version: &'static str,
+    /// The cargo profile to build it in.
+    profile: &'static str,
+    /// Whether it says its version when asked; else only one of our own installing is trusted to have it.
+    says_version: bool,
 }
 
-fn is_wanted_deny(program: &Path) -> bool {
-    says(program, "--version").is_some_and(|said| said.trim() == format!("cargo-deny {CARGO_DENY_VERSION}"))
+/// What judges licences, sources and bans. Without optimisation it builds in a tenth of the time, and this workspace takes it two seconds.
+pub(crate) const CARGO_DENY: Built =
+    Built { name: "cargo-deny", version: CARGO_DENY_VERSION, profile: "dev", says_version: true };
+
+/// What runs the benchmarks under valgrind; it must be of the library's own version.
+pub(crate) const GUNGRAUN_RUNNER: Built =
+    Built { name: "gungraun-runner", version: GUNGRAUN_VERSION, profile: "dev", says_version: false };
+
+impl Built {
+    /// The path of this program in this very version: on the search path, or in `target/tools`, or installed there now.
+    ///
+    /// # Errors
+    /// Says what is missing when there is none and `may_install` is false or the installation fails.
+    pub(crate) fn find(self, may_install: bool) -> Result<PathBuf, Failure> {
+        let Self { name, version, profile, .. } = self;
+        let tools = step::root().join("target").join("tools");
+        // A folder for each version, where the program cannot be asked.
+        let home = if self.says_version { tools.clone() } else { tools.join(format!("{name}-{version}")) };
+        let own = home.join("bin").join(name);
+        let found = on_path(name).filter(|_| self.says_version).into_iter().chain([own.clone()]);
+        if let Some(found) = found.into_iter().find(|program| self.is_at(program)) {
+            return Ok(found);
+        }
+        let missing = format!("{name} {version} is missing (cargo install {name} --version {version} --locked)");
+        if !may_install {
+            return Err(Failure(format!("{missing}; installing was forbidden")));
+        }
+        let build = tools.join("build");
+        let installed = step::run(
+            cargo()
+                .args(["install", name, "--version", version, "--locked", "--profile", profile, "--root"])
+                .arg(&home)
+                .env("CARGO_TARGET_DIR", &build)
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                .env("CARGO_INCREMENTAL", "0"),
+        );
+        // Only the program is kept; a leftover costs nothing but disk.
+        drop(std::fs::remove_dir_all(&build));
+        installed.map_err(|Failure(reason)| Failure(format!("{missing}; installing it failed: {reason}")))?;
+        if self.is_at(&own) {
+            return Ok(own);
+        }
+        Err(Failure(format!("{missing}; what was installed at {} does not say that it is that version", own.display())))
+    }
+
+    fn is_at(self, program: &Path) -> bool {
+        if !self.says_version {
+            return program.is_file();
+        }
+        says(program, "--version").is_some_and(|said| said.trim() == format!("{} {}", self.name, self.version))
+    }
+}
+
+/// The path of valgrind, which counts instructions.
+///
+/// # Errors
+/// Says what installs it where it is missing and must not or cannot be installed.
+pub(crate) fn valgrind(may_install: bool) -> Result<PathBuf, Failure> {
+    find_or_install(&[VALGRIND], may_install)?;
+    locate(&VALGRIND)?.ok_or_else(|| Failure(what_to_do(&[&VALGRIND])))
 }
 
 /// What `program` prints when it is given one argument; `None` when it is not there or fails.
@@ -158,8 +199,14 @@ mod tests {
     #[test]
     fn only_the_pinned_version_of_cargo_deny_will_do() {
         // `echo --version` prints no version of cargo-deny; a missing program prints nothing.
-        assert!(!is_wanted_deny(Path::new("/bin/echo")));
-        assert!(!is_wanted_deny(Path::new("/no/such/program")));
+        assert!(!CARGO_DENY.is_at(Path::new("/bin/echo")));
+        assert!(!CARGO_DENY.is_at(Path::new("/no/such/program")));
+    }
+
+    #[test]
+    fn the_runner_of_the_benchmarks_is_of_the_library_s_version() {
+        let lock = std::fs::read_to_string(step::root().join("Cargo.lock")).unwrap();
+        assert!(lock.contains(&format!("name = \"gungraun\"\nversion = \"{GUNGRAUN_VERSION}\"\n")));
     }
 
     #[test]
