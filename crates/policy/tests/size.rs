@@ -4,7 +4,12 @@
 //! `PORTCULLIS_FULL_SIZE=1` builds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 prefixes; otherwise a
 //! tenth of that, which a debug build takes in its stride.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a broken expectation is a failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "in a test a broken expectation is a failure, and figures are for whoever asks for them"
+)]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
