@@ -76,6 +76,8 @@ mod slow_clients;
 mod smuggling;
 /// Answers that stream and requests that wait, as long as they are permitted.
 mod streams;
+/// `X-Request-Id`, W3C trace context and `Via`.
+mod tracing;
 /// WebSocket and other upgrades: when a tunnel opens, what it carries, and when it ends.
 mod tunnels;
 /// Upstreams that are down, silent, rude, or of their own opinion.

@@ -24,7 +24,8 @@ pub const SCHEMA: &str = "portcullis.event/1";
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: &'static str,
-    /// UUID version 7 (RFC 9562 section 5.7). On a refusal it is the request's id and `x-request-id`.
+    /// UUID version 7 (RFC 9562 section 5.7). On a refusal it is the request's id and `x-request-id`, unless a
+    /// trusted proxy named the request.
     pub id: Uuid,
     /// When it happened: on a refusal, when the answer was decided.
     #[serde(serialize_with = "rfc3339_micros")]
@@ -126,7 +127,7 @@ impl Event {
     /// A refusal: the code's default decision, status and severity. `id` is the request's id.
     pub fn denied(id: Uuid, time: Timestamp, code: ReasonCode) -> Self {
         let mut event = Self::new(EventKind::AccessDenied, id, time);
-        event.request.id = Some(id);
+        event.request.id = Some(id.into());
         event.set_reason(code);
         event
     }

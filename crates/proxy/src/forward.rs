@@ -14,7 +14,6 @@ use portcullis_identity::Identity;
 use portcullis_policy::AuthenticationRule;
 
 use crate::layers::establish::Refused;
-use crate::layers::respond::request_id;
 use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
@@ -23,6 +22,7 @@ use crate::route::{Asker, Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
 use crate::streams::Watch;
+use crate::trace::propagate;
 use crate::transit::{Remembered, Target, Transit};
 use crate::upgrade::switch;
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
@@ -50,7 +50,7 @@ pub(crate) async fn forward(
         return Ok(own_answer(
             &transit,
             route,
-            maintenance.answer(Form::wanted(&transit.head.headers), transit.facts.id),
+            maintenance.answer(Form::wanted(&transit.head.headers), &transit.facts.shown_id_text()),
         ));
     }
     let upstream = match &route.action {
@@ -250,13 +250,15 @@ fn prepare(
             .filter(|_| facts.client_address().ip() == Some(facts.connection.peer.ip())),
         proxies: facts.client.as_ref().map(|derived| derived.proxies.as_slice()).unwrap_or_default(),
         scheme: facts.scheme,
-        request_id: request_id(facts.id)?,
+        request_id: facts.shown_id()?,
         identity: identity.as_ref(),
         forward_credentials,
         rules: route.request_headers.as_deref(),
         host: route.upstream_host.as_ref(),
         stripped_prefix: route.stripped_prefix.as_ref(),
+        via: snapshot.settings.forwarding.via.as_ref().map(|via| via.of(transit.head.version)),
     };
+    propagate(&mut headers, snapshot.settings.forwarding.trace, facts.id);
     prepare_request(&mut headers, &snapshot.headers, &forwarding);
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();

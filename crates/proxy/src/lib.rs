@@ -30,6 +30,7 @@ pub mod stack;
 mod streams;
 pub mod throttle;
 pub mod tls;
+pub mod trace;
 pub mod transit;
 pub mod tunnel;
 mod upgrade;

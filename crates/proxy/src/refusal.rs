@@ -158,8 +158,10 @@ impl Refusal {
 /// What an answer needs to know besides the refusal.
 #[derive(Debug)]
 pub struct Rendering<'a> {
-    /// The request's id.
+    /// The event's id.
     pub id: Uuid,
+    /// The request's id, as the caller sees it.
+    pub shown_id: &'a str,
     /// `[refusal]`
     pub settings: &'a RefusalSettings,
     /// The caller sees the operator's message and the nearest grants.
@@ -215,7 +217,7 @@ fn as_page(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>
             detail: &detail(refusal, rendering),
             status: refusal.status().as_u16(),
             reason: code.code(),
-            request_id: &rendering.id.to_string(),
+            request_id: rendering.shown_id,
             help: &help_url(&rendering.settings.help_base, code),
         },
     )
@@ -234,7 +236,7 @@ pub(crate) fn page(page: &Page, said: &Said<'_>) -> Response<Full<Bytes>> {
 
 /// A status of gRPC: the HTTP status is 200, as its libraries demand; the event has the other.
 fn as_grpc(refusal: &Refusal, rendering: &Rendering<'_>, content_type: &'static str) -> Response<Full<Bytes>> {
-    let text = format!("{}: {} (request {})", refusal.code().code(), detail(refusal, rendering), rendering.id);
+    let text = format!("{}: {} (request {})", refusal.code().code(), detail(refusal, rendering), rendering.shown_id);
     grpc_status(refusal.status(), &text, content_type)
 }
 
@@ -268,7 +270,7 @@ fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
     problem.insert("detail".into(), json!(detail(refusal, rendering)));
     problem.insert("instance".into(), json!(format!("urn:uuid:{}", rendering.id)));
     problem.insert("reason".into(), json!(code.code()));
-    problem.insert("request_id".into(), json!(rendering.id));
+    problem.insert("request_id".into(), json!(rendering.shown_id));
     if let Some(denial) = refusal.denial()
         && rendering.disclose
     {

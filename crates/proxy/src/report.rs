@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{HeaderName, REFERER, USER_AGENT};
-use http::{Response, StatusCode, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use jiff::Timestamp;
+use portcullis_events::event::RequestId;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Risk};
 use portcullis_events::{Event, EventKind, ReasonCode, help_url};
 use portcullis_identity::Identity;
@@ -19,12 +20,11 @@ use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
 use crate::refusal::{Refusal, Rendering, render};
+use crate::request_id::shown;
 use crate::route::origin_of;
+use crate::trace::{Trace, TraceMode, span};
 use crate::transit::{Facts, Transit};
 use crate::worker::{Loaded, Worker};
-
-/// W3C Trace Context section 3.2.
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 impl Worker {
     /// Answers a refused request: exactly one event, one count, one observation.
@@ -47,6 +47,7 @@ impl Worker {
             refusal,
             &Rendering {
                 id: facts.id,
+                shown_id: &facts.shown_id_text(),
                 settings: &snapshot.settings.refusal,
                 disclose,
                 retry_after_s,
@@ -83,13 +84,16 @@ impl Worker {
         let settings = &sketch.loaded.snapshot.settings.refusal;
         let mut event = Event::denied(sketch.id, Timestamp::now(), ReasonCode::InternalError);
         event.message = Some(refusal.message());
+        event.request.id = Some(event_id(sketch.kept_id.as_ref(), sketch.id));
         event.client.peer_ip = Some(sketch.connection.peer.ip());
         event.latency_us.total = u64::try_from(sketch.started.elapsed().as_micros()).ok();
         event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
         fill_policy(&mut event, &sketch.loaded);
         self.shared.recorder.record(event);
+        let shown_id = shown(sketch.kept_id.as_ref(), sketch.id);
         let rendering = Rendering {
             id: sketch.id,
+            shown_id: &shown_id,
             settings,
             disclose: false,
             retry_after_s: None,
@@ -146,7 +150,7 @@ impl Worker {
         }
         let mut event = Event::new(EventKind::AccessAllowed, Uuid::now_v7(), facts.now);
         event.decision = Some(portcullis_events::Answer::Permit);
-        event.request.id = Some(facts.id);
+        event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.message = Some("permitted; rules in shadow mode would have decided otherwise".to_owned());
         event.set_shadow(permit.shadow());
         fill_policy(&mut event, &facts.loaded);
@@ -216,6 +220,7 @@ impl Worker {
                 detail: throttle.check_detail(),
             });
         }
+        event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.status = Some(refusal.status().as_u16());
         fill_policy(&mut event, &facts.loaded);
         let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();
@@ -311,39 +316,17 @@ fn fill_head(event: &mut Event, transit: &Transit) {
         |name: &HeaderName| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     event.request.user_agent = text(&USER_AGENT);
     event.request.referrer = text(&REFERER);
-    event.request.trace_id = head.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);
+    let mode = transit.facts.loaded.snapshot.settings.forwarding.trace;
+    if let Some(trace) = Trace::of_or_begun(&head.headers, mode, transit.facts.id) {
+        event.request.trace_id = Some(trace.id());
+        event.request.span_id = (mode != TraceMode::Off).then(|| span(transit.facts.id));
+    }
 }
 
-/// The trace id of a valid `traceparent` (W3C Trace Context section 3.2.2): version, 32 hexadecimal digits that are not all
-/// zero, 16 for the parent, flags.
-fn trace_id(traceparent: &str) -> Option<String> {
-    let mut parts = traceparent.split('-');
-    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let valid = is_hex(version, 2)
-        && version != "ff"
-        && is_hex(id, 32)
-        && id.bytes().any(|byte| byte != b'0')
-        && is_hex(parent, 16)
-        && is_hex(flags, 2);
-    valid.then(|| id.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::trace_id;
-
-    #[test]
-    fn only_a_valid_traceparent_names_a_trace() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let check = |text: String, expected: Option<&str>| assert_eq!(trace_id(&text).as_deref(), expected, "{text}");
-        check(format!("00-{id}-00f067aa0ba902b7-01"), Some(id));
-        check(format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()), None);
-        check(format!("ff-{id}-00f067aa0ba902b7-01"), None);
-        check(format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), None);
-        check(format!("00-{id}-00f067aa0ba902b7"), None);
-        check("garbage".into(), None);
+/// What an event calls the request.
+fn event_id(kept: Option<&HeaderValue>, own: Uuid) -> RequestId {
+    match kept.and_then(|id| id.to_str().ok()) {
+        Some(kept) => RequestId::Kept(kept.into()),
+        None => own.into(),
     }
 }

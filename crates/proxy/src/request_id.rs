@@ -3,8 +3,11 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
+
+use crate::upstream::headers::X_REQUEST_ID;
 
 /// One worker's source of request ids. The random part is a keyed hash of a counter: unique, and not to be guessed from
 /// other ids, since the key is the system's randomness.
@@ -31,11 +34,56 @@ impl RequestIds {
     }
 }
 
+/// The id as a header.
+pub(crate) fn header_of(id: Uuid) -> Option<HeaderValue> {
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut buffer)).ok()
+}
+
+/// What the caller and the operator call a request: the id that a proxy gave it, or its own.
+pub(crate) fn shown(kept: Option<&HeaderValue>, own: Uuid) -> String {
+    kept.and_then(|id| id.to_str().ok()).map_or_else(|| own.to_string(), str::to_owned)
+}
+
+/// The one id that a proxy gave a request, if it is one that can stand in a line, a field and a link without an escape.
+pub(crate) fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let bytes = value.as_bytes();
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=:@".contains(byte);
+    (!bytes.is_empty() && bytes.len() <= LONGEST_GIVEN && bytes.iter().all(fits)).then_some(value)
+}
+
+/// Bytes of an id that is kept.
+const LONGEST_GIVEN: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn an_id_that_is_kept_is_one_word() {
+        let check = |values: &[&str], kept: bool| {
+            let headers = values.iter().fold(HeaderMap::new(), |mut headers, value| {
+                headers.append(X_REQUEST_ID, HeaderValue::from_str(value).unwrap());
+                headers
+            });
+            assert_eq!(given(&headers).is_some(), kept, "{values:?}");
+        };
+        check(&["0197a2c4-0000-7000-8000-000000000000"], true);
+        check(&["Root=1-67891233-abcdef012345678912345678"], true);
+        check(&["abc/def+12=="], true);
+        check(&["a".repeat(128).as_str()], true);
+        check(&["a".repeat(129).as_str()], false);
+        check(&[""], false);
+        check(&[], false);
+        check(&["a", "a"], false);
+        for bad in ["a b", "a,b", "a\"b", "a;b", "<a>", "é", "a\tb"] {
+            check(&[bad], false);
+        }
+    }
 
     #[test]
     fn ids_are_version_7_in_the_order_of_time_and_never_repeat() {

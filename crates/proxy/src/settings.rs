@@ -9,6 +9,8 @@ use ipnet::IpNet;
 
 use crate::page::Pages;
 use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
+use crate::trace::TraceMode;
+use crate::upstream::headers::Via;
 
 /// What is fixed while the process runs: a change needs a restart.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub struct Settings {
     pub client_address: ClientAddressSettings,
     /// `[identity.headers]`
     pub identity_headers: IdentityHeaders,
+    /// `[forwarding]`
+    pub forwarding: ForwardingSettings,
     /// `[limits]`
     pub limits: Limits,
     /// `[refusal]`
@@ -220,6 +224,23 @@ pub struct Concurrency {
     pub route: Option<u64>,
     /// For one principal on the route; a caller without one counts by its address.
     pub principal: Option<u64>,
+}
+
+/// `[forwarding]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardingSettings {
+    /// The gateway's name in `Via` (RFC 9110 section 7.6.3). `None`: it does not name itself. Default `portcullis`.
+    pub via: Option<Via>,
+    /// The `X-Request-Id` of a trusted proxy is kept. Default: every request gets an id of the gateway's.
+    pub keep_request_id: bool,
+    /// What becomes of `traceparent` and `tracestate`. Default: a valid one is continued.
+    pub trace: TraceMode,
+}
+
+impl Default for ForwardingSettings {
+    fn default() -> Self {
+        Self { via: Via::new("portcullis"), keep_request_id: false, trace: TraceMode::default() }
+    }
 }
 
 /// `[client_address]`

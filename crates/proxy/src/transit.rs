@@ -21,8 +21,9 @@ use uuid::Uuid;
 
 use crate::client_address::Derived;
 use crate::rate::{AddressKey, Left};
-use crate::report::TRACEPARENT;
+use crate::request_id::{header_of, shown};
 use crate::settings::RouteSettings;
+use crate::trace::TRACEPARENT;
 use crate::tunnel::Tunnel;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
@@ -45,6 +46,8 @@ pub struct Transit {
 pub struct Facts {
     /// The request's id: UUID version 7. It is the event's id, too, if the request is refused.
     pub id: Uuid,
+    /// The id that a trusted proxy gave it, where such a one is kept.
+    pub kept_id: Option<HeaderValue>,
     /// When the head was complete.
     pub started: Instant,
     /// The same as a time of day.
@@ -138,6 +141,7 @@ impl Facts {
         let now = Timestamp::now();
         Self {
             id: worker.request_ids.next(now),
+            kept_id: None,
             started,
             now,
             steady_now: worker.shared.clock.at(started),
@@ -159,6 +163,16 @@ impl Facts {
             upstream: None,
             forwarded: false,
         }
+    }
+
+    /// The id that the caller and the upstream see.
+    pub fn shown_id(&self) -> Option<HeaderValue> {
+        self.kept_id.clone().or_else(|| header_of(self.id))
+    }
+
+    /// The same as text.
+    pub fn shown_id_text(&self) -> String {
+        shown(self.kept_id.as_ref(), self.id)
     }
 
     /// The client's address; unknown as long as nobody established it.

@@ -55,6 +55,7 @@ pub(crate) fn compile_settings(reader: &Reader<'_>, gateway: &GatewayFile) -> Se
         routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),
         identity_headers,
+        forwarding: gateway.forwarding.clone(),
         limits: gateway.operation.limits.clone(),
         refusal: gateway.operation.refusal.clone(),
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis_proxy::settings::ForwardingSettings;
+
 use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
 use crate::file::identity::{self, Identity};
@@ -22,6 +24,7 @@ pub(crate) struct GatewayFile {
     pub(crate) policy: At<ResolvedPath>,
     pub(crate) entries: Entries,
     pub(crate) client_address: ClientAddress,
+    pub(crate) forwarding: ForwardingSettings,
     pub(crate) operation: Operation,
 }
 
@@ -66,6 +69,7 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
         policy: read_policy_path(&section),
         entries,
         client_address: traffic::read_client_address(&section),
+        forwarding: traffic::read_forwarding(&section),
         operation: operation::read_operation(&section),
     };
     for (key, help) in LATER {

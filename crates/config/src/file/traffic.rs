@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use portcullis_proxy::settings::{Concurrency, ForwardedHeader, RateLimit, UpstreamTimeouts};
+use portcullis_proxy::settings::{Concurrency, ForwardedHeader, ForwardingSettings, RateLimit, UpstreamTimeouts};
+use portcullis_proxy::trace::TraceMode;
+use portcullis_proxy::upstream::headers::Via;
 
-use crate::diagnostics::At;
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic};
 use crate::file::limits;
 use crate::file::route::{Treatment, read_treatment};
-use crate::kinds::{Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
+use crate::kinds::{AnyText, Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
 use crate::section::Section;
 
 /// `[[listener]]`
@@ -123,6 +126,31 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
         max_request_body,
         max_response_body,
     })
+}
+
+/// `[forwarding]`
+pub(crate) fn read_forwarding(root: &Section<'_>) -> ForwardingSettings {
+    let default = ForwardingSettings::default();
+    let Some(section) = root.table("forwarding") else { return default };
+    let via = match section.optional("via", AnyText) {
+        None => default.via,
+        Some(name) if name.value.is_empty() => None,
+        Some(name) => {
+            let via = Via::new(&name.value);
+            if via.is_none() {
+                let message = "`via`: expected a name of letters, digits and `-._`, at most 128 characters";
+                let help = "write `via = \"\"` for none";
+                section.reader().report(Diagnostic::error(codes::BAD_VALUE, name.span, message).with_help(help));
+            }
+            via
+        }
+    };
+    let keep_request_id =
+        section.or("request_id", Choice(&[("own", false), ("trusted", true)]), default.keep_request_id);
+    let modes = Choice(&[("continue", TraceMode::Continue), ("begin", TraceMode::Begin), ("off", TraceMode::Off)]);
+    let trace = section.or("trace", modes, default.trace);
+    section.finish();
+    ForwardingSettings { via, keep_request_id, trace }
 }
 
 /// `[client_address]`

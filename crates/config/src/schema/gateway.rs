@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
 use crate::file::{FileVersion, SinkKind};
-use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
+use crate::kinds::{AnyText, EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
 use super::route::{one_action, treatment};
@@ -22,6 +22,7 @@ pub(super) fn file() -> Table {
             several("upstream", upstream()),
             several("route", route()),
             within("client_address", client_address()),
+            within("forwarding", forwarding()),
             within("identity", identity()),
             within("limits", limits()),
             within("refusal", refusal()),
@@ -153,6 +154,20 @@ fn client_address() -> Table {
             list("trusted_proxies", Prefix, "Whose word about the client's address is believed."),
             choice("header", &["x-forwarded-for", "forwarded"], "The header in which they say it.")
                 .default("x-forwarded-for"),
+        ],
+    )
+}
+
+fn forwarding() -> Table {
+    table(
+        "[forwarding]",
+        "What upstreams are told about the way of a request.",
+        [
+            one("via", AnyText, "The gateway's name in `Via`; empty: it does not name itself.").default("portcullis"),
+            choice("request_id", &["own", "trusted"], "`trusted`: the `X-Request-Id` of a trusted proxy is kept.")
+                .default("own"),
+            choice("trace", &["continue", "begin", "off"], "What becomes of `traceparent` and `tracestate`.")
+                .default("continue"),
         ],
     )
 }

@@ -208,6 +208,9 @@ fn each_mistake_is_named_where_it_stands() {
     check("[refusal]\nrealm = \"a\\\"b\"\n", ("E0105", 2, 9, "visible ASCII"));
     check("[refusal]\nhtml = \"nowhere.html\"\n", ("E0100", 2, 8, "nowhere.html"));
     check("[refusal]\nhtml_4xx = 1\n", ("E0104", 2, 12, "expected a path"));
+    check("[forwarding]\nvia = \"a b\"\n", ("E0105", 2, 7, "expected a name of letters, digits"));
+    check("[forwarding]\nrequest_id = \"keep\"\n", ("E0105", 2, 14, "expected \"own\" or \"trusted\""));
+    check("[forwarding]\ntrace = true\n", ("E0104", 2, 9, "expected \"continue\", \"begin\" or \"off\""));
     check("[process]\nworkers = 0\n", ("E0105", 2, 11, "from 1 to 1024"));
     check("[shutdown]\ngrace = \"30\"\n", ("E0105", 2, 9, "expected a duration"));
     check("[client_address]\ntrusted_proxies = [\"::/0\"]\n", ("E0204", 2, 20, "trusts everybody"));

@@ -6,7 +6,9 @@ use portcullis_proxy::route::{
     Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction, Split,
     Sticky,
 };
-use portcullis_proxy::settings::RouteSettings;
+use portcullis_proxy::settings::{ForwardingSettings, RouteSettings};
+use portcullis_proxy::trace::TraceMode;
+use portcullis_proxy::upstream::headers::Via;
 
 use super::{Folder, GATEWAY};
 
@@ -142,6 +144,22 @@ fn a_route_may_answer_by_itself() {
         &[("content-type", "text/html"), ("x-a", "1")],
         "<p>hello</p>\n",
     );
+}
+
+#[test]
+fn what_upstreams_are_told_of_the_way_reaches_its_setting() {
+    let check = |text: &str, expected: ForwardingSettings| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", format!("{GATEWAY}[forwarding]\n{text}\n"));
+        assert_eq!(folder.loaded().proxy.forwarding, expected, "{text}");
+    };
+    let default = ForwardingSettings::default;
+    check("", default());
+    check("via = \"\"", ForwardingSettings { via: None, ..default() });
+    check("via = \"edge-1\"", ForwardingSettings { via: Via::new("edge-1"), ..default() });
+    check("request_id = \"trusted\"", ForwardingSettings { keep_request_id: true, ..default() });
+    check("trace = \"begin\"", ForwardingSettings { trace: TraceMode::Begin, ..default() });
+    check("trace = \"off\"", ForwardingSettings { trace: TraceMode::Off, ..default() });
 }
 
 #[test]

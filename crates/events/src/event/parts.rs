@@ -45,8 +45,8 @@ pub enum Mode {
 /// `request`
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Request {
-    /// The request's id; on a refusal the event's id.
-    pub id: Option<Uuid>,
+    /// The request's id; on a refusal the event's id, unless a trusted proxy named the request.
+    pub id: Option<RequestId>,
     /// The trace it belongs to: 32 hex digits (W3C Trace Context section 3.2.2.3).
     pub trace_id: Option<String>,
     /// The gateway's span: 16 hex digits.
@@ -71,6 +71,30 @@ pub struct Request {
     pub user_agent: Option<String>,
     /// `Referer` without user information, query and fragment. At most 1,024 bytes.
     pub referrer: Option<String>,
+}
+
+/// What a request is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId {
+    /// The id that the gateway gave it.
+    Own(Uuid),
+    /// The id that a trusted proxy gave it.
+    Kept(Box<str>),
+}
+
+impl From<Uuid> for RequestId {
+    fn from(id: Uuid) -> Self {
+        Self::Own(id)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Own(id) => id.serialize(serializer),
+            Self::Kept(text) => text.serialize(serializer),
+        }
+    }
 }
 
 /// `client`

@@ -22,6 +22,7 @@ use crate::client_address::{derive, is_trusted};
 use crate::held::Held;
 use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
+use crate::request_id::{given, header_of};
 use crate::transit::{ConnectionFacts, Transit};
 use crate::upstream::headers::X_REQUEST_ID;
 use crate::worker::{Loaded, Slot, Worker};
@@ -59,6 +60,7 @@ pub struct Respond<S> {
 /// What is kept of a request so that even a panic further in can be answered and recorded.
 pub struct Sketch {
     pub(crate) id: Uuid,
+    pub(crate) kept_id: Option<HeaderValue>,
     pub(crate) started: Instant,
     pub(crate) loaded: Rc<Loaded>,
     pub(crate) connection: Rc<ConnectionFacts>,
@@ -77,10 +79,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, transit: Box<Transit>) -> Self::Future {
+    fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
+        keep_id(&mut transit);
         let facts = &transit.facts;
         let sketch = Sketch {
             id: facts.id,
+            kept_id: facts.kept_id.clone(),
             started: facts.started,
             loaded: Rc::clone(&facts.loaded),
             connection: Rc::clone(&facts.connection),
@@ -124,10 +128,22 @@ where
             }
             None => this.worker.refuse_after_panic(this.sketch).map(Either::Right),
         };
-        if let Some(id) = request_id(this.sketch.id) {
+        if let Some(id) = this.sketch.kept_id.take().or_else(|| header_of(this.sketch.id)) {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// Keeps the id that a trusted proxy gave the request, where the configuration asks for that.
+fn keep_id(transit: &mut Transit) {
+    let facts = &transit.facts;
+    let settings = &facts.loaded.snapshot.settings;
+    if !settings.forwarding.keep_request_id {
+        return;
+    }
+    if is_trusted(facts.connection.peer.ip(), &settings.client_address.trusted_proxies) {
+        transit.facts.kept_id = given(&transit.head.headers).cloned();
     }
 }
 
@@ -146,10 +162,4 @@ fn locate(transit: &mut Transit) {
         derived.problem = Some("the head could not be read, and the peer speaks for others".to_owned());
     }
     facts.client = Some(derived);
-}
-
-/// The request's id as a header.
-pub(crate) fn request_id(id: Uuid) -> Option<HeaderValue> {
-    let mut buffer = Uuid::encode_buffer();
-    HeaderValue::from_str(id.hyphenated().encode_lower(&mut buffer)).ok()
 }

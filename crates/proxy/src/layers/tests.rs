@@ -32,8 +32,8 @@ use crate::layers::respond::RespondLayer;
 use crate::permitted::Permitted;
 use crate::route::RouteAction;
 use crate::settings::{
-    ClientAddressSettings, Endpoint, IdentityHeaders, Limits, RefusalSettings, RouteSettings, Settings,
-    UpstreamSettings, UpstreamTimeouts,
+    ClientAddressSettings, Endpoint, ForwardingSettings, IdentityHeaders, Limits, RefusalSettings, RouteSettings,
+    Settings, UpstreamSettings, UpstreamTimeouts,
 };
 use crate::snapshot::{Shared, Snapshot};
 use crate::transit::{ConnectionFacts, Facts, Transit};
@@ -81,6 +81,7 @@ pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
         routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),
         identity_headers: IdentityHeaders::default(),
+        forwarding: ForwardingSettings::default(),
         limits,
         refusal: RefusalSettings::default(),
     };

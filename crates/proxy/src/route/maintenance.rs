@@ -9,7 +9,6 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use ipnet::IpNet;
-use uuid::Uuid;
 
 use crate::page::{MAINTENANCE, Page, Said};
 use crate::refusal::form::Form;
@@ -31,12 +30,11 @@ impl Maintenance {
     }
 
     /// The answer, in the form that the caller wants.
-    pub fn answer(&self, form: Form, id: Uuid) -> Response<Full<Bytes>> {
+    pub fn answer(&self, form: Form, request_id: &str) -> Response<Full<Bytes>> {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let mut response = match form {
             Form::Problem => problem(),
             Form::Html => {
-                let request_id = &id.to_string();
                 let said = Said { title: TITLE, detail: DETAIL, status: 503, reason: "", request_id, help: "" };
                 page(&Page::own(MAINTENANCE), &said)
             }

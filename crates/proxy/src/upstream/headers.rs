@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
 };
 use portcullis_policy::ClientAddress;
 
@@ -67,6 +67,36 @@ pub struct Forwarding<'a> {
     pub host: Option<&'a HeaderValue>,
     /// The prefix that the route takes off the path.
     pub stripped_prefix: Option<&'a HeaderValue>,
+    /// What the gateway adds to `Via`.
+    pub via: Option<&'a HeaderValue>,
+}
+
+/// What the gateway adds to `Via`, by the version that a request came in (RFC 9110 section 7.6.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    http_10: HeaderValue,
+    http_11: HeaderValue,
+    http_2: HeaderValue,
+}
+
+impl Via {
+    /// Under this name, which must be a token (RFC 9110 section 5.6.2).
+    pub fn new(pseudonym: &str) -> Option<Self> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let name =
+            Some(pseudonym).filter(|name| !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token))?;
+        let value = |version: &str| HeaderValue::try_from(format!("{version} {name}")).ok();
+        Some(Self { http_10: value("1.0")?, http_11: value("1.1")?, http_2: value("2.0")? })
+    }
+
+    /// For a request of this version.
+    pub fn of(&self, version: http::Version) -> &HeaderValue {
+        match version {
+            http::Version::HTTP_10 => &self.http_10,
+            http::Version::HTTP_2 => &self.http_2,
+            _ => &self.http_11,
+        }
+    }
 }
 
 /// The scheme of a request.
@@ -107,6 +137,9 @@ pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &
         headers.insert(HOST, host.clone());
     }
     headers.insert(X_REQUEST_ID, forwarding.request_id.clone());
+    if let Some(via) = forwarding.via {
+        headers.append(VIA, via.clone());
+    }
     if let Some(values) = forwarding.identity {
         values.set(headers, &plan.identity);
     }

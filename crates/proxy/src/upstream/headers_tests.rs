@@ -31,6 +31,7 @@ fn forwarding(identity: Option<&IdentityValues>) -> Forwarding<'_> {
         rules: None,
         host: None,
         stripped_prefix: None,
+        via: None,
     }
 }
 
