@@ -104,6 +104,11 @@ impl Site {
         self.config.push_str(toml);
     }
 
+    /// The listener on an address of the test's choice.
+    pub(crate) fn listen_on(&mut self, address: SocketAddr) {
+        self.config = self.config.replacen("127.0.0.1:0", &address.to_string(), 1);
+    }
+
     /// The policy, without its `version`.
     pub(crate) fn policy(&self, toml: &str) {
         self.file("policy.toml", &format!("version = 1\n{toml}"));
@@ -165,8 +170,13 @@ impl Site {
 
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start(self) -> Gateway {
+        self.start_by(portcullis())
+    }
+
+    /// The same by a program of the test's choice that becomes the gateway.
+    pub(crate) fn start_by(self, program: Program) -> Gateway {
         let config = self.write();
-        let mut process = portcullis().arg("-c").arg(config).arg("run").start();
+        let mut process = program.arg("-c").arg(config).arg("run").start();
         let listening = |process: &mut Process, words: &str| {
             process.wait_for(words, PATIENCE, |line| {
                 let (_, rest) = line.split_once(words)?;

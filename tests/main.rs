@@ -70,6 +70,8 @@ mod replay;
 mod routes;
 /// Other people's examples, each with its source, counted.
 mod second_opinion;
+/// The service manager: what it is told, sockets that it passes on, and one process that takes over from another.
+mod service;
 /// Clients that say nothing, or too little.
 mod slow_clients;
 /// What follows a refused request on its connection is never taken for another request.

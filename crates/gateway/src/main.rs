@@ -5,6 +5,8 @@ mod cli;
 mod demo;
 mod exit;
 mod exposition;
+mod inherited;
+mod notify;
 mod ops;
 mod reload;
 mod running;

@@ -10,7 +10,9 @@ use portcullis_events::EventKind;
 use crate::running::Running;
 
 /// Reloads. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
-pub(crate) async fn reload(config: &Path, running: &Running) {
+///
+/// Returns what went wrong, for the service manager.
+pub(crate) async fn reload(config: &Path, running: &Running) -> Option<String> {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
     let path = config.to_owned();
@@ -27,6 +29,7 @@ pub(crate) async fn reload(config: &Path, running: &Running) {
         None => {
             running.reloads().succeeded.fetch_add(1, Ordering::Relaxed);
             running.reloads().last_success.store(Timestamp::now().as_second(), Ordering::Relaxed);
+            None
         }
         Some(reason) => {
             running.reloads().failed.fetch_add(1, Ordering::Relaxed);
@@ -35,6 +38,7 @@ pub(crate) async fn reload(config: &Path, running: &Running) {
                 EventKind::PolicyRejected,
                 format!("not reloaded, the last good configuration stays: {reason}"),
             );
+            Some(format!("not reloaded: {reason}"))
         }
     }
 }

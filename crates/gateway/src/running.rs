@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{Event, EventKind, Recorder};
 use portcullis_identity::{Authenticator, IdentityError};
-use portcullis_proxy::data_plane::Control;
+use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
 use portcullis_risk::RiskEngine;
@@ -96,17 +96,18 @@ pub(crate) struct Reloads {
 }
 
 impl Running {
-    /// Starts everything but the ops listener.
+    /// Starts everything but the ops listener. `inherited` are sockets that were passed on.
     ///
     /// # Errors
     /// What could not be opened, bound or used.
-    pub(crate) fn start(loaded: Loaded) -> Result<Self, StartError> {
+    pub(crate) fn start(loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let recorder = Recorder::start(&loaded.events)?;
         let fixed = Fixed::of(&loaded);
         let risk = RiskEngine::new(loaded.risk.clone());
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder));
-        let data_plane = DataPlane::start(&fixed.process, &shared).map_err(|error| StartError::DataPlane { error })?;
+        let data_plane =
+            DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -169,6 +170,14 @@ impl Running {
     pub(crate) fn record_start(&self) {
         let places: Vec<String> = self.addresses.iter().map(|(name, address)| format!("{name} on {address}")).collect();
         self.record(EventKind::GatewayStarted, format!("listening: {}", places.join(", ")));
+    }
+
+    /// A line for the service manager.
+    pub(crate) fn status(&self) -> String {
+        let snapshot = self.shared.snapshot().load();
+        let sha256 = snapshot.policy.sha256();
+        let size = snapshot.policy.size();
+        format!("policy {}, {} routes", sha256.get(..12).unwrap_or(sha256), size.routes)
     }
 
     pub(crate) fn log_status(&self) {

@@ -15,7 +15,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -32,8 +32,8 @@ use crate::worker::Worker;
 
 /// How many connections may wait to be accepted, on each worker's socket.
 const BACKLOG: i32 = 4096;
-/// How long a draining worker waits for the next connection that the kernel has queued.
-const LAST_ACCEPTS: Duration = Duration::from_millis(20);
+/// How long a draining worker waits for the next connection that the kernel has queued, or whose handshake is under way.
+const LAST_ACCEPTS: Duration = Duration::from_millis(50);
 /// What open streams have to say goodbye, once the grace is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often idle upstream connections and open streams are looked through.
@@ -54,6 +54,22 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A listener that was passed on cannot be used.
+    #[error("the passed socket {name:?} cannot be used")]
+    Inherited {
+        /// Its name.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A socket was passed on for nothing. It would be open, and nobody would accept.
+    #[error("the passed socket {name:?} on {address} is neither named as a listener nor bound to the address of one")]
+    Unclaimed {
+        /// Its name.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+    },
     /// A worker could not be started.
     #[error("a worker thread cannot be started")]
     Thread(#[source] io::Error),
@@ -67,6 +83,22 @@ enum Phase {
     Stopping,
 }
 
+/// A listening socket that another process opened and passed on.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Its name, or nothing. That of a listener makes it that listener's, whatever its address.
+    pub name: String,
+    /// The socket.
+    pub socket: std::net::TcpListener,
+}
+
+/// A listening socket of one worker.
+struct Listening {
+    socket: std::net::TcpListener,
+    /// Somebody else has it, too, and keeps it open.
+    inherited: bool,
+}
+
 /// The running workers.
 #[derive(Debug)]
 pub struct DataPlane {
@@ -76,23 +108,36 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Binds every listener and starts the workers. When this returns, connections are accepted.
+    /// Binds every listener, unless its socket was passed on, and starts the workers. When this returns, connections are
+    /// accepted.
     ///
     /// # Errors
     /// An address that cannot be bound, or a thread that cannot be started.
-    pub fn start(process: &ProcessSettings, shared: &Arc<Shared>) -> Result<Self, StartError> {
+    pub fn start(
+        process: &ProcessSettings,
+        shared: &Arc<Shared>,
+        mut inherited: Vec<Inherited>,
+    ) -> Result<Self, StartError> {
         let workers = process.workers.max(1);
         let mut addresses = Vec::new();
-        let mut sockets: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
         for listener in &process.listeners {
+            if let Some(socket) = claimed(&mut inherited, listener) {
+                addresses.push((Arc::clone(&listener.name), share(socket, &mut sockets)?));
+                continue;
+            }
             let mut address = listener.address;
             for slot in &mut sockets {
                 let socket = bind(listener, address)?;
                 // With port 0 the first worker's socket chooses the port, and the others join it.
                 address = socket.local_addr().unwrap_or(address);
-                slot.push(socket);
+                slot.push(Listening { socket, inherited: false });
             }
             addresses.push((Arc::clone(&listener.name), address));
+        }
+        if let Some(Inherited { name, socket }) = inherited.pop() {
+            let address = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+            return Err(StartError::Unclaimed { name, address });
         }
         let (phase, watcher) = watch::channel(Phase::Serving);
         let (ready, started) = std::sync::mpsc::channel();
@@ -161,6 +206,27 @@ impl Control {
     }
 }
 
+/// The socket that was passed on for a listener: the one with its name, else the one with its address.
+fn claimed(inherited: &mut Vec<Inherited>, listener: &ListenerSettings) -> Option<Inherited> {
+    let named = inherited.iter().position(|each| *each.name == *listener.name);
+    let bound = || inherited.iter().position(|each| each.socket.local_addr().is_ok_and(|it| it == listener.address));
+    let index = named.or_else(bound)?;
+    Some(inherited.swap_remove(index))
+}
+
+/// Gives each worker a handle on one socket: they share its queue, and whoever is free accepts.
+fn share(inherited: Inherited, sockets: &mut [Vec<Listening>]) -> Result<SocketAddr, StartError> {
+    let Inherited { name, socket } = inherited;
+    let attempt = |sockets: &mut [Vec<Listening>]| {
+        socket.set_nonblocking(true)?;
+        for slot in sockets {
+            slot.push(Listening { socket: socket.try_clone()?, inherited: true });
+        }
+        socket.local_addr()
+    };
+    attempt(sockets).map_err(|source| StartError::Inherited { name, source })
+}
+
 fn bind(listener: &ListenerSettings, address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     let attempt = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -183,7 +249,7 @@ fn run_worker(
     shared: Arc<Shared>,
     index: usize,
     workers: usize,
-    sockets: Vec<std::net::TcpListener>,
+    sockets: Vec<Listening>,
     phase: watch::Receiver<Phase>,
     grace: Duration,
     ready: &Sender<io::Result<()>>,
@@ -198,7 +264,8 @@ fn run_worker(
     };
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
-        let listeners: io::Result<Vec<TcpListener>> = sockets.into_iter().map(TcpListener::from_std).collect();
+        let listening = |each: Listening| io::Result::Ok((TcpListener::from_std(each.socket)?, each.inherited));
+        let listeners: io::Result<Vec<(TcpListener, bool)>> = sockets.into_iter().map(listening).collect();
         match listeners {
             Ok(listeners) => {
                 let _ = ready.send(Ok(()));
@@ -216,7 +283,7 @@ async fn work(
     shared: Arc<Shared>,
     index: usize,
     workers: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, bool)>,
     mut phase: watch::Receiver<Phase>,
     grace: Duration,
 ) -> usize {
@@ -227,7 +294,8 @@ async fn work(
         gates: RefCell::default(),
         last: Cell::new(0),
     });
-    let accepting = |listener| accept(Rc::clone(&worker), listener, Rc::clone(&open), phase.clone());
+    let accepting =
+        |(listener, inherited)| accept(Rc::clone(&worker), listener, inherited, Rc::clone(&open), phase.clone());
     let acceptors: Vec<_> = listeners.into_iter().map(accepting).map(tokio::task::spawn_local).collect();
     let tidying = Rc::clone(&worker);
     tokio::task::spawn_local(async move {
@@ -235,6 +303,7 @@ async fn work(
             sleep(TIDY_EVERY).await;
             tidying.discard_expired();
             tidying.recheck_streams();
+            tidying.beat();
         }
     });
     let sampled = Rc::clone(&worker);
@@ -283,12 +352,21 @@ impl Open {
     }
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, open: Rc<Open>, mut phase: watch::Receiver<Phase>) {
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    inherited: bool,
+    open: Rc<Open>,
+    mut phase: watch::Receiver<Phase>,
+) {
     loop {
-        // Without room nothing is accepted: the kernel keeps what comes, up to its backlog.
-        let Ok(room) = Arc::clone(&open.room).acquire_owned().await else { return };
+        let accepting = async {
+            // Without room nothing is accepted: the kernel keeps what comes, up to its backlog.
+            let room = Arc::clone(&open.room).acquire_owned().await.ok();
+            (listener.accept().await, room)
+        };
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            (accepted, room) = accepting => match accepted {
                 Ok((stream, peer)) => open_connection(&worker, &open, stream, peer, room),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -298,10 +376,39 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, open: Rc<Open>, mut p
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
         }
     }
+    if inherited {
+        // Whoever passed it on keeps it open: what waits is for the next process.
+        return;
+    }
+    turn_away(&listener);
     // What waits in the queue would be reset when the socket closes.
     while let Ok(Ok((stream, peer))) = timeout(LAST_ACCEPTS, listener.accept()).await {
-        let Ok(room) = Arc::clone(&open.room).try_acquire_owned() else { return };
+        // There may be no room left; but who waits here has waited, and the next process cannot have them.
+        let room = Arc::clone(&open.room).try_acquire_owned().ok();
         open_connection(&worker, &open, stream, peer, room);
+    }
+}
+
+/// Lets no further connection begin on a socket that is about to be closed, so that its queue can be emptied for good.
+///
+/// A classic packet filter drops what asks for a connection (SYN), without an answer. The caller's system asks again a second
+/// later, and then only sockets that are still open are asked: those of the process that takes over, where there is one.
+/// Handshakes that had begun are completed.
+fn turn_away(listener: &TcpListener) {
+    /// The byte of the flags, from the beginning of a TCP header (RFC 9293 section 3.1).
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    let filter = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&filter) {
+        tracing::debug!(%error, "connections may still come while the listener closes");
     }
 }
 
@@ -310,7 +417,7 @@ fn open_connection(
     open: &Rc<Open>,
     stream: TcpStream,
     peer: SocketAddr,
-    room: OwnedSemaphorePermit,
+    room: Option<OwnedSemaphorePermit>,
 ) {
     // Too many of one client: it is closed without a word, before it costs more than this.
     let Ok(seat) = worker.shared.clients.admit(peer.ip(), &worker.shared.snapshot().load().settings) else { return };
@@ -327,13 +434,13 @@ struct Listed {
     id: u64,
     worker: Rc<Worker>,
     open: Rc<Open>,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
     /// The client's place among its own connections, where they are limited.
     _seat: Option<Seat>,
 }
 
 impl Listed {
-    fn new(worker: &Rc<Worker>, open: &Rc<Open>, room: OwnedSemaphorePermit, seat: Option<Seat>) -> Self {
+    fn new(worker: &Rc<Worker>, open: &Rc<Open>, room: Option<OwnedSemaphorePermit>, seat: Option<Seat>) -> Self {
         worker.shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
         Self { id: open.next_id(), worker: Rc::clone(worker), open: Rc::clone(open), _room: room, _seat: seat }
     }

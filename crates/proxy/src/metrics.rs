@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_events::ReasonCode;
+
+use crate::clock::Clock;
 
 /// All counters of a gateway.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Metrics {
     in_flight: Mutex<BTreeMap<usize, Arc<AtomicUsize>>>,
     /// By worker: how long what was ready waited for its turn, in microseconds, as sampled last.
     waits: Mutex<BTreeMap<usize, Arc<AtomicU64>>>,
+    /// By worker: when it last looked after itself, in nanoseconds of the gateway's clock.
+    beats: Mutex<BTreeMap<usize, Arc<AtomicU64>>>,
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Connections among them that were upgraded and carry a tunnel.
@@ -110,6 +114,19 @@ impl Metrics {
     pub fn waits(&self) -> Vec<(usize, Duration)> {
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         waits.iter().map(|(worker, wait)| (*worker, Duration::from_micros(wait.load(Ordering::Relaxed)))).collect()
+    }
+
+    /// The heart of a worker. Only that worker writes it.
+    pub(crate) fn beat_of(&self, worker: usize) -> Arc<AtomicU64> {
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(beats.entry(worker).or_default())
+    }
+
+    /// Whether every worker has looked after itself within the last `patience`.
+    pub fn is_beating(&self, clock: &Clock, patience: Duration) -> bool {
+        let now = clock.nanoseconds(Instant::now());
+        let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.values().all(|beat| u128::from(now.saturating_sub(beat.load(Ordering::Relaxed))) <= patience.as_nanos())
     }
 
     /// Requests in flight over all workers.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use portcullis_policy::RouteId;
@@ -26,6 +26,7 @@ pub struct Worker {
     workers: usize,
     loaded: RefCell<Rc<Loaded>>,
     in_flight: Arc<AtomicUsize>,
+    beat: Arc<AtomicU64>,
     /// How long what is ready waits on this thread.
     pub(crate) load: Load,
     pub(crate) request_ids: RequestIds,
@@ -52,6 +53,8 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize, workers: usize) -> Rc<Self> {
         let snapshot = shared.snapshot().load_full();
         let in_flight = shared.metrics.in_flight_of(index);
+        let beat = shared.metrics.beat_of(index);
+        beat.store(shared.clock.nanoseconds(Instant::now()), Ordering::Relaxed);
         let load = Load::new(shared.metrics.wait_of(index));
         let loaded = Loaded::new(snapshot, &shared, index, workers, None);
         Rc::new(Self {
@@ -60,6 +63,7 @@ impl Worker {
             workers,
             loaded: RefCell::new(Rc::new(loaded)),
             in_flight,
+            beat,
             load,
             request_ids: RequestIds::default(),
             streams: Streams::default(),
@@ -81,6 +85,11 @@ impl Worker {
     /// When a request began, on the clock of rates.
     pub(crate) fn now_ns(&self, facts: &Facts) -> u64 {
         self.shared.clock.nanoseconds(facts.started)
+    }
+
+    /// Says that this worker lives. Called each second.
+    pub(crate) fn beat(&self) {
+        self.beat.store(self.shared.clock.nanoseconds(Instant::now()), Ordering::Relaxed);
     }
 
     /// Wakes what is under way for long and is to be decided on again. Called each second.

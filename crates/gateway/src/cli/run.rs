@@ -8,6 +8,8 @@ use crate::cli::args::{Global, RunArgs};
 use crate::cli::configuration::{loaded, show};
 use crate::cli::output::remark;
 use crate::exit::Exit;
+use crate::inherited;
+use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
 use crate::running::{Running, StartError};
@@ -15,6 +17,14 @@ use crate::telemetry;
 
 pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
     telemetry::start(global);
+    // Before the first thread.
+    let inherited = match inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(problem) => {
+            remark(&format!("error: {problem}"));
+            return Exit::Unreachable;
+        }
+    };
     let loaded = match loaded(global) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -31,7 +41,7 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
     };
     let summary = loaded.summary.to_string();
     let ops = loaded.ops;
-    let running = match Running::start(loaded) {
+    let running = match Running::start(loaded, inherited) {
         Ok(running) => running,
         Err(error @ StartError::Identity(_)) => {
             remark(&format!("error: {error}"));
@@ -92,9 +102,15 @@ async fn serve(global: &Global, running: Running, ops: Option<portcullis_config:
         tracing::info!(address = %ops.address(), "ops listening");
     }
     running.record_start();
+    notify::ready(&running.status());
+    notify::watch(running.shared());
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(&global.config, &running).await,
+            _ = signals.hangup.recv() => {
+                notify::reloading();
+                let ended = reload(&global.config, &running).await;
+                notify::ready(&ended.unwrap_or_else(|| running.status()));
+            }
             _ = signals.status.recv() => running.log_status(),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
@@ -109,6 +125,7 @@ async fn stop(running: Running, signals: &mut Signals) -> Exit {
     tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
     let began = Instant::now();
     running.begin_draining();
+    notify::stopping();
     let again = async {
         tokio::select! {
             _ = signals.terminate.recv() => {},

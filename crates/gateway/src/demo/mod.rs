@@ -165,7 +165,7 @@ impl Demo {
         let loaded = load(&folder.config(), &ProcessEnvironment)
             .map_err(|report| DemoError::Configuration(report.render_human(false).trim_end().to_owned()))?;
         let ops = loaded.ops.map(|ops| ops.address);
-        let running = Running::start(loaded)?;
+        let running = Running::start(loaded, Vec::new())?;
         let gateway = running.addresses().first().map(|(_, address)| *address).ok_or(DemoError::NoListener)?;
         running.record_start();
         Ok(Self { credentials, sample_api, folder, running, gateway, ops })

@@ -82,7 +82,10 @@ impl Demo {
         // A closed terminal is noticed here, too: its hangup is taken as a reload, whose event cannot be told.
         while heard.is_ok() {
             tokio::select! {
-                _ = hangup.recv() => reload(&self.folder.config(), &self.running).await,
+                _ = hangup.recv() => {
+                    // It is in the log, and nobody else is told.
+                    let _ = reload(&self.folder.config(), &self.running).await;
+                }
                 _ = look.tick() => heard = audience.tell(&log.read_new().map_err(DemoError::Events)?),
             }
         }
