@@ -8,6 +8,7 @@ mod products;
 pub(crate) mod proxy;
 pub(crate) mod risk;
 mod route;
+mod upstream;
 
 use std::collections::HashMap;
 

@@ -24,7 +24,7 @@ pub(crate) use policy::{
 };
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, Rules, Split};
-pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream};
+pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream, UpstreamTls};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;

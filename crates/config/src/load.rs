@@ -132,7 +132,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
     let templates = gateway.operation.pages.clone();
-    let files = [gateway.files, policy.files.clone(), identity.files, pages, templates].concat();
+    let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
+    let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls].concat();
     let operation = gateway.operation;
     let events = compile::events::compile(reader, gateway.entries.sinks, operation.node, operation.cluster);
     summary.sinks = events.sinks.len();

@@ -1,6 +1,8 @@
 //! What the data plane needs to know, as plain values. The TOML shape lives in `config`.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use ipnet::IpNet;
 use crate::page::Pages;
 use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
 use crate::trace::TraceMode;
+use crate::upstream::ClientTls;
 use crate::upstream::headers::Via;
 
 /// What is fixed while the process runs: a change needs a restart.
@@ -71,15 +74,81 @@ pub struct UpstreamSettings {
     pub timeouts: UpstreamTimeouts,
     /// How many idle connections each worker keeps to it. Default 128.
     pub max_idle: usize,
+    /// How TLS is spoken to its `https` endpoints. Without it they are unreachable.
+    pub tls: Option<ClientTls>,
 }
 
-/// `http://HOST:PORT`
+impl UpstreamSettings {
+    /// An upstream with these endpoints and every default.
+    pub fn new(name: impl Into<Arc<str>>, endpoints: Vec<Endpoint>) -> Self {
+        Self { name: name.into(), endpoints, timeouts: UpstreamTimeouts::default(), max_idle: 128, tls: None }
+    }
+}
+
+/// One of `endpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// A name or an address (an IPv6 address without its brackets).
-    pub host: Arc<str>,
-    /// The port.
-    pub port: u16,
+    /// What is spoken to it.
+    pub scheme: EndpointScheme,
+    /// Where it listens.
+    pub address: EndpointAddress,
+}
+
+/// What is spoken to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointScheme {
+    /// HTTP/1.1 in plain text: `http://HOST:PORT`, `unix:/PATH`.
+    Http,
+    /// HTTP over TLS: `https://HOST:PORT`.
+    Https,
+}
+
+/// Where an endpoint listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointAddress {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address (an IPv6 address without its brackets).
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+    /// A unix socket, by its path.
+    Unix(Arc<Path>),
+}
+
+impl Endpoint {
+    /// `http://HOST:PORT`
+    pub fn http(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Tcp { host: host.into(), port } }
+    }
+
+    /// `https://HOST:PORT`
+    pub fn https(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { scheme: EndpointScheme::Https, ..Self::http(host, port) }
+    }
+
+    /// `unix:/PATH`
+    pub fn unix(path: impl Into<Arc<Path>>) -> Self {
+        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Unix(path.into()) }
+    }
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            EndpointAddress::Tcp { host, port } => {
+                let scheme = match self.scheme {
+                    EndpointScheme::Http => "http",
+                    EndpointScheme::Https => "https",
+                };
+                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                write!(f, "{scheme}://{open}{host}{close}:{port}")
+            }
+            EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `timeouts = { … }`

@@ -2,21 +2,19 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use portcullis_policy::canonical_host;
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, Endpoint, IdentityHeaders, ListenerSettings, ProcessSettings, RouteLimits, RouteSettings,
-    Settings, UpstreamSettings,
+    ClientAddressSettings, IdentityHeaders, ListenerSettings, ProcessSettings, RouteLimits, RouteSettings, Settings,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
 use crate::codes;
 use crate::compile::route::Context;
+use crate::compile::upstream::compile_upstream;
 use crate::compile::{identity, report_duplicates};
 use crate::diagnostics::{At, Diagnostic};
-use crate::file::{ClientAddress, GatewayFile, Listener, Upstream};
+use crate::file::{ClientAddress, GatewayFile, Listener};
 use crate::section::Reader;
 
 /// What is fixed while the process runs.
@@ -84,85 +82,6 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && same_family && same_host
 }
 
-fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> UpstreamSettings {
-    if upstream.endpoints.value.is_empty() && upstream.endpoints.span != upstream.name.span {
-        let message = format!("the upstream `{}` has no endpoint", upstream.name.value);
-        let help = "write `endpoints = [\"http://127.0.0.1:9001\"]`";
-        reader.report(Diagnostic::error(codes::BAD_VALUE, upstream.endpoints.span, message).with_help(help));
-    }
-    let endpoints = upstream.endpoints.value.iter().filter_map(|endpoint| compile_endpoint(reader, endpoint));
-    UpstreamSettings {
-        name: upstream.name.value.as_str().into(),
-        endpoints: endpoints.collect(),
-        timeouts: upstream.timeouts,
-        max_idle: upstream.max_idle,
-    }
-}
-
-fn compile_endpoint(reader: &Reader<'_>, endpoint: &At<String>) -> Option<Endpoint> {
-    match parse_endpoint(&endpoint.value) {
-        Ok(parsed) => Some(parsed),
-        Err(problem) => {
-            let mut diagnostic = Diagnostic::error(problem.code, endpoint.span, problem.message);
-            diagnostic.help = Some(problem.help);
-            reader.report(diagnostic);
-            None
-        }
-    }
-}
-
-struct EndpointProblem {
-    code: &'static str,
-    message: String,
-    help: String,
-}
-
-/// `http://HOST:PORT`, and nothing more: a path of the upstream would make what is decided on another than what is
-/// forwarded.
-fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointProblem> {
-    let bad = |message: &str, help: &str| EndpointProblem {
-        code: codes::BAD_VALUE,
-        message: format!("the endpoint {message}"),
-        help: help.to_owned(),
-    };
-    let scheme = text.split(':').next().unwrap_or("");
-    if matches!(scheme, "https" | "h2c" | "unix") {
-        let mut problem = bad("has a scheme that is not available in this version", "use `http://HOST:PORT`");
-        problem.code = codes::UNAVAILABLE;
-        return Err(problem);
-    }
-    let Some(authority) = text.strip_prefix("http://") else {
-        return Err(bad("is not of the form http://HOST:PORT", "write it as `http://127.0.0.1:9001`"));
-    };
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    if authority.contains('@') {
-        return Err(bad("holds credentials", "remove what stands before the `@`"));
-    }
-    if authority.contains(['/', '?', '#']) {
-        return Err(bad("has a path", "end it after the port: paths are forwarded unchanged"));
-    }
-    let Some((host, port)) = authority.rsplit_once(':').filter(|(host, _)| !host.ends_with(':')) else {
-        return Err(bad("has no port", "add it: `http://HOST:80`"));
-    };
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = port.parse::<u16>().ok().filter(|port| digits && *port > 0);
-    let port = port.ok_or_else(|| bad("has no valid port", "a port is a number from 1 to 65535"))?;
-    let host = parse_host(host).ok_or_else(|| bad("has no valid host", "write a name, an IPv4 address, or [IPv6]"))?;
-    Ok(Endpoint { host, port })
-}
-
-/// A name or an address; digits and dots that are no IPv4 address are neither (`010.0.0.1` means two things).
-fn parse_host(host: &str) -> Option<Arc<str>> {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().ok().map(|address| address.to_string().into());
-    }
-    let looks_like_address = host.split('.').all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-    if host.contains(':') || (looks_like_address && host.parse::<std::net::Ipv4Addr>().is_err()) {
-        return None;
-    }
-    canonical_host(host).map(|canonical| canonical.as_ref().into())
-}
-
 fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &IdentityHeaders) -> Vec<RouteSettings> {
     let plan = HeaderPlan::new(headers, &[]);
     let upstreams: HashMap<&str, usize> =
@@ -221,38 +140,6 @@ fn report_limits(reader: &Reader<'_>, gateway: &GatewayFile) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_endpoint_is_a_host_and_a_port() {
-        let check = |text: &str, expected: Result<(&str, u16), &str>| match (parse_endpoint(text), expected) {
-            (Ok(endpoint), Ok((host, port))) => assert_eq!((&*endpoint.host, endpoint.port), (host, port), "{text}"),
-            (Err(problem), Err(fragment)) => assert!(problem.message.contains(fragment), "{text}: {}", problem.message),
-            (_, expected) => panic!("{text}: not {expected:?}"),
-        };
-        check("http://127.0.0.1:9001", Ok(("127.0.0.1", 9001)));
-        check("http://127.0.0.1:9001/", Ok(("127.0.0.1", 9001)));
-        check("http://Billing.internal:80", Ok(("billing.internal", 80)));
-        check("http://[::1]:80", Ok(("::1", 80)));
-        check("https://a:443", Err("not available"));
-        check("h2c://a:80", Err("not available"));
-        check("unix:/run/a.sock", Err("not available"));
-        check("a:80", Err("is not of the form"));
-        check("HTTP://a:80", Err("is not of the form"));
-        check("http://a", Err("has no port"));
-        check("http://", Err("has no port"));
-        check("http://u:p@a:80", Err("holds credentials"));
-        check("http://a:80/x", Err("has a path"));
-        check("http://a:80?x", Err("has a path"));
-        check("http://a:0", Err("no valid port"));
-        check("http://a:65536", Err("no valid port"));
-        check("http://a:+80", Err("no valid port"));
-        check("http://:80", Err("no valid host"));
-        check("http://::1:80", Err("no valid host"));
-        check("http://[fe80::1%25eth0]:80", Err("no valid host"));
-        check("http://010.0.0.1:80", Err("no valid host"));
-        check("http://10.1:80", Err("no valid host"));
-        check("http://a b:80", Err("no valid host"));
-    }
 
     #[test]
     fn addresses_overlap_when_one_is_the_wildcard_of_the_other() {

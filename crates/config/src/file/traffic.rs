@@ -1,6 +1,7 @@
 //! `[[listener]]`, `[[upstream]]`, `[[route]]` and `[client_address]`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use portcullis_proxy::settings::{Concurrency, ForwardedHeader, ForwardingSettings, RateLimit, UpstreamTimeouts};
@@ -11,7 +12,9 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::limits;
 use crate::file::route::{Treatment, read_treatment};
-use crate::kinds::{AnyText, Choice, EndpointLink, Flag, Integer, Name, Prefix, Socket, Text, Time};
+use crate::kinds::{
+    AnyText, Choice, EndpointLink, FilePath, Flag, Integer, Name, Prefix, ResolvedPath, Socket, Text, Time,
+};
 use crate::section::Section;
 
 /// `[[listener]]`
@@ -37,6 +40,23 @@ pub(crate) struct Upstream {
     pub(crate) endpoints: At<Vec<At<String>>>,
     pub(crate) timeouts: UpstreamTimeouts,
     pub(crate) max_idle: usize,
+    pub(crate) tls: UpstreamTls,
+}
+
+/// `tls` of `[[upstream]]`
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamTls {
+    pub(crate) ca: Option<At<ResolvedPath>>,
+    pub(crate) certificate: Option<At<ResolvedPath>>,
+    pub(crate) key: Option<At<ResolvedPath>>,
+    pub(crate) server_name: Option<At<String>>,
+}
+
+impl UpstreamTls {
+    /// The files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        [&self.ca, &self.certificate, &self.key].into_iter().flatten().map(|file| file.value.path.clone())
+    }
 }
 
 pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
@@ -44,11 +64,23 @@ pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
     let endpoints = section.required_list("endpoints", EndpointLink);
     let timeouts = section.table("timeouts").map_or_else(UpstreamTimeouts::default, read_timeouts);
     let max_idle = section.or("max_idle", Integer(0..=100_000), 128);
+    let tls = section.table("tls").map_or_else(UpstreamTls::default, read_upstream_tls);
     section.finish();
     let name = name?;
     // An upstream that has a name is known to its routes, even when its endpoints are wrong.
     let endpoints = endpoints.unwrap_or_else(|| At::new(Vec::new(), name.span));
-    Some(Upstream { name, endpoints, timeouts, max_idle: usize::try_from(max_idle).unwrap_or(128) })
+    Some(Upstream { name, endpoints, timeouts, max_idle: usize::try_from(max_idle).unwrap_or(128), tls })
+}
+
+fn read_upstream_tls(section: Section<'_>) -> UpstreamTls {
+    let tls = UpstreamTls {
+        ca: section.optional("ca", FilePath),
+        certificate: section.optional("certificate", FilePath),
+        key: section.optional("key", FilePath),
+        server_name: section.optional("server_name", Text),
+    };
+    section.finish();
+    tls
 }
 
 fn read_timeouts(section: Section<'_>) -> UpstreamTimeouts {

@@ -161,7 +161,7 @@ impl Kind for EndpointLink {
     }
 
     fn schema(&self) -> Value {
-        matching("^http://[^/?#@]+:[0-9]{1,5}/?$")
+        matching("^(https?://[^/?#@]+:[0-9]{1,5}/?|unix:.+)$")
     }
 }
 

@@ -62,9 +62,29 @@ fn upstream() -> Table {
         "Where requests go.",
         [
             one("name", Name, "Unique; routes name it.").required(),
-            list("endpoints", EndpointLink, "Used in turn; `http://HOST:PORT`, without a path.").required().not_empty(),
+            list(
+                "endpoints",
+                EndpointLink,
+                "Used in turn; `http://HOST:PORT` or `https://HOST:PORT` without a path, or `unix:/PATH`.",
+            )
+            .required()
+            .not_empty(),
             within("timeouts", timeouts()),
             one("max_idle", Integer(0..=100_000), "Unused connections that each worker keeps.").default(128),
+            within("tls", upstream_tls()),
+        ],
+    )
+}
+
+fn upstream_tls() -> Table {
+    table(
+        "`tls` of [[upstream]]",
+        "How TLS is spoken to its `https://` endpoints. Their certificates are always verified.",
+        [
+            one("ca", FilePath, "The roots that are believed, as PEM; left out: those of this system."),
+            one("certificate", FilePath, "The certificate that the gateway shows, as PEM with its chain."),
+            one("key", FilePath, "The private key of `certificate`, as PEM."),
+            one("server_name", Text, "The name that the certificates must have; left out: the endpoint's host."),
         ],
     )
 }

@@ -191,7 +191,12 @@ fn each_mistake_is_named_where_it_stands() {
         "[[upstream]]\nname = \"b\"\nendpoints = [\"http://a:1\", \"a\"]\n",
         ("E0105", 3, 28, "is not of the form http://HOST:PORT"),
     );
-    check("[[upstream]]\nname = \"b\"\nendpoints = [\"https://a:1\"]\n", ("E0106", 3, 14, "use `http://HOST:PORT`"));
+    check("[[upstream]]\nname = \"b\"\nendpoints = [\"h2c://a:1\"]\n", ("E0106", 3, 14, "use `http://HOST:PORT`"));
+    check("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:\"]\n", ("E0105", 3, 14, "`unix:/run/app.sock`"));
+    check(
+        &format!("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:/{}\"]\n", "a".repeat(107)),
+        ("E0105", 3, 14, "longer than the 107 bytes"),
+    );
     check("[upstream]\nname = \"b\"\n", ("E0101", 1, 2, "`upstream` is written twice"));
     check("[limits]\nmax_header_fields = 0\n", ("E0105", 2, 21, "from 1 to 10000, found 0"));
     check("[limits]\nmax_header_fields = -5\n", ("E0105", 2, 21, "found -5"));
@@ -274,4 +279,39 @@ fn a_value_from_the_environment_is_not_repeated_in_the_report() {
     folder.write("portcullis.toml", format!("{GATEWAY}[client_address]\ntrusted_proxies = [\"${{LIST}}\"]\n"));
     let Err(report) = folder.load() else { panic!("loaded") };
     assert!(!report.render_human(false).contains("s3cret"), "{}", report.render_human(false));
+}
+
+#[test]
+fn tls_to_an_upstream_needs_what_it_names() {
+    let made = rcgen::generate_simple_self_signed(vec!["gateway".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["gateway".to_owned()]).unwrap();
+    let with = |tls: &str| {
+        let folder = Folder::new();
+        folder.write("ca.pem", made.cert.pem());
+        folder.write("key.pem", made.signing_key.serialize_pem());
+        folder.write("other.pem", other.signing_key.serialize_pem());
+        folder.write("empty.pem", "nothing\n");
+        let upstream = format!("[[upstream]]\nname = \"b\"\nendpoints = [\"https://b:1\"]\n[upstream.tls]\n{tls}");
+        folder.write("portcullis.toml", format!("{GATEWAY}{upstream}"));
+        folder
+    };
+    let check = |tls: &str, line: usize, column: usize, code: &str, fragment: &str| {
+        let place = format!("portcullis.toml:{}:{column}", super::GATEWAY_LINES + line);
+        with(tls).check(tls, &[(code, &place, fragment)]);
+    };
+    check("ca = \"empty.pem\"\n", 5, 6, "E0105", "`ca`: `empty.pem` cannot be used: it holds no certificate");
+    check("ca = \"key.pem\"\n", 5, 6, "E0105", "it holds no certificate");
+    check("ca = \"none.pem\"\n", 5, 6, "E0100", "none.pem");
+    check("ca = \"ca.pem\"\ncertificate = \"ca.pem\"\n", 6, 15, "E0105", "add `key`");
+    check("ca = \"ca.pem\"\nkey = \"key.pem\"\n", 6, 7, "E0105", "add `certificate`");
+    check("ca = \"ca.pem\"\ncertificate = \"ca.pem\"\nkey = \"ca.pem\"\n", 7, 7, "E0105", "it holds no private key");
+    check("ca = \"ca.pem\"\ncertificate = \"ca.pem\"\nkey = \"other.pem\"\n", 6, 15, "E0105", "belong together");
+    check("ca = \"ca.pem\"\nserver_name = \"a b\"\n", 6, 15, "E0105", "without a port");
+    check("ca = \"ca.pem\"\ninsecure = true\n", 6, 1, "E0103", "unknown key `insecure`");
+    let good = with("ca = \"ca.pem\"\ncertificate = \"ca.pem\"\nkey = \"key.pem\"\nserver_name = \"b.internal\"\n");
+    let loaded = good.loaded();
+    assert!(loaded.proxy.upstreams[0].tls.is_none() && loaded.proxy.upstreams[1].tls.is_some());
+    for file in ["ca.pem", "key.pem"] {
+        assert!(loaded.files.contains(&good.path(file)), "{file} is among the files to watch");
+    }
 }

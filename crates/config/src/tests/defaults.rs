@@ -1,5 +1,6 @@
 //! What holds when nobody writes it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use portcullis_events::settings::{SinkKind, SinkSettings};
@@ -18,13 +19,7 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(loaded.process.listeners[0].address, "127.0.0.1:8080".parse().unwrap());
     assert!(loaded.process.workers >= 1);
     assert_eq!(loaded.process.shutdown, ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(30) });
-    let upstream = UpstreamSettings {
-        name: "billing".into(),
-        endpoints: vec![Endpoint { host: "127.0.0.1".into(), port: 9001 }],
-        timeouts: UpstreamTimeouts::default(),
-        max_idle: 128,
-    };
-    assert_eq!(loaded.proxy.upstreams, [upstream]);
+    assert_eq!(loaded.proxy.upstreams, [UpstreamSettings::new("billing", vec![Endpoint::http("127.0.0.1", 9001)])]);
     let route = RouteSettings::new("billing", RouteAction::Upstream(0));
     assert_eq!(loaded.proxy.routes, [route]);
     assert_eq!(loaded.proxy.client_address, ClientAddressSettings::default());
@@ -64,7 +59,7 @@ name = "other"
 endpoints = ["http://a:1"]
 [[upstream]]
 name = "billing"
-endpoints = ["http://[::1]:${PORT}", "http://b:2"]
+endpoints = ["http://[::1]:${PORT}", "http://b:2", "unix:/run/app.sock", "unix:app.sock"]
 timeouts = { connect = "1s", first_byte = "2s", idle = "3s", total = "4s", keep_alive = "5s" }
 max_idle = 7
 [[route]]
@@ -130,7 +125,13 @@ queue = 11
     assert_eq!(loaded.process.workers, 3);
     assert_eq!(loaded.process.shutdown, ShutdownSettings { delay: seconds(1), grace: seconds(2) });
     let billing = &loaded.proxy.upstreams[1];
-    assert_eq!(billing.endpoints[0], Endpoint { host: "::1".into(), port: 9091 });
+    let endpoints = [
+        Endpoint::http("::1", 9091),
+        Endpoint::http("b", 2),
+        Endpoint::unix(Path::new("/run/app.sock")),
+        Endpoint::unix(folder.path("app.sock")),
+    ];
+    assert_eq!(billing.endpoints, endpoints);
     assert_eq!(billing.max_idle, 7);
     let timeouts = UpstreamTimeouts {
         connect: seconds(1),

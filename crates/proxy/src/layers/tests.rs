@@ -33,7 +33,7 @@ use crate::permitted::Permitted;
 use crate::route::RouteAction;
 use crate::settings::{
     ClientAddressSettings, Endpoint, ForwardingSettings, IdentityHeaders, Limits, RefusalSettings, RouteSettings,
-    Settings, UpstreamSettings, UpstreamTimeouts,
+    Settings, UpstreamSettings,
 };
 use crate::snapshot::{Shared, Snapshot};
 use crate::transit::{ConnectionFacts, Facts, Transit};
@@ -72,12 +72,7 @@ pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
     };
     let (policy, _) = Policy::compile(&draft).unwrap();
     let settings = Settings {
-        upstreams: vec![UpstreamSettings {
-            name: "api".into(),
-            endpoints: vec![Endpoint { host: "127.0.0.1".into(), port: 1 }],
-            timeouts: UpstreamTimeouts::default(),
-            max_idle: 1,
-        }],
+        upstreams: vec![UpstreamSettings::new("api", vec![Endpoint::http("127.0.0.1", 1)])],
         routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),
         identity_headers: IdentityHeaders::default(),

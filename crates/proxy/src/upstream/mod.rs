@@ -10,8 +10,10 @@ mod deadline;
 mod error;
 pub mod headers;
 mod pool;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 mod upload;
 mod wire;
@@ -32,6 +34,8 @@ use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 
 pub use body::UpstreamBody;
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
+pub use stream::Stream;
+pub use tls::{ClientIdentity, ClientTls, ClientTlsError};
 pub use tunnel::{Switch, Switched};
 
 use connect::Endpoints;
@@ -53,7 +57,7 @@ impl<B> Upstream<B> {
         Rc::new(Self {
             name: Arc::clone(&settings.name),
             timeouts: settings.timeouts,
-            endpoints: Endpoints::new(&settings.endpoints),
+            endpoints: Endpoints::new(settings),
             idle: Idle::new(settings.max_idle, settings.timeouts.keep_alive),
         })
     }

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::deadline::{Alarm, Deadlines, Phase};
 use super::error::{BoxError, UpstreamError};
+use super::stream::Stream;
 use super::upload::Upload;
 use super::wire::{Socket, Wire};
 
@@ -48,7 +48,7 @@ where
 {
     /// Speaks HTTP/1.1 over a fresh connection.
     pub(super) async fn open(
-        (stream, place): (TcpStream, usize),
+        (stream, place): (Stream, usize),
         deadlines: Deadlines,
     ) -> Result<Box<Self>, UpstreamError> {
         let wire = Rc::new(Wire::default());
@@ -95,7 +95,7 @@ impl<B> Link<B> {
 
     /// Takes the connection apart, for one that was `kept` and has switched protocols: the stream, and what has been read from
     /// it behind the head of the answer.
-    pub(super) fn into_stream(self) -> Option<(TcpStream, Bytes)> {
+    pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
         self.connection.map(|connection| connection.take_apart())
     }
 
@@ -121,7 +121,7 @@ impl<B> Link<B> {
 
 /// hyper's side of a link, whatever the requests' bodies are.
 trait Conversation: Future<Output = hyper::Result<()>> {
-    fn take_apart(self: Pin<Box<Self>>) -> (TcpStream, Bytes);
+    fn take_apart(self: Pin<Box<Self>>) -> (Stream, Bytes);
 }
 
 impl<B> Conversation for Connection<TokioIo<Socket>, Upload<B>>
@@ -129,7 +129,7 @@ where
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    fn take_apart(self: Pin<Box<Self>>) -> (TcpStream, Bytes) {
+    fn take_apart(self: Pin<Box<Self>>) -> (Stream, Bytes) {
         let parts = Pin::into_inner(self).into_parts();
         (parts.io.into_inner().into_stream(), parts.read_buf)
     }

@@ -11,12 +11,12 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::deadline::{Deadlines, after};
 use super::error::{BoxError, FaultKind, UpstreamError};
 use super::pool::Link;
+use super::stream::Stream;
 use super::upload::{self, Upload};
 use super::{Upstream, UpstreamBody};
 
@@ -32,7 +32,7 @@ pub enum Switch<B> {
 #[derive(Debug)]
 pub struct Switched {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// What came behind the head of the answer.
     pub early: Bytes,
 }

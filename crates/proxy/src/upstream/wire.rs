@@ -6,16 +6,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::error::BoxError;
+use super::stream::Stream;
 
 /// What is known about the request that a connection carries now. One per connection, reused from request to request.
 #[derive(Debug, Default)]
@@ -89,32 +87,21 @@ impl Wire {
 /// How much room for a head an idle connection keeps.
 const HEAD_BYTES_KEPT: usize = 4 * 1024;
 
-/// A TCP connection that notes on its [`Wire`] what happens.
+/// A connection that notes on its [`Wire`] what happens.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     wire: Rc<Wire>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, wire: Rc<Wire>) -> Self {
+    pub(super) fn new(stream: Stream, wire: Rc<Wire>) -> Self {
         Self { stream, wire }
     }
 
     /// The connection itself, from now on unwatched.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
-    }
-
-    /// `None` while the connection is open and silent, as an idle one must be; else what a read has to report.
-    fn look(&self) -> Option<io::Result<()>> {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&self.stream).peek(&mut byte) {
-            Ok(0) => Some(Ok(())),
-            Ok(_) => Some(Err(io::Error::other("bytes without a request"))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) => Some(Err(error)),
-        }
     }
 }
 
@@ -122,7 +109,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.wire.look_first.take()
-            && let Some(end) = this.look()
+            && let Some(end) = this.stream.look()
         {
             return Poll::Ready(end);
         }

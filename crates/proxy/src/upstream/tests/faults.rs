@@ -57,10 +57,11 @@ async fn a_head_that_never_ends_is_bounded() {
 #[tokio::test]
 async fn nobody_who_listens_is_unreachable() {
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let stub = stub(|settings| settings.endpoints[0].port = unused.port(), |_, _| async {}).await;
+    let stub =
+        stub(|settings| settings.endpoints[0] = Endpoint::http("127.0.0.1", unused.port()), |_, _| async {}).await;
     let error = stub.send(get()).await.err().unwrap();
     assert_eq!(error.kind, FaultKind::Unreachable);
-    assert!(error.detail.starts_with(&format!("127.0.0.1:{}: ", unused.port())), "{error}");
+    assert!(error.detail.starts_with(&format!("http://127.0.0.1:{}: ", unused.port())), "{error}");
 }
 
 #[tokio::test]

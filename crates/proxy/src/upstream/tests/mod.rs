@@ -1,5 +1,6 @@
 //! Exchanges with hand-written upstreams over real sockets on the loopback address.
 
+mod endpoints;
 mod faults;
 mod reuse;
 mod streaming;
@@ -64,8 +65,9 @@ where
 }
 
 fn upstream_at(port: u16, adjust: impl FnOnce(&mut UpstreamSettings)) -> Rc<TestUpstream> {
-    let endpoints = vec![Endpoint { host: "127.0.0.1".into(), port }];
-    let mut settings = UpstreamSettings { name: "stub".into(), endpoints, timeouts: patient(), max_idle: 4 };
+    let endpoints = vec![Endpoint::http("127.0.0.1", port)];
+    let mut settings =
+        UpstreamSettings { timeouts: patient(), max_idle: 4, ..UpstreamSettings::new("stub", endpoints) };
     adjust(&mut settings);
     Upstream::new(&settings)
 }
