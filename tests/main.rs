@@ -12,6 +12,8 @@
 /// One gateway of one test: its files, its process, its addresses, its events.
 mod harness;
 
+/// One line for each request, permitted or not.
+mod access_log;
 /// Good and bad credentials of every kind, and routes that demand, allow or ignore them.
 mod authentication;
 /// Roles, groups, denies, networks, assurance and disclosure, decided on live requests.

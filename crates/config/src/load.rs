@@ -135,7 +135,13 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls].concat();
     let operation = gateway.operation;
-    let events = compile::events::compile(reader, gateway.entries.sinks, operation.node, operation.cluster);
+    let events = compile::events::compile(
+        reader,
+        gateway.entries.sinks,
+        operation.access_log,
+        operation.node,
+        operation.cluster,
+    );
     summary.sinks = events.sinks.len();
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };

@@ -56,7 +56,7 @@ fn remove_what_is_never_recorded(event: &mut Event) {
 }
 
 /// Removes `user:password@` from an address (RFC 3986 section 3.2.1), also from one without a scheme.
-fn remove_user_information(address: &mut String) {
+pub(crate) fn remove_user_information(address: &mut String) {
     let start = address.find("//").map_or(0, |slashes| slashes + 2);
     let authority = address.get(start..).unwrap_or_default();
     // A backslash ends no authority here: to cut too much is better than to keep a password.
@@ -64,6 +64,17 @@ fn remove_user_information(address: &mut String) {
     if let Some(at) = authority.get(..length).unwrap_or_default().rfind('@') {
         address.replace_range(start..=start + at, "");
     }
+}
+
+/// Cuts a text at a character. Says whether it was too long.
+pub(crate) fn cut(text: &mut String, most: usize) -> bool {
+    let too_long = text.len() > most;
+    if too_long {
+        text.truncate(text.floor_char_boundary(most));
+        // The rest must not wait in the queue as unused capacity.
+        text.shrink_to_fit();
+    }
+    too_long
 }
 
 /// Walks over an event, notes what it cut and adds up what is left.
@@ -143,10 +154,7 @@ impl Bounds {
     }
 
     fn required(&mut self, key: &'static str, text: &mut String, most: usize) {
-        if text.len() > most {
-            text.truncate(text.floor_char_boundary(most));
-            // The rest must not wait in the queue as unused capacity.
-            text.shrink_to_fit();
+        if cut(text, most) {
             self.note(key);
         }
         self.bytes = self.bytes.saturating_add(text.capacity());

@@ -245,7 +245,7 @@ pub enum Origin {
 pub struct Unchained;
 
 /// RFC 3339 with exactly six fractional digits, so that all times are of one width and sort as text.
-fn rfc3339_micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339_micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.6}"))
 }
 

@@ -9,8 +9,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
 
-use crate::event::Event;
-
 /// About how many bytes of events may wait in one lane, whatever its capacity in events: long paths and user agents, which
 /// the caller chooses, must not multiply the memory that a stuck sink takes.
 pub(crate) const MAX_WAITING_BYTES: usize = 128 * 1024 * 1024;
@@ -21,19 +19,19 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 20;
 /// "No reopening is asked for."
 const NEVER: u64 = u64::MAX;
 
-/// An event on its way, shared by all lanes.
+/// An event on its way, shared by all lanes; or whatever else becomes a line.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) event: Event,
+pub(crate) struct Queued<R> {
+    pub(crate) record: R,
     /// About how much memory it holds.
     pub(crate) bytes: usize,
 }
 
 /// What travels to a writer.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum Message<R> {
     /// Write this.
-    Event(Arc<Queued>),
+    Event(Arc<Queued<R>>),
     /// Look at what the lane asks for.
     Wake,
 }
@@ -51,14 +49,14 @@ pub(crate) enum DropCause {
 
 /// The sending end of a lane.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct Feed<R> {
     pub(crate) lane: Arc<Lane>,
-    pub(crate) sender: SyncSender<Message>,
+    pub(crate) sender: SyncSender<Message<R>>,
 }
 
-impl Feed {
+impl<R> Feed<R> {
     /// Hands over an event, or drops and counts it. Never blocks.
-    pub(crate) fn offer(&self, queued: &Arc<Queued>) {
+    pub(crate) fn offer(&self, queued: &Arc<Queued<R>>) {
         if let Err(cause) = self.lane.reserve(queued.bytes) {
             self.lane.count_dropped(cause, 1);
             return;

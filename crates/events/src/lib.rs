@@ -8,6 +8,7 @@
 //! The crate deliberately decides nothing, renders no answer to a caller and reads no configuration file. Sinks are fixed
 //! while the process runs; a reload only reopens their files ([`Recorder::reopen`]).
 
+pub mod access;
 mod bounds;
 pub mod event;
 mod from_policy;
@@ -20,6 +21,7 @@ pub mod settings;
 pub mod sinks;
 mod writer;
 
+pub use access::{AccessEntry, AccessLog};
 pub use event::{Answer, Event, EventKind, Severity};
 pub use reason_code::{ReasonCode, help_url};
 pub use recorder::{Recorder, SinkStats, StartError};

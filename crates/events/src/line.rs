@@ -15,10 +15,29 @@ use crate::event::Event;
 
 pub(crate) use json::LineError;
 
-/// Appends the event and its line feed. On an error, which no event should give, `lines` is as it was.
-pub(crate) fn append(lines: &mut Vec<u8>, event: &Event) -> Result<(), LineError> {
+/// What becomes one line.
+pub(crate) trait Record: Send + Sync + 'static {
+    /// Appends the line and its line feed. On an error, which nothing recorded should give, `lines` is as it was.
+    fn append(&self, lines: &mut Vec<u8>) -> Result<(), LineError>;
+
+    /// What it is called in a log of its loss.
+    fn name(&self) -> String;
+}
+
+impl Record for Event {
+    fn append(&self, lines: &mut Vec<u8>) -> Result<(), LineError> {
+        append_json(lines, self)
+    }
+
+    fn name(&self) -> String {
+        format!("event {}", self.id)
+    }
+}
+
+/// Appends a value as one line of JSON. On an error `lines` is as it was.
+pub(crate) fn append_json(lines: &mut Vec<u8>, value: &impl Serialize) -> Result<(), LineError> {
     let start = lines.len();
-    match event.serialize(json::Writer::new(lines)) {
+    match value.serialize(json::Writer::new(lines)) {
         Ok(()) => {
             lines.push(b'\n');
             Ok(())

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::bounds;
 use crate::event::Event;
 use crate::lane::{Feed, Lane, Queued};
+use crate::line::Record;
 use crate::settings::{Settings, SinkKind, SinkSettings};
 use crate::sinks::memory::{Capture, MemorySink};
 use crate::sinks::{self, Sink};
@@ -34,7 +35,7 @@ struct Shared {
     cluster: Option<Arc<str>>,
     /// The number of the last event.
     seq: AtomicU64,
-    feeds: Vec<Feed>,
+    feeds: Vec<Feed<Event>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -114,7 +115,7 @@ impl Recorder {
         event.node = Arc::clone(&self.shared.node);
         event.cluster.clone_from(&self.shared.cluster);
         let bytes = bounds::apply(&mut event);
-        let queued = Arc::new(Queued { event, bytes });
+        let queued = Arc::new(Queued { record: event, bytes });
         for feed in &self.shared.feeds {
             feed.offer(&queued);
         }
@@ -151,38 +152,41 @@ impl Recorder {
     /// were left unwritten, over all sinks; they count as dropped (`closed`). A thread that is stuck inside a write is left
     /// behind: it holds nothing but its sink.
     pub fn shutdown(&self, timeout: Duration) -> usize {
-        let deadline = deadline(timeout);
-        for feed in &self.shared.feeds {
-            feed.close();
-        }
-        let mut left = 0;
-        for feed in &self.shared.feeds {
-            if !feed.lane.wait_finished(deadline) {
-                left += feed.lane.depth();
-                feed.abandon();
-            }
-        }
         let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for (feed, thread) in self.shared.feeds.iter().zip(threads.drain(..)) {
-            // A retry that was waiting drops its events within moments; a write that hangs is not waited for.
-            if feed.lane.wait_finished(Instant::now() + ABANDON_GRACE) && thread.join().is_err() {
-                tracing::error!(sink = %feed.lane.name, "the writer of an event sink panicked");
-            }
-        }
-        left
+        end(&self.shared.feeds, threads.drain(..), timeout)
     }
+}
+
+/// Closes lanes, has what waits written, and ends their threads. Returns how much was left unwritten.
+pub(crate) fn end<R>(feeds: &[Feed<R>], threads: impl Iterator<Item = JoinHandle<()>>, timeout: Duration) -> usize {
+    let deadline = deadline(timeout);
+    feeds.iter().for_each(Feed::close);
+    let mut left = 0;
+    for feed in feeds {
+        if !feed.lane.wait_finished(deadline) {
+            left += feed.lane.depth();
+            feed.abandon();
+        }
+    }
+    for (feed, thread) in feeds.iter().zip(threads) {
+        // A retry that was waiting drops its events within moments; a write that hangs is not waited for.
+        if feed.lane.wait_finished(Instant::now() + ABANDON_GRACE) && thread.join().is_err() {
+            tracing::error!(sink = %feed.lane.name, "the writer of an event sink panicked");
+        }
+    }
+    left
 }
 
 /// How long a writer that was told to give up may take to do so.
 const ABANDON_GRACE: Duration = Duration::from_millis(100);
 
 /// A timeout beyond what the clock can say means a day.
-fn deadline(timeout: Duration) -> Instant {
+pub(crate) fn deadline(timeout: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
 }
 
-fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, StartError> {
+pub(crate) fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, StartError> {
     sinks::open(&settings.kind).map_err(|source| StartError::Open {
         sink: Arc::clone(&settings.name),
         path: match &settings.kind {
@@ -193,7 +197,11 @@ fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, StartError> {
     })
 }
 
-fn start_writer(name: Arc<str>, queue: usize, sink: Box<dyn Sink>) -> Result<(Feed, JoinHandle<()>), StartError> {
+pub(crate) fn start_writer<R: Record>(
+    name: Arc<str>,
+    queue: usize,
+    sink: Box<dyn Sink>,
+) -> Result<(Feed<R>, JoinHandle<()>), StartError> {
     let lane = Arc::new(Lane::new(Arc::clone(&name), queue));
     let (sender, receiver) = sync_channel(lane.channel_capacity());
     let writer = Writer::new(Arc::clone(&lane), receiver, sink);

@@ -12,6 +12,36 @@ pub struct Settings {
     pub node: Arc<str>,
     /// `cluster` in every event, where one is configured.
     pub cluster: Option<Arc<str>>,
+    /// The access log; none by default.
+    pub access_log: Option<AccessLogSettings>,
+}
+
+/// `[access_log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// Where it is written to.
+    pub output: SinkKind,
+    /// In which form. Default JSON.
+    pub format: AccessFormat,
+    /// How many requests of ten thousand it has. Default all of them.
+    pub sample: u32,
+    /// How many lines may wait; a further one is dropped and counted. Default 65,536.
+    pub queue: usize,
+    /// Whether it has the queries, which often hold secrets. Default: no.
+    pub query: bool,
+}
+
+/// The sample that leaves nothing out.
+pub const WHOLE: u32 = 10_000;
+
+/// The form of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessFormat {
+    /// `portcullis.access/1`: one JSON object per line.
+    #[default]
+    Json,
+    /// The "combined" form of Apache and nginx.
+    Combined,
 }
 
 /// `[[sink]]`

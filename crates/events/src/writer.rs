@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lane::{DropCause, Lane, Message, Queued};
-use crate::line;
+use crate::line::{LineError, Record};
 use crate::sinks::Sink;
 
 /// A batch is written once it has this many events,
@@ -33,9 +33,9 @@ const GATHER: Duration = Duration::from_millis(2);
 const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
 
 /// The state of the thread.
-pub(crate) struct Writer {
+pub(crate) struct Writer<R> {
     lane: Arc<Lane>,
-    receiver: Receiver<Message>,
+    receiver: Receiver<Message<R>>,
     sink: Box<dyn Sink>,
     batch: Batch,
     /// Events ever taken off the channel.
@@ -47,8 +47,8 @@ pub(crate) struct Writer {
     last_loss_report: Option<Instant>,
 }
 
-impl Writer {
-    pub(crate) fn new(lane: Arc<Lane>, receiver: Receiver<Message>, sink: Box<dyn Sink>) -> Self {
+impl<R: Record> Writer<R> {
+    pub(crate) fn new(lane: Arc<Lane>, receiver: Receiver<Message<R>>, sink: Box<dyn Sink>) -> Self {
         Self {
             lane,
             receiver,
@@ -100,7 +100,7 @@ impl Writer {
     }
 
     /// The next message; `None` once the lane is closed and nothing is left or on its way.
-    fn next(&self) -> Option<Message> {
+    fn next(&self) -> Option<Message<R>> {
         loop {
             if !self.lane.is_closed() {
                 return self.receiver.recv().ok();
@@ -113,13 +113,14 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message<R>) {
         match message {
             Message::Wake => self.lane.wake_pending.store(false, SeqCst),
             Message::Event(queued) => {
                 self.taken += 1;
                 if let Err(error) = self.batch.add(&queued) {
-                    tracing::error!(sink = %self.lane.name, id = %queued.event.id, %error, "event cannot be serialized");
+                    let name = queued.record.name();
+                    tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
                     self.lane.resolve_dropped(DropCause::Error, 1, queued.bytes);
                 }
             }
@@ -222,8 +223,8 @@ impl Batch {
         self.events >= BATCH_EVENTS || self.lines.len() >= BATCH_BYTES
     }
 
-    fn add(&mut self, queued: &Queued) -> Result<(), line::LineError> {
-        line::append(&mut self.lines, &queued.event)?;
+    fn add<R: Record>(&mut self, queued: &Queued<R>) -> Result<(), LineError> {
+        queued.record.append(&mut self.lines)?;
         self.events += 1;
         self.held_bytes += queued.bytes;
         Ok(())

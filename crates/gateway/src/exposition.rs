@@ -56,6 +56,7 @@ impl Collector for Counters {
         self.decisions(&mut encoder)?;
         self.durations(&mut encoder)?;
         self.sinks(&mut encoder)?;
+        self.access_log(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.process(&mut encoder)
     }
@@ -155,6 +156,19 @@ impl Counters {
         counter(encoder, "portcullis_events_exported", "Events written, and attempts that failed, by sink", &exported)?;
         counter(encoder, "portcullis_events_dropped", "Events lost, by sink and cause", &dropped)?;
         gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)
+    }
+
+    /// Nothing where there is no access log.
+    fn access_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(log) = &self.shared.access_log else { return Ok(()) };
+        let stats = log.stats();
+        let written = [(vec![("result", "ok")], stats.exported), (vec![("result", "error")], stats.failed)];
+        counter(encoder, "portcullis_access_log_lines", "Lines written, and attempts that failed", &written)?;
+        let dropped: Vec<_> =
+            stats.dropped_by_cause().into_iter().map(|(cause, count)| (vec![("cause", cause)], count)).collect();
+        counter(encoder, "portcullis_access_log_dropped", "Lines of the access log lost, by cause", &dropped)?;
+        let depth = [(Vec::new(), signed(stats.queue_depth))];
+        gauge(encoder, "portcullis_access_log_queue_depth", "Lines waiting to be written", &depth)
     }
 
     fn policy(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

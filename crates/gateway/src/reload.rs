@@ -15,6 +15,9 @@ use crate::running::Running;
 pub(crate) async fn reload(config: &Path, running: &Running) -> Option<String> {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
+    if let Some(log) = &running.shared().access_log {
+        log.reopen();
+    }
     let path = config.to_owned();
     let loaded = tokio::task::spawn_blocking(move || load(&path, &ProcessEnvironment)).await;
     let failure = match loaded {

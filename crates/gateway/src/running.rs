@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_events::{Event, EventKind, Recorder};
+use portcullis_events::{AccessLog, Event, EventKind, Recorder};
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
@@ -78,6 +78,7 @@ impl Fixed {
             ("[process]", self.process.workers == now.process.workers),
             ("[shutdown]", self.process.shutdown == now.process.shutdown),
             ("[[sink]]", self.events.sinks == now.events.sinks),
+            ("[access_log]", self.events.access_log == now.events.access_log),
             ("[event]", self.events.node == now.events.node && self.events.cluster == now.events.cluster),
             ("[ops]", self.ops == now.ops),
             ("[limits] max_connections", self.max_connections == now.max_connections),
@@ -102,10 +103,11 @@ impl Running {
     /// What could not be opened, bound or used.
     pub(crate) fn start(loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let recorder = Recorder::start(&loaded.events)?;
+        let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let fixed = Fixed::of(&loaded);
         let risk = RiskEngine::new(loaded.risk.clone());
         let snapshot = snapshot(loaded)?;
-        let shared = Arc::new(Shared::new(snapshot, risk, recorder));
+        let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log));
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let reloads = Reloads {
@@ -224,6 +226,10 @@ impl Running {
         let left = self.shared.recorder.shutdown(timeout);
         if left > 0 {
             tracing::error!(events = left, "events could not be written before the end");
+        }
+        let left = self.shared.access_log.as_ref().map_or(0, |log| log.shutdown(timeout));
+        if left > 0 {
+            tracing::error!(lines = left, "lines of the access log could not be written before the end");
         }
     }
 }

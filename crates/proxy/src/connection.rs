@@ -14,6 +14,7 @@ use tower::Service;
 
 use crate::held::Held;
 use crate::layers::respond::Answer;
+use crate::logged::Logged;
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
 use crate::wire::{Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, http1_builder};
@@ -52,7 +53,10 @@ pub(crate) async fn serve<S>(
                         // What the answer holds, such as its place among the requests in flight, is held by the tunnel.
                         let (head, body) = response.into_parts();
                         tunnel.hold(Box::new((body, exchange)));
-                        http::Response::from_parts(head, Held::new(Answer::Right(Full::default()), None))
+                        http::Response::from_parts(
+                            head,
+                            Held::new(Logged::unlogged(Either::Right(Full::default())), None),
+                        )
                     }
                     None => response.map(|body| Held::new(body, exchange)),
                 })

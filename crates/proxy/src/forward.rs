@@ -14,6 +14,7 @@ use portcullis_identity::Identity;
 use portcullis_policy::AuthenticationRule;
 
 use crate::layers::establish::Refused;
+use crate::logged::Entry;
 use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
@@ -40,7 +41,19 @@ pub(crate) async fn forward(
     worker: Rc<Worker>,
     permitted: Permitted<Box<Transit>>,
 ) -> Result<Response<Forwarded>, Box<Refused>> {
-    let mut transit = permitted.into_inner();
+    let transit = permitted.into_inner();
+    let mut entry = Entry::of(&worker, &transit);
+    let mut response = act(&worker, transit, entry.as_deref_mut()).await?;
+    Entry::attach(entry, &mut response);
+    Ok(response)
+}
+
+/// Does what the route says.
+async fn act(
+    worker: &Rc<Worker>,
+    mut transit: Box<Transit>,
+    entry: Option<&mut Entry>,
+) -> Result<Response<Forwarded>, Box<Refused>> {
     let loaded = Rc::clone(&transit.facts.loaded);
     let Some(route) = transit.facts.route.and_then(|route| loaded.snapshot.settings.routes.get(route.index())) else {
         return Err(unprepared(transit));
@@ -61,17 +74,20 @@ pub(crate) async fn forward(
         },
         RouteAction::Redirect(redirect) => {
             return match transit.facts.target.as_ref().map(|target| redirect.answer(target)) {
-                Some(Ok(answer)) => Ok(observed(&worker, &transit, own_answer(&transit, route, answer))),
+                Some(Ok(answer)) => Ok(observed(worker, &transit, own_answer(&transit, route, answer))),
                 Some(Err(problem)) => Err(refused(Refusal::Malformed(remade(problem)), transit)),
                 None => Err(unprepared(transit)),
             };
         }
         RouteAction::Respond(fixed) => {
-            return Ok(observed(&worker, &transit, own_answer(&transit, route, fixed.answer())));
+            return Ok(observed(worker, &transit, own_answer(&transit, route, fixed.answer())));
         }
     };
     transit.facts.upstream = Some(upstream);
-    send(&worker, &loaded, route, upstream, transit).await
+    if let (Some(entry), Some(upstream)) = (entry, loaded.snapshot.settings.upstreams.get(upstream)) {
+        entry.sent_to(&upstream.name);
+    }
+    send(worker, &loaded, route, upstream, transit).await
 }
 
 /// Who asks, for a route with several upstreams.

@@ -11,6 +11,7 @@ pub mod data_plane;
 mod forward;
 mod held;
 pub mod layers;
+pub mod logged;
 pub mod malformation;
 pub mod metrics;
 pub mod page;

@@ -324,7 +324,7 @@ fn fill_head(event: &mut Event, transit: &Transit) {
 }
 
 /// What an event calls the request.
-fn event_id(kept: Option<&HeaderValue>, own: Uuid) -> RequestId {
+pub(crate) fn event_id(kept: Option<&HeaderValue>, own: Uuid) -> RequestId {
     match kept.and_then(|id| id.to_str().ok()) {
         Some(kept) => RequestId::Kept(kept.into()),
         None => own.into(),

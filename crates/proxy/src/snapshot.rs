@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use portcullis_events::Recorder;
+use portcullis_events::{AccessLog, Recorder};
 use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
@@ -48,6 +48,8 @@ pub struct Shared {
     pub risk: RiskEngine,
     /// Where events go.
     pub recorder: Recorder,
+    /// The access log, where there is one.
+    pub access_log: Option<AccessLog>,
     /// What is counted.
     pub metrics: Metrics,
     /// The clock that bans go by.
@@ -68,6 +70,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             risk,
             recorder,
+            access_log: None,
             metrics: Metrics::default(),
             clock: Clock::start(),
             clients: Clients::new(),
@@ -75,6 +78,12 @@ impl Shared {
             under_way: LazySeats::default(),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same with an access log.
+    #[must_use]
+    pub fn with_access_log(self, access_log: Option<AccessLog>) -> Self {
+        Self { access_log, ..self }
     }
 
     /// The configuration in force.

@@ -42,7 +42,7 @@ pub(crate) fn stack(
         // How often that address may come: a flood of bad tokens ends here, before a signature is verified.
         .layer(EstablishLayer::new(RateByAddress::new(worker)))
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
-        .layer(PreflightLayer)
+        .layer(PreflightLayer::new(worker))
         // Who it is.
         .layer(EstablishLayer::new(Identify))
         // How often that caller may come. Where it is refused, nothing more is looked up for it.

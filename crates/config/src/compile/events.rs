@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_events::settings::{Settings, SinkKind, SinkSettings};
+use portcullis_events::settings::{AccessLogSettings, Settings, SinkKind, SinkSettings};
 
 use crate::codes;
 use crate::compile::report_duplicates;
-use crate::diagnostics::Diagnostic;
-use crate::file::{Sink, SinkOutput};
+use crate::diagnostics::{At, Diagnostic};
+use crate::file::{AccessLog, Sink, SinkOutput};
 use crate::section::Reader;
 
 /// Default number of events that may wait for a sink.
@@ -16,25 +16,56 @@ const QUEUE: usize = 65_536;
 pub(crate) fn compile(
     reader: &Reader<'_>,
     sinks: Vec<Sink>,
+    access_log: Option<At<AccessLog>>,
     node: Option<String>,
     cluster: Option<String>,
 ) -> Settings {
     report_duplicates(reader, "sink", sinks.iter().map(|sink| &sink.name));
     report_shared_outputs(reader, &sinks);
+    if let Some(log) = &access_log {
+        report_shared_with_log(reader, &sinks, log);
+    }
     let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(sink_settings).collect();
     if sinks.is_empty() {
         // Without any sink a refusal would leave no trace at all.
         sinks.push(SinkSettings { name: "stdout".into(), kind: SinkKind::Stdout, queue: QUEUE });
     }
-    Settings { sinks, node: node.unwrap_or_else(host_name).into(), cluster: cluster.map(Arc::from) }
+    Settings {
+        sinks,
+        node: node.unwrap_or_else(host_name).into(),
+        cluster: cluster.map(Arc::from),
+        access_log: access_log.map(|log| log_settings(log.value)),
+    }
 }
 
 fn sink_settings(sink: Sink) -> SinkSettings {
-    let kind = match sink.output.value {
+    SinkSettings { name: sink.name.value.into(), kind: output_kind(sink.output.value), queue: sink.queue }
+}
+
+fn log_settings(log: AccessLog) -> AccessLogSettings {
+    let AccessLog { output, format, sample, queue, query } = log;
+    AccessLogSettings { output: output_kind(output), format, sample, queue, query }
+}
+
+fn output_kind(output: SinkOutput) -> SinkKind {
+    match output {
         SinkOutput::Stdout => SinkKind::Stdout,
         SinkOutput::File(path) => SinkKind::File { path: path.path },
-    };
-    SinkSettings { name: sink.name.value.into(), kind, queue: sink.queue }
+    }
+}
+
+/// Where events and the access log would stand in one file, neither could be read by what reads the other. On standard output
+/// each line says by its `schema` what it is.
+fn report_shared_with_log(reader: &Reader<'_>, sinks: &[Sink], log: &At<AccessLog>) {
+    let SinkOutput::File(file) = &log.value.output else { return };
+    let same = |sink: &&Sink| matches!(&sink.output.value, SinkOutput::File(other) if other.path == file.path);
+    if let Some(sink) = sinks.iter().find(same) {
+        let message = format!("the access log and the sink `{}` write to one file", sink.name.value);
+        let diagnostic = Diagnostic::error(codes::CONFLICT, log.span, message)
+            .with_related(sink.output.span, "the sink is here")
+            .with_help("choose another `path`");
+        reader.report(diagnostic);
+    }
 }
 
 /// Two writers would tear each other's lines, and every event would be there twice.

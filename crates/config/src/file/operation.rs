@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_events::settings::{AccessFormat, WHOLE};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -13,7 +14,7 @@ use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::limits::{MAX_CONCURRENT, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
-use crate::kinds::{FilePath, Flag, Integer, Name, ResolvedPath, Size, Socket, Text, Time};
+use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
 use crate::suggest;
@@ -40,6 +41,7 @@ pub(crate) struct Operation {
     pub(crate) refusal: RefusalSettings,
     /// The templates that were read.
     pub(crate) pages: Vec<PathBuf>,
+    pub(crate) access_log: Option<At<AccessLog>>,
     pub(crate) node: Option<String>,
     pub(crate) cluster: Option<String>,
 }
@@ -61,6 +63,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
             .table("refusal")
             .map_or_else(RefusalSettings::default, |refusal| read_refusal(refusal, &mut pages)),
         pages,
+        access_log: read_access_log(root),
         node,
         cluster,
     }
@@ -198,6 +201,52 @@ pub(crate) struct Sink {
 pub(crate) enum SinkOutput {
     Stdout,
     File(ResolvedPath),
+}
+
+/// `[access_log]`, where it is on.
+#[derive(Debug)]
+pub(crate) struct AccessLog {
+    pub(crate) output: SinkOutput,
+    pub(crate) format: AccessFormat,
+    /// Of `WHOLE`.
+    pub(crate) sample: u32,
+    pub(crate) queue: usize,
+    pub(crate) query: bool,
+}
+
+fn read_access_log(root: &Section<'_>) -> Option<At<AccessLog>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Output {
+        Off,
+        Stdout,
+        File,
+    }
+    let section = root.table("access_log")?;
+    let kinds = Choice(&[("off", Output::Off), ("stdout", Output::Stdout), ("file", Output::File)]);
+    let kind = section.optional("kind", kinds);
+    let span = kind.as_ref().map_or(section.span(), |kind| kind.span);
+    let kind = kind.map_or(Output::Off, |kind| kind.value);
+    let file = kind == Output::File;
+    let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
+    if let Some(path) = path.as_ref().filter(|_| !file) {
+        let message = "`path` belongs to an access log of kind \"file\"";
+        let help = "write `kind = \"file\"`, or remove it";
+        section.reader().report(Diagnostic::error(codes::CONFLICT, path.span, message).with_help(help));
+    }
+    let formats = Choice(&[("json", AccessFormat::Json), ("combined", AccessFormat::Combined)]);
+    let format = section.or("format", formats, AccessFormat::Json);
+    let share = section.or("sample", Percentage, 1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
+    let sample = (share * f64::from(WHOLE)).round() as u32;
+    let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);
+    let query = section.or("query", Flag, false);
+    section.finish();
+    let output = match kind {
+        Output::Off => return None,
+        Output::Stdout => SinkOutput::Stdout,
+        Output::File => SinkOutput::File(path?.value),
+    };
+    Some(At::new(AccessLog { output, format, sample, queue: usize::try_from(queue).ok()?, query }, span))
 }
 
 /// Kinds of the contract that later versions have.

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
 use crate::file::{FileVersion, SinkKind};
-use crate::kinds::{AnyText, EndpointLink, FilePath, Flag, Integer, Name, Prefix, Size, Socket, Text, Time};
+use crate::kinds::{
+    AnyText, EndpointLink, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time,
+};
 
 use super::identity::identity;
 use super::route::{one_action, treatment};
@@ -31,6 +33,7 @@ pub(super) fn file() -> Table {
             within("ops", ops()),
             within("event", event()),
             several("sink", sink()),
+            within("access_log", access_log()),
             without_effect("admin"),
             without_effect("store"),
             without_effect("geo"),
@@ -294,6 +297,23 @@ fn event() -> Table {
         "What every event says of its gateway.",
         [one("node", Name, "Left out: the host's name."), one("cluster", Name, "Where there is one.")],
     )
+}
+
+fn access_log() -> Table {
+    table(
+        "[access_log]",
+        "One line for each request, permitted ones too, beside the events; changing it needs a restart.",
+        [
+            choice("kind", &["off", "stdout", "file"], "Where it goes; a file is reopened on SIGHUP.").default("off"),
+            one("path", FilePath, "The file; only with `kind = \"file\"`."),
+            choice("format", &["json", "combined"], "JSON lines, or the form of Apache and nginx.").default("json"),
+            one("sample", Percentage, "How many of the requests it has.").default("100%"),
+            one("queue", Integer(1..=10_000_000), "Lines that may wait; a further one is dropped and counted.")
+                .default(65_536),
+            one("query", Flag, "`true`: with the queries, which often hold secrets.").default(false),
+        ],
+    )
+    .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))
 }
 
 fn sink() -> Table {

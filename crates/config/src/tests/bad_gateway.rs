@@ -216,6 +216,17 @@ fn each_mistake_is_named_where_it_stands() {
     check("[forwarding]\nvia = \"a b\"\n", ("E0105", 2, 7, "expected a name of letters, digits"));
     check("[forwarding]\nrequest_id = \"keep\"\n", ("E0105", 2, 14, "expected \"own\" or \"trusted\""));
     check("[forwarding]\ntrace = true\n", ("E0104", 2, 9, "expected \"continue\", \"begin\" or \"off\""));
+    check("[access_log]\nkind = \"syslog\"\n", ("E0105", 2, 8, "expected \"off\", \"stdout\" or \"file\""));
+    check("[access_log]\nkind = \"file\"\n", ("E0102", 1, 1, "`path` is missing in [access_log]"));
+    check("[access_log]\npath = \"a.log\"\n", ("E0203", 2, 8, "write `kind = \"file\"`"));
+    check("[access_log]\nformat = \"common\"\n", ("E0105", 2, 10, "\"combined\""));
+    check("[access_log]\nsample = 10\n", ("E0104", 2, 10, "write the sign: `\"10%\"`"));
+    check("[access_log]\nsample = \"101%\"\n", ("E0105", 2, 10, "from \"0%\" to \"100%\""));
+    check("[access_log]\nqueue = 0\n", ("E0105", 2, 9, "from 1 to"));
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"\n[access_log]\nkind = \"file\"\npath = \"x\"\n",
+        ("E0203", 6, 8, "the access log and the sink `s` write to one file"),
+    );
     check("[process]\nworkers = 0\n", ("E0105", 2, 11, "from 1 to 1024"));
     check("[shutdown]\ngrace = \"30\"\n", ("E0105", 2, 9, "expected a duration"));
     check("[client_address]\ntrusted_proxies = [\"::/0\"]\n", ("E0204", 2, 20, "trusts everybody"));

@@ -1,6 +1,7 @@
 //! What a route may say, read into its settings.
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use portcullis_events::settings::{AccessFormat, AccessLogSettings, SinkKind};
 use portcullis_proxy::page::Page;
 use portcullis_proxy::route::{
     Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction, Split,
@@ -160,6 +161,35 @@ fn what_upstreams_are_told_of_the_way_reaches_its_setting() {
     check("request_id = \"trusted\"", ForwardingSettings { keep_request_id: true, ..default() });
     check("trace = \"begin\"", ForwardingSettings { trace: TraceMode::Begin, ..default() });
     check("trace = \"off\"", ForwardingSettings { trace: TraceMode::Off, ..default() });
+}
+
+#[test]
+fn the_access_log_is_off_until_somebody_wants_it() {
+    let check = |text: &str, expected: Option<AccessLogSettings>| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", format!("{GATEWAY}{text}\n"));
+        let mut found = folder.loaded().events.access_log;
+        if let Some(AccessLogSettings { output: SinkKind::File { path }, .. }) = &mut found {
+            *path = path.file_name().unwrap().into();
+        }
+        assert_eq!(found, expected, "{text}");
+    };
+    let settings =
+        |output| AccessLogSettings { output, format: AccessFormat::Json, sample: 10_000, queue: 65_536, query: false };
+    check("", None);
+    check("[access_log]", None);
+    check("[access_log]\nkind = \"off\"\nformat = \"combined\"", None);
+    check("[access_log]\nkind = \"stdout\"", Some(settings(SinkKind::Stdout)));
+    check(
+        "[access_log]\nkind = \"file\"\npath = \"a.log\"\nformat = \"combined\"\nsample = \"0.5%\"\nqueue = 10\nquery = true",
+        Some(AccessLogSettings {
+            format: AccessFormat::Combined,
+            sample: 50,
+            queue: 10,
+            query: true,
+            ..settings(SinkKind::File { path: "a.log".into() })
+        }),
+    );
 }
 
 #[test]

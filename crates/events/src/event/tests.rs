@@ -466,7 +466,7 @@ fn to_line(mut event: Event) -> Vec<u8> {
     event.version = "0.1.0";
     bounds::apply(&mut event);
     let mut line = Vec::new();
-    line::append(&mut line, &event).unwrap();
+    line::append_json(&mut line, &event).unwrap();
     line
 }
 

@@ -74,7 +74,7 @@ fn a_batch_is_full_by_events_or_by_bytes() {
     let queued = |message: &str| {
         let mut event = Event::new(EventKind::GatewayStarted, Uuid::nil(), Timestamp::UNIX_EPOCH);
         event.message = Some(message.into());
-        Queued { event, bytes: 10 }
+        Queued { record: event, bytes: 10 }
     };
     let mut small = Batch::default();
     for _ in 0..BATCH_EVENTS {

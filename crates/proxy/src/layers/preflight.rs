@@ -4,6 +4,7 @@
 //! what the configuration says and nothing else. Who is banned, or may not come from where it is, was refused before.
 
 use std::future::{Ready, ready};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
@@ -14,23 +15,34 @@ use tower_service::Service;
 
 use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
+use crate::logged::Entry;
 use crate::transit::Transit;
+use crate::worker::Worker;
 
 /// Makes [`Preflight`].
-#[derive(Debug, Clone, Copy)]
-pub struct PreflightLayer;
+pub struct PreflightLayer {
+    worker: Rc<Worker>,
+}
+
+impl PreflightLayer {
+    /// A layer whose answers are in this worker's access log.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
 
 impl<S> Layer<S> for PreflightLayer {
     type Service = Preflight<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Preflight { inner }
+        Preflight { worker: Rc::clone(&self.worker), inner }
     }
 }
 
 /// Answers preflights. Everything else goes on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Preflight<S> {
+    worker: Rc<Worker>,
     inner: S,
 }
 
@@ -47,20 +59,21 @@ where
     }
 
     fn call(&mut self, transit: Box<Transit>) -> Self::Future {
-        match answer(&transit) {
+        match answer(&self.worker, &transit) {
             Some(answer) => Either::Right(ready(Ok(answer))),
             None => Either::Left(self.inner.call(transit)),
         }
     }
 }
 
-fn answer(transit: &Transit) -> Option<Response<Shared>> {
+fn answer(worker: &Worker, transit: &Transit) -> Option<Response<Shared>> {
     if transit.head.method != Method::OPTIONS {
         return None;
     }
     let facts = &transit.facts;
     let cors = facts.route_settings()?.cors.as_deref()?;
-    let answer = cors.preflight(&transit.head.method, &transit.head.headers)?;
+    let mut answer = cors.preflight(&transit.head.method, &transit.head.headers)?;
     facts.loaded.counters(facts.route).requests.observe(facts.started.elapsed());
+    Entry::attach(Entry::of(worker, transit), &mut answer);
     Some(answer.map(|body| Shared::new(http_body_util::Either::Right(body), None)))
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body_util::{Either, Full};
+use hyper::body::Body;
 use pin_project_lite::pin_project;
 use portcullis_policy::ClientAddress;
 use tower_layer::Layer;
@@ -22,13 +23,15 @@ use crate::client_address::{derive, is_trusted};
 use crate::held::Held;
 use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
+use crate::logged::{Entry, Logged};
 use crate::request_id::{given, header_of};
 use crate::transit::{ConnectionFacts, Transit};
+use crate::upstream::BoxError;
 use crate::upstream::headers::X_REQUEST_ID;
 use crate::worker::{Loaded, Slot, Worker};
 
-/// The body of an answer: what `forward` gives, or a refusal's.
-pub type Answer = Either<Held<Shared, Slot>, Full<Bytes>>;
+/// The body of an answer: what `forward` gives, or a refusal's; and the line of the access log that waits for its end.
+pub type Answer = Logged<Either<Held<Shared, Slot>, Full<Bytes>>>;
 
 /// Makes [`Respond`].
 pub struct RespondLayer {
@@ -69,8 +72,10 @@ pub struct Sketch {
 impl<S, T> Service<Box<Transit>> for Respond<S>
 where
     S: Service<Box<Transit>, Response = Response<T>, Error = Box<Refused>>,
+    T: Body<Data = Bytes>,
+    T::Error: Into<BoxError>,
 {
-    type Response = Response<Either<T, Full<Bytes>>>;
+    type Response = Response<Logged<Either<T, Full<Bytes>>>>;
     type Error = Infallible;
     type Future = Responding<S::Future>;
 
@@ -110,8 +115,10 @@ pin_project! {
 impl<F, T> Future for Responding<F>
 where
     F: Future<Output = Result<Response<T>, Box<Refused>>>,
+    T: Body<Data = Bytes>,
+    T::Error: Into<BoxError>,
 {
-    type Output = Result<Response<Either<T, Full<Bytes>>>, Infallible>;
+    type Output = Result<Response<Logged<Either<T, Full<Bytes>>>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -119,19 +126,27 @@ where
             Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok(),
             None => None,
         };
-        let mut response = match polled {
+        let (mut response, entry) = match polled {
             Some(Poll::Pending) => return Poll::Pending,
-            Some(Poll::Ready(Ok(response))) => response.map(Either::Left),
+            Some(Poll::Ready(Ok(mut response))) => {
+                let entry = Entry::detach(this.worker, &mut response);
+                (response.map(Either::Left), entry)
+            }
             Some(Poll::Ready(Err(mut refused))) => {
                 locate(&mut refused.transit);
-                this.worker.refuse(&refused.refusal, &refused.transit).map(Either::Right)
+                let Refused { refusal, transit } = &*refused;
+                let entry = Entry::of(this.worker, transit).map(|entry| entry.refused(refusal.code()));
+                (this.worker.refuse(refusal, transit).map(Either::Right), entry)
             }
-            None => this.worker.refuse_after_panic(this.sketch).map(Either::Right),
+            None => {
+                let entry = Entry::of_sketch(this.worker, this.sketch);
+                (this.worker.refuse_after_panic(this.sketch).map(Either::Right), entry)
+            }
         };
         if let Some(id) = this.sketch.kept_id.take().or_else(|| header_of(this.sketch.id)) {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(Logged::new(this.worker, response, entry, this.sketch.started)))
     }
 }
 

@@ -29,6 +29,7 @@ use crate::layers::identify::Identify;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::respond::RespondLayer;
+use crate::logged::Logged;
 use crate::permitted::Permitted;
 use crate::route::RouteAction;
 use crate::settings::{
@@ -219,7 +220,7 @@ fn respond_turns_a_panic_into_500_and_an_event_and_goes_on() {
             async { panic!("on purpose") }
         });
         let mut layer = RespondLayer::new(&worker).layer(inner);
-        let response: Response<Either<Full<Bytes>, Full<Bytes>>> =
+        let response: Response<Logged<Either<Full<Bytes>, Full<Bytes>>>> =
             answer(now(layer.call(transit(&worker, "GET", "/open/a", "203.0.113.7:1"))));
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{when}");
     }
