@@ -57,6 +57,35 @@ fn an_address_gets_its_burst_over_all_workers_and_no_more_and_others_are_not_tou
 }
 
 #[test]
+fn behind_a_trusted_proxy_each_client_counts_and_whom_nobody_can_read_counts_as_the_proxy() {
+    let upstream = Upstream::start();
+    let mut site = limited(&upstream, "rate_limit = { per = \"address\", requests = 1, window = \"1h\" }");
+    site.add("[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    let gateway = site.start();
+    let limit = "1 requests in 1h per address (burst 1)";
+    let check = |forwarded: &str, throttled_as: Option<&str>| {
+        let answer = gateway.get("/", &[("x-forwarded-for", forwarded)]);
+        match throttled_as {
+            None => assert_eq!(answer.status(), 200, "{forwarded}"),
+            Some(key) => drop(check_throttled(&gateway, forwarded, &answer, limit, key)),
+        }
+    };
+    check("192.0.2.1", None);
+    check("192.0.2.2", None);
+    check("192.0.2.1", Some("192.0.2.1"));
+    check("::ffff:192.0.2.2", Some("192.0.2.2"));
+    check("198.51.100.7, 192.0.2.1", Some("192.0.2.1"));
+    // An IPv6 client has a whole /64 to choose addresses from.
+    check("2001:db8:1:2::1", None);
+    check("2001:db8:1:3::1", None);
+    check("2001:db8:1:2:ffff::7", Some("2001:db8:1:2::/64"));
+    // Who cannot be read is nobody new each time.
+    check("garbage", None);
+    check("more garbage", Some("127.0.0.1"));
+    check("unknown", Some("127.0.0.1"));
+}
+
+#[test]
 fn a_flood_of_bad_tokens_is_stopped_before_they_are_looked_at() {
     let upstream = Upstream::start();
     let key = SigningKey::es256("k");
