@@ -109,6 +109,12 @@ impl Site {
         self.config = self.config.replacen("127.0.0.1:0", &address.to_string(), 1);
     }
 
+    /// Adds a line to the listener `main`.
+    pub(crate) fn listen_with(&mut self, line: &str) {
+        let address = "address = \"127.0.0.1:0\"\n";
+        self.config = self.config.replacen(address, &format!("{address}{line}\n"), 1);
+    }
+
     /// The policy, without its `version`.
     pub(crate) fn policy(&self, toml: &str) {
         self.file("policy.toml", &format!("version = 1\n{toml}"));

@@ -80,6 +80,8 @@ mod slow_clients;
 mod smuggling;
 /// Answers that stream and requests that wait, as long as they are permitted.
 mod streams;
+/// TLS on a listener: which certificate is shown, and which one is demanded.
+mod tls;
 /// `X-Request-Id`, W3C trace context and `Via`.
 mod tracing;
 /// WebSocket and other upgrades: when a tunnel opens, what it carries, and when it ends.

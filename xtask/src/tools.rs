@@ -27,6 +27,8 @@ pub(crate) struct Component {
 pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "nginx", variable: "PORTCULLIS_NGINX", package: "nginx" },
     Component { program: "node", variable: "PORTCULLIS_NODE", package: "nodejs" },
+    Component { program: "curl", variable: "PORTCULLIS_CURL", package: "curl" },
+    Component { program: "openssl", variable: "PORTCULLIS_OPENSSL", package: "openssl" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
 ];
 

@@ -50,6 +50,8 @@ pub const WITHOUT_EFFECT: &str = "W0102";
 pub const NO_ROUTE: &str = "W0201";
 /// An API key carries a role that the policy does not have.
 pub const UNKNOWN_ROLE: &str = "W0202";
+/// The certificate of a listener is past its date.
+pub const EXPIRED_CERTIFICATE: &str = "W0203";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -116,6 +118,7 @@ pub const ALL: &[(&str, &str)] = &[
     (WITHOUT_EFFECT, "a documented key whose feature this version does not have; ignoring it lets nobody in"),
     (NO_ROUTE, "without a route every request is refused"),
     (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
+    (EXPIRED_CERTIFICATE, "the certificate of a listener is past its date"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, which is unknown in this version"),

@@ -3,6 +3,7 @@
 mod cors;
 pub(crate) mod events;
 pub(crate) mod identity;
+pub(crate) mod listener;
 pub(crate) mod policy;
 mod products;
 pub(crate) mod proxy;

@@ -118,6 +118,11 @@ pub(crate) fn read_text(reader: &Reader<'_>, file: FileToRead<'_>) -> Option<(So
     add_text(reader, file.path, file.short_name, &bytes)
 }
 
+/// Reads a file that may hold secrets: its bytes become no source, from which a report could quote.
+pub(crate) fn read_material(reader: &Reader<'_>, file: FileToRead<'_>) -> Option<Vec<u8>> {
+    read_within(reader, file).map_err(|message| report_unreadable(reader, file, message)).ok()
+}
+
 /// Adds what was read from a file as a source. What is no text is reported.
 pub(crate) fn add_text(
     reader: &Reader<'_>,

@@ -7,6 +7,7 @@ mod gateway;
 mod identity;
 mod key_file;
 pub(crate) mod limits;
+mod listener;
 mod operation;
 mod policy;
 mod risk;
@@ -18,13 +19,14 @@ pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request,
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
+pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, Tls};
 pub(crate) use operation::{AccessLog, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, Rules, Split};
-pub(crate) use traffic::{ClientAddress, Listener, Route, Upstream, UpstreamTls};
+pub(crate) use traffic::{ClientAddress, Route, Upstream, UpstreamTls};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;

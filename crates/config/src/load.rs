@@ -119,7 +119,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
             read_policy(reader, &named.value.path, &named.value.written, Some(named.span))
         }
     };
-    let proxy = compile::proxy::compile_settings(reader, &gateway);
+    let (inbound, certificates) = compile::listener::compile(reader, &gateway.entries.listeners);
+    let proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
     let identity = compile::identity::compile(reader, &gateway.entries.identity);
     let process = compile::proxy::compile_process(reader, &gateway);
     let policy = policy.unwrap_or_default();
@@ -133,7 +134,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
     let templates = gateway.operation.pages.clone();
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
-    let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls].concat();
+    let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
     let events = compile::events::compile(
         reader,

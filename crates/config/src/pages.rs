@@ -36,6 +36,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("W0102", include_str!("../../../docs/problems/W0102.md")),
     ("W0201", include_str!("../../../docs/problems/W0201.md")),
     ("W0202", include_str!("../../../docs/problems/W0202.md")),
+    ("W0203", include_str!("../../../docs/problems/W0203.md")),
     ("W0301", include_str!("../../../docs/problems/W0301.md")),
     ("W0302", include_str!("../../../docs/problems/W0302.md")),
     ("W0303", include_str!("../../../docs/problems/W0303.md")),

@@ -7,6 +7,7 @@ mod bounds;
 mod cases;
 mod defaults;
 mod includes;
+mod listeners;
 mod many_mistakes;
 mod problem_pages;
 mod robustness;

@@ -209,6 +209,9 @@ impl Counters {
         )?;
         let tunnels = metrics.tunnels.load(Ordering::Relaxed);
         gauge(encoder, "portcullis_tunnels", "Upgraded connections", &[(Vec::new(), signed(tunnels))])?;
+        let handshakes = metrics.failed_handshakes.load(Ordering::Relaxed);
+        let help = "TLS handshakes that failed or took too long";
+        counter(encoder, "portcullis_tls_handshakes_failed", help, &[(Vec::new(), handshakes)])?;
         let panics = metrics.panics.load(Ordering::Relaxed);
         counter(encoder, "portcullis_panics", "Requests whose handler panicked", &[(Vec::new(), panics)])?;
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];

@@ -3,40 +3,98 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use crate::held::Held;
 use crate::layers::respond::Answer;
 use crate::logged::Logged;
+use crate::settings::InboundSettings;
+use crate::tls::{ServerTls, Tls};
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
-use crate::wire::{Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, http1_builder};
-use crate::worker::Worker;
+use crate::wire::{Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, WireLimits, http1_builder};
+use crate::worker::{Loaded, Worker};
 
-/// Serves a connection until it ends. `opened` is given the gate's handle, by which the connection can be drained.
-pub(crate) async fn serve<S>(
-    worker: Rc<Worker>,
-    stack: S,
-    stream: TcpStream,
-    peer: SocketAddr,
-    opened: impl FnOnce(GateHandle),
-) where
+/// A connection that was just accepted.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// What its listener is set to.
+    pub(crate) settings: Arc<InboundSettings>,
+}
+
+/// Serves a connection until it ends. `opened` is given the handle by which the connection can be drained.
+pub(crate) async fn serve<S>(worker: Rc<Worker>, stack: S, accepted: Accepted, opened: impl FnOnce(GateHandle))
+where
     S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Infallible> + Clone + 'static,
     S::Future: 'static,
 {
+    let Accepted { stream, peer, settings } = accepted;
     // A failure costs latency, nothing else.
     let _ = stream.set_nodelay(true);
     let loaded = worker.loaded();
-    let (gate, handle) = Gate::new(stream, Rc::clone(&loaded.wire));
+    let handle = GateHandle::new();
     opened(handle.clone());
-    let connection = Rc::new(ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone())));
+    let facts = ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone()));
+    let Some(tls) = &settings.tls else {
+        let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
+        return serve_http1(worker, stack, gate, handle, facts, &loaded.wire).await;
+    };
+    // Boxed: it is large, and gone before the first request.
+    let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, stream, peer, &loaded)).await else { return };
+    let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
+    serve_http1(worker, stack, gate, handle, facts.over_tls(tls), &loaded.wire).await;
+}
+
+/// The TLS handshake, within its time. One that fails never became a request: it is counted, and nobody is told why but whoever
+/// reads the log.
+async fn shake_hands(
+    worker: &Worker,
+    tls: &ServerTls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    loaded: &Loaded,
+) -> Option<(TlsStream<TcpStream>, Tls)> {
+    let limit = loaded.snapshot.settings.limits.tls_handshake_timeout;
+    let problem = match timeout(limit, TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let server_name = stream.get_ref().1.server_name().map(Box::from);
+            return Some((stream, Tls { server_name, binds_name: tls.binds_name }));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    worker.shared.metrics.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(%peer, %problem, "a TLS handshake failed");
+    None
+}
+
+async fn serve_http1<S, IO>(
+    worker: Rc<Worker>,
+    stack: S,
+    gate: Gate<IO>,
+    handle: GateHandle,
+    facts: ConnectionFacts,
+    limits: &WireLimits,
+) where
+    S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Infallible> + Clone + 'static,
+    S::Future: 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let connection = Rc::new(facts);
     let service = {
         let (worker, connection, handle) = (Rc::clone(&worker), Rc::clone(&connection), handle.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -63,7 +121,7 @@ pub(crate) async fn serve<S>(
             }
         })
     };
-    let mut http = http1_builder(&loaded.wire).serve_connection(gate, service);
+    let mut http = http1_builder(limits).serve_connection(gate, service);
     let served = (&mut http).await;
     let tunnel = connection.tunnel.take();
     if let (Some(tunnel), Ok(())) = (tunnel, &served) {
@@ -73,7 +131,7 @@ pub(crate) async fn serve<S>(
         return Box::pin(tunnel.run(stream, [parts.read_buf, held].concat().into())).await;
     }
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "connection ended with an error");
+        tracing::debug!(peer = %connection.peer, %error, "connection ended with an error");
         if handle.has_unanswered_head() {
             worker.report_unanswered(&Facts::new(&worker, connection), &error);
         }

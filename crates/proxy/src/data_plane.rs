@@ -22,13 +22,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::connection::serve;
+use crate::connection::{Accepted, serve};
 use crate::seats::Seat;
-use crate::settings::{ListenerSettings, ProcessSettings};
+use crate::settings::{InboundSettings, ListenerSettings, ProcessSettings};
 use crate::snapshot::Shared;
 use crate::stack::stack;
 use crate::wire::GateHandle;
-use crate::worker::Worker;
+use crate::worker::{Loaded, Worker};
 
 /// How many connections may wait to be accepted, on each worker's socket.
 const BACKLOG: i32 = 4096;
@@ -93,8 +93,10 @@ pub struct Inherited {
 }
 
 /// A listening socket of one worker.
-struct Listening {
-    socket: std::net::TcpListener,
+struct Listening<T> {
+    /// The name of its listener.
+    name: Arc<str>,
+    socket: T,
     /// Somebody else has it, too, and keeps it open.
     inherited: bool,
 }
@@ -120,10 +122,10 @@ impl DataPlane {
     ) -> Result<Self, StartError> {
         let workers = process.workers.max(1);
         let mut addresses = Vec::new();
-        let mut sockets: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<Listening<std::net::TcpListener>>> = (0..workers).map(|_| Vec::new()).collect();
         for listener in &process.listeners {
             if let Some(socket) = claimed(&mut inherited, listener) {
-                addresses.push((Arc::clone(&listener.name), share(socket, &mut sockets)?));
+                addresses.push((Arc::clone(&listener.name), share(listener, socket, &mut sockets)?));
                 continue;
             }
             let mut address = listener.address;
@@ -131,7 +133,7 @@ impl DataPlane {
                 let socket = bind(listener, address)?;
                 // With port 0 the first worker's socket chooses the port, and the others join it.
                 address = socket.local_addr().unwrap_or(address);
-                slot.push(Listening { socket, inherited: false });
+                slot.push(Listening { name: Arc::clone(&listener.name), socket, inherited: false });
             }
             addresses.push((Arc::clone(&listener.name), address));
         }
@@ -215,12 +217,16 @@ fn claimed(inherited: &mut Vec<Inherited>, listener: &ListenerSettings) -> Optio
 }
 
 /// Gives each worker a handle on one socket: they share its queue, and whoever is free accepts.
-fn share(inherited: Inherited, sockets: &mut [Vec<Listening>]) -> Result<SocketAddr, StartError> {
+fn share(
+    listener: &ListenerSettings,
+    inherited: Inherited,
+    sockets: &mut [Vec<Listening<std::net::TcpListener>>],
+) -> Result<SocketAddr, StartError> {
     let Inherited { name, socket } = inherited;
-    let attempt = |sockets: &mut [Vec<Listening>]| {
+    let attempt = |sockets: &mut [Vec<Listening<std::net::TcpListener>>]| {
         socket.set_nonblocking(true)?;
         for slot in sockets {
-            slot.push(Listening { socket: socket.try_clone()?, inherited: true });
+            slot.push(Listening { name: Arc::clone(&listener.name), socket: socket.try_clone()?, inherited: true });
         }
         socket.local_addr()
     };
@@ -249,7 +255,7 @@ fn run_worker(
     shared: Arc<Shared>,
     index: usize,
     workers: usize,
-    sockets: Vec<Listening>,
+    sockets: Vec<Listening<std::net::TcpListener>>,
     phase: watch::Receiver<Phase>,
     grace: Duration,
     ready: &Sender<io::Result<()>>,
@@ -264,8 +270,10 @@ fn run_worker(
     };
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
-        let listening = |each: Listening| io::Result::Ok((TcpListener::from_std(each.socket)?, each.inherited));
-        let listeners: io::Result<Vec<(TcpListener, bool)>> = sockets.into_iter().map(listening).collect();
+        let listening = |Listening { name, socket, inherited }: Listening<std::net::TcpListener>| {
+            io::Result::Ok(Listening { name, socket: TcpListener::from_std(socket)?, inherited })
+        };
+        let listeners: io::Result<Vec<Listening<TcpListener>>> = sockets.into_iter().map(listening).collect();
         match listeners {
             Ok(listeners) => {
                 let _ = ready.send(Ok(()));
@@ -283,7 +291,7 @@ async fn work(
     shared: Arc<Shared>,
     index: usize,
     workers: usize,
-    listeners: Vec<(TcpListener, bool)>,
+    listeners: Vec<Listening<TcpListener>>,
     mut phase: watch::Receiver<Phase>,
     grace: Duration,
 ) -> usize {
@@ -293,9 +301,9 @@ async fn work(
         room: Arc::new(Semaphore::new(max_connections)),
         gates: RefCell::default(),
         last: Cell::new(0),
+        draining: Cell::new(false),
     });
-    let accepting =
-        |(listener, inherited)| accept(Rc::clone(&worker), listener, inherited, Rc::clone(&open), phase.clone());
+    let accepting = |listening| accept(Rc::clone(&worker), listening, Rc::clone(&open), phase.clone());
     let acceptors: Vec<_> = listeners.into_iter().map(accepting).map(tokio::task::spawn_local).collect();
     let tidying = Rc::clone(&worker);
     tokio::task::spawn_local(async move {
@@ -333,6 +341,8 @@ struct Open {
     room: Arc<Semaphore>,
     gates: RefCell<HashMap<u64, GateHandle>>,
     last: Cell<u64>,
+    /// Whoever is put in from now on drains at once.
+    draining: Cell<bool>,
 }
 
 impl Open {
@@ -346,6 +356,7 @@ impl Open {
     }
 
     fn drain(&self) {
+        self.draining.set(true);
         for gate in self.gates.borrow().values() {
             gate.drain();
         }
@@ -354,11 +365,11 @@ impl Open {
 
 async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
-    inherited: bool,
+    Listening { name, socket: listener, inherited }: Listening<TcpListener>,
     open: Rc<Open>,
     mut phase: watch::Receiver<Phase>,
 ) {
+    let inbound = Inbound::new(name);
     loop {
         let accepting = async {
             // Without room nothing is accepted: the kernel keeps what comes, up to its backlog.
@@ -367,7 +378,7 @@ async fn accept(
         };
         tokio::select! {
             (accepted, room) = accepting => match accepted {
-                Ok((stream, peer)) => open_connection(&worker, &open, stream, peer, room),
+                Ok((stream, peer)) => open_connection(&worker, &open, &inbound, stream, peer, room),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(PAUSE_AFTER_ERROR).await;
@@ -385,7 +396,7 @@ async fn accept(
     while let Ok(Ok((stream, peer))) = timeout(LAST_ACCEPTS, listener.accept()).await {
         // There may be no room left; but who waits here has waited, and the next process cannot have them.
         let room = Arc::clone(&open.room).try_acquire_owned().ok();
-        open_connection(&worker, &open, stream, peer, room);
+        open_connection(&worker, &open, &inbound, stream, peer, room);
     }
 }
 
@@ -415,18 +426,45 @@ fn turn_away(listener: &TcpListener) {
 fn open_connection(
     worker: &Rc<Worker>,
     open: &Rc<Open>,
+    inbound: &Inbound,
     stream: TcpStream,
     peer: SocketAddr,
     room: Option<OwnedSemaphorePermit>,
 ) {
     // Too many of one client: it is closed without a word, before it costs more than this.
     let Ok(seat) = worker.shared.clients.admit(peer.ip(), &worker.shared.snapshot().load().settings) else { return };
+    let Some(settings) = inbound.settings(&worker.loaded()) else { return };
     let listed = Listed::new(worker, open, room, seat);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let layers = stack(&worker);
-        serve(worker, layers, stream, peer, |gate| listed.put(gate)).await;
+        serve(worker, layers, Accepted { stream, peer, settings }, |gate| listed.put(gate)).await;
     });
+}
+
+/// How the connections of one listener are served.
+struct Inbound {
+    name: Arc<str>,
+    last: RefCell<Option<Arc<InboundSettings>>>,
+}
+
+impl Inbound {
+    fn new(name: Arc<str>) -> Self {
+        Self { name, last: RefCell::default() }
+    }
+
+    /// As the configuration in force says; where it has this listener no longer, which needs a restart, as the last one that
+    /// had it said.
+    fn settings(&self, loaded: &Loaded) -> Option<Arc<InboundSettings>> {
+        let current = loaded.snapshot.settings.inbound.iter().find(|inbound| inbound.name == self.name);
+        if let Some(current) = current {
+            let known = self.last.borrow().as_ref().is_some_and(|last| Arc::ptr_eq(last, current));
+            if !known {
+                self.last.replace(Some(Arc::clone(current)));
+            }
+        }
+        self.last.borrow().clone()
+    }
 }
 
 /// A connection's place in the list and in the counts, given back however its task ends.
@@ -446,6 +484,9 @@ impl Listed {
     }
 
     fn put(&self, gate: GateHandle) {
+        if self.open.draining.get() {
+            gate.drain();
+        }
         self.open.gates.borrow_mut().insert(self.id, gate);
     }
 }

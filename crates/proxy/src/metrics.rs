@@ -24,6 +24,8 @@ pub struct Metrics {
     pub connections: AtomicUsize,
     /// Connections among them that were upgraded and carry a tunnel.
     pub tunnels: AtomicUsize,
+    /// TLS handshakes that failed or took too long.
+    pub failed_handshakes: AtomicU64,
     /// Requests that panicked; each was answered with 500.
     pub panics: AtomicU64,
     /// Responses that broke off after their head was passed on.

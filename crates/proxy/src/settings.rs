@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::page::Pages;
 use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
+use crate::tls::ServerTls;
 use crate::trace::TraceMode;
 use crate::upstream::ClientTls;
 use crate::upstream::headers::Via;
@@ -35,6 +36,15 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
 }
 
+/// What a reload may change of a `[[listener]]`: connections that come later are served by it.
+#[derive(Debug, Clone)]
+pub struct InboundSettings {
+    /// The listener's name.
+    pub name: Arc<str>,
+    /// How TLS is spoken. Default: it is not.
+    pub tls: Option<ServerTls>,
+}
+
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShutdownSettings {
@@ -47,6 +57,8 @@ pub struct ShutdownSettings {
 /// What a reload replaces as a whole.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// `[[listener]]`, in order.
+    pub inbound: Vec<Arc<InboundSettings>>,
     /// `[[upstream]]`, in order; routes refer to them by index.
     pub upstreams: Vec<UpstreamSettings>,
     /// `[[route]]`, in the order of the policy's `RouteId`.
@@ -349,6 +361,8 @@ pub struct IdentityHeaders {
 pub struct Limits {
     /// From accept to the first byte. Default 10 s.
     pub first_byte_timeout: Duration,
+    /// From accept to the end of the TLS handshake. Default 10 s.
+    pub tls_handshake_timeout: Duration,
     /// From the first byte of a head to its end. Default 10 s.
     pub header_timeout: Duration,
     /// Between two requests on one connection. Default 75 s.
@@ -381,6 +395,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             first_byte_timeout: Duration::from_secs(10),
+            tls_handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             body_idle_timeout: Duration::from_secs(30),

@@ -23,6 +23,7 @@ use crate::client_address::Derived;
 use crate::rate::{AddressKey, Left};
 use crate::request_id::{header_of, shown};
 use crate::settings::RouteSettings;
+use crate::tls::Tls;
 use crate::trace::TRACEPARENT;
 use crate::tunnel::Tunnel;
 use crate::upstream::headers::Scheme;
@@ -99,6 +100,8 @@ pub struct ConnectionFacts {
     pub peer_text: Option<HeaderValue>,
     /// The scheme.
     pub scheme: Scheme,
+    /// What the TLS handshake established; `None` in plain text.
+    pub tls: Option<Tls>,
     /// The gate in front of hyper; `None` only in tests of single layers.
     pub gate: Option<GateHandle>,
     /// What the connection becomes when it is upgraded.
@@ -128,9 +131,18 @@ impl ConnectionFacts {
             peer,
             peer_text: HeaderValue::try_from(peer.ip().to_string()).ok(),
             scheme,
+            tls: None,
             gate,
             tunnel: RefCell::default(),
         }
+    }
+}
+
+impl ConnectionFacts {
+    /// The same over TLS.
+    #[must_use]
+    pub fn over_tls(self, tls: Tls) -> Self {
+        Self { scheme: Scheme::Https, tls: Some(tls), ..self }
     }
 }
 

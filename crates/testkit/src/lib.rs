@@ -18,6 +18,7 @@
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test kit fails a test")]
 
+pub mod certificates;
 pub mod events;
 pub mod interpreter;
 mod message;

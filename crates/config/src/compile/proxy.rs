@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, IdentityHeaders, ListenerSettings, ProcessSettings, RouteLimits, RouteSettings, Settings,
+    ClientAddressSettings, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, RouteLimits,
+    RouteSettings, Settings,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
@@ -43,12 +45,17 @@ fn processors() -> usize {
 }
 
 /// What a reload replaces.
-pub(crate) fn compile_settings(reader: &Reader<'_>, gateway: &GatewayFile) -> Settings {
+pub(crate) fn compile_settings(
+    reader: &Reader<'_>,
+    gateway: &GatewayFile,
+    inbound: Vec<Arc<InboundSettings>>,
+) -> Settings {
     report_limits(reader, gateway);
     let upstreams = &gateway.entries.upstreams;
     report_duplicates(reader, "upstream", upstreams.iter().map(|upstream| &upstream.name));
     let identity_headers = identity::compile_headers(reader, &gateway.entries.identity);
     Settings {
+        inbound,
         upstreams: upstreams.iter().map(|upstream| compile_upstream(reader, upstream)).collect(),
         routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),

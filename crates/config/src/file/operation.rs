@@ -101,6 +101,11 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
         |key, most: u64, or: usize| usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or);
     let limits = Limits {
         first_byte_timeout: section.or("first_byte_timeout", Time::within("1ms", "1h"), default.first_byte_timeout),
+        tls_handshake_timeout: section.or(
+            "tls_handshake_timeout",
+            Time::within("1ms", "1h"),
+            default.tls_handshake_timeout,
+        ),
         header_timeout: section.or("header_timeout", Time::within("1ms", "1h"), default.header_timeout),
         keep_alive_timeout: section.or("keep_alive_timeout", Time::within("1ms", "1d"), default.keep_alive_timeout),
         body_idle_timeout: section.or("body_idle_timeout", Time::within("1ms", "1d"), default.body_idle_timeout),

@@ -1,6 +1,5 @@
-//! `[[listener]]`, `[[upstream]]`, `[[route]]` and `[client_address]`.
+//! `[[upstream]]`, `[[route]]` and `[client_address]`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -12,25 +11,8 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::limits;
 use crate::file::route::{Treatment, read_treatment};
-use crate::kinds::{
-    AnyText, Choice, EndpointLink, FilePath, Flag, Integer, Name, Prefix, ResolvedPath, Socket, Text, Time,
-};
+use crate::kinds::{AnyText, Choice, EndpointLink, FilePath, Flag, Integer, Name, Prefix, ResolvedPath, Text, Time};
 use crate::section::Section;
-
-/// `[[listener]]`
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) name: At<String>,
-    pub(crate) address: At<SocketAddr>,
-}
-
-pub(crate) fn read_listener(section: Section<'_>) -> Option<Listener> {
-    let name = section.required("name", Name);
-    let address = section.required("address", Socket);
-    section.unavailable("tls", "terminate TLS in front of this gateway, and name that proxy in `trusted_proxies`");
-    section.finish();
-    Some(Listener { name: name?, address: address? })
-}
 
 /// `[[upstream]]`
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
-use crate::file::{FileVersion, SinkKind};
+use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, SinkKind};
 use crate::kinds::{
     AnyText, EndpointLink, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time,
 };
@@ -55,6 +55,37 @@ fn listener() -> Table {
         [
             one("name", Name, "Unique; a label in metrics and events.").required(),
             one("address", Socket, "`0.0.0.0:8080` or `[::]:8080` for every address of this machine.").required(),
+            within("tls", tls()),
+        ],
+    )
+}
+
+fn tls() -> Table {
+    let versions: Vec<&str> = MIN_VERSION.iter().map(|(word, _)| *word).collect();
+    let auth: Vec<&str> = CLIENT_AUTH.iter().map(|(word, _)| *word).collect();
+    table(
+        "`tls` of [[listener]]",
+        "TLS, with certificates that are read anew at each reload; left out: plain text.",
+        [
+            one("certificate", FilePath, "The certificate that is shown by default, and what leads to its root; PEM.")
+                .required(),
+            one("key", FilePath, "Its private key; PEM, not encrypted.").required(),
+            several("certificates", more_certificates()),
+            choice("min_version", &versions, "The oldest TLS that is spoken.").default("1.2"),
+            choice("client_auth", &auth, "Whether clients show a certificate.").default("off"),
+            one("client_ca", FilePath, "Who vouches for clients: root certificates; PEM."),
+            one("client_crl", FilePath, "What they have revoked: revocation lists; PEM."),
+        ],
+    )
+}
+
+fn more_certificates() -> Table {
+    table(
+        "`certificates` of `tls` of [[listener]]",
+        "Further certificates, chosen by the server that a client names: each stands for the names that are in it.",
+        [
+            one("certificate", FilePath, "The certificate; PEM.").required(),
+            one("key", FilePath, "Its private key; PEM, not encrypted.").required(),
         ],
     )
 }
@@ -203,6 +234,7 @@ fn limits() -> Table {
         "How much is accepted.",
         [
             time("first_byte_timeout", "1h", "From a connection to its first byte.").default("10s"),
+            time("tls_handshake_timeout", "1h", "From accept to the end of the TLS handshake.").default("10s"),
             time("header_timeout", "1h", "From the first byte of a head to its end.").default("10s"),
             time("keep_alive_timeout", "1d", "Between two requests on one connection.").default("75s"),
             time("body_idle_timeout", "1d", "Between two pieces of a request's body.").default("30s"),

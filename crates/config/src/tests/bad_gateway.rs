@@ -180,7 +180,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[[listener]]\nname = \"b\"\naddress = 8080\n", ("E0104", 3, 11, "found an integer"));
     check("[[listener]]\nname = \"b\"\naddress = \"0.0.0.0:8080\"\n", ("E0203", 3, 11, "bind one address"));
     check("[[listener]]\nname = \"internal\"\naddress = \"127.0.0.1:1\"\n", ("E0201", 2, 8, "two listeners are named"));
-    check("[[listener]]\nname = \"b\"\naddress = \"[::1]:1\"\ntls = {}\n", ("E0106", 4, 1, "`tls` is not available"));
+    check("[[listener]]\nname = \"b\"\naddress = \"[::1]:1\"\ntls = true\n", ("E0104", 4, 7, "expected a table"));
     check("[[listener]]\nname = \"a,b\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "holds a comma"));
     check("[[listener]]\nname = \"\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "must not be empty"));
     check("[ops]\naddress = \"127.0.0.1:8080\"\n", ("E0203", 2, 11, "[ops] and the listener `internal`"));

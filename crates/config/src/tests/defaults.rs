@@ -84,6 +84,7 @@ roles = "x-roles"
 email = "x-email"
 [limits]
 first_byte_timeout = "1s"
+tls_handshake_timeout = "12s"
 header_timeout = "2s"
 keep_alive_timeout = "3s"
 body_idle_timeout = "4s"
@@ -162,6 +163,7 @@ queue = 11
     assert_eq!(loaded.proxy.identity_headers, headers);
     let limits = Limits {
         first_byte_timeout: seconds(1),
+        tls_handshake_timeout: seconds(12),
         header_timeout: seconds(2),
         keep_alive_timeout: seconds(3),
         body_idle_timeout: seconds(4),

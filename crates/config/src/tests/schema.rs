@@ -68,6 +68,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
         format!("{}\n{rate}\nmax_concurrent = {{}}\n[limits]\n{rate}\nmax_concurrent = {{}}\n", super::GATEWAY),
     );
     folder.loaded();
+    super::listeners::load_one_with_tls();
     // A case file is called as it was named.
     let title = |title: String| if title.ends_with(".tests.toml") { "cases.toml".to_owned() } else { title };
     let asked: BTreeMap<_, _> =

@@ -4,7 +4,7 @@
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use hyper::body::Body as _;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, canonical_host};
@@ -26,6 +26,9 @@ impl Establishes for Normalize {
         }
         let target = read_target(&transit.head).map_err(Refusal::Malformed)?;
         let facts = &mut transit.facts;
+        if facts.connection.tls.as_ref().is_some_and(|tls| tls.disagrees(&target.host)) {
+            return Err(Refusal::Malformed(misdirected()));
+        }
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
         facts.target = Some(target);
         match facts.upgrade.take() {
@@ -36,6 +39,14 @@ impl Establishes for Normalize {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// RFC 9110 section 15.5.20: the client may try again on a connection that names this host.
+fn misdirected() -> Malformation {
+    Malformation {
+        status: StatusCode::MISDIRECTED_REQUEST,
+        ..Malformation::new(ReasonCode::RequestHostInvalid, "the host is not the server that the TLS handshake named")
     }
 }
 

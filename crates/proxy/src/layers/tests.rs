@@ -73,6 +73,7 @@ pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
     };
     let (policy, _) = Policy::compile(&draft).unwrap();
     let settings = Settings {
+        inbound: Vec::new(),
         upstreams: vec![UpstreamSettings::new("api", vec![Endpoint::http("127.0.0.1", 1)])],
         routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),

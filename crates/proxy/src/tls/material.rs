@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+pub use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -133,6 +133,12 @@ pub fn certified_key(
         Err(rustls::Error::InconsistentKeys(_)) => Err(MaterialError::Mismatch),
         Err(error) => Err(MaterialError::Key(error)),
     }
+}
+
+/// The last second at which a certificate is valid, since the epoch; `None` if it cannot be read.
+#[must_use]
+pub fn valid_until(certificate: &CertificateDer<'_>) -> Option<i64> {
+    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed.validity().not_after.timestamp())
 }
 
 fn all<T: PemObject>(pem: &[u8], what: &'static str, limit: usize) -> Result<Vec<T>, MaterialError> {

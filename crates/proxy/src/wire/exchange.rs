@@ -39,7 +39,23 @@ pub struct GateHandle {
     shared: Rc<Shared>,
 }
 
+impl Default for GateHandle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl GateHandle {
+    /// The handle of a connection before there is a gate on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shared: Shared::new() }
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     /// What the request is that hyper just called the service with, and the exchange that it opened. Call it exactly
     /// once at the beginning of each call; `None` would mean that hyper made up a request, so refuse that one.
     #[must_use]
@@ -127,10 +143,6 @@ impl Shared {
             waits_for_exchange: Cell::new(false),
             reader: RefCell::new(None),
         })
-    }
-
-    pub(super) fn handle(self: &Rc<Self>) -> GateHandle {
-        GateHandle { shared: Rc::clone(self) }
     }
 
     /// Opens the exchange for a head that the next bytes to hyper will stand for.

@@ -79,9 +79,15 @@ impl<IO> Gate<IO> {
     /// Puts a gate around `io`, a connection that was just accepted, and gives the handle for its service. The clock for
     /// the first byte starts now.
     pub fn new(io: IO, limits: Rc<WireLimits>) -> (Self, GateHandle) {
-        let shared = Shared::new();
-        let handle = shared.handle();
-        let gate = Self {
+        let handle = GateHandle::new();
+        (Self::with_handle(io, limits, &handle), handle)
+    }
+
+    /// The same for a handle that was made before: its clock for the first byte begins anew.
+    pub fn with_handle(io: IO, limits: Rc<WireLimits>, handle: &GateHandle) -> Self {
+        let shared = Rc::clone(handle.shared());
+        shared.touch();
+        Self {
             io,
             limits,
             shared,
@@ -95,8 +101,7 @@ impl<IO> Gate<IO> {
             client_ended: false,
             end: None,
             closing: Closing::Open,
-        };
-        (gate, handle)
+        }
     }
 
     /// Takes the gate away, for a connection that was upgraded: the socket, and what arrived on it and was not handed on.
