@@ -58,6 +58,8 @@ mod paths;
 mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.
 mod policy_tests;
+/// Whom a trusted proxy names with the PROXY protocol is the client.
+mod proxy_protocol;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.
 mod questions;
 /// How often, and how much at once: by address, principal and route.

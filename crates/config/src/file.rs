@@ -19,7 +19,7 @@ pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request,
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
-pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, Tls};
+pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use operation::{AccessLog, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,

@@ -119,7 +119,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
             read_policy(reader, &named.value.path, &named.value.written, Some(named.span))
         }
     };
-    let (inbound, certificates) = compile::listener::compile(reader, &gateway.entries.listeners);
+    let (inbound, certificates) =
+        compile::listener::compile(reader, &gateway.entries.listeners, &gateway.client_address);
     let proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
     let identity = compile::identity::compile(reader, &gateway.entries.identity);
     let process = compile::proxy::compile_process(reader, &gateway);

@@ -209,6 +209,9 @@ impl Counters {
         )?;
         let tunnels = metrics.tunnels.load(Ordering::Relaxed);
         gauge(encoder, "portcullis_tunnels", "Upgraded connections", &[(Vec::new(), signed(tunnels))])?;
+        let headers = metrics.refused_proxy_headers.load(Ordering::Relaxed);
+        let help = "Connections closed for want of a header of the PROXY protocol";
+        counter(encoder, "portcullis_proxy_headers_refused", help, &[(Vec::new(), headers)])?;
         let handshakes = metrics.failed_handshakes.load(Ordering::Relaxed);
         let help = "TLS handshakes that failed or took too long";
         counter(encoder, "portcullis_tls_handshakes_failed", help, &[(Vec::new(), handshakes)])?;

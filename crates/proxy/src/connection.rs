@@ -21,7 +21,9 @@ use tower::Service;
 use crate::held::Held;
 use crate::layers::respond::Answer;
 use crate::logged::Logged;
-use crate::settings::InboundSettings;
+use crate::proxy_protocol;
+use crate::seats::Seat;
+use crate::settings::{InboundSettings, ProxyProtocol};
 use crate::tls::{ServerTls, Tls};
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
@@ -42,12 +44,20 @@ where
     S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Infallible> + Clone + 'static,
     S::Future: 'static,
 {
-    let Accepted { stream, peer, settings } = accepted;
+    let Accepted { mut stream, peer: neighbour, settings } = accepted;
     // A failure costs latency, nothing else.
     let _ = stream.set_nodelay(true);
     let loaded = worker.loaded();
     let handle = GateHandle::new();
     opened(handle.clone());
+    let mut peer = neighbour;
+    let mut _seat = None;
+    if settings.proxy_protocol != ProxyProtocol::Off {
+        // Boxed: most listeners do without it.
+        let named = Box::pin(introduce(&worker, &mut stream, neighbour, settings.proxy_protocol, &loaded)).await;
+        let Some((named, seat)) = named else { return };
+        (peer, _seat) = (named, seat);
+    }
     let facts = ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone()));
     let Some(tls) = &settings.tls else {
         let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
@@ -57,6 +67,28 @@ where
     let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, stream, peer, &loaded)).await else { return };
     let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
     serve_http1(worker, stack, gate, handle, facts.over_tls(tls), &loaded.wire).await;
+}
+
+/// Whose connection it is, as a trusted proxy says; and that client's place among its connections, where they are limited. `None`
+/// closes it: it never became a request.
+async fn introduce(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    neighbour: SocketAddr,
+    mode: ProxyProtocol,
+    loaded: &Loaded,
+) -> Option<(SocketAddr, Option<Seat>)> {
+    let settings = &loaded.snapshot.settings;
+    let trusted = &settings.client_address.trusted_proxies;
+    match proxy_protocol::accept(stream, neighbour, mode, trusted, settings.limits.first_byte_timeout).await {
+        Ok(peer) if peer == neighbour => Some((peer, None)),
+        Ok(peer) => worker.shared.clients.admit(peer.ip(), settings).ok().map(|seat| (peer, seat)),
+        Err(problem) => {
+            worker.shared.metrics.refused_proxy_headers.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(peer = %neighbour, %problem, "a connection was closed at its PROXY header");
+            None
+        }
+    }
 }
 
 /// The TLS handshake, within its time. One that fails never became a request: it is counted, and nobody is told why but whoever

@@ -16,6 +16,7 @@ pub mod malformation;
 pub mod metrics;
 pub mod page;
 pub mod permitted;
+pub mod proxy_protocol;
 pub mod rate;
 mod redecide;
 pub mod refusal;

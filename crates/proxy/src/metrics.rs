@@ -24,6 +24,8 @@ pub struct Metrics {
     pub connections: AtomicUsize,
     /// Connections among them that were upgraded and carry a tunnel.
     pub tunnels: AtomicUsize,
+    /// Connections closed for want of a header of the PROXY protocol.
+    pub refused_proxy_headers: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub failed_handshakes: AtomicU64,
     /// Requests that panicked; each was answered with 500.

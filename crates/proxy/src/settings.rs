@@ -43,6 +43,20 @@ pub struct InboundSettings {
     pub name: Arc<str>,
     /// How TLS is spoken. Default: it is not.
     pub tls: Option<ServerTls>,
+    /// Who begins with a header of the PROXY protocol. Default: nobody.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// `proxy_protocol`: who begins a connection with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProtocol {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Trusted proxies do, always; others do not.
+    Trusted,
+    /// Trusted proxies do, and others may not come.
+    Required,
 }
 
 /// `[shutdown]`

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_proxy::settings::InboundSettings;
+use portcullis_proxy::settings::{InboundSettings, ProxyProtocol};
 use portcullis_proxy::tls::material::{
     CertifiedKey, MaterialError, certificates, certified_key, private_key, revocation_lists, roots, valid_until,
 };
@@ -13,17 +13,29 @@ use portcullis_proxy::tls::{self, Authorities, ServerParts, ServerTls};
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::document::{FileToRead, MAX_KEY_SET, read_material};
-use crate::file::{ClientAuth, Listener, Pair, Tls};
+use crate::file::{ClientAddress, ClientAuth, Listener, Pair, Tls};
 use crate::kinds::ResolvedPath;
 use crate::section::Reader;
 
 /// What the listeners are, and the files that they are made of.
-pub(crate) fn compile(reader: &Reader<'_>, listeners: &[Listener]) -> (Vec<Arc<InboundSettings>>, Vec<PathBuf>) {
+pub(crate) fn compile(
+    reader: &Reader<'_>,
+    listeners: &[Listener],
+    client: &ClientAddress,
+) -> (Vec<Arc<InboundSettings>>, Vec<PathBuf>) {
     let mut files = Vec::new();
     let settings = listeners.iter().map(|listener| {
         let tls = listener.tls.as_ref().and_then(|tls| compile_tls(reader, tls, &mut files));
+        let proxy_protocol = listener.proxy_protocol.as_ref().map_or(ProxyProtocol::Off, |mode| mode.value);
+        if let Some(mode) = listener.proxy_protocol.as_ref().filter(|mode| mode.value != ProxyProtocol::Off)
+            && client.trusted_proxies.is_empty()
+        {
+            let message = "`proxy_protocol` without `trusted_proxies`: nobody may speak it";
+            let help = "name the proxies in `trusted_proxies` of [client_address]";
+            reader.report(Diagnostic::error(codes::CONFLICT, mode.span, message).with_help(help));
+        }
         // Without its TLS, which was reported, these settings are never used.
-        Arc::new(InboundSettings { name: listener.name.value.as_str().into(), tls })
+        Arc::new(InboundSettings { name: listener.name.value.as_str().into(), tls, proxy_protocol })
     });
     (settings.collect(), files)
 }

@@ -1,11 +1,16 @@
 //! `[[listener]]`
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+
+use portcullis_proxy::settings::ProxyProtocol;
+use serde_json::{Value, json};
+use toml::de::DeValue;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::kinds::{Choice, FilePath, Name, ResolvedPath, Socket};
-use crate::section::Section;
+use crate::section::{Field, Kind, Section};
 
 /// `[[listener]]`
 #[derive(Debug)]
@@ -13,6 +18,7 @@ pub(crate) struct Listener {
     pub(crate) name: At<String>,
     pub(crate) address: At<SocketAddr>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) proxy_protocol: Option<At<ProxyProtocol>>,
 }
 
 /// `tls = { … }`
@@ -55,8 +61,36 @@ pub(crate) fn read_listener(section: Section<'_>) -> Option<Listener> {
     let name = section.required("name", Name);
     let address = section.required("address", Socket);
     let tls = section.table("tls").map(read_tls);
+    let proxy_protocol = section.optional("proxy_protocol", ProxyMode);
     section.finish();
-    Some(Listener { name: name?, address: address?, tls })
+    Some(Listener { name: name?, address: address?, tls, proxy_protocol })
+}
+
+/// `true`, `false` or `"required"`.
+pub(crate) struct ProxyMode;
+
+impl Kind for ProxyMode {
+    type Value = ProxyProtocol;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "`true`, `false` or \"required\"".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<ProxyProtocol> {
+        match field.value {
+            DeValue::Boolean(true) => Some(ProxyProtocol::Trusted),
+            DeValue::Boolean(false) => Some(ProxyProtocol::Off),
+            DeValue::String(_) => Choice(&[("required", ProxyProtocol::Required)]).read(field),
+            _ => {
+                field.wrong_type(&self.expected(), None);
+                None
+            }
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "anyOf": [{ "type": "boolean" }, Choice(&[("required", ())]).schema()] })
+    }
 }
 
 fn read_tls(section: Section<'_>) -> Tls {

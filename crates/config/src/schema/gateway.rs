@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
-use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, SinkKind};
+use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, ProxyMode, SinkKind};
 use crate::kinds::{
     AnyText, EndpointLink, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time,
 };
@@ -56,6 +56,12 @@ fn listener() -> Table {
             one("name", Name, "Unique; a label in metrics and events.").required(),
             one("address", Socket, "`0.0.0.0:8080` or `[::]:8080` for every address of this machine.").required(),
             within("tls", tls()),
+            one(
+                "proxy_protocol",
+                ProxyMode,
+                "`true`: trusted proxies begin with a header of the PROXY protocol; `\"required\"`: nobody else may come.",
+            )
+            .default(false),
         ],
     )
 }

@@ -1,5 +1,6 @@
 //! `tls` of `[[listener]]`: what is read, and what of it cannot be used.
 
+use portcullis_proxy::settings::ProxyProtocol;
 use portcullis_testkit::certificates::{Authority, San};
 
 use super::{Folder, GATEWAY, GATEWAY_LINES};
@@ -84,6 +85,27 @@ fn what_cannot_be_used_is_named_where_it_is_written() {
     check(&format!("{required} = \"empty\""), "E0105", 85, "it holds no certificate");
     check(&format!("{required} = \"none\""), "E0100", 85, "cannot read");
     check(&format!("{required} = \"ca.crt\", client_crl = \"ca.crt\""), "E0105", 108, "no certificate revocation list");
+}
+
+#[test]
+fn the_proxy_protocol_is_for_those_who_are_trusted() {
+    let line = "address = \"127.0.0.1:8080\"\n";
+    let trusting = "[client_address]\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
+    let folder = Folder::new();
+    for (written, expected) in
+        [("true", ProxyProtocol::Trusted), ("false", ProxyProtocol::Off), ("\"required\"", ProxyProtocol::Required)]
+    {
+        let text = GATEWAY.replace(line, &format!("{line}proxy_protocol = {written}\n"));
+        folder.write("portcullis.toml", format!("{text}{trusting}"));
+        assert_eq!(folder.loaded().proxy.inbound[0].proxy_protocol, expected, "{written}");
+    }
+    let check = |written: &str, code: &str, fragment: &str| {
+        folder.write("portcullis.toml", GATEWAY.replace(line, &format!("{line}proxy_protocol = {written}\n")));
+        folder.check(written, &[(code, "portcullis.toml:5:18", fragment)]);
+    };
+    check("true", "E0203", "nobody may speak it | name the proxies in `trusted_proxies`");
+    check("\"always\"", "E0105", "expected \"required\"");
+    check("1", "E0104", "expected `true`, `false` or \"required\"");
 }
 
 /// An environment with a clock.
