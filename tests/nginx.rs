@@ -69,6 +69,34 @@ fn nginx_acts_on_the_path_that_was_authorised() {
 }
 
 #[test]
+fn nginx_acts_on_the_path_that_the_route_makes_of_the_clients() {
+    let nginx = Nginx::start();
+    let mut site = Site::without_route(&nginx.url());
+    site.add(
+        "[[route]]\nname = \"app\"\npaths = [\"/api/{tenant}/**\"]\nupstream = \"app\"\nrewrite = \"/v2/t-{tenant}.x/**\"\n\
+         upstream_host = \"inner.test\"\n",
+    );
+    let gateway = site.start();
+    for (path, made) in [
+        ("/api/a", "/v2/t-a.x"),
+        ("/api/a/", "/v2/t-a.x/"),
+        ("/api/m%c3%bc/b%20c/d", "/v2/t-m%C3%BC.x/b%20c/d"),
+        ("/%61pi/100%25/..b", "/v2/t-100%25.x/..b"),
+        ("/api/a;v=1/b%3Fc%23d", "/v2/t-a;v=1.x/b%3Fc%23d"),
+        ("/api/.../%5B1%5D", "/v2/t-....x/%5B1%5D"),
+    ] {
+        for query in ["", "?q=/../%2f%00&x"] {
+            let answer = gateway.get(&format!("{path}{query}"), &[]);
+            assert_eq!(answer.status(), 200, "{path}");
+            assert_eq!(line(&answer, "request_uri"), format!("{made}{query}"), "{path}");
+            assert_eq!(line(&answer, "uri"), CanonicalPath::parse(made).unwrap().decoded(), "{path}");
+            assert_eq!(line(&answer, "host"), "inner.test", "{path}");
+        }
+    }
+    assert!(nginx.error_log().is_empty(), "{:?}", nginx.error_log());
+}
+
+#[test]
 fn what_nginx_would_read_differently_never_reaches_it() {
     let nginx = Nginx::start();
     let gateway = Site::new(&nginx.url()).start();
