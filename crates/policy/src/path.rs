@@ -163,14 +163,12 @@ fn hex_value(byte: u8) -> Option<u8> {
 
 /// No segment but the last is empty, and none is a dot segment, with or without parameters.
 fn check_segments(path: &str) -> Result<(), PathProblem> {
-    let mut segments = path.split('/').skip(1).peekable();
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
-        if segment.is_empty() && segments.peek().is_some() {
-            return Err(PathProblem::EmptySegment);
-        }
-        let name = segment.split(';').next().unwrap_or(segment);
-        if name == "." || name == ".." {
-            return Err(PathProblem::DotSegment);
+        match segment {
+            [] if segments.peek().is_some() => return Err(PathProblem::EmptySegment),
+            [b'.'] | [b'.', b';', ..] | [b'.', b'.'] | [b'.', b'.', b';', ..] => return Err(PathProblem::DotSegment),
+            _ => {}
         }
     }
     Ok(())

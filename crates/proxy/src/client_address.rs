@@ -81,7 +81,6 @@ fn walk(mut hops: Hops<'_>, trusted: &[IpNet], passed: &mut Vec<IpAddr>) -> Resu
     last.ok_or("it names nobody")
 }
 
-/// Whether a canonical address is in one of these networks, which may be written in their IPv4-mapped form.
 /// The scheme that a trusted proxy says the client used: one `X-Forwarded-Proto` with one of the two values. Anything else
 /// says nothing.
 pub(crate) fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
@@ -91,7 +90,7 @@ pub(crate) fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
     [Scheme::Http, Scheme::Https].into_iter().find(says)
 }
 
-/// Whether the address is one of a trusted proxy.
+/// Whether a canonical address is one of a trusted proxy, whose networks may be written in their IPv4-mapped form.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| match (network, address) {
         (IpNet::V6(network), IpAddr::V4(address)) => {

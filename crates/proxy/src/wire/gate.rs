@@ -72,6 +72,9 @@ enum Expired {
 const READ_BYTES: usize = 16 * 1024;
 /// Held at most of what a client sends ahead of its answer: then its socket is not read any more.
 const READ_AHEAD_BYTES: usize = 16 * 1024;
+/// A head and a body that are together no longer than this are written as one: copying them costs less than having the kernel
+/// gather them.
+const SMALL_WRITE: usize = 1024;
 /// What a connection that never sent a byte still has when the worker drains.
 const FIRST_BYTE_GRACE: Duration = Duration::from_millis(500);
 
@@ -340,7 +343,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Gate<IO> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
-        let written = Pin::new(&mut gate.io).poll_write_vectored(cx, slices);
+        let mut space = [0; SMALL_WRITE];
+        let written = match in_one_piece(slices, &mut space) {
+            Some(bytes) => Pin::new(&mut gate.io).poll_write(cx, bytes),
+            None => Pin::new(&mut gate.io).poll_write_vectored(cx, slices),
+        };
         gate.watch_write(cx, written)
     }
 
@@ -366,4 +373,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Gate<IO> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// All slices behind one another, when they fit.
+fn in_one_piece<'s>(slices: &[IoSlice<'_>], space: &'s mut [u8; SMALL_WRITE]) -> Option<&'s [u8]> {
+    let mut filled = 0;
+    for slice in slices {
+        let end = filled + slice.len();
+        space.get_mut(filled..end)?.copy_from_slice(slice);
+        filled = end;
+    }
+    space.get(..filled)
 }
