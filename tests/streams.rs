@@ -101,6 +101,26 @@ fn a_stream_passes_as_it_comes_and_ends_when_its_caller_may_not_listen_any_more(
 }
 
 #[test]
+fn a_stream_may_last_longer_than_an_answer_where_its_upstream_says_so() {
+    let upstream = speaker();
+    let mut site = Site::without_route(&upstream.url());
+    for (name, total) in [("short", "400ms"), ("long", "0s")] {
+        let timeouts = format!("timeouts = {{ total = \"{total}\" }}");
+        site.add(&format!("[[upstream]]\nname = \"{name}\"\nendpoints = [\"{}\"]\n{timeouts}\n", upstream.url()));
+        site.add(&format!("[[route]]\nname = \"{name}\"\npaths = [\"/{name}\"]\nupstream = \"{name}\"\n"));
+    }
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let alice = site.key("alice", "user:alice", "");
+    let gateway = site.start();
+    let mut long = listen(&gateway, "/long", &alice);
+    let mut short = listen(&gateway, "/short", &alice);
+    assert!(!ends_whole(&mut short), "its time is up");
+    words(&mut long, 10);
+    drop(long);
+    assert!(of_kind(&gateway.stop(), "access.denied").is_empty());
+}
+
+#[test]
 fn a_ban_ends_what_the_address_listens_to() {
     let upstream = speaker();
     let mut site = site(&upstream);

@@ -184,9 +184,9 @@ pub struct UpstreamTimeouts {
     pub connect: Duration,
     /// From the request sent to the response's head. Default 15 s.
     pub first_byte: Duration,
-    /// Between two pieces of a body, either way. Default 60 s.
+    /// Between two pieces of a body, either way; `Duration::MAX` is any time. Default 60 s.
     pub idle: Duration,
-    /// For the whole exchange. Default 300 s.
+    /// For the whole exchange; `Duration::MAX` is any time. Default 300 s.
     pub total: Duration,
     /// How long an unused connection is kept. Default 4 s: below the 5 s of common servers.
     pub keep_alive: Duration,

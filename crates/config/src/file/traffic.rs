@@ -1,6 +1,7 @@
 //! `[[upstream]]`, `[[route]]` and `[client_address]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use portcullis_proxy::settings::{Concurrency, ForwardedHeader, ForwardingSettings, RateLimit, UpstreamTimeouts};
@@ -70,12 +71,17 @@ fn read_timeouts(section: Section<'_>) -> UpstreamTimeouts {
     let timeouts = UpstreamTimeouts {
         connect: section.or("connect", Time::within("1ms", "1h"), default.connect),
         first_byte: section.or("first_byte", Time::within("1ms", "1d"), default.first_byte),
-        idle: section.or("idle", Time::within("1ms", "1d"), default.idle),
-        total: section.or("total", Time::within("1ms", "7d"), default.total),
+        idle: or_never(section.or("idle", Time::within("0s", "1d"), default.idle)),
+        total: or_never(section.or("total", Time::within("0s", "7d"), default.total)),
         keep_alive: section.or("keep_alive", Time::within("0s", "1d"), default.keep_alive),
     };
     section.finish();
     timeouts
+}
+
+/// Zero is no time at all: for answers that stream, such as server-sent events.
+fn or_never(timeout: Duration) -> Duration {
+    if timeout.is_zero() { Duration::MAX } else { timeout }
 }
 
 /// `[[route]]`

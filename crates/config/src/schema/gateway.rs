@@ -137,8 +137,9 @@ fn timeouts() -> Table {
             one("connect", Time::within("1ms", "1h"), "To open a connection.").default("2s"),
             one("first_byte", Time::within("1ms", "1d"), "From the request sent to the head of the answer.")
                 .default("15s"),
-            one("idle", Time::within("1ms", "1d"), "Between two pieces of a body, either way.").default("60s"),
-            one("total", Time::within("1ms", "7d"), "For the whole exchange.").default("300s"),
+            one("idle", Time::within("0s", "1d"), "Between two pieces of a body, either way; `0s`: any time.")
+                .default("60s"),
+            one("total", Time::within("0s", "7d"), "For the whole exchange; `0s`: any time.").default("300s"),
             one("keep_alive", Time::within("0s", "1d"), "How long an unused connection is kept.").default("4s"),
         ],
     )

@@ -309,3 +309,14 @@ fn a_route_has_the_limits_of_its_own_or_else_the_default_ones() {
     check(1, &[rate(Per::Route, 1, 86_400, 1)], concurrent);
     check(2, &[], Concurrency::default());
 }
+
+#[test]
+fn zero_is_any_time_for_what_streams() {
+    let folder = Folder::new();
+    let upstream =
+        "[[upstream]]\nname = \"events\"\nendpoints = [\"http://a:1\"]\ntimeouts = { idle = \"0s\", total = \"0s\" }\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{upstream}"));
+    let timeouts = folder.loaded().proxy.upstreams[1].timeouts;
+    let expected = UpstreamTimeouts { idle: Duration::MAX, total: Duration::MAX, ..UpstreamTimeouts::default() };
+    assert_eq!(timeouts, expected);
+}
