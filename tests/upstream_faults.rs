@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use portcullis_testkit::ports::free_port;
 use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::request;
 
 use crate::harness::{Site, of_kind};
@@ -142,4 +143,76 @@ fn requests_take_turns_over_the_endpoints_also_over_kept_connections() {
     }
     assert_eq!((first.requests().len(), second.requests().len()), (10, 10));
     assert_eq!((first.connections(), second.connections()), (1, 1));
+}
+
+#[test]
+fn an_upstream_that_fails_in_a_row_is_not_asked_for_a_while_and_then_tried_again() {
+    let address: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let healthy = Upstream::start();
+    let mut site = Site::without_route(&format!("http://{address}"));
+    site.add("[upstream.breaker]\nfailures = 5\nopen = \"200ms\"\nlongest = \"400ms\"\n");
+    site.add(&format!("[[upstream]]\nname = \"healthy\"\nendpoints = [\"{}\"]\n", healthy.url()));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"app\"\n");
+    site.add("[[route]]\nname = \"healthy\"\npaths = [\"/healthy\"]\nupstream = \"healthy\"\n");
+    let scope = "[[resource]]\nroute = \"healthy\"\nauthentication = \"none\"\n";
+    site.policy(&[crate::harness::OPEN, scope].concat());
+    let gateway = site.start();
+    // The workers count together, whichever serves a request.
+    for nth in 0..5 {
+        gateway.check_refused(&format!("{nth}"), &gateway.get("/", &[]), 502, "upstream.unreachable");
+    }
+    let answer = gateway.get("/", &[]);
+    let event = gateway.check_refused("open", &answer, 503, "upstream.circuit_open");
+    assert_eq!((event["decision"].as_str(), event["upstream"]["forwarded"].as_bool()), (Some("failed"), Some(false)));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(gateway.get("/healthy", &[]).status(), 200, "others do not suffer");
+
+    let upstream = Upstream::choosing_on(address, |_| Reply::echo());
+    let back = wait::until(PATIENCE, || (gateway.get("/", &[]).status() == 200).then_some(()));
+    assert!(back.is_some(), "a probe found it working again");
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/", &[]).status(), 200);
+    }
+    assert!(upstream.requests().len() >= 21);
+}
+
+#[test]
+fn with_one_endpoint_down_every_request_is_answered_by_the_other() {
+    let upstream = Upstream::start();
+    let mut site = Site::without_route(&upstream.url());
+    let down = format!("http://127.0.0.1:{}", free_port());
+    site.add(&format!("[[upstream]]\nname = \"both\"\nendpoints = [\"{down}\", \"{}\"]\n", upstream.url()));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"both\"\n");
+    let gateway = site.start();
+    for nth in 0..30 {
+        let method = if nth % 2 == 0 { "GET" } else { "POST" };
+        assert_eq!(gateway.send(request(method, "/", &[], b"")).status(), 200, "{nth}");
+    }
+    assert_eq!(upstream.requests().len(), 30);
+}
+
+#[test]
+fn no_more_requests_are_sent_again_than_the_budget_has() {
+    let reset = || Upstream::choosing(|_| Reply::raw("").then_reset());
+    let (first, second) = (reset(), reset());
+    let mut site = Site::without_route(&first.url());
+    site.add(&format!(
+        "[[upstream]]\nname = \"both\"\nendpoints = [\"{}\", \"{}\"]\nretries = {{ budget_percent = 20 }}\n\
+         breaker = {{ enabled = false }}\nejection = {{ enabled = false }}\n",
+        first.url(),
+        second.url()
+    ));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"both\"\n");
+    let gateway = site.start();
+    let asked = || first.requests().len() + second.requests().len();
+    for _ in 0..100 {
+        assert_eq!(gateway.send(request("POST", "/", &[], b"")).status(), 502);
+    }
+    assert_eq!(asked(), 100, "who may not be repeated is not");
+    for _ in 0..100 {
+        assert_eq!(gateway.get("/", &[]).status(), 502);
+    }
+    // What was saved before is at most 20 for each of the two workers; each request earns a fifth of a retry.
+    let repeated = asked() - 200;
+    assert!((20..=60).contains(&repeated), "{repeated}");
 }

@@ -203,7 +203,6 @@ mod tests {
         ReasonCode::AuthnCertificateInvalid,
         ReasonCode::DependencyKeysUnavailable,
         ReasonCode::DependencyStoreUnavailable,
-        ReasonCode::UpstreamCircuitOpen,
     ];
 
     #[test]

@@ -58,6 +58,7 @@ impl Collector for Counters {
         self.sinks(&mut encoder)?;
         self.access_log(&mut encoder)?;
         self.policy(&mut encoder)?;
+        self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -223,6 +224,38 @@ impl Counters {
 }
 
 impl Counters {
+    /// How the upstreams do. An endpoint is called by its place in the configuration.
+    fn upstreams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let states = self.shared.upstreams.all();
+        let (mut open, mut opened, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ejected, mut ejections, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for state in &states {
+            let name = ("upstream", &**state.name());
+            open.push((vec![name], i64::from(state.is_open())));
+            opened.push((vec![name], state.opened()));
+            let (sent, over_budget) = state.retries();
+            retries.push((vec![name, ("result", "sent")], sent));
+            retries.push((vec![name, ("result", "over_budget")], over_budget));
+            for (endpoint, is_ejected, ejected_before, failed) in state.endpoints() {
+                let labels = vec![name, ("endpoint", endpoint)];
+                ejected.push((labels.clone(), i64::from(is_ejected)));
+                ejections.push((labels.clone(), ejected_before));
+                failures.push((labels, failed));
+            }
+        }
+        gauge(encoder, "portcullis_upstream_circuit_open", "1 while the upstream is not asked", &open)?;
+        counter(encoder, "portcullis_upstream_circuit_opened", "How often that began", &opened)?;
+        counter(encoder, "portcullis_upstream_retries", "Requests sent again, or not for lack of budget", &retries)?;
+        gauge(encoder, "portcullis_upstream_endpoint_ejected", "1 while the endpoint is passed over", &ejected)?;
+        counter(encoder, "portcullis_upstream_endpoint_ejections", "How often that began", &ejections)?;
+        counter(
+            encoder,
+            "portcullis_upstream_endpoint_failures",
+            "Failed exchanges, and answers 502, 503, 504",
+            &failures,
+        )
+    }
+
     /// How long what was ready last waited for its turn.
     fn waits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "How long what was ready last waited for its worker";

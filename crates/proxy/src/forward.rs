@@ -177,7 +177,10 @@ pub(crate) fn answered(
 pub(crate) fn failed(error: UpstreamError, mut transit: Box<Transit>, remembered: &Remembered) -> Box<Refused> {
     remembered.put_back(&mut transit);
     // Without a connection nothing was sent.
-    transit.facts.forwarded = !matches!(error.kind, FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect));
+    transit.facts.forwarded = !matches!(
+        error.kind,
+        FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect) | FaultKind::CircuitOpen { .. }
+    );
     let refusal = refusal_of(error, &transit);
     refused(refusal, transit)
 }

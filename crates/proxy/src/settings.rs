@@ -94,7 +94,7 @@ pub struct Settings {
 pub struct UpstreamSettings {
     /// Its name, unique.
     pub name: Arc<str>,
-    /// Its endpoints, at least one. Used in turn.
+    /// Its endpoints, at least one. The one with the fewest requests under way is preferred.
     pub endpoints: Vec<Endpoint>,
     /// How long to wait for it.
     pub timeouts: UpstreamTimeouts,
@@ -102,12 +102,70 @@ pub struct UpstreamSettings {
     pub max_idle: usize,
     /// How TLS is spoken to its `https` endpoints. Without it they are unreachable.
     pub tls: Option<ClientTls>,
+    /// When it is not asked any more for a while; `None`: never.
+    pub breaker: Option<BreakerSettings>,
+    /// When an endpoint is passed over for a while; `None`: never.
+    pub ejection: Option<EjectionSettings>,
+    /// How many of a hundred requests may be sent again. Default 20.
+    pub retry_percent: u8,
+}
+
+/// `breaker = { … }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// So many requests in a row must fail, at least 1. Default 5.
+    pub failures: u32,
+    /// Within this time. Default 10 s.
+    pub window: Duration,
+    /// How long it is then not asked. Default 5 s.
+    pub open: Duration,
+    /// The most that it becomes, doubled after each probe that fails. Default 30 s.
+    pub longest: Duration,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            window: Duration::from_secs(10),
+            open: Duration::from_secs(5),
+            longest: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `ejection = { … }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EjectionSettings {
+    /// After so many failures in a row, at least 1. Default 5.
+    pub failures: u32,
+    /// How long the first time. Default 10 s.
+    pub first: Duration,
+    /// The most that it becomes, doubled each time. Default 5 min.
+    pub longest: Duration,
+    /// The most endpoints that are passed over at once, of a hundred. Default 50.
+    pub max_share_percent: u8,
+}
+
+impl Default for EjectionSettings {
+    fn default() -> Self {
+        Self { failures: 5, first: Duration::from_secs(10), longest: Duration::from_secs(300), max_share_percent: 50 }
+    }
 }
 
 impl UpstreamSettings {
     /// An upstream with these endpoints and every default.
     pub fn new(name: impl Into<Arc<str>>, endpoints: Vec<Endpoint>) -> Self {
-        Self { name: name.into(), endpoints, timeouts: UpstreamTimeouts::default(), max_idle: 128, tls: None }
+        Self {
+            name: name.into(),
+            endpoints,
+            timeouts: UpstreamTimeouts::default(),
+            max_idle: 128,
+            tls: None,
+            breaker: Some(BreakerSettings::default()),
+            ejection: Some(EjectionSettings::default()),
+            retry_percent: 20,
+        }
     }
 }
 

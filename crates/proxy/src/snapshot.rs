@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
+use crate::upstream::UpstreamStates;
 use crate::upstream::headers::HeaderPlan;
 
 /// One configuration in force. A request keeps the one it began with.
@@ -60,6 +61,8 @@ pub struct Shared {
     pub rates: Rates,
     /// How many requests are under way, where that is limited.
     pub under_way: LazySeats,
+    /// How the upstreams do.
+    pub upstreams: UpstreamStates,
     draining: AtomicBool,
 }
 
@@ -76,6 +79,7 @@ impl Shared {
             clients: Clients::new(),
             rates: Rates::default(),
             under_way: LazySeats::default(),
+            upstreams: UpstreamStates::default(),
             draining: AtomicBool::new(false),
         }
     }

@@ -138,12 +138,15 @@ impl Loaded {
             let position = before.snapshot.settings.upstreams.iter().position(|each| each == wanted)?;
             before.upstreams.get(position).map(Rc::clone)
         };
+        shared.upstreams.retain(&settings.upstreams);
         Self {
             wire: Rc::new(WireLimits::from(&settings.limits)),
             upstreams: settings
                 .upstreams
                 .iter()
-                .map(|upstream| kept(upstream).unwrap_or_else(|| Upstream::new(upstream)))
+                .map(|upstream| {
+                    kept(upstream).unwrap_or_else(|| Upstream::new(upstream, shared.upstreams.of(upstream)))
+                })
                 .collect(),
             counters: settings.routes.iter().map(|route| shared.metrics.route(index, Some(&route.name))).collect(),
             without_route: shared.metrics.route(index, None),

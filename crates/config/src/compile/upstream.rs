@@ -27,6 +27,9 @@ pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> Upst
         timeouts: upstream.timeouts,
         max_idle: upstream.max_idle,
         tls: compile_tls(reader, upstream, secure),
+        breaker: upstream.breaker,
+        ejection: upstream.ejection,
+        retry_percent: upstream.retry_percent,
         ..UpstreamSettings::new(upstream.name.value.as_str(), endpoints)
     }
 }

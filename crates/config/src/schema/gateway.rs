@@ -105,14 +105,56 @@ fn upstream() -> Table {
             list(
                 "endpoints",
                 EndpointLink,
-                "Used in turn; `http://HOST:PORT` or `https://HOST:PORT` without a path, or `unix:/PATH`.",
+                "The one with the least to do is preferred; `http://HOST:PORT` or `https://HOST:PORT` without a path, or `unix:/PATH`.",
             )
             .required()
             .not_empty(),
             within("timeouts", timeouts()),
             one("max_idle", Integer(0..=100_000), "Unused connections that each worker keeps.").default(128),
             within("tls", upstream_tls()),
+            within("breaker", breaker()),
+            within("ejection", ejection()),
+            within("retries", retries()),
         ],
+    )
+}
+
+fn breaker() -> Table {
+    table(
+        "`breaker` of [[upstream]]",
+        "When it is not asked any more for a while: its requests get 503 at once.",
+        [
+            one("enabled", Flag, "`false`: never.").default(true),
+            one("failures", Integer(1..=1_000), "So many requests in a row must fail.").default(5),
+            one("window", Time::within("1s", "1h"), "Within this time.").default("10s"),
+            one("open", Time::within("10ms", "1h"), "How long it is then not asked, until one request tries.")
+                .default("5s"),
+            one("longest", Time::within("10ms", "1h"), "The most that `open` becomes, doubled when that fails.")
+                .default("30s"),
+        ],
+    )
+}
+
+fn ejection() -> Table {
+    table(
+        "`ejection` of [[upstream]]",
+        "When an endpoint is passed over for a while, as long as there are others.",
+        [
+            one("enabled", Flag, "`false`: never.").default(true),
+            one("failures", Integer(1..=1_000), "After so many failures, or answers 502, 503, 504, in a row.")
+                .default(5),
+            one("first", Time::within("10ms", "1h"), "How long the first time.").default("10s"),
+            one("longest", Time::within("10ms", "1d"), "The most that it becomes, doubled each time.").default("5m"),
+            one("max_share_percent", Integer(0..=100), "The most endpoints at once, of a hundred.").default(50),
+        ],
+    )
+}
+
+fn retries() -> Table {
+    table(
+        "`retries` of [[upstream]]",
+        "Which requests are sent again: without a body, idempotent, and not a byte of an answer came.",
+        [one("budget_percent", Integer(0..=100), "The most of them, of a hundred requests; 0: none.").default(20)],
     )
 }
 

@@ -326,3 +326,20 @@ fn tls_to_an_upstream_needs_what_it_names() {
         assert!(loaded.files.contains(&good.path(file)), "{file} is among the files to watch");
     }
 }
+
+#[test]
+fn what_an_upstream_endures_has_bounds() {
+    let check = |appended: &str, column: usize, code: &str, fragment: &str| {
+        let text = format!("[[upstream]]\nname = \"b\"\nendpoints = [\"http://b:1\"]\n{appended}\n");
+        check_gateway(&text, (code, 4, column, fragment));
+    };
+    check("breaker = { failures = 0 }", 24, "E0105", "from 1 to 1000, found 0");
+    check("breaker = { window = \"0s\" }", 22, "E0105", "must be from 1s to 1h");
+    check("breaker = { open = 5 }", 20, "E0104", "write the unit");
+    check("breaker = { opens = \"5s\" }", 13, "E0103", "did you mean `open`?");
+    check("breaker = true", 11, "E0104", "expected a table");
+    check("ejection = { max_share_percent = 101 }", 34, "E0105", "from 0 to 100");
+    check("ejection = { first = \"1ms\" }", 22, "E0105", "must be from 10ms");
+    check("retries = { budget_percent = \"20%\" }", 30, "E0104", "found a string");
+    check("retries = { attempts = 3 }", 13, "E0103", "unknown key `attempts`");
+}

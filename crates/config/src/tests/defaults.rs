@@ -6,8 +6,8 @@ use std::time::Duration;
 use portcullis_events::settings::{SinkKind, SinkSettings};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, Concurrency, Endpoint, IdentityHeaders, Limits, Per, RateLimit, RefusalSettings,
-    RouteLimits, RouteSettings, ShutdownSettings, UpstreamSettings, UpstreamTimeouts,
+    BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, IdentityHeaders, Limits, Per,
+    RateLimit, RefusalSettings, RouteLimits, RouteSettings, ShutdownSettings, UpstreamSettings, UpstreamTimeouts,
 };
 
 use super::{Folder, GATEWAY};
@@ -190,6 +190,30 @@ queue = 11
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     assert_eq!(loaded.events.sinks, [SinkSettings { name: "file".into(), kind, queue: 11 }]);
+}
+
+#[test]
+fn the_keys_of_what_an_upstream_endures_reach_their_settings() {
+    let folder = Folder::new();
+    let appended = r#"[[upstream]]
+name = "b"
+endpoints = ["http://b:1"]
+breaker = { failures = 2, window = "3s", open = "4s", longest = "5s" }
+ejection = { failures = 6, first = "7s", longest = "8s", max_share_percent = 9 }
+retries = { budget_percent = 10 }
+[[upstream]]
+name = "c"
+endpoints = ["http://c:1"]
+breaker = { enabled = false }
+ejection = { enabled = false }
+"#;
+    folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
+    let (seconds, loaded) = (Duration::from_secs, folder.loaded());
+    let [_, b, c] = &loaded.proxy.upstreams[..] else { panic!("three upstreams") };
+    let breaker = BreakerSettings { failures: 2, window: seconds(3), open: seconds(4), longest: seconds(5) };
+    let ejection = EjectionSettings { failures: 6, first: seconds(7), longest: seconds(8), max_share_percent: 9 };
+    assert_eq!((b.breaker, b.ejection, b.retry_percent), (Some(breaker), Some(ejection), 10));
+    assert_eq!((c.breaker, c.ejection, c.retry_percent), (None, None, 20));
 }
 
 #[test]

@@ -14,31 +14,97 @@ use crate::settings::{Endpoint, EndpointAddress, EndpointScheme, UpstreamSetting
 
 use super::deadline::after;
 use super::error::{FaultKind, TimeoutPhase, UpstreamError};
+use super::state::UpstreamState;
 use super::stream::Stream;
 use super::tls::ClientTls;
+
+/// How many endpoints a request tries to connect to, at most.
+const ATTEMPTS_MAX: usize = 3;
 
 /// The endpoints of one upstream and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     list: Vec<Target>,
     next: Cell<usize>,
+    /// For choices; what it holds need not be hard to guess.
+    random: Cell<u32>,
+    state: Arc<UpstreamState>,
+}
+
+/// A request under way at an endpoint, counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Visit(Rc<Cell<u32>>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Endpoints {
-    pub(super) fn new(settings: &UpstreamSettings) -> Self {
+    pub(super) fn new(settings: &UpstreamSettings, state: Arc<UpstreamState>) -> Self {
         let list = settings.endpoints.iter().map(|endpoint| Target::new(endpoint, settings.tls.as_ref())).collect();
-        Self { list, next: Cell::new(0) }
+        Self { list, next: Cell::new(0), random: Cell::new(0x9e37_79b9), state }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The place of the endpoint for a request: the one whose turn it is, or another chosen at random if that has less to do on
+    /// this worker (the power of two choices). One that is ejected is passed over, unless all are.
+    pub(super) fn choose(&self, now: Instant) -> usize {
+        let first = self.turn();
+        if self.list.len() < 2 {
+            return first;
+        }
+        let other = self.another(first);
+        match (self.state.is_available(first, now), self.state.is_available(other, now)) {
+            (true, true) if self.active(other) < self.active(first) => other,
+            (true, _) => first,
+            (false, true) => other,
+            (false, false) => self.other(first, now),
+        }
+    }
+
+    /// The next endpoint behind this one that is not ejected; this one, if there is none.
+    pub(super) fn other(&self, place: usize, now: Instant) -> usize {
+        let count = self.list.len().max(1);
+        let others = (1..count).map(|step| (place + step) % count);
+        others.into_iter().find(|other| self.state.is_available(*other, now)).unwrap_or(place)
+    }
+
+    /// Counts a request at an endpoint; with a single one there is nothing to compare.
+    pub(super) fn visit(&self, place: usize) -> Option<Visit> {
+        let target = self.list.get(place).filter(|_| self.list.len() > 1)?;
+        target.active.set(target.active.get().saturating_add(1));
+        Some(Visit(Rc::clone(&target.active)))
+    }
+
+    fn active(&self, place: usize) -> u32 {
+        self.list.get(place).map_or(u32::MAX, |target| target.active.get())
+    }
+
+    /// Any place but this one (xorshift32).
+    fn another(&self, place: usize) -> usize {
+        let mut random = self.random.get();
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        self.random.set(random);
+        let count = self.list.len().max(2);
+        (place + 1 + usize::try_from(random).unwrap_or(0) % (count - 1)) % count
     }
 
     /// The place of the endpoint whose turn it is. Each request takes one turn.
-    pub(super) fn turn(&self) -> usize {
+    fn turn(&self) -> usize {
         let next = self.next.get();
         self.next.set(next.wrapping_add(1));
         next % self.list.len().max(1)
     }
 
-    /// A connection to the endpoint at this place, or to the next that takes one, with its place. Each is tried at most
-    /// once and for at most `limit`, its TLS handshake included, all together until `end`.
+    /// A connection to the endpoint at this place, or to the next that takes one, with its place: three at most, each tried
+    /// once and for at most `limit`, its TLS handshake included, all together until `end`. What is ejected comes last.
     ///
     /// # Errors
     /// [`FaultKind::Unreachable`] or a [`TimeoutPhase::Connect`], as the last endpoint failed.
@@ -49,10 +115,13 @@ impl Endpoints {
         end: Instant,
     ) -> Result<(Stream, usize), UpstreamError> {
         let mut last = UpstreamError::new(FaultKind::Unreachable, "no endpoint");
-        for turn in 0..self.list.len() {
-            let place = first.wrapping_add(turn) % self.list.len();
-            let Some(target) = self.list.get(place) else { break };
+        let mut place = first;
+        for attempt in 0..self.list.len().min(ATTEMPTS_MAX) {
             let now = Instant::now();
+            if attempt > 0 {
+                place = self.other(place, now);
+            }
+            let Some(target) = self.list.get(place) else { break };
             if now >= end {
                 return Err(UpstreamError::timeout(TimeoutPhase::Connect));
             }
@@ -61,6 +130,7 @@ impl Endpoints {
                 Ok(Err(error)) => last = target.unreachable(&error),
                 Err(_elapsed) => last = target.too_slow(),
             }
+            self.state.exchange_failed(place, last.kind);
         }
         Err(last)
     }
@@ -72,6 +142,8 @@ struct Target {
     endpoint: Endpoint,
     address: Option<SocketAddr>,
     tls: Option<ClientTls>,
+    /// Requests under way there from this worker.
+    active: Rc<Cell<u32>>,
     /// The last answer of the resolver and until when it is used.
     resolved: RefCell<Option<(Instant, Rc<[SocketAddr]>)>>,
 }
@@ -82,7 +154,13 @@ impl Target {
             EndpointAddress::Tcp { host, port } => host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, *port)),
             EndpointAddress::Unix(_) => None,
         };
-        Self { endpoint: endpoint.clone(), address, tls: tls.cloned(), resolved: RefCell::default() }
+        Self {
+            endpoint: endpoint.clone(),
+            address,
+            tls: tls.cloned(),
+            active: Rc::default(),
+            resolved: RefCell::default(),
+        }
     }
 
     async fn connect(&self) -> io::Result<Stream> {
@@ -150,9 +228,9 @@ mod tests {
 
     async fn connect(endpoints: &[(&str, u16)]) -> (Endpoints, Result<Stream, UpstreamError>) {
         let list = endpoints.iter().map(|(host, port)| Endpoint::http(*host, *port)).collect();
-        let endpoints = Endpoints::new(&UpstreamSettings::new("test", list));
+        let endpoints = endpoints_of(list);
         let end = after(Instant::now(), Duration::from_secs(5));
-        let stream = endpoints.connect(endpoints.turn(), Duration::from_secs(5), end).await;
+        let stream = endpoints.connect(endpoints.choose(Instant::now()), Duration::from_secs(5), end).await;
         (endpoints, stream.map(|(stream, _)| stream))
     }
 
@@ -160,6 +238,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         (listener, port)
+    }
+
+    fn endpoints_of(list: Vec<Endpoint>) -> Endpoints {
+        let settings = UpstreamSettings::new("test", list);
+        Endpoints::new(&settings, Arc::new(UpstreamState::new(&settings)))
     }
 
     fn port_of(stream: &Stream) -> u16 {
@@ -184,7 +267,7 @@ mod tests {
         let ((_a, port_a), (_b, port_b)) = (listener().await, listener().await);
         let (endpoints, first) = connect(&[("127.0.0.1", port_a), ("127.0.0.1", port_b)]).await;
         let end = after(Instant::now(), Duration::from_secs(5));
-        let second = endpoints.connect(endpoints.turn(), Duration::from_secs(5), end).await;
+        let second = endpoints.connect(endpoints.choose(Instant::now()), Duration::from_secs(5), end).await;
         assert_eq!(port_of(&first.unwrap()), port_a);
         assert_eq!(port_of(&second.unwrap().0), port_b);
     }
@@ -203,9 +286,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_less_to_do_is_chosen() {
+        let now = Instant::now();
+        let endpoints = endpoints_of((1..=2).map(|port| Endpoint::http("127.0.0.1", port)).collect());
+        let choices = |count| (0..count).map(|_| endpoints.choose(now)).collect::<Vec<_>>();
+        assert_eq!(choices(4), [0, 1, 0, 1], "in turn while they have the same to do");
+        let busy = endpoints.visit(0);
+        assert_eq!(choices(4), [1; 4]);
+        let busier = [endpoints.visit(1), endpoints.visit(1)];
+        assert_eq!(choices(4), [0; 4]);
+        drop((busy, busier));
+        assert_eq!(choices(4), [0, 1, 0, 1]);
+        let many = endpoints_of((1..=10).map(|port| Endpoint::http("127.0.0.1", port)).collect());
+        let mut visits = Vec::new();
+        for _ in 0..1_000 {
+            let place = many.choose(now);
+            visits.extend(many.visit(place).map(|visit| (place, visit)));
+        }
+        for place in 0..10 {
+            let count = visits.iter().filter(|(chosen, _)| *chosen == place).count();
+            assert!((95..=105).contains(&count), "{count} of 1000 at one of ten");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ejected_endpoint_is_passed_over_unless_nobody_else_is_there() {
+        let endpoints = endpoints_of((1..=3).map(|port| Endpoint::http("127.0.0.1", port)).collect());
+        (0..5).for_each(|_| endpoints.state.exchange_failed(1, FaultKind::Protocol));
+        let now = Instant::now();
+        for _ in 0..30 {
+            assert_ne!(endpoints.choose(now), 1);
+        }
+        assert_eq!(endpoints.other(0, now), 2);
+        let alone = endpoints_of(vec![Endpoint::http("127.0.0.1", 1)]);
+        (0..50).for_each(|_| alone.state.exchange_failed(0, FaultKind::Protocol));
+        assert_eq!(alone.choose(now), 0);
+    }
+
+    #[tokio::test]
     async fn no_time_left_is_a_timeout() {
         let (_open, port) = listener().await;
-        let endpoints = Endpoints::new(&UpstreamSettings::new("test", vec![Endpoint::http("127.0.0.1", port)]));
+        let endpoints = endpoints_of(vec![Endpoint::http("127.0.0.1", port)]);
         let error = endpoints.connect(0, Duration::from_secs(5), Instant::now()).await.unwrap_err();
         assert_eq!(error.kind, FaultKind::Timeout(TimeoutPhase::Connect));
     }

@@ -27,6 +27,11 @@ pub enum FaultKind {
     Timeout(TimeoutPhase),
     /// The upstream answered with something that is not HTTP/1.1, or broke off (`upstream.protocol`, 502).
     Protocol,
+    /// The upstream failed so often that it is not asked for a while (`upstream.circuit_open`, 503).
+    CircuitOpen {
+        /// When it is asked again, in seconds; at least 1.
+        retry_after_s: u64,
+    },
     /// The request's own body failed, or stalled for longer than the idle limit: the caller's fault, not the upstream's.
     RequestBody,
 }

@@ -5,11 +5,13 @@
 //! What a request may carry upstream is the business of [`headers`]; whether it may go at all was decided before.
 
 mod body;
+mod breaker;
 mod connect;
 mod deadline;
 mod error;
 pub mod headers;
 mod pool;
+mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,11 +24,12 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
@@ -34,6 +37,7 @@ use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 
 pub use body::UpstreamBody;
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
+pub use state::{EndpointState, UpstreamState, UpstreamStates};
 pub use stream::Stream;
 pub use tls::{ClientIdentity, ClientTls, ClientTlsError};
 pub use tunnel::{Switch, Switched};
@@ -41,6 +45,7 @@ pub use tunnel::{Switch, Switched};
 use connect::Endpoints;
 use deadline::{Deadlines, after};
 use pool::{Idle, Link};
+use state::{RetryBudget, keep_alive_timeout};
 use upload::Upload;
 
 /// One upstream as one worker sees it. `B` is the type of the requests' bodies.
@@ -48,16 +53,20 @@ pub struct Upstream<B> {
     name: Arc<str>,
     timeouts: UpstreamTimeouts,
     endpoints: Endpoints,
+    state: Arc<UpstreamState>,
+    retries: RetryBudget,
     idle: Idle<B>,
 }
 
 impl<B> Upstream<B> {
-    /// An upstream without any connection yet.
-    pub fn new(settings: &UpstreamSettings) -> Rc<Self> {
+    /// An upstream without any connection yet, and what all workers know of it.
+    pub fn new(settings: &UpstreamSettings, state: Arc<UpstreamState>) -> Rc<Self> {
         Rc::new(Self {
             name: Arc::clone(&settings.name),
             timeouts: settings.timeouts,
-            endpoints: Endpoints::new(settings),
+            endpoints: Endpoints::new(settings, Arc::clone(&state)),
+            state,
+            retries: RetryBudget::new(settings.retry_percent),
             idle: Idle::new(settings.max_idle, settings.timeouts.keep_alive),
         })
     }
@@ -91,18 +100,35 @@ where
     /// on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
     ///
     /// An idle connection that turns out to be closed costs nothing: the request was not written and goes over another. If
-    /// it was written and no byte of an answer came, it is sent once more, over a fresh connection, provided that it has no
-    /// body and its method is idempotent.
+    /// it was written and no byte of an answer came, it is sent again, over a fresh connection, provided that it has no
+    /// body, its method is idempotent, and the retries' share of all requests is not used up: once after a connection that
+    /// was kept, and once to another endpoint, where there is one.
+    ///
+    /// Whatever it ends with is noted for the circuit breaker.
     ///
     /// # Errors
     /// See [`FaultKind`]. Errors after the head come out of the body.
     pub async fn send(self: &Rc<Self>, request: Request<B>) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let started = Instant::now();
-        let mut request = upload::prepare(request);
+        let passage = self.state.admit(started)?;
+        self.retries.earn();
+        let sent = self.send_on(started, upload::prepare(request)).await;
+        if let Err(error) = &sent {
+            self.state.failed(error, passage);
+        }
+        sent
+    }
+
+    async fn send_on(
+        self: &Rc<Self>,
+        started: Instant,
+        mut request: Request<Upload<B>>,
+    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
-        let place = self.endpoints.turn();
+        let place = self.endpoints.choose(started);
         while let Some(mut link) = self.idle.take(place, started) {
             link.deadlines = Deadlines::new(self.timeouts, started, started);
+            link.visit = self.endpoints.visit(place);
             link.wire.begin();
             if repeatable {
                 link.wire.remember_head();
@@ -112,20 +138,56 @@ where
             match self.exchange(link, request).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::NotWritten(unsent, _)) => request = *unsent,
-                Err(Failure::Unanswered(head, error)) => match upload::again(&head) {
-                    Some(again) => {
-                        request = again;
-                        break;
-                    }
-                    None => return Err(error),
-                },
+                Err(Failure::Unanswered(head, error)) => {
+                    request = self.again(&head, error)?;
+                    break;
+                }
                 Err(Failure::Final(error)) => return Err(error),
             }
         }
+        // Where there is another endpoint, it may answer what the first one did not.
+        if !repeatable || self.endpoints.len() < 2 {
+            return self.send_freshly(started, place, request, false).await.map_err(Failure::into_error);
+        }
+        match self.send_freshly(started, place, request, true).await {
+            Ok(response) => Ok(response),
+            Err(Failure::Unanswered(head, error)) => {
+                let request = self.again(&head, error)?;
+                let place = self.endpoints.other(place, started);
+                self.send_freshly(started, place, request, false).await.map_err(Failure::into_error)
+            }
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+
+    /// Sends a request over a connection of which it is the first.
+    async fn send_freshly(
+        self: &Rc<Self>,
+        started: Instant,
+        place: usize,
+        request: Request<Upload<B>>,
+        remember: bool,
+    ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let end = after(started, self.timeouts.total);
-        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
-        let link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
-        self.exchange(link, request).await.map_err(Failure::into_error)
+        let (stream, place) =
+            self.endpoints.connect(place, self.timeouts.connect, end).await.map_err(Failure::Final)?;
+        let deadlines = Deadlines::new(self.timeouts, started, Instant::now());
+        let mut link = Link::open((stream, place), deadlines).await.map_err(Failure::Final)?;
+        link.visit = self.endpoints.visit(place);
+        if remember {
+            link.wire.remember_head();
+        }
+        self.exchange(link, request).await
+    }
+
+    /// The request for a further attempt, if the budget has one.
+    fn again(&self, head: &[u8], error: UpstreamError) -> Result<Request<Upload<B>>, UpstreamError> {
+        if !self.retries.spend() {
+            self.state.over_budget.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        self.state.retries.fetch_add(1, Ordering::Relaxed);
+        upload::again(head).ok_or(error)
     }
 
     async fn exchange(
@@ -133,7 +195,7 @@ where
         mut link: Box<Link<B>>,
         mut request: Request<Upload<B>>,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let to_head = *request.method() == Method::HEAD;
+        let (to_head, place) = (*request.method() == Method::HEAD, link.place);
         request.body_mut().go_over(&link.wire);
         let mut answer = pin!(link.sender.try_send_request(request));
         let head = poll_fn(|cx| {
@@ -144,7 +206,7 @@ where
                 Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
             }
         });
-        match head.await {
+        let exchanged = match head.await {
             Ok(Ok(response)) => self.answered(link, response, to_head).map_err(Failure::Final),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => {
@@ -153,7 +215,11 @@ where
                 None => Failure::written(&link, &failed.into_error()),
             }),
             Err(error) => Err(Failure::Final(error)),
+        };
+        if let Err(Failure::Unanswered(_, error) | Failure::Final(error)) = &exchanged {
+            self.state.exchange_failed(place, error.kind);
         }
+        exchanged
     }
 
     /// The head has come.
@@ -171,11 +237,17 @@ where
         }
         // HTTP/1.0 has too many ideas of what keeps a connection open.
         link.last |= head.version != Version::HTTP_11;
+        if let Some(timeout) = head.headers.get(KEEP_ALIVE).and_then(|value| keep_alive_timeout(value.as_bytes())) {
+            link.keep_for = timeout;
+        }
         head.version = Version::HTTP_11;
         reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT)?;
+        self.state.answered(link.place, head.status);
         Ok(Response::from_parts(head, UpstreamBody::new(incoming, link, self)))
     }
 }
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
 /// HEAD the length is no framing but a statement about the resource: one valid length stays.

@@ -17,6 +17,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::connect::Visit;
 use super::deadline::{Alarm, Deadlines, Phase};
 use super::error::{BoxError, UpstreamError};
 use super::stream::Stream;
@@ -35,7 +36,11 @@ pub(super) struct Link<B> {
     pub(super) deadlines: Deadlines,
     alarm: Alarm,
     /// The place of the endpoint it leads to.
-    place: usize,
+    pub(super) place: usize,
+    /// The request that it carries, where they are counted.
+    pub(super) visit: Option<Visit>,
+    /// How long it may wait for another request, as the upstream says.
+    pub(super) keep_for: Duration,
     /// No further request may go over it.
     pub(super) last: bool,
     idle_since: Instant,
@@ -70,6 +75,8 @@ where
             deadlines,
             alarm,
             place,
+            visit: None,
+            keep_for: Duration::MAX,
             last: false,
             idle_since,
         }))
@@ -156,7 +163,7 @@ impl<B> Idle<B> {
         let newest = links.iter().rposition(|link| link.place == place)?;
         let link = links.remove(newest)?;
         drop(links);
-        if now.saturating_duration_since(link.idle_since) < self.keep_alive {
+        if now.saturating_duration_since(link.idle_since) < self.keep_alive.min(link.keep_for) {
             return Some(link);
         }
         self.discard_expired(now);
@@ -167,6 +174,7 @@ impl<B> Idle<B> {
     pub(super) fn put(&self, mut link: Box<Link<B>>) {
         let now = Instant::now();
         link.idle_since = now;
+        link.visit = None;
         self.links.borrow_mut().push_back(link);
         self.discard_expired(now);
     }

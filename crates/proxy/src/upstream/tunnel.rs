@@ -49,8 +49,18 @@ where
     /// Those of [`Upstream::send`].
     pub async fn switch(self: &Rc<Self>, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
         let started = Instant::now();
+        let passage = self.state.admit(started)?;
+        let switched = self.switch_now(started, request).await;
+        if let Err(error) = &switched {
+            self.state.failed(error, passage);
+        }
+        switched
+    }
+
+    async fn switch_now(self: &Rc<Self>, started: Instant, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
         let end = after(started, self.timeouts.total);
-        let connected = self.endpoints.connect(self.endpoints.turn(), self.timeouts.connect, end).await?;
+        let place = self.endpoints.choose(started);
+        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
         let mut link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
         (link.last, link.kept) = (true, true);
         let response = head_of_answer(&mut link, upload::prepare(request)).await?;
@@ -58,6 +68,7 @@ where
             link.kept = false;
             return self.answered(link, response, false).map(Switch::Answered);
         }
+        self.state.answered(link.place, response.status());
         let (head, _empty) = response.into_parts();
         // hyper lets go of the connection as soon as it has passed on the head.
         poll_fn(|cx| if link.drive(cx) { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;

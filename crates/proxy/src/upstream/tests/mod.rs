@@ -69,7 +69,7 @@ fn upstream_at(port: u16, adjust: impl FnOnce(&mut UpstreamSettings)) -> Rc<Test
     let mut settings =
         UpstreamSettings { timeouts: patient(), max_idle: 4, ..UpstreamSettings::new("stub", endpoints) };
     adjust(&mut settings);
-    Upstream::new(&settings)
+    Upstream::new(&settings, Arc::new(UpstreamState::new(&settings)))
 }
 
 /// Timeouts that no test waits for.

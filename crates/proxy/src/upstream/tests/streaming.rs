@@ -143,7 +143,7 @@ async fn trailers_are_dropped_in_both_directions() {
         },
     )
     .await;
-    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("x-t"), "1".parse().unwrap())]);
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-t"), "1".parse().unwrap())]);
     let frames = [Ok(Frame::data(Bytes::from_static(b"body"))), Ok(Frame::trailers(trailers))];
     let mut post = request("POST", BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames))));
     post.headers_mut().insert("trailer", "x-t".parse().unwrap());

@@ -1,0 +1,370 @@
+//! What all workers know of the upstreams: whether a circuit is open, which endpoints are ejected, and what is counted.
+//!
+//! A reload keeps the state of an upstream whose settings did not change; one whose settings changed begins anew. What is
+//! read for every request are atomics that are written when something fails.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::settings::{EjectionSettings, UpstreamSettings};
+
+use super::breaker::{Breaker, Passage};
+use super::error::{FaultKind, UpstreamError};
+
+/// The states of all upstreams.
+#[derive(Debug, Default)]
+pub struct UpstreamStates(Mutex<Vec<Arc<UpstreamState>>>);
+
+impl UpstreamStates {
+    /// The state of an upstream with these settings: the one that is there, or a new one in place of what had its name.
+    pub(crate) fn of(&self, settings: &UpstreamSettings) -> Arc<UpstreamState> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = states.iter().find(|state| state.settings == *settings) {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(UpstreamState::new(settings));
+        states.retain(|state| state.settings.name != settings.name);
+        states.push(Arc::clone(&state));
+        state
+    }
+
+    /// Forgets the upstreams that are no longer there.
+    pub(crate) fn retain(&self, settings: &[UpstreamSettings]) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|state| settings.iter().any(|settings| settings.name == state.settings.name));
+    }
+
+    /// All of them, for those who count.
+    pub fn all(&self) -> Vec<Arc<UpstreamState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The state of one upstream.
+#[derive(Debug)]
+pub struct UpstreamState {
+    settings: UpstreamSettings,
+    breaker: Option<Breaker>,
+    started: Instant,
+    endpoints: Vec<EndpointState>,
+    /// Requests that were sent a second time.
+    pub(super) retries: AtomicU64,
+    /// Those that would have been, had the budget not been spent.
+    pub(super) over_budget: AtomicU64,
+}
+
+/// The state of one endpoint.
+#[derive(Debug)]
+pub struct EndpointState {
+    name: String,
+    /// Its place in the configuration, from 1: a label that holds no address.
+    label: String,
+    /// Failures since the last answer.
+    in_a_row: AtomicU32,
+    /// In milliseconds since the upstream's `started`, until when no request goes there; 0 for one that is not ejected.
+    ejected_until: AtomicU64,
+    /// How often it was ejected without having worked since.
+    ejections_in_a_row: AtomicU32,
+    ejections: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl UpstreamState {
+    pub(crate) fn new(settings: &UpstreamSettings) -> Self {
+        let endpoint = |(index, name): (usize, String)| EndpointState {
+            name,
+            label: (index + 1).to_string(),
+            in_a_row: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            ejections_in_a_row: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        };
+        Self {
+            breaker: settings.breaker.map(Breaker::new),
+            started: Instant::now(),
+            endpoints: settings.endpoints.iter().map(ToString::to_string).enumerate().map(endpoint).collect(),
+            settings: settings.clone(),
+            retries: AtomicU64::new(0),
+            over_budget: AtomicU64::new(0),
+        }
+    }
+
+    /// The upstream's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// Whether its circuit is open.
+    pub fn is_open(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_open)
+    }
+
+    /// How often its circuit opened.
+    pub fn opened(&self) -> u64 {
+        self.breaker.as_ref().map_or(0, Breaker::opened)
+    }
+
+    /// How many requests were sent a second time, and how many were not because the budget was spent.
+    pub fn retries(&self) -> (u64, u64) {
+        (self.retries.load(Ordering::Relaxed), self.over_budget.load(Ordering::Relaxed))
+    }
+
+    /// Its endpoints, in the order of the configuration: place from 1, whether it is ejected now, how often it was, how often it failed.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, bool, u64, u64)> {
+        let now = Instant::now();
+        self.endpoints.iter().enumerate().map(move |(place, endpoint)| {
+            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            (&*endpoint.label, !self.is_available(place, now), load(&endpoint.ejections), load(&endpoint.failures))
+        })
+    }
+
+    /// Lets a request through.
+    ///
+    /// # Errors
+    /// [`FaultKind::CircuitOpen`]
+    pub(super) fn admit(&self, now: Instant) -> Result<Passage, UpstreamError> {
+        let Some(breaker) = &self.breaker else { return Ok(Passage::Free) };
+        breaker.admit(now).map_err(|wait| {
+            let retry_after_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let detail = format!("it failed too often; the next attempt is made in {retry_after_s} s");
+            UpstreamError::new(FaultKind::CircuitOpen { retry_after_s: retry_after_s.max(1) }, detail)
+        })
+    }
+
+    /// A request did not get an answer.
+    pub(super) fn failed(&self, error: &UpstreamError, passage: Passage) {
+        if let Some(breaker) = self.breaker.as_ref().filter(|_| is_its_fault(error.kind))
+            && let Some(wait) = breaker.failed(passage, Instant::now())
+        {
+            tracing::warn!(upstream = %self.settings.name, %error, ?wait, "the circuit is open");
+        }
+    }
+
+    /// An endpoint answered.
+    pub(super) fn answered(&self, place: usize, status: StatusCode) {
+        if let Some(breaker) = &self.breaker
+            && breaker.succeeded()
+        {
+            tracing::info!(upstream = %self.settings.name, "the circuit is closed");
+        }
+        if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
+            self.endpoint_failed(place);
+        } else if let Some(endpoint) = self.endpoints.get(place)
+            && endpoint.in_a_row.load(Ordering::Relaxed) != 0
+        {
+            endpoint.in_a_row.store(0, Ordering::Relaxed);
+            endpoint.ejections_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An exchange with an endpoint failed.
+    pub(super) fn exchange_failed(&self, place: usize, kind: FaultKind) {
+        if is_its_fault(kind) {
+            self.endpoint_failed(place);
+        }
+    }
+
+    fn endpoint_failed(&self, place: usize) {
+        let Some(endpoint) = self.endpoints.get(place) else { return };
+        endpoint.failures.fetch_add(1, Ordering::Relaxed);
+        let in_a_row = endpoint.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if let Some(ejection) = self.settings.ejection.filter(|ejection| in_a_row >= ejection.failures) {
+            self.eject(place, endpoint, ejection, Instant::now());
+        }
+    }
+
+    /// Ejects an endpoint, unless too many of them are ejected already: something else is wrong then.
+    fn eject(&self, place: usize, endpoint: &EndpointState, ejection: EjectionSettings, now: Instant) {
+        let ejected =
+            (0..self.endpoints.len()).filter(|other| *other != place && !self.is_available(*other, now)).count();
+        let most = self.endpoints.len().saturating_mul(usize::from(ejection.max_share_percent)) / 100;
+        if ejected >= most || !self.is_available(place, now) {
+            return;
+        }
+        let times = endpoint.ejections_in_a_row.fetch_add(1, Ordering::Relaxed);
+        let wait = ejection.first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(ejection.longest);
+        let until = self.millis(now).saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)).max(1);
+        endpoint.ejected_until.store(until, Ordering::Relaxed);
+        endpoint.ejections.fetch_add(1, Ordering::Relaxed);
+        // One more failure after its return ejects it again.
+        endpoint.in_a_row.store(ejection.failures.saturating_sub(1), Ordering::Relaxed);
+        tracing::warn!(upstream = %self.settings.name, endpoint = endpoint.name, ?wait, "the endpoint is ejected");
+    }
+
+    /// Whether requests go to the endpoint at this place. The clock is not asked for one that was never ejected.
+    pub(super) fn is_available(&self, place: usize, now: Instant) -> bool {
+        let until = self.endpoints.get(place).map_or(0, |endpoint| endpoint.ejected_until.load(Ordering::Relaxed));
+        until == 0 || self.millis(now) >= until
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether the upstream is to blame, and not the caller or the gateway.
+fn is_its_fault(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Unreachable | FaultKind::Timeout(_) | FaultKind::Protocol => true,
+        FaultKind::RequestBody | FaultKind::CircuitOpen { .. } => false,
+    }
+}
+
+/// How many requests a worker may send a second time: a share of all its requests, saved up to a bound.
+#[derive(Debug)]
+pub(super) struct RetryBudget {
+    /// What each request adds, in thousandths of a retry.
+    share: u32,
+    saved: std::cell::Cell<u32>,
+}
+
+impl RetryBudget {
+    /// One retry is there at the start, unless there are none at all.
+    pub(super) fn new(percent: u8) -> Self {
+        Self { share: u32::from(percent) * 10, saved: std::cell::Cell::new(if percent == 0 { 0 } else { RETRY }) }
+    }
+
+    /// A request is made.
+    pub(super) fn earn(&self) {
+        self.saved.set((self.saved.get() + self.share).min(SAVED_MAX));
+    }
+
+    /// Takes one retry, if there is one.
+    pub(super) fn spend(&self) -> bool {
+        let left = self.saved.get().checked_sub(RETRY);
+        if let Some(left) = left {
+            self.saved.set(left);
+        }
+        left.is_some()
+    }
+}
+
+const RETRY: u32 = 1_000;
+/// Twenty retries: those of 100 requests, at 20 %.
+const SAVED_MAX: u32 = 20 * RETRY;
+
+/// How long a `Keep-Alive: timeout=N` lets a connection be used: four fifths of it, so that the upstream is never first.
+pub(super) fn keep_alive_timeout(value: &[u8]) -> Option<Duration> {
+    let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let mut timeout = options.filter_map(|option| {
+        let (name, seconds) = option.split_at_checked("timeout=".len())?;
+        name.eq_ignore_ascii_case(b"timeout=").then_some(seconds)
+    });
+    let seconds: u32 = std::str::from_utf8(timeout.next_back()?.trim_ascii()).ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.into()).saturating_mul(4) / 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Endpoint;
+
+    fn state(endpoints: u16) -> UpstreamState {
+        let endpoints = (1..=endpoints).map(|port| Endpoint::http("127.0.0.1", port)).collect();
+        UpstreamState::new(&UpstreamSettings {
+            ejection: Some(EjectionSettings {
+                failures: 2,
+                first: Duration::from_secs(10),
+                longest: Duration::from_secs(30),
+                max_share_percent: 50,
+            }),
+            ..UpstreamSettings::new("test", endpoints)
+        })
+    }
+
+    fn ejected(state: &UpstreamState) -> Vec<usize> {
+        (0..state.endpoints.len()).filter(|place| !state.is_available(*place, Instant::now())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_fails_in_a_row_is_ejected_for_longer_each_time() {
+        let state = state(2);
+        let fail = |times| (0..times).for_each(|_| state.exchange_failed(0, FaultKind::Protocol));
+        fail(1);
+        state.answered(0, StatusCode::NOT_FOUND);
+        fail(1);
+        assert_eq!(ejected(&state), [0; 0]);
+        fail(1);
+        assert_eq!(ejected(&state), [0]);
+        for wait in [10, 20, 30, 30] {
+            tokio::time::advance(Duration::from_millis(wait * 1_000 - 2)).await;
+            assert_eq!(ejected(&state), [0], "{wait}");
+            tokio::time::advance(Duration::from_millis(4)).await;
+            assert_eq!(ejected(&state), [0; 0], "{wait}");
+            fail(1);
+        }
+        tokio::time::advance(Duration::from_secs(31)).await;
+        state.answered(0, StatusCode::OK);
+        fail(2);
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert_eq!(ejected(&state), [0; 0], "after it had worked it begins with the first wait");
+    }
+
+    #[tokio::test]
+    async fn what_ejects_is_the_upstreams_fault_and_never_all_of_its_endpoints() {
+        let check = |endpoints: u16, fault: &dyn Fn(&UpstreamState, usize), expected: &[usize]| {
+            let state = state(endpoints);
+            (0..usize::from(endpoints)).for_each(|place| (0..3).for_each(|_| fault(&state, place)));
+            assert_eq!(ejected(&state), expected, "{endpoints}");
+        };
+        let answer = |status| move |state: &UpstreamState, place| state.answered(place, status);
+        check(1, &answer(StatusCode::BAD_GATEWAY), &[]);
+        check(2, &answer(StatusCode::SERVICE_UNAVAILABLE), &[0]);
+        check(3, &answer(StatusCode::GATEWAY_TIMEOUT), &[0]);
+        check(4, &answer(StatusCode::BAD_GATEWAY), &[0, 1]);
+        check(4, &answer(StatusCode::INTERNAL_SERVER_ERROR), &[]);
+        check(4, &|state, place| state.exchange_failed(place, FaultKind::Unreachable), &[0, 1]);
+        check(4, &|state, place| state.exchange_failed(place, FaultKind::RequestBody), &[]);
+    }
+
+    #[test]
+    fn retries_are_a_share_of_the_requests() {
+        let check = |percent, requests, expected| {
+            let budget = RetryBudget::new(percent);
+            let retried = (0..requests).filter(|_| {
+                budget.earn();
+                budget.spend()
+            });
+            assert_eq!(retried.count(), expected, "{percent} % of {requests}");
+        };
+        check(20, 1, 1);
+        check(20, 100, 21);
+        check(0, 100, 0);
+        check(100, 100, 100);
+        let budget = RetryBudget::new(20);
+        (0..10_000).for_each(|_| budget.earn());
+        assert_eq!((0..100).filter(|_| budget.spend()).count(), 20, "what is saved is bounded");
+    }
+
+    #[test]
+    fn a_keep_alive_timeout_is_read() {
+        let check = |value: &str, expected: Option<u64>| {
+            assert_eq!(keep_alive_timeout(value.as_bytes()), expected.map(Duration::from_millis), "{value}");
+        };
+        check("timeout=5", Some(4_000));
+        check("max=100, Timeout=10", Some(8_000));
+        check("timeout=0", Some(0));
+        check("timeout=", None);
+        check("timeout=-1", None);
+        check("max=5", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_reload_keeps_the_state_of_what_did_not_change() {
+        let states = UpstreamStates::default();
+        let settings = UpstreamSettings::new("a", vec![Endpoint::http("127.0.0.1", 1)]);
+        let first = states.of(&settings);
+        assert!(Arc::ptr_eq(&first, &states.of(&settings)));
+        let changed = UpstreamSettings { max_idle: 1, ..settings };
+        assert!(!Arc::ptr_eq(&first, &states.of(&changed)));
+        states.of(&UpstreamSettings::new("b", Vec::new()));
+        states.retain(&[changed]);
+        assert_eq!(states.all().iter().map(|state| state.name().to_string()).collect::<Vec<_>>(), ["a"]);
+    }
+}
