@@ -1,7 +1,7 @@
 //! Rates: how many requests a caller, an address or a route may make in a time, held for the whole process without a lock.
 //!
 //! The rule is GCRA (the "leaky bucket as a meter" of ITU-T I.371): one number for each key, the time at which the key will
-//! have earned all that it has used. [`gcra`] is the arithmetic, [`cells`] the bounded table of those numbers, [`fields`] what
+//! have earned all that it has used. `gcra` is the arithmetic, `cells` the bounded table of those numbers, `fields` what
 //! the caller is told of it. Which limit applies where is the business of the layers in `layers/rate.rs`.
 
 mod cells;
