@@ -64,7 +64,7 @@ def haproxy(bench):
     path = f"{bench.folder}/haproxy.cfg"
     with open(path, "w") as file:
         file.write(f"""global
-  maxconn 16000
+  maxconn 9500
   nbthread 1
   ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets
   tune.ssl.cachesize 0

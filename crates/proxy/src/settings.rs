@@ -455,7 +455,7 @@ pub struct Limits {
     pub max_connections_per_client: Option<u64>,
     /// Requests in flight over all workers. Default 10,000.
     pub max_requests: usize,
-    /// How long what is ready may wait for a worker before requests are shed; zero is any time. Default 30 ms.
+    /// How long what is ready may wait for a worker before requests are shed; zero is any time. Default 100 ms.
     pub shed_after: Duration,
     /// How long nothing may move in a tunnel. Default 1 h.
     pub upgrade_idle_timeout: Duration,
@@ -478,7 +478,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_connections_per_client: None,
             max_requests: 10_000,
-            shed_after: Duration::from_millis(30),
+            shed_after: Duration::from_millis(100),
             upgrade_idle_timeout: Duration::from_secs(60 * 60),
             recheck: Duration::from_secs(10),
         }

@@ -303,7 +303,7 @@ fn limits() -> Table {
                 Time::within("0s", "1m"),
                 "How long what is ready may wait for its thread before some requests get 503; `0s`: any time.",
             )
-            .default("30ms"),
+            .default("100ms"),
             one_or_several(
                 "rate_limit",
                 rate_limit("[limits.rate_limit]", "What holds on routes that have no `rate_limit`."),
