@@ -73,6 +73,35 @@ impl Policy {
         }
     }
 
+    /// The answer of [`Self::decide`] alone, with its reason where it is not a permit: without the proof, and without what rules in
+    /// shadow mode would have said. It allocates nothing, whatever the answer: for who asks very often, such as to filter a list.
+    ///
+    /// ```
+    /// # use portcullis_policy::*;
+    /// # let draft = PolicyDraft {
+    /// #     routes: vec![RouteDraft::new("billing", ["/api/**"])],
+    /// #     roles: vec![RoleDraft::new("reader", ["GET /api/invoices/**"])],
+    /// #     assignments: vec![AssignmentDraft::new("alice-reads", "reader", ["user:alice"])],
+    /// #     ..PolicyDraft::default()
+    /// # };
+    /// # let (policy, _) = Policy::compile(&draft).expect("the draft has no errors");
+    /// # let path = CanonicalPath::parse("/api/invoices/7").expect("a canonical path");
+    /// # let route = policy.find_route("billing.internal", &path);
+    /// # let now = "2026-11-23T10:00:00Z".parse().expect("a time");
+    /// let alice = Principal::user("alice");
+    /// let request =
+    ///     AccessRequest { identity: IdentityFact::Verified(&alice), ..AccessRequest::new("GET", &path, route, now) };
+    /// assert_eq!(policy.verdict(&request), (Outcome::Permit, None));
+    /// let put = AccessRequest { method: "PUT", ..request };
+    /// assert_eq!(policy.verdict(&put), (Outcome::Deny, Some(Reason::NoMatchingGrant)));
+    /// ```
+    pub fn verdict(&self, request: &AccessRequest<'_>) -> (Outcome, Option<Reason>) {
+        match self.evaluate(&View::new(self, request), &mut Silent) {
+            Verdict::Permit(_) => (Outcome::Permit, None),
+            Verdict::Stop(stop) => (stop.outcome, Some(stop.reason)),
+        }
+    }
+
     /// The stages that need no identity: ban, route and network. `client_addr` asks this before any credential is
     /// verified; `decide` asks it again.
     ///

@@ -35,6 +35,24 @@ fn a_permit_allocates_nothing_at_any_size() {
     }
 }
 
+#[test]
+fn a_verdict_allocates_nothing_also_where_it_is_a_refusal() {
+    let size = Size { roles: 1_000, assignments: 20_000, routes: 100, prefixes: 50_000 };
+    let (policy, _) = Policy::compile(&draft(&size)).unwrap();
+    let bound = 19_998;
+    let role = bound % size.roles;
+    for (path, reason) in
+        [(format!("part{role}/a"), Reason::ConditionUnmet), ("other".to_owned(), Reason::NoMatchingGrant)]
+    {
+        let probe = probe(bound, "GET", role % size.routes, &path, IpAddr::from([192, 0, 2, 1]));
+        let risk = RiskAssessment::NONE;
+        let request = ask(&policy, &probe, &risk);
+        let mut verdict = (Outcome::Permit, None);
+        let counted = measure(|| verdict = policy.verdict(&request));
+        assert_eq!((verdict, counted.count_total), ((Outcome::Deny, Some(reason)), 0));
+    }
+}
+
 fn germany() -> CountryCode {
     CountryCode::parse("DE").unwrap()
 }

@@ -225,6 +225,8 @@ proptest! {
         let policy = compile(&draft);
         let request = facts.request(&policy);
         let explanation = policy.explain(&request);
+        let reason = explanation.denial.as_ref().map(|denial| denial.reason);
+        prop_assert_eq!(policy.verdict(&request), (explanation.outcome, reason));
         match policy.decide(&request) {
             Decision::Permit(permit) => {
                 prop_assert_eq!(explanation.outcome, Outcome::Permit);
