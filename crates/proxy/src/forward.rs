@@ -93,11 +93,7 @@ async fn act(
 /// Who asks, for a route with several upstreams.
 fn asker(transit: &Transit) -> Asker<'_> {
     let facts = &transit.facts;
-    let principal = match &facts.identity {
-        Some(Identity::Verified(principal)) => Some(&**principal),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
-    };
-    Asker { id: facts.id, principal, address: facts.client_address().ip() }
+    Asker { id: facts.id, principal: facts.principal(), address: facts.client_address().ip() }
 }
 
 /// Sends it to the upstream.

@@ -30,8 +30,6 @@ pub struct Metrics {
     pub failed_handshakes: AtomicU64,
     /// Requests that panicked; each was answered with 500.
     pub panics: AtomicU64,
-    /// Responses that broke off after their head was passed on.
-    pub broken_responses: AtomicU64,
 }
 
 /// A worker, and a route's name; `None` counts requests that found no route.

@@ -11,7 +11,7 @@ use portcullis_events::event::RequestId;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Risk};
 use portcullis_events::{Event, EventKind, ReasonCode, help_url};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, Permit, Principal, Reason};
+use portcullis_policy::{Bans, Permit, Reason};
 use portcullis_risk::{Actor, BanNotice, Observation};
 use uuid::Uuid;
 
@@ -168,7 +168,7 @@ impl Worker {
         let observation = Observation {
             address: facts.client_address(),
             peer: facts.connection.peer.ip(),
-            principal: verified(facts),
+            principal: facts.principal(),
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
@@ -236,13 +236,6 @@ impl Worker {
     }
 }
 
-fn verified(facts: &Facts) -> Option<&Principal> {
-    match &facts.identity {
-        Some(Identity::Verified(principal)) => Some(principal),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
-    }
-}
-
 fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {
     event.policy.version = Some(loaded.snapshot.policy.version());
     event.policy.sha256 = Some(loaded.snapshot.policy_sha256.clone());
@@ -280,7 +273,7 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
             event.client.port = Some(peer.port());
         }
     }
-    if let Some(principal) = verified(facts) {
+    if let Some(principal) = facts.principal() {
         event.identity = EventIdentity::of(principal, roles, facts.now);
         event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();
     }

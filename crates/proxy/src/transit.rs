@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use portcullis_identity::Identity;
 use portcullis_policy::{
-    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, RiskAssessment, RouteId,
+    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, Principal, RiskAssessment, RouteId,
 };
 use portcullis_risk::CallerKeys;
 use uuid::Uuid;
@@ -195,6 +195,14 @@ impl Facts {
     /// The network that limits count this request for: the client's, or the peer's where the client is unknown.
     pub fn address_key(&self) -> AddressKey {
         AddressKey::of(self.client_address().ip().unwrap_or(self.connection.peer.ip()))
+    }
+
+    /// Who it is, if that was verified.
+    pub fn principal(&self) -> Option<&Principal> {
+        match &self.identity {
+            Some(Identity::Verified(principal)) => Some(principal),
+            Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+        }
     }
 
     /// What the policy is asked, as far as it is known. Without a target there is nothing to ask.

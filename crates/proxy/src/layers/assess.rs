@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use http::header::USER_AGENT;
-use portcullis_identity::Identity;
 use portcullis_risk::Caller;
 
 use crate::layers::establish::Establishes;
@@ -42,13 +41,9 @@ impl Establishes for Assess {
 
 /// The caller as risk sees it.
 fn caller(transit: &Transit) -> Caller<'_> {
-    let principal = match &transit.facts.identity {
-        Some(Identity::Verified(principal)) => Some(&**principal),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
-    };
     Caller {
         address: transit.facts.client_address(),
-        principal,
+        principal: transit.facts.principal(),
         user_agent: transit.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
     }
 }

@@ -3,9 +3,6 @@
 
 use std::rc::Rc;
 
-use portcullis_identity::Identity;
-use portcullis_policy::Principal;
-
 use crate::layers::establish::Establishes;
 use crate::rate::{Left, Limit, Verdict};
 use crate::refusal::Refusal;
@@ -61,7 +58,7 @@ impl Establishes for RateByPrincipal {
         let Some(rates) = loaded.rates(facts.route) else { return Ok(()) };
         let (rates_of_process, now_ns) = (&self.worker.shared.rates, self.worker.now_ns(facts));
         for limit in &rates.by_principal {
-            let verdict = match verified(facts) {
+            let verdict = match facts.principal() {
                 Some(principal) => rates_of_process.take_for_principal(limit, principal, now_ns),
                 None => rates_of_process.take_for_address(limit, facts.address_key(), now_ns),
             };
@@ -77,16 +74,9 @@ impl Establishes for RateByPrincipal {
 
 /// Who the caller is to a limit by principal.
 pub(super) fn caller(facts: &Facts) -> String {
-    match verified(facts) {
+    match facts.principal() {
         Some(principal) => format!("{}:{}", principal.kind.as_str(), principal.id),
         None => facts.address_key().to_string(),
-    }
-}
-
-pub(super) fn verified(facts: &Facts) -> Option<&Principal> {
-    match &facts.identity {
-        Some(Identity::Verified(principal)) => Some(principal),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
     }
 }
 

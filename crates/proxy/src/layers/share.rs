@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use crate::held::Held;
 use crate::layers::establish::Refused;
-use crate::layers::rate::{caller, note, verified};
+use crate::layers::rate::{caller, note};
 use crate::permitted::Permitted;
 use crate::rate::{Left, write_fields};
 use crate::refusal::Refusal;
@@ -120,7 +120,7 @@ impl<S> Share<S> {
 
 fn take_for_caller(seats: &Arc<Seats>, facts: &Facts, most: u64) -> Option<Seat> {
     let route = facts.route_name();
-    match verified(facts) {
+    match facts.principal() {
         Some(principal) => seats.take(("principal", route, principal.kind.as_str(), &*principal.id), most),
         None => seats.take(("address", route, facts.address_key()), most),
     }

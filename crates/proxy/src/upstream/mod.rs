@@ -31,6 +31,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
+use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use crate::settings::{UpstreamSettings, UpstreamTimeouts};
@@ -193,20 +194,10 @@ where
     async fn exchange(
         self: &Rc<Self>,
         mut link: Box<Link<B>>,
-        mut request: Request<Upload<B>>,
+        request: Request<Upload<B>>,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let (to_head, place) = (*request.method() == Method::HEAD, link.place);
-        request.body_mut().go_over(&link.wire);
-        let mut answer = pin!(link.sender.try_send_request(request));
-        let head = poll_fn(|cx| {
-            let open = link.drive(cx);
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-                Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
-                Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
-            }
-        });
-        let exchanged = match head.await {
+        let exchanged = match head_of_answer(&mut link, request).await {
             Ok(Ok(response)) => self.answered(link, response, to_head).map_err(Failure::Final),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => {
@@ -248,6 +239,31 @@ where
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Sends a request over a connection and drives it until the head of the answer is there, or hyper gives up on the request.
+///
+/// # Errors
+/// The connection ended, or a deadline passed.
+async fn head_of_answer<B>(
+    link: &mut Link<B>,
+    mut request: Request<Upload<B>>,
+) -> Result<Result<Response<Incoming>, TrySendError<Request<Upload<B>>>>, UpstreamError>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    request.body_mut().go_over(&link.wire);
+    let mut answer = pin!(link.sender.try_send_request(request));
+    poll_fn(|cx| {
+        let open = link.drive(cx);
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
+            Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
+        }
+    })
+    .await
+}
 
 /// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
 /// HEAD the length is no framing but a statement about the resource: one valid length stays.

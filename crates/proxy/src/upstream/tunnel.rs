@@ -4,21 +4,20 @@
 //! answer: whether the protocol is one that was asked for is for `upgrade` to see.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::Instant;
 
 use super::deadline::{Deadlines, after};
 use super::error::{BoxError, FaultKind, UpstreamError};
 use super::pool::Link;
 use super::stream::Stream;
-use super::upload::{self, Upload};
-use super::{Upstream, UpstreamBody};
+use super::upload;
+use super::{Upstream, UpstreamBody, head_of_answer};
 
 /// How an upstream answered a request for another protocol.
 pub enum Switch<B> {
@@ -63,7 +62,9 @@ where
         let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
         let mut link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
         (link.last, link.kept) = (true, true);
-        let response = head_of_answer(&mut link, upload::prepare(request)).await?;
+        let answer = head_of_answer(&mut link, upload::prepare(request)).await?;
+        let response =
+            answer.map_err(|failed| UpstreamError::protocol("no valid response head", &failed.into_error()))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             link.kept = false;
             return self.answered(link, response, false).map(Switch::Answered);
@@ -76,25 +77,4 @@ where
         let (stream, early) = link.into_stream().ok_or_else(gone)?;
         Ok(Switch::Switched(head, Switched { stream, early }))
     }
-}
-
-async fn head_of_answer<B>(
-    link: &mut Link<B>,
-    mut request: Request<Upload<B>>,
-) -> Result<Response<Incoming>, UpstreamError>
-where
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<BoxError>,
-{
-    request.body_mut().go_over(&link.wire);
-    let mut answer = pin!(link.sender.try_send_request(request));
-    let head = poll_fn(|cx| {
-        let open = link.drive(cx);
-        match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
-            Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
-        }
-    });
-    head.await?.map_err(|failed| UpstreamError::protocol("no valid response head", &failed.into_error()))
 }
