@@ -44,6 +44,8 @@ mod fmt;
 mod forwarding;
 /// Which headers cross the gateway, and which only the gateway may set.
 mod headers;
+/// HTTP/2 to upstreams: a real nginx, by prior knowledge.
+mod http2_upstreams;
 /// More at once than the limits allow.
 mod limits;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.

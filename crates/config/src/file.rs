@@ -13,6 +13,7 @@ mod policy;
 mod risk;
 mod route;
 mod traffic;
+mod upstream;
 
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
@@ -26,7 +27,8 @@ pub(crate) use policy::{
 };
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, Rules, Split};
-pub(crate) use traffic::{ClientAddress, Route, Upstream, UpstreamTls};
+pub(crate) use traffic::{ClientAddress, Route};
+pub(crate) use upstream::{HTTP, Upstream, UpstreamTls};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;

@@ -13,6 +13,7 @@ mod keys;
 mod policy;
 mod risk;
 mod route;
+mod upstream;
 
 use serde_json::{Map, Value, json};
 

@@ -175,7 +175,10 @@ pub(crate) fn failed(error: UpstreamError, mut transit: Box<Transit>, remembered
     // Without a connection nothing was sent.
     transit.facts.forwarded = !matches!(
         error.kind,
-        FaultKind::Unreachable | FaultKind::Timeout(TimeoutPhase::Connect) | FaultKind::CircuitOpen { .. }
+        FaultKind::Unreachable
+            | FaultKind::Timeout(TimeoutPhase::Connect)
+            | FaultKind::Busy
+            | FaultKind::CircuitOpen { .. }
     );
     let refusal = refusal_of(error, &transit);
     refused(refusal, transit)

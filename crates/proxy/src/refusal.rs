@@ -83,6 +83,7 @@ impl Refusal {
                 FaultKind::Unreachable => ReasonCode::UpstreamUnreachable,
                 FaultKind::Timeout(_) => ReasonCode::UpstreamTimeout,
                 FaultKind::Protocol => ReasonCode::UpstreamProtocol,
+                FaultKind::Busy => ReasonCode::LimitOverload,
                 FaultKind::CircuitOpen { .. } => ReasonCode::UpstreamCircuitOpen,
                 FaultKind::RequestBody => ReasonCode::RequestMalformed,
             },
@@ -144,6 +145,7 @@ impl Refusal {
             Self::UpstreamFailed(UpstreamError { kind: FaultKind::CircuitOpen { retry_after_s }, .. }) => {
                 Some(*retry_after_s)
             }
+            Self::UpstreamFailed(UpstreamError { kind: FaultKind::Busy, .. }) => Some(OVERLOAD_RETRY_AFTER_S),
             Self::Denied(denial) if denial.reason == Reason::BanActive => {
                 let left = ban_until?.as_second().saturating_sub(now.as_second()).max(0);
                 u64::try_from(left).ok().map(|seconds| seconds + 1)

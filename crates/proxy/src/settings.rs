@@ -108,6 +108,47 @@ pub struct UpstreamSettings {
     pub ejection: Option<EjectionSettings>,
     /// How many of a hundred requests may be sent again. Default 20.
     pub retry_percent: u8,
+    /// Which version of HTTP its endpoints are spoken to in. Default HTTP/1.1.
+    pub http: UpstreamHttp,
+    /// How HTTP/2 is spoken, where it is.
+    pub http2: Http2Settings,
+}
+
+/// `http`: which version of HTTP an upstream is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamHttp {
+    /// HTTP/1.1.
+    #[default]
+    One,
+    /// HTTP/2: over TLS by ALPN, else by prior knowledge.
+    Two,
+    /// Over TLS what the endpoint chooses by ALPN, else HTTP/1.1.
+    Auto,
+}
+
+/// `http2 = { … }` of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// How many connections each worker has to an endpoint, at least 1. Default 4.
+    pub max_connections: usize,
+    /// How many requests are under way on one of them, at least 1, if the endpoint allows as many. Default 100.
+    pub max_streams: usize,
+    /// After how long a silence a connection with requests under way is asked for a sign of life; `Duration::MAX`: never.
+    /// Default: never. One on which a time ran out always is.
+    pub ping_interval: Duration,
+    /// How long it has for that sign, before it is given up. Default 5 s.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            max_connections: 4,
+            max_streams: 100,
+            ping_interval: Duration::MAX,
+            ping_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// `breaker = { … }`
@@ -165,6 +206,8 @@ impl UpstreamSettings {
             breaker: Some(BreakerSettings::default()),
             ejection: Some(EjectionSettings::default()),
             retry_percent: 20,
+            http: UpstreamHttp::default(),
+            http2: Http2Settings::default(),
         }
     }
 }
@@ -181,10 +224,23 @@ pub struct Endpoint {
 /// What is spoken to an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointScheme {
-    /// HTTP/1.1 in plain text: `http://HOST:PORT`, `unix:/PATH`.
+    /// Plain text: `http://HOST:PORT`, `unix:/PATH`.
     Http,
     /// HTTP over TLS: `https://HOST:PORT`.
     Https,
+    /// HTTP/2 in plain text, by prior knowledge: `h2c://HOST:PORT`.
+    H2c,
+}
+
+impl EndpointScheme {
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        }
+    }
 }
 
 /// Where an endpoint listens.
@@ -212,6 +268,11 @@ impl Endpoint {
         Self { scheme: EndpointScheme::Https, ..Self::http(host, port) }
     }
 
+    /// `h2c://HOST:PORT`
+    pub fn h2c(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { scheme: EndpointScheme::H2c, ..Self::http(host, port) }
+    }
+
     /// `unix:/PATH`
     pub fn unix(path: impl Into<Arc<Path>>) -> Self {
         Self { scheme: EndpointScheme::Http, address: EndpointAddress::Unix(path.into()) }
@@ -223,10 +284,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
             EndpointAddress::Tcp { host, port } => {
-                let scheme = match self.scheme {
-                    EndpointScheme::Http => "http",
-                    EndpointScheme::Https => "https",
-                };
+                let scheme = self.scheme.as_str();
                 let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
                 write!(f, "{scheme}://{open}{host}{close}:{port}")
             }

@@ -48,11 +48,13 @@ pub struct Settings {
     pub keepalive_timeout_ms: u32,
     /// `keepalive_requests`: how many requests one connection may carry.
     pub keepalive_requests: u32,
+    /// It speaks HTTP/2 in plain text, by prior knowledge, and no HTTP/1.1.
+    pub http2: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keepalive_timeout_ms: 75_000, keepalive_requests: 1_000_000 }
+        Self { keepalive_timeout_ms: 75_000, keepalive_requests: 1_000_000, http2: false }
     }
 }
 
@@ -172,7 +174,8 @@ fn nobody() -> (u32, u32) {
 }
 
 fn configuration(folder: &Path, address: SocketAddr, settings: Settings) -> String {
-    let Settings { keepalive_timeout_ms, keepalive_requests } = settings;
+    let Settings { keepalive_timeout_ms, keepalive_requests, http2 } = settings;
+    let http2 = if http2 { " http2" } else { "" };
     let d = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -195,7 +198,7 @@ http {{
     keepalive_timeout {keepalive_timeout_ms}ms;
     keepalive_requests {keepalive_requests};
     server {{
-        listen {address};
+        listen {address}{http2};
         root {d};
         location / {{ return 200 "request_method: $request_method\nrequest_uri: $request_uri\nuri: $uri\n{echoed}"; }}
         location = /big {{ try_files /big =404; }}

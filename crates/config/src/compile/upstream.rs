@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_policy::canonical_host;
-use portcullis_proxy::settings::{Endpoint, EndpointScheme, UpstreamSettings};
+use portcullis_proxy::settings::{Endpoint, EndpointScheme, UpstreamHttp, UpstreamSettings};
 use portcullis_proxy::tls::material::{self, MaterialError};
 use portcullis_proxy::upstream::{ClientIdentity, ClientTls, ClientTlsError};
 
@@ -30,8 +30,30 @@ pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> Upst
         breaker: upstream.breaker,
         ejection: upstream.ejection,
         retry_percent: upstream.retry_percent,
+        http: compile_http(reader, upstream, &endpoints),
+        http2: upstream.http2,
         ..UpstreamSettings::new(upstream.name.value.as_str(), endpoints)
     }
+}
+
+/// The version that is spoken: `h2c://` says HTTP/2, and an upstream is spoken to in one way.
+fn compile_http(reader: &Reader<'_>, upstream: &Upstream, endpoints: &[Endpoint]) -> UpstreamHttp {
+    let written = upstream.http.as_ref().map(|http| http.value);
+    let prior = endpoints.iter().filter(|endpoint| endpoint.scheme == EndpointScheme::H2c).count();
+    if prior == 0 {
+        return written.unwrap_or_default();
+    }
+    if let Some(http) = upstream.http.as_ref().filter(|http| http.value != UpstreamHttp::Two) {
+        let message = "`h2c://` endpoints speak HTTP/2, and `http` says otherwise";
+        let help = "write `http = \"2\"`, or leave it out";
+        let diagnostic = Diagnostic::error(codes::CONFLICT, http.span, message);
+        reader.report(diagnostic.with_related(upstream.endpoints.span, "the endpoints are here").with_help(help));
+    } else if written.is_none() && prior < endpoints.len() {
+        let message = "an endpoint is `h2c://` and another is not: an upstream is spoken to in one version";
+        let help = "write `http = \"2\"` where all of them speak HTTP/2, or make two upstreams of it";
+        reader.report(Diagnostic::error(codes::CONFLICT, upstream.endpoints.span, message).with_help(help));
+    }
+    UpstreamHttp::Two
 }
 
 /// TLS to the upstream. What is configured is judged also where no endpoint needs it yet. Without roots or with a broken
@@ -159,23 +181,14 @@ fn parse_socket(reader: &Reader<'_>, path: &str, endpoint: &At<String>) -> Resul
     Ok(Endpoint::unix(path))
 }
 
-/// `http://HOST:PORT`, and nothing more: a path of the upstream would make what is decided on another than what is
+/// `http://HOST:PORT`, or another scheme, and nothing more: a path of the upstream would make what is decided on another than what is
 /// forwarded.
 fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointProblem> {
-    if text.starts_with("h2c:") {
-        let help = "use `http://HOST:PORT`: HTTP/1.1 is spoken to upstreams";
-        return Err(EndpointProblem {
-            code: codes::UNAVAILABLE,
-            ..bad("speaks HTTP/2, which is not available in this version", help)
-        });
-    }
-    let (scheme, authority) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-        (Some(authority), _) => (EndpointScheme::Http, authority),
-        (None, Some(authority)) => (EndpointScheme::Https, authority),
-        (None, None) => {
-            return Err(bad("is not of the form http://HOST:PORT", "write it as `http://127.0.0.1:9001`"));
-        }
-    };
+    let schemes = [EndpointScheme::Http, EndpointScheme::Https, EndpointScheme::H2c];
+    let found =
+        schemes.into_iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme.as_str())?.strip_prefix("://")?)));
+    let (scheme, authority) =
+        found.ok_or_else(|| bad("is not of the form http://HOST:PORT", "write it as `http://127.0.0.1:9001`"))?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains('@') {
         return Err(bad("holds credentials", "remove what stands before the `@`"));
@@ -222,7 +235,10 @@ mod tests {
         check("http://[::1]:80", Ok(("::1", 80)));
         assert_eq!(parse_endpoint("https://a:443").ok(), Some(Endpoint::https("a", 443)));
         check("https://a", Err("has no port"));
-        check("h2c://a:80", Err("not available"));
+        assert_eq!(parse_endpoint("h2c://a:80").ok(), Some(Endpoint::h2c("a", 80)));
+        check("h2c://a", Err("has no port"));
+        check("h2c:a:80", Err("is not of the form"));
+        check("h2://a:80", Err("is not of the form"));
         check("a:80", Err("is not of the form"));
         check("HTTP://a:80", Err("is not of the form"));
         check("http://a", Err("has no port"));

@@ -9,7 +9,8 @@ use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
 use crate::file::identity::{self, Identity};
 use crate::file::listener::{self, Listener};
 use crate::file::operation::{self, Operation, Sink};
-use crate::file::traffic::{self, ClientAddress, Route, Upstream};
+use crate::file::traffic::{self, ClientAddress, Route};
+use crate::file::upstream::{Upstream, read_upstream};
 use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
 use crate::kinds::{FilePath, ResolvedPath, Text};
@@ -89,7 +90,7 @@ fn read_included(section: Section<'_>, entries: &mut Entries) {
 
 fn read_entries(section: &Section<'_>, entries: &mut Entries, main: bool) {
     entries.listeners.extend(section.tables("listener").into_iter().filter_map(listener::read_listener));
-    entries.upstreams.extend(section.tables("upstream").into_iter().filter_map(traffic::read_upstream));
+    entries.upstreams.extend(section.tables("upstream").into_iter().filter_map(read_upstream));
     entries.routes.extend(section.tables("route").into_iter().filter_map(traffic::read_route));
     identity::read_identity(section, &mut entries.identity, main);
     entries.sinks.extend(section.tables("sink").into_iter().filter_map(operation::read_sink));

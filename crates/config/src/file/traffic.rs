@@ -1,12 +1,7 @@
-//! `[[upstream]]`, `[[route]]` and `[client_address]`.
-
-use std::path::PathBuf;
-use std::time::Duration;
+//! `[[route]]`, `[client_address]` and `[forwarding]`.
 
 use ipnet::IpNet;
-use portcullis_proxy::settings::{
-    BreakerSettings, Concurrency, EjectionSettings, ForwardedHeader, ForwardingSettings, RateLimit, UpstreamTimeouts,
-};
+use portcullis_proxy::settings::{Concurrency, ForwardedHeader, ForwardingSettings, RateLimit};
 use portcullis_proxy::trace::TraceMode;
 use portcullis_proxy::upstream::headers::Via;
 
@@ -14,132 +9,8 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::limits;
 use crate::file::route::{Treatment, read_treatment};
-use crate::kinds::{AnyText, Choice, EndpointLink, FilePath, Flag, Integer, Name, Prefix, ResolvedPath, Text, Time};
+use crate::kinds::{AnyText, Choice, Flag, Name, Prefix, Text};
 use crate::section::Section;
-
-/// `[[upstream]]`
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) name: At<String>,
-    /// Not parsed yet.
-    pub(crate) endpoints: At<Vec<At<String>>>,
-    pub(crate) timeouts: UpstreamTimeouts,
-    pub(crate) max_idle: usize,
-    pub(crate) tls: UpstreamTls,
-    pub(crate) breaker: Option<BreakerSettings>,
-    pub(crate) ejection: Option<EjectionSettings>,
-    pub(crate) retry_percent: u8,
-}
-
-/// `tls` of `[[upstream]]`
-#[derive(Debug, Default)]
-pub(crate) struct UpstreamTls {
-    pub(crate) ca: Option<At<ResolvedPath>>,
-    pub(crate) certificate: Option<At<ResolvedPath>>,
-    pub(crate) key: Option<At<ResolvedPath>>,
-    pub(crate) server_name: Option<At<String>>,
-}
-
-impl UpstreamTls {
-    /// The files that it names.
-    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        [&self.ca, &self.certificate, &self.key].into_iter().flatten().map(|file| file.value.path.clone())
-    }
-}
-
-pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
-    let name = section.required("name", Name);
-    let endpoints = section.required_list("endpoints", EndpointLink);
-    let timeouts = section.table("timeouts").map_or_else(UpstreamTimeouts::default, read_timeouts);
-    let max_idle = section.or("max_idle", Integer(0..=100_000), 128);
-    let tls = section.table("tls").map_or_else(UpstreamTls::default, read_upstream_tls);
-    let breaker = section.table("breaker").map_or_else(|| Some(BreakerSettings::default()), read_breaker);
-    let ejection = section.table("ejection").map_or_else(|| Some(EjectionSettings::default()), read_ejection);
-    let retry_percent = section.table("retries").map_or(RETRY_PERCENT, read_retries);
-    section.finish();
-    let name = name?;
-    // An upstream that has a name is known to its routes, even when its endpoints are wrong.
-    let endpoints = endpoints.unwrap_or_else(|| At::new(Vec::new(), name.span));
-    Some(Upstream {
-        name,
-        endpoints,
-        timeouts,
-        max_idle: usize::try_from(max_idle).unwrap_or(128),
-        tls,
-        breaker,
-        ejection,
-        retry_percent,
-    })
-}
-
-/// How many of a hundred requests may be sent again, when nobody says.
-const RETRY_PERCENT: u8 = 20;
-
-fn read_breaker(section: Section<'_>) -> Option<BreakerSettings> {
-    let default = BreakerSettings::default();
-    let enabled = section.or("enabled", Flag, true);
-    let breaker = BreakerSettings {
-        failures: whole(section.or("failures", Integer(1..=1_000), default.failures.into()), default.failures),
-        window: section.or("window", Time::within("1s", "1h"), default.window),
-        open: section.or("open", Time::within("10ms", "1h"), default.open),
-        longest: section.or("longest", Time::within("10ms", "1h"), default.longest),
-    };
-    section.finish();
-    enabled.then_some(breaker)
-}
-
-fn read_ejection(section: Section<'_>) -> Option<EjectionSettings> {
-    let default = EjectionSettings::default();
-    let enabled = section.or("enabled", Flag, true);
-    let max_share = section.or("max_share_percent", Integer(0..=100), default.max_share_percent.into());
-    let ejection = EjectionSettings {
-        failures: whole(section.or("failures", Integer(1..=1_000), default.failures.into()), default.failures),
-        first: section.or("first", Time::within("10ms", "1h"), default.first),
-        longest: section.or("longest", Time::within("10ms", "1d"), default.longest),
-        max_share_percent: u8::try_from(max_share).unwrap_or(default.max_share_percent),
-    };
-    section.finish();
-    enabled.then_some(ejection)
-}
-
-fn read_retries(section: Section<'_>) -> u8 {
-    let percent = section.or("budget_percent", Integer(0..=100), RETRY_PERCENT.into());
-    section.finish();
-    u8::try_from(percent).unwrap_or(RETRY_PERCENT)
-}
-
-fn whole(number: u64, default: u32) -> u32 {
-    u32::try_from(number).unwrap_or(default)
-}
-
-fn read_upstream_tls(section: Section<'_>) -> UpstreamTls {
-    let tls = UpstreamTls {
-        ca: section.optional("ca", FilePath),
-        certificate: section.optional("certificate", FilePath),
-        key: section.optional("key", FilePath),
-        server_name: section.optional("server_name", Text),
-    };
-    section.finish();
-    tls
-}
-
-fn read_timeouts(section: Section<'_>) -> UpstreamTimeouts {
-    let default = UpstreamTimeouts::default();
-    let timeouts = UpstreamTimeouts {
-        connect: section.or("connect", Time::within("1ms", "1h"), default.connect),
-        first_byte: section.or("first_byte", Time::within("1ms", "1d"), default.first_byte),
-        idle: or_never(section.or("idle", Time::within("0s", "1d"), default.idle)),
-        total: or_never(section.or("total", Time::within("0s", "7d"), default.total)),
-        keep_alive: section.or("keep_alive", Time::within("0s", "1d"), default.keep_alive),
-    };
-    section.finish();
-    timeouts
-}
-
-/// Zero is no time at all: for answers that stream, such as server-sent events.
-fn or_never(timeout: Duration) -> Duration {
-    if timeout.is_zero() { Duration::MAX } else { timeout }
-}
 
 /// `[[route]]`
 #[derive(Debug)]

@@ -161,7 +161,7 @@ impl Kind for EndpointLink {
     }
 
     fn schema(&self) -> Value {
-        matching("^(https?://[^/?#@]+:[0-9]{1,5}/?|unix:.+)$")
+        matching("^((https?|h2c)://[^/?#@]+:[0-9]{1,5}/?|unix:.+)$")
     }
 }
 

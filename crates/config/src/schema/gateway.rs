@@ -4,12 +4,11 @@ use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
 use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, ProxyMode, SinkKind};
-use crate::kinds::{
-    AnyText, EndpointLink, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time,
-};
+use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
 use super::route::{one_action, treatment};
+use super::upstream::upstream;
 use super::{Key, Table, choice, list, one, one_or_list, one_or_several, several, table, within, without_effect};
 
 pub(super) fn file() -> Table {
@@ -92,97 +91,6 @@ fn more_certificates() -> Table {
         [
             one("certificate", FilePath, "The certificate; PEM.").required(),
             one("key", FilePath, "Its private key; PEM, not encrypted.").required(),
-        ],
-    )
-}
-
-fn upstream() -> Table {
-    table(
-        "[[upstream]]",
-        "Where requests go.",
-        [
-            one("name", Name, "Unique; routes name it.").required(),
-            list(
-                "endpoints",
-                EndpointLink,
-                "The one with the least to do is preferred; `http://HOST:PORT` or `https://HOST:PORT` without a path, or `unix:/PATH`.",
-            )
-            .required()
-            .not_empty(),
-            within("timeouts", timeouts()),
-            one("max_idle", Integer(0..=100_000), "Unused connections that each worker keeps.").default(128),
-            within("tls", upstream_tls()),
-            within("breaker", breaker()),
-            within("ejection", ejection()),
-            within("retries", retries()),
-        ],
-    )
-}
-
-fn breaker() -> Table {
-    table(
-        "`breaker` of [[upstream]]",
-        "When it is not asked any more for a while: its requests get 503 at once.",
-        [
-            one("enabled", Flag, "`false`: never.").default(true),
-            one("failures", Integer(1..=1_000), "So many requests in a row must fail.").default(5),
-            one("window", Time::within("1s", "1h"), "Within this time.").default("10s"),
-            one("open", Time::within("10ms", "1h"), "How long it is then not asked, until one request tries.")
-                .default("5s"),
-            one("longest", Time::within("10ms", "1h"), "The most that `open` becomes, doubled when that fails.")
-                .default("30s"),
-        ],
-    )
-}
-
-fn ejection() -> Table {
-    table(
-        "`ejection` of [[upstream]]",
-        "When an endpoint is passed over for a while, as long as there are others.",
-        [
-            one("enabled", Flag, "`false`: never.").default(true),
-            one("failures", Integer(1..=1_000), "After so many failures, or answers 502, 503, 504, in a row.")
-                .default(5),
-            one("first", Time::within("10ms", "1h"), "How long the first time.").default("10s"),
-            one("longest", Time::within("10ms", "1d"), "The most that it becomes, doubled each time.").default("5m"),
-            one("max_share_percent", Integer(0..=100), "The most endpoints at once, of a hundred.").default(50),
-        ],
-    )
-}
-
-fn retries() -> Table {
-    table(
-        "`retries` of [[upstream]]",
-        "Which requests are sent again: without a body, idempotent, and not a byte of an answer came.",
-        [one("budget_percent", Integer(0..=100), "The most of them, of a hundred requests; 0: none.").default(20)],
-    )
-}
-
-fn upstream_tls() -> Table {
-    table(
-        "`tls` of [[upstream]]",
-        "How TLS is spoken to its `https://` endpoints. Their certificates are always verified.",
-        [
-            one("ca", FilePath, "The roots that are believed, as PEM; left out: those of this system."),
-            one("certificate", FilePath, "The certificate that the gateway shows, as PEM with its chain."),
-            one("key", FilePath, "The private key of `certificate`, as PEM."),
-            one("server_name", Text, "The name that the certificates must have; left out: the endpoint's host."),
-        ],
-    )
-}
-
-fn timeouts() -> Table {
-    table(
-        "`timeouts` of [[upstream]]",
-        "How long it may take.",
-        [
-            one("connect", Time::within("1ms", "1h"), "To open a connection.").default("2s"),
-            one("first_byte", Time::within("1ms", "1d"), "From the request sent to the head of the answer.")
-                .default("15s"),
-            one("idle", Time::within("0s", "1d"), "Between two pieces of a body, either way; `0s`: any time.")
-                .default("60s"),
-            one("total", Time::within("0s", "7d"), "For the whole exchange; `0s`: any time.").default("300s"),
-            one("keep_alive", Time::within("0s", "1d"), "How long an unused connection is kept.").default("4s"),
         ],
     )
 }

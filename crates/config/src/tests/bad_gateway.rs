@@ -191,7 +191,7 @@ fn each_mistake_is_named_where_it_stands() {
         "[[upstream]]\nname = \"b\"\nendpoints = [\"http://a:1\", \"a\"]\n",
         ("E0105", 3, 28, "is not of the form http://HOST:PORT"),
     );
-    check("[[upstream]]\nname = \"b\"\nendpoints = [\"h2c://a:1\"]\n", ("E0106", 3, 14, "use `http://HOST:PORT`"));
+    check("[[upstream]]\nname = \"b\"\nendpoints = [\"h2://a:1\"]\n", ("E0105", 3, 14, "write it as `http://"));
     check("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:\"]\n", ("E0105", 3, 14, "`unix:/run/app.sock`"));
     check(
         &format!("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:/{}\"]\n", "a".repeat(107)),
@@ -342,4 +342,21 @@ fn what_an_upstream_endures_has_bounds() {
     check("ejection = { first = \"1ms\" }", 22, "E0105", "must be from 10ms");
     check("retries = { budget_percent = \"20%\" }", 30, "E0104", "found a string");
     check("retries = { attempts = 3 }", 13, "E0103", "unknown key `attempts`");
+    check("http = \"3\"", 8, "E0105", "expected \"1\", \"2\" or \"auto\", found \"3\"");
+    check("http = 2", 8, "E0104", "expected \"1\", \"2\" or \"auto\"");
+    check("http2 = { max_streams = 0 }", 25, "E0105", "from 1 to 100000");
+    check("http2 = { max_connections = 1001 }", 29, "E0105", "from 1 to 1000");
+    check("http2 = { ping_timeout = \"0s\" }", 26, "E0105", "must be from 100ms");
+    check("http2 = { streams = 3 }", 11, "E0103", "unknown key `streams`");
+}
+
+#[test]
+fn an_upstream_is_spoken_to_in_one_version() {
+    let check = |endpoints: &str, http: &str, line: usize, column: usize, fragment: &str| {
+        let text = format!("[[upstream]]\nname = \"b\"\nendpoints = {endpoints}\n{http}\n");
+        check_gateway(&text, ("E0203", line, column, fragment));
+    };
+    check("[\"h2c://b:1\"]", "http = \"1\"", 4, 8, "write `http = \"2\"`, or leave it out");
+    check("[\"h2c://b:1\"]", "http = \"auto\"", 4, 8, "and `http` says otherwise");
+    check("[\"h2c://b:1\", \"http://c:1\"]", "", 3, 13, "make two upstreams of it");
 }

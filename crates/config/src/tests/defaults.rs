@@ -6,8 +6,9 @@ use std::time::Duration;
 use portcullis_events::settings::{SinkKind, SinkSettings};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, IdentityHeaders, Limits, Per,
-    RateLimit, RefusalSettings, RouteLimits, RouteSettings, ShutdownSettings, UpstreamSettings, UpstreamTimeouts,
+    BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, Http2Settings, IdentityHeaders,
+    Limits, Per, RateLimit, RefusalSettings, RouteLimits, RouteSettings, ShutdownSettings, UpstreamHttp,
+    UpstreamSettings, UpstreamTimeouts,
 };
 
 use super::{Folder, GATEWAY};
@@ -201,9 +202,11 @@ endpoints = ["http://b:1"]
 breaker = { failures = 2, window = "3s", open = "4s", longest = "5s" }
 ejection = { failures = 6, first = "7s", longest = "8s", max_share_percent = 9 }
 retries = { budget_percent = 10 }
+http = "auto"
+http2 = { max_connections = 2, max_streams = 3, ping_interval = "4s", ping_timeout = "5s" }
 [[upstream]]
 name = "c"
-endpoints = ["http://c:1"]
+endpoints = ["h2c://c:1"]
 breaker = { enabled = false }
 ejection = { enabled = false }
 "#;
@@ -214,6 +217,10 @@ ejection = { enabled = false }
     let ejection = EjectionSettings { failures: 6, first: seconds(7), longest: seconds(8), max_share_percent: 9 };
     assert_eq!((b.breaker, b.ejection, b.retry_percent), (Some(breaker), Some(ejection), 10));
     assert_eq!((c.breaker, c.ejection, c.retry_percent), (None, None, 20));
+    let http2 =
+        Http2Settings { max_connections: 2, max_streams: 3, ping_interval: seconds(4), ping_timeout: seconds(5) };
+    assert_eq!((b.http, b.http2), (UpstreamHttp::Auto, http2));
+    assert_eq!((c.http, c.http2), (UpstreamHttp::Two, Http2Settings::default()));
 }
 
 #[test]

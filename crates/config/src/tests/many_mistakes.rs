@@ -16,7 +16,7 @@ tls = { certificate = "tls.crt", key = "tls.key" }
 
 [[upstream]]
 name = "billing"
-endpoints = ["h2c://127.0.0.1:9001"]
+endpoints = ["ftp://127.0.0.1:9001"]
 timeouts = { connect = 2 }
 
 [[route]]

@@ -12,12 +12,24 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::Upstream;
-use super::error::UpstreamError;
+use super::error::{BoxError, UpstreamError};
+use super::http2::StreamedAnswer;
 use super::pool::Link;
 
 /// A response's body, streamed. Trailers are dropped. An error means that the response is incomplete: the caller's
 /// connection must not end as if it were whole, which hyper sees to when the error is passed on to it.
-pub struct UpstreamBody<B> {
+pub struct UpstreamBody<B>(pub(super) Answer<B>);
+
+/// How it comes.
+pub(super) enum Answer<B> {
+    /// Over a connection of its own.
+    Http1(LinkedAnswer<B>),
+    /// On a stream.
+    Http2(Box<StreamedAnswer<B>>),
+}
+
+/// A body that comes over HTTP/1.1.
+pub(super) struct LinkedAnswer<B> {
     incoming: Incoming,
     /// The connection, while it is still needed.
     link: Option<Box<Link<B>>>,
@@ -25,7 +37,7 @@ pub struct UpstreamBody<B> {
     upstream: Rc<Upstream<B>>,
 }
 
-impl<B> UpstreamBody<B> {
+impl<B> LinkedAnswer<B> {
     pub(super) fn new(incoming: Incoming, mut link: Box<Link<B>>, upstream: &Rc<Upstream<B>>) -> Self {
         link.deadlines.progressed();
         let ended = incoming.is_end_stream();
@@ -76,33 +88,51 @@ impl<B> UpstreamBody<B> {
     }
 }
 
-impl<B> Body for UpstreamBody<B> {
+impl<B> LinkedAnswer<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        if let piece @ Poll::Ready(_) = self.poll_piece(cx) {
+            return piece;
+        }
+        let Some(link) = &mut self.link else { return Poll::Pending };
+        // Whether it goes on or has ended, what it read waits in `incoming` now.
+        let _ = link.drive(cx);
+        if let piece @ Poll::Ready(_) = self.poll_piece(cx) {
+            return piece;
+        }
+        let Some(link) = &mut self.link else { return Poll::Pending };
+        link.poll_body_deadline(cx).map(|timeout| {
+            self.link = None;
+            Some(Err(timeout))
+        })
+    }
+}
+
+impl<B> Body for UpstreamBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
     type Error = UpstreamError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let this = self.get_mut();
-        if let piece @ Poll::Ready(_) = this.poll_piece(cx) {
-            return piece;
+        match &mut self.get_mut().0 {
+            Answer::Http1(answer) => answer.poll_frame(cx),
+            Answer::Http2(answer) => answer.poll_frame(cx),
         }
-        let Some(link) = &mut this.link else { return Poll::Pending };
-        // Whether it goes on or has ended, what it read waits in `incoming` now.
-        let _ = link.drive(cx);
-        if let piece @ Poll::Ready(_) = this.poll_piece(cx) {
-            return piece;
-        }
-        let Some(link) = &mut this.link else { return Poll::Pending };
-        link.poll_body_deadline(cx).map(|timeout| {
-            this.link = None;
-            Some(Err(timeout))
-        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            Answer::Http1(answer) => answer.incoming.is_end_stream(),
+            Answer::Http2(answer) => answer.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Answer::Http1(answer) => answer.incoming.size_hint(),
+            Answer::Http2(answer) => answer.size_hint(),
+        }
     }
 }

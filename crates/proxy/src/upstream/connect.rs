@@ -16,10 +16,10 @@ use super::deadline::after;
 use super::error::{FaultKind, TimeoutPhase, UpstreamError};
 use super::state::UpstreamState;
 use super::stream::Stream;
-use super::tls::ClientTls;
+use super::tls::{ClientTls, Offer, chose_http2};
 
 /// How many endpoints a request tries to connect to, at most.
-const ATTEMPTS_MAX: usize = 3;
+pub(super) const ATTEMPTS_MAX: usize = 3;
 
 /// The endpoints of one upstream and whose turn it is.
 #[derive(Debug)]
@@ -125,14 +125,33 @@ impl Endpoints {
             if now >= end {
                 return Err(UpstreamError::timeout(TimeoutPhase::Connect));
             }
-            match timeout(limit.min(end - now), target.connect()).await {
-                Ok(Ok(stream)) => return Ok((stream, place)),
+            match timeout(limit.min(end - now), target.connect(Offer::Http1)).await {
+                Ok(Ok((stream, _))) => return Ok((stream, place)),
                 Ok(Err(error)) => last = target.unreachable(&error),
                 Err(_elapsed) => last = target.too_slow(),
             }
             self.state.exchange_failed(place, last.kind);
         }
         Err(last)
+    }
+
+    /// A connection to the endpoint at this place, and whether HTTP/2 is spoken over it.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unreachable`]; the caller holds the time.
+    pub(super) async fn connect_once(&self, place: usize, offer: Offer) -> Result<(Stream, bool), UpstreamError> {
+        let target = self.list.get(place).ok_or_else(|| UpstreamError::new(FaultKind::Unreachable, "no endpoint"))?;
+        target.connect(offer).await.map_err(|error| target.unreachable(&error))
+    }
+
+    /// The error of an endpoint that took no connection in time.
+    pub(super) fn too_slow(&self, place: usize) -> UpstreamError {
+        self.list.get(place).map_or_else(|| UpstreamError::timeout(TimeoutPhase::Connect), Target::too_slow)
+    }
+
+    /// The endpoint at this place.
+    pub(super) fn endpoint(&self, place: usize) -> Option<&Endpoint> {
+        self.list.get(place).map(|target| &target.endpoint)
     }
 }
 
@@ -163,9 +182,11 @@ impl Target {
         }
     }
 
-    async fn connect(&self) -> io::Result<Stream> {
+    /// A connection, and whether HTTP/2 is spoken over it.
+    async fn connect(&self, offer: Offer) -> io::Result<(Stream, bool)> {
+        let known = offer == Offer::Http2;
         let (host, port) = match &self.endpoint.address {
-            EndpointAddress::Unix(path) => return UnixStream::connect(path).await.map(Stream::Unix),
+            EndpointAddress::Unix(path) => return Ok((Stream::Unix(UnixStream::connect(path).await?), known)),
             EndpointAddress::Tcp { host, port } => (host, *port),
         };
         let stream = match self.address {
@@ -175,18 +196,23 @@ impl Target {
         // A head and a small body must not wait for the acknowledgement of what went before.
         stream.set_nodelay(true)?;
         match self.endpoint.scheme {
-            EndpointScheme::Http => Ok(Stream::Tcp(stream)),
-            EndpointScheme::Https => self.shake_hands(stream, host).await,
+            EndpointScheme::Http | EndpointScheme::H2c => Ok((Stream::Tcp(stream), known)),
+            EndpointScheme::Https => self.shake_hands(stream, host, offer).await,
         }
     }
 
-    async fn shake_hands(&self, stream: TcpStream, host: &str) -> io::Result<Stream> {
+    async fn shake_hands(&self, stream: TcpStream, host: &str, offer: Offer) -> io::Result<(Stream, bool)> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         // INVARIANT: an upstream with an `https` endpoint has TLS settings; without them nothing is sent in plain text.
         let tls = self.tls.as_ref().ok_or_else(|| invalid("TLS is not set up"))?;
         let name = tls.server_name(host).ok_or_else(|| invalid("no name that a certificate could have"))?;
-        let stream = tls.connector().connect(name, stream).await?;
-        Ok(Stream::Tls(Box::new(stream)))
+        let stream = tls.connector(offer).connect(name, stream).await?;
+        let http2 = chose_http2(stream.get_ref().1);
+        if offer == Offer::Http2 && !http2 {
+            // One that knows no ALPN would be spoken to in a language that it may not understand (RFC 9113 section 3.2).
+            return Err(invalid("it does not speak HTTP/2"));
+        }
+        Ok((Stream::Tls(Box::new(stream)), http2))
     }
 
     /// The addresses of the name, at most [`ADDRESSES_MAX`], asked of the system's resolver off this thread. An answer is

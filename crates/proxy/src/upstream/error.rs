@@ -25,8 +25,10 @@ pub enum FaultKind {
     Unreachable,
     /// The upstream took too long (`upstream.timeout`, 504).
     Timeout(TimeoutPhase),
-    /// The upstream answered with something that is not HTTP/1.1, or broke off (`upstream.protocol`, 502).
+    /// The upstream answered with something that is not HTTP, or broke off (`upstream.protocol`, 502).
     Protocol,
+    /// As many requests are under way to it as its limits allow (`limit.overload`, 503).
+    Busy,
     /// The upstream failed so often that it is not asked for a while (`upstream.circuit_open`, 503).
     CircuitOpen {
         /// When it is asked again, in seconds; at least 1.

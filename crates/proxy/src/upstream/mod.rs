@@ -1,8 +1,8 @@
-//! The way to the upstreams: a pool of HTTP/1.1 connections per worker and upstream, and one exchange over one of them.
+//! The way to the upstreams: a pool of connections per worker and upstream, and one exchange over one of them.
 //!
-//! Everything here stays on one thread, and nothing is spawned: the task that serves the caller drives the upstream's
-//! connection as well, so a proxied request needs no wake-up of another task and no queue. Bodies stream in both directions.
-//! What a request may carry upstream is the business of [`headers`]; whether it may go at all was decided before.
+//! Everything here stays on one thread. With HTTP/1.1 nothing is spawned: the task that serves the caller drives the upstream's
+//! connection as well, so a proxied request needs no wake-up of another task and no queue. A connection of HTTP/2 has a task
+//! of its own, because many requests share it. Bodies stream in both directions. What a request may carry upstream is the business of [`headers`]; whether it may go at all was decided before.
 
 mod body;
 mod breaker;
@@ -10,6 +10,7 @@ mod connect;
 mod deadline;
 mod error;
 pub mod headers;
+mod http2;
 mod pool;
 mod state;
 mod stream;
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 
 pub use body::UpstreamBody;
+use body::{Answer, LinkedAnswer};
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
 pub use state::{EndpointState, UpstreamState, UpstreamStates};
 pub use stream::Stream;
@@ -45,6 +47,7 @@ pub use tunnel::{Switch, Switched};
 
 use connect::Endpoints;
 use deadline::{Deadlines, after};
+use http2::Pool;
 use pool::{Idle, Link};
 use state::{RetryBudget, keep_alive_timeout};
 use upload::Upload;
@@ -57,6 +60,8 @@ pub struct Upstream<B> {
     state: Arc<UpstreamState>,
     retries: RetryBudget,
     idle: Idle<B>,
+    /// The connections of HTTP/2, where that may be spoken.
+    http2: Option<Pool>,
 }
 
 impl<B> Upstream<B> {
@@ -69,6 +74,7 @@ impl<B> Upstream<B> {
             state,
             retries: RetryBudget::new(settings.retry_percent),
             idle: Idle::new(settings.max_idle, settings.timeouts.keep_alive),
+            http2: Pool::of(settings),
         })
     }
 
@@ -77,7 +83,7 @@ impl<B> Upstream<B> {
         &self.name
     }
 
-    /// How many connections wait for a request; at most `max_idle`.
+    /// How many connections of HTTP/1.1 wait for a request; at most `max_idle`.
     pub fn idle_connections(&self) -> usize {
         self.idle.len()
     }
@@ -85,25 +91,38 @@ impl<B> Upstream<B> {
     /// Closes the connections that have waited longer than `timeouts.keep_alive`. Traffic does so by itself; call it now and
     /// then (each second, say) so that an upstream without traffic is let go as well.
     pub fn discard_expired(&self) {
-        self.idle.discard_expired(Instant::now());
+        let now = Instant::now();
+        self.idle.discard_expired(now);
+        if let Some(pool) = &self.http2 {
+            pool.discard_expired(now);
+        }
+    }
+
+    /// Takes one retry out of the budget, if there is one.
+    fn may_retry(&self) -> bool {
+        let may = self.retries.spend();
+        let counter = if may { &self.state.retries } else { &self.state.over_budget };
+        counter.fetch_add(1, Ordering::Relaxed);
+        may
     }
 }
 
 impl<B> Upstream<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     /// Sends a request and waits for the head of its response; the bodies go on while the response's body is read.
     ///
-    /// The request goes as HTTP/1.1 in origin-form with the headers it has, except that its framing is made anew and its
+    /// The request goes in origin-form with the headers it has, except that its framing is made anew and its
     /// trailers are dropped. The response keeps its headers, except that its framing is left to the server that passes it
     /// on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
     ///
     /// An idle connection that turns out to be closed costs nothing: the request was not written and goes over another. If
     /// it was written and no byte of an answer came, it is sent again, over a fresh connection, provided that it has no
     /// body, its method is idempotent, and the retries' share of all requests is not used up: once after a connection that
-    /// was kept, and once to another endpoint, where there is one.
+    /// was kept, and once to another endpoint, where there is one. What an endpoint says over HTTP/2 that it did not begin to
+    /// process is sent again whatever it is, as long as what was taken of its body is still there.
     ///
     /// Whatever it ends with is noted for the circuit breaker.
     ///
@@ -113,20 +132,25 @@ where
         let started = Instant::now();
         let passage = self.state.admit(started)?;
         self.retries.earn();
-        let sent = self.send_on(started, upload::prepare(request)).await;
+        let sent = match &self.http2 {
+            None => self.send_http1(started, self.endpoints.choose(started), upload::prepare(request)).await,
+            // It must not make the other's future larger.
+            Some(pool) => Box::pin(self.send_multiplexed(pool, started, request)).await,
+        };
         if let Err(error) = &sent {
             self.state.failed(error, passage);
         }
         sent
     }
 
-    async fn send_on(
+    /// Sends a request over HTTP/1.1, to the endpoint at this place if it takes it.
+    async fn send_http1(
         self: &Rc<Self>,
         started: Instant,
+        place: usize,
         mut request: Request<Upload<B>>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
-        let place = self.endpoints.choose(started);
         while let Some(mut link) = self.idle.take(place, started) {
             link.deadlines = Deadlines::new(self.timeouts, started, started);
             link.visit = self.endpoints.visit(place);
@@ -170,8 +194,18 @@ where
         remember: bool,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let end = after(started, self.timeouts.total);
-        let (stream, place) =
-            self.endpoints.connect(place, self.timeouts.connect, end).await.map_err(Failure::Final)?;
+        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await.map_err(Failure::Final)?;
+        self.send_over(started, connected, request, remember).await
+    }
+
+    /// The same over this connection, to the endpoint at this place.
+    async fn send_over(
+        self: &Rc<Self>,
+        started: Instant,
+        (stream, place): (Stream, usize),
+        request: Request<Upload<B>>,
+        remember: bool,
+    ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let deadlines = Deadlines::new(self.timeouts, started, Instant::now());
         let mut link = Link::open((stream, place), deadlines).await.map_err(Failure::Final)?;
         link.visit = self.endpoints.visit(place);
@@ -183,11 +217,9 @@ where
 
     /// The request for a further attempt, if the budget has one.
     fn again(&self, head: &[u8], error: UpstreamError) -> Result<Request<Upload<B>>, UpstreamError> {
-        if !self.retries.spend() {
-            self.state.over_budget.fetch_add(1, Ordering::Relaxed);
+        if !self.may_retry() {
             return Err(error);
         }
-        self.state.retries.fetch_add(1, Ordering::Relaxed);
         upload::again(head).ok_or(error)
     }
 
@@ -234,7 +266,7 @@ where
         head.version = Version::HTTP_11;
         reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT)?;
         self.state.answered(link.place, head.status);
-        Ok(Response::from_parts(head, UpstreamBody::new(incoming, link, self)))
+        Ok(Response::from_parts(head, UpstreamBody(Answer::Http1(LinkedAnswer::new(incoming, link, self)))))
     }
 }
 

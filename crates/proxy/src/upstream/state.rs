@@ -211,7 +211,7 @@ impl UpstreamState {
 fn is_its_fault(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Unreachable | FaultKind::Timeout(_) | FaultKind::Protocol => true,
-        FaultKind::RequestBody | FaultKind::CircuitOpen { .. } => false,
+        FaultKind::RequestBody | FaultKind::Busy | FaultKind::CircuitOpen { .. } => false,
     }
 }
 

@@ -6,19 +6,37 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
-/// ALPN's name of HTTP/1.1 (RFC 7301 section 6).
+/// ALPN's names of HTTP/1.1 and HTTP/2 (RFC 7301 section 6, RFC 9113 section 3.2).
 const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
+
+/// What a connection to an upstream offers to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+    /// HTTP/2, else HTTP/1.1.
+    Either,
+}
+
+/// Whether the endpoint chose HTTP/2 in the handshake.
+pub(super) fn chose_http2(session: &ClientConnection) -> bool {
+    session.alpn_protocol() == Some(HTTP2)
+}
 
 /// How the gateway speaks TLS to one upstream. Cheap to clone. Two are equal if they were made of the same certificates, key
 /// and name.
 #[derive(Clone)]
 pub struct ClientTls {
     parts: Arc<Parts>,
-    connector: TlsConnector,
+    /// By what is offered: HTTP/1.1, HTTP/2, either.
+    connectors: [TlsConnector; 3],
 }
 
 /// What a [`ClientTls`] is made of.
@@ -85,15 +103,19 @@ impl ClientTls {
             .with_safe_default_protocol_versions()
             .map_err(ClientTlsError::Unavailable)?
             .with_root_certificates(store);
-        let mut config = match &identity {
+        let config = match &identity {
             Some(ClientIdentity { certificates, key }) => builder
                 .with_client_auth_cert(certificates.clone(), key.clone_key())
                 .map_err(ClientTlsError::Identity)?,
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![HTTP1.to_vec()];
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
+        };
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            connectors: [offering(&[HTTP1]), offering(&[HTTP2]), offering(&[HTTP2, HTTP1])],
             parts: Arc::new(Parts { roots, identity, server_name }),
         })
     }
@@ -107,8 +129,13 @@ impl ClientTls {
         roots
     }
 
-    pub(super) fn connector(&self) -> &TlsConnector {
-        &self.connector
+    pub(super) fn connector(&self, offer: Offer) -> &TlsConnector {
+        let [http1, http2, either] = &self.connectors;
+        match offer {
+            Offer::Http1 => http1,
+            Offer::Http2 => http2,
+            Offer::Either => either,
+        }
     }
 
     /// The name that the certificate of this host must have; `None` if the host is no name that could be in one.

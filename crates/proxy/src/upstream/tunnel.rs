@@ -38,7 +38,7 @@ pub struct Switched {
 
 impl<B> Upstream<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     /// Sends a request without a body that says `Upgrade`, and waits for the head of the answer. The connection never was

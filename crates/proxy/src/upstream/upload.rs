@@ -118,11 +118,16 @@ fn frame(method: &Method, headers: &mut HeaderMap, length: Option<Option<u64>>) 
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         // RFC 9110 section 8.6: a method that usually has a body says so when it has none.
-        None if had_length || matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+        None if had_length || usually_has_a_body(method) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         None => {}
     }
+}
+
+/// Whether a request of this method says so when it has no body (RFC 9110 section 8.6).
+pub(super) fn usually_has_a_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// Whether sending it twice does no more than sending it once (RFC 9110 section 9.2.2).

@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::settings::UpstreamHttp;
 
 /// Answers one connection after another, each with as many requests as come.
 async fn answer(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, text: &str) {
@@ -73,6 +74,16 @@ impl Authority {
     }
 }
 
+/// The same over HTTP/2.
+async fn answer_streams(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, text: String) {
+    let mut server = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = server.accept().await {
+        let mut body = respond.send_response(Response::new(()), false).unwrap();
+        let said = format!("{text} for {}", request.uri());
+        body.send_data(said.into(), true).unwrap();
+    }
+}
+
 /// Listens with a certificate for `name`; with `clients`, whoever comes must show one of that authority.
 async fn tls_endpoint(authority: &Authority, name: &str, clients: Option<&Authority>, alpn: &[&[u8]]) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -101,7 +112,9 @@ async fn tls_endpoint(authority: &Authority, name: &str, clients: Option<&Author
                 if let Ok(stream) = acceptor.accept(stream).await {
                     let who = stream.get_ref().1.peer_certificates().map_or("nobody", |_| "somebody");
                     let name = stream.get_ref().1.server_name().unwrap_or("no name").to_owned();
-                    answer(stream, &format!("{who} asked {name}")).await;
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    let text = format!("{who} asked {name}");
+                    if http2 { answer_streams(stream, text).await } else { answer(stream, &text).await }
                 }
             });
         }
@@ -194,4 +207,56 @@ fn tls_settings_are_equal_if_they_were_made_of_the_same_and_show_no_key() {
     let identity = authority.issue("gateway");
     let shown = format!("{:?} {identity:?}", make(authority.root()));
     assert!(shown.contains("REDACTED") || !shown.contains("[48,"), "{shown}");
+}
+
+#[tokio::test]
+async fn over_tls_the_endpoint_chooses_the_version_where_it_may() {
+    let authority = Authority::new();
+    let both: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let check = async |http: UpstreamHttp, alpn: &[&[u8]], expected: Result<&str, &str>| {
+        let port = tls_endpoint(&authority, "localhost", None, alpn).await;
+        let upstream = upstream_at(1, |settings| {
+            settings.endpoints = vec![Endpoint::https("localhost", port)];
+            settings.tls = Some(ClientTls::new(vec![authority.root()], None, None).unwrap());
+            settings.http = http;
+        });
+        for _ in 0..3 {
+            match (upstream.send(request("POST", full("body"))).await, expected) {
+                (Ok(response), Ok(text)) => assert_eq!(read(response).await, (200, text.to_owned()), "{http:?}"),
+                (Err(error), Err(fragment)) => {
+                    assert_eq!(error.kind, FaultKind::Unreachable, "{http:?} {error}");
+                    assert!(error.detail.contains(fragment), "{http:?} {error}");
+                }
+                (answer, expected) => panic!("{answer:?}, not {expected:?}", answer = answer.map(|_| "an answer")),
+            }
+        }
+        let (kept, streaming) = (upstream.idle_connections(), upstream.http2.as_ref().map_or(0, Pool::len));
+        assert!(kept + streaming <= 1, "{http:?}: one connection for all three");
+    };
+    let streamed = "nobody asked localhost for https://stub.internal/path?q=1";
+    let tests = async {
+        check(UpstreamHttp::One, both, Ok("nobody asked localhost")).await;
+        check(UpstreamHttp::Auto, both, Ok(streamed)).await;
+        check(UpstreamHttp::Two, both, Ok(streamed)).await;
+        check(UpstreamHttp::Auto, &[b"http/1.1"], Ok("nobody asked localhost")).await;
+        check(UpstreamHttp::Auto, &[], Ok("nobody asked localhost")).await;
+        check(UpstreamHttp::Two, &[], Err("it does not speak HTTP/2")).await;
+        check(UpstreamHttp::Two, &[b"http/1.1"], Err("")).await;
+    };
+    tokio::task::LocalSet::new().run_until(tests).await;
+}
+
+#[tokio::test]
+async fn a_request_to_switch_protocols_goes_over_http_1_whatever_is_spoken_otherwise() {
+    let authority = Authority::new();
+    let port = tls_endpoint(&authority, "localhost", None, &[b"h2", b"http/1.1"]).await;
+    let upstream: Rc<TestUpstream> = upstream_at(1, |settings| {
+        settings.endpoints = vec![Endpoint::https("localhost", port)];
+        settings.tls = Some(ClientTls::new(vec![authority.root()], None, None).unwrap());
+        settings.http = UpstreamHttp::Two;
+    });
+    match upstream.switch(get()).await.unwrap() {
+        Switch::Answered(response) => assert_eq!(read(response).await, (200, "nobody asked localhost".into())),
+        Switch::Switched(..) => panic!("it never switches"),
+    }
 }

@@ -1,0 +1,124 @@
+//! `[[upstream]]`
+
+use crate::file::HTTP;
+use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Text, Time};
+
+use super::{Table, choice, list, one, table, within};
+
+pub(super) fn upstream() -> Table {
+    let words: Vec<&str> = HTTP.iter().map(|(word, _)| *word).collect();
+    table(
+        "[[upstream]]",
+        "Where requests go.",
+        [
+            one("name", Name, "Unique; routes name it.").required(),
+            list(
+                "endpoints",
+                EndpointLink,
+                "The one with the least to do is preferred; `http://HOST:PORT`, `https://HOST:PORT` or `h2c://HOST:PORT` without a path, or `unix:/PATH`.",
+            )
+            .required()
+            .not_empty(),
+            within("timeouts", timeouts()),
+            one("max_idle", Integer(0..=100_000), "Unused connections that each worker keeps.").default(128),
+            within("tls", upstream_tls()),
+            within("breaker", breaker()),
+            within("ejection", ejection()),
+            within("retries", retries()),
+            choice(
+                "http",
+                &words,
+                "The version that is spoken: `auto` is what the endpoint chooses over TLS. `h2c://` endpoints speak 2.",
+            )
+            .default("1"),
+            within("http2", http2()),
+        ],
+    )
+}
+
+fn http2() -> Table {
+    table(
+        "`http2` of [[upstream]]",
+        "How HTTP/2 is spoken, where it is.",
+        [
+            one("max_connections", Integer(1..=1_000), "To an endpoint, from each worker.").default(4),
+            one("max_streams", Integer(1..=100_000), "Requests under way on a connection, if the endpoint allows as many.")
+                .default(100),
+            one(
+                "ping_interval",
+                Time::within("0s", "1d"),
+                "After such a silence a connection with requests under way is asked for a sign of life; `0s`: only when a time ran out on it.",
+            )
+            .default("0s"),
+            one("ping_timeout", Time::within("100ms", "1h"), "How long it has for that sign.").default("5s"),
+        ],
+    )
+}
+
+fn breaker() -> Table {
+    table(
+        "`breaker` of [[upstream]]",
+        "When it is not asked any more for a while: its requests get 503 at once.",
+        [
+            one("enabled", Flag, "`false`: never.").default(true),
+            one("failures", Integer(1..=1_000), "So many requests in a row must fail.").default(5),
+            one("window", Time::within("1s", "1h"), "Within this time.").default("10s"),
+            one("open", Time::within("10ms", "1h"), "How long it is then not asked, until one request tries.")
+                .default("5s"),
+            one("longest", Time::within("10ms", "1h"), "The most that `open` becomes, doubled when that fails.")
+                .default("30s"),
+        ],
+    )
+}
+
+fn ejection() -> Table {
+    table(
+        "`ejection` of [[upstream]]",
+        "When an endpoint is passed over for a while, as long as there are others.",
+        [
+            one("enabled", Flag, "`false`: never.").default(true),
+            one("failures", Integer(1..=1_000), "After so many failures, or answers 502, 503, 504, in a row.")
+                .default(5),
+            one("first", Time::within("10ms", "1h"), "How long the first time.").default("10s"),
+            one("longest", Time::within("10ms", "1d"), "The most that it becomes, doubled each time.").default("5m"),
+            one("max_share_percent", Integer(0..=100), "The most endpoints at once, of a hundred.").default(50),
+        ],
+    )
+}
+
+fn retries() -> Table {
+    table(
+        "`retries` of [[upstream]]",
+        "Which requests are sent again: without a body, idempotent, and not a byte of an answer came.",
+        [one("budget_percent", Integer(0..=100), "The most of them, of a hundred requests; 0: none.").default(20)],
+    )
+}
+
+fn upstream_tls() -> Table {
+    table(
+        "`tls` of [[upstream]]",
+        "How TLS is spoken to its `https://` endpoints. Their certificates are always verified.",
+        [
+            one("ca", FilePath, "The roots that are believed, as PEM; left out: those of this system."),
+            one("certificate", FilePath, "The certificate that the gateway shows, as PEM with its chain."),
+            one("key", FilePath, "The private key of `certificate`, as PEM."),
+            one("server_name", Text, "The name that the certificates must have; left out: the endpoint's host."),
+        ],
+    )
+}
+
+fn timeouts() -> Table {
+    table(
+        "`timeouts` of [[upstream]]",
+        "How long it may take.",
+        [
+            one("connect", Time::within("1ms", "1h"), "To open a connection.").default("2s"),
+            one("first_byte", Time::within("1ms", "1d"), "From the request sent to the head of the answer.")
+                .default("15s"),
+            one("idle", Time::within("0s", "1d"), "Between two pieces of a body, either way; `0s`: any time.")
+                .default("60s"),
+            one("total", Time::within("0s", "7d"), "For the whole exchange; `0s`: any time.").default("300s"),
+            one("keep_alive", Time::within("0s", "1d"), "How long an unused connection is kept.").default("4s"),
+        ],
+    )
+}
