@@ -3,6 +3,7 @@
 //!
 //! It takes [`Permitted`] and nothing else. The headers become the gateway's here, and only here.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -122,7 +123,8 @@ async fn send(
         // Rare, and large: it must not make every request's future larger.
         return Box::pin(switch(Sending { upstream, route, request, remembered, watch }, transit, protocols)).await;
     }
-    match head_of_answer(upstream.send(request), &mut watch, &mut transit, &remembered).await {
+    let answer = pin!(upstream.send(request));
+    match head_of_answer(answer, &mut watch, &mut transit, &remembered).await {
         Ok(Ok(response)) => answered(Sent { route, remembered, watch }, transit, response),
         Ok(Err(error)) => Err(failed(error, transit, &remembered)),
         Err(refusal) => {

@@ -4,6 +4,7 @@
 //! the route permits (RFC 9110 section 7.8; for WebSocket also RFC 6455 section 4.1). Any other answer of the upstream is an
 //! ordinary one.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -37,7 +38,8 @@ pub(crate) async fn switch(
     if let Ok(value) = HeaderValue::try_from(protocols.join(", ")) {
         request.headers_mut().insert(UPGRADE, value);
     }
-    let switch = head_of_answer(upstream.switch(request), &mut watch, &mut transit, &remembered).await;
+    let switch = pin!(upstream.switch(request));
+    let switch = head_of_answer(switch, &mut watch, &mut transit, &remembered).await;
     let worker = Rc::clone(watch.worker());
     let (mut head, switched) = match switch {
         Err(refusal) => return Err(refused(refusal, transit)),

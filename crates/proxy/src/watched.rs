@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -24,12 +24,11 @@ use crate::upstream::{BoxError, FaultKind, UpstreamBody, UpstreamError};
 /// # Errors
 /// The refusal, when the request is not permitted any more. It has been sent by then, but no answer has begun.
 pub(crate) async fn head_of_answer<T>(
-    answer: impl Future<Output = T>,
+    mut answer: Pin<&mut impl Future<Output = T>>,
     watch: &mut Watch,
     transit: &mut Transit,
     remembered: &Remembered,
 ) -> Result<T, Refusal> {
-    let mut answer = pin!(answer);
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

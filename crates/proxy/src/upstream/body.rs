@@ -44,17 +44,22 @@ impl<B> LinkedAnswer<B> {
         let mut body = Self { incoming, link: Some(link), upstream: Rc::clone(upstream) };
         // A small response is often read as a whole together with its head: what is left of it waits in `incoming`.
         if ended || body.link.as_ref().is_some_and(|link| link.is_ready_for_another()) {
-            body.settle(&mut Context::from_waker(Waker::noop()));
+            body.settle();
         }
         body
     }
 
     /// The response is over: keeps the connection if it is ready for another request, else closes it.
-    fn settle(&mut self, cx: &mut Context<'_>) {
+    fn settle(&mut self) {
         let Some(mut link) = self.link.take() else { return };
-        if link.is_ready_for_another() || (link.drive(cx) && link.is_ready_for_another()) {
+        if link.is_ready_for_another() || (link.drive() && link.is_ready_for_another()) {
             self.upstream.idle.put(link);
         }
+    }
+
+    /// The next piece that has been read. While there is a connection nobody is woken for one: it is looked for after each drive.
+    fn poll_read_piece(&mut self) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.poll_piece(&mut Context::from_waker(Waker::noop()))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
@@ -66,13 +71,13 @@ impl<B> LinkedAnswer<B> {
                         link.deadlines.progressed();
                     }
                     if self.incoming.is_end_stream() {
-                        self.settle(cx);
+                        self.settle();
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Ok(_trailers))) => {}
                 Poll::Ready(None) => {
-                    self.settle(cx);
+                    self.settle();
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -90,13 +95,17 @@ impl<B> LinkedAnswer<B> {
 
 impl<B> LinkedAnswer<B> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        if let piece @ Poll::Ready(_) = self.poll_piece(cx) {
+        if self.link.is_none() {
+            return self.poll_piece(cx);
+        }
+        if let piece @ Poll::Ready(_) = self.poll_read_piece() {
             return piece;
         }
-        let Some(link) = &mut self.link else { return Poll::Pending };
-        // Whether it goes on or has ended, what it read waits in `incoming` now.
-        let _ = link.drive(cx);
-        if let piece @ Poll::Ready(_) = self.poll_piece(cx) {
+        if let Some(link) = &mut self.link {
+            // Whether it goes on or has ended, what it read waits in `incoming` now.
+            let _ = link.drive();
+        }
+        if let piece @ Poll::Ready(_) = self.poll_read_piece() {
             return piece;
         }
         let Some(link) = &mut self.link else { return Poll::Pending };

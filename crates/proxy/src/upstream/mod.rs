@@ -12,6 +12,7 @@ mod error;
 pub mod headers;
 mod http2;
 mod pool;
+mod rouser;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -26,13 +27,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::TrySendError;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use crate::settings::{UpstreamSettings, UpstreamTimeouts};
@@ -133,7 +135,8 @@ where
         let passage = self.state.admit(started)?;
         self.retries.earn();
         let sent = match &self.http2 {
-            None => self.send_http1(started, self.endpoints.choose(started), upload::prepare(request)).await,
+            // Boxed: it goes through several hands, each of which would move it.
+            None => self.send_http1(started, self.endpoints.choose(started), Box::new(upload::prepare(request))).await,
             // It must not make the other's future larger.
             Some(pool) => Box::pin(self.send_multiplexed(pool, started, request)).await,
         };
@@ -148,7 +151,7 @@ where
         self: &Rc<Self>,
         started: Instant,
         place: usize,
-        mut request: Request<Upload<B>>,
+        mut request: Box<Request<Upload<B>>>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
         while let Some(mut link) = self.idle.take(place, started) {
@@ -162,7 +165,7 @@ where
             }
             match self.exchange(link, request).await {
                 Ok(response) => return Ok(response),
-                Err(Failure::NotWritten(unsent, _)) => request = *unsent,
+                Err(Failure::NotWritten(unsent, _)) => request = unsent,
                 Err(Failure::Unanswered(head, error)) => {
                     request = self.again(&head, error)?;
                     break;
@@ -171,15 +174,16 @@ where
             }
         }
         // Where there is another endpoint, it may answer what the first one did not.
+        // A fresh connection is boxed: it is the rarer case, and large.
         if !repeatable || self.endpoints.len() < 2 {
-            return self.send_freshly(started, place, request, false).await.map_err(Failure::into_error);
+            return Box::pin(self.send_freshly(started, place, request, false)).await.map_err(Failure::into_error);
         }
-        match self.send_freshly(started, place, request, true).await {
+        match Box::pin(self.send_freshly(started, place, request, true)).await {
             Ok(response) => Ok(response),
             Err(Failure::Unanswered(head, error)) => {
                 let request = self.again(&head, error)?;
                 let place = self.endpoints.other(place, started);
-                self.send_freshly(started, place, request, false).await.map_err(Failure::into_error)
+                Box::pin(self.send_freshly(started, place, request, false)).await.map_err(Failure::into_error)
             }
             Err(failure) => Err(failure.into_error()),
         }
@@ -190,7 +194,7 @@ where
         self: &Rc<Self>,
         started: Instant,
         place: usize,
-        request: Request<Upload<B>>,
+        request: Box<Request<Upload<B>>>,
         remember: bool,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let end = after(started, self.timeouts.total);
@@ -203,7 +207,7 @@ where
         self: &Rc<Self>,
         started: Instant,
         (stream, place): (Stream, usize),
-        request: Request<Upload<B>>,
+        request: Box<Request<Upload<B>>>,
         remember: bool,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let deadlines = Deadlines::new(self.timeouts, started, Instant::now());
@@ -216,17 +220,17 @@ where
     }
 
     /// The request for a further attempt, if the budget has one.
-    fn again(&self, head: &[u8], error: UpstreamError) -> Result<Request<Upload<B>>, UpstreamError> {
+    fn again(&self, head: &[u8], error: UpstreamError) -> Result<Box<Request<Upload<B>>>, UpstreamError> {
         if !self.may_retry() {
             return Err(error);
         }
-        upload::again(head).ok_or(error)
+        upload::again(head).map(Box::new).ok_or(error)
     }
 
     async fn exchange(
         self: &Rc<Self>,
         mut link: Box<Link<B>>,
-        request: Request<Upload<B>>,
+        request: Box<Request<Upload<B>>>,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let (to_head, place) = (*request.method() == Method::HEAD, link.place);
         let exchanged = match head_of_answer(&mut link, request).await {
@@ -278,17 +282,20 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// The connection ended, or a deadline passed.
 async fn head_of_answer<B>(
     link: &mut Link<B>,
-    mut request: Request<Upload<B>>,
+    mut request: Box<Request<Upload<B>>>,
 ) -> Result<Result<Response<Incoming>, TrySendError<Request<Upload<B>>>>, UpstreamError>
 where
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
     request.body_mut().go_over(&link.wire);
-    let mut answer = pin!(link.sender.try_send_request(request));
+    // Driving the connection settles the answer, which is looked at each time after that: nobody need be woken for it. So it must
+    // not be put off for a budget's sake either, since nobody would come back to it.
+    let mut answer = pin!(unconstrained(link.sender.try_send_request(*request)));
+    let mut unwoken = Context::from_waker(Waker::noop());
     poll_fn(|cx| {
-        let open = link.drive(cx);
-        match answer.as_mut().poll(cx) {
+        let open = link.drive();
+        match answer.as_mut().poll(&mut unwoken) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
             Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
             Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),

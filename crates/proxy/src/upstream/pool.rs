@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::connect::Visit;
 use super::deadline::{Alarm, Deadlines, Phase};
 use super::error::{BoxError, UpstreamError};
+use super::rouser::Rouser;
 use super::stream::Stream;
 use super::upload::Upload;
 use super::wire::{Socket, Wire};
@@ -32,6 +33,7 @@ pub(super) struct Link<B> {
     /// It is kept when it has ended, to be taken apart.
     pub(super) kept: bool,
     ended: bool,
+    rouser: Rouser,
     pub(super) wire: Rc<Wire>,
     pub(super) deadlines: Deadlines,
     alarm: Alarm,
@@ -71,6 +73,7 @@ where
             connection: Some(Box::pin(connection)),
             kept: false,
             ended: false,
+            rouser: Rouser::new(),
             wire,
             deadlines,
             alarm,
@@ -85,11 +88,11 @@ where
 
 impl<B> Link<B> {
     /// Moves bytes in both directions as far as they go. `false` once the connection has ended; everything that waited for
-    /// it has been told then.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+    /// it has been told then. A task that has to wait says so by polling one of the deadlines.
+    pub(super) fn drive(&mut self) -> bool {
         if !self.ended
             && let Some(connection) = &mut self.connection
-            && connection.as_mut().poll(cx).is_ready()
+            && connection.as_mut().poll(&mut self.rouser.drive()).is_ready()
         {
             self.ended = true;
             if !self.kept {
@@ -106,15 +109,18 @@ impl<B> Link<B> {
         self.connection.map(|connection| connection.take_apart())
     }
 
-    /// Ready when the wait for the response's head has been too long.
+    /// Ready when the wait for the response's head has been too long. Until then the task is woken when the connection can go
+    /// on.
     pub(super) fn poll_head_deadline(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        self.rouser.wait(cx);
         let sent = self.wire.upload_over.get() && !self.wire.write_blocked.get();
         let phase = if sent { Phase::Head } else { Phase::Upload };
         self.deadlines.poll(phase, &self.wire, &mut self.alarm, cx)
     }
 
-    /// Ready when the wait for more of the response's body has been too long.
+    /// The same for more of the response's body.
     pub(super) fn poll_body_deadline(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
+        self.rouser.wait(cx);
         self.deadlines.poll(Phase::Body, &self.wire, &mut self.alarm, cx)
     }
 
@@ -175,6 +181,7 @@ impl<B> Idle<B> {
         let now = Instant::now();
         link.idle_since = now;
         link.visit = None;
+        link.rouser.rest();
         self.links.borrow_mut().push_back(link);
         self.discard_expired(now);
     }

@@ -62,7 +62,7 @@ where
         let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
         let mut link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
         (link.last, link.kept) = (true, true);
-        let answer = head_of_answer(&mut link, upload::prepare(request)).await?;
+        let answer = head_of_answer(&mut link, Box::new(upload::prepare(request))).await?;
         let response =
             answer.map_err(|failed| UpstreamError::protocol("no valid response head", &failed.into_error()))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -72,7 +72,7 @@ where
         self.state.answered(link.place, response.status());
         let (head, _empty) = response.into_parts();
         // hyper lets go of the connection as soon as it has passed on the head.
-        poll_fn(|cx| if link.drive(cx) { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;
+        poll_fn(|cx| if link.drive() { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;
         let gone = || UpstreamError::new(FaultKind::Protocol, "the connection ended");
         let (stream, early) = link.into_stream().ok_or_else(gone)?;
         Ok(Switch::Switched(head, Switched { stream, early }))

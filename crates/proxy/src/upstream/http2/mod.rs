@@ -105,7 +105,7 @@ where
         stream: Option<super::Stream>,
         request: Request<B>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
-        let request = super::upload::prepare(request);
+        let request = Box::new(super::upload::prepare(request));
         match stream {
             None => self.send_http1(started, place, request).await,
             Some(stream) => self.send_over(started, (stream, place), request, false).await.map_err(Failure::into_error),
