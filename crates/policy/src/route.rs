@@ -183,26 +183,36 @@ impl std::fmt::Display for HostPattern {
 /// digits, `-`, `_` and dots, at most 253 bytes.
 pub fn canonical_host(authority: &str) -> Option<Cow<'_, str>> {
     let (host, port) = split_port(authority)?;
-    if let Some(port) = port {
-        port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
+        return None;
     }
     if let Some(inner) = host.strip_prefix('[') {
         let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
         return Some(Cow::Owned(format!("[{address}]")));
     }
     let name = host.strip_suffix('.').unwrap_or(host);
-    let valid = !name.is_empty()
-        && name.len() <= 253
-        && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if !valid {
+    let has_capitals = check_name(name)?;
+    Some(if has_capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
+}
+
+/// Whether a name has capitals; `None` when it is no name. Each request has one, so it is read once, byte by byte.
+fn check_name(name: &str) -> Option<bool> {
+    if name.len() > 253 {
         return None;
     }
-    Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    })
+    let (mut label_bytes, mut has_capitals) = (0, false);
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label_bytes > 0 => label_bytes = 0,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_bytes += 1,
+            b'A'..=b'Z' => (label_bytes, has_capitals) = (label_bytes + 1, true),
+            _ => return None,
+        }
+        if label_bytes > 63 {
+            return None;
+        }
+    }
+    (label_bytes > 0).then_some(has_capitals)
 }
 
 /// Host and port of an authority; a bare IPv6 address is no authority.
@@ -216,10 +226,9 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
             None => None,
         };
     }
-    match authority.split_once(':') {
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((authority, None)),
-    }
+    let colon = authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len());
+    let (host, rest) = authority.split_at_checked(colon)?;
+    Some((host, rest.strip_prefix(':')))
 }
 
 #[cfg(test)]
@@ -237,9 +246,20 @@ mod tests {
         check("[::1]:80", Some("[::1]"));
         check("[0:0:0:0:0:0:0:1]", Some("[::1]"));
         check("a_b.c", Some("a_b.c"));
+        check("a:080", Some("a"));
+        let long = "a".repeat(63);
+        check(&format!("{long}.b"), Some(&format!("{long}.b")));
+        check(&format!("{long}a.b"), None);
+        let longest = [long.as_str(), &long, &long, &long[2..]].join(".");
+        check(&longest, Some(&longest));
+        check(&format!("{longest}."), Some(&longest));
+        check(&format!("{longest}a"), None);
         for bad in [
             "",
             ".",
+            "..",
+            ".a",
+            "a..",
             "a..b",
             "a b",
             "a/b",

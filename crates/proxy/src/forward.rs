@@ -24,7 +24,7 @@ use crate::route::{Asker, Forwarded, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
 use crate::streams::Watch;
-use crate::trace::propagate;
+use crate::trace::{TraceMode, propagate};
 use crate::transit::{Remembered, Target, Transit};
 use crate::upgrade::switch;
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
@@ -139,14 +139,14 @@ pub(crate) struct Sending<'a> {
     pub(crate) upstream: &'a Rc<Upstream<SentBody>>,
     pub(crate) route: &'a RouteSettings,
     pub(crate) request: Request<SentBody>,
-    pub(crate) remembered: Remembered,
+    pub(crate) remembered: Box<Remembered>,
     pub(crate) watch: Watch,
 }
 
 /// A request that was sent.
 pub(crate) struct Sent<'a> {
     pub(crate) route: &'a RouteSettings,
-    pub(crate) remembered: Remembered,
+    pub(crate) remembered: Box<Remembered>,
     pub(crate) watch: Watch,
 }
 
@@ -251,7 +251,7 @@ fn prepare(
     route: &RouteSettings,
     uri: Uri,
     body: SentBody,
-) -> Option<(Request<SentBody>, Remembered)> {
+) -> Option<(Request<SentBody>, Box<Remembered>)> {
     let mut headers = std::mem::take(&mut transit.head.headers);
     let origin = route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned();
     let remembered = Remembered::of(&headers, origin, &transit.facts);
@@ -278,7 +278,10 @@ fn prepare(
         stripped_prefix: route.stripped_prefix.as_ref(),
         via: snapshot.settings.forwarding.via.as_ref().map(|via| via.of(transit.head.version)),
     };
-    propagate(&mut headers, snapshot.settings.forwarding.trace, facts.id);
+    let trace = snapshot.settings.forwarding.trace;
+    if remembered.has_trace() || trace == TraceMode::Begin {
+        propagate(&mut headers, trace, facts.id);
+    }
     prepare_request(&mut headers, &snapshot.headers, &forwarding);
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();

@@ -24,7 +24,7 @@ use crate::rate::{AddressKey, Left};
 use crate::request_id::{header_of, shown};
 use crate::settings::RouteSettings;
 use crate::tls::Tls;
-use crate::trace::TRACEPARENT;
+use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::tunnel::Tunnel;
 use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
@@ -49,6 +49,8 @@ pub struct Facts {
     pub id: Uuid,
     /// The id that a trusted proxy gave it, where such a one is kept.
     pub kept_id: Option<HeaderValue>,
+    /// By `respond`: the id as a header, which the caller and the upstream see.
+    pub id_header: Option<HeaderValue>,
     /// When the head was complete.
     pub started: Instant,
     /// The same as a time of day.
@@ -154,6 +156,7 @@ impl Facts {
         Self {
             id: worker.request_ids.next(now),
             kept_id: None,
+            id_header: None,
             started,
             now,
             steady_now: worker.shared.clock.at(started),
@@ -179,7 +182,7 @@ impl Facts {
 
     /// The id that the caller and the upstream see.
     pub fn shown_id(&self) -> Option<HeaderValue> {
-        self.kept_id.clone().or_else(|| header_of(self.id))
+        self.id_header.clone().or_else(|| self.kept_id.clone()).or_else(|| header_of(self.id))
     }
 
     /// The same as text.
@@ -234,6 +237,7 @@ impl Facts {
 }
 
 /// What is kept of a head that has been sent on: for the answer and the event of what goes wrong, and for deciding on it again.
+#[derive(Default)]
 pub struct Remembered {
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
@@ -245,31 +249,58 @@ pub struct Remembered {
     /// The caller's credential. There is hardly ever more than one, and so hardly ever a list.
     credential: Option<(HeaderName, HeaderValue)>,
     more_credentials: Vec<(HeaderName, HeaderValue)>,
+    has_trace: bool,
 }
 
 impl Remembered {
-    /// Of a request's headers, before they become the gateway's.
-    pub(crate) fn of(headers: &HeaderMap, origin: Option<HeaderValue>, facts: &Facts) -> Self {
-        let names = match facts.identity {
+    /// Of a request's headers, before they become the gateway's. Each header is looked at once: most requests have few, and
+    /// hardly any of these.
+    pub(crate) fn of(headers: &HeaderMap, origin: Option<HeaderValue>, facts: &Facts) -> Box<Self> {
+        let credentials = match facts.identity {
             Some(Identity::Anonymous) | None => &[],
             Some(Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..)) => {
                 facts.loaded.snapshot.authenticator.credential_headers()
             }
         };
-        let each = |name| {
-            headers.get_all(name).iter().map(move |value: &HeaderValue| (HeaderName::clone(name), value.clone()))
-        };
-        let mut credentials = names.iter().flat_map(each);
-        Self {
-            accept: headers.get(ACCEPT).cloned(),
-            content_type: headers.get(CONTENT_TYPE).cloned(),
-            user_agent: headers.get(USER_AGENT).cloned(),
-            referrer: headers.get(REFERER).cloned(),
-            traceparent: headers.get(TRACEPARENT).cloned(),
-            origin,
-            credential: credentials.next(),
-            more_credentials: credentials.collect(),
+        // Boxed: it goes through several hands, each of which would move it.
+        let mut kept = Box::new(Self { origin, ..Self::default() });
+        for (name, value) in headers {
+            if credentials.contains(name) {
+                kept.keep_credential(name, value);
+            }
+            if let Some(place) = kept.place_of(name)
+                && place.is_none()
+            {
+                *place = Some(value.clone());
+            }
+            kept.has_trace |= *name == TRACEPARENT || *name == TRACESTATE;
         }
+        kept
+    }
+
+    /// Where the first value of a header is kept that is kept for every request.
+    fn place_of(&mut self, name: &HeaderName) -> Option<&mut Option<HeaderValue>> {
+        match name {
+            name if *name == ACCEPT => Some(&mut self.accept),
+            name if *name == USER_AGENT => Some(&mut self.user_agent),
+            name if *name == CONTENT_TYPE => Some(&mut self.content_type),
+            name if *name == REFERER => Some(&mut self.referrer),
+            name if *name == TRACEPARENT => Some(&mut self.traceparent),
+            _ => None,
+        }
+    }
+
+    fn keep_credential(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let credential = (name.clone(), value.clone());
+        match self.credential {
+            None => self.credential = Some(credential),
+            Some(_) => self.more_credentials.push(credential),
+        }
+    }
+
+    /// Whether the caller named a trace, or the state of one.
+    pub(crate) fn has_trace(&self) -> bool {
+        self.has_trace
     }
 
     /// Gives it back to the head.

@@ -66,7 +66,7 @@ pub struct Watched {
 struct Subject {
     watch: Watch,
     transit: Box<Transit>,
-    remembered: Option<Remembered>,
+    remembered: Option<Box<Remembered>>,
     status: StatusCode,
     limits: Option<RouteLimits>,
 }
@@ -79,7 +79,7 @@ impl Watched {
         limits: &RouteLimits,
         watch: Watch,
         transit: Box<Transit>,
-        remembered: Remembered,
+        remembered: Box<Remembered>,
     ) -> Self {
         let left = limits.max_response_body.map_or(u64::MAX, |most| most as u64);
         let limits = limits.limit_bodies().then(|| limits.clone());
@@ -120,7 +120,7 @@ impl Watched {
 
 impl Subject {
     /// The answer grew over its limit.
-    fn cut_response(mut self: Box<Self>) -> Option<UpstreamError> {
+    fn cut_response(mut self) -> Option<UpstreamError> {
         self.put_back();
         let limits = self.limits.as_ref()?;
         let refusal = Refusal::UpstreamFailed(response_too_large(limits));
@@ -129,7 +129,7 @@ impl Subject {
     }
 
     /// The exchange broke off: an event, where a limit is the reason.
-    fn broke_off(mut self: Box<Self>, error: &UpstreamError) {
+    fn broke_off(mut self, error: &UpstreamError) {
         self.put_back();
         if let Some(limits) = self.limits.as_ref().filter(|_| is_too_large(error)) {
             let refusal = Refusal::Malformed(too_large(limits));

@@ -24,7 +24,7 @@ use crate::held::Held;
 use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
 use crate::logged::{Entry, Logged};
-use crate::request_id::{given, header_of};
+use crate::request_id::given;
 use crate::transit::{ConnectionFacts, Transit};
 use crate::upstream::BoxError;
 use crate::upstream::headers::X_REQUEST_ID;
@@ -64,6 +64,7 @@ pub struct Respond<S> {
 pub struct Sketch {
     pub(crate) id: Uuid,
     pub(crate) kept_id: Option<HeaderValue>,
+    pub(crate) id_header: Option<HeaderValue>,
     pub(crate) started: Instant,
     pub(crate) loaded: Rc<Loaded>,
     pub(crate) connection: Rc<ConnectionFacts>,
@@ -86,10 +87,12 @@ where
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
         keep_id(&mut transit);
+        transit.facts.id_header = transit.facts.shown_id();
         let facts = &transit.facts;
         let sketch = Sketch {
             id: facts.id,
             kept_id: facts.kept_id.clone(),
+            id_header: facts.id_header.clone(),
             started: facts.started,
             loaded: Rc::clone(&facts.loaded),
             connection: Rc::clone(&facts.connection),
@@ -143,7 +146,7 @@ where
                 (this.worker.refuse_after_panic(this.sketch).map(Either::Right), entry)
             }
         };
-        if let Some(id) = this.sketch.kept_id.take().or_else(|| header_of(this.sketch.id)) {
+        if let Some(id) = this.sketch.id_header.take() {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
         Poll::Ready(Ok(Logged::new(this.worker, response, entry, this.sketch.started)))

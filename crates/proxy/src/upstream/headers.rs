@@ -1,8 +1,8 @@
 //! Which headers cross the gateway, as pure functions on a header map.
 //!
-//! The order is what makes it safe (security rules I1 and I2): first everything that ends at this hop goes, with whatever
-//! `Connection` names; then everything that only the gateway may say, with all its look-alikes; then credentials; and only
-//! then the gateway's own headers are set, so that nothing the caller sent can remove or double them.
+//! The order is what makes it safe (security rules I1 and I2): first everything goes that ends at this hop, with whatever
+//! `Connection` names, that only the gateway may say, with all its look-alikes, or that is a credential; and only then the
+//! gateway's own headers are set, so that nothing the caller sent can remove or double them.
 //!
 //! It does not decide anything, and it does not touch the request line. `Host` is passed on as it is, unless the route names
 //! another.
@@ -120,14 +120,14 @@ impl Scheme {
 
 /// Makes a request's headers fit for the upstream. See the module for the order.
 pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &Forwarding<'_>) {
-    // An expectation is met by the gateway: it says 100 to the caller when it begins to read the body.
-    remove(headers, |name| ends_here(name) || name == EXPECT || plan.reserved.contains(name.as_str()));
-    if !forwarding.forward_credentials {
-        headers.remove(AUTHORIZATION);
-        for name in &plan.credentials {
-            headers.remove(name);
-        }
-    }
+    let is_credential = |name: &HeaderName| *name == AUTHORIZATION || plan.credentials.contains(name);
+    remove(headers, |name| {
+        // An expectation is met by the gateway: it says 100 to the caller when it begins to read the body.
+        ends_here(name)
+            || *name == EXPECT
+            || plan.reserved.contains(name.as_str())
+            || (!forwarding.forward_credentials && is_credential(name))
+    });
     // No rule is about a name that is set below.
     if let Some(rules) = forwarding.rules {
         rules.apply(headers);
@@ -151,14 +151,16 @@ pub fn prepare_response(headers: &mut HeaderMap) {
     remove(headers, |name| ends_here(name) || *name == X_REQUEST_ID);
 }
 
-/// Removes what `Connection` names, then what is `unwanted`.
+/// Removes what is `unwanted`, and what `Connection` names. `Connection` itself must be unwanted.
 fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     // Neither list allocates while it is empty, which is the common case.
-    let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(connection_options).collect();
-    for name in named {
-        headers.remove(name);
-    }
     let doomed: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    if doomed.contains(&CONNECTION) {
+        let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(connection_options).collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
     for name in doomed {
         headers.remove(name);
     }

@@ -264,7 +264,8 @@ where
         }
         // HTTP/1.0 has too many ideas of what keeps a connection open.
         link.last |= head.version != Version::HTTP_11;
-        if let Some(timeout) = head.headers.get(KEEP_ALIVE).and_then(|value| keep_alive_timeout(value.as_bytes())) {
+        let keep_alive = head.headers.iter().find(|(name, _)| **name == KEEP_ALIVE);
+        if let Some(timeout) = keep_alive.and_then(|(_, value)| keep_alive_timeout(value.as_bytes())) {
             link.keep_for = timeout;
         }
         head.version = Version::HTTP_11;
@@ -307,19 +308,23 @@ where
 /// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
 /// HEAD the length is no framing but a statement about the resource: one valid length stays.
 fn reframe(headers: &mut HeaderMap, keep_length: bool) -> Result<(), UpstreamError> {
-    let encoded = headers.contains_key(TRANSFER_ENCODING);
-    if encoded {
-        // Whatever else it says, the body would be passed on encoded and without a word about it.
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-            return Err(UpstreamError::new(FaultKind::Protocol, "a transfer coding other than chunked"));
+    let (mut encoded, mut lengths, mut valid) = (false, 0, true);
+    for (name, value) in &*headers {
+        if *name == TRANSFER_ENCODING {
+            encoded = true;
+            // Whatever else it says, the body would be passed on encoded and without a word about it.
+            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(UpstreamError::new(FaultKind::Protocol, "a transfer coding other than chunked"));
+            }
+        } else if *name == CONTENT_LENGTH {
+            lengths += 1;
+            valid &= !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
         }
+    }
+    if encoded {
         headers.remove(TRANSFER_ENCODING);
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let valid =
-        lengths.next().is_some_and(|length| length.as_bytes().iter().all(u8::is_ascii_digit) && !length.is_empty());
-    if encoded || !keep_length || !valid || lengths.next().is_some() {
+    if lengths > 0 && (encoded || !keep_length || !valid || lengths > 1) {
         headers.remove(CONTENT_LENGTH);
     }
     Ok(())
