@@ -207,7 +207,7 @@ pub struct ShadowFinding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nearest {
     /// The changes, each in the form of the contract: `role:NAME`, `group:NAME`, `network:NAME`, `country:CC`, `hours:SPEC`,
-    /// `device:compliant`, `assurance:mfa`, `risk:LEVEL`, `credential:any`, `activation:ASSIGNMENT`.
+    /// `device:compliant`, `assurance:mfa`, `risk:LEVEL`, `credential:any`, `credential:certificate`, `activation:ASSIGNMENT`.
     pub needs: Vec<String>,
     /// The assignment that would then grant it, or, where a role is needed, one on this route that gives it and that the
     /// principal does not hold already.

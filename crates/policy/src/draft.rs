@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::principal::{Principal, PrincipalKind};
 use crate::request::{CountryCode, RiskLevel};
 
 mod constructors;
@@ -131,6 +132,19 @@ pub enum AuthenticationRule {
     Optional,
     /// Credentials are ignored and pass unchanged.
     None,
+    /// Only the holder of a client certificate may come; whoever proved anything else is 401, too.
+    Certificate,
+}
+
+impl AuthenticationRule {
+    /// Whether this principal's credential is one that the route takes.
+    pub(crate) fn takes(self, principal: &Principal) -> bool {
+        match self {
+            Self::Required | Self::Optional => true,
+            Self::None => false,
+            Self::Certificate => principal.kind == PrincipalKind::Certificate,
+        }
+    }
 }
 
 /// How much harm access to a resource can do: chooses the risk thresholds.

@@ -144,11 +144,23 @@ impl<'a> View<'a> {
     pub(crate) fn caller(&self, rule: AuthenticationRule) -> Caller<'a> {
         match (rule, self.request.identity) {
             (AuthenticationRule::None, _) => Caller::Anonymous,
-            (_, IdentityFact::Verified(principal)) => Caller::Verified(principal),
+            (rule, IdentityFact::Verified(principal)) if rule.takes(principal) => Caller::Verified(principal),
             _ if self.supposed.any_credential => Caller::SomeVerified,
-            (_, IdentityFact::Anonymous | IdentityFact::Rejected(_) | IdentityFact::Unavailable(_)) => {
-                Caller::Anonymous
-            }
+            (
+                _,
+                IdentityFact::Anonymous
+                | IdentityFact::Verified(_)
+                | IdentityFact::Rejected(_)
+                | IdentityFact::Unavailable(_),
+            ) => Caller::Anonymous,
+        }
+    }
+
+    /// Behind a refused authentication there is nobody whom the later stages could speak of.
+    pub(crate) fn is_of_nobody(&self, rule: AuthenticationRule) -> bool {
+        match self.request.identity {
+            IdentityFact::Verified(principal) => rule == AuthenticationRule::Certificate && !rule.takes(principal),
+            IdentityFact::Anonymous | IdentityFact::Rejected(_) | IdentityFact::Unavailable(_) => true,
         }
     }
 }

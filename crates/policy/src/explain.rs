@@ -289,7 +289,7 @@ impl Policy {
         let authentication = self.authentication_stage(view, resource, &mut Silent);
         stops.extend(authentication);
         // Without knowing who it is, the stages after this one have nobody to speak of.
-        if authentication.is_some() && !matches!(view.request.identity, IdentityFact::Verified(_)) {
+        if authentication.is_some() && view.is_of_nobody(resource.authentication) {
             return stops;
         }
         let caller = view.caller(resource.authentication);

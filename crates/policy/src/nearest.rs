@@ -42,6 +42,7 @@ enum Change {
     FreshMfa,
     RiskAtMost(RiskLevel),
     AnyCredential,
+    AnyCertificate,
     Activation(Arc<str>),
 }
 
@@ -220,6 +221,7 @@ impl Policy {
             Change::FreshMfa => "assurance:mfa".into(),
             Change::RiskAtMost(level) => format!("risk:{}", level.as_str()).into(),
             Change::AnyCredential => "credential:any".into(),
+            Change::AnyCertificate => "credential:certificate".into(),
             Change::Activation(assignment) => format!("activation:{assignment}").into(),
         })
     }
@@ -245,7 +247,7 @@ impl Policy {
                 view.level = *level;
                 view.evidence = false;
             }
-            Change::AnyCredential => view.supposed.any_credential = true,
+            Change::AnyCredential | Change::AnyCertificate => view.supposed.any_credential = true,
             Change::Activation(assignment) => view.supposed.activated = Some(assignment.clone()),
         }
         let mut changes = Vec::with_capacity(from.changes.len() + 1);
@@ -263,16 +265,16 @@ impl Policy {
             }
             // On a route where credentials are optional, less than a credential may do.
             Reason::AuthnMissing if stop.stage == Stage::Grants => {
-                let mut changes = self.credential(view, route);
+                let mut changes = self.credential(view, route, resource);
                 changes.extend(self.grant_candidates(view, route, resource));
                 changes
             }
-            Reason::AuthnMissing | Reason::Authn(_) => self.credential(view, route),
+            Reason::AuthnMissing | Reason::Authn(_) => self.credential(view, route, resource),
             Reason::RiskTooHigh | Reason::StepUpRequired => {
                 let mut changes = vec![Change::RiskAtMost(RiskLevel::Medium), Change::RiskAtMost(RiskLevel::Low)];
                 changes.retain(|change| !matches!(change, Change::RiskAtMost(level) if *level >= view.level));
                 match (stop.stage, view.caller(resource.authentication)) {
-                    (Stage::StepUp, Caller::Anonymous) => changes.extend(self.credential(view, route)),
+                    (Stage::StepUp, Caller::Anonymous) => changes.extend(self.credential(view, route, resource)),
                     (Stage::StepUp, Caller::Verified(_) | Caller::SomeVerified) => changes.push(Change::FreshMfa),
                     _ => {}
                 }
@@ -295,8 +297,14 @@ impl Policy {
     }
 
     /// Some credential, if it does not matter whose.
-    fn credential(&self, view: &View<'_>, route: RouteId) -> Vec<Change> {
-        if self.no_deny_could_apply(view, route) { vec![Change::AnyCredential] } else { Vec::new() }
+    fn credential(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> Vec<Change> {
+        let change = match resource.authentication {
+            AuthenticationRule::Certificate => Change::AnyCertificate,
+            AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::None => {
+                Change::AnyCredential
+            }
+        };
+        if self.no_deny_could_apply(view, route) { vec![change] } else { Vec::new() }
     }
 
     /// `credential:any` must hold for whoever brings one, so no deny may touch the action, whomever it names.

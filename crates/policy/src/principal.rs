@@ -9,7 +9,7 @@ pub enum PrincipalKind {
     User,
     /// A program, which cannot answer a step-up challenge.
     Service,
-    /// Whoever holds a client certificate with this subject alternative name.
+    /// Whoever holds a client certificate with this subject alternative name. It cannot answer a step-up challenge, either.
     Certificate,
 }
 

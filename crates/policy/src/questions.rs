@@ -70,7 +70,7 @@ impl Circumstances<'static> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
     /// In the form of [`crate::Nearest::needs`]: `network:office`, `country:DE`, `hours:SPEC`, `device:compliant`,
-    /// `assurance:mfa`, `risk:medium` (at most), `activation:ASSIGNMENT`, `credential:any`. Where any of several networks
+    /// `assurance:mfa`, `risk:medium` (at most), `activation:ASSIGNMENT`, `credential:any`, `credential:certificate`. Where any of several networks
     /// or countries would do, they are a comma list, `network:branch,office`; a name has no comma.
     pub text: String,
     /// The fact it asks for is unknown, rather than known not to meet it.
@@ -278,7 +278,11 @@ impl Policy {
 
     fn authentication_obstacle(&self, view: &View<'_>, resource: &Resource) -> Option<Obstacle> {
         let stop = self.authentication_stage(view, resource, &mut Silent)?;
-        Some(self.obstacle(stop, vec![Need { text: "credential:any".to_owned(), unknown: false }]))
+        let text = match resource.authentication {
+            AuthenticationRule::Certificate => "credential:certificate",
+            AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::None => "credential:any",
+        };
+        Some(self.obstacle(stop, vec![Need { text: text.to_owned(), unknown: false }]))
     }
 
     /// What the risk asks of whoever has a grant.

@@ -212,7 +212,8 @@ fn an_address_wide_ban_comes_before_the_route_and_one_of_a_principal_after_the_n
 fn authentication_is_required_optional_or_none() {
     let bad = || Who::Rejected(CredentialProblemKind::WrongAudience);
     let gone = || Who::Unavailable(Dependency::Keys);
-    let table: [(Rule, Option<&str>, Who, &str); 21] = [
+    let workload = || Who::verified(principal(PrincipalKind::Certificate, "spiffe://td/a"));
+    let table: [(Rule, Option<&str>, Who, &str); 31] = [
         (Rule::Required, Some("anyone"), Who::Nobody, "challenge authn.missing"),
         (Rule::Required, Some("anyone"), bad(), "challenge authn.wrong_audience"),
         (Rule::Required, Some("anyone"), gone(), "undecided dependency.keys_unavailable"),
@@ -234,6 +235,16 @@ fn authentication_is_required_optional_or_none() {
         (Rule::None, Some("user:alice"), alice(), "deny rbac.no_matching_grant"),
         (Rule::None, Some("authenticated"), alice(), "deny rbac.no_matching_grant"),
         (Rule::None, None, bad(), "deny rbac.no_matching_grant"),
+        (Rule::Required, Some("certificate:spiffe://td/a"), workload(), "permit"),
+        (Rule::Certificate, Some("certificate:spiffe://td/a"), workload(), "permit"),
+        (Rule::Certificate, Some("certificate:spiffe://td/A"), workload(), "deny rbac.no_matching_grant"),
+        (Rule::Certificate, Some("user:spiffe://td/a"), workload(), "deny rbac.no_matching_grant"),
+        (Rule::Certificate, Some("anyone"), Who::Nobody, "challenge authn.certificate_required"),
+        (Rule::Certificate, Some("anyone"), alice(), "challenge authn.certificate_required"),
+        (Rule::Certificate, Some("user:alice"), alice(), "challenge authn.certificate_required"),
+        (Rule::Certificate, Some("anyone"), workload(), "permit"),
+        (Rule::Certificate, Some("anyone"), bad(), "challenge authn.wrong_audience"),
+        (Rule::Certificate, Some("anyone"), gone(), "undecided dependency.keys_unavailable"),
     ];
     for (rule, granted, who, expected) in table {
         let assignments = granted.map(|to| grant(1, "g", "billing.admin", &[to])).into_iter().collect();

@@ -123,6 +123,9 @@ fn any_credential_is_suggested_only_if_it_does_not_matter_whose() {
         ..office()
     };
     check("authenticated", &to(&["authenticated"], Rule::Required), &ask(Who::Nobody), &["credential:any"]);
+    let certificate = || to(&["authenticated"], Rule::Certificate);
+    check("certificate", &certificate(), &ask(Who::Nobody), &["credential:certificate"]);
+    check("certificate, not another credential", &certificate(), &ask(alice()), &["credential:certificate"]);
     check("optional", &to(&["authenticated"], Rule::Optional), &ask(Who::Nobody), &["credential:any"]);
     check(
         "a bad one",

@@ -219,6 +219,7 @@ fn read_resource(section: Section<'_>) -> Option<Resource> {
         ("required", AuthenticationRule::Required),
         ("optional", AuthenticationRule::Optional),
         ("none", AuthenticationRule::None),
+        ("certificate", AuthenticationRule::Certificate),
     ]);
     let authentication = section.or("authentication", authentication, AuthenticationRule::default());
     let (allow, deny) = section.table("networks").map_or_else(Default::default, |networks| {

@@ -52,8 +52,8 @@ fn resource() -> Table {
             one("route", Name, "A `[[route]]` of portcullis.toml.").required(),
             choice(
                 "authentication",
-                &["required", "optional", "none"],
-                "`optional`: without a credential the caller is `anyone`; `none`: credentials are not looked at, and pass on unchanged.",
+                &["required", "optional", "none", "certificate"],
+                "`optional`: without a credential the caller is `anyone`; `none`: credentials are not looked at, and pass on unchanged; `certificate`: nobody may come without a client certificate.",
             )
             .default("required"),
             within("networks", resource_networks()),

@@ -63,6 +63,7 @@ pub(crate) fn authentication(rule: AuthenticationRule) -> &'static str {
         AuthenticationRule::Required => "required",
         AuthenticationRule::Optional => "optional",
         AuthenticationRule::None => "none",
+        AuthenticationRule::Certificate => "certificate",
     }
 }
 

@@ -168,7 +168,10 @@ impl Search<'_, '_> {
             let Some((route, resource)) = policy.resource_of(view) else { return RuleEffect::NONE };
             let caller = match resource.authentication {
                 AuthenticationRule::None => Caller::Anonymous,
-                AuthenticationRule::Required | AuthenticationRule::Optional => Caller::Verified(principal),
+                // Whom the route does not take stops before this is asked for.
+                AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::Certificate => {
+                    Caller::Verified(principal)
+                }
             };
             policy.effect(view, route, caller)
         };

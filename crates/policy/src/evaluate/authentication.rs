@@ -1,6 +1,7 @@
 //! The authentication stage, and the bans that wait for it.
 
 use super::*;
+use crate::principal::CredentialProblemKind;
 
 impl Policy {
     pub(crate) fn authentication_stage(
@@ -25,7 +26,7 @@ impl Policy {
             return None;
         }
         match view.request.identity {
-            IdentityFact::Verified(_) => None,
+            IdentityFact::Verified(principal) if resource.authentication.takes(principal) => None,
             _ if view.supposed.any_credential => None,
             IdentityFact::Rejected(problem) => Some(Stop::challenge(Reason::Authn(problem.kind))),
             IdentityFact::Unavailable(Dependency::Keys) => {
@@ -34,9 +35,14 @@ impl Policy {
             IdentityFact::Unavailable(Dependency::Store) => {
                 Some(Stop::undecided(Reason::StoreUnavailable, Stage::Authentication, None))
             }
-            IdentityFact::Anonymous => {
-                (resource.authentication == AuthenticationRule::Required).then(|| Stop::challenge(Reason::AuthnMissing))
-            }
+            // A route that does not take a verified principal takes certificates alone.
+            IdentityFact::Anonymous | IdentityFact::Verified(_) => match resource.authentication {
+                AuthenticationRule::Required => Some(Stop::challenge(Reason::AuthnMissing)),
+                AuthenticationRule::Certificate => {
+                    Some(Stop::challenge(Reason::Authn(CredentialProblemKind::CertificateRequired)))
+                }
+                AuthenticationRule::Optional | AuthenticationRule::None => None,
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 impl Policy {
     /// The band decides: low permits, medium steps up, high denies where there is evidence and steps up where there is
-    /// none. Who cannot answer a step-up (a service, or a route that ignores credentials) is permitted and reported. On a
+    /// none. Who cannot answer a step-up (a service, the holder of a certificate, or a route that ignores credentials) is permitted and reported. On a
     /// resource in shadow mode a step-up, and what its sensitivity would have changed, are only reported.
     pub(crate) fn risk_stage(
         &self,
@@ -45,9 +45,10 @@ impl Policy {
             RiskLevel::High if proven => Some(Stop::deny(Reason::RiskTooHigh, rule)),
             RiskLevel::Medium | RiskLevel::High => {
                 let can_step_up = match caller {
-                    Caller::Verified(principal) => principal.kind != PrincipalKind::Service,
+                    Caller::Verified(principal) => principal.kind == PrincipalKind::User,
                     Caller::Anonymous => resource.authentication != AuthenticationRule::None,
-                    Caller::SomeVerified => true,
+                    // Some principal whom the route takes: where it takes certificates alone, the holder of one.
+                    Caller::SomeVerified => resource.authentication != AuthenticationRule::Certificate,
                 };
                 (can_step_up && !self.has_fresh_mfa(view, caller)).then(|| Stop::step_up(rule))
             }

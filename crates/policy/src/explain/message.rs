@@ -45,7 +45,13 @@ impl Policy {
                     Some(provider) => format!("the credential for {provider} is bad: {detail}"),
                     None => format!("the credential is bad: {detail}"),
                 },
-                _ => "the credential is bad".to_owned(),
+                IdentityFact::Verified(principal) => format!(
+                    "route {route} wants a client certificate for {method} {path}, and {} came with another credential",
+                    principal.reference()
+                ),
+                IdentityFact::Anonymous | IdentityFact::Unavailable(_) => {
+                    format!("route {route} wants a client certificate for {method} {path}, and there is none")
+                }
             },
             Reason::NoMatchingGrant => format!("{who} may not {method} {path}: {}", self.no_grant_message(view, route)),
             Reason::ExplicitDeny => {

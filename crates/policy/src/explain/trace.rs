@@ -33,7 +33,7 @@ impl Policy {
         }
         trace.checks.push(self.authentication_check(view, resource));
         let stopped = self.authentication_stage(view, resource, &mut Silent).is_some();
-        if stopped && !matches!(view.request.identity, IdentityFact::Verified(_)) {
+        if stopped && view.is_of_nobody(resource.authentication) {
             for stage in [Stage::Deny, Stage::Grants, Stage::Risk, Stage::StepUp] {
                 trace.checks.push(check(stage, CheckOutcome::Skipped, "", "nobody to decide about"));
             }
@@ -106,7 +106,11 @@ impl Policy {
                 let detail = match view.request.identity {
                     IdentityFact::Rejected(problem) => problem.detail.as_str(),
                     IdentityFact::Unavailable(_) => "what checks the credential is not available",
-                    IdentityFact::Anonymous | IdentityFact::Verified(_) => "no credential",
+                    IdentityFact::Verified(_) => "no client certificate, and the route takes nothing else",
+                    IdentityFact::Anonymous if resource.authentication == AuthenticationRule::Certificate => {
+                        "no client certificate"
+                    }
+                    IdentityFact::Anonymous => "no credential",
                 };
                 check(stage, outcome, &value, detail)
             }

@@ -55,7 +55,7 @@ fn public_routes(view: &View<'_>, dead: &[bool], findings: &mut Findings) {
     for resource in resources {
         let route = &resource.route;
         match (resource.authentication, resource.public.value) {
-            (AuthenticationRule::Required, true) => {
+            (AuthenticationRule::Required | AuthenticationRule::Certificate, true) => {
                 let message = format!("`public` has no effect: the route `{}` demands a credential", route.value);
                 let help = "remove it, or write `authentication = \"optional\"` or `\"none\"`";
                 findings.add(ProblemKind::PublicWithoutEffect, resource.public.at, message, help);
@@ -73,8 +73,8 @@ fn public_routes(view: &View<'_>, dead: &[bool], findings: &mut Findings) {
                 let open = open.get_or_insert_with(|| Open::new(view, dead));
                 open.report(view, resource, findings);
             }
-            (AuthenticationRule::Required, false) | (AuthenticationRule::Optional | AuthenticationRule::None, true) => {
-            }
+            (AuthenticationRule::Required | AuthenticationRule::Certificate, false)
+            | (AuthenticationRule::Optional | AuthenticationRule::None, true) => {}
         }
     }
     if open.is_some_and(|open| open.budget.is_spent()) {

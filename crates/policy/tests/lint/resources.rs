@@ -53,6 +53,7 @@ fn a_public_route_says_that_it_is_meant() {
     check("granted, and meant", with(Rule::Optional, true, &["anyone"]), &[]);
     check("granted to the known", with(Rule::Optional, false, &["authenticated"]), &[]);
     check("a credential is demanded", with(Rule::Required, false, &["anyone"]), &[]);
+    check("a certificate is demanded", with(Rule::Certificate, false, &["anyone"]), &[]);
     check(
         "meant, and demanded",
         with(Rule::Required, true, &["anyone"]),

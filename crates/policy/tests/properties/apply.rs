@@ -27,7 +27,11 @@ pub(crate) fn apply(draft: &PolicyDraft, facts: &Facts, needs: &[&str]) -> Vec<F
 fn apply_one(draft: &PolicyDraft, mut facts: Facts, kind: &str, value: &str) -> Vec<Facts> {
     match kind {
         "credential" => {
-            return someone(draft).map(|who| Facts { identity: Identity::Verified(who), ..facts.clone() }).collect();
+            let taken = |who: &Principal| value == "any" || who.kind == PrincipalKind::Certificate;
+            return someone(draft)
+                .filter(taken)
+                .map(|who| Facts { identity: Identity::Verified(who), ..facts.clone() })
+                .collect();
         }
         "network" => {
             let places = addresses_of(draft, value);

@@ -108,11 +108,12 @@ impl<'a> Stages<'a> {
             return None;
         }
         match &self.facts.identity {
-            Identity::Verified(_) => None,
+            Identity::Verified(_) if self.principal().is_some() => None,
             Identity::Rejected(problem) => Some(challenge(Reason::Authn(problem.kind).code())),
             Identity::Unavailable(Dependency::Keys) => Some(undecided("dependency.keys_unavailable")),
             Identity::Unavailable(Dependency::Store) => Some(undecided("dependency.store_unavailable")),
-            Identity::Anonymous => match self.resource.authentication {
+            Identity::Anonymous | Identity::Verified(_) => match self.resource.authentication {
+                AuthenticationRule::Certificate => Some(challenge("authn.certificate_required")),
                 AuthenticationRule::Required => Some(challenge("authn.missing")),
                 AuthenticationRule::Optional | AuthenticationRule::None => None,
             },
@@ -206,7 +207,7 @@ impl<'a> Stages<'a> {
             return Some(deny("risk.too_high"));
         }
         let cannot_answer = match self.principal() {
-            Some(who) => who.kind == PrincipalKind::Service,
+            Some(who) => who.kind != PrincipalKind::User,
             None => self.resource.authentication == AuthenticationRule::None,
         };
         (self.resource.mode == Mode::Enforce && !cannot_answer && !self.mfa_is_fresh()).then_some(STEP_UP)
@@ -232,6 +233,9 @@ impl<'a> Stages<'a> {
     fn principal(&self) -> Option<&Principal> {
         match (&self.facts.identity, self.resource.authentication) {
             (Identity::Verified(who), AuthenticationRule::Required | AuthenticationRule::Optional) => Some(who),
+            (Identity::Verified(who), AuthenticationRule::Certificate) => {
+                (who.kind == PrincipalKind::Certificate).then_some(who)
+            }
             _ => None,
         }
     }

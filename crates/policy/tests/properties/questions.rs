@@ -57,17 +57,28 @@ fn is_permitted_by(listing: &Listing, route: RouteId, facts: &Facts) -> bool {
 /// whatever everyone is.
 fn as_subject(draft: &PolicyDraft, facts: &Facts, rule: AuthenticationRule, subject: &str) -> Facts {
     let anonymous = Facts { identity: Identity::Anonymous, ..facts.clone() };
-    if rule != AuthenticationRule::Required && subjects(draft, &anonymous).contains(subject) {
+    let demanded = matches!(rule, AuthenticationRule::Required | AuthenticationRule::Certificate);
+    if !demanded && subjects(draft, &anonymous).contains(subject) {
         return anonymous;
     }
     let who = match subject.split_once(':') {
         Some(("user", id)) => Principal::user(id),
         Some(("service", id)) => Principal::service(id),
         Some(("certificate", id)) => Principal::certificate(id),
-        Some(("group", name)) => Principal::user("stranger").in_group(name),
-        _ => Principal::user("stranger"),
+        Some(("group", name)) => stranger(rule).in_group(name),
+        _ => stranger(rule),
     };
     as_principal(facts, who)
+}
+
+/// Somebody whom no rule names, with a credential that the route takes.
+fn stranger(rule: AuthenticationRule) -> Principal {
+    match rule {
+        AuthenticationRule::Certificate => Principal::certificate("stranger"),
+        AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::None => {
+            Principal::user("stranger")
+        }
+    }
 }
 
 /// With the device and the assurance that the facts' own principal has.
@@ -184,7 +195,7 @@ proptest! {
         }
         for direct in who.held_directly.iter().filter(|direct| direct.now) {
             for role in &direct.roles {
-                let holder = as_principal(&facts, Principal::user("stranger").with_role(&role.name));
+                let holder = as_principal(&facts, stranger(rule).with_role(&role.name));
                 prop_assert!(permits(&policy, &holder), "{}", role.name);
             }
         }
@@ -205,7 +216,11 @@ proptest! {
         let anonymous = subjects(&draft, &Facts { identity: Identity::Anonymous, ..facts.clone() });
         let of_the_principal = |need: &Need| matches!(&*need.text, "device:compliant" | "assurance:mfa");
         let named = who.allowed.iter().any(|each| {
-            let unproven = who.demands.authentication != AuthenticationRule::Required && anonymous.contains(&*each.subject);
+            let demanded = matches!(
+                who.demands.authentication,
+                AuthenticationRule::Required | AuthenticationRule::Certificate
+            );
+            let unproven = !demanded && anonymous.contains(&*each.subject);
             mine.contains(&*each.subject)
                 && each.risk.as_ref().is_none_or(|risk| risk.stage == Stage::StepUp)
                 && each.grants.iter().any(|grant| match &grant.standing {

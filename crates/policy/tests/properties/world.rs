@@ -273,7 +273,7 @@ fn some_networks(count: usize) -> impl Strategy<Value = Vec<Placed<String>>> {
 fn resource(networks: usize) -> impl Strategy<Value = ResourceDraft> {
     use AuthenticationRule as Rule;
     (
-        select(vec![Rule::Required, Rule::Required, Rule::Optional, Rule::None]),
+        select(vec![Rule::Required, Rule::Required, Rule::Optional, Rule::None, Rule::Certificate]),
         some_networks(networks),
         some_networks(networks),
         (prop::bool::ANY, prop::bool::ANY),
@@ -443,6 +443,7 @@ fn principal() -> impl Strategy<Value = Principal> {
             (PrincipalKind::User, "u2"),
             (PrincipalKind::Service, "u0"),
             (PrincipalKind::Certificate, "c0"),
+            (PrincipalKind::Certificate, "c1"),
         ]),
         vec(group, 0..=2),
         prop_oneof![4 => Just(Vec::new()), 1 => vec(select(&ROLES[..]), 1..=2)],

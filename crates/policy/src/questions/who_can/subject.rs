@@ -30,10 +30,10 @@ impl Asked<'_> {
     ) -> Option<Result<AllowedSubject, DeniedSubject>> {
         let subject = self.policy.subjects.get(id)?;
         let is_anonymous = match self.resource.authentication {
-            AuthenticationRule::Required => false,
+            AuthenticationRule::Required | AuthenticationRule::Certificate => false,
             AuthenticationRule::Optional | AuthenticationRule::None => self.anonymous.contains(&id),
         };
-        if self.resource.authentication == AuthenticationRule::None && !is_anonymous {
+        if self.resource.authentication == AuthenticationRule::None && !is_anonymous || !self.is_taken(subject) {
             return None;
         }
         self.as_candidate(subject, is_anonymous, |candidate| {
@@ -55,12 +55,29 @@ impl Asked<'_> {
         })
     }
 
+    /// Whether the route takes the credential of whoever is this subject.
+    fn is_taken(&self, subject: &Subject) -> bool {
+        let other = subject.name.starts_with("user:") || subject.name.starts_with("service:");
+        self.resource.authentication != AuthenticationRule::Certificate || !other
+    }
+
+    /// The kind of somebody of whom only a group is known.
+    fn usual_kind(&self) -> PrincipalKind {
+        match self.resource.authentication {
+            AuthenticationRule::Certificate => PrincipalKind::Certificate,
+            AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::None => {
+                PrincipalKind::User
+            }
+        }
+    }
+
     /// Asks about whoever is this subject and no more than that.
     fn as_candidate<T>(&self, subject: &Subject, is_anonymous: bool, ask: impl FnOnce(&Candidate<'_>) -> T) -> T {
         let kind = match subject.name.split_once(':') {
             Some(("service", _)) => PrincipalKind::Service,
             Some(("certificate", _)) => PrincipalKind::Certificate,
-            _ => PrincipalKind::User,
+            Some(("user", _)) => PrincipalKind::User,
+            _ => self.usual_kind(),
         };
         let somebody = self.question.somebody(kind);
         let identity = if is_anonymous { IdentityFact::Anonymous } else { IdentityFact::Verified(&somebody) };
@@ -134,6 +151,9 @@ impl Asked<'_> {
                     ways.push((*id, Some(at)));
                     continue;
                 }
+                if !self.is_taken(member) {
+                    continue;
+                }
                 members.total += 1;
                 if members.shown.len() < MOST_MEMBERS {
                     members.shown.push(Member {
@@ -176,7 +196,7 @@ impl Asked<'_> {
 
     /// As they are for somebody who proved who it is.
     pub(super) fn touching_denies(&self) -> Vec<TouchingDeny> {
-        let somebody = self.question.somebody(PrincipalKind::User);
+        let somebody = self.question.somebody(self.usual_kind());
         let request = self.question.request(IdentityFact::Verified(&somebody));
         let view = View::new(self.policy, &request);
         let caller = view.caller(self.resource.authentication);
