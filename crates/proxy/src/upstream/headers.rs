@@ -194,6 +194,8 @@ struct LookAlikes {
     names: Vec<Box<[u8]>>,
     /// The first characters of the names, one bit each: most headers are none of these by their first letter.
     firsts: u128,
+    /// The lengths of the names, likewise.
+    lengths: u128,
 }
 
 impl LookAlikes {
@@ -201,17 +203,19 @@ impl LookAlikes {
         let mut names: Vec<Box<[u8]>> = names.map(|name| name.bytes().map(fold).collect()).collect();
         names.sort_unstable();
         let firsts = names.iter().filter_map(|name| name.first()).fold(0, |bits, first| bits | bit(*first));
-        Self { names, firsts }
+        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name.len()));
+        Self { names, firsts, lengths }
     }
 
     fn contains(&self, name: &str) -> bool {
         let Some(first) = name.bytes().next() else { return false };
-        if self.firsts & bit(fold(first)) == 0 {
-            return false;
-        }
-        let prefix = name.bytes().map(fold).take(RESERVED_PREFIX.len());
-        prefix.eq(RESERVED_PREFIX.iter().copied())
-            || self.names.binary_search_by(|reserved| reserved.iter().copied().cmp(name.bytes().map(fold))).is_ok()
+        let is_name = || {
+            self.firsts & bit(fold(first)) != 0
+                && self.lengths & length_bit(name.len()) != 0
+                && self.names.binary_search_by(|reserved| reserved.iter().copied().cmp(name.bytes().map(fold))).is_ok()
+        };
+        let begins = |prefix: &&[u8]| name.bytes().map(fold).take(prefix.len()).eq(prefix.iter().copied());
+        RESERVED_PREFIXES.iter().any(begins) || is_name()
     }
 }
 
@@ -222,21 +226,33 @@ fn fold(byte: u8) -> u8 {
     }
 }
 
+/// All lengths from 127 on share a bit.
+fn length_bit(length: usize) -> u128 {
+    1_u128 << length.min(127)
+}
+
 fn bit(ascii: u8) -> u128 {
     1_u128.checked_shl(ascii.into()).unwrap_or(0)
 }
 
 /// What only the gateway may tell an upstream, and what some upstreams let override the method or path that was authorised
-/// (security rule P4).
+/// (security rule P4). Proxies that end TLS tell of client certificates in the headers of RFC 9440 and in others: this one
+/// tells nothing of them by a header, so whatever comes is forged.
 const RESERVED: &[&str] = &[
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "true-client-ip",
     "x-auth-assertion",
     "x-auth-email",
     "x-auth-groups",
     "x-auth-roles",
+    "x-arr-clientcert",
     "x-auth-user",
+    "x-client-cert",
+    "x-client-dn",
     "x-client-ip",
+    "x-client-verify",
     "x-cluster-client-ip",
     "x-forwarded",
     "x-http-method",
@@ -246,8 +262,9 @@ const RESERVED: &[&str] = &[
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-ssl-cert",
 ];
-const RESERVED_PREFIX: &[u8] = b"x-forwarded-";
+const RESERVED_PREFIXES: &[&[u8]] = &[b"x-forwarded-", b"ssl-client-", b"x-ssl-client-", b"x-amzn-mtls-"];
 
 /// Who it is, ready to be written into headers: made once per verified credential, set on each of its requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -114,8 +114,18 @@ fn connection_cannot_remove_what_the_gateway_sets() {
 #[test]
 fn every_look_alike_of_a_reserved_name_is_removed() {
     let configured = ["x-who", "mail"];
-    let forwarded =
-        ["x-forwarded-anything", "x-forwarded-for", "x-forwarded-method", "x-forwarded-prefix", "x-forwarded-uri"];
+    let forwarded = [
+        "x-forwarded-anything",
+        "x-forwarded-for",
+        "x-forwarded-method",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-forwarded-client-cert",
+        "x-forwarded-tls-client-cert-info",
+        "ssl-client-verify",
+        "x-ssl-client-s-dn",
+        "x-amzn-mtls-clientcert-leaf",
+    ];
     for name in RESERVED.iter().copied().chain(configured).chain(forwarded) {
         let spellings = [
             name.to_owned(),
@@ -128,7 +138,9 @@ fn every_look_alike_of_a_reserved_name_is_removed() {
             assert_eq!(left_of(&[("host", "a"), (spelling, "spoofed"), (spelling, "twice")]), ["host"], "{spelling}");
         }
     }
-    for name in ["x-auth", "x-whom", "email", "x-forwardedfor", "x", "_", "~"] {
+    for name in
+        ["x-auth", "x-whom", "email", "x-forwardedfor", "x", "_", "~", "client-certs", "ssl-client", "x-ssl-clients"]
+    {
         assert_eq!(left_of(&[(name, "harmless")]), [name]);
     }
 }
