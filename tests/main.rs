@@ -24,6 +24,8 @@ mod bans;
 mod bodies;
 /// Whose address counts: the peer's, or the one that a trusted proxy names.
 mod client_address;
+/// Client certificates as principals: whom they name, beside other credentials, and for how long.
+mod client_certificates;
 /// `check`, `can`, `explain` and `key`, with their exit codes.
 mod command_line;
 /// Cross-origin requests: preflights, and whose scripts may read an answer.

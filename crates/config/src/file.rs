@@ -18,7 +18,9 @@ mod upstream;
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use gateway::{GatewayFile, read_gateway};
-pub(crate) use identity::{ApiKeyProvider, HeaderRole, Identity, JwtProvider};
+pub(crate) use identity::{
+    ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, SAN,
+};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use operation::{AccessLog, Sink, SinkKind, SinkOutput};

@@ -122,7 +122,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let (inbound, certificates) =
         compile::listener::compile(reader, &gateway.entries.listeners, &gateway.client_address);
     let proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
-    let identity = compile::identity::compile(reader, &gateway.entries.identity);
+    let identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
     let policy = policy.unwrap_or_default();
     let mut risk = compile::risk::compile(reader, &policy);
@@ -130,7 +130,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     let mut summary = summarize(&gateway, &policy, &risk);
-    summary.identity_providers = identity.settings.jwt.len() + identity.settings.api_key.len();
+    summary.identity_providers =
+        identity.settings.jwt.len() + identity.settings.api_key.len() + identity.settings.certificate.len();
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
     let templates = gateway.operation.pages.clone();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
-use portcullis_policy::{Dependency, IdentityFact, Principal};
+use portcullis_policy::{CredentialProblemKind, Dependency, IdentityFact, Principal};
 
 use crate::api_key::ApiKeys;
+use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainProblem, ClientCertificate};
 use crate::credentials::{CredentialSources, Presented};
 use crate::error::IdentityError;
 use crate::jwt::JwtProviders;
 use crate::refusal::{Refusal, Rejection};
-use crate::settings::Settings;
+use crate::settings::{BesideCredential, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
 
@@ -58,6 +59,7 @@ pub struct Authenticator {
     tokens: JwtProviders,
     cache: TokenCache,
     keys: Vec<ApiKeys>,
+    certificates: Vec<CertificateReader>,
 }
 
 impl Authenticator {
@@ -83,6 +85,7 @@ impl Authenticator {
             tokens,
             cache: TokenCache::new(settings.token_cache_entries),
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
+            certificates: CertificateReader::all(&settings.certificate),
         })
     }
 
@@ -101,6 +104,40 @@ impl Authenticator {
         match verified {
             Ok(principal) => Identity::Verified(principal),
             Err(rejection) => Identity::Rejected(Box::new(rejection)),
+        }
+    }
+
+    /// What a client certificate says on this listener, for all requests of its connection; `None` where certificates are
+    /// nobody's credential there. `chain` is whether it is still vouched for.
+    pub fn certificate_identity(
+        &self,
+        listener: &str,
+        certificate: &ClientCertificate,
+        chain: Result<(), ChainProblem>,
+    ) -> Option<CertificateIdentity> {
+        let reader = self.certificates.iter().find(|reader| reader.reads(listener))?;
+        Some(reader.identity(certificate, chain))
+    }
+
+    /// Who makes the request with these headers on a connection with this certificate. `certificate_only`: the route takes
+    /// nothing else, so that a header which would come before the certificate does not count.
+    pub fn authenticate_connection(
+        &self,
+        headers: &HeaderMap,
+        certificate: &CertificateIdentity,
+        certificate_only: bool,
+        now: Timestamp,
+    ) -> Identity {
+        let Some(carrier) = self.sources.carrier(headers) else { return certificate.at(now) };
+        match certificate.beside_credential() {
+            BesideCredential::Certificate => certificate.at(now),
+            BesideCredential::Credential if certificate_only => certificate.at(now),
+            BesideCredential::Credential => self.authenticate(headers, now),
+            BesideCredential::Refuse => {
+                let detail = format!("a client certificate, and a credential in `{carrier}`");
+                let refusal = Refusal::new(CredentialProblemKind::Ambiguous, detail);
+                Identity::Rejected(Box::new(Rejection::new(refusal.by(None), None)))
+            }
         }
     }
 

@@ -46,6 +46,11 @@ impl CredentialSources {
         self.0.iter().any(|(source, _)| matches!(source, Source::Authorization))
     }
 
+    /// The first header that carries a credential, where there is one.
+    pub(crate) fn carrier(&self, headers: &HeaderMap) -> Option<&HeaderName> {
+        self.0.iter().map(|(_, name)| name).find(|name| headers.contains_key(*name))
+    }
+
     /// The one credential, `None` where there is none.
     pub(crate) fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Presented<'h>>, Refusal> {
         let mut found: Option<(Source, &HeaderName, &HeaderValue)> = None;

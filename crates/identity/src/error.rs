@@ -89,6 +89,20 @@ pub enum IdentityProblem {
         /// The provider that has it already.
         other: String,
     },
+    /// `listeners` is empty: no certificate would count.
+    #[error("it counts on no listener")]
+    NoListener,
+    /// Two providers count on one listener.
+    #[error("the listener `{listener}` is also one of `{other}`")]
+    SharedListener {
+        /// The listener of both.
+        listener: String,
+        /// The other provider.
+        other: String,
+    },
+    /// `san` is empty, or has a kind twice.
+    #[error("the kinds of name that count must be named, each once")]
+    BadSanKinds,
     /// A key's principal, group or role is empty, longer than 256 bytes or has a control character; or the principal
     /// is of kind `certificate`.
     #[error("the principal, a group or a role of key `{key}` cannot be used: {what}")]

@@ -10,6 +10,7 @@
 pub mod api_key;
 mod authenticator;
 mod claims;
+mod client_certificate;
 mod credentials;
 mod error;
 mod jwks;
@@ -29,6 +30,7 @@ mod signer;
 mod wycheproof;
 
 pub use authenticator::{Authenticator, Identity};
+pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;
 pub use refusal::Rejection;

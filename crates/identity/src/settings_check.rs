@@ -10,7 +10,7 @@ use portcullis_policy::PrincipalKind;
 use crate::api_key::is_key_id;
 use crate::claims::is_sound;
 use crate::error::{IdentityError, IdentityProblem};
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, Settings};
 
 /// RFC 7519 section 4.1.4 allows "some small leeway, usually no more than a few minutes"; we allow one.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
@@ -44,13 +44,19 @@ pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
         }
     }
     check_api_keys(&settings.api_key, &mut errors);
+    for (place, provider) in settings.certificate.iter().enumerate() {
+        let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
+        check_certificate(provider, settings.certificate.iter().take(place), &mut report);
+    }
     errors
 }
 
 fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
     let tokens = settings.jwt.iter().map(|provider| &provider.name);
     let mut seen = Vec::new();
-    for name in tokens.chain(settings.api_key.iter().map(|provider| &provider.name)) {
+    let keys = settings.api_key.iter().map(|provider| &provider.name);
+    let certificates = settings.certificate.iter().map(|provider| &provider.name);
+    for name in tokens.chain(keys).chain(certificates) {
         if seen.contains(&name) {
             errors.push(IdentityError::new(name, IdentityProblem::DuplicateName));
         }
@@ -123,6 +129,37 @@ fn check_api_keys(providers: &[ApiKeyProvider], errors: &mut Vec<IdentityError>)
             if let Some(other) = ids.insert(&record.id, &provider.name) {
                 report(IdentityProblem::DuplicateKeyId { key: shown(&record.id), other: other.to_string() });
             }
+        }
+    }
+}
+
+/// `before` are the providers that were looked at already.
+fn check_certificate<'s>(
+    provider: &CertificateProvider,
+    before: impl Iterator<Item = &'s CertificateProvider>,
+    report: &mut impl FnMut(IdentityProblem),
+) {
+    if provider.listeners.is_empty() {
+        report(IdentityProblem::NoListener);
+    }
+    let mut kinds = provider.san.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.is_empty() || kinds.len() != provider.san.len() {
+        report(IdentityProblem::BadSanKinds);
+    }
+    if !is_sound(&provider.prefix) {
+        report(IdentityProblem::BadPrefix);
+    }
+    for other in before {
+        // Behind each of them stand other authorities, which could name each other's clients.
+        if provider.prefix == other.prefix {
+            let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
+            report(IdentityProblem::SharedPrefix { prefix, other });
+        }
+        if let Some(listener) = provider.listeners.iter().find(|listener| other.listeners.contains(listener)) {
+            let (listener, other) = (listener.to_string(), other.name.to_string());
+            report(IdentityProblem::SharedListener { listener, other });
         }
     }
 }

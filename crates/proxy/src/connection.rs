@@ -24,7 +24,7 @@ use crate::logged::Logged;
 use crate::proxy_protocol;
 use crate::seats::Seat;
 use crate::settings::{InboundSettings, ProxyProtocol};
-use crate::tls::{ServerTls, Tls};
+use crate::tls::{PeerCertificate, ServerTls, Tls};
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
 use crate::wire::{Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, WireLimits, http1_builder};
@@ -64,7 +64,9 @@ where
         return serve_http1(worker, stack, gate, handle, facts, &loaded.wire).await;
     };
     // Boxed: it is large, and gone before the first request.
-    let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, stream, peer, &loaded)).await else { return };
+    let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, &settings, stream, peer, &loaded)).await else {
+        return;
+    };
     let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
     serve_http1(worker, stack, gate, handle, facts.over_tls(tls), &loaded.wire).await;
 }
@@ -96,6 +98,7 @@ async fn introduce(
 async fn shake_hands(
     worker: &Worker,
     tls: &ServerTls,
+    settings: &Arc<InboundSettings>,
     stream: TcpStream,
     peer: SocketAddr,
     loaded: &Loaded,
@@ -103,8 +106,11 @@ async fn shake_hands(
     let limit = loaded.snapshot.settings.limits.tls_handshake_timeout;
     let problem = match timeout(limit, TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream)).await {
         Ok(Ok(stream)) => {
-            let server_name = stream.get_ref().1.server_name().map(Box::from);
-            return Some((stream, Tls { server_name, binds_name: tls.binds_name }));
+            let session = stream.get_ref().1;
+            let server_name = session.server_name().map(Box::from);
+            let chain = session.peer_certificates().unwrap_or_default();
+            let certificate = PeerCertificate::new(settings, chain).map(Rc::new);
+            return Some((stream, Tls { server_name, binds_name: tls.binds_name, certificate }));
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),

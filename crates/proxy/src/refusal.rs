@@ -328,6 +328,10 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
 fn challenge(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
     let realm: String =
         rendering.settings.realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+    if matches!(refusal.code(), ReasonCode::AuthnCertificateRequired | ReasonCode::AuthnCertificateInvalid) {
+        // No token would help. RFC 9110 section 11.6.1 wants a challenge, and no registered scheme means this.
+        return format!("Certificate realm=\"{realm}\"");
+    }
     let scheme = if rendering.accepts_tokens { "Bearer" } else { "ApiKey" };
     let mut text = format!("{scheme} realm=\"{realm}\"");
     let Some(denial) = refusal.denial() else { return text };

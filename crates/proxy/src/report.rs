@@ -277,6 +277,10 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
         event.identity = EventIdentity::of(principal, roles, facts.now);
         event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();
     }
+    if let Some(certificate) = facts.shown_certificate() {
+        event.identity.cert_sha256 = Some(certificate.sha256().to_owned());
+        event.identity.cert_subject = certificate.subject().map(str::to_owned);
+    }
     event.ban = Bans { address: facts.address_ban.as_deref(), principal: facts.principal_ban.as_deref() }.into();
     let chosen = facts.upstream.or_else(|| facts.route_settings()?.action.upstream());
     let upstream = chosen.and_then(|index| snapshot.settings.upstreams.get(index));

@@ -12,7 +12,7 @@ use http::{Method, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use portcullis_identity::Identity;
+use portcullis_identity::{ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, Principal, RiskAssessment, RouteId,
 };
@@ -206,6 +206,16 @@ impl Facts {
             Some(Identity::Verified(principal)) => Some(principal),
             Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
         }
+    }
+
+    /// The client certificate that was looked at as a credential. The handshake has verified it, also where it is refused.
+    pub fn shown_certificate(&self) -> Option<&ClientCertificate> {
+        let certificate = self.connection.tls.as_ref()?.certificate.as_ref()?;
+        let looked_at = match &self.identity {
+            Some(Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..)) => true,
+            Some(Identity::Anonymous) | None => false,
+        };
+        (looked_at && certificate.identity(&self.loaded.snapshot).is_some()).then(|| certificate.read())
     }
 
     /// What the policy is asked, as far as it is known. Without a target there is nothing to ask.

@@ -1,5 +1,7 @@
 //! Certificate authorities of a test's own, and what they issue and revoke. Everything is PEM.
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
@@ -58,12 +60,26 @@ impl Authority {
     /// If a name cannot be in a certificate.
     #[must_use]
     pub fn issue_until(&self, names: &[San<'_>], year: i32) -> Issued {
+        self.issue_with(names, |params| params.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    /// The same, valid for so long from now, to the second.
+    ///
+    /// # Panics
+    /// If a name cannot be in a certificate.
+    #[must_use]
+    pub fn issue_for(&self, names: &[San<'_>], validity: Duration) -> Issued {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.issue_with(names, |params| params.not_after = date_time_ymd(1970, 1, 1) + now + validity)
+    }
+
+    fn issue_with(&self, names: &[San<'_>], set_validity: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names.iter().map(san).collect();
         params.distinguished_name.push(rcgen::DnType::CommonName, "a common name is no identity");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(year, 1, 1);
+        set_validity(&mut params);
         let key = KeyPair::generate().expect("a key can be made");
         // INVARIANT: two keys differ, and so do these bytes of theirs. The first bit is the sign of a number.
         let serial: Vec<u8> = key.public_key_raw().iter().rev().take(8).map(|byte| byte & 0x7f | 1).collect();

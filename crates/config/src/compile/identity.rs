@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use http::HeaderName;
-use portcullis_identity::settings::{ApiKeyProvider, ApiKeyRecord, JwtProvider, Settings};
+use portcullis_identity::settings::{ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, Settings};
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
 
@@ -14,7 +14,7 @@ use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::{FileToRead, MAX_KEY_SET, read_text};
-use crate::file::{self, HeaderRole, Identity, Key, read_key_file};
+use crate::file::{self, ClientAuth, HeaderRole, Identity, Key, Listener, read_key_file};
 use crate::section::{Reader, shown};
 use crate::suggest;
 
@@ -40,20 +40,26 @@ pub(crate) struct Carried {
 }
 
 /// Reads the providers' files and checks all providers together.
-pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity) -> Compiled {
-    let names = || identity.jwt.iter().map(|each| &each.name).chain(identity.api_key.iter().map(|each| &each.name));
-    report_duplicates(reader, "identity provider", names());
+pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Listener]) -> Compiled {
+    let keys = identity.api_key.iter().map(|each| &each.name);
+    let certificates = identity.certificate.iter().map(|each| &each.name);
+    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates);
+    report_duplicates(reader, "identity provider", names);
     let mut places = Places::default();
     let jwt = identity.jwt.iter().filter_map(|provider| compile_jwt(reader, provider, &mut places));
     let jwt: Vec<JwtProvider> = jwt.collect();
     let api_key = identity.api_key.iter().filter_map(|provider| compile_api_key(reader, provider, &mut places));
+    let api_key: Vec<ApiKeyProvider> = api_key.collect();
+    let certificate =
+        identity.certificate.iter().filter_map(|each| compile_certificate(reader, each, listeners, &mut places));
     let settings = Settings {
-        api_key: api_key.collect(),
+        certificate: certificate.collect(),
+        api_key,
         jwt,
         token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
     };
     // A name that is there twice was reported, and would lead the answers to the wrong one.
-    if places.providers.len() == settings.jwt.len() + settings.api_key.len() {
+    if places.providers.len() == settings.jwt.len() + settings.api_key.len() + settings.certificate.len() {
         ask_authenticator(reader, &settings, &places);
     }
     Compiled { settings, files: places.files, key_roles: places.key_roles, carried: places.carried }
@@ -134,6 +140,72 @@ fn compile_api_key(
         header: header.value.clone(),
         keys: keys.into_iter().map(record).collect(),
     })
+}
+
+/// A provider that counts on no listener would be one that nobody notices is missing.
+fn compile_certificate(
+    reader: &Reader<'_>,
+    provider: &file::CertificateProvider,
+    listeners: &[Listener],
+    places: &mut Places,
+) -> Option<CertificateProvider> {
+    let asks = |listener: &&Listener| {
+        let auth = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+        auth.is_some_and(|auth| auth.value != ClientAuth::Off)
+    };
+    let asking: Vec<&str> = listeners.iter().filter(asks).map(|each| each.name.value.as_str()).collect();
+    let counted: Vec<&str> = match &provider.listeners {
+        Some(named) => named.iter().filter_map(|name| counted_listener(reader, name, listeners, &asking)).collect(),
+        None => asking,
+    };
+    let place = ProviderPlaces {
+        name: provider.name.span,
+        file: provider.name.span,
+        credential: provider
+            .listeners
+            .as_ref()
+            .and_then(|named| named.first())
+            .map_or(provider.name.span, |at| at.span),
+        prefix: provider.prefix.span,
+        keys: HashMap::new(),
+    };
+    if provider.san.is_empty() || counted.is_empty() && provider.listeners.is_some() {
+        // What is wrong was reported.
+        return None;
+    }
+    places.providers.insert(provider.name.value.clone(), place);
+    Some(CertificateProvider {
+        name: provider.name.value.as_str().into(),
+        listeners: counted.into_iter().map(Into::into).collect(),
+        san: provider.san.iter().map(|kind| kind.value).collect(),
+        prefix: provider.prefix.value.clone(),
+        beside_credential: provider.beside_credential,
+    })
+}
+
+/// A listener that a provider names, if it is there and asks its clients for a certificate.
+fn counted_listener<'n>(
+    reader: &Reader<'_>,
+    name: &'n At<String>,
+    listeners: &[Listener],
+    asking: &[&str],
+) -> Option<&'n str> {
+    let written = name.value.as_str();
+    let known: Vec<&str> = listeners.iter().map(|each| each.name.value.as_str()).collect();
+    if asking.contains(&written) {
+        return Some(written);
+    }
+    if !known.contains(&written) && reader.is_complete() {
+        let message = format!("there is no listener `{}`", shown(written));
+        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, name.span, message);
+        diagnostic.help = suggest::remedy(written, &known, "known listeners");
+        reader.report(diagnostic);
+    } else if known.contains(&written) {
+        let message = format!("the listener `{written}` asks no client for a certificate");
+        let help = "write `client_auth = \"optional\"` or `\"required\"`, and `client_ca`, in its `tls`";
+        reader.report(Diagnostic::error(codes::CONFLICT, name.span, message).with_help(help));
+    }
+    None
 }
 
 fn carried(key: &Key) -> Carried {
@@ -217,6 +289,15 @@ impl Places {
             IdentityProblem::BadKeyId { key } | IdentityProblem::BadKeyPrincipal { key, .. } => {
                 (place.key(key), None, "create the key anew with `portcullis key create`")
             }
+            IdentityProblem::SharedListener { other: name, .. } => {
+                let help = "a client must belong to one provider: name its listeners in one of them";
+                (place.credential, other(name).map(|other| other.credential), help)
+            }
+            IdentityProblem::NoListener => {
+                let help = "write `client_auth` and `client_ca` in the `tls` of a listener, or remove the provider";
+                (place.name, None, help)
+            }
+            IdentityProblem::BadSanKinds => (place.name, None, "write each kind in `san` once"),
             IdentityProblem::NoIssuer => (place.credential, None, "write the `iss` that its tokens carry"),
             IdentityProblem::BadPrefix => (place.prefix, None, "choose a short prefix, such as \"partner:\""),
             IdentityProblem::DuplicateName

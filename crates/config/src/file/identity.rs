@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use portcullis_identity::settings::ClaimNames;
+use portcullis_identity::settings::{BesideCredential, ClaimNames, SanKind};
 use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::At;
@@ -21,13 +21,20 @@ pub(crate) const TOKEN_CACHE: u64 = 65_536;
 pub(crate) struct Identity {
     pub(crate) jwt: Vec<JwtProvider>,
     pub(crate) api_key: Vec<ApiKeyProvider>,
+    pub(crate) certificate: Vec<CertificateProvider>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
     pub(crate) token_cache: u64,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { jwt: Vec::new(), api_key: Vec::new(), headers: Vec::new(), token_cache: TOKEN_CACHE }
+        Self {
+            jwt: Vec::new(),
+            api_key: Vec::new(),
+            certificate: Vec::new(),
+            headers: Vec::new(),
+            token_cache: TOKEN_CACHE,
+        }
     }
 }
 
@@ -62,11 +69,32 @@ pub(crate) struct ApiKeyProvider {
     pub(crate) file: Option<At<ResolvedPath>>,
 }
 
+/// `[[identity.certificate]]`
+#[derive(Debug)]
+pub(crate) struct CertificateProvider {
+    pub(crate) name: At<String>,
+    /// `None`: every listener that asks clients for a certificate.
+    pub(crate) listeners: Option<Vec<At<String>>>,
+    pub(crate) san: Vec<At<SanKind>>,
+    pub(crate) prefix: At<String>,
+    pub(crate) beside_credential: BesideCredential,
+}
+
+/// What can be written in `san`.
+pub(crate) const SAN: &[(&str, SanKind)] = &[("uri", SanKind::Uri), ("dns", SanKind::Dns), ("email", SanKind::Email)];
+/// What can be written as `beside_credential`.
+pub(crate) const BESIDE_CREDENTIAL: &[(&str, BesideCredential)] = &[
+    ("refuse", BesideCredential::Refuse),
+    ("certificate", BesideCredential::Certificate),
+    ("credential", BesideCredential::Credential),
+];
+
 /// Reads `[identity]`. An included file may add providers; the rest is the main file's.
 pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: bool) {
     let Some(section) = root.table("identity") else { return };
     identity.jwt.extend(section.tables("jwt").into_iter().filter_map(read_jwt));
     identity.api_key.extend(section.tables("api_key").into_iter().filter_map(read_api_key));
+    identity.certificate.extend(section.tables("certificate").into_iter().filter_map(read_certificate));
     if main {
         identity.token_cache = section.or("token_cache", Integer(1..=10_000_000), TOKEN_CACHE);
         if let Some(headers) = section.table("headers") {
@@ -140,6 +168,30 @@ fn read_api_key(section: Section<'_>) -> Option<ApiKeyProvider> {
     let file = section.required("file", FilePath);
     section.finish();
     Some(ApiKeyProvider { name: name?, header, file })
+}
+
+fn read_certificate(section: Section<'_>) -> Option<CertificateProvider> {
+    let name = section.required("name", Name);
+    let listeners = section.one_or_list("listeners", Name);
+    if let Some(listeners) = listeners.as_ref().filter(|list| list.value.is_empty()) {
+        section.report_empty("listeners", listeners.span, "leave it out for every listener with `client_auth`");
+    }
+    let san = section.one_or_list("san", Choice(SAN));
+    if let Some(san) = san.as_ref().filter(|list| list.value.is_empty()) {
+        section.report_empty("san", san.span, "name the kinds of name that count: \"uri\", \"dns\", \"email\"");
+    }
+    let prefix = section.optional("prefix", AnyText);
+    let beside_credential = section.or("beside_credential", Choice(BESIDE_CREDENTIAL), BesideCredential::Refuse);
+    section.finish();
+    let name = name?;
+    let all = || SanKind::ALL.into_iter().map(|kind| At::new(kind, name.span)).collect();
+    Some(CertificateProvider {
+        prefix: prefix.unwrap_or_else(|| At::new(String::new(), name.span)),
+        listeners: listeners.map(|list| list.value),
+        san: san.map_or_else(all, |list| list.value),
+        beside_credential,
+        name,
+    })
 }
 
 fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {

@@ -1,8 +1,9 @@
 //! `[identity]` of `portcullis.toml`.
 
-use crate::kinds::{AnyText, FilePath, Header, Integer, Name, Text, Time};
+use crate::file::{BESIDE_CREDENTIAL, SAN};
+use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, Text, Time};
 
-use super::{Table, choice, list, one, several, table, within, without_effect};
+use super::{Table, choice, list, one, one_or_list, several, table, within, without_effect};
 
 pub(super) fn identity() -> Table {
     table(
@@ -11,6 +12,7 @@ pub(super) fn identity() -> Table {
         [
             several("jwt", jwt()),
             several("api_key", api_key()),
+            several("certificate", certificate()),
             one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
                 .default(65_536),
             within("headers", headers()),
@@ -72,6 +74,31 @@ fn api_key() -> Table {
             one("name", Name, "Unique; shown in events.").required(),
             one("header", Header, "The header that carries the key.").required(),
             one("file", FilePath, "Ids and hashes; `portcullis key create` adds to it.").required(),
+        ],
+    )
+}
+
+fn certificate() -> Table {
+    let san: Vec<&str> = SAN.iter().map(|(word, _)| *word).collect();
+    let beside: Vec<&str> = BESIDE_CREDENTIAL.iter().map(|(word, _)| *word).collect();
+    table(
+        "[[identity.certificate]]",
+        "Client certificates as principals `certificate:NAME`, by a subject alternative name.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one_or_list("listeners", Name, "On which listeners they count; left out: on all with `client_auth`.")
+                .not_empty(),
+            one_or_list("san", Choice(SAN), "The kinds of name that count, the preferred one first.")
+                .not_empty()
+                .default(san),
+            one("prefix", AnyText, "Put before the names, such as `partner:`; one provider may leave it empty.")
+                .default(""),
+            choice(
+                "beside_credential",
+                &beside,
+                "Who calls where a token or key comes, too: nobody, the certificate's holder, or whom the token or key names.",
+            )
+            .default("refuse"),
         ],
     )
 }

@@ -22,14 +22,20 @@ fn folder() -> Folder {
     folder.write("old.crt", &old.certificate);
     folder.write("old.key", &old.key);
     folder.write("empty", "");
+    folder.write("empty-keys.toml", "version = 1\n");
     folder.write("text", "this is no certificate\n");
     folder
 }
 
 /// The least gateway file with this `tls` on its listener.
 fn with(folder: &Folder, tls: &str) {
+    with_more(folder, tls, "");
+}
+
+/// The same with more behind it.
+fn with_more(folder: &Folder, tls: &str, more: &str) {
     let line = "address = \"127.0.0.1:8080\"\n";
-    folder.write("portcullis.toml", GATEWAY.replace(line, &format!("{line}tls = {{ {tls} }}\n")));
+    folder.write("portcullis.toml", GATEWAY.replace(line, &format!("{line}tls = {{ {tls} }}\n")) + more);
 }
 
 const PAIR: &str = "certificate = \"a.crt\", key = \"a.key\"";
@@ -37,8 +43,54 @@ const PAIR: &str = "certificate = \"a.crt\", key = \"a.key\"";
 /// Has every key of `tls` asked for.
 pub(super) fn load_one_with_tls() {
     let folder = folder();
-    with(&folder, &format!("{PAIR}, certificates = [{{ certificate = \"b.crt\", key = \"b.key\" }}]"));
+    let client = "client_auth = \"optional\", client_ca = \"ca.crt\"";
+    let tls = format!("{PAIR}, {client}, certificates = [{{ certificate = \"b.crt\", key = \"b.key\" }}]");
+    with_more(&folder, &tls, "[[identity.certificate]]\nname = \"clients\"\n");
     folder.loaded();
+}
+
+#[test]
+fn a_provider_of_certificates_counts_on_the_listeners_that_ask_for_them() {
+    let folder = folder();
+    let asking = format!("{PAIR}, client_auth = \"optional\", client_ca = \"ca.crt\"");
+    let check = |tls: &str, provider: &str, expected: &[(&str, &str, &str)]| {
+        let appended = format!("[[identity.certificate]]\nname = \"clients\"\n{provider}\n");
+        with_more(&folder, tls, &appended);
+        folder.check(&appended, expected);
+    };
+    let wrong = |tls: &str, provider: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        // The listener has a line more than the least file.
+        let place = format!("portcullis.toml:{}:{column}", GATEWAY_LINES + 1 + line);
+        check(tls, provider, &[(code, &place, fragment)]);
+    };
+    for provider in [
+        "",
+        "listeners = \"internal\"",
+        "listeners = [\"internal\"]\nsan = \"uri\"\nbeside_credential = \"credential\"",
+    ] {
+        check(&asking, provider, &[]);
+        let read = folder.loaded().identity.certificate.remove(0);
+        assert_eq!(read.listeners.iter().map(|each| &**each).collect::<Vec<_>>(), ["internal"], "{provider}");
+        assert_eq!(read.san.len(), if provider.contains("san") { 1 } else { 3 }, "{provider}");
+    }
+    wrong(PAIR, "", "E0205", 2, 8, "it counts on no listener");
+    wrong(PAIR, "listeners = \"internal\"", "E0203", 3, 13, "asks no client for a certificate");
+    wrong(&asking, "listeners = [\"interna\"]", "E0202", 3, 14, "did you mean `internal`?");
+    wrong(&asking, "listeners = []", "E0105", 3, 13, "leave it out");
+    wrong(&asking, "san = []", "E0105", 3, 7, "name the kinds");
+    wrong(&asking, "san = [\"cn\"]", "E0105", 3, 8, "\"uri\", \"dns\" or \"email\"");
+    wrong(&asking, "san = [\"uri\", \"uri\"]", "E0205", 2, 8, "each once");
+    wrong(&asking, "beside_credential = \"both\"", "E0105", 3, 21, "\"refuse\", \"certificate\" or \"credential\"");
+    let second = "[[identity.certificate]]\nname = \"others\"\nprefix = \"o:\"";
+    wrong(&asking, second, "E0205", 4, 8, "the listener `internal` is also one of `clients`");
+    wrong(
+        &asking,
+        "[[identity.api_key]]\nname = \"clients\"\nheader = \"x-k\"\nfile = \"empty-keys.toml\"",
+        "E0201",
+        2,
+        8,
+        "two identity",
+    );
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! the process installed first.
 
 pub mod material;
+pub mod peer;
 pub mod server;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use peer::PeerCertificate;
 pub use server::{Authorities, ClientAuth, ServerParts, ServerTls};
 
 /// The provider of cryptography for everything that speaks TLS.
@@ -19,12 +22,14 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// What the handshake of a connection established.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tls {
     /// The server that the client named (RFC 6066 section 3), in lower case.
     pub server_name: Option<Box<str>>,
     /// What the client asks for must be on that server.
     pub binds_name: bool,
+    /// What the client showed of itself, where it was asked and did.
+    pub certificate: Option<Rc<PeerCertificate>>,
 }
 
 impl Tls {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateRevocationListDer;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
@@ -70,6 +71,8 @@ pub struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// What a client asks for must be on the server that it named.
     pub(crate) binds_name: bool,
+    /// Who judges clients' certificates; `None` where they are not asked for any.
+    pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl ServerTls {
@@ -87,10 +90,14 @@ impl ServerTls {
             .with_protocol_versions(versions)
             .map_err(ServerTlsError::Unavailable)?;
         let binds_name = parts.certificates.len() > 1 || !matches!(parts.client_auth, ClientAuth::Off);
-        let builder = match parts.client_auth {
-            ClientAuth::Off => builder.with_no_client_auth(),
-            ClientAuth::Optional(authorities) => builder.with_client_cert_verifier(verifier(authorities, true)?),
-            ClientAuth::Required(authorities) => builder.with_client_cert_verifier(verifier(authorities, false)?),
+        let verifier = match parts.client_auth {
+            ClientAuth::Off => None,
+            ClientAuth::Optional(authorities) => Some(verifier(authorities, true)?),
+            ClientAuth::Required(authorities) => Some(verifier(authorities, false)?),
+        };
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(parts.certificates)));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -100,14 +107,11 @@ impl ServerTls {
         config.send_tls13_tickets = 1;
         // INVARIANT: data before the handshake is over can be replayed, and is not taken.
         config.max_early_data_size = 0;
-        Ok(Self { config: Arc::new(config), binds_name })
+        Ok(Self { config: Arc::new(config), binds_name, verifier })
     }
 }
 
-fn verifier(
-    authorities: Authorities,
-    optional: bool,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, ServerTlsError> {
+fn verifier(authorities: Authorities, optional: bool) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> {
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities.roots), provider());
     if !authorities.revoked.is_empty() {
         builder = builder.with_crls(authorities.revoked).enforce_revocation_expiration();

@@ -86,6 +86,7 @@ fn all_problems_are_told_at_once() {
     };
     let settings = Settings {
         jwt: vec![bad("one", ""), bad("two", "t:"), bad("three", "t:")],
+        certificate: Vec::new(),
         api_key: vec![key_provider("two", "host", &["_"])],
         token_cache_entries: 0,
     };
