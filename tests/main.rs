@@ -44,6 +44,8 @@ mod events;
 mod fmt;
 /// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.
 mod forwarding;
+/// gRPC to a real etcd: its trailers arrive.
+mod grpc;
 /// Which headers cross the gateway, and which only the gateway may set.
 mod headers;
 /// HTTP/2 to upstreams: a real nginx, by prior knowledge.

@@ -39,6 +39,8 @@ environment:
   PORTCULLIS_NO_INSTALL=1   as --offline and --no-install
   PORTCULLIS_NGINX          the nginx that the tests start (default: the system's)
   PORTCULLIS_NODE           the same for Node
+  PORTCULLIS_ETCD           the same for etcd
+  PORTCULLIS_ETCDCTL        the same for etcdctl
   PORTCULLIS_PYTHON         the same for Python 3
   PORTCULLIS_VALGRIND       the valgrind that counts instructions
 

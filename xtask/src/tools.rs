@@ -29,6 +29,8 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "node", variable: "PORTCULLIS_NODE", package: "nodejs" },
     Component { program: "curl", variable: "PORTCULLIS_CURL", package: "curl" },
     Component { program: "openssl", variable: "PORTCULLIS_OPENSSL", package: "openssl" },
+    Component { program: "etcd", variable: "PORTCULLIS_ETCD", package: "etcd-server" },
+    Component { program: "etcdctl", variable: "PORTCULLIS_ETCDCTL", package: "etcd-client" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
 ];
 

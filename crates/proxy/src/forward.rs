@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::header::TRAILER;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -25,6 +26,7 @@ use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
 use crate::streams::Watch;
 use crate::trace::{TraceMode, propagate};
+use crate::trailers::Passing;
 use crate::transit::{Remembered, Target, Transit};
 use crate::upgrade::switch;
 use crate::upstream::headers::{Forwarding, IdentityValues, prepare_request, prepare_response};
@@ -117,15 +119,18 @@ async fn send(
     };
     let prepared =
         loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri, body)?)));
-    let Some((upstream, (request, remembered))) = prepared else { return Err(unprepared(transit)) };
+    let Some((upstream, Prepared { request, remembered, passing })) = prepared else {
+        return Err(unprepared(transit));
+    };
     let mut watch = Watch::new(worker, transit.facts.started);
     if let Some(protocols) = transit.facts.upgrade.take() {
         // Rare, and large: it must not make every request's future larger.
-        return Box::pin(switch(Sending { upstream, route, request, remembered, watch }, transit, protocols)).await;
+        return Box::pin(switch(Sending { upstream, route, request, remembered, passing, watch }, transit, protocols))
+            .await;
     }
     let answer = pin!(upstream.send(request));
     match head_of_answer(answer, &mut watch, &mut transit, &remembered).await {
-        Ok(Ok(response)) => answered(Sent { route, remembered, watch }, transit, response),
+        Ok(Ok(response)) => answered(Sent { route, remembered, passing, watch }, transit, response),
         Ok(Err(error)) => Err(failed(error, transit, &remembered)),
         Err(refusal) => {
             transit.facts.forwarded = true;
@@ -140,6 +145,7 @@ pub(crate) struct Sending<'a> {
     pub(crate) route: &'a RouteSettings,
     pub(crate) request: Request<SentBody>,
     pub(crate) remembered: Box<Remembered>,
+    pub(crate) passing: Option<Box<Passing>>,
     pub(crate) watch: Watch,
 }
 
@@ -147,6 +153,8 @@ pub(crate) struct Sending<'a> {
 pub(crate) struct Sent<'a> {
     pub(crate) route: &'a RouteSettings,
     pub(crate) remembered: Box<Remembered>,
+    /// How trailers pass, where they do.
+    pub(crate) passing: Option<Box<Passing>>,
     pub(crate) watch: Watch,
 }
 
@@ -155,7 +163,7 @@ pub(crate) struct Sent<'a> {
 /// # Errors
 /// The refusal of an answer that says itself that it is too large.
 pub(crate) fn answered(
-    Sent { route, remembered, watch }: Sent<'_>,
+    Sent { route, remembered, passing, watch }: Sent<'_>,
     mut transit: Box<Transit>,
     mut response: Response<UpstreamBody<SentBody>>,
 ) -> Result<Response<Forwarded>, Box<Refused>> {
@@ -164,7 +172,11 @@ pub(crate) fn answered(
         transit.facts.forwarded = true;
         return Err(refused(Refusal::UpstreamFailed(error), transit));
     }
+    let announced = passing.and_then(|passing| passing.announced_down(response.headers()));
     prepare_response(response.headers_mut());
+    if let Some(announced) = announced {
+        response.headers_mut().insert(TRAILER, announced);
+    }
     finish_headers(route, remembered.origin.as_ref(), &mut response);
     let status = response.status();
     let response = observed(watch.worker(), &transit, response);
@@ -245,19 +257,24 @@ fn remade(problem: portcullis_policy::PathProblem) -> Malformation {
     Malformation { detail: format!("once it is rewritten, {}", malformation.detail), ..malformation }
 }
 
+/// A request as the upstream gets it.
+struct Prepared {
+    request: Request<SentBody>,
+    remembered: Box<Remembered>,
+    passing: Option<Box<Passing>>,
+}
+
 /// The request as the upstream gets it.
-fn prepare(
-    transit: &mut Transit,
-    route: &RouteSettings,
-    uri: Uri,
-    body: SentBody,
-) -> Option<(Request<SentBody>, Box<Remembered>)> {
+fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBody) -> Option<Prepared> {
     let mut headers = std::mem::take(&mut transit.head.headers);
     let origin = route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned();
     let remembered = Remembered::of(&headers, origin, &transit.facts);
     let facts = &transit.facts;
     let target = facts.target.as_ref()?;
     let snapshot = &facts.loaded.snapshot;
+    let passing = facts
+        .route
+        .and_then(|id| Passing::of(route, snapshot.trailers.get(id.index()), remembered.content_type(), &headers));
     let identity = identity_values(transit);
     let forward_credentials =
         route.forward_credentials || snapshot.policy.authentication(facts.route?) == AuthenticationRule::None;
@@ -286,8 +303,12 @@ fn prepare(
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = uri;
+    if let Some(passing) = &passing {
+        passing.announce_up(&mut headers);
+        request.extensions_mut().insert(passing.trailers.clone());
+    }
     *request.headers_mut() = headers;
-    Some((request, remembered))
+    Some(Prepared { request, remembered, passing })
 }
 
 /// What the upstream is told about the principal, as far as the configuration asks for it.

@@ -33,6 +33,7 @@ mod streams;
 pub mod throttle;
 pub mod tls;
 pub mod trace;
+pub mod trailers;
 pub mod transit;
 pub mod tunnel;
 mod upgrade;

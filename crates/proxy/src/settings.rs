@@ -337,6 +337,8 @@ pub struct RouteSettings {
     pub rewrite: Option<PathTemplate>,
     /// The prefix that `rewrite` takes off, for `X-Forwarded-Prefix`.
     pub stripped_prefix: Option<HeaderValue>,
+    /// Trailer fields pass both ways, as they always do for gRPC. Default: they are dropped.
+    pub trailers: bool,
     /// The `Host` that the upstream gets. Default: the client's.
     pub upstream_host: Option<HeaderValue>,
     /// Rules for the fields of requests to the upstream.
@@ -362,6 +364,7 @@ impl RouteSettings {
             disclose: false,
             rewrite: None,
             stripped_prefix: None,
+            trailers: false,
             upstream_host: None,
             request_headers: None,
             response_headers: None,

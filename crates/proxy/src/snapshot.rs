@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
+use crate::trailers::Trailers;
 use crate::upstream::UpstreamStates;
 use crate::upstream::headers::HeaderPlan;
 
@@ -31,13 +32,16 @@ pub struct Snapshot {
     pub authenticator: Authenticator,
     /// Which headers cross.
     pub headers: HeaderPlan,
+    /// Which trailer fields cross, by route.
+    pub trailers: Vec<Trailers>,
 }
 
 impl Snapshot {
     /// A configuration made of its parts.
     pub fn new(policy: Arc<Policy>, settings: Settings, authenticator: Authenticator) -> Self {
         let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers());
-        Self { policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
+        let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
+        Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
     }
 }
 

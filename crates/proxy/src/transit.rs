@@ -313,6 +313,11 @@ impl Remembered {
         self.has_trace
     }
 
+    /// What the body was said to be.
+    pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
+        self.content_type.as_ref()
+    }
+
     /// Gives it back to the head.
     pub(crate) fn put_back(&self, transit: &mut Transit) {
         let headers = &mut transit.head.headers;

@@ -32,7 +32,7 @@ pub(crate) async fn switch(
     mut transit: Box<Transit>,
     protocols: Vec<String>,
 ) -> Result<Response<Forwarded>, Box<Refused>> {
-    let Sending { upstream, route, mut request, remembered, mut watch } = sending;
+    let Sending { upstream, route, mut request, remembered, passing, mut watch } = sending;
     let key = websocket::key(request.headers()).ok();
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Ok(value) = HeaderValue::try_from(protocols.join(", ")) {
@@ -44,7 +44,9 @@ pub(crate) async fn switch(
     let (mut head, switched) = match switch {
         Err(refusal) => return Err(refused(refusal, transit)),
         Ok(Err(error)) => return Err(failed(error, transit, &remembered)),
-        Ok(Ok(Switch::Answered(response))) => return answered(Sent { route, remembered, watch }, transit, response),
+        Ok(Ok(Switch::Answered(response))) => {
+            return answered(Sent { route, remembered, passing, watch }, transit, response);
+        }
         Ok(Ok(Switch::Switched(head, switched))) => (head, switched),
     };
     let protocol = match chosen(&head.headers, &protocols, key.as_deref()) {

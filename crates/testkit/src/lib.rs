@@ -6,6 +6,7 @@
 //! | [`ports`] | a TCP port that nothing else will take while the test runs |
 //! | [`process`] | a real program: started, its output captured, signalled, stopped and waited for |
 //! | [`nginx`] | a real nginx as upstream |
+//! | [`etcd`] | a real etcd as upstream: gRPC |
 //! | [`upstream`] | a stub upstream that records each request byte by byte and answers as told, well or badly |
 //! | [`wire`] | a raw HTTP/1.1 client: what is sent is exactly what the test wrote |
 //! | [`tokens`] | freshly generated keys, their key set, and signed tokens, good and bad |
@@ -19,6 +20,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test kit fails a test")]
 
 pub mod certificates;
+pub mod etcd;
 pub mod events;
 pub mod interpreter;
 mod message;

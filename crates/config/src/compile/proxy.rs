@@ -109,6 +109,7 @@ fn compile_route(context: Context<'_, '_>, default: &RouteLimits) -> RouteSettin
     let action = context.other_action().unwrap_or(RouteAction::Upstream(found));
     let mut settings = RouteSettings::new(route.name.value.as_str(), action);
     settings.forward_credentials = route.forward_credentials;
+    settings.trailers = route.trailers;
     settings.disclose = route.disclose;
     settings.limits = RouteLimits {
         rates: route.rates.clone().unwrap_or_else(|| default.rates.clone()),

@@ -23,6 +23,7 @@ pub(crate) struct Route {
     /// `None` where the route has an answer of its own; or when it is missing or no name: that was reported.
     pub(crate) upstream: Option<At<String>>,
     pub(crate) forward_credentials: bool,
+    pub(crate) trailers: bool,
     pub(crate) disclose: bool,
     pub(crate) treatment: Treatment,
     /// `None`: the default of `[limits]`.
@@ -54,6 +55,7 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
         section.report_missing("upstream", "the name of an [[upstream]]; or `split`, `redirect` or `respond`");
     }
     let forward_credentials = section.or("forward_credentials", Flag, false);
+    let trailers = section.or("trailers", Flag, false);
     let disclose = section.or("disclose", Choice(&[("operator", false), ("caller", true)]), false);
     let rates = limits::read_rates(&section);
     let concurrent = limits::read_concurrent(&section);
@@ -67,6 +69,7 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
         vague,
         upstream,
         forward_credentials,
+        trailers,
         disclose,
         treatment,
         rates,

@@ -106,6 +106,7 @@ fn route() -> Table {
                 .not_empty(),
             one("upstream", Name, "The upstream; or the route has `split`, `redirect` or `respond`."),
             one("forward_credentials", Flag, "`true`: the caller's Authorization or key is passed on.").default(false),
+            one("trailers", Flag, "`true`: trailer fields pass both ways, as they always do for gRPC.").default(false),
             choice(
                 "disclose",
                 &["operator", "caller"],

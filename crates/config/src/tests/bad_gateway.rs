@@ -159,6 +159,7 @@ fn each_mistake_is_named_where_it_stands() {
         "[limits]\nrate_limit = { per = \"route\", window = \"1s\" }\n",
         ("E0102", 2, 14, "`requests` is missing in [limits.rate_limit]"),
     );
+    check("trailers = \"yes\"\n", ("E0104", 1, 12, "write it without quotes"));
     check("upgrades = [\"web socket\"]\n", ("E0105", 1, 13, "expected an upgrade token"));
     check("upgrades = [\"a/b/c\"]\n", ("E0105", 1, 13, "expected an upgrade token"));
     check("upgrades = [\"websocket\", \"H2C\"]\n", ("E0105", 1, 26, "would carry requests past the gateway"));

@@ -54,6 +54,7 @@ fn each_key_of_a_route_reaches_its_setting() {
     check("upgrades = [\"WebSocket\", \"acme/2\"]", &|route| {
         route.upgrades = vec!["websocket".into(), "acme/2".into()];
     });
+    check("trailers = true", &|route| route.trailers = true);
     check("upstream_host = \"b.test:8080\"", &|route| {
         route.upstream_host = Some(HeaderValue::from_static("b.test:8080"));
     });

@@ -15,8 +15,10 @@ use super::Upstream;
 use super::error::{BoxError, UpstreamError};
 use super::http2::StreamedAnswer;
 use super::pool::Link;
+use super::upload::passing;
+use crate::trailers::{Trailers, Way};
 
-/// A response's body, streamed. Trailers are dropped. An error means that the response is incomplete: the caller's
+/// A response's body, streamed. Trailers are dropped, unless they pass. An error means that the response is incomplete: the caller's
 /// connection must not end as if it were whole, which hyper sees to when the error is passed on to it.
 pub struct UpstreamBody<B>(pub(super) Answer<B>);
 
@@ -35,13 +37,15 @@ pub(super) struct LinkedAnswer<B> {
     link: Option<Box<Link<B>>>,
     /// Where it goes afterwards.
     upstream: Rc<Upstream<B>>,
+    trailers: Option<Trailers>,
 }
 
 impl<B> LinkedAnswer<B> {
     pub(super) fn new(incoming: Incoming, mut link: Box<Link<B>>, upstream: &Rc<Upstream<B>>) -> Self {
         link.deadlines.progressed();
+        let trailers = link.trailers.take();
         let ended = incoming.is_end_stream();
-        let mut body = Self { incoming, link: Some(link), upstream: Rc::clone(upstream) };
+        let mut body = Self { incoming, link: Some(link), upstream: Rc::clone(upstream), trailers };
         // A small response is often read as a whole together with its head: what is left of it waits in `incoming`.
         if ended || body.link.as_ref().is_some_and(|link| link.is_ready_for_another()) {
             body.settle();
@@ -75,7 +79,14 @@ impl<B> LinkedAnswer<B> {
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Ok(_trailers))) => {}
+                Poll::Ready(Some(Ok(frame))) => match passing(self.trailers.as_ref(), Way::Down, frame) {
+                    Ok(None) => {}
+                    Ok(Some(fields)) => return Poll::Ready(Some(Ok(Frame::trailers(fields)))),
+                    Err(error) => {
+                        self.link = None;
+                        return Poll::Ready(Some(Err(UpstreamError::protocol("the response's end", &error))));
+                    }
+                },
                 Poll::Ready(None) => {
                     self.settle();
                     return Poll::Ready(None);

@@ -42,6 +42,12 @@ impl HeaderPlan {
     pub fn is_reserved(&self, name: &HeaderName) -> bool {
         self.reserved.contains(name.as_str())
     }
+
+    /// Whether it carries a caller's credential, in this spelling or another.
+    pub fn is_credential(&self, name: &HeaderName) -> bool {
+        let folded = |name: &HeaderName| name.as_str().bytes().map(fold).collect::<Vec<u8>>();
+        name == AUTHORIZATION || self.credentials.iter().any(|credential| folded(credential) == folded(name))
+    }
 }
 
 /// What the gateway tells an upstream about one request.

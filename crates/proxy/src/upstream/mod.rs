@@ -117,8 +117,8 @@ where
     /// Sends a request and waits for the head of its response; the bodies go on while the response's body is read.
     ///
     /// The request goes in origin-form with the headers it has, except that its framing is made anew and its
-    /// trailers are dropped. The response keeps its headers, except that its framing is left to the server that passes it
-    /// on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
+    /// trailers are dropped, unless its extensions hold [`crate::trailers::Trailers`]. The response keeps its headers, except
+    /// that its framing is left to the server that passes it on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
     ///
     /// An idle connection that turns out to be closed costs nothing: the request was not written and goes over another. If
     /// it was written and no byte of an answer came, it is sent again, over a fresh connection, provided that it has no
@@ -233,6 +233,7 @@ where
         request: Box<Request<Upload<B>>>,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let (to_head, place) = (*request.method() == Method::HEAD, link.place);
+        link.trailers = request.body().trailers().cloned();
         let exchanged = match head_of_answer(&mut link, request).await {
             Ok(Ok(response)) => self.answered(link, response, to_head).map_err(Failure::Final),
             Ok(Err(mut failed)) => Err(match failed.take_message() {

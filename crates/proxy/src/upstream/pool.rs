@@ -24,6 +24,7 @@ use super::rouser::Rouser;
 use super::stream::Stream;
 use super::upload::Upload;
 use super::wire::{Socket, Wire};
+use crate::trailers::Trailers;
 
 /// One HTTP/1.1 connection to an upstream, with the exchange that it carries now.
 pub(super) struct Link<B> {
@@ -41,6 +42,8 @@ pub(super) struct Link<B> {
     pub(super) place: usize,
     /// The request that it carries, where they are counted.
     pub(super) visit: Option<Visit>,
+    /// Which trailers of the answer pass, if any.
+    pub(super) trailers: Option<Trailers>,
     /// How long it may wait for another request, as the upstream says.
     pub(super) keep_for: Duration,
     /// No further request may go over it.
@@ -79,6 +82,7 @@ where
             alarm,
             place,
             visit: None,
+            trailers: None,
             keep_for: Duration::MAX,
             last: false,
             idle_since,

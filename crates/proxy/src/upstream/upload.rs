@@ -12,13 +12,15 @@ use pin_project_lite::pin_project;
 
 use super::error::BoxError;
 use super::wire::Wire;
+use crate::trailers::{TooManyTrailers, Trailers, Way, ends_with_the_connection};
 
 pin_project! {
-    /// The body of a request, without its trailers, which are never passed on. It notes its progress on the wire.
+    /// The body of a request, without its trailers, unless they pass. It notes its progress on the wire.
     pub(super) struct Upload<B> {
         #[pin]
         body: Option<B>,
         wire: UploadWire,
+        trailers: Option<Trailers>,
     }
 }
 
@@ -37,6 +39,11 @@ impl<B> Upload<B> {
     /// From now on progress is noted on this wire.
     pub(super) fn go_over(&mut self, wire: &Rc<Wire>) {
         self.wire = UploadWire(Some(Rc::clone(wire)));
+    }
+
+    /// Which trailers pass, if any.
+    pub(super) fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_ref()
     }
 
     /// Whether there is nothing to upload: such a request can be sent again.
@@ -70,7 +77,14 @@ where
                     wire.moved();
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Ok(_trailers))) => {}
+                Poll::Ready(Some(Ok(frame))) => match passing(this.trailers.as_ref(), Way::Up, frame) {
+                    Ok(None) => {}
+                    Ok(Some(fields)) => return Poll::Ready(Some(Ok(Frame::trailers(fields)))),
+                    Err(error) => {
+                        wire.upload_error.replace(Some(error.into()));
+                        return Poll::Ready(Some(Err(UploadBroken)));
+                    }
+                },
                 Poll::Ready(Some(Err(error))) => {
                     wire.upload_error.replace(Some(error.into()));
                     return Poll::Ready(Some(Err(UploadBroken)));
@@ -88,6 +102,16 @@ where
     }
 }
 
+/// What crosses of a frame of trailers; `None` where nothing does.
+pub(super) fn passing(
+    trailers: Option<&Trailers>,
+    way: Way,
+    frame: Frame<Bytes>,
+) -> Result<Option<HeaderMap>, TooManyTrailers> {
+    let (Some(trailers), Ok(fields)) = (trailers, frame.into_trailers()) else { return Ok(None) };
+    Ok(Some(trailers.filter(way, fields)?).filter(|fields| !fields.is_empty()))
+}
+
 /// Tells hyper that the request cannot be completed; the error itself waits on the wire.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body broke off")]
@@ -102,8 +126,12 @@ pub(super) fn prepare<B: Body<Data = Bytes>>(request: Request<B>) -> Request<Upl
         head.uri = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     }
     let body = (!body.is_end_stream()).then_some(body);
+    let trailers = head.extensions.remove::<Trailers>();
+    if trailers.is_some() {
+        ends_with_the_connection(&mut head.headers);
+    }
     frame(&head.method, &mut head.headers, body.as_ref().map(|body| body.size_hint().exact()));
-    Request::from_parts(head, Upload { body, wire: UploadWire(None) })
+    Request::from_parts(head, Upload { body, wire: UploadWire(None), trailers })
 }
 
 /// `length` is `None` without a body, `Some(None)` for a body of unknown length.
@@ -143,7 +171,7 @@ pub(super) fn again<B>(head: &[u8]) -> Option<Request<Upload<B>>> {
     let whole = head.strip_suffix(b"\r\n\r\n")?;
     let mut lines = whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let mut words = lines.next()?.split(|byte| *byte == b' ');
-    let mut request = Request::new(Upload { body: None, wire: UploadWire(None) });
+    let mut request = Request::new(Upload { body: None, wire: UploadWire(None), trailers: None });
     *request.method_mut() = Method::from_bytes(words.next()?).ok()?;
     *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
     for line in lines {

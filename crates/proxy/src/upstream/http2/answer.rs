@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::super::deadline::Phase;
 use super::super::error::{BoxError, UpstreamError};
 use super::exchange::Ride;
+use crate::trailers::Way;
 
 /// The body of an answer that comes on a stream.
 pub(in crate::upstream) struct StreamedAnswer<B> {
@@ -54,15 +55,33 @@ where
             }
             Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(self.took(data))),
             Poll::Ready(Some(Err(error))) => return Poll::Ready(self.broke_off(&error)),
-            // Trailers are not passed on.
             Poll::Ready(None) => {
-                self.ride = None;
-                return Poll::Ready(None);
+                if let Poll::Ready(end) = self.poll_end(cx) {
+                    return Poll::Ready(end);
+                }
             }
         }
+        let Some(ride) = &mut self.ride else { return Poll::Ready(None) };
         ride.poll_deadline(Phase::Body, cx).map(|late| {
             self.ride = None;
             Some(Err(late))
+        })
+    }
+
+    /// All data has come; what is behind it?
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let trailers = match self.incoming.poll_trailers(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(trailers)) => trailers,
+            Poll::Ready(Err(error)) => return Poll::Ready(self.broke_off(&error)),
+        };
+        let ride = self.ride.take();
+        let passing = ride.and_then(|ride| ride.trailers);
+        let (Some(fields), Some(passing)) = (trailers, passing) else { return Poll::Ready(None) };
+        Poll::Ready(match passing.filter(Way::Down, fields) {
+            Ok(fields) if fields.is_empty() => None,
+            Ok(fields) => Some(Ok(Frame::trailers(fields))),
+            Err(error) => Some(Err(UpstreamError::protocol("the response's end", &error))),
         })
     }
 

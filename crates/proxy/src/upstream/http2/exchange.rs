@@ -15,6 +15,7 @@ use hyper::body::Body;
 use tokio::time::Instant;
 
 use crate::settings::EndpointScheme;
+use crate::trailers::Trailers;
 
 use super::super::body::Answer;
 use super::super::connect::Visit;
@@ -33,6 +34,8 @@ pub(super) struct Sent<'a, B> {
     pub(super) place: usize,
     /// When the whole exchange began.
     pub(super) started: Instant,
+    /// Which trailers pass, if any.
+    pub(super) trailers: Option<&'a Trailers>,
 }
 
 /// Why there is no answer, and the body, as far as it is still there.
@@ -63,6 +66,8 @@ pub(in crate::upstream) struct Ride<B> {
     pub(super) deadlines: Deadlines,
     alarm: Alarm,
     _visit: Option<Visit>,
+    /// Which trailers of the answer pass, if any.
+    pub(super) trailers: Option<Trailers>,
 }
 
 impl<B> Upstream<B>
@@ -74,7 +79,7 @@ where
     pub(super) async fn exchange_stream(
         self: &Rc<Self>,
         mut seat: Seat,
-        Sent { head, source, place, started }: Sent<'_, B>,
+        Sent { head, source, place, started, trailers }: Sent<'_, B>,
     ) -> Result<Response<UpstreamBody<B>>, Box<Failed<B>>> {
         let failed = |error, lost, source| Err(Box::new(Failed { error, lost, source }));
         let secure = self.endpoints.endpoint(place).is_some_and(|endpoint| endpoint.scheme == EndpointScheme::Https);
@@ -93,13 +98,13 @@ where
             deadlines: Deadlines::new(self.timeouts, started, Instant::now()),
             alarm: Alarm::default(),
             _visit: self.endpoints.visit(place),
+            trailers: trailers.cloned(),
         });
         match poll_fn(|cx| ride.poll_head(&mut answer, cx)).await {
             Ok(response) => {
                 ride.seat.heard();
                 ride.upload.source.forget();
                 self.answered_on_stream(ride, place, response, head.method == Method::HEAD)
-                    .map_err(|(error, source)| Box::new(Failed { error, lost: Lost::Final, source }))
             }
             Err((error, lost)) => {
                 let Ride { upload, .. } = *ride;
@@ -115,16 +120,18 @@ where
         place: usize,
         response: Response<RecvStream>,
         to_head: bool,
-    ) -> Result<Response<UpstreamBody<B>>, (UpstreamError, Source<B>)> {
+    ) -> Result<Response<UpstreamBody<B>>, Box<Failed<B>>> {
+        let failed =
+            |error, ride: Box<Ride<B>>| Box::new(Failed { error, lost: Lost::Final, source: ride.upload.source });
         let (mut head, incoming) = response.into_parts();
         if head.status.is_informational() {
             let error = UpstreamError::new(FaultKind::Protocol, "an answer that is none");
-            return Err((error, ride.upload.source));
+            return Err(failed(error, ride));
         }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         head.version = Version::HTTP_11;
         if let Err(error) = reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT) {
-            return Err((error, ride.upload.source));
+            return Err(failed(error, ride));
         }
         self.state.answered(place, head.status);
         let length = length.filter(|_| !to_head);

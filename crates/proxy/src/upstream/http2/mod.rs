@@ -22,6 +22,7 @@ use super::connect::ATTEMPTS_MAX;
 use super::deadline::after;
 use super::error::{BoxError, UpstreamError};
 use super::{Failure, Upstream, UpstreamBody};
+use crate::trailers::Trailers;
 
 use exchange::{Failed, Lost, Sent};
 use pool::Way;
@@ -42,8 +43,9 @@ where
         started: Instant,
         request: Request<B>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
-        let (head, body) = request.into_parts();
-        let mut source = Source::new(body);
+        let (mut head, body) = request.into_parts();
+        let trailers = head.extensions.remove::<Trailers>();
+        let mut source = Source::new(body, trailers.clone());
         let repeatable = source.is_empty() && super::upload::is_idempotent(&head.method);
         let end = after(started, self.timeouts.total);
         let mut place = self.endpoints.choose(started);
@@ -57,6 +59,7 @@ where
                     let Some(body) = source.into_unread() else {
                         return Err(UpstreamError::new(super::FaultKind::Protocol, "it no longer speaks HTTP/2"));
                     };
+                    trailers.map(|trailers| head.extensions.insert(trailers));
                     return self.send_on(started, place, stream, Request::from_parts(head, body)).await;
                 }
                 Err(error) => {
@@ -70,7 +73,7 @@ where
                 }
             };
             let used = seat.was_used();
-            let sent = Sent { head: &head, source, place, started };
+            let sent = Sent { head: &head, source, place, started, trailers: trailers.as_ref() };
             let Failed { error, lost, source: unsent } = match self.exchange_stream(seat, sent).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => *failed,

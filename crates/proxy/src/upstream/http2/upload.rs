@@ -8,9 +8,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::SendStream;
+use http::HeaderMap;
 use hyper::body::Body;
 
+use crate::trailers::{Trailers, Way};
+
 use super::super::error::{BoxError, UpstreamError};
+use super::super::upload::passing;
 use super::super::wire::Wire;
 
 /// The most of a body that is kept for a second try; the second try of a request with a larger one is its sender's.
@@ -33,20 +37,41 @@ pub(super) struct Source<B> {
     whole: bool,
     /// The body has nothing more to give.
     ended: bool,
+    /// Which trailers pass, if any.
+    passing: Option<Trailers>,
+    /// What came behind the body, kept as its pieces are.
+    trailers: Option<HeaderMap>,
 }
 
-/// The next piece, and whether it is the last.
-type Piece = (Bytes, bool);
+/// A piece of data, and whether it is the last of all.
+type Data = (Bytes, bool);
+
+/// What comes next.
+enum Piece {
+    Data(Data),
+    Trailers(HeaderMap),
+}
 
 impl<B> Source<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(body: B) -> Self {
+    pub(super) fn new(body: B, passing: Option<Trailers>) -> Self {
         let empty = body.is_end_stream();
         let length = if empty { Some(0) } else { body.size_hint().exact() };
-        Self { body, empty, length, kept: Vec::new(), kept_bytes: 0, position: 0, whole: true, ended: empty }
+        Self {
+            body,
+            empty,
+            length,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            position: 0,
+            whole: true,
+            ended: empty,
+            passing,
+            trailers: None,
+        }
     }
 
     /// Whether there is nothing to send.
@@ -72,6 +97,7 @@ where
 
     /// There will be no second try.
     pub(super) fn forget(&mut self) {
+        // Trailers that are there have been sent: nothing comes behind them.
         self.kept.drain(..self.position.min(self.kept.len()));
         self.position = 0;
         self.whole = false;
@@ -81,7 +107,11 @@ where
         if let Some(piece) = self.kept.get(self.position) {
             let piece = piece.clone();
             self.position += 1;
-            return Poll::Ready(Some(Ok((piece, self.ended && self.position == self.kept.len()))));
+            let last = self.ended && self.trailers.is_none() && self.position == self.kept.len();
+            return Poll::Ready(Some(Ok(Piece::Data((piece, last)))));
+        }
+        if let Some(fields) = self.trailers.as_ref().filter(|_| self.ended) {
+            return Poll::Ready(Some(Ok(Piece::Trailers(fields.clone()))));
         }
         while !self.ended {
             match Pin::new(&mut self.body).poll_frame(cx) {
@@ -89,11 +119,21 @@ where
                 Poll::Ready(None) => self.ended = true,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers are not passed on.
-                    let Ok(piece) = frame.into_data() else { continue };
+                    let piece = match frame.into_data() {
+                        Ok(piece) => piece,
+                        Err(frame) => match passing(self.passing.as_ref(), Way::Up, frame) {
+                            Ok(None) => continue,
+                            Ok(Some(fields)) => {
+                                self.ended = true;
+                                self.trailers = Some(fields.clone());
+                                return Poll::Ready(Some(Ok(Piece::Trailers(fields))));
+                            }
+                            Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                        },
+                    };
                     self.ended = self.body.is_end_stream();
                     self.keep(&piece);
-                    return Poll::Ready(Some(Ok((piece, self.ended))));
+                    return Poll::Ready(Some(Ok(Piece::Data((piece, self.ended)))));
                 }
             }
         }
@@ -121,7 +161,7 @@ pub(super) struct Upload<B> {
     pub(super) source: Source<B>,
     stream: SendStream<Bytes>,
     /// Taken from the source, and waiting until the endpoint takes more.
-    in_hand: Option<Piece>,
+    in_hand: Option<Data>,
     over: bool,
 }
 
@@ -163,9 +203,14 @@ where
             let Some((piece, last)) = &mut self.in_hand else {
                 match self.source.poll_piece(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(Ok(piece))) => {
+                    Poll::Ready(Some(Ok(Piece::Data(data)))) => {
                         wire.moved();
-                        self.in_hand = Some(piece);
+                        self.in_hand = Some(data);
+                    }
+                    Poll::Ready(Some(Ok(Piece::Trailers(fields)))) => {
+                        wire.moved();
+                        let _ = self.stream.send_trailers(fields);
+                        return Poll::Ready(Ok(()));
                     }
                     Poll::Ready(Some(Err(error))) => {
                         self.stream.send_reset(h2::Reason::CANCEL);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -126,6 +127,32 @@ fn request(method: &str, body: TestBody) -> Request<TestBody> {
 
 fn get() -> Request<TestBody> {
     request("GET", empty())
+}
+
+/// A request whose trailers pass, both ways.
+fn passing(mut request: Request<TestBody>) -> Request<TestBody> {
+    let route = crate::settings::RouteSettings::new("r", crate::route::RouteAction::Upstream(0));
+    let plan = headers::HeaderPlan::new(&crate::settings::IdentityHeaders::default(), &[]);
+    request.extensions_mut().insert(crate::trailers::Trailers::new(&plan, &route));
+    request
+}
+
+/// A body and these trailers.
+fn trailed(body: &'static str, trailers: &[(&'static str, &'static str)]) -> TestBody {
+    let fields = trailers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+    let frames = [Ok(Frame::data(Bytes::from_static(body.as_bytes()))), Ok(Frame::trailers(fields.collect()))];
+    BodyExt::boxed_unsync(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+/// The body of an answer and its trailers, one line each.
+async fn read_all(response: Response<UpstreamBody<TestBody>>) -> String {
+    let body = response.into_body().collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let mut text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    for (name, value) in &trailers {
+        text.push_str(&format!("\n{name}: {}", value.to_str().unwrap()));
+    }
+    text
 }
 
 fn empty() -> TestBody {

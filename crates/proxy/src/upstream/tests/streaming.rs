@@ -143,13 +143,33 @@ async fn trailers_are_dropped_in_both_directions() {
         },
     )
     .await;
-    let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-t"), "1".parse().unwrap())]);
-    let frames = [Ok(Frame::data(Bytes::from_static(b"body"))), Ok(Frame::trailers(trailers))];
-    let mut post = request("POST", BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames))));
+    let mut post = request("POST", trailed("body", &[("x-t", "1")]));
     post.headers_mut().insert("trailer", "x-t".parse().unwrap());
     let body = stub.send(post).await.unwrap().into_body().collect().await.unwrap();
     assert!(body.trailers().is_none());
     assert_eq!(body.to_bytes(), "ok");
+    assert_eq!(stub.upstream.idle_connections(), 1);
+}
+
+#[tokio::test]
+async fn trailers_that_pass_are_those_that_their_message_announces_and_no_other() {
+    let stub = stub(
+        |_| {},
+        |mut peer, _| async move {
+            let head = peer.head().await.unwrap();
+            assert!(head.contains("te: trailers\r\n") && head.contains("connection: te\r\n"), "{head}");
+            let sent = "4\r\nbody\r\n0\r\nx-t: 1\r\n\r\n";
+            assert_eq!(String::from_utf8(peer.body(sent.len()).await).unwrap(), sent);
+            peer.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-u\r\n\r\n2\r\nok\r\n").await;
+            peer.say("0\r\nx-u: 2\r\ncontent-length: 5\r\nx-forwarded-for: 10.0.0.1\r\n\r\n").await;
+            peer.closed().await;
+        },
+    )
+    .await;
+    let mut post = request("POST", trailed("body", &[("x-t", "1"), ("x-other", "2"), ("x-auth-user", "root")]));
+    post.headers_mut().insert("trailer", "x-t, x-auth-user".parse().unwrap());
+    post.headers_mut().insert("te", "trailers".parse().unwrap());
+    assert_eq!(read_all(stub.send(passing(post)).await.unwrap()).await, "ok\nx-u: 2");
     assert_eq!(stub.upstream.idle_connections(), 1);
 }
 
