@@ -48,6 +48,10 @@ mod forwarding;
 mod grpc;
 /// Which headers cross the gateway, and which only the gateway may set.
 mod headers;
+/// HTTP/2: the same rules and the same events, and streams that end when they should.
+mod http2;
+/// Floods of HTTP/2 frames end for who sends them, and for nobody else.
+mod http2_floods;
 /// HTTP/2 to upstreams: a real nginx, by prior knowledge.
 mod http2_upstreams;
 /// More at once than the limits allow.

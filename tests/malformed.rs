@@ -201,7 +201,6 @@ fn the_head_must_keep_to_the_grammar() {
             all.check(format!("{head}\r\n\r\n"), 400, MALFORMED);
         }
         all.check(b"GET /\xc3\xbc HTTP/1.1\r\nhost: a\r\n\r\n", 400, MALFORMED);
-        all.check("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, MALFORMED);
         all.check(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, MALFORMED);
         all.check("\r\n\r\n\r\n", 400, MALFORMED);
     });

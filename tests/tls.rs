@@ -72,6 +72,27 @@ fn a_server_name_chooses_the_certificate_and_the_upstream_hears_of_https() {
 }
 
 #[test]
+fn http2_is_offered_and_held_to_the_server_of_the_handshake() {
+    let upstream = Upstream::start();
+    let more = ", certificates = [{ certificate = \"b.crt\", key = \"b.key\" }]";
+    let gateway = site(&upstream, &Authority::new("a test's own"), more).start();
+    answered(&curl(&gateway, "a.test", &[]), "200 2");
+    answered(&curl(&gateway, "a.test", &["--header", "host: A.test."]), "200 2");
+    answered(&curl(&gateway, "a.test", &["--header", "host: b.test"]), "421 2");
+    answered(&curl(&gateway, "a.test", &["--http1.1"]), "200 1.1");
+    let seen = upstream.wait_for_requests(3);
+    assert_eq!(seen[0].header("x-forwarded-proto"), Some("https"));
+}
+
+#[test]
+fn where_http2_is_switched_off_it_is_not_offered() {
+    let upstream = Upstream::start();
+    let mut site = site(&upstream, &Authority::new("a test's own"), "");
+    site.listen_with("http2 = false");
+    answered(&curl(&site.start(), "a.test", &[]), "200 1.1");
+}
+
+#[test]
 fn a_host_that_is_not_the_server_of_the_handshake_is_misdirected() {
     let upstream = Upstream::start();
     let more = ", certificates = [{ certificate = \"b.crt\", key = \"b.key\" }]";

@@ -28,6 +28,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "nginx", variable: "PORTCULLIS_NGINX", package: "nginx" },
     Component { program: "node", variable: "PORTCULLIS_NODE", package: "nodejs" },
     Component { program: "curl", variable: "PORTCULLIS_CURL", package: "curl" },
+    Component { program: "nghttp", variable: "PORTCULLIS_NGHTTP", package: "nghttp2-client" },
     Component { program: "openssl", variable: "PORTCULLIS_OPENSSL", package: "openssl" },
     Component { program: "etcd", variable: "PORTCULLIS_ETCD", package: "etcd-server" },
     Component { program: "etcdctl", variable: "PORTCULLIS_ETCDCTL", package: "etcd-client" },

@@ -1,4 +1,4 @@
-//! One connection: a gate in front of hyper's HTTP/1.1 server, and the stack behind it.
+//! One connection: which version of HTTP is spoken on it, a gate in front of hyper's HTTP/1 server, and the stack behind it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use http_body_util::{Either, Full};
@@ -19,9 +20,12 @@ use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use crate::held::Held;
+use crate::http2::preface::{Opening, opening};
+use crate::http2::{self, Served};
 use crate::layers::respond::Answer;
 use crate::logged::Logged;
 use crate::proxy_protocol;
+use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::settings::{InboundSettings, ProxyProtocol};
 use crate::tls::{PeerCertificate, ServerTls, Tls};
@@ -59,16 +63,34 @@ where
         (peer, _seat) = (named, seat);
     }
     let facts = ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone()));
+    let limits = Rc::clone(&loaded.wire);
     let Some(tls) = &settings.tls else {
-        let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
-        return serve_http1(worker, stack, gate, handle, facts, &loaded.wire).await;
+        let opening =
+            if settings.http2 { opening(&mut stream, &limits, &handle).await } else { Opening::Http1(BytesMut::new()) };
+        return match opening {
+            Opening::Closed => {}
+            Opening::Http1(read) => {
+                let gate = Gate::with_handle(stream, Rc::clone(&limits), &handle).behind(read);
+                serve_http1(worker, stack, gate, handle, facts, &limits).await;
+            }
+            Opening::Http2(read) => {
+                // Boxed: connections of HTTP/1 should not be larger for it.
+                let served = Served { worker, io: stream, ahead: read.freeze(), handle, facts, limits };
+                Box::pin(http2::serve(served, stack)).await;
+            }
+        };
     };
     // Boxed: it is large, and gone before the first request.
     let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, &settings, stream, peer, &loaded)).await else {
         return;
     };
-    let gate = Gate::with_handle(stream, Rc::clone(&loaded.wire), &handle);
-    serve_http1(worker, stack, gate, handle, facts.over_tls(tls), &loaded.wire).await;
+    let facts = facts.over_tls(tls);
+    if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
+        let served = Served { worker, io: stream, ahead: Bytes::new(), handle, facts, limits };
+        return Box::pin(http2::serve(served, stack)).await;
+    }
+    let gate = Gate::with_handle(stream, Rc::clone(&limits), &handle);
+    serve_http1(worker, stack, gate, handle, facts, &limits).await;
 }
 
 /// Whose connection it is, as a trusted proxy says; and that client's place among its connections, where they are limited. `None`
@@ -171,9 +193,23 @@ async fn serve_http1<S, IO>(
     if let Err(error) = served {
         tracing::debug!(peer = %connection.peer, %error, "connection ended with an error");
         if handle.has_unanswered_head() {
-            worker.report_unanswered(&Facts::new(&worker, connection), &error);
+            report_unanswered(&worker, connection, &error);
         }
     }
+}
+
+/// Tells of a head that hyper answered by itself.
+fn report_unanswered(worker: &Rc<Worker>, connection: Rc<ConnectionFacts>, error: &hyper::Error) {
+    let refusal = HeadRefusal {
+        kind: HeadRefusalKind::Malformed,
+        detail: format!("the head could not be parsed: {error}"),
+        method: None,
+        target: None,
+    };
+    let malformation = (&refusal).into();
+    let (head, ()) = Request::new(()).into_parts();
+    let facts = Facts { head_refusal: Some(refusal), ..Facts::new(worker, connection) };
+    worker.report_unanswered(&Refusal::Malformed(malformation), &mut Transit { head, body: None, facts });
 }
 
 /// A request enters the stack with what the gate knows about its head.

@@ -3,6 +3,7 @@
 //!
 //! It takes [`Permitted`] and nothing else. The headers become the gateway's here, and only here.
 
+use std::error::Error as _;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
 use portcullis_policy::AuthenticationRule;
 
+use crate::http2::BodyBroken;
 use crate::layers::establish::Refused;
 use crate::logged::Entry;
 use crate::malformation::Malformation;
@@ -336,7 +338,9 @@ fn refusal_of(error: UpstreamError, transit: &Transit) -> Refusal {
     if let Some(route) = transit.facts.route_settings().filter(|_| is_too_large(&error)) {
         return Refusal::Malformed(too_large(&route.limits));
     }
-    let problem = transit.facts.connection.gate.as_ref().and_then(|gate| gate.body_problem());
+    let of_stream = error.source().and_then(|source| source.downcast_ref()).map(|BodyBroken(problem)| *problem);
+    let of_gate = || transit.facts.connection.gate.as_ref().and_then(|gate| gate.body_problem());
+    let problem = of_stream.or_else(of_gate);
     Refusal::Malformed(match problem {
         Some(BodyProblem::TimedOut) => Malformation {
             status: StatusCode::REQUEST_TIMEOUT,

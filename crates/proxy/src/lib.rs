@@ -10,6 +10,7 @@ mod connection;
 pub mod data_plane;
 mod forward;
 mod held;
+pub mod http2;
 pub mod layers;
 pub mod logged;
 pub mod malformation;

@@ -15,7 +15,7 @@ use portcullis_policy::{Bans, Permit, Reason};
 use portcullis_risk::{Actor, BanNotice, Observation};
 use uuid::Uuid;
 
-use crate::layers::respond::Sketch;
+use crate::layers::respond::{Sketch, locate};
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
@@ -128,16 +128,19 @@ impl Worker {
         self.shared.recorder.record(event);
     }
 
-    /// Records a head that hyper refused by itself, which it answers with a bare 400. The gate lets no such head pass that
-    /// we know of, so this is a net under a net.
-    pub(crate) fn report_unanswered(&self, facts: &Facts, error: &hyper::Error) {
-        facts.loaded.counters(None).refuse(ReasonCode::RequestMalformed);
-        let mut event = Event::denied(facts.id, facts.now, ReasonCode::RequestMalformed);
-        event.message = Some(format!("the head could not be parsed: {error}"));
-        event.client.ip = Some(facts.connection.peer.ip());
-        event.client.peer_ip = event.client.ip;
-        fill_policy(&mut event, &facts.loaded);
+    /// Records a refusal that no answer of the gateway's goes with, because the protocol's own implementation gave one or there is
+    /// nothing to answer on: exactly one event, one count, one observation. The event has no status.
+    ///
+    /// In HTTP/1 the gate lets no head pass that hyper would refuse by itself, so there it is a net under a net. In HTTP/2 the
+    /// heads that are malformed in the version's own terms end here, and so do connections that were closed for a flood.
+    pub(crate) fn report_unanswered(&self, refusal: &Refusal, transit: &mut Transit) {
+        locate(transit);
+        let code = refusal.code();
+        transit.facts.loaded.counters(None).refuse(code);
+        let mut event = self.event(refusal, transit);
+        event.status = None;
         self.shared.recorder.record(event);
+        self.observe(transit, refusal.status(), Some(code));
     }
 
     /// A permitted request that a rule in shadow mode would have treated otherwise. Monitored risk is only counted, since
@@ -300,7 +303,10 @@ fn fill_head(event: &mut Event, transit: &Transit) {
         event.request.method.clone_from(&refusal.method);
         event.request.path = target.map(|target| target.split('?').next().unwrap_or(target).to_owned());
         event.request.query_redacted = target.is_some_and(|target| target.contains('?'));
-        event.request.http_version = None;
+        if head.version != Version::HTTP_2 {
+            // Of an HTTP/1 head that was not let through there is only a stand-in.
+            event.request.http_version = None;
+        }
         return;
     }
     if transit.facts.target.is_none() {

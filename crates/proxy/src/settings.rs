@@ -43,6 +43,8 @@ pub struct InboundSettings {
     pub name: Arc<str>,
     /// How TLS is spoken. Default: it is not.
     pub tls: Option<ServerTls>,
+    /// Whether clients may speak HTTP/2: over TLS where ALPN says so, in plain text by prior knowledge. Default true.
+    pub http2: bool,
     /// Who begins with a header of the PROXY protocol. Default: nobody.
     pub proxy_protocol: ProxyProtocol,
 }
@@ -518,6 +520,12 @@ pub struct Limits {
     pub max_requests: usize,
     /// How long what is ready may wait for a worker before requests are shed; zero is any time. Default 100 ms.
     pub shed_after: Duration,
+    /// Requests at once on one HTTP/2 connection. Default 100.
+    pub http2_max_streams: u32,
+    /// Bytes of one request's body that an HTTP/2 client may send ahead. Default 64 KiB.
+    pub http2_stream_window: u32,
+    /// The same of all requests on a connection. Default 1 MiB.
+    pub http2_connection_window: u32,
     /// How long nothing may move in a tunnel. Default 1 h.
     pub upgrade_idle_timeout: Duration,
     /// How often what is under way for long is decided on again, from 1 s to 30 s. Default 10 s.
@@ -540,6 +548,9 @@ impl Default for Limits {
             max_connections_per_client: None,
             max_requests: 10_000,
             shed_after: Duration::from_millis(100),
+            http2_max_streams: 100,
+            http2_stream_window: 64 * 1024,
+            http2_connection_window: 1024 * 1024,
             upgrade_idle_timeout: Duration::from_secs(60 * 60),
             recheck: Duration::from_secs(10),
         }

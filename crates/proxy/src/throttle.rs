@@ -25,13 +25,16 @@ pub enum ThrottleKind {
     CallerConcurrency,
     /// Requests under way at once on a whole route, which is nobody's fault (`limit.concurrency`, 503).
     RouteConcurrency,
+    /// Frames of an HTTP/2 connection that ask for no work and make some (`limit.rate`; the connection is closed with
+    /// ENHANCE_YOUR_CALM, and no request is answered).
+    Frames,
 }
 
 impl Throttle {
     /// The reason code.
     pub fn code(&self) -> ReasonCode {
         match self.kind {
-            ThrottleKind::Rate => ReasonCode::LimitRate,
+            ThrottleKind::Rate | ThrottleKind::Frames => ReasonCode::LimitRate,
             ThrottleKind::CallerConcurrency | ThrottleKind::RouteConcurrency => ReasonCode::LimitConcurrency,
         }
     }
@@ -39,7 +42,9 @@ impl Throttle {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self.kind {
-            ThrottleKind::Rate | ThrottleKind::CallerConcurrency => StatusCode::TOO_MANY_REQUESTS,
+            ThrottleKind::Rate | ThrottleKind::CallerConcurrency | ThrottleKind::Frames => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             ThrottleKind::RouteConcurrency => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -48,6 +53,7 @@ impl Throttle {
     pub fn check_name(&self) -> &'static str {
         match self.kind {
             ThrottleKind::Rate => "rate",
+            ThrottleKind::Frames => "frames",
             ThrottleKind::CallerConcurrency | ThrottleKind::RouteConcurrency => "concurrency",
         }
     }
@@ -59,6 +65,7 @@ impl Throttle {
             ThrottleKind::CallerConcurrency | ThrottleKind::RouteConcurrency => {
                 format!("over {}; free when one ends", self.limit)
             }
+            ThrottleKind::Frames => format!("over {}", self.limit),
         }
     }
 }
@@ -74,6 +81,7 @@ impl std::fmt::Display for Throttle {
             ThrottleKind::CallerConcurrency | ThrottleKind::RouteConcurrency => {
                 write!(formatter, "{key} has {limit} under way; the next is accepted when one ends")
             }
+            ThrottleKind::Frames => write!(formatter, "a connection of {key} sent more than {limit}, and was closed"),
         }
     }
 }

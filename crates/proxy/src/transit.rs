@@ -20,6 +20,7 @@ use portcullis_risk::CallerKeys;
 use uuid::Uuid;
 
 use crate::client_address::Derived;
+use crate::http2::StreamBody;
 use crate::rate::{AddressKey, Left};
 use crate::request_id::{header_of, shown};
 use crate::settings::RouteSettings;
@@ -30,8 +31,8 @@ use crate::upstream::headers::Scheme;
 use crate::wire::{GateHandle, HeadRefusal};
 use crate::worker::{Loaded, Worker};
 
-/// The body of a request: the caller's, as it comes; or one that is given whole, as tests do.
-pub type RequestBody = Either<Incoming, Full<Bytes>>;
+/// The body of a request: the caller's, as it comes over HTTP/1 or on a stream of HTTP/2; or one that is given whole, as tests do.
+pub type RequestBody = Either<Incoming, Either<StreamBody, Full<Bytes>>>;
 
 /// A request under way. It is boxed once, when it enters the stack, so that layers hand on a pointer.
 pub struct Transit {

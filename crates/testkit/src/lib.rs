@@ -9,6 +9,7 @@
 //! | [`etcd`] | a real etcd as upstream: gRPC |
 //! | [`upstream`] | a stub upstream that records each request byte by byte and answers as told, well or badly |
 //! | [`wire`] | a raw HTTP/1.1 client: what is sent is exactly what the test wrote |
+//! | [`http2`] | the same for HTTP/2: frames as the test writes them |
 //! | [`tokens`] | freshly generated keys, their key set, and signed tokens, good and bad |
 //! | [`events`] | the events in a JSON-lines file, and the wait for one |
 //! | [`wait`] | the bounded wait that all of these use |
@@ -22,6 +23,7 @@
 pub mod certificates;
 pub mod etcd;
 pub mod events;
+pub mod http2;
 pub mod interpreter;
 mod message;
 pub mod nginx;

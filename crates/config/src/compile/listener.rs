@@ -25,7 +25,7 @@ pub(crate) fn compile(
 ) -> (Vec<Arc<InboundSettings>>, Vec<PathBuf>) {
     let mut files = Vec::new();
     let settings = listeners.iter().map(|listener| {
-        let tls = listener.tls.as_ref().and_then(|tls| compile_tls(reader, tls, &mut files));
+        let tls = listener.tls.as_ref().and_then(|tls| compile_tls(reader, tls, listener.http2, &mut files));
         let proxy_protocol = listener.proxy_protocol.as_ref().map_or(ProxyProtocol::Off, |mode| mode.value);
         if let Some(mode) = listener.proxy_protocol.as_ref().filter(|mode| mode.value != ProxyProtocol::Off)
             && client.trusted_proxies.is_empty()
@@ -35,18 +35,23 @@ pub(crate) fn compile(
             reader.report(Diagnostic::error(codes::CONFLICT, mode.span, message).with_help(help));
         }
         // Without its TLS, which was reported, these settings are never used.
-        Arc::new(InboundSettings { name: listener.name.value.as_str().into(), tls, proxy_protocol })
+        Arc::new(InboundSettings {
+            name: listener.name.value.as_str().into(),
+            tls,
+            http2: listener.http2,
+            proxy_protocol,
+        })
     });
     (settings.collect(), files)
 }
 
-fn compile_tls(reader: &Reader<'_>, tls: &Tls, files: &mut Vec<PathBuf>) -> Option<ServerTls> {
+fn compile_tls(reader: &Reader<'_>, tls: &Tls, http2: bool, files: &mut Vec<PathBuf>) -> Option<ServerTls> {
     // Each is looked at, also behind one that is wrong.
     let pairs: Vec<_> = tls.pairs.iter().map(|pair| compile_pair(reader, pair, files)).collect();
     let client_auth = compile_client_auth(reader, tls, files);
     let certificates: Option<Vec<_>> = pairs.into_iter().collect();
     let certificates = certificates.filter(|certificates| !certificates.is_empty())?;
-    let parts = ServerParts { certificates, client_auth: client_auth?, only_tls13: tls.only_tls13 };
+    let parts = ServerParts { certificates, client_auth: client_auth?, only_tls13: tls.only_tls13, http2 };
     ServerTls::new(parts)
         .map_err(|error| reader.report(Diagnostic::error(codes::BAD_VALUE, tls.span, format!("`tls`: {error}"))))
         .ok()

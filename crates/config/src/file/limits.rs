@@ -20,6 +20,10 @@ pub(crate) const MAX_CONCURRENT: u64 = 1_000_000;
 
 /// What a limit on bodies can be.
 pub(crate) const BODY_SIZES: std::ops::RangeInclusive<usize> = 1..=1 << 50;
+/// Requests at once on an HTTP/2 connection.
+pub(crate) const MAX_STREAMS: u64 = 65_536;
+/// Windows of HTTP/2: not below what the protocol begins with, and no more than one client should fill.
+pub(crate) const WINDOWS: std::ops::RangeInclusive<usize> = 64 << 10..=64 << 20;
 
 /// More limits on one route than anybody can reason about.
 const MAX_LIMITS: usize = 8;

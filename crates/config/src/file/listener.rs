@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
-use crate::kinds::{Choice, FilePath, Name, ResolvedPath, Socket};
+use crate::kinds::{Choice, FilePath, Flag, Name, ResolvedPath, Socket};
 use crate::section::{Field, Kind, Section};
 
 /// `[[listener]]`
@@ -18,6 +18,7 @@ pub(crate) struct Listener {
     pub(crate) name: At<String>,
     pub(crate) address: At<SocketAddr>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) http2: bool,
     pub(crate) proxy_protocol: Option<At<ProxyProtocol>>,
 }
 
@@ -61,9 +62,10 @@ pub(crate) fn read_listener(section: Section<'_>) -> Option<Listener> {
     let name = section.required("name", Name);
     let address = section.required("address", Socket);
     let tls = section.table("tls").map(read_tls);
+    let http2 = section.or("http2", Flag, true);
     let proxy_protocol = section.optional("proxy_protocol", ProxyMode);
     section.finish();
-    Some(Listener { name: name?, address: address?, tls, proxy_protocol })
+    Some(Listener { name: name?, address: address?, tls, http2, proxy_protocol })
 }
 
 /// `true`, `false` or `"required"`.

@@ -12,7 +12,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
-use crate::file::limits::{MAX_CONCURRENT, read_body_size, read_concurrent, read_rates};
+use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -99,6 +99,8 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
     let default = Limits::default();
     let count =
         |key, most: u64, or: usize| usize::try_from(section.or(key, Integer(1..=most), or as u64)).unwrap_or(or);
+    let count32 = |key, range, or: u32| u32::try_from(section.or(key, Integer(range), u64::from(or))).unwrap_or(or);
+    let window = |key, or: u32| u32::try_from(section.or(key, Size(WINDOWS), or as usize)).unwrap_or(or);
     let limits = Limits {
         first_byte_timeout: section.or("first_byte_timeout", Time::within("1ms", "1h"), default.first_byte_timeout),
         tls_handshake_timeout: section.or(
@@ -121,6 +123,9 @@ fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {
             .map(|found| found.value),
         max_requests: count("max_requests", 10_000_000, default.max_requests),
         shed_after: section.or("shed_after", Time::within("0s", "1m"), default.shed_after),
+        http2_max_streams: count32("http2_max_streams", 1..=MAX_STREAMS, default.http2_max_streams),
+        http2_stream_window: window("http2_stream_window", default.http2_stream_window),
+        http2_connection_window: window("http2_connection_window", default.http2_connection_window),
         upgrade_idle_timeout: section.or(
             "upgrade_idle_timeout",
             Time::within("1s", "7d"),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, PER};
+use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
 use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -55,6 +55,8 @@ fn listener() -> Table {
             one("name", Name, "Unique; a label in metrics and events.").required(),
             one("address", Socket, "`0.0.0.0:8080` or `[::]:8080` for every address of this machine.").required(),
             within("tls", tls()),
+            one("http2", Flag, "Whether clients may speak HTTP/2, over TLS by ALPN and in plain text by prior knowledge.")
+                .default(true),
             one(
                 "proxy_protocol",
                 ProxyMode,
@@ -227,6 +229,10 @@ fn limits() -> Table {
                 Size(BODY_SIZES),
                 "Of routes that have no `max_response_body`. Left out: any size.",
             ),
+            count("http2_max_streams", MAX_STREAMS, "Requests at once on one HTTP/2 connection.").default(100),
+            one("http2_stream_window", Size(WINDOWS), "Of one request's body that an HTTP/2 client may send ahead.")
+                .default("64KiB"),
+            one("http2_connection_window", Size(WINDOWS), "The same of all requests on a connection.").default("1MiB"),
             one("upgrade_idle_timeout", Time::within("1s", "7d"), "How long nothing may move in a tunnel.")
                 .default("1h"),
             one("recheck", Time::within("1s", "30s"), "How often what is under way for long is decided on again.")

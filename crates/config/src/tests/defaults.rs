@@ -99,6 +99,9 @@ max_requests = 10
 shed_after = "11ms"
 max_request_body = "3KiB"
 max_response_body = "2KiB"
+http2_max_streams = 13
+http2_stream_window = "65KiB"
+http2_connection_window = "2MiB"
 upgrade_idle_timeout = "11s"
 recheck = "12s"
 [refusal]
@@ -176,6 +179,9 @@ queue = 11
         max_connections_per_client: Some(8),
         max_requests: 10,
         shed_after: Duration::from_millis(11),
+        http2_max_streams: 13,
+        http2_stream_window: 65 << 10,
+        http2_connection_window: 2 << 20,
         upgrade_idle_timeout: seconds(11),
         recheck: seconds(12),
     };

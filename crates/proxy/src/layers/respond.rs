@@ -167,7 +167,7 @@ fn keep_id(transit: &mut Transit) {
 
 /// Establishes the client's address of a request that was refused before `client_addr` did: its event must not name the
 /// proxy in front instead of the client. A head that was not let through has no headers to look at.
-fn locate(transit: &mut Transit) {
+pub(crate) fn locate(transit: &mut Transit) {
     let facts = &mut transit.facts;
     if facts.client.is_some() {
         return;

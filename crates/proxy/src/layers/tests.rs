@@ -94,7 +94,7 @@ fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<T
     let (head, ()) = request.into_parts();
     let connection = ConnectionFacts::new(peer.parse().unwrap(), Scheme::Http, None);
     let facts = Facts::new(worker, Rc::new(connection));
-    Box::new(Transit { head, body: Some(Either::Right(Full::default())), facts })
+    Box::new(Transit { head, body: Some(Either::Right(Either::Right(Full::default()))), facts })
 }
 
 /// A transit that has passed everything up to `authorize`.

@@ -18,6 +18,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::provider;
+use crate::http2;
 
 /// What a listener's TLS is made of.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct ServerParts {
     pub client_auth: ClientAuth,
     /// Only TLS 1.3. Default: 1.2 as well.
     pub only_tls13: bool,
+    /// Whether HTTP/2 is offered (RFC 7301), and preferred.
+    pub http2: bool,
 }
 
 /// Whether clients show a certificate.
@@ -100,7 +103,8 @@ impl ServerTls {
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(parts.certificates)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let offered: &[&[u8]] = if parts.http2 { &[http2::ALPN, b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
         // Tickets make a second handshake cheap without a cache here; their keys change by themselves (RFC 8446 section 4.6.1).
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(ServerTlsError::Unavailable)?;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -214,7 +218,8 @@ mod tests {
 
     #[test]
     fn clients_that_nobody_could_vouch_for_are_an_error() {
-        let parts = |certificates, client_auth| ServerParts { certificates, client_auth, only_tls13: false };
+        let parts =
+            |certificates, client_auth| ServerParts { certificates, client_auth, only_tls13: false, http2: true };
         let nobody = || Authorities { roots: RootCertStore::empty(), revoked: Vec::new() };
         let own = || vec![certificate(&["a.example"])];
         assert!(matches!(ServerTls::new(parts(vec![], ClientAuth::Off)), Err(ServerTlsError::NoCertificate)));

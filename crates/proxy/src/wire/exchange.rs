@@ -97,6 +97,12 @@ impl GateHandle {
         }
     }
 
+    /// Since when the connection drains; the task of this waker is woken when that begins. For a connection without a gate.
+    pub(crate) fn poll_drain(&self, waker: &Waker) -> Option<Instant> {
+        self.shared.park_reader(waker, false);
+        self.shared.draining_since()
+    }
+
     /// Whether the connection drains: the answer should carry `Connection: close`.
     #[must_use]
     pub fn is_draining(&self) -> bool {

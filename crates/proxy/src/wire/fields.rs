@@ -30,17 +30,26 @@ const MAX_UPGRADE_PROTOCOLS: usize = 8;
 impl Fields {
     /// Takes in one field line, without its CRLF, which begins `offset` bytes into the head.
     pub(super) fn take_in(&mut self, line: &[u8], offset: usize, version: HttpVersion) -> Result<(), Problem> {
-        self.count += 1;
         let (name, raw_value) = split_field_line(line)?;
         let value = trim_ows(raw_value);
+        let start = offset + name.len() + 1 + leading_whitespace(raw_value);
+        self.take_in_field(name, value, start..start + value.len(), version)
+    }
+
+    /// Takes in one field, whose value has no whitespace around it; `place` is where that stands.
+    pub(super) fn take_in_field(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        place: Range<usize>,
+        version: HttpVersion,
+    ) -> Result<(), Problem> {
+        self.count += 1;
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                let start = offset + name.len() + 1 + leading_whitespace(raw_value);
-                self.take_in_host(start..start + value.len())
-            }
+            4 if name.eq_ignore_ascii_case(b"host") => self.take_in_host(place),
             6 if name.eq_ignore_ascii_case(b"expect") => self.take_in_expect(value, version),
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.take_in_upgrade(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => self.take_in_connection(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.take_in_connection(value, version),
             14 if looks_like(name, b"content-length") => self.take_in_content_length(name, value),
             17 if looks_like(name, b"transfer-encoding") => self.take_in_transfer_encoding(name, value, version),
             _ => Ok(()),
@@ -61,6 +70,8 @@ impl Fields {
         match version {
             HttpVersion::Http11 => !self.close,
             HttpVersion::Http10 => self.keep_alive && !self.close,
+            // RFC 9113 §8.2.2: the connection is none of a request's business.
+            HttpVersion::Http2 => true,
         }
     }
 
@@ -81,7 +92,7 @@ impl Fields {
             return Err(Problem::new(HeadRefusalKind::ExpectationUnknown, "Expect is not exactly 100-continue"));
         }
         // RFC 9110 §10.1.1: the expectation of an HTTP/1.0 client is ignored, it would not understand the 100.
-        self.expect_continue = version == HttpVersion::Http11;
+        self.expect_continue = version != HttpVersion::Http10;
         Ok(())
     }
 
@@ -102,7 +113,10 @@ impl Fields {
         Ok(())
     }
 
-    fn take_in_connection(&mut self, value: &[u8]) -> Result<(), Problem> {
+    fn take_in_connection(&mut self, value: &[u8], version: HttpVersion) -> Result<(), Problem> {
+        if version == HttpVersion::Http2 {
+            return Err(Problem::malformed("Connection in HTTP/2"));
+        }
         for option in list_elements(value) {
             if !is_token(option) {
                 return Err(Problem::malformed("an option in Connection that is not a token"));
@@ -132,8 +146,10 @@ impl Fields {
 
     fn take_in_transfer_encoding(&mut self, name: &[u8], value: &[u8], version: HttpVersion) -> Result<(), Problem> {
         refuse_look_alike(name)?;
-        if version == HttpVersion::Http10 {
-            return Err(Problem::malformed("Transfer-Encoding in HTTP/1.0"));
+        match version {
+            HttpVersion::Http10 => return Err(Problem::malformed("Transfer-Encoding in HTTP/1.0")),
+            HttpVersion::Http2 => return Err(Problem::malformed("Transfer-Encoding in HTTP/2")),
+            HttpVersion::Http11 => {}
         }
         if self.content_length.is_some() {
             return Err(Problem::malformed("Transfer-Encoding beside Content-Length"));

@@ -107,6 +107,13 @@ impl<IO> Gate<IO> {
         }
     }
 
+    /// The same for a connection of which some was read already.
+    #[must_use]
+    pub fn behind(mut self, read: BytesMut) -> Self {
+        self.held = read;
+        self
+    }
+
     /// Takes the gate away, for a connection that was upgraded: the socket, and what arrived on it and was not handed on.
     /// What hyper gives as `Parts::read_buf` arrived before that.
     pub fn into_parts(self) -> (IO, Bytes) {

@@ -23,9 +23,12 @@
 //! all on one timer; hyper's own stay off, because its header timeout also runs while a connection is idle. An idle
 //! connection holds no buffer in the gate.
 //!
-//! What it deliberately does not: judge paths, choose a route, write an answer, or speak HTTP/2.
+//! HTTP/2 has a framing of its own, and no gate: see [`http2`](crate::http2). But what a head may say is the same there, and is held
+//! to the same rules, in [`parts`].
+//!
+//! What it deliberately does not: judge paths, choose a route, or write an answer.
 
-mod alarm;
+pub(crate) mod alarm;
 pub mod authority;
 mod exchange;
 mod fields;
@@ -35,6 +38,7 @@ mod grammar;
 pub mod head;
 mod inbound;
 mod linger;
+pub mod parts;
 mod refusal;
 mod request_line;
 #[cfg(test)]
@@ -66,6 +70,19 @@ pub struct WireLimits {
     pub keep_alive_timeout: Duration,
     /// Between two pieces of a body that hyper waits for; also how long a client may take no byte of an answer.
     pub body_idle_timeout: Duration,
+    /// The bounds of an HTTP/2 connection.
+    pub http2: Http2Limits,
+}
+
+/// What an HTTP/2 connection may have open and under way. The client is told (RFC 9113 §6.5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Requests at once, at least 1.
+    pub max_streams: u32,
+    /// Bytes of a body that may be under way unread, of one request.
+    pub stream_window: u32,
+    /// The same of all requests together.
+    pub connection_window: u32,
 }
 
 impl From<&Limits> for WireLimits {
@@ -83,10 +100,17 @@ impl From<&Limits> for WireLimits {
             header_timeout: limits.header_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
             body_idle_timeout: limits.body_idle_timeout,
+            http2: Http2Limits {
+                max_streams: limits.http2_max_streams.max(1),
+                stream_window: limits.http2_stream_window.min(MAX_WINDOW),
+                connection_window: limits.http2_connection_window.min(MAX_WINDOW),
+            },
         }
     }
 }
 
+/// RFC 9113 §6.9.1.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// `http::HeaderMap` panics beyond 24,576 fields.
 const MAX_HEADER_FIELDS: usize = 8 * 1024;
 /// No honest head is larger.

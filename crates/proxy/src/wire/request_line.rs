@@ -14,6 +14,8 @@ pub enum HttpVersion {
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 /// How the target was written (RFC 9112 §3.2).
@@ -81,7 +83,7 @@ fn parse_version(method: &[u8], version: &[u8]) -> Result<HttpVersion, Problem> 
     }
 }
 
-fn target_form(method: &[u8], target: &[u8]) -> Result<TargetForm, Problem> {
+pub(super) fn target_form(method: &[u8], target: &[u8]) -> Result<TargetForm, Problem> {
     match (method, target) {
         (_, []) => Err(Problem::malformed("an empty target")),
         (b"CONNECT", _) => Authority::parse(target)

@@ -21,6 +21,7 @@ fn describe(head: &[u8], scanned: &Scan) -> String {
     let version = match facts.version {
         HttpVersion::Http10 => "1.0",
         HttpVersion::Http11 => "1.1",
+        HttpVersion::Http2 => "2",
     };
     let body = match facts.framing {
         BodyFraming::None => "none".to_owned(),

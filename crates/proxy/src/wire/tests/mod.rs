@@ -5,6 +5,7 @@ mod clock;
 mod harness;
 mod head_properties;
 mod heads;
+mod parts;
 mod served;
 
 use std::rc::Rc;
