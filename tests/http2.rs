@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind};
 
+/// The fields of a head, pseudo-header fields first.
+type Fields<'f> = Vec<(&'f str, &'f str)>;
+
 const SOON: Duration = Duration::from_secs(5);
 
 /// Codes of errors (RFC 9113 section 7).
@@ -136,7 +139,7 @@ fn what_has_no_single_meaning_is_refused_with_a_reason_and_nobody_behind_sees_it
         vec![(":method", method), (":scheme", scheme), (":authority", authority), (":path", path)]
     };
     let with = |more: &[(&'static str, &'static str)]| [pseudo("GET", "http", "a.test", "/"), more.to_vec()].concat();
-    let mut refused: Vec<(Vec<(&str, &str)>, u16, &str)> = vec![
+    let mut refused: Vec<(Fields<'_>, u16, &str)> = vec![
         (pseudo("GET", "http", "u@a.test", "/"), 400, "request.host_invalid"),
         (pseudo("GET", "http", "a..test", "/"), 400, "request.host_invalid"),
         (vec![(":method", "GET"), (":scheme", "http"), (":path", "/")], 400, "request.host_invalid"),
@@ -188,7 +191,7 @@ fn what_is_malformed_in_http2s_own_terms_is_reset_and_has_its_event() {
     let gateway = Site::new(&upstream.url()).start();
     let get = [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
     let with = |more: &[(&'static str, &'static str)]| [get.as_slice(), more].concat();
-    let malformed: Vec<Vec<(&str, &str)>> = vec![
+    let malformed: Vec<Fields<'_>> = vec![
         get[1..].to_vec(),
         vec![get[0], get[2], get[3]],
         get[..3].to_vec(),
