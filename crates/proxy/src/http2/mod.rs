@@ -15,7 +15,7 @@
 //! their uploads and upstreams with them, at once.
 //!
 //! **Floods.** h2 bounds what it keeps: CONTINUATION, streams that are reset before they are accepted, small DATA. What it
-//! must do for a peer again and again the [`meter`] bounds.
+//! must do for a peer again and again the meter bounds.
 
 mod answer;
 mod body;
