@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use ppp::{v1, v2};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -84,7 +84,11 @@ pub fn source(header: &[u8]) -> Result<Option<SocketAddr>, String> {
     })
 }
 
-async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Reads one header of either version, exactly to its end.
+///
+/// # Errors
+/// When there is none, or one over the bounds, or the stream ends or fails before its end.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let invalid = |problem: &'static str| io::Error::new(io::ErrorKind::InvalidData, problem);
     // The shortest header of version 1 has 15 bytes.
     let mut header = vec![0; SIGNATURE.len()];
