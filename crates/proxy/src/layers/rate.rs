@@ -87,14 +87,15 @@ pub(super) fn note(
     verdict: Verdict,
     key: impl FnOnce() -> String,
 ) -> Result<(), Refusal> {
-    let (retry_after_s, reset_s) = match verdict {
+    let retry_after_s = match verdict {
         Verdict::Within(left) => {
             quotas.push(left);
             return Ok(());
         }
-        Verdict::Over { retry_after_s, reset_s } => (retry_after_s, reset_s),
+        Verdict::Over { retry_after_s } => retry_after_s,
     };
-    quotas.push(Left { remaining: 0, reset_s });
+    // `t` is about the same moment as `Retry-After`, as the draft has it.
+    quotas.push(Left { remaining: 0, reset_s: retry_after_s });
     let settings = &limit.settings;
     let window = in_words(settings.window);
     let limit =

@@ -15,7 +15,9 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub struct Left {
     /// How many more requests could follow at once (`r`).
     pub remaining: u64,
-    /// In how many seconds all of it is there again (`t`).
+    /// In how many seconds all of it is there again (`t`), and never less than what remains takes at the pace of the limit: who
+    /// divides the one by the other must not infer a faster one (the draft on resource exhaustion). Of a limit that refuses,
+    /// when the next request is accepted: the draft wants it to be the moment of `Retry-After`.
     pub reset_s: u64,
 }
 

@@ -32,8 +32,6 @@ pub(super) enum Taken {
     Over {
         /// When the next one will have come back.
         wait_ns: u64,
-        /// When all will have come back.
-        reset_ns: u64,
     },
 }
 
@@ -53,6 +51,11 @@ impl Pace {
         (self.burst_ns / 2).max(1).ilog2()
     }
 
+    /// How long so many requests take at the pace of the limit.
+    pub(super) fn spread_ns(&self, requests: u64) -> u64 {
+        self.interval_ns.saturating_mul(requests)
+    }
+
     /// Takes one request from a cell.
     pub(super) fn take(&self, cell: &Cell, now_ns: u64) -> Taken {
         self.take_from(&cell.0, now_ns)
@@ -64,7 +67,7 @@ impl Pace {
             let next = restored.max(now_ns).saturating_add(self.interval_ns);
             let ahead = next.saturating_sub(now_ns);
             if ahead > self.burst_ns {
-                return Taken::Over { wait_ns: ahead - self.burst_ns, reset_ns: restored.saturating_sub(now_ns) };
+                return Taken::Over { wait_ns: ahead - self.burst_ns };
             }
             match cell.compare_exchange_weak(restored, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Taken::Within { left: (self.burst_ns - ahead) / self.interval_ns, reset_ns: ahead },
@@ -97,10 +100,10 @@ mod tests {
         check(start, Taken::Within { left: 2, reset_ns: SECOND });
         check(start, Taken::Within { left: 1, reset_ns: 2 * SECOND });
         check(start, Taken::Within { left: 0, reset_ns: 3 * SECOND });
-        check(start, Taken::Over { wait_ns: SECOND, reset_ns: 3 * SECOND });
-        check(start + SECOND - 1, Taken::Over { wait_ns: 1, reset_ns: 2 * SECOND + 1 });
+        check(start, Taken::Over { wait_ns: SECOND });
+        check(start + SECOND - 1, Taken::Over { wait_ns: 1 });
         check(start + SECOND, Taken::Within { left: 0, reset_ns: 3 * SECOND });
-        check(start + SECOND, Taken::Over { wait_ns: SECOND, reset_ns: 3 * SECOND });
+        check(start + SECOND, Taken::Over { wait_ns: SECOND });
         check(start + 100 * SECOND, Taken::Within { left: 2, reset_ns: SECOND });
     }
 

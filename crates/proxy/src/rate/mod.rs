@@ -80,8 +80,6 @@ pub enum Verdict {
     Over {
         /// When the next one is accepted; at least 1 s.
         retry_after_s: u64,
-        /// When everything is there again.
-        reset_s: u64,
     },
 }
 
@@ -161,10 +159,11 @@ impl Limit {
 
     fn verdict(&self, taken: Taken) -> Verdict {
         match taken {
-            Taken::Within { left, reset_ns } => Verdict::Within(Left { remaining: left, reset_s: seconds(reset_ns) }),
-            Taken::Over { wait_ns, reset_ns } => {
-                Verdict::Over { retry_after_s: seconds(wait_ns).max(1), reset_s: seconds(reset_ns).max(1) }
+            Taken::Within { left, reset_ns } => {
+                let reset_ns = reset_ns.max(self.pace.spread_ns(left));
+                Verdict::Within(Left { remaining: left, reset_s: seconds(reset_ns) })
             }
+            Taken::Over { wait_ns } => Verdict::Over { retry_after_s: seconds(wait_ns).max(1) },
         }
     }
 }
@@ -237,7 +236,7 @@ mod tests {
         let take = |now| route.by_route[0].take_for_route(now);
         assert_eq!(take(SECOND), Verdict::Within(Left { remaining: 0, reset_s: 2 }));
         for _ in 0..100 {
-            assert_eq!(take(SECOND), Verdict::Over { retry_after_s: 2, reset_s: 2 });
+            assert_eq!(take(SECOND), Verdict::Over { retry_after_s: 2 });
         }
         assert_eq!(take(3 * SECOND), Verdict::Within(Left { remaining: 0, reset_s: 2 }));
     }
