@@ -354,6 +354,34 @@ fn explain_has_its_pinned_form() {
     let for_people = site.run(&["explain", "GET", "/x", "--as", "alice"]);
     let text = for_people.stdout.join("\n");
     assert!(text.contains("deny rbac.no_matching_grant") && text.contains("role:admin"), "{text}");
+    assert_eq!(explained["limits"], json!([]));
+    assert!(!text.contains("limits"), "{text}");
+}
+
+#[test]
+fn explain_lists_what_the_route_limits() {
+    let mut site = Site::without_route("http://127.0.0.1:9");
+    site.add(
+        "[[route]]\nname = \"app\"\nupstream = \"app\"\nmax_concurrent = { route = 20 }\nmax_request_body = \"1MiB\"\n\
+         rate_limit = [{ per = \"principal\", requests = 90, window = \"1m\", burst = 9 }, { per = \"address\", requests = 5, window = \"1500ms\" }]",
+    );
+    let explained = json_of(&site.run(&["explain", "-o", "json", "GET", "/x", "--as", "alice"]));
+    let expected = json!([
+        { "name": "rate_limit", "per": "principal", "requests": 90, "window_ms": 60_000, "burst": 9 },
+        { "name": "rate_limit", "per": "address", "requests": 5, "window_ms": 1_500, "burst": 5 },
+        { "name": "max_concurrent", "per": "route", "requests": 20 },
+        { "name": "max_request_body", "bytes": 1_048_576 },
+    ]);
+    assert_eq!(explained["limits"], expected);
+    let text = site.run(&["explain", "GET", "/x", "--as", "alice"]).stdout.join("\n");
+    for line in [
+        "  rate_limit         90 requests in 1m per principal (burst 9)",
+        "  rate_limit         5 requests in 1500ms per address (burst 5)",
+        "  max_concurrent     20 at once per route",
+        "  max_request_body   1048576 bytes",
+    ] {
+        assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl std::fmt::Display for Throttle {
 }
 
 /// A duration as a configuration writes it, in its largest whole unit.
-pub(crate) fn in_words(duration: std::time::Duration) -> String {
+pub fn in_words(duration: std::time::Duration) -> String {
     let ms = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let fits = |(size, _): &&(u128, &str)| ms >= *size && ms.is_multiple_of(*size);

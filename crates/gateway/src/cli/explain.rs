@@ -1,8 +1,12 @@
 //! `explain`: every check of a decision, asked offline or read from the event of one that happened.
 
+use std::time::Duration;
+
 use portcullis_config::Loaded;
 use portcullis_events::settings::SinkKind;
 use portcullis_policy::{CheckOutcome, Denial, Explanation, Outcome, Policy, RuleRef};
+use portcullis_proxy::settings::RouteLimits;
+use portcullis_proxy::throttle::in_words;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,7 +23,7 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
     };
     match (&args.event, &args.method, &args.url) {
         (Some(id), _, _) => from_event(global, &loaded, *id),
-        (None, Some(method), Some(url)) => supposed(global, &loaded.policy, method, url, args),
+        (None, Some(method), Some(url)) => supposed(global, &loaded, method, url, args),
         (None, _, _) => {
             remark("error: give METHOD and URL, or --event ID");
             Exit::Usage
@@ -27,11 +31,14 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
     }
 }
 
-fn supposed(global: &Global, policy: &Policy, method: &str, url: &str, args: &ExplainArgs) -> Exit {
+fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &ExplainArgs) -> Exit {
+    let policy = &loaded.policy;
     let explained = match Supposed::new(policy, method, url, &args.facts) {
         Ok(supposed) => {
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
-            to_json(policy, &policy.explain(&supposed.request(policy)))
+            let route = supposed.route.and_then(|route| loaded.proxy.routes.get(route.index()));
+            let limits = route.map(|route| limits_json(&route.limits)).unwrap_or_default();
+            to_json(policy, &policy.explain(&supposed.request(policy)), &limits)
         }
         Err(QuestionError::Usage(text)) => {
             remark(&format!("error: {text}"));
@@ -48,7 +55,7 @@ fn supposed(global: &Global, policy: &Policy, method: &str, url: &str, args: &Ex
 }
 
 /// The pinned form of an explanation.
-fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
+fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Value]) -> Value {
     let denial = explanation.denial.as_deref();
     let checks: Vec<Value> = explanation
         .trace
@@ -93,10 +100,45 @@ fn to_json(policy: &Policy, explanation: &Explanation) -> Value {
         "checks": checks,
         "rule": explanation.rule.as_ref().map(rule_json),
         "nearest": nearest,
+        "limits": limits,
         "shadow": shadow,
         "roles": explanation.trace.roles.iter().map(|role| &**role).collect::<Vec<_>>(),
         "policy": { "version": policy.version(), "sha256": policy.sha256() },
     })
+}
+
+/// What the route limits besides: nobody can say offline how much of it is used up.
+fn limits_json(limits: &RouteLimits) -> Vec<Value> {
+    let rates = limits.rates.iter().map(|rate| {
+        json!({
+            "name": "rate_limit", "per": rate.per.as_str(), "requests": rate.requests,
+            "window_ms": u64::try_from(rate.window.as_millis()).unwrap_or(u64::MAX), "burst": rate.burst,
+        })
+    });
+    let concurrent = [("principal", limits.concurrent.principal), ("route", limits.concurrent.route)];
+    let concurrent = concurrent
+        .into_iter()
+        .filter_map(|(per, most)| Some(json!({ "name": "max_concurrent", "per": per, "requests": most? })));
+    let bodies = [("max_request_body", limits.max_request_body), ("max_response_body", limits.max_response_body)];
+    let bodies = bodies.into_iter().filter_map(|(name, most)| Some(json!({ "name": name, "bytes": most? })));
+    rates.chain(concurrent).chain(bodies).collect()
+}
+
+/// One of them in a sentence.
+fn limit_in_words(limit: &Value) -> String {
+    let number = |key: &str| limit.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let per = limit.get("per").and_then(Value::as_str).unwrap_or_default();
+    let name = limit.get("name").and_then(Value::as_str).unwrap_or_default();
+    let words = match name {
+        "rate_limit" => {
+            let (requests, burst) = (number("requests"), number("burst"));
+            let window = in_words(Duration::from_millis(number("window_ms")));
+            format!("{requests} requests in {window} per {per} (burst {burst})")
+        }
+        "max_concurrent" => format!("{} at once per {per}", number("requests")),
+        _ => format!("{} bytes", number("bytes")),
+    };
+    format!("  {name:<19}{words}")
 }
 
 fn rule_json(rule: &RuleRef) -> Value {
@@ -202,6 +244,12 @@ fn for_people(explained: &Value) -> String {
         let (value, detail) = (text(check, "value"), text(check, "detail"));
         let between = if value.is_empty() || detail.is_empty() { "" } else { ": " };
         lines.push(format!("  {mark}{:<15}{value}{between}{detail}", text(check, "name")));
+    }
+    let limits = explained.get("limits").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !limits.is_empty() {
+        lines.push(String::new());
+        lines.push("the route limits, which is counted where it runs,".to_owned());
+        lines.extend(limits.iter().map(limit_in_words));
     }
     let nearest = explained.get("nearest").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if !nearest.is_empty() {

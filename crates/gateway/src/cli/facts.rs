@@ -15,7 +15,7 @@ use crate::cli::args::{AssuranceState, DeviceState, FactArgs, RiskState};
 pub(crate) struct Supposed {
     method: String,
     path: CanonicalPath,
-    route: Option<RouteId>,
+    pub(crate) route: Option<RouteId>,
     principal: Option<Principal>,
     client: ClientAddress,
     country: Option<CountryCode>,
