@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use portcullis_testkit::certificates::{Authority, San};
 use portcullis_testkit::process::Signal;
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
@@ -67,6 +68,34 @@ fn the_delay_gives_load_balancers_time_to_look_away() {
     assert_eq!(gateway.get("/new", &[]).status(), 200, "who has not looked yet is served");
     assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
     assert!(began.elapsed() >= Duration::from_millis(800));
+}
+
+#[test]
+fn who_has_not_begun_a_request_yet_holds_nobody_up() {
+    let upstream = Upstream::start();
+    let authority = Authority::new("a test's own");
+    let mut site = Site::new(&upstream.url());
+    let own = authority.issue(&[San::Host("a.test")]);
+    site.file("a.crt", &own.certificate);
+    site.file("a.key", &own.key);
+    site.listen_with("tls = { certificate = \"a.crt\", key = \"a.key\" }\nproxy_protocol = true");
+    // Far more than the test waits for.
+    site.add("[limits]\ntls_handshake_timeout = \"10m\"\nfirst_byte_timeout = \"10m\"\n");
+    site.add("[shutdown]\ngrace = \"10m\"\n");
+    site.add("[client_address]\ntrusted_proxies = [\"127.0.0.9\"]\n");
+    let mut gateway = site.start();
+    let mut shaking = gateway.conn();
+    shaking.send([0x16, 3, 1, 2, 0, 1]);
+    let mut silent = gateway.conn();
+    let mut proxy = Conn::open_from([127, 0, 0, 9].into(), gateway.address);
+    proxy.send("PROXY TCP4 ");
+    let open = || gateway.metric("portcullis_connections").filter(|open| *open == 3.0);
+    assert!(wait::until(PATIENCE, open).is_some());
+    gateway.process.signal(Signal::Term);
+    for connection in [&mut shaking, &mut silent, &mut proxy] {
+        assert!(connection.closed_within(PATIENCE));
+    }
+    assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[test]

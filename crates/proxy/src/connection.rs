@@ -58,7 +58,8 @@ where
     let mut _seat = None;
     if settings.proxy_protocol != ProxyProtocol::Off {
         // Boxed: most listeners do without it.
-        let named = Box::pin(introduce(&worker, &mut stream, neighbour, settings.proxy_protocol, &loaded)).await;
+        let named = introduce(&worker, &mut stream, neighbour, settings.proxy_protocol, &loaded);
+        let named = Box::pin(unless_overdue(&handle, named)).await;
         let Some((named, seat)) = named else { return };
         (peer, _seat) = (named, seat);
     }
@@ -81,7 +82,8 @@ where
         };
     };
     // Boxed: it is large, and gone before the first request.
-    let Some((stream, tls)) = Box::pin(shake_hands(&worker, tls, &settings, stream, peer, &loaded)).await else {
+    let shaken = shake_hands(&worker, tls, &settings, stream, peer, &loaded);
+    let Some((stream, tls)) = Box::pin(unless_overdue(&handle, shaken)).await else {
         return;
     };
     let facts = facts.over_tls(tls);
@@ -91,6 +93,14 @@ where
     }
     let gate = Gate::with_handle(stream, Rc::clone(&limits), &handle);
     serve_http1(worker, stack, gate, handle, facts, &limits).await;
+}
+
+/// What comes before the first request, but not for longer than a gateway that stops waits for one: nobody is being answered yet.
+async fn unless_overdue<T>(handle: &GateHandle, opening: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::select! {
+        opened = opening => opened,
+        () = handle.overdue() => None,
+    }
 }
 
 /// Whose connection it is, as a trusted proxy says; and that client's place among its connections, where they are limited. `None`

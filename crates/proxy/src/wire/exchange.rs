@@ -5,11 +5,13 @@
 //! an answer is on its way.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::gate::FIRST_BYTE_GRACE;
 use super::head::HeadFacts;
 use super::refusal::HeadRefusal;
 
@@ -107,6 +109,19 @@ impl GateHandle {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.draining_since.get().is_some()
+    }
+}
+
+impl GateHandle {
+    /// Ends when the worker drains and what the connection began before its first head has had as long as one that never sent
+    /// a byte has. For that time alone: once there is a gate, it holds this by itself.
+    pub(crate) async fn overdue(&self) {
+        poll_fn(|cx| {
+            self.shared.park_reader(cx.waker(), false);
+            if self.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        sleep(FIRST_BYTE_GRACE).await;
     }
 }
 

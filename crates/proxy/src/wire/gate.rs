@@ -76,7 +76,7 @@ const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// gather them.
 const SMALL_WRITE: usize = 1024;
 /// What a connection that never sent a byte still has when the worker drains.
-const FIRST_BYTE_GRACE: Duration = Duration::from_millis(500);
+pub(super) const FIRST_BYTE_GRACE: Duration = Duration::from_millis(500);
 
 impl<IO> Gate<IO> {
     /// Puts a gate around `io`, a connection that was just accepted, and gives the handle for its service. The clock for
