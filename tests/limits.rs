@@ -136,6 +136,56 @@ fn one_client_has_so_many_connections_and_others_are_not_touched() {
 }
 
 #[test]
+fn over_ipv6_a_client_is_a_64() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.listen_with("proxy_protocol = true");
+    site.listen_on("[::1]:0".parse().unwrap());
+    // A machine has one loopback address of IPv6. Whoever else it is to be, a trusted proxy says.
+    site.add("[limits]\nmax_connections_per_client = 2\n[client_address]\ntrusted_proxies = [\"::1\"]\n");
+    let gateway = site.start();
+    let serves = |connection: &mut Conn| {
+        let sent = connection.try_send(request("GET", "/", &[], b"")).is_ok();
+        sent && connection.try_answer().is_ok_and(|answer| answer.status() == 200)
+    };
+    let of = |client: &str| {
+        let mut connection = gateway.conn();
+        connection.send(format!("PROXY TCP6 {client} ::1 4711 443\r\n"));
+        serves(&mut connection).then_some(connection)
+    };
+    let mut held: Vec<Conn> =
+        ["2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff"].map(|client| of(client).unwrap()).into();
+    for same in ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:8000::"] {
+        assert!(of(same).is_none(), "{same}");
+    }
+    held.push(of("2001:db8:0:2::1").expect("the next /64 is another client"));
+    held.push(of("2001:db8::1").expect("and so is the one before"));
+    // An IPv4 address in the form of IPv6 is that address, not one of a network that all of them share.
+    for client in ["::ffff:192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"] {
+        held.push(of(client).unwrap());
+    }
+    assert!(of("::ffff:192.0.2.1").is_none());
+    drop(held.remove(0));
+    let again = wait::until(PATIENCE, || of("2001:db8:0:1::3"));
+    assert!(again.is_some(), "a place became free");
+}
+
+#[test]
+fn over_ipv6_the_peer_itself_is_counted() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.listen_on("[::1]:0".parse().unwrap());
+    site.add("[limits]\nmax_connections_per_client = 2\n");
+    let gateway = site.start();
+    let mut connections: Vec<Conn> = (0..6).map(|_| gateway.conn()).collect();
+    connections.retain_mut(|connection| {
+        let sent = connection.try_send(request("GET", "/", &[], b"")).is_ok();
+        sent && connection.try_answer().is_ok_and(|answer| answer.status() == 200)
+    });
+    assert_eq!(connections.len(), 2);
+}
+
+#[test]
 fn a_caller_that_goes_away_takes_its_request_along_and_makes_no_event() {
     let upstream = Upstream::replying(Reply::hang());
     let gateway = Site::new(&upstream.url()).start();
