@@ -5,7 +5,7 @@ use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wire::request;
 use serde_json::Value;
 
-use crate::harness::{NO_BANS, OPEN, Site};
+use crate::harness::{Gateway, NO_BANS, OPEN, Site};
 
 /// Lets everybody read what is public on the route `app`, and nothing else.
 const PUBLIC_ONLY: &str = r#"
@@ -196,16 +196,25 @@ fn maintenance_answers_who_is_permitted_and_excepts_who_is_listed() {
     let upstream = Upstream::start();
     let site = site(
         &upstream,
-        "paths = [\"/api/**\"]\nupstream = \"app\"\nmaintenance = { retry_after = \"10m\", except = [\"127.0.0.2\"] }",
+        "paths = [\"/api/**\"]\nupstream = \"app\"\nmaintenance = { retry_after = \"10m\", except = [\"127.0.0.2\", \"testers\"] }",
     );
-    site.policy(&[PUBLIC_ONLY, NO_BANS].concat());
-    let gateway = site.start();
+    let testers = |addresses: &str| format!("\n[[network]]\nname = \"testers\"\naddresses = [\"{addresses}\"]\n");
+    site.policy(&[PUBLIC_ONLY, NO_BANS, &testers("127.0.0.4/30")].concat());
+    let mut gateway = site.start();
     let answer = gateway.get("/api/public/x", &[]);
     assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("600")));
     assert_eq!(answer.json()["title"], "Service Unavailable");
     assert_eq!(gateway.get_from("127.0.0.2", "/api/public/x", &[]).status(), 200);
+    let from = |gateway: &Gateway, source: &str| gateway.get_from(source, "/api/public/x", &[]).status();
+    for (source, status) in [("127.0.0.3", 503), ("127.0.0.4", 200), ("127.0.0.7", 200), ("127.0.0.8", 503)] {
+        assert_eq!(from(&gateway, source), status, "{source}");
+    }
+    // A network is what the policy of now says it is.
+    gateway.site.policy(&[PUBLIC_ONLY, NO_BANS, &testers("127.0.0.8")].concat());
+    gateway.reload("ok");
+    assert_eq!((from(&gateway, "127.0.0.4"), from(&gateway, "127.0.0.8")), (503, 200));
     gateway.check_refused("denied", &gateway.get("/api/secret", &[]), 403, "rbac.no_matching_grant");
-    assert_eq!(upstream.requests().len(), 1);
+    assert_eq!(upstream.requests().len(), 4);
     assert_eq!(gateway.stop().iter().filter(|event| event["kind"] == "access.denied").count(), 1, "no event for a 503");
 }
 

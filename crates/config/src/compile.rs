@@ -8,7 +8,7 @@ pub(crate) mod policy;
 mod products;
 pub(crate) mod proxy;
 pub(crate) mod risk;
-mod route;
+pub(crate) mod route;
 mod upstream;
 
 use std::collections::HashMap;

@@ -128,6 +128,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let mut risk = compile::risk::compile(reader, &policy);
     // A trusted proxy carries everybody's requests: a ban on it would be a ban on all of them.
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
+    compile::route::report_unknown_networks(reader, &gateway.entries.routes, &policy.networks);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     let mut summary = summarize(&gateway, &policy, &risk);
     summary.identity_providers =

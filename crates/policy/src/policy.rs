@@ -5,6 +5,7 @@
 //! assignments or networks.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -295,6 +296,15 @@ impl Policy {
     /// The name of a route of this policy; empty for another policy's.
     pub fn route_name(&self, route: RouteId) -> &str {
         self.route_names.get(route.index()).map_or("", |name| name)
+    }
+
+    /// Whether an address is in the network of this name; `None` where there is no such network, or where it is not known what is
+    /// in it.
+    pub fn is_in_network(&self, name: &str, address: IpAddr) -> Option<bool> {
+        let index = self.network_facts.iter().position(|facts| *facts.rule.name == *name)?;
+        let known = self.network_facts.get(index).is_some_and(|facts| !facts.unknown);
+        let members = self.networks.members(self.networks.lookup(address.to_canonical()));
+        known.then(|| u32::try_from(index).is_ok_and(|index| members.contains(NetworkId(index))))
     }
 
     /// Whether credentials are looked at on a route, and demanded.

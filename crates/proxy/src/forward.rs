@@ -64,7 +64,8 @@ async fn act(
         return Err(unprepared(transit));
     };
     let client = transit.facts.client_address().ip();
-    if let Some(maintenance) = route.maintenance.as_deref().filter(|maintenance| maintenance.holds_for(client)) {
+    let policy = &loaded.snapshot.policy;
+    if let Some(maintenance) = route.maintenance.as_deref().filter(|it| it.holds_for(client, policy)) {
         return Ok(own_answer(
             &transit,
             route,

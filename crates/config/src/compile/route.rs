@@ -16,6 +16,7 @@ use crate::codes;
 use crate::compile::cors::compile_cors;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file;
+use crate::kinds::Place;
 use crate::section::{Reader, shown};
 use crate::suggest;
 
@@ -123,7 +124,14 @@ impl<'c> Context<'c, '_> {
         }
         settings.maintenance = treatment.maintenance.as_ref().map(|maintenance| {
             let retry_after_s = maintenance.retry_after.map(|time| time.as_secs());
-            Box::new(Maintenance { retry_after_s, except: maintenance.except.clone() })
+            let (mut except, mut except_networks) = (Vec::new(), Vec::new());
+            for place in &maintenance.except {
+                match &place.value {
+                    Place::Prefix(prefix) => except.push(*prefix),
+                    Place::Network(name) => except_networks.push(name.as_str().into()),
+                }
+            }
+            Box::new(Maintenance { retry_after_s, except, except_networks })
         });
     }
 
@@ -309,4 +317,23 @@ impl Context<'_, '_> {
 fn is_query(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
     text.bytes().all(allowed)
+}
+
+/// A network that maintenance excepts must be there: a mistyped name would except nobody, and nobody would notice before it matters.
+pub(crate) fn report_unknown_networks(reader: &Reader<'_>, routes: &[file::Route], networks: &[file::Network]) {
+    if !reader.is_complete() {
+        return;
+    }
+    let known: Vec<&str> = networks.iter().map(|network| network.name.value.as_str()).collect();
+    let places = routes.iter().filter_map(|route| route.treatment.maintenance.as_ref()).flat_map(|it| &it.except);
+    for place in places {
+        let Place::Network(name) = &place.value else { continue };
+        if !known.contains(&name.as_str()) {
+            let message = format!("the policy has no network `{}`", shown(name));
+            let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, place.span, message);
+            diagnostic.help = suggest::remedy(name, &known, "known networks")
+                .or_else(|| Some("add [[network]] with this name to the policy, or write a prefix".into()));
+            reader.report(diagnostic);
+        }
+    }
 }

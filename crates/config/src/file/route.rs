@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use portcullis_proxy::route::Sticky;
 use serde_json::{Value, json};
 use toml::de::DeValue;
@@ -15,7 +14,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_PAGE, read_text};
 use crate::kinds::{
-    AnyText, Choice, FilePath, Flag, Header, Integer, Name, Prefix, Protocol, ResolvedPath, Text, Time,
+    AnyText, Choice, FilePath, Flag, Header, Integer, Name, Place, PrefixOrNetwork, Protocol, ResolvedPath, Text, Time,
 };
 use crate::section::{Field, FlagOrTable, Kind, Section, shown};
 
@@ -97,7 +96,7 @@ pub(crate) struct Cors {
 #[derive(Debug, Default)]
 pub(crate) struct Maintenance {
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) except: Vec<IpNet>,
+    pub(crate) except: Vec<At<Place>>,
 }
 
 pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
@@ -219,9 +218,9 @@ fn read_maintenance(section: &Section<'_>) -> Option<Maintenance> {
         FlagOrTable::Flag(on) => on.then(Maintenance::default),
         FlagOrTable::Table(section) => {
             let retry_after = section.optional("retry_after", Time::within("1s", "365d")).map(|time| time.value);
-            let except = section.list("except", Prefix).map_or_else(Vec::new, |list| list.value);
+            let except = section.list("except", PrefixOrNetwork).map_or_else(Vec::new, |list| list.value);
             section.finish();
-            Some(Maintenance { retry_after, except: except.into_iter().map(|network| network.value).collect() })
+            Some(Maintenance { retry_after, except })
         }
     }
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::kinds::Text;
+use crate::kinds::{Name, Text};
 use crate::schema::matching;
 use crate::section::{Field, Kind, shown};
 
@@ -69,6 +69,39 @@ impl Kind for Prefix {
 
     fn schema(&self) -> Value {
         matching("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$")
+    }
+}
+
+/// A range of addresses, or the name of a network of the policy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrefixOrNetwork;
+
+/// Which of the two it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Prefix(IpNet),
+    Network(String),
+}
+
+impl Kind for PrefixOrNetwork {
+    type Value = Place;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "a prefix such as \"203.0.113.0/24\", or the name of a network".into()
+    }
+
+    /// What is written like an address is none of the names, so that a mistyped one is not looked for among them.
+    fn read(&self, field: &Field<'_>) -> Option<Place> {
+        let text = field.text(&self.expected())?;
+        let like_address = |byte: u8| byte.is_ascii_hexdigit() || b":./".contains(&byte);
+        if text.contains(['.', ':', '/']) && text.bytes().all(like_address) {
+            return Prefix.read(field).map(Place::Prefix);
+        }
+        Name.read(field).map(Place::Network)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "anyOf": [Prefix.schema(), Name.schema()] })
     }
 }
 

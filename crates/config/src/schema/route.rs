@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::file::HeaderFields;
-use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Name, Prefix, Protocol, Text, Time};
+use crate::kinds::{AnyText, FilePath, Flag, Header, Integer, Name, PrefixOrNetwork, Protocol, Text, Time};
 
 use super::{Key, Table, choice, flag_or_within, list, one, several, table, within};
 
@@ -117,7 +117,11 @@ fn maintenance() -> Table {
         "Permitted requests are answered with 503.",
         [
             one("retry_after", Time::within("1s", "365d"), "When to come again."),
-            list("except", Prefix, "Clients from here are served as usual."),
+            list(
+                "except",
+                PrefixOrNetwork,
+                "Clients from here are served as usual: prefixes, and networks of the policy.",
+            ),
         ],
     )
 }

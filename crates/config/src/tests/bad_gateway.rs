@@ -79,6 +79,8 @@ fn each_mistake_is_named_where_it_stands() {
     check("maintenance = \"yes\"\n", ("E0104", 1, 15, "expected `true`, `false` or a table, found a string"));
     check("maintenance = { retry_after = 5 }\n", ("E0104", 1, 31, "write the unit"));
     check("maintenance = { except = [\"10.0.0.1/8\"] }\n", ("E0105", 1, 27, "write `10.0.0.0/8`"));
+    check("maintenance = { except = [\"10.0.0\"] }\n", ("E0105", 1, 27, "no address or prefix"));
+    check("maintenance = { except = [\"office\"] }\n", ("E0202", 1, 27, "the policy has no network `office`"));
     check("redirect = { to = \"/x\" }\n", ("E0203", 1, 12, "a route has one of `upstream` and `redirect`"));
     check("respond = { status = 200 }\n", ("E0203", 1, 11, "a route has one of `upstream` and `respond`"));
     let other = |text: &str| format!("[[route]]\nname = \"b\"\npaths = \"/b/{{id}}\"\n{text}\n");

@@ -103,7 +103,8 @@ fn each_key_of_a_route_reaches_its_setting() {
     check("maintenance = {}", &|route| route.maintenance = Some(Box::default()));
     check("maintenance = { retry_after = \"10m\", except = [\"10.0.0.0/8\"] }", &|route| {
         let except = vec!["10.0.0.0/8".parse().unwrap()];
-        route.maintenance = Some(Box::new(Maintenance { retry_after_s: Some(600), except }));
+        let maintenance = Maintenance { retry_after_s: Some(600), except, except_networks: Vec::new() };
+        route.maintenance = Some(Box::new(maintenance));
     });
 }
 
