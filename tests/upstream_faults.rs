@@ -1,6 +1,8 @@
 //! Upstreams that are down, silent, rude, or of their own opinion.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_testkit::ports::free_port;
 use portcullis_testkit::upstream::{Reply, Upstream};
@@ -215,4 +217,67 @@ fn no_more_requests_are_sent_again_than_the_budget_has() {
     // What was saved before is at most 20 for each of the two workers; each request earns a fifth of a retry.
     let repeated = asked() - 200;
     assert!((20..=60).contains(&repeated), "{repeated}");
+}
+
+#[test]
+fn an_endpoint_that_fails_its_checks_gets_no_request_until_it_is_well_again() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let [first, second] = [Some(Arc::clone(&ill)), None].map(|ill: Option<Arc<AtomicBool>>| {
+        Upstream::choosing(move |head| match &ill {
+            Some(ill) if head.target == "/health" && ill.load(Ordering::SeqCst) => Reply::status(500),
+            _ => Reply::echo(),
+        })
+    });
+    let mut site = Site::without_route(&first.url());
+    let health = "health = { path = \"/health\", interval = \"100ms\", healthy = 2, unhealthy = 2 }";
+    site.add(&format!(
+        "[[upstream]]\nname = \"both\"\nendpoints = [\"{}\", {{ url = \"{}\", weight = 2 }}]\n{health}\n",
+        first.url(),
+        second.url()
+    ));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"both\"\n");
+    let gateway = site.start();
+    let up = |endpoint: u8| {
+        gateway.metric(&format!("portcullis_upstream_endpoint_up{{upstream=\"both\",endpoint=\"{endpoint}\"}}"))
+    };
+    wait::until(PATIENCE, || (up(1) == Some(0.0)).then_some(())).expect("it is found ill");
+    let asked = |upstream: &Upstream| upstream.requests().iter().filter(|seen| seen.head.target != "/health").count();
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/x", &[]).status(), 200);
+    }
+    assert_eq!((asked(&first), asked(&second), up(2)), (0, 20, Some(1.0)));
+    ill.store(false, Ordering::SeqCst);
+    wait::until(PATIENCE, || (up(1) == Some(1.0)).then_some(())).expect("it is found well");
+    let mut connection = gateway.conn();
+    for _ in 0..30 {
+        connection.send(request("GET", "/x", &[], b""));
+        assert_eq!(connection.answer().status(), 200);
+    }
+    assert_eq!((asked(&first), asked(&second)), (10, 40), "by weight");
+}
+
+#[test]
+fn what_is_too_much_for_an_upstream_is_refused_at_once() {
+    let upstream = Upstream::choosing(|head| if head.target == "/hang" { Reply::hang() } else { Reply::echo() });
+    let mut site = Site::without_route(&upstream.url());
+    site.add(&format!("[[upstream]]\nname = \"small\"\nendpoints = [\"{}\"]\nmax_requests = 2\n", upstream.url()));
+    site.add("[[route]]\nname = \"app\"\nupstream = \"small\"\n");
+    let gateway = site.start();
+    let mut held: Vec<_> = (0..2)
+        .map(|_| {
+            let mut connection = gateway.conn();
+            connection.send(request("GET", "/hang", &[], b""));
+            connection
+        })
+        .collect();
+    upstream.wait_for_requests(2);
+    let answer = gateway.get("/x", &[]);
+    let event = gateway.check_refused("the third", &answer, 503, "limit.overload");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(event["upstream"]["forwarded"], false);
+    assert!(event["message"].as_str().unwrap().contains("max_requests"), "{event}");
+    // Who leaves makes room.
+    held.pop().unwrap().reset();
+    wait::until(PATIENCE, || (gateway.get("/x", &[]).status() == 200).then_some(())).expect("there is room again");
+    assert_eq!(gateway.get("/x", &[]).status(), 200);
 }

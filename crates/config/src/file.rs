@@ -30,7 +30,7 @@ pub(crate) use policy::{
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, Rules, Split};
 pub(crate) use traffic::{ClientAddress, Route};
-pub(crate) use upstream::{HTTP, Upstream, UpstreamTls};
+pub(crate) use upstream::{HTTP, Health, Upstream, UpstreamTls};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;

@@ -229,6 +229,7 @@ impl Counters {
         let states = self.shared.upstreams.all();
         let (mut open, mut opened, mut retries) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ejected, mut ejections, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut up, mut failed_checks) = (Vec::new(), Vec::new());
         for state in &states {
             let name = ("upstream", &**state.name());
             open.push((vec![name], i64::from(state.is_open())));
@@ -236,17 +237,23 @@ impl Counters {
             let (sent, over_budget) = state.retries();
             retries.push((vec![name, ("result", "sent")], sent));
             retries.push((vec![name, ("result", "over_budget")], over_budget));
-            for (endpoint, is_ejected, ejected_before, failed) in state.endpoints() {
-                let labels = vec![name, ("endpoint", endpoint)];
-                ejected.push((labels.clone(), i64::from(is_ejected)));
-                ejections.push((labels.clone(), ejected_before));
-                failures.push((labels, failed));
+            for endpoint in state.endpoints() {
+                let labels = vec![name, ("endpoint", endpoint.label)];
+                ejected.push((labels.clone(), i64::from(endpoint.ejected)));
+                ejections.push((labels.clone(), endpoint.ejections));
+                if state.health().is_some() {
+                    up.push((labels.clone(), i64::from(!endpoint.down)));
+                    failed_checks.push((labels.clone(), endpoint.failed_checks));
+                }
+                failures.push((labels, endpoint.failures));
             }
         }
         gauge(encoder, "portcullis_upstream_circuit_open", "1 while the upstream is not asked", &open)?;
         counter(encoder, "portcullis_upstream_circuit_opened", "How often that began", &opened)?;
         counter(encoder, "portcullis_upstream_retries", "Requests sent again, or not for lack of budget", &retries)?;
         gauge(encoder, "portcullis_upstream_endpoint_ejected", "1 while the endpoint is passed over", &ejected)?;
+        gauge(encoder, "portcullis_upstream_endpoint_up", "0 while its checks fail", &up)?;
+        counter(encoder, "portcullis_upstream_endpoint_failed_checks", "Checks that failed", &failed_checks)?;
         counter(encoder, "portcullis_upstream_endpoint_ejections", "How often that began", &ejections)?;
         counter(
             encoder,

@@ -114,6 +114,51 @@ pub struct UpstreamSettings {
     pub http: UpstreamHttp,
     /// How HTTP/2 is spoken, where it is.
     pub http2: Http2Settings,
+    /// How its endpoints are checked without requests. Default: they are not.
+    pub health: Option<HealthSettings>,
+    /// How long an endpoint that has come back gets less than its share; zero: not at all. Default 0 s.
+    pub slow_start: Duration,
+    /// How many requests may be under way to it at once, over all workers. Default: any number.
+    pub max_requests: Option<usize>,
+    /// How long an answer of the resolver is used. Default 5 s.
+    pub dns_refresh: Duration,
+}
+
+/// `health = { … }`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// What is asked for; `None`: a connection is enough.
+    pub path: Option<Arc<str>>,
+    /// How long between two checks of an endpoint. Default 5 s.
+    pub interval: Duration,
+    /// How long one may take. Default 2 s.
+    pub timeout: Duration,
+    /// After so many good ones in a row an endpoint is in again, at least 1. Default 2.
+    pub healthy: u32,
+    /// After so many bad ones in a row it is out, at least 1. Default 3.
+    pub unhealthy: u32,
+    /// The statuses that are good. Empty: 200 to 399.
+    pub status: Vec<u16>,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            healthy: 2,
+            unhealthy: 3,
+            status: Vec::new(),
+        }
+    }
+}
+
+impl HealthSettings {
+    /// Whether an answer of this status is a good one.
+    pub fn accepts(&self, status: u16) -> bool {
+        if self.status.is_empty() { (200..400).contains(&status) } else { self.status.contains(&status) }
+    }
 }
 
 /// `http`: which version of HTTP an upstream is spoken to in.
@@ -210,6 +255,10 @@ impl UpstreamSettings {
             retry_percent: 20,
             http: UpstreamHttp::default(),
             http2: Http2Settings::default(),
+            health: None,
+            slow_start: Duration::ZERO,
+            max_requests: None,
+            dns_refresh: Duration::from_secs(5),
         }
     }
 }
@@ -221,6 +270,8 @@ pub struct Endpoint {
     pub scheme: EndpointScheme,
     /// Where it listens.
     pub address: EndpointAddress,
+    /// Its share of the requests, beside those of the others; at least 1. Default 1.
+    pub weight: u32,
 }
 
 /// What is spoken to an endpoint.
@@ -262,7 +313,7 @@ pub enum EndpointAddress {
 impl Endpoint {
     /// `http://HOST:PORT`
     pub fn http(host: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Tcp { host: host.into(), port } }
+        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Tcp { host: host.into(), port }, weight: 1 }
     }
 
     /// `https://HOST:PORT`
@@ -277,7 +328,7 @@ impl Endpoint {
 
     /// `unix:/PATH`
     pub fn unix(path: impl Into<Arc<Path>>) -> Self {
-        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Unix(path.into()) }
+        Self { scheme: EndpointScheme::Http, address: EndpointAddress::Unix(path.into()), weight: 1 }
     }
 }
 

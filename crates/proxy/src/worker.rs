@@ -97,6 +97,15 @@ impl Worker {
         self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full());
     }
 
+    /// Has one worker of all check the endpoints of upstreams that want it. Called each second.
+    pub(crate) fn tend_health(&self) {
+        if self.index == 0 {
+            for upstream in &self.loaded().upstreams {
+                upstream.tend_health();
+            }
+        }
+    }
+
     /// Lets go of upstream connections that nobody used for long. Called now and then.
     pub(crate) fn discard_expired(&self) {
         for upstream in &self.loaded.borrow().upstreams {

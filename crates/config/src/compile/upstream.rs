@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::canonical_host;
-use portcullis_proxy::settings::{Endpoint, EndpointScheme, UpstreamHttp, UpstreamSettings};
+use portcullis_policy::{CanonicalPath, canonical_host};
+use portcullis_proxy::settings::{Endpoint, EndpointScheme, HealthSettings, UpstreamHttp, UpstreamSettings};
 use portcullis_proxy::tls::material::{self, MaterialError};
 use portcullis_proxy::upstream::{ClientIdentity, ClientTls, ClientTlsError};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::document::{FileToRead, MAX_KEY_SET, read_text};
-use crate::file::{Upstream, UpstreamTls};
-use crate::kinds::ResolvedPath;
+use crate::file::{Health, Upstream, UpstreamTls};
+use crate::kinds::{ResolvedPath, WeightedLink};
 use crate::section::Reader;
 
 pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> UpstreamSettings {
@@ -32,6 +32,10 @@ pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> Upst
         retry_percent: upstream.retry_percent,
         http: compile_http(reader, upstream, &endpoints),
         http2: upstream.http2,
+        health: upstream.health.as_ref().map(|health| compile_health(reader, health)),
+        slow_start: upstream.slow_start,
+        max_requests: upstream.max_requests,
+        dns_refresh: upstream.dns_refresh,
         ..UpstreamSettings::new(upstream.name.value.as_str(), endpoints)
     }
 }
@@ -54,6 +58,25 @@ fn compile_http(reader: &Reader<'_>, upstream: &Upstream, endpoints: &[Endpoint]
         reader.report(Diagnostic::error(codes::CONFLICT, upstream.endpoints.span, message).with_help(help));
     }
     UpstreamHttp::Two
+}
+
+/// How endpoints are checked: a path has one meaning, as every path that goes to an upstream.
+fn compile_health(reader: &Reader<'_>, health: &Health) -> HealthSettings {
+    let mut settings = health.settings.clone();
+    let Some(path) = health.path.as_ref().filter(|path| !path.value.is_empty()) else { return settings };
+    let (bare, query) = path.value.split_once('?').unwrap_or((&path.value, ""));
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    match CanonicalPath::parse(bare) {
+        Ok(canonical) if canonical.as_str() == bare && is_plain(query) => {
+            settings.path = Some(path.value.as_str().into());
+        }
+        Ok(_) | Err(_) => {
+            let message = "`path` of `health` is not the path of a request";
+            let help = "write one that begins with `/` and has no dot segments, such as `/health`";
+            reader.report(Diagnostic::error(codes::BAD_VALUE, path.span, message).with_help(help));
+        }
+    }
+    settings
 }
 
 /// TLS to the upstream. What is configured is judged also where no endpoint needs it yet. Without roots or with a broken
@@ -139,13 +162,14 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
-fn compile_endpoint(reader: &Reader<'_>, endpoint: &At<String>) -> Option<Endpoint> {
-    let parsed = match endpoint.value.strip_prefix("unix:") {
+fn compile_endpoint(reader: &Reader<'_>, endpoint: &At<WeightedLink>) -> Option<Endpoint> {
+    let WeightedLink { url, weight } = &endpoint.value;
+    let parsed = match url.strip_prefix("unix:") {
         Some(path) => parse_socket(reader, path, endpoint),
-        None => parse_endpoint(&endpoint.value),
+        None => parse_endpoint(url),
     };
     match parsed {
-        Ok(parsed) => Some(parsed),
+        Ok(parsed) => Some(Endpoint { weight: *weight, ..parsed }),
         Err(problem) => {
             let mut diagnostic = Diagnostic::error(problem.code, endpoint.span, problem.message);
             diagnostic.help = Some(problem.help);
@@ -169,7 +193,7 @@ fn bad(message: &str, help: &str) -> EndpointProblem {
 const SOCKET_PATH_MAX: usize = 107;
 
 /// The path of a unix socket, relative to the file that names it.
-fn parse_socket(reader: &Reader<'_>, path: &str, endpoint: &At<String>) -> Result<Endpoint, EndpointProblem> {
+fn parse_socket(reader: &Reader<'_>, path: &str, endpoint: &At<WeightedLink>) -> Result<Endpoint, EndpointProblem> {
     if path.is_empty() || path.contains('\0') {
         return Err(bad("names no socket", "write its path: `unix:/run/app.sock`"));
     }

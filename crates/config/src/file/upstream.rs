@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_proxy::settings::{BreakerSettings, EjectionSettings, Http2Settings, UpstreamHttp, UpstreamTimeouts};
+use portcullis_proxy::settings::{
+    BreakerSettings, EjectionSettings, HealthSettings, Http2Settings, UpstreamHttp, UpstreamTimeouts,
+};
 
 use crate::diagnostics::At;
-use crate::kinds::{Choice, EndpointLink, FilePath, Flag, Integer, Name, ResolvedPath, Text, Time};
+use crate::kinds::{
+    AnyText, Choice, EndpointLink, FilePath, Flag, Integer, Name, ResolvedPath, Text, Time, WeightedLink,
+};
 use crate::section::Section;
 
 /// `[[upstream]]`
@@ -14,7 +18,7 @@ use crate::section::Section;
 pub(crate) struct Upstream {
     pub(crate) name: At<String>,
     /// Not parsed yet.
-    pub(crate) endpoints: At<Vec<At<String>>>,
+    pub(crate) endpoints: At<Vec<At<WeightedLink>>>,
     pub(crate) timeouts: UpstreamTimeouts,
     pub(crate) max_idle: usize,
     pub(crate) tls: UpstreamTls,
@@ -24,6 +28,17 @@ pub(crate) struct Upstream {
     /// Where it is written.
     pub(crate) http: Option<At<UpstreamHttp>>,
     pub(crate) http2: Http2Settings,
+    pub(crate) health: Option<Health>,
+    pub(crate) slow_start: Duration,
+    pub(crate) max_requests: Option<usize>,
+    pub(crate) dns_refresh: Duration,
+}
+
+/// `health` of `[[upstream]]`
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) path: Option<At<String>>,
+    pub(crate) settings: HealthSettings,
 }
 
 /// `tls` of `[[upstream]]`
@@ -53,6 +68,10 @@ pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
     let retry_percent = section.table("retries").map_or(RETRY_PERCENT, read_retries);
     let http = section.optional("http", Choice(HTTP));
     let http2 = section.table("http2").map_or_else(Http2Settings::default, read_http2);
+    let health = section.table("health").map(read_health);
+    let slow_start = section.or("slow_start", Time::within("0s", "1h"), Duration::ZERO);
+    let max_requests = section.optional("max_requests", Integer(1..=10_000_000));
+    let dns_refresh = section.or("dns_refresh", Time::within("100ms", "1d"), Duration::from_secs(5));
     section.finish();
     let name = name?;
     // An upstream that has a name is known to its routes, even when its endpoints are wrong.
@@ -68,12 +87,32 @@ pub(crate) fn read_upstream(section: Section<'_>) -> Option<Upstream> {
         retry_percent,
         http,
         http2,
+        health,
+        slow_start,
+        max_requests: max_requests.and_then(|most| usize::try_from(most.value).ok()),
+        dns_refresh,
     })
 }
 
 /// The versions that an upstream is spoken to in.
 pub(crate) const HTTP: &[(&str, UpstreamHttp)] =
     &[("1", UpstreamHttp::One), ("2", UpstreamHttp::Two), ("auto", UpstreamHttp::Auto)];
+
+fn read_health(section: Section<'_>) -> Health {
+    let default = HealthSettings::default();
+    let path = section.required("path", AnyText);
+    let statuses = section.list("status", Integer(200..=599)).map_or_else(Vec::new, |list| list.value);
+    let settings = HealthSettings {
+        path: None,
+        interval: section.or("interval", Time::within("100ms", "1h"), default.interval),
+        timeout: section.or("timeout", Time::within("10ms", "1m"), default.timeout),
+        healthy: whole(section.or("healthy", Integer(1..=100), default.healthy.into()), default.healthy),
+        unhealthy: whole(section.or("unhealthy", Integer(1..=100), default.unhealthy.into()), default.unhealthy),
+        status: statuses.into_iter().filter_map(|status| u16::try_from(status.value).ok()).collect(),
+    };
+    section.finish();
+    Health { path, settings }
+}
 
 fn read_http2(section: Section<'_>) -> Http2Settings {
     let default = Http2Settings::default();

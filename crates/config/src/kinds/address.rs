@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::HeaderName;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
+use toml::de::{DeTable, DeValue};
 
-use crate::kinds::{Name, Text};
+use crate::codes;
+use crate::diagnostics::{Diagnostic, Span};
+use crate::kinds::{Integer, Name, Text};
 use crate::schema::matching;
 use crate::section::{Field, Kind, shown};
 
@@ -178,23 +181,71 @@ impl Kind for Header {
     }
 }
 
-/// Where an upstream listens, read as it is written: what is wrong with it is told apart where it is compiled.
+/// Where an upstream listens, read as it is written: what is wrong with it is told apart where it is compiled. With a weight it
+/// is a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EndpointLink;
 
+/// Its link, and its weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WeightedLink {
+    pub(crate) url: String,
+    pub(crate) weight: u32,
+}
+
+impl EndpointLink {
+    /// The most that an endpoint can weigh.
+    const HEAVIEST: u64 = 100;
+
+    fn read_table(table: &DeTable<'_>, field: &Field<'_>) -> Option<WeightedLink> {
+        let at = |range: std::ops::Range<usize>| Span { source: field.span.source, start: range.start, end: range.end };
+        let (mut url, mut weight, mut whole) = (None, Some(1), true);
+        for (key, value) in table {
+            let inner = Field { key: key.get_ref(), value: value.get_ref(), span: at(value.span()), ..*field };
+            match &**key.get_ref() {
+                "url" => url = Some(Text.read(&inner)),
+                "weight" => weight = Integer(1..=Self::HEAVIEST).read(&inner),
+                other => {
+                    let message = format!("unknown key `{}` in an endpoint", shown(other));
+                    let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, at(key.span()), message);
+                    field.reader.report(diagnostic.with_help("an endpoint has a `url` and a `weight`"));
+                    whole = false;
+                }
+            }
+        }
+        let Some(url) = url else {
+            let diagnostic = Diagnostic::error(codes::MISSING, field.span, "`url` is missing in an endpoint");
+            field.reader.report(diagnostic.with_help("add `url`: such as \"http://127.0.0.1:9001\""));
+            return None;
+        };
+        let link = WeightedLink { url: url?, weight: u32::try_from(weight?).unwrap_or(1) };
+        whole.then_some(link)
+    }
+}
+
 impl Kind for EndpointLink {
-    type Value = String;
+    type Value = WeightedLink;
 
     fn expected(&self) -> Cow<'static, str> {
         Text.expected()
     }
 
-    fn read(&self, field: &Field<'_>) -> Option<String> {
-        Text.read(field)
+    fn read(&self, field: &Field<'_>) -> Option<WeightedLink> {
+        match field.value {
+            DeValue::Table(table) => Self::read_table(table, field),
+            _ => Text.read(field).map(|url| WeightedLink { url, weight: 1 }),
+        }
     }
 
     fn schema(&self) -> Value {
-        matching("^((https?|h2c)://[^/?#@]+:[0-9]{1,5}/?|unix:.+)$")
+        let link = matching("^((https?|h2c)://[^/?#@]+:[0-9]{1,5}/?|unix:.+)$");
+        let weight = Integer(1..=Self::HEAVIEST).schema();
+        json!({ "anyOf": [link, {
+            "type": "object",
+            "properties": { "url": link, "weight": weight },
+            "required": ["url"],
+            "additionalProperties": false,
+        }] })
     }
 }
 

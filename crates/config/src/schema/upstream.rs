@@ -1,7 +1,7 @@
 //! `[[upstream]]`
 
 use crate::file::HTTP;
-use crate::kinds::{EndpointLink, FilePath, Flag, Integer, Name, Text, Time};
+use crate::kinds::{AnyText, EndpointLink, FilePath, Flag, Integer, Name, Text, Time};
 
 use super::{Table, choice, list, one, table, within};
 
@@ -32,6 +32,30 @@ pub(super) fn upstream() -> Table {
             )
             .default("1"),
             within("http2", http2()),
+            within("health", health()),
+            one("slow_start", Time::within("0s", "1h"), "How long an endpoint that has come back gets less than its share.")
+                .default("0s"),
+            one(
+                "max_requests",
+                Integer(1..=10_000_000),
+                "Under way to it over all workers; a further one gets 503. Left out: any number.",
+            ),
+            one("dns_refresh", Time::within("100ms", "1d"), "How long an answer of the resolver is used.").default("5s"),
+        ],
+    )
+}
+
+fn health() -> Table {
+    table(
+        "`health` of [[upstream]]",
+        "How its endpoints are checked without requests; left out: they are not.",
+        [
+            one("path", AnyText, "What is asked for (GET); empty: a connection is enough.").required(),
+            list("status", Integer(200..=599), "The statuses that are good; left out: 200 to 399."),
+            one("interval", Time::within("100ms", "1h"), "Between two checks of an endpoint.").default("5s"),
+            one("timeout", Time::within("10ms", "1m"), "How long one may take.").default("2s"),
+            one("healthy", Integer(1..=100), "After so many good ones in a row it gets requests again.").default(2),
+            one("unhealthy", Integer(1..=100), "After so many bad ones in a row it gets none.").default(3),
         ],
     )
 }

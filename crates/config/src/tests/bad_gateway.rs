@@ -195,6 +195,12 @@ fn each_mistake_is_named_where_it_stands() {
         ("E0105", 3, 28, "is not of the form http://HOST:PORT"),
     );
     check("[[upstream]]\nname = \"b\"\nendpoints = [\"h2://a:1\"]\n", ("E0105", 3, 14, "write it as `http://"));
+    let weighed = |endpoint: &str| format!("[[upstream]]\nname = \"b\"\nendpoints = [{endpoint}]\n");
+    check(&weighed("{ weight = 2 }"), ("E0102", 3, 14, "`url` is missing in an endpoint"));
+    check(&weighed("{ url = \"http://a:1\", weight = 0 }"), ("E0105", 3, 45, "from 1 to 100"));
+    check(&weighed("{ url = \"http://a:1\", wait = 1 }"), ("E0103", 3, 36, "unknown key `wait` in an endpoint"));
+    check(&weighed("{ url = \"http://a\" }"), ("E0105", 3, 14, "has no port"));
+    check(&weighed("{ url = 1 }"), ("E0104", 3, 22, "expected a string"));
     check("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:\"]\n", ("E0105", 3, 14, "`unix:/run/app.sock`"));
     check(
         &format!("[[upstream]]\nname = \"b\"\nendpoints = [\"unix:/{}\"]\n", "a".repeat(107)),
@@ -345,6 +351,19 @@ fn what_an_upstream_endures_has_bounds() {
     check("ejection = { first = \"1ms\" }", 22, "E0105", "must be from 10ms");
     check("retries = { budget_percent = \"20%\" }", 30, "E0104", "found a string");
     check("retries = { attempts = 3 }", 13, "E0103", "unknown key `attempts`");
+    check("health = true", 10, "E0104", "expected a table");
+    check("health = { path = \"health\" }", 19, "E0105", "begins with `/`");
+    check("health = { path = \"/a/../b\" }", 19, "E0105", "no dot segments");
+    check("health = { path = \"/a b\" }", 19, "E0105", "is not the path of a request");
+    check("health = { path = \"/a?b c\" }", 19, "E0105", "is not the path of a request");
+    check("health = {}", 10, "E0102", "`path` is missing in `health` of [[upstream]]");
+    check("health = { path = \"\", status = [100] }", 33, "E0105", "from 200 to 599");
+    check("health = { path = \"\", interval = \"1ms\" }", 34, "E0105", "must be from 100ms");
+    check("health = { path = \"\", healthy = 0 }", 33, "E0105", "from 1 to 100");
+    check("health = { path = \"\", every = \"1s\" }", 23, "E0103", "unknown key `every`");
+    check("slow_start = 30", 14, "E0104", "write the unit");
+    check("max_requests = 0", 16, "E0105", "from 1 to 10000000");
+    check("dns_refresh = \"0s\"", 15, "E0105", "must be from 100ms");
     check("http = \"3\"", 8, "E0105", "expected \"1\", \"2\" or \"auto\", found \"3\"");
     check("http = 2", 8, "E0104", "expected \"1\", \"2\" or \"auto\"");
     check("http2 = { max_streams = 0 }", 25, "E0105", "from 1 to 100000");

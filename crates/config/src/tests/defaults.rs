@@ -6,9 +6,9 @@ use std::time::Duration;
 use portcullis_events::settings::{SinkKind, SinkSettings};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, Http2Settings, IdentityHeaders,
-    Limits, Per, RateLimit, RefusalSettings, RouteLimits, RouteSettings, ShutdownSettings, UpstreamHttp,
-    UpstreamSettings, UpstreamTimeouts,
+    BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, HealthSettings, Http2Settings,
+    IdentityHeaders, Limits, Per, RateLimit, RefusalSettings, RouteLimits, RouteSettings, ShutdownSettings,
+    UpstreamHttp, UpstreamSettings, UpstreamTimeouts,
 };
 
 use super::{Folder, GATEWAY};
@@ -209,10 +209,15 @@ breaker = { failures = 2, window = "3s", open = "4s", longest = "5s" }
 ejection = { failures = 6, first = "7s", longest = "8s", max_share_percent = 9 }
 retries = { budget_percent = 10 }
 http = "auto"
+slow_start = "30s"
+max_requests = 50
+dns_refresh = "1m"
+health = { path = "/up?x=1", status = [200, 204], interval = "6s", timeout = "1s", healthy = 4, unhealthy = 5 }
 http2 = { max_connections = 2, max_streams = 3, ping_interval = "4s", ping_timeout = "5s" }
 [[upstream]]
 name = "c"
-endpoints = ["h2c://c:1"]
+endpoints = ["h2c://c:1", { url = "h2c://c:2", weight = 3 }]
+health = { path = "" }
 breaker = { enabled = false }
 ejection = { enabled = false }
 "#;
@@ -226,6 +231,18 @@ ejection = { enabled = false }
     let http2 =
         Http2Settings { max_connections: 2, max_streams: 3, ping_interval: seconds(4), ping_timeout: seconds(5) };
     assert_eq!((b.http, b.http2), (UpstreamHttp::Auto, http2));
+    let health = HealthSettings {
+        path: Some("/up?x=1".into()),
+        status: vec![200, 204],
+        interval: seconds(6),
+        timeout: seconds(1),
+        healthy: 4,
+        unhealthy: 5,
+    };
+    assert_eq!((b.health.as_ref(), b.slow_start, b.max_requests), (Some(&health), seconds(30), Some(50)));
+    assert_eq!((c.health.clone(), c.slow_start, c.max_requests), (Some(HealthSettings::default()), seconds(0), None));
+    assert_eq!((b.dns_refresh, c.dns_refresh), (seconds(60), seconds(5)));
+    assert_eq!(c.endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 3]);
     assert_eq!((c.http, c.http2), (UpstreamHttp::Two, Http2Settings::default()));
 }
 

@@ -62,10 +62,14 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     folder.loaded();
     // Nobody has these unless they are written.
     let folder = Folder::new();
+    let upstream = "[[upstream]]\nname = \"checked\"\nendpoints = [\"http://c:1\"]\nhealth = { path = \"\" }\n";
     let rate = "rate_limit = { per = \"route\", requests = 1, window = \"1s\" }";
     folder.write(
         "portcullis.toml",
-        format!("{}\n{rate}\nmax_concurrent = {{}}\n[limits]\n{rate}\nmax_concurrent = {{}}\n", super::GATEWAY),
+        format!(
+            "{}\n{rate}\nmax_concurrent = {{}}\n[limits]\n{rate}\nmax_concurrent = {{}}\n{upstream}",
+            super::GATEWAY
+        ),
     );
     folder.loaded();
     super::listeners::load_one_with_tls();

@@ -15,12 +15,17 @@ use super::Upstream;
 use super::error::{BoxError, UpstreamError};
 use super::http2::StreamedAnswer;
 use super::pool::Link;
+use super::state::Admitted;
 use super::upload::passing;
 use crate::trailers::{Trailers, Way};
 
 /// A response's body, streamed. Trailers are dropped, unless they pass. An error means that the response is incomplete: the caller's
 /// connection must not end as if it were whole, which hyper sees to when the error is passed on to it.
-pub struct UpstreamBody<B>(pub(super) Answer<B>);
+pub struct UpstreamBody<B> {
+    answer: Answer<B>,
+    /// The request's place among those to the upstream, where their number is limited.
+    pub(super) admitted: Option<Admitted>,
+}
 
 /// How it comes.
 pub(super) enum Answer<B> {
@@ -28,6 +33,12 @@ pub(super) enum Answer<B> {
     Http1(LinkedAnswer<B>),
     /// On a stream.
     Http2(Box<StreamedAnswer<B>>),
+}
+
+impl<B> UpstreamBody<B> {
+    pub(super) fn new(answer: Answer<B>) -> Self {
+        Self { answer, admitted: None }
+    }
 }
 
 /// A body that comes over HTTP/1.1.
@@ -136,21 +147,21 @@ where
     type Error = UpstreamError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().answer {
             Answer::Http1(answer) => answer.poll_frame(cx),
             Answer::Http2(answer) => answer.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.answer {
             Answer::Http1(answer) => answer.incoming.is_end_stream(),
             Answer::Http2(answer) => answer.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.answer {
             Answer::Http1(answer) => answer.incoming.size_hint(),
             Answer::Http2(answer) => answer.size_hint(),
         }

@@ -25,6 +25,10 @@ pub(super) const ATTEMPTS_MAX: usize = 3;
 #[derive(Debug)]
 pub(super) struct Endpoints {
     list: Vec<Target>,
+    /// Whose turn follows whose, by place: once around, and each as often as its weight says.
+    turns: Vec<usize>,
+    /// Endpoints that have come back get less at first.
+    slow_start: bool,
     next: Cell<usize>,
     /// For choices; what it holds need not be hard to guess.
     random: Cell<u32>,
@@ -43,8 +47,10 @@ impl Drop for Visit {
 
 impl Endpoints {
     pub(super) fn new(settings: &UpstreamSettings, state: Arc<UpstreamState>) -> Self {
-        let list = settings.endpoints.iter().map(|endpoint| Target::new(endpoint, settings.tls.as_ref())).collect();
-        Self { list, next: Cell::new(0), random: Cell::new(0x9e37_79b9), state }
+        let list = settings.endpoints.iter().map(|endpoint| Target::new(endpoint, settings)).collect();
+        let weights: Vec<u32> = settings.endpoints.iter().map(|endpoint| endpoint.weight.max(1)).collect();
+        let (turns, slow_start) = (round(&weights), !settings.slow_start.is_zero());
+        Self { list, turns, slow_start, next: Cell::new(0), random: Cell::new(0x9e37_79b9), state }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,19 +58,33 @@ impl Endpoints {
     }
 
     /// The place of the endpoint for a request: the one whose turn it is, or another chosen at random if that has less to do on
-    /// this worker (the power of two choices). One that is ejected is passed over, unless all are.
+    /// this worker (the power of two choices), by their weights. One that is ejected or down is passed over, unless all are.
     pub(super) fn choose(&self, now: Instant) -> usize {
-        let first = self.turn();
+        let turn = self.turn();
+        let first = self.at(turn);
         if self.list.len() < 2 {
             return first;
         }
-        let other = self.another(first);
-        match (self.state.is_available(first, now), self.state.is_available(other, now)) {
-            (true, true) if self.active(other) < self.active(first) => other,
+        let other = self.another(turn);
+        let chosen = match (self.state.is_available(first, now), self.state.is_available(other, now)) {
+            (true, true) if self.is_busier(first, other) => other,
             (true, _) => first,
             (false, true) => other,
             (false, false) => self.other(first, now),
+        };
+        if self.slow_start && self.random() % 1_000 >= self.state.warmth(chosen, now) {
+            return self.other(chosen, now);
         }
+        chosen
+    }
+
+    /// Whether the first has more to do than the other, for its weight.
+    fn is_busier(&self, first: usize, other: usize) -> bool {
+        let load = |place: usize, weight_of: usize| {
+            u64::from(self.active(place))
+                * u64::from(self.list.get(weight_of).map_or(1, |target| target.endpoint.weight))
+        };
+        load(other, first) < load(first, other)
     }
 
     /// The next endpoint behind this one that is not ejected; this one, if there is none.
@@ -85,22 +105,34 @@ impl Endpoints {
         self.list.get(place).map_or(u32::MAX, |target| target.active.get())
     }
 
-    /// Any place but this one (xorshift32).
-    fn another(&self, place: usize) -> usize {
+    /// Any place but that of this turn.
+    fn another(&self, turn: usize) -> usize {
+        let (count, place) = (self.turns.len().max(2), self.at(turn));
+        let from = turn + 1 + usize::try_from(self.random()).unwrap_or(0) % (count - 1);
+        let others = (from..from + count).map(|turn| self.at(turn % count));
+        others.into_iter().find(|other| *other != place).unwrap_or(place)
+    }
+
+    /// The next number (xorshift32).
+    fn random(&self) -> u32 {
         let mut random = self.random.get();
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
         self.random.set(random);
-        let count = self.list.len().max(2);
-        (place + 1 + usize::try_from(random).unwrap_or(0) % (count - 1)) % count
+        random
     }
 
-    /// The place of the endpoint whose turn it is. Each request takes one turn.
+    /// Each request takes one turn.
     fn turn(&self) -> usize {
         let next = self.next.get();
         self.next.set(next.wrapping_add(1));
-        next % self.list.len().max(1)
+        next % self.turns.len().max(1)
+    }
+
+    /// The place of the endpoint whose turn this is.
+    fn at(&self, turn: usize) -> usize {
+        self.turns.get(turn).copied().unwrap_or(0)
     }
 
     /// A connection to the endpoint at this place, or to the next that takes one, with its place: three at most, each tried
@@ -155,6 +187,32 @@ impl Endpoints {
     }
 }
 
+/// One round of turns by weight, as even as can be: whoever is furthest behind its share is next.
+fn round(weights: &[u32]) -> Vec<usize> {
+    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+    let shares: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
+    let all: i64 = shares.iter().sum();
+    let mut behind = vec![0_i64; shares.len()];
+    let mut turns = Vec::new();
+    for _ in 0..all {
+        for (behind, share) in behind.iter_mut().zip(&shares) {
+            *behind += share;
+        }
+        // Of equals the first.
+        let furthest = behind.iter().enumerate().rev().max_by_key(|(_, behind)| **behind).map(|(place, _)| place);
+        let Some(place) = furthest else { break };
+        if let Some(behind) = behind.get_mut(place) {
+            *behind -= all;
+        }
+        turns.push(place);
+    }
+    turns
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 /// One endpoint. A literal address needs no resolver.
 #[derive(Debug)]
 struct Target {
@@ -165,10 +223,14 @@ struct Target {
     active: Rc<Cell<u32>>,
     /// The last answer of the resolver and until when it is used.
     resolved: RefCell<Option<(Instant, Rc<[SocketAddr]>)>>,
+    /// How long that is.
+    dns_refresh: Duration,
+    /// Which of several addresses is tried first.
+    next_address: Cell<usize>,
 }
 
 impl Target {
-    fn new(endpoint: &Endpoint, tls: Option<&ClientTls>) -> Self {
+    fn new(endpoint: &Endpoint, settings: &UpstreamSettings) -> Self {
         let address = match &endpoint.address {
             EndpointAddress::Tcp { host, port } => host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, *port)),
             EndpointAddress::Unix(_) => None,
@@ -176,9 +238,11 @@ impl Target {
         Self {
             endpoint: endpoint.clone(),
             address,
-            tls: tls.cloned(),
+            tls: settings.tls.clone(),
             active: Rc::default(),
             resolved: RefCell::default(),
+            dns_refresh: settings.dns_refresh,
+            next_address: Cell::new(0),
         }
     }
 
@@ -191,7 +255,7 @@ impl Target {
         };
         let stream = match self.address {
             Some(address) => TcpStream::connect(address).await?,
-            None => TcpStream::connect(&*self.resolve(host, port).await?).await?,
+            None => TcpStream::connect(&*self.in_turn(&self.resolve(host, port).await?)).await?,
         };
         // A head and a small body must not wait for the acknowledgement of what went before.
         stream.set_nodelay(true)?;
@@ -215,8 +279,17 @@ impl Target {
         Ok((Stream::Tls(Box::new(stream)), http2))
     }
 
+    /// The addresses in the order in which they are tried: each connection begins with the next.
+    fn in_turn(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let first = self.next_address.get();
+        self.next_address.set(first.wrapping_add(1));
+        let (before, from) = addresses.split_at(first % addresses.len().max(1));
+        [from, before].concat()
+    }
+
     /// The addresses of the name, at most [`ADDRESSES_MAX`], asked of the system's resolver off this thread. An answer is
-    /// used for [`RESOLVED_FOR`], so that a burst of new connections does not become a burst of lookups.
+    /// used for `dns_refresh`, so that a burst of new connections does not become a burst of lookups; and as long as the
+    /// resolver fails, for it is better than none.
     async fn resolve(&self, host: &Arc<str>, port: u16) -> io::Result<Rc<[SocketAddr]>> {
         let now = Instant::now();
         if let Some((until, addresses)) = &*self.resolved.borrow()
@@ -224,12 +297,26 @@ impl Target {
         {
             return Ok(Rc::clone(addresses));
         }
-        let found = lookup_host((&**host, port)).await?;
-        let addresses: Rc<[SocketAddr]> = found.take(ADDRESSES_MAX).collect();
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        }
-        self.resolved.replace(Some((after(now, RESOLVED_FOR), Rc::clone(&addresses))));
+        let found = lookup_host((&**host, port)).await.map(|found| found.take(ADDRESSES_MAX).collect::<Rc<[_]>>());
+        let found = found.and_then(|found| match found.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+            false => Ok(found),
+        });
+        self.settle(now, found)
+    }
+
+    /// What is used from now on, given what the resolver says.
+    fn settle(&self, now: Instant, found: io::Result<Rc<[SocketAddr]>>) -> io::Result<Rc<[SocketAddr]>> {
+        let last = self.resolved.borrow().as_ref().map(|(_, addresses)| Rc::clone(addresses));
+        let addresses = match (found, last) {
+            (Ok(found), _) => found,
+            (Err(error), Some(last)) => {
+                tracing::warn!(endpoint = %self.endpoint, %error, "not resolved: the last answer stays in use");
+                last
+            }
+            (Err(error), None) => return Err(error),
+        };
+        self.resolved.replace(Some((after(now, self.dns_refresh), Rc::clone(&addresses))));
         Ok(addresses)
     }
 
@@ -244,7 +331,6 @@ impl Target {
 }
 
 const ADDRESSES_MAX: usize = 8;
-const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +419,66 @@ mod tests {
             let count = visits.iter().filter(|(chosen, _)| *chosen == place).count();
             assert!((95..=105).contains(&count), "{count} of 1000 at one of ten");
         }
+    }
+
+    fn weighted(weights: &[u32]) -> Endpoints {
+        let each = |(port, weight): (u16, &u32)| Endpoint { weight: *weight, ..Endpoint::http("127.0.0.1", port) };
+        endpoints_of((1..).zip(weights).map(each).collect())
+    }
+
+    #[tokio::test]
+    async fn turns_go_by_weight_as_evenly_as_can_be() {
+        let check = |weights: &[u32], expected: &[usize]| assert_eq!(round(weights), expected, "{weights:?}");
+        check(&[1, 1, 1], &[0, 1, 2]);
+        check(&[7, 7], &[0, 1]);
+        check(&[3, 1], &[0, 0, 1, 0]);
+        check(&[2, 4, 2], &[1, 0, 2, 1]);
+        check(&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]);
+        check(&[100], &[0]);
+        let now = Instant::now();
+        for weights in [&[1, 3][..], &[2, 3, 5], &[1, 1, 10]] {
+            let endpoints = weighted(weights);
+            let all: u32 = weights.iter().sum();
+            let mut visits = Vec::new();
+            for _ in 0..all * 100 {
+                let place = endpoints.choose(now);
+                visits.extend(endpoints.visit(place).map(|visit| (place, visit)));
+            }
+            for (place, weight) in weights.iter().enumerate() {
+                let count = visits.iter().filter(|(chosen, _)| *chosen == place).count() as f64;
+                let share = count / f64::from(*weight);
+                assert!((90.0..=110.0).contains(&share), "{count} at {place} of {weights:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_answer_of_the_resolver_stays_in_use_while_it_has_none() {
+        let target = Target::new(&Endpoint::http("db.invalid", 1), &UpstreamSettings::new("test", Vec::new()));
+        let now = Instant::now();
+        let none = || io::Error::new(io::ErrorKind::NotFound, "no answer");
+        assert!(target.settle(now, Err(none())).is_err());
+        let first: Rc<[SocketAddr]> = vec!["10.0.0.1:1".parse().unwrap(), "10.0.0.2:1".parse().unwrap()].into();
+        assert_eq!(target.settle(now, Ok(Rc::clone(&first))).unwrap(), first);
+        assert_eq!(target.settle(now, Err(none())).unwrap(), first);
+        assert_eq!(target.resolve(&"db.invalid".into(), 1).await.unwrap(), first, "used without asking again");
+        let second: Rc<[SocketAddr]> = vec!["10.0.0.3:1".parse().unwrap()].into();
+        assert_eq!(target.settle(now, Ok(Rc::clone(&second))).unwrap(), second);
+        let starts: Vec<_> = (0..4).map(|_| target.in_turn(&first)[0].to_string()).collect();
+        assert_eq!(starts, ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.1:1", "10.0.0.2:1"]);
+        assert_eq!(target.in_turn(&first).len(), 2, "and the others stay behind it");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_came_back_is_chosen_less_often_at_first() {
+        let list = (1..=2).map(|port| Endpoint::http("127.0.0.1", port)).collect();
+        let settings = UpstreamSettings { slow_start: Duration::from_secs(60), ..UpstreamSettings::new("test", list) };
+        let endpoints = Endpoints::new(&settings, Arc::new(UpstreamState::new(&settings)));
+        endpoints.state.went_down(0, &"refused");
+        endpoints.state.came_up(0);
+        let now = Instant::now();
+        let count = (0..1_000).filter(|_| endpoints.choose(now) == 0).count();
+        assert!((20..=100).contains(&count), "{count} of 1000");
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! Everything here stays on one thread. With HTTP/1.1 nothing is spawned: the task that serves the caller drives the upstream's
 //! connection as well, so a proxied request needs no wake-up of another task and no queue. A connection of HTTP/2 has a task
-//! of its own, because many requests share it. Bodies stream in both directions. What a request may carry upstream is the business of [`headers`]; whether it may go at all was decided before.
+//! of its own, because many requests share it. Bodies stream in both directions. What a request
+//! may carry upstream is the business of [`headers`]; whether it may go at all was decided before.
 
 mod body;
 mod breaker;
@@ -10,6 +11,7 @@ mod connect;
 mod deadline;
 mod error;
 pub mod headers;
+mod health;
 mod http2;
 mod pool;
 mod rouser;
@@ -22,6 +24,7 @@ mod tunnel;
 mod upload;
 mod wire;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -42,7 +45,7 @@ use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 pub use body::UpstreamBody;
 use body::{Answer, LinkedAnswer};
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
-pub use state::{EndpointState, UpstreamState, UpstreamStates};
+pub use state::{EndpointReport, EndpointState, UpstreamState, UpstreamStates};
 pub use stream::Stream;
 pub use tls::{ClientIdentity, ClientTls, ClientTlsError};
 pub use tunnel::{Switch, Switched};
@@ -64,6 +67,8 @@ pub struct Upstream<B> {
     idle: Idle<B>,
     /// The connections of HTTP/2, where that may be spoken.
     http2: Option<Pool>,
+    /// Somebody checks its endpoints.
+    tended: Cell<bool>,
 }
 
 impl<B> Upstream<B> {
@@ -77,6 +82,7 @@ impl<B> Upstream<B> {
             retries: RetryBudget::new(settings.retry_percent),
             idle: Idle::new(settings.max_idle, settings.timeouts.keep_alive),
             http2: Pool::of(settings),
+            tended: Cell::new(false),
         })
     }
 
@@ -132,16 +138,18 @@ where
     /// See [`FaultKind`]. Errors after the head come out of the body.
     pub async fn send(self: &Rc<Self>, request: Request<B>) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let started = Instant::now();
+        let admitted = self.state.enter()?;
         let passage = self.state.admit(started)?;
         self.retries.earn();
-        let sent = match &self.http2 {
+        let mut sent = match &self.http2 {
             // Boxed: it goes through several hands, each of which would move it.
             None => self.send_http1(started, self.endpoints.choose(started), Box::new(upload::prepare(request))).await,
             // It must not make the other's future larger.
             Some(pool) => Box::pin(self.send_multiplexed(pool, started, request)).await,
         };
-        if let Err(error) = &sent {
-            self.state.failed(error, passage);
+        match &mut sent {
+            Ok(response) => response.body_mut().admitted = admitted,
+            Err(error) => self.state.failed(error, passage),
         }
         sent
     }
@@ -272,7 +280,7 @@ where
         head.version = Version::HTTP_11;
         reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT)?;
         self.state.answered(link.place, head.status);
-        Ok(Response::from_parts(head, UpstreamBody(Answer::Http1(LinkedAnswer::new(incoming, link, self)))))
+        Ok(Response::from_parts(head, UpstreamBody::new(Answer::Http1(LinkedAnswer::new(incoming, link, self)))))
     }
 }
 

@@ -3,14 +3,14 @@
 //! A reload keeps the state of an upstream whose settings did not change; one whose settings changed begins anew. What is
 //! read for every request are atomics that are written when something fails.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::settings::{EjectionSettings, UpstreamSettings};
+use crate::settings::{EjectionSettings, HealthSettings, UpstreamSettings};
 
 use super::breaker::{Breaker, Passage};
 use super::error::{FaultKind, UpstreamError};
@@ -51,6 +51,8 @@ pub struct UpstreamState {
     breaker: Option<Breaker>,
     started: Instant,
     endpoints: Vec<EndpointState>,
+    /// Requests under way, where their number is limited.
+    under_way: AtomicUsize,
     /// Requests that were sent a second time.
     pub(super) retries: AtomicU64,
     /// Those that would have been, had the budget not been spent.
@@ -65,12 +67,46 @@ pub struct EndpointState {
     label: String,
     /// Failures since the last answer.
     in_a_row: AtomicU32,
-    /// In milliseconds since the upstream's `started`, until when no request goes there; 0 for one that is not ejected.
+    /// In milliseconds since the upstream's `started`, until when no request goes there; 0 for one that is not ejected, and
+    /// [`DOWN`] until its checks say otherwise.
     ejected_until: AtomicU64,
+    /// In milliseconds since `started`, when its checks let it in again; 0 for never.
+    came_up_at: AtomicU64,
+    failed_checks: AtomicU64,
     /// How often it was ejected without having worked since.
     ejections_in_a_row: AtomicU32,
     ejections: AtomicU64,
     failures: AtomicU64,
+}
+
+/// Out because of its checks, however long.
+const DOWN: u64 = u64::MAX;
+
+/// How an endpoint does, for those who count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointReport<'a> {
+    /// Its place in the configuration, from 1.
+    pub label: &'a str,
+    /// It is passed over because of requests that failed.
+    pub ejected: bool,
+    /// It is passed over because of checks that failed.
+    pub down: bool,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// How many checks failed.
+    pub failed_checks: u64,
+}
+
+/// A request that counts as under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct Admitted(Arc<UpstreamState>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl UpstreamState {
@@ -80,6 +116,8 @@ impl UpstreamState {
             label: (index + 1).to_string(),
             in_a_row: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
+            came_up_at: AtomicU64::new(0),
+            failed_checks: AtomicU64::new(0),
             ejections_in_a_row: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -89,6 +127,7 @@ impl UpstreamState {
             started: Instant::now(),
             endpoints: settings.endpoints.iter().map(ToString::to_string).enumerate().map(endpoint).collect(),
             settings: settings.clone(),
+            under_way: AtomicUsize::new(0),
             retries: AtomicU64::new(0),
             over_budget: AtomicU64::new(0),
         }
@@ -114,13 +153,89 @@ impl UpstreamState {
         (self.retries.load(Ordering::Relaxed), self.over_budget.load(Ordering::Relaxed))
     }
 
-    /// Its endpoints, in the order of the configuration: place from 1, whether it is ejected now, how often it was, how often it failed.
-    pub fn endpoints(&self) -> impl Iterator<Item = (&str, bool, u64, u64)> {
+    /// Its endpoints, in the order of the configuration.
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointReport<'_>> {
         let now = Instant::now();
         self.endpoints.iter().enumerate().map(move |(place, endpoint)| {
             let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            (&*endpoint.label, !self.is_available(place, now), load(&endpoint.ejections), load(&endpoint.failures))
+            let down = load(&endpoint.ejected_until) == DOWN;
+            EndpointReport {
+                label: &endpoint.label,
+                ejected: !down && !self.is_available(place, now),
+                down,
+                ejections: load(&endpoint.ejections),
+                failures: load(&endpoint.failures),
+                failed_checks: load(&endpoint.failed_checks),
+            }
         })
+    }
+
+    /// How its endpoints are checked, if they are.
+    pub fn health(&self) -> Option<&HealthSettings> {
+        self.settings.health.as_ref()
+    }
+
+    /// Requests that count as under way; always 0 where their number is not limited.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// A place for one more request, where their number is limited.
+    ///
+    /// # Errors
+    /// [`FaultKind::Busy`]
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Option<Admitted>, UpstreamError> {
+        let Some(most) = self.settings.max_requests else { return Ok(None) };
+        let admitted = Admitted(Arc::clone(self));
+        if self.under_way.fetch_add(1, Ordering::Relaxed) >= most {
+            return Err(UpstreamError::new(
+                FaultKind::Busy,
+                "as many requests are under way to it as `max_requests` allows",
+            ));
+        }
+        Ok(Some(admitted))
+    }
+
+    /// A check of an endpoint is over.
+    pub(super) fn checked(&self, place: usize, good: bool) {
+        if let Some(endpoint) = self.endpoints.get(place).filter(|_| !good) {
+            endpoint.failed_checks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many checks of an endpoint failed that it is passed over.
+    pub(super) fn went_down(&self, place: usize, why: &dyn std::fmt::Display) {
+        let Some(endpoint) = self.endpoints.get(place) else { return };
+        if endpoint.ejected_until.swap(DOWN, Ordering::Relaxed) != DOWN {
+            tracing::warn!(upstream = %self.settings.name, endpoint = endpoint.name, %why, "the endpoint is down");
+        }
+    }
+
+    /// So many checks of an endpoint were good that it gets requests again, if it got none.
+    pub(super) fn came_up(&self, place: usize) {
+        let Some(endpoint) = self.endpoints.get(place) else { return };
+        if endpoint.ejected_until.compare_exchange(DOWN, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            endpoint.came_up_at.store(self.millis(Instant::now()).max(1), Ordering::Relaxed);
+            endpoint.in_a_row.store(0, Ordering::Relaxed);
+            endpoint.ejections_in_a_row.store(0, Ordering::Relaxed);
+            tracing::info!(upstream = %self.settings.name, endpoint = endpoint.name, "the endpoint is up");
+        }
+    }
+
+    /// How much of its share an endpoint that has come back gets, of a thousand: more with the time, a tenth at first.
+    pub(super) fn warmth(&self, place: usize, now: Instant) -> u32 {
+        let Some(endpoint) = self.endpoints.get(place).filter(|_| !self.settings.slow_start.is_zero()) else {
+            return WARM;
+        };
+        let (ejected, up) =
+            (endpoint.ejected_until.load(Ordering::Relaxed), endpoint.came_up_at.load(Ordering::Relaxed));
+        let back = if ejected == DOWN { up } else { ejected.max(up) };
+        if back == 0 {
+            return WARM;
+        }
+        let passed = u128::from(self.millis(now).saturating_sub(back)) * u128::from(WARM);
+        let share = passed / self.settings.slow_start.as_millis().max(1);
+        u32::try_from(share).unwrap_or(WARM).clamp(WARM / 10, WARM)
     }
 
     /// Lets a request through.
@@ -188,8 +303,8 @@ impl UpstreamState {
         }
         let times = endpoint.ejections_in_a_row.fetch_add(1, Ordering::Relaxed);
         let wait = ejection.first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(ejection.longest);
-        let until = self.millis(now).saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)).max(1);
-        endpoint.ejected_until.store(until, Ordering::Relaxed);
+        let until = self.millis(now).saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        endpoint.ejected_until.store(until.clamp(1, DOWN - 1), Ordering::Relaxed);
         endpoint.ejections.fetch_add(1, Ordering::Relaxed);
         // One more failure after its return ejects it again.
         endpoint.in_a_row.store(ejection.failures.saturating_sub(1), Ordering::Relaxed);
@@ -206,6 +321,9 @@ impl UpstreamState {
         u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+/// All of its share.
+const WARM: u32 = 1_000;
 
 /// Whether the upstream is to blame, and not the caller or the gateway.
 fn is_its_fault(kind: FaultKind) -> bool {
@@ -303,6 +421,69 @@ mod tests {
         fail(2);
         tokio::time::advance(Duration::from_secs(11)).await;
         assert_eq!(ejected(&state), [0; 0], "after it had worked it begins with the first wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_whose_checks_fail_is_out_until_they_succeed() {
+        let state = state(2);
+        state.went_down(1, &"refused");
+        tokio::time::advance(Duration::from_secs(1_000_000)).await;
+        assert_eq!(ejected(&state), [1]);
+        let report = |state: &UpstreamState| state.endpoints().map(|it| (it.ejected, it.down)).collect::<Vec<_>>();
+        assert_eq!(report(&state), [(false, false), (false, true)]);
+        // It may get requests nevertheless, where no other is better: they neither eject it nor let it in.
+        (0..10).for_each(|_| state.exchange_failed(1, FaultKind::Protocol));
+        state.answered(1, StatusCode::OK);
+        assert_eq!(ejected(&state), [1]);
+        state.came_up(1);
+        assert_eq!(ejected(&state), [0; 0]);
+        state.came_up(1);
+        (0..2).for_each(|_| state.exchange_failed(1, FaultKind::Protocol));
+        assert_eq!(ejected(&state), [1]);
+        state.came_up(1);
+        assert_eq!(ejected(&state), [1], "good checks do not end what requests have brought about");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_back_gets_a_tenth_first_and_more_with_the_time() {
+        let endpoints = vec![Endpoint::http("127.0.0.1", 1), Endpoint::http("127.0.0.1", 2)];
+        let settings =
+            UpstreamSettings { slow_start: Duration::from_secs(10), ..UpstreamSettings::new("test", endpoints) };
+        let state = UpstreamState::new(&settings);
+        let warmth = || (state.warmth(0, Instant::now()), state.warmth(1, Instant::now()));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!(warmth(), (1_000, 1_000));
+        state.went_down(0, &"refused");
+        state.came_up(0);
+        for expected in [100, 200, 400, 600, 800, 1_000, 1_000] {
+            assert_eq!(warmth(), (expected, 1_000));
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        // After an ejection its end counts.
+        (0..5).for_each(|_| state.exchange_failed(1, FaultKind::Protocol));
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert_eq!(warmth(), (1_000, 500));
+        let never = UpstreamState::new(&UpstreamSettings { slow_start: Duration::ZERO, ..settings });
+        never.went_down(0, &"refused");
+        never.came_up(0);
+        assert_eq!(never.warmth(0, Instant::now()), 1_000);
+    }
+
+    #[test]
+    fn no_more_requests_are_under_way_than_may() {
+        let endpoints = vec![Endpoint::http("127.0.0.1", 1)];
+        let settings = UpstreamSettings { max_requests: Some(2), ..UpstreamSettings::new("test", endpoints) };
+        let state = Arc::new(UpstreamState::new(&settings));
+        let (first, _second) = (state.enter().unwrap(), state.enter().unwrap());
+        for _ in 0..3 {
+            assert_eq!(state.enter().unwrap_err().kind, FaultKind::Busy);
+        }
+        assert_eq!(state.under_way(), 2);
+        drop(first);
+        assert!(state.enter().is_ok());
+        assert_eq!(state.under_way(), 1);
+        let any = Arc::new(UpstreamState::new(&UpstreamSettings { max_requests: None, ..settings }));
+        assert!((0..1_000).all(|_| any.enter().is_ok_and(|admitted| admitted.is_none())));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::deadline::{Deadlines, after};
 use super::error::{BoxError, FaultKind, UpstreamError};
 use super::pool::Link;
+use super::state::Admitted;
 use super::stream::Stream;
 use super::upload;
 use super::{Upstream, UpstreamBody, head_of_answer};
@@ -34,6 +35,8 @@ pub struct Switched {
     pub stream: Stream,
     /// What came behind the head of the answer.
     pub early: Bytes,
+    /// Its place among the requests to the upstream, where their number is limited.
+    pub(super) admitted: Option<Admitted>,
 }
 
 impl<B> Upstream<B>
@@ -48,10 +51,13 @@ where
     /// Those of [`Upstream::send`].
     pub async fn switch(self: &Rc<Self>, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
         let started = Instant::now();
+        let admitted = self.state.enter()?;
         let passage = self.state.admit(started)?;
-        let switched = self.switch_now(started, request).await;
-        if let Err(error) = &switched {
-            self.state.failed(error, passage);
+        let mut switched = self.switch_now(started, request).await;
+        match &mut switched {
+            Ok(Switch::Answered(response)) => response.body_mut().admitted = admitted,
+            Ok(Switch::Switched(_, switched)) => switched.admitted = admitted,
+            Err(error) => self.state.failed(error, passage),
         }
         switched
     }
@@ -75,6 +81,6 @@ where
         poll_fn(|cx| if link.drive() { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;
         let gone = || UpstreamError::new(FaultKind::Protocol, "the connection ended");
         let (stream, early) = link.into_stream().ok_or_else(gone)?;
-        Ok(Switch::Switched(head, Switched { stream, early }))
+        Ok(Switch::Switched(head, Switched { stream, early, admitted: None }))
     }
 }

@@ -135,7 +135,7 @@ where
         }
         self.state.answered(place, head.status);
         let length = length.filter(|_| !to_head);
-        let body = UpstreamBody(Answer::Http2(Box::new(StreamedAnswer::new(incoming, ride, length))));
+        let body = UpstreamBody::new(Answer::Http2(Box::new(StreamedAnswer::new(incoming, ride, length))));
         Ok(Response::from_parts(head, body))
     }
 }

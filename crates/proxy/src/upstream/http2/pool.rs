@@ -68,6 +68,11 @@ impl Pool {
         })
     }
 
+    /// What connections offer to speak.
+    pub(in crate::upstream) fn offer(&self) -> Offer {
+        self.offer
+    }
+
     /// The way to the endpoint at this place.
     ///
     /// # Errors

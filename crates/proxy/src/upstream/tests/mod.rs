@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod faults;
+mod health;
 mod multiplexed;
 mod reuse;
 mod streaming;
