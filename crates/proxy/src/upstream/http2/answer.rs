@@ -54,7 +54,7 @@ where
                 return Poll::Pending;
             }
             Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(self.took(data))),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(self.broke_off(&error)),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.broke_off(&error)))),
             Poll::Ready(None) => {
                 if let Poll::Ready(end) = self.poll_end(cx) {
                     return Poll::Ready(end);
@@ -73,7 +73,7 @@ where
         let trailers = match self.incoming.poll_trailers(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(trailers)) => trailers,
-            Poll::Ready(Err(error)) => return Poll::Ready(self.broke_off(&error)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.broke_off(&error)))),
         };
         let ride = self.ride.take();
         let passing = ride.and_then(|ride| ride.trailers);
@@ -100,15 +100,11 @@ where
         Ok(Frame::data(data))
     }
 
-    /// The stream ended before the answer did, as it seems.
-    fn broke_off(&mut self, error: &h2::Error) -> Option<Result<Frame<Bytes>, UpstreamError>> {
-        let ride = self.ride.take();
-        // An endpoint that has answered in full and does not want the rest of the request says so with this (RFC 9113 section 8.1).
-        let complete = error.is_remote()
-            && error.reason() == Some(h2::Reason::NO_ERROR)
-            && ride.is_some_and(|ride| !ride.wire.upload_over.get())
-            && self.left.is_none_or(|left| left == 0);
-        if complete { None } else { Some(Err(UpstreamError::protocol("the response's body broke off", error))) }
+    /// The stream ended before the answer did. What an endpoint that has answered in full does with the rest of the stream (it
+    /// resets it where it does not want the rest of the request, RFC 9113 section 8.1) is no error here.
+    fn broke_off(&mut self, error: &h2::Error) -> UpstreamError {
+        self.ride = None;
+        UpstreamError::protocol("the response's body broke off", error)
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     used: Cell<bool>,
     idle_since: Cell<Instant>,
     driver: RefCell<Option<Waker>>,
+    /// Tells who opened it that the endpoint's settings came, or that it ended.
+    settled: Notify,
     /// Tells those who wait for a stream that there may be one.
     pub(super) turn: Rc<Notify>,
 }
@@ -71,7 +73,7 @@ impl Channel {
         let speaks_not = |why: &dyn std::fmt::Display| {
             UpstreamError::new(FaultKind::Unreachable, format!("it does not answer in HTTP/2: {why}"))
         };
-        let (sender, connection) = builder().handshake(stream).await.map_err(|error| speaks_not(&error))?;
+        let (sender, connection) = builder(&settings).handshake(stream).await.map_err(|error| speaks_not(&error))?;
         let shared = Rc::new(Shared {
             active: Cell::new(0),
             allowed: Cell::new(0),
@@ -81,6 +83,7 @@ impl Channel {
             used: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             driver: RefCell::default(),
+            settled: Notify::new(),
             turn: Rc::clone(turn),
         });
         let channel = Self { sender, shared };
@@ -89,7 +92,7 @@ impl Channel {
             if let Some(why) = &*channel.shared.ended.borrow() {
                 return Err(speaks_not(why));
             }
-            turn.notified().await;
+            channel.shared.settled.notified().await;
         }
         Ok(channel)
     }
@@ -165,21 +168,25 @@ impl Drop for Seat {
 }
 
 /// What is said at the beginning of a connection. Nothing is pushed, and no stream begins before the endpoint's settings came.
-fn builder() -> Builder {
+fn builder(settings: &Http2Settings) -> Builder {
     let mut builder = Builder::new();
+    // Room for all streams at once: the answers that nobody reads must not hold up the others.
+    let streams = u32::try_from(settings.max_streams).unwrap_or(u32::MAX);
+    let room = STREAM_WINDOW.saturating_mul(streams).clamp(STREAM_WINDOW, WINDOW_MAX);
     builder
         .enable_push(false)
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(room)
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_send_buffer_size(SEND_BUFFER);
     builder
 }
 
-/// How much of an answer may be on its way to the gateway unread, on a stream and on a whole connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of an answer may be on its way to the gateway unread, as with HTTP/1.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The largest window that there is (RFC 9113 section 6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// The most that the head of an answer may hold (RFC 9113 section 6.5.2), as with HTTP/1.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// The most of a request's body that is buffered on a stream.
@@ -198,6 +205,7 @@ async fn drive(connection: Connection<Stream, Bytes>, shared: Rc<Shared>, settin
         let ended = connection.as_mut().poll(cx);
         let allowed = connection.max_concurrent_send_streams();
         if shared.allowed.replace(allowed) != allowed {
+            shared.settled.notify_waiters();
             shared.turn.notify_waiters();
         }
         match ended {
@@ -208,5 +216,6 @@ async fn drive(connection: Connection<Stream, Bytes>, shared: Rc<Shared>, settin
     })
     .await;
     shared.ended.replace(Some(why));
+    shared.settled.notify_waiters();
     shared.turn.notify_waiters();
 }

@@ -387,6 +387,33 @@ async fn bodies_stream_both_ways_and_no_faster_than_they_are_read() {
     .await;
 }
 
+#[tokio::test]
+async fn answers_that_nobody_reads_do_not_hold_up_the_others() {
+    as_a_worker(async {
+        let stub = h2_stub(
+            |settings| settings.http2.max_connections = 1,
+            |server, _| {
+                answer_each(server, |(request, mut respond)| async move {
+                    let mut body = respond.send_response(Response::new(()), false).unwrap();
+                    let size = if request.method() == Method::GET { 10_000_000 } else { 100_000 };
+                    body.send_data(vec![b'x'; size].into(), true).unwrap();
+                })
+            },
+        )
+        .await;
+        let mut unread = Vec::new();
+        for _ in 0..99 {
+            unread.push(stub.send(get()).await.unwrap());
+        }
+        for _ in 0..5 {
+            let (status, text) = stub.fetch(request("POST", empty())).await;
+            assert_eq!((status, text.len()), (200, 100_000));
+        }
+        assert_eq!((stub.connections(), unread.len()), (1, 99));
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_times_mean_what_they_mean_with_http_1() {
     as_a_worker(async {
