@@ -35,7 +35,7 @@ const KEYS: &[(&str, &str)] = &[
     ("risk", "score level threshold signals"),
     ("ban", "active until offences"),
     ("remedy", "required_roles acr_values retry_after_s help"),
-    ("upstream", "name forwarded"),
+    ("upstream", "name endpoint forwarded"),
     ("latency_us", "total decision"),
 ];
 

@@ -40,6 +40,9 @@ fn each_fault_has_its_status_reason_and_event() {
             let event = gateway.check_refused(&format!("{method} {target}"), &answer, status, reason);
             assert_eq!(event["decision"], "failed", "{target}");
             assert_eq!(event["upstream"]["forwarded"], forwarded, "{target}");
+            let endpoint = event["upstream"]["endpoint"].as_str().unwrap_or_default();
+            assert_eq!(endpoint == upstream.url(), forwarded, "{target}: {endpoint}");
+            assert!(endpoint.starts_with("http://127.0.0.1:"), "{target}: {endpoint}");
             assert_eq!(event["client"]["ip"], "127.0.0.1", "{target}");
             assert!(!answer.text().contains("127.0.0.1"), "the caller learns nothing of the inside: {}", answer.text());
         }

@@ -223,6 +223,9 @@ impl Worker {
                 detail: throttle.check_detail(),
             });
         }
+        if let Refusal::UpstreamFailed(error) = refusal {
+            event.upstream.endpoint.clone_from(&error.endpoint);
+        }
         event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.status = Some(refusal.status().as_u16());
         fill_policy(&mut event, &facts.loaded);

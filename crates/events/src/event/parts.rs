@@ -265,6 +265,8 @@ pub struct Remedy {
 pub struct Upstream {
     /// Its name.
     pub name: Option<Arc<str>>,
+    /// The endpoint that did not answer properly, as the configuration names it.
+    pub endpoint: Option<Arc<str>>,
     /// Whether any part of the request was sent to it.
     pub forwarded: bool,
 }

@@ -30,7 +30,7 @@ const KEYS: &str = "
     ban ban.active ban.until ban.offences
     nearest checks shadow
     remedy remedy.required_roles remedy.acr_values remedy.retry_after_s remedy.help
-    upstream upstream.name upstream.forwarded latency_us latency_us.total latency_us.decision integrity
+    upstream upstream.name upstream.endpoint upstream.forwarded latency_us latency_us.total latency_us.decision integrity
 ";
 
 /// The keys that a filled list or a cut text adds.
@@ -138,7 +138,8 @@ fn a_request_that_was_never_one() {
 #[test]
 fn an_upstream_that_does_not_answer() {
     let mut event = Event::denied(id(), now(), ReasonCode::UpstreamTimeout);
-    event.upstream = Upstream { name: Some("billing".into()), forwarded: true };
+    event.upstream =
+        Upstream { name: Some("billing".into()), endpoint: Some("http://10.0.0.5:8080".into()), forwarded: true };
     event.latency_us = Latency { total: Some(15_000_143), decision: Some(38) };
     insta::assert_json_snapshot!(to_value(event));
 }

@@ -162,7 +162,7 @@ impl Endpoints {
                 Ok(Err(error)) => last = target.unreachable(&error),
                 Err(_elapsed) => last = target.too_slow(),
             }
-            self.state.exchange_failed(place, last.kind);
+            self.state.failed_at(place, &mut last);
         }
         Err(last)
     }

@@ -14,6 +14,8 @@ pub struct UpstreamError {
     pub kind: FaultKind,
     /// What exactly happened, for the operator: at most 256 bytes, without anything that the request or response carried.
     pub detail: String,
+    /// The endpoint that it was about, as the configuration names it, where it was about one.
+    pub endpoint: Option<std::sync::Arc<str>>,
     /// For [`FaultKind::RequestBody`], the error of the request's own body.
     source: Option<BoxError>,
 }
@@ -58,7 +60,7 @@ impl UpstreamError {
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-        Self { kind, detail, source: None }
+        Self { kind, detail, endpoint: None, source: None }
     }
 
     /// The answer was not HTTP, or broke off, as hyper describes it.

@@ -242,7 +242,7 @@ where
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
         let (to_head, place) = (*request.method() == Method::HEAD, link.place);
         link.trailers = request.body().trailers().cloned();
-        let exchanged = match head_of_answer(&mut link, request).await {
+        let mut exchanged = match head_of_answer(&mut link, request).await {
             Ok(Ok(response)) => self.answered(link, response, to_head).map_err(Failure::Final),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => {
@@ -252,8 +252,8 @@ where
             }),
             Err(error) => Err(Failure::Final(error)),
         };
-        if let Err(Failure::Unanswered(_, error) | Failure::Final(error)) = &exchanged {
-            self.state.exchange_failed(place, error.kind);
+        if let Err(Failure::Unanswered(_, error) | Failure::Final(error)) = &mut exchanged {
+            self.state.failed_at(place, error);
         }
         exchanged
     }

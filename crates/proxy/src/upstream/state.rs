@@ -62,7 +62,7 @@ pub struct UpstreamState {
 /// The state of one endpoint.
 #[derive(Debug)]
 pub struct EndpointState {
-    name: String,
+    name: Arc<str>,
     /// Its place in the configuration, from 1: a label that holds no address.
     label: String,
     /// Failures since the last answer.
@@ -112,7 +112,7 @@ impl Drop for Admitted {
 impl UpstreamState {
     pub(crate) fn new(settings: &UpstreamSettings) -> Self {
         let endpoint = |(index, name): (usize, String)| EndpointState {
-            name,
+            name: name.into(),
             label: (index + 1).to_string(),
             in_a_row: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
@@ -207,7 +207,7 @@ impl UpstreamState {
     pub(super) fn went_down(&self, place: usize, why: &dyn std::fmt::Display) {
         let Some(endpoint) = self.endpoints.get(place) else { return };
         if endpoint.ejected_until.swap(DOWN, Ordering::Relaxed) != DOWN {
-            tracing::warn!(upstream = %self.settings.name, endpoint = endpoint.name, %why, "the endpoint is down");
+            tracing::warn!(upstream = %self.settings.name, endpoint = %endpoint.name, %why, "the endpoint is down");
         }
     }
 
@@ -218,7 +218,7 @@ impl UpstreamState {
             endpoint.came_up_at.store(self.millis(Instant::now()).max(1), Ordering::Relaxed);
             endpoint.in_a_row.store(0, Ordering::Relaxed);
             endpoint.ejections_in_a_row.store(0, Ordering::Relaxed);
-            tracing::info!(upstream = %self.settings.name, endpoint = endpoint.name, "the endpoint is up");
+            tracing::info!(upstream = %self.settings.name, endpoint = %endpoint.name, "the endpoint is up");
         }
     }
 
@@ -277,7 +277,12 @@ impl UpstreamState {
         }
     }
 
-    /// An exchange with an endpoint failed.
+    /// An exchange with an endpoint failed, which the error then names.
+    pub(super) fn failed_at(&self, place: usize, error: &mut UpstreamError) {
+        error.endpoint = self.endpoints.get(place).map(|endpoint| Arc::clone(&endpoint.name));
+        self.exchange_failed(place, error.kind);
+    }
+
     pub(super) fn exchange_failed(&self, place: usize, kind: FaultKind) {
         if is_its_fault(kind) {
             self.endpoint_failed(place);
@@ -308,7 +313,7 @@ impl UpstreamState {
         endpoint.ejections.fetch_add(1, Ordering::Relaxed);
         // One more failure after its return ejects it again.
         endpoint.in_a_row.store(ejection.failures.saturating_sub(1), Ordering::Relaxed);
-        tracing::warn!(upstream = %self.settings.name, endpoint = endpoint.name, ?wait, "the endpoint is ejected");
+        tracing::warn!(upstream = %self.settings.name, endpoint = %endpoint.name, ?wait, "the endpoint is ejected");
     }
 
     /// Whether requests go to the endpoint at this place. The clock is not asked for one that was never ejected.

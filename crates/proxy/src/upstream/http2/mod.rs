@@ -62,8 +62,8 @@ where
                     trailers.map(|trailers| head.extensions.insert(trailers));
                     return self.send_on(started, place, stream, Request::from_parts(head, body)).await;
                 }
-                Err(error) => {
-                    self.state.exchange_failed(place, error.kind);
+                Err(mut error) => {
+                    self.state.failed_at(place, &mut error);
                     if attempt >= self.endpoints.len().min(ATTEMPTS_MAX) || now >= end {
                         return Err(error);
                     }
@@ -74,7 +74,7 @@ where
             };
             let used = seat.was_used();
             let sent = Sent { head: &head, source, place, started, trailers: trailers.as_ref() };
-            let Failed { error, lost, source: unsent } = match self.exchange_stream(seat, sent).await {
+            let Failed { mut error, lost, source: unsent } = match self.exchange_stream(seat, sent).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => *failed,
             };
@@ -87,7 +87,7 @@ where
                     Lost::Final => false,
                 };
             if !again || lost == Lost::Unanswered {
-                self.state.exchange_failed(place, error.kind);
+                self.state.failed_at(place, &mut error);
             }
             if !again {
                 return Err(error);
