@@ -1,6 +1,7 @@
 //! gRPC to a real server, etcd: messages, trailers, and errors that are told in trailers.
 
-use portcullis_testkit::etcd::Etcd;
+use portcullis_testkit::etcd::{Etcd, etcdctl};
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::{Answer, request};
 
 use crate::harness::{Gateway, Site};
@@ -55,4 +56,34 @@ fn an_error_that_is_told_in_trailers_is_told() {
     let unknown = call(&gateway, "/etcdserverpb.KV/Nothing", b"");
     let told = |name| unknown.header(name).or_else(|| trailer(&unknown, name));
     assert_eq!((unknown.status(), told("grpc-status")), (200, Some("12")), "{unknown:?}");
+}
+
+#[test]
+fn a_real_client_calls_and_streams_through_the_gateway() {
+    let etcd = Etcd::start();
+    let gateway = start(&etcd);
+    let ask = |arguments: &[&str]| {
+        let finished = etcdctl(gateway.address).args(arguments).run(PATIENCE);
+        assert!(finished.status.success(), "{arguments:?}: {finished:?}");
+        finished.stdout
+    };
+    assert_eq!(ask(&["put", "color", "vermilion"]), ["OK"]);
+    assert_eq!(ask(&["get", "color"]), ["color", "vermilion"]);
+    // More than any window holds at once.
+    let large = "x".repeat(100_000);
+    for nth in 0..3 {
+        assert_eq!(ask(&["put", &format!("large/{nth}"), &large]), ["OK"]);
+    }
+    assert_eq!(ask(&["get", "--prefix", "large/"]).concat().len(), 3 * (large.len() + "large/0".len()));
+    // A stream both ways: what happens is told while the call lasts.
+    let mut watching = etcdctl(gateway.address).args(["watch", "--rev", "1", "color"]).start();
+    watching.wait_for("a change of long ago", PATIENCE, |line| (line == "vermilion").then_some(()));
+    ask(&["put", "color", "cobalt"]);
+    watching.wait_for("a change of now", PATIENCE, |line| (line == "cobalt").then_some(()));
+    // An error is told in trailers, with its words.
+    let refused = etcdctl(gateway.address).args(["get", "color", "--rev", "1000000"]).run(PATIENCE);
+    assert!(
+        !refused.status.success() && refused.stderr.concat().contains("required revision is a future revision"),
+        "{refused:?}"
+    );
 }
