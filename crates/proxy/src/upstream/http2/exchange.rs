@@ -189,7 +189,8 @@ fn lost_by(error: &h2::Error) -> Lost {
 /// The head of a request as HTTP/2 carries it (RFC 9113 section 8.3.1): `:authority` says what `Host` said, and no field is
 /// about framing.
 fn stream_head(head: &http::request::Parts, length: Option<u64>, secure: bool) -> Result<Request<()>, UpstreamError> {
-    let unfit = |what| UpstreamError::new(FaultKind::Protocol, what);
+    // The gate lets none of these through; were one to come, it would be its sender's fault.
+    let unfit = |what| UpstreamError::new(FaultKind::RequestBody, what);
     let mut headers = head.headers.clone();
     let host = headers.remove(HOST).ok_or_else(|| unfit("a request without a host"))?;
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| unfit("a host that is no authority"))?;

@@ -136,6 +136,53 @@ async fn a_head_is_one_of_http_2() {
     .await;
 }
 
+#[tokio::test]
+async fn a_host_that_is_none_is_its_senders_fault() {
+    as_a_worker(async {
+        let stub = h2_stub(|_| {}, |server, _| answer_each(server, |asked| async move { say(asked, "ok") })).await;
+        for host in [None, Some("a b"), Some("a/b"), Some("")] {
+            let mut request = get();
+            request.headers_mut().remove("host");
+            if let Some(host) = host {
+                request.headers_mut().insert("host", HeaderValue::from_static(host));
+            }
+            assert_eq!(stub.send(request).await.err().unwrap().kind, FaultKind::RequestBody, "{host:?}");
+        }
+        assert!(stub.upstream.state.endpoints().all(|endpoint| endpoint.failures == 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_is_followed_by_another_for_what_does_no_harm_twice() {
+    as_a_worker(async {
+        for (method, body, expected) in
+            [("GET", "", Ok(200)), ("POST", "", Err(FaultKind::Protocol)), ("PUT", "body", Err(FaultKind::Protocol))]
+        {
+            // The first connection answers once, takes a second request and is gone.
+            let stub = h2_stub(
+                |_| {},
+                |mut server, nth| async move {
+                    let mut requests = 0;
+                    while let Some(Ok(asked)) = server.accept().await {
+                        requests += 1;
+                        if nth == 0 && requests == 2 {
+                            return;
+                        }
+                        say(asked, "ok");
+                    }
+                },
+            )
+            .await;
+            assert_eq!(stub.fetch(get()).await, (200, "ok".into()));
+            let content = if body.is_empty() { empty() } else { full(body) };
+            let found = stub.send(request(method, content)).await.map(|response| response.status().as_u16());
+            assert_eq!(found.map_err(|error| error.kind), expected, "{method} {body}");
+        }
+    })
+    .await;
+}
+
 /// Answers from the second request on, or the second connection; `lose` loses the first.
 async fn losing_the_first(
     lose: impl Fn(Asked, &mut Server) + Clone + Send + 'static,
