@@ -62,15 +62,18 @@ fn bodies_of_any_size_go_both_ways() {
     assert!(nginx.error_log().is_empty(), "{:?}", nginx.error_log());
 }
 
+/// At once; as many streams of a connection are under way when it ends.
+const CALLERS: usize = 40;
+
 #[test]
 fn nothing_is_lost_while_nginx_renews_its_connections() {
     // It sends GOAWAY after each tenth request.
     let (nginx, gateway) = start(Settings { keepalive_requests: 10, ..Settings::default() }, "");
     let address = gateway.address;
-    let callers: Vec<_> = (0..4)
+    let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
             std::thread::spawn(move || {
-                for nth in 0..50 {
+                for nth in 0..20 {
                     let method = if nth % 2 == 0 { "POST" } else { "GET" };
                     let body: &[u8] = if method == "POST" { b"a body" } else { b"" };
                     let answer = portcullis_testkit::wire::send(address, request(method, "/x", &[], body));
@@ -83,7 +86,9 @@ fn nothing_is_lost_while_nginx_renews_its_connections() {
         caller.join().unwrap();
     }
     let served = nginx.access_log().iter().filter(|line| line.contains(" 200 ")).count();
-    assert_eq!(served, 200, "and nothing was done twice");
+    assert_eq!(served, CALLERS * 20, "and nothing was done twice");
+    let failed = gateway.stop();
+    assert!(crate::harness::of_kind(&failed, "access.denied").is_empty());
 }
 
 #[test]

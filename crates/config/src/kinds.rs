@@ -6,9 +6,7 @@ mod protocol;
 mod quantity;
 mod rule;
 
-pub(crate) use address::{
-    EndpointLink, Header, Place, Prefix, PrefixOrNetwork, Socket, WeightedLink, parse_prefix,
-};
+pub(crate) use address::{EndpointLink, Header, Place, Prefix, PrefixOrNetwork, Socket, WeightedLink, parse_prefix};
 pub(crate) use condition::{Country, WeeklyHours};
 pub(crate) use protocol::Protocol;
 pub(crate) use quantity::{Decimal, Integer, Moment, Percentage, Size, Time};

@@ -48,7 +48,7 @@ pub(super) struct Failed<B> {
 /// What became of a request without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// Nothing of it was sent.
+    /// Nothing of it was sent; or it was sent while the endpoint took its leave in order, and did not look at it any more.
     Unsent,
     /// The endpoint says that it did not begin to process it.
     Refused,
@@ -178,9 +178,11 @@ where
 
 /// What became of a request whose stream ended with this error.
 fn lost_by(error: &h2::Error) -> Lost {
-    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    if error.is_remote() && (refused || error.is_go_away()) {
+    if error.is_remote() && error.is_go_away() {
         // A stream that `GOAWAY` ends is one behind the last that the endpoint looks at (RFC 9113 section 6.8).
+        return if error.reason() == Some(h2::Reason::NO_ERROR) { Lost::Unsent } else { Lost::Refused };
+    }
+    if error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
         return Lost::Refused;
     }
     if error.is_io() || error.is_go_away() { Lost::Unanswered } else { Lost::Final }

@@ -31,6 +31,10 @@ use upload::Source;
 pub(super) use answer::StreamedAnswer;
 pub(super) use pool::Pool;
 
+/// How many attempts a request has, at most, while connection after connection is ended in order before its turn: endpoints
+/// that renew their connections often take only so many requests on each.
+const FAREWELLS_MAX: usize = 32;
+
 impl<B> Upstream<B>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
@@ -79,13 +83,14 @@ where
                 Err(failed) => *failed,
             };
             source = unsent;
-            let again = attempt < ATTEMPTS_MAX
-                && match lost {
-                    Lost::Unsent => source.rewind(),
-                    Lost::Refused => source.rewind() && self.may_retry(),
-                    Lost::Unanswered => repeatable && (used || self.endpoints.len() > 1) && self.may_retry(),
-                    Lost::Final => false,
-                };
+            let more = attempt < ATTEMPTS_MAX;
+            let again = match lost {
+                // As a connection of HTTP/1 that turns out to be closed, this costs nothing but another attempt.
+                Lost::Unsent => attempt < FAREWELLS_MAX && source.rewind(),
+                Lost::Refused => more && source.rewind() && self.may_retry(),
+                Lost::Unanswered => more && repeatable && (used || self.endpoints.len() > 1) && self.may_retry(),
+                Lost::Final => false,
+            };
             if !again || lost == Lost::Unanswered {
                 self.state.failed_at(place, &mut error);
             }
