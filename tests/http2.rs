@@ -304,6 +304,7 @@ fn a_body_that_is_not_as_long_as_announced_is_refused() {
         let events = refusals(&gateway, index + 1);
         assert_eq!(events[index]["reason"], "request.malformed", "{:#}", events[index]);
     }
+    assert_eq!(of_kind(&gateway.stop(), "access.denied").len(), 2);
     assert!(upstream.requests().iter().all(|seen| !seen.complete));
 }
 

@@ -50,6 +50,8 @@ mod grpc;
 mod headers;
 /// HTTP/2: the same rules and the same events, and streams that end when they should.
 mod http2;
+/// What the RFCs say about frames, streams and fields of HTTP/2, case by case.
+mod http2_conformance;
 /// Floods of HTTP/2 frames end for who sends them, and for nobody else.
 mod http2_floods;
 /// HTTP/2 to upstreams: a real nginx, by prior knowledge.

@@ -28,6 +28,14 @@ pub(crate) enum Continue {
     Wanted,
 }
 
+/// What the exchange has to know of its request's body, wherever that is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) go_on: Cell<Continue>,
+    /// It came to its end, or broke off, and whoever reads it knows.
+    pub(crate) over: Cell<bool>,
+}
+
 /// A body as it comes, with its trailers. Boxed, so that requests of HTTP/1 are no larger for it.
 #[derive(Debug)]
 pub struct StreamBody(Box<Incoming>);
@@ -42,18 +50,14 @@ struct Incoming {
     idle_timeout: Duration,
     waits_since: Option<Instant>,
     alarm: Alarm,
-    go_on: Rc<Cell<Continue>>,
+    progress: Rc<Progress>,
 }
 
 impl StreamBody {
     /// The body of a stream whose head announced this length, if any. It fails when nothing comes for the idle time.
-    pub(crate) fn new(
-        stream: RecvStream,
-        length: Option<u64>,
-        idle_timeout: Duration,
-        go_on: Rc<Cell<Continue>>,
-    ) -> Self {
+    pub(crate) fn new(stream: RecvStream, length: Option<u64>, idle_timeout: Duration, progress: Rc<Progress>) -> Self {
         let over = stream.is_end_stream();
+        progress.over.set(over);
         Self(Box::new(Incoming {
             stream,
             left: length,
@@ -62,12 +66,17 @@ impl StreamBody {
             idle_timeout,
             waits_since: None,
             alarm: Alarm::default(),
-            go_on,
+            progress,
         }))
     }
 }
 
 impl Incoming {
+    fn end(&mut self) {
+        self.over = true;
+        self.progress.over.set(true);
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         while !self.data_over {
             match self.stream.poll_data(cx) {
@@ -88,7 +97,7 @@ impl Incoming {
         match self.stream.poll_trailers(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(trailers)) => {
-                self.over = true;
+                self.end();
                 Poll::Ready(trailers.map(|trailers: HeaderMap| Ok(Frame::trailers(trailers))))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
@@ -110,18 +119,18 @@ impl Body for StreamBody {
                 incoming.waits_since = None;
                 Poll::Ready(piece.map(|piece| {
                     piece.map_err(|error| {
-                        incoming.over = true;
+                        incoming.end();
                         BodyBroken(problem_of(&error))
                     })
                 }))
             }
             Poll::Pending => {
-                if incoming.go_on.get() == Continue::Expected {
-                    incoming.go_on.set(Continue::Wanted);
+                if incoming.progress.go_on.get() == Continue::Expected {
+                    incoming.progress.go_on.set(Continue::Wanted);
                 }
                 let since = *incoming.waits_since.get_or_insert_with(Instant::now);
                 incoming.alarm.poll_passed(cx, since + incoming.idle_timeout).map(|()| {
-                    incoming.over = true;
+                    incoming.end();
                     Some(Err(BodyBroken(BodyProblem::TimedOut)))
                 })
             }

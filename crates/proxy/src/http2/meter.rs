@@ -181,9 +181,11 @@ impl Meter {
         }
     }
 
-    /// h2 handed on the request of this stream.
+    /// h2 handed on the request of this stream. It may have been reset already, for what came behind its head.
     pub(super) fn accepted(&mut self, stream: u32) {
-        self.forget(stream);
+        if !self.forget(stream) {
+            self.unseen.retain(|unseen| unseen.stream != stream);
+        }
     }
 
     /// A request was answered to its end.
@@ -191,7 +193,7 @@ impl Meter {
         self.refund(ANSWER);
     }
 
-    /// A request that h2 refused, if there is another one to tell of.
+    /// A request that h2 refused, if there is another one to tell of. To be asked when h2 has nothing more to hand on.
     pub(super) fn unseen(&mut self) -> Option<Unseen> {
         self.unseen.pop_front()
     }
@@ -334,6 +336,10 @@ mod tests {
         meter.accepted(3);
         meter.accepted(7);
         assert_eq!(meter.unseen(), None, "as long as h2 has not said so");
+        meter.read(&head(9));
+        meter.wrote(&frame(kind::RST_STREAM, 0, 9, &[0, 0, 0, 3]));
+        meter.accepted(9);
+        assert_eq!(meter.unseen(), None, "it was reset for its body, and is handed on all the same");
         meter.wrote(&frame(kind::RST_STREAM, 0, 5, &[0, 0, 0, 1]));
         meter.wrote(&frame(kind::HEADERS, flag::END_HEADERS, 3, b"200"));
         meter.wrote(&frame(kind::RST_STREAM, 0, 3, &[0, 0, 0, 1]));

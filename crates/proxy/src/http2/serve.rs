@@ -1,11 +1,11 @@
 //! One HTTP/2 connection: accepts its streams, sends each through the stack, and watches the clock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::Service;
 
-use super::body::Continue;
+use super::body::{Continue, Progress};
 use super::date::Dates;
 use super::meter::{Meter, Unseen};
 use super::tap::Tap;
@@ -159,9 +159,9 @@ impl Shared {
     where
         S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible>,
     {
-        let go_on = Rc::new(Cell::new(Continue::Unasked));
+        let progress = Rc::new(Progress::default());
         let bodiless = request.method() == Method::HEAD;
-        let transit = self.enter(request, &go_on);
+        let transit = self.enter(request, &progress);
         let answer = stack.call(transit);
         let shared = Rc::clone(self);
         async move {
@@ -171,15 +171,19 @@ impl Shared {
                     if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                         return Poll::Ready(Some(answer));
                     }
-                    if go_on.get() == Continue::Wanted {
-                        go_on.set(Continue::Unasked);
+                    if progress.go_on.get() == Continue::Wanted {
+                        progress.go_on.set(Continue::Unasked);
                         let mut head = Response::new(());
                         *head.status_mut() = StatusCode::CONTINUE;
                         // Where it cannot be said, the stream is gone.
                         let _ = respond.send_informational(head);
                     }
-                    // A client that does not want the answer any more: what is under way for it ends here.
-                    respond.poll_reset(cx).map(|_| None)
+                    match ready!(respond.poll_reset(cx)) {
+                        // h2 found that the body breaks the protocol. Whoever reads it has not seen that yet, and will tell.
+                        Ok(Reason::PROTOCOL_ERROR) if !progress.over.get() => Poll::Pending,
+                        // A client that does not want the answer any more: what is under way for it ends here.
+                        Ok(_) | Err(_) => Poll::Ready(None),
+                    }
                 })
                 .await
             };
@@ -192,7 +196,7 @@ impl Shared {
     }
 
     /// A request enters the stack.
-    fn enter(&self, request: Request<RecvStream>, go_on: &Rc<Cell<Continue>>) -> Box<Transit> {
+    fn enter(&self, request: Request<RecvStream>, progress: &Rc<Progress>) -> Box<Transit> {
         let mut facts = Facts::new(&self.worker, Rc::clone(&self.connection));
         let (mut head, stream) = request.into_parts();
         let default_port = match self.connection.scheme {
@@ -200,12 +204,12 @@ impl Shared {
             Scheme::Https => 443,
         };
         match parts::check(&mut head, &self.limits.head, default_port) {
-            Ok(known) if known.expect_continue => go_on.set(Continue::Expected),
+            Ok(known) if known.expect_continue => progress.go_on.set(Continue::Expected),
             Ok(_) => {}
             Err(refusal) => facts.head_refusal = Some(*refusal),
         }
         let length = announced(&head.headers);
-        let body = StreamBody::new(stream, length, self.limits.body_idle_timeout, Rc::clone(go_on));
+        let body = StreamBody::new(stream, length, self.limits.body_idle_timeout, Rc::clone(progress));
         Box::new(Transit { head, body: Some(Either::Right(Either::Left(body))), facts })
     }
 
@@ -335,7 +339,9 @@ impl<'c, IO: AsyncRead + AsyncWrite + Unpin> Serving<'c, IO> {
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             };
-            let unseen: Vec<Unseen> = std::iter::from_fn(|| meter.unseen()).collect();
+            // Only now is it clear which of those that were reset are not handed on.
+            let nothing_more = !matches!(accepted, Poll::Ready(Some(Ok(_))));
+            let unseen: Vec<Unseen> = std::iter::from_fn(|| nothing_more.then(|| meter.unseen())?).collect();
             let exhausted = meter.is_exhausted();
             drop(meter);
             unseen.into_iter().for_each(|unseen| self.shared.tell_of(unseen));
