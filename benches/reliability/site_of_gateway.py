@@ -50,8 +50,8 @@ class Site:
         self.started.append(process)
         return process
 
-    def nginx(self, core, location, server=""):
-        """An origin that answers as `location` says; returns its port. `server` are further directives."""
+    def nginx(self, core, location, server="", http=""):
+        """An origin that answers as `location` says; returns its port. `server` and `http` are further directives."""
         port = free_port()
         folder = f"{self.folder}/nginx-{port}"
         os.makedirs(folder)
@@ -60,7 +60,7 @@ class Site:
         with open(f"{folder}/nginx.conf", "w") as file:
             file.write(
                 f"daemon off; worker_processes 1; pid {folder}/pid; events {{ worker_connections 16384; }}\n"
-                f"http {{ access_log off; keepalive_requests 1000000000; {paths}\n"
+                f"http {{ access_log off; keepalive_requests 1000000000; {paths} {http}\n"
                 f"server {{ listen 127.0.0.1:{port} backlog=16384; {server} location / {{ {location} }} }} }}\n"
             )
         self.start([*pinned(core), "nginx", "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"])
