@@ -1,7 +1,10 @@
 //! HTTP/2 to upstreams: a real nginx that speaks nothing else.
 
 use portcullis_policy::CanonicalPath;
+use portcullis_testkit::interpreter::{InterpretedUpstream, Interpreter};
 use portcullis_testkit::nginx::{BIG, Nginx, Settings};
+use portcullis_testkit::process::Program;
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::{Answer, request};
 
 use crate::harness::{Gateway, Site};
@@ -99,4 +102,34 @@ fn an_upstream_that_does_not_speak_it_gets_no_request() {
     let event = gateway.check_refused("prior knowledge", &answer, 502, "upstream.unreachable");
     assert_eq!(event["upstream"]["forwarded"], false);
     assert!(nginx.access_log().iter().all(|line| !line.contains("/x")), "{:?}", nginx.access_log());
+}
+
+/// What nghttp hears of an answer: all that it was sent, verbosely.
+fn nghttp(gateway: &Gateway, arguments: &[&str]) -> String {
+    let program = std::env::var_os("PORTCULLIS_NGHTTP").unwrap_or_else(|| "nghttp".into());
+    let url = format!("http://{}/x", gateway.address);
+    let body = gateway.site.path("portcullis.toml");
+    let run = Program::new(program).arg("-v").arg("-d").arg(body).args(arguments).arg(url).run(PATIENCE);
+    assert!(run.status.success(), "{run:?}");
+    run.stdout.join("\n")
+}
+
+#[test]
+fn trailers_pass_from_a_real_client_to_a_real_server_and_back_where_they_may() {
+    let upstream = InterpretedUpstream::start(Interpreter::NodeHttp2);
+    let start = |more: &str| {
+        let mut site = Site::without_route(&format!("h2c://{}", upstream.address()));
+        site.add(&format!("[[route]]\nname = \"app\"\nupstream = \"app\"\n{more}\n"));
+        site.start()
+    };
+    let sent = ["--trailer", "x-sum: 1", "--trailer", "x-auth-user: root", "--trailer", "authorization: Bearer x"];
+    let dropping = nghttp(&start(""), &sent);
+    assert!(dropping.contains("\"trailers\":{}"), "{dropping}");
+    assert!(!dropping.contains("x-answered"), "{dropping}");
+    let passing = nghttp(&start("trailers = true"), &sent);
+    assert!(passing.contains("\"trailers\":{\"x-sum\":\"1\"}"), "{passing}");
+    assert!(passing.contains("x-answered: yes"), "{passing}");
+    assert!(!passing.contains("set-cookie") && !passing.contains("10.0.0.1"), "{passing}");
+    let grpc = nghttp(&start(""), &[&sent[..], &["-H", "content-type: application/grpc+json"]].concat());
+    assert!(grpc.contains("\"trailers\":{\"x-sum\":\"1\"}") && grpc.contains("x-answered: yes"), "{grpc}");
 }

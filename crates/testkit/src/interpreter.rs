@@ -14,6 +14,9 @@ use crate::process::{Process, Program};
 pub enum Interpreter {
     /// Node's `http` server and its WHATWG `URL`, decoded once. `PORTCULLIS_NODE` says where it is.
     Node,
+    /// Node's `http2` server, by prior knowledge. It answers with what it was sent, as JSON: the length of the body and the trailers;
+    /// and with trailers of its own, `x-answered` and some that nobody may send.
+    NodeHttp2,
     /// Python's `http.server`, which unquotes and then normalises, as its file handler does. `PORTCULLIS_PYTHON` says where it is.
     Python,
 }
@@ -38,6 +41,19 @@ require('http').createServer((request, response) => {
   let acted;
   try { acted = decode(new URL(request.url, 'http://app.test').pathname); } catch (error) { acted = 'error ' + error.message; }
   response.end(acted);
+}).listen(Number(process.argv[1]), '127.0.0.1');
+"#;
+
+const NODE_HTTP2: &str = r#"
+require('http2').createServer().on('stream', (stream) => {
+  let length = 0, trailers = {};
+  stream.on('data', (data) => { length += data.length; });
+  stream.on('trailers', (fields) => { trailers = { ...fields }; });
+  stream.on('end', () => {
+    stream.respond({ ':status': 200, 'content-type': 'application/json' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-answered': 'yes', 'set-cookie': 'a=b', 'x-forwarded-for': '10.0.0.1' }));
+    stream.end(JSON.stringify({ length, trailers }));
+  });
 }).listen(Number(process.argv[1]), '127.0.0.1');
 "#;
 
@@ -75,12 +91,18 @@ impl InterpretedUpstream {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let (variable, usual, flag, script) = match interpreter {
             Interpreter::Node => ("PORTCULLIS_NODE", "node", "-e", NODE),
+            Interpreter::NodeHttp2 => ("PORTCULLIS_NODE", "node", "-e", NODE_HTTP2),
             Interpreter::Python => ("PORTCULLIS_PYTHON", "python3", "-c", PYTHON),
         };
         let program = std::env::var_os(variable).map_or_else(|| PathBuf::from(usual), PathBuf::from);
         let mut process = Program::new(program).arg(flag).arg(script).arg(address.port().to_string()).start();
         process.wait_for_port(address);
         Self { _process: process, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://` and where it listens.

@@ -442,7 +442,7 @@ async fn answers_that_nobody_reads_do_not_hold_up_the_others() {
             |server, _| {
                 answer_each(server, |(request, mut respond)| async move {
                     let mut body = respond.send_response(Response::new(()), false).unwrap();
-                    let size = if request.method() == Method::GET { 10_000_000 } else { 100_000 };
+                    let size = if request.method() == Method::GET { 1_000_000 } else { 100_000 };
                     body.send_data(vec![b'x'; size].into(), true).unwrap();
                 })
             },
@@ -719,6 +719,91 @@ async fn an_answer_with_too_many_trailers_does_not_look_whole() {
         .await;
         let body = stub.send(passing(get())).await.unwrap().into_body();
         assert_eq!(body.collect().await.err().unwrap().kind, FaultKind::Protocol);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_asked_for_a_sign_of_life_where_that_is_wanted() {
+    as_a_worker(async {
+        let stub = h2_stub(
+            |settings| {
+                settings.http2.ping_interval = Duration::from_secs(10);
+                settings.http2.ping_timeout = Duration::from_secs(5);
+                settings.retry_percent = 0;
+            },
+            |mut server, nth| async move {
+                while let Some(Ok(asked)) = server.accept().await {
+                    if nth == 0 {
+                        // Nothing more is read of this connection, nor answered.
+                        std::future::pending::<()>().await;
+                    }
+                    // This one answers pings, and takes its time.
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_secs(45)).await;
+                        say(asked, "at last");
+                    });
+                }
+            },
+        )
+        .await;
+        let began = Instant::now();
+        let error = stub.send(get()).await.err().unwrap();
+        assert_eq!(error.kind, FaultKind::Protocol, "{error}");
+        let noticed = began.elapsed();
+        assert!(noticed < Duration::from_secs(30), "{noticed:?}, long before any time ran out");
+        assert_eq!(stub.fetch(get()).await, (200, "at last".into()));
+        assert_eq!(stub.connections(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whatever_was_refused_arrives_whole_at_last_and_once() {
+    as_a_worker(async {
+        // Refuses each request once, after some of its pieces, and then takes it.
+        let stub = h2_stub(
+            |settings| settings.retry_percent = 100,
+            |server, _| {
+                let tries = Arc::new(AtomicUsize::new(0));
+                answer_each(server, move |mut asked| {
+                    let nth = tries.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        if nth % 2 == 1 {
+                            let (body, trailers) = whole(&mut asked).await;
+                            let sum = body
+                                .iter()
+                                .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+                            return say(asked, format!("{} {sum} {}", body.len(), trailers.is_some()));
+                        }
+                        let (request, mut respond) = asked;
+                        let mut body = request.into_body();
+                        for _ in 0..nth / 2 % 4 {
+                            let _ = body.data().await;
+                        }
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                    }
+                })
+            },
+        )
+        .await;
+        for seed in 1..40_usize {
+            let pieces: Vec<Bytes> = (0..seed % 7)
+                .map(|nth| Bytes::from(vec![(seed + nth) as u8; (seed * 977 + nth * 313) % 9_000]))
+                .collect();
+            let all: Vec<u8> = pieces.concat();
+            let sum = all.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+            let trailing = seed % 2 == 0;
+            let end = trailing.then(|| {
+                let fields = HeaderMap::from_iter([(HeaderName::from_static("x-t"), HeaderValue::from_static("1"))]);
+                Ok(Frame::trailers(fields))
+            });
+            let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece))).chain(end);
+            let body = BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames)));
+            let (status, said) = stub.fetch(passing(request("POST", body))).await;
+            assert_eq!((status, said), (200, format!("{} {sum} {trailing}", all.len())), "{seed}");
+        }
+        assert_eq!(stub.upstream.state.retries(), (39, 0));
     })
     .await;
 }
