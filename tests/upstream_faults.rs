@@ -274,6 +274,8 @@ fn what_is_too_much_for_an_upstream_is_refused_at_once() {
         })
         .collect();
     upstream.wait_for_requests(2);
+    let active = || gateway.metric("portcullis_upstream_active_requests{upstream=\"small\"}");
+    assert_eq!(active(), Some(2.0));
     let answer = gateway.get("/x", &[]);
     let event = gateway.check_refused("the third", &answer, 503, "limit.overload");
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -283,4 +285,5 @@ fn what_is_too_much_for_an_upstream_is_refused_at_once() {
     held.pop().unwrap().reset();
     wait::until(PATIENCE, || (gateway.get("/x", &[]).status() == 200).then_some(())).expect("there is room again");
     assert_eq!(gateway.get("/x", &[]).status(), 200);
+    wait::until(PATIENCE, || (active() == Some(1.0)).then_some(())).expect("one is left");
 }

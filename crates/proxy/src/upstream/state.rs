@@ -175,9 +175,9 @@ impl UpstreamState {
         self.settings.health.as_ref()
     }
 
-    /// Requests that count as under way; always 0 where their number is not limited.
-    pub fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+    /// Requests under way; `None` where their number is not limited, and so not counted.
+    pub fn under_way(&self) -> Option<usize> {
+        self.settings.max_requests.map(|_| self.under_way.load(Ordering::Relaxed))
     }
 
     /// A place for one more request, where their number is limited.
@@ -483,11 +483,12 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(state.enter().unwrap_err().kind, FaultKind::Busy);
         }
-        assert_eq!(state.under_way(), 2);
+        assert_eq!(state.under_way(), Some(2));
         drop(first);
         assert!(state.enter().is_ok());
-        assert_eq!(state.under_way(), 1);
+        assert_eq!(state.under_way(), Some(1));
         let any = Arc::new(UpstreamState::new(&UpstreamSettings { max_requests: None, ..settings }));
+        assert_eq!(any.under_way(), None);
         assert!((0..1_000).all(|_| any.enter().is_ok_and(|admitted| admitted.is_none())));
     }
 
