@@ -192,6 +192,59 @@ fn an_answer_of_the_routes_own_keeps_the_connection_whatever_the_request_carried
 }
 
 #[test]
+fn an_upstream_that_names_itself_is_named_as_the_caller_knows_it() {
+    let upstream = Upstream::choosing(|head| {
+        let own = head.header("host").unwrap_or_default().to_owned();
+        let to = |location: &str| Reply::status(302).header("location", location).header("content-location", location);
+        match head.target.as_str() {
+            "/v1/self" => to(&format!("http://{own}/v1/next?a=b#c")),
+            "/v1/path" => to("/v1/next"),
+            "/v1/elsewhere" => to("/other"),
+            _ => to("https://other.example/v1/next"),
+        }
+    });
+    let site = site(
+        &upstream,
+        &format!(
+            "paths = [\"/api/**\"]\nupstream = \"app\"\nstrip_prefix = \"/api\"\nadd_prefix = \"/v1\"\nrewrite_location = true\n\
+             upstream_host = \"{}\"",
+            upstream.address()
+        ),
+    );
+    site.policy(&[OPEN, NO_BANS].concat());
+    let gateway = site.start();
+    for (target, expected) in [
+        ("/api/self", "http://public.example:8080/api/next?a=b#c"),
+        ("/api/path", "/api/next"),
+        ("/api/elsewhere", "/other"),
+        ("/api/foreign", "https://other.example/v1/next"),
+    ] {
+        let answer = gateway.get(target, &[("Host", "public.example:8080")]);
+        assert_eq!(answer.status(), 302, "{target}");
+        assert_eq!(answer.header("location"), Some(expected), "{target}");
+        assert_eq!(answer.header("content-location"), Some(expected), "{target}");
+    }
+}
+
+#[test]
+fn a_route_may_wait_longer_than_its_upstream_says_or_less() {
+    let upstream = Upstream::replying(Reply::bytes("late").after(std::time::Duration::from_millis(1_500)));
+    let mut site = Site::without_route(&upstream.url());
+    site.add(&format!(
+        "[[upstream]]\nname = \"quick\"\nendpoints = [\"{}\"]\ntimeouts = {{ first_byte = \"300ms\" }}\n",
+        upstream.url()
+    ));
+    site.add("[[route]]\nname = \"usual\"\npaths = [\"/usual\"]\nupstream = \"quick\"\n");
+    site.add("[[route]]\nname = \"report\"\npaths = [\"/report\"]\nupstream = \"quick\"\ntimeouts = { first_byte = \"20s\" }\n");
+    site.add("[[route]]\nname = \"short\"\npaths = [\"/short\"]\nsplit = [{ upstream = \"app\" }]\ntimeouts = { total = \"300ms\" }\n");
+    site.policy(&[&OPEN.replace("route = \"app\"", "route = \"usual\""), "[[resource]]\nroute = \"report\"\nauthentication = \"optional\"\n[[resource]]\nroute = \"short\"\nauthentication = \"optional\"\n", NO_BANS].concat());
+    let gateway = site.start();
+    gateway.check_refused("usual", &gateway.get("/usual", &[]), 504, "upstream.timeout");
+    assert_eq!(gateway.get("/report", &[]).text(), "late");
+    gateway.check_refused("short", &gateway.get("/short", &[]), 504, "upstream.timeout");
+}
+
+#[test]
 fn maintenance_answers_who_is_permitted_and_excepts_who_is_listed() {
     let upstream = Upstream::start();
     let site = site(

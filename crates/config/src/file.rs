@@ -28,7 +28,7 @@ pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use risk::MAX_NATS;
-pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, Rules, Split};
+pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use traffic::{ClientAddress, Route};
 pub(crate) use upstream::{HTTP, Health, Upstream, UpstreamTls};
 

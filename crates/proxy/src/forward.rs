@@ -10,7 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::TRAILER;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
@@ -23,7 +23,7 @@ use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::refusal::form::Form;
-use crate::route::{Asker, Forwarded, PathTemplate, RouteAction, origin_of};
+use crate::route::{Asked, Asker, Forwarded, LocationBack, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
 use crate::streams::Watch;
@@ -131,7 +131,7 @@ async fn send(
         return Box::pin(switch(Sending { upstream, route, request, remembered, passing, watch }, transit, protocols))
             .await;
     }
-    let answer = pin!(upstream.send(request));
+    let answer = pin!(upstream.send(request, route.timeouts_to(transit.facts.upstream)));
     match head_of_answer(answer, &mut watch, &mut transit, &remembered).await {
         Ok(Ok(response)) => answered(Sent { route, remembered, passing, watch }, transit, response),
         Ok(Err(error)) => Err(failed(error, transit, &remembered)),
@@ -180,10 +180,23 @@ pub(crate) fn answered(
     if let Some(announced) = announced {
         response.headers_mut().insert(TRAILER, announced);
     }
+    if let Some(back) = &route.location {
+        name_as_asked(back, route, &transit, response.headers_mut());
+    }
     finish_headers(route, remembered.origin.as_ref(), &mut response);
     let status = response.status();
     let response = observed(watch.worker(), &transit, response);
     Ok(response.map(|body| Either::Left(Watched::new(body, status, &route.limits, watch, transit, remembered))))
+}
+
+/// What the upstream says of its own place, as the caller knows it.
+fn name_as_asked(back: &LocationBack, route: &RouteSettings, transit: &Transit, headers: &mut HeaderMap) {
+    let facts = &transit.facts;
+    let upstream = facts.upstream.and_then(|index| facts.loaded.snapshot.settings.upstreams.get(index));
+    if let (Some(target), Some(upstream)) = (&facts.target, upstream) {
+        let (scheme, upstream_host) = (facts.scheme, route.upstream_host.as_ref());
+        back.rewrite(headers, &Asked { scheme, target, upstream_host, endpoints: &upstream.endpoints });
+    }
 }
 
 /// The upstream did not answer properly.

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::page::Pages;
-use crate::route::{Cors, FieldRules, Maintenance, PathTemplate, RouteAction};
+use crate::route::{Cors, FieldRules, LocationBack, Maintenance, PathTemplate, RouteAction};
 use crate::tls::ServerTls;
 use crate::trace::TraceMode;
 use crate::upstream::ClientTls;
@@ -390,6 +390,10 @@ pub struct RouteSettings {
     pub rewrite: Option<PathTemplate>,
     /// The prefix that `rewrite` takes off, for `X-Forwarded-Prefix`.
     pub stripped_prefix: Option<HeaderValue>,
+    /// What undoes the route's changes in `Location` and `Content-Location`. Default: they pass as they are.
+    pub location: Option<Box<LocationBack>>,
+    /// How long an exchange may take with the upstream of each index, where it is not as that one says.
+    pub timeouts: Vec<(usize, UpstreamTimeouts)>,
     /// Trailer fields pass both ways, as they always do for gRPC. Default: they are dropped.
     pub trailers: bool,
     /// The `Host` that the upstream gets. Default: the client's.
@@ -417,6 +421,8 @@ impl RouteSettings {
             disclose: false,
             rewrite: None,
             stripped_prefix: None,
+            location: None,
+            timeouts: Vec::new(),
             trailers: false,
             upstream_host: None,
             request_headers: None,
@@ -425,6 +431,11 @@ impl RouteSettings {
             maintenance: None,
             limits: RouteLimits::default(),
         }
+    }
+
+    /// The route's own timeouts towards this upstream, where it has any.
+    pub fn timeouts_to(&self, upstream: Option<usize>) -> Option<&UpstreamTimeouts> {
+        self.timeouts.iter().find(|(index, _)| Some(*index) == upstream).map(|(_, timeouts)| timeouts)
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn switch(
     if let Ok(value) = HeaderValue::try_from(protocols.join(", ")) {
         request.headers_mut().insert(UPGRADE, value);
     }
-    let switch = pin!(upstream.switch(request));
+    let switch = pin!(upstream.switch(request, route.timeouts_to(transit.facts.upstream)));
     let switch = head_of_answer(switch, &mut watch, &mut transit, &remembered).await;
     let worker = Rc::clone(watch.worker());
     let (mut head, switched) = match switch {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     ClientAddressSettings, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, RouteLimits,
-    RouteSettings, Settings,
+    RouteSettings, Settings, UpstreamTimeouts,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
@@ -99,7 +99,9 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
     }
     let routes = gateway.entries.routes.iter();
     let default = &gateway.operation.route_limits;
-    routes.map(|route| compile_route(Context { reader, plan: &plan, route, upstreams: &upstreams }, default)).collect()
+    let timeouts: Vec<UpstreamTimeouts> = gateway.entries.upstreams.iter().map(|upstream| upstream.timeouts).collect();
+    let context = |route| Context { reader, plan: &plan, route, upstreams: &upstreams, timeouts: &timeouts };
+    routes.map(|route| compile_route(context(route), default)).collect()
 }
 
 fn compile_route(context: Context<'_, '_>, default: &RouteLimits) -> RouteSettings {

@@ -1,15 +1,15 @@
 //! What a `[[route]]` does besides sending requests on as they are, checked against its paths and the identity headers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{StatusCode, Uri};
 use portcullis_policy::canonical_host;
 use portcullis_proxy::route::{
-    Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, PathTemplate, Redirect, RouteAction, Side, Split,
-    TemplateProblem,
+    Branch, Cors, FieldRules, FixedAnswer, LocationBack, Maintenance, Origin, PathTemplate, Redirect, RouteAction,
+    Side, Split, TemplateProblem,
 };
-use portcullis_proxy::settings::RouteSettings;
+use portcullis_proxy::settings::{RouteSettings, UpstreamTimeouts};
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
 use crate::codes;
@@ -32,6 +32,8 @@ pub(crate) struct Context<'c, 'e> {
     pub(crate) route: &'c file::Route,
     /// The upstreams by name, with their places.
     pub(crate) upstreams: &'c HashMap<&'c str, usize>,
+    /// Their timeouts, by place.
+    pub(crate) timeouts: &'c [UpstreamTimeouts],
 }
 
 impl<'c> Context<'c, '_> {
@@ -100,7 +102,12 @@ impl<'c> Context<'c, '_> {
             ("upstream_host", &treatment.host),
         ];
         let written = texts.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?.span)));
-        for (key, span) in written.chain(treatment.upgrades.as_ref().map(|upgrades| ("upgrades", upgrades.span))) {
+        let others = [
+            ("upgrades", treatment.upgrades.as_ref().map(|upgrades| upgrades.span)),
+            ("timeouts", treatment.timeouts.as_ref().map(|timeouts| timeouts.span)),
+            ("rewrite_location", treatment.rewrite_location.as_ref().map(|flag| flag.span)),
+        ];
+        for (key, span) in written.chain(others.into_iter().filter_map(|(key, span)| Some((key, span?)))) {
             let message = format!("`{key}` is for an upstream, which a route with `{action}` does not have");
             self.reader.report(Diagnostic::error(codes::CONFLICT, span, message).with_help("remove it"));
         }
@@ -114,6 +121,8 @@ impl<'c> Context<'c, '_> {
         settings.upgrades = upgrades.map(|protocol| protocol.value.as_str().into()).collect();
         let prefix = treatment.strip_prefix.as_ref().filter(|_| settings.rewrite.is_some());
         settings.stripped_prefix = prefix.and_then(|prefix| HeaderValue::from_str(&prefix.value).ok());
+        settings.location = self.location();
+        settings.timeouts = self.timeouts(&settings.action);
         settings.upstream_host = treatment.host.as_ref().and_then(|host| self.host(host));
         let rules = |rules: &Option<file::Rules>, side| rules.as_ref().and_then(|rules| self.rules(rules, side));
         settings.request_headers = rules(&treatment.request_headers, Side::Request);
@@ -133,6 +142,45 @@ impl<'c> Context<'c, '_> {
             }
             Box::new(Maintenance { retry_after_s, except, except_networks })
         });
+    }
+
+    /// What undoes the route's prefixes. A template cannot be undone: it may leave out what would be needed.
+    fn location(self) -> Option<Box<LocationBack>> {
+        let treatment = &self.route.treatment;
+        let flag = treatment.rewrite_location.as_ref().filter(|flag| flag.value)?;
+        if let Some(template) = &treatment.rewrite {
+            let message = "`rewrite_location` beside `rewrite`: what a template makes of a path cannot be undone";
+            let help = "use `strip_prefix` and `add_prefix`, or have the upstream name the public path";
+            let diagnostic = Diagnostic::error(codes::CONFLICT, flag.span, message).with_help(help);
+            self.reader.report(diagnostic.with_related(template.span, "the template is here"));
+        }
+        let text = |prefix: &Option<At<String>>| prefix.as_ref().map_or("", |prefix| prefix.value.as_str()).into();
+        Some(Box::new(LocationBack { taken: text(&treatment.strip_prefix), added: text(&treatment.add_prefix) }))
+    }
+
+    /// Those of the route where it has any, those of the upstream where it has none.
+    fn timeouts(self, action: &RouteAction) -> Vec<(usize, UpstreamTimeouts)> {
+        let Some(At { value: own, .. }) = &self.route.treatment.timeouts else { return Vec::new() };
+        if *own == file::RouteTimeouts::default() {
+            return Vec::new();
+        }
+        let upstreams: BTreeSet<usize> = match action {
+            RouteAction::Upstream(index) => BTreeSet::from([*index]),
+            RouteAction::Split(split) => split.branches.iter().map(|branch| branch.upstream).collect(),
+            RouteAction::Redirect(_) | RouteAction::Respond(_) => BTreeSet::new(),
+        };
+        let of = |index: usize| {
+            let theirs = self.timeouts.get(index)?;
+            let timeouts = UpstreamTimeouts {
+                connect: own.connect.unwrap_or(theirs.connect),
+                first_byte: own.first_byte.unwrap_or(theirs.first_byte),
+                idle: own.idle.unwrap_or(theirs.idle),
+                total: own.total.unwrap_or(theirs.total),
+                keep_alive: theirs.keep_alive,
+            };
+            Some((index, timeouts))
+        };
+        upstreams.into_iter().filter_map(of).collect()
     }
 
     fn rewrite(self) -> Option<PathTemplate> {

@@ -10,6 +10,7 @@ use portcullis_proxy::route::Sticky;
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
+use super::upstream::or_never;
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_PAGE, read_text};
@@ -27,6 +28,8 @@ pub(crate) struct Treatment {
     pub(crate) strip_prefix: Option<At<String>>,
     pub(crate) add_prefix: Option<At<String>>,
     pub(crate) rewrite: Option<At<String>>,
+    pub(crate) rewrite_location: Option<At<bool>>,
+    pub(crate) timeouts: Option<At<RouteTimeouts>>,
     pub(crate) host: Option<At<String>>,
     pub(crate) upgrades: Option<At<Vec<At<String>>>>,
     pub(crate) request_headers: Option<Rules>,
@@ -35,6 +38,15 @@ pub(crate) struct Treatment {
     pub(crate) maintenance: Option<Maintenance>,
     /// Files that were read for it.
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `timeouts = { … }`; `None`: as the upstream says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteTimeouts {
+    pub(crate) connect: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) total: Option<Duration>,
 }
 
 /// `split = [ … ]`
@@ -108,6 +120,8 @@ pub(crate) fn read_treatment(section: &Section<'_>) -> Treatment {
         strip_prefix: section.optional("strip_prefix", Text),
         add_prefix: section.optional("add_prefix", Text),
         rewrite: section.optional("rewrite", Text),
+        rewrite_location: section.optional("rewrite_location", Flag),
+        timeouts: placed(section.table("timeouts"), read_timeouts),
         host: section.optional("upstream_host", Text),
         upgrades: section.list("upgrades", Protocol),
         request_headers: section.table("request_headers").map(read_rules),
@@ -122,6 +136,18 @@ fn placed<'r, T>(section: Option<Section<'r>>, read: impl FnOnce(Section<'r>) ->
     let section = section?;
     let span = section.span();
     Some(At::new(read(section)?, span))
+}
+
+fn read_timeouts(section: Section<'_>) -> Option<RouteTimeouts> {
+    let time = |key, least, most| section.optional(key, Time::within(least, most)).map(|time| time.value);
+    let timeouts = RouteTimeouts {
+        connect: time("connect", "1ms", "1h"),
+        first_byte: time("first_byte", "1ms", "1d"),
+        idle: time("idle", "0s", "1d").map(or_never),
+        total: time("total", "0s", "7d").map(or_never),
+    };
+    section.finish();
+    Some(timeouts)
 }
 
 fn read_split(section: &Section<'_>) -> Option<Split> {

@@ -195,6 +195,6 @@ fn read_timeouts(section: Section<'_>) -> UpstreamTimeouts {
 }
 
 /// Zero is no time at all: for answers that stream, such as server-sent events.
-fn or_never(timeout: Duration) -> Duration {
+pub(super) fn or_never(timeout: Duration) -> Duration {
     if timeout.is_zero() { Duration::MAX } else { timeout }
 }

@@ -22,6 +22,13 @@ pub(super) fn treatment() -> Vec<Key> {
             Text,
             "The path that goes to the upstream, such as `/v2/{name}/**`: segments of the route's path.",
         ),
+        one(
+            "rewrite_location",
+            Flag,
+            "An upstream that names itself in `Location` or `Content-Location` is named as the caller knows it.",
+        )
+        .default(false),
+        within("timeouts", timeouts()),
         one("upstream_host", Text, "The `Host` that goes to the upstream; left out: the caller's."),
         list("upgrades", Protocol, "What a connection may be switched to, such as `websocket`."),
         within("request_headers", rules("`request_headers` of [[route]]", "Header fields on the way to the upstream.")),
@@ -34,6 +41,19 @@ pub(super) fn treatment() -> Vec<Key> {
 /// A route does something with a request.
 pub(super) fn one_action() -> Value {
     json!({ "anyOf": [{ "required": ["upstream"] }, { "required": ["split"] }, { "required": ["redirect"] }, { "required": ["respond"] }] })
+}
+
+fn timeouts() -> Table {
+    table(
+        "`timeouts` of [[route]]",
+        "How long it may take, where it is not as the upstream says.",
+        [
+            one("connect", Time::within("1ms", "1h"), "To open a connection."),
+            one("first_byte", Time::within("1ms", "1d"), "From the request sent to the head of the answer."),
+            one("idle", Time::within("0s", "1d"), "Between two pieces of a body, either way; `0s`: any time."),
+            one("total", Time::within("0s", "7d"), "For the whole exchange; `0s`: any time."),
+        ],
+    )
 }
 
 fn branch() -> Table {

@@ -76,6 +76,10 @@ fn each_mistake_is_named_where_it_stands() {
         let column = if rules.starts_with("add") { 30 } else { 32 };
         check(&text, ("E0203", 2, column, "is written by the route's `cors`"));
     }
+    check("timeouts = { keep_alive = \"1s\" }\n", ("E0103", 1, 14, "known keys"));
+    check("timeouts = { total = \"8d\" }\n", ("E0105", 1, 22, "must be from 0s to 7d"));
+    check("timeouts = { connect = 2 }\n", ("E0104", 1, 24, "write the unit"));
+    check("rewrite_location = 1\n", ("E0104", 1, 20, "expected `true` or `false`"));
     check("maintenance = \"yes\"\n", ("E0104", 1, 15, "expected `true`, `false` or a table, found a string"));
     check("maintenance = { retry_after = 5 }\n", ("E0104", 1, 31, "write the unit"));
     check("maintenance = { except = [\"10.0.0.1/8\"] }\n", ("E0105", 1, 27, "write `10.0.0.0/8`"));

@@ -7,7 +7,7 @@ use portcullis_proxy::route::{
     Branch, Cors, FieldRules, FixedAnswer, Maintenance, Origin, Origins, PathTemplate, Redirect, RouteAction, Split,
     Sticky,
 };
-use portcullis_proxy::settings::{ForwardingSettings, RouteSettings};
+use portcullis_proxy::settings::{ForwardingSettings, RouteSettings, UpstreamTimeouts};
 use portcullis_proxy::trace::TraceMode;
 use portcullis_proxy::upstream::headers::Via;
 
@@ -99,6 +99,20 @@ fn each_key_of_a_route_reaches_its_setting() {
             cors.expose = Some(HeaderValue::from_static("etag, X-A"));
         },
     );
+    let second = std::time::Duration::from_secs(1);
+    check("timeouts = {}", &|_| {});
+    check("timeouts = { connect = \"1s\", first_byte = \"2s\", idle = \"3s\", total = \"0s\" }", &|route| {
+        let own = UpstreamTimeouts {
+            connect: second,
+            first_byte: 2 * second,
+            idle: 3 * second,
+            total: std::time::Duration::MAX,
+            ..UpstreamTimeouts::default()
+        };
+        route.timeouts = vec![(0, own)];
+    });
+    check("rewrite_location = true", &|route| route.location = Some(Box::default()));
+    check("rewrite_location = false", &|_| {});
     check("maintenance = true", &|route| route.maintenance = Some(Box::default()));
     check("maintenance = {}", &|route| route.maintenance = Some(Box::default()));
     check("maintenance = { retry_after = \"10m\", except = [\"10.0.0.0/8\"] }", &|route| {

@@ -7,6 +7,7 @@
 mod answer;
 mod cors;
 mod fields;
+mod location;
 mod maintenance;
 mod split;
 mod template;
@@ -14,6 +15,7 @@ mod template;
 pub use answer::{FixedAnswer, Origin, Redirect};
 pub use cors::{Cors, Origins, origin_of};
 pub use fields::{FieldRules, Side};
+pub use location::{Asked, LocationBack};
 pub use maintenance::Maintenance;
 pub use split::{Asker, Branch, Split, Sticky};
 pub use template::{PathTemplate, TemplateProblem};

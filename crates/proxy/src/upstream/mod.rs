@@ -134,18 +134,25 @@ where
     ///
     /// Whatever it ends with is noted for the circuit breaker.
     ///
+    /// `timeouts` are those of this request, where they are not the upstream's own; `keep_alive` among them is not looked at.
+    ///
     /// # Errors
     /// See [`FaultKind`]. Errors after the head come out of the body.
-    pub async fn send(self: &Rc<Self>, request: Request<B>) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+    pub async fn send(
+        self: &Rc<Self>,
+        request: Request<B>,
+        timeouts: Option<&UpstreamTimeouts>,
+    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let started = Instant::now();
+        let allowed = Allowed { started, timeouts: timeouts.unwrap_or(&self.timeouts) };
         let admitted = self.state.enter()?;
         let passage = self.state.admit(started)?;
         self.retries.earn();
         let mut sent = match &self.http2 {
             // Boxed: it goes through several hands, each of which would move it.
-            None => self.send_http1(started, self.endpoints.choose(started), Box::new(upload::prepare(request))).await,
+            None => self.send_http1(allowed, self.endpoints.choose(started), Box::new(upload::prepare(request))).await,
             // It must not make the other's future larger.
-            Some(pool) => Box::pin(self.send_multiplexed(pool, started, request)).await,
+            Some(pool) => Box::pin(self.send_multiplexed(pool, allowed, request)).await,
         };
         match &mut sent {
             Ok(response) => response.body_mut().admitted = admitted,
@@ -157,13 +164,14 @@ where
     /// Sends a request over HTTP/1.1, to the endpoint at this place if it takes it.
     async fn send_http1(
         self: &Rc<Self>,
-        started: Instant,
+        allowed: Allowed<'_>,
         place: usize,
         mut request: Box<Request<Upload<B>>>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+        let started = allowed.started;
         let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
         while let Some(mut link) = self.idle.take(place, started) {
-            link.deadlines = Deadlines::new(self.timeouts, started, started);
+            link.deadlines = Deadlines::new(*allowed.timeouts, started, started);
             link.visit = self.endpoints.visit(place);
             link.wire.begin();
             if repeatable {
@@ -184,14 +192,14 @@ where
         // Where there is another endpoint, it may answer what the first one did not.
         // A fresh connection is boxed: it is the rarer case, and large.
         if !repeatable || self.endpoints.len() < 2 {
-            return Box::pin(self.send_freshly(started, place, request, false)).await.map_err(Failure::into_error);
+            return Box::pin(self.send_freshly(allowed, place, request, false)).await.map_err(Failure::into_error);
         }
-        match Box::pin(self.send_freshly(started, place, request, true)).await {
+        match Box::pin(self.send_freshly(allowed, place, request, true)).await {
             Ok(response) => Ok(response),
             Err(Failure::Unanswered(head, error)) => {
                 let request = self.again(&head, error)?;
                 let place = self.endpoints.other(place, started);
-                Box::pin(self.send_freshly(started, place, request, false)).await.map_err(Failure::into_error)
+                Box::pin(self.send_freshly(allowed, place, request, false)).await.map_err(Failure::into_error)
             }
             Err(failure) => Err(failure.into_error()),
         }
@@ -200,25 +208,25 @@ where
     /// Sends a request over a connection of which it is the first.
     async fn send_freshly(
         self: &Rc<Self>,
-        started: Instant,
+        allowed: Allowed<'_>,
         place: usize,
         request: Box<Request<Upload<B>>>,
         remember: bool,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let end = after(started, self.timeouts.total);
-        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await.map_err(Failure::Final)?;
-        self.send_over(started, connected, request, remember).await
+        let connect = allowed.timeouts.connect;
+        let connected = self.endpoints.connect(place, connect, allowed.end()).await.map_err(Failure::Final)?;
+        self.send_over(allowed, connected, request, remember).await
     }
 
     /// The same over this connection, to the endpoint at this place.
     async fn send_over(
         self: &Rc<Self>,
-        started: Instant,
+        allowed: Allowed<'_>,
         (stream, place): (Stream, usize),
         request: Box<Request<Upload<B>>>,
         remember: bool,
     ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let deadlines = Deadlines::new(self.timeouts, started, Instant::now());
+        let deadlines = Deadlines::new(*allowed.timeouts, allowed.started, Instant::now());
         let mut link = Link::open((stream, place), deadlines).await.map_err(Failure::Final)?;
         link.visit = self.endpoints.visit(place);
         if remember {
@@ -281,6 +289,20 @@ where
         reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT)?;
         self.state.answered(link.place, head.status);
         Ok(Response::from_parts(head, UpstreamBody::new(Answer::Http1(LinkedAnswer::new(incoming, link, self)))))
+    }
+}
+
+/// How long one exchange may take, from when on.
+#[derive(Debug, Clone, Copy)]
+struct Allowed<'t> {
+    started: Instant,
+    timeouts: &'t UpstreamTimeouts,
+}
+
+impl Allowed<'_> {
+    /// When all of it must be over.
+    fn end(&self) -> Instant {
+        after(self.started, self.timeouts.total)
     }
 }
 

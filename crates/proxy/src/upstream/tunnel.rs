@@ -18,7 +18,8 @@ use super::pool::Link;
 use super::state::Admitted;
 use super::stream::Stream;
 use super::upload;
-use super::{Upstream, UpstreamBody, head_of_answer};
+use super::{Allowed, Upstream, UpstreamBody, head_of_answer};
+use crate::settings::UpstreamTimeouts;
 
 /// How an upstream answered a request for another protocol.
 pub enum Switch<B> {
@@ -49,11 +50,16 @@ where
     ///
     /// # Errors
     /// Those of [`Upstream::send`].
-    pub async fn switch(self: &Rc<Self>, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
+    pub async fn switch(
+        self: &Rc<Self>,
+        request: Request<B>,
+        timeouts: Option<&UpstreamTimeouts>,
+    ) -> Result<Switch<B>, UpstreamError> {
         let started = Instant::now();
         let admitted = self.state.enter()?;
         let passage = self.state.admit(started)?;
-        let mut switched = self.switch_now(started, request).await;
+        let allowed = Allowed { started, timeouts: timeouts.unwrap_or(&self.timeouts) };
+        let mut switched = self.switch_now(allowed, request).await;
         match &mut switched {
             Ok(Switch::Answered(response)) => response.body_mut().admitted = admitted,
             Ok(Switch::Switched(_, switched)) => switched.admitted = admitted,
@@ -62,11 +68,15 @@ where
         switched
     }
 
-    async fn switch_now(self: &Rc<Self>, started: Instant, request: Request<B>) -> Result<Switch<B>, UpstreamError> {
-        let end = after(started, self.timeouts.total);
+    async fn switch_now(
+        self: &Rc<Self>,
+        Allowed { started, timeouts }: Allowed<'_>,
+        request: Request<B>,
+    ) -> Result<Switch<B>, UpstreamError> {
+        let end = after(started, timeouts.total);
         let place = self.endpoints.choose(started);
-        let connected = self.endpoints.connect(place, self.timeouts.connect, end).await?;
-        let mut link = Link::open(connected, Deadlines::new(self.timeouts, started, Instant::now())).await?;
+        let connected = self.endpoints.connect(place, timeouts.connect, end).await?;
+        let mut link = Link::open(connected, Deadlines::new(*timeouts, started, Instant::now())).await?;
         (link.last, link.kept) = (true, true);
         let answer = head_of_answer(&mut link, Box::new(upload::prepare(request))).await?;
         let response =

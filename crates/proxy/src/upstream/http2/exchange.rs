@@ -22,7 +22,7 @@ use super::super::connect::Visit;
 use super::super::deadline::{Alarm, Deadlines, Phase};
 use super::super::error::{BoxError, FaultKind, UpstreamError};
 use super::super::wire::Wire;
-use super::super::{Upstream, UpstreamBody, reframe, upload};
+use super::super::{Allowed, Upstream, UpstreamBody, reframe, upload};
 use super::StreamedAnswer;
 use super::channel::Seat;
 use super::upload::{Source, Upload};
@@ -32,8 +32,8 @@ pub(super) struct Sent<'a, B> {
     pub(super) head: &'a http::request::Parts,
     pub(super) source: Source<B>,
     pub(super) place: usize,
-    /// When the whole exchange began.
-    pub(super) started: Instant,
+    /// How long the whole exchange may take.
+    pub(super) allowed: Allowed<'a>,
     /// Which trailers pass, if any.
     pub(super) trailers: Option<&'a Trailers>,
 }
@@ -79,7 +79,7 @@ where
     pub(super) async fn exchange_stream(
         self: &Rc<Self>,
         mut seat: Seat,
-        Sent { head, source, place, started, trailers }: Sent<'_, B>,
+        Sent { head, source, place, allowed, trailers }: Sent<'_, B>,
     ) -> Result<Response<UpstreamBody<B>>, Box<Failed<B>>> {
         let failed = |error, lost, source| Err(Box::new(Failed { error, lost, source }));
         let secure = self.endpoints.endpoint(place).is_some_and(|endpoint| endpoint.scheme == EndpointScheme::Https);
@@ -95,7 +95,7 @@ where
             upload: Upload::new(source, stream),
             seat,
             wire: Wire::default(),
-            deadlines: Deadlines::new(self.timeouts, started, Instant::now()),
+            deadlines: Deadlines::new(*allowed.timeouts, allowed.started, Instant::now()),
             alarm: Alarm::default(),
             _visit: self.endpoints.visit(place),
             trailers: trailers.cloned(),

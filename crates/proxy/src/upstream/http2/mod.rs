@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::connect::ATTEMPTS_MAX;
 use super::deadline::after;
 use super::error::{BoxError, UpstreamError};
-use super::{Failure, Upstream, UpstreamBody};
+use super::{Allowed, Failure, Upstream, UpstreamBody};
 use crate::trailers::Trailers;
 
 use exchange::{Failed, Lost, Sent};
@@ -44,19 +44,19 @@ where
     pub(super) async fn send_multiplexed(
         self: &Rc<Self>,
         pool: &Pool,
-        started: Instant,
+        allowed: Allowed<'_>,
         request: Request<B>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let (mut head, body) = request.into_parts();
         let trailers = head.extensions.remove::<Trailers>();
         let mut source = Source::new(body, trailers.clone());
         let repeatable = source.is_empty() && super::upload::is_idempotent(&head.method);
-        let end = after(started, self.timeouts.total);
+        let (started, end) = (allowed.started, allowed.end());
         let mut place = self.endpoints.choose(started);
         let mut attempt = 1;
         loop {
             let now = Instant::now();
-            let way = pool.way(&self.endpoints, place, end.min(after(now, self.timeouts.connect))).await;
+            let way = pool.way(&self.endpoints, place, end.min(after(now, allowed.timeouts.connect))).await;
             let seat = match way {
                 Ok(Way::Stream(seat)) => seat,
                 Ok(Way::Http1(stream)) => {
@@ -64,7 +64,7 @@ where
                         return Err(UpstreamError::new(super::FaultKind::Protocol, "it no longer speaks HTTP/2"));
                     };
                     trailers.map(|trailers| head.extensions.insert(trailers));
-                    return self.send_on(started, place, stream, Request::from_parts(head, body)).await;
+                    return self.send_on(allowed, place, stream, Request::from_parts(head, body)).await;
                 }
                 Err(mut error) => {
                     self.state.failed_at(place, &mut error);
@@ -77,7 +77,7 @@ where
                 }
             };
             let used = seat.was_used();
-            let sent = Sent { head: &head, source, place, started, trailers: trailers.as_ref() };
+            let sent = Sent { head: &head, source, place, allowed, trailers: trailers.as_ref() };
             let Failed { mut error, lost, source: unsent } = match self.exchange_stream(seat, sent).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => *failed,
@@ -108,15 +108,15 @@ where
     /// Sends a request over HTTP/1.1 to the endpoint at `place`, over this connection if there is one.
     async fn send_on(
         self: &Rc<Self>,
-        started: Instant,
+        allowed: Allowed<'_>,
         place: usize,
         stream: Option<super::Stream>,
         request: Request<B>,
     ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let request = Box::new(super::upload::prepare(request));
         match stream {
-            None => self.send_http1(started, place, request).await,
-            Some(stream) => self.send_over(started, (stream, place), request, false).await.map_err(Failure::into_error),
+            None => self.send_http1(allowed, place, request).await,
+            Some(stream) => self.send_over(allowed, (stream, place), request, false).await.map_err(Failure::into_error),
         }
     }
 }

@@ -29,7 +29,7 @@ async fn a_unix_socket_is_an_endpoint() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("app.sock");
     let upstream: Rc<TestUpstream> = upstream_at(1, |settings| settings.endpoints = vec![Endpoint::unix(path.clone())]);
-    let error = upstream.send(get()).await.err().unwrap();
+    let error = upstream.send(get(), None).await.err().unwrap();
     assert_eq!(error.kind, FaultKind::Unreachable);
     assert!(error.detail.starts_with(&format!("unix:{}: ", path.display())), "{error}");
 
@@ -44,8 +44,8 @@ async fn a_unix_socket_is_an_endpoint() {
         }
     });
     for _ in 0..3 {
-        assert_eq!(read(upstream.send(get()).await.unwrap()).await, (200, "by path".into()));
-        let response = upstream.send(request("POST", full("body"))).await.unwrap();
+        assert_eq!(read(upstream.send(get(), None).await.unwrap()).await, (200, "by path".into()));
+        let response = upstream.send(request("POST", full("body")), None).await.unwrap();
         assert_eq!(read(response).await, (200, "by path".into()));
     }
     assert_eq!(accepted.load(Ordering::SeqCst), 1, "the connection is kept, as one of TCP is");
@@ -136,7 +136,7 @@ async fn tls_is_spoken_to_an_endpoint_whose_certificate_is_of_its_name() {
     let tls = ClientTls::new(vec![authority.root()], None, None).unwrap();
     let upstream = tls_upstream(Endpoint::https("localhost", port), Some(tls.clone()));
     for _ in 0..2 {
-        let response = upstream.send(request("POST", full("body"))).await.unwrap();
+        let response = upstream.send(request("POST", full("body")), None).await.unwrap();
         assert_eq!(read(response).await, (200, "nobody asked localhost".into()));
     }
     assert_eq!(upstream.idle_connections(), 1);
@@ -157,7 +157,7 @@ async fn who_cannot_prove_to_be_the_upstream_is_not_spoken_to() {
     });
     let check = async |port: u16, tls: Option<ClientTls>, expected: Result<&str, &str>| {
         let upstream = tls_upstream(Endpoint::https("localhost", port), tls);
-        match (upstream.send(get()).await, expected) {
+        match (upstream.send(get(), None).await, expected) {
             (Ok(response), Ok(text)) => assert_eq!(read(response).await, (200, text.to_owned())),
             (Err(error), Err(fragment)) => {
                 assert_eq!(error.kind, FaultKind::Unreachable, "{error}");
@@ -180,10 +180,10 @@ async fn the_gateway_shows_its_certificate_where_it_has_one() {
     let port = tls_endpoint(&authority, "localhost", Some(&clients), &[]).await;
     let with = |identity| ClientTls::new(vec![authority.root()], identity, None).unwrap();
     let known = tls_upstream(Endpoint::https("localhost", port), Some(with(Some(clients.issue("gateway")))));
-    assert_eq!(read(known.send(get()).await.unwrap()).await, (200, "somebody asked localhost".into()));
+    assert_eq!(read(known.send(get(), None).await.unwrap()).await, (200, "somebody asked localhost".into()));
     for identity in [None, Some(authority.issue("gateway"))] {
         let unknown = tls_upstream(Endpoint::https("localhost", port), Some(with(identity)));
-        assert!(unknown.send(get()).await.is_err());
+        assert!(unknown.send(get(), None).await.is_err());
     }
 }
 
@@ -221,7 +221,7 @@ async fn over_tls_the_endpoint_chooses_the_version_where_it_may() {
             settings.http = http;
         });
         for _ in 0..3 {
-            match (upstream.send(request("POST", full("body"))).await, expected) {
+            match (upstream.send(request("POST", full("body")), None).await, expected) {
                 (Ok(response), Ok(text)) => assert_eq!(read(response).await, (200, text.to_owned()), "{http:?}"),
                 (Err(error), Err(fragment)) => {
                     assert_eq!(error.kind, FaultKind::Unreachable, "{http:?} {error}");
@@ -255,7 +255,7 @@ async fn a_request_to_switch_protocols_goes_over_http_1_whatever_is_spoken_other
         settings.tls = Some(ClientTls::new(vec![authority.root()], None, None).unwrap());
         settings.http = UpstreamHttp::Two;
     });
-    match upstream.switch(get()).await.unwrap() {
+    match upstream.switch(get(), None).await.unwrap() {
         Switch::Answered(response) => assert_eq!(read(response).await, (200, "nobody asked localhost".into())),
         Switch::Switched(..) => panic!("it never switches"),
     }

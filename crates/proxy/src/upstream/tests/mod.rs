@@ -39,7 +39,7 @@ impl Stub {
     }
 
     async fn send(&self, request: Request<TestBody>) -> Result<Response<UpstreamBody<TestBody>>, UpstreamError> {
-        self.upstream.send(request).await
+        self.upstream.send(request, None).await
     }
 
     /// The status and body of an exchange that must succeed.

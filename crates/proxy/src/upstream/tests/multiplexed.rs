@@ -90,7 +90,7 @@ async fn many_requests_share_one_connection_and_each_gets_its_own_answer() {
             let mut request = get();
             *request.uri_mut() = format!("/{nth}").parse().unwrap();
             let upstream = Rc::clone(&stub.upstream);
-            tokio::task::spawn_local(async move { read(upstream.send(request).await.unwrap()).await })
+            tokio::task::spawn_local(async move { read(upstream.send(request, None).await.unwrap()).await })
         };
         let all: Vec<_> = (0..100).map(fetch).collect();
         for (nth, answer) in all.into_iter().enumerate() {
@@ -319,7 +319,7 @@ async fn no_more_streams_are_begun_than_the_endpoint_allows_and_others_wait_thei
         .await;
         let fetch = |_| {
             let upstream = Rc::clone(&stub.upstream);
-            tokio::task::spawn_local(async move { read(upstream.send(get()).await.unwrap()).await })
+            tokio::task::spawn_local(async move { read(upstream.send(get(), None).await.unwrap()).await })
         };
         for answer in (0..50).map(fetch).collect::<Vec<_>>() {
             assert_eq!(answer.await.unwrap(), (200, "ok".into()));

@@ -229,12 +229,12 @@ async fn what_may_not_be_sent_twice_is_not_sent_over_a_connection_that_just_clos
         peer.say(OK).await;
         peer
     };
-    let (response, first) = tokio::join!(upstream.send(get()), answer());
+    let (response, first) = tokio::join!(upstream.send(get(), None), answer());
     read(response.unwrap()).await;
     assert_eq!(upstream.idle_connections(), 1);
     // Without an await between: the event loop has not had the time to hear of it.
     drop(first);
-    let post = async { upstream.send(request("POST", full("body"))).await.unwrap() };
+    let post = async { upstream.send(request("POST", full("body")), None).await.unwrap() };
     let (response, _second) = tokio::join!(post, answer());
     assert_eq!(read(response).await, (200, "ok".into()));
 }

@@ -209,7 +209,7 @@ async fn an_early_answer_is_read_although_writing_fails_first() {
         }
         Ok(Frame::data(Bytes::from_static(&[b'x'; 65536])))
     });
-    let response = upstream.send(request("POST", BodyExt::boxed_unsync(StreamBody::new(frames)))).await.unwrap();
+    let response = upstream.send(request("POST", BodyExt::boxed_unsync(StreamBody::new(frames))), None).await.unwrap();
     assert_eq!(read(response).await, (413, "too much".into()));
     assert_eq!(upstream.idle_connections(), 0);
 }
