@@ -31,7 +31,7 @@ use crate::settings::{InboundSettings, ProxyProtocol};
 use crate::tls::{PeerCertificate, ServerTls, Tls};
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
-use crate::wire::{Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, WireLimits, http1_builder};
+use crate::wire::{Ended, Gate, GateHandle, HeadEvent, HeadRefusal, HeadRefusalKind, WireLimits, serve as serve_gated};
 use crate::worker::{Loaded, Worker};
 
 /// A connection that was just accepted.
@@ -71,7 +71,7 @@ where
         return match opening {
             Opening::Closed => {}
             Opening::Http1(read) => {
-                let gate = Gate::with_handle(stream, Rc::clone(&limits), &handle).behind(read);
+                let gate = Box::new(Gate::with_handle(stream, Rc::clone(&limits), &handle).behind(read));
                 serve_http1(worker, stack, gate, handle, facts, &limits).await;
             }
             Opening::Http2(read) => {
@@ -91,8 +91,9 @@ where
         let served = Served { worker, io: stream, ahead: Bytes::new(), handle, facts, limits };
         return Box::pin(http2::serve(served, stack)).await;
     }
-    let gate = Gate::with_handle(stream, Rc::clone(&limits), &handle);
-    serve_http1(worker, stack, gate, handle, facts, &limits).await;
+    let gate = Box::new(Gate::with_handle(stream, Rc::clone(&limits), &handle));
+    // Boxed: a connection in plain text should not be larger for it.
+    Box::pin(serve_http1(worker, stack, gate, handle, facts, &limits)).await;
 }
 
 /// What comes before the first request, but not for longer than a gateway that stops waits for one: nobody is being answered yet.
@@ -155,7 +156,7 @@ async fn shake_hands(
 async fn serve_http1<S, IO>(
     worker: Rc<Worker>,
     stack: S,
-    gate: Gate<IO>,
+    gate: Box<Gate<IO>>,
     handle: GateHandle,
     facts: ConnectionFacts,
     limits: &WireLimits,
@@ -191,14 +192,12 @@ async fn serve_http1<S, IO>(
             }
         })
     };
-    let mut http = http1_builder(limits).serve_connection(gate, service);
-    let served = (&mut http).await;
+    let Ended { served, gate, read } = serve_gated(gate, &handle, limits, service).await;
     let tunnel = connection.tunnel.take();
     if let (Some(tunnel), Ok(())) = (tunnel, &served) {
-        let parts = http.into_parts();
-        let (stream, held) = parts.io.into_parts();
+        let (stream, held) = gate.into_parts();
         // Few connections get here; the others should not be larger for it.
-        return Box::pin(tunnel.run(stream, [parts.read_buf, held].concat().into())).await;
+        return Box::pin(tunnel.run(stream, [read, held].concat().into())).await;
     }
     if let Err(error) = served {
         tracing::debug!(peer = %connection.peer, %error, "connection ended with an error");

@@ -138,6 +138,17 @@ impl Drop for Exchange {
     }
 }
 
+/// Whether the server behind the gate may be taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nobody asked.
+    No,
+    /// It is to be, if nothing is under way.
+    Asked,
+    /// Nothing is under way.
+    Granted,
+}
+
 /// The state that both ends see.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -149,6 +160,7 @@ pub(super) struct Shared {
     body_problem: Cell<Option<BodyProblem>>,
     /// The gate holds something that it can act on only when the exchange is over.
     waits_for_exchange: Cell<bool>,
+    rest: Cell<Rest>,
     reader: RefCell<Option<Waker>>,
 }
 
@@ -162,6 +174,7 @@ impl Shared {
             upgraded: Cell::new(false),
             body_problem: Cell::new(None),
             waits_for_exchange: Cell::new(false),
+            rest: Cell::new(Rest::No),
             reader: RefCell::new(None),
         })
     }
@@ -170,6 +183,7 @@ impl Shared {
     pub(super) fn open_exchange(&self, event: HeadEvent) {
         self.body_problem.set(None);
         self.in_exchange.set(true);
+        self.rest.set(Rest::No);
         *self.head.borrow_mut() = Some(event);
     }
 
@@ -196,6 +210,23 @@ impl Shared {
 
     pub(super) fn set_body_problem(&self, problem: BodyProblem) {
         self.body_problem.set(Some(problem));
+    }
+
+    /// The next read says whether anything is under way.
+    pub(super) fn ask_for_rest(&self) {
+        self.rest.set(Rest::Asked);
+    }
+
+    /// Nothing is under way: no exchange, no part of a head, no byte that the client does not take.
+    pub(super) fn grant_rest(&self) {
+        if self.rest.get() == Rest::Asked {
+            self.rest.set(Rest::Granted);
+        }
+    }
+
+    /// Whether that was granted. Asking is over with this.
+    pub(super) fn takes_rest(&self) -> bool {
+        self.rest.replace(Rest::No) == Rest::Granted
     }
 
     /// Remembers whom to wake when the exchange ends or the worker drains. `waits` says that the end of the exchange

@@ -201,12 +201,16 @@ impl<IO> Gate<IO> {
         let waits = wants == Wants::EndOfExchange && (!self.held.is_empty() || self.client_ended);
         self.shared.park_reader(cx.waker(), waits);
         let (deadline, expired) = match wants {
-            Wants::EndOfExchange => return self.poll_later(cx),
-            Wants::Head if self.write_wait_since.is_some() => return self.poll_later(cx),
-            Wants::Head if self.held.is_empty() => match self.idle_deadline() {
-                Some(deadline) => (deadline, Expired::Idle),
-                None => return Poll::Ready(Expired::Idle),
-            },
+            // There is no deadline while an answer is on its way. When it is done, `resting` sees the idle time begin.
+            Wants::EndOfExchange => return Poll::Pending,
+            Wants::Head if self.write_wait_since.is_some() => return Poll::Pending,
+            Wants::Head if self.held.is_empty() => {
+                self.shared.grant_rest();
+                match self.idle_deadline() {
+                    Some(deadline) => (deadline, Expired::Idle),
+                    None => return Poll::Ready(Expired::Idle),
+                }
+            }
             Wants::Head => {
                 let since = *self.head_since.get_or_insert_with(Instant::now);
                 (since + self.limits.header_timeout, Expired::Head)
@@ -219,15 +223,6 @@ impl<IO> Gate<IO> {
         };
         ready!(self.alarm.poll_passed(cx, deadline));
         Poll::Ready(expired)
-    }
-
-    /// There is no deadline while an answer is on its way. But the timer must be set, or nobody would see the idle time
-    /// begin: hyper does not read again when an answer is done. Set so far away it rings early enough for that deadline.
-    fn poll_later(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        let later = Instant::now() + self.limits.keep_alive_timeout.max(Duration::from_secs(1));
-        // INVARIANT: this deadline lies ahead, so that the alarm is pending and has the waker.
-        let _ = self.alarm.poll_passed(cx, later);
-        Poll::Pending
     }
 
     /// When the connection, which waits for the first byte of a head, is closed; `None` for at once.
@@ -261,6 +256,29 @@ impl<IO> Gate<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Gate<IO> {
+    /// Ready when there is something for a server: bytes, which are held, or the end of the connection.
+    pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.held.is_empty() && !self.is_over() {
+            let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut fresh = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut fresh) {
+                Poll::Ready(Ok(())) if !fresh.filled().is_empty() => self.held.extend_from_slice(fresh.filled()),
+                // An error is an end, too: nothing is under way that it could be told of.
+                Poll::Ready(Ok(()) | Err(_)) => self.client_ended = true,
+                Poll::Pending => {
+                    ready!(self.poll_expired(cx, Wants::Head));
+                    self.end = Some(End::Idle);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether nothing comes any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.held.is_empty() && (self.client_ended || self.end.is_some())
+    }
+
     /// Reads once from the socket and hands on what may pass. `None` is the client's end.
     fn poll_more(&mut self, cx: &mut Context<'_>, out: &mut ReadBufCursor<'_>) -> Poll<io::Result<Option<Wants>>> {
         if self.client_ended {

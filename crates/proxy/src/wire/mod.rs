@@ -21,7 +21,7 @@
 //!
 //! **The gate holds the deadlines** (first byte, head, idle, between pieces of a body, and a client that takes no bytes),
 //! all on one timer; hyper's own stay off, because its header timeout also runs while a connection is idle. An idle
-//! connection holds no buffer in the gate.
+//! connection holds no buffer: not in the gate, and hyper's server is there only while there is something to serve (`serve`).
 //!
 //! HTTP/2 has a framing of its own, and no gate: see [`http2`](crate::http2). But what a head may say is the same there, and is held
 //! to the same rules, in [`parts`].
@@ -41,6 +41,7 @@ mod linger;
 pub mod parts;
 mod refusal;
 mod request_line;
+mod resting;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +57,7 @@ pub use gate::Gate;
 pub use head::{HeadFacts, HeadLimits};
 pub use refusal::{HeadRefusal, HeadRefusalKind};
 pub use request_line::{HttpVersion, TargetForm};
+pub use resting::{Ended, serve};
 
 /// What the gate needs of the limits; made once per settings, shared by the connections of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::held::Held;
-use crate::wire::{Exchange, Gate, GateHandle, HeadEvent, WireLimits, http1_builder};
+use crate::wire::{Exchange, Gate, GateHandle, HeadEvent, WireLimits, serve};
 
 /// What the service of a test saw and does.
 #[derive(Default)]
@@ -86,8 +86,9 @@ pub(super) fn connect_with(limits: Rc<WireLimits>, seen: Seen, pipe: usize) -> C
     let seen = Rc::new(seen);
     let (service_handle, service_seen) = (handle.clone(), Rc::clone(&seen));
     let service = service_fn(move |request| answer(request, service_handle.clone(), Rc::clone(&service_seen)));
-    let connection = http1_builder(&limits).serve_connection(gate, service);
-    Connection { client, handle, seen, server: spawn_local(connection) }
+    let served = handle.clone();
+    let server = spawn_local(async move { serve(Box::new(gate), &served, &limits, service).await.served });
+    Connection { client, handle, seen, server }
 }
 
 async fn answer(

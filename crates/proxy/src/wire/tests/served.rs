@@ -13,7 +13,7 @@ use super::harness::{Seen, connect, connect_with, locally, poll_once, read_once}
 use super::{chunks, head_properties, limits};
 use crate::wire::framing::BodyFraming;
 use crate::wire::head::{Scan, scan};
-use crate::wire::{BodyProblem, Gate, HeadEvent, WireLimits};
+use crate::wire::{BodyProblem, Ended, Gate, HeadEvent, WireLimits, serve};
 
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -301,14 +301,13 @@ async fn a_protocol_switch_through_hyper_leaves_every_byte_to_the_tunnel() {
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let mut connection = crate::wire::http1_builder(&limits()).serve_connection(gate, service);
         let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
         client.write_all(format!("{head}GET / first frame").as_bytes()).await.unwrap();
-        (&mut connection).await.unwrap();
+        let Ended { served, gate, read } = serve(Box::new(gate), &handle, &limits(), service).await;
+        served.unwrap();
         assert!(handle.is_upgraded());
-        let parts = connection.into_parts();
-        let (_socket, rest) = parts.io.into_parts();
-        assert_eq!([&parts.read_buf[..], &rest[..]].concat(), b"GET / first frame");
+        let (_socket, rest) = gate.into_parts();
+        assert_eq!([read, rest].concat(), b"GET / first frame");
     })
     .await;
 }
