@@ -1,5 +1,6 @@
 //! One connection: which version of HTTP is spoken on it, a gate in front of hyper's HTTP/1 server, and the stack behind it.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -168,9 +169,11 @@ async fn serve_http1<S, IO>(
     let connection = Rc::new(facts);
     let service = {
         let (worker, connection, handle) = (Rc::clone(&worker), Rc::clone(&connection), handle.clone());
+        // Called as it is: its layers are always ready, and cloning them for each request is a handful of counts.
+        let stack = RefCell::new(stack);
         service_fn(move |request: Request<Incoming>| {
             let (transit, exchange) = enter(&worker, &connection, &handle, request);
-            let answer = stack.clone().call(transit);
+            let answer = stack.borrow_mut().call(transit);
             let (connection, handle) = (Rc::clone(&connection), handle.clone());
             async move {
                 let mut response = answer.await?;

@@ -88,9 +88,8 @@ pub struct Via {
 impl Via {
     /// Under this name, which must be a token (RFC 9110 section 5.6.2).
     pub fn new(pseudonym: &str) -> Option<Self> {
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let name =
-            Some(pseudonym).filter(|name| !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token))?;
+            Some(pseudonym).filter(|name| !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token_byte))?;
         let value = |version: &str| HeaderValue::try_from(format!("{version} {name}")).ok();
         Some(Self { http_10: value("1.0")?, http_11: value("1.1")?, http_2: value("2.0")? })
     }
@@ -392,16 +391,25 @@ fn write_node(text: &mut BytesMut, address: IpAddr) {
 /// RFC 7239 section 4: a value that is no token, such as a host with its port, is quoted. One that would have to be escaped
 /// is no host, and is left out.
 fn write_host(text: &mut BytesMut, host: &[u8]) {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let is_quotable = |byte: &u8| byte.is_ascii_graphic() && !b"\"\\".contains(byte);
-    if host.iter().all(is_token) && !host.is_empty() {
+    if host.iter().copied().all(is_token_byte) && !host.is_empty() {
         text.extend_from_slice(b";host=");
         text.extend_from_slice(host);
-    } else if host.iter().all(is_quotable) && !host.is_empty() {
+    } else if host.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) && !host.is_empty() {
         text.extend_from_slice(b";host=\"");
         text.extend_from_slice(host);
         text.extend_from_slice(b"\"");
     }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    let is_sign = |byte| {
+        matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+    };
+    byte.is_ascii_alphanumeric() || is_sign(byte)
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {

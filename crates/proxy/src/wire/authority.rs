@@ -28,9 +28,11 @@ impl<'a> Authority<'a> {
     /// # Errors
     /// A few words for the operator: why these bytes are not an authority.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        if bytes.contains(&b'@') {
-            return Err("userinfo in the authority");
-        }
+        // No part of an authority may have an `@`, so that it is looked for only to say what is wrong.
+        Self::read(bytes).map_err(|problem| if bytes.contains(&b'@') { "userinfo in the authority" } else { problem })
+    }
+
+    fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
         let (host, port) = split_port(bytes)?;
         Ok(Self { host: Host::parse(host)?, port: port.map(parse_port).transpose()? })
     }
@@ -88,13 +90,16 @@ impl<'a> Host<'a> {
             return Err("a host name over 254 bytes");
         }
         let name = bytes.strip_suffix(b".").unwrap_or(bytes);
-        if name.split(|&byte| byte == b'.').any(<[u8]>::is_empty) {
-            return Err("an empty label in the host name");
+        let mut label_is_empty = true;
+        for &byte in name {
+            match byte {
+                b'.' if label_is_empty => break,
+                b'.' => label_is_empty = true,
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'~' | b'-' => label_is_empty = false,
+                _ => return Err("a byte that a host name cannot have"),
+            }
         }
-        if !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-')) {
-            return Err("a byte that a host name cannot have");
-        }
-        Ok(Self::Name(name))
+        if label_is_empty { Err("an empty label in the host name") } else { Ok(Self::Name(name)) }
     }
 
     fn equals(&self, other: &Host<'_>) -> bool {
