@@ -67,6 +67,7 @@ where
             // One write of one buffer: a small request costs 2 to 4 % less than with a vectored write.
             .writev(false)
             .max_buf_size(BUFFER_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
             .handshake(socket)
             .await
             .map_err(|error| UpstreamError::protocol("handshake", &error))?;
@@ -152,8 +153,13 @@ where
     }
 }
 
-/// The most that is buffered in each direction of a connection. It also bounds the response's head.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// The most that is buffered in each direction of a connection, and so the largest piece of a body: hyper reads more at once while
+/// reads are full. Twice the half costs a tenth less for each megabyte, in calls and in waking the other side; a client that reads
+/// slowly holds one piece.
+pub(super) const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
+/// The most that the head of a response may have.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The connections that wait for a request, oldest first.
 pub(super) struct Idle<B> {

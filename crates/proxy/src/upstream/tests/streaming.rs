@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::super::pool::BUFFER_BYTES_MAX;
 use super::*;
 
 /// A body whose pieces are sent to it.
@@ -207,7 +208,8 @@ async fn an_early_answer_is_read_although_writing_fails_first() {
             peer.read_exact(&mut [0; 10]).unwrap();
             peer.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 8\r\n\r\ntoo much").unwrap();
         }
-        Ok(Frame::data(Bytes::from_static(&[b'x'; 65536])))
+        // As much as is buffered, so that each is written before the next is asked for.
+        Ok(Frame::data(Bytes::from_static(&[b'x'; BUFFER_BYTES_MAX])))
     });
     let response = upstream.send(request("POST", BodyExt::boxed_unsync(StreamBody::new(frames))), None).await.unwrap();
     assert_eq!(read(response).await, (413, "too much".into()));
