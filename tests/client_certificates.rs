@@ -238,6 +238,45 @@ fn a_key_beside_a_certificate_is_refused_or_has_its_fixed_place() {
     }
 }
 
+/// Two connections, the second in the session of the first; says whether it was, and what each was answered.
+const RESUMED: &str = r#"
+import socket, ssl, sys
+
+host, port, roots, certificate, key, version = sys.argv[1:]
+context = ssl.create_default_context(cafile=roots)
+context.check_hostname = False
+context.load_cert_chain(certificate, key)
+context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+
+def ask(session):
+    with context.wrap_socket(socket.create_connection((host, int(port))), session=session) as stream:
+        stream.sendall(b"GET /only/a HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: stream.recv(65536), b""))
+        print(stream.session_reused, answer.split(b" ")[1].decode(), flush=True)
+        return stream.session
+
+ask(ask(None))
+"#;
+
+#[test]
+fn a_session_that_is_resumed_without_showing_the_certificate_is_its_holders() {
+    let upstream = Upstream::start();
+    let authority = Authority::new("a test's own");
+    let site = site(&upstream, &authority, "");
+    put(&site, "batch", &authority.issue(&[BATCH]));
+    let gateway = site.start();
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let python = std::env::var_os("PORTCULLIS_PYTHON").unwrap_or_else(|| "python3".into());
+        let finished = Program::new(python)
+            .args(["-c", RESUMED, &gateway.address.ip().to_string(), &gateway.address.port().to_string()])
+            .args(["ca.crt", "batch.crt", "batch.key"].map(|name| gateway.site.path(name)))
+            .arg(version)
+            .run(PATIENCE);
+        assert_eq!(finished.stdout, ["False 200", "True 200"], "{version}: {:?}", finished.stderr);
+    }
+    assert!(upstream.requests().iter().all(|seen| seen.header("x-auth-user") == Some("spiffe://td.test/batch")));
+}
+
 /// A word every 50 ms for a minute on `/stream`.
 fn speaker() -> Upstream {
     Upstream::choosing(|head| match head.target.as_str() {
@@ -387,7 +426,7 @@ fn the_steps_of_the_documentation_make_a_client_and_revoke_it() {
                 "--noproxy",
                 "*",
                 "--write-out",
-                "\n%{http_code}",
+                "\n%{http_code} %{http_version}",
                 "--cacert",
                 "server-ca.crt",
             ])
@@ -398,13 +437,16 @@ fn the_steps_of_the_documentation_make_a_client_and_revoke_it() {
     };
     let status = |finished: &Finished| finished.stdout.last().cloned();
     let mine = ["--cert", "billing.crt", "--key", "billing.key"];
-    let answered = curl(&gateway, &mine);
-    assert_eq!(status(&answered).as_deref(), Some("200"), "{:?} {:?}", answered.stdout, answered.stderr);
-    assert_eq!(upstream.only_request().header("x-auth-user"), Some("spiffe://example.com/billing"));
-    assert_eq!(status(&curl(&gateway, &[])).as_deref(), Some("401"));
+    for (version, expected) in [("--http1.1", "200 1.1"), ("--http2", "200 2")] {
+        let answered = curl(&gateway, &[&mine[..], &[version]].concat());
+        assert_eq!(status(&answered).as_deref(), Some(expected), "{:?} {:?}", answered.stdout, answered.stderr);
+        let seen = upstream.requests().pop().unwrap();
+        assert_eq!(seen.header("x-auth-user"), Some("spiffe://example.com/billing"), "{version}");
+    }
+    assert_eq!(status(&curl(&gateway, &["--http1.1"])).as_deref(), Some("401 1.1"));
     shell(&gateway.site, &revoke);
     gateway.reload("ok");
     let refused = curl(&gateway, &mine);
     assert_ne!(refused.status.code(), Some(0), "{:?}", refused.stdout);
-    assert_eq!(upstream.requests().len(), 1);
+    assert_eq!(upstream.requests().len(), 2);
 }
