@@ -11,6 +11,7 @@ Scenarios (default: plain deny):
     deny    a refusal with its event on disk beside 403 with a line of JSON
     conn    a new connection for each request
     tls     TLS 1.3, keep-alive
+    h2      HTTP/2 in plain text, 16 connections with 10 streams each; to the origin all speak HTTP/1.1
     tlsnew  TLS 1.3, a full handshake for each request
     idle    memory of 2,000 idle keep-alive connections
     latency added to a direct call, at half of the capacity that `plain` would have
@@ -23,7 +24,7 @@ It ends by itself.
 import argparse, base64, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 import peers
 
-SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "idle", "latency")
+SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
 parser.add_argument("scenarios", nargs="*", default=["plain", "deny"])
@@ -44,6 +45,7 @@ class Bench:
     def __init__(self, scenario, folder):
         self.scenario, self.folder, self.started = scenario, folder, []
         self.tls = scenario in ("tls", "tlsnew")
+        self.http2 = scenario == "h2"
         self.origin = free_port()
         self.port = {name: free_port() for name in (*peers.PEERS, OURS)}
         self.certificate, self.key, self.pem = (f"{folder}/{name}" for name in ("tls.crt", "tls.key", "tls.pem"))
@@ -154,6 +156,14 @@ def load(bench, name, pid, connections=64):
     scheme, host = ("https", "localhost") if bench.tls else ("http", "127.0.0.1")
     connections = 16 if bench.scenario == "1m" else connections
     before = cpu_seconds(pid)
+    if bench.http2:
+        command = ["taskset", "-c", "1", "h2load", "-t1", "-c16", "-m10", f"-D{args.seconds}", f"http://127.0.0.1:{bench.port[name]}{path}"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = cpu_seconds(pid) - before
+        done = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+        if not done or any(int(done.group(group)) for group in (2, 3, 4)):
+            sys.exit(f"{name}: {output}")
+        return used / int(done.group(1)) * 1e6, int(done.group(1)) / args.seconds
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{args.seconds}s", *headers, f"{scheme}://{host}:{bench.port[name]}{path}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = cpu_seconds(pid) - before

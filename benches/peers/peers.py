@@ -46,13 +46,16 @@ def nginx(bench):
     tls = ""
     if bench.tls:
         tls = f"ssl_certificate {bench.certificate}; ssl_certificate_key {bench.key}; ssl_protocols TLSv1.3; ssl_session_tickets off;"
-    listen = f"listen 127.0.0.1:{bench.port['nginx']}{' ssl' if bench.tls else ''} backlog=4096;"
+    listen = f"listen 127.0.0.1:{bench.port['nginx']}{' ssl' if bench.tls else ''}{' http2' if bench.http2 else ''} backlog=4096;"
+    # The shipped limit would have a client connect anew again and again.
+    tls += " keepalive_requests 1000000000; http2_max_concurrent_streams 128;" if bench.http2 else ""
     return nginx_command(f"{bench.folder}/nginx", f"{upstream} {log} server {{ {listen} {tls} location / {{ {forward} }} }}")
 
 
 def haproxy(bench):
     bind = f"bind 127.0.0.1:{bench.port['haproxy']} backlog 4096"
     bind += f" ssl crt {bench.pem} alpn http/1.1" if bench.tls else ""
+    bind += " proto h2" if bench.http2 else ""
     front, log = "", ""
     if bench.scenario == "deny":
         log = "log stdout format raw local0"
@@ -113,7 +116,7 @@ def envoy(bench):
     route = {"match": {"prefix": "/"}, "route": {"cluster": "u", "timeout": "0s"}}
     manager = typed("envoy.filters.network.http_connection_manager",
                     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    stat_prefix="h", codec_type="HTTP1", generate_request_id=False, use_remote_address=False, access_log=log,
+                    stat_prefix="h", codec_type="HTTP2" if bench.http2 else "HTTP1", generate_request_id=False, use_remote_address=False, access_log=log,
                     route_config={"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]}, http_filters=filters)
     chain = {"filters": [manager]}
     if bench.tls:
@@ -144,8 +147,8 @@ def caddy(bench):
     path = f"{bench.folder}/Caddyfile"
     with open(path, "w") as file:
         file.write(
-            "{\n admin off\n auto_https off\n persist_config off\n servers {\n protocols h1\n }\n log {\n level ERROR\n }\n}\n"
-            f"{head} {{\n bind 127.0.0.1\n {tls}{site}\n}}\n"
+            "{\n admin off\n auto_https off\n persist_config off\n servers {\n protocols PROTOCOLS\n }\n log {\n level ERROR\n }\n}\n".replace("PROTOCOLS", "h1 h2c" if bench.http2 else "h1")
+            + f"{head} {{\n bind 127.0.0.1\n {tls}{site}\n}}\n"
         )
     return ["caddy", "run", "--adapter", "caddyfile", "--config", path]
 
