@@ -19,8 +19,8 @@ use crate::upstream::BoxError;
 use crate::watched::Terminated;
 use crate::wire::alarm::Alarm;
 
-/// At most so much of an answer waits for the client's window at once.
-const PIECE: usize = 64 * 1024;
+/// At most so much of an answer is handed to h2 at once: the largest frame that every client takes (RFC 9113 §4.2).
+pub(super) const PIECE: usize = 16 * 1024;
 
 /// Sends an answer to its end, or resets the stream where that cannot be reached. `bodiless` is an answer to HEAD. Gives whether it
 /// reached its end.

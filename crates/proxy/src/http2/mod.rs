@@ -52,8 +52,9 @@ fn builder(limits: &WireLimits) -> h2::server::Builder {
     /// Of streams that the client reset before they could be accepted, and of those that h2 had to reset (CVE-2023-44487,
     /// CVE-2025-8671): the meter closes such a connection sooner.
     const RESET_STREAMS: usize = 100;
-    /// Of one stream's answer, copied for the socket and not yet taken.
-    const SEND_BUFFER: usize = 64 * 1024;
+    /// Of one stream's answer, handed to h2 and not yet taken by the socket: one frame. A client that opens every stream and window
+    /// and then reads nothing holds so much of each, for the idle time.
+    const SEND_BUFFER: usize = answer::PIECE;
     let mut builder = h2::server::Builder::new();
     // Twice what is accepted: so a head that is too large is refused with a body and an event by the same rules as in HTTP/1,
     // and only one that is out of all proportion by h2, with a bare 431.
