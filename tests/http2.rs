@@ -473,6 +473,53 @@ fn sigterm_ends_the_connection_and_not_the_requests_on_it() {
 }
 
 #[test]
+fn a_slow_reader_has_its_whole_answer_also_when_the_gateway_goes() {
+    const SIZE: usize = 1_500_000;
+    let upstream = Upstream::choosing(|head| match head.target.as_str() {
+        "/huge" => Reply::huge(SIZE as u64),
+        _ => Reply::echo(),
+    });
+    let mut gateway = Site::new(&upstream.url()).start();
+    let mut client = Http2::open(gateway.address);
+    assert_eq!(client.get("/", &[]).status(), 200);
+    client.receive_at_once(8 * 1024);
+    let stream = client.request(&head("GET", "/huge", &[]), true);
+    let mut answer = client.answer_until(stream, SOON, |answer| answer.body.len() > 100_000);
+    gateway.process.signal(Signal::Term);
+    while !answer.ended && !answer.closed {
+        let wanted = answer.body.len() + 16 * 1024;
+        client.read_on(&mut answer, stream, PATIENCE, |answer| answer.ended || answer.body.len() >= wanted);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((answer.body.len(), answer.ended), (SIZE, true));
+    drop(client);
+    assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn an_answer_to_head_says_no_length_that_the_upstream_did_not_say() {
+    let upstream = Upstream::replying(Reply::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"));
+    let gateway = Site::new(&upstream.url()).start();
+    let mut client = Http2::open(gateway.address);
+    let stream = client.request(&head("HEAD", "/", &[]), true);
+    let answer = client.answer(stream);
+    assert_eq!((answer.status(), answer.header("content-length")), (200, None));
+}
+
+#[test]
+fn a_malformed_head_has_its_event_also_when_its_client_goes_at_once() {
+    let upstream = Upstream::start();
+    let gateway = Site::new(&upstream.url()).start();
+    let mut client = Http2::open(gateway.address);
+    assert_eq!(client.get("/", &[]).status(), 200);
+    for _ in 0..20 {
+        client.request(&head("GET", "/", &[("connection", "close")]), true);
+    }
+    client.end();
+    assert_eq!(refusals(&gateway, 20).len(), 20);
+}
+
+#[test]
 fn where_http2_is_switched_off_its_preface_is_a_malformed_request() {
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());

@@ -4,11 +4,12 @@
 //! would. Nothing is corrected; settings and pings are acknowledged, and windows opened again, unless the test says otherwise.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use loona_hpack::Decoder;
 use serde_json::Value;
+use socket2::SockRef;
 
 use crate::wait::PATIENCE;
 
@@ -239,6 +240,22 @@ impl Http2 {
     fn greet(&mut self) {
         let settings = Frame::new(kind::SETTINGS, 0, 0, []);
         self.send_bytes(&[PREFACE, &settings.bytes()].concat());
+    }
+
+    /// Has the kernel hold no more than about so many bytes that came and were not read.
+    ///
+    /// # Panics
+    /// When it will not.
+    pub fn receive_at_once(&self, bytes: usize) {
+        SockRef::from(&self.socket).set_recv_buffer_size(bytes).expect("a receive buffer of that size");
+    }
+
+    /// Ends the client's side.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn end(&self) {
+        self.socket.shutdown(Shutdown::Write).expect("a connection that can be ended");
     }
 
     /// Sends bytes as they are.

@@ -36,7 +36,7 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut head, body) = response.into_parts();
-    finish(&mut head.headers, head.status, &body, date);
+    finish(&mut head.headers, head.status, (!bodiless).then_some(&body), date);
     let ends = bodiless || body.is_end_stream();
     let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ends) else { return false };
     if ends {
@@ -58,8 +58,8 @@ where
 }
 
 /// Fields that are of the connection are none of an answer's (RFC 9113 §8.2.2); a length is told where it is known, and a date always
-/// (RFC 9110 §6.6.1).
-fn finish<B: Body>(headers: &mut HeaderMap, status: StatusCode, body: &B, date: HeaderValue) {
+/// (RFC 9110 §6.6.1). Without a body nothing is known of its length: what the answer to HEAD says of it is the upstream's.
+fn finish<B: Body>(headers: &mut HeaderMap, status: StatusCode, body: Option<&B>, date: HeaderValue) {
     const OTHERS: [HeaderName; 2] =
         [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, TE] {
@@ -72,7 +72,7 @@ fn finish<B: Body>(headers: &mut HeaderMap, status: StatusCode, body: &B, date: 
         headers.insert(DATE, date);
     }
     let may_have_a_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Some(length) = body.size_hint().exact().filter(|_| may_have_a_body)
+    if let Some(length) = body.and_then(|body| body.size_hint().exact()).filter(|_| may_have_a_body)
         && !headers.contains_key(CONTENT_LENGTH)
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -1,10 +1,10 @@
 //! The body of a request that came on a stream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::meter::Meter;
 use crate::wire::BodyProblem;
 use crate::wire::alarm::Alarm;
 
@@ -51,11 +52,18 @@ struct Incoming {
     waits_since: Option<Instant>,
     alarm: Alarm,
     progress: Rc<Progress>,
+    meter: Rc<RefCell<Meter>>,
 }
 
 impl StreamBody {
     /// The body of a stream whose head announced this length, if any. It fails when nothing comes for the idle time.
-    pub(crate) fn new(stream: RecvStream, length: Option<u64>, idle_timeout: Duration, progress: Rc<Progress>) -> Self {
+    pub(super) fn new(
+        stream: RecvStream,
+        length: Option<u64>,
+        idle_timeout: Duration,
+        progress: Rc<Progress>,
+        meter: Rc<RefCell<Meter>>,
+    ) -> Self {
         let over = stream.is_end_stream();
         progress.over.set(over);
         Self(Box::new(Incoming {
@@ -67,6 +75,7 @@ impl StreamBody {
             waits_since: None,
             alarm: Alarm::default(),
             progress,
+            meter,
         }))
     }
 }
@@ -128,11 +137,18 @@ impl Body for StreamBody {
                 if incoming.progress.go_on.get() == Continue::Expected {
                     incoming.progress.go_on.set(Continue::Wanted);
                 }
-                let since = *incoming.waits_since.get_or_insert_with(Instant::now);
-                incoming.alarm.poll_passed(cx, since + incoming.idle_timeout).map(|()| {
-                    incoming.end();
-                    Some(Err(BodyBroken(BodyProblem::TimedOut)))
-                })
+                let mut since = *incoming.waits_since.get_or_insert_with(Instant::now);
+                loop {
+                    ready!(incoming.alarm.poll_passed(cx, since + incoming.idle_timeout));
+                    // A frame that comes slowly comes all the same.
+                    let came = incoming.meter.borrow().receiving(incoming.stream.stream_id().as_u32());
+                    match came.filter(|came| *came > since) {
+                        Some(came) => since = came,
+                        None => break,
+                    }
+                }
+                incoming.end();
+                Poll::Ready(Some(Err(BodyBroken(BodyProblem::TimedOut))))
             }
         }
     }

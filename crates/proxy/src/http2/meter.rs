@@ -29,10 +29,14 @@ const BUDGET: i64 = 256 * FRAME;
 const PER_SECOND: i64 = 64 * FRAME;
 /// Each answer pays for one reset.
 const ANSWER: i64 = FRAME;
-/// Each frame of data that was sent pays for the window updates of the stream and of the connection.
-const SENT_DATA: i64 = 2 * WINDOW_UPDATE;
-/// Heads that may wait to be accepted by h2 before it is a flood: more than any limit of streams in one read.
-const MAX_UNACCEPTED: usize = 1_024;
+/// So many bytes of data that were sent pay for one window update. Clients that open their windows most often do it for each 4 KiB
+/// that they read, for the stream and for the connection; one that takes data byte by byte is not paid for (CVE-2019-9511).
+const PAID_BYTES: usize = 1_024;
+/// A proxy in front speaks for many clients on one connection, and passes on their resets.
+const TRUSTED: i64 = 16;
+/// Heads that may wait to be accepted by h2 before it is a flood, where the limit of streams is not higher: h2 reads all that is there
+/// before it hands on.
+const MIN_UNACCEPTED: usize = 1_024;
 /// The client's preface (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -54,6 +58,8 @@ pub(super) struct Meter {
     inbound: Frames,
     outbound: Frames,
     left: i64,
+    /// How much more than others this client may do.
+    scale: i64,
     filled: Instant,
     exhausted: bool,
     last_read: Instant,
@@ -68,18 +74,32 @@ pub(super) struct Meter {
     in_head: bool,
     /// Heads that came whole and that h2 has not handed on.
     unaccepted: VecDeque<u32>,
+    max_unaccepted: usize,
     unseen: VecDeque<Unseen>,
     /// The client takes no byte since then.
     pub(super) write_wait_since: Option<Instant>,
+    /// The connection is over but for the client's end, which has a time of its own.
+    pub(super) parting: bool,
+    /// When data was sent last.
+    sent_data: Option<Instant>,
+    /// Bytes of data that have not paid for a window update yet.
+    unpaid: usize,
+    /// Something of a stream was sent since the last PING: clients measure their way by one then, and that one is free.
+    ping_is_due: bool,
+    /// The stream whose data is arriving.
+    receiving: Option<u32>,
 }
 
 impl Meter {
-    pub(super) fn new() -> Self {
+    /// Of a connection that may have so many streams; of a proxy that is trusted or of a client.
+    pub(super) fn new(max_streams: u32, trusted: bool) -> Self {
+        let scale = if trusted { TRUSTED } else { 1 };
         let now = Instant::now();
         Self {
             inbound: Frames::behind(PREFACE.len()),
             outbound: Frames::default(),
-            left: BUDGET,
+            left: BUDGET * scale,
+            scale,
             filled: now,
             exhausted: false,
             last_read: now,
@@ -89,8 +109,14 @@ impl Meter {
             arriving_since: None,
             in_head: false,
             unaccepted: VecDeque::new(),
+            max_unaccepted: (max_streams as usize).saturating_mul(2).max(MIN_UNACCEPTED),
             unseen: VecDeque::new(),
             write_wait_since: None,
+            parting: false,
+            sent_data: None,
+            unpaid: 0,
+            ping_is_due: false,
+            receiving: None,
         }
     }
 
@@ -117,6 +143,7 @@ impl Meter {
 
     fn received(&mut self, frame: FrameHeader) {
         self.in_head = matches!(frame.kind, kind::HEADERS | kind::CONTINUATION);
+        self.receiving = (frame.kind == kind::DATA).then_some(frame.stream);
         let spent = match frame.kind {
             kind::DATA if frame.length == 0 && frame.flags & flag::END_STREAM == 0 => FRAME,
             kind::DATA => 0,
@@ -131,6 +158,7 @@ impl Meter {
                 }
                 FRAME
             }
+            kind::PING if frame.flags & flag::ACK == 0 && std::mem::take(&mut self.ping_is_due) => 0,
             kind::SETTINGS | kind::PING if frame.flags & flag::ACK != 0 => IGNORED,
             kind::RST_STREAM | kind::SETTINGS | kind::PING | kind::GOAWAY | kind::PUSH_PROMISE => FRAME,
             kind::WINDOW_UPDATE => WINDOW_UPDATE,
@@ -155,7 +183,7 @@ impl Meter {
 
     fn arrived(&mut self, stream: Option<u32>) {
         let Some(stream) = stream.filter(|stream| *stream != 0) else { return };
-        if self.unaccepted.len() >= MAX_UNACCEPTED {
+        if self.unaccepted.len() >= self.max_unaccepted {
             self.left = i64::MIN / 2;
             return;
         }
@@ -163,8 +191,15 @@ impl Meter {
     }
 
     fn sent(&mut self, frame: FrameHeader) {
+        self.ping_is_due |= matches!(frame.kind, kind::DATA | kind::HEADERS);
         match frame.kind {
-            kind::DATA => self.refund(SENT_DATA),
+            kind::DATA => {
+                self.sent_data = Some(Instant::now());
+                self.unpaid += frame.length;
+                let paid = self.unpaid / PAID_BYTES;
+                self.unpaid %= PAID_BYTES;
+                self.refund(i64::try_from(paid).unwrap_or(0) * WINDOW_UPDATE);
+            }
             kind::HEADERS if self.forget(frame.stream) => {
                 self.unseen.push_back(Unseen { stream: frame.stream, code: None });
             }
@@ -205,9 +240,9 @@ impl Meter {
         }
         // Only now is it worth looking at the clock.
         let now = Instant::now();
-        let ms = i64::try_from((now - self.filled).as_millis()).unwrap_or(i64::MAX / PER_SECOND);
+        let ms = i64::try_from((now - self.filled).as_millis()).unwrap_or(i64::MAX);
         self.filled = now;
-        self.refund(ms.saturating_mul(PER_SECOND) / 1_000);
+        self.refund(ms.saturating_mul(PER_SECOND * self.scale) / 1_000);
         self.exhausted = self.left <= 0;
         self.exhausted
     }
@@ -222,13 +257,23 @@ impl Meter {
         self.last_read
     }
 
+    /// When data of this stream came last, as long as the frame that it comes in is not whole: h2 does not tell of it before.
+    pub(super) fn receiving(&self, stream: u32) -> Option<Instant> {
+        (self.receiving == Some(stream) && self.inbound.is_in_payload()).then_some(self.last_read)
+    }
+
+    /// When data was sent last.
+    pub(super) fn sent_data(&self) -> Option<Instant> {
+        self.sent_data
+    }
+
     /// Whether any byte came.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
 
     fn refund(&mut self, paid: i64) {
-        self.left = self.left.saturating_add(paid).min(BUDGET);
+        self.left = self.left.saturating_add(paid).min(BUDGET * self.scale);
     }
 
     fn forget(&mut self, stream: u32) -> bool {
@@ -257,7 +302,7 @@ mod tests {
     }
 
     fn metered() -> Meter {
-        let mut meter = Meter::new();
+        let mut meter = Meter::new(100, false);
         meter.read(PREFACE);
         meter.read(&frame(kind::SETTINGS, 0, 0, b""));
         meter
@@ -300,12 +345,25 @@ mod tests {
             meter.answered();
             assert!(!meter.is_exhausted());
         }
-        let update = frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 64, 0]);
+        // Go's client opens both windows for each 4 KiB that it reads, and gRPC's measures its way by a PING for each message.
+        let (update, piece) = (frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 16, 0]), frame(kind::DATA, 0, 1, &[0; 4_096]));
         for _ in 0..10_000 {
-            meter.wrote(&frame(kind::DATA, 0, 1, b"piece"));
+            meter.wrote(&piece);
             meter.read(&[update.clone(), update.clone()].concat());
             assert!(!meter.is_exhausted());
         }
+        for _ in 0..10_000 {
+            meter.wrote(&frame(kind::DATA, 0, 1, b"message"));
+            meter.read(&ping);
+            assert!(!meter.is_exhausted());
+        }
+        // Byte by byte (CVE-2019-9511).
+        let taken = (1..100_000).find(|_| {
+            meter.wrote(&frame(kind::DATA, 0, 1, b"x"));
+            meter.read(&update);
+            meter.is_exhausted()
+        });
+        assert!(taken.is_some_and(|taken| taken < 4_000), "{taken:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -375,6 +433,23 @@ mod tests {
             meter.read(&frame(kind::HEADERS, flag::END_HEADERS, stream * 2 + 1, b"block"));
         }
         assert!(meter.is_exhausted());
-        assert_eq!(meter.unaccepted.len(), MAX_UNACCEPTED);
+        assert_eq!(meter.unaccepted.len(), MIN_UNACCEPTED);
+        let mut meter = Meter::new(5_000, false);
+        for stream in 0..5_000u32 {
+            meter.read(&frame(kind::HEADERS, flag::END_HEADERS, stream * 2 + 1, b"block"));
+        }
+        assert!(!meter.is_exhausted(), "as many as are permitted, in one read");
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_do_more() {
+        let mut meter = Meter::new(100, true);
+        meter.read(PREFACE);
+        let reset = frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+        let count = (1..10_000).find(|_| {
+            meter.read(&reset);
+            meter.is_exhausted()
+        });
+        assert!(count.is_some_and(|count| count >= 4_096), "{count:?}");
     }
 }

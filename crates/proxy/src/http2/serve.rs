@@ -25,6 +25,7 @@ use super::date::Dates;
 use super::meter::{Meter, Unseen};
 use super::tap::Tap;
 use super::{StreamBody, answer, builder, first_byte_deadline};
+use crate::client_address::is_trusted;
 use crate::layers::respond::Answer;
 use crate::refusal::Refusal;
 use crate::throttle::{Throttle, ThrottleKind};
@@ -62,7 +63,11 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Served { worker, io, ahead, handle, facts, limits } = served;
-    let meter = Rc::new(RefCell::new(Meter::new()));
+    let trusted = {
+        let proxies = &worker.loaded().snapshot.settings.client_address.trusted_proxies;
+        is_trusted(facts.peer.ip(), proxies)
+    };
+    let meter = Rc::new(RefCell::new(Meter::new(limits.http2.max_streams, trusted)));
     let shared = Rc::new(Shared {
         worker,
         connection: Rc::new(facts),
@@ -209,16 +214,16 @@ impl Shared {
             Err(refusal) => facts.head_refusal = Some(*refusal),
         }
         let length = announced(&head.headers);
-        let body = StreamBody::new(stream, length, self.limits.body_idle_timeout, Rc::clone(progress));
+        let body =
+            StreamBody::new(stream, length, self.limits.body_idle_timeout, Rc::clone(progress), Rc::clone(&self.meter));
         Box::new(Transit { head, body: Some(Either::Right(Either::Left(body))), facts })
     }
 
     /// Tells of a head that never reached the stack.
     fn refuse_unseen(&self, kind: HeadRefusalKind, detail: String) {
         let refusal = HeadRefusal { kind, detail, method: None, target: None };
-        let mut transit = self.nobody();
         let malformation = (&refusal).into();
-        transit.facts.head_refusal = Some(refusal);
+        let mut transit = self.nobody(refusal);
         self.worker.report_unanswered(&Refusal::Malformed(malformation), &mut transit);
     }
 
@@ -230,14 +235,18 @@ impl Shared {
             key: self.connection.peer.ip().to_string(),
             retry_after_s: 1,
         };
-        self.worker.report_unanswered(&Refusal::Throttled(Box::new(throttle)), &mut self.nobody());
+        let kind = HeadRefusalKind::Malformed;
+        let unread = HeadRefusal { kind, detail: String::new(), method: None, target: None };
+        self.worker.report_unanswered(&Refusal::Throttled(Box::new(throttle)), &mut self.nobody(unread));
     }
 
-    /// A request that was not: what an event of the connection itself is written about.
-    fn nobody(&self) -> Box<Transit> {
+    /// A request that nobody has read: what an event of the connection itself is written about. Whose it is, is not known behind a
+    /// proxy.
+    fn nobody(&self, unread: HeadRefusal) -> Box<Transit> {
         let (mut head, ()) = Request::new(()).into_parts();
         head.version = http::Version::HTTP_2;
-        Box::new(Transit { head, body: None, facts: Facts::new(&self.worker, Rc::clone(&self.connection)) })
+        let facts = Facts { head_refusal: Some(unread), ..Facts::new(&self.worker, Rc::clone(&self.connection)) };
+        Box::new(Transit { head, body: None, facts })
     }
 
     /// The connection ended with an error. What h2 found wrong with the client's frames is a refusal.
@@ -301,6 +310,9 @@ struct Serving<'c, IO> {
     handle: &'c GateHandle,
     shared: &'c Shared,
     alarm: Alarm,
+    /// Since when no stream has anything to do here.
+    quiet_since: Option<Instant>,
+    /// Since when h2 has nothing left of them, either.
     idle_since: Option<Instant>,
     /// Since when an answer to a PING is awaited.
     asked_since: Option<Instant>,
@@ -318,6 +330,7 @@ impl<'c, IO: AsyncRead + AsyncWrite + Unpin> Serving<'c, IO> {
             handle,
             shared,
             alarm: Alarm::default(),
+            quiet_since: None,
             idle_since: None,
             asked_since: None,
             draining: None,
@@ -351,7 +364,18 @@ impl<'c, IO: AsyncRead + AsyncWrite + Unpin> Serving<'c, IO> {
                 continue;
             }
             return match accepted {
-                Poll::Ready(Some(Ok(accepted))) => Poll::Ready(Some(accepted)),
+                Poll::Ready(Some(Ok((request, mut respond)))) => {
+                    // Reset already, by what came behind its head: nothing is done for it.
+                    if let Poll::Ready(reset) = respond.poll_reset(cx) {
+                        if reset.is_ok_and(|reason| reason == Reason::PROTOCOL_ERROR) {
+                            let stream = respond.stream_id().as_u32();
+                            let detail = format!("what came behind the head on stream {stream} breaks the protocol");
+                            self.shared.refuse_unseen(HeadRefusalKind::Malformed, detail);
+                        }
+                        continue;
+                    }
+                    Poll::Ready(Some((request, respond)))
+                }
                 Poll::Ready(Some(Err(error))) => {
                     // What it is closed for has been told.
                     if self.closing.is_none() {
@@ -373,6 +397,9 @@ impl<'c, IO: AsyncRead + AsyncWrite + Unpin> Serving<'c, IO> {
     /// Looks at the clock, and sees to it that the task is woken when it is time.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>, streams: usize) -> Poll<Next> {
         let limits = &self.shared.limits;
+        if self.shared.meter.borrow().parting {
+            return Poll::Pending;
+        }
         if self.closing.is_none() && self.draining.is_none() {
             self.draining = self.handle.poll_drain(cx.waker());
             if self.draining.is_some() {
@@ -381,14 +408,21 @@ impl<'c, IO: AsyncRead + AsyncWrite + Unpin> Serving<'c, IO> {
             }
         }
         let meter = self.shared.meter.borrow();
-        let (write_wait, head, last_read) =
-            (meter.write_wait_since, meter.head_deadline(limits.header_timeout), meter.last_read());
+        let (write_wait, head, last_read, sent_data) =
+            (meter.write_wait_since, meter.head_deadline(limits.header_timeout), meter.last_read(), meter.sent_data());
         drop(meter);
-        self.idle_since = if streams > 0 { None } else { Some(self.idle_since.unwrap_or_else(Instant::now)) };
+        let now = Instant::now();
+        self.quiet_since = (streams == 0).then(|| self.quiet_since.unwrap_or(now));
+        // Of an answer that was handed over h2 may still hold the end, until the client opens its window.
+        let holds = streams == 0 && self.h2.has_streams();
+        self.idle_since = (streams == 0 && !holds).then(|| self.idle_since.unwrap_or(now));
         let mut nearest = Nearest::default();
         if let Some(since) = self.closing {
             nearest.offer(since + LAST_FRAMES, Due::Close);
         } else {
+            if let Some(quiet) = self.quiet_since.filter(|_| holds) {
+                nearest.offer(sent_data.map_or(quiet, |sent| sent.max(quiet)) + limits.body_idle_timeout, Due::Close);
+            }
             if let Some(since) = write_wait {
                 nearest.offer(since + limits.body_idle_timeout, Due::Close);
             }
