@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod fuzz;
 mod layering;
+mod release;
 mod step;
 mod summary;
 mod test;
@@ -33,6 +34,9 @@ verbs:
             --no-install    use what is installed: do not install valgrind or gungraun-runner
   fuzz    each fuzz target for a minute, or only `fuzz TARGET`; needs cargo-fuzz
             --seconds N     for so long instead
+  release the program with all optimisations, as target/dist/portcullis
+            --guided        laid out by a profile of the benchmark's load; needs rustup's llvm-tools, and what
+                            benches/peers/compare.py needs
   help    this text
 
 environment:
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Ok(Command::Check { may_install }) => check::run(may_install && !installing_is_forbidden()),
         Ok(Command::Test { may_install }) => test::run(may_install && !installing_is_forbidden()),
         Ok(Command::Bench { may_install }) => bench::run(may_install && !installing_is_forbidden()),
+        Ok(Command::Release { guided }) => release::run(guided),
         Ok(Command::Fuzz { target, seconds }) => fuzz::run(target.as_deref(), seconds),
         Err(problem) => {
             eprint!("xtask: {problem}\n\n{VERBS}");
@@ -80,6 +85,7 @@ enum Command {
     Check { may_install: bool },
     Test { may_install: bool },
     Bench { may_install: bool },
+    Release { guided: bool },
     Fuzz { target: Option<String>, seconds: u32 },
 }
 
@@ -91,6 +97,7 @@ impl Command {
             ["check", options @ ..] => Ok(Self::Check { may_install: !only_option(options, "--offline")? }),
             ["test", options @ ..] => Ok(Self::Test { may_install: !only_option(options, "--no-install")? }),
             ["bench", options @ ..] => Ok(Self::Bench { may_install: !only_option(options, "--no-install")? }),
+            ["release", options @ ..] => Ok(Self::Release { guided: only_option(options, "--guided")? }),
             ["fuzz", options @ ..] => parse_fuzz(options),
             ["help", extra, ..] => Err(format!("unexpected argument `{extra}`")),
             [verb, ..] => Err(format!("unknown verb `{verb}`")),
@@ -160,6 +167,9 @@ mod tests {
         check(&[], Err("a verb is missing"));
         check(&["bench"], Ok(Command::Bench { may_install: true }));
         check(&["bench", "--no-install"], Ok(Command::Bench { may_install: false }));
+        check(&["release"], Ok(Command::Release { guided: false }));
+        check(&["release", "--guided"], Ok(Command::Release { guided: true }));
+        check(&["release", "--fast"], Err("unexpected argument `--fast`"));
         check(&["bench", "request"], Err("unexpected argument `request`"));
         check(&["benches"], Err("unknown verb `benches`"));
         check(&["Check"], Err("unknown verb `Check`"));
