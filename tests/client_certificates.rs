@@ -10,7 +10,7 @@ use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{Answer, Conn, request};
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, NO_BANS, Site, repository};
+use crate::harness::{Gateway, NO_BANS, Site, repository, tool};
 
 /// Speaks TLS with a client's certificate for whoever connects in plain text, byte for byte.
 const RELAY: &str = r#"
@@ -418,7 +418,7 @@ fn the_steps_of_the_documentation_make_a_client_and_revoke_it() {
     let mut gateway = site.start();
     let curl = |gateway: &Gateway, more: &[&str]| {
         let port = gateway.address.port();
-        Program::new(std::env::var_os("PORTCULLIS_CURL").unwrap_or_else(|| "curl".into()))
+        tool("PORTCULLIS_CURL", "curl")
             .cwd(gateway.site.path(""))
             .args([
                 "--silent",

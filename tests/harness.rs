@@ -68,6 +68,11 @@ pub(crate) fn portcullis() -> Program {
     Program::new(env!("CARGO_BIN_EXE_portcullis")).without_env("PORTCULLIS_CONFIG").without_env("PORTCULLIS_LOG")
 }
 
+/// A program of the system, or the one that the variable names.
+pub(crate) fn tool(variable: &str, name: &str) -> Program {
+    Program::new(std::env::var_os(variable).unwrap_or_else(|| name.into()))
+}
+
 /// A configuration that is being written.
 pub(crate) struct Site {
     folder: TempDir,
@@ -245,6 +250,16 @@ impl Gateway {
         assert_eq!(event["kind"], "access.denied", "{what}");
         assert_eq!((&event["status"], &event["reason"]), (&status.into(), &reason.into()), "{what}: {event:#}");
         event
+    }
+
+    /// The refusals, once there are so many.
+    pub(crate) fn refusals(&self, count: usize) -> Vec<Value> {
+        let enough = || {
+            let events = self.events.all();
+            let found: Vec<Value> = of_kind(&events, "access.denied").into_iter().cloned().collect();
+            (found.len() >= count).then_some(found)
+        };
+        wait::until(PATIENCE, enough).expect("too few refusals")
     }
 
     /// The value of a metric: its name with its labels exactly as `/metrics` writes them.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use portcullis_testkit::http2::{Frame, Http2, PREFACE, flag, head, kind};
-use portcullis_testkit::process::{Finished, Program, Signal};
+use portcullis_testkit::process::{Finished, Signal};
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{self, request};
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind};
+use crate::harness::{AUTHENTICATED, NO_BANS, Site, of_kind, tool};
 
 /// The fields of a head, pseudo-header fields first.
 type Fields<'f> = Vec<(&'f str, &'f str)>;
@@ -22,15 +22,6 @@ const PROTOCOL_ERROR: u32 = 0x1;
 const INTERNAL_ERROR: u32 = 0x2;
 const REFUSED_STREAM: u32 = 0x7;
 const CANCEL: u32 = 0x8;
-
-fn refusals(gateway: &Gateway, count: usize) -> Vec<Value> {
-    let enough = || {
-        let events = gateway.events.all();
-        let found: Vec<Value> = of_kind(&events, "access.denied").into_iter().cloned().collect();
-        (found.len() >= count).then_some(found)
-    };
-    wait::until(PATIENCE, enough).expect("too few refusals")
-}
 
 #[test]
 fn a_request_reaches_the_upstream_as_over_http1_and_its_answer_the_caller() {
@@ -222,7 +213,7 @@ fn what_is_malformed_in_http2s_own_terms_is_reset_and_has_its_event() {
         // A name in upper case is an error of the whole connection to h2, and may be (RFC 9113 section 5.4.1).
         let told = answer.reset.or(answer.goaway);
         assert_eq!((answer.status(), told), (0, Some(PROTOCOL_ERROR)), "{fields:?}: {answer:?}");
-        let event = &refusals(&gateway, index + 1)[index];
+        let event = &gateway.refusals(index + 1)[index];
         assert_eq!((&event["reason"], &event["status"]), (&"request.malformed".into(), &Value::Null), "{event:#}");
         assert_eq!((&event["client"]["ip"], &event["request"]["http_version"]), (&"127.0.0.1".into(), &"2".into()));
         if !answer.closed {
@@ -284,7 +275,7 @@ fn a_connection_that_breaks_the_protocol_is_closed_with_one_event() {
         client.send_bytes(bytes);
         assert!(client.closed_within(SOON), "{what}");
         assert!(client.goaway.is_some_and(|code| code != NO_ERROR), "{what}: {:?}", client.goaway);
-        let events = refusals(&gateway, index + 1);
+        let events = gateway.refusals(index + 1);
         assert_eq!(events[index]["reason"], "request.malformed", "{what}");
     }
     assert!(upstream.requests().is_empty());
@@ -301,7 +292,7 @@ fn a_body_that_is_not_as_long_as_announced_is_refused() {
         client.data(stream, sent, true);
         let answer = client.answer(stream);
         assert!(answer.status() == 400 || answer.reset == Some(PROTOCOL_ERROR), "{answer:?}");
-        let events = refusals(&gateway, index + 1);
+        let events = gateway.refusals(index + 1);
         assert_eq!(events[index]["reason"], "request.malformed", "{:#}", events[index]);
     }
     assert_eq!(of_kind(&gateway.stop(), "access.denied").len(), 2);
@@ -352,7 +343,7 @@ fn clients_that_stall_are_given_up() {
     let stream = client.request(&head("GET", "/hang", &[]), true);
     let answer = client.answer_until(stream, Duration::from_secs(2), |answer| answer.closed);
     assert!(!answer.closed && answer.reset.is_none(), "{answer:?}");
-    let reasons: Vec<Value> = refusals(&gateway, 3).iter().map(|event| event["reason"].clone()).collect();
+    let reasons: Vec<Value> = gateway.refusals(3).iter().map(|event| event["reason"].clone()).collect();
     assert!(reasons.iter().filter(|reason| **reason == "request.timeout").count() >= 2, "{reasons:?}");
 }
 
@@ -424,7 +415,7 @@ fn more_streams_than_the_limit_are_refused_and_told() {
     let answer = client.answer(streams[3]);
     assert_eq!(answer.reset, Some(REFUSED_STREAM));
     assert!(client.settings.contains(&(3, 3)), "{:?}", client.settings);
-    let events = refusals(&gateway, 2);
+    let events = gateway.refusals(2);
     assert!(events[0]["message"].as_str().unwrap().contains("`http2_max_streams`"), "{:#}", events[0]);
     assert_eq!(upstream.wait_for_requests(3).len(), 3);
 }
@@ -447,7 +438,7 @@ fn a_stream_ends_with_its_permission() {
     gateway.reload("ok");
     let answer = client.answer(stream);
     assert_eq!((answer.ended, answer.reset), (false, Some(CANCEL)));
-    assert_eq!(refusals(&gateway, 1)[0]["reason"], "session.terminated");
+    assert_eq!(gateway.refusals(1)[0]["reason"], "session.terminated");
     assert_eq!(client.get("/", &[("x-api-key", &key)]).status(), 403, "the connection goes on");
 }
 
@@ -516,7 +507,7 @@ fn a_malformed_head_has_its_event_also_when_its_client_goes_at_once() {
         client.request(&head("GET", "/", &[("connection", "close")]), true);
     }
     client.end();
-    assert_eq!(refusals(&gateway, 20).len(), 20);
+    assert_eq!(gateway.refusals(20).len(), 20);
 }
 
 #[test]
@@ -543,11 +534,6 @@ fn http1_is_served_beside_it_also_when_its_first_bytes_come_one_by_one() {
     assert_eq!(client.answer().status(), 401);
     client.send(request("GET", "/", &[], b""));
     assert_eq!(client.answer().status(), 200);
-}
-
-/// A program of the system, or the one that the variable names.
-fn tool(variable: &str, name: &str) -> Program {
-    Program::new(std::env::var_os(variable).unwrap_or_else(|| name.into()))
 }
 
 fn printed(finished: &Finished) -> String {

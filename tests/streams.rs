@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use portcullis_testkit::process::Signal;
 use portcullis_testkit::upstream::{Reply, Upstream};
-use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::{Conn, request};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, OPEN, Site, of_kind};
 
@@ -57,15 +57,6 @@ fn ends_whole(client: &mut Conn) -> bool {
     last.ends_with(b"0\r\n\r\n")
 }
 
-fn refusals(gateway: &Gateway, count: usize) -> Vec<Value> {
-    let enough = || {
-        let events = gateway.events.all();
-        let found: Vec<Value> = of_kind(&events, "access.denied").into_iter().cloned().collect();
-        (found.len() >= count).then_some(found)
-    };
-    wait::until(PATIENCE, enough).expect("too few refusals")
-}
-
 const DENY_ALICE: &str =
     "\n[[deny]]\nname = \"alice-left\"\nprincipals = [\"user:alice\"]\nactions = [\"* /**\"]\nscope = \"*\"\n";
 
@@ -87,7 +78,7 @@ fn a_stream_passes_as_it_comes_and_ends_when_its_caller_may_not_listen_any_more(
     let answer = waiting.answer();
     gateway.check_refused("waiting", &answer, 403, "rbac.explicit_deny");
     words(&mut as_bob, 20);
-    let events = refusals(&gateway, 2);
+    let events = gateway.refusals(2);
     let cut: Vec<_> = events.iter().filter(|event| event["reason"] == "session.terminated").collect();
     assert_eq!(cut.len(), 1, "{events:#?}");
     assert_eq!(cut[0]["reasons"], json!(["session.terminated", "rbac.explicit_deny"]));
@@ -135,7 +126,7 @@ fn a_ban_ends_what_the_address_listens_to() {
         assert_eq!(gateway.get_from("127.0.0.9", "/", &[("x-api-key", "pcl_alice_guess")]).status(), 401);
     }
     assert!(!ends_whole(&mut client));
-    let last = refusals(&gateway, 6).pop().unwrap();
+    let last = gateway.refusals(6).pop().unwrap();
     assert_eq!(last["reasons"][0], "session.terminated");
     assert_eq!((&last["reasons"][1], &last["ban"]["active"]), (&"ban.active".into(), &true.into()), "{last:#}");
 }

@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use portcullis_testkit::certificates::{Authority, Issued, San};
-use portcullis_testkit::process::{Finished, Program};
+use portcullis_testkit::process::Finished;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 
-use crate::harness::{Gateway, Site};
-
-/// A program of the system, or the one that the variable names.
-fn tool(variable: &str, name: &str) -> Program {
-    Program::new(std::env::var_os(variable).unwrap_or_else(|| name.into()))
-}
+use crate::harness::{Gateway, Site, tool};
 
 /// A site whose listener speaks TLS with `a.test`'s certificate and `more`.
 fn site(upstream: &Upstream, authority: &Authority, more: &str) -> Site {
