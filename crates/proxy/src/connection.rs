@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -219,9 +219,8 @@ fn report_unanswered(worker: &Rc<Worker>, connection: Rc<ConnectionFacts>, error
         target: None,
     };
     let malformation = (&refusal).into();
-    let (head, ()) = Request::new(()).into_parts();
-    let facts = Facts { head_refusal: Some(refusal), ..Facts::new(worker, connection) };
-    worker.report_unanswered(&Refusal::Malformed(malformation), &mut Transit { head, body: None, facts });
+    let mut transit = Transit::unread(worker, connection, Version::HTTP_11, refusal);
+    worker.report_unanswered(&Refusal::Malformed(malformation), &mut transit);
 }
 
 /// A request enters the stack with what the gate knows about its head.

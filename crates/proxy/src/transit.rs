@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
-use http::{Method, Uri};
+use http::{Method, Request, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -42,6 +42,21 @@ pub struct Transit {
     pub body: Option<RequestBody>,
     /// What is known about it.
     pub facts: Facts,
+}
+
+impl Transit {
+    /// What stands for a request whose head nobody has read: for an event about it.
+    pub(crate) fn unread(
+        worker: &Worker,
+        connection: Rc<ConnectionFacts>,
+        version: Version,
+        refusal: HeadRefusal,
+    ) -> Box<Self> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.version = version;
+        let facts = Facts { head_refusal: Some(refusal), ..Facts::new(worker, connection) };
+        Box::new(Self { head, body: None, facts })
+    }
 }
 
 /// What the layers have found out. A fact that is missing where it is needed refuses the request.

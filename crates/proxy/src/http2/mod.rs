@@ -26,10 +26,6 @@ pub(crate) mod preface;
 mod serve;
 mod tap;
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 pub use body::{BodyBroken, StreamBody};
 pub(crate) use serve::{Served, serve};
 
@@ -37,15 +33,6 @@ use crate::wire::WireLimits;
 
 /// ALPN's name of HTTP/2 over TLS (RFC 9113 §3.2).
 pub(crate) const ALPN: &[u8] = b"h2";
-
-/// What a connection that never sent a byte still has when the worker drains.
-const FIRST_BYTE_GRACE: Duration = Duration::from_millis(500);
-
-/// When a client that said nothing is given up.
-fn first_byte_deadline(began: Instant, limits: &WireLimits, draining_since: Option<Instant>) -> Instant {
-    let deadline = began + limits.first_byte_timeout;
-    draining_since.map_or(deadline, |drain| deadline.min(drain + FIRST_BYTE_GRACE))
-}
 
 /// h2's server, within these limits.
 fn builder(limits: &WireLimits) -> h2::server::Builder {

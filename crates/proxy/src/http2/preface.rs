@@ -42,7 +42,7 @@ pub(crate) async fn opening<IO: AsyncRead + Unpin>(io: &mut IO, limits: &WireLim
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Opening::Http1(std::mem::take(&mut seen))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
-                    let deadline = super::first_byte_deadline(began, limits, handle.poll_drain(cx.waker()));
+                    let deadline = limits.first_byte_deadline(began, handle.poll_drain(cx.waker()));
                     ready!(alarm.poll_passed(cx, deadline));
                     return Poll::Ready(match seen.is_empty() {
                         true => Opening::Closed,

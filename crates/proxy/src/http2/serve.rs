@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Either;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use super::body::{Continue, Progress};
 use super::date::Dates;
 use super::meter::{Meter, Unseen};
 use super::tap::Tap;
-use super::{StreamBody, answer, builder, first_byte_deadline};
+use super::{StreamBody, answer, builder};
 use crate::client_address::is_trusted;
 use crate::layers::respond::Answer;
 use crate::refusal::Refusal;
@@ -56,9 +56,9 @@ const DRAIN_IDLE: Duration = Duration::from_millis(500);
 const ACCEPTED_IN_A_ROW: usize = 16;
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve<S, IO>(served: Served<IO>, stack: S)
+pub(crate) async fn serve<S, IO>(served: Served<IO>, mut stack: S)
 where
-    S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible> + Clone + 'static,
+    S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible> + 'static,
     S::Future: 'static,
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -86,7 +86,7 @@ where
             while accepted < ACCEPTED_IN_A_ROW {
                 match serving.poll_accept(cx) {
                     Poll::Ready(Some((request, respond))) => {
-                        streams.push(shared.exchange(request, respond, stack.clone()));
+                        streams.push(shared.exchange(request, respond, &mut stack));
                         accepted += 1;
                     }
                     Poll::Ready(None) => return Poll::Ready(()),
@@ -137,7 +137,7 @@ impl Shared {
             let deadline = if self.meter.borrow().has_begun() {
                 began + self.limits.first_byte_timeout.max(self.limits.header_timeout)
             } else {
-                first_byte_deadline(began, &self.limits, handle.poll_drain(cx.waker()))
+                self.limits.first_byte_deadline(began, handle.poll_drain(cx.waker()))
             };
             alarm.poll_passed(cx, deadline).map(|()| None)
         })
@@ -159,7 +159,7 @@ impl Shared {
         self: &Rc<Self>,
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
-        mut stack: S,
+        stack: &mut S,
     ) -> impl Future<Output = ()> + use<S>
     where
         S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible>,
@@ -240,13 +240,9 @@ impl Shared {
         self.worker.report_unanswered(&Refusal::Throttled(Box::new(throttle)), &mut self.nobody(unread));
     }
 
-    /// A request that nobody has read: what an event of the connection itself is written about. Whose it is, is not known behind a
-    /// proxy.
+    /// What an event of the connection itself is written about. Whose it is, is not known behind a proxy.
     fn nobody(&self, unread: HeadRefusal) -> Box<Transit> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.version = http::Version::HTTP_2;
-        let facts = Facts { head_refusal: Some(unread), ..Facts::new(&self.worker, Rc::clone(&self.connection)) };
-        Box::new(Transit { head, body: None, facts })
+        Transit::unread(&self.worker, Rc::clone(&self.connection), Version::HTTP_2, unread)
     }
 
     /// The connection ended with an error. What h2 found wrong with the client's frames is a refusal.

@@ -231,8 +231,7 @@ impl<IO> Gate<IO> {
         match (self.had_head, self.shared.draining_since()) {
             (true, Some(_)) => None,
             (true, None) => Some(since + self.limits.keep_alive_timeout),
-            (false, None) => Some(since + self.limits.first_byte_timeout),
-            (false, Some(drain)) => Some((since + self.limits.first_byte_timeout).min(drain + FIRST_BYTE_GRACE)),
+            (false, draining) => Some(self.limits.first_byte_deadline(since, draining)),
         }
     }
 

@@ -48,6 +48,7 @@ mod tests;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use tokio::time::Instant;
 
 use crate::settings::Limits;
 
@@ -85,6 +86,14 @@ pub struct Http2Limits {
     pub stream_window: u32,
     /// The same of all requests together.
     pub connection_window: u32,
+}
+
+impl WireLimits {
+    /// When a client that has said nothing since then is given up; sooner where the gateway drains.
+    pub(crate) fn first_byte_deadline(&self, since: Instant, draining_since: Option<Instant>) -> Instant {
+        let deadline = since + self.first_byte_timeout;
+        draining_since.map_or(deadline, |drain| deadline.min(drain + gate::FIRST_BYTE_GRACE))
+    }
 }
 
 impl From<&Limits> for WireLimits {
