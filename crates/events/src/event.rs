@@ -250,4 +250,4 @@ pub(crate) fn rfc3339_micros<S: Serializer>(time: &Timestamp, serializer: S) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

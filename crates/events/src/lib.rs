@@ -11,6 +11,7 @@
 pub mod access;
 mod bounds;
 pub mod event;
+pub mod format;
 mod from_policy;
 mod lane;
 mod line;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use access::{AccessEntry, AccessLog};
 pub use event::{Answer, Event, EventKind, Severity};
+pub use format::Format;
 pub use reason_code::{ReasonCode, help_url};
 pub use recorder::{Recorder, SinkStats, StartError};
 pub use settings::Settings;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::event::Event;
 
 pub(crate) use json::LineError;
+pub(crate) use text::{misleads, write_text};
 
 /// What becomes one line.
 pub(crate) trait Record: Send + Sync + 'static {
@@ -32,6 +33,11 @@ impl Record for Event {
     fn name(&self) -> String {
         format!("event {}", self.id)
     }
+}
+
+/// Appends a value as JSON, without a line feed. On an error `out` holds the part that was written before it.
+pub(crate) fn append_value(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), LineError> {
+    value.serialize(json::Writer::new(out))
 }
 
 /// Appends a value as one line of JSON. On an error `lines` is as it was.

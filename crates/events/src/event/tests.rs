@@ -267,14 +267,14 @@ proptest! {
 }
 
 /// Any characters at all, control characters included; now and then longer than every bound.
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     let short = prop::collection::vec(any::<char>(), 0..40);
     let long = prop::collection::vec(any::<char>(), 1_000..3_000);
     prop_oneof![4 => short, 1 => long].prop_map(String::from_iter)
 }
 
 /// An event every text of which comes from the caller, and every list of which has `entries` entries.
-fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> Event {
+pub(crate) fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> Event {
     let mut event = missing_grant();
     event.message = Some(text());
     event.request.trace_id = Some(text());
@@ -309,7 +309,7 @@ fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> Event {
 }
 
 /// A refusal with everything an event can hold.
-fn missing_grant() -> Event {
+pub(crate) fn missing_grant() -> Event {
     let mut denial = denial(Outcome::Deny, Reason::NoMatchingGrant);
     denial.message =
         "user:alice may not GET /api/invoices/7: on route billing their role staff does not permit it".into();
@@ -451,16 +451,16 @@ fn check(stage: Stage, outcome: CheckOutcome, value: &str, detail: &str) -> poli
     policy::Check { stage, outcome, value: value.into(), detail: detail.into(), rule: None }
 }
 
-fn id() -> Uuid {
+pub(crate) fn id() -> Uuid {
     Uuid::from_u128(0x0197_a000_0000_7000_8000_0000_0000_0001)
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-22T19:04:12.697123456Z".parse().unwrap()
 }
 
 /// The event as a sink would get it.
-fn to_line(mut event: Event) -> Vec<u8> {
+pub(crate) fn to_line(mut event: Event) -> Vec<u8> {
     event.node = Arc::from("gw-1");
     event.cluster = Some("eu1".into());
     event.seq = 18_231;

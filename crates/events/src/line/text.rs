@@ -57,7 +57,8 @@ fn write_code(out: &mut Vec<u8>, code: u32) {
     }
 }
 
-fn misleads(character: char) -> bool {
+/// Whether a person or a terminal could be misled by it: C1 controls, separators, bidirectional marks and overrides.
+pub(crate) fn misleads(character: char) -> bool {
     matches!(
         character,
         '\u{7f}'..='\u{9f}'

@@ -1,0 +1,510 @@
+//! A native line, read back. Texts are borrowed from the line wherever nothing in them was escaped.
+//!
+//! Every key may be absent: keys are added over time, and a spool may hold lines of an older version. What the gateway's own
+//! schema does not know is left aside.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::FormatError;
+
+/// A text of the line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'l>(#[serde(borrow)] Cow<'l, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that may be null.
+pub(crate) type Maybe<'l> = Option<Text<'l>>;
+
+/// The text of a [`Maybe`].
+pub(crate) fn text<'t>(maybe: &'t Maybe<'_>) -> Option<&'t str> {
+    maybe.as_ref().map(AsRef::as_ref)
+}
+
+/// One native event.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Record<'l> {
+    #[serde(borrow)]
+    pub(crate) id: Text<'l>,
+    #[serde(borrow)]
+    time: Text<'l>,
+    /// `time` in microseconds of Unix time.
+    #[serde(skip)]
+    pub(crate) time_us: i64,
+    #[serde(borrow)]
+    pub(crate) kind: Text<'l>,
+    #[serde(default)]
+    pub(crate) severity: Severity,
+    #[serde(default)]
+    pub(crate) seq: Option<u64>,
+    #[serde(borrow, default)]
+    pub(crate) node: Text<'l>,
+    #[serde(borrow, default)]
+    pub(crate) cluster: Maybe<'l>,
+    #[serde(borrow, default)]
+    pub(crate) version: Text<'l>,
+    #[serde(borrow, default)]
+    pub(crate) decision: Maybe<'l>,
+    #[serde(default)]
+    pub(crate) status: Option<u16>,
+    #[serde(borrow, default)]
+    pub(crate) origin: Maybe<'l>,
+    #[serde(borrow, default)]
+    pub(crate) reason: Maybe<'l>,
+    #[serde(borrow, default)]
+    pub(crate) reasons: Vec<Text<'l>>,
+    #[serde(borrow, default)]
+    pub(crate) message: Maybe<'l>,
+    #[serde(borrow, default)]
+    pub(crate) policy: Policy<'l>,
+    #[serde(borrow, default)]
+    pub(crate) request: Request<'l>,
+    #[serde(borrow, default)]
+    pub(crate) client: Client<'l>,
+    #[serde(borrow, default)]
+    pub(crate) identity: Identity<'l>,
+    #[serde(borrow, default)]
+    pub(crate) device: Device<'l>,
+    #[serde(borrow, default)]
+    pub(crate) risk: Risk<'l>,
+    #[serde(borrow, default)]
+    pub(crate) ban: Ban<'l>,
+    #[serde(borrow, default)]
+    pub(crate) nearest: Vec<Nearest<'l>>,
+    #[serde(borrow, default)]
+    pub(crate) checks: Vec<Check<'l>>,
+    #[serde(borrow, default)]
+    pub(crate) shadow: Option<Vec<Shadow<'l>>>,
+    #[serde(borrow, default)]
+    pub(crate) remedy: Remedy<'l>,
+    #[serde(borrow, default)]
+    pub(crate) upstream: Upstream<'l>,
+    #[serde(default)]
+    pub(crate) latency_us: Latency,
+    #[serde(borrow, default)]
+    pub(crate) integrity: Option<Integrity<'l>>,
+    #[serde(borrow, default)]
+    pub(crate) truncated: Vec<Text<'l>>,
+    /// How many events a folded record stands for.
+    #[serde(default)]
+    pub(crate) count: Option<u64>,
+    #[serde(borrow, default)]
+    first_time: Maybe<'l>,
+    #[serde(borrow, default)]
+    last_time: Maybe<'l>,
+    /// `first_time` and `last_time` of a folded record, else `time` twice; in microseconds of Unix time.
+    #[serde(skip)]
+    pub(crate) span_us: (i64, i64),
+}
+
+/// How much it deserves a look. A word that is not known counts as medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[serde(from = "Cow<'_, str>")]
+pub(crate) enum Severity {
+    Low,
+    #[default]
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<Cow<'_, str>> for Severity {
+    fn from(word: Cow<'_, str>) -> Self {
+        match &*word {
+            "low" => Self::Low,
+            "high" => Self::High,
+            "critical" => Self::Critical,
+            _ => Self::Medium,
+        }
+    }
+}
+
+impl Severity {
+    /// The word of the native event.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What kind of thing happened, as other schemas divide it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A request was answered: `access.*`.
+    Access,
+    /// Somebody signed in, or tried to: `auth.*`.
+    Authentication,
+    /// The gateway or its policy changed, by itself or by hand: all the rest.
+    Administration,
+    /// Something was found out about a caller: `ban.*`, `anomaly.*`, `alert.*`.
+    Detection,
+}
+
+impl<'l> Record<'l> {
+    pub(crate) fn parse(line: &'l [u8]) -> Result<Self, FormatError> {
+        let mut record: Record<'l> = serde_json::from_slice(line).map_err(|error| FormatError(error.to_string()))?;
+        record.time_us = micros(record.time.as_ref())?;
+        let moment = |time: &Maybe<'_>| text(time).map_or(Ok(record.time_us), micros);
+        record.span_us = (moment(&record.first_time)?, moment(&record.last_time)?);
+        Ok(record)
+    }
+
+    /// `time` as RFC 3339 with microseconds.
+    pub(crate) fn time(&self) -> &str {
+        self.time.as_ref()
+    }
+
+    /// The first and the last time of a folded record, else `time` twice.
+    pub(crate) fn span(&self) -> (&str, &str) {
+        (text(&self.first_time).unwrap_or(self.time()), text(&self.last_time).unwrap_or(self.time()))
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self.kind.as_ref().split('.').next().unwrap_or_default() {
+            "access" => Class::Access,
+            "auth" => Class::Authentication,
+            "ban" | "anomaly" | "alert" => Class::Detection,
+            _ => Class::Administration,
+        }
+    }
+
+    /// The part of the kind after the dot.
+    pub(crate) fn action(&self) -> &str {
+        self.kind.as_ref().split_once('.').map_or(self.kind.as_ref(), |(_, action)| action)
+    }
+
+    /// Whether what was tried came about: `None` where nothing was tried.
+    pub(crate) fn succeeded(&self) -> Option<bool> {
+        match text(&self.decision) {
+            Some(decision) => Some(decision == "permit"),
+            None => match self.action() {
+                "rejected" | "failed" | "denied" => Some(false),
+                _ if self.class() == Class::Detection => None,
+                _ => Some(true),
+            },
+        }
+    }
+
+    /// What everybody could know anyway: a permit, a start, a stop, a change that came about.
+    pub(crate) fn is_informational(&self) -> bool {
+        self.severity == Severity::Low && self.succeeded() == Some(true)
+    }
+
+    /// The address that was asked for, as far as it is known. Never with a query.
+    pub(crate) fn url(&self) -> Option<Cow<'_, str>> {
+        let path = text(&self.request.path)?;
+        let (Some(scheme), Some(host)) = (text(&self.request.scheme), text(&self.request.host)) else {
+            return Some(path.into());
+        };
+        // The target of a head that was refused unparsed may be in another form.
+        if !path.starts_with('/') {
+            return Some(path.into());
+        }
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+        let usual = if scheme == "https" { 443 } else { 80 };
+        let port = self.request.port.filter(|port| *port != usual).map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{scheme}://{host}{port}{path}").into())
+    }
+}
+
+fn micros(time: &str) -> Result<i64, FormatError> {
+    let parsed: Timestamp = time.parse().map_err(|error| FormatError(format!("its time: {error}")))?;
+    Ok(parsed.as_microsecond())
+}
+
+/// `policy`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Policy<'l> {
+    pub(crate) version: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) sha256: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) route: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) rule: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) file: Maybe<'l>,
+    pub(crate) line: Option<u32>,
+    #[serde(borrow)]
+    pub(crate) stage: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) mode: Maybe<'l>,
+}
+
+/// `request`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Request<'l> {
+    #[serde(borrow)]
+    pub(crate) id: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) trace_id: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) span_id: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) method: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) scheme: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) host: Maybe<'l>,
+    pub(crate) port: Option<u16>,
+    #[serde(borrow)]
+    pub(crate) path: Maybe<'l>,
+    pub(crate) query_redacted: bool,
+    #[serde(borrow)]
+    pub(crate) http_version: Maybe<'l>,
+    pub(crate) bytes: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) user_agent: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) referrer: Maybe<'l>,
+}
+
+/// `client`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Client<'l> {
+    #[serde(borrow)]
+    pub(crate) ip: Maybe<'l>,
+    pub(crate) port: Option<u16>,
+    #[serde(borrow)]
+    pub(crate) peer_ip: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) forwarded: Vec<Text<'l>>,
+    pub(crate) via_trusted_proxy: bool,
+    #[serde(borrow)]
+    pub(crate) country: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) region: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) city: Maybe<'l>,
+    pub(crate) asn: Option<u32>,
+    #[serde(borrow)]
+    pub(crate) as_org: Maybe<'l>,
+}
+
+/// `identity`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Identity<'l> {
+    #[serde(borrow)]
+    pub(crate) id: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) name: Maybe<'l>,
+    #[serde(borrow, rename = "type")]
+    pub(crate) kind: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) method: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) issuer: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) session: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) groups: Vec<Text<'l>>,
+    #[serde(borrow)]
+    pub(crate) roles: Vec<Text<'l>>,
+    #[serde(borrow)]
+    pub(crate) acr: Maybe<'l>,
+    pub(crate) mfa: Option<bool>,
+    pub(crate) auth_age_s: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) api_key_id: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) cert_sha256: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) cert_subject: Maybe<'l>,
+}
+
+/// `device`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Device<'l> {
+    #[serde(borrow)]
+    pub(crate) id: Maybe<'l>,
+    pub(crate) managed: Option<bool>,
+    pub(crate) compliant: Option<bool>,
+    #[serde(borrow)]
+    pub(crate) fingerprint: Maybe<'l>,
+}
+
+/// `risk`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Risk<'l> {
+    pub(crate) score: Option<i32>,
+    #[serde(borrow)]
+    pub(crate) level: Maybe<'l>,
+    pub(crate) threshold: Option<i32>,
+    #[serde(borrow)]
+    pub(crate) signals: Vec<Signal<'l>>,
+}
+
+/// One of `risk.signals`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Signal<'l> {
+    #[serde(borrow)]
+    pub(crate) name: Text<'l>,
+    pub(crate) weight: i32,
+    #[serde(borrow)]
+    pub(crate) value: Text<'l>,
+}
+
+/// `ban`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Ban<'l> {
+    pub(crate) active: bool,
+    #[serde(borrow)]
+    pub(crate) until: Maybe<'l>,
+    pub(crate) offences: Option<u32>,
+}
+
+/// One of `nearest`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Nearest<'l> {
+    #[serde(borrow)]
+    pub(crate) needs: Vec<Text<'l>>,
+    #[serde(borrow)]
+    pub(crate) grant: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) file: Maybe<'l>,
+    pub(crate) line: Option<u32>,
+}
+
+/// One of `checks`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Check<'l> {
+    #[serde(borrow)]
+    pub(crate) name: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) outcome: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) value: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) detail: Text<'l>,
+}
+
+/// One of `shadow`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Shadow<'l> {
+    #[serde(borrow)]
+    pub(crate) decision: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) reason: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) rule: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) file: Maybe<'l>,
+    pub(crate) line: Option<u32>,
+}
+
+/// `remedy`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Remedy<'l> {
+    #[serde(borrow)]
+    pub(crate) required_roles: Option<Vec<Text<'l>>>,
+    #[serde(borrow)]
+    pub(crate) acr_values: Option<Vec<Text<'l>>>,
+    pub(crate) retry_after_s: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) help: Maybe<'l>,
+}
+
+/// `upstream`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Upstream<'l> {
+    #[serde(borrow)]
+    pub(crate) name: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) endpoint: Maybe<'l>,
+    pub(crate) forwarded: bool,
+}
+
+/// `integrity`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Integrity<'l> {
+    #[serde(borrow)]
+    pub(crate) prev: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) hash: Maybe<'l>,
+}
+
+/// `latency_us`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Latency {
+    pub(crate) total: Option<u64>,
+    pub(crate) decision: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = r#"{"id":"i","time":"2026-11-22T19:04:12.697123Z","kind":"access.denied"}"#;
+
+    #[test]
+    fn a_line_without_most_keys_is_an_event() {
+        let record = Record::parse(LEAST.as_bytes()).unwrap();
+        assert_eq!((record.class(), record.action(), record.severity), (Class::Access, "denied", Severity::Medium));
+        assert_eq!(
+            (record.time_us, record.span_us),
+            (1_795_374_252_697_123, (1_795_374_252_697_123, 1_795_374_252_697_123))
+        );
+        assert_eq!((record.url(), record.succeeded()), (None, Some(false)));
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        let check = |line: &str, expected: &str| {
+            let error = Record::parse(line.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("", "EOF");
+        check("{}", "missing field `id`");
+        check(&LEAST.replace("2026-11-22T", ""), "its time");
+        check(&LEAST.replace("\"i\"", "7"), "invalid type");
+        check(&format!("{LEAST}{LEAST}"), "trailing");
+    }
+
+    #[test]
+    fn a_text_without_escapes_is_borrowed() {
+        let line = LEAST.replace("\"i\"", r#""i","message":"a\nb","node":"n""#);
+        let record = Record::parse(line.as_bytes()).unwrap();
+        assert!(matches!(record.node.0, Cow::Borrowed("n")));
+        assert_eq!(text(&record.message), Some("a\nb"));
+    }
+
+    #[test]
+    fn the_address_is_as_the_caller_wrote_it() {
+        let check = |request: &str, expected: Option<&str>| {
+            let line = LEAST.replace("\"i\"", &format!("\"i\",\"request\":{request}"));
+            assert_eq!(Record::parse(line.as_bytes()).unwrap().url().as_deref(), expected, "{request}");
+        };
+        check(r#"{"path":"/a"}"#, Some("/a"));
+        check(r#"{"scheme":"https","host":"h","port":443,"path":"/a"}"#, Some("https://h/a"));
+        check(r#"{"scheme":"http","host":"h","port":443,"path":"/a"}"#, Some("http://h:443/a"));
+        check(r#"{"scheme":"http","host":"::1","port":null,"path":"/"}"#, Some("http://[::1]/"));
+        check(r#"{"scheme":"http","host":"h","path":"http://x/y"}"#, Some("http://x/y"));
+    }
+}
