@@ -187,8 +187,7 @@ impl AccessLog {
     /// When its file cannot be opened or the thread cannot be started.
     pub fn start(settings: &AccessLogSettings) -> Result<Self, StartError> {
         let name: Arc<str> = "access_log".into();
-        let sink =
-            open(&SinkSettings { name: Arc::clone(&name), kind: settings.output.clone(), queue: settings.queue })?;
+        let sink = open(&SinkSettings::new(Arc::clone(&name), settings.output.clone()))?;
         let (feed, thread) = start_writer(name, settings.queue, sink)?;
         Ok(Self {
             shared: Arc::new(Shared {

@@ -192,6 +192,7 @@ pub(crate) fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, StartError>
         path: match &settings.kind {
             SinkKind::File { path } => path.clone(),
             SinkKind::Stdout => PathBuf::from("standard output"),
+            SinkKind::Remote(kind) => match *kind {},
         },
         source,
     })

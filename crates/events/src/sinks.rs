@@ -1,10 +1,15 @@
-//! Where events end up. A sink takes bytes; batching, retries and counting are the writer's.
+//! Where events end up: what a sink has to be able to do, and nothing of how it is fed.
+//!
+//! A local sink (`Sink`) takes bytes from its lane; batching, retries and counting are the writer's. A remote sink
+//! (`Remote`) is given batches of lines out of the spool and says of each batch what became of it; the cursor, the pauses and
+//! the dead letters are the delivery's.
 
 mod file;
 pub mod memory;
 mod stdout;
 
 use std::io;
+use std::time::Duration;
 
 use crate::settings::SinkKind;
 
@@ -23,10 +28,65 @@ pub(crate) trait Sink: Send {
     }
 }
 
+/// One native event: one object of JSON in UTF-8, without its line feed.
+#[derive(Debug, Clone, Copy)]
+#[expect(dead_code, reason = "the spool that feeds it is the next step")]
+pub(crate) struct Line<'a> {
+    /// The bytes of the line.
+    pub(crate) json: &'a [u8],
+}
+
+/// A place over a network, owned by one thread of its own. A call may block; what is async in it runs on a runtime in that
+/// thread. It must come to an end by itself: every wait inside has a deadline.
+#[expect(dead_code, reason = "the spool that feeds it is the next step")]
+pub(crate) trait Remote: Send {
+    /// Hands over one batch, oldest first: never empty, already filtered, and within [`Remote::limits`]. The same batch comes again
+    /// until it is accepted or refused, and perhaps once more after a restart: delivery is at least once, and the receiver
+    /// tells repetitions by the event's `id`.
+    fn deliver(&mut self, batch: &[Line<'_>]) -> Delivery;
+
+    /// How much one call may be given.
+    fn limits(&self) -> BatchLimits;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(dead_code, reason = "the spool that feeds it is the next step")]
+pub(crate) enum Delivery {
+    /// The receiver has it, as far as its protocol can say.
+    Accepted,
+    /// Not now: the same batch comes again after a pause, at least `after` where the receiver said so.
+    Retry {
+        /// What the receiver asked to wait, such as by `Retry-After`.
+        after: Option<Duration>,
+        /// For the operator: one sentence, without secrets.
+        why: String,
+    },
+    /// Never: these events go to the dead letters, the others of the batch were accepted.
+    Refused {
+        /// Places in the batch, from 0; empty: all of them.
+        which: Vec<usize>,
+        /// For the operator: one sentence, without secrets.
+        why: String,
+    },
+    /// Too much at once: its halves come next. One event that is too large alone is a dead letter.
+    TooLarge,
+}
+
+/// How much a remote sink takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchLimits {
+    /// The most events in one call, at least 1.
+    pub(crate) events: usize,
+    /// The most bytes of native lines in one call. A single line that is longer comes alone.
+    pub(crate) bytes: usize,
+}
+
 /// Opens what the configuration names.
 pub(crate) fn open(kind: &SinkKind) -> io::Result<Box<dyn Sink>> {
     Ok(match kind {
         SinkKind::Stdout => Box::new(stdout::StdoutSink),
         SinkKind::File { path } => Box::new(file::FileSink::open(path.clone())?),
+        SinkKind::Remote(kind) => match *kind {},
     })
 }

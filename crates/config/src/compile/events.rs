@@ -10,9 +10,6 @@ use crate::diagnostics::{At, Diagnostic};
 use crate::file::{AccessLog, Sink, SinkOutput};
 use crate::section::Reader;
 
-/// Default number of events that may wait for a sink.
-const QUEUE: usize = 65_536;
-
 pub(crate) fn compile(
     reader: &Reader<'_>,
     sinks: Vec<Sink>,
@@ -28,7 +25,7 @@ pub(crate) fn compile(
     let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(sink_settings).collect();
     if sinks.is_empty() {
         // Without any sink a refusal would leave no trace at all.
-        sinks.push(SinkSettings { name: "stdout".into(), kind: SinkKind::Stdout, queue: QUEUE });
+        sinks.push(SinkSettings::new("stdout", SinkKind::Stdout));
     }
     Settings {
         sinks,
@@ -39,7 +36,7 @@ pub(crate) fn compile(
 }
 
 fn sink_settings(sink: Sink) -> SinkSettings {
-    SinkSettings { name: sink.name.value.into(), kind: output_kind(sink.output.value), queue: sink.queue }
+    SinkSettings { queue: sink.queue, ..SinkSettings::new(sink.name.value, output_kind(sink.output.value)) }
 }
 
 fn log_settings(log: AccessLog) -> AccessLogSettings {

@@ -29,7 +29,7 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(loaded.proxy.refusal, RefusalSettings::default());
     assert_eq!(loaded.identity.token_cache_entries, 65_536);
     assert_eq!(loaded.risk, portcullis_risk::settings::Settings::default());
-    assert_eq!(loaded.events.sinks, [SinkSettings { name: "stdout".into(), kind: SinkKind::Stdout, queue: 65_536 }]);
+    assert_eq!(loaded.events.sinks, [SinkSettings::new("stdout", SinkKind::Stdout)]);
     assert!(!loaded.events.node.is_empty());
     assert_eq!(loaded.events.cluster, None);
     assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
@@ -196,7 +196,7 @@ queue = 11
     assert_eq!(loaded.ops, None);
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
-    assert_eq!(loaded.events.sinks, [SinkSettings { name: "file".into(), kind, queue: 11 }]);
+    assert_eq!(loaded.events.sinks, [SinkSettings { queue: 11, ..SinkSettings::new("file", kind) }]);
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn a_recorder_without_sinks_only_counts() {
 
 fn file_settings(path: &Path) -> Settings {
     let kind = SinkKind::File { path: path.into() };
-    Settings { sinks: vec![SinkSettings { name: "denials".into(), kind, queue: 65_536 }], ..Settings::default() }
+    Settings { sinks: vec![SinkSettings::new("denials", kind)], ..Settings::default() }
 }
 
 #[test]
