@@ -121,6 +121,20 @@ impl BanTable {
         }
     }
 
+    /// Puts a ban in force whatever was there before, an ordinary end of it aside: a ban by hand. `None`: the table is full of
+    /// bans in force.
+    pub(crate) fn impose(&self, actor: &Actor, key: u64, ban: &Arc<Ban>, now: Moment) -> Option<()> {
+        let make = || BanRecord::new(actor.clone());
+        self.table.with_or_insert(key, make, |record| record.worth(now), |record| record.impose(ban))?;
+        self.latest_end.fetch_max(ban.until.as_microsecond(), Ordering::AcqRel);
+        Some(())
+    }
+
+    /// Has this table asked until then, for bans that are kept elsewhere.
+    pub(crate) fn ask_until(&self, end: Timestamp) {
+        self.latest_end.fetch_max(end.as_microsecond(), Ordering::AcqRel);
+    }
+
     /// Ends the ban and forgets the offences; says whether there was anything to forget.
     pub(crate) fn lift(&self, key: u64) -> bool {
         let lifted = self.table.remove(key);
@@ -186,6 +200,12 @@ impl BanRecord {
         let ban = Arc::new(Ban { scope: sentence.scope, until, offences, cause, simulated: sentence.simulated });
         self.ban.store(Some(Arc::clone(&ban)));
         Some(ban)
+    }
+
+    fn impose(&self, ban: &Arc<Ban>) {
+        // For an instant the end is not that of the ban: whichever is earlier counts there.
+        self.ban.store(Some(Arc::clone(ban)));
+        self.end.store(ban.until.as_microsecond(), Ordering::Release);
     }
 
     /// A ban in force must stay. Of the ended ones, that which ended first goes first.

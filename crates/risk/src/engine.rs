@@ -11,6 +11,7 @@ use crate::abuse::{Abuse, Counted, FailedCredential, Limits, Offence, Probe, Sub
 use crate::account::Accounts;
 use crate::actor::{Actor, Keys, Network};
 use crate::ban::{BanEntry, BanNotice, BanTable, Sentence, Started};
+use crate::by_hand::NetworkBans;
 use crate::charge::Charge;
 use crate::evidence::EvidenceRing;
 use crate::moment::{Moment, TICK_MASK};
@@ -25,14 +26,16 @@ use crate::{Caller, CallerKeys, Observation};
 #[derive(Debug)]
 pub struct RiskEngine {
     plan: ArcSwap<Plan>,
-    keys: Keys,
+    pub(crate) keys: Keys,
     profiles: Profiles,
     accounts: Accounts,
     abuse: Abuse,
-    address_bans: BanTable,
-    neighbourhood_bans: BanTable,
-    principal_bans: BanTable,
-    evidence: EvidenceRing,
+    pub(crate) address_bans: BanTable,
+    pub(crate) neighbourhood_bans: BanTable,
+    pub(crate) principal_bans: BanTable,
+    /// Networks that were banned by hand. The table of neighbourhoods says whether there can be one.
+    pub(crate) network_bans: NetworkBans,
+    pub(crate) evidence: EvidenceRing,
 }
 
 /// The settings and what is worked out from them once.
@@ -63,6 +66,7 @@ impl RiskEngine {
             address_bans: BanTable::new(address_bans),
             neighbourhood_bans: BanTable::new(neighbourhood_bans),
             principal_bans: BanTable::new(principal_bans),
+            network_bans: NetworkBans::default(),
             evidence: EvidenceRing::new(),
             plan: ArcSwap::from_pointee(Plan::of(settings)),
         }
@@ -76,10 +80,13 @@ impl RiskEngine {
     /// The ban in force on this address, of scope `Address` or `Anonymous`. One atomic load each for addresses and for
     /// neighbourhoods while nobody is banned.
     pub fn ban_on_address(&self, address: IpAddr, now: Timestamp) -> Option<Arc<Ban>> {
+        let time = now;
         let now = Moment::from(now);
         let on_address = || self.address_bans.in_force(self.keys.network(Network::of_address(address)), now);
-        let on_neighbourhood =
-            || self.neighbourhood_bans.in_force(self.keys.network(Network::neighbourhood(address)), now);
+        let on_neighbourhood = || {
+            let neighbourhood = self.keys.network(Network::neighbourhood(address));
+            self.neighbourhood_bans.in_force(neighbourhood, now).or_else(|| self.network_bans.on(address, time))
+        };
         let ban = self.address_bans.any(now).then(on_address).flatten();
         let ban = ban.or_else(|| self.neighbourhood_bans.any(now).then(on_neighbourhood).flatten())?;
         let plan = self.plan.load();
@@ -171,14 +178,16 @@ impl RiskEngine {
 
     /// How many bans are in force. It looks at every ban: for metrics and listings, not for requests.
     pub fn bans_active(&self, now: Timestamp) -> usize {
+        let by_hand = self.network_bans.active(now);
         let now = Moment::from(now);
-        self.ban_tables().iter().map(|table| table.active(now)).sum()
+        self.ban_tables().iter().map(|table| table.active(now)).sum::<usize>() + by_hand
     }
 
     /// The bans in force, the one that ends last first. At most 10,000.
     pub fn bans(&self, now: Timestamp) -> Vec<BanEntry> {
-        let now = Moment::from(now);
         let mut entries = Vec::new();
+        self.network_bans.list(&mut entries, now);
+        let now = Moment::from(now);
         for table in self.ban_tables() {
             table.list(&mut entries, now);
         }
@@ -193,7 +202,17 @@ impl RiskEngine {
         let key = self.keys.actor(actor);
         self.abuse.forget(key);
         // Each actor has its place in one table alone.
-        self.ban_tables().iter().any(|table| table.lift(key))
+        self.ban_tables().iter().any(|table| table.lift(key)) || self.lift_network(actor)
+    }
+
+    pub(crate) fn ban_mode(&self) -> BanMode {
+        self.plan.load().settings.ban.mode
+    }
+
+    /// Whether all of a network is among those that are never banned.
+    pub(crate) fn is_never_banned(&self, network: ipnet::IpNet) -> bool {
+        let plan = self.plan.load();
+        plan.settings.ban.never.iter().any(|never| never.contains(&network))
     }
 
     fn ban_tables(&self) -> [&BanTable; 3] {

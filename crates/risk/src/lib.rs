@@ -26,6 +26,7 @@ mod account;
 mod actor;
 mod ban;
 mod bucket;
+mod by_hand;
 mod charge;
 mod engine;
 mod evidence;
@@ -45,6 +46,7 @@ use portcullis_policy::{ClientAddress, Principal};
 
 pub use actor::{Actor, ActorError};
 pub use ban::{BanEntry, BanNotice};
+pub use by_hand::{BanReport, ImposeError};
 pub use engine::RiskEngine;
 pub use evidence::BanSample;
 pub use settings::Settings;

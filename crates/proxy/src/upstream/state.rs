@@ -87,6 +87,8 @@ const DOWN: u64 = u64::MAX;
 pub struct EndpointReport<'a> {
     /// Its place in the configuration, from 1.
     pub label: &'a str,
+    /// As the configuration writes it.
+    pub name: &'a str,
     /// It is passed over because of requests that failed.
     pub ejected: bool,
     /// It is passed over because of checks that failed.
@@ -161,6 +163,7 @@ impl UpstreamState {
             let down = load(&endpoint.ejected_until) == DOWN;
             EndpointReport {
                 label: &endpoint.label,
+                name: &endpoint.name,
                 ejected: !down && !self.is_available(place, now),
                 down,
                 ejections: load(&endpoint.ejections),
