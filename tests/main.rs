@@ -28,6 +28,8 @@ mod client_address;
 mod client_certificates;
 /// `check`, `can`, `explain` and `key`, with their exit codes.
 mod command_line;
+/// What an operator asks a running gateway, and has it do.
+mod control;
 /// Cross-origin requests: preflights, and whose scripts may read an answer.
 mod cors;
 /// Decisions as data: the cases in `tests/decisions`.
@@ -38,6 +40,8 @@ mod demo;
 mod differential;
 /// SIGTERM ends the process, not the requests.
 mod drain;
+/// What was recorded is searched, counted and explained.
+mod event_history;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.
 mod events;
 /// `fmt` and `config schema`: one layout, and a description for editors.

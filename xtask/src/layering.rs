@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "portcullis-policy",
             "portcullis-events",
+            "portcullis-history",
             "portcullis-risk",
             "portcullis-identity",
             "portcullis-feeds",
@@ -31,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "portcullis-insight",
         ],
     ),
+    ("portcullis-history", &["portcullis-events"]),
     ("portcullis-config", ABOVE_CONFIG),
     ("portcullis", ABOVE_GATEWAY),
     ("portcullis-testkit", &["portcullis-policy", "portcullis-events"]),
@@ -45,6 +47,7 @@ const ABOVE_CONFIG: &[&str] = &[
     "portcullis-feeds",
     "portcullis-governance",
     "portcullis-insight",
+    "portcullis-history",
     "portcullis-proxy",
     "portcullis-admin",
 ];
@@ -57,6 +60,7 @@ const ABOVE_GATEWAY: &[&str] = &[
     "portcullis-feeds",
     "portcullis-governance",
     "portcullis-insight",
+    "portcullis-history",
     "portcullis-proxy",
     "portcullis-admin",
     "portcullis-config",

@@ -3,6 +3,7 @@
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
 mod case;
+mod control;
 mod gateway;
 mod identity;
 mod key_file;
@@ -17,6 +18,7 @@ mod upstream;
 
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
+pub(crate) use control::Control;
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{
     ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, SAN,

@@ -31,6 +31,6 @@ pub use cases::{Case, CaseFile, Expected, load_cases};
 pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
 pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
-pub use load::{Loaded, OpsSettings, Summary, load, load_with_policy};
+pub use load::{Loaded, OpsSettings, Summary, control_channel, load, load_with_policy};
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};

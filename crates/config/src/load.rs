@@ -28,6 +28,8 @@ pub struct Loaded {
     pub events: portcullis_events::settings::Settings,
     /// Where health and metrics are served; `None` when that is switched off.
     pub ops: Option<OpsSettings>,
+    /// The control channel; `None` when that is switched off.
+    pub control: Option<portcullis_admin::Settings>,
     /// The compiled policy. Its routes are `proxy.routes`, in the same order.
     pub policy: Policy,
     /// What works but is probably not meant.
@@ -96,6 +98,17 @@ pub fn load_with_policy(path: &Path, policy: &Path, environment: &dyn Environmen
     load_files(path, Some(policy), environment)
 }
 
+/// Where the control channel is of the gateway that runs on this file, as far as it can be read: also of a file with errors, since who
+/// asks a running gateway often wants to know why the file is not in force. `None`: the file switches it off.
+pub fn control_channel(path: &Path, environment: &dyn Environment) -> Option<portcullis_admin::Settings> {
+    let reader = Reader::new(environment);
+    let control = match read_gateway(&reader, path) {
+        Some(gateway) => gateway.operation.control,
+        None => Some(crate::file::Control::default()),
+    };
+    compile::control::compile(&reader, control, path)
+}
+
 fn load_files(path: &Path, policy: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, Report> {
     let reader = Reader::new(environment);
     let loaded = compile_all(&reader, path, policy);
@@ -147,6 +160,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         operation.cluster,
     );
     summary.sinks = events.sinks.len();
+    let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };
     let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
@@ -157,6 +171,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         risk,
         events,
         ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
+        control,
         policy,
         warnings: Report::default(),
         summary,

@@ -162,6 +162,24 @@ pub enum EventKind {
     /// A new policy or configuration was not accepted; the old one stays in force.
     #[serde(rename = "policy.rejected")]
     PolicyRejected,
+    /// An operator had the configuration reloaded, or tried to.
+    #[serde(rename = "admin.reload")]
+    AdminReload,
+    /// An operator told the gateway to drain.
+    #[serde(rename = "admin.drain")]
+    AdminDrain,
+    /// An operator banned somebody, or tried to.
+    #[serde(rename = "admin.ban_add")]
+    AdminBanAdd,
+    /// An operator lifted a ban, or tried to.
+    #[serde(rename = "admin.ban_remove")]
+    AdminBanRemove,
+    /// An operator began to follow the events.
+    #[serde(rename = "admin.events_tail")]
+    AdminEventsTail,
+    /// Somebody who may not use the control channel tried to.
+    #[serde(rename = "admin.refused")]
+    AdminRefused,
     /// The gateway serves.
     #[serde(rename = "gateway.started")]
     GatewayStarted,
@@ -174,9 +192,15 @@ impl EventKind {
     /// The severity where no reason code says another.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::AccessDenied => Severity::Medium,
-            Self::BanCreated | Self::PolicyRejected => Severity::High,
-            Self::AccessAllowed | Self::PolicyReloaded | Self::GatewayStarted | Self::GatewayStopped => Severity::Low,
+            Self::AccessDenied | Self::AdminBanAdd | Self::AdminBanRemove => Severity::Medium,
+            Self::BanCreated | Self::PolicyRejected | Self::AdminRefused => Severity::High,
+            Self::AccessAllowed
+            | Self::PolicyReloaded
+            | Self::AdminReload
+            | Self::AdminDrain
+            | Self::AdminEventsTail
+            | Self::GatewayStarted
+            | Self::GatewayStopped => Severity::Low,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod reason_code;
 pub mod recorder;
 pub mod settings;
 pub mod sinks;
+pub mod tap;
 mod writer;
 
 pub use access::{AccessEntry, AccessLog};
@@ -29,3 +30,4 @@ pub use reason_code::{ReasonCode, help_url};
 pub use recorder::{Recorder, SinkStats, StartError};
 pub use settings::Settings;
 pub use sinks::memory::Capture;
+pub use tap::Tap;

@@ -8,17 +8,18 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::bounds;
 use crate::event::Event;
 use crate::lane::{Feed, Lane, Queued};
-use crate::line::Record;
+use crate::line::{Record, append_json};
 use crate::settings::{Settings, SinkKind, SinkSettings};
 use crate::sinks::memory::{Capture, MemorySink};
 use crate::sinks::{self, Sink};
+use crate::tap::Tap;
 use crate::writer::Writer;
 
 pub use crate::lane::SinkStats;
@@ -36,6 +37,7 @@ struct Shared {
     /// The number of the last event.
     seq: AtomicU64,
     feeds: Vec<Feed<Event>>,
+    tap: OnceLock<Box<dyn Tap>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -103,6 +105,7 @@ impl Recorder {
                 cluster: settings.cluster.clone(),
                 seq: AtomicU64::new(0),
                 feeds,
+                tap: OnceLock::new(),
                 threads: Mutex::new(threads),
             }),
         })
@@ -115,10 +118,19 @@ impl Recorder {
         event.node = Arc::clone(&self.shared.node);
         event.cluster.clone_from(&self.shared.cluster);
         let bytes = bounds::apply(&mut event);
+        if let Some(tap) = self.shared.tap.get().filter(|tap| tap.is_looking()) {
+            show(tap.as_ref(), &event);
+        }
         let queued = Arc::new(Queued { record: event, bytes });
         for feed in &self.shared.feeds {
             feed.offer(&queued);
         }
+    }
+
+    /// Lets somebody look on from now on. Of several the first stays.
+    pub fn set_tap(&self, tap: Box<dyn Tap>) {
+        // It is set once, when the process starts.
+        let _ = self.shared.tap.set(tap);
     }
 
     /// How many events were ever recorded. Each of them is exported, dropped or waiting in every sink.
@@ -154,6 +166,15 @@ impl Recorder {
     pub fn shutdown(&self, timeout: Duration) -> usize {
         let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
         end(&self.shared.feeds, threads.drain(..), timeout)
+    }
+}
+
+/// Shows an event to who looks on, as the sinks will have it.
+fn show(tap: &dyn Tap, event: &Event) {
+    let mut line = Vec::new();
+    // One that cannot be written is reported by the sinks.
+    if append_json(&mut line, event).is_ok() {
+        tap.see(line.strip_suffix(b"\n").unwrap_or(&line));
     }
 }
 

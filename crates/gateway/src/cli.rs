@@ -1,21 +1,26 @@
 //! The command line: one file for each verb.
 
 pub(crate) mod args;
+mod ban;
 mod can;
 mod check;
 mod config;
 mod configuration;
 mod demo;
+mod events;
 mod explain;
 mod facts;
 mod fmt;
 mod help;
 mod key;
 mod list;
+mod live;
 mod output;
 mod policy;
 mod run;
+mod span;
 mod standing;
+mod status;
 mod table;
 mod test;
 mod who_can;
@@ -47,6 +52,12 @@ pub(crate) fn main() -> ExitCode {
         Command::List(args) => list::run(&global, &args),
         Command::WhoCan(args) => who_can::run(&global, &args),
         Command::Test(args) => test::run(&global, &args),
+        Command::Status => status::run(&global),
+        Command::Reload => live::reload(&global),
+        Command::Drain => live::drain(&global),
+        Command::Health(args) => live::health(&global, &args),
+        Command::Ban(args) => ban::run(&global, &args),
+        Command::Events(args) => events::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
         Command::Help(args) => help::run(&args),

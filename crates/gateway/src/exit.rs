@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Configuration,
     /// Something that was needed could not be reached, bound or opened.
     Unreachable,
+    /// Whoever asked may not.
+    NotPermitted,
     /// A defect or a system failure.
     Internal,
 }
@@ -27,6 +29,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Configuration => 3,
             Exit::Unreachable => 4,
+            Exit::NotPermitted => 5,
             Exit::Internal => 70,
         })
     }

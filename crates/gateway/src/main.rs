@@ -2,6 +2,7 @@
 //! shutdown. It decides nothing itself.
 
 mod cli;
+mod control;
 mod demo;
 mod exit;
 mod exposition;

@@ -1,18 +1,38 @@
-//! SIGHUP: reads the configuration anew and puts it in force as a whole, or keeps the old one and says why.
+//! A reload, by SIGHUP or over the control channel: reads the configuration anew and puts it in force as a whole, or keeps the old one and says why.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use portcullis_config::{Loaded, ProcessEnvironment, load};
+use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 
 use crate::running::Running;
 
+/// What came of a reload.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// What is in force now, or why the old one stays.
+    pub(crate) result: Result<String, String>,
+    /// Errors and warnings.
+    pub(crate) report: Report,
+    /// The tables that changed and are fixed while the process runs.
+    pub(crate) restart: Vec<&'static str>,
+}
+
+impl Outcome {
+    fn failed(reason: String) -> Self {
+        Self { result: Err(reason), report: Report::default(), restart: Vec::new() }
+    }
+
+    /// What went wrong, for the service manager.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.result.as_ref().err().map(|reason| format!("not reloaded: {reason}"))
+    }
+}
+
 /// Reloads. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
-///
-/// Returns what went wrong, for the service manager.
-pub(crate) async fn reload(config: &Path, running: &Running) -> Option<String> {
+pub(crate) async fn reload(config: &Path, running: &Running) -> Outcome {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
     if let Some(log) = &running.shared().access_log {
@@ -20,44 +40,46 @@ pub(crate) async fn reload(config: &Path, running: &Running) -> Option<String> {
     }
     let path = config.to_owned();
     let loaded = tokio::task::spawn_blocking(move || load(&path, &ProcessEnvironment)).await;
-    let failure = match loaded {
-        Ok(Ok(loaded)) => apply(loaded, running).err(),
+    let outcome = match loaded {
+        Ok(Ok(loaded)) => apply(loaded, running),
         Ok(Err(report)) => {
             tracing::error!("the configuration on disk is invalid:\n{}", report.render_human(false).trim_end());
-            Some(report.summary_line())
+            Outcome { result: Err(report.summary_line()), report, restart: Vec::new() }
         }
-        Err(error) => Some(format!("the configuration could not be read: {error}")),
+        Err(error) => Outcome::failed(format!("the configuration could not be read: {error}")),
     };
-    match failure {
-        None => {
+    match &outcome.result {
+        Ok(_) => {
             running.reloads().succeeded.fetch_add(1, Ordering::Relaxed);
             running.reloads().last_success.store(Timestamp::now().as_second(), Ordering::Relaxed);
-            None
         }
-        Some(reason) => {
+        Err(reason) => {
             running.reloads().failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, "not reloaded: the last good configuration stays in force");
             running.record(
                 EventKind::PolicyRejected,
                 format!("not reloaded, the last good configuration stays: {reason}"),
             );
-            Some(format!("not reloaded: {reason}"))
         }
     }
+    outcome
 }
 
-fn apply(loaded: Loaded, running: &Running) -> Result<(), String> {
-    if loaded.warnings.warnings() > 0 {
-        tracing::warn!("the configuration has warnings:\n{}", loaded.warnings.render_human(false).trim_end());
+fn apply(mut loaded: Loaded, running: &Running) -> Outcome {
+    let report = std::mem::take(&mut loaded.warnings);
+    if report.warnings() > 0 {
+        tracing::warn!("the configuration has warnings:\n{}", report.render_human(false).trim_end());
     }
-    let changed = running.fixed_but_changed(&loaded);
-    if !changed.is_empty() {
-        tracing::warn!(tables = changed.join(", "), "fixed while the process runs: restart to change them");
+    let restart = running.fixed_but_changed(&loaded);
+    if !restart.is_empty() {
+        tracing::warn!(tables = restart.join(", "), "fixed while the process runs: restart to change them");
     }
-    let summary = loaded.summary.to_string();
-    running.replace(loaded).map_err(|error| error.to_string())?;
+    let summary = loaded.summary.to_string().replace('\n', "; ");
+    if let Err(error) = running.replace(loaded) {
+        return Outcome { result: Err(error.to_string()), report, restart };
+    }
     let snapshot = running.shared().snapshot().load();
     tracing::info!(version = snapshot.policy.version(), sha256 = snapshot.policy.sha256(), "reloaded");
-    running.record(EventKind::PolicyReloaded, summary.replace('\n', "; "));
-    Ok(())
+    running.record(EventKind::PolicyReloaded, summary.clone());
+    Outcome { result: Ok(summary), report, restart }
 }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder};
@@ -50,6 +52,9 @@ pub(crate) struct Running {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     fixed: Fixed,
     reloads: Arc<Reloads>,
+    /// What the files held that are in force.
+    files: ArcSwap<String>,
+    started: (Instant, Timestamp),
 }
 
 /// What stays as it was when the process started, whatever a reload reads.
@@ -58,6 +63,7 @@ struct Fixed {
     process: ProcessSettings,
     events: portcullis_events::Settings,
     ops: Option<portcullis_config::OpsSettings>,
+    control: Option<portcullis_admin::Settings>,
     max_connections: usize,
 }
 
@@ -67,6 +73,7 @@ impl Fixed {
             process: loaded.process.clone(),
             events: loaded.events.clone(),
             ops: loaded.ops,
+            control: loaded.control.clone(),
             max_connections: loaded.proxy.limits.max_connections,
         }
     }
@@ -81,6 +88,7 @@ impl Fixed {
             ("[access_log]", self.events.access_log == now.events.access_log),
             ("[event]", self.events.node == now.events.node && self.events.cluster == now.events.cluster),
             ("[ops]", self.ops == now.ops),
+            ("[control]", self.control == now.control),
             ("[limits] max_connections", self.max_connections == now.max_connections),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
@@ -105,6 +113,7 @@ impl Running {
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let fixed = Fixed::of(&loaded);
+        let files = ArcSwap::from_pointee(digest(&loaded));
         let risk = RiskEngine::new(loaded.risk.clone());
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log));
@@ -122,6 +131,8 @@ impl Running {
             data_plane: Mutex::new(Some(data_plane)),
             fixed,
             reloads: Arc::new(reloads),
+            files,
+            started: (Instant::now(), Timestamp::now()),
         })
     }
 
@@ -153,20 +164,47 @@ impl Running {
     /// An identity provider that cannot be used; then the old configuration stays.
     pub(crate) fn replace(&self, loaded: Loaded) -> Result<(), StartError> {
         let risk = loaded.risk.clone();
+        let files = digest(&loaded);
         let snapshot = snapshot(loaded)?;
         self.shared.risk.reconfigure(risk);
         self.shared.replace(snapshot);
+        self.files.store(Arc::new(files));
         Ok(())
+    }
+
+    /// Whether this is what is in force, file by file.
+    pub(crate) fn runs_on(&self, loaded: &Loaded) -> bool {
+        *self.files.load().as_str() == digest(loaded)
+    }
+
+    /// When it started, and how long ago that is.
+    pub(crate) fn started(&self) -> (Timestamp, Duration) {
+        (self.started.1, self.started.0.elapsed())
+    }
+
+    /// `node` of its events.
+    pub(crate) fn node(&self) -> &str {
+        &self.fixed.events.node
+    }
+
+    /// How many workers it was started with.
+    pub(crate) fn workers(&self) -> usize {
+        self.fixed.process.workers
     }
 
     /// Records an event about the gateway itself.
     pub(crate) fn record(&self, kind: EventKind, message: String) {
+        self.shared.recorder.record(self.event(kind, message));
+    }
+
+    /// An event about the gateway itself.
+    pub(crate) fn event(&self, kind: EventKind, message: String) -> Event {
         let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
         let snapshot = self.shared.snapshot().load();
         event.policy.version = Some(snapshot.policy.version());
         event.policy.sha256 = Some(snapshot.policy_sha256.clone());
         event.message = Some(message);
-        self.shared.recorder.record(event);
+        event
     }
 
     pub(crate) fn record_start(&self) {
@@ -221,7 +259,7 @@ impl Running {
     }
 
     /// Writes what is still queued.
-    pub(crate) fn finish(self, timeout: Duration) {
+    pub(crate) fn finish(&self, timeout: Duration) {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         let left = self.shared.recorder.shutdown(timeout);
         if left > 0 {
@@ -232,6 +270,21 @@ impl Running {
             tracing::error!(lines = left, "lines of the access log could not be written before the end");
         }
     }
+}
+
+/// The names and the content of all files that a configuration was made of. A file that changed since it was read, or that cannot be
+/// read now, gives another one: then the answer is that something differs.
+fn digest(loaded: &Loaded) -> String {
+    let mut digest = Context::new(&SHA256);
+    for file in &loaded.files {
+        let content = std::fs::read(file).unwrap_or_default();
+        let name = file.as_os_str().as_encoded_bytes();
+        for part in [name, &content] {
+            digest.update(&(part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+    }
+    data_encoding::HEXLOWER.encode(digest.finish().as_ref())
 }
 
 fn snapshot(loaded: Loaded) -> Result<Snapshot, StartError> {

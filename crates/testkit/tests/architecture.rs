@@ -22,15 +22,26 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-proxy", &["portcullis-events", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
+    ("portcullis-history", &["portcullis-events"]),
+    ("portcullis-admin", &["portcullis-history"]),
     (
         "portcullis-config",
-        &["portcullis-events", "portcullis-identity", "portcullis-policy", "portcullis-proxy", "portcullis-risk"],
+        &[
+            "portcullis-admin",
+            "portcullis-events",
+            "portcullis-identity",
+            "portcullis-policy",
+            "portcullis-proxy",
+            "portcullis-risk",
+        ],
     ),
     (
         "portcullis",
         &[
+            "portcullis-admin",
             "portcullis-config",
             "portcullis-events",
+            "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
             "portcullis-proxy",
@@ -50,12 +61,14 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("toml", &["portcullis-config"]),
     ("toml_edit", &["portcullis-config"]),
     ("toml_parser", &["portcullis-config"]),
-    // The event (events), tokens and key sets (identity), the problem body (proxy), answers with `-o json` (config,
-    // gateway), and what reads those back (testkit, xtask).
+    // The event (events, and history, which reads it back), tokens and key sets (identity), the problem body (proxy), the
+    // control channel (admin), answers with `-o json` (config, gateway), and what reads those back (testkit, xtask).
     (
         "serde_json",
         &[
             "portcullis-events",
+            "portcullis-history",
+            "portcullis-admin",
             "portcullis-identity",
             "portcullis-proxy",
             "portcullis-config",
@@ -65,8 +78,8 @@ const RESERVED: &[(&str, &[&str])] = &[
         ],
     ),
     // Where there is a network there is a runtime, and nowhere else.
-    ("tokio", &["portcullis-proxy", "portcullis"]),
-    ("hyper", &["portcullis-proxy", "portcullis"]),
+    ("tokio", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
+    ("hyper", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
     ("clap", &["portcullis"]),
     ("prometheus-client", &["portcullis"]),

@@ -111,7 +111,7 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
 
 /// Sections of the contract that later versions read.
 const LATER: &[(&str, &str)] = &[
-    ("admin", "the command line answers offline, and `[ops]` serves health and metrics"),
+    ("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics"),
     ("store", "bans and profiles are kept in memory and begin anew at every start"),
     ("geo", "countries are unknown in this version"),
     ("spike", "watch `portcullis_decisions_total` in the metrics"),

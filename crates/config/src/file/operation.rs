@@ -1,4 +1,4 @@
-//! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[limits]`, `[refusal]`, `[event]` and `[[sink]]`.
+//! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[control]`, `[limits]`, `[refusal]`, `[event]` and `[[sink]]`.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,6 +12,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
+use crate::file::control::{Control, read_control};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
@@ -33,6 +34,8 @@ pub(crate) struct Operation {
     pub(crate) shutdown: ShutdownSettings,
     /// `None`: switched off.
     pub(crate) ops: Option<At<SocketAddr>>,
+    /// `None`: switched off.
+    pub(crate) control: Option<Control>,
     pub(crate) limits: Limits,
     /// What holds on routes that say nothing else.
     pub(crate) route_limits: RouteLimits,
@@ -57,6 +60,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         workers: read_process(root),
         shutdown: read_shutdown(root),
         ops: read_ops(root),
+        control: read_control(root),
         limits,
         route_limits,
         refusal: root

@@ -30,6 +30,7 @@ pub(super) fn file() -> Table {
             within("process", process()),
             within("shutdown", shutdown()),
             within("ops", ops()),
+            within("control", control()),
             within("event", event()),
             several("sink", sink()),
             within("access_log", access_log()),
@@ -283,6 +284,22 @@ fn ops() -> Table {
         [
             one("enabled", Flag, "`false`: nowhere.").default(true),
             one("address", Socket, "Where it listens.").default("127.0.0.1:9090"),
+        ],
+    )
+}
+
+fn control() -> Table {
+    table(
+        "[control]",
+        "The socket over which operators ask the running gateway; changing it needs a restart.",
+        [
+            one("enabled", Flag, "`false`: there is none.").default(true),
+            one(
+                "socket",
+                FilePath,
+                "Left out: /run/portcullis/control.sock for a configuration below /etc, else beside it, such as portcullis.sock.",
+            ),
+            one("group", Name, "The group, by name or number, whose members may use it besides root and its owner."),
         ],
     )
 }

@@ -190,6 +190,16 @@ fn each_mistake_is_named_where_it_stands() {
     check("[[listener]]\nname = \"b\"\naddress = \"[::1]:1\"\ntls = true\n", ("E0104", 4, 7, "expected a table"));
     check("[[listener]]\nname = \"a,b\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "holds a comma"));
     check("[[listener]]\nname = \"\"\naddress = \"[::1]:1\"\n", ("E0105", 2, 8, "must not be empty"));
+    let long = "x".repeat(120);
+    check(
+        &format!("[control]\nsocket = \"/{long}\"\n"),
+        ("E0105", 2, 10, "a unix socket at most 107 | choose a shorter one"),
+    );
+    check("[control]\nsocket = \"\"\n", ("E0105", 2, 10, "is not a path"));
+    check("[control]\nsocket = 1\n", ("E0104", 2, 10, "expected a path"));
+    check("[control]\ngroup = 4711\n", ("E0104", 2, 9, "expected a name"));
+    check("[control]\nenabled = \"no\"\n", ("E0104", 2, 11, "write it without quotes"));
+    check("[control]\nsockets = \"a\"\n", ("E0103", 2, 1, "did you mean `socket`?"));
     check("[ops]\naddress = \"127.0.0.1:8080\"\n", ("E0203", 2, 11, "[ops] and the listener `internal`"));
     check("[[upstream]]\nname = \"b\"\n", ("E0102", 1, 1, "`endpoints` is missing in [[upstream]]"));
     check("[[upstream]]\nname = \"b\"\nendpoints = []\n", ("E0105", 3, 13, "has no endpoint"));

@@ -33,6 +33,8 @@ fn the_least_configuration_has_every_default() {
     assert!(!loaded.events.node.is_empty());
     assert_eq!(loaded.events.cluster, None);
     assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
+    let control = loaded.control.unwrap();
+    assert!(control.socket.ends_with("portcullis.sock") && !control.required && control.group.is_none());
     assert!(!loaded.policy.enforces_risk());
     assert_eq!(loaded.files.len(), 2);
     let summary = loaded.summary.to_string();
@@ -114,6 +116,9 @@ delay = "1s"
 grace = "2s"
 [ops]
 enabled = false
+[control]
+socket = "run/my.sock"
+group = "operators"
 [event]
 node = "n"
 cluster = "c"
@@ -194,6 +199,9 @@ queue = 11
     assert_eq!(loaded.proxy.refusal, refusal);
     assert_eq!(loaded.identity.token_cache_entries, 9);
     assert_eq!(loaded.ops, None);
+    let control = loaded.control.unwrap();
+    assert!(control.socket.ends_with("run/my.sock") && control.required);
+    assert_eq!(control.group.as_deref(), Some("operators"));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     assert_eq!(loaded.events.sinks, [SinkSettings { queue: 11, ..SinkSettings::new("file", kind) }]);

@@ -28,6 +28,9 @@ pub(crate) struct Global {
         default_value = "/etc/portcullis/portcullis.toml"
     )]
     pub(crate) config: PathBuf,
+    /// Which running gateway to ask, as `unix:PATH`; left out, the one that runs on `--config`
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = admin_address)]
+    pub(crate) admin: Option<PathBuf>,
     /// How answers are written
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,
@@ -40,6 +43,14 @@ pub(crate) struct Global {
     /// Log more; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// `unix:PATH`, the only kind of address so far.
+fn admin_address(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err("expected unix:PATH, such as unix:/run/portcullis/control.sock".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,6 +95,18 @@ pub(crate) enum Command {
     WhoCan(WhoCanArgs),
     /// Hold the policy to test cases, and say which rules no case covers: exit code 0 all passed, 1 not
     Test(TestArgs),
+    /// Say how the running gateway does, and whether the files on disk are what it runs on
+    Status,
+    /// Have the running gateway reload its configuration: exit code 0 done, 3 the configuration is invalid and the old one stays
+    Reload,
+    /// Have the running gateway finish what is under way and end, as SIGTERM does
+    Drain,
+    /// Say whether the running gateway lives: exit code 0 yes, 1 no, 4 it cannot be reached
+    Health(HealthArgs),
+    /// List, make, lift and explain bans of the running gateway
+    Ban(BanArgs),
+    /// Follow, search, count and explain what was recorded
+    Events(EventsArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -335,6 +358,192 @@ pub(crate) enum RiskState {
     Medium,
     /// The highest band
     High,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Whether it is ready to serve, too: it is not while it drains
+    #[arg(long)]
+    pub(crate) ready: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BanArgs {
+    #[command(subcommand)]
+    pub(crate) command: BanCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BanCommand {
+    /// List the bans in force, the one that ends last first
+    List,
+    /// Ban an address, a network or a principal for a time
+    Add(BanAddArgs),
+    /// Lift the ban on somebody, and forget the offences
+    Remove(BanWhomArgs),
+    /// Show the bans that touch somebody, and what led to them: exit code 0 if there is one, else 1
+    Explain(BanWhomArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BanAddArgs {
+    #[command(flatten)]
+    pub(crate) whom: BanWhomArgs,
+    /// For how long, such as 4h; at most 366d
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse)]
+    pub(crate) duration: std::time::Duration,
+    /// Why: it stands in the event and in the listing
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// On whom: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BanWhomArgs {
+    /// An address; an IPv6 address stands for its /64
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// A network
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) range: Option<ipnet::IpNet>,
+    /// A principal: `user:alice`, `alice` for short, `service:ID`, or `certificate:SAN`
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub(crate) user: Option<String>,
+}
+
+impl BanWhomArgs {
+    /// As the gateway reads it.
+    pub(crate) fn on(&self) -> String {
+        match (self.ip, self.range, &self.user) {
+            (Some(ip), _, _) => ip.to_string(),
+            (_, Some(range), _) => range.to_string(),
+            (_, _, Some(user)) if ["user:", "service:", "certificate:"].iter().any(|kind| user.starts_with(kind)) => {
+                user.clone()
+            }
+            (_, _, Some(user)) => format!("user:{user}"),
+            (None, None, None) => String::new(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(subcommand)]
+    pub(crate) command: EventsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Show the last events, then those of the running gateway as they come
+    Tail(TailArgs),
+    /// Show the newest events that fit, from the event files: exit code 0 if there is one, else 1
+    Search(SearchArgs),
+    /// Count events by reason, route, principal and address, and over time
+    Stats(StatsArgs),
+    /// Show every check of one event, what to do next, and what else happened around it
+    Explain(EventExplainArgs),
+}
+
+/// Which events; all that is said must hold.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FilterArgs {
+    /// Refusals only
+    #[arg(long)]
+    pub(crate) deny: bool,
+    /// A reason code, in which `*` stands for anything, such as 'rbac.*'
+    #[arg(long, value_name = "CODE")]
+    pub(crate) reason: Option<String>,
+    /// A principal: `user:alice`, or `alice` for whoever has that id
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub(crate) user: Option<String>,
+    /// The client's address, or its network
+    #[arg(long, value_name = "ADDRESS|NETWORK", value_parser = address_or_network)]
+    pub(crate) ip: Option<ipnet::IpNet>,
+    /// The route
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Option<String>,
+}
+
+/// From when to when.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SpanArgs {
+    /// From when on: a time in RFC 3339, or how long ago; left out, a day ago
+    #[arg(long, value_name = "TIME|DURATION", value_parser = crate::cli::events::moment)]
+    pub(crate) since: Option<crate::cli::events::Moment>,
+    /// Before when: a time in RFC 3339, or how long ago
+    #[arg(long, value_name = "TIME|DURATION", value_parser = crate::cli::events::moment)]
+    pub(crate) until: Option<crate::cli::events::Moment>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// How many events of the files are shown first
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) last: usize,
+    /// Only those
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+}
+
+/// The most events that a search shows.
+const MOST_EVENTS: i64 = 10_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) span: SpanArgs,
+    /// The event's id, which the caller was given
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<uuid::Uuid>,
+    /// How many are shown
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = event_count)]
+    pub(crate) limit: usize,
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    #[arg(long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) span: SpanArgs,
+    /// How many of each are shown
+    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = event_count)]
+    pub(crate) top: usize,
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    #[arg(long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventExplainArgs {
+    /// The event's id, which the caller was given
+    pub(crate) id: uuid::Uuid,
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    #[arg(long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+fn event_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=MOST_EVENTS).contains(count));
+    let count = count.and_then(|count: i64| usize::try_from(count).ok());
+    count.ok_or_else(|| format!("expected a number from 1 to {MOST_EVENTS}"))
+}
+
+/// An address is the network of itself; bits behind a prefix do not count.
+fn address_or_network(text: &str) -> Result<ipnet::IpNet, String> {
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        return Ok(address.to_canonical().into());
+    }
+    let network = text.parse::<ipnet::IpNet>().map(|network| network.trunc());
+    network.map_err(|_| "expected an address such as 203.0.113.7, or a network such as 203.0.113.0/24".to_owned())
 }
 
 #[derive(Debug, Args)]

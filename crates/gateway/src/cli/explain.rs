@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::cli::args::{ExplainArgs, Format, Global};
 use crate::cli::configuration::loaded;
 use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -178,7 +179,7 @@ fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
 }
 
 /// The pinned form, from a recorded event.
-fn from_native(event: &Value) -> Value {
+pub(crate) fn from_native(event: &Value) -> Value {
     let policy = event.get("policy").cloned().unwrap_or_default();
     let rule = match policy.get("rule") {
         Some(Value::String(name)) => json!({ "name": name, "file": policy.get("file"), "line": policy.get("line") }),
@@ -209,11 +210,11 @@ fn show(global: &Global, explained: &Value) -> Exit {
     }
 }
 
-fn for_people(explained: &Value) -> String {
+pub(crate) fn for_people(explained: &Value) -> String {
     let text = |value: &Value, key: &str| match value.get(key) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => safe(text),
         Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
+        Some(other) => safe(&other.to_string()),
     };
     let mut lines = Vec::new();
     if let Some(event) = explained.get("event") {
@@ -256,8 +257,8 @@ fn for_people(explained: &Value) -> String {
         lines.push(String::new());
         lines.push("would be permitted with".to_owned());
         for each in nearest {
-            let needs: Vec<&str> =
-                each.get("needs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let needs = each.get("needs").and_then(Value::as_array).into_iter().flatten();
+            let needs: Vec<String> = needs.filter_map(Value::as_str).map(safe).collect();
             let place = match (text(each, "grant"), text(each, "file"), text(each, "line")) {
                 (_, file, _) if file.is_empty() => String::new(),
                 (grant, file, line) if grant.is_empty() => format!("   ({file}:{line})"),

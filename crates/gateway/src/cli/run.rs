@@ -1,12 +1,16 @@
 //! `run`: serve until told to stop.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis_admin::Control;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::configuration::{loaded, show};
 use crate::cli::output::remark;
+use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
 use crate::inherited;
 use crate::notify;
@@ -40,7 +44,7 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
         }
     };
     let summary = loaded.summary.to_string();
-    let ops = loaded.ops;
+    let settings = Settings { ops: loaded.ops, control: loaded.control.clone() };
     let running = match Running::start(loaded, inherited) {
         Ok(running) => running,
         Err(error @ StartError::Identity(_)) => {
@@ -55,7 +59,13 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
     for line in summary.lines() {
         tracing::info!("{line}");
     }
-    runtime.block_on(serve(global, running, ops))
+    runtime.block_on(serve(global, Arc::new(running), settings))
+}
+
+/// What is served beside the listeners.
+struct Settings {
+    ops: Option<portcullis_config::OpsSettings>,
+    control: Option<portcullis_admin::Settings>,
 }
 
 /// The signals that the process listens to.
@@ -77,7 +87,7 @@ impl Signals {
     }
 }
 
-async fn serve(global: &Global, running: Running, ops: Option<portcullis_config::OpsSettings>) -> Exit {
+async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -85,7 +95,7 @@ async fn serve(global: &Global, running: Running, ops: Option<portcullis_config:
             return Exit::Internal;
         }
     };
-    let ops = match ops {
+    let ops = match settings.ops {
         Some(settings) => match Ops::start(settings.address, &running).await {
             Ok(ops) => Some(ops),
             Err(error) => {
@@ -94,6 +104,11 @@ async fn serve(global: &Global, running: Running, ops: Option<portcullis_config:
             }
         },
         None => None,
+    };
+    let (orders, mut ordered) = tokio::sync::mpsc::channel(ORDERS);
+    let control = match open_control(settings.control.as_ref(), &global.config, &running, orders) {
+        Ok(control) => control,
+        Err(exit) => return exit,
     };
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
@@ -109,18 +124,56 @@ async fn serve(global: &Global, running: Running, ops: Option<portcullis_config:
             _ = signals.hangup.recv() => {
                 notify::reloading();
                 let ended = reload(&global.config, &running).await;
-                notify::ready(&ended.unwrap_or_else(|| running.status()));
+                notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
             }
+            Some(order) = ordered.recv() => match order {
+                Order::Reload(answer) => {
+                    notify::reloading();
+                    let ended = reload(&global.config, &running).await;
+                    notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
+                    // Who asked may have gone meanwhile: the log and the event have it.
+                    let _ = answer.send(ended);
+                }
+                Order::Drain => break,
+            },
             _ = signals.status.recv() => running.log_status(),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }
     }
-    stop(running, &mut signals).await
+    // Whoever asks for a reload from now on is told that it stops.
+    drop(ordered);
+    let exit = stop(&running, &mut signals).await;
+    drop(control);
+    running.finish(LAST_EVENTS);
+    exit
+}
+
+/// Orders that wait; more are refused.
+const ORDERS: usize = 8;
+/// How long events that wait may take to be written at the end.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
+
+/// Opens the control channel, where it is wanted.
+fn open_control(
+    settings: Option<&portcullis_admin::Settings>,
+    config: &Path,
+    running: &Arc<Running>,
+    orders: Orders,
+) -> Result<Option<Control>, Exit> {
+    let Some(settings) = settings else { return Ok(None) };
+    let operated = Operated::new(Arc::clone(running), config, orders);
+    match Control::start(settings, Arc::new(operated)) {
+        Ok(control) => Ok(Some(control)),
+        Err(error) => {
+            remark(&format!("error: {error}"));
+            Err(Exit::Unreachable)
+        }
+    }
 }
 
 /// Readiness goes first, then the listeners, then what is still open; a second signal cuts it short.
-async fn stop(running: Running, signals: &mut Signals) -> Exit {
+async fn stop(running: &Running, signals: &mut Signals) -> Exit {
     let shutdown = running.shutdown_settings();
     tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "draining");
     let began = Instant::now();
@@ -137,11 +190,10 @@ async fn stop(running: Running, signals: &mut Signals) -> Exit {
         () = tokio::time::sleep(shutdown.delay) => false,
         () = &mut again => true,
     };
-    let cut = drain(&running, hurried, again).await;
+    let cut = drain(running, hurried, again).await;
     if cut > 0 {
         tracing::warn!(connections = cut, "connections were cut");
     }
-    running.finish(Duration::from_secs(5));
     tracing::info!(took = ?began.elapsed(), "stopped");
     Exit::Success
 }

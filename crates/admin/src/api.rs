@@ -1,0 +1,280 @@
+//! The shapes of the questions and answers, as JSON. Both sides use these types; keys are only ever added to.
+//!
+//! | Request | Answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/health` | [`Health`] |
+//! | `POST /v1/reload` | [`Reloaded`] |
+//! | `POST /v1/drain` | [`Done`] |
+//! | `GET /v1/bans` | [`Bans`] |
+//! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
+//! | `POST /v1/bans/add` [`NewBan`] | [`Done`] |
+//! | `POST /v1/bans/remove` [`Whom`] | [`Done`] |
+//! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
+//!
+//! What cannot be done is a status of 400 and above with a [`Problem`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// One sentence.
+    pub error: String,
+}
+
+/// Something was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What, in one sentence.
+    pub message: String,
+}
+
+/// How the process does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// `node` of its events.
+    pub node: String,
+    /// The configuration file that it was started with.
+    pub config: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// Whole seconds since then.
+    pub uptime_s: u64,
+    /// It has been told to stop.
+    pub draining: bool,
+    /// What is in force.
+    pub policy: PolicyStatus,
+    /// What a reload would find.
+    pub disk: DiskStatus,
+    /// Reloads so far.
+    pub reloads: Reloads,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Every worker has looked after itself within the last seconds.
+    pub workers_alive: bool,
+    /// Open connections.
+    pub connections: u64,
+    /// Requests under way.
+    pub requests: u64,
+    /// By upstream, in the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// By sink, in the order of the configuration.
+    pub sinks: Vec<Sink>,
+    /// Events recorded so far.
+    pub events: u64,
+    /// Bans in force.
+    pub bans: u64,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Its version.
+    pub version: u64,
+    /// The SHA-256 of its text.
+    pub sha256: String,
+    /// How much of it there is.
+    pub routes: u64,
+    /// Roles.
+    pub roles: u64,
+    /// Assignments.
+    pub assignments: u64,
+    /// Denies.
+    pub denies: u64,
+}
+
+/// What the files say now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Compared with what is in force.
+    pub state: DiskState,
+    /// The SHA-256 of the policy's text, where it compiles.
+    pub sha256: Option<String>,
+    /// What is wrong, in one line.
+    pub problem: Option<String>,
+    /// The tables that differ and only a restart would change.
+    pub restart: Vec<String>,
+}
+
+/// The files and what is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskState {
+    /// A reload would change nothing.
+    Same,
+    /// A reload would put something else in force.
+    Differs,
+    /// A reload would be refused.
+    Invalid,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// That put something in force.
+    pub ok: u64,
+    /// That were refused.
+    pub error: u64,
+    /// When the configuration in force was loaded, RFC 3339.
+    pub last_success: String,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// It is not asked at the moment.
+    pub circuit_open: bool,
+    /// Its endpoints, in the order of the configuration.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// As the configuration names it, where it is known, else its place.
+    pub endpoint: String,
+    /// `up`, `down` by its health checks, or `ejected` for its failures.
+    pub state: String,
+    /// Exchanges that failed.
+    pub failures: u64,
+}
+
+/// One sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sink {
+    /// Its name.
+    pub name: String,
+    /// Events that wait.
+    pub queue_depth: u64,
+    /// Events written.
+    pub exported: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Events lost.
+    pub dropped: u64,
+}
+
+/// Whether it lives, and is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Every worker has looked after itself within the last seconds.
+    pub live: bool,
+    /// A policy is in force and it is not on its way out.
+    pub ready: bool,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The files are in force.
+    pub reloaded: bool,
+    /// In one line.
+    pub message: String,
+    /// The SHA-256 of the policy that is in force now.
+    pub sha256: String,
+    /// Every problem for a person, warnings too.
+    pub report: Option<String>,
+    /// The same for a machine.
+    pub problems: Value,
+    /// The tables that changed and only a restart would put in force.
+    pub restart: Vec<String>,
+}
+
+/// The bans in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bans {
+    /// The one that ends last first.
+    pub bans: Vec<Ban>,
+}
+
+/// One ban.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// On whom: an address, a network, or a principal such as `user:alice`.
+    pub on: String,
+    /// What it refuses: `address`, `anonymous` (of an address, what has no credential that holds) or `principal`.
+    pub scope: String,
+    /// When it ends, RFC 3339.
+    pub until: String,
+    /// In how many seconds.
+    pub left_s: u64,
+    /// How many offences led to it.
+    pub offences: u32,
+    /// Why.
+    pub cause: String,
+    /// It refuses nobody and is only reported.
+    pub simulated: bool,
+}
+
+/// On whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whom {
+    /// An address, a network, or a principal such as `user:alice`.
+    pub on: String,
+}
+
+/// A ban to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBan {
+    /// An address, a network, or a principal such as `user:alice`.
+    pub on: String,
+    /// For how many seconds.
+    pub for_s: u64,
+    /// Why, for the event and the listing; at most 256 bytes.
+    pub reason: String,
+}
+
+/// What is known of somebody's bans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanReport {
+    /// Who was asked about.
+    pub on: String,
+    /// Those that touch it, the strongest first.
+    pub bans: Vec<Ban>,
+    /// It is among those that are never banned.
+    pub never: bool,
+    /// The last requests that were charged, newest first.
+    pub evidence: Vec<Sample>,
+}
+
+/// A request that was charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its reason code, or the status that the upstream answered with.
+    pub reason: String,
+    /// Its path.
+    pub path: String,
+}
+
+/// A line between the events of a tail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailNote {
+    /// [`TAIL_SCHEMA`].
+    pub schema: String,
+    /// Events that were not passed on, because whoever follows was too slow for them.
+    pub dropped: u64,
+}
+
+/// What tells a [`TailNote`] from an event. The first one comes at once: from then on nothing is missed.
+pub const TAIL_SCHEMA: &str = "portcullis.tail/1";

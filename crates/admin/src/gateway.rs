@@ -1,0 +1,79 @@
+//! What the process can do, and what is recorded of it.
+
+use std::future::Future;
+
+use crate::api::{BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, Status};
+use crate::peer::Peer;
+use crate::tail::Tail;
+
+/// A running gateway, as the control channel needs it. Everything but [`Self::reload`] is called on a thread that may block.
+pub trait Gateway: Send + Sync + 'static {
+    /// How it does. It may read and compile the files, to say what a reload would find.
+    fn status(&self) -> Status;
+
+    /// Whether it lives, and is ready: quick, and without a file.
+    fn health(&self) -> Health;
+
+    /// Reads the files anew and puts them in force, or says why not.
+    fn reload(&self) -> impl Future<Output = Reloaded> + Send;
+
+    /// Begins to drain, as SIGTERM does.
+    fn drain(&self);
+
+    /// The bans in force.
+    fn bans(&self) -> Bans;
+
+    /// What is known about somebody's bans.
+    ///
+    /// # Errors
+    /// A name that is nobody's.
+    fn explain_ban(&self, on: &str) -> Result<BanReport, Problem>;
+
+    /// Makes a ban.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem>;
+
+    /// Lifts the ban on somebody, and forgets the offences.
+    ///
+    /// # Errors
+    /// That there is none.
+    fn remove_ban(&self, on: &str) -> Result<Done, Problem>;
+
+    /// The events as they are recorded.
+    fn tail(&self) -> &Tail;
+
+    /// Records an action: exactly one event.
+    fn record(&self, action: &Action<'_>);
+}
+
+/// Something that somebody did or tried over the channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action<'a> {
+    /// What.
+    pub kind: ActionKind,
+    /// Who.
+    pub peer: &'a Peer,
+    /// It was done.
+    pub succeeded: bool,
+    /// What came of it, in one sentence.
+    pub message: String,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// The configuration was to be reloaded.
+    Reload,
+    /// The gateway was told to drain.
+    Drain,
+    /// A ban was to be made.
+    BanAdd,
+    /// A ban was to be lifted.
+    BanRemove,
+    /// Somebody began to follow the events, which name people.
+    EventsTail,
+    /// Somebody who may not use the channel tried to.
+    Refused,
+}

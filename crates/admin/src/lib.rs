@@ -1,0 +1,32 @@
+//! The control channel: how an operator asks a running gateway, and tells it what to do.
+//!
+//! It is HTTP/1.1 with JSON over a unix socket (RFC 9112; [`api`] has the shapes). Who may use it is decided by the kernel's word about
+//! the peer: root, the user that the gateway runs as, and the members of one configured group. The first operator gets in as the
+//! socket's owner; there is no password to begin with.
+//!
+//! The channel has a thread and a runtime to itself, so it answers while the workers are overloaded, and nothing that an
+//! operator does runs on a worker. What the process can do is the trait [`Gateway`], which the program implements; the crate
+//! knows neither policy nor proxy. Each action is recorded exactly once, with who asked for it ([`Action`]); questions
+//! (`status`, `health`, listings of bans) are no actions.
+//!
+//! Everything is bounded: connections, requests, their time, and what waits for somebody who follows the events.
+
+pub mod accounts;
+pub mod api;
+mod body;
+pub mod client;
+mod gateway;
+mod peer;
+mod request;
+mod server;
+pub mod settings;
+mod socket;
+pub mod tail;
+
+pub use client::{Client, ClientError};
+pub use gateway::{Action, ActionKind, Gateway};
+pub use peer::Peer;
+pub use server::{Control, StartError};
+pub use settings::Settings;
+pub use socket::BindError;
+pub use tail::Tail;

@@ -1,0 +1,93 @@
+//! Who is at the other end of the socket, by the kernel's word, and whether it may be there.
+
+use std::io;
+
+use tokio::net::UnixStream;
+
+use crate::accounts;
+
+/// The other end of a connection (`SO_PEERCRED`, unix(7)): the credentials of the process that connected, at that time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Its process, where the kernel knows it.
+    pub pid: Option<i32>,
+    /// The user's name, where `/etc/passwd` has it.
+    pub name: Option<String>,
+}
+
+impl Peer {
+    /// # Errors
+    /// When the kernel does not say who it is.
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        let uid = credentials.uid();
+        Ok(Self { uid, gid: credentials.gid(), pid: credentials.pid(), name: accounts::user_name(uid) })
+    }
+
+    /// For a line of text: `alice (uid 1000)`.
+    pub fn shown(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} (uid {})", self.uid),
+            None => format!("uid {}", self.uid),
+        }
+    }
+}
+
+/// Who may use the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// The user that the gateway runs as, who owns the socket.
+    pub(crate) owner: u32,
+    /// The group whose members may, too.
+    pub(crate) group: Option<u32>,
+}
+
+impl Access {
+    /// Root, the owner, and whoever is in the group: by its primary group, or as `/etc/group` lists it.
+    pub(crate) fn permits(self, peer: &Peer) -> bool {
+        self.permits_with(peer, accounts::is_listed)
+    }
+
+    fn permits_with(self, peer: &Peer, is_listed: impl Fn(&str, u32) -> bool) -> bool {
+        if peer.uid == 0 || peer.uid == self.owner {
+            return true;
+        }
+        let Some(group) = self.group else { return false };
+        peer.gid == group || peer.name.as_deref().is_some_and(|name| is_listed(name, group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_the_owner_and_the_group_may_and_nobody_else() {
+        let check = |uid: u32, gid: u32, group: Option<u32>, expected: bool| {
+            let peer = Peer { uid, gid, pid: None, name: Some(format!("user{uid}")) };
+            let access = Access { owner: 1000, group };
+            let permitted = access.permits_with(&peer, |name, gid| name == "user1002" && gid == 200);
+            assert_eq!(permitted, expected, "{uid} {gid} {group:?}");
+        };
+        check(0, 0, None, true);
+        check(1000, 1000, None, true);
+        check(1001, 1001, None, false);
+        check(1001, 0, None, false);
+        check(1001, 1000, None, false);
+        check(1001, 200, Some(200), true);
+        check(1001, 201, Some(200), false);
+        check(1002, 1002, Some(200), true);
+        check(1002, 1002, Some(201), false);
+        check(1002, 1002, None, false);
+    }
+
+    #[test]
+    fn who_has_no_name_is_in_no_group_by_name() {
+        let peer = Peer { uid: 1001, gid: 1001, pid: None, name: None };
+        assert!(!Access { owner: 1000, group: Some(200) }.permits_with(&peer, |_, _| true));
+    }
+}

@@ -1,0 +1,215 @@
+//! One request: what is asked, what is done, what is answered, what is recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use portcullis_history::Filter;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+
+use crate::api::{NewBan, Problem, TAIL_SCHEMA, TailNote, Whom};
+use crate::body::Answer;
+use crate::gateway::{Action, ActionKind, Gateway};
+use crate::peer::Peer;
+use crate::tail::Line;
+
+/// The longest body of a request.
+const MAX_BODY: usize = 64 << 10;
+/// How long a request may take, its body and its answer included; following the events takes as long as somebody likes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Lines that wait for one who follows, besides the ring.
+const LINES_AHEAD: usize = 16;
+/// How many may follow the events at once.
+pub(crate) const FOLLOWERS: usize = 8;
+
+/// What all requests of a connection share.
+pub(crate) struct Desk<G> {
+    pub(crate) gateway: Arc<G>,
+    pub(crate) peer: Peer,
+    pub(crate) permitted: bool,
+    /// Room for those who follow.
+    pub(crate) followers: Arc<Semaphore>,
+}
+
+/// An answer that is not the one that was wished for.
+struct Failure(StatusCode, Problem);
+
+impl Failure {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self(status, Problem { error: error.into() })
+    }
+}
+
+impl<G: Gateway> Desk<G> {
+    /// Answers, whatever happens.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Answer> {
+        if !self.permitted {
+            let error = format!("{} may not use this channel", self.peer.shown());
+            self.record(ActionKind::Refused, false, format!("{} {}", request.method(), request.uri().path()));
+            return refuse(&Failure::new(StatusCode::FORBIDDEN, error));
+        }
+        let handled = tokio::time::timeout(PATIENCE, self.handle(request)).await;
+        match handled {
+            Ok(Ok(response)) => response,
+            Ok(Err(failure)) => refuse(&failure),
+            Err(_) => refuse(&Failure::new(StatusCode::GATEWAY_TIMEOUT, "it takes too long; it may still be done")),
+        }
+    }
+
+    async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Failure> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        match (method, path.as_str()) {
+            (Method::GET, "/v1/status") => self.blocking(|desk| Ok(json(&desk.gateway.status()))).await,
+            (Method::GET, "/v1/health") => Ok(json(&self.gateway.health())),
+            (Method::POST, "/v1/reload") => {
+                let reloaded = self.gateway.reload().await;
+                self.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
+                Ok(json(&reloaded))
+            }
+            (Method::POST, "/v1/drain") => {
+                // Before it is done: the process may be gone right after it.
+                self.record(ActionKind::Drain, true, "drains and ends".to_owned());
+                self.gateway.drain();
+                Ok(json(&crate::api::Done { message: "the gateway drains and ends".to_owned() }))
+            }
+            (Method::GET, "/v1/bans") => self.blocking(|desk| Ok(json(&desk.gateway.bans()))).await,
+            (Method::POST, "/v1/bans/explain") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| found(desk.gateway.explain_ban(&whom.on))).await
+            }
+            (Method::POST, "/v1/bans/add") => {
+                let ban: NewBan = read(request).await?;
+                self.blocking(move |desk| desk.act(ActionKind::BanAdd, &ban.on, desk.gateway.add_ban(&ban))).await
+            }
+            (Method::POST, "/v1/bans/remove") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| desk.act(ActionKind::BanRemove, &whom.on, desk.gateway.remove_ban(&whom.on)))
+                    .await
+            }
+            (Method::POST, "/v1/events/tail") => {
+                let filter: Filter = read(request).await?;
+                self.follow(filter)
+            }
+            (method, path) => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
+        }
+    }
+
+    /// Does it on a thread for what may take a while, so that others are answered meanwhile.
+    async fn blocking(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        let desk = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&desk)).await;
+        done.unwrap_or_else(|_| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")))
+    }
+
+    /// Records what came of a ban by hand, and answers with it.
+    fn act(
+        &self,
+        kind: ActionKind,
+        on: &str,
+        outcome: Result<crate::api::Done, Problem>,
+    ) -> Result<Response<Answer>, Failure> {
+        match outcome {
+            Ok(done) => {
+                self.record(kind, true, done.message.clone());
+                Ok(json(&done))
+            }
+            Err(problem) => {
+                self.record(kind, false, format!("{on}: {}", problem.error));
+                Err(Failure(StatusCode::CONFLICT, problem))
+            }
+        }
+    }
+
+    fn follow(&self, filter: Filter) -> Result<Response<Answer>, Failure> {
+        let Ok(room) = Arc::clone(&self.followers).try_acquire_owned() else {
+            let error = format!("{FOLLOWERS} follow the events already");
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error));
+        };
+        // From here on nothing is missed, the event about this included.
+        let events = self.gateway.tail().follow();
+        self.record(ActionKind::EventsTail, true, "follows the events".to_owned());
+        let (sender, receiver) = mpsc::channel(LINES_AHEAD);
+        tokio::task::spawn_local(async move {
+            pass_on(events, &filter, &sender).await;
+            drop(room);
+        });
+        Ok(respond(StatusCode::OK, "application/x-ndjson", Answer::Lines(receiver)))
+    }
+
+    fn record(&self, kind: ActionKind, succeeded: bool, message: String) {
+        self.gateway.record(&Action { kind, peer: &self.peer, succeeded, message });
+    }
+}
+
+/// Passes on what the filter wants, until whoever follows goes away or nothing more will come.
+async fn pass_on(mut events: broadcast::Receiver<Line>, filter: &Filter, sender: &mpsc::Sender<Bytes>) {
+    if sender.send(note(0)).await.is_err() {
+        return;
+    }
+    loop {
+        let line = tokio::select! {
+            line = events.recv() => line,
+            () = sender.closed() => return,
+        };
+        let line = match line {
+            Ok(Some(line)) if filter.wants_line(&line) => [&line[..], b"\n"].concat().into(),
+            Ok(Some(_)) => continue,
+            Ok(None) => note(1),
+            Err(RecvError::Lagged(missed)) => note(missed),
+            Err(RecvError::Closed) => return,
+        };
+        if sender.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn note(dropped: u64) -> Bytes {
+    let note = TailNote { schema: TAIL_SCHEMA.to_owned(), dropped };
+    let mut line = serde_json::to_vec(&note).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+}
+
+fn found<T: Serialize>(outcome: Result<T, Problem>) -> Result<Response<Answer>, Failure> {
+    outcome.map(|value| json(&value)).map_err(|problem| Failure(StatusCode::BAD_REQUEST, problem))
+}
+
+fn json(value: &impl Serialize) -> Response<Answer> {
+    whole(StatusCode::OK, value)
+}
+
+fn refuse(Failure(status, problem): &Failure) -> Response<Answer> {
+    whole(*status, problem)
+}
+
+fn whole(status: StatusCode, value: &impl Serialize) -> Response<Answer> {
+    // The types of `api` have string keys and no maps: they can always be written.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    respond(status, "application/json", Answer::Whole(Some(body.into())))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Answer) -> Response<Answer> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

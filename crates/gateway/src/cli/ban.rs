@@ -1,0 +1,98 @@
+//! `ban`: the bans of a running gateway.
+
+use portcullis_admin::api::{Ban, BanReport, Bans, Done, NewBan, Whom};
+
+use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global};
+use crate::cli::live::{ask, safe, show};
+use crate::cli::span;
+use crate::cli::table::table;
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &BanArgs) -> Exit {
+    let done = match &args.command {
+        BanCommand::List => list(global),
+        BanCommand::Add(args) => add(global, args),
+        BanCommand::Remove(args) => remove(global, args),
+        BanCommand::Explain(args) => explain(global, args),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn list(global: &Global) -> Result<Exit, Exit> {
+    let bans: Bans = ask(global, async |client| client.get("/v1/bans").await)?;
+    show(global, &bans, || if bans.bans.is_empty() { "nobody is banned".to_owned() } else { rows(&bans.bans) });
+    Ok(Exit::Success)
+}
+
+fn rows(bans: &[Ban]) -> String {
+    let rows: Vec<_> = bans
+        .iter()
+        .map(|ban| {
+            let simulated = if ban.simulated { " (simulated)" } else { "" };
+            [
+                safe(&ban.on),
+                format!("{}{simulated}", safe(&ban.scope)),
+                safe(&ban.until),
+                span::shown(ban.left_s),
+                ban.offences.to_string(),
+                safe(&ban.cause),
+            ]
+        })
+        .collect();
+    table(["ON", "SCOPE", "UNTIL", "LEFT", "OFFENCES", "CAUSE"], &rows)
+}
+
+fn add(global: &Global, args: &BanAddArgs) -> Result<Exit, Exit> {
+    let ban = NewBan { on: args.whom.on(), for_s: args.duration.as_secs(), reason: args.reason.clone() };
+    let done: Done = ask(global, async |client| client.post("/v1/bans/add", &ban).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn remove(global: &Global, args: &BanWhomArgs) -> Result<Exit, Exit> {
+    let whom = Whom { on: args.on() };
+    let done: Done = ask(global, async |client| client.post("/v1/bans/remove", &whom).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn explain(global: &Global, args: &BanWhomArgs) -> Result<Exit, Exit> {
+    let whom = Whom { on: args.on() };
+    let report: BanReport = ask(global, async |client| client.post("/v1/bans/explain", &whom).await)?;
+    show(global, &report, || explained(&report));
+    Ok(if report.bans.is_empty() { Exit::Negative } else { Exit::Success })
+}
+
+fn explained(report: &BanReport) -> String {
+    let on = safe(&report.on);
+    let mut lines = Vec::new();
+    if report.bans.is_empty() {
+        lines.push(format!("no ban touches {on}"));
+    } else {
+        lines.push(rows(&report.bans));
+        lines.push(String::new());
+        lines.push(format!("lift it with: portcullis ban remove {}", flag(&report.bans)));
+    }
+    if report.never {
+        lines.push(format!("{on} is among those that are never banned"));
+    }
+    if !report.evidence.is_empty() {
+        lines.push(String::new());
+        lines.push("charged for, the last first".to_owned());
+        let samples = report.evidence.iter().map(|sample| [safe(&sample.reason), safe(&sample.path)]);
+        lines.push(table(["REASON", "PATH"], &samples.collect::<Vec<_>>()));
+    }
+    lines.join("\n")
+}
+
+/// The option that names the first of them.
+fn flag(bans: &[Ban]) -> String {
+    let Some(on) = bans.first().map(|ban| safe(&ban.on)) else { return String::new() };
+    if on.parse::<std::net::IpAddr>().is_ok() {
+        format!("--ip {on}")
+    } else if on.parse::<ipnet::IpNet>().is_ok() {
+        format!("--range {on}")
+    } else {
+        format!("--user {on}")
+    }
+}

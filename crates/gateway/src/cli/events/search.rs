@@ -1,0 +1,50 @@
+//! `events search`: the newest events that fit.
+
+use jiff::Timestamp;
+use portcullis_history::{Filter, Found, search};
+use serde_json::{Value, json};
+
+use super::story::story_of_line;
+use super::{files, filter, report};
+use crate::cli::args::{Format, Global, SearchArgs};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
+    let files = files(global, &args.files)?;
+    let mut wanted = filter(&args.filter, Some(&args.span), Timestamp::now());
+    if let Some(id) = args.id {
+        // An id is of one event, whenever it was, unless a time is asked for.
+        let since = args.span.since.and(wanted.since);
+        wanted = Filter { id: Some(id), since, ..wanted };
+    }
+    let found = search(&files, &wanted, args.limit);
+    report(&found.trouble);
+    if !global.quiet {
+        show(global, &found);
+    }
+    if found.events.is_empty() {
+        let when = wanted.since.map_or_else(String::new, |since| format!(" since {since:.0}"));
+        remark(&format!("no such event{when}; --since asks for more"));
+        return Ok(Exit::Negative);
+    }
+    Ok(Exit::Success)
+}
+
+fn show(global: &Global, found: &Found) {
+    match global.output {
+        Format::Human => {
+            found.events.iter().for_each(|line| answer(&story_of_line(line)));
+            let shown = found.events.len();
+            if found.matches > shown as u64 {
+                remark(&format!("{shown} of {} events; --limit shows more", found.matches));
+            }
+        }
+        Format::Json => {
+            let events: Vec<Value> = found.events.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let value = json!({ "matches": found.matches, "events": events });
+            answer(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        }
+        Format::Jsonl => found.events.iter().for_each(|line| answer(line)),
+    }
+}

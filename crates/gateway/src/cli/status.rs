@@ -1,0 +1,120 @@
+//! `status`: how the running gateway does.
+
+use portcullis_admin::api::{DiskState, Status};
+
+use crate::cli::args::Global;
+use crate::cli::live::{ask, safe, short, show};
+use crate::cli::span;
+use crate::cli::table::table;
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global) -> Exit {
+    match ask(global, async |client| client.get::<Status>("/v1/status").await) {
+        Ok(status) => {
+            show(global, &status, || for_people(&status));
+            Exit::Success
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn for_people(status: &Status) -> String {
+    let mut lines = vec![
+        format!(
+            "portcullis {} on {}, process {}, up {}{}",
+            safe(&status.version),
+            safe(&status.node),
+            status.pid,
+            span::shown(status.uptime_s),
+            if status.draining { ", DRAINING" } else { "" }
+        ),
+        row("config", &status.config),
+        row("policy", &policy(status)),
+        row("on disk", &disk(status)),
+        row("reloads", &reloads(status)),
+        row("workers", &workers(status)),
+        row("traffic", &format!("{} connections, {} requests under way", status.connections, status.requests)),
+        row("bans", &format!("{} in force", status.bans)),
+        row("events", &format!("{} recorded", status.events)),
+        String::new(),
+    ];
+    let listeners = status.listeners.iter().map(|each| [safe(&each.name), safe(&each.address)]);
+    lines.push(table(["LISTENER", "ADDRESS"], &listeners.collect::<Vec<_>>()));
+    lines.push(String::new());
+    lines.push(upstreams(status));
+    lines.push(String::new());
+    let sinks = status.sinks.iter().map(|sink| {
+        [
+            safe(&sink.name),
+            sink.queue_depth.to_string(),
+            sink.exported.to_string(),
+            sink.failed.to_string(),
+            sink.dropped.to_string(),
+        ]
+    });
+    lines.push(table(["SINK", "WAITING", "WRITTEN", "FAILED ATTEMPTS", "LOST"], &sinks.collect::<Vec<_>>()));
+    lines.join("\n")
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("{name:<9}{}", safe(value))
+}
+
+fn policy(status: &Status) -> String {
+    let policy = &status.policy;
+    format!(
+        "{}: {} routes, {} roles, {} assignments, {} denies",
+        short(&policy.sha256),
+        policy.routes,
+        policy.roles,
+        policy.assignments,
+        policy.denies
+    )
+}
+
+fn disk(status: &Status) -> String {
+    let running = short(&status.policy.sha256);
+    let disk = &status.disk;
+    let mut words = match disk.state {
+        DiskState::Same => "the same".to_owned(),
+        DiskState::Differs => {
+            let found = disk.sha256.as_deref().map_or("unknown", short);
+            let what = if found == running { "same policy, other files differ" } else { "not in force" };
+            format!("DIFFERS: running {running}, on disk {found} ({what}); `portcullis reload` puts it in force")
+        }
+        DiskState::Invalid => {
+            format!("INVALID: running {running}, on disk {}", disk.problem.as_deref().unwrap_or("errors"))
+        }
+    };
+    if !disk.restart.is_empty() {
+        words.push_str(&format!("; needs a restart: {}", disk.restart.join(", ")));
+    }
+    words
+}
+
+fn reloads(status: &Status) -> String {
+    let reloads = &status.reloads;
+    format!("{} ok, {} failed; in force since {}", reloads.ok, reloads.error, reloads.last_success)
+}
+
+fn workers(status: &Status) -> String {
+    let state = if status.workers_alive { "alive" } else { "one is STUCK" };
+    format!("{}, {state}", status.workers)
+}
+
+fn upstreams(status: &Status) -> String {
+    let mut rows = Vec::new();
+    for upstream in &status.upstreams {
+        let circuit = if upstream.circuit_open { "open: not asked" } else { "closed" };
+        for endpoint in &upstream.endpoints {
+            rows.push([
+                safe(&upstream.name),
+                safe(&endpoint.endpoint),
+                safe(&endpoint.state),
+                endpoint.failures.to_string(),
+                circuit.to_owned(),
+            ]);
+        }
+    }
+    table(["UPSTREAM", "ENDPOINT", "STATE", "FAILURES", "CIRCUIT"], &rows)
+}

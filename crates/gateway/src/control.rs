@@ -1,0 +1,333 @@
+//! What the control channel can have done: the running gateway as `admin` needs it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_admin::api::{
+    Ban, BanReport, Bans, DiskState, DiskStatus, Done, Endpoint, Health, Listener, NewBan, PolicyStatus, Problem,
+    Reloaded, Reloads, Sample, Sink, Status, Upstream,
+};
+use portcullis_admin::{Action, ActionKind, Gateway, Tail};
+use portcullis_config::{ProcessEnvironment, load};
+use portcullis_events::{Answer, EventKind, Tap};
+use portcullis_risk::{Actor, BanEntry};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::reload::Outcome;
+use crate::running::Running;
+
+/// What the main thread is to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Reload, and say what came of it.
+    Reload(oneshot::Sender<Outcome>),
+    /// Drain and end.
+    Drain,
+}
+
+/// Where orders go.
+pub(crate) type Orders = mpsc::Sender<Order>;
+
+/// A running gateway under an operator's hand.
+#[derive(Debug)]
+pub(crate) struct Operated {
+    running: Arc<Running>,
+    config: PathBuf,
+    orders: Orders,
+    tail: Tail,
+}
+
+/// Shows the events to those who follow them.
+#[derive(Debug)]
+struct Followed(Tail);
+
+impl Tap for Followed {
+    fn is_looking(&self) -> bool {
+        self.0.is_followed()
+    }
+
+    fn see(&self, line: &[u8]) {
+        self.0.offer(line);
+    }
+}
+
+/// A worker looks after itself each second; more than this is no sign of life.
+const ALIVE: Duration = Duration::from_secs(5);
+/// A ban by hand lasts no longer.
+const LONGEST_BAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// A reason for a ban is no longer, in bytes.
+const MAX_REASON: usize = 256;
+
+impl Operated {
+    pub(crate) fn new(running: Arc<Running>, config: &Path, orders: Orders) -> Self {
+        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        let tail = Tail::default();
+        running.shared().recorder.set_tap(Box::new(Followed(tail.clone())));
+        Self { running, config, orders, tail }
+    }
+
+    fn policy(&self) -> PolicyStatus {
+        let snapshot = self.running.shared().snapshot().load();
+        let size = snapshot.policy.size();
+        PolicyStatus {
+            version: snapshot.policy.version(),
+            sha256: snapshot.policy.sha256().to_owned(),
+            routes: size.routes as u64,
+            roles: size.roles as u64,
+            assignments: size.assignments as u64,
+            denies: size.denies as u64,
+        }
+    }
+
+    /// What a reload would find, by doing all of it but the last step.
+    fn disk(&self) -> DiskStatus {
+        match load(&self.config, &ProcessEnvironment) {
+            Err(report) => {
+                let first = report.diagnostics().next().map(|first| {
+                    let at = report.position(first.primary);
+                    format!("{}:{}:{}: {}", report.file(first.primary), at.line, at.column, first.message)
+                });
+                let problem =
+                    first.map_or_else(|| report.summary_line(), |first| format!("{}: {first}", report.summary_line()));
+                DiskStatus { state: DiskState::Invalid, sha256: None, problem: Some(problem), restart: Vec::new() }
+            }
+            Ok(loaded) => DiskStatus {
+                state: if self.running.runs_on(&loaded) { DiskState::Same } else { DiskState::Differs },
+                sha256: Some(loaded.policy.sha256().to_owned()),
+                problem: None,
+                restart: self.running.fixed_but_changed(&loaded).into_iter().map(str::to_owned).collect(),
+            },
+        }
+    }
+
+    fn upstreams(&self) -> Vec<Upstream> {
+        let states = self.running.shared().upstreams.all();
+        let endpoint = |report: portcullis_proxy::upstream::EndpointReport<'_>| Endpoint {
+            endpoint: report.name.to_owned(),
+            state: if report.down {
+                "down"
+            } else if report.ejected {
+                "ejected"
+            } else {
+                "up"
+            }
+            .to_owned(),
+            failures: report.failures,
+        };
+        let upstream = |state: &Arc<portcullis_proxy::upstream::UpstreamState>| Upstream {
+            name: state.name().to_string(),
+            circuit_open: state.is_open(),
+            endpoints: state.endpoints().map(endpoint).collect(),
+        };
+        let mut upstreams: Vec<Upstream> = states.iter().map(upstream).collect();
+        upstreams.sort_by(|a, b| a.name.cmp(&b.name));
+        upstreams
+    }
+
+    fn sinks(&self) -> Vec<Sink> {
+        let stats = self.running.shared().recorder.stats();
+        let sink = |stats: &portcullis_events::SinkStats| Sink {
+            name: stats.name.to_string(),
+            queue_depth: stats.queue_depth as u64,
+            exported: stats.exported,
+            failed: stats.failed,
+            dropped: stats.dropped(),
+        };
+        stats.iter().map(sink).collect()
+    }
+
+    fn alive(&self) -> bool {
+        let shared = self.running.shared();
+        shared.metrics.is_beating(&shared.clock, ALIVE)
+    }
+
+    fn shown(&self, entry: &BanEntry) -> Ban {
+        let left = entry.ban.until.duration_since(self.running.shared().clock.now());
+        Ban {
+            on: entry.actor.to_string(),
+            scope: entry.ban.scope.as_str().to_owned(),
+            until: format!("{:.0}", entry.ban.until),
+            left_s: u64::try_from(left.as_secs()).unwrap_or_default(),
+            offences: entry.ban.offences,
+            cause: entry.ban.cause.to_string(),
+            simulated: entry.ban.simulated,
+        }
+    }
+}
+
+fn problem(error: impl Into<String>) -> Problem {
+    Problem { error: error.into() }
+}
+
+/// Whom a text names.
+fn actor(text: &str) -> Result<Actor, Problem> {
+    let actor: Actor = text.parse().map_err(|error| problem(format!("`{}`: {error}", shown(text))))?;
+    let mapped = match &actor {
+        Actor::Network(ipnet::IpNet::V6(network)) => network.addr().to_ipv4_mapped().is_some(),
+        Actor::Network(ipnet::IpNet::V4(_)) | Actor::Principal { .. } => false,
+    };
+    if mapped {
+        return Err(problem(format!("`{}`: write the IPv4 network", shown(text))));
+    }
+    Ok(actor)
+}
+
+/// The beginning of what somebody wrote, fit for a line.
+fn shown(text: &str) -> String {
+    text.chars().take(128).flat_map(char::escape_debug).collect()
+}
+
+impl Gateway for Operated {
+    fn status(&self) -> Status {
+        let shared = self.running.shared();
+        let (started, uptime) = self.running.started();
+        let reloads = self.running.reloads();
+        let loaded = Timestamp::from_second(reloads.last_success.load(Ordering::Relaxed)).unwrap_or_default();
+        let listener = |(name, address): &(Arc<str>, std::net::SocketAddr)| Listener {
+            name: name.to_string(),
+            address: address.to_string(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: self.running.node().to_owned(),
+            config: self.config.display().to_string(),
+            started: format!("{started:.0}"),
+            uptime_s: uptime.as_secs(),
+            draining: shared.is_draining(),
+            policy: self.policy(),
+            disk: self.disk(),
+            reloads: Reloads {
+                ok: reloads.succeeded.load(Ordering::Relaxed),
+                error: reloads.failed.load(Ordering::Relaxed),
+                last_success: format!("{loaded:.0}"),
+            },
+            listeners: self.running.addresses().iter().map(listener).collect(),
+            workers: self.running.workers(),
+            workers_alive: self.alive(),
+            connections: shared.metrics.connections.load(Ordering::Relaxed) as u64,
+            requests: shared.metrics.in_flight() as u64,
+            upstreams: self.upstreams(),
+            sinks: self.sinks(),
+            events: shared.recorder.recorded(),
+            bans: shared.risk.bans_active(shared.clock.now()) as u64,
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health { live: self.alive(), ready: !self.running.shared().is_draining() }
+    }
+
+    async fn reload(&self) -> Reloaded {
+        let (answer, outcome) = oneshot::channel();
+        // Where the main thread does not take it, the answer is dropped with it.
+        let _ = self.orders.try_send(Order::Reload(answer));
+        let outcome = outcome.await;
+        let sha256 = self.policy().sha256;
+        let Ok(outcome) = outcome else {
+            let message = "not reloaded: the gateway stops, or reloads already".to_owned();
+            return Reloaded {
+                reloaded: false,
+                message,
+                sha256,
+                report: None,
+                problems: Value::Null,
+                restart: Vec::new(),
+            };
+        };
+        let report = &outcome.report;
+        let any = report.errors() + report.warnings() > 0;
+        Reloaded {
+            reloaded: outcome.result.is_ok(),
+            report: any.then(|| report.render_human(false)),
+            problems: serde_json::from_str(&report.render_json()).unwrap_or_default(),
+            restart: outcome.restart.iter().map(|table| (*table).to_owned()).collect(),
+            message: outcome.result.unwrap_or_else(|reason| format!("not reloaded: {reason}")),
+            sha256,
+        }
+    }
+
+    fn drain(&self) {
+        // A full queue holds an order to drain already, or reloads that end soon: then there is a signal for it.
+        if self.orders.try_send(Order::Drain).is_err() {
+            tracing::warn!("the order to drain could not be given: it stops already, or is busy");
+        }
+    }
+
+    fn bans(&self) -> Bans {
+        let shared = self.running.shared();
+        Bans { bans: shared.risk.bans(shared.clock.now()).iter().map(|entry| self.shown(entry)).collect() }
+    }
+
+    fn explain_ban(&self, on: &str) -> Result<BanReport, Problem> {
+        let shared = self.running.shared();
+        let actor = actor(on)?;
+        let report = shared.risk.report(&actor, shared.clock.now());
+        let sample = |sample: &portcullis_risk::BanSample| Sample {
+            reason: sample.reason.to_string(),
+            path: sample.path.to_string(),
+        };
+        Ok(BanReport {
+            on: actor.to_string(),
+            bans: report.bans.iter().map(|entry| self.shown(entry)).collect(),
+            never: report.never,
+            evidence: report.evidence.iter().map(sample).collect(),
+        })
+    }
+
+    fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem> {
+        let shared = self.running.shared();
+        let actor = actor(&ban.on)?;
+        let length = Duration::from_secs(ban.for_s);
+        if length.is_zero() || length > LONGEST_BAN {
+            return Err(problem("a ban lasts from a second to a year"));
+        }
+        if ban.reason.trim().is_empty() || ban.reason.len() > MAX_REASON || ban.reason.chars().any(char::is_control) {
+            return Err(problem(format!("the reason must be there, on one line of at most {MAX_REASON} bytes")));
+        }
+        let now = shared.clock.now();
+        let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+        let until = now.checked_add(length).unwrap_or(Timestamp::MAX);
+        let cause = format!("by hand: {}", ban.reason);
+        let imposed = shared.risk.impose(&actor, until, &cause, now).map_err(|error| problem(error.to_string()))?;
+        tracing::warn!(%actor, until = %imposed.until, reason = %ban.reason, "banned by hand");
+        let simulated = if imposed.simulated { " (simulated: the policy only reports bans)" } else { "" };
+        Ok(Done { message: format!("{actor} is banned until {:.0}{simulated}: {}", imposed.until, ban.reason) })
+    }
+
+    fn remove_ban(&self, on: &str) -> Result<Done, Problem> {
+        let actor = actor(on)?;
+        if !self.running.shared().risk.lift(&actor) {
+            return Err(problem(format!("there is no ban on {actor}")));
+        }
+        tracing::info!(%actor, "a ban was lifted by hand");
+        Ok(Done { message: format!("the ban on {actor} is lifted, and its offences are forgotten") })
+    }
+
+    fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    fn record(&self, action: &Action<'_>) {
+        let kind = match action.kind {
+            ActionKind::Reload => EventKind::AdminReload,
+            ActionKind::Drain => EventKind::AdminDrain,
+            ActionKind::BanAdd => EventKind::AdminBanAdd,
+            ActionKind::BanRemove => EventKind::AdminBanRemove,
+            ActionKind::EventsTail => EventKind::AdminEventsTail,
+            ActionKind::Refused => EventKind::AdminRefused,
+        };
+        tracing::info!(peer = %action.peer.shown(), succeeded = action.succeeded, "{}", action.message);
+        let mut event = self.running.event(kind, action.message.clone());
+        event.decision = Some(if action.succeeded { Answer::Permit } else { Answer::Deny });
+        event.identity.id = Some(action.peer.uid.to_string());
+        event.identity.name.clone_from(&action.peer.name);
+        event.identity.kind = Some("operator");
+        event.identity.method = Some("unix_socket");
+        self.running.shared().recorder.record(event);
+    }
+}

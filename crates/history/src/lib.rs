@@ -1,0 +1,22 @@
+//! Finds recorded events again: searches and counts what the event files hold.
+//!
+//! It reads the native lines that the file sinks wrote, in the files as they are, rotated and compressed ones included, in bounded
+//! memory and without a running gateway. What is asked for is a [`Filter`]; of each line only the [`Facts`] that filters and counts
+//! need are read, and a line that cannot be read is counted, never passed over in silence.
+//!
+//! It deliberately writes nothing and judges nothing.
+
+mod facts;
+mod files;
+mod filter;
+mod lines;
+mod scan;
+mod search;
+mod stats;
+
+pub use facts::Facts;
+pub use files::{EventFile, files_of};
+pub use filter::Filter;
+pub use scan::Trouble;
+pub use search::{Found, search};
+pub use stats::{Count, Stats, Tally, stats};

@@ -1,0 +1,202 @@
+//! How many events there are, by what they are about and over time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::facts::Facts;
+use crate::files::EventFile;
+use crate::filter::Filter;
+use crate::scan::{Trouble, scan};
+
+/// Different values that are counted one by one; what comes after is counted together.
+const MAX_VALUES: usize = 500_000;
+/// The finest piece of time.
+const MINUTE_US: i64 = 60 * 1_000_000;
+/// Into how many pieces a time span is cut, at most.
+const PIECES: i64 = 60;
+
+/// One value and how often it was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The value.
+    pub value: String,
+    /// How often.
+    pub events: u64,
+}
+
+/// What a count came to.
+#[derive(Debug)]
+pub struct Stats {
+    /// Events that the filter wants.
+    pub events: u64,
+    /// Refusals among them.
+    pub refusals: u64,
+    /// The reason codes that came most, the most first; and so on.
+    pub reasons: Vec<Count>,
+    /// Routes.
+    pub routes: Vec<Count>,
+    /// Principals.
+    pub principals: Vec<Count>,
+    /// Client addresses.
+    pub addresses: Vec<Count>,
+    /// Where the first piece of time begins, and how long each is. `None`: there is no event.
+    pub pieces: Option<(Timestamp, i64)>,
+    /// Events in each piece of time, in seconds.
+    pub series: Vec<u64>,
+    /// What could not be read.
+    pub trouble: Trouble,
+}
+
+/// Counts the events of these files that the filter wants; of each list the `top` first.
+pub fn stats(files: &[EventFile], filter: &Filter, top: usize) -> Stats {
+    let mut tally = Tally::default();
+    let mut trouble = Trouble::default();
+    let (since, until) = (filter.since.map(|at| at.as_microsecond()), filter.until.map(|at| at.as_microsecond()));
+    for file in files.iter().filter(|file| file.may_hold(since, until)) {
+        scan(file, filter, &mut trouble, &mut |facts, _| tally.add(&facts));
+    }
+    tally.into_stats(filter, top, trouble)
+}
+
+/// A count under way.
+#[derive(Debug, Default)]
+pub struct Tally {
+    events: u64,
+    refusals: u64,
+    reasons: HashMap<Box<str>, u64>,
+    routes: HashMap<Box<str>, u64>,
+    principals: HashMap<Box<str>, u64>,
+    addresses: HashMap<IpAddr, u64>,
+    /// By minute since the epoch.
+    minutes: BTreeMap<i64, u64>,
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn add(&mut self, facts: &Facts) {
+        self.events += 1;
+        self.refusals += u64::from(facts.is_refusal());
+        count(&mut self.reasons, facts.reason.as_deref());
+        count(&mut self.routes, facts.route.as_deref());
+        count(&mut self.principals, facts.principal.as_deref());
+        if let Some(address) = facts.address
+            && (self.addresses.len() < MAX_VALUES || self.addresses.contains_key(&address))
+        {
+            *self.addresses.entry(address).or_default() += 1;
+        }
+        let minute = facts.time_us.div_euclid(MINUTE_US);
+        if self.minutes.len() < MAX_VALUES || self.minutes.contains_key(&minute) {
+            *self.minutes.entry(minute).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn into_stats(self, filter: &Filter, top: usize, trouble: Trouble) -> Stats {
+        let (pieces, series) = self.series(filter);
+        let addresses = self.addresses.into_iter().map(|(address, events)| (address.to_string(), events));
+        Stats {
+            events: self.events,
+            refusals: self.refusals,
+            reasons: most(owned(self.reasons), top),
+            routes: most(owned(self.routes), top),
+            principals: most(owned(self.principals), top),
+            addresses: most(addresses, top),
+            pieces,
+            series,
+            trouble,
+        }
+    }
+
+    /// The minutes gathered into at most so many pieces, of a length that a person can say.
+    fn series(&self, filter: &Filter) -> (Option<(Timestamp, i64)>, Vec<u64>) {
+        let (Some((first, _)), Some((last, _))) = (self.minutes.first_key_value(), self.minutes.last_key_value())
+        else {
+            return (None, Vec::new());
+        };
+        let minute = |at: Timestamp| at.as_microsecond().div_euclid(MINUTE_US);
+        let first = filter.since.map_or(*first, minute).min(*first);
+        let last = filter.until.map_or(*last, |until| minute(until).max(*last));
+        let span = last - first + 1;
+        let length = LENGTHS.into_iter().find(|length| span <= length * PIECES).unwrap_or(span / PIECES + 1);
+        let first = first - first.rem_euclid(length);
+        let index = |minute: i64| usize::try_from((minute - first) / length).unwrap_or_default();
+        let mut series = vec![0; index(last) + 1];
+        for (minute, events) in &self.minutes {
+            if let Some(piece) = series.get_mut(index(*minute)) {
+                *piece += events;
+            }
+        }
+        let begin = Timestamp::from_second(first * 60).ok();
+        (begin.map(|begin| (begin, length * 60)), series)
+    }
+}
+
+/// Lengths of a piece, in minutes: up to a week.
+const LENGTHS: [i64; 11] = [1, 2, 5, 10, 15, 30, 60, 180, 360, 1_440, 10_080];
+
+fn count(values: &mut HashMap<Box<str>, u64>, value: Option<&str>) {
+    let Some(value) = value else { return };
+    if let Some(events) = values.get_mut(value) {
+        *events += 1;
+    } else if values.len() < MAX_VALUES {
+        values.insert(value.into(), 1);
+    }
+}
+
+fn owned(values: HashMap<Box<str>, u64>) -> impl Iterator<Item = (String, u64)> {
+    values.into_iter().map(|(value, events)| (value.into_string(), events))
+}
+
+/// The values that came most; of equals the first in the alphabet, so that two counts of the same are the same.
+fn most(values: impl Iterator<Item = (String, u64)>, top: usize) -> Vec<Count> {
+    let mut counts: Vec<Count> = values.map(|(value, events)| Count { value, events }).collect();
+    counts.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.value.cmp(&b.value)));
+    counts.truncate(top);
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(second: i64, reason: &str, address: &str) -> Facts {
+        Facts {
+            time_us: second * 1_000_000,
+            seq: 1,
+            id: uuid::Uuid::nil(),
+            kind: "access.denied".into(),
+            reason: Some(reason.into()),
+            route: None,
+            principal: None,
+            address: address.parse().ok(),
+        }
+    }
+
+    #[test]
+    fn the_most_comes_first_and_equals_by_name() {
+        let mut tally = Tally::default();
+        for (second, reason) in [(0, "b"), (1, "a"), (61, "c"), (62, "c"), (600, "a"), (601, "b")] {
+            tally.add(&facts(second, reason, "192.0.2.1"));
+        }
+        let stats = tally.into_stats(&Filter::default(), 2, Trouble::default());
+        let count = |value: &str, events| Count { value: value.to_owned(), events };
+        assert_eq!(stats.reasons, [count("a", 2), count("b", 2)]);
+        assert_eq!(stats.addresses, [count("192.0.2.1", 6)]);
+        assert_eq!((stats.events, stats.refusals), (6, 6));
+        assert_eq!(stats.pieces, Some((Timestamp::UNIX_EPOCH, 60)));
+        assert_eq!(stats.series, [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    }
+
+    #[test]
+    fn a_long_time_is_cut_into_a_few_pieces() {
+        let mut tally = Tally::default();
+        tally.add(&facts(0, "a", ""));
+        let filter = Filter { until: Timestamp::from_second(86_400).ok(), ..Filter::default() };
+        let stats = tally.into_stats(&filter, 2, Trouble::default());
+        assert_eq!(stats.pieces, Some((Timestamp::UNIX_EPOCH, 1_800)));
+        assert_eq!(stats.series.len(), 49);
+        assert_eq!(stats.series.iter().sum::<u64>(), 1);
+        assert!(Tally::default().into_stats(&filter, 2, Trouble::default()).pieces.is_none());
+    }
+}
