@@ -3,7 +3,7 @@
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wire::{self, request, send};
 
-use crate::harness::{AUTHENTICATED, NO_BANS, Site};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, repository};
 
 #[test]
 fn health_answers_and_nothing_else_is_there() {
@@ -91,4 +91,96 @@ fn metrics_have_their_promised_names_and_count_known_traffic() {
     }
     assert!(text.trim_end().ends_with("# EOF"));
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
+}
+
+/// A gateway that has something to count: an upstream that fails and is checked, rates, an access log, a refusal, a reload.
+fn counting(upstream: &Upstream) -> Gateway {
+    let mut site = Site::new(&upstream.url());
+    site.add("[access_log]\nkind = \"file\"\npath = \"access.log\"\n");
+    let url = upstream.url();
+    site.add(&format!(
+        "[[upstream]]\nname = \"checked\"\nendpoints = [\"{url}\"]\nmax_requests = 9\nhealth = {{ path = \"\" }}\n\
+         [[route]]\nname = \"checked\"\npaths = \"/checked\"\nupstream = \"checked\"\n"
+    ));
+    let gateway = site.start();
+    for target in ["/", "/checked", "//"] {
+        let _ = gateway.get(target, &[]).status();
+    }
+    gateway.events.wait_for(2);
+    gateway
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_of() {
+    use std::io::Write as _;
+    let upstream = Upstream::start();
+    let gateway = counting(&upstream);
+    let answer = wire::get(gateway.ops, "/metrics", &[("accept", "text/plain;version=0.0.4")]);
+    assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    let promtool =
+        std::env::var_os("PORTCULLIS_PROMTOOL").filter(|name| !name.is_empty()).unwrap_or_else(|| "promtool".into());
+    let mut child = std::process::Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("promtool starts: `cargo xtask test` says how to install it");
+    child.stdin.take().unwrap().write_all(answer.text().as_bytes()).unwrap();
+    let said = child.wait_with_output().unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    assert!(said.status.success() && text.is_empty(), "{}: {}", said.status, String::from_utf8_lossy(&text));
+    // Who asks for both, as Prometheus does, or for anything, gets the newer one.
+    for accept in ["application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "*/*"] {
+        let answer = wire::get(gateway.ops, "/metrics", &[("accept", accept)]);
+        assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"), "{accept}");
+    }
+}
+
+#[test]
+fn the_dashboard_asks_only_for_metrics_and_labels_that_there_are() {
+    let upstream = Upstream::start();
+    let gateway = counting(&upstream);
+    let metrics = wire::get(gateway.ops, "/metrics", &[]).text().to_owned();
+    let dashboard = std::fs::read_to_string(repository("docs/grafana/portcullis.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let mut queries = Vec::new();
+    expressions(&dashboard, &mut queries);
+    assert!(queries.len() > 30, "{queries:#?}");
+    let is_name = |character: char| character.is_alphanumeric() || character == '_';
+    let mut names = 0;
+    for query in &queries {
+        for word in query.split(|character| !is_name(character)) {
+            if !(word.starts_with("portcullis_") || word.starts_with("http_")) {
+                continue;
+            }
+            names += 1;
+            let found =
+                metrics.lines().any(|line| line.strip_prefix(word).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            assert!(found, "{word} of {query} is not exposed");
+        }
+        for list in query.split("by (").skip(1) {
+            for label in list.split(')').next().unwrap().split(", ") {
+                let found = metrics.contains(&format!("{label}=\"")) || label == "instance";
+                assert!(found, "the label {label} of {query} is not exposed");
+            }
+        }
+    }
+    assert!(names > 30);
+}
+
+/// Everything that a dashboard asks of its data source.
+fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                match value {
+                    serde_json::Value::String(text) if key == "expr" || key == "definition" => found.push(text.clone()),
+                    _ => expressions(value, found),
+                }
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| expressions(value, found)),
+        _ => {}
+    }
 }

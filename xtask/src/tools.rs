@@ -32,6 +32,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "openssl", variable: "PORTCULLIS_OPENSSL", package: "openssl" },
     Component { program: "etcd", variable: "PORTCULLIS_ETCD", package: "etcd-server" },
     Component { program: "etcdctl", variable: "PORTCULLIS_ETCDCTL", package: "etcd-client" },
+    Component { program: "promtool", variable: "PORTCULLIS_PROMTOOL", package: "prometheus" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
 ];
 

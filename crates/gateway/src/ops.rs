@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::exposition::Exposition;
+use crate::exposition::{Exposition, as_plain_text};
 use crate::running::Running;
 
 /// How many connections are served at once; more wait.
@@ -91,13 +91,26 @@ fn answer(request: &Request<Incoming>, exposition: &Exposition) -> Response<Full
             readiness(exposition, verbose)
         }
         "/metrics" => {
-            let mut response = text(StatusCode::OK, exposition.render());
-            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
+            let plain = wants_plain_text(request.headers());
+            let metrics = exposition.render();
+            let mut response = text(StatusCode::OK, if plain { as_plain_text(&metrics) } else { metrics });
+            let kind = if plain {
+                "text/plain; version=0.0.4; charset=utf-8"
+            } else {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            };
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             response
         }
         _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /metrics\n".to_owned()),
     }
+}
+
+/// Whether the older format is asked for by its name, and this one is not.
+fn wants_plain_text(headers: &HeaderMap) -> bool {
+    let accepted: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let names = |kind: &str| accepted.iter().any(|accept| accept.contains(kind));
+    names("text/plain") && !names("application/openmetrics-text")
 }
 
 /// Ready means: a policy is in force and the gateway is not on its way out. A sink in trouble is degraded, not unready.
