@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -32,9 +33,10 @@ fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
 
 /// A gateway that refused: `alice` three times for her role, somebody unknown from 127.0.0.9 twice, and one bad path. The first
 /// of these are in a compressed file, the next in a rotated one.
-fn history() -> (Gateway, Vec<String>, Upstream) {
+fn history(index: bool) -> (Gateway, Vec<String>, Upstream) {
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
+    site.add(&format!("[index]\nenabled = {index}\n"));
     let key = site.key("alice", "user:alice", "");
     let deny = "\n[[deny]]\nname = \"no-exports\"\nprincipals = [\"user:alice\"]\nscope = \"*\"\nactions = [\"GET /export\"]\n";
     site.policy(&[AUTHENTICATED, deny, NO_BANS].concat());
@@ -73,10 +75,29 @@ fn history() -> (Gateway, Vec<String>, Upstream) {
 
 #[test]
 fn a_search_finds_what_fits_in_all_files_the_newest_first() {
-    let (gateway, ids, _upstream) = history();
+    search_all(&history(false));
+}
+
+#[test]
+fn an_index_is_kept_beside_the_files_and_finds_the_same() {
+    let history = history(true);
+    let index = history.0.site.path("events.jsonl.index");
+    let mode = || Some(fs::metadata(&index).ok()?.permissions().mode() & 0o777);
+    assert_eq!(wait::until(PATIENCE, mode), Some(0o600), "only the gateway's user may read it");
+    search_all(&history);
+    // Nobody needs it, nor the gateway.
+    let (mut gateway, ..) = history;
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    fs::write(&index, "damaged").unwrap();
+    let said = ask(&gateway, &["events", "search", "--deny", "-o", "jsonl"]);
+    assert_eq!((said.status.code(), said.stdout.len()), (Some(0), 6), "{said:?}");
+    assert!(said.stderr.join("").contains("the index cannot be used"), "{said:?}");
+}
+
+fn search_all((gateway, ids, _upstream): &(Gateway, Vec<String>, Upstream)) {
     let check = |arguments: &[&str], expected: &[usize]| {
         let all = [&["events", "search", "--deny", "-o", "jsonl"], arguments].concat();
-        let found: Vec<String> = lines(&gateway, &all, i32::from(expected.is_empty()))
+        let found: Vec<String> = lines(gateway, &all, i32::from(expected.is_empty()))
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
             .collect();
@@ -98,10 +119,10 @@ fn a_search_finds_what_fits_in_all_files_the_newest_first() {
     check(&["--since", "1h"], &[5, 4, 3, 2, 1, 0]);
     check(&["--until", "1h"], &[]);
     check(&["--since", "2000-01-01T00:00:00Z", "--until", "2001-01-01T00:00:00Z"], &[]);
-    let all = json(&gateway, &["events", "search", "-o", "json"]);
+    let all = json(gateway, &["events", "search", "-o", "json"]);
     // Its start and both reloads are events as well.
     assert_eq!(all["matches"], 9, "{all:#}");
-    let told = lines(&gateway, &["events", "search", "--id", &ids[0]], 0);
+    let told = lines(gateway, &["events", "search", "--id", &ids[0]], 0);
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains(" DENY 403 alice GET ") && told[0].contains("/export from 127.0.0.1"), "{told:?}");
     assert!(
@@ -116,13 +137,13 @@ fn a_search_finds_what_fits_in_all_files_the_newest_first() {
         .run(PATIENCE);
     assert_eq!((elsewhere.status.code(), elsewhere.stdout.len()), (Some(0), 6), "{elsewhere:?}");
     for bad in [["--since", "x"], ["--ip", "x"], ["--id", "x"], ["--limit", "0"], ["--limit", "10001"]] {
-        lines(&gateway, &[&["events", "search"][..], &bad[..]].concat(), 2);
+        lines(gateway, &[&["events", "search"][..], &bad[..]].concat(), 2);
     }
 }
 
 #[test]
 fn statistics_count_what_a_search_finds() {
-    let (gateway, _ids, _upstream) = history();
+    let (gateway, _ids, _upstream) = history(true);
     let stats = json(&gateway, &["events", "stats", "--deny", "-o", "json"]);
     assert_eq!((&stats["events"], &stats["refusals"]), (&6.into(), &6.into()));
     let list = |key: &str| -> Vec<(String, u64)> {
@@ -148,7 +169,7 @@ fn statistics_count_what_a_search_finds() {
 
 #[test]
 fn an_explanation_says_what_to_do_next_and_what_else_happened() {
-    let (gateway, ids, _upstream) = history();
+    let (gateway, ids, _upstream) = history(true);
     let told = lines(&gateway, &["events", "explain", &ids[2]], 0).join("\n");
     for part in ["deny rbac.explicit_deny (403)", "no-exports", "what it means", "what to check", "around that time"] {
         assert!(told.contains(part), "{part}: {told}");

@@ -6,6 +6,7 @@ mod case;
 mod control;
 mod gateway;
 mod identity;
+mod index;
 mod key_file;
 pub(crate) mod limits;
 mod listener;
@@ -23,6 +24,7 @@ pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{
     ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, SAN,
 };
+pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use operation::{AccessLog, Sink, SinkKind, SinkOutput};

@@ -30,6 +30,8 @@ pub struct Loaded {
     pub ops: Option<OpsSettings>,
     /// The control channel; `None` when that is switched off.
     pub control: Option<portcullis_admin::Settings>,
+    /// The index of recorded events; `None` where there is none.
+    pub index: Option<portcullis_history::IndexSettings>,
     /// The compiled policy. Its routes are `proxy.routes`, in the same order.
     pub policy: Policy,
     /// What works but is probably not meant.
@@ -160,6 +162,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         operation.cluster,
     );
     summary.sinks = events.sinks.len();
+    let index = compile::index::compile(reader, operation.index, &events);
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };
@@ -172,6 +175,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         events,
         ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
         control,
+        index,
         policy,
         warnings: Report::default(),
         summary,

@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod exit;
 mod exposition;
+mod indexing;
 mod inherited;
 mod notify;
 mod ops;

@@ -64,6 +64,7 @@ struct Fixed {
     events: portcullis_events::Settings,
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
+    index: Option<portcullis_history::IndexSettings>,
     max_connections: usize,
 }
 
@@ -74,6 +75,7 @@ impl Fixed {
             events: loaded.events.clone(),
             ops: loaded.ops,
             control: loaded.control.clone(),
+            index: loaded.index.clone(),
             max_connections: loaded.proxy.limits.max_connections,
         }
     }
@@ -89,6 +91,7 @@ impl Fixed {
             ("[event]", self.events.node == now.events.node && self.events.cluster == now.events.cluster),
             ("[ops]", self.ops == now.ops),
             ("[control]", self.control == now.control),
+            ("[index]", self.index == now.index),
             ("[limits] max_connections", self.max_connections == now.max_connections),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()

@@ -24,9 +24,12 @@ pub struct Facts {
     pub route: Option<Box<str>>,
     /// The verified principal, as a policy writes it: `user:alice`.
     pub principal: Option<Box<str>>,
-    /// The client's address.
+    /// The client's address; an IPv4 address in its IPv6 form is that IPv4 address.
     pub address: Option<IpAddr>,
 }
+
+/// What events are ordered by.
+pub(crate) type Order = (i64, u64, Uuid);
 
 /// The kind of a refusal.
 pub(crate) const REFUSAL: &str = "access.denied";
@@ -49,8 +52,22 @@ impl Facts {
             reason: native.reason.map(Into::into),
             route: native.policy.route.map(Into::into),
             principal,
-            address: native.client.ip.and_then(|ip| ip.parse().ok()),
+            address: native.client.ip.and_then(|ip| ip.parse().ok()).map(|ip: IpAddr| ip.to_canonical()),
         })
+    }
+
+    /// Those of nothing, to be filled.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            time_us: 0,
+            seq: 0,
+            id: Uuid::nil(),
+            kind: Box::default(),
+            reason: None,
+            route: None,
+            principal: None,
+            address: None,
+        }
     }
 
     /// Whether it is a refusal.
@@ -59,7 +76,7 @@ impl Facts {
     }
 
     /// What events are ordered by, the newest last: their time, their number, and for two nodes in one file their id.
-    pub(crate) fn order(&self) -> (i64, u64, Uuid) {
+    pub(crate) fn order(&self) -> Order {
         (self.time_us, self.seq, self.id)
     }
 }

@@ -6,7 +6,7 @@
 //! is being compressed at this moment.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::lines::{Line, Lines};
 /// How many files of one sink are looked at.
 const MAX_FILES: usize = 10_000;
 /// A file is told from others by its first so many bytes: an event's id and time are among them.
-const BEGINNING: usize = 256;
+pub(crate) const BEGINNING: usize = 256;
 const BUFFER: usize = 256 << 10;
 
 /// One file of events.
@@ -114,7 +114,7 @@ impl EventFile {
             first_us: None,
             written_us: written.map(Timestamp::as_microsecond),
         };
-        let mut reader = file.reader()?;
+        let mut reader = file.reader(0)?;
         let beginning = reader.fill_buf()?;
         if beginning.is_empty() {
             return Ok(None);
@@ -124,13 +124,17 @@ impl EventFile {
         Ok(Some(file))
     }
 
-    /// Its content, decompressed.
-    pub(crate) fn reader(&self) -> io::Result<Box<dyn BufRead + Send>> {
-        let file = BufReader::with_capacity(BUFFER, File::open(&self.path)?);
+    /// Its content, decompressed, from this offset on.
+    pub(crate) fn reader(&self, offset: u64) -> io::Result<Box<dyn BufRead + Send>> {
+        let mut file = File::open(&self.path)?;
         if !self.compressed {
-            return Ok(Box::new(file));
+            file.seek(SeekFrom::Start(offset))?;
+            return Ok(Box::new(BufReader::with_capacity(BUFFER, file)));
         }
-        Ok(Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))))
+        let file = BufReader::with_capacity(BUFFER, file);
+        let mut content = BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file));
+        io::copy(&mut (&mut content).take(offset), &mut io::sink())?;
+        Ok(Box::new(content))
     }
 
     /// Whether an event of this time span may be in it, as far as its own times tell.
@@ -145,10 +149,10 @@ impl EventFile {
 
 /// The time of the first line that can be read, if it is among the first few.
 fn first_time(reader: impl BufRead) -> io::Result<Option<i64>> {
-    let mut lines = Lines::new(reader);
+    let mut lines = Lines::new(reader, 0);
     for _ in 0..16 {
         match lines.next()? {
-            Line::Whole(line) | Line::Unfinished(line) => {
+            Line::Whole(_, line) | Line::Unfinished(line) => {
                 if let Some(facts) = Facts::of_line(line) {
                     return Ok(Some(facts.time_us));
                 }
@@ -215,8 +219,8 @@ mod tests {
         assert_eq!(names, ["e.jsonl", "e.jsonl.1", "e.jsonl.2", "e.jsonl.3.gz"]);
         assert!(failures.is_empty(), "{failures:?}");
         let mut text = String::new();
-        files[3].reader().unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!(text, line(5));
+        files[3].reader(10).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, line(5)[10..]);
     }
 
     #[test]

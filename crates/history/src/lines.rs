@@ -1,4 +1,4 @@
-//! A file's lines, in bounded memory.
+//! A file's lines, each with its place, in bounded memory.
 
 use std::io::{self, BufRead};
 
@@ -9,12 +9,14 @@ use portcullis_events::read::MAX_LINE_BYTES;
 pub(crate) struct Lines<R> {
     reader: R,
     line: Vec<u8>,
+    /// Where the next line begins.
+    offset: u64,
 }
 
 /// One line.
 pub(crate) enum Line<'l> {
-    /// A line that is ended, without its line feed.
-    Whole(&'l [u8]),
+    /// A line that is ended, without its line feed, and where it begins.
+    Whole(u64, &'l [u8]),
     /// It is longer than any event. It was passed over.
     TooLong,
     /// The file ends inside it: it is still being written, or was never finished.
@@ -24,13 +26,21 @@ pub(crate) enum Line<'l> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new() }
+    /// `offset` is where the reader stands.
+    pub(crate) fn new(reader: R, offset: u64) -> Self {
+        Self { reader, line: Vec::new(), offset }
+    }
+
+    /// Where the next line begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Line<'_>> {
         self.line.clear();
-        let (mut begun, mut too_long) = (false, false);
+        let begin = self.offset;
+        let mut end_of_line = begin;
+        let mut too_long = false;
         loop {
             let available = match self.reader.fill_buf() {
                 Ok(available) => available,
@@ -38,7 +48,7 @@ impl<R: BufRead> Lines<R> {
                 Err(error) => return Err(error),
             };
             if available.is_empty() {
-                return Ok(match (begun, too_long) {
+                return Ok(match (end_of_line > begin, too_long) {
                     (false, _) => Line::End,
                     (true, true) => Line::TooLong,
                     (true, false) => Line::Unfinished(&self.line),
@@ -52,9 +62,11 @@ impl<R: BufRead> Lines<R> {
             }
             let consumed = content.len() + usize::from(end.is_some());
             self.reader.consume(consumed);
-            begun = true;
+            end_of_line += consumed as u64;
             if end.is_some() {
-                return Ok(if too_long { Line::TooLong } else { Line::Whole(&self.line) });
+                // A line that is not finished is none yet: what follows it begins where it does.
+                self.offset = end_of_line;
+                return Ok(if too_long { Line::TooLong } else { Line::Whole(begin, &self.line) });
             }
         }
     }
@@ -68,11 +80,11 @@ mod tests {
 
     fn check(text: &str, expected: &[&str]) {
         // A tiny buffer, so that lines span many reads.
-        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_bytes()));
+        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_bytes()), 100);
         let mut found = Vec::new();
         loop {
             found.push(match lines.next().unwrap() {
-                Line::Whole(line) => format!("line {}", String::from_utf8_lossy(line)),
+                Line::Whole(offset, line) => format!("{offset} {}", String::from_utf8_lossy(line)),
                 Line::TooLong => "too long".to_owned(),
                 Line::Unfinished(line) => format!("unfinished {}", String::from_utf8_lossy(line)),
                 Line::End => break,
@@ -82,19 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_from_what_is_not_finished() {
+    fn each_line_has_its_place() {
         check("", &[]);
-        check("a\n", &["line a"]);
-        check("abcdef\n\ng\n", &["line abcdef", "line ", "line g"]);
-        check("a\nbcdef", &["line a", "unfinished bcdef"]);
+        check("a\n", &["100 a"]);
+        check("abcdef\n\ng\n", &["100 abcdef", "107 ", "108 g"]);
+        check("a\nbcdef", &["100 a", "unfinished bcdef"]);
     }
 
     #[test]
     fn a_line_over_the_bound_is_passed_over() {
         let at_bound = "x".repeat(MAX_LINE_BYTES);
         let over = "x".repeat(MAX_LINE_BYTES + 1);
-        check(&format!("{over}\na\n"), &["too long", "line a"]);
-        check(&format!("{at_bound}\n"), &[&format!("line {at_bound}")]);
+        check(&format!("{over}\na\n"), &["too long", &format!("{} a", 100 + over.len() + 1)]);
+        check(&format!("{at_bound}\n"), &[&format!("100 {at_bound}")]);
         check(&over, &["too long"]);
     }
 }

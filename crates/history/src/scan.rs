@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::facts::Facts;
-use crate::files::EventFile;
-use crate::filter::Filter;
+use crate::index::IndexError;
 use crate::lines::{Line, Lines};
+use crate::plan::Part;
 
 /// What could not be read. An answer that has some of it may miss events.
 #[derive(Debug, Default)]
@@ -17,39 +17,36 @@ pub struct Trouble {
     pub malformed: u64,
     /// Files that could not be read to their end.
     pub files: Vec<(PathBuf, io::Error)>,
+    /// Why the index was not used: files were read as a whole then, and nothing is missed.
+    pub index: Option<IndexError>,
 }
 
 impl Trouble {
     /// Whether there was none.
     pub fn is_none(&self) -> bool {
-        self.too_long == 0 && self.malformed == 0 && self.files.is_empty()
+        self.too_long == 0 && self.malformed == 0 && self.files.is_empty() && self.index.is_none()
     }
 }
 
-/// Calls `take` with every event of a file that the filter wants.
-pub(crate) fn scan(file: &EventFile, filter: &Filter, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, &[u8])) {
-    if let Err(error) = try_scan(file, filter, trouble, take) {
-        trouble.files.push((file.path.clone(), error));
+/// Calls `take` with every event of a part of a file that is wanted.
+pub(crate) fn scan(part: &Part<'_>, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, &[u8])) {
+    if let Err(error) = try_scan(part, trouble, take) {
+        trouble.files.push((part.file.path.clone(), error));
     }
 }
 
-fn try_scan(
-    file: &EventFile,
-    filter: &Filter,
-    trouble: &mut Trouble,
-    take: &mut dyn FnMut(Facts, &[u8]),
-) -> io::Result<()> {
-    let mut lines = Lines::new(file.reader()?);
-    loop {
+fn try_scan(part: &Part<'_>, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, &[u8])) -> io::Result<()> {
+    let mut lines = Lines::new(part.file.reader(part.from)?, part.from);
+    while lines.offset() < part.to {
         match lines.next()? {
             // An empty line ends one that a crash left open.
-            Line::Whole([]) => {}
-            Line::Whole(line) => {
-                if !filter.may_want(line) {
+            Line::Whole(_, []) => {}
+            Line::Whole(_, line) => {
+                if !part.filter.may_want(line) {
                     continue;
                 }
                 match Facts::of_line(line) {
-                    Some(facts) if filter.wants(&facts) => take(facts, line),
+                    Some(facts) if part.filter.wants(&facts) => take(facts, line),
                     Some(_) => {}
                     None => trouble.malformed += 1,
                 }
@@ -59,4 +56,5 @@ fn try_scan(
             Line::Unfinished(_) | Line::End => return Ok(()),
         }
     }
+    Ok(())
 }

@@ -1,13 +1,16 @@
 //! The newest events that a filter wants.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::io::{self, Read as _};
 
 use uuid::Uuid;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Order};
 use crate::files::EventFile;
 use crate::filter::Filter;
+use crate::index::{Index, IndexError, Place};
+use crate::plan::Plan;
 use crate::scan::{Trouble, scan};
 
 /// What a search found.
@@ -21,18 +24,115 @@ pub struct Found {
     pub trouble: Trouble,
 }
 
-/// The newest `limit` events of these files that the filter wants.
-pub fn search(files: &[EventFile], filter: &Filter, limit: usize) -> Found {
-    let mut newest = Newest { heap: BinaryHeap::new(), limit, matches: 0 };
-    let mut trouble = Trouble::default();
-    let (since, until) = (filter.since.map(|at| at.as_microsecond()), filter.until.map(|at| at.as_microsecond()));
-    for file in files.iter().filter(|file| file.may_hold(since, until)) {
-        scan(file, filter, &mut trouble, &mut |facts, line| newest.add(&facts, line));
+/// The newest `limit` events of these files that the filter wants. An index of them makes it quick, and changes nothing else.
+pub fn search(files: &[EventFile], index: Option<&Index>, filter: &Filter, limit: usize) -> Found {
+    let (plan, usable) = Plan::best(index, files, filter);
+    let mut search =
+        Search { newest: Newest::new(limit), trouble: Trouble { index: usable.err(), ..Trouble::default() } };
+    let asked = index.filter(|_| !plan.indexed.is_empty()).map(|index| search.ask(index, &plan, filter, limit));
+    if let Some(Err(error)) = asked {
+        // It cannot be relied on: everything is read instead.
+        let trouble = Trouble { index: Some(error), ..Trouble::default() };
+        search = Search { newest: Newest::new(limit), trouble };
+        let plan = Plan::reading(files, filter);
+        search.read(&plan);
+        return search.finish(&plan);
     }
-    newest.into_found(trouble)
+    search.read(&plan);
+    search.finish(&plan)
 }
 
-/// The newest lines so far.
+/// A search under way.
+struct Search {
+    newest: Newest,
+    trouble: Trouble,
+}
+
+impl Search {
+    fn ask(&mut self, index: &Index, plan: &Plan<'_>, filter: &Filter, limit: usize) -> Result<(), IndexError> {
+        let (hits, matches) = index.newest(&plan.numbers(), filter, limit)?;
+        (self.trouble.too_long, self.trouble.malformed) = plan.unreadable;
+        for (order, place) in hits {
+            self.newest.add(order, || What::At(place));
+        }
+        // Those that were handed over are among them.
+        self.newest.matches = matches;
+        Ok(())
+    }
+
+    fn read(&mut self, plan: &Plan<'_>) {
+        for part in &plan.parts {
+            let newest = &mut self.newest;
+            scan(part, &mut self.trouble, &mut |facts: Facts, line: &[u8]| {
+                newest.add(facts.order(), || What::Line(line.into()));
+            });
+        }
+    }
+
+    fn finish(mut self, plan: &Plan<'_>) -> Found {
+        // The order of `Reverse` is the newest first.
+        let hits: Vec<Hit> = self.newest.heap.into_sorted_vec().into_iter().map(|Reverse(hit)| hit).collect();
+        let mut fetched = fetch(&hits, plan, &mut self.trouble);
+        let events = hits.into_iter().filter_map(|hit| match hit.what {
+            What::Line(line) => Some(String::from_utf8_lossy(&line).into_owned()),
+            What::At(place) => fetched.remove(&place),
+        });
+        Found { events: events.collect(), matches: self.newest.matches, trouble: self.trouble }
+    }
+}
+
+/// The lines at the places that the index named, each file read from its beginning to its end once.
+fn fetch(hits: &[Hit], plan: &Plan<'_>, trouble: &mut Trouble) -> HashMap<Place, String> {
+    let mut places: BTreeMap<i64, Vec<(Place, Uuid)>> = BTreeMap::new();
+    for hit in hits {
+        if let What::At(place) = hit.what {
+            places.entry(place.file).or_default().push((place, hit.order.2));
+        }
+    }
+    let mut lines = HashMap::new();
+    for (number, mut places) in places {
+        let Some(file) = plan.file(number) else { continue };
+        places.sort_unstable_by_key(|(place, _)| place.offset);
+        if let Err(error) = fetch_from(file, &places, &mut lines, trouble) {
+            trouble.files.push((file.path.clone(), error));
+        }
+    }
+    lines
+}
+
+fn fetch_from(
+    file: &EventFile,
+    places: &[(Place, Uuid)],
+    lines: &mut HashMap<Place, String>,
+    trouble: &mut Trouble,
+) -> io::Result<()> {
+    let mut reader = None;
+    let mut at = 0;
+    for (place, id) in places {
+        // To skip in a plain file costs nothing, and in a compressed one as much as to read.
+        let mut from = match reader.take() {
+            Some(reader) if file.compressed => reader,
+            _ => {
+                at = place.offset;
+                file.reader(place.offset)?
+            }
+        };
+        io::copy(&mut (&mut from).take(place.offset.saturating_sub(at)), &mut io::sink())?;
+        let mut line = vec![0; place.length];
+        from.read_exact(&mut line)?;
+        at = place.offset + place.length as u64;
+        reader = Some(from);
+        // The file may have been exchanged since it was indexed.
+        if Facts::of_line(&line).is_some_and(|facts| facts.id == *id) {
+            lines.insert(*place, String::from_utf8_lossy(&line).into_owned());
+        } else {
+            trouble.malformed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The newest events so far.
 struct Newest {
     /// The oldest of them on top.
     heap: BinaryHeap<Reverse<Hit>>,
@@ -40,30 +140,33 @@ struct Newest {
     matches: u64,
 }
 
+/// An event, with what events are ordered by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Hit {
-    order: (i64, u64, Uuid),
-    line: Box<[u8]>,
+    order: Order,
+    what: What,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Line(Box<[u8]>),
+    At(Place),
 }
 
 impl Newest {
-    fn add(&mut self, facts: &Facts, line: &[u8]) {
+    fn new(limit: usize) -> Self {
+        Self { heap: BinaryHeap::new(), limit, matches: 0 }
+    }
+
+    fn add(&mut self, order: Order, what: impl FnOnce() -> What) {
         self.matches += 1;
-        let order = facts.order();
         if self.heap.len() >= self.limit {
             if self.heap.peek().is_none_or(|oldest| oldest.0.order >= order) {
                 return;
             }
             self.heap.pop();
         }
-        self.heap.push(Reverse(Hit { order, line: line.into() }));
-    }
-
-    fn into_found(self, trouble: Trouble) -> Found {
-        // The order of `Reverse` is the newest first.
-        let hits = self.heap.into_sorted_vec();
-        let events = hits.into_iter().map(|Reverse(hit)| String::from_utf8_lossy(&hit.line).into_owned()).collect();
-        Found { events, matches: self.matches, trouble }
+        self.heap.push(Reverse(Hit { order, what: what() }));
     }
 }
 
@@ -92,7 +195,7 @@ mod tests {
             .unwrap();
         let (files, _) = files_of(&path);
         let check = |filter: &Filter, limit: usize, expected: &[u32], matches: u64| {
-            let found = search(&files, filter, limit);
+            let found = search(&files, None, filter, limit);
             let seconds: Vec<u32> = found
                 .events
                 .iter()
@@ -116,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("e.jsonl");
         fs::write(&path, [line(1, "a"), "garbage\n".into(), "\n".into(), line(2, "a")].concat()).unwrap();
-        let found = search(&files_of(&path).0, &Filter::default(), 10);
+        let found = search(&files_of(&path).0, None, &Filter::default(), 10);
         assert_eq!((found.events.len(), found.trouble.malformed), (2, 1));
     }
 }

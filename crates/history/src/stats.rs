@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use crate::facts::Facts;
 use crate::files::EventFile;
 use crate::filter::Filter;
+use crate::index::Index;
+use crate::plan::Plan;
 use crate::scan::{Trouble, scan};
 
 /// Different values that are counted one by one; what comes after is counted together.
@@ -49,15 +51,31 @@ pub struct Stats {
     pub trouble: Trouble,
 }
 
-/// Counts the events of these files that the filter wants; of each list the `top` first.
-pub fn stats(files: &[EventFile], filter: &Filter, top: usize) -> Stats {
+/// Counts the events of these files that the filter wants; of each list the `top` first. An index of them makes it quick, and
+/// changes nothing else.
+pub fn stats(files: &[EventFile], index: Option<&Index>, filter: &Filter, top: usize) -> Stats {
+    let (plan, usable) = Plan::best(index, files, filter);
+    let mut trouble = Trouble { index: usable.err(), ..Trouble::default() };
     let mut tally = Tally::default();
-    let mut trouble = Trouble::default();
-    let (since, until) = (filter.since.map(|at| at.as_microsecond()), filter.until.map(|at| at.as_microsecond()));
-    for file in files.iter().filter(|file| file.may_hold(since, until)) {
-        scan(file, filter, &mut trouble, &mut |facts, _| tally.add(&facts));
+    let asked = index.filter(|_| !plan.indexed.is_empty()).map(|index| {
+        (trouble.too_long, trouble.malformed) = plan.unreadable;
+        index.each(&plan.numbers(), filter, &mut |facts| tally.add(facts))
+    });
+    if let Some(Err(error)) = asked {
+        // It cannot be relied on: everything is read instead.
+        trouble = Trouble { index: Some(error), ..Trouble::default() };
+        tally = Tally::default();
+        read(&Plan::reading(files, filter), &mut tally, &mut trouble);
+    } else {
+        read(&plan, &mut tally, &mut trouble);
     }
     tally.into_stats(filter, top, trouble)
+}
+
+fn read(plan: &Plan<'_>, tally: &mut Tally, trouble: &mut Trouble) {
+    for part in &plan.parts {
+        scan(part, trouble, &mut |facts, _| tally.add(&facts));
+    }
 }
 
 /// A count under way.

@@ -29,6 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "portcullis-admin",
             "portcullis-events",
+            "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
             "portcullis-proxy",
@@ -81,6 +82,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("hyper", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
+    // A database is a cache here, and fenced in.
+    ("rusqlite", &["portcullis-history"]),
     ("clap", &["portcullis"]),
     ("prometheus-client", &["portcullis"]),
 ];

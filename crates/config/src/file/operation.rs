@@ -13,6 +13,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::control::{Control, read_control};
+use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
@@ -36,6 +37,8 @@ pub(crate) struct Operation {
     pub(crate) ops: Option<At<SocketAddr>>,
     /// `None`: switched off.
     pub(crate) control: Option<Control>,
+    /// `None`: there is none.
+    pub(crate) index: Option<Index>,
     pub(crate) limits: Limits,
     /// What holds on routes that say nothing else.
     pub(crate) route_limits: RouteLimits,
@@ -61,6 +64,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         shutdown: read_shutdown(root),
         ops: read_ops(root),
         control: read_control(root),
+        index: read_index(root),
         limits,
         route_limits,
         refusal: root

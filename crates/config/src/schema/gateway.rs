@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
-use crate::file::{CLIENT_AUTH, FileVersion, MIN_VERSION, ProxyMode, SinkKind};
+use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
@@ -31,6 +31,7 @@ pub(super) fn file() -> Table {
             within("shutdown", shutdown()),
             within("ops", ops()),
             within("control", control()),
+            within("index", index()),
             within("event", event()),
             several("sink", sink()),
             within("access_log", access_log()),
@@ -300,6 +301,19 @@ fn control() -> Table {
                 "Left out: /run/portcullis/control.sock for a configuration below /etc, else beside it, such as portcullis.sock.",
             ),
             one("group", Name, "The group, by name or number, whose members may use it besides root and its owner."),
+        ],
+    )
+}
+
+fn index() -> Table {
+    table(
+        "[index]",
+        "An index of the first event file and those rotated beside it, so that `events search` answers at once; changing it needs a restart.",
+        [
+            one("enabled", Flag, "`true`: it is kept.").default(false),
+            one("path", FilePath, "Where; left out: beside the event file, such as events.jsonl.index."),
+            one("max_age", Time::within("1h", "3660d"), "Older events are found in the files.").default("31d"),
+            one("max_size", Size(INDEX_SIZES), "On disk; the oldest events go first.").default("2GiB"),
         ],
     )
 }

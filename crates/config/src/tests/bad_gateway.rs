@@ -200,6 +200,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("[control]\ngroup = 4711\n", ("E0104", 2, 9, "expected a name"));
     check("[control]\nenabled = \"no\"\n", ("E0104", 2, 11, "write it without quotes"));
     check("[control]\nsockets = \"a\"\n", ("E0103", 2, 1, "did you mean `socket`?"));
+    check("[index]\nenabled = true\n", ("E0203", 1, 1, "there is no sink of kind \"file\" | add one"));
+    check("[index]\nmax_age = \"1m\"\n", ("E0105", 2, 11, "must be from 1h to"));
+    check("[index]\nmax_size = \"1MiB\"\n", ("E0105", 2, 12, ""));
+    check("[index]\nmax_sizes = \"1GiB\"\n", ("E0103", 2, 1, "did you mean `max_size`?"));
     check("[ops]\naddress = \"127.0.0.1:8080\"\n", ("E0203", 2, 11, "[ops] and the listener `internal`"));
     check("[[upstream]]\nname = \"b\"\n", ("E0102", 1, 1, "`endpoints` is missing in [[upstream]]"));
     check("[[upstream]]\nname = \"b\"\nendpoints = []\n", ("E0105", 3, 13, "has no endpoint"));

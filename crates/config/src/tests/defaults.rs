@@ -35,6 +35,7 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
     let control = loaded.control.unwrap();
     assert!(control.socket.ends_with("portcullis.sock") && !control.required && control.group.is_none());
+    assert_eq!(loaded.index, None);
     assert!(!loaded.policy.enforces_risk());
     assert_eq!(loaded.files.len(), 2);
     let summary = loaded.summary.to_string();
@@ -119,6 +120,11 @@ enabled = false
 [control]
 socket = "run/my.sock"
 group = "operators"
+[index]
+enabled = true
+path = "my.index"
+max_age = "2h"
+max_size = "17MiB"
 [event]
 node = "n"
 cluster = "c"
@@ -202,6 +208,13 @@ queue = 11
     let control = loaded.control.unwrap();
     assert!(control.socket.ends_with("run/my.sock") && control.required);
     assert_eq!(control.group.as_deref(), Some("operators"));
+    let index = portcullis_history::IndexSettings {
+        path: folder.path("my.index"),
+        events: folder.path("events.jsonl"),
+        max_age: seconds(7_200),
+        max_bytes: 17 << 20,
+    };
+    assert_eq!(loaded.index, Some(index));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     assert_eq!(loaded.events.sinks, [SinkSettings { queue: 11, ..SinkSettings::new("file", kind) }]);

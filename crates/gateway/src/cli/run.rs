@@ -12,6 +12,7 @@ use crate::cli::configuration::{loaded, show};
 use crate::cli::output::remark;
 use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
+use crate::indexing::Indexing;
 use crate::inherited;
 use crate::notify;
 use crate::ops::Ops;
@@ -44,7 +45,7 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
         }
     };
     let summary = loaded.summary.to_string();
-    let settings = Settings { ops: loaded.ops, control: loaded.control.clone() };
+    let settings = Settings { ops: loaded.ops, control: loaded.control.clone(), index: loaded.index.clone() };
     let running = match Running::start(loaded, inherited) {
         Ok(running) => running,
         Err(error @ StartError::Identity(_)) => {
@@ -66,6 +67,7 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
 struct Settings {
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
+    index: Option<portcullis_history::IndexSettings>,
 }
 
 /// The signals that the process listens to.
@@ -110,6 +112,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         Ok(control) => control,
         Err(exit) => return exit,
     };
+    let indexing = settings.index.and_then(Indexing::start);
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
     }
@@ -144,7 +147,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // Whoever asks for a reload from now on is told that it stops.
     drop(ordered);
     let exit = stop(&running, &mut signals).await;
-    drop(control);
+    drop((control, indexing));
     running.finish(LAST_EVENTS);
     exit
 }

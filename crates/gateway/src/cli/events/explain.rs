@@ -1,12 +1,12 @@
 //! `events explain`: one event, every check of it, what to do next, and what else happened around it.
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis_history::{EventFile, Facts, Filter, search};
+use portcullis_history::{Facts, Filter, search};
 use serde_json::{Value, json};
 
 use super::pages::part;
 use super::story::story;
-use super::{files, report};
+use super::{Archive, archive, report};
 use crate::cli::args::{EventExplainArgs, Format, Global};
 use crate::cli::explain::{for_people, from_native};
 use crate::cli::output::{answer, remark};
@@ -18,16 +18,16 @@ const AROUND: SignedDuration = SignedDuration::from_mins(15);
 const RELATED: usize = 5;
 
 pub(crate) fn run(global: &Global, args: &EventExplainArgs) -> Result<Exit, Exit> {
-    let files = files(global, &args.files)?;
-    let found = search(&files, &Filter { id: Some(args.id), ..Filter::default() }, 1);
+    let archive = archive(global, &args.files)?;
+    let found = search(&archive.files, archive.index.as_ref(), &Filter { id: Some(args.id), ..Filter::default() }, 1);
     report(&found.trouble);
     let Some(line) = found.events.first() else {
-        let paths: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+        let paths: Vec<String> = archive.files.iter().map(|file| file.path.display().to_string()).collect();
         remark(&format!("error: event {} is not in {}", args.id, paths.join(", ")));
         return Ok(Exit::Negative);
     };
     let event: Value = serde_json::from_str(line).unwrap_or_default();
-    let related = Facts::of_line(line.as_bytes()).map(|facts| related(&files, &facts)).unwrap_or_default();
+    let related = Facts::of_line(line.as_bytes()).map(|facts| related(&archive, &facts)).unwrap_or_default();
     let code = event.get("reason").and_then(Value::as_str).unwrap_or_default();
     let next = part(code, "What the operator checks");
     match global.output {
@@ -70,7 +70,7 @@ fn indented(text: &str) -> String {
 }
 
 /// The newest events around this one that are about the same principal, or, where it has none, the same address.
-fn related(files: &[EventFile], facts: &Facts) -> Vec<Value> {
+fn related(archive: &Archive, facts: &Facts) -> Vec<Value> {
     let at = Timestamp::from_microsecond(facts.time_us).unwrap_or_default();
     let mut filter = Filter {
         since: at.checked_sub(AROUND).ok(),
@@ -82,7 +82,7 @@ fn related(files: &[EventFile], facts: &Facts) -> Vec<Value> {
         let Some(address) = facts.address else { return Vec::new() };
         filter.network = Some(address.into());
     }
-    let found = search(files, &filter, RELATED + 1);
+    let found = search(&archive.files, archive.index.as_ref(), &filter, RELATED + 1);
     let id = facts.id.to_string();
     let events = found.events.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events.filter(|event| event.get("id").and_then(Value::as_str) != Some(id.as_str())).take(RELATED).collect()

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::Loaded;
 use portcullis_events::settings::SinkKind;
-use portcullis_history::{EventFile, Filter, Trouble, files_of};
+use portcullis_history::{EventFile, Filter, Index, Trouble, files_of};
 
 use crate::cli::args::{EventsArgs, EventsCommand, FilterArgs, Global, SpanArgs};
 use crate::cli::configuration::loaded;
@@ -77,9 +77,17 @@ fn filter(args: &FilterArgs, span: Option<&SpanArgs>, now: Timestamp) -> Filter 
     }
 }
 
-/// The files to look in: those that are named, else those of the configuration's first file sink, rotated ones too.
-fn files(global: &Global, named: &[PathBuf]) -> Result<Vec<EventFile>, Exit> {
+/// Where to look.
+struct Archive {
+    files: Vec<EventFile>,
+    /// That of these files, where one is kept.
+    index: Option<Index>,
+}
+
+/// The files that are named, else those of the configuration's first file sink, rotated ones too, with their index.
+fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
     let mut paths = named.to_vec();
+    let mut index = None;
     if paths.is_empty() {
         let loaded = loaded(global)?;
         let Some(path) = event_file(&loaded) else {
@@ -88,21 +96,29 @@ fn files(global: &Global, named: &[PathBuf]) -> Result<Vec<EventFile>, Exit> {
             );
             return Err(Exit::Unreachable);
         };
+        index = loaded.index.and_then(|settings| match Index::open(&settings.path) {
+            Ok(index) => index,
+            Err(error) => {
+                remark(&format!("note: the index cannot be used, so the files are read: {}", safe(&error.to_string())));
+                None
+            }
+        });
         paths.push(path);
     }
-    let (mut found, mut failed) = (Vec::new(), false);
+    // After the index: what was rotated meanwhile is known to it or read.
+    let (mut files, mut failed) = (Vec::new(), false);
     for path in &paths {
-        let (files, failures) = files_of(path);
+        let (found, failures) = files_of(path);
         for (path, error) in failures {
             failed = true;
             remark(&format!("note: {}: {}", safe(&path.display().to_string()), safe(&error.to_string())));
         }
-        found.extend(files);
+        files.extend(found);
     }
-    if found.is_empty() && failed {
+    if files.is_empty() && failed {
         return Err(Exit::Unreachable);
     }
-    Ok(found)
+    Ok(Archive { files, index })
 }
 
 /// The file of the first sink that has every event: another one would have the same events again.
@@ -117,6 +133,9 @@ fn event_file(loaded: &Loaded) -> Option<PathBuf> {
 fn report(trouble: &Trouble) {
     if trouble.too_long + trouble.malformed > 0 {
         remark(&format!("note: {} lines could not be read", trouble.too_long + trouble.malformed));
+    }
+    if let Some(error) = &trouble.index {
+        remark(&format!("note: the index could not be used, so the files were read: {}", safe(&error.to_string())));
     }
     for (path, error) in &trouble.files {
         remark(&format!("note: {}: {}", safe(&path.display().to_string()), safe(&error.to_string())));

@@ -5,20 +5,20 @@ use portcullis_history::{Filter, Found, search};
 use serde_json::{Value, json};
 
 use super::story::story_of_line;
-use super::{files, filter, report};
+use super::{archive, filter, report};
 use crate::cli::args::{Format, Global, SearchArgs};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
-    let files = files(global, &args.files)?;
+    let archive = archive(global, &args.files)?;
     let mut wanted = filter(&args.filter, Some(&args.span), Timestamp::now());
     if let Some(id) = args.id {
         // An id is of one event, whenever it was, unless a time is asked for.
         let since = args.span.since.and(wanted.since);
         wanted = Filter { id: Some(id), since, ..wanted };
     }
-    let found = search(&files, &wanted, args.limit);
+    let found = search(&archive.files, archive.index.as_ref(), &wanted, args.limit);
     report(&found.trouble);
     if !global.quiet {
         show(global, &found);

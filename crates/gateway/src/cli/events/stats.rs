@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use portcullis_history::{Count, Stats, stats};
 use serde_json::{Value, json};
 
-use super::{files, filter, report};
+use super::{archive, filter, report};
 use crate::cli::args::{Format, Global, StatsArgs};
 use crate::cli::live::safe;
 use crate::cli::output::answer;
@@ -13,9 +13,9 @@ use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &StatsArgs) -> Result<Exit, Exit> {
-    let files = files(global, &args.files)?;
+    let archive = archive(global, &args.files)?;
     let wanted = filter(&args.filter, Some(&args.span), Timestamp::now());
-    let counted = stats(&files, &wanted, args.top);
+    let counted = stats(&archive.files, archive.index.as_ref(), &wanted, args.top);
     report(&counted.trouble);
     match global.output {
         _ if global.quiet => {}

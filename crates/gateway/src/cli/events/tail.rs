@@ -5,7 +5,7 @@ use portcullis_admin::api::{TAIL_SCHEMA, TailNote};
 use portcullis_history::{Filter, search};
 
 use super::story::story;
-use super::{files, filter, report};
+use super::{archive, filter, report};
 use crate::cli::args::{Format, Global, TailArgs};
 use crate::cli::live::ask;
 use crate::cli::output::{answer, remark};
@@ -32,8 +32,8 @@ pub(crate) fn run(global: &Global, args: &TailArgs) -> Result<Exit, Exit> {
 
 /// Those that are in the files. Who may not read them still follows what comes.
 fn show_last(global: &Global, args: &TailArgs, wanted: &Filter) {
-    let Ok(files) = files(global, &[]) else { return };
-    let found = search(&files, wanted, args.last);
+    let Ok(archive) = archive(global, &[]) else { return };
+    let found = search(&archive.files, archive.index.as_ref(), wanted, args.last);
     report(&found.trouble);
     found.events.iter().rev().for_each(|line| show(global, line));
 }

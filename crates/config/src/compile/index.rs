@@ -1,0 +1,34 @@
+//! Which file the index is of, and where it is.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_events::settings::{Settings, SinkKind};
+use portcullis_history::IndexSettings;
+
+use crate::codes;
+use crate::diagnostics::Diagnostic;
+use crate::file::Index;
+use crate::section::Reader;
+
+pub(crate) fn compile(reader: &Reader<'_>, index: Option<Index>, events: &Settings) -> Option<IndexSettings> {
+    let index = index?;
+    let file = events.sinks.iter().find_map(|sink| match &sink.kind {
+        SinkKind::File { path, .. } => Some(path.clone()),
+        _ => None,
+    });
+    let Some(events) = file else {
+        let message = "`[index]` is of an event file, and there is no sink of kind \"file\"";
+        let help = "add one, or write `enabled = false`";
+        reader.report(Diagnostic::error(codes::CONFLICT, index.at, message).with_help(help));
+        return None;
+    };
+    let path = index.path.map_or_else(|| beside(&events), |path| path.value.path);
+    let max_bytes = u64::try_from(index.max_size).unwrap_or(u64::MAX);
+    Some(IndexSettings { path, events, max_age: index.max_age, max_bytes })
+}
+
+fn beside(events: &Path) -> PathBuf {
+    let mut name = events.as_os_str().to_owned();
+    name.push(".index");
+    name.into()
+}
