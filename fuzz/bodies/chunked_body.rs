@@ -10,6 +10,12 @@ pub(crate) fn body(bytes: &[u8]) {
     let Some((piece, rest)) = bytes.split_first() else { return };
     let (consumed, progress) = track(rest, rest.len().max(1));
     assert_eq!(track(rest, usize::from(*piece) + 1), (consumed, progress));
+    let taken = take_apart(rest, rest.len().max(1));
+    assert_eq!((taken.0, taken.2), (consumed, progress));
+    assert_eq!(take_apart(rest, usize::from(*piece) + 1), taken);
+    if progress == ChunkedProgress::Ended {
+        assert_eq!(Some(taken.1), data(rest));
+    }
     match (progress, simple(rest)) {
         (ChunkedProgress::Ended, found) => assert_eq!(found, Some(consumed)),
         (ChunkedProgress::More, found) => assert_eq!(found, None),
@@ -35,6 +41,48 @@ fn track(bytes: &[u8], piece: usize) -> (usize, ChunkedProgress) {
         assert_eq!(fed.consumed, piece.len(), "a body that goes on takes everything");
     }
     (consumed, ChunkedProgress::More)
+}
+
+/// How much is consumed, and the data, when the body is taken apart.
+fn take_apart(bytes: &[u8], piece: usize) -> (usize, Vec<u8>, ChunkedProgress) {
+    let mut tracker = ChunkedTracker::new(MOST_TRAILERS);
+    let (mut consumed, mut data, mut end) = (0, Vec::new(), 0);
+    loop {
+        end = (end + piece).min(bytes.len());
+        loop {
+            let next = tracker.next_piece(&bytes[consumed..end]);
+            consumed += next.framing;
+            data.extend_from_slice(&bytes[consumed..consumed + next.data]);
+            consumed += next.data;
+            if next.progress != ChunkedProgress::More {
+                assert_eq!(tracker.next_piece(bytes).framing, 0, "whatever comes behind is not the body's");
+                return (consumed, data, next.progress);
+            }
+            if next.data == 0 {
+                assert_eq!(consumed, end, "a body that goes on takes everything");
+                break;
+            }
+        }
+        if end == bytes.len() {
+            return (consumed, data, ChunkedProgress::More);
+        }
+    }
+}
+
+/// The data of a whole chunked body.
+fn data(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut at, mut data) = (0, Vec::new());
+    loop {
+        let line = line_at(bytes, at)?;
+        let size = line.split(|byte| *byte == b';').next().and_then(|digits| std::str::from_utf8(digits).ok())?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        at += line.len() + 2;
+        if size == 0 {
+            return Some(data);
+        }
+        data.extend_from_slice(bytes.get(at..at + size)?);
+        at += size + 2;
+    }
 }
 
 /// The length of the whole chunked body at the beginning (RFC 9112 section 7.1).

@@ -17,6 +17,8 @@ mod chunked_body;
 mod proxy_protocol;
 #[path = "../../../fuzz/bodies/request_head.rs"]
 mod request_head;
+#[path = "../../../fuzz/bodies/response_head.rs"]
+mod response_head;
 
 use std::path::Path;
 
@@ -62,6 +64,7 @@ fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn every_seed_of_the_corpus_holds() {
     corpus("request_head").iter().for_each(|bytes| request_head::body(bytes));
+    corpus("response_head").iter().for_each(|bytes| response_head::body(bytes));
     corpus("chunked_body").iter().for_each(|bytes| chunked_body::body(bytes));
     corpus("proxy_protocol").iter().for_each(|bytes| proxy_protocol::body(bytes));
 }
@@ -72,6 +75,11 @@ proptest! {
     #[test]
     fn a_head_is_what_the_library_behind_the_gate_reads(bytes in mutated("request_head")) {
         request_head::body(&bytes);
+    }
+
+    #[test]
+    fn the_head_of_a_response_is_what_a_library_reads(bytes in mutated("response_head")) {
+        response_head::body(&bytes);
     }
 
     #[test]

@@ -12,9 +12,9 @@ mod deadline;
 mod error;
 pub mod headers;
 mod health;
+pub mod http1;
 mod http2;
 mod pool;
-mod rouser;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -25,25 +25,19 @@ mod upload;
 mod wire;
 
 use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use http::{HeaderName, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::TrySendError;
-use tokio::task::unconstrained;
+use http::{Request, Response};
+use hyper::body::Body;
 use tokio::time::Instant;
 
 use crate::settings::{UpstreamSettings, UpstreamTimeouts};
 
 pub use body::UpstreamBody;
-use body::{Answer, LinkedAnswer};
 pub use error::{BoxError, FaultKind, TimeoutPhase, UpstreamError};
 pub use state::{EndpointReport, EndpointState, UpstreamState, UpstreamStates};
 pub use stream::Stream;
@@ -51,11 +45,10 @@ pub use tls::{ClientIdentity, ClientTls, ClientTlsError};
 pub use tunnel::{Switch, Switched};
 
 use connect::Endpoints;
-use deadline::{Deadlines, after};
+use deadline::after;
 use http2::Pool;
-use pool::{Idle, Link};
-use state::{RetryBudget, keep_alive_timeout};
-use upload::Upload;
+use pool::Idle;
+use state::RetryBudget;
 
 /// One upstream as one worker sees it. `B` is the type of the requests' bodies.
 pub struct Upstream<B> {
@@ -150,7 +143,7 @@ where
         self.retries.earn();
         let mut sent = match &self.http2 {
             // Boxed: it goes through several hands, each of which would move it.
-            None => self.send_http1(allowed, self.endpoints.choose(started), Box::new(upload::prepare(request))).await,
+            None => self.send_http1(allowed, self.endpoints.choose(started), request).await,
             // It must not make the other's future larger.
             Some(pool) => Box::pin(self.send_multiplexed(pool, allowed, request)).await,
         };
@@ -159,136 +152,6 @@ where
             Err(error) => self.state.failed(error, passage),
         }
         sent
-    }
-
-    /// Sends a request over HTTP/1.1, to the endpoint at this place if it takes it.
-    async fn send_http1(
-        self: &Rc<Self>,
-        allowed: Allowed<'_>,
-        place: usize,
-        mut request: Box<Request<Upload<B>>>,
-    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
-        let started = allowed.started;
-        let repeatable = request.body().is_empty() && upload::is_idempotent(request.method());
-        while let Some(mut link) = self.idle.take(place, started) {
-            link.deadlines = Deadlines::new(*allowed.timeouts, started, started);
-            link.visit = self.endpoints.visit(place);
-            link.wire.begin();
-            if repeatable {
-                link.wire.remember_head();
-            } else {
-                link.wire.look_first();
-            }
-            match self.exchange(link, request).await {
-                Ok(response) => return Ok(response),
-                Err(Failure::NotWritten(unsent, _)) => request = unsent,
-                Err(Failure::Unanswered(head, error)) => {
-                    request = self.again(&head, error)?;
-                    break;
-                }
-                Err(Failure::Final(error)) => return Err(error),
-            }
-        }
-        // Where there is another endpoint, it may answer what the first one did not.
-        // A fresh connection is boxed: it is the rarer case, and large.
-        if !repeatable || self.endpoints.len() < 2 {
-            return Box::pin(self.send_freshly(allowed, place, request, false)).await.map_err(Failure::into_error);
-        }
-        match Box::pin(self.send_freshly(allowed, place, request, true)).await {
-            Ok(response) => Ok(response),
-            Err(Failure::Unanswered(head, error)) => {
-                let request = self.again(&head, error)?;
-                let place = self.endpoints.other(place, started);
-                Box::pin(self.send_freshly(allowed, place, request, false)).await.map_err(Failure::into_error)
-            }
-            Err(failure) => Err(failure.into_error()),
-        }
-    }
-
-    /// Sends a request over a connection of which it is the first.
-    async fn send_freshly(
-        self: &Rc<Self>,
-        allowed: Allowed<'_>,
-        place: usize,
-        request: Box<Request<Upload<B>>>,
-        remember: bool,
-    ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let connect = allowed.timeouts.connect;
-        let connected = self.endpoints.connect(place, connect, allowed.end()).await.map_err(Failure::Final)?;
-        self.send_over(allowed, connected, request, remember).await
-    }
-
-    /// The same over this connection, to the endpoint at this place.
-    async fn send_over(
-        self: &Rc<Self>,
-        allowed: Allowed<'_>,
-        (stream, place): (Stream, usize),
-        request: Box<Request<Upload<B>>>,
-        remember: bool,
-    ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let deadlines = Deadlines::new(*allowed.timeouts, allowed.started, Instant::now());
-        let mut link = Link::open((stream, place), deadlines).await.map_err(Failure::Final)?;
-        link.visit = self.endpoints.visit(place);
-        if remember {
-            link.wire.remember_head();
-        }
-        self.exchange(link, request).await
-    }
-
-    /// The request for a further attempt, if the budget has one.
-    fn again(&self, head: &[u8], error: UpstreamError) -> Result<Box<Request<Upload<B>>>, UpstreamError> {
-        if !self.may_retry() {
-            return Err(error);
-        }
-        upload::again(head).map(Box::new).ok_or(error)
-    }
-
-    async fn exchange(
-        self: &Rc<Self>,
-        mut link: Box<Link<B>>,
-        request: Box<Request<Upload<B>>>,
-    ) -> Result<Response<UpstreamBody<B>>, Failure<B>> {
-        let (to_head, place) = (*request.method() == Method::HEAD, link.place);
-        link.trailers = request.body().trailers().cloned();
-        let mut exchanged = match head_of_answer(&mut link, request).await {
-            Ok(Ok(response)) => self.answered(link, response, to_head).map_err(Failure::Final),
-            Ok(Err(mut failed)) => Err(match failed.take_message() {
-                Some(unsent) => {
-                    Failure::NotWritten(Box::new(unsent), UpstreamError::protocol("not sent", &failed.into_error()))
-                }
-                None => Failure::written(&link, &failed.into_error()),
-            }),
-            Err(error) => Err(Failure::Final(error)),
-        };
-        if let Err(Failure::Unanswered(_, error) | Failure::Final(error)) = &mut exchanged {
-            self.state.failed_at(place, error);
-        }
-        exchanged
-    }
-
-    /// The head has come.
-    fn answered(
-        self: &Rc<Self>,
-        mut link: Box<Link<B>>,
-        response: Response<Incoming>,
-        to_head: bool,
-    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
-        let (mut head, incoming) = response.into_parts();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS
-            || head.extensions.get::<hyper::upgrade::OnUpgrade>().is_some()
-        {
-            return Err(UpstreamError::new(FaultKind::Protocol, "switched protocols without having been asked to"));
-        }
-        // HTTP/1.0 has too many ideas of what keeps a connection open.
-        link.last |= head.version != Version::HTTP_11;
-        let keep_alive = head.headers.iter().find(|(name, _)| **name == KEEP_ALIVE);
-        if let Some(timeout) = keep_alive.and_then(|(_, value)| keep_alive_timeout(value.as_bytes())) {
-            link.keep_for = timeout;
-        }
-        head.version = Version::HTTP_11;
-        reframe(&mut head.headers, to_head && head.status != StatusCode::NO_CONTENT)?;
-        self.state.answered(link.place, head.status);
-        Ok(Response::from_parts(head, UpstreamBody::new(Answer::Http1(LinkedAnswer::new(incoming, link, self)))))
     }
 }
 
@@ -304,36 +167,6 @@ impl Allowed<'_> {
     fn end(&self) -> Instant {
         after(self.started, self.timeouts.total)
     }
-}
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
-/// Sends a request over a connection and drives it until the head of the answer is there, or hyper gives up on the request.
-///
-/// # Errors
-/// The connection ended, or a deadline passed.
-async fn head_of_answer<B>(
-    link: &mut Link<B>,
-    mut request: Box<Request<Upload<B>>>,
-) -> Result<Result<Response<Incoming>, TrySendError<Request<Upload<B>>>>, UpstreamError>
-where
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<BoxError>,
-{
-    request.body_mut().go_over(&link.wire);
-    // Driving the connection settles the answer, which is looked at each time after that: nobody need be woken for it. So it must
-    // not be put off for a budget's sake either, since nobody would come back to it.
-    let mut answer = pin!(unconstrained(link.sender.try_send_request(*request)));
-    let mut unwoken = Context::from_waker(Waker::noop());
-    poll_fn(|cx| {
-        let open = link.drive();
-        match answer.as_mut().poll(&mut unwoken) {
-            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending if open => link.poll_head_deadline(cx).map(Err),
-            Poll::Pending => Poll::Ready(Err(UpstreamError::new(FaultKind::Protocol, "the connection ended"))),
-        }
-    })
-    .await
 }
 
 /// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
@@ -359,34 +192,4 @@ fn reframe(headers: &mut HeaderMap, keep_length: bool) -> Result<(), UpstreamErr
         headers.remove(CONTENT_LENGTH);
     }
     Ok(())
-}
-
-/// How an exchange failed before its head came.
-enum Failure<B> {
-    /// The connection had ended before: nothing was written.
-    NotWritten(Box<Request<Upload<B>>>, UpstreamError),
-    /// Written over a connection that was used before, which then ended without a byte; this head may be sent once more.
-    Unanswered(Vec<u8>, UpstreamError),
-    /// Nothing more to try.
-    Final(UpstreamError),
-}
-
-impl<B> Failure<B> {
-    /// hyper gave up on a request that it had begun to write.
-    fn written(link: &Link<B>, error: &hyper::Error) -> Self {
-        if let Some(error) = link.wire.upload_error.take() {
-            return Self::Final(UpstreamError::request_body(error));
-        }
-        let fault = UpstreamError::protocol("no valid response head", error);
-        match link.wire.unanswered_head() {
-            Some(head) => Self::Unanswered(head, fault),
-            None => Self::Final(fault),
-        }
-    }
-
-    fn into_error(self) -> UpstreamError {
-        match self {
-            Self::NotWritten(_, error) | Self::Unanswered(_, error) | Self::Final(error) => error,
-        }
-    }
 }

@@ -3,22 +3,17 @@
 //! What comes of it is either the switched connection itself, or an ordinary answer. It judges only that the answer is an
 //! answer: whether the protocol is one that was asked for is for `upgrade` to see.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Body;
 use tokio::time::Instant;
 
-use super::deadline::{Deadlines, after};
-use super::error::{BoxError, FaultKind, UpstreamError};
-use super::pool::Link;
+use super::error::{BoxError, UpstreamError};
 use super::state::Admitted;
 use super::stream::Stream;
-use super::upload;
-use super::{Allowed, Upstream, UpstreamBody, head_of_answer};
+use super::{Allowed, Upstream, UpstreamBody};
 use crate::settings::UpstreamTimeouts;
 
 /// How an upstream answered a request for another protocol.
@@ -66,31 +61,5 @@ where
             Err(error) => self.state.failed(error, passage),
         }
         switched
-    }
-
-    async fn switch_now(
-        self: &Rc<Self>,
-        Allowed { started, timeouts }: Allowed<'_>,
-        request: Request<B>,
-    ) -> Result<Switch<B>, UpstreamError> {
-        let end = after(started, timeouts.total);
-        let place = self.endpoints.choose(started);
-        let connected = self.endpoints.connect(place, timeouts.connect, end).await?;
-        let mut link = Link::open(connected, Deadlines::new(*timeouts, started, Instant::now())).await?;
-        (link.last, link.kept) = (true, true);
-        let answer = head_of_answer(&mut link, Box::new(upload::prepare(request))).await?;
-        let response =
-            answer.map_err(|failed| UpstreamError::protocol("no valid response head", &failed.into_error()))?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            link.kept = false;
-            return self.answered(link, response, false).map(Switch::Answered);
-        }
-        self.state.answered(link.place, response.status());
-        let (head, _empty) = response.into_parts();
-        // hyper lets go of the connection as soon as it has passed on the head.
-        poll_fn(|cx| if link.drive() { link.poll_head_deadline(cx).map(Err) } else { Poll::Ready(Ok(())) }).await?;
-        let gone = || UpstreamError::new(FaultKind::Protocol, "the connection ended");
-        let (stream, early) = link.into_stream().ok_or_else(gone)?;
-        Ok(Switch::Switched(head, Switched { stream, early, admitted: None }))
     }
 }

@@ -4,7 +4,10 @@
 //! on exactly those, and it is at least as strict as the decoder behind it: what that one would read differently, or
 //! answer in its own words, is malformed here first.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::fields::split_field_line;
+use super::grammar::trim_ows;
 
 /// How the end of a request's body is found (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct ChunkedTracker {
     max_trailer_fields: usize,
     /// The trailer line that is not complete; empty, and not allocated, while there are no trailers.
     trailer_line: Vec<u8>,
+    /// The trailer fields, where somebody wants them.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 /// What `ChunkedTracker::feed` found.
@@ -36,6 +41,17 @@ pub struct ChunkedTracker {
 pub struct Fed {
     /// How many of the bytes belong to the body and are well-formed.
     pub consumed: usize,
+    /// What comes behind them.
+    pub progress: ChunkedProgress,
+}
+
+/// What `ChunkedTracker::next_piece` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextPiece {
+    /// How many bytes of framing come first.
+    pub framing: usize,
+    /// How many bytes of data follow them; 0 where none are there.
+    pub data: usize,
     /// What comes behind them.
     pub progress: ChunkedProgress,
 }
@@ -86,6 +102,7 @@ impl ChunkedTracker {
             trailer_fields: 0,
             max_trailer_fields,
             trailer_line: Vec::new(),
+            trailers: None,
         }
     }
 
@@ -110,12 +127,49 @@ impl ChunkedTracker {
                 }
             }
         }
-        let progress = match self.state {
+        Fed { consumed, progress: self.progress() }
+    }
+
+    /// The same, one piece of the data at a time, for who takes the body apart: the framing before the next data, and as much of
+    /// that as is there. Call again for more until there is none.
+    pub fn next_piece(&mut self, bytes: &[u8]) -> NextPiece {
+        let mut framing = 0;
+        while let Some(byte) = bytes.get(framing) {
+            match self.state {
+                State::Ended | State::Malformed(_) => break,
+                State::Data { left } => {
+                    let data = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - framing);
+                    let left = left - data as u64;
+                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                    return NextPiece { framing, data, progress: ChunkedProgress::More };
+                }
+                _ => {
+                    self.state = self.step(*byte);
+                    if !matches!(self.state, State::Malformed(_)) {
+                        framing += 1;
+                    }
+                }
+            }
+        }
+        NextPiece { framing, data: 0, progress: self.progress() }
+    }
+
+    /// Keeps the trailer fields from now on.
+    pub fn keep_trailers(&mut self) {
+        self.trailers.get_or_insert_default();
+    }
+
+    /// The trailer fields, where they are kept.
+    pub fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        self.trailers.take()
+    }
+
+    fn progress(&self) -> ChunkedProgress {
+        match self.state {
             State::Ended => ChunkedProgress::Ended,
             State::Malformed(detail) => ChunkedProgress::Malformed(detail),
             _ => ChunkedProgress::More,
-        };
-        Fed { consumed, progress }
+        }
     }
 
     /// The state behind one byte outside chunk data.
@@ -189,8 +243,14 @@ impl ChunkedTracker {
         if self.trailer_fields == self.max_trailer_fields {
             return State::Malformed("too many trailer fields");
         }
-        if split_field_line(&self.trailer_line).is_err() {
+        let Ok((name, value)) = split_field_line(&self.trailer_line) else {
             return State::Malformed("a trailer line that is not a field");
+        };
+        if let Some(trailers) = &mut self.trailers {
+            let kept = HeaderName::from_bytes(name).ok().zip(HeaderValue::from_bytes(trim_ows(value)).ok());
+            if kept.is_none_or(|(name, value)| trailers.try_append(name, value).is_err()) {
+                return State::Malformed("a trailer line that is not a field");
+            }
         }
         self.trailer_fields += 1;
         self.trailer_bytes += self.trailer_line.len() + 2;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::connect::ATTEMPTS_MAX;
 use super::deadline::after;
 use super::error::{BoxError, UpstreamError};
-use super::{Allowed, Failure, Upstream, UpstreamBody};
+use super::{Allowed, Upstream, UpstreamBody};
 use crate::trailers::Trailers;
 
 use exchange::{Failed, Lost, Sent};
@@ -102,21 +102,6 @@ where
                 // Where there is another endpoint, it may take what this one did not.
                 place = self.endpoints.other(place, Instant::now());
             }
-        }
-    }
-
-    /// Sends a request over HTTP/1.1 to the endpoint at `place`, over this connection if there is one.
-    async fn send_on(
-        self: &Rc<Self>,
-        allowed: Allowed<'_>,
-        place: usize,
-        stream: Option<super::Stream>,
-        request: Request<B>,
-    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
-        let request = Box::new(super::upload::prepare(request));
-        match stream {
-            None => self.send_http1(allowed, place, request).await,
-            Some(stream) => self.send_over(allowed, (stream, place), request, false).await.map_err(Failure::into_error),
         }
     }
 }

@@ -79,8 +79,14 @@ async fn a_body_that_breaks_off_is_an_error_of_the_body() {
             },
         )
         .await;
-        let error = stub.send(get()).await.unwrap().into_body().collect().await.err().unwrap();
+        let mut body = stub.send(get()).await.unwrap().into_body();
+        let error = loop {
+            if let Err(error) = body.frame().await.unwrap() {
+                break error;
+            }
+        };
         assert_eq!(error.kind, FaultKind::Protocol, "{answer:?}");
+        assert!(!body.is_end_stream(), "it never counts as whole");
         assert_eq!(stub.upstream.idle_connections(), 0);
     }
 }

@@ -2,6 +2,8 @@
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::super::deadline::Deadlines;
+use super::super::http1::Link;
 use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -80,23 +82,14 @@ async fn a_connection_with_an_unread_body_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn what_the_wire_noted_keeps_a_connection_from_being_used_again() {
+async fn a_connection_with_an_unsent_body_is_not_used_again() {
     let stub = answering(OK).await;
-    let check = async |doubt: fn(&mut Link<TestBody>), expected| {
-        let end = after(Instant::now(), Duration::from_secs(5));
-        let stream = stub.upstream.endpoints.connect(0, Duration::from_secs(5), end).await.unwrap();
-        let deadlines = Deadlines::new(patient(), Instant::now(), Instant::now());
-        let mut link = Link::open(stream, deadlines).await.unwrap();
-        link.wire.upload_over.set(true);
-        doubt(&mut link);
-        assert!(link.drive());
-        assert_eq!(link.is_ready_for_another(), expected);
-    };
-    check(|_| {}, true).await;
-    check(|link| link.wire.upload_over.set(false), false).await;
-    check(|link| link.wire.write_blocked.set(true), false).await;
-    check(|link| link.wire.write_failed.set(true), false).await;
-    check(|link| link.last = true, false).await;
+    for nth in 1..=3 {
+        let (feed, body) = streaming::fed();
+        assert_eq!(stub.fetch(request("POST", body)).await, (200, "ok".into()));
+        assert_eq!((stub.connections(), stub.upstream.idle_connections()), (nth, 0));
+        drop(feed);
+    }
 }
 
 #[tokio::test]
@@ -127,7 +120,7 @@ async fn idle_connections_are_bounded_and_the_oldest_go_first() {
         );
     }
     for stream in responses {
-        let link = Link::open(stream, Deadlines::new(patient(), Instant::now(), Instant::now())).await.unwrap();
+        let link = Link::new(stream, Deadlines::new(patient(), Instant::now(), Instant::now()));
         stub.upstream.idle.put(link);
     }
     assert_eq!(stub.upstream.idle_connections(), 2);

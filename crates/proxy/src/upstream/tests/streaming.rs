@@ -4,17 +4,17 @@ use std::io::{Read as _, Write as _};
 
 use futures_util::stream;
 use http_body_util::StreamBody;
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::super::pool::BUFFER_BYTES_MAX;
+use super::super::http1::PIECE_BYTES_MAX;
 use super::*;
 
 /// A body whose pieces are sent to it.
-fn fed() -> (mpsc::UnboundedSender<Bytes>, TestBody) {
+pub(super) fn fed() -> (mpsc::UnboundedSender<Bytes>, TestBody) {
     let (feed, mut pieces) = mpsc::unbounded_channel();
     let frames = stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))));
     (feed, BodyExt::boxed_unsync(StreamBody::new(frames)))
@@ -209,7 +209,7 @@ async fn an_early_answer_is_read_although_writing_fails_first() {
             peer.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 8\r\n\r\ntoo much").unwrap();
         }
         // As much as is buffered, so that each is written before the next is asked for.
-        Ok(Frame::data(Bytes::from_static(&[b'x'; BUFFER_BYTES_MAX])))
+        Ok(Frame::data(Bytes::from_static(&[b'x'; PIECE_BYTES_MAX])))
     });
     let response = upstream.send(request("POST", BodyExt::boxed_unsync(StreamBody::new(frames))), None).await.unwrap();
     assert_eq!(read(response).await, (413, "too much".into()));
@@ -274,7 +274,11 @@ async fn hypers_server_frames_what_it_passes_on() {
     check("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", "HTTP/1.1 304 Not Modified\r\n\r\n").await;
     let length = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
     check("HEAD", length, length).await;
-    check("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 1, 1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n").await;
+    check("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 1, 2\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n").await;
+    let once = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
+    check("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 1, 1\r\n\r\n", once).await;
+    let renamed = "HTTP/1.1 200 Fine\r\ncontent-length: 0\r\n\r\n";
+    check("GET", renamed, renamed).await;
     check("HEAD", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n").await;
 }
 
