@@ -296,9 +296,9 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBod
         route.forward_credentials || snapshot.policy.authentication(facts.route?) == AuthenticationRule::None;
     let forwarding = Forwarding {
         client: facts.client_address(),
-        client_text: facts
+        peer: facts
             .connection
-            .peer_text
+            .written
             .as_ref()
             .filter(|_| facts.client_address().ip() == Some(facts.connection.peer.ip())),
         proxies: facts.client.as_ref().map(|derived| derived.proxies.as_slice()).unwrap_or_default(),

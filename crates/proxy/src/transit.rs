@@ -27,7 +27,7 @@ use crate::settings::RouteSettings;
 use crate::tls::Tls;
 use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::tunnel::Tunnel;
-use crate::upstream::headers::Scheme;
+use crate::upstream::headers::{Peer, Scheme};
 use crate::wire::{GateHandle, HeadRefusal};
 use crate::worker::{Loaded, Worker};
 
@@ -114,8 +114,8 @@ pub struct Facts {
 pub struct ConnectionFacts {
     /// The socket's other end, canonical.
     pub peer: SocketAddr,
-    /// The peer's address as a header carries it.
-    pub peer_text: Option<HeaderValue>,
+    /// What is written of the peer.
+    pub(crate) written: Option<Peer>,
     /// The scheme.
     pub scheme: Scheme,
     /// What the TLS handshake established; `None` in plain text.
@@ -145,14 +145,7 @@ impl ConnectionFacts {
     /// Of a connection from this peer.
     pub fn new(peer: SocketAddr, scheme: Scheme, gate: Option<GateHandle>) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self {
-            peer,
-            peer_text: HeaderValue::try_from(peer.ip().to_string()).ok(),
-            scheme,
-            tls: None,
-            gate,
-            tunnel: RefCell::default(),
-        }
+        Self { peer, written: Peer::new(peer.ip()), scheme, tls: None, gate, tunnel: RefCell::default() }
     }
 }
 

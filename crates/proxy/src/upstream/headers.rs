@@ -7,6 +7,7 @@
 //! It does not decide anything, and it does not touch the request line. `Host` is passed on as it is, unless the route names
 //! another.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -55,8 +56,8 @@ impl HeaderPlan {
 pub struct Forwarding<'a> {
     /// Where the request comes from.
     pub client: ClientAddress,
-    /// The client's address as text, where it has been written before: it is the same for all requests of a connection.
-    pub client_text: Option<&'a HeaderValue>,
+    /// The client where it is the peer: what is written of it is the same for all requests of a connection.
+    pub peer: Option<&'a Peer>,
     /// The trusted proxies between the client and the gateway, the nearest last; empty without any.
     pub proxies: &'a [IpAddr],
     /// How it came to the gateway.
@@ -75,6 +76,36 @@ pub struct Forwarding<'a> {
     pub stripped_prefix: Option<&'a HeaderValue>,
     /// What the gateway adds to `Via`.
     pub via: Option<&'a HeaderValue>,
+}
+
+/// What is written of the other end of a connection, kept from one request to the next.
+#[derive(Debug)]
+pub struct Peer {
+    text: HeaderValue,
+    /// The last `Host` and scheme, and the `Forwarded` of a request with them that came from there without a proxy.
+    forwarded: RefCell<Option<(HeaderValue, Scheme, HeaderValue)>>,
+}
+
+impl Peer {
+    /// At this address.
+    pub fn new(address: IpAddr) -> Option<Self> {
+        let text = HeaderValue::try_from(address.to_string()).ok()?;
+        Some(Self { text, forwarded: RefCell::new(None) })
+    }
+
+    /// The `Forwarded` that was written for these, if they were the last.
+    fn forwarded(&self, host: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+        let last = self.forwarded.borrow();
+        let (last_host, last_scheme, forwarded) = last.as_ref()?;
+        (*last_scheme == scheme && last_host == host).then(|| forwarded.clone())
+    }
+
+    fn keep(&self, host: &HeaderValue, scheme: Scheme, forwarded: &HeaderValue) {
+        // A copy: what the head of a request came in must not be kept for as long as the connection lives.
+        if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+            *self.forwarded.borrow_mut() = Some((host, scheme, forwarded.clone()));
+        }
+    }
 }
 
 /// What the gateway adds to `Via`, by the version that a request came in (RFC 9110 section 7.6.3).
@@ -331,42 +362,35 @@ fn push_escaped(text: &mut String, byte: u8) {
 /// Sets `X-Forwarded-*` and `Forwarded` (RFC 7239). The chain is what is known: the client, then the trusted proxies. What
 /// else the caller or a proxy claimed is gone.
 fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    let mut text = BytesMut::with_capacity(160);
-    let written = forwarding.client_text.filter(|_| forwarding.proxies.is_empty());
-    match (forwarding.client.ip(), written) {
-        (Some(_), Some(client)) => {
-            headers.insert(X_FORWARDED_FOR, client.clone());
+    let host = headers.get(HOST).cloned();
+    // Without a proxy between, each request of a connection says the same, as long as it has the same host.
+    let peer = forwarding.peer.filter(|_| forwarding.proxies.is_empty() && forwarding.client.ip().is_some());
+    let known = peer.zip(host.as_ref()).and_then(|(peer, host)| peer.forwarded(host, forwarding.scheme));
+    match (peer, forwarding.client.ip()) {
+        (Some(peer), _) => {
+            headers.insert(X_FORWARDED_FOR, peer.text.clone());
         }
-        (Some(client), None) => {
+        (None, Some(client)) => {
+            let mut text = BytesMut::with_capacity(64);
             write_address(&mut text, client);
             for proxy in forwarding.proxies {
                 text.extend_from_slice(b", ");
                 write_address(&mut text, *proxy);
             }
-            insert(headers, X_FORWARDED_FOR, text.split().freeze());
+            insert(headers, X_FORWARDED_FOR, text.freeze());
         }
-        (None, _) => {}
+        (None, None) => {}
     }
-    match (forwarding.client.ip(), forwarding.client_text) {
-        (Some(IpAddr::V4(_)), Some(client)) => {
-            text.extend_from_slice(b"for=");
-            text.extend_from_slice(client.as_bytes());
+    let made = || {
+        let value = HeaderValue::from_maybe_shared(forwarded(forwarding, host.as_ref())).ok()?;
+        if let (Some(peer), Some(host)) = (peer, &host) {
+            peer.keep(host, forwarding.scheme, &value);
         }
-        (Some(client), _) => write_node(&mut text, client),
-        (None, _) => text.extend_from_slice(b"for=unknown"),
+        Some(value)
+    };
+    if let Some(value) = known.or_else(made) {
+        headers.insert(FORWARDED, value);
     }
-    for proxy in forwarding.proxies {
-        text.extend_from_slice(b", ");
-        write_node(&mut text, *proxy);
-    }
-    // Host and scheme are those of the last hop, the one that the gateway saw.
-    let host = headers.get(HOST).cloned();
-    if let Some(host) = &host {
-        write_host(&mut text, host.as_bytes());
-    }
-    text.extend_from_slice(b";proto=");
-    text.extend_from_slice(forwarding.scheme.as_str().as_bytes());
-    insert(headers, FORWARDED, text.freeze());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme.as_str()));
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST, host);
@@ -374,6 +398,25 @@ fn set_forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     if let Some(prefix) = forwarding.stripped_prefix {
         headers.insert(X_FORWARDED_PREFIX, prefix.clone());
     }
+}
+
+/// The value of `Forwarded`. Host and scheme are those of the last hop, the one that the gateway saw.
+fn forwarded(forwarding: &Forwarding<'_>, host: Option<&HeaderValue>) -> Bytes {
+    let mut text = BytesMut::with_capacity(160);
+    match forwarding.client.ip() {
+        Some(client) => write_node(&mut text, client),
+        None => text.extend_from_slice(b"for=unknown"),
+    }
+    for proxy in forwarding.proxies {
+        text.extend_from_slice(b", ");
+        write_node(&mut text, *proxy);
+    }
+    if let Some(host) = host {
+        write_host(&mut text, host.as_bytes());
+    }
+    text.extend_from_slice(b";proto=");
+    text.extend_from_slice(forwarding.scheme.as_str().as_bytes());
+    text.freeze()
 }
 
 fn write_address(text: &mut BytesMut, address: IpAddr) {

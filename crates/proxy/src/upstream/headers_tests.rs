@@ -22,7 +22,7 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 fn forwarding(identity: Option<&IdentityValues>) -> Forwarding<'_> {
     Forwarding {
         client: ClientAddress::Known([203, 0, 113, 7].into()),
-        client_text: None,
+        peer: None,
         proxies: &[],
         scheme: Scheme::Http,
         request_id: HeaderValue::from_static("the-gateways-id"),
@@ -240,16 +240,26 @@ fn a_response_loses_what_ends_at_this_hop_and_keeps_the_rest() {
 }
 
 #[test]
-fn an_address_that_was_written_before_makes_the_same_headers() {
+fn what_was_written_before_makes_the_same_headers() {
     let check = |client: IpAddr, proxies: &[IpAddr]| {
-        let text = HeaderValue::try_from(client.to_string()).unwrap();
-        let with = |client_text| {
-            let mut headers = map(&[("host", "api.test:8080")]);
+        let peer = Peer::new(client).unwrap();
+        let with = |host: &str, scheme, peer| {
+            let mut headers = map(&[("host", host)]);
             let client = ClientAddress::Known(client);
-            prepare_request(&mut headers, &plan(), &Forwarding { client, client_text, proxies, ..forwarding(None) });
+            prepare_request(&mut headers, &plan(), &Forwarding { client, peer, proxies, scheme, ..forwarding(None) });
             headers
         };
-        assert_eq!(with(Some(&text)), with(None), "{client}");
+        let (first, other) = ("api.test:8080", "other.test");
+        for (host, scheme) in [
+            (first, Scheme::Http),
+            (first, Scheme::Http),
+            (other, Scheme::Http),
+            (other, Scheme::Https),
+            (other, Scheme::Https),
+            (first, Scheme::Http),
+        ] {
+            assert_eq!(with(host, scheme, Some(&peer)), with(host, scheme, None), "{client} {host} {scheme:?}");
+        }
     };
     check([203, 0, 113, 7].into(), &[]);
     check([203, 0, 113, 7].into(), &[[10, 0, 0, 1].into()]);

@@ -28,8 +28,8 @@ pub struct Head {
     pub status: StatusCode,
     /// What stands behind the status code, where that is not what always stands there.
     pub reason: Option<ReasonPhrase>,
-    /// Its fields without those that frame the body; `Content-Length` stays where it is a statement and no framing, in the answer to
-    /// a HEAD.
+    /// Its fields without those that frame the body or are about the connection alone; a `Connection` that names other fields stays,
+    /// and so does `Content-Length` where it is a statement and no framing, in the answer to a HEAD.
     pub headers: HeaderMap,
     /// Where the body ends.
     pub framing: Framing,
@@ -91,13 +91,13 @@ pub fn read(bytes: &Bytes, to_head: bool, headers: HeaderMap) -> Result<Head, &'
             return Err("too many fields");
         }
         rest = after;
-        let colon = memchr::memchr(b':', line).ok_or("a field line without a colon")?;
+        // Names are short: looking at each byte costs less than getting ready to look at many.
+        let colon = line.iter().position(|byte| *byte == b':').ok_or("a field line without a colon")?;
         let (name, value) = line.split_at(colon);
         let name = HeaderName::from_bytes(name).map_err(|_| "a field name that is none, or a folded line")?;
         let value = trim(value.get(1..).unwrap_or_default());
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| "a control byte in a field")?;
-        said.hear(&name, &value)?;
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+        if said.hear(&name, &value)? == Heard::Passes {
             head.headers.try_append(name, value).map_err(|_| "too many fields")?;
         }
     }
@@ -179,27 +179,49 @@ struct Said {
     keep_for: Option<Duration>,
 }
 
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Passes,
+    /// It has said all that it has to say.
+    EndsHere,
+}
+
 impl Said {
-    fn hear(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), &'static str> {
+    fn hear(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Heard, &'static str> {
         if *name == CONTENT_LENGTH {
             for length in value.as_bytes().split(|byte| *byte == b',') {
                 let length = decimal(trim(length));
                 self.disagrees |= length.is_none() || self.length.is_some_and(|other| Some(other) != length);
                 self.length = self.length.or(length);
             }
-        } else if *name == TRANSFER_ENCODING {
+            return Ok(Heard::EndsHere);
+        }
+        if *name == TRANSFER_ENCODING {
             // Whatever else it says, the body would be passed on encoded and without a word about it.
             if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err("a transfer coding other than chunked");
             }
             self.chunked = true;
-        } else if *name == CONNECTION {
-            self.close |=
-                value.as_bytes().split(|byte| *byte == b',').any(|option| trim(option).eq_ignore_ascii_case(b"close"));
-        } else if *name == KEEP_ALIVE && self.keep_for.is_none() {
-            self.keep_for = keep_alive_timeout(value.as_bytes());
+            return Ok(Heard::EndsHere);
         }
-        Ok(())
+        if *name == CONNECTION {
+            let mut names_fields = false;
+            for option in value.as_bytes().split(|byte| *byte == b',').map(trim) {
+                if option.eq_ignore_ascii_case(b"close") {
+                    self.close = true;
+                } else {
+                    names_fields |= !option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            // One that names other fields is needed to find them.
+            return Ok(if names_fields { Heard::Passes } else { Heard::EndsHere });
+        }
+        if *name == KEEP_ALIVE {
+            self.keep_for = self.keep_for.or_else(|| keep_alive_timeout(value.as_bytes()));
+            return Ok(Heard::EndsHere);
+        }
+        Ok(Heard::Passes)
     }
 }
 

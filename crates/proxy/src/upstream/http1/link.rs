@@ -397,9 +397,7 @@ where
         }
         let sent = self.wire.upload_over.get() && !self.wire.write_blocked.get();
         let phase = if sent { Phase::Head } else { Phase::Upload };
-        self.deadlines
-            .poll(phase, &self.wire, &mut self.alarm, cx)
-            .map(|late| Err(Unanswered::Final(late)))
+        self.deadlines.poll(phase, &self.wire, &mut self.alarm, cx).map(|late| Err(Unanswered::Final(late)))
     }
 
     /// Ready with the next piece of the answer's body, or `None` at its end. What is left of the request goes on meanwhile.

@@ -142,11 +142,7 @@ where
     }
 
     /// The head has come.
-    fn answered(
-        self: &Rc<Self>,
-        link: Box<Link<B>>,
-        head: Head,
-    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+    fn answered(self: &Rc<Self>, link: Box<Link<B>>, head: Head) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::new(FaultKind::Protocol, "switched protocols without having been asked to"));
         }

@@ -82,7 +82,8 @@ impl<B> Outgoing<B> {
 
     /// Whether the head says that a trailer field of this name will come.
     fn announces(&self, name: &HeaderName) -> bool {
-        let listed = self.headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let listed =
+            self.headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         listed.into_iter().any(|listed| listed.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
     }
 
@@ -365,7 +366,8 @@ mod tests {
             }
         }
         let head = "POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\n";
-        for (text, expected) in [("abc", "abc"), ("ab", "ab!the request's body broke off"), ("abcd", "!the request's body broke off")]
+        for (text, expected) in
+            [("abc", "abc"), ("ab", "ab!the request's body broke off"), ("abcd", "!the request's body broke off")]
         {
             let sent = written("POST", "/", &[], Lying(Some(text)).boxed_unsync());
             assert_eq!(sent, format!("{head}{expected}"));
