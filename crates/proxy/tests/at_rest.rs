@@ -73,9 +73,9 @@ fn a_connection_holds_buffers_only_while_it_is_used() {
             }
         });
         assert!(used > 16 * 1024, "hyper's buffers are counted {round}: {used}");
-        let kept = more(&runtime, &local, async || sleep(Duration::from_millis(400)).await);
+        let kept = more(&runtime, &local, async || sleep(Duration::from_millis(40)).await);
         assert_eq!(kept, 0, "soon after an answer nothing is let go {round}");
-        let rested = more(&runtime, &local, async || sleep(Duration::from_millis(200)).await);
+        let rested = more(&runtime, &local, async || sleep(Duration::from_millis(20)).await);
         held += used + rested;
         assert!(held < 4 * 1024, "{held} bytes at rest {round}");
     }

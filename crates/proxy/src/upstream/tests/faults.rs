@@ -243,3 +243,20 @@ async fn a_request_body_that_fails_is_not_the_upstreams_fault() {
     // The upstream must not take what it got for a whole request.
     hears.recv().await.unwrap();
 }
+
+#[tokio::test]
+async fn interim_answers_are_no_answer_and_bounded() {
+    let stub = stub(
+        |_| {},
+        |mut peer, _| async move {
+            peer.head().await;
+            for _ in 0..100 {
+                peer.say(&"HTTP/1.1 102 Processing\r\n\r\n".repeat(100)).await;
+            }
+            peer.closed().await;
+        },
+    )
+    .await;
+    let error = stub.send(get()).await.err().unwrap();
+    assert_eq!((error.kind, &*error.detail), (FaultKind::Protocol, "no valid response head: too many interim answers"));
+}

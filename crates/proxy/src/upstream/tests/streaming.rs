@@ -289,3 +289,39 @@ async fn a_broken_body_never_looks_whole_to_the_caller() {
     let plain = passed_on("GET", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok").await;
     assert!(plain.len() < "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".len(), "{plain}");
 }
+
+#[tokio::test]
+async fn an_answer_is_the_same_however_it_is_cut() {
+    let answers = [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        ("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", "ok"),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-u\r\n\r\n1;a=b\r\no\r\n0001\r\nk\r\n0\r\nx-u: 2\r\n\r\n",
+            "ok\nx-u: 2",
+        ),
+    ];
+    for (answer, expected) in answers {
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let next = Arc::clone(&cuts);
+        let stub = stub(
+            |_| {},
+            move |mut peer, _| {
+                let next = Arc::clone(&next);
+                async move {
+                    while peer.head().await.is_some() {
+                        let (first, rest) = answer.split_at(next.fetch_add(1, Ordering::SeqCst));
+                        peer.say(first).await;
+                        // Long enough for the first part to be read by itself, most of the time.
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        peer.say(rest).await;
+                    }
+                }
+            },
+        )
+        .await;
+        for cut in 0..answer.len() {
+            assert_eq!(read_all(stub.send(passing(get())).await.unwrap()).await, expected, "{answer:?} cut at {cut}");
+            assert_eq!((stub.connections(), stub.upstream.idle_connections()), (1, 1), "{answer:?} cut at {cut}");
+        }
+    }
+}
