@@ -40,6 +40,8 @@ mod demo;
 mod differential;
 /// SIGTERM ends the process, not the requests.
 mod drain;
+/// Killed under load: which events are on disk, and what the next start says.
+mod durability;
 /// What was recorded is searched, counted and explained.
 mod event_history;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.

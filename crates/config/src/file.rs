@@ -14,6 +14,7 @@ mod operation;
 mod policy;
 mod risk;
 mod route;
+pub(crate) mod spool;
 mod traffic;
 mod upstream;
 
@@ -27,7 +28,7 @@ pub(crate) use identity::{
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
-pub(crate) use operation::{AccessLog, Sink, SinkKind, SinkOutput};
+pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };

@@ -17,11 +17,13 @@ use uuid::Uuid;
 
 use crate::bounds::{PATH_BYTES, REFERRER_BYTES, TEXT_BYTES, USER_AGENT_BYTES, cut, remove_user_information};
 use crate::event::{RequestId, rfc3339_micros};
-use crate::lane::{Feed, Queued, SinkStats};
+use crate::lane::{Feed, Lane, SinkStats};
 use crate::line::{LineError, Record, append_json};
 use crate::reason_code::ReasonCode;
 use crate::recorder::{StartError, deadline, end, open, start_writer};
-use crate::settings::{AccessFormat, AccessLogSettings, SinkSettings, WHOLE};
+use crate::settings::{AccessFormat, AccessLogSettings, OnFull, SinkSettings, WHOLE};
+use crate::sinks::durable::Durability;
+use crate::writer::Writer;
 
 /// The value of `schema` in the JSON form. Its number changes only if a key changes its meaning or goes away.
 pub const ACCESS_SCHEMA: &str = "portcullis.access/1";
@@ -173,7 +175,7 @@ pub struct AccessLog {
 
 #[derive(Debug)]
 struct Shared {
-    feed: Feed<AccessLine>,
+    feed: Feed<Box<AccessLine>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     format: AccessFormat,
     sample: u32,
@@ -187,8 +189,11 @@ impl AccessLog {
     /// When its file cannot be opened or the thread cannot be started.
     pub fn start(settings: &AccessLogSettings) -> Result<Self, StartError> {
         let name: Arc<str> = "access_log".into();
-        let sink = open(&SinkSettings::new(Arc::clone(&name), settings.output.clone()))?;
-        let (feed, thread) = start_writer(name, settings.queue, sink)?;
+        let output = SinkSettings::new(Arc::clone(&name), settings.output.clone());
+        // It is for seeing traffic, not for proof.
+        let sink = open(&output, Durability::none())?;
+        let lane = Lane::new(name, settings.queue, OnFull::Drop);
+        let (feed, thread) = start_writer(lane, |lane, receiver| Writer::new(lane, receiver, sink))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 feed,
@@ -215,7 +220,7 @@ impl AccessLog {
     pub fn record(&self, mut entry: AccessEntry) {
         let bytes = entry.bound();
         let line = AccessLine { entry, format: self.shared.format };
-        self.shared.feed.offer(&Arc::new(Queued { record: line, bytes }));
+        self.shared.feed.offer(Box::new(line), bytes);
     }
 
     /// What became of the lines.

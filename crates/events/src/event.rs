@@ -80,11 +80,11 @@ pub struct Event {
     pub upstream: Upstream,
     /// How long it took.
     pub latency_us: Latency,
-    /// Always null: events are not chained by this version.
-    pub integrity: Unchained,
     /// The keys whose value was cut to its bound. Present only where something was cut.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
+    /// Null until the line is sealed: see `chain`, which needs it to stand last.
+    pub integrity: Unchained,
 }
 
 impl Event {
@@ -119,8 +119,8 @@ impl Event {
             remedy: Remedy::default(),
             upstream: Upstream::default(),
             latency_us: Latency::default(),
-            integrity: Unchained,
             truncated: Vec::new(),
+            integrity: Unchained,
         }
     }
 
@@ -264,7 +264,7 @@ pub enum Origin {
     Upstream,
 }
 
-/// What `integrity` is while events are not chained: null.
+/// What `integrity` is where an event is not sealed: null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Unchained;
 

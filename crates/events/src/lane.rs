@@ -1,37 +1,44 @@
 //! One sink's lane: how many events may wait for it, what became of each, and what its writer is asked to do.
 //!
-//! The lane is shared by everyone who records and by the sink's one writer thread. Recording touches only atomics. Every event
-//! that is offered ends in exactly one counter: exported, or dropped by one cause.
+//! The lane is shared by everyone who records and by the sink's one writer thread. Recording touches only atomics: it reserves a
+//! place, and what holds a place is then sent on through channels that need no bound of their own. Every event that is offered
+//! ends in exactly one counter: exported, or dropped by one cause.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
+
+use crate::receipt::Waiting;
+use crate::settings::OnFull;
 
 /// About how many bytes of events may wait in one lane, whatever its capacity in events: long paths and user agents, which
 /// the caller chooses, must not multiply the memory that a stuck sink takes.
 pub(crate) const MAX_WAITING_BYTES: usize = 128 * 1024 * 1024;
 
-/// The most events that a lane can be told to hold: its channel is allocated at once.
+/// The most events that a lane can be told to hold.
 pub(crate) const MAX_CAPACITY: usize = 1 << 20;
 
-/// "No reopening is asked for."
-const NEVER: u64 = u64::MAX;
-
-/// An event on its way, shared by all lanes; or whatever else becomes a line.
+/// What becomes lines, on its way to one writer.
 #[derive(Debug)]
 pub(crate) struct Queued<R> {
     pub(crate) record: R,
-    /// About how much memory it holds.
+    /// About how much memory its events hold.
     pub(crate) bytes: usize,
+    /// How many events it is.
+    pub(crate) events: usize,
+    /// Answers that wait until it is written.
+    pub(crate) waiting: Waiting,
 }
 
 /// What travels to a writer.
 #[derive(Debug)]
 pub(crate) enum Message<R> {
     /// Write this.
-    Event(Arc<Queued<R>>),
+    Lines(Queued<R>),
+    /// Open the target anew, unless that was done after this many requests.
+    Reopen(u64),
     /// Look at what the lane asks for.
     Wake,
 }
@@ -47,45 +54,62 @@ pub(crate) enum DropCause {
     Error,
 }
 
+/// A place in a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// There was room.
+    Free,
+    /// There was none, and the lane lets answers wait for it.
+    Over,
+}
+
 /// The sending end of a lane.
 #[derive(Debug)]
 pub(crate) struct Feed<R> {
     pub(crate) lane: Arc<Lane>,
-    pub(crate) sender: SyncSender<Message<R>>,
+    pub(crate) sender: Sender<Message<R>>,
 }
 
 impl<R> Feed<R> {
-    /// Hands over an event, or drops and counts it. Never blocks.
-    pub(crate) fn offer(&self, queued: &Arc<Queued<R>>) {
-        if let Err(cause) = self.lane.reserve(queued.bytes) {
-            self.lane.count_dropped(cause, 1);
-            return;
+    /// Hands over one record of one event, or drops and counts it. Never blocks.
+    pub(crate) fn offer(&self, record: R, bytes: usize) {
+        match self.lane.reserve(bytes) {
+            Ok(_) => self.pass(Queued { record, bytes, events: 1, waiting: Waiting::default() }),
+            Err(cause) => self.lane.count_dropped(cause, 1),
         }
-        // INVARIANT: the channel has room for every reservation and one wake, so only a writer that is gone can refuse.
-        if self.sender.try_send(Message::Event(Arc::clone(queued))).is_err() {
-            self.lane.resolve_dropped(DropCause::Closed, 1, queued.bytes);
+    }
+
+    /// Hands over what has a place already. Never blocks.
+    pub(crate) fn pass(&self, queued: Queued<R>) {
+        let (events, bytes) = (queued.events, queued.bytes);
+        // INVARIANT: what is sent holds places, and there are no more places than the lane's capacity: so the channel is bounded.
+        if self.sender.send(Message::Lines(queued)).is_err() {
+            self.lane.resolve_dropped(DropCause::Closed, events, bytes);
         }
+    }
+
+    /// Has the writer open its target anew after what was passed before.
+    pub(crate) fn pass_reopen(&self, request: u64) {
+        // A writer that is gone has nothing to open.
+        let _ = self.sender.send(Message::Reopen(request));
     }
 
     /// Makes the writer look at what the lane asks for, wherever it waits.
     pub(crate) fn nudge(&self) {
         if !self.lane.wake_pending.swap(true, SeqCst) {
-            // A full channel means a writer that is not idle and will look anyway.
-            let _ = self.sender.try_send(Message::Wake);
+            // Of a writer that is gone nothing is wanted.
+            let _ = self.sender.send(Message::Wake);
         }
-        if let Some(writer) = self.lane.writer.get() {
-            writer.unpark();
-        }
+        self.lane.unpark();
     }
 
     pub(crate) fn ask_reopen(&self) {
-        // Of two requests that the writer has not seen yet the earlier counts: one opening serves both.
-        self.lane.reopen_after.fetch_min(self.lane.accepted.load(SeqCst), SeqCst);
-        self.nudge();
+        let request = self.lane.ask_reopen();
+        self.pass_reopen(request);
     }
 
     pub(crate) fn close(&self) {
-        self.lane.closed.store(true, SeqCst);
+        self.lane.close();
         self.nudge();
     }
 
@@ -100,6 +124,8 @@ impl<R> Feed<R> {
 pub(crate) struct Lane {
     pub(crate) name: Arc<str>,
     capacity: usize,
+    /// How many may wait at all: more than the capacity where answers wait for a place.
+    most: usize,
     /// Events accepted and not yet exported or dropped, those in the writer's hands included.
     depth: AtomicUsize,
     /// About how much memory they hold.
@@ -113,8 +139,8 @@ pub(crate) struct Lane {
     dropped_error: AtomicU64,
     closed: AtomicBool,
     abandoned: AtomicBool,
-    /// Reopen once this many events were taken; `NEVER` otherwise.
-    reopen_after: AtomicU64,
+    /// How often reopening was asked for.
+    reopens: AtomicU64,
     pub(crate) wake_pending: AtomicBool,
     pub(crate) writer: OnceLock<Thread>,
     progress: Mutex<Progress>,
@@ -130,10 +156,16 @@ struct Progress {
 }
 
 impl Lane {
-    pub(crate) fn new(name: Arc<str>, capacity: usize) -> Self {
+    pub(crate) fn new(name: Arc<str>, capacity: usize, on_full: OnFull) -> Self {
+        let capacity = capacity.clamp(1, MAX_CAPACITY);
         Self {
             name,
-            capacity: capacity.clamp(1, MAX_CAPACITY),
+            capacity,
+            // Each event beyond the capacity keeps an answer waiting, so there are about as many as requests in flight.
+            most: match on_full {
+                OnFull::Drop => capacity,
+                OnFull::Block => capacity + BLOCKED,
+            },
             depth: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
@@ -144,7 +176,7 @@ impl Lane {
             dropped_error: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            reopen_after: AtomicU64::new(NEVER),
+            reopens: AtomicU64::new(0),
             wake_pending: AtomicBool::new(false),
             writer: OnceLock::new(),
             progress: Mutex::default(),
@@ -152,19 +184,13 @@ impl Lane {
         }
     }
 
-    /// How many messages its channel must hold: every reservation and one wake.
-    pub(crate) fn channel_capacity(&self) -> usize {
-        self.capacity + 1
-    }
-
-    fn reserve(&self, bytes: usize) -> Result<(), DropCause> {
-        if !raise(&self.depth, 1, self.capacity) {
-            return Err(DropCause::QueueFull);
-        }
-        if !raise(&self.waiting_bytes, bytes, MAX_WAITING_BYTES) {
+    /// Takes a place for one event of about this many bytes.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, DropCause> {
+        let Some(before) = raise(&self.depth, 1, self.most) else { return Err(DropCause::QueueFull) };
+        let Some(bytes_before) = raise(&self.waiting_bytes, bytes, self.most_bytes()) else {
             self.depth.fetch_sub(1, SeqCst);
             return Err(DropCause::QueueFull);
-        }
+        };
         // INVARIANT: reserve first, then look at `closed`; the writer looks at `closed` first and then at `depth`. So either
         // this event is refused here, or the writer waits for it.
         if self.closed.load(SeqCst) {
@@ -172,7 +198,12 @@ impl Lane {
             return Err(DropCause::Closed);
         }
         self.accepted.fetch_add(1, SeqCst);
-        Ok(())
+        let fits = before < self.capacity && bytes_before + bytes <= MAX_WAITING_BYTES;
+        Ok(if fits { Place::Free } else { Place::Over })
+    }
+
+    fn most_bytes(&self) -> usize {
+        if self.most > self.capacity { 2 * MAX_WAITING_BYTES } else { MAX_WAITING_BYTES }
     }
 
     fn release(&self, events: usize, bytes: usize) {
@@ -196,7 +227,7 @@ impl Lane {
         self.progressed.notify_all();
     }
 
-    fn count_dropped(&self, cause: DropCause, events: u64) {
+    pub(crate) fn count_dropped(&self, cause: DropCause, events: u64) {
         let counter = match cause {
             DropCause::QueueFull => &self.dropped_queue_full,
             DropCause::Closed => &self.dropped_closed,
@@ -226,14 +257,27 @@ impl Lane {
         self.depth.load(SeqCst)
     }
 
-    /// Whether reopening is asked for, once `taken` events were taken.
-    pub(crate) fn reopen_due(&self, taken: u64) -> bool {
-        self.reopen_after.load(SeqCst) <= taken
+    pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
     }
 
-    /// Whether reopening is asked for at all. Forgets the request.
-    pub(crate) fn take_reopen(&self) -> bool {
-        self.reopen_after.swap(NEVER, SeqCst) != NEVER
+    /// Wakes a writer that pauses.
+    pub(crate) fn unpark(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Asks for reopening, and says the how manieth request that is. A writer that cannot write heeds it at once.
+    pub(crate) fn ask_reopen(&self) -> u64 {
+        let request = self.reopens.fetch_add(1, SeqCst) + 1;
+        self.unpark();
+        request
+    }
+
+    /// How often reopening was asked for.
+    pub(crate) fn reopens(&self) -> u64 {
+        self.reopens.load(SeqCst)
     }
 
     /// Waits until every event accepted before this call was exported or dropped. Says whether it came to that.
@@ -267,16 +311,22 @@ impl Lane {
             dropped_queue_full: self.dropped_queue_full.load(SeqCst),
             dropped_closed: self.dropped_closed.load(SeqCst),
             dropped_error: self.dropped_error.load(SeqCst),
+            refused: 0,
+            dropped_spool_full: 0,
+            dropped_damaged: 0,
             queue_depth: self.depth(),
             queue_capacity: self.capacity,
         }
     }
 }
 
-/// Adds `amount` unless that would exceed `most`; says whether it did.
-fn raise(counter: &AtomicUsize, amount: usize, most: usize) -> bool {
-    counter.fetch_update(SeqCst, SeqCst, |now| now.checked_add(amount).filter(|raised| *raised <= most)).is_ok()
+/// Adds `amount` unless that would exceed `most`; says what was there before.
+fn raise(counter: &AtomicUsize, amount: usize, most: usize) -> Option<usize> {
+    counter.fetch_update(SeqCst, SeqCst, |now| now.checked_add(amount).filter(|raised| *raised <= most)).ok()
 }
+
+/// How many events may wait beyond a lane's capacity where answers wait for them.
+const BLOCKED: usize = 65_536;
 
 /// What became of the events of one sink. At rest, all that was recorded is
 /// `exported + dropped() + queue_depth`.
@@ -295,6 +345,12 @@ pub struct SinkStats {
     pub dropped_closed: u64,
     /// Events dropped because they could not be serialized: `cause="error"`.
     pub dropped_error: u64,
+    /// Events that a remote sink refused for good, and that are among its dead letters: `cause="refused"`.
+    pub refused: u64,
+    /// Events that the spool had no more room for: `cause="spool_full"`.
+    pub dropped_spool_full: u64,
+    /// Events whose record in the spool was damaged: `cause="damaged"`.
+    pub dropped_damaged: u64,
     /// Events that wait, those being written included: `portcullis_event_queue_depth`.
     pub queue_depth: usize,
     /// How many may wait.
@@ -304,12 +360,19 @@ pub struct SinkStats {
 impl SinkStats {
     /// Events dropped, whatever the cause.
     pub fn dropped(&self) -> u64 {
-        self.dropped_queue_full + self.dropped_closed + self.dropped_error
+        self.dropped_by_cause().iter().map(|(_, events)| events).sum()
     }
 
     /// The drops by their cause, as the metric's label says it.
-    pub fn dropped_by_cause(&self) -> [(&'static str, u64); 3] {
-        [("queue_full", self.dropped_queue_full), ("closed", self.dropped_closed), ("error", self.dropped_error)]
+    pub fn dropped_by_cause(&self) -> [(&'static str, u64); 6] {
+        [
+            ("queue_full", self.dropped_queue_full),
+            ("closed", self.dropped_closed),
+            ("error", self.dropped_error),
+            ("spool_full", self.dropped_spool_full),
+            ("damaged", self.dropped_damaged),
+            ("refused", self.refused),
+        ]
     }
 }
 
@@ -317,27 +380,45 @@ impl SinkStats {
 mod tests {
     use super::*;
 
+    fn lane(capacity: usize, on_full: OnFull) -> Lane {
+        Lane::new("test".into(), capacity, on_full)
+    }
+
     #[test]
     fn a_lane_holds_as_many_events_as_it_says_and_not_one_more() {
-        let lane = Lane::new("test".into(), 2);
-        assert_eq!([lane.reserve(1), lane.reserve(1), lane.reserve(1)], [Ok(()), Ok(()), Err(DropCause::QueueFull)]);
+        let lane = lane(2, OnFull::Drop);
+        let places = [lane.reserve(1), lane.reserve(1), lane.reserve(1)];
+        assert_eq!(places, [Ok(Place::Free), Ok(Place::Free), Err(DropCause::QueueFull)]);
         lane.resolve_exported(1, 1);
-        assert_eq!(lane.reserve(1), Ok(()));
+        assert_eq!(lane.reserve(1), Ok(Place::Free));
     }
 
     #[test]
     fn a_lane_holds_no_more_bytes_than_its_bound() {
-        let lane = Lane::new("test".into(), 10);
-        assert_eq!(lane.reserve(MAX_WAITING_BYTES - 1), Ok(()));
+        let lane = lane(10, OnFull::Drop);
+        assert_eq!(lane.reserve(MAX_WAITING_BYTES - 1), Ok(Place::Free));
         assert_eq!(lane.reserve(2), Err(DropCause::QueueFull));
-        assert_eq!(lane.reserve(1), Ok(()));
+        assert_eq!(lane.reserve(1), Ok(Place::Free));
         assert_eq!(lane.depth(), 2);
     }
 
     #[test]
+    fn a_lane_that_blocks_says_who_waits_and_has_a_bound_of_its_own() {
+        let lane = lane(1, OnFull::Block);
+        assert_eq!(lane.reserve(1), Ok(Place::Free));
+        for _ in 0..BLOCKED {
+            assert_eq!(lane.reserve(1), Ok(Place::Over));
+        }
+        assert_eq!(lane.reserve(1), Err(DropCause::QueueFull));
+        let heavy = self::lane(9, OnFull::Block);
+        let places = [MAX_WAITING_BYTES, 1, MAX_WAITING_BYTES].map(|bytes| heavy.reserve(bytes));
+        assert_eq!(places, [Ok(Place::Free), Ok(Place::Over), Err(DropCause::QueueFull)]);
+    }
+
+    #[test]
     fn a_closed_lane_takes_nothing_and_keeps_nothing_reserved() {
-        let lane = Lane::new("test".into(), 10);
-        lane.closed.store(true, SeqCst);
+        let lane = lane(10, OnFull::Drop);
+        lane.close();
         assert_eq!(lane.reserve(5), Err(DropCause::Closed));
         assert_eq!((lane.depth(), lane.waiting_bytes.load(SeqCst), lane.accepted.load(SeqCst)), (0, 0, 0));
     }
@@ -345,17 +426,7 @@ mod tests {
     #[test]
     fn a_capacity_is_at_least_one_and_has_a_bound() {
         for (asked, held) in [(0, 1), (1, 1), (65_536, 65_536), (usize::MAX, MAX_CAPACITY)] {
-            assert_eq!(Lane::new("test".into(), asked).stats().queue_capacity, held);
+            assert_eq!(lane(asked, OnFull::Drop).stats().queue_capacity, held);
         }
-    }
-
-    #[test]
-    fn the_earlier_of_two_requests_to_reopen_counts() {
-        let lane = Lane::new("test".into(), 10);
-        assert!(!lane.reopen_due(u64::MAX - 1));
-        lane.reopen_after.fetch_min(3, SeqCst);
-        lane.reopen_after.fetch_min(7, SeqCst);
-        assert!(!lane.reopen_due(2) && lane.reopen_due(3));
-        assert!(lane.take_reopen() && !lane.take_reopen());
     }
 }

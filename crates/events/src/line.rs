@@ -9,6 +9,8 @@
 mod json;
 mod text;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::event::Event;
@@ -23,6 +25,31 @@ pub(crate) trait Record: Send + Sync + 'static {
 
     /// What it is called in a log of its loss.
     fn name(&self) -> String;
+}
+
+impl<R: Record + ?Sized> Record for Box<R> {
+    fn append(&self, lines: &mut Vec<u8>) -> Result<(), LineError> {
+        (**self).append(lines)
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
+    }
+}
+
+/// Whole lines, each with its line feed, shared by the sinks that get them.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines(pub(crate) Arc<Vec<u8>>);
+
+impl Record for Lines {
+    fn append(&self, lines: &mut Vec<u8>) -> Result<(), LineError> {
+        lines.extend_from_slice(&self.0);
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "a group of events".to_owned()
+    }
 }
 
 impl Record for Event {

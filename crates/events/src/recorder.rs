@@ -1,28 +1,38 @@
-//! Hands every event to every sink, without ever making a request wait.
+//! Hands every event to every sink, without ever making a request wait unless the configuration wants that.
 //!
-//! Each sink has its own lane (a bounded queue) and its own writer thread, so a slow sink harms neither requests nor other
-//! sinks. What does not fit is dropped and counted. Sinks are fixed while the process runs; [`Recorder::reopen`] opens their
-//! files anew.
+//! Who records reserves a place in the lane of each sink, and passes the event to the recorder's one thread (`scribe`), which
+//! numbers it, makes one line of it and hands that line on. Each sink has its own lane and its own thread, so a slow sink harms
+//! neither requests nor other sinks. What does not fit is dropped and counted. Sinks are fixed while the process runs;
+//! [`Recorder::reopen`] opens their files anew.
 
-use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+mod earlier;
+mod start;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::bounds;
+use crate::delivery::DeliveryState;
 use crate::event::Event;
-use crate::lane::{Feed, Lane, Queued};
-use crate::line::{Record, append_json};
-use crate::settings::{Settings, SinkKind, SinkSettings};
-use crate::sinks::memory::{Capture, MemorySink};
-use crate::sinks::{self, Sink};
+use crate::lane::{DropCause, Feed, Place};
+use crate::line::Lines;
+use crate::receipt::{Awaited, Receipt};
+use crate::scribe::{Entry, Intake};
+use crate::settings::Settings;
+use crate::sinks::memory::Capture;
+use crate::spool::{Spool, SpoolStats};
 use crate::tap::Tap;
-use crate::writer::Writer;
 
 pub use crate::lane::SinkStats;
+pub use earlier::Earlier;
+pub use start::StartError;
+pub(crate) use start::{open, start_writer};
+
+/// The most sinks: each has one bit in the set of those that take an event.
+pub const MAX_SINKS: usize = 60;
 
 /// Takes events. Clones share the sinks, the numbering and the counters.
 #[derive(Debug, Clone)]
@@ -30,38 +40,66 @@ pub struct Recorder {
     shared: Arc<Shared>,
 }
 
+/// What those who record and the recorder's thread share.
 #[derive(Debug)]
-struct Shared {
-    node: Arc<str>,
-    cluster: Option<Arc<str>>,
-    /// The number of the last event.
-    seq: AtomicU64,
-    feeds: Vec<Feed<Event>>,
-    tap: OnceLock<Box<dyn Tap>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+pub(crate) struct Shared {
+    pub(crate) counts: Counts,
+    /// Those of the local sinks, and the spool's.
+    pub(crate) feeds: Vec<Feed<Lines>>,
+    /// What an answer waits for where every event must be on disk first: one bit for each feed.
+    durable: u64,
+    intake: Sender<Intake>,
+    /// The sinks in the order of the configuration.
+    sinks: Vec<SinkPlace>,
+    spooling: Option<Spooling>,
+    earlier: Option<Earlier>,
+    pub(crate) tap: OnceLock<Box<dyn Tap>>,
+    threads: Mutex<Threads>,
 }
 
-/// Why the recorder could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A sink's file cannot be opened.
-    #[error("sink `{sink}`: cannot open {}", path.display())]
-    Open {
-        /// The sink.
-        sink: Arc<str>,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A sink's thread cannot be started.
-    #[error("sink `{sink}`: cannot start its thread")]
-    Thread {
-        /// The sink.
-        sink: Arc<str>,
-        /// Why.
-        source: io::Error,
-    },
+/// Where a sink of the configuration is found.
+#[derive(Debug, Clone, Copy)]
+enum SinkPlace {
+    /// It has this feed.
+    Local(usize),
+    /// It has this delivery.
+    Remote(usize),
+}
+
+/// The spool and what is carried out of it.
+#[derive(Debug)]
+struct Spooling {
+    spool: Arc<Spool>,
+    /// The feed of its lane.
+    feed: usize,
+    deliveries: Vec<Arc<DeliveryState>>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    /// One for each feed.
+    writers: Vec<JoinHandle<()>>,
+    couriers: Vec<JoinHandle<()>>,
+}
+
+/// How many events there were. What was recorded has been passed to the thread, or was lost or unwanted from the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) recorded: AtomicU64,
+    /// Events that no sink had room for.
+    pub(crate) lost: AtomicU64,
+    /// Events that no sink is there for.
+    pub(crate) unwanted: AtomicU64,
+    pub(crate) closed: AtomicBool,
+}
+
+impl Counts {
+    /// How many events were passed to the recorder's thread, or are about to be.
+    pub(crate) fn passed(&self) -> u64 {
+        // What was recorded is counted first, so this is never too small.
+        let away = self.lost.load(SeqCst) + self.unwanted.load(SeqCst);
+        self.recorded.load(SeqCst).saturating_sub(away)
+    }
 }
 
 impl Recorder {
@@ -70,11 +108,7 @@ impl Recorder {
     /// # Errors
     /// When a file cannot be opened or a thread cannot be started: a gateway that cannot record does not start.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
-        let mut opened = Vec::with_capacity(settings.sinks.len());
-        for sink in &settings.sinks {
-            opened.push((sink.name.clone(), sink.queue, open(sink)?));
-        }
-        Self::with_sinks(settings, opened)
+        start::start(settings)
     }
 
     /// A recorder whose one sink, `memory`, keeps at most `queue` waiting events and lets a test read what was written.
@@ -82,49 +116,72 @@ impl Recorder {
     /// # Errors
     /// When the thread cannot be started.
     pub fn in_memory(queue: usize) -> Result<(Self, Capture), StartError> {
-        let capture = Capture::default();
-        let sink: Box<dyn Sink> = Box::new(MemorySink(capture.clone()));
-        let settings = Settings { node: "test".into(), ..Settings::default() };
-        Ok((Self::with_sinks(&settings, vec![("memory".into(), queue, sink)])?, capture))
+        start::in_memory(queue)
     }
 
-    pub(crate) fn with_sinks(
-        settings: &Settings,
-        sinks: Vec<(Arc<str>, usize, Box<dyn Sink>)>,
-    ) -> Result<Self, StartError> {
-        let mut feeds = Vec::with_capacity(sinks.len());
-        let mut threads = Vec::with_capacity(sinks.len());
-        for (name, queue, sink) in sinks {
-            let (feed, thread) = start_writer(name, queue, sink)?;
-            feeds.push(feed);
-            threads.push(thread);
-        }
-        Ok(Self {
-            shared: Arc::new(Shared {
-                node: Arc::clone(&settings.node),
-                cluster: settings.cluster.clone(),
-                seq: AtomicU64::new(0),
-                feeds,
-                tap: OnceLock::new(),
-                threads: Mutex::new(threads),
-            }),
-        })
+    /// Bounds the event and has it numbered, written as a line and handed to every sink. Never blocks: a sink whose queue is full,
+    /// or that was shut down, does not get it, and counts that.
+    pub fn record(&self, event: Event) {
+        // Nobody waits for an answer that must not be sent before.
+        drop(self.take(event, 0));
     }
 
-    /// Numbers and bounds the event, names the node, and hands it to every sink. Never blocks: a sink whose queue is full, or
-    /// that was shut down, does not get it, and counts that.
-    pub fn record(&self, mut event: Event) {
-        event.seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        event.node = Arc::clone(&self.shared.node);
-        event.cluster.clone_from(&self.shared.cluster);
+    /// The same for an event whose answer is still to be sent: not before the receipt is settled. Usually it is from the start.
+    pub fn record_answered(&self, event: Event) -> Receipt {
+        self.take(event, self.shared.durable)
+    }
+
+    /// `durable`: whom an answer waits for in any case.
+    fn take(&self, mut event: Event, durable: u64) -> Receipt {
         let bytes = bounds::apply(&mut event);
-        if let Some(tap) = self.shared.tap.get().filter(|tap| tap.is_looking()) {
-            show(tap.as_ref(), &event);
+        let counts = &self.shared.counts;
+        // INVARIANT: counted first, then passed on; the thread compares what it has got with what was counted.
+        counts.recorded.fetch_add(1, SeqCst);
+        let Taken { takers, over, full } = self.reserve(bytes);
+        if full & durable != 0 {
+            self.shared.drop_places(takers, bytes, DropCause::QueueFull);
+            counts.lost.fetch_add(1, SeqCst);
+            return Receipt::never();
         }
-        let queued = Arc::new(Queued { record: event, bytes });
-        for feed in &self.shared.feeds {
-            feed.offer(&queued);
+        if takers == 0 {
+            let counter = if self.shared.feeds.is_empty() { &counts.unwanted } else { &counts.lost };
+            counter.fetch_add(1, SeqCst);
+            return Receipt::default();
         }
+        let lost_before = counts.lost.load(SeqCst);
+        let (awaited, receipt) = match over | durable {
+            0 => (None, Receipt::default()),
+            sinks => {
+                let (awaited, receipt) = Awaited::new(sinks);
+                (Some(awaited), receipt)
+            }
+        };
+        let entry = Box::new(Entry { event, bytes, takers, lost_before, awaited });
+        if self.shared.intake.send(Intake::Event(entry)).is_err() {
+            counts.lost.fetch_add(1, SeqCst);
+            self.shared.drop_places(takers, bytes, DropCause::Closed);
+        }
+        receipt
+    }
+
+    /// Takes a place in the lane of each sink.
+    fn reserve(&self, bytes: usize) -> Taken {
+        let mut taken = Taken { takers: 0, over: 0, full: 0 };
+        for (index, feed) in self.shared.feeds.iter().enumerate() {
+            let bit = 1 << index;
+            match feed.lane.reserve(bytes) {
+                Ok(Place::Free) => taken.takers |= bit,
+                Ok(Place::Over) => {
+                    taken.takers |= bit;
+                    taken.over |= bit;
+                }
+                Err(cause) => {
+                    feed.lane.count_dropped(cause, 1);
+                    taken.full |= bit;
+                }
+            }
+        }
+        taken
     }
 
     /// Lets somebody look on from now on. Of several the first stays.
@@ -135,12 +192,30 @@ impl Recorder {
 
     /// How many events were ever recorded. Each of them is exported, dropped or waiting in every sink.
     pub fn recorded(&self) -> u64 {
-        self.shared.seq.load(Ordering::Relaxed)
+        self.shared.counts.recorded.load(SeqCst)
     }
 
     /// What became of the events, sink by sink, in the order of the configuration.
     pub fn stats(&self) -> Vec<SinkStats> {
-        self.shared.feeds.iter().map(|feed| feed.lane.stats()).collect()
+        let local = |feed: usize| self.shared.feeds.get(feed).map(|feed| feed.lane.stats());
+        let of = |sink: &SinkPlace| match *sink {
+            SinkPlace::Local(feed) => local(feed),
+            SinkPlace::Remote(delivery) => {
+                let spooling = self.shared.spooling.as_ref()?;
+                spooling.stats(delivery, local(spooling.feed)?)
+            }
+        };
+        self.shared.sinks.iter().filter_map(of).collect()
+    }
+
+    /// How full the spool is, where there is one.
+    pub fn spool_stats(&self) -> Option<SpoolStats> {
+        self.shared.spooling.as_ref().map(|spooling| spooling.spool.stats())
+    }
+
+    /// What the process before this one left, where its last event was found.
+    pub fn earlier(&self) -> Option<&Earlier> {
+        self.shared.earlier.as_ref()
     }
 
     /// Has every file opened anew at its path, after what was recorded before this call is in the old one (at once, where the
@@ -148,33 +223,93 @@ impl Recorder {
     ///
     /// Where the path cannot be opened, the old file goes on taking events, and an error is logged.
     pub fn reopen(&self) {
-        for feed in &self.shared.feeds {
-            feed.ask_reopen();
-        }
+        let requests = self.shared.feeds.iter().map(|feed| feed.lane.ask_reopen()).collect();
+        // A thread that is gone has left no lane to reopen.
+        let _ = self.shared.intake.send(Intake::Reopen(requests));
     }
 
     /// Waits until all that was recorded before this call is exported or dropped, for at most `timeout`. Says whether it
     /// came to that.
     pub fn flush(&self, timeout: Duration) -> bool {
         let deadline = deadline(timeout);
-        self.shared.feeds.iter().all(|feed| feed.lane.wait_resolved(deadline))
+        let written = self.shared.feeds.iter().all(|feed| feed.lane.wait_resolved(deadline));
+        written && self.shared.spooling.as_ref().is_none_or(|spooling| spooling.spool.wait_taken(deadline))
     }
 
     /// Takes no more events, writes what waits, and ends the threads, in at most about `timeout`. Returns how many events
-    /// were left unwritten, over all sinks; they count as dropped (`closed`). A thread that is stuck inside a write is left
-    /// behind: it holds nothing but its sink.
+    /// were left unwritten, over all sinks; they count as dropped (`closed`). What a remote sink has not taken by then stays in the
+    /// spool. A thread that is stuck inside a write is left behind: it holds nothing but its sink.
     pub fn shutdown(&self, timeout: Duration) -> usize {
+        let deadline = deadline(timeout);
         let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        end(&self.shared.feeds, threads.drain(..), timeout)
+        self.shared.feeds.iter().for_each(|feed| feed.lane.close());
+        self.shared.counts.closed.store(true, SeqCst);
+        // A thread that is gone needs no waking.
+        let _ = self.shared.intake.send(Intake::Wake);
+        let left = end(&self.shared.feeds, threads.writers.drain(..), timeout);
+        if let Some(spooling) = &self.shared.spooling {
+            spooling.end(threads.couriers.drain(..), deadline);
+        }
+        left
     }
 }
 
-/// Shows an event to who looks on, as the sinks will have it.
-fn show(tap: &dyn Tap, event: &Event) {
-    let mut line = Vec::new();
-    // One that cannot be written is reported by the sinks.
-    if append_json(&mut line, event).is_ok() {
-        tap.see(line.strip_suffix(b"\n").unwrap_or(&line));
+impl Spooling {
+    fn stats(&self, delivery: usize, lane: SinkStats) -> Option<SinkStats> {
+        let state = self.deliveries.get(delivery)?;
+        let waiting = usize::try_from(self.spool.waiting(state.place)).unwrap_or(usize::MAX);
+        Some(SinkStats {
+            name: Arc::clone(&state.name),
+            exported: state.exported.load(SeqCst),
+            failed: state.failed.load(SeqCst),
+            refused: state.refused.load(SeqCst),
+            dropped_spool_full: state.given_up.load(SeqCst),
+            dropped_damaged: state.damaged.load(SeqCst),
+            queue_depth: waiting.saturating_add(lane.queue_depth),
+            ..lane
+        })
+    }
+
+    /// Lets the sinks have what they can take until the deadline.
+    fn end(&self, couriers: impl Iterator<Item = JoinHandle<()>>, deadline: Instant) {
+        self.spool.close();
+        self.spool.wait_taken(deadline);
+        self.deliveries.iter().for_each(|delivery| delivery.abandon());
+        for (delivery, thread) in self.deliveries.iter().zip(couriers) {
+            thread.thread().unpark();
+            let given = Instant::now() + ABANDON_GRACE;
+            while !delivery.finished.load(SeqCst) && Instant::now() < given {
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            if delivery.finished.load(SeqCst) && thread.join().is_err() {
+                tracing::error!(sink = %delivery.name, "the delivery of an event sink panicked");
+            }
+            let waiting = self.spool.waiting(delivery.place);
+            if waiting > 0 {
+                tracing::info!(sink = %delivery.name, events = waiting, "events stay in the spool for the next start");
+            }
+        }
+    }
+}
+
+/// Of each feed one bit.
+struct Taken {
+    /// Those that take the event.
+    takers: u64,
+    /// Of those, the ones that are full and let its answer wait.
+    over: u64,
+    /// Those that do not take it.
+    full: u64,
+}
+
+impl Shared {
+    /// Gives back the places of an event that goes nowhere.
+    pub(crate) fn drop_places(&self, takers: u64, bytes: usize, cause: DropCause) {
+        for (index, feed) in self.feeds.iter().enumerate() {
+            if takers & 1 << index != 0 {
+                feed.lane.resolve_dropped(cause, 1, bytes);
+            }
+        }
     }
 }
 
@@ -207,33 +342,17 @@ pub(crate) fn deadline(timeout: Duration) -> Instant {
     now.checked_add(timeout).unwrap_or(now + Duration::from_secs(24 * 60 * 60))
 }
 
-pub(crate) fn open(settings: &SinkSettings) -> Result<Box<dyn Sink>, StartError> {
-    sinks::open(&settings.kind).map_err(|source| StartError::Open {
-        sink: Arc::clone(&settings.name),
-        path: match &settings.kind {
-            SinkKind::File { path } => path.clone(),
-            SinkKind::Stdout => PathBuf::from("standard output"),
-            SinkKind::Remote(kind) => match *kind {},
-        },
-        source,
-    })
-}
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::start::{Opened, Target, assemble};
 
-pub(crate) fn start_writer<R: Record>(
-    name: Arc<str>,
-    queue: usize,
-    sink: Box<dyn Sink>,
-) -> Result<(Feed<R>, JoinHandle<()>), StartError> {
-    let lane = Arc::new(Lane::new(Arc::clone(&name), queue));
-    let (sender, receiver) = sync_channel(lane.channel_capacity());
-    let writer = Writer::new(Arc::clone(&lane), receiver, sink);
-    let thread = thread::Builder::new()
-        .name(format!("sink-{name}"))
-        .spawn(move || writer.run())
-        .map_err(|source| StartError::Thread { sink: name, source })?;
-    // The cell is new, so it is empty: this cannot fail.
-    let _ = lane.writer.set(thread.thread().clone());
-    Ok((Feed { lane, sender }, thread))
+    impl super::Recorder {
+        /// Waits until everything recorded so far is in its file or in the spool.
+        pub(crate) fn written(&self, timeout: std::time::Duration) -> bool {
+            let deadline = super::deadline(timeout);
+            self.shared.feeds.iter().all(|feed| feed.lane.wait_resolved(deadline))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where events go, and how they are signed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The sinks; each gets every event.
     pub sinks: Vec<SinkSettings>,
@@ -13,8 +13,74 @@ pub struct Settings {
     pub node: Arc<str>,
     /// `cluster` in every event, where one is configured.
     pub cluster: Option<Arc<str>>,
+    /// Whether each event bears a hash of itself and of the one before.
+    pub integrity: Integrity,
+    /// When events are forced to the disk, in the spool and in files.
+    pub fsync: Fsync,
+    /// How long at most that takes under [`Fsync::Interval`]. Default 100 ms.
+    pub fsync_interval: Duration,
+    /// Where events wait for remote sinks; without any, there can be no such sink.
+    pub spool: Option<SpoolSettings>,
     /// The access log; none by default.
     pub access_log: Option<AccessLogSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sinks: Vec::new(),
+            node: Arc::default(),
+            cluster: None,
+            integrity: Integrity::default(),
+            fsync: Fsync::default(),
+            fsync_interval: FSYNC_INTERVAL,
+            spool: None,
+            access_log: None,
+        }
+    }
+}
+
+/// Default of `[spool] fsync_interval`.
+pub const FSYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When what was written is forced to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// Before the answer to the refusal is sent.
+    Always,
+    /// Soon: within the interval.
+    #[default]
+    Interval,
+    /// When the operating system sees fit: events survive the end of the process, not of the machine.
+    Never,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Its folder, made with the first start; for one process at a time.
+    pub path: PathBuf,
+    /// How many bytes it may hold, give or take one segment. Default 1 GiB.
+    pub max_size: u64,
+    /// How large its files become. Default 16 MiB.
+    pub segment_size: u64,
+}
+
+impl SpoolSettings {
+    /// A spool with the defaults.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), max_size: 1 << 30, segment_size: 16 << 20 }
+    }
+}
+
+/// Whether events are chained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Integrity {
+    /// Each bears the hash of the one before and its own, so that what was changed, removed or moved afterwards is found.
+    #[default]
+    Chain,
+    /// `integrity` is null.
+    Off,
 }
 
 /// `[access_log]`

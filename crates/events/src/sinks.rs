@@ -4,14 +4,16 @@
 //! (`Remote`) is given batches of lines out of the spool and says of each batch what became of it; the cursor, the pauses and
 //! the dead letters are the delivery's.
 
+pub(crate) mod durable;
 mod file;
 pub mod memory;
 mod stdout;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::settings::SinkKind;
+use durable::Durability;
 
 /// A place that takes lines, owned by one writer thread. A call may block: it holds up nobody but its own thread.
 pub(crate) trait Sink: Send {
@@ -22,6 +24,16 @@ pub(crate) trait Sink: Send {
     /// Makes sure that what was taken has left the process.
     fn flush(&mut self) -> io::Result<()>;
 
+    /// Forces what was written to the disk, where that means anything and is not done yet.
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// When [`Self::sync`] is to be called if nothing more comes.
+    fn sync_due(&self) -> Option<Instant> {
+        None
+    }
+
     /// Opens the target anew, where that means anything. On an error the old target stays.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
@@ -30,7 +42,7 @@ pub(crate) trait Sink: Send {
 
 /// One native event: one object of JSON in UTF-8, without its line feed.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "the spool that feeds it is the next step")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no kind of remote sink is there yet"))]
 pub(crate) struct Line<'a> {
     /// The bytes of the line.
     pub(crate) json: &'a [u8],
@@ -38,7 +50,6 @@ pub(crate) struct Line<'a> {
 
 /// A place over a network, owned by one thread of its own. A call may block; what is async in it runs on a runtime in that
 /// thread. It must come to an end by itself: every wait inside has a deadline.
-#[expect(dead_code, reason = "the spool that feeds it is the next step")]
 pub(crate) trait Remote: Send {
     /// Hands over one batch, oldest first: never empty, already filtered, and within [`Remote::limits`]. The same batch comes again
     /// until it is accepted or refused, and perhaps once more after a restart: delivery is at least once, and the receiver
@@ -51,7 +62,7 @@ pub(crate) trait Remote: Send {
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(dead_code, reason = "the spool that feeds it is the next step")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no kind of remote sink is there yet"))]
 pub(crate) enum Delivery {
     /// The receiver has it, as far as its protocol can say.
     Accepted,
@@ -83,10 +94,10 @@ pub(crate) struct BatchLimits {
 }
 
 /// Opens what the configuration names.
-pub(crate) fn open(kind: &SinkKind) -> io::Result<Box<dyn Sink>> {
+pub(crate) fn open(kind: &SinkKind, durability: Durability) -> io::Result<Box<dyn Sink>> {
     Ok(match kind {
         SinkKind::Stdout => Box::new(stdout::StdoutSink),
-        SinkKind::File { path } => Box::new(file::FileSink::open(path.clone())?),
+        SinkKind::File { path } => Box::new(file::FileSink::open(path.clone(), durability)?),
         SinkKind::Remote(kind) => match *kind {},
     })
 }

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-/// Looks on. Its methods are called where events are recorded, so they must not wait for anything.
+/// Looks on at what at least one sink has room for. Its methods are called in the recorder's one thread, so they must not wait for
+/// anything.
 pub trait Tap: fmt::Debug + Send + Sync {
     /// Whether it looks at this moment.
     fn is_looking(&self) -> bool;

@@ -1,4 +1,4 @@
-//! The one thread that writes for a sink: takes what waits, serializes it, writes it in batches of whole lines.
+//! The one thread that writes for a sink: takes what waits, makes lines of it, writes them in batches of whole lines.
 //!
 //! A batch that cannot be written is kept and tried again, from the byte where the sink stopped, with a growing pause; what
 //! piles up behind it meanwhile is bounded by the lane. It never gives up on its own: a disk that has room again goes on where
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::lane::{DropCause, Lane, Message, Queued};
 use crate::line::{LineError, Record};
+use crate::receipt::Waiting;
 use crate::sinks::Sink;
 
 /// A batch is written once it has this many events,
@@ -37,9 +38,13 @@ pub(crate) struct Writer<R> {
     lane: Arc<Lane>,
     receiver: Receiver<Message<R>>,
     sink: Box<dyn Sink>,
+    /// What stands for this sink in a receipt.
+    bit: u64,
+    /// Whether single events come, which are worth gathering.
+    gathers: bool,
     batch: Batch,
-    /// Events ever taken off the channel.
-    taken: u64,
+    /// How many requests to reopen were answered.
+    reopened: u64,
     failing: bool,
     /// When a batch was last written that was not full.
     last_small_batch: Option<Instant>,
@@ -53,8 +58,10 @@ impl<R: Record> Writer<R> {
             lane,
             receiver,
             sink,
+            bit: 0,
+            gathers: true,
             batch: Batch::default(),
-            taken: 0,
+            reopened: 0,
             failing: false,
             last_small_batch: None,
             reported_losses: 0,
@@ -62,68 +69,89 @@ impl<R: Record> Writer<R> {
         }
     }
 
+    /// The same for groups of lines, which were gathered before: `bit` stands for this sink in their receipts.
+    pub(crate) fn of_groups(self, bit: u64) -> Self {
+        Self { bit, gathers: false, ..self }
+    }
+
     /// Writes until the lane is closed and empty.
     pub(crate) fn run(mut self) {
         // Whoever waits for the end must be told even if a sink panics.
         let _finish = FinishOnDrop(Arc::clone(&self.lane));
-        while self.collect() {
+        while let Some(reopen) = self.collect() {
             if self.batch.events > 0 {
                 self.last_small_batch = (!self.batch.is_full()).then(Instant::now);
                 self.deliver();
             }
             // Everything that was recorded before the request is written by now, and goes to the old file.
-            if self.lane.reopen_due(self.taken) && self.lane.take_reopen() {
-                self.reopen();
+            if reopen > self.reopened {
+                self.reopen(reopen);
             }
             self.report_losses();
         }
+        self.sync();
     }
 
-    /// Fills the batch with what waits, after waiting for the first. Says `false` when there is nothing more to come.
-    fn collect(&mut self) -> bool {
+    /// Fills the batch with what waits, after waiting for the first. Says which request to reopen follows on it, 0 for none; `None`
+    /// when there is nothing more to come.
+    fn collect(&mut self) -> Option<u64> {
         self.batch.clear();
         self.gather();
-        let Some(first) = self.next() else { return false };
-        self.take(first);
-        while !self.batch.is_full() && !self.lane.reopen_due(self.taken) {
-            let Ok(message) = self.receiver.try_recv() else { break };
-            self.take(message);
+        let mut message = self.next()?;
+        loop {
+            match message {
+                Message::Wake => self.lane.wake_pending.store(false, SeqCst),
+                Message::Reopen(request) => return Some(request),
+                Message::Lines(queued) => self.take(queued),
+            }
+            if self.batch.is_full() {
+                return Some(0);
+            }
+            let Ok(next) = self.receiver.try_recv() else { return Some(0) };
+            message = next;
         }
-        true
     }
 
     /// Lets events pile up for a moment if they are coming quickly.
     fn gather(&self) {
-        if !self.lane.is_closed() && self.last_small_batch.is_some_and(|then| then.elapsed() < GATHER) {
+        let quickly = self.gathers && self.last_small_batch.is_some_and(|then| then.elapsed() < GATHER);
+        if quickly && !self.lane.is_closed() {
             thread::park_timeout(GATHER);
         }
     }
 
     /// The next message; `None` once the lane is closed and nothing is left or on its way.
-    fn next(&self) -> Option<Message<R>> {
+    fn next(&mut self) -> Option<Message<R>> {
         loop {
-            if !self.lane.is_closed() {
-                return self.receiver.recv().ok();
+            if self.lane.is_closed() {
+                match self.receiver.recv_timeout(LAST_EVENTS_POLL) {
+                    Ok(message) => return Some(message),
+                    Err(RecvTimeoutError::Timeout) if self.lane.depth() > 0 => continue,
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+                }
             }
-            match self.receiver.recv_timeout(LAST_EVENTS_POLL) {
+            let Some(due) = self.sink.sync_due() else { return self.receiver.recv().ok() };
+            match self.receiver.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Timeout) if self.lane.depth() > 0 => {}
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
 
-    fn take(&mut self, message: Message<R>) {
-        match message {
-            Message::Wake => self.lane.wake_pending.store(false, SeqCst),
-            Message::Event(queued) => {
-                self.taken += 1;
-                if let Err(error) = self.batch.add(&queued) {
-                    let name = queued.record.name();
-                    tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
-                    self.lane.resolve_dropped(DropCause::Error, 1, queued.bytes);
-                }
-            }
+    /// Forces to the disk what was written and is not there yet.
+    fn sync(&mut self) {
+        if let Err(error) = self.sink.sync() {
+            self.lane.count_failed_attempt();
+            tracing::error!(sink = %self.lane.name, %error, "what was written cannot be forced to the disk");
+        }
+    }
+
+    fn take(&mut self, queued: Queued<R>) {
+        if let Err(error) = self.batch.add(&queued) {
+            let name = queued.record.name();
+            tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
+            self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
         }
     }
 
@@ -138,8 +166,9 @@ impl<R: Record> Writer<R> {
                 return;
             }
             // A request to reopen may be the cure: the old file need not take the rest first.
-            if self.lane.take_reopen() {
-                self.reopen();
+            let request = self.lane.reopens();
+            if request > self.reopened {
+                self.reopen(request);
                 continue;
             }
             self.report_losses();
@@ -147,10 +176,13 @@ impl<R: Record> Writer<R> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.note_success();
+        self.batch.waiting.iter().for_each(|waiting| waiting.report(self.bit));
         self.lane.resolve_exported(self.batch.events, self.batch.held_bytes);
     }
 
-    fn reopen(&mut self) {
+    /// Answers this request to reopen and those before it.
+    fn reopen(&mut self, request: u64) {
+        self.reopened = request;
         match self.sink.reopen() {
             Ok(()) => {
                 self.batch.rewind_to_line();
@@ -206,6 +238,8 @@ struct Batch {
     events: usize,
     /// How much memory the events themselves hold.
     held_bytes: usize,
+    /// Answers that wait until it is written.
+    waiting: Vec<Waiting>,
 }
 
 impl Batch {
@@ -217,6 +251,7 @@ impl Batch {
         self.written = 0;
         self.events = 0;
         self.held_bytes = 0;
+        self.waiting.clear();
     }
 
     fn is_full(&self) -> bool {
@@ -225,8 +260,11 @@ impl Batch {
 
     fn add<R: Record>(&mut self, queued: &Queued<R>) -> Result<(), LineError> {
         queued.record.append(&mut self.lines)?;
-        self.events += 1;
+        self.events += queued.events;
         self.held_bytes += queued.bytes;
+        if !queued.waiting.is_empty() {
+            self.waiting.push(queued.waiting.clone());
+        }
         Ok(())
     }
 

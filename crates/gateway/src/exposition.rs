@@ -169,7 +169,8 @@ impl Counters {
     }
 
     fn sinks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let stats = self.shared.recorder.stats();
+        let recorder = &self.shared.recorder;
+        let stats = recorder.stats();
         let mut exported = Vec::new();
         let mut dropped = Vec::new();
         let mut depth = Vec::new();
@@ -184,7 +185,15 @@ impl Counters {
         }
         counter(encoder, "portcullis_events_exported", "Events written, and attempts that failed, by sink", &exported)?;
         counter(encoder, "portcullis_events_dropped", "Events lost, by sink and cause", &dropped)?;
-        gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)
+        gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)?;
+        let unclean = recorder.earlier().is_some_and(|earlier| !earlier.in_order);
+        let help = "1 where the process before did not stop in order, so that its last events may be lost";
+        gauge(encoder, "portcullis_events_unclean_start", help, &[(Vec::new(), i64::from(unclean))])?;
+        let Some(spool) = recorder.spool_stats() else { return Ok(()) };
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        gauge(encoder, "portcullis_event_spool_bytes", "Size of the spool", &[(Vec::new(), signed(spool.bytes))])?;
+        let help = "How large the spool may become";
+        gauge(encoder, "portcullis_event_spool_max_bytes", help, &[(Vec::new(), signed(spool.max_bytes))])
     }
 
     /// Nothing where there is no access log.

@@ -1,5 +1,6 @@
 //! The running gateway: the crates wired together.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_events::{AccessLog, Event, EventKind, Recorder};
+use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events};
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
@@ -25,8 +26,12 @@ pub(crate) enum StartError {
     #[error("identity: {}", list(.0))]
     Identity(Vec<IdentityError>),
     /// A sink cannot be opened.
-    #[error(transparent)]
-    Events(#[from] portcullis_events::StartError),
+    #[error("{error}{cause}", cause = cause(error))]
+    Events {
+        /// What failed.
+        #[from]
+        error: portcullis_events::StartError,
+    },
     /// A listener cannot be bound.
     #[error("{error}{cause}", cause = cause(error))]
     DataPlane {
@@ -61,7 +66,7 @@ pub(crate) struct Running {
 #[derive(Debug, Clone)]
 struct Fixed {
     process: ProcessSettings,
-    events: portcullis_events::Settings,
+    events: Events,
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
     index: Option<portcullis_history::IndexSettings>,
@@ -82,13 +87,16 @@ impl Fixed {
 
     /// The tables of the file whose change would need a restart.
     fn changed(&self, now: &Self) -> Vec<&'static str> {
+        let event = |events: &Events| (events.node.clone(), events.cluster.clone(), events.integrity);
+        let spool = |events: &Events| (events.spool.clone(), events.fsync, events.fsync_interval);
         let pairs = [
             ("[[listener]]", self.process.listeners == now.process.listeners),
             ("[process]", self.process.workers == now.process.workers),
             ("[shutdown]", self.process.shutdown == now.process.shutdown),
             ("[[sink]]", self.events.sinks == now.events.sinks),
             ("[access_log]", self.events.access_log == now.events.access_log),
-            ("[event]", self.events.node == now.events.node && self.events.cluster == now.events.cluster),
+            ("[event]", event(&self.events) == event(&now.events)),
+            ("[spool]", spool(&self.events) == spool(&now.events)),
             ("[ops]", self.ops == now.ops),
             ("[control]", self.control == now.control),
             ("[index]", self.index == now.index),
@@ -212,7 +220,11 @@ impl Running {
 
     pub(crate) fn record_start(&self) {
         let places: Vec<String> = self.addresses.iter().map(|(name, address)| format!("{name} on {address}")).collect();
-        self.record(EventKind::GatewayStarted, format!("listening: {}", places.join(", ")));
+        let mut message = format!("listening: {}", places.join(", "));
+        if let Some(earlier) = self.shared.recorder.earlier().filter(|earlier| !earlier.in_order) {
+            let _ = write!(message, "; {earlier}");
+        }
+        self.record(EventKind::GatewayStarted, message);
     }
 
     /// A line for the service manager.

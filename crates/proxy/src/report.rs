@@ -9,7 +9,7 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::event::RequestId;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Risk};
-use portcullis_events::{Event, EventKind, ReasonCode, help_url};
+use portcullis_events::{Event, EventKind, ReasonCode, Receipt, help_url};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, Permit, Reason};
 use portcullis_risk::{Actor, BanNotice, Observation};
@@ -27,8 +27,8 @@ use crate::transit::{Facts, Transit};
 use crate::worker::{Loaded, Worker};
 
 impl Worker {
-    /// Answers a refused request: exactly one event, one count, one observation.
-    pub(crate) fn refuse(&self, refusal: &Refusal, transit: &Transit) -> Response<Full<Bytes>> {
+    /// Answers a refused request: exactly one event, one count, one observation. The answer may be sent once the receipt is settled.
+    pub(crate) fn refuse(&self, refusal: &Refusal, transit: &Transit) -> (Response<Full<Bytes>>, Receipt) {
         let facts = &transit.facts;
         let snapshot = &facts.loaded.snapshot;
         let code = refusal.code();
@@ -40,7 +40,7 @@ impl Worker {
         let retry_after_s = refusal.retry_after_s(ban_until, facts.steady_now);
         let mut event = self.event(refusal, transit);
         event.remedy.retry_after_s = retry_after_s;
-        self.shared.recorder.record(event);
+        let receipt = self.shared.recorder.record_answered(event);
         self.observe(transit, refusal.status(), Some(code));
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
         let mut response = render(
@@ -62,7 +62,7 @@ impl Worker {
         if let Some(cors) = facts.route_settings().and_then(|route| route.cors.as_deref()) {
             cors.decorate(origin_of(&transit.head.headers), response.headers_mut());
         }
-        response
+        (response, receipt)
     }
 
     /// Records an answer that was cut because of a limit after its head was passed on: one count and one event, with the
@@ -77,7 +77,7 @@ impl Worker {
     }
 
     /// Answers a request that panicked somewhere, of which only the sketch is left.
-    pub(crate) fn refuse_after_panic(&self, sketch: &Sketch) -> Response<Full<Bytes>> {
+    pub(crate) fn refuse_after_panic(&self, sketch: &Sketch) -> (Response<Full<Bytes>>, Receipt) {
         self.shared.metrics.panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         sketch.loaded.counters(None).refuse(ReasonCode::InternalError);
         let refusal = Refusal::Internal("the request's handler panicked; the process goes on".to_owned());
@@ -89,7 +89,7 @@ impl Worker {
         event.latency_us.total = u64::try_from(sketch.started.elapsed().as_micros()).ok();
         event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
         fill_policy(&mut event, &sketch.loaded);
-        self.shared.recorder.record(event);
+        let receipt = self.shared.recorder.record_answered(event);
         let shown_id = shown(sketch.kept_id.as_ref(), sketch.id);
         let rendering = Rendering {
             id: sketch.id,
@@ -100,7 +100,7 @@ impl Worker {
             accepts_tokens: true,
             form: Form::Problem,
         };
-        render(&refusal, &rendering)
+        (render(&refusal, &rendering), receipt)
     }
 
     /// Records that something under way was ended: an answer that streams, or a tunnel, as `what` says.

@@ -1,12 +1,13 @@
-//! `[[sink]]` and `[event]`.
+//! `[[sink]]`, `[event]` and `[spool]`.
 
 use std::sync::Arc;
 
-use portcullis_events::settings::{AccessLogSettings, Settings, SinkKind, SinkSettings};
+use portcullis_events::settings::{AccessLogSettings, Fsync, OnFull, Settings, SinkKind, SinkSettings};
 
 use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic};
+use crate::file::spool::Keeping;
 use crate::file::{AccessLog, Sink, SinkOutput};
 use crate::section::Reader;
 
@@ -14,29 +15,70 @@ pub(crate) fn compile(
     reader: &Reader<'_>,
     sinks: Vec<Sink>,
     access_log: Option<At<AccessLog>>,
-    node: Option<String>,
-    cluster: Option<String>,
+    keeping: Keeping,
 ) -> Settings {
     report_duplicates(reader, "sink", sinks.iter().map(|sink| &sink.name));
     report_shared_outputs(reader, &sinks);
     if let Some(log) = &access_log {
         report_shared_with_log(reader, &sinks, log);
     }
-    let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(sink_settings).collect();
+    report_without_spool(reader, &sinks, &keeping);
+    let always = report_always(reader, &sinks, &keeping);
+    let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(|sink| sink_settings(sink, always)).collect();
     if sinks.is_empty() {
         // Without any sink a refusal would leave no trace at all.
         sinks.push(SinkSettings::new("stdout", SinkKind::Stdout));
     }
     Settings {
         sinks,
-        node: node.unwrap_or_else(host_name).into(),
-        cluster: cluster.map(Arc::from),
+        node: keeping.node.unwrap_or_else(host_name).into(),
+        cluster: keeping.cluster.map(Arc::from),
+        integrity: keeping.integrity,
+        fsync: keeping.fsync.map_or_else(Fsync::default, |fsync| fsync.value),
+        fsync_interval: keeping.fsync_interval,
+        spool: keeping.spool,
         access_log: access_log.map(|log| log_settings(log.value)),
     }
 }
 
-fn sink_settings(sink: Sink) -> SinkSettings {
-    SinkSettings { queue: sink.queue, ..SinkSettings::new(sink.name.value, output_kind(sink.output.value)) }
+/// Where every event must be on disk before its answer, none may be dropped for want of room.
+fn sink_settings(sink: Sink, always: bool) -> SinkSettings {
+    let on_full = match sink.on_full {
+        Some(on_full) => on_full.value,
+        None if always => OnFull::Block,
+        None => OnFull::Drop,
+    };
+    SinkSettings { queue: sink.queue, on_full, ..SinkSettings::new(sink.name.value, output_kind(sink.output.value)) }
+}
+
+/// A sink over a network gets its events from the spool.
+fn report_without_spool(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) {
+    let local = |sink: &&Sink| matches!(sink.output.value, SinkOutput::Stdout | SinkOutput::File(_));
+    if let Some(sink) = sinks.iter().find(|sink| !local(sink)).filter(|_| keeping.spool.is_none()) {
+        let message = format!("the sink `{}` needs a spool, where events wait for it", sink.name.value);
+        let help = "write `[spool]` with a folder, such as `path = \"/var/lib/portcullis/spool\"`";
+        reader.report(Diagnostic::error(codes::CONFLICT, sink.output.span, message).with_help(help));
+    }
+}
+
+/// Whether every event is to be on disk before its answer. Reports what cannot be meant then.
+fn report_always(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) -> bool {
+    let Some(fsync) = keeping.fsync.as_ref().filter(|fsync| fsync.value == Fsync::Always) else { return false };
+    let files = sinks.iter().filter(|sink| matches!(sink.output.value, SinkOutput::File(_)));
+    if files.clone().next().is_none() && keeping.spool.is_none() {
+        let message = "`fsync`: neither a spool nor a sink of kind \"file\" puts events on a disk";
+        let help = "write the spool's `path`, or add a sink of kind \"file\"";
+        reader.report(Diagnostic::error(codes::CONFLICT, fsync.span, message).with_help(help));
+    }
+    for on_full in files.filter_map(|sink| sink.on_full.as_ref()).filter(|on_full| on_full.value == OnFull::Drop) {
+        let message =
+            "`on_full`: \"drop\" contradicts `fsync = \"always\"`, under which no answer goes without its event";
+        let diagnostic = Diagnostic::error(codes::CONFLICT, on_full.span, message);
+        reader.report(
+            diagnostic.with_related(fsync.span, "`fsync` is here").with_help("write \"block\", or leave it out"),
+        );
+    }
+    true
 }
 
 fn log_settings(log: AccessLog) -> AccessLogSettings {

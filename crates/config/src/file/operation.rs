@@ -1,11 +1,11 @@
-//! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[control]`, `[limits]`, `[refusal]`, `[event]` and `[[sink]]`.
+//! How the process runs: `[process]`, `[shutdown]`, `[ops]`, `[control]`, `[limits]`, `[refusal]`, `[access_log]` and `[[sink]]`.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_events::settings::{AccessFormat, WHOLE};
+use portcullis_events::settings::{AccessFormat, OnFull, WHOLE};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -16,6 +16,7 @@ use crate::file::control::{Control, read_control};
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::route::read_page;
+use crate::file::spool::{Keeping, read_keeping};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
@@ -48,12 +49,11 @@ pub(crate) struct Operation {
     /// The templates that were read.
     pub(crate) pages: Vec<PathBuf>,
     pub(crate) access_log: Option<At<AccessLog>>,
-    pub(crate) node: Option<String>,
-    pub(crate) cluster: Option<String>,
+    pub(crate) keeping: Keeping,
 }
 
 pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
-    let (node, cluster) = read_event(root);
+    let keeping = read_keeping(root);
     let section = root.table("limits");
     let limits_at = section.as_ref().map_or(root.span(), Section::span);
     let (limits, route_limits) = section.map_or_else(Default::default, read_limits);
@@ -72,8 +72,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
             .map_or_else(RefusalSettings::default, |refusal| read_refusal(refusal, &mut pages)),
         pages,
         access_log: read_access_log(root),
-        node,
-        cluster,
+        keeping,
     }
 }
 
@@ -198,21 +197,17 @@ fn is_quotable(text: &str) -> bool {
     text.len() <= 128 && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
 }
 
-fn read_event(root: &Section<'_>) -> (Option<String>, Option<String>) {
-    let Some(section) = root.table("event") else { return (None, None) };
-    let node = section.optional("node", Name);
-    let cluster = section.optional("cluster", Name);
-    section.finish();
-    (node.map(|node| node.value), cluster.map(|cluster| cluster.value))
-}
-
 /// `[[sink]]`
 #[derive(Debug)]
 pub(crate) struct Sink {
     pub(crate) name: At<String>,
     pub(crate) output: At<SinkOutput>,
     pub(crate) queue: usize,
+    pub(crate) on_full: Option<At<OnFull>>,
 }
+
+/// The words of `on_full`.
+pub(crate) const ON_FULL: &[(&str, OnFull)] = &[("drop", OnFull::Drop), ("block", OnFull::Block)];
 
 /// Where a sink writes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -309,13 +304,15 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let file = kind.as_ref().is_some_and(|kind| kind.value == "file");
     let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
     let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);
+    let on_full = section.optional("on_full", Choice(ON_FULL));
     let later = kind.as_ref().is_some_and(|kind| LATER_SINKS.contains(&kind.value.as_str()));
     let output = kind.and_then(|kind| read_output(&section, kind, path));
     if !later {
         // The keys of a later kind are unknown here, and would only hide the one thing to say.
         section.finish();
     }
-    Some(Sink { name: name?, output: output?, queue: usize::try_from(queue).ok()? })
+    let (name, output, queue) = (name?, output?, usize::try_from(queue).ok()?);
+    Some(Sink { name, output, queue, on_full })
 }
 
 fn read_output(section: &Section<'_>, kind: At<String>, path: Option<At<ResolvedPath>>) -> Option<At<SinkOutput>> {

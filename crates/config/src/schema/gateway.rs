@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
-use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ProxyMode, SinkKind};
+use crate::file::spool::{FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
+use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
@@ -33,6 +34,7 @@ pub(super) fn file() -> Table {
             within("control", control()),
             within("index", index()),
             within("event", event()),
+            within("spool", spool()),
             several("sink", sink()),
             within("access_log", access_log()),
             without_effect("admin"),
@@ -322,8 +324,36 @@ fn event() -> Table {
     table(
         "[event]",
         "What every event says of its gateway.",
-        [one("node", Name, "Left out: the host's name."), one("cluster", Name, "Where there is one.")],
+        [
+            one("node", Name, "Left out: the host's name."),
+            one("cluster", Name, "Where there is one."),
+            choice("integrity", &words(INTEGRITY), "`chain`: each event bears the hash of the one before and its own.")
+                .default("chain"),
+        ],
     )
+}
+
+fn spool() -> Table {
+    table(
+        "[spool]",
+        "Where events wait for sinks over a network, and when events are forced to the disk; changing it needs a restart.",
+        [
+            one("path", FilePath, "The spool's folder, for one process; such sinks need it. Left out: there is none."),
+            one("max_size", Size(SPOOL_SIZES), "How much it may hold, in all.").default("1GiB"),
+            one("segment_size", Size(SEGMENT_SIZES), "How large its files become.").default("16MiB"),
+            choice(
+                "fsync",
+                &words(FSYNC),
+                "When the spool and event files are forced to the disk: before each answer, soon, or when the system does.",
+            )
+            .default("interval"),
+            one("fsync_interval", Time::within("10ms", "10s"), "How soon, with `interval`.").default("100ms"),
+        ],
+    )
+}
+
+fn words<V>(choices: &[(&'static str, V)]) -> Vec<&'static str> {
+    choices.iter().map(|(word, _)| *word).collect()
 }
 
 fn access_log() -> Table {
@@ -351,8 +381,13 @@ fn sink() -> Table {
             one("name", Name, "Unique; a label in metrics.").required(),
             one("kind", SinkKind, "JSON lines on standard output, or in a file that is reopened on SIGHUP.").required(),
             path(),
-            one("queue", Integer(1..=10_000_000), "Events that may wait; a further one is dropped and counted.")
-                .default(65_536),
+            one("queue", Integer(1..=10_000_000), "Events that may wait in memory.").default(65_536),
+            choice(
+                "on_full",
+                &words(ON_FULL),
+                "Over that, or in a full spool: `drop` and count it, or `block` the answers to refusals until there is room.",
+            )
+            .default("drop"),
         ],
     )
     .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))

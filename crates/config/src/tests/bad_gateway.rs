@@ -272,6 +272,21 @@ fn each_mistake_is_named_where_it_stands() {
         "[[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"",
         ("E0201", 5, 8, "two sinks"),
     );
+    check("[event]\nintegrity = true\n", ("E0104", 2, 13, "expected \"chain\" or \"off\""));
+    check("[spool]\nfsync = \"often\"\n", ("E0105", 2, 9, "\"interval\" or \"never\""));
+    check("[spool]\nfsync = \"always\"\n", ("E0203", 2, 9, "neither a spool nor a sink of kind \"file\""));
+    check("[spool]\nfsync_interval = \"1ms\"\n", ("E0105", 2, 18, "from 10ms to 10s"));
+    check("[spool]\nmax_size = \"1MiB\"\n", ("E0105", 2, 12, "must be from 16777216"));
+    check("[spool]\nmax_size = \"16MiB\"\n", ("E0203", 2, 12, "four times `segment_size`"));
+    check("[spool]\nsegment_size = \"512MiB\"\n", ("E0203", 2, 16, "four times `segment_size`"));
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"stdout\"\non_full = \"wait\"\n",
+        ("E0105", 4, 11, "expected \"drop\" or \"block\""),
+    );
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"\non_full = \"drop\"\n[spool]\nfsync = \"always\"\n",
+        ("E0203", 5, 11, "contradicts `fsync = \"always\"`"),
+    );
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_events::settings::{SinkKind, SinkSettings};
+use portcullis_events::settings::{Fsync, Integrity, OnFull, SinkKind, SinkSettings, SpoolSettings};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, HealthSettings, Http2Settings,
@@ -31,6 +31,10 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(loaded.risk, portcullis_risk::settings::Settings::default());
     assert_eq!(loaded.events.sinks, [SinkSettings::new("stdout", SinkKind::Stdout)]);
     assert!(!loaded.events.node.is_empty());
+    assert_eq!(
+        (loaded.events.integrity, loaded.events.fsync, loaded.events.fsync_interval, &loaded.events.spool),
+        (Integrity::Chain, Fsync::Interval, Duration::from_millis(100), &None)
+    );
     assert_eq!(loaded.events.cluster, None);
     assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
     let control = loaded.control.unwrap();
@@ -128,11 +132,19 @@ max_size = "17MiB"
 [event]
 node = "n"
 cluster = "c"
+integrity = "off"
+[spool]
+path = "spool"
+max_size = "64MiB"
+segment_size = "2MiB"
+fsync = "never"
+fsync_interval = "50ms"
 [[sink]]
 name = "file"
 kind = "file"
 path = "events.jsonl"
 queue = 11
+on_full = "block"
 "#,
     );
     folder.write("rules/mine.toml", "version = 1");
@@ -217,7 +229,14 @@ queue = 11
     assert_eq!(loaded.index, Some(index));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
-    assert_eq!(loaded.events.sinks, [SinkSettings { queue: 11, ..SinkSettings::new("file", kind) }]);
+    let sink = SinkSettings { queue: 11, on_full: OnFull::Block, ..SinkSettings::new("file", kind) };
+    assert_eq!(loaded.events.sinks, [sink]);
+    assert_eq!(
+        (loaded.events.integrity, loaded.events.fsync, loaded.events.fsync_interval),
+        (Integrity::Off, Fsync::Never, Duration::from_millis(50))
+    );
+    let spool = SpoolSettings { path: folder.path("spool"), max_size: 64 << 20, segment_size: 2 << 20 };
+    assert_eq!(loaded.events.spool, Some(spool));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! That every event ends in exactly one place: written once, or dropped and counted once.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Condvar;
 
@@ -8,8 +9,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::start::{Opened, Target, assemble};
 use super::*;
 use crate::reason_code::ReasonCode;
+use crate::settings::{SinkKind, SinkSettings};
+use crate::sinks::Sink;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(30);
@@ -35,6 +39,11 @@ fn check_account(recorder: &Recorder, exported: u64, dropped: u64, waiting: usiz
         assert_eq!((stats.exported, stats.dropped(), stats.queue_depth), (exported, dropped, waiting), "{stats:?}");
         assert_eq!(recorder.recorded(), stats.exported + stats.dropped() + stats.queue_depth as u64);
     }
+}
+
+fn opened(name: &str, queue: usize, sink: Box<dyn Sink>) -> Opened {
+    let settings = SinkSettings { queue, ..SinkSettings::new(name, SinkKind::Stdout) };
+    Opened { settings, target: Target::Local(sink) }
 }
 
 /// A sink that a test can hold up, or make fail, and that notes what it was told.
@@ -68,7 +77,7 @@ impl Gate {
 
     fn recorder(&self, queue: usize) -> Recorder {
         let sink: Box<dyn Sink> = Box::new(self.clone());
-        Recorder::with_sinks(&Settings::default(), vec![("gate".into(), queue, sink)]).unwrap()
+        assemble(&Settings::default(), vec![opened("gate", queue, sink)]).unwrap()
     }
 }
 
@@ -120,7 +129,10 @@ fn a_full_queue_drops_exactly_what_does_not_fit() {
     check_account(&recorder, 0, 0, 4);
     record(&recorder, 6);
     check_account(&recorder, 0, 6, 4);
-    assert_eq!(stats(&recorder).dropped_by_cause(), [("queue_full", 6), ("closed", 0), ("error", 0)]);
+    assert_eq!(
+        stats(&recorder).dropped_by_cause(),
+        [("queue_full", 6), ("closed", 0), ("error", 0), ("spool_full", 0), ("damaged", 0), ("refused", 0)]
+    );
 
     gate.set(|state| state.held = false);
     assert!(recorder.flush(LONG));
@@ -136,9 +148,8 @@ fn a_stuck_sink_does_not_hold_up_another() {
     let stuck = Gate::default();
     stuck.set(|state| state.held = true);
     let healthy = Gate::default();
-    let sinks: Vec<(Arc<str>, usize, Box<dyn Sink>)> =
-        vec![("stuck".into(), 1, Box::new(stuck.clone())), ("healthy".into(), 100, Box::new(healthy.clone()))];
-    let recorder = Recorder::with_sinks(&Settings::default(), sinks).unwrap();
+    let sinks = vec![opened("stuck", 1, Box::new(stuck.clone())), opened("healthy", 100, Box::new(healthy.clone()))];
+    let recorder = assemble(&Settings::default(), sinks).unwrap();
     record(&recorder, 50);
     assert!(!recorder.flush(SHORT));
     assert!(recorder.shared.feeds[1].lane.wait_resolved(Instant::now() + LONG));
@@ -335,6 +346,10 @@ fn a_full_disk_holds_events_and_harms_nothing_else() {
     let recorder = Recorder::start(&file_settings(Path::new("/dev/full"))).unwrap();
     record(&recorder, 5);
     assert!(!recorder.flush(SHORT));
+    let deadline = Instant::now() + LONG;
+    while stats(&recorder).failed == 0 && Instant::now() < deadline {
+        thread::yield_now();
+    }
     assert!(stats(&recorder).failed >= 1);
     assert_eq!((stats(&recorder).exported, stats(&recorder).queue_depth), (0, 5));
     assert_eq!(recorder.shutdown(SHORT), 5);

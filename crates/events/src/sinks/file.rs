@@ -1,14 +1,15 @@
 //! JSON lines appended to a file that others may read, rename and rotate, but not write.
 //!
-//! It does not rotate by itself: rename the file, then have it reopened. It does not call `fsync`: events survive the end of
-//! the process, not of the machine.
+//! It does not rotate by itself: rename the file, then have it reopened.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::sinks::Sink;
+use crate::sinks::durable::Durability;
 
 /// Only the gateway's user may read what it refused to whom.
 const MODE: u32 = 0o600;
@@ -19,14 +20,17 @@ pub(crate) struct FileSink {
     file: File,
     /// The file ends inside a line, left by a process that died while writing. The next line must not continue it.
     ends_inside_line: bool,
+    durability: Durability,
 }
 
 impl FileSink {
     /// Opens the file for appending; creates it with mode 0600 where it is not there.
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf, durability: Durability) -> io::Result<Self> {
         let file = open_for_append(&path)?;
         let ends_inside_line = ends_inside_line(&path, &file);
-        Ok(Self { path, file, ends_inside_line })
+        // A device has no disk below it.
+        let durability = if file.metadata()?.is_file() { durability } else { Durability::none() };
+        Ok(Self { path, file, ends_inside_line, durability })
     }
 }
 
@@ -36,15 +40,28 @@ impl Sink for FileSink {
             self.file.write_all(b"\n")?;
             self.ends_inside_line = false;
         }
+        self.durability.wrote();
         self.file.write(lines)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.durability.flush(&self.file)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.durability.sync(&self.file)
+    }
+
+    fn sync_due(&self) -> Option<Instant> {
+        self.durability.due()
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        *self = Self::open(self.path.clone())?;
+        let opened = Self::open(self.path.clone(), self.durability.renewed())?;
+        // What the old file was given belongs on the disk as well.
+        if let Err(error) = std::mem::replace(self, opened).sync() {
+            tracing::error!(path = %self.path.display(), %error, "the old file cannot be forced to the disk");
+        }
         Ok(())
     }
 }
@@ -79,7 +96,14 @@ fn last_byte(path: &Path) -> io::Result<u8> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::settings::Fsync;
+
+    fn open(path: PathBuf) -> io::Result<FileSink> {
+        FileSink::open(path, Durability::new(Fsync::Interval, Duration::ZERO))
+    }
 
     fn write(sink: &mut FileSink, line: &str) {
         assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
@@ -90,7 +114,7 @@ mod tests {
     fn a_new_file_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("denials.jsonl");
-        FileSink::open(path.clone()).unwrap();
+        open(path.clone()).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -99,7 +123,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("denials.jsonl");
         std::fs::write(&path, "old\n").unwrap();
-        write(&mut FileSink::open(path.clone()).unwrap(), "new\n");
+        write(&mut open(path.clone()).unwrap(), "new\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old\nnew\n");
     }
 
@@ -108,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("denials.jsonl");
         std::fs::write(&path, "{\"half\":").unwrap();
-        let mut sink = FileSink::open(path.clone()).unwrap();
+        let mut sink = open(path.clone()).unwrap();
         write(&mut sink, "first\n");
         write(&mut sink, "second\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"half\":\nfirst\nsecond\n");
@@ -119,7 +143,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("denials.jsonl");
         let rotated = folder.path().join("denials.jsonl.1");
-        let mut sink = FileSink::open(path.clone()).unwrap();
+        let mut sink = open(path.clone()).unwrap();
         write(&mut sink, "first\n");
         std::fs::rename(&path, &rotated).unwrap();
 
@@ -137,12 +161,12 @@ mod tests {
     #[test]
     fn a_folder_or_a_socket_is_refused_and_a_full_device_is_an_error_at_writing() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(FileSink::open(folder.path().into()).is_err());
+        assert!(open(folder.path().into()).is_err());
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        assert!(FileSink::open(socket).is_err());
+        assert!(open(socket).is_err());
 
-        let error = FileSink::open("/dev/full".into()).unwrap().write(b"line\n").unwrap_err();
+        let error = open("/dev/full".into()).unwrap().write(b"line\n").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 }

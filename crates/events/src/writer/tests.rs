@@ -29,7 +29,7 @@ impl Sink for Stubborn {
 }
 
 fn batch(lines: &str) -> Batch {
-    Batch { lines: lines.into(), written: 0, events: lines.lines().count(), held_bytes: 0 }
+    Batch { lines: lines.into(), events: lines.lines().count(), ..Batch::default() }
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_batch_is_full_by_events_or_by_bytes() {
     let queued = |message: &str| {
         let mut event = Event::new(EventKind::GatewayStarted, Uuid::nil(), Timestamp::UNIX_EPOCH);
         event.message = Some(message.into());
-        Queued { record: event, bytes: 10 }
+        Queued { record: event, bytes: 10, events: 1, waiting: Waiting::default() }
     };
     let mut small = Batch::default();
     for _ in 0..BATCH_EVENTS {

@@ -14,6 +14,7 @@ use http::{HeaderValue, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Body;
 use pin_project_lite::pin_project;
+use portcullis_events::Receipt;
 use portcullis_policy::ClientAddress;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -100,11 +101,12 @@ where
         // Most layers work when they are called, so a panic may come already here. The stack has no state that it
         // could leave half changed.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(transit))).ok();
-        Responding { inner, worker: Rc::clone(&self.worker), sketch }
+        Responding { inner, worker: Rc::clone(&self.worker), sketch, held: None }
     }
 }
 
 pin_project! {
+    #[project = RespondingProjection]
     /// An answer on its way.
     pub struct Responding<F> {
         // `None`: the call panicked.
@@ -112,7 +114,18 @@ pin_project! {
         inner: Option<F>,
         worker: Rc<Worker>,
         sketch: Sketch,
+        // A refusal that waits for its event. `None` for nearly every request.
+        held: Option<Box<HeldRefusal>>,
     }
+}
+
+type Answered<T> = Response<Logged<Either<T, Full<Bytes>>>>;
+
+/// A refusal that is not to be sent before its event is where it must be.
+struct HeldRefusal {
+    response: Response<Full<Bytes>>,
+    receipt: Receipt,
+    entry: Option<Box<Entry>>,
 }
 
 impl<F, T> Future for Responding<F>
@@ -124,33 +137,70 @@ where
     type Output = Result<Response<Logged<Either<T, Full<Bytes>>>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let polled = match this.inner.as_pin_mut() {
+        let mut this = self.project();
+        if let Some(held) = this.held.take() {
+            return poll_held(held, &mut this, cx).map(Ok);
+        }
+        let polled = match this.inner.as_mut().as_pin_mut() {
             Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok(),
             None => None,
         };
-        let (mut response, entry) = match polled {
+        let (response, receipt, entry) = match polled {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(Ok(mut response))) => {
                 let entry = Entry::detach(this.worker, &mut response);
-                (response.map(Either::Left), entry)
+                return Poll::Ready(Ok(finish(&mut this, response.map(Either::Left), entry)));
             }
             Some(Poll::Ready(Err(mut refused))) => {
                 locate(&mut refused.transit);
                 let Refused { refusal, transit } = &*refused;
                 let entry = Entry::of(this.worker, transit).map(|entry| entry.refused(refusal.code()));
-                (this.worker.refuse(refusal, transit).map(Either::Right), entry)
+                let (response, receipt) = this.worker.refuse(refusal, transit);
+                (response, receipt, entry)
             }
             None => {
                 let entry = Entry::of_sketch(this.worker, this.sketch);
-                (this.worker.refuse_after_panic(this.sketch).map(Either::Right), entry)
+                let (response, receipt) = this.worker.refuse_after_panic(this.sketch);
+                (response, receipt, entry)
             }
         };
-        if let Some(id) = this.sketch.id_header.take() {
-            response.headers_mut().insert(X_REQUEST_ID, id);
+        if receipt.is_settled() {
+            return Poll::Ready(Ok(finish(&mut this, response.map(Either::Right), entry)));
         }
-        Poll::Ready(Ok(Logged::new(this.worker, response, entry, this.sketch.started)))
+        poll_held(Box::new(HeldRefusal { response, receipt, entry }), &mut this, cx).map(Ok)
     }
+}
+
+/// Sends a refusal that was held back, once it may be.
+fn poll_held<F, T: Body<Data = Bytes>>(
+    held: Box<HeldRefusal>,
+    this: &mut RespondingProjection<'_, F>,
+    cx: &mut Context<'_>,
+) -> Poll<Answered<T>>
+where
+    T::Error: Into<BoxError>,
+{
+    if held.receipt.poll_settled(cx).is_pending() {
+        *this.held = Some(held);
+        return Poll::Pending;
+    }
+    let HeldRefusal { response, entry, .. } = *held;
+    Poll::Ready(finish(this, response.map(Either::Right), entry))
+}
+
+/// Gives the answer its id and its line of the access log.
+fn finish<F, T: Body<Data = Bytes>>(
+    this: &mut RespondingProjection<'_, F>,
+    mut response: Response<Either<T, Full<Bytes>>>,
+    entry: Option<Box<Entry>>,
+) -> Answered<T>
+where
+    T::Error: Into<BoxError>,
+{
+    if let Some(id) = this.sketch.id_header.take() {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    Logged::new(this.worker, response, entry, this.sketch.started)
 }
 
 /// Keeps the id that a trusted proxy gave the request, where the configuration asks for that.

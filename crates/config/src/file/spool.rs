@@ -1,0 +1,67 @@
+//! `[event]` and `[spool]`: what every event says of its gateway, and how it is kept.
+
+use std::time::Duration;
+
+use portcullis_events::settings::{FSYNC_INTERVAL, Fsync, Integrity, SpoolSettings};
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic};
+use crate::kinds::{Choice, FilePath, Name, Size, Time};
+use crate::section::Section;
+
+/// The words of `integrity`.
+pub(crate) const INTEGRITY: &[(&str, Integrity)] = &[("chain", Integrity::Chain), ("off", Integrity::Off)];
+
+/// The words of `fsync`.
+pub(crate) const FSYNC: &[(&str, Fsync)] =
+    &[("always", Fsync::Always), ("interval", Fsync::Interval), ("never", Fsync::Never)];
+
+/// The sizes of a spool and of its files, in bytes.
+pub(crate) const SPOOL_SIZES: std::ops::RangeInclusive<usize> = 16 << 20..=1 << 40;
+pub(crate) const SEGMENT_SIZES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 30;
+
+/// What is said of all events.
+#[derive(Debug, Default)]
+pub(crate) struct Keeping {
+    pub(crate) node: Option<String>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) integrity: Integrity,
+    pub(crate) fsync: Option<At<Fsync>>,
+    pub(crate) fsync_interval: Duration,
+    pub(crate) spool: Option<SpoolSettings>,
+}
+
+pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {
+    let mut keeping = Keeping { fsync_interval: FSYNC_INTERVAL, ..Keeping::default() };
+    if let Some(section) = root.table("event") {
+        keeping.node = section.optional("node", Name).map(|node| node.value);
+        keeping.cluster = section.optional("cluster", Name).map(|cluster| cluster.value);
+        keeping.integrity = section.or("integrity", Choice(INTEGRITY), Integrity::default());
+        section.finish();
+    }
+    if let Some(section) = root.table("spool") {
+        read_spool(&section, &mut keeping);
+        section.finish();
+    }
+    keeping
+}
+
+fn read_spool(section: &Section<'_>, keeping: &mut Keeping) {
+    let path = section.optional("path", FilePath);
+    let default = SpoolSettings::new("");
+    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    let max_size = section.optional("max_size", Size(SPOOL_SIZES));
+    let segment_size = section.optional("segment_size", Size(SEGMENT_SIZES));
+    keeping.fsync = section.optional("fsync", Choice(FSYNC));
+    keeping.fsync_interval = section.or("fsync_interval", Time::within("10ms", "10s"), FSYNC_INTERVAL);
+    let at = max_size.as_ref().or(segment_size.as_ref()).map(|size| size.span);
+    let max_size = max_size.map_or(default.max_size, |size| bytes(size.value));
+    let segment_size = segment_size.map_or(default.segment_size, |size| bytes(size.value));
+    if let Some(span) = at.filter(|_| segment_size.saturating_mul(4) > max_size) {
+        // What is given up at the bound is a whole segment.
+        let message = "`max_size` must be at least four times `segment_size`";
+        let help = "choose a smaller `segment_size`";
+        section.reader().report(Diagnostic::error(codes::CONFLICT, span, message).with_help(help));
+    }
+    keeping.spool = path.map(|path| SpoolSettings { path: path.value.path, max_size, segment_size });
+}

@@ -1,0 +1,98 @@
+//! The file of what a remote sink refused for good: the event as it was, and why.
+//!
+//! It is bounded: at its size it becomes `PATH.1`, in place of an earlier one. Nothing is sent from it again by itself; its lines hold
+//! the native event, so an operator who has mended the cause can.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::line::write_text;
+
+/// Only the gateway's user may read what it refused to whom.
+const MODE: u32 = 0o600;
+
+/// The file.
+#[derive(Debug)]
+pub(crate) struct DeadLetters {
+    path: PathBuf,
+    max_size: u64,
+    file: Option<(File, u64)>,
+}
+
+impl DeadLetters {
+    /// The file is made when there is something to write.
+    pub(crate) fn new(path: PathBuf, max_size: u64) -> Self {
+        Self { path, max_size, file: None }
+    }
+
+    /// Appends one event.
+    pub(crate) fn write(&mut self, sink: &str, why: &str, json: &[u8]) -> io::Result<()> {
+        let mut line = b"{\"schema\":\"portcullis.dead_letter/1\",\"time\":".to_vec();
+        write_text(&mut line, &format!("{:.6}", Timestamp::now()));
+        line.extend_from_slice(b",\"sink\":");
+        write_text(&mut line, sink);
+        line.extend_from_slice(b",\"why\":");
+        write_text(&mut line, why.get(..why.floor_char_boundary(1_024)).unwrap_or_default());
+        line.extend_from_slice(b",\"event\":");
+        line.extend_from_slice(json);
+        line.extend_from_slice(b"}\n");
+        let size = line.len() as u64;
+        if self.file.as_ref().is_some_and(|(_, length)| *length > 0 && length + size > self.max_size) {
+            self.file = None;
+            let mut older = self.path.clone().into_os_string();
+            older.push(".1");
+            fs::rename(&self.path, older)?;
+        }
+        let (file, length) = match &mut self.file {
+            Some(open) => open,
+            None => {
+                let file = OpenOptions::new().append(true).create(true).mode(MODE).open(&self.path)?;
+                let length = file.metadata()?.len();
+                self.file.insert((file, length))
+            }
+        };
+        file.write_all(&line)?;
+        *length += size;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_holds_the_event_and_the_reason_and_cannot_be_broken_by_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead.jsonl");
+        let mut letters = DeadLetters::new(path.clone(), 1 << 20);
+        let why = format!("400: \"bad\"\n{}", "é".repeat(2_000));
+        letters.write("si\"em", &why, br#"{"id":"7","path":"/\n"}"#).unwrap();
+        letters.write("siem", "why", br#"{"id":"8"}"#).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["event"]["id"], &lines[1]["event"]["id"]), (&"7".into(), &"8".into()));
+        assert!(lines[0]["why"].as_str().unwrap().starts_with("400: \"bad\"\né"));
+        assert_eq!(lines[0]["sink"], "si\"em");
+    }
+
+    #[test]
+    fn two_files_are_the_most_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead.jsonl");
+        let mut letters = DeadLetters::new(path.clone(), 400);
+        for number in 0..50 {
+            letters.write("siem", "why", format!("{{\"id\":{number}}}").as_bytes()).unwrap();
+        }
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 2);
+        assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 400));
+        assert!(fs::read_to_string(&path).unwrap().contains("\"id\":49"));
+    }
+}

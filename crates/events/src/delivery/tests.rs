@@ -1,0 +1,389 @@
+//! That every event reaches a remote sink at least once and in order, or is counted: through outages, refusals, restarts, damage
+//! and a full spool.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::*;
+use crate::event::Event;
+use crate::reason_code::ReasonCode;
+use crate::recorder::testing::{Opened, Target, assemble};
+use crate::settings::{OnFull, Settings, SinkKind, SinkSettings, SpoolSettings};
+use crate::{Recorder, SinkStats};
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A receiver that a test scripts, and that keeps the numbers it accepted.
+#[derive(Clone, Default)]
+struct Receiver(Arc<(Mutex<Kept>, Condvar)>);
+
+#[derive(Default)]
+struct Kept {
+    accepted: Vec<u64>,
+    calls: usize,
+    largest: usize,
+    /// What it says next; then it accepts.
+    script: VecDeque<Delivery>,
+    /// It accepts nothing.
+    down: bool,
+    /// It takes no batch of more events.
+    most: Option<usize>,
+}
+
+impl Receiver {
+    fn set(&self, change: impl FnOnce(&mut Kept)) {
+        change(&mut self.0.0.lock().unwrap());
+    }
+
+    fn accepted(&self) -> Vec<u64> {
+        self.0.0.lock().unwrap().accepted.clone()
+    }
+
+    fn wait(&self, done: impl Fn(&Kept) -> bool) {
+        let kept = self.0.0.lock().unwrap();
+        let (kept, _) = self.0.1.wait_timeout_while(kept, LONG, |kept| !done(kept)).unwrap();
+        assert!(done(&kept), "accepted {} in {} calls", kept.accepted.len(), kept.calls);
+    }
+}
+
+impl Remote for Receiver {
+    fn deliver(&mut self, batch: &[Line<'_>]) -> Delivery {
+        let mut kept = self.0.0.lock().unwrap();
+        kept.calls += 1;
+        kept.largest = kept.largest.max(batch.len());
+        self.0.1.notify_all();
+        if kept.most.is_some_and(|most| batch.len() > most) {
+            return Delivery::TooLarge;
+        }
+        if kept.down {
+            return Delivery::Retry { after: None, why: "down".into() };
+        }
+        let answer = kept.script.pop_front().unwrap_or(Delivery::Accepted);
+        let numbers =
+            batch.iter().map(|line| serde_json::from_slice::<Value>(line.json).unwrap()["seq"].as_u64().unwrap());
+        match &answer {
+            Delivery::Accepted => kept.accepted.extend(numbers),
+            Delivery::Refused { which, .. } if which.is_empty() => {}
+            Delivery::Refused { which, .. } => {
+                let taken: Vec<u64> =
+                    numbers.enumerate().filter(|(place, _)| !which.contains(place)).map(|(_, number)| number).collect();
+                kept.accepted.extend(taken);
+            }
+            Delivery::Retry { .. } | Delivery::TooLarge => {}
+        }
+        answer
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 100, bytes: 1 << 20 }
+    }
+}
+
+fn settings(folder: &Path) -> Settings {
+    Settings { spool: Some(SpoolSettings::new(folder.join("spool"))), ..Settings::default() }
+}
+
+fn sink(name: &str) -> SinkSettings {
+    let retry = RetrySettings { first: Duration::from_millis(1), longest: Duration::from_millis(20) };
+    SinkSettings { retry, ..SinkSettings::new(name, SinkKind::Stdout) }
+}
+
+fn start(settings: &Settings, sinks: &[(SinkSettings, &Receiver)]) -> Recorder {
+    let opened = sinks.iter().map(|(sink, receiver)| Opened {
+        settings: sink.clone(),
+        target: Target::Remote(Box::new((*receiver).clone())),
+    });
+    assemble(settings, opened.collect()).unwrap()
+}
+
+fn record(recorder: &Recorder, events: usize) {
+    for _ in 0..events {
+        recorder.record(Event::denied(Uuid::now_v7(), Timestamp::UNIX_EPOCH, ReasonCode::RbacNoMatchingGrant));
+    }
+}
+
+fn stats(recorder: &Recorder) -> SinkStats {
+    recorder.stats().remove(0)
+}
+
+fn numbers(from: u64, to: u64) -> Vec<u64> {
+    (from..=to).collect()
+}
+
+#[test]
+fn everything_arrives_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let recorder = start(&settings(folder.path()), &[(sink("siem"), &receiver)]);
+    record(&recorder, 1_000);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), numbers(1, 1_000));
+    assert!(receiver.0.0.lock().unwrap().largest <= 100);
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.dropped(), stats.queue_depth), (1_000, 0, 0));
+    assert_eq!(recorder.shutdown(LONG), 0);
+}
+
+#[test]
+fn an_outage_and_a_restart_in_it_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let settings = settings(folder.path());
+    let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    record(&recorder, 10);
+    assert!(recorder.flush(LONG));
+    receiver.set(|kept| kept.down = true);
+    record(&recorder, 500);
+    receiver.wait(|kept| kept.calls > 3);
+    assert!(!recorder.flush(SHORT));
+    assert_eq!(stats(&recorder).queue_depth, 500);
+    // What a remote sink has not taken stays in the spool: that is no loss.
+    assert_eq!(recorder.shutdown(SHORT), 0);
+    drop(recorder);
+
+    let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    assert_eq!(stats(&recorder).queue_depth, 500);
+    record(&recorder, 5);
+    receiver.set(|kept| kept.down = false);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), [numbers(1, 510), numbers(1, 5)].concat());
+    assert_eq!(stats(&recorder).exported, 505);
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_sink_that_is_down_does_not_hold_up_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (down, up) = (Receiver::default(), Receiver::default());
+    down.set(|kept| kept.down = true);
+    let recorder = start(&settings(folder.path()), &[(sink("down"), &down), (sink("up"), &up)]);
+    record(&recorder, 300);
+    up.wait(|kept| kept.accepted.len() == 300);
+    let [down_stats, up_stats] = recorder.stats().try_into().unwrap();
+    assert_eq!((down_stats.exported, down_stats.queue_depth), (0, 300));
+    assert_eq!(&*up_stats.name, "up");
+    recorder.shutdown(SHORT);
+}
+
+#[test]
+fn what_is_refused_for_good_is_a_dead_letter_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| {
+        kept.script.push_back(Delivery::Refused { which: vec![0, 7_000], why: "bad\nfield".into() });
+    });
+    let recorder = start(&settings(folder.path()), &[(sink("si/em"), &receiver)]);
+    record(&recorder, 5);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), numbers(2, 5));
+    receiver.set(|kept| kept.script.push_back(Delivery::Refused { which: vec![], why: "all".into() }));
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.refused, stats.dropped(), stats.queue_depth), (4, 2, 2, 0));
+    recorder.shutdown(LONG);
+    let letters = std::fs::read_to_string(folder.path().join("spool/dead-si%2fem.jsonl")).unwrap();
+    let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read: Vec<_> = letters.iter().map(|letter| (letter["event"]["seq"].as_u64(), letter["why"].as_str())).collect();
+    assert_eq!(read, [(Some(1), Some("bad\nfield")), (Some(6), Some("all"))]);
+}
+
+#[test]
+fn a_batch_that_is_too_large_comes_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.most = Some(3));
+    let recorder = start(&settings(folder.path()), &[(sink("siem"), &receiver)]);
+    record(&recorder, 50);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), numbers(1, 50));
+    receiver.set(|kept| kept.most = Some(0));
+    record(&recorder, 2);
+    assert!(recorder.flush(LONG));
+    assert_eq!((stats(&recorder).exported, stats(&recorder).refused), (50, 2));
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_retry_pauses_at_least_as_long_as_the_receiver_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let after = Duration::from_millis(300);
+    receiver.set(|kept| kept.script.push_back(Delivery::Retry { after: Some(after), why: "busy".into() }));
+    let recorder = start(&settings(folder.path()), &[(sink("siem"), &receiver)]);
+    let began = Instant::now();
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    assert!(began.elapsed() >= after);
+    assert_eq!((stats(&recorder).failed, stats(&recorder).exported), (1, 1));
+    recorder.shutdown(LONG);
+}
+
+/// A spool of at most about four segments.
+fn small(folder: &Path) -> Settings {
+    let spool = SpoolSettings { max_size: 40_000, segment_size: 10_000, ..SpoolSettings::new(folder.join("spool")) };
+    Settings { spool: Some(spool), ..Settings::default() }
+}
+
+/// Records in small groups, so that segments do not grow past their size at once.
+fn record_slowly(recorder: &Recorder, events: usize) {
+    for _ in 0..events {
+        record(recorder, 1);
+        assert!(recorder.written(LONG));
+    }
+}
+
+#[test]
+fn a_full_spool_gives_up_the_oldest_of_the_sink_that_is_behind_and_counts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (down, up) = (Receiver::default(), Receiver::default());
+    down.set(|kept| kept.down = true);
+    let recorder = start(&small(folder.path()), &[(sink("down"), &down), (sink("up"), &up)]);
+    for accepted in (10..=100).step_by(10) {
+        record_slowly(&recorder, 10);
+        up.wait(|kept| kept.accepted.len() == accepted);
+    }
+    down.set(|kept| kept.down = false);
+    assert!(recorder.flush(LONG));
+    let [down_stats, up_stats] = recorder.stats().try_into().unwrap();
+    assert_eq!((up_stats.exported, up_stats.dropped()), (100, 0));
+    assert!(down_stats.dropped_spool_full > 0, "{down_stats:?}");
+    assert_eq!(down_stats.exported + down_stats.dropped(), 100, "{down_stats:?}");
+    let accepted = down.accepted();
+    assert!(accepted.is_sorted() && accepted.last() == Some(&100));
+    let spool = recorder.spool_stats().unwrap();
+    assert!(spool.bytes <= spool.max_bytes, "{spool:?}");
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_full_spool_of_a_sink_that_blocks_makes_answers_wait_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.down = true);
+    let blocking = SinkSettings { on_full: OnFull::Block, queue: 4, ..sink("siem") };
+    let recorder = start(&small(folder.path()), &[(blocking, &receiver)]);
+    let mut receipts = Vec::new();
+    let mut recorded = 0;
+    while receipts.iter().all(crate::Receipt::is_settled) {
+        let event = Event::denied(Uuid::now_v7(), Timestamp::UNIX_EPOCH, ReasonCode::RbacNoMatchingGrant);
+        receipts.push(recorder.record_answered(event));
+        recorded += 1;
+        assert!(recorded < 10_000, "nobody has to wait");
+        thread::yield_now();
+    }
+    receiver.set(|kept| kept.down = false);
+    assert!(recorder.flush(LONG));
+    assert!(receipts.iter().all(crate::Receipt::is_settled));
+    assert_eq!(receiver.accepted(), numbers(1, recorded));
+    assert_eq!(stats(&recorder).dropped(), 0);
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn damage_in_the_spool_is_passed_over_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.down = true);
+    let settings = small(folder.path());
+    let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    record_slowly(&recorder, 12);
+    recorder.shutdown(SHORT);
+    drop(recorder);
+    let mut segments: Vec<_> = std::fs::read_dir(folder.path().join("spool"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    segments.sort();
+    assert!(segments.len() >= 3, "{segments:?}");
+    // One record in the middle of the first segment; all of the second; and a record of the last one half written.
+    let mut bytes = std::fs::read(&segments[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segments[0], &bytes).unwrap();
+    std::fs::write(&segments[1], b"rubbish").unwrap();
+    let last = std::fs::read(segments.last().unwrap()).unwrap();
+    std::fs::write(segments.last().unwrap(), &last[..last.len() - 3]).unwrap();
+
+    receiver.set(|kept| kept.down = false);
+    let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    assert!(recorder.flush(LONG));
+    let accepted = receiver.accepted();
+    let stats = stats(&recorder);
+    assert!(accepted.is_sorted());
+    // The torn one had not been written; its number is used again.
+    assert_eq!(accepted.len() as u64 + stats.dropped_damaged, 11, "{accepted:?} {stats:?}");
+    assert!(stats.dropped_damaged >= 2);
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_second_process_cannot_use_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let recorder = start(&settings, &[]);
+    let error = assemble(&settings, Vec::new()).unwrap_err();
+    assert!(matches!(error, crate::StartError::Spool { .. }), "{error}");
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_remote_sink_needs_a_spool() {
+    let opened = Opened { settings: sink("siem"), target: Target::Remote(Box::new(Receiver::default())) };
+    let error = assemble(&Settings::default(), vec![opened]).unwrap_err();
+    assert_eq!(error.to_string(), "sink `siem` needs a spool");
+}
+
+#[test]
+fn the_chain_goes_on_from_one_process_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let settings = settings(folder.path());
+    let mut hashes = Vec::new();
+    for _ in 0..3 {
+        let watching = Watching { receiver: receiver.clone(), seals: Arc::default() };
+        let opened = Opened { settings: sink("siem"), target: Target::Remote(Box::new(watching.clone())) };
+        let recorder = assemble(&settings, vec![opened]).unwrap();
+        record(&recorder, 5);
+        assert!(recorder.flush(LONG));
+        recorder.shutdown(LONG);
+        hashes.extend(watching.seals.lock().unwrap().drain(..));
+    }
+    assert_eq!(hashes.len(), 15);
+    assert!(hashes[0].prev.is_none() && hashes[0].genesis.is_some());
+    assert!(hashes.iter().all(|seal| seal.is_right));
+    assert!(hashes.windows(2).all(|pair| pair[1].prev == Some(pair[0].hash)));
+}
+
+/// Keeps the seals as well.
+#[derive(Clone)]
+struct Watching {
+    receiver: Receiver,
+    seals: Arc<Mutex<Vec<crate::chain::Seal>>>,
+}
+
+impl Remote for Watching {
+    fn deliver(&mut self, batch: &[Line<'_>]) -> Delivery {
+        self.seals.lock().unwrap().extend(batch.iter().map(|line| crate::chain::read(line.json).unwrap()));
+        self.receiver.deliver(batch)
+    }
+
+    fn limits(&self) -> BatchLimits {
+        self.receiver.limits()
+    }
+}
+
+#[test]
+fn pauses_are_between_a_half_and_the_whole() {
+    let pause = Duration::from_millis(100);
+    let drawn: Vec<Duration> = (0..200).map(|_| jittered(pause)).collect();
+    assert!(drawn.iter().all(|drawn| *drawn >= pause / 2 && *drawn <= pause));
+    assert!(drawn.iter().any(|other| *other != drawn[0]));
+}

@@ -1,0 +1,225 @@
+//! The recorder's one thread: numbers each event, makes one line of it, and hands groups of lines to the sinks' lanes.
+//!
+//! Because there is one such thread in a process, the order of the lines is the order of their numbers, and it is the same in
+//! every sink. It waits for no sink: each event has its places before it comes here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::chain::Chain;
+use crate::event::Event;
+use crate::lane::{DropCause, Queued};
+use crate::line::{Lines, append_json};
+use crate::receipt::{Awaited, Waiting};
+use crate::recorder::Shared;
+use crate::settings::Settings;
+
+/// A group is handed on once it has this many events,
+const GROUP_EVENTS: usize = 256;
+/// or this many bytes, or nothing more waits.
+const GROUP_BYTES: usize = 256 * 1024;
+/// While events come one after another, this long is waited between two groups: a thread that is woken for each event costs
+/// the workers a switch for each. An event that comes alone is handed on at once.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long a closing thread waits at a time for an event that is just being handed over.
+const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
+
+/// What comes from those who record.
+#[derive(Debug)]
+pub(crate) enum Intake {
+    /// Write this.
+    Event(Box<Entry>),
+    /// Have each sink opened anew, with the number of its request.
+    Reopen(Vec<u64>),
+    /// Look whether the recorder was closed.
+    Wake,
+}
+
+/// An event that has its places.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) event: Event,
+    /// About how much memory it holds.
+    pub(crate) bytes: usize,
+    /// The sinks in whose lanes it has a place, one bit for each. At least one.
+    pub(crate) takers: u64,
+    /// How many events had been lost when it was recorded: its number leaves room for them.
+    pub(crate) lost_before: u64,
+    pub(crate) awaited: Option<Awaited>,
+}
+
+/// The state of the thread.
+pub(crate) struct Scribe {
+    shared: Arc<Shared>,
+    intake: Receiver<Intake>,
+    node: Arc<str>,
+    cluster: Option<Arc<str>>,
+    chain: Option<Chain>,
+    /// Events ever taken off the channel.
+    taken: u64,
+    /// Events lost before the last one that was numbered.
+    lost: u64,
+    group: Group,
+    /// When a group was last handed on that was not full.
+    last_small_group: Option<Instant>,
+}
+
+/// Lines that are handed on together, and what is known of each.
+#[derive(Default)]
+struct Group {
+    lines: Vec<u8>,
+    events: Vec<Written>,
+    awaited: Vec<Awaited>,
+}
+
+/// One line of a group.
+struct Written {
+    /// Where it ends, its line feed included.
+    end: usize,
+    bytes: usize,
+    takers: u64,
+}
+
+impl Scribe {
+    /// The thread of these settings, which goes on with this chain.
+    pub(crate) fn new(
+        settings: &Settings,
+        shared: Arc<Shared>,
+        intake: Receiver<Intake>,
+        chain: Option<Chain>,
+    ) -> Self {
+        Self {
+            shared,
+            intake,
+            node: Arc::clone(&settings.node),
+            cluster: settings.cluster.clone(),
+            chain,
+            taken: 0,
+            lost: 0,
+            group: Group::default(),
+            last_small_group: None,
+        }
+    }
+
+    /// Hands on until the recorder is closed and nothing is left.
+    pub(crate) fn run(mut self) {
+        while let Some(first) = self.next() {
+            let reopen = self.collect(first);
+            // Where an answer waits for its event, nobody makes it wait for others.
+            let small = !self.group.events.is_empty() && !self.group.is_full() && self.group.awaited.is_empty();
+            self.last_small_group = small.then(Instant::now);
+            self.hand_on();
+            for (feed, request) in self.shared.feeds.iter().zip(reopen) {
+                feed.pass_reopen(request);
+            }
+        }
+    }
+
+    /// The next message, after letting some pile up if they are coming quickly; `None` once the recorder is closed and nothing is
+    /// left or on its way.
+    fn next(&self) -> Option<Intake> {
+        let closed = || self.shared.counts.closed.load(SeqCst);
+        if self.last_small_group.is_some_and(|then| then.elapsed() < GATHER) && !closed() {
+            thread::park_timeout(GATHER);
+        }
+        loop {
+            if !closed() {
+                return self.intake.recv().ok();
+            }
+            match self.intake.recv_timeout(LAST_EVENTS_POLL) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) if self.shared.counts.passed() > self.taken => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Fills the group with what waits. Returns the requests to reopen that follow on it.
+    fn collect(&mut self, first: Intake) -> Vec<u64> {
+        let mut message = first;
+        loop {
+            match message {
+                Intake::Event(entry) => self.write(*entry),
+                Intake::Reopen(requests) => return requests,
+                Intake::Wake => {}
+            }
+            if self.group.is_full() {
+                return Vec::new();
+            }
+            let Ok(next) = self.intake.try_recv() else { return Vec::new() };
+            message = next;
+        }
+    }
+
+    /// Makes a line of an event.
+    fn write(&mut self, entry: Entry) {
+        let Entry { mut event, bytes, takers, lost_before, awaited } = entry;
+        self.taken += 1;
+        // Each who records sees the count of the lost at another moment; a number never goes back.
+        self.lost = self.lost.max(lost_before);
+        event.seq = self.taken + self.lost;
+        event.node = Arc::clone(&self.node);
+        event.cluster.clone_from(&self.cluster);
+        let start = self.group.lines.len();
+        if let Err(error) = append_json(&mut self.group.lines, &event) {
+            tracing::error!(event = %event.id, %error, "it cannot be serialized");
+            self.shared.drop_places(takers, bytes, DropCause::Error);
+            return;
+        }
+        if let Some(chain) = &mut self.chain {
+            chain.seal(&mut self.group.lines, start);
+        }
+        if let Some(tap) = self.shared.tap.get().filter(|tap| tap.is_looking()) {
+            let line = self.group.lines.get(start..).unwrap_or_default();
+            tap.see(line.strip_suffix(b"\n").unwrap_or(line));
+        }
+        self.group.events.push(Written { end: self.group.lines.len(), bytes, takers });
+        self.group.awaited.extend(awaited);
+    }
+
+    /// Hands the group to the lanes in which its events have a place.
+    fn hand_on(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if group.events.is_empty() {
+            return;
+        }
+        self.group.lines.reserve(group.lines.len().min(GROUP_BYTES));
+        let all = group.events.iter().fold(u64::MAX, |all, event| all & event.takers);
+        let waiting = Waiting::new(group.awaited);
+        let whole = Lines(Arc::new(group.lines));
+        let bytes = group.events.iter().map(|event| event.bytes).sum();
+        for (index, feed) in self.shared.feeds.iter().enumerate() {
+            let bit = 1 << index;
+            if all & bit != 0 {
+                let (record, events) = (whole.clone(), group.events.len());
+                feed.pass(Queued { record, bytes, events, waiting: waiting.clone() });
+            } else if let Some(part) = part(&whole, &group.events, bit) {
+                feed.pass(Queued { waiting: waiting.clone(), ..part });
+            }
+        }
+    }
+}
+
+impl Group {
+    fn is_full(&self) -> bool {
+        self.events.len() >= GROUP_EVENTS || self.lines.len() >= GROUP_BYTES
+    }
+}
+
+/// The lines of a group that one sink gets, where it does not get all.
+fn part(whole: &Lines, events: &[Written], bit: u64) -> Option<Queued<Lines>> {
+    let (mut lines, mut count, mut bytes, mut start) = (Vec::new(), 0, 0, 0);
+    for event in events {
+        if event.takers & bit != 0 {
+            lines.extend_from_slice(whole.0.get(start..event.end).unwrap_or_default());
+            count += 1;
+            bytes += event.bytes;
+        }
+        start = event.end;
+    }
+    let record = Lines(Arc::new(lines));
+    (count > 0).then_some(Queued { record, bytes, events: count, waiting: Waiting::default() })
+}

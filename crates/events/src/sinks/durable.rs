@@ -1,0 +1,90 @@
+//! When what was written to a file is forced to the disk.
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::settings::Fsync;
+
+/// What is known of one file.
+#[derive(Debug, Clone)]
+pub(crate) struct Durability {
+    policy: Fsync,
+    interval: Duration,
+    /// Since when something has been written that is not on the disk yet.
+    since: Option<Instant>,
+}
+
+impl Durability {
+    /// Nothing was written yet.
+    pub(crate) fn new(policy: Fsync, interval: Duration) -> Self {
+        Self { policy, interval, since: None }
+    }
+
+    /// For what is no file on a disk.
+    pub(crate) fn none() -> Self {
+        Self::new(Fsync::Never, Duration::ZERO)
+    }
+
+    /// The same for another file.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::new(self.policy, self.interval)
+    }
+
+    /// Something was written.
+    pub(crate) fn wrote(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// After each batch.
+    pub(crate) fn flush(&mut self, file: &File) -> io::Result<()> {
+        let now = match self.policy {
+            Fsync::Always => true,
+            Fsync::Interval => self.due().is_some_and(|due| due <= Instant::now()),
+            Fsync::Never => false,
+        };
+        if now { self.sync(file) } else { Ok(()) }
+    }
+
+    /// Forces it to the disk, unless it is there or is never to be.
+    pub(crate) fn sync(&mut self, file: &File) -> io::Result<()> {
+        if self.policy == Fsync::Never || self.since.is_none() {
+            return Ok(());
+        }
+        file.sync_data()?;
+        self.since = None;
+        Ok(())
+    }
+
+    /// When it is to be forced to the disk if nothing more is written.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match self.policy {
+            Fsync::Always | Fsync::Never => None,
+            Fsync::Interval => self.since.map(|since| since + self.interval),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_forces_when_it_says() {
+        let file = tempfile::tempfile().unwrap();
+        let day = Duration::from_secs(86_400);
+        for (policy, interval, due, left) in [
+            (Fsync::Always, day, false, false),
+            (Fsync::Interval, day, true, true),
+            (Fsync::Interval, Duration::ZERO, true, false),
+            (Fsync::Never, day, false, true),
+        ] {
+            let mut durability = Durability::new(policy, interval);
+            assert!(durability.due().is_none());
+            durability.wrote();
+            assert_eq!(durability.due().is_some(), due, "{policy:?}");
+            durability.flush(&file).unwrap();
+            assert_eq!(durability.since.is_some(), left, "{policy:?}");
+        }
+    }
+}

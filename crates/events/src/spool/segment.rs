@@ -1,0 +1,230 @@
+//! One file of the spool: a header, and records one after the other.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::record::{self, Read};
+
+/// Begins each file; the number says how it is laid out.
+const MAGIC: &[u8; 8] = b"PCSPOOL1";
+/// The magic, and the number of the first record.
+pub(crate) const HEADER: u64 = 16;
+const EXTENSION: &str = "seg";
+/// Only the gateway's user may read what it refused to whom.
+const MODE: u32 = 0o600;
+/// How much is read at once.
+const PIECE: usize = 256 * 1024;
+
+/// What a segment's records were found to be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Where the last whole record ends.
+    pub(crate) end: u64,
+    /// The number after that of the last record; `None` where there is no record.
+    pub(crate) next: Option<u64>,
+    /// The last line.
+    pub(crate) last_line: Option<Vec<u8>>,
+    /// Bytes after the last record: one that was being written when the process died.
+    pub(crate) torn: u64,
+}
+
+/// The name of the segment whose first record has this number.
+pub(crate) fn path(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:020}.{EXTENSION}"))
+}
+
+/// The segments of a folder by the number of their first record, oldest first.
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut firsts = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 20);
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            firsts.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        }
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// Makes a new segment, and makes sure that its name is on the disk.
+pub(crate) fn create(folder: &Path, first: u64) -> io::Result<File> {
+    let mut file = OpenOptions::new().append(true).create_new(true).mode(MODE).open(path(folder, first))?;
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&first.to_le_bytes());
+    file.write_all(&header)?;
+    File::open(folder)?.sync_all()?;
+    Ok(file)
+}
+
+/// Opens a segment to append to it.
+pub(crate) fn open_to_append(folder: &Path, first: u64) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path(folder, first))
+}
+
+/// Opens a segment to read it. Says `InvalidData` where its header is not that of this segment.
+pub(crate) fn open_to_read(folder: &Path, first: u64) -> io::Result<File> {
+    let mut file = File::open(path(folder, first))?;
+    let mut header = [0; HEADER as usize];
+    file.read_exact(&mut header)?;
+    let expected = [&MAGIC[..], &first.to_le_bytes()].concat();
+    if header[..] == expected { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Reads all records of a segment.
+pub(crate) fn scan(folder: &Path, first: u64) -> io::Result<Scan> {
+    let file = open_to_read(folder, first)?;
+    let length = file.metadata()?.len();
+    let mut cursor = Records::new(HEADER);
+    let mut scan = Scan { end: HEADER, ..Scan::default() };
+    while let Some((index, line)) = cursor.next(&file, length)? {
+        scan.next = Some(index.saturating_add(1));
+        let line = line.to_vec();
+        scan.end = cursor.offset();
+        scan.last_line = Some(line);
+    }
+    scan.torn = length - scan.end;
+    Ok(scan)
+}
+
+/// Reads records of a file one after the other, and passes over what is damaged.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Where in the file `buffer` begins.
+    base: u64,
+    buffer: Vec<u8>,
+    /// How much of it was consumed.
+    consumed: usize,
+}
+
+impl Records {
+    /// Begins at an offset.
+    pub(crate) fn new(offset: u64) -> Self {
+        Self { base: offset, buffer: Vec::new(), consumed: 0 }
+    }
+
+    /// Where the next record would begin.
+    pub(crate) fn offset(&self) -> u64 {
+        self.base + self.consumed as u64
+    }
+
+    /// The next whole record before the offset `end`; `None` where there is none (yet).
+    pub(crate) fn next(&mut self, file: &File, end: u64) -> io::Result<Option<(u64, &[u8])>> {
+        // Where, after what was consumed, a record is looked for.
+        let mut skipped = 0;
+        loop {
+            let rest = self.buffer.get(self.consumed + skipped..).unwrap_or_default();
+            match record::read(rest) {
+                Read::Whole { index, line } => {
+                    let (start, length) = (self.consumed + skipped + record::HEADER, line.len());
+                    self.consumed = start + length;
+                    return Ok(self.buffer.get(start..start + length).map(|line| (index, line)));
+                }
+                // What is damaged stays damaged: it need not be kept to be looked at again.
+                Read::Damaged => {
+                    self.consumed += skipped + record::next_mark(rest);
+                    skipped = 0;
+                }
+                Read::Partial => {
+                    let (is_empty, step) = (rest.is_empty(), record::next_mark(rest));
+                    if self.fill(file, end)? {
+                        continue;
+                    }
+                    if is_empty {
+                        return Ok(None);
+                    }
+                    // It was never written to its end; or its length is damaged, and whole ones follow.
+                    skipped += step;
+                }
+            }
+        }
+    }
+
+    /// Reads on; says whether there was more before `end`.
+    fn fill(&mut self, file: &File, end: u64) -> io::Result<bool> {
+        self.buffer.drain(..self.consumed);
+        self.base += self.consumed as u64;
+        self.consumed = 0;
+        let from = self.base + self.buffer.len() as u64;
+        let more = usize::try_from(end.saturating_sub(from)).unwrap_or(PIECE).min(PIECE);
+        let kept = self.buffer.len();
+        self.buffer.resize(kept + more, 0);
+        let read = file.read_at(self.buffer.get_mut(kept..).unwrap_or_default(), from)?;
+        self.buffer.truncate(kept + read);
+        Ok(read > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(folder: &Path, lines: &[&str]) -> Vec<u8> {
+        let mut file = create(folder, 5).unwrap();
+        let mut bytes = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            record::append(&mut bytes, 5 + number as u64, line.as_bytes());
+        }
+        file.write_all(&bytes).unwrap();
+        std::fs::read(path(folder, 5)).unwrap()
+    }
+
+    /// The numbers of the records that are found, and the scan.
+    fn check(folder: &Path, bytes: &[u8], numbers: &[u64], torn: u64) {
+        std::fs::write(path(folder, 5), bytes).unwrap();
+        let file = open_to_read(folder, 5).unwrap();
+        let mut records = Records::new(HEADER);
+        let mut found = Vec::new();
+        while let Some((index, _)) = records.next(&file, bytes.len() as u64).unwrap() {
+            found.push(index);
+        }
+        let scan = scan(folder, 5).unwrap();
+        assert_eq!((found.as_slice(), scan.torn), (numbers, torn));
+        assert_eq!(scan.next, numbers.last().map(|last| last + 1));
+    }
+
+    #[test]
+    fn a_segment_is_read_as_far_as_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = written(folder.path(), &["first", "second", "third"]);
+        let last = record::HEADER + "third".len();
+        check(folder.path(), &whole, &[5, 6, 7], 0);
+        for cut in 1..last {
+            check(folder.path(), &whole[..whole.len() - cut], &[5, 6], (last - cut) as u64);
+        }
+        check(folder.path(), &[&whole[..], &[0; 100]].concat(), &[5, 6, 7], 100);
+        check(folder.path(), &whole[..HEADER as usize], &[], 0);
+    }
+
+    #[test]
+    fn a_damaged_record_is_passed_over_wherever_the_damage_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = written(folder.path(), &["first", "second", "third"]);
+        let first = HEADER as usize + record::HEADER + "first".len();
+        for at in 0..record::HEADER + "second".len() {
+            let mut damaged = whole.clone();
+            damaged[first + at] ^= 0x40;
+            check(folder.path(), &damaged, &[5, 7], 0);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_segment_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in ["", "PCSPOOL1", "PCSPOOL1\0\0\0\0\0\0\0\0", "something else!!"] {
+            std::fs::write(path(folder.path(), 5), text).unwrap();
+            assert!(open_to_read(folder.path(), 5).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn segments_are_listed_by_number_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["00000000000000000010.seg", "00000000000000000009.seg", "9.seg", "cursor-x", "x.seg", "lock"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(list(folder.path()).unwrap(), [9, 10]);
+    }
+}

@@ -1,0 +1,139 @@
+//! What the folder is after whatever a process has left in it.
+
+use super::*;
+use crate::settings::Fsync;
+use crate::sinks::Sink as _;
+use crate::sinks::durable::Durability;
+use std::sync::Arc;
+
+fn settings(folder: &Path) -> SpoolSettings {
+    SpoolSettings { max_size: 1_000, segment_size: 300, ..SpoolSettings::new(folder) }
+}
+
+fn open(folder: &Path) -> (Arc<Spool>, Found) {
+    let (spool, found) = Spool::open(&settings(folder)).unwrap();
+    (Arc::new(spool), found)
+}
+
+fn append(spool: &Arc<Spool>, lines: &[&str]) {
+    let mut sink = SpoolSink::open(Arc::clone(spool), Durability::new(Fsync::Always, Duration::ZERO)).unwrap();
+    for line in lines {
+        let line = format!("{line}\n");
+        assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
+        sink.flush().unwrap();
+    }
+}
+
+fn read_all(spool: &Arc<Spool>, sink: usize) -> (Vec<String>, reader::Gaps) {
+    let mut reader = Reader::new(Arc::clone(spool), sink);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read(&mut line).unwrap().is_none() {
+            return (lines, reader.take_gaps());
+        }
+        lines.push(String::from_utf8(line).unwrap());
+    }
+}
+
+#[test]
+fn a_folder_is_opened_again_with_everything_that_was_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("deep").join("spool");
+    let (spool, found) = open(&folder);
+    assert_eq!(found, Found::default());
+    append(&spool, &["one", "two"]);
+    drop(spool);
+    let (spool, found) = open(&folder);
+    assert_eq!((found.torn, found.last_line.as_deref()), (0, Some(&b"two"[..])));
+    append(&spool, &["three"]);
+    let sink = spool.add_sink(None, OnFull::Drop);
+    assert_eq!(spool.waiting(sink), 3);
+    assert_eq!(read_all(&spool, sink), (vec!["one".into(), "two".into(), "three".into()], reader::Gaps::default()));
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_at_every_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    append(&spool, &["one", "two"]);
+    drop(spool);
+    let path = segment::path(folder.path(), 1);
+    let whole = fs::read(&path).unwrap();
+    let size = record::HEADER + "two".len();
+    for cut in 1..size {
+        fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        let (spool, found) = open(folder.path());
+        assert_eq!((found.torn, found.last_line.as_deref()), ((size - cut) as u64, Some(&b"one"[..])));
+        append(&spool, &["new"]);
+        let sink = spool.add_sink(None, OnFull::Drop);
+        assert_eq!(read_all(&spool, sink).0, ["one", "new"]);
+    }
+}
+
+#[test]
+fn a_segment_that_was_just_being_made_does_not_stand_in_the_way() {
+    for left in ["", "PCSPOOL1", "rubbish that is longer than a header"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, _) = open(folder.path());
+        append(&spool, &["one"]);
+        drop(spool);
+        fs::write(segment::path(folder.path(), 2), left).unwrap();
+        let (spool, found) = open(folder.path());
+        assert_eq!(found.last_line.as_deref(), Some(&b"one"[..]));
+        append(&spool, &["two"]);
+        let sink = spool.add_sink(None, OnFull::Drop);
+        assert_eq!(read_all(&spool, sink).0, ["one", "two"], "{left:?}");
+    }
+}
+
+#[test]
+fn segments_are_deleted_once_every_sink_has_passed_them_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let (fast, slow) = (spool.add_sink(None, OnFull::Drop), spool.add_sink(None, OnFull::Drop));
+    let long = "x".repeat(200);
+    append(&spool, &[&long, &long, &long]);
+    assert_eq!(segment::list(folder.path()).unwrap(), [1, 2, 3]);
+    spool.took(fast, 4);
+    assert_eq!(segment::list(folder.path()).unwrap(), [1, 2, 3]);
+    spool.took(slow, 2);
+    assert_eq!(segment::list(folder.path()).unwrap(), [2, 3]);
+    spool.took(slow, 4);
+    // The last one stays: it holds the end of the chain.
+    assert_eq!(segment::list(folder.path()).unwrap(), [3]);
+}
+
+#[test]
+fn at_the_bound_the_oldest_goes_unless_a_sink_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let behind = spool.add_sink(None, OnFull::Drop);
+    let long = "x".repeat(200);
+    append(&spool, &[&long, &long, &long, &long]);
+    append(&spool, &[&long]);
+    let (lines, gaps) = read_all(&spool, behind);
+    assert_eq!((lines.len(), gaps), (4, reader::Gaps { given_up: 1, damaged: 0 }));
+    assert!(spool.stats().bytes <= 1_000);
+
+    spool.took(behind, 6);
+    let blocking = spool.add_sink(None, OnFull::Block);
+    append(&spool, &[&long, &long, &long]);
+    let mut sink = SpoolSink::open(Arc::clone(&spool), Durability::none()).unwrap();
+    let line = format!("{long}\n");
+    assert_eq!(sink.write(line.as_bytes()).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(read_all(&spool, blocking).1, reader::Gaps::default());
+    spool.took(blocking, 9);
+    assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
+}
+
+#[test]
+fn a_place_that_cannot_be_is_the_oldest_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    append(&spool, &["one", "two"]);
+    for (saved, taken) in [(None, 1), (Some(2), 2), (Some(3), 3), (Some(4), 1), (Some(u64::MAX), 1)] {
+        let sink = spool.add_sink(saved, OnFull::Drop);
+        assert_eq!(spool.taken(sink), taken, "{saved:?}");
+    }
+}
