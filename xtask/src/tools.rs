@@ -19,7 +19,7 @@ pub(crate) struct Component {
     program: &'static str,
     /// The variable that tells the tests where it is; set by a person, it is taken as given.
     pub(crate) variable: &'static str,
-    /// The Debian package that holds it.
+    /// The Debian package that holds it; several where it needs them, with a space between.
     package: &'static str,
 }
 
@@ -33,6 +33,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "etcd", variable: "PORTCULLIS_ETCD", package: "etcd-server" },
     Component { program: "etcdctl", variable: "PORTCULLIS_ETCDCTL", package: "etcd-client" },
     Component { program: "promtool", variable: "PORTCULLIS_PROMTOOL", package: "prometheus" },
+    Component { program: "rsyslogd", variable: "PORTCULLIS_RSYSLOGD", package: "rsyslog rsyslog-openssl" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
 ];
 
@@ -59,7 +60,7 @@ fn find_or_install(wanted: &[Component], may_install: bool) -> Result<(), Failur
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<&str> = missing.iter().map(|component| component.package).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|component| component.package.split(' ')).collect();
     if !may_install {
         return Err(Failure(format!("{}; installing was forbidden", what_to_do(&missing))));
     }

@@ -7,6 +7,8 @@
 //! | [`process`] | a real program: started, its output captured, signalled, stopped and waited for |
 //! | [`nginx`] | a real nginx as upstream |
 //! | [`etcd`] | a real etcd as upstream: gRPC |
+//! | [`receiver`] | a stub receiver of events over HTTP, with the rules of the test's choice |
+//! | [`rsyslog`] | a real rsyslogd: UDP, TCP and TLS |
 //! | [`upstream`] | a stub upstream that records each request byte by byte and answers as told, well or badly |
 //! | [`wire`] | a raw HTTP/1.1 client: what is sent is exactly what the test wrote |
 //! | [`http2`] | the same for HTTP/2: frames as the test writes them |
@@ -29,6 +31,8 @@ mod message;
 pub mod nginx;
 pub mod ports;
 pub mod process;
+pub mod receiver;
+pub mod rsyslog;
 pub mod tokens;
 pub mod upstream;
 pub mod wait;

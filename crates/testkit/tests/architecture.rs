@@ -78,9 +78,9 @@ const RESERVED: &[(&str, &[&str])] = &[
             "xtask",
         ],
     ),
-    // Where there is a network there is a runtime, and nowhere else.
-    ("tokio", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
-    ("hyper", &["portcullis-proxy", "portcullis-admin", "portcullis"]),
+    // Where there is a network there is a runtime, and nowhere else; in events it is inside the thread of a remote sink.
+    ("tokio", &["portcullis-events", "portcullis-proxy", "portcullis-admin", "portcullis"]),
+    ("hyper", &["portcullis-events", "portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
     // A database is a cache here, and fenced in.
     ("rusqlite", &["portcullis-history"]),
