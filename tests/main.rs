@@ -94,6 +94,8 @@ mod routes;
 mod second_opinion;
 /// The service manager: what it is told, sockets that it passes on, and one process that takes over from another.
 mod service;
+/// Events over the network: syslog to a real rsyslogd, and receivers over HTTP, Azure's and OpenTelemetry's among them.
+mod sinks;
 /// Clients that say nothing, or too little.
 mod slow_clients;
 /// What follows a refused request on its connection is never taken for another request.

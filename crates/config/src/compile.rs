@@ -13,6 +13,8 @@ pub(crate) mod risk;
 pub(crate) mod route;
 mod upstream;
 
+pub(crate) use upstream::parse_host;
+
 use std::collections::HashMap;
 
 use crate::codes;

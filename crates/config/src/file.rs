@@ -12,6 +12,7 @@ pub(crate) mod limits;
 mod listener;
 mod operation;
 mod policy;
+pub(crate) mod receiver;
 mod risk;
 mod route;
 pub(crate) mod spool;

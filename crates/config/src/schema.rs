@@ -11,6 +11,7 @@ mod gateway;
 mod identity;
 mod keys;
 mod policy;
+mod receiver;
 mod risk;
 mod route;
 mod upstream;

@@ -62,6 +62,11 @@ impl<'e> Reader<'e> {
         self.environment.now()
     }
 
+    /// An environment variable, where it is set.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.environment.variable(name)
+    }
+
     /// Says that names may be unknown only because their file could not be read.
     pub(crate) fn mark_incomplete(&self) {
         self.incomplete.set(true);

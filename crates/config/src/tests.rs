@@ -14,6 +14,7 @@ mod robustness;
 mod routes;
 mod samples;
 mod schema;
+mod sinks;
 mod validator;
 
 use std::collections::BTreeMap;

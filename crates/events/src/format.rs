@@ -19,7 +19,7 @@ mod visible;
 use thiserror::Error;
 
 pub(crate) use json::Object;
-pub(crate) use record::Record;
+pub(crate) use record::{Record, Severity, text};
 
 /// The form of a sink's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,8 +1,12 @@
 //! What the event pipeline needs to know, as plain values. The TOML shape (`[[sink]]`) lives in `config`.
 
+mod remote;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use remote::*;
 
 /// Where events go, and how they are signed.
 #[derive(Debug, Clone)]
@@ -156,12 +160,8 @@ pub enum SinkKind {
         path: PathBuf,
     },
     /// A receiver over the network, fed from the spool.
-    Remote(RemoteKind),
+    Remote(Box<RemoteKind>),
 }
-
-/// A receiver over the network. There is none yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemoteKind {}
 
 /// What happens to an event when a sink can take no more of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,13 +6,22 @@
 
 pub(crate) mod durable;
 mod file;
+mod http;
 pub mod memory;
+mod otlp;
+mod outcome;
+mod post;
+mod sentinel;
 mod stdout;
+mod syslog;
+#[cfg(test)]
+mod testing;
+mod tls;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::settings::SinkKind;
+use crate::settings::{RemoteKind, SinkKind};
 use durable::Durability;
 
 /// A place that takes lines, owned by one writer thread. A call may block: it holds up nobody but its own thread.
@@ -42,7 +51,6 @@ pub(crate) trait Sink: Send {
 
 /// One native event: one object of JSON in UTF-8, without its line feed.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(test), expect(dead_code, reason = "no kind of remote sink is there yet"))]
 pub(crate) struct Line<'a> {
     /// The bytes of the line.
     pub(crate) json: &'a [u8],
@@ -62,7 +70,6 @@ pub(crate) trait Remote: Send {
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "no kind of remote sink is there yet"))]
 pub(crate) enum Delivery {
     /// The receiver has it, as far as its protocol can say.
     Accepted,
@@ -93,11 +100,24 @@ pub(crate) struct BatchLimits {
     pub(crate) bytes: usize,
 }
 
+/// Makes the sender that the configuration names. It connects when there is something to send.
+///
+/// # Errors
+/// When TLS cannot be set up, or a header cannot be sent.
+pub(crate) fn open_remote(kind: &RemoteKind) -> io::Result<Box<dyn Remote>> {
+    Ok(match kind {
+        RemoteKind::Syslog(settings) => Box::new(syslog::SyslogSink::open(settings.clone())?),
+        RemoteKind::Http(settings) => Box::new(http::HttpSink::open(settings.clone())?),
+        RemoteKind::Sentinel(settings) => Box::new(sentinel::SentinelSink::open(settings.clone())?),
+        RemoteKind::Otlp(settings) => Box::new(otlp::OtlpSink::open(settings.clone())?),
+    })
+}
+
 /// Opens what the configuration names.
 pub(crate) fn open(kind: &SinkKind, durability: Durability) -> io::Result<Box<dyn Sink>> {
     Ok(match kind {
         SinkKind::Stdout => Box::new(stdout::StdoutSink),
         SinkKind::File { path } => Box::new(file::FileSink::open(path.clone(), durability)?),
-        SinkKind::Remote(kind) => match *kind {},
+        SinkKind::Remote(_) => return Err(io::ErrorKind::Unsupported.into()),
     })
 }

@@ -90,6 +90,7 @@ fn output_kind(output: SinkOutput) -> SinkKind {
     match output {
         SinkOutput::Stdout => SinkKind::Stdout,
         SinkOutput::File(path) => SinkKind::File { path: path.path },
+        SinkOutput::Remote(kind) => SinkKind::Remote(kind),
     }
 }
 
@@ -123,7 +124,8 @@ fn same_output(a: &Sink, b: &Sink) -> bool {
     match (&a.output.value, &b.output.value) {
         (SinkOutput::Stdout, SinkOutput::Stdout) => true,
         (SinkOutput::File(a), SinkOutput::File(b)) => a.path == b.path,
-        (SinkOutput::Stdout, SinkOutput::File(_)) | (SinkOutput::File(_), SinkOutput::Stdout) => false,
+        // Of two that send to one receiver each may do so with its own form or filter.
+        (SinkOutput::Stdout | SinkOutput::File(_) | SinkOutput::Remote(_), _) => false,
     }
 }
 

@@ -231,7 +231,7 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, EndpointProblem> {
 }
 
 /// A name or an address; digits and dots that are no IPv4 address are neither (`010.0.0.1` means two things).
-fn parse_host(host: &str) -> Option<Arc<str>> {
+pub(crate) fn parse_host(host: &str) -> Option<Arc<str>> {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().ok().map(|address| address.to_string().into());
     }

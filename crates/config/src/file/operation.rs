@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_events::settings::{AccessFormat, OnFull, WHOLE};
+use portcullis_events::Format;
+use portcullis_events::settings::{AccessFormat, OnFull, RemoteKind, WHOLE};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -15,6 +16,7 @@ use crate::document::MAX_TEMPLATE;
 use crate::file::control::{Control, read_control};
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
+use crate::file::receiver;
 use crate::file::route::read_page;
 use crate::file::spool::{Keeping, read_keeping};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
@@ -214,6 +216,7 @@ pub(crate) const ON_FULL: &[(&str, OnFull)] = &[("drop", OnFull::Drop), ("block"
 pub(crate) enum SinkOutput {
     Stdout,
     File(ResolvedPath),
+    Remote(Box<RemoteKind>),
 }
 
 /// `[access_log]`, where it is on.
@@ -263,20 +266,7 @@ fn read_access_log(root: &Section<'_>) -> Option<At<AccessLog>> {
 }
 
 /// Kinds of the contract that later versions have.
-const LATER_SINKS: &[&str] = &[
-    "syslog",
-    "http",
-    "sentinel",
-    "otlp",
-    "splunk",
-    "elastic",
-    "kafka",
-    "cef",
-    "chronicle",
-    "s3",
-    "journald",
-    "webhook",
-];
+const LATER_SINKS: &[&str] = &["splunk", "elastic", "kafka", "cef", "chronicle", "s3", "journald", "webhook"];
 
 /// The kind of a sink, read as it is written: kinds of later versions are told apart from words that mean nothing.
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +284,7 @@ impl Kind for SinkKind {
     }
 
     fn schema(&self) -> serde_json::Value {
-        one_of(["stdout", "file"].into_iter())
+        one_of(["stdout", "file"].into_iter().chain(receiver::KINDS))
     }
 }
 
@@ -305,8 +295,24 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
     let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);
     let on_full = section.optional("on_full", Choice(ON_FULL));
+    let format = section.optional("format", receiver::FORMATS);
+    let remote = kind.as_ref().and_then(|kind| receiver::KINDS.into_iter().find(|known| *known == kind.value));
+    for other in receiver::KINDS.into_iter().filter(|other| Some(*other) != remote && section.has(other)) {
+        section.misplaced(other, &format!("write `kind = \"{other}\"`, or remove it"));
+    }
     let later = kind.as_ref().is_some_and(|kind| LATER_SINKS.contains(&kind.value.as_str()));
-    let output = kind.and_then(|kind| read_output(&section, kind, path));
+    let output = kind.and_then(|kind| match remote {
+        Some(remote) => {
+            refuse_path(&section, path.as_ref());
+            let span = kind.span;
+            receiver::read_remote(&section, remote, format)
+                .map(|settings| At::new(SinkOutput::Remote(Box::new(settings)), span))
+        }
+        None => {
+            receiver::refuse_format(&section, format.as_ref(), Format::Native, "lines here are native events");
+            read_output(&section, kind, path)
+        }
+    });
     if !later {
         // The keys of a later kind are unknown here, and would only hide the one thing to say.
         section.finish();
@@ -315,27 +321,33 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     Some(Sink { name, output, queue, on_full })
 }
 
+fn refuse_path(section: &Section<'_>, path: Option<&At<ResolvedPath>>) {
+    if let Some(path) = path {
+        let message = "`path` belongs to a sink of kind \"file\"";
+        section.reader().report(Diagnostic::error(codes::CONFLICT, path.span, message).with_help("remove it"));
+    }
+}
+
 fn read_output(section: &Section<'_>, kind: At<String>, path: Option<At<ResolvedPath>>) -> Option<At<SinkOutput>> {
     let reader = section.reader();
     match kind.value.as_str() {
         "file" => Some(At::new(SinkOutput::File(path?.value), kind.span)),
         "stdout" => {
-            if let Some(path) = path {
-                let message = "`path` belongs to a sink of kind \"file\"";
-                reader.report(Diagnostic::error(codes::CONFLICT, path.span, message).with_help("remove it"));
-            }
+            refuse_path(section, path.as_ref());
             Some(At::new(SinkOutput::Stdout, kind.span))
         }
         later if LATER_SINKS.contains(&later) => {
             let message = format!("the sink kind \"{later}\" is not available in this version");
-            let help = "use \"file\" or \"stdout\", and let a log shipper carry the lines on";
+            let help = "use \"http\" or \"syslog\", or \"file\" and a log shipper that carries the lines on";
             reader.report(Diagnostic::error(codes::UNAVAILABLE, kind.span, message).with_help(help));
             None
         }
         other => {
-            let message = format!("`kind`: expected \"stdout\" or \"file\", found \"{}\"", shown(other));
+            let words = ["stdout", "file"].into_iter().chain(receiver::KINDS);
+            let quoted: Vec<String> = words.clone().map(|word| format!("\"{word}\"")).collect();
+            let message = format!("`kind`: expected one of {}, found \"{}\"", quoted.join(", "), shown(other));
             let mut diagnostic = Diagnostic::error(codes::BAD_VALUE, kind.span, message);
-            let near = suggest::nearest(other, ["stdout", "file"]);
+            let near = suggest::nearest(other, words);
             diagnostic.help = near.map(|word| format!("did you mean \"{word}\"?"));
             reader.report(diagnostic);
             None

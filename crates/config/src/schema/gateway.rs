@@ -10,7 +10,9 @@ use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, S
 use super::identity::identity;
 use super::route::{one_action, treatment};
 use super::upstream::upstream;
-use super::{Key, Table, choice, list, one, one_or_list, one_or_several, several, table, within, without_effect};
+use super::{
+    Key, Table, choice, list, one, one_or_list, one_or_several, receiver, several, table, within, without_effect,
+};
 
 pub(super) fn file() -> Table {
     table(
@@ -379,8 +381,23 @@ fn sink() -> Table {
         "Where events go; without any: to standard output.",
         [
             one("name", Name, "Unique; a label in metrics.").required(),
-            one("kind", SinkKind, "JSON lines on standard output, or in a file that is reopened on SIGHUP.").required(),
+            one(
+                "kind",
+                SinkKind,
+                "Lines on standard output, or in a file that is reopened on SIGHUP; or a receiver, with a table of that name.",
+            )
+            .required(),
             path(),
+            choice(
+                "format",
+                &["native", "ecs", "ocsf", "asim", "cef", "leef"],
+                "The form of each event; only where a receiver's kind has none of its own.",
+            )
+            .default("native"),
+            within("syslog", receiver::syslog()),
+            within("http", receiver::http()),
+            within("sentinel", receiver::sentinel()),
+            within("otlp", receiver::otlp()),
             one("queue", Integer(1..=10_000_000), "Events that may wait in memory.").default(65_536),
             choice(
                 "on_full",
@@ -392,6 +409,10 @@ fn sink() -> Table {
     )
     .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))
     .rule(json!({ "anyOf": [not_of_kind("stdout"), { "not": { "required": ["path"] } }] }))
+    .rule(json!({ "anyOf": [not_of_kind("syslog"), { "required": ["syslog"] }] }))
+    .rule(json!({ "anyOf": [not_of_kind("http"), { "required": ["http"] }] }))
+    .rule(json!({ "anyOf": [not_of_kind("sentinel"), { "required": ["sentinel"] }] }))
+    .rule(json!({ "anyOf": [not_of_kind("otlp"), { "required": ["otlp"] }] }))
 }
 
 fn path() -> Key {

@@ -108,6 +108,12 @@ impl Object<'_> {
         }
     }
 
+    /// A value that is JSON already.
+    pub(crate) fn raw(&mut self, key: &str, json: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(json);
+    }
+
     /// A part of the native event as it stands there.
     pub(crate) fn part(&mut self, key: &str, part: &impl Serialize) {
         let (start, was_empty) = (self.out.len(), self.empty);

@@ -443,6 +443,9 @@ pub(crate) struct Upstream<'l> {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Integrity<'l> {
+    /// Why a chain begins here, where one does.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) genesis: Maybe<'l>,
     #[serde(borrow)]
     pub(crate) prev: Maybe<'l>,
     #[serde(borrow)]

@@ -13,7 +13,7 @@ use crate::delivery::{Courier, DeliveryState};
 use crate::lane::{Feed, Lane, Message};
 use crate::line::{Lines, Record};
 use crate::scribe::Scribe;
-use crate::settings::{Fsync, Integrity, OnFull, QUEUE, Settings, SinkKind, SinkSettings};
+use crate::settings::{Fsync, Integrity, OnFull, QUEUE, RemoteKind, Settings, SinkKind, SinkSettings};
 use crate::sinks::durable::Durability;
 use crate::sinks::memory::{Capture, MemorySink};
 use crate::sinks::{self, Remote, Sink};
@@ -45,6 +45,14 @@ pub enum StartError {
     /// A remote sink has no spool to be fed from.
     #[error("sink `{0}` needs a spool")]
     NoSpool(Arc<str>),
+    /// What a sink sends with over a network cannot be set up.
+    #[error("sink `{sink}`: what it sends with cannot be set up")]
+    Receiver {
+        /// The sink.
+        sink: Arc<str>,
+        /// Why.
+        source: io::Error,
+    },
     /// A sink's thread cannot be started.
     #[error("sink `{sink}`: cannot start its thread")]
     Thread {
@@ -69,7 +77,6 @@ pub(crate) enum Target {
     /// From its lane.
     Local(Box<dyn Sink>),
     /// From the spool.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no kind of remote sink is there yet"))]
     Remote(Box<dyn Remote>),
 }
 
@@ -79,7 +86,7 @@ pub(super) fn start(settings: &Settings) -> Result<Recorder, StartError> {
     for sink in &settings.sinks {
         let target = match &sink.kind {
             SinkKind::Stdout | SinkKind::File { .. } => Target::Local(open(sink, durability(settings))?),
-            SinkKind::Remote(kind) => match *kind {},
+            SinkKind::Remote(kind) => Target::Remote(open_remote(&sink.name, kind)?),
         };
         opened.push(Opened { settings: sink.clone(), target });
     }
@@ -101,10 +108,14 @@ pub(crate) fn open(settings: &SinkSettings, durability: Durability) -> Result<Bo
         path: match &settings.kind {
             SinkKind::File { path } => path.clone(),
             SinkKind::Stdout => PathBuf::from("standard output"),
-            SinkKind::Remote(kind) => match *kind {},
+            SinkKind::Remote(_) => PathBuf::from("its receiver"),
         },
         source,
     })
+}
+
+fn open_remote(name: &Arc<str>, kind: &RemoteKind) -> Result<Box<dyn Remote>, StartError> {
+    sinks::open_remote(kind).map_err(|source| StartError::Receiver { sink: Arc::clone(name), source })
 }
 
 fn durability(settings: &Settings) -> Durability {

@@ -1,0 +1,89 @@
+//! Secrets: `{ file = … }`, `{ env = … }` or `{ credential = … }`, and never the secret itself.
+//!
+//! A secret is read with the configuration and shown by no report. `credential` is one that systemd hands over
+//! (`LoadCredential=`, systemd.exec(5)).
+
+use std::path::PathBuf;
+
+use portcullis_events::settings::Secret;
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::document::{FileToRead, read_material};
+use crate::file::receiver::Word;
+use crate::kinds::FilePath;
+use crate::section::{Reader, Section};
+
+/// The longest secret, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// A secret that must be there.
+pub(super) fn required_secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
+    let table = section.required_table(key, "`{ file = \"…\" }`, `{ env = \"…\" }` or `{ credential = \"…\" }`")?;
+    read_secret(table)
+}
+
+/// A secret that may be absent.
+pub(super) fn optional_secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
+    read_secret(section.table(key)?)
+}
+
+fn read_secret(table: Section<'_>) -> Option<Secret> {
+    let file = table.optional("file", FilePath);
+    let env = table.optional("env", Word("the name of an environment variable"));
+    let credential = table.optional("credential", Word("the name of a systemd credential"));
+    let (reader, span) = (table.reader(), table.span());
+    let written: Vec<&str> = ["file", "env", "credential"].into_iter().filter(|key| table.has(key)).collect();
+    table.finish();
+    match written.as_slice() {
+        ["file"] => {
+            let file = file?;
+            read_file(reader, file.value.path, &file.value.written, file.span)
+        }
+        ["env"] => from_variable(reader, &env?),
+        ["credential"] => from_credentials(reader, &credential?),
+        _ => {
+            let message = "expected one of `file`, `env` and `credential`";
+            reader.report(Diagnostic::error(codes::BAD_VALUE, span, message));
+            None
+        }
+    }
+}
+
+fn from_credentials(reader: &Reader<'_>, name: &At<String>) -> Option<Secret> {
+    let Some(folder) = reader.variable("CREDENTIALS_DIRECTORY") else {
+        let message = format!("the credential `{}` is not there: systemd has handed none over", name.value);
+        let help = format!("add `LoadCredential={}:/path` to the unit", name.value);
+        reader.report(Diagnostic::error(codes::ENVIRONMENT, name.span, message).with_help(help));
+        return None;
+    };
+    read_file(reader, PathBuf::from(folder).join(&name.value), &name.value, name.span)
+}
+
+fn from_variable(reader: &Reader<'_>, name: &At<String>) -> Option<Secret> {
+    let Some(value) = reader.variable(&name.value) else {
+        let message = format!("the environment variable `{}` is not set", name.value);
+        reader.report(Diagnostic::error(codes::ENVIRONMENT, name.span, message).with_help("set it, or name another"));
+        return None;
+    };
+    checked(reader, &value, name.span)
+}
+
+fn read_file(reader: &Reader<'_>, path: PathBuf, short_name: &str, at: Span) -> Option<Secret> {
+    let file = FileToRead { path: &path, short_name, named_at: Some(at), limit: MAX_SECRET, defines_names: false };
+    let bytes = read_material(reader, file)?;
+    checked(reader, std::str::from_utf8(&bytes).unwrap_or_default(), at)
+}
+
+/// One line of visible ASCII; a line feed at its end is the editor's.
+fn checked(reader: &Reader<'_>, text: &str, at: Span) -> Option<Secret> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        // What it is instead is not said: it may be the secret with a slip in it.
+        let message = "the secret is no line of visible ASCII characters";
+        reader.report(Diagnostic::error(codes::BAD_VALUE, at, message).with_help("it is empty, or has further lines"));
+        return None;
+    }
+    Some(Secret::new(text))
+}

@@ -1,0 +1,187 @@
+//! What a sink that sends over the network needs.
+
+use serde_json::json;
+
+use crate::file::HeaderFields;
+use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, Word};
+use crate::kinds::{FilePath, Flag, Header, Integer, Size, Text, Time};
+
+use super::{Key, Table, choice, one, table, within};
+
+pub(super) fn syslog() -> Table {
+    let facilities: Vec<&str> = FACILITIES.0.iter().map(|(word, _)| *word).collect();
+    table(
+        "`syslog` of [[sink]]",
+        "A syslog receiver (RFC 5424).",
+        [
+            one("address", ReceiverAddress, "Where it listens.").required(),
+            choice(
+                "transport",
+                &["udp", "tcp", "tls"],
+                "How it is reached: datagrams, or frames with their length before them.",
+            )
+            .default("tls"),
+            within("tls", tls("`tls` of `syslog` of [[sink]]")),
+            choice("facility", &facilities, "The facility of every message.").default("local0"),
+            one("app_name", Text, "APP-NAME: at most 48 visible ASCII characters.").default("portcullis"),
+            one(
+                "enterprise_id",
+                Integer(1..=u64::from(u32::MAX)),
+                "The private enterprise number of the structured data; the default is the one for documentation.",
+            )
+            .default(32_473),
+            one("max_datagram", Size(1_024..=65_507), "Over UDP: what is longer is sent as its sentence.")
+                .default("2KiB"),
+            one("timeout", Time::within("100ms", "5m"), "For connecting, and for each write.").default("10s"),
+        ],
+    )
+}
+
+pub(super) fn http() -> Table {
+    table(
+        "`http` of [[sink]]",
+        "A receiver of POST requests.",
+        [
+            one("url", Link { path: true }, "Where to.").required(),
+            one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+            choice(
+                "body",
+                &["ndjson", "array", "splunk_hec", "elastic_bulk", "loki"],
+                "The shape of a body: lines, an array, or what Splunk, Elasticsearch or Loki takes.",
+            )
+            .default("ndjson"),
+            one("index", Text, "Elasticsearch's index or data stream, or Splunk's index."),
+            one("source", Text, "Splunk's `source`; left out: `portcullis`."),
+            one("sourcetype", Text, "Splunk's `sourcetype`; left out: `portcullis:event`."),
+            one("labels", Labels, "Loki's labels beside `kind` and `severity`; left out: `job`."),
+            within(
+                "auth",
+                auth(
+                    "`auth` of `http` of [[sink]]",
+                    [
+                        "`bearer` of `auth` of `http` of [[sink]]",
+                        "`password` of `auth` of `http` of [[sink]]",
+                        "`value` of `auth` of `http` of [[sink]]",
+                    ],
+                ),
+            ),
+            one("headers", HeaderFields, "Further header fields."),
+            gzip(),
+            timeout(),
+            within("tls", tls("`tls` of `http` of [[sink]]")),
+            within("batch", batch("`batch` of `http` of [[sink]]")),
+        ],
+    )
+    .rule(json!({
+        "anyOf": [{ "properties": { "body": { "not": { "enum": ["elastic_bulk"] } } } }, { "required": ["index"] }]
+    }))
+}
+
+pub(super) fn otlp() -> Table {
+    table(
+        "`otlp` of [[sink]]",
+        "A receiver of OpenTelemetry logs over HTTP.",
+        [
+            one("url", Link { path: true }, "Where to; it usually ends in `/v1/logs`.").required(),
+            one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+            within(
+                "auth",
+                auth(
+                    "`auth` of `otlp` of [[sink]]",
+                    [
+                        "`bearer` of `auth` of `otlp` of [[sink]]",
+                        "`password` of `auth` of `otlp` of [[sink]]",
+                        "`value` of `auth` of `otlp` of [[sink]]",
+                    ],
+                ),
+            ),
+            one("headers", HeaderFields, "Further header fields."),
+            gzip(),
+            timeout(),
+            within("tls", tls("`tls` of `otlp` of [[sink]]")),
+            within("batch", batch("`batch` of `otlp` of [[sink]]")),
+        ],
+    )
+}
+
+pub(super) fn sentinel() -> Table {
+    table(
+        "`sentinel` of [[sink]]",
+        "Azure Monitor's Logs Ingestion API, which Microsoft Sentinel reads from.",
+        [
+            one("endpoint", Link { path: false }, "The data collection endpoint, or the rule's own.").required(),
+            one("rule", Word("a rule's immutable id"), "The immutable id of the data collection rule.").required(),
+            one("stream", Word("a stream"), "The stream that the rule declares.").default("Custom-Portcullis_CL"),
+            one("tenant", Word("a directory"), "The directory of the application.").required(),
+            one("client_id", Word("an application's id"), "The application that sends.").required(),
+            within("client_secret", secret("`client_secret` of `sentinel` of [[sink]]")).required(),
+            one("authority", Link { path: false }, "Where tokens are given out; other clouds have their own.")
+                .default("https://login.microsoftonline.com"),
+            one("audience", Text, "What a token is for; other clouds have their own.")
+                .default("https://monitor.azure.com"),
+            one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+            gzip(),
+            timeout(),
+            within("tls", tls("`tls` of `sentinel` of [[sink]]")),
+        ],
+    )
+}
+
+fn gzip() -> Key {
+    one("gzip", Flag, "Whether bodies are compressed.").default(true)
+}
+
+fn timeout() -> Key {
+    one("timeout", Time::within("100ms", "5m"), "For a request and its answer, connecting included.").default("30s")
+}
+
+fn tls(title: &'static str) -> Table {
+    table(
+        title,
+        "How TLS is spoken. The receiver's certificate is always verified.",
+        [
+            one("ca", FilePath, "The roots that are believed, as PEM; left out: those of this system."),
+            one("certificate", FilePath, "The certificate that the gateway shows, as PEM with its chain."),
+            one("key", FilePath, "The private key of `certificate`, as PEM."),
+            one("server_name", Text, "The name that the certificate must have; left out: the host."),
+        ],
+    )
+}
+
+fn batch(title: &'static str) -> Table {
+    table(
+        title,
+        "How much one request holds at most.",
+        [
+            one("events", Integer(1..=10_000), "Events.").default(500),
+            one("size", Size(1 << 10..=16 << 20), "Bytes of native lines.").default("1MiB"),
+        ],
+    )
+}
+
+/// The titles of the secrets are given, since each must be a word of its own.
+fn auth(title: &'static str, [bearer, password, value]: [&'static str; 3]) -> Table {
+    table(
+        title,
+        "What proves who the gateway is: `bearer`, or `user` and `password`, or `header` and `value`.",
+        [
+            within("bearer", secret(bearer)),
+            one("user", Text, "The name of Basic authentication."),
+            within("password", secret(password)),
+            one("header", Header, "A header field of the receiver's own."),
+            within("value", secret(value)),
+        ],
+    )
+}
+
+fn secret(title: &'static str) -> Table {
+    table(
+        title,
+        "A secret: one of these.",
+        [
+            one("file", FilePath, "A file with one line."),
+            one("env", Word("the name of an environment variable"), "An environment variable."),
+            one("credential", Word("the name of a systemd credential"), "A credential that systemd hands over."),
+        ],
+    )
+}

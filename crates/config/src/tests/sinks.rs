@@ -1,0 +1,285 @@
+//! Sinks that send over the network: what can be written, what it means, and what is wrong with what.
+
+use std::time::Duration;
+
+use portcullis_events::Format;
+use portcullis_events::settings::{
+    BatchSettings, HttpAuth, HttpBody, RemoteKind, Secret, SinkKind, SyslogTransport, TlsSettings,
+};
+use portcullis_testkit::certificates::{Authority, San};
+
+use super::{Folder, GATEWAY, check_gateway};
+
+/// Every key of every kind.
+const ALL: &str = r#"
+[spool]
+path = "spool"
+
+[[sink]]
+name = "syslog"
+kind = "syslog"
+format = "cef"
+[sink.syslog]
+address = "siem.example:6514"
+transport = "tls"
+tls = { ca = "ca.pem", certificate = "cert.pem", key = "key.pem", server_name = "other.example" }
+facility = "authpriv"
+app_name = "gateway"
+enterprise_id = 4711
+max_datagram = "4KiB"
+timeout = "3s"
+
+[[sink]]
+name = "splunk"
+kind = "http"
+[sink.http]
+url = "https://splunk.example:8088/services/collector/event"
+allow_http = false
+body = "splunk_hec"
+index = "security"
+source = "s"
+sourcetype = "t"
+auth = { header = "X-Api-Key", value = { file = "secret" } }
+headers = { X-Scope-OrgID = "tenant" }
+gzip = false
+timeout = "7s"
+tls = { ca = "ca.pem" }
+batch = { events = 11, size = "2MiB" }
+
+[[sink]]
+name = "loki"
+kind = "http"
+http = { url = "https://loki.example/loki/api/v1/push", body = "loki", labels = { job = "p" }, auth = { user = "u", password = { env = "PASSWORD" } } }
+
+[[sink]]
+name = "elastic"
+kind = "http"
+format = "ecs"
+http = { url = "http://[::1]:9200/_bulk", allow_http = true, body = "elastic_bulk", index = "logs-portcullis", auth = { bearer = { credential = "token" } } }
+
+[[sink]]
+name = "sentinel"
+kind = "sentinel"
+[sink.sentinel]
+endpoint = "https://dce.example"
+rule = "dcr-0123456789abcdef0123456789abcdef"
+stream = "Custom-Other_CL"
+tenant = "t-1"
+client_id = "c-1"
+client_secret = { env = "PASSWORD" }
+authority = "https://login.microsoftonline.us"
+audience = "https://monitor.azure.us/"
+allow_http = false
+gzip = false
+timeout = "9s"
+tls = { ca = "ca.pem" }
+
+[[sink]]
+name = "otlp"
+kind = "otlp"
+[sink.otlp]
+url = "https://otel.example:4318/v1/logs"
+allow_http = false
+auth = { bearer = { env = "PASSWORD" } }
+headers = { x-a = "b" }
+gzip = true
+timeout = "30s"
+tls = { server_name = "otel" }
+batch = { events = 500, size = "1MiB" }
+
+[[sink]]
+name = "otlp with a name"
+kind = "otlp"
+otlp = { url = "https://otel.example", auth = { user = "u", password = { env = "PASSWORD" } } }
+
+[[sink]]
+name = "otlp with a header"
+kind = "otlp"
+otlp = { url = "https://otel.example", auth = { header = "x-key", value = { env = "PASSWORD" } } }
+"#;
+
+/// A folder with everything that [`ALL`] names.
+pub(super) fn folder_of_all() -> Folder {
+    let mut folder = Folder::new();
+    let authority = Authority::new("siem");
+    let issued = authority.issue(&[San::Host("gateway")]);
+    folder.write("ca.pem", authority.certificate());
+    folder.write("cert.pem", issued.certificate);
+    folder.write("key.pem", issued.key);
+    folder.write("secret", "hunter2\n");
+    folder.write("credentials/token", "t0ken");
+    let credentials = folder.path("credentials").display().to_string();
+    folder.environment.insert("CREDENTIALS_DIRECTORY".into(), credentials);
+    folder.environment.insert("PASSWORD".into(), "pa55".into());
+    folder.write("portcullis.toml", format!("{GATEWAY}{ALL}"));
+    folder
+}
+
+fn kinds(folder: &Folder) -> Vec<RemoteKind> {
+    let remote = |kind| match kind {
+        SinkKind::Remote(kind) => *kind,
+        SinkKind::Stdout | SinkKind::File { .. } => panic!("{kind:?}"),
+    };
+    folder.loaded().events.sinks.into_iter().map(|sink| remote(sink.kind)).collect()
+}
+
+#[test]
+fn every_key_of_every_kind_is_read() {
+    let kinds = kinds(&folder_of_all());
+    let [
+        RemoteKind::Syslog(syslog),
+        RemoteKind::Http(splunk),
+        RemoteKind::Http(loki),
+        RemoteKind::Http(elastic),
+        RemoteKind::Sentinel(sentinel),
+        RemoteKind::Otlp(otlp),
+        ..,
+    ] = kinds.as_slice()
+    else {
+        panic!("{kinds:?}")
+    };
+    assert_eq!((&*syslog.host, syslog.port, syslog.format), ("siem.example", 6_514, Format::Cef));
+    assert_eq!((syslog.facility, &*syslog.app_name, syslog.enterprise_id), (10, "gateway", 4_711));
+    assert_eq!((syslog.max_datagram, syslog.timeout), (4_096, Duration::from_secs(3)));
+    let SyslogTransport::Tls(tls) = &syslog.transport else { panic!() };
+    assert_eq!((tls.roots.len(), tls.server_name.as_deref()), (1, Some("other.example")));
+    assert!(tls.identity.is_some());
+
+    let target = &splunk.target;
+    assert_eq!((&*target.host, target.port, &*target.path), ("splunk.example", 8_088, "/services/collector/event"));
+    assert_eq!((target.timeout, splunk.gzip), (Duration::from_secs(7), false));
+    assert_eq!(splunk.auth, HttpAuth::Header { name: "x-api-key".into(), value: Secret::new("hunter2") });
+    assert_eq!(splunk.headers, [("x-scope-orgid".into(), "tenant".into())]);
+    assert_eq!(splunk.batch, BatchSettings { events: 11, bytes: 2 << 20 });
+    let hec = HttpBody::SplunkHec { index: Some("security".into()), source: "s".into(), sourcetype: "t".into() };
+    assert_eq!(splunk.body, hec);
+
+    assert_eq!(loki.body, HttpBody::Loki { labels: vec![("job".into(), "p".into())] });
+    assert_eq!(loki.auth, HttpAuth::Basic { user: "u".into(), password: Secret::new("pa55") });
+    assert_eq!((&elastic.target.tls, &*elastic.target.host, elastic.format), (&None, "::1", Format::Ecs));
+    assert_eq!(elastic.body, HttpBody::ElasticBulk { index: "logs-portcullis".into() });
+    assert_eq!(elastic.auth, HttpAuth::Bearer(Secret::new("t0ken")));
+
+    assert_eq!((&*sentinel.endpoint.host, &*sentinel.authority.host), ("dce.example", "login.microsoftonline.us"));
+    assert_eq!((&*sentinel.audience, sentinel.client_secret.reveal()), ("https://monitor.azure.us", "pa55"));
+    assert_eq!((&*sentinel.rule, &*sentinel.stream), ("dcr-0123456789abcdef0123456789abcdef", "Custom-Other_CL"));
+    assert_eq!((&*sentinel.tenant, &*sentinel.client_id, sentinel.gzip), ("t-1", "c-1", false));
+    assert_eq!(sentinel.endpoint.timeout, Duration::from_secs(9));
+
+    assert_eq!((otlp.target.port, &*otlp.target.path), (4_318, "/v1/logs"));
+    assert_eq!(otlp.target.tls.as_ref().unwrap().server_name.as_deref(), Some("otel"));
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_defaults() {
+    let folder = Folder::new();
+    folder.write("secret", "x");
+    folder.write(
+        "portcullis.toml",
+        format!(
+            "{GATEWAY}[spool]\npath = \"spool\"\n[[sink]]\nname = \"a\"\nkind = \"syslog\"\nsyslog = {{ address = \"a:514\" }}\n\
+             [[sink]]\nname = \"b\"\nkind = \"http\"\nhttp = {{ url = \"https://a\" }}\n\
+             [[sink]]\nname = \"c\"\nkind = \"sentinel\"\n[sink.sentinel]\nendpoint = \"https://a\"\nrule = \"r\"\n\
+             tenant = \"t\"\nclient_id = \"c\"\nclient_secret = {{ file = \"secret\" }}\n\
+             [[sink]]\nname = \"d\"\nkind = \"otlp\"\notlp = {{ url = \"https://a/v1/logs\" }}\n"
+        ),
+    );
+    let kinds = kinds(&folder);
+    let [RemoteKind::Syslog(syslog), RemoteKind::Http(http), RemoteKind::Sentinel(sentinel), RemoteKind::Otlp(otlp)] =
+        kinds.as_slice()
+    else {
+        panic!("{kinds:?}")
+    };
+    assert_eq!(syslog.transport, SyslogTransport::Tls(TlsSettings::default()));
+    assert_eq!((syslog.facility, &*syslog.app_name, syslog.enterprise_id), (16, "portcullis", 32_473));
+    assert_eq!((syslog.format, syslog.max_datagram, syslog.timeout), (Format::Native, 2_048, Duration::from_secs(10)));
+    assert_eq!((&http.body, &http.auth, http.gzip), (&HttpBody::Ndjson, &HttpAuth::None, true));
+    assert_eq!((http.target.port, &*http.target.path, http.target.timeout), (443, "/", Duration::from_secs(30)));
+    assert_eq!(http.batch, BatchSettings { events: 500, bytes: 1 << 20 });
+    assert_eq!((&*sentinel.stream, &*sentinel.authority.host), ("Custom-Portcullis_CL", "login.microsoftonline.com"));
+    assert_eq!((&*sentinel.audience, sentinel.gzip), ("https://monitor.azure.com", true));
+    assert_eq!((otlp.gzip, otlp.batch), (true, BatchSettings::default()));
+}
+
+#[test]
+fn each_mistake_is_named_where_it_stands() {
+    // Of the table's last lines: the code, the text where it is marked, and what is said.
+    let check = |kind: &str, rest: &str, (code, at, fragment): (&str, &str, &str)| {
+        let text = format!("[[sink]]\nname = \"s\"\nkind = \"{kind}\"\n{rest}\n");
+        let offset = text.rfind(at).unwrap_or_else(|| panic!("{at} is not in {text}"));
+        let before = &text[..offset];
+        let (line, column) =
+            (before.matches('\n').count() + 1, offset - before.rfind('\n').map_or(0, |end| end + 1) + 1);
+        check_gateway(&format!("{text}[spool]\npath = \"spool\"\n"), (code, line, column, fragment));
+    };
+    let syslog = |rest: &str, expected| check("syslog", &format!("syslog = {{ address = \"a:1\"{rest} }}"), expected);
+    check(
+        "syslog",
+        "",
+        ("E0102", "[[sink]]", "`syslog` is missing in [[sink]] | add `syslog`: a table that says where to send"),
+    );
+    check("syslog", "http = {}\nsyslog = { address = \"a:1\" }", ("E0103", "http", "`http` does not belong"));
+    check("syslog", "syslog = {}", ("E0102", "{}", "`address` is missing"));
+    check("syslog", "syslog = { address = \"a\" }", ("E0105", "\"a\"", "has no port"));
+    check("syslog", "syslog = { address = \"udp://a:1\" }", ("E0105", "\"udp", "valid host"));
+    check("syslog", "path = \"x\"\nsyslog = { address = \"a:1\" }", ("E0203", "\"x\"", "kind \"file\""));
+    check("syslog", "format = \"cfe\"\nsyslog = { address = \"a:1\" }", ("E0105", "\"cfe", "did you mean \"cef\"?"));
+    syslog(", transport = \"tcp\", tls = {}", ("E0203", "{} }", "says how TLS is spoken, and here it is not"));
+    syslog(", app_name = \"a b\"", ("E0105", "\"a b\"", "48 visible ASCII"));
+    syslog(", facility = \"local8\"", ("E0105", "\"local8", "did you mean \"local"));
+    syslog(", max_datagram = \"512B\"", ("E0105", "\"512B", "from 1024 to 65507"));
+    syslog(", enterprise_id = 0", ("E0105", "0 }", "from 1 to"));
+    syslog(", tls = { ca = \"none.pem\" }", ("E0100", "\"none", "none.pem"));
+    syslog(", tls = { certificate = \"c.pem\" }", ("E0203", "\"c.pem", "`certificate` and `key` belong together"));
+    syslog(", tls = { server_name = \"a b\" }", ("E0105", "\"a b", "no name that a certificate could have"));
+    syslog(", tls = { ca = \"policy.toml\" }", ("E0105", "\"policy", "`policy.toml` cannot be used"));
+    let http = |rest: &str, expected| check("http", &format!("http = {{ url = \"https://a\"{rest} }}"), expected);
+    check("http", "http = { url = \"http://a/\" }", ("E0203", "\"http:", "write `allow_http = true`"));
+    check("http", "http = { url = \"a\" }", ("E0105", "\"a\"", "begins with neither"));
+    check("http", "http = { url = \"https://u:p@a/\" }", ("E0105", "\"https", "holds credentials"));
+    http(", index = \"i\"", ("E0203", "\"i\"", "does not belong to this `body`"));
+    http(", body = \"loki\", source = \"i\"", ("E0203", "\"i\"", "does not belong to this `body`"));
+    http(", body = \"elastic_bulk\"", ("E0102", "{ url", "`index` is missing"));
+    http(", body = \"loki\", labels = { kind = \"x\" }", ("E0105", "kind = \"x\"", "no name of a label"));
+    http(", body = \"loki\", labels = { a-b = \"x\" }", ("E0105", "a-b", "no name of a label"));
+    http(", batch = { events = 0 }", ("E0105", "0 }", "from 1 to 10000"));
+    http(", headers = { Authorization = \"x\" }", ("E0203", "Authorization", "a credential does not belong among"));
+    http(", headers = { Host = \"x\" }", ("E0203", "Host", "is written by the gateway"));
+    check(
+        "http",
+        "format = \"cef\"\nhttp = { url = \"https://a\", body = \"elastic_bulk\", index = \"i\" }",
+        ("E0203", "{ url", "write `format = \"ecs\"`"),
+    );
+    let auth = |rest: &str, expected| http(&format!(", auth = {rest}"), expected);
+    auth("{}", ("E0105", "{} }", "expected `bearer`, or `user` and `password`"));
+    auth("{ user = \"u\" }", ("E0105", "{ user", "found user"));
+    auth("{ bearer = \"x\" }", ("E0104", "\"x\"", "expected a table"));
+    auth("{ bearer = {} }", ("E0105", "{} }", "expected one of `file`, `env` and `credential`"));
+    auth("{ bearer = { env = \"NOT_THERE\" } }", ("E0107", "\"NOT", "`NOT_THERE` is not set"));
+    auth("{ bearer = { env = \"a=b\" } }", ("E0105", "\"a=b", "the name of an environment variable"));
+    auth("{ bearer = { file = \"none\" } }", ("E0100", "\"none", "none"));
+    auth("{ bearer = { credential = \"c\" } }", ("E0107", "\"c\"", "LoadCredential=c:/path"));
+    auth("{ user = \"a:b\", password = { file = \"policy.toml\" } }", ("E0105", "\"a:b", "holds no colon"));
+    check("otlp", "format = \"ecs\"\notlp = { url = \"https://a\" }", ("E0203", "\"ecs", "a form of its own"));
+    let sentinel = |endpoint: &str, rule: &str, expected| {
+        let rest = "tenant = \"t\", client_id = \"c\", client_secret = { file = \"policy.toml\" }";
+        check("sentinel", &format!("sentinel = {{ endpoint = \"{endpoint}\", rule = \"{rule}\", {rest} }}"), expected);
+    };
+    sentinel("https://a/x", "r", ("E0105", "\"https", "the path is the gateway's to add"));
+    sentinel("http://a", "r", ("E0203", "\"http", "write `allow_http = true`"));
+    sentinel("https://a", "r/../s", ("E0105", "\"r/", "expected a rule's immutable id"));
+    check("stdout", "format = \"ecs\"", ("E0203", "\"ecs", "lines here are native events"));
+    check("stdout", "otlp = {}", ("E0103", "otlp", "write `kind = \"otlp\"`, or remove it"));
+}
+
+#[test]
+fn a_secret_with_a_slip_is_not_shown() {
+    let folder = Folder::new();
+    folder.write("secret", "hunter2\nhunter3\n");
+    let sink = "[[sink]]\nname = \"s\"\nkind = \"http\"\nhttp = { url = \"https://a\", auth = { bearer = { file = \"secret\" } } }\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}[spool]\npath = \"spool\"\n{sink}"));
+    let problems = folder.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].2.contains("no line of visible ASCII"), "{problems:?}");
+    assert!(!folder.load().unwrap_err().render_human(false).contains("hunter"));
+}
