@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portcullis_testkit::process::{Finished, Program, Signal};
 use portcullis_testkit::upstream::Upstream;
@@ -262,6 +262,31 @@ fn without_a_channel_the_gateway_runs_and_says_so() {
     assert_eq!(gateway.get("/", &[]).status(), 200);
 }
 
+#[test]
+fn a_test_of_a_sink_says_what_became_of_one_event() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add("[[sink]]\nname = \"full\"\nkind = \"file\"\npath = \"/dev/full\"\n");
+    let gateway = site.start();
+    let tested = json(&check(&gateway, &["sink", "test", "events", "-o", "json"], 0));
+    assert_eq!(tested["delivered"], true, "{tested:#}");
+    let events = wait_for_kind(&gateway, "admin.sink_test", 1);
+    assert_eq!((events.len(), &events[0]["id"]), (1, &tested["id"]));
+    assert_eq!(json(tested["line"].as_str().unwrap()), events[0], "it is the record of the test as well");
+    let failed = json(&check(&gateway, &["sink", "test", "full", "-o", "json"], 1));
+    assert!(failed["message"].as_str().unwrap().contains("attempts failed"), "{failed:#}");
+    let none = ask(&gateway, &["sink", "test", "none"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(none.stderr.join("").contains("there is no sink `none`"), "{none:?}");
+    let events = wait_for_kind(&gateway, "admin.sink_test", 3);
+    let decisions: Vec<&Value> = events.iter().map(|event| &event["decision"]).collect();
+    assert_eq!(decisions, ["permit", "permit", "deny"]);
+}
+
+fn curl_program() -> PathBuf {
+    std::env::var_os("PORTCULLIS_CURL").filter(|name| !name.is_empty()).unwrap_or_else(|| "curl".into()).into()
+}
+
 /// Another user's program: nobody's, as root only.
 fn as_nobody(program: &Path) -> Program {
     tool("PORTCULLIS_SETPRIV", "setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program)
@@ -278,7 +303,7 @@ fn who_is_neither_root_nor_the_owner_nor_in_the_group_is_refused_with_an_event()
     let socket = gateway.site.path("portcullis.sock");
     let curl = |path: &str| {
         let link = format!("http://portcullis{path}");
-        as_nobody(Path::new("curl"))
+        as_nobody(&curl_program())
             .args(["--silent", "--max-time", "20", "--write-out", "\n%{http_code}", "--unix-socket"])
             .arg(&socket)
             .arg(link)
@@ -312,7 +337,7 @@ fn a_group_may_use_it_where_the_configuration_says_so() {
     let gateway = site.start();
     let socket = gateway.site.path("portcullis.sock");
     fs::set_permissions(socket.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
-    let answer = as_nobody(Path::new("curl"))
+    let answer = as_nobody(&curl_program())
         .args(["--silent", "--max-time", "20", "--unix-socket"])
         .arg(&socket)
         .args(["--request", "POST", "--data", "{}", "http://portcullis/v1/reload"])

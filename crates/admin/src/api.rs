@@ -10,6 +10,7 @@
 //! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
 //! | `POST /v1/bans/add` [`NewBan`] | [`Done`] |
 //! | `POST /v1/bans/remove` [`Whom`] | [`Done`] |
+//! | `POST /v1/sinks/test` [`SinkName`] | [`SinkTested`] |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].
@@ -265,6 +266,27 @@ pub struct Sample {
     pub reason: String,
     /// Its path.
     pub path: String,
+}
+
+/// A sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkName {
+    /// Its name.
+    pub name: String,
+}
+
+/// What came of a test event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkTested {
+    /// The sink has taken it.
+    pub delivered: bool,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// The id of the test event.
+    pub id: String,
+    /// The native line of the test event, from which the sink makes what it sends.
+    pub line: Option<String>,
 }
 
 /// A line between the events of a tail.

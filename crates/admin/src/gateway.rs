@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::api::{BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, Status};
+use crate::api::{BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, SinkTested, Status};
 use crate::peer::Peer;
 use crate::tail::Tail;
 
@@ -41,6 +41,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// That there is none.
     fn remove_ban(&self, on: &str) -> Result<Done, Problem>;
 
+    /// Has a sink deliver a test event, which is also the record of this action, and says what came of it within some seconds.
+    ///
+    /// # Errors
+    /// That there is no such sink.
+    fn test_sink(&self, peer: &Peer, name: &str) -> Result<SinkTested, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -72,6 +78,8 @@ pub enum ActionKind {
     BanAdd,
     /// A ban was to be lifted.
     BanRemove,
+    /// A sink was tested.
+    SinkTest,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// Somebody who may not use the channel tried to.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
-use crate::api::{NewBan, Problem, TAIL_SCHEMA, TailNote, Whom};
+use crate::api::{NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote, Whom};
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::Peer;
@@ -93,6 +93,14 @@ impl<G: Gateway> Desk<G> {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| desk.act(ActionKind::BanRemove, &whom.on, desk.gateway.remove_ban(&whom.on)))
                     .await
+            }
+            (Method::POST, "/v1/sinks/test") => {
+                let sink: SinkName = read(request).await?;
+                self.blocking(move |desk| match desk.gateway.test_sink(&desk.peer, &sink.name) {
+                    Ok(tested) => Ok(json(&tested)),
+                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                })
+                .await
             }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;

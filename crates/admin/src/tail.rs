@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
 
 /// How many lines the ring holds.
 const LINES: usize = 1_024;
@@ -43,16 +44,40 @@ impl Tail {
         let _ = self.sender.send(line);
     }
 
+    /// Looks out for one event from now on.
+    pub fn watch(&self) -> Watch {
+        Watch { lines: self.sender.subscribe() }
+    }
+
     /// Everything from now on.
     pub(crate) fn follow(&self) -> broadcast::Receiver<Line> {
         self.sender.subscribe()
     }
 }
 
+/// Looks out for one event.
+#[derive(Debug)]
+pub struct Watch {
+    lines: broadcast::Receiver<Line>,
+}
+
+impl Watch {
+    /// The line that holds this text, if it has come. It does not wait.
+    pub fn find(&mut self, text: &str) -> Option<String> {
+        loop {
+            match self.lines.try_recv() {
+                Ok(Some(line)) if memchr::memmem::find(&line, text.as_bytes()).is_some() => {
+                    return Some(String::from_utf8_lossy(&line).into_owned());
+                }
+                Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::sync::broadcast::error::TryRecvError;
-
     use super::*;
 
     #[test]
@@ -74,6 +99,18 @@ mod tests {
         }
         assert_eq!(follower.try_recv(), Err(TryRecvError::Lagged(7)));
         assert_eq!(follower.try_recv(), Ok(Some(Bytes::from_static(b"7"))));
+    }
+
+    #[test]
+    fn a_watch_finds_its_event_among_others_or_says_that_it_has_not_come() {
+        let tail = Tail::default();
+        let mut watch = tail.watch();
+        tail.offer(b"one");
+        assert_eq!(watch.find("two"), None);
+        tail.offer(b"the two");
+        tail.offer(b"three");
+        assert_eq!(watch.find("two").as_deref(), Some("the two"));
+        assert_eq!(watch.find("two"), None);
     }
 
     #[test]

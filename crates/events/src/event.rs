@@ -174,6 +174,9 @@ pub enum EventKind {
     /// An operator lifted a ban, or tried to.
     #[serde(rename = "admin.ban_remove")]
     AdminBanRemove,
+    /// An operator tested a sink: this event is the test.
+    #[serde(rename = "admin.sink_test")]
+    AdminSinkTest,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -198,6 +201,7 @@ impl EventKind {
             | Self::PolicyReloaded
             | Self::AdminReload
             | Self::AdminDrain
+            | Self::AdminSinkTest
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped => Severity::Low,

@@ -18,6 +18,7 @@ mod live;
 mod output;
 mod policy;
 mod run;
+mod sink;
 mod span;
 mod standing;
 mod status;
@@ -57,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
+        Command::Sink(args) => sink::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     Ban, BanReport, Bans, DiskState, DiskStatus, Done, Endpoint, Health, Listener, NewBan, PolicyStatus, Problem,
-    Reloaded, Reloads, Sample, Sink, Status, Upstream,
+    Reloaded, Reloads, Sample, Sink, SinkTested, Status, Upstream,
 };
-use portcullis_admin::{Action, ActionKind, Gateway, Tail};
+use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
-use portcullis_events::{Answer, EventKind, Tap};
+use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
 use portcullis_risk::{Actor, BanEntry};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +59,9 @@ impl Tap for Followed {
 const ALIVE: Duration = Duration::from_secs(5);
 /// A ban by hand lasts no longer.
 const LONGEST_BAN: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// How long the delivery of a test event is waited for, and how often it is looked at.
+const TEST_PATIENCE: Duration = Duration::from_secs(10);
+const TEST_POLL: Duration = Duration::from_millis(20);
 /// A reason for a ban is no longer, in bytes.
 const MAX_REASON: usize = 256;
 
@@ -130,7 +133,7 @@ impl Operated {
 
     fn sinks(&self) -> Vec<Sink> {
         let stats = self.running.shared().recorder.stats();
-        let sink = |stats: &portcullis_events::SinkStats| Sink {
+        let sink = |stats: &SinkStats| Sink {
             name: stats.name.to_string(),
             queue_depth: stats.queue_depth as u64,
             exported: stats.exported,
@@ -308,19 +311,46 @@ impl Gateway for Operated {
         Ok(Done { message: format!("the ban on {actor} is lifted, and its offences are forgotten") })
     }
 
+    fn test_sink(&self, peer: &Peer, name: &str) -> Result<SinkTested, Problem> {
+        let Some(before) = self.sink_stats(name) else {
+            let error = format!("there is no sink `{}`", shown(name));
+            self.record(&Action { kind: ActionKind::SinkTest, peer, succeeded: false, message: error.clone() });
+            return Err(problem(error));
+        };
+        let mut watch = self.tail.watch();
+        let message = format!("a test of the sink {name}: nothing happened");
+        let event = self.event(&Action { kind: ActionKind::SinkTest, peer, succeeded: true, message });
+        let id = event.id.to_string();
+        self.running.shared().recorder.record(event);
+        let (began, mut line) = (Instant::now(), None);
+        loop {
+            line = line.or_else(|| watch.find(&id));
+            let now = self.sink_stats(name).unwrap_or_else(|| before.clone());
+            if let Some((delivered, message)) = verdict(&before, &now, began.elapsed()) {
+                let line = line.or_else(|| watch.find(&id));
+                return Ok(SinkTested { delivered, message, id, line });
+            }
+            std::thread::sleep(TEST_POLL);
+        }
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
 
     fn record(&self, action: &Action<'_>) {
-        let kind = match action.kind {
-            ActionKind::Reload => EventKind::AdminReload,
-            ActionKind::Drain => EventKind::AdminDrain,
-            ActionKind::BanAdd => EventKind::AdminBanAdd,
-            ActionKind::BanRemove => EventKind::AdminBanRemove,
-            ActionKind::EventsTail => EventKind::AdminEventsTail,
-            ActionKind::Refused => EventKind::AdminRefused,
-        };
+        self.running.shared().recorder.record(self.event(action));
+    }
+}
+
+impl Operated {
+    fn sink_stats(&self, name: &str) -> Option<SinkStats> {
+        self.running.shared().recorder.stats().into_iter().find(|sink| &*sink.name == name)
+    }
+
+    /// The event of an action.
+    fn event(&self, action: &Action<'_>) -> Event {
+        let kind = kind(action.kind);
         tracing::info!(peer = %action.peer.shown(), succeeded = action.succeeded, "{}", action.message);
         let mut event = self.running.event(kind, action.message.clone());
         event.decision = Some(if action.succeeded { Answer::Permit } else { Answer::Deny });
@@ -328,6 +358,50 @@ impl Gateway for Operated {
         event.identity.name.clone_from(&action.peer.name);
         event.identity.kind = Some("operator");
         event.identity.method = Some("unix_socket");
-        self.running.shared().recorder.record(event);
+        event
     }
+}
+
+fn kind(kind: ActionKind) -> EventKind {
+    match kind {
+        ActionKind::Reload => EventKind::AdminReload,
+        ActionKind::Drain => EventKind::AdminDrain,
+        ActionKind::BanAdd => EventKind::AdminBanAdd,
+        ActionKind::BanRemove => EventKind::AdminBanRemove,
+        ActionKind::SinkTest => EventKind::AdminSinkTest,
+        ActionKind::EventsTail => EventKind::AdminEventsTail,
+        ActionKind::Refused => EventKind::AdminRefused,
+    }
+}
+
+/// What became of an event that was recorded when the counts were `before`: whether it was delivered, and what happened. `None`:
+/// it is still on its way.
+fn verdict(before: &SinkStats, now: &SinkStats, waited: Duration) -> Option<(bool, String)> {
+    let milliseconds = waited.as_millis();
+    let failed = now.failed.saturating_sub(before.failed);
+    // All that waited before it, and it.
+    let due = before.exported.saturating_add(before.queue_depth as u64).saturating_add(1);
+    if now.dropped() > before.dropped() && now.queue_depth == 0 {
+        return Some((false, "the event was lost: it was dropped, and counted".to_owned()));
+    }
+    if now.exported >= due || (now.exported > before.exported && now.queue_depth == 0) {
+        let attempts = if failed > 0 { format!(" after {failed} attempts that failed") } else { String::new() };
+        return Some((true, format!("delivered within {milliseconds} ms{attempts}")));
+    }
+    if waited < TEST_PATIENCE {
+        return None;
+    }
+    let waiting = now.queue_depth;
+    Some((
+        false,
+        if failed > 0 {
+            format!(
+                "not delivered in {milliseconds} ms: {failed} attempts failed, {waiting} events wait; the log says why"
+            )
+        } else if waiting > 0 {
+            format!("not delivered in {milliseconds} ms: {waiting} events wait")
+        } else {
+            format!("nothing was written in {milliseconds} ms: the sink's filter leaves such events out")
+        },
+    ))
 }

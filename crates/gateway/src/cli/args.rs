@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// List, make, lift and explain bans of the running gateway
     Ban(BanArgs),
+    /// Test the sinks of the running gateway
+    Sink(SinkArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
     /// Manage API keys
@@ -425,6 +427,21 @@ impl BanWhomArgs {
             (None, None, None) => String::new(),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SinkArgs {
+    #[command(subcommand)]
+    pub(crate) command: SinkCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SinkCommand {
+    /// Record a test event, and say what a sink made of it: exit code 0 delivered, 1 not
+    Test {
+        /// The sink
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
