@@ -14,8 +14,6 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{Request, StatusCode, Uri};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
@@ -87,7 +85,11 @@ impl<B> Upstream<B> {
         };
         let secure = endpoint.scheme == EndpointScheme::Https;
         let request = question(path, &host, secure, http2).ok_or_else(|| ailment("it has no name to ask for"))?;
-        let status = if http2 { ask_on_a_stream(stream, request).await? } else { ask(stream, request).await? };
+        let status = if http2 {
+            ask_on_a_stream(stream, request).await?
+        } else {
+            super::http1::ask(stream, request, self.timeouts).await.map_err(ailment)?
+        };
         if health.accepts(status.as_u16()) { Ok(()) } else { Err(Ailment(format!("it answered {}", status.as_u16()))) }
     }
 }
@@ -105,20 +107,6 @@ fn question(path: &str, host: &str, secure: bool, http2: bool) -> Option<Request
     *request.uri_mut() = Uri::from_parts(target).ok()?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("portcullis-health"));
     Some(request)
-}
-
-/// Asks over HTTP/1.1; only the head of the answer is read.
-async fn ask(stream: Stream, request: Request<()>) -> Result<StatusCode, Ailment> {
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    let handshake = builder.max_buf_size(ANSWER_BYTES_MAX).handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(ailment)?;
-    let (mut connection, mut open) = (pin!(connection), true);
-    let mut answer = pin!(sender.send_request(request.map(|()| Empty::<Bytes>::new())));
-    poll_fn(|cx| {
-        open = open && connection.as_mut().poll(cx).is_pending();
-        answer.as_mut().poll(cx).map(|answer| answer.map(|answer| answer.status()).map_err(ailment))
-    })
-    .await
 }
 
 /// Asks over HTTP/2.

@@ -117,7 +117,7 @@ where
     ///
     /// The request goes in origin-form with the headers it has, except that its framing is made anew and its
     /// trailers are dropped, unless its extensions hold [`crate::trailers::Trailers`]. The response keeps its headers, except
-    /// that its framing is left to the server that passes it on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
+    /// that over HTTP/1.1 what is about the connection alone is gone, and that its framing is left to the server that passes it on: `Content-Length` stays only where there is no body to tell it, in the answer to a HEAD.
     ///
     /// An idle connection that turns out to be closed costs nothing: the request was not written and goes over another. If
     /// it was written and no byte of an answer came, it is sent again, over a fresh connection, provided that it has no

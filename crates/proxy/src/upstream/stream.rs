@@ -42,7 +42,8 @@ impl Stream {
         }
     }
 
-    /// Wakes nobody for what comes from now on, until it is read again.
+    /// Wakes nobody for what comes from now on, until it is read again. Where something is there already, or the task has used up
+    /// its turn, who waited last may be woken once more, for nothing.
     pub(super) fn forget_waker(&self) {
         let cx = &mut Context::from_waker(Waker::noop());
         let _ = match self {

@@ -1,8 +1,8 @@
 //! Where a message's body ends: the three framings of a request, and a tracker for the chunked one (RFC 9112 §7.1).
 //!
-//! The tracker decodes nothing. It tells how many of the bytes at hand still belong to the body, so that the gate hands
+//! Of a request the tracker decodes nothing. It tells how many of the bytes at hand still belong to the body, so that the gate hands
 //! on exactly those, and it is at least as strict as the decoder behind it: what that one would read differently, or
-//! answer in its own words, is malformed here first.
+//! answer in its own words, is malformed here first. Of an answer it is the decoder, and takes what servers are known to send besides.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -30,6 +30,7 @@ pub struct ChunkedTracker {
     trailer_bytes: usize,
     trailer_fields: usize,
     max_trailer_fields: usize,
+    of_answer: bool,
     /// The trailer line that is not complete; empty, and not allocated, while there are no trailers.
     trailer_line: Vec<u8>,
     /// The trailer fields, where somebody wants them.
@@ -73,12 +74,17 @@ const MAX_SIZE_DIGITS: usize = 16;
 const MAX_EXTENSION_BYTES: usize = 256;
 /// Extensions of the whole body: hyper gives up at 16 KiB, without an event.
 const MAX_EXTENSION_BYTES_OF_BODY: usize = 16 * 1024 - 1;
-/// Trailer lines, line ends included.
+/// Trailer lines of a request, line ends included.
 const MAX_TRAILER_BYTES: usize = 8 * 1024;
+/// The same of an answer. Fewer of them pass on; those that do not may be more.
+const MAX_TRAILER_BYTES_OF_ANSWER: usize = 64 * 1024;
+/// Blanks behind the size of a chunk of an answer.
+const MAX_BLANKS: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size { size: u64 },
+    Blanks { size: u64 },
     Extension { size: u64 },
     SizeLf { size: u64 },
     Data { left: u64 },
@@ -101,9 +107,17 @@ impl ChunkedTracker {
             trailer_bytes: 0,
             trailer_fields: 0,
             max_trailer_fields,
+            of_answer: false,
             trailer_line: Vec::new(),
             trailers: None,
         }
+    }
+
+    /// The same for the body of an answer, which is read a little less strictly, since nobody else reads it after this: blanks may
+    /// stand behind the size of a chunk, extensions and trailers may be longer.
+    #[must_use]
+    pub fn of_an_answer(max_trailer_fields: usize) -> Self {
+        Self { of_answer: true, ..Self::new(max_trailer_fields) }
     }
 
     /// Follows the body through `bytes`. Consumes all of them unless the body ends or breaks among them; once it did,
@@ -176,8 +190,10 @@ impl ChunkedTracker {
     fn step(&mut self, byte: u8) -> State {
         match (self.state, byte) {
             (State::Size { size }, _) => self.step_size(size, byte),
+            (State::Blanks { size }, _) => self.step_blanks(size, byte),
             (State::Extension { size }, b'\r') => State::SizeLf { size },
             (State::Extension { size }, b'\t' | b' '..=b'~') => self.count_extension_byte(size),
+            (State::Extension { size }, 0x80..) if self.of_answer => self.count_extension_byte(size),
             (State::Extension { .. }, _) => State::Malformed("a byte that a chunk extension cannot have"),
             (State::SizeLf { size: 0 }, b'\n') => State::Trailer,
             (State::SizeLf { size }, b'\n') => State::Data { left: size },
@@ -208,6 +224,10 @@ impl ChunkedTracker {
                 self.line_bytes = 0;
                 return self.count_extension_byte(size);
             }
+            b' ' | b'\t' if self.of_answer => {
+                self.line_bytes = 0;
+                return self.step_blanks(size, byte);
+            }
             _ => return State::Malformed("a byte that a chunk size cannot have"),
         };
         if self.line_bytes == MAX_SIZE_DIGITS {
@@ -218,10 +238,27 @@ impl ChunkedTracker {
         State::Size { size: size << 4 | u64::from(digit) }
     }
 
+    /// Behind the size of a chunk that servers fill up with blanks.
+    fn step_blanks(&mut self, size: u64, byte: u8) -> State {
+        match byte {
+            b' ' | b'\t' if self.line_bytes < MAX_BLANKS => {
+                self.line_bytes += 1;
+                State::Blanks { size }
+            }
+            b'\r' => State::SizeLf { size },
+            b';' => {
+                self.line_bytes = 0;
+                self.count_extension_byte(size)
+            }
+            _ => State::Malformed("a byte that a chunk size cannot have"),
+        }
+    }
+
     fn count_extension_byte(&mut self, size: u64) -> State {
         self.line_bytes += 1;
         self.extension_bytes += 1;
-        if self.line_bytes > MAX_EXTENSION_BYTES || self.extension_bytes > MAX_EXTENSION_BYTES_OF_BODY {
+        let of_chunk = if self.of_answer { MAX_EXTENSION_BYTES_OF_BODY } else { MAX_EXTENSION_BYTES };
+        if self.line_bytes > of_chunk || self.extension_bytes > MAX_EXTENSION_BYTES_OF_BODY {
             return State::Malformed("chunk extensions over the limit");
         }
         State::Extension { size }
@@ -229,7 +266,8 @@ impl ChunkedTracker {
 
     fn extend_trailer_line(&mut self, byte: u8) -> State {
         // Two more bytes end the line, two more the trailers.
-        if self.trailer_bytes + self.trailer_line.len() + 1 + 4 > MAX_TRAILER_BYTES {
+        let most = if self.of_answer { MAX_TRAILER_BYTES_OF_ANSWER } else { MAX_TRAILER_BYTES };
+        if self.trailer_bytes + self.trailer_line.len() + 1 + 4 > most {
             return State::Malformed("trailers over the limit");
         }
         self.trailer_line.push(byte);

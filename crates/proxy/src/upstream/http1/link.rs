@@ -9,10 +9,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::super::connect::Visit;
@@ -46,6 +47,8 @@ pub(in crate::upstream) struct Link<B> {
     stale: bool,
     /// What came and was not taken.
     input: BytesMut,
+    /// How much memory `input` is a part of.
+    held: usize,
     /// So much of it is known not to hold the end of a head.
     seen: usize,
     room: Room,
@@ -101,6 +104,7 @@ impl<B> Link<B> {
             write_failed: false,
             stale: false,
             input: BytesMut::new(),
+            held: 0,
             seen: 0,
             room: Room::new(),
             answered: false,
@@ -145,15 +149,19 @@ impl<B> Link<B> {
     /// The connection waits for another request from now on.
     pub(in crate::upstream) fn rest(&mut self) {
         (self.request, self.visit, self.trailers) = (None, None, None);
-        if self.input.capacity() > KEPT_BYTES {
-            self.input = BytesMut::new();
+        if self.held > KEPT_BYTES {
+            (self.input, self.held) = (BytesMut::new(), 0);
         }
-        if self.unwritten.before.capacity() > KEPT_BYTES {
-            self.unwritten.before = BytesMut::new();
-        }
+        self.unwritten.shrink_to(KEPT_BYTES);
         self.idle_since = Instant::now();
         // The task that waited for it may be gone long before it is used again: nobody is woken meanwhile.
         self.stream.forget_waker();
+    }
+
+    /// How much memory its input takes.
+    #[cfg(test)]
+    pub(in crate::upstream) fn held(&self) -> usize {
+        self.held
     }
 
     /// Whether all of the answer has been read.
@@ -205,18 +213,19 @@ impl<B> Link<B> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let left = match self.body {
-            Incoming::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            Incoming::Over | Incoming::Chunked(_) | Incoming::Close => 0,
-        };
-        let room = self.room.next(left);
-        self.input.reserve(room);
-        let room = self.input.capacity() - self.input.len();
-        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx));
+        let room = self.room.next();
+        if self.input.capacity() - self.input.len() < room && !self.input.try_reclaim(room) {
+            // What came before is still in use: the next piece gets memory of its own, and no more than it needs.
+            let mut fresh = BytesMut::with_capacity(self.input.len() + room);
+            fresh.extend_from_slice(&self.input);
+            self.input = fresh;
+            self.held = self.input.capacity();
+        }
+        let read = ready!(pin!(self.stream.read_buf(&mut (&mut self.input).limit(room))).poll(cx));
         match read {
             Ok(0) | Err(_) => self.ended = true,
             Ok(bytes) => {
-                self.room.took(room, bytes);
+                self.room.took(bytes);
                 self.answered = true;
                 self.wire.moved();
             }
@@ -265,10 +274,13 @@ impl<B> Link<B> {
         }
         self.body = match head.framing {
             Framing::Empty => Incoming::Over,
-            Framing::Length(length) => Incoming::Length(length),
+            Framing::Length(length) => {
+                self.room.expect(usize::try_from(length).unwrap_or(usize::MAX));
+                Incoming::Length(length)
+            }
             Framing::Close => Incoming::Close,
             Framing::Chunked => {
-                let mut tracker = ChunkedTracker::new(FIELDS_MAX);
+                let mut tracker = ChunkedTracker::of_an_answer(FIELDS_MAX);
                 if self.trailers.is_some() {
                     tracker.keep_trailers();
                 }
@@ -366,6 +378,11 @@ where
         let failed = |what| Poll::Ready(Err(Unanswered::Final(no_head(what))));
         let mut heard = false;
         if self.stale {
+            if !has_budget_remaining() {
+                // Nobody would look whether it has something to say.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // Whatever it says before it was asked, it is not the answer.
             if self.poll_read(cx).is_ready() {
                 return Poll::Ready(Err(Unanswered::NotWritten));
@@ -418,7 +435,8 @@ where
             match self.poll_read(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(read)) if read > 0 => {}
-                Poll::Ready(Ok(_)) if matches!(self.body, Incoming::Close) => {
+                // After a failed write nothing tells the end of a connection from its reset.
+                Poll::Ready(Ok(_)) if matches!(self.body, Incoming::Close) && !self.write_failed => {
                     self.body = Incoming::Over;
                     return Poll::Ready(None);
                 }
@@ -448,7 +466,7 @@ fn broke_off(what: &str) -> UpstreamError {
 
 /// Writes some of this: as one buffer, where it is one.
 fn poll_write_some(stream: &mut Stream, unwritten: &Unwritten, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let Unwritten { before, piece, after } = unwritten;
+    let Unwritten { before, piece, after, .. } = unwritten;
     let stream = Pin::new(stream);
     match (before.is_empty(), piece.is_empty()) {
         (false, true) if after.is_empty() => stream.poll_write(cx, before),

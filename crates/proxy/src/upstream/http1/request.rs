@@ -27,6 +27,8 @@ pub(super) struct Outgoing<B> {
     coding: Coding,
     /// Sending it twice does no more than sending it once, and it has no body that would have to be kept.
     repeatable: bool,
+    /// Some of its body has been taken: it is not there for another connection any more.
+    begun: bool,
     /// Which trailers pass, if any.
     pub(super) trailers: Option<Trailers>,
 }
@@ -60,7 +62,8 @@ impl<B: Body<Data = Bytes>> Outgoing<B> {
             None => Coding::Empty(had_length || usually_has_a_body(&head.method)),
         };
         let repeatable = body.is_none() && is_idempotent(&head.method);
-        Self { method: head.method, uri: head.uri, headers: head.headers, body, coding, repeatable, trailers }
+        let begun = false;
+        Self { method: head.method, uri: head.uri, headers: head.headers, body, coding, repeatable, begun, trailers }
     }
 }
 
@@ -68,6 +71,11 @@ impl<B> Outgoing<B> {
     /// Whether it can be sent again where nobody knows whether it was received.
     pub(super) fn is_repeatable(&self) -> bool {
         self.repeatable
+    }
+
+    /// Whether all of it is still there, so that it can go over another connection.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.begun
     }
 
     /// Whether it is a HEAD.
@@ -133,6 +141,8 @@ pub(super) struct Unwritten {
     pub(super) piece: Bytes,
     /// What ends a chunk.
     pub(super) after: &'static [u8],
+    /// How much memory `before` has taken, the part of it that was written included.
+    held: usize,
 }
 
 impl Unwritten {
@@ -143,6 +153,13 @@ impl Unwritten {
     /// Whether another piece of a body may be put behind it.
     pub(super) fn has_room(&self) -> bool {
         self.piece.is_empty() && self.after.is_empty() && self.before.len() < COPIED_BYTES_MAX
+    }
+
+    /// Gives memory back, where it is more than this.
+    pub(super) fn shrink_to(&mut self, most: usize) {
+        if self.held > most {
+            *self = Self::default();
+        }
     }
 
     /// Puts data there.
@@ -165,6 +182,7 @@ impl Unwritten {
 
     /// So many bytes of it are written.
     pub(super) fn wrote(&mut self, mut bytes: usize) {
+        self.held = self.held.max(self.before.capacity());
         let taken = bytes.min(self.before.len());
         if taken == self.before.len() {
             // The room is used again.
@@ -223,6 +241,7 @@ where
 
     /// A frame came, or the end.
     fn take(&mut self, frame: Option<Frame<Bytes>>, out: &mut Unwritten, wire: &Wire) -> Result<(), BoxError> {
+        self.begun = true;
         let trailers = match frame.map(Frame::into_data) {
             Some(Ok(data)) => {
                 wire.moved();

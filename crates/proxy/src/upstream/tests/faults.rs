@@ -157,12 +157,14 @@ async fn a_head_that_trickles_in_does_not_gain_time() {
 
 #[tokio::test]
 async fn a_timeout_holds_for_each_request_of_a_connection() {
+    // Long enough for a busy machine.
+    const LATER: Duration = Duration::from_millis(400);
     let stub = stub(
-        |settings| settings.timeouts.first_byte = SOON,
+        |settings| settings.timeouts.first_byte = LATER,
         |mut peer, _| async move {
             for _ in 0..3 {
                 peer.head().await;
-                tokio::time::sleep(SOON / 2).await;
+                tokio::time::sleep(LATER / 2).await;
                 peer.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
             }
             peer.closed().await;

@@ -1,5 +1,8 @@
 //! When a connection carries another request, when it must not, and what may be sent twice.
 
+use std::pin::pin;
+
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::super::deadline::Deadlines;
@@ -26,6 +29,7 @@ async fn a_connection_is_used_again() {
     for answer in [
         OK,
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2   \r\nok\r\n0 ;\u{e9}=1\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n2\r\nok\r\n0\r\nx-t: 1\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ] {
@@ -307,4 +311,37 @@ async fn a_fresh_connection_that_dies_is_not_tried_again() {
     .await;
     assert_eq!(stub.send(get()).await.err().unwrap().kind, FaultKind::Protocol);
     assert_eq!(stub.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_body_of_which_some_was_taken_goes_nowhere_else() {
+    let stub = answering(OK).await;
+    let (ours, peer) = UnixStream::pair().unwrap();
+    loop {
+        ours.writable().await.unwrap();
+        if ours.try_write(&[b'x'; 4096]).is_err() {
+            break;
+        }
+    }
+    let link = Link::new((Stream::Unix(ours), 0), Deadlines::new(patient(), Instant::now(), Instant::now()));
+    stub.upstream.idle.put(link);
+    let mut sending = pin!(stub.send(request("POST", full("body"))));
+    // It has taken the body, and cannot write it.
+    assert!(poll_fn(|cx| std::task::Poll::Ready(sending.as_mut().poll(cx).is_pending())).await);
+    drop(peer);
+    assert_eq!((sending.await.err().unwrap().kind, stub.connections()), (FaultKind::Protocol, 0));
+}
+
+#[tokio::test]
+async fn an_idle_connection_keeps_little_memory() {
+    for length in [100, 50_000, 1_000_000] {
+        let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+        let stub = answering(text.leak()).await;
+        for _ in 0..3 {
+            stub.fetch(get()).await;
+            let link = stub.upstream.idle.take(0, Instant::now()).unwrap();
+            assert!(link.held() <= 16 * 1024, "{} after {length}", link.held());
+            stub.upstream.idle.put(link);
+        }
+    }
 }

@@ -195,6 +195,27 @@ async fn an_early_answer_reaches_the_caller_although_the_upstream_closes() {
 }
 
 #[tokio::test]
+async fn an_answer_that_a_reset_cuts_never_counts_as_whole() {
+    let stub = stub(
+        |_| {},
+        |mut peer, _| async move {
+            peer.head().await;
+            peer.body(1000).await;
+            peer.say("HTTP/1.1 200 OK\r\n\r\nthe first half").await;
+            // Closing with unread bytes resets the connection.
+        },
+    )
+    .await;
+    for _ in 0..50 {
+        let endless = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 65536]))));
+        let post = request("POST", BodyExt::boxed_unsync(StreamBody::new(endless)));
+        if let Ok(response) = stub.send(post).await {
+            assert!(response.into_body().collect().await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_early_answer_is_read_although_writing_fails_first() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = upstream_at(listener.local_addr().unwrap().port(), |_| {});
