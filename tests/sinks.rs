@@ -43,7 +43,7 @@ fn refuse(gateway: &Gateway, count: usize) {
     for number in 0..count {
         let answer =
             gateway.send(request("POST", &format!("/x/{number}?secret=canary-query"), &headers, b"canary-body"));
-        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.status(), 401, "{}", String::from_utf8_lossy(&answer.body));
     }
 }
 
@@ -166,11 +166,10 @@ fn elasticsearch_gets_every_event_once_it_answers() {
         assert!(lines(&request).len() <= 8, "two lines for each of at most four events");
         no_canaries(&String::from_utf8(request.body).unwrap());
     }
-    assert!(
-        gateway
-            .metric("portcullis_events_exported_total{sink=\"elastic\",result=\"ok\"}")
-            .is_some_and(|count| count >= 11.0)
-    );
+    // Counted once the answer is there, a moment after the receiver has written it.
+    let exported = || gateway.metric("portcullis_events_exported_total{sink=\"elastic\",result=\"ok\"}");
+    let counted = wait::until(PATIENCE, || exported().filter(|count| *count >= 11.0));
+    assert!(counted.is_some(), "{:?}", exported());
 }
 
 #[test]
