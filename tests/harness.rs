@@ -120,6 +120,12 @@ impl Site {
         self.config = self.config.replacen(address, &format!("{address}{line}\n"), 1);
     }
 
+    /// Adds lines to the sink of events.
+    pub(crate) fn sink_with(&mut self, lines: &str) {
+        let path = "path = \"events.jsonl\"\n";
+        self.config = self.config.replacen(path, &format!("{path}{lines}"), 1);
+    }
+
     /// The policy, without its `version`.
     pub(crate) fn policy(&self, toml: &str) {
         self.file("policy.toml", &format!("version = 1\n{toml}"));

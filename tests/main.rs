@@ -14,6 +14,8 @@ mod harness;
 
 /// One line for each request, permitted or not.
 mod access_log;
+/// `audit verify`: events as they were written, and every change of them.
+mod audit;
 /// Good and bad credentials of every kind, and routes that demand, allow or ignore them.
 mod authentication;
 /// Roles, groups, denies, networks, assurance and disclosure, decided on live requests.

@@ -15,6 +15,7 @@ mod policy;
 pub(crate) mod receiver;
 mod risk;
 mod route;
+pub(crate) mod sink_options;
 pub(crate) mod spool;
 mod traffic;
 mod upstream;

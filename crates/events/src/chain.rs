@@ -117,6 +117,16 @@ pub(crate) fn read(line: &[u8]) -> Option<Seal> {
     Some(Seal { prev, genesis, hash, is_right: hash_of(before) == hash })
 }
 
+/// A hash in the form of the lines, with or without `sha256:` before it.
+pub(crate) fn parse(text: &str) -> Option<Hash> {
+    from_hex(text.strip_prefix("sha256:").unwrap_or(text).as_bytes())
+}
+
+/// A hash as the lines write it.
+pub(crate) fn shown(hash: &Hash) -> String {
+    format!("sha256:{}", HEXLOWER.encode(hash))
+}
+
 fn from_hex(hex: &[u8]) -> Option<Hash> {
     HEXLOWER.decode(hex).ok()?.try_into().ok()
 }
@@ -148,7 +158,7 @@ mod tests {
         assert_eq!((next.prev, next.genesis, next.is_right), (Some(seal.hash), None, true));
         assert_eq!(chain, Chain::After(next.hash));
         // As the documentation says it: the line without its hash, without the line feed.
-        let by_hand = text.replace(&format!(",\"hash\":\"sha256:{}\"", HEXLOWER.encode(&seal.hash)), "");
+        let by_hand = text.replace(&format!(",\"hash\":\"{}\"", shown(&seal.hash)), "");
         assert_eq!(aws_lc_rs::digest::digest(&SHA256, by_hand.as_bytes()).as_ref(), seal.hash);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["message"], 1);
     }
@@ -186,5 +196,15 @@ mod tests {
         let first = read(&sealed(&mut chain, "0")).unwrap();
         let seal = read(&sealed(&mut chain, &evil)).unwrap();
         assert_eq!((seal.prev, seal.is_right), (Some(first.hash), true));
+    }
+
+    #[test]
+    fn a_hash_is_read_as_it_is_shown() {
+        let hash = hash_of(b"x");
+        assert_eq!(parse(&shown(&hash)), Some(hash));
+        assert_eq!(parse(shown(&hash).strip_prefix("sha256:").unwrap()), Some(hash));
+        for wrong in ["", "sha256:", "sha256:00", &format!("{}0", shown(&hash)), &shown(&hash).to_uppercase()] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dead_letter::DeadLetters;
+use crate::filter::Filter;
 use crate::settings::RetrySettings;
 use crate::sinks::{BatchLimits, Delivery, Line, Remote};
 use crate::spool::cursor::Cursor;
@@ -37,6 +38,7 @@ pub(crate) struct DeliveryState {
     pub(crate) refused: AtomicU64,
     pub(crate) given_up: AtomicU64,
     pub(crate) damaged: AtomicU64,
+    pub(crate) filtered: AtomicU64,
     pub(crate) failing: AtomicBool,
     pub(crate) finished: AtomicBool,
     abandoned: AtomicBool,
@@ -52,6 +54,7 @@ impl DeliveryState {
             refused: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -73,6 +76,8 @@ pub(crate) struct Courier {
     remote: Box<dyn Remote>,
     retry: RetrySettings,
     dead_letters: DeadLetters,
+    /// What the sink takes; `None`: everything.
+    filter: Option<Filter>,
     batch: Batch,
     pause: Duration,
     saved: Instant,
@@ -96,8 +101,25 @@ impl Courier {
         dead_letters: DeadLetters,
     ) -> Self {
         let reader = Reader::new(Arc::clone(&spool), state.place);
-        let (pause, saved) = (retry.first, Instant::now());
-        Self { state, spool, reader, cursor, remote, retry, dead_letters, batch: Batch::default(), pause, saved }
+        let (pause, saved, filter) = (retry.first, Instant::now(), None);
+        Self {
+            state,
+            spool,
+            reader,
+            cursor,
+            remote,
+            retry,
+            dead_letters,
+            filter,
+            batch: Batch::default(),
+            pause,
+            saved,
+        }
+    }
+
+    /// The same for a sink that does not take everything.
+    pub(crate) fn with_filter(self, filter: Filter) -> Self {
+        Self { filter: (!filter.is_open()).then_some(filter), ..self }
     }
 
     /// Carries until the spool is closed and everything was delivered, or the delivery is abandoned.
@@ -143,6 +165,7 @@ impl Courier {
 
     fn read(&mut self, limits: BatchLimits) -> io::Result<()> {
         while !self.batch.is_full(limits) {
+            let start = self.batch.lines.len();
             let read = self.reader.read(&mut self.batch.lines);
             let gaps = self.reader.take_gaps();
             if gaps.given_up + gaps.damaged > 0 {
@@ -152,6 +175,12 @@ impl Courier {
                 tracing::error!(sink = %self.state.name, given_up, damaged, "events were lost in the spool");
             }
             let Some(index) = read? else { break };
+            let line = self.batch.lines.get(start..).unwrap_or_default();
+            if self.filter.as_ref().is_some_and(|filter| !filter.takes_line(line)) {
+                self.batch.lines.truncate(start);
+                self.state.filtered.fetch_add(1, SeqCst);
+                continue;
+            }
             self.batch.events.push((self.batch.lines.len(), index));
         }
         Ok(())

@@ -9,7 +9,7 @@ mod parts;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::reason_code::ReasonCode;
@@ -192,6 +192,42 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::AccessDenied,
+        Self::AccessAllowed,
+        Self::BanCreated,
+        Self::PolicyReloaded,
+        Self::PolicyRejected,
+        Self::AdminReload,
+        Self::AdminDrain,
+        Self::AdminBanAdd,
+        Self::AdminBanRemove,
+        Self::AdminEventsTail,
+        Self::AdminRefused,
+        Self::GatewayStarted,
+        Self::GatewayStopped,
+    ];
+
+    /// The word that events use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "access.denied",
+            Self::AccessAllowed => "access.allowed",
+            Self::BanCreated => "ban.created",
+            Self::PolicyReloaded => "policy.reloaded",
+            Self::PolicyRejected => "policy.rejected",
+            Self::AdminReload => "admin.reload",
+            Self::AdminDrain => "admin.drain",
+            Self::AdminBanAdd => "admin.ban_add",
+            Self::AdminBanRemove => "admin.ban_remove",
+            Self::AdminEventsTail => "admin.events_tail",
+            Self::AdminRefused => "admin.refused",
+            Self::GatewayStarted => "gateway.started",
+            Self::GatewayStopped => "gateway.stopped",
+        }
+    }
+
     /// The severity where no reason code says another.
     pub const fn severity(self) -> Severity {
         match self {
@@ -210,7 +246,7 @@ impl EventKind {
 }
 
 /// How much an event deserves a look. The rule is in `docs/events.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It happens every day and mends itself.

@@ -2,7 +2,7 @@
 //!
 //! The lane is shared by everyone who records and by the sink's one writer thread. Recording touches only atomics: it reserves a
 //! place, and what holds a place is then sent on through channels that need no bound of their own. Every event that is offered
-//! ends in exactly one counter: exported, or dropped by one cause.
+//! ends in exactly one counter: exported, or dropped by one cause, or passed over by the sink's filter.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::Sender;
@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
 
+use crate::event::Event;
+use crate::filter::Filter;
 use crate::receipt::Waiting;
 use crate::settings::OnFull;
 
@@ -126,6 +128,8 @@ pub(crate) struct Lane {
     capacity: usize,
     /// How many may wait at all: more than the capacity where answers wait for a place.
     most: usize,
+    /// What the sink takes; `None`: everything.
+    filter: Option<Filter>,
     /// Events accepted and not yet exported or dropped, those in the writer's hands included.
     depth: AtomicUsize,
     /// About how much memory they hold.
@@ -137,6 +141,7 @@ pub(crate) struct Lane {
     dropped_queue_full: AtomicU64,
     dropped_closed: AtomicU64,
     dropped_error: AtomicU64,
+    filtered: AtomicU64,
     closed: AtomicBool,
     abandoned: AtomicBool,
     /// How often reopening was asked for.
@@ -161,6 +166,7 @@ impl Lane {
         Self {
             name,
             capacity,
+            filter: None,
             // Each event beyond the capacity keeps an answer waiting, so there are about as many as requests in flight.
             most: match on_full {
                 OnFull::Drop => capacity,
@@ -174,6 +180,7 @@ impl Lane {
             dropped_queue_full: AtomicU64::new(0),
             dropped_closed: AtomicU64::new(0),
             dropped_error: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             reopens: AtomicU64::new(0),
@@ -182,6 +189,20 @@ impl Lane {
             progress: Mutex::default(),
             progressed: Condvar::new(),
         }
+    }
+
+    /// The same for a sink that does not take everything.
+    pub(crate) fn with_filter(self, filter: Filter) -> Self {
+        Self { filter: (!filter.is_open()).then_some(filter), ..self }
+    }
+
+    /// Whether the sink takes this event. One that it does not take is counted.
+    pub(crate) fn wants(&self, event: &Event) -> bool {
+        let wants = self.filter.as_ref().is_none_or(|filter| filter.takes(event));
+        if !wants {
+            self.filtered.fetch_add(1, SeqCst);
+        }
+        wants
     }
 
     /// Takes a place for one event of about this many bytes.
@@ -314,6 +335,7 @@ impl Lane {
             refused: 0,
             dropped_spool_full: 0,
             dropped_damaged: 0,
+            filtered: self.filtered.load(SeqCst),
             queue_depth: self.depth(),
             queue_capacity: self.capacity,
         }
@@ -329,7 +351,7 @@ fn raise(counter: &AtomicUsize, amount: usize, most: usize) -> Option<usize> {
 const BLOCKED: usize = 65_536;
 
 /// What became of the events of one sink. At rest, all that was recorded is
-/// `exported + dropped() + queue_depth`.
+/// `exported + dropped() + filtered + queue_depth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkStats {
     /// The sink's name.
@@ -351,6 +373,8 @@ pub struct SinkStats {
     pub dropped_spool_full: u64,
     /// Events whose record in the spool was damaged: `cause="damaged"`.
     pub dropped_damaged: u64,
+    /// Events that the sink's own filter passed over.
+    pub filtered: u64,
     /// Events that wait, those being written included: `portcullis_event_queue_depth`.
     pub queue_depth: usize,
     /// How many may wait.

@@ -9,11 +9,13 @@
 //! while the process runs; a reload only reopens their files ([`Recorder::reopen`]).
 
 pub mod access;
+pub mod audit;
 mod bounds;
 mod chain;
 mod dead_letter;
 mod delivery;
 pub mod event;
+pub mod filter;
 pub mod format;
 mod from_policy;
 mod lane;

@@ -64,14 +64,14 @@ fn event_of(line: &[u8], id: &str) -> Result<Option<Value>, serde_json::Error> {
     Ok(is_it.then_some(event))
 }
 
-enum Line {
+pub(crate) enum Line {
     Whole,
     TooLong,
     End,
 }
 
 /// Reads the next line, without its line feed, into `line`, of which at most [`MAX_LINE_BYTES`] are kept.
-fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+pub(crate) fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     let mut too_long = false;
     let mut begun = false;

@@ -137,19 +137,19 @@ impl Recorder {
         let counts = &self.shared.counts;
         // INVARIANT: counted first, then passed on; the thread compares what it has got with what was counted.
         counts.recorded.fetch_add(1, SeqCst);
-        let Taken { takers, over, full } = self.reserve(bytes);
+        let Taken { takers, over, full } = self.reserve(&event, bytes);
         if full & durable != 0 {
             self.shared.drop_places(takers, bytes, DropCause::QueueFull);
             counts.lost.fetch_add(1, SeqCst);
             return Receipt::never();
         }
         if takers == 0 {
-            let counter = if self.shared.feeds.is_empty() { &counts.unwanted } else { &counts.lost };
+            let counter = if full == 0 { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
             return Receipt::default();
         }
         let lost_before = counts.lost.load(SeqCst);
-        let (awaited, receipt) = match over | durable {
+        let (awaited, receipt) = match over | (durable & takers) {
             0 => (None, Receipt::default()),
             sinks => {
                 let (awaited, receipt) = Awaited::new(sinks);
@@ -165,10 +165,13 @@ impl Recorder {
     }
 
     /// Takes a place in the lane of each sink.
-    fn reserve(&self, bytes: usize) -> Taken {
+    fn reserve(&self, event: &Event, bytes: usize) -> Taken {
         let mut taken = Taken { takers: 0, over: 0, full: 0 };
         for (index, feed) in self.shared.feeds.iter().enumerate() {
             let bit = 1 << index;
+            if !feed.lane.wants(event) {
+                continue;
+            }
             match feed.lane.reserve(bytes) {
                 Ok(Place::Free) => taken.takers |= bit,
                 Ok(Place::Over) => {
@@ -265,6 +268,7 @@ impl Spooling {
             refused: state.refused.load(SeqCst),
             dropped_spool_full: state.given_up.load(SeqCst),
             dropped_damaged: state.damaged.load(SeqCst),
+            filtered: state.filtered.load(SeqCst),
             queue_depth: waiting.saturating_add(lane.queue_depth),
             ..lane
         })

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::filter::Filter;
 pub use remote::*;
 
 /// Where events go, and how they are signed.
@@ -126,6 +127,10 @@ pub struct SinkSettings {
     pub queue: usize,
     /// What happens to an event for which there is no room. Default: it is dropped and counted.
     pub on_full: OnFull,
+    /// Which events it takes. Default: all.
+    pub filter: Filter,
+    /// When a file is put away, and what becomes of the old ones. Default: never, that is for somebody else to do.
+    pub rotation: Option<RotationSettings>,
     /// How long a remote sink pauses between attempts.
     pub retry: RetrySettings,
     /// Where events go that a remote sink refuses for good.
@@ -140,6 +145,8 @@ impl SinkSettings {
             kind,
             queue: QUEUE,
             on_full: OnFull::default(),
+            filter: Filter::default(),
+            rotation: None,
             retry: RetrySettings::default(),
             dead_letter: DeadLetterSettings::default(),
         }
@@ -161,6 +168,19 @@ pub enum SinkKind {
     },
     /// A receiver over the network, fed from the spool.
     Remote(Box<RemoteKind>),
+}
+
+/// `rotate` of a file sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationSettings {
+    /// A new file begins before the old one becomes larger.
+    pub size: Option<u64>,
+    /// A new file begins with the first event after this time.
+    pub every: Option<Duration>,
+    /// How many old files are kept. Default 10.
+    pub keep: usize,
+    /// Whether old files are compressed with gzip. Default: yes.
+    pub compress: bool,
 }
 
 /// What happens to an event when a sink can take no more of them.

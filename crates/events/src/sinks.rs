@@ -11,6 +11,7 @@ pub mod memory;
 mod otlp;
 mod outcome;
 mod post;
+mod rotation;
 mod sentinel;
 mod stdout;
 mod syslog;
@@ -21,7 +22,7 @@ mod tls;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::settings::{RemoteKind, SinkKind};
+use crate::settings::{RemoteKind, SinkKind, SinkSettings};
 use durable::Durability;
 
 /// A place that takes lines, owned by one writer thread. A call may block: it holds up nobody but its own thread.
@@ -114,10 +115,13 @@ pub(crate) fn open_remote(kind: &RemoteKind) -> io::Result<Box<dyn Remote>> {
 }
 
 /// Opens what the configuration names.
-pub(crate) fn open(kind: &SinkKind, durability: Durability) -> io::Result<Box<dyn Sink>> {
-    Ok(match kind {
+pub(crate) fn open(settings: &SinkSettings, durability: Durability) -> io::Result<Box<dyn Sink>> {
+    Ok(match &settings.kind {
         SinkKind::Stdout => Box::new(stdout::StdoutSink),
-        SinkKind::File { path } => Box::new(file::FileSink::open(path.clone(), durability)?),
+        SinkKind::File { path } => {
+            let file = file::FileSink::open(path.clone(), durability)?;
+            Box::new(file.rotated(settings.rotation.as_ref())?)
+        }
         SinkKind::Remote(_) => return Err(io::ErrorKind::Unsupported.into()),
     })
 }

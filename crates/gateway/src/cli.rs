@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 pub(crate) mod args;
+mod audit;
 mod ban;
 mod can;
 mod check;
@@ -60,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ban(args) => ban::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
+        Command::Audit(args) => audit::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::Demo(args) => demo::run(&global, &args),
         Command::Help(args) => help::run(&args),

@@ -174,6 +174,7 @@ impl Counters {
         let mut exported = Vec::new();
         let mut dropped = Vec::new();
         let mut depth = Vec::new();
+        let mut filtered = Vec::new();
         for sink in &stats {
             let name = ("sink", &*sink.name);
             exported.push((vec![name, ("result", "ok")], sink.exported));
@@ -182,9 +183,12 @@ impl Counters {
                 dropped.push((vec![name, ("cause", cause)], count));
             }
             depth.push((vec![name], signed(sink.queue_depth)));
+            filtered.push((vec![name], sink.filtered));
         }
         counter(encoder, "portcullis_events_exported", "Events written, and attempts that failed, by sink", &exported)?;
         counter(encoder, "portcullis_events_dropped", "Events lost, by sink and cause", &dropped)?;
+        let help = "Events that a sink's own filter passed over";
+        counter(encoder, "portcullis_events_filtered", help, &filtered)?;
         gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)?;
         let unclean = recorder.earlier().is_some_and(|earlier| !earlier.in_order);
         let help = "1 where the process before did not stop in order, so that its last events may be lost";

@@ -8,8 +8,9 @@ use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::spool::Keeping;
-use crate::file::{AccessLog, Sink, SinkOutput};
+use crate::file::{AccessLog, Route, Sink, SinkOutput};
 use crate::section::Reader;
+use crate::suggest;
 
 pub(crate) fn compile(
     reader: &Reader<'_>,
@@ -48,7 +49,28 @@ fn sink_settings(sink: Sink, always: bool) -> SinkSettings {
         None if always => OnFull::Block,
         None => OnFull::Drop,
     };
-    SinkSettings { queue: sink.queue, on_full, ..SinkSettings::new(sink.name.value, output_kind(sink.output.value)) }
+    SinkSettings {
+        queue: sink.queue,
+        on_full,
+        filter: sink.filter,
+        rotation: sink.rotation,
+        ..SinkSettings::new(sink.name.value, output_kind(sink.output.value))
+    }
+}
+
+/// A route that does not exist would keep everything from the sink.
+pub(crate) fn report_unknown_routes(reader: &Reader<'_>, sinks: &[Sink], routes: &[Route]) {
+    for route in sinks.iter().flat_map(|sink| &sink.filter_routes) {
+        let known = routes.iter().any(|known| known.name.value == route.value);
+        if known || !reader.is_complete() {
+            continue;
+        }
+        let message = format!("there is no route `{}`", route.value);
+        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_NAME, route.span, message);
+        let near = suggest::nearest(&route.value, routes.iter().map(|known| known.name.value.as_str()));
+        diagnostic.help = near.map(|name| format!("did you mean `{name}`?"));
+        reader.report(diagnostic);
+    }
 }
 
 /// A sink over a network gets its events from the spool.

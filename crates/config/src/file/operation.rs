@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis_events::Format;
-use portcullis_events::settings::{AccessFormat, OnFull, RemoteKind, WHOLE};
+use portcullis_events::filter::Filter;
+use portcullis_events::settings::{AccessFormat, OnFull, RemoteKind, RotationSettings, WHOLE};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -18,6 +19,7 @@ use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::receiver;
 use crate::file::route::read_page;
+use crate::file::sink_options::{read_filter, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -206,6 +208,10 @@ pub(crate) struct Sink {
     pub(crate) output: At<SinkOutput>,
     pub(crate) queue: usize,
     pub(crate) on_full: Option<At<OnFull>>,
+    pub(crate) filter: Filter,
+    /// The routes of the filter, and where they stand.
+    pub(crate) filter_routes: Vec<At<String>>,
+    pub(crate) rotation: Option<RotationSettings>,
 }
 
 /// The words of `on_full`.
@@ -295,6 +301,8 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let path = if file { section.required("path", FilePath) } else { section.optional("path", FilePath) };
     let queue = section.or("queue", Integer(1..=10_000_000), SINK_QUEUE);
     let on_full = section.optional("on_full", Choice(ON_FULL));
+    let (filter, filter_routes) = read_filter(&section);
+    let rotation = read_rotation(&section, file);
     let format = section.optional("format", receiver::FORMATS);
     let remote = kind.as_ref().and_then(|kind| receiver::KINDS.into_iter().find(|known| *known == kind.value));
     for other in receiver::KINDS.into_iter().filter(|other| Some(*other) != remote && section.has(other)) {
@@ -318,7 +326,7 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
         section.finish();
     }
     let (name, output, queue) = (name?, output?, usize::try_from(queue).ok()?);
-    Some(Sink { name, output, queue, on_full })
+    Some(Sink { name, output, queue, on_full, filter, filter_routes, rotation })
 }
 
 fn refuse_path(section: &Section<'_>, path: Option<&At<ResolvedPath>>) {

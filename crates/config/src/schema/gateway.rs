@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
+use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
@@ -405,6 +406,14 @@ fn sink() -> Table {
                 "Over that, or in a full spool: `drop` and count it, or `block` the answers to refusals until there is room.",
             )
             .default("drop"),
+            one_or_list("kinds", KindPattern, "Only these kinds, such as `access.denied`, or `admin.*`."),
+            one_or_list("reasons", ReasonPattern, "Only these reasons, such as `rbac.no_matching_grant`, or `rbac.*`."),
+            one_or_list("routes", Name, "Only events of these routes."),
+            choice("severity", &words(SEVERITIES), "Only events of this severity, or a higher one."),
+            one("rotate_size", Size(ROTATE_SIZES), "Of a file: a new one begins before it becomes larger."),
+            one("rotate_every", Time::within("1m", "366d"), "Of a file: a new one begins when it is so old."),
+            one("rotate_keep", Integer(0..=10_000), "How many old files are kept. Left out: 10."),
+            one("rotate_compress", Flag, "Whether old files are compressed with gzip. Left out: they are."),
         ],
     )
     .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))

@@ -272,6 +272,18 @@ fn each_mistake_is_named_where_it_stands() {
         "[[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"",
         ("E0201", 5, 8, "two sinks"),
     );
+    let stdout = |line: &str| format!("[[sink]]\nname = \"s\"\nkind = \"stdout\"\n{line}\n");
+    let file = |line: &str| format!("[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"\n{line}\n");
+    check(&stdout("kinds = \"access.refused\""), ("E0105", 4, 9, "a kind of event such as \"access.denied\""));
+    check(&stdout("kinds = \"acces.*\""), ("E0105", 4, 9, "a kind of event"));
+    check(&stdout("reasons = [\"rbac.*\", \"rbac.no_grant\"]"), ("E0105", 4, 22, "a reason such as"));
+    check(&stdout("reasons = \"*\""), ("E0105", 4, 11, "a reason such as"));
+    check(&stdout("severity = \"bad\""), ("E0105", 4, 12, "\"high\" or \"critical\""));
+    check(&stdout("routes = \"biling\""), ("E0202", 4, 10, "did you mean `billing`?"));
+    check(&stdout("rotate_size = \"1MiB\""), ("E0203", 4, 15, "belongs to a sink of kind \"file\""));
+    check(&file("rotate_keep = 3"), ("E0203", 5, 15, "write `rotate_size` or `rotate_every`"));
+    check(&file("rotate_size = \"1KiB\""), ("E0105", 5, 15, "must be from 1048576"));
+    check(&file("rotate_every = \"1s\""), ("E0105", 5, 16, "must be from 1m"));
     check("[event]\nintegrity = true\n", ("E0104", 2, 13, "expected \"chain\" or \"off\""));
     check("[spool]\nfsync = \"often\"\n", ("E0105", 2, 9, "\"interval\" or \"never\""));
     check("[spool]\nfsync = \"always\"\n", ("E0203", 2, 9, "neither a spool nor a sink of kind \"file\""));

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_events::settings::{Fsync, Integrity, OnFull, SinkKind, SinkSettings, SpoolSettings};
+use portcullis_events::filter::Filter;
+use portcullis_events::settings::{Fsync, Integrity, OnFull, RotationSettings, SinkKind, SinkSettings, SpoolSettings};
+use portcullis_events::{EventKind, ReasonCode, Severity};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     BreakerSettings, ClientAddressSettings, Concurrency, EjectionSettings, Endpoint, HealthSettings, Http2Settings,
@@ -145,6 +147,14 @@ kind = "file"
 path = "events.jsonl"
 queue = 11
 on_full = "block"
+kinds = ["admin.*", "access.denied"]
+reasons = "ip.*"
+routes = ["billing"]
+severity = "high"
+rotate_size = "2MiB"
+rotate_every = "1h"
+rotate_keep = 3
+rotate_compress = false
 "#,
     );
     folder.write("rules/mine.toml", "version = 1");
@@ -229,7 +239,17 @@ on_full = "block"
     assert_eq!(loaded.index, Some(index));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
-    let sink = SinkSettings { queue: 11, on_full: OnFull::Block, ..SinkSettings::new("file", kind) };
+    let admin = EventKind::ALL.into_iter().filter(|kind| kind.as_str().starts_with("admin."));
+    let filter = Filter {
+        kinds: admin.chain([EventKind::AccessDenied]).collect(),
+        reasons: vec![ReasonCode::IpNotAllowed, ReasonCode::IpDenied],
+        routes: vec!["billing".into()],
+        severity: Some(Severity::High),
+    };
+    let every = Some(Duration::from_secs(3_600));
+    let rotation = Some(RotationSettings { size: Some(2 << 20), every, keep: 3, compress: false });
+    let on_full = OnFull::Block;
+    let sink = SinkSettings { queue: 11, on_full, filter, rotation, ..SinkSettings::new("file", kind) };
     assert_eq!(loaded.events.sinks, [sink]);
     assert_eq!(
         (loaded.events.integrity, loaded.events.fsync, loaded.events.fsync_interval),

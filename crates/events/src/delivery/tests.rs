@@ -158,6 +158,23 @@ fn an_outage_and_a_restart_in_it_lose_nothing() {
 }
 
 #[test]
+fn a_sink_gets_only_what_its_filter_takes_and_goes_on_behind_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (some, all) = (Receiver::default(), Receiver::default());
+    let filter = Filter { reasons: vec![ReasonCode::BanActive], ..Filter::default() };
+    let filtering = SinkSettings { filter, ..sink("some") };
+    let recorder = start(&settings(folder.path()), &[(filtering, &some), (sink("all"), &all)]);
+    record(&recorder, 300);
+    recorder.record(Event::denied(Uuid::now_v7(), Timestamp::UNIX_EPOCH, ReasonCode::BanActive));
+    record(&recorder, 300);
+    assert!(recorder.flush(LONG));
+    assert_eq!((some.accepted(), all.accepted().len()), (vec![301], 601));
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.filtered, stats.dropped(), stats.queue_depth), (1, 600, 0, 0));
+    recorder.shutdown(LONG);
+}
+
+#[test]
 fn a_sink_that_is_down_does_not_hold_up_another() {
     let folder = tempfile::tempdir().unwrap();
     let (down, up) = (Receiver::default(), Receiver::default());

@@ -43,6 +43,13 @@ const KEYS_WHERE_FILLED: &str = "
 ";
 
 #[test]
+fn each_kind_is_called_what_it_is_written_as() {
+    for kind in EventKind::ALL {
+        assert_eq!(to_value(Event::new(kind, Uuid::nil(), now()))["kind"], kind.as_str());
+    }
+}
+
+#[test]
 fn an_event_about_nothing_has_every_key_of_the_contract_and_no_other() {
     let event = to_value(Event::new(EventKind::GatewayStarted, Uuid::nil(), now()));
     assert_eq!(keys(&event), words(KEYS));

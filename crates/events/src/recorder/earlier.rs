@@ -48,14 +48,15 @@ struct Last {
 }
 
 impl Earlier {
-    /// Looks in the spool, else in the first file that has any event.
+    /// Looks in the spool, else in the first file that gets every event and has any.
     pub(super) fn find(settings: &Settings, spool: Option<&Found>) -> Option<Self> {
         if let Some(found) = spool
             && let Some(line) = &found.last_line
         {
             return Self::of("the spool", line);
         }
-        settings.sinks.iter().find_map(|sink| match &sink.kind {
+        // What a filter passed over would be missing from the chain.
+        settings.sinks.iter().filter(|sink| sink.filter.is_open()).find_map(|sink| match &sink.kind {
             SinkKind::File { path } => Self::in_file(path).ok()?,
             SinkKind::Stdout | SinkKind::Remote(_) => None,
         })

@@ -103,7 +103,7 @@ pub(super) fn in_memory(queue: usize) -> Result<(Recorder, Capture), StartError>
 }
 
 pub(crate) fn open(settings: &SinkSettings, durability: Durability) -> Result<Box<dyn Sink>, StartError> {
-    sinks::open(&settings.kind, durability).map_err(|source| StartError::Open {
+    sinks::open(settings, durability).map_err(|source| StartError::Open {
         sink: Arc::clone(&settings.name),
         path: match &settings.kind {
             SinkKind::File { path } => path.clone(),
@@ -179,7 +179,8 @@ impl Parts {
     fn add_local(&mut self, settings: SinkSettings, sink: Box<dyn Sink>) -> Result<(), StartError> {
         let on_disk = matches!(settings.kind, SinkKind::File { .. });
         self.places.push(SinkPlace::Local(self.feeds.len()));
-        self.add_feed(Lane::new(settings.name, settings.queue, settings.on_full), sink, on_disk)
+        let lane = Lane::new(settings.name, settings.queue, settings.on_full).with_filter(settings.filter);
+        self.add_feed(lane, sink, on_disk)
     }
 
     fn add_feed(&mut self, lane: Lane, sink: Box<dyn Sink>, on_disk: bool) -> Result<(), StartError> {
@@ -212,7 +213,10 @@ impl Parts {
             let path = sink.dead_letter.path;
             let path = path.unwrap_or_else(|| spool.folder().join(format!("dead-{}.jsonl", file_name(&sink.name))));
             let letters = DeadLetters::new(path, sink.dead_letter.max_size);
-            couriers.push(Courier::new(Arc::clone(&state), Arc::clone(&spool), cursor, remote, sink.retry, letters));
+            couriers.push(
+                Courier::new(Arc::clone(&state), Arc::clone(&spool), cursor, remote, sink.retry, letters)
+                    .with_filter(sink.filter),
+            );
             deliveries.push(state);
         }
         for (courier, state) in couriers.into_iter().zip(&deliveries) {

@@ -1,6 +1,6 @@
 //! JSON lines appended to a file that others may read, rename and rotate, but not write.
 //!
-//! It does not rotate by itself: rename the file, then have it reopened.
+//! It rotates by itself where the configuration says so; otherwise rename the file, then have it reopened.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,8 +8,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::settings::RotationSettings;
 use crate::sinks::Sink;
 use crate::sinks::durable::Durability;
+use crate::sinks::rotation::Rotation;
 
 /// Only the gateway's user may read what it refused to whom.
 const MODE: u32 = 0o600;
@@ -21,6 +23,9 @@ pub(crate) struct FileSink {
     /// The file ends inside a line, left by a process that died while writing. The next line must not continue it.
     ends_inside_line: bool,
     durability: Durability,
+    rotation: Option<Rotation>,
+    /// The last write ended inside a line.
+    inside_line: bool,
 }
 
 impl FileSink {
@@ -30,7 +35,31 @@ impl FileSink {
         let ends_inside_line = ends_inside_line(&path, &file);
         // A device has no disk below it.
         let durability = if file.metadata()?.is_file() { durability } else { Durability::none() };
-        Ok(Self { path, file, ends_inside_line, durability })
+        Ok(Self { path, file, ends_inside_line, durability, rotation: None, inside_line: false })
+    }
+
+    /// The same for a file that is put away when it is large or old enough.
+    pub(crate) fn rotated(mut self, settings: Option<&RotationSettings>) -> io::Result<Self> {
+        // Of a device there are no old ones.
+        let settings = settings.filter(|_| self.file.metadata().is_ok_and(|metadata| metadata.is_file()));
+        self.rotation = settings.map(|settings| Rotation::new(settings.clone(), &self.file)).transpose()?;
+        Ok(self)
+    }
+
+    /// Puts the file away and begins a new one. Where that fails, the old one goes on taking events.
+    fn rotate(&mut self) {
+        let Some(rotation) = &mut self.rotation else { return };
+        let new = rotation.put_away(&self.path).and_then(|()| open_for_append(&self.path));
+        match new {
+            Ok(new) => {
+                let old = std::mem::replace(&mut self.file, new);
+                if let Err(error) = self.durability.sync(&old) {
+                    tracing::error!(path = %self.path.display(), %error, "the old file cannot be forced to the disk");
+                }
+                rotation.began_new(&self.path);
+            }
+            Err(error) => tracing::error!(path = %self.path.display(), %error, "the event file cannot be rotated"),
+        }
     }
 }
 
@@ -40,8 +69,17 @@ impl Sink for FileSink {
             self.file.write_all(b"\n")?;
             self.ends_inside_line = false;
         }
+        if !self.inside_line && self.rotation.as_ref().is_some_and(|rotation| rotation.is_due(lines.len())) {
+            self.rotate();
+        }
         self.durability.wrote();
-        self.file.write(lines)
+        let taken = self.file.write(lines)?;
+        if let Some(rotation) = &mut self.rotation {
+            rotation.wrote(taken);
+            // A line is never continued in another file.
+            self.inside_line = taken > 0 && lines.get(taken - 1) != Some(&b'\n');
+        }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -57,7 +95,8 @@ impl Sink for FileSink {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        let opened = Self::open(self.path.clone(), self.durability.renewed())?;
+        let mut opened = Self::open(self.path.clone(), self.durability.renewed())?;
+        opened.rotation = self.rotation.take().map(|rotation| rotation.of(&opened.file)).transpose()?;
         // What the old file was given belongs on the disk as well.
         if let Err(error) = std::mem::replace(self, opened).sync() {
             tracing::error!(path = %self.path.display(), %error, "the old file cannot be forced to the disk");
@@ -156,6 +195,45 @@ mod tests {
         write(&mut sink, "third\n");
         assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "first\nsecond\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+    }
+
+    #[test]
+    fn a_file_that_grows_too_large_is_put_away_whole_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        let rotation = RotationSettings { size: Some(25), every: None, keep: 100, compress: false };
+        let mut sink = open(path.clone()).unwrap().rotated(Some(&rotation)).unwrap();
+        for number in 0..10 {
+            write(&mut sink, &format!("line {number} xyz\n"));
+        }
+        let mut texts: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        texts.sort();
+        assert_eq!(
+            texts,
+            [
+                "line 0 xyz\nline 1 xyz\n",
+                "line 2 xyz\nline 3 xyz\n",
+                "line 4 xyz\nline 5 xyz\n",
+                "line 6 xyz\nline 7 xyz\n",
+                "line 8 xyz\nline 9 xyz\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_away_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        let rotation = RotationSettings { size: Some(1), every: None, keep: 1, compress: true };
+        let mut sink = open(path.clone()).unwrap().rotated(Some(&rotation)).unwrap();
+        write(&mut sink, "first\n");
+        std::fs::remove_file(&path).unwrap();
+        write(&mut sink, "second\n");
+        write(&mut sink, "third\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub(crate) enum Command {
     Sink(SinkArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
+    /// Hold recorded events to their chain
+    Audit(AuditArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -561,6 +563,32 @@ fn address_or_network(text: &str) -> Result<ipnet::IpNet, String> {
     }
     let network = text.parse::<ipnet::IpNet>().map(|network| network.trunc());
     network.map_err(|_| "expected an address such as 203.0.113.7, or a network such as 203.0.113.0/24".to_owned())
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "portcullis audit verify [OPTIONS] <FILE>...")]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Find what was changed, removed, added or moved in files of events: exit code 0 nothing, 1 something, or no event
+    Verify(AuditVerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyArgs {
+    /// Files of native events, plain or compressed with gzip, in any order
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The hash of the event before the first one, where it is known
+    #[arg(long, value_name = "HASH")]
+    pub(crate) after: Option<String>,
+    /// The hash that the last event must bear, where it is known
+    #[arg(long, value_name = "HASH")]
+    pub(crate) end: Option<String>,
 }
 
 #[derive(Debug, Args)]

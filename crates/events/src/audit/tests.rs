@@ -1,0 +1,165 @@
+//! That no change of a file goes unnoticed, and that none is seen where there is none.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::chain::Chain;
+use crate::event::Event;
+use crate::line::append_json;
+use crate::reason_code::ReasonCode;
+
+/// Sealed lines, as the recorder writes them.
+fn lines(count: usize) -> Vec<Vec<u8>> {
+    let mut chain = Chain::begin("test");
+    let line = |number: usize| {
+        let time = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+        let mut event = Event::denied(Uuid::now_v7(), time, ReasonCode::RbacNoMatchingGrant);
+        event.seq = number as u64 + 1;
+        event.message = Some(format!("\"seq\":7,\"time\":\"x\" {number}"));
+        let mut line = Vec::new();
+        append_json(&mut line, &event).unwrap();
+        chain.seal(&mut line, 0);
+        line
+    };
+    (0..count).map(line).collect()
+}
+
+fn audit_of(texts: &[&[u8]]) -> Audit {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for (number, text) in texts.iter().enumerate() {
+        let file = folder.path().join(format!("events-{number}.jsonl"));
+        std::fs::write(&file, text).unwrap();
+        files.push(file);
+    }
+    verify(&files, Expected::default()).unwrap()
+}
+
+fn problems(text: &[u8]) -> Vec<(u64, Problem)> {
+    audit_of(&[text]).findings.into_iter().map(|finding| (finding.line, finding.problem)).collect()
+}
+
+#[test]
+fn an_untouched_file_is_whole() {
+    let lines = lines(5);
+    let audit = audit_of(&[&lines.concat()]);
+    assert_eq!((audit.events, &*audit.findings, audit.after, audit.last_seq), (5, &[][..], None, Some(5)));
+    assert_eq!(audit.end.unwrap(), chain::shown(&chain::read(lines[4].trim_ascii_end()).unwrap().hash));
+    assert_eq!((audit.beginnings.len(), audit.beginnings[0].line), (1, 1));
+    assert_eq!(audit_of(&[b""]).events, 0);
+}
+
+#[test]
+fn rotated_and_compressed_files_are_read_in_their_order_however_they_are_named() {
+    let lines = lines(9);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&lines[..3].concat()).unwrap();
+    let packed = packed.finish().unwrap();
+    let (middle, last) = (lines[3..6].concat(), lines[6..].concat());
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let texts = order.map(|number| [&packed[..], &middle, &last][number]);
+        let audit = audit_of(&texts);
+        assert_eq!((audit.events, audit.findings.len()), (9, 0), "{:?}", audit.findings);
+    }
+    // Without the file in the middle.
+    let audit = audit_of(&[&last, &packed]);
+    let found: Vec<_> = audit.findings.iter().map(|found| (found.line, &found.problem)).collect();
+    assert_eq!(found, [(1, &Problem::Unlinked { numbers: Some((3, 7)) })]);
+    assert!(audit.findings[0].file.ends_with("events-0.jsonl"));
+}
+
+#[test]
+fn each_kind_of_change_is_found_where_it_is() {
+    let lines = lines(6);
+    let without = |gone: usize| [&lines[..gone], &lines[gone + 1..]].concat().concat();
+    assert_eq!(problems(&without(2)), [(3, Problem::Unlinked { numbers: Some((2, 4)) })]);
+    let twice = [&lines[..3], &lines[2..]].concat().concat();
+    assert_eq!(problems(&twice), [(4, Problem::Unlinked { numbers: Some((3, 3)) })]);
+    let mut swapped = lines.clone();
+    swapped.swap(2, 3);
+    let found: Vec<u64> = problems(&swapped.concat()).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(found, [3, 4, 5]);
+    let text = String::from_utf8(lines.concat()).unwrap();
+    let changed = text.replacen("\\\"x\\\" 3", "\\\"x\\\" 4", 1);
+    assert_eq!(problems(changed.as_bytes()), [(4, Problem::Changed)]);
+    let added = [&lines[..2], &[b"{\"added\":1}\n".to_vec()][..], &lines[2..]].concat().concat();
+    assert_eq!(problems(&added), [(3, Problem::Unsealed)]);
+    let whole = lines.concat();
+    assert_eq!(problems(&whole[..whole.len() - 20]), [(6, Problem::Unsealed)]);
+    let other = tests::lines(2).concat();
+    let mixed = [whole.clone(), other].concat();
+    assert!(matches!(&problems(&mixed)[..], [(7, Problem::NewChain { .. })]));
+}
+
+#[test]
+fn what_is_missing_at_either_end_is_found_by_what_is_known_from_elsewhere() {
+    let lines = lines(5);
+    let hash = |number: usize| chain::shown(&chain::read(lines[number].trim_ascii_end()).unwrap().hash);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let (first, last) = (hash(0), hash(4));
+    let check = |from: usize, to: usize, expected: &[Problem]| {
+        std::fs::write(&file, lines[from..to].concat()).unwrap();
+        let known = Expected { after: Some(&first), end: Some(&last) };
+        let audit = verify(std::slice::from_ref(&file), known).unwrap();
+        let found: Vec<Problem> = audit.findings.into_iter().map(|finding| finding.problem).collect();
+        assert_eq!(found, expected, "{from}..{to}");
+    };
+    check(1, 5, &[]);
+    check(2, 5, &[Problem::WrongStart]);
+    check(1, 4, &[Problem::WrongEnd]);
+    check(2, 4, &[Problem::WrongStart, Problem::WrongEnd]);
+    check(1, 1, &[Problem::WrongStart, Problem::WrongEnd]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let (file, error) = verify(&["/no/such/file".into()], Expected::default()).unwrap_err();
+    assert_eq!((file, error.kind()), ("/no/such/file".into(), io::ErrorKind::NotFound));
+    let broken = [&[0x1f, 0x8b][..], b"rubbish"].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl.gz");
+    std::fs::write(&file, broken).unwrap();
+    assert!(verify(&[file], Expected::default()).is_err());
+}
+
+#[test]
+fn findings_have_a_bound() {
+    let text = b"rubbish\n".repeat(MAX_FINDINGS + 5);
+    let audit = audit_of(&[&text]);
+    assert_eq!((audit.findings.len(), audit.more_findings, audit.events), (MAX_FINDINGS, 5, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// But for the line feed at the very end, every bit counts.
+    #[test]
+    fn no_bit_can_change_unnoticed(at in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        let mut text = lines(4).concat();
+        let at = at.index(text.len() - 1);
+        text[at] ^= 1 << bit;
+        prop_assert!(!problems(&text).is_empty(), "byte {at}, bit {bit}");
+    }
+
+    #[test]
+    fn no_line_can_go_or_move_unnoticed(from in 0..8_usize, to in 0..8_usize) {
+        let lines = lines(8);
+        if from > 0 && from < 7 {
+            let mut fewer = lines.clone();
+            fewer.remove(from);
+            prop_assert!(!problems(&fewer.concat()).is_empty());
+        }
+        if from != to {
+            let mut moved = lines.clone();
+            moved.swap(from, to);
+            prop_assert!(!problems(&moved.concat()).is_empty());
+        }
+    }
+}

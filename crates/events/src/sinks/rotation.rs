@@ -1,0 +1,224 @@
+//! When a file of events makes room for a new one, and what becomes of the old ones: compressed, and at most so many kept.
+//!
+//! An old file is called as the file, then `-` and the moment: `denials.jsonl-20261128T190412.697123Z`, with `.gz` once it is
+//! compressed. So names sort by time, and nothing is renamed twice. The work on old files is done by a thread of its own: what is
+//! left undone by a process that ends is done after the next rotation.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+
+use crate::settings::RotationSettings;
+
+/// Only the gateway's user may read what it refused to whom.
+const MODE: u32 = 0o600;
+/// After a rotation that failed, the file goes on as it is for this long.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What is known of the file that is written.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    settings: RotationSettings,
+    length: u64,
+    began: SystemTime,
+    not_before: Option<Instant>,
+    tidying: Option<JoinHandle<()>>,
+}
+
+impl Rotation {
+    pub(crate) fn new(settings: RotationSettings, file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        // Where the file system does not know when a file was made, it is as old as its last change.
+        let began = metadata.created().or_else(|_| metadata.modified()).unwrap_or_else(|_| SystemTime::now());
+        let length = metadata.len();
+        let began = if length == 0 { SystemTime::now() } else { began };
+        Ok(Self { settings, length, began, not_before: None, tidying: None })
+    }
+
+    /// The same for another file.
+    pub(crate) fn of(self, file: &File) -> io::Result<Self> {
+        let new = Self::new(self.settings, file)?;
+        Ok(Self { tidying: self.tidying, ..new })
+    }
+
+    /// So many bytes were written.
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.length += bytes as u64;
+    }
+
+    /// Whether the file is to be put away before so many bytes are written.
+    pub(crate) fn is_due(&self, bytes: usize) -> bool {
+        if self.length == 0 || self.not_before.is_some_and(|then| Instant::now() < then) {
+            return false;
+        }
+        let too_large = self.settings.size.is_some_and(|most| self.length + bytes as u64 > most);
+        let too_old = || self.settings.every.is_some_and(|every| self.began.elapsed().is_ok_and(|age| age >= every));
+        too_large || too_old()
+    }
+
+    /// Puts the file away under a name of its own.
+    pub(crate) fn put_away(&mut self, path: &Path) -> io::Result<()> {
+        let renamed = fs::rename(path, old_name(path, Timestamp::now()));
+        if renamed.is_err() {
+            self.not_before = Some(Instant::now() + PAUSE);
+        }
+        renamed
+    }
+
+    /// A new file is there: looks after the old ones, unless that is still being done.
+    pub(crate) fn began_new(&mut self, path: &Path) {
+        self.length = 0;
+        self.began = SystemTime::now();
+        if self.tidying.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let (path, settings) = (path.to_owned(), self.settings.clone());
+        let tidy = move || {
+            if let Err(error) = tidy(&path, &settings) {
+                tracing::error!(path = %path.display(), %error, "old event files cannot be looked after");
+            }
+        };
+        match thread::Builder::new().name("rotation".to_owned()).spawn(tidy) {
+            Ok(thread) => self.tidying = Some(thread),
+            Err(error) => tracing::error!(%error, "old event files cannot be looked after"),
+        }
+    }
+}
+
+fn old_name(path: &Path, now: Timestamp) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!("-{}", now.strftime("%Y%m%dT%H%M%S.%6fZ")));
+    PathBuf::from(name)
+}
+
+/// Compresses old files, and deletes the oldest ones.
+fn tidy(path: &Path, settings: &RotationSettings) -> io::Result<()> {
+    let mut old = old_files(path)?;
+    let gone = old.len().saturating_sub(settings.keep);
+    for file in old.drain(..gone) {
+        fs::remove_file(file)?;
+    }
+    if settings.compress {
+        for file in old.iter().filter(|file| file.extension().is_none_or(|extension| extension != "gz")) {
+            compress(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The old files of a file, oldest first.
+fn old_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut found = Vec::new();
+    for entry in folder.read_dir()? {
+        let entry = entry?.file_name();
+        let moment = entry.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        if moment.is_some_and(is_moment) {
+            found.push(folder.join(entry));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Such as `-20261128T190412.697123Z`, with or without `.gz`. Nothing else is touched.
+fn is_moment(text: &[u8]) -> bool {
+    let text = text.strip_suffix(b".gz").unwrap_or(text);
+    let form = b"-00000000T000000.000000Z";
+    let fits = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    text.len() == form.len() && text.iter().zip(form).all(fits)
+}
+
+/// The file is there in one of its two forms at any moment.
+fn compress(file: &Path) -> io::Result<()> {
+    let named = |ending: &str| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let (unfinished, packed) = (named(".gz.tmp"), named(".gz"));
+    let target = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&unfinished)?;
+    let mut encoder = GzEncoder::new(BufWriter::new(target), Compression::fast());
+    io::copy(&mut File::open(file)?, &mut encoder)?;
+    let mut writer = encoder.finish()?;
+    writer.flush()?;
+    writer.get_ref().sync_data()?;
+    fs::rename(&unfinished, &packed)?;
+    fs::remove_file(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::MultiGzDecoder;
+
+    use super::*;
+
+    #[test]
+    fn only_names_of_its_own_are_taken_for_old_files() {
+        for (text, expected) in [
+            ("-20261128T190412.697123Z", true),
+            ("-20261128T190412.697123Z.gz", true),
+            ("-20261128T190412.697123Z.gz.tmp", false),
+            ("-20261128", false),
+            (".1", false),
+            ("", false),
+            ("-2026112xT190412.697123Z", false),
+        ] {
+            assert_eq!(is_moment(text.as_bytes()), expected, "{text}");
+        }
+        let name = old_name(Path::new("a/e.jsonl"), "2026-11-28T19:04:12.697123Z".parse().unwrap());
+        assert_eq!(name, Path::new("a/e.jsonl-20261128T190412.697123Z"));
+    }
+
+    #[test]
+    fn old_files_are_compressed_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.jsonl");
+        for second in 0..5 {
+            let time = Timestamp::from_second(second).unwrap();
+            fs::write(old_name(&path, time), format!("text {second}")).unwrap();
+        }
+        fs::write(folder.path().join("e.jsonl.1"), "not ours").unwrap();
+        tidy(&path, &RotationSettings { size: None, every: None, keep: 2, compress: true }).unwrap();
+        let kept = old_files(&path).unwrap();
+        let texts: Vec<String> = kept
+            .iter()
+            .map(|file| {
+                let mut text = String::new();
+                MultiGzDecoder::new(File::open(file).unwrap()).read_to_string(&mut text).unwrap();
+                text
+            })
+            .collect();
+        assert_eq!(texts, ["text 3", "text 4"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_file_is_put_away_for_its_size_or_its_age_and_never_when_it_is_empty() {
+        let file = tempfile::tempfile().unwrap();
+        let settings = |size, every| RotationSettings { size, every, keep: 1, compress: false };
+        let by_size = |length: usize, more: usize| {
+            let mut rotation = Rotation::new(settings(Some(100), None), &file).unwrap();
+            rotation.wrote(length);
+            rotation.is_due(more)
+        };
+        assert_eq!([by_size(0, 200), by_size(50, 50), by_size(50, 51), by_size(100, 1)], [false, false, true, true]);
+        let by_age = |every: Duration, length: usize| {
+            let mut rotation = Rotation::new(settings(None, Some(every)), &file).unwrap();
+            rotation.wrote(length);
+            rotation.is_due(1)
+        };
+        let day = Duration::from_secs(86_400);
+        assert_eq!([by_age(Duration::ZERO, 1), by_age(Duration::ZERO, 0), by_age(day, 1)], [true, false, false]);
+    }
+}

@@ -1,0 +1,109 @@
+//! `audit verify`: what was recorded is found whole, over rotated files and restarts, and every change is found where it is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
+use portcullis_testkit::wire::request;
+use serde_json::Value;
+
+use crate::harness::{AUTHENTICATED, NO_BANS, Site, portcullis};
+
+/// Exit code and output of `audit verify`.
+fn verify(arguments: &[&str], files: &[PathBuf]) -> (Option<i32>, String) {
+    let finished = portcullis().args(["audit", "verify"]).args(arguments).args(files).run(PATIENCE);
+    (finished.status.code(), finished.stdout.join("\n"))
+}
+
+/// A gateway refuses so many requests, under this configuration of its sink; returns the site.
+fn refuse(mut site: Site, sink: &str, requests: usize) -> Site {
+    if !sink.is_empty() {
+        site.sink_with(sink);
+    }
+    let gateway = site.start();
+    let mut connection = gateway.conn();
+    for _ in 0..requests {
+        connection.send(request("GET", "/x", &[], b""));
+        assert_eq!(connection.answer().status(), 401);
+    }
+    drop(connection);
+    let crate::harness::Gateway { site, mut process, .. } = gateway;
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
+    site
+}
+
+fn site(upstream: &Upstream) -> Site {
+    let site = Site::new(&upstream.url());
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    site
+}
+
+#[test]
+fn an_untouched_file_is_whole_and_each_change_is_named_with_its_line() {
+    let upstream = Upstream::start();
+    let site = refuse(refuse(site(&upstream), "", 20), "", 5);
+    let file = site.path("events.jsonl");
+    let (code, text) = verify(&[], std::slice::from_ref(&file));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("29 events, one after the other"), "{text}");
+
+    let whole = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let changed = site.path("changed.jsonl");
+    let check = |lines: &[&str], expected: &str| {
+        fs::write(&changed, format!("{}\n", lines.join("\n"))).unwrap();
+        let (code, text) = verify(&[], std::slice::from_ref(&changed));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(&format!("{}:{expected}", changed.display())), "{expected} in {text}");
+    };
+    let forged = lines[6].replacen("\"status\":401", "\"status\":200", 1);
+    check(&[&lines[..6], &[forged.as_str()][..], &lines[7..]].concat(), "7: this event was changed");
+    check(&[&lines[..6], &lines[9..]].concat(), "7: this event (number 10) does not follow");
+    check(&[&lines[..6], &[lines[7], lines[6]][..], &lines[8..]].concat(), "7: this event");
+    check(&[&lines[..6], &["{}"][..], &lines[6..]].concat(), "7: this is no event as it was written");
+    check(&[&lines[..28], &[&lines[28][..100]][..]].concat(), "29: this is no event as it was written");
+
+    // Nothing in the file says that its end is missing; what is known from elsewhere does.
+    let last: Value = serde_json::from_str(lines[28]).unwrap();
+    let hash = last["integrity"]["hash"].as_str().unwrap();
+    assert_eq!(verify(&["--end", hash], std::slice::from_ref(&file)).0, Some(0));
+    fs::write(&changed, format!("{}\n", lines[..28].join("\n"))).unwrap();
+    assert_eq!(verify(&[], std::slice::from_ref(&changed)).0, Some(0));
+    assert_eq!(verify(&["--end", hash], std::slice::from_ref(&changed)).0, Some(1));
+    let (code, text) = verify(&["-o", "json"], &[changed]);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &json["whole"], &json["events"]), (Some(0), &true.into(), &28.into()));
+    assert_eq!(json["beginnings"][0]["line"], 1);
+}
+
+#[test]
+fn rotated_and_compressed_files_are_one_chain() {
+    let upstream = Upstream::start();
+    let site = refuse(site(&upstream), "rotate_size = \"1MiB\"\nrotate_keep = 50\n", 1_600);
+    // Compression goes on in the background, and ends with the process; both forms are read.
+    let mut files: Vec<PathBuf> = fs::read_dir(site.path("."))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("events.jsonl"))
+        .filter(|path| path.extension().is_none_or(|extension| extension != "tmp"))
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    let (code, text) = verify(&[], &files);
+    assert_eq!(code, Some(0), "{text}");
+    files.sort();
+    // Neither the oldest, without which nobody could tell, nor the newest.
+    files.remove(2);
+    assert_eq!(verify(&[], &files).0, Some(1));
+}
+
+#[test]
+fn what_makes_no_sense_is_told_apart_from_what_was_changed() {
+    let upstream = Upstream::start();
+    let site = site(&upstream);
+    site.file("empty.jsonl", "");
+    assert_eq!(verify(&[], &[site.path("none.jsonl")]).0, Some(4));
+    assert_eq!(verify(&["--end", "sha256:xyz"], &[site.path("empty.jsonl")]).0, Some(2));
+    let (code, text) = verify(&[], &[site.path("empty.jsonl")]);
+    assert_eq!((code, text.trim_end()), (Some(1), "there is no event"));
+}
