@@ -201,8 +201,13 @@ impl Courier {
                 }
                 Delivery::Refused { which, why } => {
                     let count = lines.len();
-                    let refused = if which.is_empty() { (0..count).collect() } else { which };
-                    let refused: Vec<usize> = refused.into_iter().filter(|place| *place < count).collect();
+                    // The places are a receiver's word. One that names none that there is refuses all: none is lost.
+                    let mut refused: Vec<usize> = which.into_iter().filter(|place| *place < count).collect();
+                    refused.sort_unstable();
+                    refused.dedup();
+                    if refused.is_empty() {
+                        refused = (0..count).collect();
+                    }
                     self.bury(done, &refused, &why);
                     self.accepted((count - refused.len()) as u64);
                     done += count;

@@ -193,7 +193,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -203,6 +203,7 @@ impl EventKind {
         Self::AdminDrain,
         Self::AdminBanAdd,
         Self::AdminBanRemove,
+        Self::AdminSinkTest,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -221,6 +222,7 @@ impl EventKind {
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
             Self::AdminBanRemove => "admin.ban_remove",
+            Self::AdminSinkTest => "admin.sink_test",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",

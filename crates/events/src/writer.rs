@@ -278,7 +278,8 @@ impl Batch {
                 Err(error) => return Err(error),
             }
         }
-        sink.flush()
+        // What could not be forced to the disk is written again: better twice than a word about it that is not true.
+        sink.flush().inspect_err(|_| self.written = 0)
     }
 
     /// Goes back to the start of a line that was taken in part: a new file must get it whole.

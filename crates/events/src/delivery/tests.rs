@@ -193,7 +193,7 @@ fn what_is_refused_for_good_is_a_dead_letter_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::default();
     receiver.set(|kept| {
-        kept.script.push_back(Delivery::Refused { which: vec![0, 7_000], why: "bad\nfield".into() });
+        kept.script.push_back(Delivery::Refused { which: vec![0, 7_000, 0], why: "bad\nfield".into() });
     });
     let recorder = start(&settings(folder.path()), &[(sink("si/em"), &receiver)]);
     record(&recorder, 5);

@@ -13,12 +13,17 @@ pub(crate) struct Durability {
     interval: Duration,
     /// Since when something has been written that is not on the disk yet.
     since: Option<Instant>,
+    /// After a failed attempt, when the next one is made where nothing else asks for it.
+    not_before: Option<Instant>,
 }
+
+/// The pause after an attempt that failed.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Durability {
     /// Nothing was written yet.
     pub(crate) fn new(policy: Fsync, interval: Duration) -> Self {
-        Self { policy, interval, since: None }
+        Self { policy, interval, since: None, not_before: None }
     }
 
     /// For what is no file on a disk.
@@ -46,13 +51,14 @@ impl Durability {
         if now { self.sync(file) } else { Ok(()) }
     }
 
-    /// Forces it to the disk, unless it is there or is never to be.
+    /// Forces it to the disk, unless it is there or is never to be. After an error nobody knows what is there: the system tells it once,
+    /// and takes what it could not write for written.
     pub(crate) fn sync(&mut self, file: &File) -> io::Result<()> {
         if self.policy == Fsync::Never || self.since.is_none() {
             return Ok(());
         }
-        file.sync_data()?;
-        self.since = None;
+        file.sync_data().inspect_err(|_| self.not_before = Some(Instant::now() + PAUSE))?;
+        (self.since, self.not_before) = (None, None);
         Ok(())
     }
 
@@ -60,7 +66,10 @@ impl Durability {
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.policy {
             Fsync::Always | Fsync::Never => None,
-            Fsync::Interval => self.since.map(|since| since + self.interval),
+            Fsync::Interval => {
+                let due = self.since.map(|since| since + self.interval);
+                due.map(|due| self.not_before.map_or(due, |pause| due.max(pause)))
+            }
         }
     }
 }

@@ -49,7 +49,13 @@ impl FileSink {
     /// Puts the file away and begins a new one. Where that fails, the old one goes on taking events.
     fn rotate(&mut self) {
         let Some(rotation) = &mut self.rotation else { return };
-        let new = rotation.put_away(&self.path).and_then(|()| open_for_append(&self.path));
+        let new = rotation.put_away(&self.path).and_then(|old| {
+            open_for_append(&self.path).inspect_err(|_| {
+                // It goes on taking events, so it has its name back.
+                let _ = old.map(|old| std::fs::rename(old, &self.path));
+                rotation.failed();
+            })
+        });
         match new {
             Ok(new) => {
                 let old = std::mem::replace(&mut self.file, new);
@@ -224,16 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_put_away_goes_on() {
+    fn a_file_that_somebody_took_away_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("denials.jsonl");
-        let rotation = RotationSettings { size: Some(1), every: None, keep: 1, compress: true };
+        let rotation = RotationSettings { size: Some(1), every: None, keep: 9, compress: false };
         let mut sink = open(path.clone()).unwrap().rotated(Some(&rotation)).unwrap();
         write(&mut sink, "first\n");
         std::fs::remove_file(&path).unwrap();
         write(&mut sink, "second\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
         write(&mut sink, "third\n");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

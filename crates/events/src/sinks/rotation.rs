@@ -63,13 +63,22 @@ impl Rotation {
         too_large || too_old()
     }
 
-    /// Puts the file away under a name of its own.
-    pub(crate) fn put_away(&mut self, path: &Path) -> io::Result<()> {
-        let renamed = fs::rename(path, old_name(path, Timestamp::now()));
-        if renamed.is_err() {
-            self.not_before = Some(Instant::now() + PAUSE);
+    /// Puts the file away under a name of its own, which it gives; `None` where somebody else has put it away.
+    pub(crate) fn put_away(&mut self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let old = old_name(path, Timestamp::now());
+        match fs::rename(path, &old) {
+            Ok(()) => Ok(Some(old)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                self.failed();
+                Err(error)
+            }
         }
-        renamed
+    }
+
+    /// The next attempt is made after a pause.
+    pub(crate) fn failed(&mut self) {
+        self.not_before = Some(Instant::now() + PAUSE);
     }
 
     /// A new file is there: looks after the old ones, unless that is still being done.

@@ -1,6 +1,6 @@
 //! One file of the spool: a header, and records one after the other.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -49,8 +49,15 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(firsts)
 }
 
-/// Makes a new segment, and makes sure that its name is on the disk.
+/// Makes a new segment, and makes sure that its name is on the disk. What an attempt that failed leaves is taken away, so that it
+/// does not stand in the way of the next one.
 pub(crate) fn create(folder: &Path, first: u64) -> io::Result<File> {
+    begin(folder, first).inspect_err(|_| {
+        let _ = fs::remove_file(path(folder, first));
+    })
+}
+
+fn begin(folder: &Path, first: u64) -> io::Result<File> {
     let mut file = OpenOptions::new().append(true).create_new(true).mode(MODE).open(path(folder, first))?;
     let mut header = MAGIC.to_vec();
     header.extend_from_slice(&first.to_le_bytes());
@@ -168,12 +175,12 @@ mod tests {
             record::append(&mut bytes, 5 + number as u64, line.as_bytes());
         }
         file.write_all(&bytes).unwrap();
-        std::fs::read(path(folder, 5)).unwrap()
+        fs::read(path(folder, 5)).unwrap()
     }
 
     /// The numbers of the records that are found, and the scan.
     fn check(folder: &Path, bytes: &[u8], numbers: &[u64], torn: u64) {
-        std::fs::write(path(folder, 5), bytes).unwrap();
+        fs::write(path(folder, 5), bytes).unwrap();
         let file = open_to_read(folder, 5).unwrap();
         let mut records = Records::new(HEADER);
         let mut found = Vec::new();
@@ -214,7 +221,7 @@ mod tests {
     fn a_file_that_is_no_segment_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         for text in ["", "PCSPOOL1", "PCSPOOL1\0\0\0\0\0\0\0\0", "something else!!"] {
-            std::fs::write(path(folder.path(), 5), text).unwrap();
+            fs::write(path(folder.path(), 5), text).unwrap();
             assert!(open_to_read(folder.path(), 5).is_err(), "{text:?}");
         }
     }
@@ -223,7 +230,7 @@ mod tests {
     fn segments_are_listed_by_number_and_nothing_else_is() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["00000000000000000010.seg", "00000000000000000009.seg", "9.seg", "cursor-x", "x.seg", "lock"] {
-            std::fs::write(folder.path().join(name), "").unwrap();
+            fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(list(folder.path()).unwrap(), [9, 10]);
     }

@@ -137,3 +137,18 @@ fn a_place_that_cannot_be_is_the_oldest_there_is() {
         assert_eq!(spool.taken(sink), taken, "{saved:?}");
     }
 }
+
+#[test]
+fn what_an_attempt_left_does_not_stand_in_the_way_of_a_new_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let mut sink = SpoolSink::open(Arc::clone(&spool), Durability::new(Fsync::Always, Duration::ZERO)).unwrap();
+    let line = format!("{}\n", "x".repeat(200));
+    sink.write(line.as_bytes()).unwrap();
+    let next = spool.state().next;
+    fs::write(segment::path(folder.path(), next), "half a header").unwrap();
+    sink.write(line.as_bytes()).unwrap_err();
+    assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
+    let reader = spool.add_sink(None, OnFull::Drop);
+    assert_eq!(read_all(&spool, reader), (vec!["x".repeat(200); 2], reader::Gaps::default()));
+}

@@ -92,3 +92,30 @@ fn a_batch_is_full_by_events_or_by_bytes() {
     large.clear();
     assert!(!large.is_full() && large.lines.capacity() <= KEPT_BUFFER_BYTES);
 }
+
+/// Cannot force anything to the disk the first time.
+#[derive(Default)]
+struct Forgetful {
+    got: Vec<u8>,
+    asked: bool,
+}
+
+impl Sink for Forgetful {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.got.extend_from_slice(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.asked, true) { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+    }
+}
+
+#[test]
+fn what_could_not_be_forced_to_the_disk_is_written_again() {
+    let mut batch = batch("first\nsecond\n");
+    let mut sink = Forgetful::default();
+    batch.write_to(&mut sink).unwrap_err();
+    batch.write_to(&mut sink).unwrap();
+    assert_eq!(sink.got, b"first\nsecond\nfirst\nsecond\n");
+}
