@@ -46,6 +46,18 @@ fn wait_for_kind(gateway: &Gateway, kind: &str, count: usize) -> Vec<Value> {
 }
 
 #[test]
+fn a_gateway_that_was_started_by_a_relative_name_runs_on_what_is_on_the_disk() {
+    let upstream = Upstream::start();
+    let gateway = Site::new(&upstream.url()).start_within();
+    let status = json(&check(&gateway, &["status", "-o", "json"], 0));
+    assert_eq!(
+        status["disk"],
+        serde_json::json!({ "state": "same", "sha256": status["policy"]["sha256"], "problem": null, "restart": [] })
+    );
+    assert_eq!(status["config"], gateway.site.path("portcullis.toml").to_str().unwrap());
+}
+
+#[test]
 fn status_says_how_it_does_and_what_a_reload_would_find() {
     let upstream = Upstream::start();
     let gateway = Site::new(&upstream.url()).start();

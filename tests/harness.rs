@@ -193,7 +193,18 @@ impl Site {
     /// The same by a program of the test's choice that becomes the gateway.
     pub(crate) fn start_by(self, program: Program) -> Gateway {
         let config = self.write();
-        let mut process = program.arg("-c").arg(config).arg("run").start();
+        self.started(program.arg("-c").arg(config).arg("run").start())
+    }
+
+    /// The same from within its folder, by the name of its file alone.
+    pub(crate) fn start_within(self) -> Gateway {
+        let config = self.write();
+        let (folder, name) = (config.parent().unwrap(), config.file_name().unwrap());
+        let process = portcullis().cwd(folder).arg("-c").arg(name).arg("run").start();
+        self.started(process)
+    }
+
+    fn started(self, mut process: Process) -> Gateway {
         let listening = |process: &mut Process, words: &str| {
             process.wait_for(words, PATIENCE, |line| {
                 let (_, rest) = line.split_once(words)?;

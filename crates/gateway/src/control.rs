@@ -67,10 +67,9 @@ const MAX_REASON: usize = 256;
 
 impl Operated {
     pub(crate) fn new(running: Arc<Running>, config: &Path, orders: Orders) -> Self {
-        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
         let tail = Tail::default();
         running.shared().recorder.set_tap(Box::new(Followed(tail.clone())));
-        Self { running, config, orders, tail }
+        Self { running, config: config.to_owned(), orders, tail }
     }
 
     fn policy(&self) -> PolicyStatus {
@@ -198,7 +197,7 @@ impl Gateway for Operated {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             node: self.running.node().to_owned(),
-            config: self.config.display().to_string(),
+            config: std::path::absolute(&self.config).as_ref().unwrap_or(&self.config).display().to_string(),
             started: format!("{started:.0}"),
             uptime_s: uptime.as_secs(),
             draining: shared.is_draining(),
