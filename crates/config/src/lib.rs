@@ -19,6 +19,7 @@ mod load;
 mod network_file;
 mod new_key;
 pub mod pages;
+mod pem;
 mod render;
 mod schema;
 mod section;

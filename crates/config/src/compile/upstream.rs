@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use portcullis_policy::{CanonicalPath, canonical_host};
 use portcullis_proxy::settings::{Endpoint, EndpointScheme, HealthSettings, UpstreamHttp, UpstreamSettings};
-use portcullis_proxy::tls::material::{self, MaterialError};
+use portcullis_proxy::tls::material;
 use portcullis_proxy::upstream::{ClientIdentity, ClientTls, ClientTlsError};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
-use crate::document::{FileToRead, MAX_KEY_SET, read_text};
 use crate::file::{Health, Upstream, UpstreamTls};
 use crate::kinds::{ResolvedPath, WeightedLink};
+use crate::pem::read_pem;
 use crate::section::Reader;
 
 pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> UpstreamSettings {
@@ -130,32 +130,6 @@ fn compile_tls(reader: &Reader<'_>, upstream: &Upstream, secure: bool) -> Option
         }
     }
     None
-}
-
-/// What a PEM file holds. What is wrong with it is reported where it is named, and never shows what it holds.
-fn read_pem<T>(
-    reader: &Reader<'_>,
-    key: &str,
-    file: &At<ResolvedPath>,
-    parse: impl FnOnce(&[u8]) -> Result<T, MaterialError>,
-) -> Option<T> {
-    let to_read = FileToRead {
-        path: &file.value.path,
-        short_name: &file.value.written,
-        named_at: Some(file.span),
-        limit: MAX_KEY_SET,
-        defines_names: false,
-    };
-    let (_, text) = read_text(reader, to_read)?;
-    match parse(text.as_bytes()) {
-        Ok(parsed) => Some(parsed),
-        Err(error) => {
-            let message = format!("`{key}`: `{}` cannot be used: {error}", file.value.written);
-            let help = "name a PEM file (RFC 7468)";
-            reader.report(Diagnostic::error(codes::BAD_VALUE, file.span, message).with_help(help));
-            None
-        }
-    }
 }
 
 fn with_cause(error: &dyn std::error::Error) -> String {

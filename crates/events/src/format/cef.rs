@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::record::{Class, Record, Severity, text};
+use super::record::{Class, Record, text};
 use super::visible::{self, Written, within};
 use crate::reason_code::ReasonCode;
 
@@ -15,7 +15,7 @@ pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
     header(out, within(record.version.as_ref(), 31));
     header(out, within(record.kind.as_ref(), 1_023));
     header(out, within(name(record), 512));
-    out.extend_from_slice(itoa::Buffer::new().format(severity(record)).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(record.severity_of_ten()).as_bytes());
     out.push(b'|');
     let mut pairs = Pairs { out, first: true };
     fill_event(record, &mut pairs);
@@ -26,16 +26,6 @@ pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
 fn name<'r>(record: &'r Record<'_>) -> &'r str {
     let code = text(&record.reason).and_then(ReasonCode::parse);
     code.map_or(record.kind.as_ref(), |code| code.title())
-}
-
-fn severity(record: &Record<'_>) -> u8 {
-    match record.severity {
-        Severity::Low if record.is_informational() => 1,
-        Severity::Low => 3,
-        Severity::Medium => 5,
-        Severity::High => 8,
-        Severity::Critical => 10,
-    }
 }
 
 fn fill_event(record: &Record<'_>, pairs: &mut Pairs<'_>) {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::record::Record;
 use crate::line::{append_value, write_text};
 
 /// An object whose next key is still to come.
@@ -112,6 +113,23 @@ impl Object<'_> {
     pub(crate) fn raw(&mut self, key: &str, json: &[u8]) {
         self.key(key);
         self.out.extend_from_slice(json);
+    }
+
+    /// All parts of the native event as they stand there, for what a schema has no field, or too poor a field, for.
+    pub(crate) fn parts(&mut self, record: &Record<'_>) {
+        self.part("policy", &record.policy);
+        self.part("client", &record.client);
+        self.part("identity", &record.identity);
+        self.part("device", &record.device);
+        self.part("risk", &record.risk);
+        self.part("ban", &record.ban);
+        self.part("nearest", &record.nearest);
+        self.part("checks", &record.checks);
+        self.part("shadow", &record.shadow);
+        self.part("remedy", &record.remedy);
+        self.part("upstream", &record.upstream);
+        self.part("latency_us", &record.latency_us);
+        self.part("integrity", &record.integrity);
     }
 
     /// A part of the native event as it stands there.

@@ -2,7 +2,7 @@
 //!
 //! LEEF has no escapes. What would end a value stands in it as `\uXXXX`: the delimiter `^`, and with it every control character.
 
-use super::record::{Class, Record, Severity, text};
+use super::record::{Class, Record, text};
 use super::visible::{self, Written};
 
 pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -26,7 +26,7 @@ fn fill_event(record: &Record<'_>, attributes: &mut Attributes<'_>) {
     attributes.put("cat", category(record));
     attributes.put("devTime", &millis(record));
     attributes.put("devTimeFormat", "yyyy-MM-dd'T'HH:mm:ss.SSSZ");
-    attributes.number("sev", severity(record));
+    attributes.number("sev", record.severity_of_ten());
     attributes.known("action", text(&record.decision));
     attributes.known("reason", text(&record.reason));
     attributes.known("msg", text(&record.message));
@@ -55,16 +55,6 @@ fn millis(record: &Record<'_>) -> String {
     jiff::Timestamp::from_millisecond(record.time_us.div_euclid(1_000))
         .map(|time| format!("{time:.3}").replace('Z', "+0000"))
         .unwrap_or_default()
-}
-
-fn severity(record: &Record<'_>) -> u8 {
-    match record.severity {
-        Severity::Low if record.is_informational() => 1,
-        Severity::Low => 3,
-        Severity::Medium => 5,
-        Severity::High => 8,
-        Severity::Critical => 10,
-    }
 }
 
 fn fill_request(record: &Record<'_>, attributes: &mut Attributes<'_>) {

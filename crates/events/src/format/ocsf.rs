@@ -304,18 +304,6 @@ fn fill_unmapped(record: &Record<'_>, own: &mut Object<'_>) {
     own.known("span_id", text(&record.request.span_id));
     own.flag("query_redacted", record.request.query_redacted);
     own.texts("reasons", &record.reasons);
-    own.part("policy", &record.policy);
-    own.part("client", &record.client);
-    own.part("identity", &record.identity);
-    own.part("device", &record.device);
-    own.part("risk", &record.risk);
-    own.part("ban", &record.ban);
-    own.part("nearest", &record.nearest);
-    own.part("checks", &record.checks);
-    own.part("shadow", &record.shadow);
-    own.part("remedy", &record.remedy);
-    own.part("upstream", &record.upstream);
-    own.part("latency_us", &record.latency_us);
-    own.part("integrity", &record.integrity);
+    own.parts(record);
     own.texts("truncated", &record.truncated);
 }

@@ -202,6 +202,17 @@ impl<'l> Record<'l> {
         self.severity == Severity::Low && self.succeeded() == Some(true)
     }
 
+    /// How severe it is from 0 to 10, as CEF and LEEF count.
+    pub(crate) fn severity_of_ten(&self) -> u8 {
+        match self.severity {
+            Severity::Low if self.is_informational() => 1,
+            Severity::Low => 3,
+            Severity::Medium => 5,
+            Severity::High => 8,
+            Severity::Critical => 10,
+        }
+    }
+
     /// The address that was asked for, as far as it is known. Never with a query.
     pub(crate) fn url(&self) -> Option<Cow<'_, str>> {
         let path = text(&self.request.path)?;

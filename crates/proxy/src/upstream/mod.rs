@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::Body;
 use tokio::time::Instant;
@@ -167,29 +166,4 @@ impl Allowed<'_> {
     fn end(&self) -> Instant {
         after(self.started, self.timeouts.total)
     }
-}
-
-/// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
-/// HEAD the length is no framing but a statement about the resource: one valid length stays.
-fn reframe(headers: &mut HeaderMap, keep_length: bool) -> Result<(), UpstreamError> {
-    let (mut encoded, mut lengths, mut valid) = (false, 0, true);
-    for (name, value) in &*headers {
-        if *name == TRANSFER_ENCODING {
-            encoded = true;
-            // Whatever else it says, the body would be passed on encoded and without a word about it.
-            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(UpstreamError::new(FaultKind::Protocol, "a transfer coding other than chunked"));
-            }
-        } else if *name == CONTENT_LENGTH {
-            lengths += 1;
-            valid &= !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-        }
-    }
-    if encoded {
-        headers.remove(TRANSFER_ENCODING);
-    }
-    if lengths > 0 && (encoded || !keep_length || !valid || lengths > 1) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    Ok(())
 }

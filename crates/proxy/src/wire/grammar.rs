@@ -28,7 +28,7 @@ pub(super) fn is_field_value(bytes: &[u8]) -> bool {
 }
 
 /// Optional whitespace around a field value (RFC 9110 §5.6.3), taken off.
-pub(super) fn trim_ows(bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim_ows(bytes: &[u8]) -> &[u8] {
     let is_ows = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = bytes.iter().position(|byte| !is_ows(byte)).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|byte| !is_ows(byte)).map_or(start, |last| last + 1);

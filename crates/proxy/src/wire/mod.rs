@@ -34,7 +34,7 @@ mod exchange;
 mod fields;
 pub mod framing;
 mod gate;
-mod grammar;
+pub(crate) mod grammar;
 pub mod head;
 mod inbound;
 mod linger;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use portcullis_events::settings::{TlsIdentity, TlsSettings};
-use portcullis_proxy::tls::material::{self, MaterialError};
+use portcullis_proxy::tls::material;
 
 use crate::codes;
-use crate::diagnostics::{At, Diagnostic};
-use crate::document::{FileToRead, MAX_KEY_SET, read_material};
-use crate::kinds::{FilePath, ResolvedPath, Text};
-use crate::section::{Reader, Section};
+use crate::diagnostics::Diagnostic;
+use crate::kinds::{FilePath, Text};
+use crate::pem::read_pem;
+use crate::section::Section;
 
 /// `Some` where TLS is spoken and nothing is wrong with it. What is written where it is not spoken is an error.
 pub(super) fn read_tls(section: &Section<'_>, key: &'static str, spoken: bool) -> Option<TlsSettings> {
@@ -55,28 +55,4 @@ pub(super) fn read_tls(section: &Section<'_>, key: &'static str, spoken: bool) -
         None => None,
     };
     Some(TlsSettings { roots, identity, server_name })
-}
-
-/// What a PEM file holds. What is wrong with it is reported where it is named, and never shows what it holds.
-fn read_pem<T>(
-    reader: &Reader<'_>,
-    key: &str,
-    file: &At<ResolvedPath>,
-    parse: impl FnOnce(&[u8]) -> Result<T, MaterialError>,
-) -> Option<T> {
-    let to_read = FileToRead {
-        path: &file.value.path,
-        short_name: &file.value.written,
-        named_at: Some(file.span),
-        limit: MAX_KEY_SET,
-        defines_names: false,
-    };
-    let bytes = read_material(reader, to_read)?;
-    parse(&bytes)
-        .map_err(|error| {
-            let message = format!("`{key}`: `{}` cannot be used: {error}", file.value.written);
-            let help = "name a PEM file (RFC 7468)";
-            reader.report(Diagnostic::error(codes::BAD_VALUE, file.span, message).with_help(help));
-        })
-        .ok()
 }

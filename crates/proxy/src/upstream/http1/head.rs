@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use super::super::state::keep_alive_timeout;
+use crate::wire::grammar::trim_ows;
 
 /// The most that the head of a response may have, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -95,7 +96,7 @@ pub fn read(bytes: &Bytes, to_head: bool, headers: HeaderMap) -> Result<Head, &'
         let colon = line.iter().position(|byte| *byte == b':').ok_or("a field line without a colon")?;
         let (name, value) = line.split_at(colon);
         let name = HeaderName::from_bytes(name).map_err(|_| "a field name that is none, or a folded line")?;
-        let value = trim(value.get(1..).unwrap_or_default());
+        let value = trim_ows(value.get(1..).unwrap_or_default());
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| "a control byte in a field")?;
         if said.hear(&name, &value)? == Heard::Passes {
             head.headers.try_append(name, value).map_err(|_| "too many fields")?;
@@ -136,11 +137,10 @@ impl Head {
         if said.chunked && minor == 0 {
             return Err("a transfer coding in HTTP/1.0");
         }
-        let bodiless = self.status.is_informational()
-            || self.status == StatusCode::NO_CONTENT
-            || self.status == StatusCode::NOT_MODIFIED;
-        if to_head || bodiless {
-            if let Some(length) = said.length.filter(|_| to_head && !said.disagrees && !bodiless_by_rule(self.status)) {
+        // RFC 9110 section 8.6: with these a length would be wrong even in the answer to a HEAD.
+        let lengthless = self.status.is_informational() || self.status == StatusCode::NO_CONTENT;
+        if to_head || lengthless || self.status == StatusCode::NOT_MODIFIED {
+            if let Some(length) = said.length.filter(|_| to_head && !said.disagrees && !lengthless) {
                 self.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             return Ok(());
@@ -161,11 +161,6 @@ impl Head {
         };
         Ok(())
     }
-}
-
-/// Whether a length would be wrong even in the answer to a HEAD (RFC 9110 section 8.6).
-fn bodiless_by_rule(status: StatusCode) -> bool {
-    status.is_informational() || status == StatusCode::NO_CONTENT
 }
 
 /// What the fields of a head say about how it goes on.
@@ -191,7 +186,7 @@ impl Said {
     fn hear(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Heard, &'static str> {
         if *name == CONTENT_LENGTH {
             for length in value.as_bytes().split(|byte| *byte == b',') {
-                let length = decimal(trim(length));
+                let length = decimal(trim_ows(length));
                 self.disagrees |= length.is_none() || self.length.is_some_and(|other| Some(other) != length);
                 self.length = self.length.or(length);
             }
@@ -207,7 +202,7 @@ impl Said {
         }
         if *name == CONNECTION {
             let mut names_fields = false;
-            for option in value.as_bytes().split(|byte| *byte == b',').map(trim) {
+            for option in value.as_bytes().split(|byte| *byte == b',').map(trim_ows) {
                 if option.eq_ignore_ascii_case(b"close") {
                     self.close = true;
                 } else {
@@ -241,14 +236,6 @@ fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b'\n', bytes)?;
     let (line, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
-}
-
-/// Without the optional whitespace around a value (RFC 9110 section 5.6.3).
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 #[cfg(test)]

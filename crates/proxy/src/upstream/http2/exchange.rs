@@ -10,7 +10,7 @@ use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Body;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::super::connect::Visit;
 use super::super::deadline::{Alarm, Deadlines, Phase};
 use super::super::error::{BoxError, FaultKind, UpstreamError};
 use super::super::wire::Wire;
-use super::super::{Allowed, Upstream, UpstreamBody, reframe, upload};
+use super::super::{Allowed, Upstream, UpstreamBody, upload};
 use super::StreamedAnswer;
 use super::channel::Seat;
 use super::upload::{Source, Upload};
@@ -186,6 +186,31 @@ fn lost_by(error: &h2::Error) -> Lost {
         return Lost::Refused;
     }
     if error.is_io() || error.is_go_away() { Lost::Unanswered } else { Lost::Final }
+}
+
+/// Takes the framing off a response, which the server that passes it on makes anew (security rule F1). In the answer to a
+/// HEAD the length is no framing but a statement about the resource: one valid length stays.
+fn reframe(headers: &mut HeaderMap, keep_length: bool) -> Result<(), UpstreamError> {
+    let (mut encoded, mut lengths, mut valid) = (false, 0, true);
+    for (name, value) in &*headers {
+        if *name == TRANSFER_ENCODING {
+            encoded = true;
+            // Whatever else it says, the body would be passed on encoded and without a word about it.
+            if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(UpstreamError::new(FaultKind::Protocol, "a transfer coding other than chunked"));
+            }
+        } else if *name == CONTENT_LENGTH {
+            lengths += 1;
+            valid &= !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+        }
+    }
+    if encoded {
+        headers.remove(TRANSFER_ENCODING);
+    }
+    if lengths > 0 && (encoded || !keep_length || !valid || lengths > 1) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(())
 }
 
 /// The head of a request as HTTP/2 carries it (RFC 9113 section 8.3.1): `:authority` says what `Host` said, and no field is

@@ -8,7 +8,7 @@ mod trailers;
 use futures_util::{StreamExt as _, stream};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
