@@ -80,6 +80,8 @@ pub(crate) struct Courier {
     filter: Option<Filter>,
     batch: Batch,
     pause: Duration,
+    /// Since when what is in hand has failed.
+    failing_since: Option<Instant>,
     saved: Instant,
 }
 
@@ -113,6 +115,7 @@ impl Courier {
             filter,
             batch: Batch::default(),
             pause,
+            failing_since: None,
             saved,
         }
     }
@@ -217,6 +220,12 @@ impl Courier {
                     self.bury(done, &[0], "it is too large for the receiver");
                     done += 1;
                 }
+                Delivery::Retry { why, .. } if self.gives_up() => {
+                    let all: Vec<usize> = (0..lines.len()).collect();
+                    self.bury(done, &all, &format!("given up: {why}"));
+                    self.failing_since = None;
+                    done += all.len();
+                }
                 Delivery::Retry { after, why } => {
                     if !self.failed(after, &why) {
                         return false;
@@ -232,14 +241,22 @@ impl Courier {
     fn accepted(&mut self, events: u64) {
         self.state.exported.fetch_add(events, SeqCst);
         self.pause = self.retry.first;
+        self.failing_since = None;
         if self.state.failing.swap(false, SeqCst) {
             tracing::info!(sink = %self.state.name, "event sink delivers again");
         }
     }
 
+    /// Whether what is in hand has failed for as long as the configuration lets it.
+    fn gives_up(&self) -> bool {
+        let failing = self.failing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.retry.give_up.is_some_and(|longest| failing >= longest)
+    }
+
     /// Pauses after an attempt that failed. Says `false` when the delivery was abandoned.
     fn failed(&mut self, after: Option<Duration>, why: &str) -> bool {
         self.state.failed.fetch_add(1, SeqCst);
+        self.failing_since.get_or_insert_with(Instant::now);
         if !self.state.failing.swap(true, SeqCst) {
             tracing::error!(sink = %self.state.name, %why, "event sink cannot deliver; events wait in the spool");
         }

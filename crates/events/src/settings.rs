@@ -2,11 +2,12 @@
 
 mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::filter::Filter;
+use crate::format::Format;
 pub use remote::*;
 
 /// Where events go, and how they are signed.
@@ -129,6 +130,8 @@ pub struct SinkSettings {
     pub on_full: OnFull,
     /// Which events it takes. Default: all.
     pub filter: Filter,
+    /// The form of the lines on standard output or in a file. A remote sink has its own. Default native.
+    pub format: Format,
     /// When a file is put away, and what becomes of the old ones. Default: never, that is for somebody else to do.
     pub rotation: Option<RotationSettings>,
     /// How long a remote sink pauses between attempts.
@@ -146,9 +149,18 @@ impl SinkSettings {
             queue: QUEUE,
             on_full: OnFull::default(),
             filter: Filter::default(),
+            format: Format::default(),
             rotation: None,
             retry: RetrySettings::default(),
             dead_letter: DeadLetterSettings::default(),
+        }
+    }
+
+    /// The file of a sink that writes native lines to one: only such a file is chained, and can be verified, searched and indexed.
+    pub fn native_file(&self) -> Option<&Path> {
+        match &self.kind {
+            SinkKind::File { path } if self.format == Format::Native => Some(path),
+            SinkKind::File { .. } | SinkKind::Stdout | SinkKind::Remote(_) => None,
         }
     }
 }
@@ -159,9 +171,9 @@ pub const QUEUE: usize = 65_536;
 /// What a sink writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkKind {
-    /// JSON lines on standard output.
+    /// Lines on standard output.
     Stdout,
-    /// JSON lines appended to a file, created with mode 0600 and reopened on SIGHUP.
+    /// Lines appended to a file, created with mode 0600 and reopened on SIGHUP.
     File {
         /// The file.
         path: PathBuf,
@@ -200,11 +212,13 @@ pub struct RetrySettings {
     pub first: Duration,
     /// The longest, unless the receiver asks for more. Default 1 min.
     pub longest: Duration,
+    /// After how long of nothing but failures what is in hand goes to the dead letters. Default: never, it waits in the spool.
+    pub give_up: Option<Duration>,
 }
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(60) }
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(60), give_up: None }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::format::Format;
 use crate::lane::{DropCause, Lane, Message, Queued};
 use crate::line::{LineError, Record};
 use crate::receipt::Waiting;
@@ -42,6 +43,8 @@ pub(crate) struct Writer<R> {
     bit: u64,
     /// Whether single events come, which are worth gathering.
     gathers: bool,
+    /// What is made of native lines.
+    format: Format,
     batch: Batch,
     /// How many requests to reopen were answered.
     reopened: u64,
@@ -60,6 +63,7 @@ impl<R: Record> Writer<R> {
             sink,
             bit: 0,
             gathers: true,
+            format: Format::Native,
             batch: Batch::default(),
             reopened: 0,
             failing: false,
@@ -69,9 +73,10 @@ impl<R: Record> Writer<R> {
         }
     }
 
-    /// The same for groups of lines, which were gathered before: `bit` stands for this sink in their receipts.
-    pub(crate) fn of_groups(self, bit: u64) -> Self {
-        Self { bit, gathers: false, ..self }
+    /// The same for groups of native lines, which were gathered before and are written in this form: `bit` stands for this sink in
+    /// their receipts.
+    pub(crate) fn of_groups(self, bit: u64, format: Format) -> Self {
+        Self { bit, gathers: false, format, ..self }
     }
 
     /// Writes until the lane is closed and empty.
@@ -148,10 +153,18 @@ impl<R: Record> Writer<R> {
     }
 
     fn take(&mut self, queued: Queued<R>) {
-        if let Err(error) = self.batch.add(&queued) {
-            let name = queued.record.name();
-            tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
-            self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
+        match self.batch.add(&queued, self.format) {
+            Ok(0) => {}
+            // Each line was made by the gateway itself a moment ago.
+            Ok(lost) => {
+                tracing::error!(sink = %self.lane.name, events = lost, "lines cannot be brought into the sink's format");
+                self.lane.resolve_dropped(DropCause::Error, lost, 0);
+            }
+            Err(error) => {
+                let name = queued.record.name();
+                tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
+                self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
+            }
         }
     }
 
@@ -258,14 +271,30 @@ impl Batch {
         self.events >= BATCH_EVENTS || self.lines.len() >= BATCH_BYTES
     }
 
-    fn add<R: Record>(&mut self, queued: &Queued<R>) -> Result<(), LineError> {
+    /// Says how many lines could not be brought into this form, and are left out.
+    fn add<R: Record>(&mut self, queued: &Queued<R>, format: Format) -> Result<usize, LineError> {
+        let start = self.lines.len();
         queued.record.append(&mut self.lines)?;
-        self.events += queued.events;
+        let lost = if format == Format::Native { 0 } else { self.reshape(start, format).min(queued.events) };
+        self.events += queued.events - lost;
         self.held_bytes += queued.bytes;
         if !queued.waiting.is_empty() {
             self.waiting.push(queued.waiting.clone());
         }
-        Ok(())
+        Ok(lost)
+    }
+
+    /// Brings the native lines from `start` on into another form. Says how many cannot be.
+    fn reshape(&mut self, start: usize, format: Format) -> usize {
+        let native = self.lines.split_off(start);
+        let mut lost = 0;
+        for line in native.split_inclusive(|byte| *byte == b'\n') {
+            match format.append(line, &mut self.lines) {
+                Ok(()) => self.lines.push(b'\n'),
+                Err(_no_event) => lost += 1,
+            }
+        }
+        lost
     }
 
     /// Writes what the sink has not taken yet, usually all of it at once, and flushes.

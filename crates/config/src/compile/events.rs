@@ -53,7 +53,10 @@ fn sink_settings(sink: Sink, always: bool) -> SinkSettings {
         queue: sink.queue,
         on_full,
         filter: sink.filter,
+        format: sink.format,
         rotation: sink.rotation,
+        retry: sink.retry,
+        dead_letter: sink.dead_letter,
         ..SinkSettings::new(sink.name.value, output_kind(sink.output.value))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_events::settings::{Settings, SinkKind};
+use portcullis_events::settings::Settings;
 use portcullis_history::IndexSettings;
 
 use crate::codes;
@@ -12,12 +12,9 @@ use crate::section::Reader;
 
 pub(crate) fn compile(reader: &Reader<'_>, index: Option<Index>, events: &Settings) -> Option<IndexSettings> {
     let index = index?;
-    let file = events.sinks.iter().find_map(|sink| match &sink.kind {
-        SinkKind::File { path, .. } => Some(path.clone()),
-        _ => None,
-    });
-    let Some(events) = file else {
-        let message = "`[index]` is of an event file, and there is no sink of kind \"file\"";
+    let file = events.sinks.iter().find_map(|sink| sink.native_file());
+    let Some(events) = file.map(Path::to_path_buf) else {
+        let message = "`[index]` is of a file of native events, and there is no sink of kind \"file\"";
         let help = "add one, or write `enabled = false`";
         reader.report(Diagnostic::error(codes::CONFLICT, index.at, message).with_help(help));
         return None;

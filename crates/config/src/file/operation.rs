@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use portcullis_events::Format;
 use portcullis_events::filter::Filter;
-use portcullis_events::settings::{AccessFormat, OnFull, RemoteKind, RotationSettings, WHOLE};
+use portcullis_events::settings::{
+    AccessFormat, DeadLetterSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, WHOLE,
+};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -19,7 +21,7 @@ use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::receiver;
 use crate::file::route::read_page;
-use crate::file::sink_options::{read_filter, read_rotation};
+use crate::file::sink_options::{read_dead_letter, read_filter, read_retry, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -211,7 +213,11 @@ pub(crate) struct Sink {
     pub(crate) filter: Filter,
     /// The routes of the filter, and where they stand.
     pub(crate) filter_routes: Vec<At<String>>,
+    /// Of lines on standard output or in a file.
+    pub(crate) format: Format,
     pub(crate) rotation: Option<RotationSettings>,
+    pub(crate) retry: RetrySettings,
+    pub(crate) dead_letter: DeadLetterSettings,
 }
 
 /// The words of `on_full`.
@@ -305,9 +311,12 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let rotation = read_rotation(&section, file);
     let format = section.optional("format", receiver::FORMATS);
     let remote = kind.as_ref().and_then(|kind| receiver::KINDS.into_iter().find(|known| *known == kind.value));
+    let retry = read_retry(&section, remote.is_some());
+    let dead_letter = read_dead_letter(&section, remote.is_some());
     for other in receiver::KINDS.into_iter().filter(|other| Some(*other) != remote && section.has(other)) {
         section.misplaced(other, &format!("write `kind = \"{other}\"`, or remove it"));
     }
+    let mut line_format = Format::Native;
     let later = kind.as_ref().is_some_and(|kind| LATER_SINKS.contains(&kind.value.as_str()));
     let output = kind.and_then(|kind| match remote {
         Some(remote) => {
@@ -317,7 +326,7 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
                 .map(|settings| At::new(SinkOutput::Remote(Box::new(settings)), span))
         }
         None => {
-            receiver::refuse_format(&section, format.as_ref(), Format::Native, "lines here are native events");
+            line_format = format.map_or(Format::Native, |format| format.value);
             read_output(&section, kind, path)
         }
     });
@@ -326,7 +335,18 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
         section.finish();
     }
     let (name, output, queue) = (name?, output?, usize::try_from(queue).ok()?);
-    Some(Sink { name, output, queue, on_full, filter, filter_routes, rotation })
+    Some(Sink {
+        name,
+        output,
+        queue,
+        on_full,
+        filter,
+        filter_routes,
+        format: line_format,
+        rotation,
+        retry,
+        dead_letter,
+    })
 }
 
 fn refuse_path(section: &Section<'_>, path: Option<&At<ResolvedPath>>) {

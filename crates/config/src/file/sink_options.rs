@@ -1,17 +1,18 @@
-//! What every `[[sink]]` can say besides where it writes: which events it takes, and when its file makes room for a new one.
+//! What every `[[sink]]` can say besides where it writes: which events it takes, when its file makes room for a new one, and how a
+//! sink over a network deals with a receiver that fails.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_events::filter::Filter;
-use portcullis_events::settings::RotationSettings;
+use portcullis_events::settings::{DeadLetterSettings, RetrySettings, RotationSettings};
 use portcullis_events::{EventKind, ReasonCode, Severity};
 use serde_json::Value;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
-use crate::kinds::{Choice, Flag, Integer, Name, Size, Time};
+use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Size, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
 use crate::suggest;
@@ -22,6 +23,9 @@ pub(crate) const SEVERITIES: &[(&str, Severity)] =
 
 /// The sizes of a file that is put away, in bytes.
 pub(crate) const ROTATE_SIZES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 40;
+
+/// The sizes of a file of dead letters, in bytes.
+pub(crate) const DEAD_LETTER_SIZES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 40;
 
 /// How many old files are kept where nobody says.
 const KEEP: u64 = 10;
@@ -141,4 +145,43 @@ pub(crate) fn read_rotation(section: &Section<'_>, is_file: bool) -> Option<Rota
     let keep = usize::try_from(keep.map_or(KEEP, |keep| keep.value)).unwrap_or(usize::MAX);
     let compress = compress.is_none_or(|compress| compress.value);
     (is_file && rotates).then_some(RotationSettings { size, every: every.map(|every| every.value), keep, compress })
+}
+
+/// `remote`: whether the sink sends over a network.
+pub(crate) fn read_retry(section: &Section<'_>, remote: bool) -> RetrySettings {
+    let default = RetrySettings::default();
+    let Some(table) = over_network(section, "retry", &["first", "longest", "give_up"], remote) else { return default };
+    let first = table.optional("first", Time::within("10ms", "10m")).map_or(default.first, |first| first.value);
+    let longest = table.optional("longest", Time::within("10ms", "1h"));
+    let give_up = table.optional("give_up", Time::within("1m", "366d")).map(|given| given.value);
+    let at = longest.as_ref().map_or(table.span(), |longest| longest.span);
+    let longest = longest.map_or(default.longest.max(first), |longest| longest.value);
+    if longest < first {
+        let message = "`longest` must not be shorter than `first`";
+        table.reader().report(Diagnostic::error(codes::CONFLICT, at, message).with_help("choose a longer one"));
+    }
+    table.finish();
+    RetrySettings { first, longest, give_up }
+}
+
+/// `remote`: whether the sink sends over a network.
+pub(crate) fn read_dead_letter(section: &Section<'_>, remote: bool) -> DeadLetterSettings {
+    let default = DeadLetterSettings::default();
+    let Some(table) = over_network(section, "dead_letter", &["path", "max_size"], remote) else { return default };
+    let path = table.optional("path", FilePath).map(|path| path.value.path);
+    let max_size = table.optional("max_size", Size(DEAD_LETTER_SIZES));
+    table.finish();
+    let max_size = max_size.and_then(|size| u64::try_from(size.value).ok()).unwrap_or(default.max_size);
+    DeadLetterSettings { path, max_size }
+}
+
+/// The table of this name, in which only a sink over a network may say one of these things.
+fn over_network<'s>(section: &'s Section<'_>, key: &'static str, keys: &[&str], remote: bool) -> Option<Section<'s>> {
+    let table = section.table(key)?;
+    if !remote && keys.iter().any(|key| table.has(key)) {
+        let message = format!("`{key}` belongs to a sink that sends over a network");
+        let diagnostic = Diagnostic::error(codes::CONFLICT, table.span(), message);
+        section.reader().report(diagnostic.with_help("remove it"));
+    }
+    Some(table)
 }

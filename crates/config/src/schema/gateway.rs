@@ -392,7 +392,7 @@ fn sink() -> Table {
             choice(
                 "format",
                 &["native", "ecs", "ocsf", "asim", "cef", "leef"],
-                "The form of each event; only where a receiver's kind has none of its own.",
+                "The form of each event, where a receiver's kind has none of its own. Only native lines are chained, searched and indexed.",
             )
             .default("native"),
             within("syslog", receiver::syslog()),
@@ -414,6 +414,8 @@ fn sink() -> Table {
             one("rotate_every", Time::within("1m", "366d"), "Of a file: a new one begins when it is so old."),
             one("rotate_keep", Integer(0..=10_000), "How many old files are kept. Left out: 10."),
             one("rotate_compress", Flag, "Whether old files are compressed with gzip. Left out: they are."),
+            within("retry", receiver::retry()),
+            within("dead_letter", receiver::dead_letter()),
         ],
     )
     .rule(json!({ "anyOf": [not_of_kind("file"), { "required": ["path"] }] }))

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::file::HeaderFields;
 use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, Word};
+use crate::file::sink_options::DEAD_LETTER_SIZES;
 use crate::kinds::{FilePath, Flag, Header, Integer, Size, Text, Time};
 
 use super::{Key, Table, choice, one, table, within};
@@ -123,6 +124,37 @@ pub(super) fn sentinel() -> Table {
             gzip(),
             timeout(),
             within("tls", tls("`tls` of `sentinel` of [[sink]]")),
+        ],
+    )
+}
+
+pub(super) fn retry() -> Table {
+    table(
+        "`retry` of [[sink]]",
+        "Over a network: how an attempt that failed is made again, after pauses that double.",
+        [
+            one("first", Time::within("10ms", "10m"), "The first pause. Left out: 500ms."),
+            one("longest", Time::within("10ms", "1h"), "The longest, unless the receiver asks for more. Left out: 1m."),
+            one(
+                "give_up",
+                Time::within("1m", "366d"),
+                "What has failed for so long goes to the dead letters. Left out: it waits as long as the spool has room.",
+            ),
+        ],
+    )
+}
+
+pub(super) fn dead_letter() -> Table {
+    table(
+        "`dead_letter` of [[sink]]",
+        "Over a network: the file of what the receiver refuses for good.",
+        [
+            one("path", FilePath, "The file; left out: in the spool's folder, such as dead-siem.jsonl."),
+            one(
+                "max_size",
+                Size(DEAD_LETTER_SIZES),
+                "At this size it becomes PATH.1, in place of an earlier one. Left out: 64MiB.",
+            ),
         ],
     )
 }

@@ -201,6 +201,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("[control]\nenabled = \"no\"\n", ("E0104", 2, 11, "write it without quotes"));
     check("[control]\nsockets = \"a\"\n", ("E0103", 2, 1, "did you mean `socket`?"));
     check("[index]\nenabled = true\n", ("E0203", 1, 1, "there is no sink of kind \"file\" | add one"));
+    check(
+        "[[sink]]\nname = \"s\"\nkind = \"file\"\npath = \"x\"\nformat = \"cef\"\n[index]\nenabled = true\n",
+        ("E0203", 6, 1, "of a file of native events"),
+    );
     check("[index]\nmax_age = \"1m\"\n", ("E0105", 2, 11, "must be from 1h to"));
     check("[index]\nmax_size = \"1MiB\"\n", ("E0105", 2, 12, ""));
     check("[index]\nmax_sizes = \"1GiB\"\n", ("E0103", 2, 1, "did you mean `max_size`?"));

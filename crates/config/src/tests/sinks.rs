@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use portcullis_events::Format;
 use portcullis_events::settings::{
-    BatchSettings, HttpAuth, HttpBody, RemoteKind, Secret, SinkKind, SyslogTransport, TlsSettings,
+    BatchSettings, DeadLetterSettings, HttpAuth, HttpBody, RemoteKind, RetrySettings, Secret, SinkKind,
+    SyslogTransport, TlsSettings,
 };
 use portcullis_testkit::certificates::{Authority, San};
 
@@ -19,6 +20,8 @@ path = "spool"
 name = "syslog"
 kind = "syslog"
 format = "cef"
+retry = { first = "1s", longest = "5m", give_up = "1d" }
+dead_letter = { path = "dead.jsonl", max_size = "2MiB" }
 [sink.syslog]
 address = "siem.example:6514"
 transport = "tls"
@@ -268,8 +271,62 @@ fn each_mistake_is_named_where_it_stands() {
     sentinel("https://a/x", "r", ("E0105", "\"https", "the path is the gateway's to add"));
     sentinel("http://a", "r", ("E0203", "\"http", "write `allow_http = true`"));
     sentinel("https://a", "r/../s", ("E0105", "\"r/", "expected a rule's immutable id"));
-    check("stdout", "format = \"ecs\"", ("E0203", "\"ecs", "lines here are native events"));
+    syslog_sink(&check);
+    check(
+        "stdout",
+        "retry = { first = \"1s\" }",
+        ("E0203", "{ first", "`retry` belongs to a sink that sends over a network"),
+    );
+    check(
+        "stdout",
+        "dead_letter = { path = \"x\" }",
+        ("E0203", "{ path", "`dead_letter` belongs to a sink that sends over a network"),
+    );
     check("stdout", "otlp = {}", ("E0103", "otlp", "write `kind = \"otlp\"`, or remove it"));
+}
+
+/// Mistakes in what a sink over a network does about a receiver that fails.
+fn syslog_sink(check: &impl Fn(&str, &str, (&str, &str, &str))) {
+    let syslog = |line: &str, expected| check("syslog", &format!("{line}\nsyslog = {{ address = \"a:1\" }}"), expected);
+    syslog("retry = \"1s\"", ("E0104", "\"1s\"", "expected a table"));
+    syslog("retry = { first = \"1ms\" }", ("E0105", "\"1ms", "from 10ms to 10m"));
+    syslog("retry = { first = \"2s\", longest = \"1s\" }", ("E0203", "\"1s", "must not be shorter than `first`"));
+    syslog("retry = { give_up = \"1s\" }", ("E0105", "\"1s", "from 1m to"));
+    syslog("retry = { last = \"1s\" }", ("E0103", "last", "unknown"));
+    syslog("dead_letter = { max_size = \"1KiB\" }", ("E0105", "\"1KiB", "must be from 1048576"));
+}
+
+#[test]
+fn every_sink_says_how_it_deals_with_a_receiver_that_fails() {
+    let folder = folder_of_all();
+    let sinks = folder.loaded().events.sinks;
+    let retry = RetrySettings {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(300),
+        give_up: Some(Duration::from_secs(86_400)),
+    };
+    let dead_letter = DeadLetterSettings { path: Some(folder.path("dead.jsonl")), max_size: 2 << 20 };
+    assert_eq!((sinks[0].retry, &sinks[0].dead_letter), (retry, &dead_letter));
+    assert_eq!((sinks[1].retry, &sinks[1].dead_letter), (RetrySettings::default(), &DeadLetterSettings::default()));
+}
+
+#[test]
+fn lines_on_standard_output_and_in_files_have_every_format() {
+    for format in Format::ALL {
+        let folder = Folder::new();
+        let word = format.as_str();
+        folder.write(
+            "portcullis.toml",
+            format!(
+                "{GATEWAY}[[sink]]\nname = \"a\"\nkind = \"file\"\npath = \"a.log\"\nformat = \"{word}\"\n\
+                 [[sink]]\nname = \"b\"\nkind = \"stdout\"\nformat = \"{word}\"\n"
+            ),
+        );
+        let sinks = folder.loaded().events.sinks;
+        assert!(sinks.iter().all(|sink| sink.format == format), "{sinks:?}");
+        assert_eq!(sinks[0].native_file().is_some(), format == Format::Native);
+        assert_eq!(sinks[1].native_file(), None);
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn settings(folder: &Path) -> Settings {
 }
 
 fn sink(name: &str) -> SinkSettings {
-    let retry = RetrySettings { first: Duration::from_millis(1), longest: Duration::from_millis(20) };
+    let retry = RetrySettings { first: Duration::from_millis(1), longest: Duration::from_millis(20), give_up: None };
     SinkSettings { retry, ..SinkSettings::new(name, SinkKind::Stdout) }
 }
 
@@ -128,6 +128,43 @@ fn everything_arrives_once_and_in_order() {
     let stats = stats(&recorder);
     assert_eq!((stats.exported, stats.dropped(), stats.queue_depth), (1_000, 0, 0));
     assert_eq!(recorder.shutdown(LONG), 0);
+}
+
+#[test]
+fn what_fails_for_too_long_is_a_dead_letter_and_what_comes_later_is_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.down = true);
+    let mut siem = sink("siem");
+    siem.retry.give_up = Some(SHORT);
+    siem.dead_letter.path = Some(folder.path().join("dead.jsonl"));
+    let recorder = start(&settings(folder.path()), &[(siem, &receiver)]);
+    record(&recorder, 3);
+    let refused = until(|| stats(&recorder).refused == 3);
+    assert!(refused, "{:?}", stats(&recorder));
+    receiver.set(|kept| kept.down = false);
+    record(&recorder, 2);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), numbers(4, 5));
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.refused, stats.dropped()), (2, 3, 3));
+    let letters = std::fs::read_to_string(folder.path().join("dead.jsonl")).unwrap();
+    let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(letters.iter().map(|letter| letter["event"]["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(letters.iter().all(|letter| letter["why"] == "given up: down"), "{letters:?}");
+    recorder.shutdown(LONG);
+}
+
+/// Looks again and again whether it has come to that.
+fn until(done: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while !done() {
+        if began.elapsed() > LONG {
+            return false;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    true
 }
 
 #[test]

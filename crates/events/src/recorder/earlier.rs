@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::chain::{self, Chain, Hash};
-use crate::settings::{Settings, SinkKind};
+use crate::settings::Settings;
 use crate::spool::Found;
 
 /// How much of a file's end is looked at for its last line: no line is longer than 1 MiB.
@@ -48,7 +48,7 @@ struct Last {
 }
 
 impl Earlier {
-    /// Looks in the spool, else in the first file that gets every event and has any.
+    /// Looks in the spool, else in the first file of native lines that gets every event and has any.
     pub(super) fn find(settings: &Settings, spool: Option<&Found>) -> Option<Self> {
         if let Some(found) = spool
             && let Some(line) = &found.last_line
@@ -56,10 +56,8 @@ impl Earlier {
             return Self::of("the spool", line);
         }
         // What a filter passed over would be missing from the chain.
-        settings.sinks.iter().filter(|sink| sink.filter.is_open()).find_map(|sink| match &sink.kind {
-            SinkKind::File { path } => Self::in_file(path).ok()?,
-            SinkKind::Stdout | SinkKind::Remote(_) => None,
-        })
+        let open = settings.sinks.iter().filter(|sink| sink.filter.is_open());
+        open.filter_map(|sink| sink.native_file()).find_map(|path| Self::in_file(path).ok()?)
     }
 
     /// The last line of a file that is an event: what follows it was left half written.
@@ -82,8 +80,7 @@ impl Earlier {
 
 /// The chain that the next event continues.
 pub(super) fn chain(settings: &Settings, earlier: Option<&Earlier>) -> Chain {
-    let keeps =
-        settings.spool.is_some() || settings.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::File { .. }));
+    let keeps = settings.spool.is_some() || settings.sinks.iter().any(|sink| sink.native_file().is_some());
     match earlier {
         Some(Earlier { hash: Some(hash), .. }) => Chain::After(*hash),
         Some(earlier) => Chain::begin(&format!("the last event in {} bears no hash that is right", earlier.place)),

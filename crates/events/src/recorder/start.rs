@@ -10,6 +10,7 @@ use super::earlier::{self, Earlier};
 use super::{Counts, MAX_SINKS, Recorder, Shared, SinkPlace, Spooling, Threads};
 use crate::dead_letter::DeadLetters;
 use crate::delivery::{Courier, DeliveryState};
+use crate::format::Format;
 use crate::lane::{Feed, Lane, Message};
 use crate::line::{Lines, Record};
 use crate::scribe::Scribe;
@@ -180,15 +181,16 @@ impl Parts {
         let on_disk = matches!(settings.kind, SinkKind::File { .. });
         self.places.push(SinkPlace::Local(self.feeds.len()));
         let lane = Lane::new(settings.name, settings.queue, settings.on_full).with_filter(settings.filter);
-        self.add_feed(lane, sink, on_disk)
+        self.add_feed(lane, sink, on_disk, settings.format)
     }
 
-    fn add_feed(&mut self, lane: Lane, sink: Box<dyn Sink>, on_disk: bool) -> Result<(), StartError> {
+    fn add_feed(&mut self, lane: Lane, sink: Box<dyn Sink>, on_disk: bool, format: Format) -> Result<(), StartError> {
         let bit = 1 << self.feeds.len();
         if on_disk && self.fsync == Fsync::Always {
             self.durable |= bit;
         }
-        let (feed, thread) = start_writer(lane, |lane, receiver| Writer::new(lane, receiver, sink).of_groups(bit))?;
+        let (feed, thread) =
+            start_writer(lane, |lane, receiver| Writer::new(lane, receiver, sink).of_groups(bit, format))?;
         self.feeds.push(feed);
         self.threads.writers.push(thread);
         Ok(())
@@ -226,7 +228,7 @@ impl Parts {
         let sink = SpoolSink::open(Arc::clone(&spool), durability(settings)).map_err(failed)?;
         let on_full = if blocks { OnFull::Block } else { OnFull::Drop };
         // Its name is that of no sink: `[[sink]]` may not have it.
-        self.add_feed(Lane::new("(spool)".into(), queue, on_full), Box::new(sink), true)?;
+        self.add_feed(Lane::new("(spool)".into(), queue, on_full), Box::new(sink), true, Format::Native)?;
         Ok(Spooling { spool, feed, deliveries })
     }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event::{Event, EventKind};
+use crate::line::Lines;
 
 /// Takes `takes` bytes at each call, in turn; 0 stands for an error.
 struct Stubborn {
@@ -79,7 +80,7 @@ fn a_batch_is_full_by_events_or_by_bytes() {
     let mut small = Batch::default();
     for _ in 0..BATCH_EVENTS {
         assert!(!small.is_full());
-        small.add(&queued("")).unwrap();
+        small.add(&queued(""), Format::Native).unwrap();
         // So that the bytes do not fill it first.
         small.lines.clear();
     }
@@ -87,7 +88,7 @@ fn a_batch_is_full_by_events_or_by_bytes() {
     assert_eq!((small.events, small.held_bytes), (BATCH_EVENTS, 10 * BATCH_EVENTS));
 
     let mut large = Batch::default();
-    large.add(&queued(&"x".repeat(BATCH_BYTES))).unwrap();
+    large.add(&queued(&"x".repeat(BATCH_BYTES)), Format::Native).unwrap();
     assert!(large.is_full());
     large.clear();
     assert!(!large.is_full() && large.lines.capacity() <= KEPT_BUFFER_BYTES);
@@ -118,4 +119,27 @@ fn what_could_not_be_forced_to_the_disk_is_written_again() {
     batch.write_to(&mut sink).unwrap_err();
     batch.write_to(&mut sink).unwrap();
     assert_eq!(sink.got, b"first\nsecond\nfirst\nsecond\n");
+}
+
+#[test]
+fn native_lines_are_brought_into_the_form_of_the_sink_and_what_is_no_event_is_left_out_and_counted() {
+    let event = || Event::new(EventKind::GatewayStarted, Uuid::nil(), Timestamp::UNIX_EPOCH);
+    let mut lines = Vec::new();
+    event().append(&mut lines).unwrap();
+    lines.extend_from_slice(b"rubbish\n");
+    event().append(&mut lines).unwrap();
+    for format in Format::ALL {
+        let queued =
+            Queued { record: Lines(Arc::new(lines.clone())), bytes: 9, events: 3, waiting: Waiting::default() };
+        let mut batch = batch("before\n");
+        let lost = batch.add(&queued, format).unwrap();
+        let text = String::from_utf8(batch.lines).unwrap();
+        // The native form is not looked at again: it is what was written.
+        let (expected, records) = if format == Format::Native { (0, 4) } else { (1, 3) };
+        assert_eq!((lost, batch.events, batch.held_bytes), (expected, records, 9), "{}", format.as_str());
+        assert_eq!((text.lines().count(), text.starts_with("before\n")), (records, true), "{text}");
+        let mut one = Vec::new();
+        format.append(lines.split(|byte| *byte == b'\n').next().unwrap(), &mut one).unwrap();
+        assert_eq!(text.lines().last().unwrap().as_bytes(), one, "{}", format.as_str());
+    }
 }

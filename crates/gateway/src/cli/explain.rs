@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use portcullis_config::Loaded;
-use portcullis_events::settings::SinkKind;
 use portcullis_policy::{CheckOutcome, Denial, Explanation, Outcome, Policy, RuleRef};
 use portcullis_proxy::settings::RouteLimits;
 use portcullis_proxy::throttle::in_words;
@@ -146,11 +145,11 @@ fn rule_json(rule: &RuleRef) -> Value {
     json!({ "kind": rule.kind.as_str(), "name": &*rule.name, "file": &*rule.file, "line": rule.line })
 }
 
-/// Finds the event in the file sinks of the configuration, newest file entry first.
+/// Finds the event in the file sinks of the configuration that hold native events, newest file entry first.
 fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
     let mut looked = Vec::new();
     for sink in &loaded.events.sinks {
-        let SinkKind::File { path } = &sink.kind else { continue };
+        let Some(path) = sink.native_file() else { continue };
         looked.push(path.display().to_string());
         match portcullis_events::read::find_in_file(path, id) {
             Ok(found) => {
@@ -171,7 +170,9 @@ fn from_event(global: &Global, loaded: &Loaded, id: Uuid) -> Exit {
         }
     }
     if looked.is_empty() {
-        remark("error: no sink of kind \"file\" is configured, so there is nothing to look the event up in");
+        remark(
+            "error: no sink of kind \"file\" with native events is configured, so there is nothing to look the event up in",
+        );
         return Exit::Unreachable;
     }
     remark(&format!("error: event {id} is not in {}", looked.join(", ")));

@@ -7,11 +7,10 @@ mod stats;
 mod story;
 mod tail;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::Loaded;
-use portcullis_events::settings::SinkKind;
 use portcullis_history::{EventFile, Filter, Index, Trouble, files_of};
 
 use crate::cli::args::{EventsArgs, EventsCommand, FilterArgs, Global, SpanArgs};
@@ -92,7 +91,8 @@ fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
         let loaded = loaded(global)?;
         let Some(path) = event_file(&loaded) else {
             remark(
-                "error: no sink of kind \"file\" is configured, so there is nothing to look into; name a file with --file",
+                "error: no sink of kind \"file\" with native events is configured, so there is nothing to look into; name a \
+                 file with --file",
             );
             return Err(Exit::Unreachable);
         };
@@ -121,12 +121,9 @@ fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
     Ok(Archive { files, index })
 }
 
-/// The file of the first sink that has every event: another one would have the same events again.
+/// The file of the first sink of native events: another one would have the same events again.
 fn event_file(loaded: &Loaded) -> Option<PathBuf> {
-    loaded.events.sinks.iter().find_map(|sink| match &sink.kind {
-        SinkKind::File { path } => Some(path.clone()),
-        _ => None,
-    })
+    loaded.events.sinks.iter().find_map(|sink| sink.native_file()).map(Path::to_path_buf)
 }
 
 /// Says what could not be read: the answer may miss something.
