@@ -279,20 +279,24 @@ fn a_test_of_a_sink_says_what_became_of_one_event() {
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
     site.add("[[sink]]\nname = \"full\"\nkind = \"file\"\npath = \"/dev/full\"\n");
+    site.add("[[sink]]\nname = \"cef\"\nkind = \"file\"\npath = \"events.cef\"\nformat = \"cef\"\n");
     let gateway = site.start();
     let tested = json(&check(&gateway, &["sink", "test", "events", "-o", "json"], 0));
     assert_eq!(tested["delivered"], true, "{tested:#}");
     let events = wait_for_kind(&gateway, "admin.sink_test", 1);
     assert_eq!((events.len(), &events[0]["id"]), (1, &tested["id"]));
     assert_eq!(json(tested["line"].as_str().unwrap()), events[0], "it is the record of the test as well");
+    assert_eq!(tested["wire"], tested["line"], "a file of native lines");
+    let shown = check(&gateway, &["sink", "test", "cef"], 0);
+    assert!(shown.contains("\n  CEF:0|Portcullis|Portcullis|") && shown.contains("|admin.sink_test|"), "{shown}");
     let failed = json(&check(&gateway, &["sink", "test", "full", "-o", "json"], 1));
     assert!(failed["message"].as_str().unwrap().contains("attempts failed"), "{failed:#}");
     let none = ask(&gateway, &["sink", "test", "none"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(none.stderr.join("").contains("there is no sink `none`"), "{none:?}");
-    let events = wait_for_kind(&gateway, "admin.sink_test", 3);
+    let events = wait_for_kind(&gateway, "admin.sink_test", 4);
     let decisions: Vec<&Value> = events.iter().map(|event| &event["decision"]).collect();
-    assert_eq!(decisions, ["permit", "permit", "deny"]);
+    assert_eq!(decisions, ["permit", "permit", "permit", "deny"]);
 }
 
 fn curl_program() -> PathBuf {

@@ -287,6 +287,9 @@ pub struct SinkTested {
     pub id: String,
     /// The native line of the test event, from which the sink makes what it sends.
     pub line: Option<String>,
+    /// What the sink made of it, as it leaves the gateway before it is compressed and encrypted; what proves who sends it is hidden.
+    #[serde(default)]
+    pub wire: Option<String>,
 }
 
 /// A line between the events of a tail.

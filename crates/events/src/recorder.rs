@@ -21,8 +21,9 @@ use crate::lane::{DropCause, Feed, Place};
 use crate::line::Lines;
 use crate::receipt::{Awaited, Receipt};
 use crate::scribe::{Entry, Intake};
-use crate::settings::Settings;
+use crate::settings::{Settings, SinkSettings};
 use crate::sinks::memory::Capture;
+use crate::sinks::wire;
 use crate::spool::{Spool, SpoolStats};
 use crate::tap::Tap;
 
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     intake: Sender<Intake>,
     /// The sinks in the order of the configuration.
     sinks: Vec<SinkPlace>,
+    /// What the configuration says of each.
+    settings: Vec<SinkSettings>,
     spooling: Option<Spooling>,
     earlier: Option<Earlier>,
     pub(crate) tap: OnceLock<Box<dyn Tap>>,
@@ -209,6 +212,13 @@ impl Recorder {
             }
         };
         self.shared.sinks.iter().filter_map(of).collect()
+    }
+
+    /// What a sink makes of a native line, as it leaves: without secrets, and before it is compressed and encrypted. `None` where there
+    /// is no such sink, or the line is no event.
+    pub fn wire(&self, sink: &str, line: &[u8]) -> Option<String> {
+        let settings = self.shared.settings.iter().find(|settings| &*settings.name == sink)?;
+        wire::shown(settings, line).ok()
     }
 
     /// How full the spool is, where there is one.

@@ -18,6 +18,7 @@ mod syslog;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub(crate) mod wire;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -327,7 +327,9 @@ impl Gateway for Operated {
             let now = self.sink_stats(name).unwrap_or_else(|| before.clone());
             if let Some((delivered, message)) = verdict(&before, &now, began.elapsed()) {
                 let line = line.or_else(|| watch.find(&id));
-                return Ok(SinkTested { delivered, message, id, line });
+                let recorder = &self.running.shared().recorder;
+                let wire = line.as_deref().and_then(|line| recorder.wire(name, line.as_bytes()));
+                return Ok(SinkTested { delivered, message, id, line, wire });
             }
             std::thread::sleep(TEST_POLL);
         }

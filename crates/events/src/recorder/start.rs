@@ -141,6 +141,7 @@ pub(crate) fn assemble(settings: &Settings, sinks: Vec<Opened>) -> Result<Record
         tracing::warn!(%place, %time, "the last process did not stop in order; its last events may be missing");
     }
     let mut parts = Parts { fsync: settings.fsync, ..Parts::default() };
+    parts.settings = sinks.iter().map(|sink| sink.settings.clone()).collect();
     let mut remotes = Vec::new();
     for Opened { settings, target } in sinks {
         match target {
@@ -173,6 +174,7 @@ struct Parts {
     feeds: Vec<Feed<Lines>>,
     durable: u64,
     places: Vec<SinkPlace>,
+    settings: Vec<SinkSettings>,
     threads: Threads,
 }
 
@@ -246,6 +248,7 @@ impl Parts {
             durable: self.durable,
             intake,
             sinks: self.places,
+            settings: self.settings,
             spooling,
             earlier,
             tap: OnceLock::new(),

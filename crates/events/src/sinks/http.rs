@@ -1,6 +1,6 @@
 //! Events by HTTP POST, in the shape that a receiver wants: lines, an array, or the recipes of Splunk, Elasticsearch and Loki.
 
-mod body;
+pub(in crate::sinks) mod body;
 mod items;
 
 use std::io;
@@ -27,8 +27,7 @@ impl HttpSink {
     /// When TLS cannot be set up, or a header cannot be sent.
     pub(crate) fn open(settings: HttpSettings) -> io::Result<Self> {
         let client = Client::new(settings.target.clone())?;
-        // Splunk's collector has a scheme of its own for its tokens.
-        let scheme = if matches!(settings.body, HttpBody::SplunkHec { .. }) { "Splunk" } else { "Bearer" };
+        let scheme = scheme(&settings);
         let headers = headers(&settings.headers, &settings.auth, scheme, body::content_type(&settings), settings.gzip)?;
         Ok(Self { settings, client, headers })
     }
@@ -65,6 +64,11 @@ impl Remote for HttpSink {
         let batch = self.settings.batch;
         BatchLimits { events: batch.events, bytes: batch.bytes }
     }
+}
+
+/// What a token is called in `Authorization`: Splunk's collector has a scheme of its own.
+pub(crate) fn scheme(settings: &HttpSettings) -> &'static str {
+    if matches!(settings.body, HttpBody::SplunkHec { .. }) { "Splunk" } else { "Bearer" }
 }
 
 /// The header fields of every request. `scheme` is what a token is called in `Authorization`.

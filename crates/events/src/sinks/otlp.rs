@@ -1,7 +1,7 @@
 //! OpenTelemetry logs over HTTP, in protobuf: the one encoding that every receiver has to understand.
 
 mod protobuf;
-mod request;
+pub(in crate::sinks) mod request;
 
 use std::io;
 
@@ -11,6 +11,9 @@ use crate::settings::OtlpSettings;
 use crate::sinks::http::headers;
 use crate::sinks::post::{self, Answer, Client};
 use crate::sinks::{BatchLimits, Delivery, Line, Remote, outcome};
+
+/// What the body is.
+pub(crate) const CONTENT_TYPE: &str = "application/x-protobuf";
 
 /// A receiver of logs.
 pub(crate) struct OtlpSink {
@@ -26,7 +29,7 @@ impl OtlpSink {
     /// When TLS cannot be set up, or a header cannot be sent.
     pub(crate) fn open(settings: OtlpSettings) -> io::Result<Self> {
         let client = Client::new(settings.target.clone())?;
-        let headers = headers(&settings.headers, &settings.auth, "Bearer", "application/x-protobuf", settings.gzip)?;
+        let headers = headers(&settings.headers, &settings.auth, "Bearer", CONTENT_TYPE, settings.gzip)?;
         Ok(Self { settings, client, headers })
     }
 

@@ -43,10 +43,9 @@ impl SentinelSink {
     /// # Errors
     /// When TLS cannot be set up.
     pub(crate) fn open(settings: SentinelSettings) -> io::Result<Self> {
-        let SentinelSettings { rule, stream, .. } = &settings;
         Ok(Self {
             client: Client::new(settings.endpoint.clone())?,
-            path: format!("/dataCollectionRules/{rule}/streams/{stream}?api-version={API_VERSION}"),
+            path: path(&settings),
             headers: headers(&[], &HttpAuth::None, "Bearer", "application/json", settings.gzip)?,
             gzip: settings.gzip,
             tokens: Tokens::new(settings)?,
@@ -93,8 +92,14 @@ impl SentinelSink {
     }
 }
 
+/// The path of the stream.
+pub(crate) fn path(settings: &SentinelSettings) -> String {
+    let SentinelSettings { rule, stream, .. } = settings;
+    format!("/dataCollectionRules/{rule}/streams/{stream}?api-version={API_VERSION}")
+}
+
 /// The array of rows, and the places of lines that are no events.
-fn rows(batch: &[Line<'_>]) -> (Vec<u8>, Vec<usize>) {
+pub(crate) fn rows(batch: &[Line<'_>]) -> (Vec<u8>, Vec<usize>) {
     let (mut body, mut bad) = (b"[".to_vec(), Vec::new());
     for (index, line) in batch.iter().enumerate() {
         let start = body.len();

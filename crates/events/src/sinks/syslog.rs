@@ -47,12 +47,7 @@ impl SyslogSink {
             SyslogTransport::Tcp => stream(None),
             SyslogTransport::Tls(tls) => stream(Some(tls::Connector::new(tls, &settings.host, &[])?)),
         };
-        let envelope = Envelope {
-            facility: settings.facility,
-            app_name: settings.app_name.clone(),
-            enterprise_id: settings.enterprise_id,
-            process_id: std::process::id(),
-        };
+        let envelope = envelope(&settings);
         Ok(Self { settings, envelope, channel })
     }
 
@@ -152,8 +147,18 @@ fn send_frames(
     Ok(())
 }
 
+/// What is the same in every message.
+pub(crate) fn envelope(settings: &SyslogSettings) -> Envelope {
+    Envelope {
+        facility: settings.facility,
+        app_name: settings.app_name.clone(),
+        enterprise_id: settings.enterprise_id,
+        process_id: std::process::id(),
+    }
+}
+
 /// `LENGTH SP MESSAGE` (RFC 6587 section 3.4.1, RFC 5425 section 4.3).
-fn frame(frames: &mut Vec<u8>, message: &[u8]) {
+pub(crate) fn frame(frames: &mut Vec<u8>, message: &[u8]) {
     frames.extend_from_slice(itoa::Buffer::new().format(message.len()).as_bytes());
     frames.push(b' ');
     frames.extend_from_slice(message);

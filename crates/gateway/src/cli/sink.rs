@@ -16,8 +16,10 @@ fn test(global: &Global, name: &str) -> Result<Exit, Exit> {
     let sink = SinkName { name: name.to_owned() };
     let tested: SinkTested = ask(global, async |client| client.post("/v1/sinks/test", &sink).await)?;
     show(global, &tested, || {
-        let line = tested.line.as_deref().map(|line| format!("\n{}", safe(line))).unwrap_or_default();
-        format!("{}: {}\nevent {}{line}", safe(name), safe(&tested.message), safe(&tested.id))
+        let told = format!("{}: {}\nevent {}", safe(name), safe(&tested.message), safe(&tested.id));
+        // A gateway of an older version says only what the native line is.
+        let sent = tested.wire.as_deref().or(tested.line.as_deref());
+        sent.into_iter().flat_map(str::lines).fold(told, |told, line| told + "\n  " + &safe(line))
     });
     Ok(if tested.delivered { Exit::Success } else { Exit::Negative })
 }

@@ -9,15 +9,15 @@ use crate::settings::{HttpBody, HttpSettings};
 use crate::sinks::Line;
 
 /// A body, and what became of each line.
-pub(super) struct Built {
-    pub(super) body: Vec<u8>,
+pub(in crate::sinks) struct Built {
+    pub(in crate::sinks) body: Vec<u8>,
     /// The places of the lines that are in it, in their order there.
     pub(super) sent: Vec<usize>,
     /// The places of those that are no events.
     pub(super) bad: Vec<usize>,
 }
 
-pub(super) fn content_type(settings: &HttpSettings) -> &'static str {
+pub(in crate::sinks) fn content_type(settings: &HttpSettings) -> &'static str {
     match &settings.body {
         HttpBody::Ndjson if !settings.format.is_json() => "text/plain; charset=utf-8",
         HttpBody::Ndjson | HttpBody::ElasticBulk { .. } => "application/x-ndjson",
@@ -25,7 +25,7 @@ pub(super) fn content_type(settings: &HttpSettings) -> &'static str {
     }
 }
 
-pub(super) fn build(settings: &HttpSettings, batch: &[Line<'_>]) -> Built {
+pub(in crate::sinks) fn build(settings: &HttpSettings, batch: &[Line<'_>]) -> Built {
     let mut built = Built { body: Vec::new(), sent: Vec::with_capacity(batch.len()), bad: Vec::new() };
     let Built { body, sent, bad } = &mut built;
     let mut streams = BTreeMap::new();

@@ -6,7 +6,7 @@ use crate::format::{Record, Severity, text};
 use crate::sinks::Line;
 
 /// The body, and the places of lines that are no events.
-pub(super) fn build(batch: &[Line<'_>]) -> (Vec<u8>, Vec<usize>) {
+pub(in crate::sinks) fn build(batch: &[Line<'_>]) -> (Vec<u8>, Vec<usize>) {
     let (mut records, mut bad) = (Vec::with_capacity(batch.len()), Vec::new());
     for (index, line) in batch.iter().enumerate() {
         match Record::parse(line.json) {
