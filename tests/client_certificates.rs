@@ -1,5 +1,6 @@
 //! Client certificates as credentials: whom they name, beside other credentials, and how long they count.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,18 +51,23 @@ asyncio.run(main())
 "#;
 
 /// A client with a certificate, or without one.
-struct Client {
+pub(crate) struct Client {
     _relay: Process,
     port: u16,
 }
 
 impl Client {
     fn new(gateway: &Gateway, name: &str) -> Self {
+        Self::of(gateway, gateway.address, name)
+    }
+
+    /// Of a listener of the gateway's, with the certificate of that name in its folder.
+    pub(crate) fn of(gateway: &Gateway, address: SocketAddr, name: &str) -> Self {
         let path =
             |end: &str| if name.is_empty() { PathBuf::new() } else { gateway.site.path(&format!("{name}.{end}")) };
         let python = std::env::var_os("PORTCULLIS_PYTHON").unwrap_or_else(|| "python3".into());
         let mut relay = Program::new(python)
-            .args(["-c", RELAY, &gateway.address.ip().to_string(), &gateway.address.port().to_string()])
+            .args(["-c", RELAY, &address.ip().to_string(), &address.port().to_string()])
             .arg(gateway.site.path("ca.crt"))
             .arg(path("crt"))
             .arg(path("key"))
@@ -74,7 +80,7 @@ impl Client {
         Conn::open(([127, 0, 0, 1], self.port).into())
     }
 
-    fn get(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) fn get(&self, target: &str, headers: &[(&str, &str)]) -> Answer {
         ask(&mut self.conn(), target, headers)
     }
 }
@@ -111,7 +117,7 @@ principals = ["anyone"]
 scope = "open"
 "#;
 
-fn put(site: &Site, name: &str, issued: &Issued) {
+pub(crate) fn put(site: &Site, name: &str, issued: &Issued) {
     site.file(&format!("{name}.crt"), &issued.certificate);
     site.file(&format!("{name}.key"), &issued.key);
 }

@@ -48,6 +48,8 @@ mod durability;
 mod event_history;
 /// One refusal, one event: complete, without secrets, and not lost when the log is rotated.
 mod events;
+/// Several hundred refusals, every reason code among them: as many events, in every sink and every format, without a secret.
+mod every_refusal;
 /// `fmt` and `config schema`: one layout, and a description for editors.
 mod fmt;
 /// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.
