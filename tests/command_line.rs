@@ -460,3 +460,41 @@ fn a_key_is_shown_once_and_kept_as_a_hash() {
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(new_file).unwrap().permissions().mode() & 0o077, 0, "a new key file is its owner's alone");
 }
+
+#[test]
+fn risk_evaluate_compares_the_detector_with_a_plain_counter() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let mut lines = String::new();
+    let mut line = |second: u32, from: &str, target: &str, status: u16| {
+        let (minute, second) = (second / 60, second % 60);
+        lines += &format!(
+            "{from} - - [17/May/2015:10:{minute:02}:{second:02} +0000] \"GET {target} HTTP/1.1\" {status} 10 \"-\" \"Mozilla/5.0 (X11)\"\n"
+        );
+    };
+    // Somebody with a stale bookmark, who the plain counter bans.
+    for second in 0..300 {
+        line(second, "203.0.113.9", "/app", if second % 50 == 7 { 404 } else { 200 });
+    }
+    // A scanner.
+    for second in 0..40 {
+        line(second, "198.51.100.9", &format!("/old/{second}.php"), 404);
+    }
+    lines += "not a line of a log\n";
+    fs::write(&log, lines).unwrap();
+    let missing = folder.path().join("none.toml");
+    let arguments = ["-o", "json", "-c", missing.to_str().unwrap(), "risk", "evaluate", "--log", log.to_str().unwrap()];
+    let done = portcullis().args(arguments).args(["--attacker", "198.51.100.9"]).run(PATIENCE);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(done.stderr.concat().contains("the first is line 341: no address"), "{done:?}");
+    let report: Value = serde_json::from_str(&done.stdout.concat()).unwrap();
+    let [ours, plain] = &report["detectors"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    let part = |of: &Value, what: &str| (of[what]["part"].as_u64().unwrap(), of[what]["whole"].as_u64().unwrap());
+    assert_eq!((part(ours, "attackers_banned"), part(plain, "attackers_banned")), ((1, 1), (1, 1)), "{report:#}");
+    assert_eq!((part(ours, "others_banned"), part(plain, "others_banned")), ((0, 1), (1, 1)), "{report:#}");
+    assert_eq!(part(ours, "good_refused"), (0, 294), "{report:#}");
+    assert!(part(plain, "good_refused").0 > 0, "{report:#}");
+    let bad = portcullis().args(["risk", "evaluate", "--cases", log.to_str().unwrap()]).run(PATIENCE);
+    assert_eq!(bad.status.code(), Some(3), "{bad:?}");
+    assert!(bad.stderr.concat().contains("access.log:1:"), "{bad:?}");
+}

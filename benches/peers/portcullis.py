@@ -3,6 +3,7 @@
 
     portcullis.py --binary PATH --scenario plain|jwt|acl|deny --listen HOST:PORT --upstream HOST:PORT --work DIR
                   [--jwks FILE] [--acl FILE] [--log FILE] [--size small|full] [--certificate FILE --key FILE]
+                  [--shed-after DURATION]
 
 What is on: the whole stack, risk (enforced), bans, events, metrics. `jwt` verifies RS256 and ES256 tokens of issuer `bench` and
 audience `gateway`. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
@@ -13,7 +14,7 @@ import argparse, os, random, socket
 parser = argparse.ArgumentParser()
 for name in ("binary", "scenario", "listen", "upstream", "work"):
     parser.add_argument("--" + name, required=True)
-for name in ("jwks", "acl", "log", "certificate", "key"):
+for name in ("jwks", "acl", "log", "certificate", "key", "shed-after"):
     parser.add_argument("--" + name)
 parser.add_argument("--size", choices=["small", "full"], default="small")
 args = parser.parse_args()
@@ -38,6 +39,8 @@ gateway = [
     "[ops]\nenabled = false",
     f'[[sink]]\nname = "events"\nkind = "file"\npath = "{os.path.abspath(args.log) if args.log else "events.jsonl"}"',
 ]
+if args.shed_after:
+    gateway.append(f'[limits]\nshed_after = "{args.shed_after}"')
 if token:
     gateway.append(
         '[[identity.jwt]]\nname = "bench"\nissuer = "bench"\naudiences = ["gateway"]\n'

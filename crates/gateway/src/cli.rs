@@ -18,6 +18,7 @@ mod list;
 mod live;
 mod output;
 mod policy;
+mod risk;
 mod run;
 mod sink;
 mod span;
@@ -53,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
         Command::WhoCan(args) => who_can::run(&global, &args),
+        Command::Risk(args) => risk::run(&global, &args),
         Command::Test(args) => test::run(&global, &args),
         Command::Status => status::run(&global),
         Command::Reload => live::reload(&global),

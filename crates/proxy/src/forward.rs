@@ -80,13 +80,13 @@ async fn act(
         },
         RouteAction::Redirect(redirect) => {
             return match transit.facts.target.as_ref().map(|target| redirect.answer(target)) {
-                Some(Ok(answer)) => Ok(observed(worker, &transit, own_answer(&transit, route, answer))),
+                Some(Ok(answer)) => Ok(observed(worker, &transit, None, own_answer(&transit, route, answer))),
                 Some(Err(problem)) => Err(refused(Refusal::Malformed(remade(problem)), transit)),
                 None => Err(unprepared(transit)),
             };
         }
         RouteAction::Respond(fixed) => {
-            return Ok(observed(worker, &transit, own_answer(&transit, route, fixed.answer())));
+            return Ok(observed(worker, &transit, None, own_answer(&transit, route, fixed.answer())));
         }
     };
     transit.facts.upstream = Some(upstream);
@@ -185,7 +185,7 @@ pub(crate) fn answered(
     }
     finish_headers(route, remembered.origin.as_ref(), &mut response);
     let status = response.status();
-    let response = observed(watch.worker(), &transit, response);
+    let response = observed(watch.worker(), &transit, Some(&remembered), response);
     Ok(response.map(|body| Either::Left(Watched::new(body, status, &route.limits, watch, transit, remembered))))
 }
 
@@ -214,15 +214,20 @@ pub(crate) fn failed(error: UpstreamError, mut transit: Box<Transit>, remembered
     refused(refusal, transit)
 }
 
-/// Counts an answer, and tells risk how it went.
-pub(crate) fn observed<B>(worker: &Rc<Worker>, transit: &Transit, response: Response<B>) -> Response<B> {
-    observe(worker, transit, response.status());
+/// Counts an answer, and tells risk how it went. What was sent on has its head in `remembered`.
+pub(crate) fn observed<B>(
+    worker: &Rc<Worker>,
+    transit: &Transit,
+    remembered: Option<&Remembered>,
+    response: Response<B>,
+) -> Response<B> {
+    observe(worker, transit, remembered, response.status());
     response
 }
 
-fn observe(worker: &Rc<Worker>, transit: &Transit, status: StatusCode) {
+fn observe(worker: &Rc<Worker>, transit: &Transit, remembered: Option<&Remembered>, status: StatusCode) {
     transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
-    worker.observe_answer(transit, status);
+    worker.observe_answer(transit, remembered, status);
 }
 
 /// An answer that the route itself has for a permitted request.

@@ -12,7 +12,7 @@ use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity,
 use portcullis_events::{Event, EventKind, ReasonCode, Receipt, help_url};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, Permit, Reason};
-use portcullis_risk::{Actor, BanNotice, Observation};
+use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
 use crate::layers::respond::{Sketch, locate};
@@ -23,7 +23,7 @@ use crate::refusal::{Refusal, Rendering, render};
 use crate::request_id::shown;
 use crate::route::origin_of;
 use crate::trace::{Trace, TraceMode, span};
-use crate::transit::{Facts, Transit};
+use crate::transit::{Facts, Remembered, Said, Transit};
 use crate::worker::{Loaded, Worker};
 
 impl Worker {
@@ -162,11 +162,16 @@ impl Worker {
     }
 
     /// Tells risk how the upstream answered a permitted request.
-    pub(crate) fn observe_answer(&self, transit: &Transit, status: StatusCode) {
-        self.observe(transit, status, None);
+    pub(crate) fn observe_answer(&self, transit: &Transit, remembered: Option<&Remembered>, status: StatusCode) {
+        let said = remembered.map_or_else(|| Said::of(&transit.head.headers), Remembered::said);
+        self.observe_said(transit, &said, status, None);
     }
 
     fn observe(&self, transit: &Transit, status: StatusCode, code: Option<ReasonCode>) {
+        self.observe_said(transit, &Said::of(&transit.head.headers), status, code);
+    }
+
+    fn observe_said(&self, transit: &Transit, said: &Said<'_>, status: StatusCode, code: Option<ReasonCode>) {
         let facts = &transit.facts;
         let observation = Observation {
             address: facts.client_address(),
@@ -175,6 +180,11 @@ impl Worker {
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
+            told: Told {
+                query: facts.target.as_ref().and_then(|target| target.uri.query()),
+                user_agent: said.user_agent.and_then(|value| value.to_str().ok()),
+                referrer: said.referrer.and_then(|value| value.to_str().ok()),
+            },
             status: status.as_u16(),
             reason: code.map(ReasonCode::code),
             upstream: code.is_none(),

@@ -271,7 +271,24 @@ pub struct Remembered {
     has_trace: bool,
 }
 
+/// What a head says of the caller besides its target.
+#[derive(Clone, Copy)]
+pub(crate) struct Said<'a> {
+    pub(crate) user_agent: Option<&'a HeaderValue>,
+    pub(crate) referrer: Option<&'a HeaderValue>,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        Self { user_agent: headers.get(USER_AGENT), referrer: headers.get(REFERER) }
+    }
+}
+
 impl Remembered {
+    pub(crate) fn said(&self) -> Said<'_> {
+        Said { user_agent: self.user_agent.as_ref(), referrer: self.referrer.as_ref() }
+    }
+
     /// Of a request's headers, before they become the gateway's. Each header is looked at once: most requests have few, and
     /// hardly any of these.
     pub(crate) fn of(headers: &HeaderMap, origin: Option<HeaderValue>, facts: &Facts) -> Box<Self> {

@@ -67,7 +67,7 @@ pub(crate) async fn switch(
     finish_headers(route, remembered.origin.as_ref(), &mut response);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, value);
-    let response = observed(&worker, &transit, response);
+    let response = observed(&worker, &transit, Some(&remembered), response);
     remembered.put_back(&mut transit);
     watch.becomes_tunnel();
     gate.set_upgraded();

@@ -15,7 +15,8 @@ use crate::bucket::{Bucket, Counts, Share};
 use crate::moment::{before, in_words, ticks};
 use crate::paths::Paths;
 use crate::recent::RecentSet;
-use crate::settings::{BanSettings, Credentials, Probing, Spraying};
+use crate::settings::{BanSettings, Credentials, Probing, Signatures, Spraying};
+use crate::signature::Found;
 use crate::table::Table;
 
 /// How many attempted principals are told apart for one address; a higher setting counts as this.
@@ -88,6 +89,13 @@ pub(crate) struct Probe {
     pub(crate) path: u64,
 }
 
+impl Limits {
+    /// Whether requests are looked at for signatures.
+    pub(crate) fn signatures(&self) -> bool {
+        self.signatures.enabled
+    }
+}
+
 impl Abuse {
     pub(crate) fn new(max_actors: usize) -> Self {
         let principals = (max_actors / 4).max(1);
@@ -143,6 +151,18 @@ impl Abuse {
             }
             offence
         })
+    }
+
+    /// A request that nobody sends by accident. It counts beside what else the request counts as.
+    pub(crate) fn signature(
+        &self,
+        keys: &Keys,
+        subject: Subject,
+        found: Found,
+        limits: &Limits,
+        now: u64,
+    ) -> Option<(Counted, Option<Offence>)> {
+        self.with_record(keys, subject, limits, now, |record| record.signature(found, limits, now))
     }
 
     /// How many principals this address failed as, where that is too many. One atomic load while no address does it.
@@ -227,6 +247,8 @@ pub(crate) struct Limits {
     spraying: Spraying,
     spraying_principals: usize,
     spraying_window: u64,
+    signatures: Signatures,
+    signatures_half: u64,
 }
 
 impl Limits {
@@ -240,6 +262,8 @@ impl Limits {
             spraying: settings.spraying,
             spraying_principals: principals.clamp(1, SPRAYED_MAX),
             spraying_window: ticks(settings.spraying.window),
+            signatures: settings.signatures,
+            signatures_half: ticks(settings.signatures.half),
         }
     }
 }
@@ -249,6 +273,7 @@ impl Limits {
 struct Record {
     probing: Bucket,
     credentials: Bucket,
+    signatures: Bucket,
     share: Share,
     paths: Paths,
     /// The principals it failed as; most actors never fail as any.
@@ -291,6 +316,14 @@ impl Record {
         (offence, spraying)
     }
 
+    fn signature(&self, found: Found, limits: &Limits, now: u64) -> Option<Offence> {
+        let level = self.signatures.pour(found.weight, limits.signatures_half, now);
+        (level >= limits.signatures.level * TOLERANCE).then(|| {
+            let (most, half) = (limits.signatures.level, in_words(limits.signatures.half));
+            format!("signatures: level {level:.1} of {most:.1} in the last {half}, the last one: {}", found.name)
+        })
+    }
+
     fn sprayed(&self, limits: &Limits, now: u64) -> usize {
         self.sprayed.get().map_or(0, |sprayed| sprayed.seen_after(before(now, limits.spraying_window)))
     }
@@ -306,6 +339,7 @@ impl Record {
         let level = self.probing.level(limits.probing_half, now);
         let hot = level >= limits.probing.level / 2.0
             || self.credentials.level(limits.credentials_half, now) >= limits.credentials.level / 2.0
+            || self.signatures.level(limits.signatures_half, now) >= limits.signatures.level / 2.0
             || self.sprayed(limits, now) * 2 >= limits.spraying_principals.max(2);
         if hot || self.banned_until.load(Ordering::Relaxed) > now {
             return None;
@@ -316,6 +350,7 @@ impl Record {
     fn settle(&self) {
         self.probing.clear();
         self.credentials.clear();
+        self.signatures.clear();
         self.paths.clear();
     }
 

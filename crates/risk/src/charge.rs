@@ -21,7 +21,7 @@ impl Charge {
     pub(crate) fn of(observation: &Observation<'_>) -> Self {
         match observation.reason {
             Some(reason) => Self::of_refusal(reason, observation.status),
-            None => Self::of_answer(observation.status),
+            None => Self::of_answer(observation.status, observation.principal.is_some()),
         }
     }
 
@@ -41,10 +41,12 @@ impl Charge {
         }
     }
 
-    /// An answer of the upstream. Its own errors (5xx) are not the caller's.
-    fn of_answer(status: u16) -> Self {
+    /// An answer of the upstream. Its own errors (5xx) are not the caller's. Nor is much of what it does not find for somebody whom it
+    /// knows: an application that was just replaced asks for many files that are gone.
+    fn of_answer(status: u16, verified: bool) -> Self {
         match status {
             500.. => Self::Nothing,
+            404 if verified => Self::Probing(NOT_FOUND_FOR_A_PRINCIPAL),
             _ => weight(status).map_or(Self::Good, Self::Probing),
         }
     }
@@ -59,6 +61,8 @@ const FAILED_CREDENTIALS: [&str; 6] = [
     "authn.ambiguous",
     "authn.certificate_invalid",
 ];
+
+const NOT_FOUND_FOR_A_PRINCIPAL: f64 = 0.1;
 
 /// How much a status speaks of probing (risk.md 1.5); `None` for one that does not.
 fn weight(status: u16) -> Option<f64> {
@@ -91,6 +95,7 @@ mod tests {
             keys: crate::CallerKeys::default(),
             attempted: None,
             path: "/",
+            told: crate::Told::default(),
             status,
             reason,
             upstream,
@@ -127,6 +132,13 @@ mod tests {
         check(401, None, Charge::Probing(1.0));
         check(404, None, Charge::Probing(0.6));
         check(429, None, Charge::Probing(0.5));
+    }
+
+    #[test]
+    fn what_is_not_found_for_a_verified_principal_hardly_counts() {
+        assert_eq!(Charge::of_answer(404, true), Charge::Probing(0.1));
+        assert_eq!(Charge::of_answer(403, true), Charge::Probing(1.0));
+        assert_eq!(Charge::of_answer(404, false), Charge::Probing(0.6));
     }
 
     const NEVER_CHARGED: [(u16, &str); 16] = [

@@ -20,7 +20,8 @@ use crate::profile::Profiles;
 use crate::score::Weights;
 use crate::settings::{BanMode, RiskMode, Settings};
 use crate::signal::{self, Facts};
-use crate::{Caller, CallerKeys, Observation};
+use crate::signature::{self, Found, Parts};
+use crate::{Caller, CallerKeys, Observation, Told};
 
 /// Signals, profiles, counters and bans of the whole process.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ struct Plan {
 /// A listing of bans is cut off here.
 const LISTED_MAX: usize = 10_000;
 const NEIGHBOURHOOD_BANS_MAX: usize = 1_024;
+/// The weight of a signature that a verified principal is charged for.
+const UNMISTAKABLE: f64 = 2.5;
 
 impl RiskEngine {
     /// An engine without memory. The bounds in `settings` hold for its whole life; each is at least one entry per table.
@@ -153,6 +156,14 @@ impl RiskEngine {
             self.abuse.healthy(&self.keys, address, &plan.limits, now.ticks);
         }
         let subject = principal.map_or(Subject::Address(address), Subject::Principal);
+        if let Some(found) = self.signature(observation, address, &plan)
+            && let Some((counted, offence)) = self.abuse.signature(&self.keys, subject, found, &plan.limits, now.ticks)
+        {
+            self.evidence.note(counted.key(), Some(found.name), observation.status, observation.path);
+            if let Some(notice) = offence.and_then(|offence| self.ban(counted, offence, observation, &plan, now)) {
+                return Some(notice);
+            }
+        }
         let (counted, offence) = match charge {
             Charge::Nothing => return None,
             Charge::Good => {
@@ -241,6 +252,18 @@ impl RiskEngine {
         let device = caller.principal.and_then(|principal| principal.device.as_ref());
         let bound = device.map(|device| self.keys.device(&device.id));
         bound.or_else(|| caller.user_agent.map(|agent| self.keys.user_agent(agent)))
+    }
+
+    /// What the request gives itself away by. Of a verified principal only what is unmistakable: its query may be text about an attack.
+    fn signature(&self, observation: &Observation<'_>, address: IpAddr, plan: &Plan) -> Option<Found> {
+        // What a ban refuses was looked at before there was one.
+        if !plan.limits.signatures() || observation.reason == Some("ban.active") || plan.never.contains(address) {
+            return None;
+        }
+        let Told { query, user_agent, referrer } = observation.told;
+        let refused = (400..500).contains(&observation.status);
+        let found = signature::look(&Parts { path: observation.path, query, user_agent, referrer, refused })?;
+        (observation.principal.is_none() || found.weight >= UNMISTAKABLE).then_some(found)
     }
 
     fn note_failed_account(&self, observation: &Observation<'_>, address: IpAddr, now: Moment) {

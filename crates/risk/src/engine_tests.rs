@@ -52,6 +52,7 @@ pub(super) fn good(from: IpAddr) -> Observation<'static> {
         keys: CallerKeys::default(),
         attempted: None,
         path: "/",
+        told: Told::default(),
         status: 200,
         reason: None,
         upstream: true,

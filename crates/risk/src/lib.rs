@@ -29,6 +29,7 @@ mod bucket;
 mod by_hand;
 mod charge;
 mod engine;
+pub mod evaluation;
 mod evidence;
 mod moment;
 mod network_set;
@@ -38,6 +39,7 @@ mod recent;
 mod score;
 pub mod settings;
 mod signal;
+mod signature;
 mod table;
 
 use std::net::IpAddr;
@@ -72,6 +74,17 @@ pub struct CallerKeys {
     device: Option<u64>,
 }
 
+/// What a request says besides its path. None of it is kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// The query without its question mark.
+    pub query: Option<&'a str>,
+    /// The user agent.
+    pub user_agent: Option<&'a str>,
+    /// Where the caller says that it comes from.
+    pub referrer: Option<&'a str>,
+}
+
 /// How a request was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
@@ -85,8 +98,10 @@ pub struct Observation<'a> {
     pub keys: CallerKeys,
     /// The id that a credential which did not hold claims. It is not verified.
     pub attempted: Option<&'a str>,
-    /// The path. A query does not count.
+    /// The path. A query does not count for what is probed.
     pub path: &'a str,
+    /// What else an attack shows in.
+    pub told: Told<'a>,
     /// The status code of the answer.
     pub status: u16,
     /// The reason code, where the gateway refused; `None` where it forwarded.

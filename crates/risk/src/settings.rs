@@ -68,6 +68,8 @@ pub struct BanSettings {
     pub credentials: Credentials,
     /// One address that fails as many principals.
     pub spraying: Spraying,
+    /// Requests that nobody sends by accident.
+    pub signatures: Signatures,
 }
 
 /// Whether offenders are banned.
@@ -110,6 +112,17 @@ pub struct Spraying {
     pub window: Duration,
 }
 
+/// `signatures = { level = 2.5, half = "5m", enabled = true }`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Signatures {
+    /// Whether requests are looked at.
+    pub enabled: bool,
+    /// The bucket's level that fires. What is unmistakable counts 3.
+    pub level: f64,
+    /// The level halves in this time.
+    pub half: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -136,6 +149,7 @@ impl Default for BanSettings {
             probing: Probing { level: 4.0, ratio: 0.25, half: Duration::from_secs(5 * 60) },
             credentials: Credentials { level: 5.0, half: Duration::from_secs(2 * 60) },
             spraying: Spraying { principals: 5, window: Duration::from_secs(10 * 60) },
+            signatures: Signatures { enabled: true, level: 2.5, half: Duration::from_secs(5 * 60) },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_risk::settings::{BanMode, BanSettings, Credentials, Probing, RiskMode, Spraying};
+use portcullis_risk::settings::{BanMode, BanSettings, Credentials, Probing, RiskMode, Signatures, Spraying};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
@@ -154,6 +154,9 @@ pub(crate) fn read_ban(section: Section<'_>) -> Ban {
         spraying: section
             .table("spraying")
             .map_or(default.spraying, |spraying| read_spraying(spraying, default.spraying)),
+        signatures: section
+            .table("signatures")
+            .map_or(default.signatures, |signatures| read_signatures(signatures, default.signatures)),
     };
     if settings.longest < settings.first {
         let at = longest.map_or(section.span(), |longest| longest.span);
@@ -193,4 +196,14 @@ fn read_spraying(section: Section<'_>, default: Spraying) -> Spraying {
     };
     section.finish();
     spraying
+}
+
+fn read_signatures(section: Section<'_>, default: Signatures) -> Signatures {
+    let signatures = Signatures {
+        enabled: section.or("enabled", Flag, default.enabled),
+        level: section.or("level", Decimal(0.1..=10_000.0), default.level),
+        half: section.or("half", Time::within("1s", "1d"), default.half),
+    };
+    section.finish();
+    signatures
 }

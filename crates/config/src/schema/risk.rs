@@ -131,6 +131,7 @@ pub(super) fn ban() -> Table {
             within("probing", probing()),
             within("credentials", credentials()),
             within("spraying", spraying()),
+            within("signatures", signatures()),
         ],
     )
 }
@@ -162,6 +163,18 @@ fn spraying() -> Table {
         [
             one("principals", Integer(2..=10_000), "How many names are too many.").default(5),
             one("window", Time::within("1s", "1d"), "Within this time.").default("10m"),
+        ],
+    )
+}
+
+fn signatures() -> Table {
+    table(
+        "[ban.signatures]",
+        "Requests that nobody sends by accident.",
+        [
+            one("enabled", Flag, "Whether requests are looked at.").default(true),
+            one("level", Decimal(0.1..=10_000.0), "How much is too much; what is unmistakable counts 3.").default(2.5),
+            half("5m"),
         ],
     )
 }

@@ -309,7 +309,7 @@ ejection = { enabled = false }
 #[test]
 fn the_keys_of_risk_and_bans_reach_their_settings() {
     use portcullis_risk::settings::{
-        BanMode, BanSettings, Credentials, Probing, RiskMode, Settings, SignalSetting, Spraying,
+        BanMode, BanSettings, Credentials, Probing, RiskMode, Settings, SignalSetting, Signatures, Spraying,
     };
     let folder = Folder::new();
     folder.write(
@@ -334,6 +334,7 @@ forget_half = "1d"
 probing = { level = 6, ratio = "50%", half = "1m" }
 credentials = { level = 7.5, half = "2m" }
 spraying = { principals = 8, window = "3m" }
+signatures = { enabled = false, level = 6.5, half = "7m" }
 "#,
     );
     folder.write("list.txt", "# head\n\n192.0.2.1   # one\n2001:db8::/32\r\n");
@@ -361,6 +362,7 @@ spraying = { principals = 8, window = "3m" }
             probing: Probing { level: 6.0, ratio: 0.5, half: seconds(60) },
             credentials: Credentials { level: 7.5, half: seconds(120) },
             spraying: Spraying { principals: 8, window: seconds(180) },
+            signatures: Signatures { enabled: false, level: 6.5, half: seconds(420) },
         },
         ..Settings::default()
     };

@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Hold recorded events to their chain
     Audit(AuditArgs),
+    /// Measure how good the detection of offenders is
+    Risk(RiskArgs),
     /// Manage API keys
     Key(KeyArgs),
     /// Show the gateway at work with nothing else installed
@@ -636,4 +638,32 @@ pub(crate) struct HelpArgs {
     /// A verb, or a code such as E0103; left out, the whole program
     #[arg(value_name = "VERB|CODE")]
     pub(crate) topic: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RiskArgs {
+    #[command(subcommand)]
+    pub(crate) command: RiskCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RiskCommand {
+    /// Play recorded requests to the detector that `[ban]` configures, and to a plain counter of errors, and compare whom they ban
+    Evaluate(RiskEvaluateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RiskEvaluateArgs {
+    /// An access log in the combined format; `.gz` is unpacked
+    #[arg(long, value_name = "FILE", required_unless_present = "cases")]
+    pub(crate) log: Option<PathBuf>,
+    /// An address of the log that is an attacker's; may be repeated
+    #[arg(long = "attacker", value_name = "ADDRESS", requires = "log")]
+    pub(crate) attackers: Vec<std::net::IpAddr>,
+    /// Labelled cases, one JSON object a line: `test`, `expected_alerts`, `sources`, `lines`
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
+    pub(crate) cases: Option<PathBuf>,
+    /// Say of each case what came of it
+    #[arg(long = "each", requires = "cases")]
+    pub(crate) verbose_cases: bool,
 }
