@@ -138,6 +138,15 @@ impl Bounds {
             self.texts("remedy.acr_values", values, LIST_ENTRIES);
         }
         self.text("remedy.help", &mut event.remedy.help, REFERRER_BYTES);
+        if let Some(alert) = &mut event.alert {
+            self.required("alert.condition", &mut alert.condition, TEXT_BYTES);
+            self.required("alert.key", &mut alert.key.value, TEXT_BYTES);
+            self.list("alert.evidence", &mut alert.evidence, NEAREST_ENTRIES);
+            self.texts("alert.actions", &mut alert.actions, LIST_ENTRIES);
+            self.text("alert.muted", &mut alert.muted, TEXT_BYTES);
+            self.text("alert.runbook", &mut alert.runbook, REFERRER_BYTES);
+            self.bytes = self.bytes.saturating_add(size_of::<crate::event::Alert>());
+        }
     }
 
     fn text(&mut self, key: &'static str, text: &mut Option<String>, most: usize) {

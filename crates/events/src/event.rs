@@ -80,6 +80,9 @@ pub struct Event {
     pub upstream: Upstream,
     /// How long it took.
     pub latency_us: Latency,
+    /// The alert that fired. Present only in events of kind `alert.*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Box<Alert>>,
     /// The keys whose value was cut to its bound. Present only where something was cut.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
@@ -119,6 +122,7 @@ impl Event {
             remedy: Remedy::default(),
             upstream: Upstream::default(),
             latency_us: Latency::default(),
+            alert: None,
             truncated: Vec::new(),
             integrity: Unchained,
         }
@@ -156,6 +160,15 @@ pub enum EventKind {
     /// An address or a principal was banned.
     #[serde(rename = "ban.created")]
     BanCreated,
+    /// A rule over the events holds: for one key, once.
+    #[serde(rename = "alert.fired")]
+    AlertFired,
+    /// It holds no longer.
+    #[serde(rename = "alert.resolved")]
+    AlertResolved,
+    /// Somebody was to be told of it, and could not be.
+    #[serde(rename = "alert.undelivered")]
+    AlertUndelivered,
     /// A new policy or configuration is in force.
     #[serde(rename = "policy.reloaded")]
     PolicyReloaded,
@@ -177,6 +190,12 @@ pub enum EventKind {
     /// An operator tested a sink: this event is the test.
     #[serde(rename = "admin.sink_test")]
     AdminSinkTest,
+    /// An operator had the notifiers of an alert tested.
+    #[serde(rename = "admin.alert_test")]
+    AdminAlertTest,
+    /// An operator lifted what an alert contained, or tried to.
+    #[serde(rename = "admin.alert_lift")]
+    AdminAlertLift,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -193,10 +212,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
+        Self::AlertFired,
+        Self::AlertResolved,
+        Self::AlertUndelivered,
         Self::PolicyReloaded,
         Self::PolicyRejected,
         Self::AdminReload,
@@ -204,6 +226,8 @@ impl EventKind {
         Self::AdminBanAdd,
         Self::AdminBanRemove,
         Self::AdminSinkTest,
+        Self::AdminAlertTest,
+        Self::AdminAlertLift,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -216,6 +240,9 @@ impl EventKind {
             Self::AccessDenied => "access.denied",
             Self::AccessAllowed => "access.allowed",
             Self::BanCreated => "ban.created",
+            Self::AlertFired => "alert.fired",
+            Self::AlertResolved => "alert.resolved",
+            Self::AlertUndelivered => "alert.undelivered",
             Self::PolicyReloaded => "policy.reloaded",
             Self::PolicyRejected => "policy.rejected",
             Self::AdminReload => "admin.reload",
@@ -223,6 +250,8 @@ impl EventKind {
             Self::AdminBanAdd => "admin.ban_add",
             Self::AdminBanRemove => "admin.ban_remove",
             Self::AdminSinkTest => "admin.sink_test",
+            Self::AdminAlertTest => "admin.alert_test",
+            Self::AdminAlertLift => "admin.alert_lift",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -230,16 +259,27 @@ impl EventKind {
         }
     }
 
+    /// Whether it is about an alert. Such an event never feeds one.
+    pub const fn is_alert(self) -> bool {
+        matches!(self, Self::AlertFired | Self::AlertResolved | Self::AlertUndelivered)
+    }
+
     /// The severity where no reason code says another.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::AccessDenied | Self::AdminBanAdd | Self::AdminBanRemove => Severity::Medium,
-            Self::BanCreated | Self::PolicyRejected | Self::AdminRefused => Severity::High,
+            Self::AccessDenied | Self::AdminBanAdd | Self::AdminBanRemove | Self::AdminAlertLift => Severity::Medium,
+            Self::BanCreated
+            | Self::AlertFired
+            | Self::AlertUndelivered
+            | Self::PolicyRejected
+            | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
+            | Self::AlertResolved
             | Self::PolicyReloaded
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest
+            | Self::AdminAlertTest
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped => Severity::Low,

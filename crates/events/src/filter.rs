@@ -41,7 +41,8 @@ impl Filter {
         kinds.is_empty() && reasons.is_empty() && routes.is_empty() && severity.is_none()
     }
 
-    pub(crate) fn takes(&self, event: &Event) -> bool {
+    /// Whether it takes an event.
+    pub fn takes(&self, event: &Event) -> bool {
         let Self { kinds, reasons, routes, severity } = self;
         (kinds.is_empty() || kinds.contains(&event.kind))
             && (reasons.is_empty() || event.reason.is_some_and(|reason| reasons.contains(&reason)))

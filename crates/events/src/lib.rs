@@ -34,10 +34,16 @@ mod writer;
 pub use access::{AccessEntry, AccessLog};
 pub use event::{Answer, Event, EventKind, Severity};
 pub use format::Format;
+/// A small client that posts, for whoever tells somebody of an event.
+pub mod post {
+    pub use crate::sinks::http::headers;
+    pub use crate::sinks::post::{Answer, Client, PostError};
+}
+
 pub use reason_code::{ReasonCode, help_url};
 pub use receipt::Receipt;
 pub use recorder::{Earlier, MAX_SINKS, Recorder, SinkStats, StartError};
 pub use settings::Settings;
 pub use sinks::memory::Capture;
 pub use spool::SpoolStats;
-pub use tap::Tap;
+pub use tap::{Tap, Watch};

@@ -25,7 +25,7 @@ use crate::settings::{Settings, SinkSettings};
 use crate::sinks::memory::Capture;
 use crate::sinks::wire;
 use crate::spool::{Spool, SpoolStats};
-use crate::tap::Tap;
+use crate::tap::{Tap, Watch};
 
 pub use crate::lane::SinkStats;
 pub use earlier::Earlier;
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
     spooling: Option<Spooling>,
     earlier: Option<Earlier>,
     pub(crate) tap: OnceLock<Box<dyn Tap>>,
+    watch: OnceLock<Box<dyn Watch>>,
     threads: Mutex<Threads>,
 }
 
@@ -143,10 +144,12 @@ impl Recorder {
         let Taken { takers, over, full } = self.reserve(&event, bytes);
         if full & durable != 0 {
             self.shared.drop_places(takers, bytes, DropCause::QueueFull);
+            self.shared.show(&event);
             counts.lost.fetch_add(1, SeqCst);
             return Receipt::never();
         }
         if takers == 0 {
+            self.shared.show(&event);
             let counter = if full == 0 { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
             return Receipt::default();
@@ -194,6 +197,12 @@ impl Recorder {
     pub fn set_tap(&self, tap: Box<dyn Tap>) {
         // It is set once, when the process starts.
         let _ = self.shared.tap.set(tap);
+    }
+
+    /// Has somebody watch the events from now on. Of several the first stays.
+    pub fn set_watch(&self, watch: Box<dyn Watch>) {
+        // It is set once, when the process starts.
+        let _ = self.shared.watch.set(watch);
     }
 
     /// How many events were ever recorded. Each of them is exported, dropped or waiting in every sink.
@@ -317,6 +326,13 @@ struct Taken {
 }
 
 impl Shared {
+    /// Shows an event to whoever watches.
+    pub(crate) fn show(&self, event: &Event) {
+        if let Some(watch) = self.watch.get().filter(|watch| watch.is_looking()) {
+            watch.see(event);
+        }
+    }
+
     /// Gives back the places of an event that goes nowhere.
     pub(crate) fn drop_places(&self, takers: u64, bytes: usize, cause: DropCause) {
         for (index, feed) in self.feeds.iter().enumerate() {

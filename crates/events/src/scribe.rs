@@ -163,6 +163,7 @@ impl Scribe {
         event.seq = self.taken + self.lost;
         event.node = Arc::clone(&self.node);
         event.cluster.clone_from(&self.cluster);
+        self.shared.show(&event);
         let start = self.group.lines.len();
         if let Err(error) = append_json(&mut self.group.lines, &event) {
             tracing::error!(event = %event.id, %error, "it cannot be serialized");

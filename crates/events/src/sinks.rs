@@ -6,11 +6,11 @@
 
 pub(crate) mod durable;
 mod file;
-mod http;
+pub(crate) mod http;
 pub mod memory;
 mod otlp;
 mod outcome;
-mod post;
+pub(crate) mod post;
 mod rotation;
 mod sentinel;
 mod stdout;

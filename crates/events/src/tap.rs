@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::event::Event;
+
 /// Looks on at what at least one sink has room for. Its methods are called in the recorder's one thread, so they must not wait for
 /// anything.
 pub trait Tap: fmt::Debug + Send + Sync {
@@ -11,4 +13,14 @@ pub trait Tap: fmt::Debug + Send + Sync {
 
     /// One native line, without its line feed.
     fn see(&self, line: &[u8]);
+}
+
+/// Watches what is recorded, event by event, whether or not a sink takes it. Its methods are called where the event is numbered, in the
+/// recorder's one thread; one that no sink takes is shown by whoever records it. They must not wait for anything.
+pub trait Watch: fmt::Debug + Send + Sync {
+    /// Whether it looks at this moment.
+    fn is_looking(&self) -> bool;
+
+    /// One event.
+    fn see(&self, event: &Event);
 }

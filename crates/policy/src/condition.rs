@@ -116,7 +116,7 @@ impl Hours {
     }
 
     /// Whether the time is within them, by the zone's own clock (so daylight saving time is its matter).
-    pub(crate) fn hold(&self, now: Timestamp) -> bool {
+    pub fn hold(&self, now: Timestamp) -> bool {
         let local = self.zone.to_datetime(now);
         let day = u8::try_from(local.weekday().to_monday_zero_offset()).unwrap_or_default();
         let minute =

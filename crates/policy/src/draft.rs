@@ -303,7 +303,7 @@ pub struct WhenDraft {
 }
 
 /// Weekly hours in a time zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
     /// As it was written; this is what explanations show.
     pub text: Arc<str>,

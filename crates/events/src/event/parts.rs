@@ -194,6 +194,51 @@ pub struct Signal {
     pub value: String,
 }
 
+/// `alert`: a rule over the events that holds for a key.
+#[derive(Debug, Clone, Serialize)]
+pub struct Alert {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// Whether it begins or ends.
+    pub state: AlertState,
+    /// What the rule demands, in words.
+    pub condition: String,
+    /// What it counted together.
+    pub key: AlertKey,
+    /// How many events, or different values, it counted within its window.
+    pub count: u64,
+    /// When the first of them was seen; of an end, when it began.
+    #[serde(serialize_with = "rfc3339_micros")]
+    pub since: Timestamp,
+    /// The ids of the last events that counted, newest first. At most 5.
+    pub evidence: Vec<Uuid>,
+    /// What was done, such as `notify ops-chat`. At most 64.
+    pub actions: Vec<String>,
+    /// Why nobody was told and nothing was done.
+    pub muted: Option<String>,
+    /// The page that says what to do.
+    pub runbook: Option<String>,
+}
+
+/// `alert.key`
+#[derive(Debug, Clone, Serialize)]
+pub struct AlertKey {
+    /// What events are counted by: `all`, `principal`, `address`, `route` or `reason`.
+    pub per: &'static str,
+    /// The one that it is about.
+    pub value: String,
+}
+
+/// `alert.state`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// It holds.
+    Fired,
+    /// It holds no longer.
+    Resolved,
+}
+
 /// `ban`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Ban {

@@ -135,7 +135,7 @@ fn fill_alert_event(record: &Record<'_>, row: &mut Object<'_>) {
     schema(row, "AlertEvent", "0.1", "Alert");
     row.text("EventSubType", "Threat");
     row.text("AlertId", record.id.as_ref());
-    row.text("AlertName", record.kind.as_ref());
+    row.text("AlertName", record.alert.as_ref().map_or(record.kind.as_ref(), |alert| alert.rule.as_ref()));
     row.known("AlertDescription", text(&record.message));
     row.known("Username", text(&record.identity.id));
     fill_threat(record, row);

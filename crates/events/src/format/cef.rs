@@ -25,7 +25,8 @@ pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
 
 fn name<'r>(record: &'r Record<'_>) -> &'r str {
     let code = text(&record.reason).and_then(ReasonCode::parse);
-    code.map_or(record.kind.as_ref(), |code| code.title())
+    let otherwise = record.alert.as_ref().map_or(record.kind.as_ref(), |alert| alert.rule.as_ref());
+    code.map_or(otherwise, |code| code.title())
 }
 
 fn fill_event(record: &Record<'_>, pairs: &mut Pairs<'_>) {
@@ -44,7 +45,7 @@ fn fill_event(record: &Record<'_>, pairs: &mut Pairs<'_>) {
     pairs.put("dvchost", 100, record.node.as_ref());
     pairs.custom_number("cn1", "status", record.status.map(i64::from));
     pairs.custom_number("cn3", "riskScore", record.risk.score.map(i64::from));
-    pairs.custom("cs1", "rule", text(&record.policy.rule));
+    pairs.custom("cs1", "rule", record.rule());
     pairs.custom("cs2", "policyVersion", record.policy.version.map(|version| version.to_string()).as_deref());
     pairs.custom("flexString1", "route", text(&record.policy.route));
 }

@@ -116,7 +116,7 @@ fn fill_observer(record: &Record<'_>, observer: &mut Object<'_>) {
 
 fn fill_rule(record: &Record<'_>, rule: &mut Object<'_>) {
     let policy = &record.policy;
-    rule.known("name", text(&policy.rule));
+    rule.known("name", record.rule());
     rule.known("category", text(&policy.stage));
     rule.known("ruleset", text(&policy.route));
     rule.known("version", policy.version.map(|version| version.to_string()).as_deref());

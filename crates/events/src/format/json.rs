@@ -129,6 +129,9 @@ impl Object<'_> {
         self.part("remedy", &record.remedy);
         self.part("upstream", &record.upstream);
         self.part("latency_us", &record.latency_us);
+        if let Some(alert) = &record.alert {
+            self.part("alert", alert);
+        }
         self.part("integrity", &record.integrity);
     }
 

@@ -34,7 +34,7 @@ fn fill_event(record: &Record<'_>, attributes: &mut Attributes<'_>) {
         attributes.number("count", count);
     }
     attributes.put("node", record.node.as_ref());
-    attributes.known("policy", text(&record.policy.rule));
+    attributes.known("policy", record.rule());
     attributes.known_number("policyVersion", record.policy.version);
     attributes.known("resource", text(&record.policy.route));
     attributes.known_number("status", record.status);

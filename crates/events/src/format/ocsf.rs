@@ -110,13 +110,15 @@ fn fill_api_activity(record: &Record<'_>, root: &mut Object<'_>) {
 }
 
 fn fill_detection(record: &Record<'_>, root: &mut Object<'_>) {
-    classify(root, 2_004, 1, "Create");
+    let (activity, name, status_id, status) =
+        if record.is_resolved() { (3, "Close", 4, "Resolved") } else { (1, "Create", 1, "New") };
+    classify(root, 2_004, activity, name);
     fill_control(record, root);
-    root.number("status_id", 1);
-    root.text("status", "New");
+    root.number("status_id", status_id);
+    root.text("status", status);
     root.object("finding_info", |finding| {
         finding.text("uid", record.id.as_ref());
-        finding.text("title", record.kind.as_ref());
+        finding.text("title", record.alert.as_ref().map_or(record.kind.as_ref(), |alert| alert.rule.as_ref()));
         finding.known("desc", text(&record.message));
         finding.number("created_time", record.time_us.div_euclid(1_000));
     });

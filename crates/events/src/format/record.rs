@@ -90,6 +90,8 @@ pub(crate) struct Record<'l> {
     #[serde(default)]
     pub(crate) latency_us: Latency,
     #[serde(borrow, default)]
+    pub(crate) alert: Option<Alert<'l>>,
+    #[serde(borrow, default)]
     pub(crate) integrity: Option<Integrity<'l>>,
     #[serde(borrow, default)]
     pub(crate) truncated: Vec<Text<'l>>,
@@ -178,6 +180,16 @@ impl<'l> Record<'l> {
             "ban" | "anomaly" | "alert" => Class::Detection,
             _ => Class::Administration,
         }
+    }
+
+    /// The rule of the policy that decided, or the alert that fired.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        text(&self.policy.rule).or(self.alert.as_ref().map(|alert| alert.rule.as_ref()))
+    }
+
+    /// Whether it says that an alert holds no longer.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.kind.as_ref() == "alert.resolved"
     }
 
     /// The part of the kind after the dot.
@@ -448,6 +460,41 @@ pub(crate) struct Upstream<'l> {
     #[serde(borrow)]
     pub(crate) endpoint: Maybe<'l>,
     pub(crate) forwarded: bool,
+}
+
+/// `alert`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Alert<'l> {
+    #[serde(borrow)]
+    pub(crate) rule: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) state: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) condition: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) key: AlertKey<'l>,
+    pub(crate) count: u64,
+    #[serde(borrow)]
+    pub(crate) since: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) evidence: Vec<Text<'l>>,
+    #[serde(borrow)]
+    pub(crate) actions: Vec<Text<'l>>,
+    #[serde(borrow)]
+    pub(crate) muted: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) runbook: Maybe<'l>,
+}
+
+/// `alert.key`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct AlertKey<'l> {
+    #[serde(borrow)]
+    pub(crate) per: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) value: Text<'l>,
 }
 
 /// `integrity`

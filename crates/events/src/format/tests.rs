@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event::tests::{id, missing_grant, now, to_line};
+use crate::event::{Alert, AlertKey, AlertState};
 use crate::{Event, EventKind, ReasonCode};
 
 /// A kind for each that there is, those of later versions included, which a spool may hold after a downgrade.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
     "access.denied",
     "access.allowed",
     "auth.failed",
@@ -22,6 +23,9 @@ const KINDS: [&str; 14] = [
     "auth.step_up",
     "ban.created",
     "anomaly.detected",
+    "alert.fired",
+    "alert.resolved",
+    "alert.undelivered",
     "policy.reloaded",
     "policy.rejected",
     "gateway.started",
@@ -46,6 +50,12 @@ fn events() -> Vec<(String, Vec<u8>)> {
         events
             .push((format!("{kind}, bare"), of_kind(kind, Event::new(EventKind::GatewayStarted, Uuid::nil(), now()))));
     }
+    for (kind, state) in [("alert.fired", AlertState::Fired), ("alert.resolved", AlertState::Resolved)] {
+        let mut event = missing_grant();
+        event.decision = None;
+        event.alert = Some(Box::new(alert(state)));
+        events.push((format!("{kind}, with its alert"), of_kind(kind, event)));
+    }
     events.push((
         "a ban".to_owned(),
         of_kind("ban.created", {
@@ -56,6 +66,46 @@ fn events() -> Vec<(String, Vec<u8>)> {
         }),
     ));
     events
+}
+
+fn alert(state: AlertState) -> Alert {
+    Alert {
+        rule: "one-address-many-principals".into(),
+        state,
+        condition: "20 different principals per address within 5m".to_owned(),
+        key: AlertKey { per: "address", value: "203.0.113.7".to_owned() },
+        count: 20,
+        since: now(),
+        evidence: vec![id()],
+        actions: vec!["notify ops-chat".to_owned()],
+        muted: None,
+        runbook: Some("https://wiki.example/denials".to_owned()),
+    }
+}
+
+#[test]
+fn an_alert_is_a_detection_by_the_name_of_its_rule() {
+    let line = |kind: EventKind, state: AlertState| {
+        let mut event = Event::new(kind, id(), now());
+        event.alert = Some(Box::new(alert(state)));
+        event.message = Some("20 different principals".to_owned());
+        to_line(event)
+    };
+    let fired = line(EventKind::AlertFired, AlertState::Fired);
+    let resolved = line(EventKind::AlertResolved, AlertState::Resolved);
+    let rule = "one-address-many-principals";
+    let ecs = json(Format::Ecs, &fired);
+    assert_eq!((&ecs["event"]["kind"], &ecs["rule"]["name"]), (&"alert".into(), &rule.into()));
+    assert_eq!(ecs["portcullis"]["alert"]["key"]["value"], "203.0.113.7");
+    let [fired_ocsf, resolved_ocsf] = [&fired, &resolved].map(|line| json(Format::Ocsf, line));
+    let of = |ocsf: &Value| (ocsf["class_uid"].clone(), ocsf["activity_id"].clone(), ocsf["status_id"].clone());
+    assert_eq!(of(&fired_ocsf), (2_004.into(), 1.into(), 1.into()));
+    assert_eq!(of(&resolved_ocsf), (2_004.into(), 3.into(), 4.into()));
+    assert_eq!(fired_ocsf["finding_info"]["title"], rule);
+    assert_eq!(json(Format::Asim, &fired)["AlertName"], rule);
+    let cef = text(Format::Cef, &fired);
+    assert!(cef.contains("|alert.fired|one-address-many-principals|8|") && cef.contains("cs1=one-address"), "{cef}");
+    assert!(text(Format::Leef, &resolved).contains("|alert.resolved|"));
 }
 
 /// The line of an event with another kind.

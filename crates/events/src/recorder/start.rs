@@ -252,6 +252,7 @@ impl Parts {
             spooling,
             earlier,
             tap: OnceLock::new(),
+            watch: OnceLock::new(),
             threads: Mutex::default(),
         });
         let scribe = Scribe::new(settings, Arc::clone(&shared), received, chain);

@@ -72,7 +72,10 @@ pub(crate) fn scheme(settings: &HttpSettings) -> &'static str {
 }
 
 /// The header fields of every request. `scheme` is what a token is called in `Authorization`.
-pub(crate) fn headers(
+///
+/// # Errors
+/// A field that cannot be sent.
+pub fn headers(
     further: &[(Arc<str>, Arc<str>)],
     auth: &HttpAuth,
     scheme: &str,

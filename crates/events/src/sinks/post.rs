@@ -28,7 +28,7 @@ const ANSWER_BYTES: usize = 1024 * 1024;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// A client of one host.
-pub(crate) struct Client {
+pub struct Client {
     runtime: Runtime,
     target: HttpTarget,
     tls: Option<Connector>,
@@ -39,17 +39,18 @@ pub(crate) struct Client {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
     /// How long to wait, where the receiver says so; at most an hour.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// The body; `None` where it was longer than a megabyte.
-    pub(crate) body: Option<Bytes>,
+    pub body: Option<Bytes>,
 }
 
 impl Answer {
     /// The beginning of the body in words for a person, without what could mislead one.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let body = self.body.as_deref().unwrap_or_default();
         let text = String::from_utf8_lossy(body.get(..300).unwrap_or(body));
         let plain =
@@ -60,13 +61,17 @@ impl Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PostError {
+pub enum PostError {
+    /// It took too long.
     #[error("no answer in time")]
     Timeout,
+    /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// It broke.
     #[error("the connection failed: {0}{cause}", cause = cause(.0))]
     Exchange(hyper::Error),
+    /// What came is no answer.
     #[error("the answer cannot be read: {0}")]
     Answer(String),
 }
@@ -86,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     /// When TLS cannot be set up, or the runtime cannot be started.
-    pub(crate) fn new(target: HttpTarget) -> io::Result<Self> {
+    pub fn new(target: HttpTarget) -> io::Result<Self> {
         let tls = target.tls.as_ref().map(|tls| Connector::new(tls, &target.host, &[b"http/1.1"])).transpose()?;
         let bracketed = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.to_string() };
         let usual = if tls.is_some() { 443 } else { 80 };
@@ -100,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     /// [`PostError`]: there was no whole answer. The receiver may have the request all the same.
-    pub(crate) fn post(&mut self, headers: &HeaderMap, body: Bytes) -> Result<Answer, PostError> {
+    pub fn post(&mut self, headers: &HeaderMap, body: Bytes) -> Result<Answer, PostError> {
         let path = self.target.path.to_string();
         self.post_to(&path, headers, body)
     }
