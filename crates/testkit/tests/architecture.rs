@@ -21,6 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-identity", &["portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-events", &["portcullis-policy"]),
+    ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-proxy", &["portcullis-events", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
     ("portcullis-history", &["portcullis-events"]),
     ("portcullis-admin", &["portcullis-history"]),
@@ -28,6 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "portcullis-config",
         &[
             "portcullis-admin",
+            "portcullis-alerts",
             "portcullis-events",
             "portcullis-history",
             "portcullis-identity",
@@ -40,6 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "portcullis",
         &[
             "portcullis-admin",
+            "portcullis-alerts",
             "portcullis-config",
             "portcullis-events",
             "portcullis-history",
@@ -63,11 +66,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("toml_edit", &["portcullis-config"]),
     ("toml_parser", &["portcullis-config"]),
     // The event (events, and history, which reads it back), tokens and key sets (identity), the problem body (proxy), the
-    // control channel (admin), answers with `-o json` (config, gateway), and what reads those back (testkit, xtask).
+    // control channel (admin), notifications (alerts), answers with `-o json` (config, gateway), and what reads those back (testkit, xtask).
     (
         "serde_json",
         &[
             "portcullis-events",
+            "portcullis-alerts",
             "portcullis-history",
             "portcullis-admin",
             "portcullis-identity",

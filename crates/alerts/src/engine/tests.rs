@@ -1,0 +1,346 @@
+//! Rules against made-up events. The time is a number of seconds.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_events::{Event, ReasonCode, Severity};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::settings::{Facet, Measure, Mute, MuteTime, Per, When};
+
+/// When the tests begin, by the clock on the wall: a Sunday.
+const BEGIN: i64 = 1_795_910_400;
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub(crate) fn rule(condition: Condition, per: Per) -> Rule {
+    Rule {
+        name: "r".into(),
+        when: When::default(),
+        condition,
+        per,
+        cool_down: seconds(100),
+        batch: Duration::ZERO,
+        resolve: false,
+        severity: Severity::High,
+        mutes: Vec::new(),
+        runbook: None,
+        notify: Vec::new(),
+        contain: Vec::new(),
+        max_contained: 2,
+        max_keys: 1_000,
+    }
+}
+
+fn count(count: usize, window: u64) -> Condition {
+    Condition::Count { count, window: seconds(window) }
+}
+
+fn at(second: i64) -> Now {
+    Now { steady_us: second * 1_000_000, wall: Timestamp::from_second(BEGIN + second).unwrap() }
+}
+
+fn engine(rule: Rule) -> Engine {
+    let mut engine = Engine::default();
+    engine.replace(&[Arc::new(rule)], at(0));
+    engine
+}
+
+/// What an event is of: a principal, an address, a route, a reason, a path; `-` for none.
+pub(crate) fn event(facts: &str) -> Event {
+    let parts: Vec<&str> = facts.split(' ').collect();
+    let part = |index: usize| parts.get(index).copied().filter(|part| *part != "-");
+    let code = part(3).and_then(ReasonCode::parse).unwrap_or(ReasonCode::RbacNoMatchingGrant);
+    let mut event = Event::denied(Uuid::now_v7(), at(0).wall, code);
+    if let Some(principal) = part(0) {
+        event.identity.kind = Some("user");
+        event.identity.id = Some(principal.to_owned());
+    }
+    event.client.ip = part(1).map(|address| address.parse().unwrap());
+    event.policy.route = part(2).map(Into::into);
+    event.request.path = part(4).map(str::to_owned);
+    event
+}
+
+fn see(engine: &mut Engine, facts: &str, second: i64) -> Vec<Firing> {
+    let mut fired = Vec::new();
+    engine.observe(&Arc::new(Sighting::of(&event(facts))), &[0], at(second), &mut fired);
+    fired
+}
+
+/// Feeds `SECOND FACTS` and says when which key fired.
+#[track_caller]
+fn check(rule: Rule, events: &[(i64, &str)], expected: &[(i64, &str)]) {
+    let mut engine = engine(rule);
+    let mut fired = Vec::new();
+    for (second, facts) in events {
+        fired.extend(see(&mut engine, facts, *second).into_iter().map(|firing| (*second, firing.key.to_string())));
+    }
+    let fired: Vec<(i64, &str)> = fired.iter().map(|(second, key)| (*second, key.as_str())).collect();
+    assert_eq!(fired, expected);
+}
+
+const ADDRESS: Per = Per::Each(Facet::Address);
+const PRINCIPAL: Per = Per::Each(Facet::Principal);
+
+#[test]
+fn a_threshold_is_reached_by_the_last_event_within_the_window() {
+    let three = || rule(count(3, 10), Per::All);
+    check(three(), &[(0, "-"), (1, "-")], &[]);
+    check(three(), &[(0, "-"), (1, "-"), (9, "-")], &[(9, "all")]);
+    // An event that is as old as the window is long does not count any more.
+    check(three(), &[(0, "-"), (1, "-"), (10, "-")], &[]);
+    check(three(), &[(0, "-"), (1, "-"), (10, "-"), (10, "-")], &[(10, "all")]);
+    check(rule(count(1, 1), Per::All), &[(0, "-"), (1, "-")], &[(0, "all")]);
+}
+
+#[test]
+fn keys_are_counted_apart_and_an_event_without_one_not_at_all() {
+    let by_address = rule(count(2, 10), ADDRESS);
+    let events = [(0, "- 192.0.2.1"), (1, "- 192.0.2.2"), (2, "-"), (3, "-"), (4, "- 192.0.2.2"), (5, "- 192.0.2.1")];
+    check(by_address, &events, &[(4, "192.0.2.2"), (5, "192.0.2.1")]);
+    // One subscriber of IPv6 holds a /64, and a mapped address is the IPv4 one.
+    let events = [(0, "- 2001:db8::1"), (1, "- 2001:db8::ffff:1"), (2, "- 2001:db8:0:1::1")];
+    check(rule(count(2, 10), ADDRESS), &events, &[(1, "2001:db8::/64")]);
+    check(rule(count(2, 10), ADDRESS), &[(0, "- 192.0.2.1"), (1, "- ::ffff:192.0.2.1")], &[(1, "192.0.2.1")]);
+    check(rule(count(2, 10), PRINCIPAL), &[(0, "a"), (1, "b"), (2, "a")], &[(2, "user:a")]);
+    let by_route = rule(count(2, 10), Per::Each(Facet::Route));
+    check(by_route, &[(0, "a - x"), (1, "b - y"), (2, "c - x")], &[(2, "x")]);
+    let by_reason = rule(count(2, 10), Per::Each(Facet::Reason));
+    let events = [(0, "- - - authn.invalid"), (1, "- - - ip.denied"), (2, "- - - authn.invalid")];
+    check(by_reason, &events, &[(2, "authn.invalid")]);
+}
+
+#[test]
+fn different_values_are_counted_once_each_while_they_are_within_the_window() {
+    let principals = || rule(Condition::Distinct { of: Facet::Principal, count: 3, window: seconds(10) }, ADDRESS);
+    let a = "a 192.0.2.1";
+    let (b, c, d) = ("b 192.0.2.1", "c 192.0.2.1", "d 192.0.2.1");
+    check(principals(), &[(0, a), (1, a), (2, a), (3, b), (4, b)], &[]);
+    check(principals(), &[(0, a), (1, b), (2, c)], &[(2, "192.0.2.1")]);
+    // The first was seen again, so it is within the window; in the other case it is not.
+    check(principals(), &[(0, a), (1, b), (5, a), (10, c)], &[(10, "192.0.2.1")]);
+    check(principals(), &[(0, a), (1, b), (10, c)], &[]);
+    check(principals(), &[(0, a), (1, b), (10, c), (10, d)], &[(10, "192.0.2.1")]);
+    check(principals(), &[(0, a), (1, "b 192.0.2.2"), (2, "c 192.0.2.3"), (3, "- 192.0.2.1")], &[]);
+    // Paths are told apart beyond what is kept of them.
+    let paths = rule(Condition::Distinct { of: Facet::Path, count: 2, window: seconds(10) }, Per::All);
+    let long = "x".repeat(200);
+    let (one, two) = (format!("- - - - /{long}/1"), format!("- - - - /{long}/2"));
+    check(paths, &[(0, &one), (1, &one), (2, &two)], &[(2, "all")]);
+}
+
+#[test]
+fn something_is_new_until_it_was_seen_and_again_when_it_is_forgotten() {
+    let new = |learn: u64| {
+        let condition = Condition::New { of: Facet::Reason, memory: seconds(1_000), learn: seconds(learn) };
+        Rule { cool_down: seconds(1), ..rule(condition, PRINCIPAL) }
+    };
+    let (a, other, b) = ("a - - authn.invalid", "a - - ip.denied", "b - - authn.invalid");
+    check(new(0), &[(0, a), (2, a), (4, other), (6, other), (8, b)], &[(0, "user:a"), (4, "user:a"), (8, "user:b")]);
+    // What comes while it learns is usual; at its end something can be new.
+    check(new(10), &[(0, a), (9, other), (10, a), (11, other), (12, b)], &[(12, "user:b")]);
+    check(new(10), &[(10, a)], &[(10, "user:a")]);
+    // Each sight of it keeps it in mind.
+    check(new(0), &[(0, a), (999, a), (1_998, a)], &[(0, "user:a")]);
+    check(new(0), &[(0, a), (1_000, a)], &[(0, "user:a"), (1_000, "user:a")]);
+}
+
+#[test]
+fn a_key_that_has_fired_is_quiet_until_it_has_cooled_down() {
+    let one = || rule(count(1, 10), ADDRESS);
+    let (a, b) = ("- 192.0.2.1", "- 192.0.2.2");
+    check(one(), &[(0, a), (1, a), (99, a), (100, a), (101, a)], &[(0, "192.0.2.1"), (100, "192.0.2.1")]);
+    check(one(), &[(0, a), (1, b)], &[(0, "192.0.2.1"), (1, "192.0.2.2")]);
+}
+
+#[test]
+fn a_clock_that_steps_back_stands_still() {
+    check(rule(count(2, 10), Per::All), &[(100, "-"), (50, "-")], &[(100 - 50, "all")]);
+    // The cool-down is not shortened by it.
+    let events = [(100, "-"), (0, "-"), (150, "-"), (199, "-"), (200, "-")];
+    check(rule(count(1, 10), Per::All), &events, &[(100, "all"), (200, "all")]);
+}
+
+#[test]
+fn while_it_is_muted_a_firing_says_so_and_afterwards_it_fires_at_once() {
+    let mute = |time| Mute { time, reason: "upgrade".into() };
+    let span = MuteTime::Span(at(10).wall, at(20).wall);
+    let hours = portcullis_policy::Hours::parse("Sun 00:00-24:00 UTC", |_| Some(jiff::tz::TimeZone::UTC)).unwrap();
+    let muted = |time: MuteTime, second: i64| {
+        let mut engine = engine(Rule { mutes: vec![mute(time)], ..rule(count(1, 10), Per::All) });
+        see(&mut engine, "-", second).remove(0).muted.is_some()
+    };
+    for (second, expected) in [(9, false), (10, true), (19, true), (20, false)] {
+        assert_eq!(muted(span.clone(), second), expected, "{second}");
+    }
+    assert_eq!(at(0).wall.to_zoned(jiff::tz::TimeZone::UTC).weekday(), jiff::civil::Weekday::Sunday);
+    assert!(muted(MuteTime::Weekly(hours.clone()), 0) && !muted(MuteTime::Weekly(hours), 24 * 60 * 60));
+    let mut engine = engine(Rule { mutes: vec![mute(span)], ..rule(count(1, 10), Per::All) });
+    let mut fired = |second: i64| see(&mut engine, "-", second).first().map(|firing| firing.muted.is_some());
+    assert_eq!([10, 15, 20, 21].map(&mut fired), [Some(true), None, Some(false), None]);
+}
+
+#[test]
+fn an_end_is_said_once_when_the_rate_has_fallen() {
+    let mut engine = engine(Rule { resolve: true, ..rule(count(2, 10), ADDRESS) });
+    assert!(see(&mut engine, "- 192.0.2.1", 0).is_empty());
+    assert_eq!(see(&mut engine, "- 192.0.2.1", 5).len(), 1);
+    let mut ends = |second: i64| {
+        let mut ended = Vec::new();
+        engine.tick(at(second), &mut ended);
+        ended
+    };
+    assert!(ends(9).is_empty());
+    let ended = ends(10);
+    assert_eq!((ended[0].phase, ended[0].key.to_string(), ended[0].count), (Phase::Resolved, "192.0.2.1".into(), 1));
+    assert_eq!(ended[0].since, at(5).wall);
+    assert!(ends(11).is_empty() && ends(500).is_empty());
+    assert!(!engine.is_firing());
+    // It fires again after its cool-down, and ends again.
+    see(&mut engine, "- 192.0.2.1", 501);
+    assert_eq!(see(&mut engine, "- 192.0.2.1", 502).len(), 1);
+    let mut ended = Vec::new();
+    engine.tick(at(520), &mut ended);
+    assert_eq!(ended.len(), 1);
+}
+
+#[test]
+fn keys_are_bounded_and_one_that_fires_is_not_forgotten() {
+    let mut engine = engine(Rule { max_keys: 3, ..rule(count(2, 1_000), PRINCIPAL) });
+    see(&mut engine, "a", 0);
+    assert_eq!(see(&mut engine, "a", 1).len(), 1);
+    for name in ["b", "c", "d", "e"] {
+        see(&mut engine, name, 2);
+    }
+    let state = engine.states().remove(0);
+    assert_eq!((state.keys, state.evicted, state.crowded), (3, 2, 0));
+    // `a` has not cooled down, so it is quiet; had it been forgotten, two events would make it fire.
+    assert!(see(&mut engine, "a", 3).is_empty() && see(&mut engine, "a", 4).is_empty());
+    // The one unused for longest went first.
+    assert_eq!(see(&mut engine, "d", 5).len(), 1);
+    assert_eq!(see(&mut engine, "e", 5).len(), 1);
+    // Now all of them fire, and there is room for nobody else.
+    assert!(see(&mut engine, "f", 6).is_empty() && see(&mut engine, "f", 6).is_empty());
+    let state = engine.states().remove(0);
+    assert_eq!((state.keys, state.crowded, state.firing.len()), (3, 2, 3));
+    // Once they hold no longer and have cooled down, there is.
+    engine.tick(at(2_000), &mut Vec::new());
+    see(&mut engine, "f", 2_001);
+    assert_eq!(see(&mut engine, "f", 2_001).len(), 1);
+}
+
+#[test]
+fn no_more_is_contained_than_the_bound_says() {
+    let contained = rule(count(1, 10), ADDRESS);
+    let short = Containment { measure: Measure::BanAddress, lasts: seconds(5) };
+    let long = Containment { lasts: seconds(60), ..short };
+    let mut engine = engine(contained.clone());
+    let mut may = |containment, second| engine.may_contain(&contained, containment, at(second));
+    assert!(may(long, 0) && may(short, 0) && !may(short, 9));
+    // A short one counts as long as the window is.
+    assert!(may(short, 10) && !may(short, 19) && may(short, 20) && !may(short, 21));
+    assert!(may(short, 60) && may(short, 60) && !may(short, 60));
+    assert!(!Engine::default().may_contain(&contained, short, at(0)));
+}
+
+#[test]
+fn a_rule_that_stays_goes_on_counting_over_a_reload() {
+    let mut engine = engine(rule(count(2, 100), Per::All));
+    see(&mut engine, "-", 0);
+    engine.replace(&[Arc::new(rule(count(2, 100), Per::All))], at(1));
+    assert_eq!(see(&mut engine, "-", 2).len(), 1);
+    engine.replace(&[Arc::new(rule(count(2, 90), Per::All))], at(3));
+    assert!(see(&mut engine, "-", 4).is_empty(), "another rule begins anew");
+}
+
+#[test]
+fn a_firing_cites_the_last_events_newest_first_and_says_since_when() {
+    let mut engine = engine(rule(count(7, 100), Per::All));
+    let mut ids = Vec::new();
+    let mut fired = Vec::new();
+    for second in 0..7 {
+        let sighting = Arc::new(Sighting::of(&event("a 192.0.2.1 x authn.invalid /p")));
+        ids.push(sighting.id);
+        engine.observe(&sighting, &[0], at(second + 3), &mut fired);
+    }
+    let firing = fired.remove(0);
+    ids.reverse();
+    assert_eq!(firing.evidence.iter().map(|sighting| sighting.id).collect::<Vec<_>>(), ids[..5]);
+    assert_eq!((firing.count, firing.since, firing.time), (7, at(3).wall, at(9).wall));
+    let text = firing.sentence();
+    assert_eq!(
+        text,
+        "7 events of all requests within 100s (reason authn.invalid; route x; principal user:a; address 192.0.2.1), \
+         since 2026-11-29T00:00:03Z"
+    );
+    assert_eq!(firing.runbook("https://h/").as_deref(), Some("https://h/authn.invalid"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Against a plain recount of everything.
+    #[test]
+    fn it_never_fires_under_the_threshold_and_once_in_a_cool_down(
+        threshold in 1_usize..6,
+        window in 1_u64..30,
+        cool_down in 1_u64..60,
+        steps in proptest::collection::vec((0_i64..8, 0_u8..3), 1..120),
+    ) {
+        let rule = Rule { cool_down: seconds(cool_down), ..rule(count(threshold, window), PRINCIPAL) };
+        let mut engine = engine(rule);
+        let (mut now, mut seen, mut fired) = (0, Vec::new(), Vec::<(i64, u8)>::new());
+        for (step, who) in steps {
+            now += step;
+            seen.push((now, who));
+            if now % 3 == 0 {
+                engine.tick(at(now), &mut Vec::new());
+            }
+            let firings = see(&mut engine, &format!("p{who}"), now);
+            let within = seen.iter().filter(|(time, name)| *name == who && *time > now - i64::try_from(window).unwrap());
+            let holds = within.count() >= threshold;
+            let last = fired.iter().rev().find(|(_, name)| *name == who);
+            let cooled = last.is_none_or(|(time, _)| now - time >= i64::try_from(cool_down).unwrap());
+            prop_assert_eq!(firings.len(), usize::from(holds && cooled), "at {}", now);
+            fired.extend(firings.iter().map(|_| (now, who)));
+        }
+    }
+
+    /// The same of different values.
+    #[test]
+    fn different_values_are_counted_as_a_plain_recount_does(
+        threshold in 2_usize..5,
+        window in 1_u64..20,
+        steps in proptest::collection::vec((0_i64..5, 0_u8..8), 1..120),
+    ) {
+        let condition = Condition::Distinct { of: Facet::Principal, count: threshold, window: seconds(window) };
+        let mut engine = engine(Rule { cool_down: seconds(1), ..rule(condition, Per::All) });
+        let (mut now, mut seen, mut last) = (0, Vec::new(), None);
+        for (step, who) in steps {
+            now += step;
+            seen.push((now, who));
+            let fired = !see(&mut engine, &format!("p{who}"), now).is_empty();
+            let horizon = now - i64::try_from(window).unwrap();
+            let within: std::collections::BTreeSet<u8> =
+                seen.iter().filter(|(time, _)| *time > horizon).map(|(_, name)| *name).collect();
+            let expected = within.len() >= threshold && last.is_none_or(|last| now > last);
+            prop_assert_eq!(fired, expected, "at {}", now);
+            if fired {
+                last = Some(now);
+            }
+        }
+    }
+}
+
+#[test]
+fn spans_of_time_are_said_as_they_are_written() {
+    for (duration, expected) in [(90, "90s"), (300, "5m"), (7_200, "2h"), (604_800, "7d"), (0, "0s")] {
+        assert_eq!(crate::words::span(seconds(duration)), expected);
+    }
+    assert_eq!(earlier(at(5).wall, SignedDuration::from_secs(5).as_micros().try_into().unwrap()), at(0).wall);
+}

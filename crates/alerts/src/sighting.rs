@@ -1,0 +1,120 @@
+//! What the rules see of an event: a small summary, made once in the recorder's thread.
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use portcullis_events::{Answer, Event, EventKind, ReasonCode, Severity};
+use uuid::Uuid;
+
+use crate::settings::{Facet, When};
+
+/// One event as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The event's id.
+    pub id: Uuid,
+    /// When it happened, by the clock on the wall.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// What was answered.
+    pub decision: Option<Answer>,
+    /// The status.
+    pub status: Option<u16>,
+    /// The decisive reason.
+    pub reason: Option<ReasonCode>,
+    /// How much it deserves a look.
+    pub severity: Severity,
+    /// Who it was, as a policy file writes it: `user:alice`.
+    pub principal: Option<Arc<str>>,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// The route.
+    pub route: Option<Arc<str>>,
+    /// The beginning of the path, at most [`PATH_BYTES`].
+    pub path: Option<Box<str>>,
+    /// A hash of the whole path.
+    path_hash: u64,
+}
+
+/// How much of a path is kept, in bytes.
+pub(crate) const PATH_BYTES: usize = 128;
+
+/// The end of a name that was cut.
+pub(crate) const CUT: char = '\u{2026}';
+
+impl Sighting {
+    /// The summary of an event.
+    pub fn of(event: &Event) -> Self {
+        let path = event.request.path.as_deref();
+        let identity = &event.identity;
+        let principal = match (identity.kind, &identity.id) {
+            // Of a name that was cut the rest could be anybody's: it is nobody's name, and is never contained.
+            (Some(kind), Some(id)) if event.truncated.contains(&"identity.id") => {
+                Some(format!("{kind}:{id}{CUT}").into())
+            }
+            (Some(kind), Some(id)) => Some(format!("{kind}:{id}").into()),
+            (_, None) | (None, _) => None,
+        };
+        Self {
+            id: event.id,
+            time: event.time,
+            kind: event.kind,
+            decision: event.decision,
+            status: event.status,
+            reason: event.reason,
+            severity: event.severity,
+            principal,
+            address: event.client.ip,
+            route: event.policy.route.clone(),
+            path: path.map(|path| path.get(..path.floor_char_boundary(PATH_BYTES)).unwrap_or(path).into()),
+            path_hash: path.map_or(0, hash),
+        }
+    }
+
+    /// One thing about it, as a number that is another one for another value; `None` where there is no such thing.
+    pub(crate) fn fingerprint(&self, facet: Facet) -> Option<u64> {
+        match facet {
+            Facet::Principal => self.principal.as_deref().map(hash),
+            Facet::Address => self.address.map(|address| hash(&network(address))),
+            Facet::Route => self.route.as_deref().map(hash),
+            Facet::Path => self.path.as_ref().map(|_| self.path_hash),
+            Facet::Reason => self.reason.map(|reason| hash(reason.code())),
+        }
+    }
+
+    /// The same for a person.
+    pub(crate) fn shown(&self, facet: Facet) -> Option<String> {
+        match facet {
+            Facet::Principal => self.principal.as_deref().map(str::to_owned),
+            Facet::Address => self.address.map(|address| address.to_string()),
+            Facet::Route => self.route.as_deref().map(str::to_owned),
+            Facet::Path => self.path.as_deref().map(str::to_owned),
+            Facet::Reason => self.reason.map(|reason| reason.code().to_owned()),
+        }
+    }
+}
+
+impl When {
+    /// Whether an event counts.
+    pub(crate) fn takes(&self, event: &Event) -> bool {
+        self.filter.takes(event)
+            && (self.statuses.is_empty() || event.status.is_some_and(|status| self.statuses.contains(&status)))
+    }
+}
+
+/// The address by which a caller is counted: of IPv6 the first of its /64, which one subscriber holds.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// With a key of this process, so that nobody can choose values that collide.
+fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(value)
+}
