@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
+pub(crate) mod alert;
 mod case;
 mod control;
 mod gateway;
@@ -20,6 +21,7 @@ pub(crate) mod spool;
 mod traffic;
 mod upstream;
 
+pub(crate) use alert::Alert;
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;
@@ -34,6 +36,7 @@ pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
+pub(crate) use receiver::notifier::Notifier;
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use traffic::{ClientAddress, Route};

@@ -26,6 +26,8 @@ pub struct Loaded {
     pub risk: portcullis_risk::settings::Settings,
     /// Where events go; at least one sink.
     pub events: portcullis_events::settings::Settings,
+    /// What is watched for, and who is told.
+    pub alerts: portcullis_alerts::Settings,
     /// Where health and metrics are served; `None` when that is switched off.
     pub ops: Option<OpsSettings>,
     /// The control channel; `None` when that is switched off.
@@ -157,6 +159,14 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &gateway.entries.routes);
     let events = compile::events::compile(reader, gateway.entries.sinks, operation.access_log, operation.keeping);
     summary.sinks = events.sinks.len();
+    let alerts = compile::alerts::compile(
+        reader,
+        gateway.entries.alerts,
+        gateway.entries.notifiers,
+        &gateway.entries.routes,
+        &proxy.refusal.help_base,
+        &events.node,
+    );
     let index = compile::index::compile(reader, operation.index, &events);
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
@@ -168,6 +178,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         identity: identity.settings,
         risk,
         events,
+        alerts,
         ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
         control,
         index,

@@ -6,6 +6,7 @@
 //! nothing of what only many entries together mean, such as that a role exists: that is what `check` is for. Only keywords
 //! are used that mean the same in every draft from 4 on, since that is what editors read.
 
+mod alert;
 mod cases;
 mod gateway;
 mod identity;

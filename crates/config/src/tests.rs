@@ -1,5 +1,6 @@
 //! Tests over whole configurations, each in a folder of its own.
 
+mod alerts;
 mod bad_gateway;
 mod bad_policy;
 mod bad_providers;

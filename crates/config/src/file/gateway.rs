@@ -6,9 +6,11 @@ use portcullis_proxy::settings::ForwardingSettings;
 
 use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
+use crate::file::alert::{Alert, read_alert};
 use crate::file::identity::{self, Identity};
 use crate::file::listener::{self, Listener};
 use crate::file::operation::{self, Operation, Sink};
+use crate::file::receiver::notifier::{Notifier, read_notifier};
 use crate::file::traffic::{self, ClientAddress, Route};
 use crate::file::upstream::{Upstream, read_upstream};
 use crate::file::{read_version, refuse_cases};
@@ -38,6 +40,8 @@ pub(crate) struct Entries {
     pub(crate) routes: Vec<Route>,
     pub(crate) identity: Identity,
     pub(crate) sinks: Vec<Sink>,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) notifiers: Vec<Notifier>,
 }
 
 /// Reads `portcullis.toml`. `None` when the file itself cannot be read.
@@ -94,6 +98,8 @@ fn read_entries(section: &Section<'_>, entries: &mut Entries, main: bool) {
     entries.routes.extend(section.tables("route").into_iter().filter_map(traffic::read_route));
     identity::read_identity(section, &mut entries.identity, main);
     entries.sinks.extend(section.tables("sink").into_iter().filter_map(operation::read_sink));
+    entries.alerts.extend(section.tables("alert").into_iter().filter_map(read_alert));
+    entries.notifiers.extend(section.tables("notifier").into_iter().filter_map(read_notifier));
     refuse_cases(section);
 }
 

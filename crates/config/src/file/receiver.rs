@@ -1,6 +1,7 @@
 //! What a sink that sends over the network needs: `[sink.syslog]`, `[sink.http]`, `[sink.sentinel]` and `[sink.otlp]`.
 
 mod link;
+pub(crate) mod notifier;
 mod secret;
 mod tls;
 mod words;

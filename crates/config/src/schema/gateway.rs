@@ -12,7 +12,7 @@ use super::identity::identity;
 use super::route::{one_action, treatment};
 use super::upstream::upstream;
 use super::{
-    Key, Table, choice, list, one, one_or_list, one_or_several, receiver, several, table, within, without_effect,
+    Key, Table, alert, choice, list, one, one_or_list, one_or_several, receiver, several, table, within, without_effect,
 };
 
 pub(super) fn file() -> Table {
@@ -39,6 +39,8 @@ pub(super) fn file() -> Table {
             within("event", event()),
             within("spool", spool()),
             several("sink", sink()),
+            several("alert", alert::alert()),
+            several("notifier", alert::notifier()),
             within("access_log", access_log()),
             without_effect("admin"),
             without_effect("store"),
@@ -355,7 +357,7 @@ fn spool() -> Table {
     )
 }
 
-fn words<V>(choices: &[(&'static str, V)]) -> Vec<&'static str> {
+pub(super) fn words<V>(choices: &[(&'static str, V)]) -> Vec<&'static str> {
     choices.iter().map(|(word, _)| *word).collect()
 }
 
@@ -430,6 +432,6 @@ fn path() -> Key {
     one("path", FilePath, "The file; only with `kind = \"file\"`.")
 }
 
-fn not_of_kind(kind: &str) -> serde_json::Value {
+pub(super) fn not_of_kind(kind: &str) -> serde_json::Value {
     json!({ "properties": { "kind": { "not": { "enum": [kind] } } } })
 }

@@ -206,7 +206,7 @@ fn auth(title: &'static str, [bearer, password, value]: [&'static str; 3]) -> Ta
     )
 }
 
-fn secret(title: &'static str) -> Table {
+pub(super) fn secret(title: &'static str) -> Table {
     table(
         title,
         "A secret: one of these.",
@@ -216,4 +216,16 @@ fn secret(title: &'static str) -> Table {
             one("credential", Word("the name of a systemd credential"), "A credential that systemd hands over."),
         ],
     )
+}
+
+/// Where to post, and how.
+pub(super) fn posting(tls_title: &'static str, auth_title: &'static str, secrets: [&'static str; 3]) -> [Key; 6] {
+    [
+        one("url", Link { path: true }, "Where to.").required(),
+        one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+        within("auth", auth(auth_title, secrets)),
+        one("headers", HeaderFields, "Further header fields."),
+        timeout(),
+        within("tls", tls(tls_title)),
+    ]
 }

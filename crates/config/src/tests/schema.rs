@@ -74,6 +74,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     folder.loaded();
     super::listeners::load_one_with_tls();
     super::sinks::folder_of_all().loaded();
+    super::alerts::folder_of_all().loaded();
     // A case file is called as it was named.
     let title = |title: String| if title.ends_with(".tests.toml") { "cases.toml".to_owned() } else { title };
     let asked: BTreeMap<_, _> =
@@ -292,7 +293,7 @@ fn fill(file: &mut toml::Table, table: &Table) {
 fn the_defaults_of_the_schema_are_those_of_the_readers() {
     let gateway = format!(
         "{}[[identity.jwt]]\nname = \"a\"\nissuer = \"https://a\"\naudiences = [\"a\"]\njwks = {{ file = \"jwks.json\" }}\n\
-         [[sink]]\nname = \"s\"\nkind = \"stdout\"\n",
+         [[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[alert]]\nname = \"a\"\ncount = 1\n",
         super::GATEWAY
     );
     let settings = |gateway: &str, policy: &str| {
@@ -303,7 +304,16 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
         let loaded = folder.loaded();
         format!(
             "{:#?}",
-            (loaded.process, loaded.proxy, loaded.identity, loaded.risk, loaded.events, loaded.ops, loaded.summary)
+            (
+                loaded.process,
+                loaded.proxy,
+                loaded.identity,
+                loaded.risk,
+                loaded.events,
+                loaded.alerts,
+                loaded.ops,
+                loaded.summary
+            )
         )
     };
     let filled = |text: &str, of: SchemaOf| {

@@ -1,0 +1,130 @@
+//! `[[alert]]` and `[[notifier]]`.
+
+use serde_json::json;
+
+use crate::file::alert::{
+    BANNED, BATCH, CONTAINED, COOL_DOWN, COUNTS, FACETS, FOR, KEYS, LEARN, MEMORY, PER, WINDOW, time,
+};
+use crate::file::receiver::notifier::{ATTEMPTS, NOTIFIERS, SHAPES};
+use crate::file::sink_options::{KindPattern, ReasonPattern, SEVERITIES};
+use crate::kinds::{Flag, Integer, Moment, Name, Text, WeeklyHours};
+
+use super::gateway::words;
+use super::{Table, choice, one, one_or_list, one_or_several, receiver, table, within};
+
+pub(super) fn alert() -> Table {
+    table(
+        "[[alert]]",
+        "A rule over the events: when it holds for a key, that is an event, somebody is told, and the key can be contained.",
+        [
+            one("name", Name, "Unique; a label in metrics.").required(),
+            one("enabled", Flag, "`false`: it is checked and not watched for.").default(true),
+            within("when", when()),
+            one("count", Integer(COUNTS), "How many events, or different values with `distinct`."),
+            one("window", time(WINDOW), "Within how long; left out: 5m."),
+            choice("distinct", &words(FACETS), "Different values of this are counted instead of events."),
+            choice("new", &words(FACETS), "Instead of a threshold: a value of this that the key did not have before."),
+            one("memory", time(MEMORY), "With `new`: how long a value is remembered; left out: 7d."),
+            one(
+                "learn",
+                time(LEARN),
+                "With `new`: from the start on nothing is new for so long, and everything is learnt; left out: 1d.",
+            ),
+            choice("per", &words(PER), "Which events are counted together; an IPv6 address counts as its /64.")
+                .default("all"),
+            one("cool_down", time(COOL_DOWN), "How long a key that fired does not fire again.").default("15m"),
+            one("batch", time(BATCH), "How long what fires is gathered into one notification.").default("30s"),
+            one("resolve", Flag, "`true`: it is said, too, when a key is under its threshold again."),
+            choice("severity", &words(SEVERITIES), "Of its events.").default("high"),
+            one_or_several("mute", mute()),
+            one("runbook", Text, "The page that says what to do; left out: the one of the reason."),
+            one_or_list("notify", Name, "The notifiers that tell it; left out: it is an event and nothing more."),
+            one_or_several("contain", contain()),
+            one(
+                "max_contained",
+                Integer(CONTAINED),
+                "How many keys it may contain within its window, or while that lasts where it is longer.",
+            )
+            .default(100),
+            one("max_keys", Integer(KEYS), "How many keys are kept apart; the one unused for longest goes first.")
+                .default(10_000),
+        ],
+    )
+    .rule(json!({ "anyOf": [{ "required": ["count"] }, { "required": ["new"] }] }))
+}
+
+fn when() -> Table {
+    table(
+        "`when` of [[alert]]",
+        "Which events count; left out: every refusal.",
+        [
+            one_or_list("kinds", KindPattern, "Only these kinds; left out: `access.denied`. Never those of alerts."),
+            one_or_list("reasons", ReasonPattern, "Only these reasons, such as `authn.*`."),
+            one_or_list("routes", Name, "Only events of these routes."),
+            choice("severity", &words(SEVERITIES), "Only events of this severity, or a higher one."),
+            one_or_list("status", Integer(100..=599), "Only these statuses, such as 403."),
+        ],
+    )
+}
+
+fn mute() -> Table {
+    table(
+        "`mute` of [[alert]]",
+        "When nobody is told and nothing is contained; the event is recorded all the same.",
+        [
+            one("from", Moment, "Once: from this time on."),
+            one("to", Moment, "Until this time."),
+            one("hours", WeeklyHours, "Every week, such as `Sun 02:00-04:00 Europe/Berlin`."),
+            one("reason", Text, "Why; left out: `maintenance`."),
+        ],
+    )
+    .rule(json!({ "anyOf": [{ "required": ["from", "to"] }, { "required": ["hours"] }] }))
+}
+
+fn contain() -> Table {
+    table(
+        "`contain` of [[alert]]",
+        "What is done to a key when it fires; `per` must count what is contained.",
+        [
+            choice("ban", &words(BANNED), "It is banned, as `[ban]` of the policy has it."),
+            one("for", time(FOR), "For how long; left out: 1h."),
+        ],
+    )
+}
+
+pub(super) fn notifier() -> Table {
+    table(
+        "[[notifier]]",
+        "Who is told when an alert fires; a table of the kind's name says how.",
+        [
+            one("name", Name, "Unique; a label in metrics.").required(),
+            choice("kind", &words(NOTIFIERS), "How: by a POST request.").required(),
+            one("attempts", Integer(ATTEMPTS), "How often a notification is tried, with pauses of 1s, 2s, 4s to 1m.")
+                .default(6),
+            within("webhook", webhook()),
+        ],
+    )
+    .rule(json!({ "anyOf": [super::gateway::not_of_kind("webhook"), { "required": ["webhook"] }] }))
+}
+
+fn webhook() -> Table {
+    table(
+        "`webhook` of [[notifier]]",
+        "A receiver of POST requests.",
+        receiver::posting(
+            "`tls` of `webhook` of [[notifier]]",
+            "`auth` of `webhook` of [[notifier]]",
+            [
+                "`bearer` of `auth` of `webhook` of [[notifier]]",
+                "`password` of `auth` of `webhook` of [[notifier]]",
+                "`value` of `auth` of `webhook` of [[notifier]]",
+            ],
+        )
+        .into_iter()
+        .chain([
+            choice("shape", &words(SHAPES), "The body: everything as JSON, or what Slack or Teams takes.")
+                .default("generic"),
+            within("secret", receiver::secret("`secret` of `webhook` of [[notifier]]")),
+        ]),
+    )
+}

@@ -1,0 +1,200 @@
+//! `[[alert]]` and `[[notifier]]`: what can be written, what it means, and what is wrong with what.
+
+use std::time::Duration;
+
+use portcullis_alerts::settings::*;
+use portcullis_events::settings::{HttpAuth, Secret};
+use portcullis_events::{EventKind, ReasonCode, Severity};
+
+use super::{Folder, GATEWAY};
+
+/// Every key.
+const ALL: &str = r#"
+[[alert]]
+name = "many"
+enabled = true
+when = { kinds = "access.denied", reasons = ["rbac.no_matching_grant"], routes = "billing", severity = "medium", status = [403, 401] }
+count = 20
+window = "10m"
+distinct = "principal"
+per = "address"
+cool_down = "1h"
+batch = "1m"
+resolve = true
+severity = "critical"
+runbook = "https://wiki.example/many"
+notify = "chat"
+contain = { ban = "address", for = "2h" }
+max_contained = 7
+max_keys = 50
+mute = [
+  { from = 2026-12-01T20:00:00Z, to = 2026-12-01T22:00:00Z, reason = "upgrade" },
+  { hours = "Sun 02:00-04:00 UTC" },
+]
+
+[[alert]]
+name = "new"
+new = "reason"
+memory = "3d"
+learn = "0s"
+per = "principal"
+
+[[alert]]
+name = "off"
+enabled = false
+count = 1
+
+[[alert]]
+name = "proven"
+enabled = false
+count = 1
+notify = ["basic", "header"]
+
+[[notifier]]
+name = "basic"
+kind = "webhook"
+webhook = { url = "https://a.example/", auth = { user = "u", password = { env = "PASSWORD" } } }
+
+[[notifier]]
+name = "header"
+kind = "webhook"
+webhook = { url = "https://a.example/", auth = { header = "x-key", value = { env = "PASSWORD" } } }
+
+[[notifier]]
+name = "chat"
+kind = "webhook"
+attempts = 3
+[notifier.webhook]
+url = "https://chat.example/hook"
+allow_http = false
+shape = "teams"
+auth = { bearer = { env = "PASSWORD" } }
+headers = { X-Team = "ops" }
+secret = { file = "secret" }
+timeout = "3s"
+tls = { server_name = "other.example" }
+"#;
+
+pub(super) fn folder_of_all() -> Folder {
+    let mut folder = Folder::new();
+    folder.write("portcullis.toml", format!("{GATEWAY}{ALL}"));
+    folder.write("secret", "shared\n");
+    folder.environment.insert("PASSWORD".into(), "pass word".into());
+    folder
+}
+
+#[test]
+fn every_key_of_an_alert_reaches_its_setting() {
+    let loaded = folder_of_all().loaded();
+    assert!(loaded.warnings.is_empty());
+    let [many, new] = loaded.alerts.rules.as_slice() else { panic!("{:?}", loaded.alerts) };
+    assert_eq!((&*many.name, many.per, many.severity), ("many", Per::Each(Facet::Address), Severity::Critical));
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    assert_eq!(many.condition, Condition::Distinct { of: Facet::Principal, count: 20, window: minutes(10) });
+    assert_eq!((many.cool_down, many.batch, many.resolve), (minutes(60), minutes(1), true));
+    assert_eq!((many.max_contained, many.max_keys), (7, 50));
+    assert_eq!(many.contain, [Containment { measure: Measure::BanAddress, lasts: minutes(120) }]);
+    assert_eq!((many.runbook.as_deref(), &*many.notify[0]), (Some("https://wiki.example/many"), "chat"));
+    let when = &many.when;
+    assert_eq!((when.statuses.as_slice(), when.filter.severity), (&[403, 401][..], Some(Severity::Medium)));
+    assert_eq!(when.filter.kinds, [EventKind::AccessDenied]);
+    assert_eq!(when.filter.reasons, [ReasonCode::RbacNoMatchingGrant]);
+    assert_eq!(&*when.filter.routes[0], "billing");
+    let time = |text: &str| text.parse().unwrap();
+    let within = [true, true, false, false];
+    let times = ["2026-12-01T20:00:00Z", "2026-12-01T21:59:59Z", "2026-12-01T22:00:00Z", "2026-12-06T03:00:00Z"];
+    assert_eq!(times.map(|at| many.mutes[0].holds(time(at))), within);
+    assert_eq!(times.map(|at| many.mutes[1].holds(time(at))), [false, false, false, true]);
+    assert_eq!((&*many.mutes[0].reason, &*many.mutes[1].reason), ("upgrade", "maintenance"));
+
+    assert_eq!(
+        new.condition,
+        Condition::New { of: Facet::Reason, memory: minutes(3 * 24 * 60), learn: Duration::ZERO }
+    );
+    assert_eq!((new.cool_down, new.batch, new.resolve), (minutes(15), Duration::from_secs(30), false));
+    assert_eq!((new.severity, new.max_contained, new.max_keys), (Severity::High, 100, 10_000));
+    assert_eq!(new.when, When::default());
+
+    let [_, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
+    let NotifierKind::Webhook(webhook) = &chat.kind;
+    assert_eq!((chat.attempts, webhook.shape, &*webhook.target.path), (3, Shape::Teams, "/hook"));
+    assert_eq!(webhook.target.timeout, Duration::from_secs(3));
+    assert_eq!(webhook.target.tls.as_ref().unwrap().server_name.as_deref(), Some("other.example"));
+    assert_eq!(
+        (&webhook.auth, webhook.secret.as_ref()),
+        (&HttpAuth::Bearer(Secret::new("pass word")), Some(&Secret::new("shared")))
+    );
+    assert_eq!(&*loaded.alerts.help_base, "https://portcullis.example/denials/");
+}
+
+/// What is wrong with a file to which this was appended, where, and what to do.
+#[track_caller]
+fn check_file(appended: &str, expected: &[(&str, usize, usize, &str)]) {
+    let folder = Folder::new();
+    folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
+    let places: Vec<String> =
+        expected.iter().map(|(_, line, column, _)| format!("portcullis.toml:{line}:{column}")).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .zip(&places)
+        .map(|((code, _, _, fragment), place)| (*code, place.as_str(), *fragment))
+        .collect();
+    folder.check(appended, &expected);
+}
+
+/// The same of one alert with these lines.
+#[track_caller]
+fn check(lines: &str, expected: &[(&str, usize, usize, &str)]) {
+    check_file(&format!("[[alert]]\nname = \"a\"\n{lines}"), expected);
+}
+
+#[test]
+fn what_an_alert_cannot_mean_is_said_with_its_place_and_a_remedy() {
+    check("count = 1\n", &[]);
+    check("", &[("E0102", 11, 1, "add `count`")]);
+    check("count = 0\n", &[("E0105", 13, 9, "from 1 to 10000")]);
+    check("count = 1\ndistinct = \"address\"\n", &[("E0105", 13, 9, "from 2 to 1000")]);
+    check("count = 2\ndistinct = \"address\"\nper = \"address\"\n", &[("E0203", 14, 12, "write another `per`")]);
+    check("count = 2\nper = \"path\"\n", &[("E0105", 14, 7, "\"principal\"")]);
+    check("new = \"reason\"\ncount = 2\n", &[("E0203", 14, 9, "belongs to a threshold")]);
+    check("count = 2\nlearn = \"1d\"\n", &[("E0203", 14, 9, "belongs to `new`")]);
+    check("new = \"reason\"\nresolve = true\n", &[("E0203", 14, 11, "never ends")]);
+    check("count = 2\nwhen = { kinds = \"alert.*\" }\n", &[("E0203", 14, 8, "never feeds an alert")]);
+    check("count = 2\nwhen = { status = 99 }\n", &[("E0105", 14, 19, "from 100 to 599")]);
+    check("count = 2\nwhen = { routes = \"biling\" }\n", &[("E0202", 14, 19, "did you mean `billing`?")]);
+    check("count = 2\nnotify = \"nobody\"\n", &[("E0202", 14, 10, "no notifier `nobody`")]);
+    check("count = 2\ncontain = { ban = \"address\" }\n", &[("E0203", 14, 19, "write `per = \"address\"`")]);
+    check(
+        "count = 2\nper = \"address\"\ncontain = { ban = \"principal\" }\n",
+        &[("E0203", 15, 19, "per = \"principal\"")],
+    );
+    check("count = 2\nper = \"address\"\ncontain = { for = \"1h\" }\n", &[("E0105", 15, 11, "expected one measure")]);
+    check(
+        "count = 2\nmute = { from = 2026-12-01T20:00:00Z }\n",
+        &[("E0105", 14, 8, "expected `from` and `to`, or `hours`")],
+    );
+    let backwards = "count = 2\nmute = { from = 2026-12-01T20:00:00Z, to = 2026-12-01T20:00:00Z }\n";
+    check(backwards, &[("E0105", 14, 44, "ends before it begins")]);
+    check("count = 2\nrunbook = \"wiki\"\n", &[("E0105", 14, 11, "expected a link")]);
+    check("count = 2\ncolldown = \"1h\"\n", &[("E0103", 14, 1, "did you mean `cool_down`?")]);
+    check("count = 2\n[[alert]]\nname = \"a\"\ncount = 3\n", &[("E0201", 15, 8, "two alerts are named `a`")]);
+}
+
+#[test]
+fn a_notifier_is_whole_or_refused() {
+    let notifier = |lines: &str, expected: &[(&str, usize, usize, &str)]| {
+        let alert = "[[alert]]\nname = \"a\"\ncount = 1\nnotify = \"n\"\n";
+        check_file(&format!("{alert}[[notifier]]\nname = \"n\"\n{lines}"), expected);
+    };
+    notifier("kind = \"webhook\"\nwebhook = { url = \"https://a.example/\" }\n", &[]);
+    notifier("kind = \"webhook\"\n", &[("E0102", 15, 1, "add `webhook`")]);
+    notifier(
+        "kind = \"webhook\"\nwebhook = { url = \"http://a.example/\" }\n",
+        &[("E0203", 18, 19, "allow_http = true")],
+    );
+    notifier("kind = \"pager\"\n", &[("E0105", 17, 8, "webhook")]);
+    check_file(
+        "[[notifier]]\nname = \"n\"\nkind = \"webhook\"\nwebhook = { url = \"https://a.example/\" }\n",
+        &[("W0102", 12, 8, "no alert notifies `n`")],
+    );
+}
