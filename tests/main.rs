@@ -14,6 +14,8 @@ mod harness;
 
 /// One line for each request, permitted or not.
 mod access_log;
+/// Rules over the events: who is told, what is contained, and how that is lifted.
+mod alerts;
 /// `audit verify`: events as they were written, and every change of them.
 mod audit;
 /// Good and bad credentials of every kind, and routes that demand, allow or ignore them.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::api::{BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, SinkTested, Status};
+use crate::api::{AlertTested, Alerts, BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, SinkTested, Status};
 use crate::peer::Peer;
 use crate::tail::Tail;
 
@@ -47,6 +47,21 @@ pub trait Gateway: Send + Sync + 'static {
     /// That there is no such sink.
     fn test_sink(&self, peer: &Peer, name: &str) -> Result<SinkTested, Problem>;
 
+    /// The alerts, and what they contain.
+    fn alerts(&self) -> Alerts;
+
+    /// Has each notifier of an alert tell a test, and says what came of it within a minute.
+    ///
+    /// # Errors
+    /// That there is no such alert.
+    fn test_alert(&self, name: &str) -> Result<AlertTested, Problem>;
+
+    /// Lifts what an alert contains.
+    ///
+    /// # Errors
+    /// That there is no such thing.
+    fn lift_containment(&self, id: &str) -> Result<Done, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -80,6 +95,10 @@ pub enum ActionKind {
     BanRemove,
     /// A sink was tested.
     SinkTest,
+    /// The notifiers of an alert were tested.
+    AlertTest,
+    /// What an alert contains was to be lifted.
+    AlertLift,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// Somebody who may not use the channel tried to.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
-use crate::api::{NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote, Whom};
+use crate::api::{AlertName, AlertTested, ContainmentId, NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote, Whom};
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::Peer;
@@ -102,6 +102,18 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::GET, "/v1/alerts") => self.blocking(|desk| Ok(json(&desk.gateway.alerts()))).await,
+            (Method::POST, "/v1/alerts/test") => {
+                let alert: AlertName = read(request).await?;
+                self.blocking(move |desk| desk.test_alert(&alert.name)).await
+            }
+            (Method::POST, "/v1/alerts/lift") => {
+                let wanted: ContainmentId = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::AlertLift, &wanted.id, desk.gateway.lift_containment(&wanted.id))
+                })
+                .await
+            }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
@@ -118,6 +130,22 @@ impl<G: Gateway> Desk<G> {
         let desk = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || work(&desk)).await;
         done.unwrap_or_else(|_| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")))
+    }
+
+    /// Tests the notifiers of an alert, and records that.
+    fn test_alert(&self, name: &str) -> Result<Response<Answer>, Failure> {
+        let tested: AlertTested = self.gateway.test_alert(name).map_err(|problem| {
+            self.record(ActionKind::AlertTest, false, problem.error.clone());
+            Failure(StatusCode::CONFLICT, problem)
+        })?;
+        let of = |tried: &crate::api::Tried| {
+            format!("{} {}", tried.notifier, if tried.delivered { "took it" } else { "did not take it" })
+        };
+        let outcome: Vec<String> = tested.tried.iter().map(of).collect();
+        let delivered = tested.tried.iter().all(|tried| tried.delivered);
+        let message = format!("a test of the alert {}: {}", tested.name, outcome.join(", "));
+        self.record(ActionKind::AlertTest, delivered, message);
+        Ok(json(&tested))
     }
 
     /// Records what came of a ban by hand, and answers with it.

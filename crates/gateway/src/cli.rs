@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+mod alert;
 pub(crate) mod args;
 mod audit;
 mod ban;
@@ -62,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),
+        Command::Alert(args) => alert::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Ban, BanReport, Bans, DiskState, DiskStatus, Done, Endpoint, Health, Listener, NewBan, PolicyStatus, Problem,
-    Reloaded, Reloads, Sample, Sink, SinkTested, Status, Upstream,
+    Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint, Health,
+    Listener, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Tried, Upstream,
 };
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -17,6 +17,7 @@ use portcullis_risk::{Actor, BanEntry};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::alerting::Entry;
 use crate::reload::Outcome;
 use crate::running::Running;
 
@@ -335,6 +336,33 @@ impl Gateway for Operated {
         }
     }
 
+    fn alerts(&self) -> Alerts {
+        let now = self.running.shared().clock.now();
+        let overview = self.running.alerting().alerts.overview();
+        Alerts {
+            alerts: overview.alerts.into_iter().map(shown_alert).collect(),
+            contained: self.running.alerting().contained(now).iter().map(|entry| contained(entry, now)).collect(),
+            missed: overview.missed,
+        }
+    }
+
+    fn test_alert(&self, name: &str) -> Result<AlertTested, Problem> {
+        let tried = self.running.alerting().alerts.test(name);
+        let tried = tried.ok_or_else(|| problem(format!("there is no alert `{}`", shown(name))))?;
+        let of = |tried: portcullis_alerts::Tried| Tried {
+            notifier: tried.notifier.to_string(),
+            kind: tried.kind.to_owned(),
+            delivered: tried.delivered,
+            message: tried.message,
+        };
+        Ok(AlertTested { name: name.to_owned(), tried: tried.into_iter().map(of).collect() })
+    }
+
+    fn lift_containment(&self, id: &str) -> Result<Done, Problem> {
+        let lifted = self.running.alerting().lift(id, self.running.shared());
+        lifted.map(|message| Done { message }).map_err(problem)
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -363,6 +391,34 @@ impl Operated {
     }
 }
 
+fn shown_alert(state: portcullis_alerts::AlertState) -> Alert {
+    Alert {
+        name: state.name.to_string(),
+        condition: state.condition,
+        fired: state.fired,
+        firing: state.firing,
+        keys: state.keys as u64,
+        evicted: state.evicted,
+        crowded: state.crowded,
+        muted: state.muted.map(|reason| reason.to_string()),
+        learning: state.learning,
+    }
+}
+
+fn contained(entry: &Entry, now: Timestamp) -> Contained {
+    Contained {
+        id: entry.id.clone(),
+        alert: entry.alert.to_string(),
+        measure: entry.measure.as_str().to_owned(),
+        on: entry.on.to_string(),
+        since: format!("{:.0}", entry.since),
+        until: format!("{:.0}", entry.until),
+        left_s: u64::try_from(entry.until.duration_since(now).as_secs()).unwrap_or_default(),
+        event: entry.event.to_string(),
+        simulated: entry.simulated,
+    }
+}
+
 fn kind(kind: ActionKind) -> EventKind {
     match kind {
         ActionKind::Reload => EventKind::AdminReload,
@@ -370,6 +426,8 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::BanAdd => EventKind::AdminBanAdd,
         ActionKind::BanRemove => EventKind::AdminBanRemove,
         ActionKind::SinkTest => EventKind::AdminSinkTest,
+        ActionKind::AlertTest => EventKind::AdminAlertTest,
+        ActionKind::AlertLift => EventKind::AdminAlertLift,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

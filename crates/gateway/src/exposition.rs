@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::alerting::Alerting;
 use crate::running::{Reloads, Running};
 
 /// Everything that `/metrics` shows.
@@ -30,6 +31,7 @@ impl Exposition {
         registry.register_collector(Box::new(Counters {
             shared: Arc::clone(running.shared()),
             reloads: Arc::clone(running.reloads()),
+            alerting: Arc::clone(running.alerting()),
         }));
         Self { shared: Arc::clone(running.shared()), registry }
     }
@@ -77,6 +79,7 @@ pub(crate) fn as_plain_text(open_metrics: &str) -> String {
 struct Counters {
     shared: Arc<Shared>,
     reloads: Arc<Reloads>,
+    alerting: Arc<Alerting>,
 }
 
 impl Collector for Counters {
@@ -85,6 +88,7 @@ impl Collector for Counters {
         self.durations(&mut encoder)?;
         self.sinks(&mut encoder)?;
         self.access_log(&mut encoder)?;
+        self.alerts(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
@@ -211,6 +215,29 @@ impl Counters {
         counter(encoder, "portcullis_access_log_dropped", "Lines of the access log lost, by cause", &dropped)?;
         let depth = [(Vec::new(), signed(stats.queue_depth))];
         gauge(encoder, "portcullis_access_log_queue_depth", "Lines waiting to be written", &depth)
+    }
+
+    /// Nothing where there never was an alert.
+    fn alerts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.alerting.stats();
+        let fired = stats.fired();
+        if fired.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = fired.iter().map(|(name, count)| (vec![("alert", &**name)], *count)).collect();
+        counter(encoder, "portcullis_alerts", "How often each alert has fired", &rows)?;
+        let told = stats.notifications();
+        let rows: Vec<_> = told
+            .iter()
+            .map(|(name, result, count)| (vec![("notifier", &**name), ("result", result.as_str())], *count))
+            .collect();
+        counter(encoder, "portcullis_alert_notifications", "What became of notifications, by notifier", &rows)?;
+        let missed = [(Vec::new(), stats.missed())];
+        let help = "Events that no alert has seen, because too many came at once";
+        counter(encoder, "portcullis_alert_events_missed", help, &missed)?;
+        let contained = self.alerting.contained(self.shared.clock.now()).len();
+        let help = "What alerts contain at this moment";
+        gauge(encoder, "portcullis_alert_contained", help, &[(Vec::new(), signed(contained))])
     }
 
     fn policy(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

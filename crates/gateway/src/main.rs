@@ -1,6 +1,7 @@
 //! The Portcullis gateway: reads the command line and the configuration, wires the crates together, and sees to reload and
 //! shutdown. It decides nothing itself.
 
+mod alerting;
 mod cli;
 mod control;
 mod demo;

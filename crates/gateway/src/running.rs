@@ -19,6 +19,8 @@ use portcullis_risk::RiskEngine;
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::alerting::Alerting;
+
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
@@ -32,6 +34,9 @@ pub(crate) enum StartError {
         #[from]
         error: portcullis_events::StartError,
     },
+    /// The alerts cannot be watched for.
+    #[error("alerts: {0}")]
+    Alerts(std::io::Error),
     /// A listener cannot be bound.
     #[error("{error}{cause}", cause = cause(error))]
     DataPlane {
@@ -52,6 +57,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Running {
     shared: Arc<Shared>,
+    alerting: Arc<Alerting>,
     data_plane: Mutex<Option<DataPlane>>,
     control: Control,
     addresses: Vec<(Arc<str>, SocketAddr)>,
@@ -120,14 +126,16 @@ impl Running {
     ///
     /// # Errors
     /// What could not be opened, bound or used.
-    pub(crate) fn start(loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+    pub(crate) fn start(mut loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let fixed = Fixed::of(&loaded);
         let files = ArcSwap::from_pointee(digest(&loaded));
         let risk = RiskEngine::new(loaded.risk.clone());
+        let alerts = std::mem::take(&mut loaded.alerts);
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log));
+        let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let reloads = Reloads {
@@ -137,6 +145,7 @@ impl Running {
         };
         Ok(Self {
             shared,
+            alerting: Arc::new(alerting),
             addresses: data_plane.addresses().to_vec(),
             control: data_plane.control(),
             data_plane: Mutex::new(Some(data_plane)),
@@ -149,6 +158,10 @@ impl Running {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn alerting(&self) -> &Arc<Alerting> {
+        &self.alerting
     }
 
     pub(crate) fn reloads(&self) -> &Arc<Reloads> {
@@ -173,12 +186,17 @@ impl Running {
     ///
     /// # Errors
     /// An identity provider that cannot be used; then the old configuration stays.
-    pub(crate) fn replace(&self, loaded: Loaded) -> Result<(), StartError> {
+    pub(crate) fn replace(&self, mut loaded: Loaded) -> Result<(), StartError> {
+        let alerts = std::mem::take(&mut loaded.alerts);
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let snapshot = snapshot(loaded)?;
         self.shared.risk.reconfigure(risk);
         self.shared.replace(snapshot);
+        // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
+        if let Err(error) = self.alerting.alerts.replace(alerts) {
+            tracing::error!(%error, "the alerts stay as they were");
+        }
         self.files.store(Arc::new(files));
         Ok(())
     }
@@ -276,6 +294,7 @@ impl Running {
     /// Writes what is still queued.
     pub(crate) fn finish(&self, timeout: Duration) {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
+        self.alerting.alerts.shutdown(timeout);
         let left = self.shared.recorder.shutdown(timeout);
         if left > 0 {
             tracing::error!(events = left, "events could not be written before the end");

@@ -152,6 +152,12 @@ impl RiskEngine {
         BanReport { bans, never, evidence: self.evidence.samples(self.keys.actor(actor)) }
     }
 
+    /// Whether an address is among those that are never banned.
+    pub fn is_spared(&self, address: IpAddr) -> bool {
+        let address = Actor::address(address);
+        matches!(address, Actor::Network(network) if self.is_never_banned(network))
+    }
+
     pub(crate) fn lift_network(&self, actor: &Actor) -> bool {
         match actor {
             Actor::Network(network) => self.network_bans.remove(network.trunc()),

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Ban(BanArgs),
     /// Test the sinks of the running gateway
     Sink(SinkArgs),
+    /// List the alerts of the running gateway, test who is told, and lift what they contain
+    Alert(AlertArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
     /// Hold recorded events to their chain
@@ -445,6 +447,28 @@ pub(crate) enum SinkCommand {
     Test {
         /// The sink
         name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlertArgs {
+    #[command(subcommand)]
+    pub(crate) command: AlertCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Show the alerts, for whom they fire, and what they contain
+    List,
+    /// Send a message marked as a test through each notifier of an alert: exit code 0 all took it, 1 not
+    Test {
+        /// The alert
+        name: String,
+    },
+    /// Lift what an alert contains
+    Lift {
+        /// The containment's id, as `alert list` and the alert's event have it
+        id: String,
     },
 }
 
