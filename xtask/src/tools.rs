@@ -35,6 +35,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "promtool", variable: "PORTCULLIS_PROMTOOL", package: "prometheus" },
     Component { program: "rsyslogd", variable: "PORTCULLIS_RSYSLOGD", package: "rsyslog rsyslog-openssl" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
+    Component { program: "aiosmtpd", variable: "PORTCULLIS_AIOSMTPD", package: "python3-aiosmtpd" },
 ];
 
 /// Runs the benchmarks that count instructions.

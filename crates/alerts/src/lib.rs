@@ -42,3 +42,8 @@ pub trait Response: Send + Sync {
     /// Completes an event with what it says of the policy in force.
     fn stamp(&self, event: &mut Event);
 }
+
+/// Whether a text is a mailbox that a mail can come from or go to (RFC 5322 section 3.4), such as `Duty <duty@example.com>`.
+pub fn is_mailbox(text: &str) -> bool {
+    text.parse::<lettre::message::Mailbox>().is_ok()
+}

@@ -1,5 +1,7 @@
 //! Telling people: each notifier has a bounded queue and a thread, tries again for a while, and says when it gives up.
 
+mod email;
+mod exec;
 mod payload;
 mod webhook;
 
@@ -76,6 +78,8 @@ pub struct Tried {
 fn open(kind: &NotifierKind) -> io::Result<Box<dyn Teller>> {
     match kind {
         NotifierKind::Webhook(settings) => Ok(Box::new(webhook::Webhook::new(settings)?)),
+        NotifierKind::Email(settings) => Ok(Box::new(email::Email::new(settings)?)),
+        NotifierKind::Exec(settings) => Ok(Box::new(exec::Exec::new(settings))),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the rules and the notifiers need to know, as plain values. The TOML shape (`[[alert]]`, `[[notifier]]`) lives in `config`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_events::filter::Filter;
-use portcullis_events::settings::{HttpTarget, Secret};
+use portcullis_events::settings::{HttpTarget, Secret, TlsSettings};
 use portcullis_events::{EventKind, Severity};
 use portcullis_policy::Hours;
 
@@ -242,6 +243,10 @@ pub struct NotifierSettings {
 pub enum NotifierKind {
     /// By a POST request.
     Webhook(Box<WebhookSettings>),
+    /// By mail.
+    Email(Box<EmailSettings>),
+    /// By running a program.
+    Exec(ExecSettings),
 }
 
 impl NotifierKind {
@@ -249,6 +254,8 @@ impl NotifierKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
+            Self::Email(_) => "email",
+            Self::Exec(_) => "exec",
         }
     }
 }
@@ -278,4 +285,47 @@ pub enum Shape {
     Slack,
     /// A message of Teams, with an Adaptive Card.
     Teams,
+}
+
+/// `[notifier.email]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailSettings {
+    /// The mail server's name or address.
+    pub host: Arc<str>,
+    /// Its port.
+    pub port: u16,
+    /// How it is spoken to.
+    pub tls: EmailTls,
+    /// Name and password, where it wants them. Never without TLS.
+    pub login: Option<(Arc<str>, Secret)>,
+    /// What the gateway calls itself to the server; `None`: an address literal.
+    pub hello: Option<Arc<str>>,
+    /// Who writes: a mailbox such as `Portcullis <portcullis@example.com>`.
+    pub from: Arc<str>,
+    /// To whom; at least one.
+    pub to: Vec<Arc<str>>,
+    /// How long connecting, or one exchange, may take. Default 30 s.
+    pub timeout: Duration,
+}
+
+/// How a mail server is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmailTls {
+    /// In plain text until STARTTLS (RFC 3207), which it must offer.
+    Starttls(TlsSettings),
+    /// TLS from the first byte (RFC 8314).
+    Implicit(TlsSettings),
+    /// In plain text.
+    None,
+}
+
+/// `[notifier.exec]`: a program that is run for each notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecSettings {
+    /// The program, by its absolute path.
+    pub program: PathBuf,
+    /// Its arguments, as they are.
+    pub arguments: Vec<Arc<str>>,
+    /// How long it may take. Default 30 s.
+    pub timeout: Duration,
 }

@@ -8,6 +8,7 @@
 //! | [`nginx`] | a real nginx as upstream |
 //! | [`etcd`] | a real etcd as upstream: gRPC |
 //! | [`receiver`] | a stub receiver of events over HTTP, with the rules of the test's choice |
+//! | [`mail`] | a real mail server: in plain text, with STARTTLS, and over TLS |
 //! | [`rsyslog`] | a real rsyslogd: UDP, TCP and TLS |
 //! | [`upstream`] | a stub upstream that records each request byte by byte and answers as told, well or badly |
 //! | [`wire`] | a raw HTTP/1.1 client: what is sent is exactly what the test wrote |
@@ -27,6 +28,7 @@ pub mod etcd;
 pub mod events;
 pub mod http2;
 pub mod interpreter;
+pub mod mail;
 mod message;
 pub mod nginx;
 pub mod ports;

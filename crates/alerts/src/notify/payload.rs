@@ -122,6 +122,38 @@ fn teams(notification: &Notification) -> Value {
     })
 }
 
+/// The subject of a mail.
+pub(crate) fn subject(notification: &Notification) -> String {
+    let first = notification.firings.first().map(|firing| notification.summary(firing)).unwrap_or_default();
+    cut(&plain(&format!("[portcullis] {}: {first}", notification.title())), 150)
+}
+
+/// The body of a mail: two sentences for each firing, and where to look.
+pub(crate) fn text(notification: &Notification) -> String {
+    let mut text = String::new();
+    for firing in &notification.firings {
+        text.push_str(&format!(
+            "{}.\n{}.\n\n",
+            plain(&notification.summary(firing)),
+            plain(&notification.next_step(firing))
+        ));
+    }
+    if notification.more > 0 {
+        text.push_str(&format!("And {} more keys: see `portcullis events search`.\n\n", notification.more));
+    }
+    text.push_str(&format!(
+        "Alert:     {}\nCondition: {}\nSeverity:  {}\nNode:      {}\n",
+        plain(&notification.rule.name),
+        plain(&notification.rule.condition_in_words()),
+        severity(notification),
+        plain(&notification.node)
+    ));
+    for firing in &notification.firings {
+        text.push_str(&format!("Event:     {}\n", firing.id));
+    }
+    text
+}
+
 fn word(phase: Phase) -> &'static str {
     match phase {
         Phase::Fired => "fired",

@@ -5,12 +5,13 @@ use serde_json::json;
 use crate::file::alert::{
     BANNED, BATCH, CONTAINED, COOL_DOWN, COUNTS, FACETS, FOR, KEYS, LEARN, MEMORY, PER, WINDOW, time,
 };
-use crate::file::receiver::notifier::{ATTEMPTS, NOTIFIERS, SHAPES};
+use crate::file::receiver::ReceiverAddress;
+use crate::file::receiver::notifier::{ATTEMPTS, NOTIFIERS, SECURITIES, SHAPES};
 use crate::file::sink_options::{KindPattern, ReasonPattern, SEVERITIES};
-use crate::kinds::{Flag, Integer, Moment, Name, Text, WeeklyHours};
+use crate::kinds::{AnyText, FilePath, Flag, Integer, Moment, Name, Text, WeeklyHours};
 
 use super::gateway::words;
-use super::{Table, choice, one, one_or_list, one_or_several, receiver, table, within};
+use super::{Table, choice, list, one, one_or_list, one_or_several, receiver, table, within};
 
 pub(super) fn alert() -> Table {
     table(
@@ -98,13 +99,17 @@ pub(super) fn notifier() -> Table {
         "Who is told when an alert fires; a table of the kind's name says how.",
         [
             one("name", Name, "Unique; a label in metrics.").required(),
-            choice("kind", &words(NOTIFIERS), "How: by a POST request.").required(),
+            choice("kind", &words(NOTIFIERS), "How: by a POST request, by mail, or by running a program.").required(),
             one("attempts", Integer(ATTEMPTS), "How often a notification is tried, with pauses of 1s, 2s, 4s to 1m.")
                 .default(6),
             within("webhook", webhook()),
+            within("email", email()),
+            within("exec", exec()),
         ],
     )
     .rule(json!({ "anyOf": [super::gateway::not_of_kind("webhook"), { "required": ["webhook"] }] }))
+    .rule(json!({ "anyOf": [super::gateway::not_of_kind("email"), { "required": ["email"] }] }))
+    .rule(json!({ "anyOf": [super::gateway::not_of_kind("exec"), { "required": ["exec"] }] }))
 }
 
 fn webhook() -> Table {
@@ -126,5 +131,36 @@ fn webhook() -> Table {
                 .default("generic"),
             within("secret", receiver::secret("`secret` of `webhook` of [[notifier]]")),
         ]),
+    )
+}
+
+fn email() -> Table {
+    table(
+        "`email` of [[notifier]]",
+        "A mail server that takes mail from the gateway.",
+        [
+            one("address", ReceiverAddress, "Where it listens, such as `mail.example:587`.").required(),
+            choice("security", &words(SECURITIES), "TLS after STARTTLS, TLS from the first byte, or none.")
+                .default("starttls"),
+            within("tls", receiver::tls("`tls` of `email` of [[notifier]]")),
+            one("user", Text, "The name to log in with; left out: it is not logged in."),
+            within("password", receiver::secret("`password` of `email` of [[notifier]]")),
+            one("hello", Text, "What the gateway calls itself to the server; left out: an address literal."),
+            one("from", Text, "Who writes, such as `Portcullis <portcullis@example.com>`.").required(),
+            one_or_list("to", Text, "Who gets the mail.").required().not_empty(),
+            receiver::timeout(),
+        ],
+    )
+}
+
+fn exec() -> Table {
+    table(
+        "`exec` of [[notifier]]",
+        "A program that is run for each notification, which it gets as JSON on standard input.",
+        [
+            one("program", FilePath, "Its absolute path; no shell is asked.").required(),
+            list("args", AnyText, "Its arguments, as they are."),
+            receiver::timeout(),
+        ],
     )
 }

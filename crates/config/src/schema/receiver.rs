@@ -163,11 +163,11 @@ fn gzip() -> Key {
     one("gzip", Flag, "Whether bodies are compressed.").default(true)
 }
 
-fn timeout() -> Key {
+pub(super) fn timeout() -> Key {
     one("timeout", Time::within("100ms", "5m"), "For a request and its answer, connecting included.").default("30s")
 }
 
-fn tls(title: &'static str) -> Table {
+pub(super) fn tls(title: &'static str) -> Table {
     table(
         title,
         "How TLS is spoken. The receiver's certificate is always verified.",

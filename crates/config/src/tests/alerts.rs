@@ -48,7 +48,26 @@ count = 1
 name = "proven"
 enabled = false
 count = 1
-notify = ["basic", "header"]
+notify = ["basic", "header", "duty", "pager"]
+
+[[notifier]]
+name = "duty"
+kind = "email"
+[notifier.email]
+address = "mail.example:465"
+security = "implicit"
+tls = { server_name = "other.example" }
+user = "portcullis"
+password = { env = "PASSWORD" }
+hello = "gw-1.example"
+from = "Portcullis <portcullis@example.com>"
+to = ["duty@example.com", "Chief <chief@example.com>"]
+timeout = "9s"
+
+[[notifier]]
+name = "pager"
+kind = "exec"
+exec = { program = "/usr/local/bin/page", args = ["--now", ""], timeout = "5s" }
 
 [[notifier]]
 name = "basic"
@@ -115,8 +134,23 @@ fn every_key_of_an_alert_reaches_its_setting() {
     assert_eq!((new.severity, new.max_contained, new.max_keys), (Severity::High, 100, 10_000));
     assert_eq!(new.when, When::default());
 
-    let [_, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
-    let NotifierKind::Webhook(webhook) = &chat.kind;
+    let [duty, pager, _, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
+    let NotifierKind::Email(email) = &duty.kind else { panic!("{duty:?}") };
+    let EmailTls::Implicit(tls) = &email.tls else { panic!("{email:?}") };
+    assert_eq!((&*email.host, email.port, tls.server_name.as_deref()), ("mail.example", 465, Some("other.example")));
+    assert_eq!(email.login, Some(("portcullis".into(), Secret::new("pass word"))));
+    assert_eq!((email.hello.as_deref(), email.timeout), (Some("gw-1.example"), Duration::from_secs(9)));
+    assert_eq!(
+        (&*email.from, email.to.len(), &*email.to[0]),
+        ("Portcullis <portcullis@example.com>", 2, "duty@example.com")
+    );
+    let exec = ExecSettings {
+        program: "/usr/local/bin/page".into(),
+        arguments: vec!["--now".into(), "".into()],
+        timeout: Duration::from_secs(5),
+    };
+    assert_eq!(pager.kind, NotifierKind::Exec(exec));
+    let NotifierKind::Webhook(webhook) = &chat.kind else { panic!("{chat:?}") };
     assert_eq!((chat.attempts, webhook.shape, &*webhook.target.path), (3, Shape::Teams, "/hook"));
     assert_eq!(webhook.target.timeout, Duration::from_secs(3));
     assert_eq!(webhook.target.tls.as_ref().unwrap().server_name.as_deref(), Some("other.example"));
@@ -193,6 +227,26 @@ fn a_notifier_is_whole_or_refused() {
         &[("E0203", 18, 19, "allow_http = true")],
     );
     notifier("kind = \"pager\"\n", &[("E0105", 17, 8, "webhook")]);
+    let email = |lines: &str, expected: &[(&str, usize, usize, &str)]| {
+        let least = "kind = \"email\"\n[notifier.email]\naddress = \"m.example:587\"\nfrom = \"p@example.com\"\n";
+        notifier(&format!("{least}{lines}"), expected);
+    };
+    email("to = \"d@example.com\"\n", &[]);
+    email("", &[("E0102", 18, 1, "add `to`")]);
+    email("to = []\n", &[("E0105", 21, 6, "`to` is empty")]);
+    email("to = \"duty\"\n", &[("E0105", 21, 6, "no mailbox")]);
+    email("to = \"d@example.com\\r\\nBcc: x@example.com\"\n", &[("E0105", 21, 6, "no mailbox")]);
+    email("to = \"d@example.com\"\nuser = \"u\"\n", &[("E0203", 18, 1, "belong together")]);
+    let plain = "to = \"d@example.com\"\nsecurity = \"none\"\nuser = \"u\"\npassword = { credential = \"p\" }\n";
+    email(plain, &[("E0203", 23, 8, "starttls"), ("E0107", 24, 27, "LoadCredential")]);
+    email("to = \"d@example.com\"\nsecurity = \"none\"\ntls = {}\n", &[("E0203", 23, 7, "remove it")]);
+    email("to = \"d@example.com\"\nhello = \"a b\"\n", &[("E0105", 22, 9, "a domain")]);
+    notifier("kind = \"exec\"\nexec = { program = \"/bin/true\" }\n", &[]);
+    notifier("kind = \"exec\"\nexec = { program = \"page\" }\n", &[("E0105", 18, 20, "absolute path")]);
+    notifier(
+        "kind = \"exec\"\nexec = { program = \"/bin/true\" }\nwebhook = {}\n",
+        &[("E0103", 19, 1, "write `kind = \"webhook\"`")],
+    );
     check_file(
         "[[notifier]]\nname = \"n\"\nkind = \"webhook\"\nwebhook = { url = \"https://a.example/\" }\n",
         &[("W0102", 12, 8, "no alert notifies `n`")],
