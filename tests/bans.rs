@@ -199,3 +199,32 @@ fn a_verified_principal_may_look_for_what_an_attack_looks_like() {
     }
     assert_eq!(world.gateway.metric("portcullis_bans_active"), Some(0.0));
 }
+
+/// A mistake in a rollout locks people out who do nothing wrong; their retries are no attack.
+#[test]
+fn what_our_own_change_refuses_is_held_against_nobody() {
+    let office = "[[network]]\nname = \"office\"\naddresses = [\"127.0.0.80\"]\n";
+    let closed = "[[resource]]\nroute = \"app\"\nnetworks = { allow = [\"office\"] }\n";
+    let check = |before: &str| {
+        let upstream = Upstream::start();
+        let mut site = Site::new(&upstream.url());
+        let key = site.key("alice", "user:alice", "");
+        site.policy(before);
+        let mut gateway = site.start();
+        let reasons = |gateway: &Gateway, source: &str| -> Vec<String> {
+            let ask = |n: u32| gateway.get_from(source, &format!("/page/{n}"), &[("X-Api-Key", &key)]);
+            (0..30).map(|n| ask(n).json()["reason"].as_str().unwrap().to_owned()).collect()
+        };
+        gateway.site.policy(office);
+        gateway.reload("ok");
+        let by_grants = reasons(&gateway, "127.0.0.81");
+        gateway.site.policy(&[AUTHENTICATED, office, closed].concat());
+        gateway.reload("ok");
+        (by_grants, reasons(&gateway, "127.0.0.82"))
+    };
+    let (by_grants, by_network) = check(AUTHENTICATED);
+    assert_eq!(by_grants, vec!["rbac.no_matching_grant"; 30], "permitted before");
+    assert_eq!(by_network, vec!["ip.not_allowed"; 30], "permitted before");
+    let (by_grants, _) = check(office);
+    assert!(by_grants.contains(&"ban.active".to_owned()), "refused before, too: who goes on is banned: {by_grants:?}");
+}

@@ -308,7 +308,7 @@ async fn work(
     let tidying = Rc::clone(&worker);
     tokio::task::spawn_local(async move {
         loop {
-            tidying.tend_health();
+            tidying.tend_shared();
             sleep(TIDY_EVERY).await;
             tidying.discard_expired();
             tidying.recheck_streams();

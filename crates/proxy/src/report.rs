@@ -188,6 +188,7 @@ impl Worker {
             status: status.as_u16(),
             reason: code.map(ReasonCode::code),
             upstream: code.is_none(),
+            own_change: code.is_some_and(is_the_policys) && self.shared.before.permitted(facts),
         };
         if let Some(notice) = self.shared.risk.observe(&observation, facts.steady_now) {
             self.report_ban(&notice, facts);
@@ -250,6 +251,11 @@ impl Worker {
         event.latency_us.decision = facts.decision_us;
         event
     }
+}
+
+/// Whether a change of the policy can bring this refusal about.
+fn is_the_policys(code: ReasonCode) -> bool {
+    matches!(code.stage(), "route" | "ip" | "rbac" | "risk")
 }
 
 fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use portcullis_events::{AccessLog, Recorder};
@@ -9,6 +10,7 @@ use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
 
+use crate::before::Before;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -67,6 +69,8 @@ pub struct Shared {
     pub under_way: LazySeats,
     /// How the upstreams do.
     pub upstreams: UpstreamStates,
+    /// What was in force a short while ago.
+    pub(crate) before: Before,
     draining: AtomicBool,
 }
 
@@ -84,6 +88,7 @@ impl Shared {
             rates: Rates::default(),
             under_way: LazySeats::default(),
             upstreams: UpstreamStates::default(),
+            before: Before::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -101,7 +106,8 @@ impl Shared {
 
     /// Puts a new configuration in force: every request that begins after this returns is served under it.
     pub fn replace(&self, snapshot: Snapshot) {
-        self.snapshot.store(Arc::new(snapshot));
+        let past = self.snapshot.swap(Arc::new(snapshot));
+        self.before.note(&past.policy, Instant::now());
     }
 
     /// Whether the gateway has been told to stop.

@@ -97,9 +97,10 @@ impl Worker {
         self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full());
     }
 
-    /// Has one worker of all check the endpoints of upstreams that want it. Called each second.
-    pub(crate) fn tend_health(&self) {
+    /// Has one worker of all check the endpoints of upstreams that want it, and let go of past policies. Called each second.
+    pub(crate) fn tend_shared(&self) {
         if self.index == 0 {
+            self.shared.before.sweep(Instant::now());
             for upstream in &self.loaded().upstreams {
                 upstream.tend_health();
             }

@@ -20,6 +20,7 @@ pub(crate) enum Charge {
 impl Charge {
     pub(crate) fn of(observation: &Observation<'_>) -> Self {
         match observation.reason {
+            Some(_) if observation.own_change => Self::Nothing,
             Some(reason) => Self::of_refusal(reason, observation.status),
             None => Self::of_answer(observation.status, observation.principal.is_some()),
         }
@@ -99,6 +100,7 @@ mod tests {
             status,
             reason,
             upstream,
+            own_change: false,
         })
     }
 

@@ -53,6 +53,7 @@ pub(super) fn good(from: IpAddr) -> Observation<'static> {
         attempted: None,
         path: "/",
         told: Told::default(),
+        own_change: false,
         status: 200,
         reason: None,
         upstream: true,

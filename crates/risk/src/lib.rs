@@ -106,6 +106,8 @@ pub struct Observation<'a> {
     pub status: u16,
     /// The reason code, where the gateway refused; `None` where it forwarded.
     pub reason: Option<&'a str>,
+    /// The gateway refused what it permitted before its policy was changed a short while ago. It is held against nobody.
+    pub own_change: bool,
     /// The status came from the upstream. A principal is let in by an answer of the upstream below 400.
     pub upstream: bool,
 }

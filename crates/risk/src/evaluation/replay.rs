@@ -80,5 +80,6 @@ fn observation<'a>(request: &LoggedRequest<'a>, principal: Option<&'a Principal>
         status: request.status,
         reason: None,
         upstream: true,
+        own_change: false,
     }
 }
