@@ -66,6 +66,9 @@ impl Rsyslog {
             .start();
         process.wait_for_port(self.tcp);
         process.wait_for_port(self.tls);
+        // Nobody answers a datagram, and one that comes before the socket is there is lost without a word.
+        let bound = wait::until(PATIENCE, || is_bound(self.udp).then_some(()));
+        assert!(bound.is_some(), "rsyslogd does not listen for datagrams on {}", self.udp);
         self.process = Some(process);
     }
 
@@ -112,6 +115,14 @@ impl Rsyslog {
             None => panic!("{} of {count} messages came", self.messages().len()),
         }
     }
+}
+
+/// Whether some socket takes datagrams for this address, as Linux tells it (proc(5), `/proc/net/udp`).
+fn is_bound(address: SocketAddr) -> bool {
+    let SocketAddr::V4(address) = address else { return false };
+    let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+    let sockets = fs::read_to_string("/proc/net/udp").expect("Linux has /proc/net/udp");
+    sockets.lines().any(|line| line.split_whitespace().nth(1) == Some(&wanted))
 }
 
 /// Where rsyslogd is.
