@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind, portcullis};
 
 fn site(upstream: &Upstream, more: &str) -> Site {
     let mut site = Site::new(&upstream.url());
@@ -139,6 +140,37 @@ fn a_spool_without_a_remote_sink_keeps_the_end_of_the_chain() {
     let events = gateway.stop();
     assert_eq!(events[0]["integrity"]["prev"], last["integrity"]["hash"]);
     check_chain(&events);
+}
+
+/// The files of a sink, rotated ones too, as a shell would name them.
+fn files(site: &Site, name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(site.path(".")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name)).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn whoever_is_killed_again_and_again_leaves_whole_chains_in_every_file() {
+    let upstream = Upstream::start();
+    let other = "[[sink]]\nname = \"other\"\nkind = \"file\"\npath = \"other.jsonl\"\n";
+    let spool = "[spool]\npath = \"spool\"\nmax_size = \"16MiB\"\nsegment_size = \"1MiB\"\n";
+    let mut site = site(&upstream, &format!("{other}{spool}"));
+    site.sink_with("rotate_size = \"1MiB\"\nrotate_keep = 100\n");
+    for round in 1..=4 {
+        let (answered, left) = kill_under_load(site.start());
+        assert!(answered.len() >= 300);
+        site = stop(left.start());
+        for name in ["events.jsonl", "other.jsonl"] {
+            let finished = portcullis().args(["audit", "verify"]).args(files(&site, name)).run(PATIENCE);
+            let told = finished.stdout.join("\n");
+            assert_eq!(finished.status.code(), Some(0), "round {round}, {name}: {told}");
+            // One chain, whatever was killed: it begins once.
+            assert_eq!(told.matches("a chain begins here").count(), 1, "round {round}, {name}: {told}");
+        }
+    }
+    assert!(files(&site, "events.jsonl").len() >= 3);
 }
 
 #[test]

@@ -172,6 +172,9 @@ pub struct Sink {
     pub failed: u64,
     /// Events lost.
     pub dropped: u64,
+    /// Why its last attempt failed; null where it did not.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// Whether it lives, and is ready.

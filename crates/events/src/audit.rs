@@ -1,14 +1,17 @@
 //! Holds files of events to their chain: what was changed, removed, added, moved or cut short afterwards is found.
 //!
 //! It reads line by line in bounded memory, plain or compressed with gzip. It does not read the events themselves but their seals
-//! (`chain`), and of the others only the number and the time, for its report.
+//! (`chain`), and of the others only the number and the time, for its report. Each file is held to the chain by itself; then files are
+//! put one after the other by what their ends name, and not by a clock, which may have been set back in between.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use flate2::bufread::MultiGzDecoder;
 
+use crate::beside::is_no_event_file;
 use crate::chain::{self, Hash};
 use crate::read::{Line, read_line};
 
@@ -29,6 +32,26 @@ pub struct Audit {
     pub end: Option<String>,
     /// The number of the last line's event.
     pub last_seq: Option<u64>,
+    /// Files that were named and not looked into.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A file that was not looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    pub why: WhySkipped,
+}
+
+/// Why a file was not looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhySkipped {
+    /// By its name it is none of events, but this.
+    NoEvents(&'static str),
+    /// It holds the same lines as this other one, perhaps in another form: one that is being compressed is there twice for a moment.
+    SameAs(PathBuf),
 }
 
 /// How many findings are kept.
@@ -93,40 +116,53 @@ pub fn is_hash(text: &str) -> bool {
     chain::parse(text).is_some()
 }
 
-/// Holds files to their chain, in the order of their first events, whatever the order they are named in.
+/// Holds files to their chain, whatever the order they are named in.
 ///
 /// # Errors
 /// The file that cannot be opened or read, and why.
 pub fn verify(files: &[PathBuf], expected: Expected<'_>) -> Result<Audit, (PathBuf, io::Error)> {
-    let mut ordered = Vec::with_capacity(files.len());
+    let (mut pieces, mut skipped) = (Vec::<Piece>::new(), Vec::new());
     for file in files {
-        let began = first_time(file).map_err(|error| (file.clone(), error))?;
-        ordered.push((began, file));
+        if let Some(what) = is_no_event_file(file) {
+            skipped.push(Skipped { file: file.clone(), why: WhySkipped::NoEvents(what) });
+            continue;
+        }
+        let piece = Piece::read(file).map_err(|error| (file.clone(), error))?;
+        match pieces.iter().find(|other| other.lines > 0 && other.digest.is_some() && other.digest == piece.digest) {
+            Some(same) => skipped.push(Skipped { file: file.clone(), why: WhySkipped::SameAs(same.file.clone()) }),
+            None => pieces.push(piece),
+        }
     }
-    // A file without any event has no place of its own; it stays beside its neighbours.
-    ordered.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut verifier = Verifier::default();
-    for (_, file) in &ordered {
-        verifier.read(file).map_err(|error| ((*file).clone(), error))?;
-    }
-    Ok(verifier.finish(expected))
+    let mut audit = join(in_order(pieces), expected);
+    audit.skipped = skipped;
+    Ok(audit)
 }
 
-/// Where the reading is.
+/// What one file holds, taken by itself.
 #[derive(Default)]
-struct Verifier {
-    audit: Audit,
-    /// The last line that could be read.
-    before: Option<Before>,
-    /// The first line of all: what it follows on.
-    first: Option<(Place, Option<Hash>)>,
-    place: Place,
+struct Piece {
+    file: PathBuf,
+    /// How many lines it has.
+    lines: u64,
+    events: u64,
+    findings: Vec<Finding>,
+    more_findings: u64,
+    beginnings: Vec<Beginning>,
+    /// The first line that bears a seal.
+    first: Option<First>,
+    /// The last one.
+    last: Option<Before>,
+    /// The time of the first event, as text: all times are of one width, so that they sort.
+    began: Option<Vec<u8>>,
+    /// Of all lines. The same for two files that hold the same.
+    digest: Option<Hash>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Place {
-    file: PathBuf,
+struct First {
     line: u64,
+    prev: Option<Hash>,
+    genesis: Option<String>,
+    seq: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -135,88 +171,177 @@ struct Before {
     seq: Option<u64>,
 }
 
-impl Verifier {
-    fn read(&mut self, file: &Path) -> io::Result<()> {
-        self.place = Place { file: file.to_owned(), line: 0 };
+impl Piece {
+    fn read(file: &Path) -> io::Result<Self> {
+        let mut piece = Self { file: file.to_owned(), ..Self::default() };
         let mut lines = open(file)?;
-        let mut line = Vec::new();
+        let (mut line, mut digest, mut comparable) = (Vec::new(), Context::new(&SHA256), true);
         loop {
-            self.place.line += 1;
             match read_line(&mut lines, &mut line)? {
-                Line::End => return Ok(()),
-                Line::TooLong => self.find(Problem::Unsealed),
-                Line::Whole => self.line(&line),
-            }
-        }
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        let Some(seal) = chain::read(line) else { return self.find(Problem::Unsealed) };
-        if !seal.is_right {
-            // What it was is unknown, and so is whether the next line followed on it: its hash says that, if it is untouched.
-            self.find(Problem::Changed);
-        } else {
-            self.audit.events += 1;
-        }
-        if self.first.is_none() {
-            self.first = Some((self.place.clone(), seal.prev));
-        }
-        let seq = number(line);
-        match (seal.prev, self.before) {
-            (None, before) => {
-                let why = seal.genesis.unwrap_or_default();
-                self.begin(why.clone());
-                if before.is_some() {
-                    self.find(Problem::NewChain { why });
+                Line::End => break,
+                Line::TooLong => {
+                    piece.lines += 1;
+                    piece.find(Problem::Unsealed);
+                    // Its bytes are not looked at, so two of them may differ.
+                    comparable = false;
+                }
+                Line::Whole => {
+                    piece.lines += 1;
+                    piece.line(&line, &mut digest);
                 }
             }
-            (Some(prev), Some(before)) if prev != before.hash => {
-                self.find(Problem::Unlinked { numbers: before.seq.zip(seq) });
-            }
-            (Some(_), _) => {}
         }
-        self.before = Some(Before { hash: seal.hash, seq });
+        piece.digest = comparable.then(|| {
+            let mut hash = Hash::default();
+            // INVARIANT: a SHA-256 is as long as `Hash`.
+            hash.copy_from_slice(digest.finish().as_ref());
+            hash
+        });
+        Ok(piece)
     }
 
-    fn begin(&mut self, why: String) {
-        if self.audit.beginnings.len() < MAX_FINDINGS {
-            let Place { file, line } = self.place.clone();
-            self.audit.beginnings.push(Beginning { file, line, why });
+    fn line(&mut self, line: &[u8], digest: &mut Context) {
+        if self.began.is_none() {
+            self.began = member(line, b"\"time\":\"", |byte| *byte != b'"').map(<[u8]>::to_vec);
         }
+        let seal = chain::read(line);
+        match &seal {
+            // It stands for the whole line.
+            Some(seal) if seal.is_right => digest.update(&seal.hash),
+            Some(_) | None => digest.update(line),
+        }
+        let Some(seal) = seal else { return self.find(Problem::Unsealed) };
+        if seal.is_right {
+            self.events += 1;
+        } else {
+            // What it was is unknown, and so is whether the next line followed on it: its hash says that, if it is untouched.
+            self.find(Problem::Changed);
+        }
+        let seq = number(line);
+        if let Some(why) = &seal.genesis
+            && self.beginnings.len() < MAX_FINDINGS
+        {
+            self.beginnings.push(Beginning { file: self.file.clone(), line: self.lines, why: why.clone() });
+        }
+        match self.last {
+            None => {
+                self.first = Some(First { line: self.lines, prev: seal.prev, genesis: seal.genesis, seq });
+            }
+            Some(before) => {
+                if let Some(problem) = unlinked(before, seal.prev, seal.genesis.as_deref(), seq) {
+                    self.find(problem);
+                }
+            }
+        }
+        self.last = Some(Before { hash: seal.hash, seq });
     }
 
     fn find(&mut self, problem: Problem) {
-        self.find_at(self.place.clone(), problem);
+        self.find_at(self.lines, problem);
     }
 
-    fn find_at(&mut self, place: Place, problem: Problem) {
-        if self.audit.findings.len() < MAX_FINDINGS {
-            self.audit.findings.push(Finding { file: place.file, line: place.line, problem });
+    fn find_at(&mut self, line: u64, problem: Problem) {
+        if self.findings.len() >= MAX_FINDINGS {
+            self.more_findings += 1;
+            return;
+        }
+        let at = self.findings.partition_point(|found| found.line <= line);
+        self.findings.insert(at, Finding { file: self.file.clone(), line, problem });
+    }
+}
+
+/// What is wrong where a line does not follow on the one before.
+fn unlinked(before: Before, prev: Option<Hash>, genesis: Option<&str>, seq: Option<u64>) -> Option<Problem> {
+    match prev {
+        None => Some(Problem::NewChain { why: genesis.unwrap_or_default().to_owned() }),
+        Some(prev) if prev != before.hash => Some(Problem::Unlinked { numbers: before.seq.zip(seq) }),
+        Some(_) => None,
+    }
+}
+
+/// Puts files one after the other: behind a file the one whose first line names its last. What is joined to nothing is put in its
+/// place by the time of its first event.
+fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    // A file without any event has no place of its own.
+    pieces.sort_by(|a, b| a.began.cmp(&b.began));
+    let follows = |next: &Piece, before: &Piece| {
+        let prev = next.first.as_ref().and_then(|first| first.prev);
+        prev.is_some() && prev == before.last.map(|last| last.hash)
+    };
+    let mut left: Vec<Option<Piece>> = pieces.into_iter().map(Some).collect();
+    let mut ordered: Vec<Piece> = Vec::with_capacity(left.len());
+    while left.iter().any(Option::is_some) {
+        let of = |wanted: &dyn Fn(&Piece) -> bool| left.iter().position(|piece| piece.as_ref().is_some_and(wanted));
+        let next = ordered
+            .last()
+            .and_then(|before| of(&|piece| follows(piece, before)))
+            // Else the earliest that follows on none of those that are left; in a circle, which nobody wrote, just the earliest.
+            .or_else(|| {
+                of(&|piece| !left.iter().flatten().any(|other| other.file != piece.file && follows(piece, other)))
+            })
+            .or_else(|| of(&|_| true));
+        match next.and_then(|next| left.get_mut(next)?.take()) {
+            Some(piece) => ordered.push(piece),
+            None => break,
+        }
+    }
+    ordered
+}
+
+/// Holds files to their chain that are in their order.
+fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
+    let mut audit = Audit::default();
+    let mut before: Option<Before> = None;
+    let (mut start, mut end) = (None, None);
+    for mut piece in pieces {
+        if let Some(first) = piece.first.take() {
+            let problem = match before {
+                Some(before) => unlinked(before, first.prev, first.genesis.as_deref(), first.seq),
+                None => None,
+            };
+            if let Some(problem) = problem {
+                piece.find_at(first.line, problem);
+            }
+            start.get_or_insert_with(|| (piece.file.clone(), first.line, first.prev));
+        }
+        end = Some((piece.file.clone(), piece.lines));
+        before = piece.last.or(before);
+        audit.events += piece.events;
+        audit.more_findings += piece.more_findings;
+        for finding in piece.findings {
+            audit.find(finding);
+        }
+        let room = MAX_FINDINGS.saturating_sub(audit.beginnings.len());
+        audit.beginnings.extend(piece.beginnings.into_iter().take(room));
+    }
+    let (last_file, last_line) = end.unwrap_or_default();
+    let after = start.as_ref().and_then(|(_, _, prev)| *prev);
+    if let Some(wanted) = expected.after.and_then(chain::parse)
+        && after != Some(wanted)
+    {
+        let place = start.map(|(file, line, _)| (file, line));
+        let (file, line) = place.unwrap_or_else(|| (last_file.clone(), last_line));
+        audit.find(Finding { file, line, problem: Problem::WrongStart });
+    }
+    let end = before.map(|before| before.hash);
+    if let Some(wanted) = expected.end.and_then(chain::parse)
+        && end != Some(wanted)
+    {
+        audit.find(Finding { file: last_file, line: last_line, problem: Problem::WrongEnd });
+    }
+    audit.after = after.as_ref().map(chain::shown);
+    audit.end = end.as_ref().map(chain::shown);
+    audit.last_seq = before.and_then(|before| before.seq);
+    audit
+}
+
+impl Audit {
+    fn find(&mut self, finding: Finding) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
         } else {
-            self.audit.more_findings += 1;
+            self.more_findings += 1;
         }
-    }
-
-    fn finish(mut self, expected: Expected<'_>) -> Audit {
-        let first = self.first.take();
-        let after = first.as_ref().and_then(|(_, prev)| *prev);
-        if let Some(wanted) = expected.after.and_then(chain::parse)
-            && after != Some(wanted)
-        {
-            let place = first.map_or_else(|| self.place.clone(), |(place, _)| place);
-            self.find_at(place, Problem::WrongStart);
-        }
-        let end = self.before.map(|before| before.hash);
-        if let Some(wanted) = expected.end.and_then(chain::parse)
-            && end != Some(wanted)
-        {
-            let place = Place { line: self.place.line.saturating_sub(1), ..self.place.clone() };
-            self.find_at(place, Problem::WrongEnd);
-        }
-        self.audit.after = after.as_ref().map(chain::shown);
-        self.audit.end = end.as_ref().map(chain::shown);
-        self.audit.last_seq = self.before.and_then(|before| before.seq);
-        self.audit
     }
 }
 
@@ -229,16 +354,6 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
     } else {
         Box::new(reader)
     })
-}
-
-/// The time of the first event of a file, as text: all times are of one width, so that they sort.
-fn first_time(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut start = Vec::new();
-    // Few lines are torn, and the first whole one is near the start.
-    open(file)?.take(4 * 1024 * 1024).read_to_end(&mut start)?;
-    Ok(start
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| member(line, b"\"time\":\"", |byte| *byte != b'"').map(<[u8]>::to_vec)))
 }
 
 /// The number of an event.

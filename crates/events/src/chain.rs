@@ -97,8 +97,26 @@ pub(crate) struct Seal {
     pub(crate) is_right: bool,
 }
 
+/// What a line names: its own hash and the one before, without looking whether that is its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Links {
+    pub(crate) prev: Option<Hash>,
+    pub(crate) hash: Hash,
+}
+
+/// Reads what a line names, without its line feed. `None`: it bears no seal.
+pub(crate) fn links(line: &[u8]) -> Option<Links> {
+    parts(line).map(|(_, Seal { prev, hash, .. })| Links { prev, hash })
+}
+
 /// Reads the seal of a line, without its line feed. `None`: it bears none.
 pub(crate) fn read(line: &[u8]) -> Option<Seal> {
+    let (before, seal) = parts(line)?;
+    Some(Seal { is_right: hash_of(before) == seal.hash, ..seal })
+}
+
+/// What of a line is hashed, but for its last brackets; and its seal, which nobody has looked at yet.
+fn parts(line: &[u8]) -> Option<(&[u8], Seal)> {
     let rest = line.strip_suffix(b"\"}}")?;
     let (rest, hex) = rest.split_at_checked(rest.len().checked_sub(HEX)?)?;
     let hash = from_hex(hex)?;
@@ -114,7 +132,7 @@ pub(crate) fn read(line: &[u8]) -> Option<Seal> {
             (Some(from_hex(hex)?), None)
         }
     };
-    Some(Seal { prev, genesis, hash, is_right: hash_of(before) == hash })
+    Some((before, Seal { prev, genesis, hash, is_right: false }))
 }
 
 /// A hash in the form of the lines, with or without `sha256:` before it.

@@ -1,16 +1,18 @@
 //! The file of what a remote sink refused for good: the event as it was, and why.
 //!
 //! It is bounded: at its size it becomes `PATH.1`, in place of an earlier one. Nothing is sent from it again by itself; its lines hold
-//! the native event, so an operator who has mended the cause can.
+//! the native event, so an operator who has mended the cause can. A letter that could be written only in part is taken back, and
+//! [`DeadLetters::sync`] forces to the disk what was written, before the sink's place moves past it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use crate::line::write_text;
+use crate::sinks::durable::sync_folder;
 
 /// Only the gateway's user may read what it refused to whom.
 const MODE: u32 = 0o600;
@@ -29,7 +31,7 @@ impl DeadLetters {
         Self { path, max_size, file: None }
     }
 
-    /// Appends one event.
+    /// Appends one event, or nothing.
     pub(crate) fn write(&mut self, sink: &str, why: &str, json: &[u8]) -> io::Result<()> {
         let mut line = b"{\"schema\":\"portcullis.dead_letter/1\",\"time\":".to_vec();
         write_text(&mut line, &format!("{:.6}", Timestamp::now()));
@@ -49,16 +51,42 @@ impl DeadLetters {
         }
         let (file, length) = match &mut self.file {
             Some(open) => open,
-            None => {
-                let file = OpenOptions::new().append(true).create(true).mode(MODE).open(&self.path)?;
-                let length = file.metadata()?.len();
-                self.file.insert((file, length))
-            }
+            None => self.file.insert(open(&self.path)?),
         };
-        file.write_all(&line)?;
+        if let Err(error) = file.write_all(&line) {
+            // Half a letter would swallow the next one. Where it cannot be cut off now, it is when the file is opened again.
+            let _ = file.set_len(*length);
+            self.file = None;
+            return Err(error);
+        }
         *length += size;
         Ok(())
     }
+
+    /// Forces what was written to the disk, and the file's name with it.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        let Some((file, _)) = &self.file else { return Ok(()) };
+        file.sync_data().and_then(|()| sync_folder(&self.path)).inspect_err(|_| self.file = None)
+    }
+}
+
+/// Opens the file, without the half letter that a process may have left at its end.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).read(true).create(true).mode(MODE).open(path)?;
+    let mut length = file.metadata()?.len();
+    let mut last = [0];
+    while length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+        if last == *b"\n" {
+            break;
+        }
+        // No letter is much longer than the longest event, and this happens once after a crash.
+        length -= 1;
+    }
+    if length < file.metadata()?.len() {
+        file.set_len(length)?;
+    }
+    Ok((file, length))
 }
 
 #[cfg(test)]
@@ -94,5 +122,29 @@ mod tests {
         assert_eq!(files.len(), 2);
         assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 400));
         assert!(fs::read_to_string(&path).unwrap().contains("\"id\":49"));
+    }
+
+    #[test]
+    fn half_a_letter_swallows_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead.jsonl");
+        for left in ["{\"half\":", "{\"whole\":1}\n{\"half\":", "{\"whole\":1}\n"] {
+            fs::write(&path, left).unwrap();
+            let mut letters = DeadLetters::new(path.clone(), 1 << 20);
+            letters.write("siem", "why", b"{\"id\":\"7\"}").unwrap();
+            letters.sync().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(lines.last().unwrap()["event"]["id"], "7", "{left}");
+            assert_eq!(lines.len(), 1 + usize::from(left.contains("whole")), "{left}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_an_error_and_not_half_a_letter() {
+        let mut letters = DeadLetters::new("/dev/full".into(), 1 << 20);
+        letters.write("siem", "why", b"{}").unwrap_err();
+        assert!(letters.file.is_none());
+        letters.sync().unwrap();
     }
 }

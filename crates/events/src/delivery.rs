@@ -17,6 +17,7 @@ use crate::settings::RetrySettings;
 use crate::sinks::{BatchLimits, Delivery, Line, Remote};
 use crate::spool::cursor::Cursor;
 use crate::spool::{Reader, Spool};
+use crate::trouble::Trouble;
 
 /// How long a batch that is not full waits for more.
 const LINGER: Duration = Duration::from_millis(50);
@@ -24,6 +25,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// How often an idle thread looks around.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often dead letters are tried to be written, and the longest pause between two attempts.
+const LETTER_ATTEMPTS: u32 = 10;
+const LETTER_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after the spool could not be read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,7 +43,8 @@ pub(crate) struct DeliveryState {
     pub(crate) given_up: AtomicU64,
     pub(crate) damaged: AtomicU64,
     pub(crate) filtered: AtomicU64,
-    pub(crate) failing: AtomicBool,
+    /// Why it cannot deliver at the moment.
+    pub(crate) trouble: Trouble,
     pub(crate) finished: AtomicBool,
     abandoned: AtomicBool,
 }
@@ -55,7 +60,7 @@ impl DeliveryState {
             given_up: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            trouble: Trouble::default(),
             finished: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
         }
@@ -211,26 +216,33 @@ impl Courier {
                     if refused.is_empty() {
                         refused = (0..count).collect();
                     }
-                    self.bury(done, &refused, &why);
+                    if !self.bury(done, &refused, &why) {
+                        return false;
+                    }
                     self.accepted((count - refused.len()) as u64);
                     done += count;
                 }
                 Delivery::TooLarge if lines.len() > 1 => most = lines.len() / 2,
                 Delivery::TooLarge => {
-                    self.bury(done, &[0], "it is too large for the receiver");
-                    done += 1;
-                }
-                Delivery::Retry { why, .. } if self.gives_up() => {
-                    let all: Vec<usize> = (0..lines.len()).collect();
-                    self.bury(done, &all, &format!("given up: {why}"));
-                    self.failing_since = None;
-                    done += all.len();
-                }
-                Delivery::Retry { after, why } => {
-                    if !self.failed(after, &why) {
+                    if !self.bury(done, &[0], "it is too large for the receiver") {
                         return false;
                     }
-                    continue;
+                    done += 1;
+                }
+                Delivery::Retry { after, why } => {
+                    match self.retry_or_give_up(done, lines.len(), self.retry.give_up, after, &why) {
+                        After::Again => continue,
+                        After::GivenUp(events) => done += events,
+                        After::Abandoned => return false,
+                    }
+                }
+                Delivery::Barred { after, why } => {
+                    let give_up = Some(self.retry.give_up.unwrap_or(BARRED));
+                    match self.retry_or_give_up(done, lines.len(), give_up, after, &why) {
+                        After::Again => continue,
+                        After::GivenUp(events) => done += events,
+                        After::Abandoned => return false,
+                    }
                 }
             }
             self.took(self.batch.after(done, self.reader.next()));
@@ -240,24 +252,40 @@ impl Courier {
 
     fn accepted(&mut self, events: u64) {
         self.state.exported.fetch_add(events, SeqCst);
-        self.pause = self.retry.first;
-        self.failing_since = None;
-        if self.state.failing.swap(false, SeqCst) {
+        (self.pause, self.failing_since) = (self.retry.first, None);
+        if self.state.trouble.end() {
             tracing::info!(sink = %self.state.name, "event sink delivers again");
         }
     }
 
-    /// Whether what is in hand has failed for as long as the configuration lets it.
-    fn gives_up(&self) -> bool {
+    /// What is done about so many events from a place on that failed.
+    fn retry_or_give_up(
+        &mut self,
+        from: usize,
+        events: usize,
+        give_up: Option<Duration>,
+        after: Option<Duration>,
+        why: &str,
+    ) -> After {
         let failing = self.failing_since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.retry.give_up.is_some_and(|longest| failing >= longest)
+        if give_up.is_none_or(|longest| failing < longest) {
+            return if self.failed(after, why) { After::Again } else { After::Abandoned };
+        }
+        if !self.bury(from, &(0..events).collect::<Vec<_>>(), &format!("given up: {why}")) {
+            return After::Abandoned;
+        }
+        self.state.failed.fetch_add(1, SeqCst);
+        self.state.trouble.note(why);
+        // What comes behind has its own time: it may be mended by then.
+        self.failing_since = None;
+        After::GivenUp(events)
     }
 
     /// Pauses after an attempt that failed. Says `false` when the delivery was abandoned.
     fn failed(&mut self, after: Option<Duration>, why: &str) -> bool {
         self.state.failed.fetch_add(1, SeqCst);
         self.failing_since.get_or_insert_with(Instant::now);
-        if !self.state.failing.swap(true, SeqCst) {
+        if self.state.trouble.note(why) {
             tracing::error!(sink = %self.state.name, %why, "event sink cannot deliver; events wait in the spool");
         }
         let pause = jittered(self.pause).max(after.unwrap_or_default().min(LONGEST_ASKED));
@@ -280,18 +308,35 @@ impl Courier {
         }
     }
 
-    /// Puts events of the batch, by their places after `from`, among the dead letters.
-    fn bury(&mut self, from: usize, places: &[usize], why: &str) {
-        let mut lost = 0_u64;
-        for place in places {
-            let Some(line) = self.batch.line(from + place) else { continue };
-            if let Err(error) = self.dead_letters.write(&self.state.name, why, line) {
-                lost += 1;
-                tracing::error!(sink = %self.state.name, %error, "a dead letter cannot be written");
+    /// Puts events of the batch, by their places after `from`, among the dead letters. Says `false` when the delivery was abandoned
+    /// before they were on the disk.
+    fn bury(&mut self, from: usize, places: &[usize], why: &str) -> bool {
+        let mut lost = 0;
+        for attempt in 1.. {
+            let Err(error) = self.write_letters(from, places, why) else { break };
+            tracing::error!(sink = %self.state.name, attempt, %error, "dead letters cannot be written");
+            if attempt == LETTER_ATTEMPTS {
+                // A disk that takes nothing must not hold up for ever what the receiver would take.
+                lost = places.len();
+                break;
+            }
+            if !self.rest(self.retry.longest.min(LETTER_PAUSE)) {
+                return false;
             }
         }
         self.state.refused.fetch_add(places.len() as u64, SeqCst);
         tracing::error!(sink = %self.state.name, events = places.len(), lost, %why, "events were refused for good");
+        true
+    }
+
+    /// All of them, on the disk. After an attempt that failed some may stand there twice.
+    fn write_letters(&mut self, from: usize, places: &[usize], why: &str) -> io::Result<()> {
+        for place in places {
+            if let Some(line) = self.batch.line(from + place) {
+                self.dead_letters.write(&self.state.name, why, line)?;
+            }
+        }
+        self.dead_letters.sync()
     }
 
     fn took(&self, next: u64) {
@@ -309,6 +354,20 @@ impl Courier {
         }
     }
 }
+
+/// What becomes of events that failed.
+enum After {
+    /// They come again.
+    Again,
+    /// So many of them are dead letters.
+    GivenUp(usize),
+    /// They stay in the spool.
+    Abandoned,
+}
+
+/// How long a receiver is asked that refuses the gateway itself, where the configuration does not say when to give up. A role may
+/// take half an hour to be in effect, and whoever is to mend a credential may sleep.
+const BARRED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A receiver that asks for a longer pause is not believed.
 const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::filter::Filter;
 use crate::receipt::Waiting;
 use crate::settings::OnFull;
+use crate::trouble::Trouble;
 
 /// About how many bytes of events may wait in one lane, whatever its capacity in events: long paths and user agents, which
 /// the caller chooses, must not multiply the memory that a stuck sink takes.
@@ -142,6 +143,8 @@ pub(crate) struct Lane {
     dropped_closed: AtomicU64,
     dropped_error: AtomicU64,
     filtered: AtomicU64,
+    /// Why it cannot be written at the moment.
+    pub(crate) trouble: Trouble,
     closed: AtomicBool,
     abandoned: AtomicBool,
     /// How often reopening was asked for.
@@ -167,7 +170,7 @@ impl Lane {
             name,
             capacity,
             filter: None,
-            // Each event beyond the capacity keeps an answer waiting, so there are about as many as requests in flight.
+            // Each event beyond the capacity keeps an answer waiting, or has none.
             most: match on_full {
                 OnFull::Drop => capacity,
                 OnFull::Block => capacity + BLOCKED,
@@ -181,6 +184,7 @@ impl Lane {
             dropped_closed: AtomicU64::new(0),
             dropped_error: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
+            trouble: Trouble::default(),
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             reopens: AtomicU64::new(0),
@@ -223,8 +227,18 @@ impl Lane {
         Ok(if fits { Place::Free } else { Place::Over })
     }
 
+    /// Whether answers wait for a place here.
+    pub(crate) fn blocks(&self) -> bool {
+        self.most > self.capacity
+    }
+
+    /// What has a place turned out to hold so many more bytes. That is never refused: the next ones are.
+    pub(crate) fn grow(&self, bytes: usize) {
+        self.waiting_bytes.fetch_add(bytes, SeqCst);
+    }
+
     fn most_bytes(&self) -> usize {
-        if self.most > self.capacity { 2 * MAX_WAITING_BYTES } else { MAX_WAITING_BYTES }
+        if self.blocks() { 2 * MAX_WAITING_BYTES } else { MAX_WAITING_BYTES }
     }
 
     fn release(&self, events: usize, bytes: usize) {
@@ -338,6 +352,7 @@ impl Lane {
             filtered: self.filtered.load(SeqCst),
             queue_depth: self.depth(),
             queue_capacity: self.capacity,
+            trouble: self.trouble.why(),
         }
     }
 }
@@ -347,8 +362,9 @@ fn raise(counter: &AtomicUsize, amount: usize, most: usize) -> Option<usize> {
     counter.fetch_update(SeqCst, SeqCst, |now| now.checked_add(amount).filter(|raised| *raised <= most)).ok()
 }
 
-/// How many events may wait beyond a lane's capacity where answers wait for them.
-const BLOCKED: usize = 65_536;
+/// How many events may wait beyond a lane's capacity where answers wait for them. An answer that finds no place even here waits with
+/// its event in hand (`scribe`).
+const BLOCKED: usize = if cfg!(test) { 1_024 } else { 65_536 };
 
 /// What became of the events of one sink. At rest, all that was recorded is
 /// `exported + dropped() + filtered + queue_depth`.
@@ -379,6 +395,8 @@ pub struct SinkStats {
     pub queue_depth: usize,
     /// How many may wait.
     pub queue_capacity: usize,
+    /// Why the last attempt failed, one sentence for the operator; `None` where it did not: `portcullis_event_sink_failing`.
+    pub trouble: Option<Arc<str>>,
 }
 
 impl SinkStats {
@@ -437,6 +455,16 @@ mod tests {
         let heavy = self::lane(9, OnFull::Block);
         let places = [MAX_WAITING_BYTES, 1, MAX_WAITING_BYTES].map(|bytes| heavy.reserve(bytes));
         assert_eq!(places, [Ok(Place::Free), Ok(Place::Over), Err(DropCause::QueueFull)]);
+    }
+
+    #[test]
+    fn what_is_longer_than_it_looked_leaves_less_room() {
+        let lane = lane(10, OnFull::Drop);
+        assert_eq!(lane.reserve(10), Ok(Place::Free));
+        lane.grow(MAX_WAITING_BYTES);
+        assert_eq!(lane.reserve(1), Err(DropCause::QueueFull));
+        lane.resolve_exported(1, 10 + MAX_WAITING_BYTES);
+        assert_eq!((lane.reserve(1), lane.waiting_bytes.load(SeqCst)), (Ok(Place::Free), 1));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod audit;
+mod beside;
 mod bounds;
 mod chain;
 mod dead_letter;
@@ -29,9 +30,11 @@ pub mod settings;
 pub mod sinks;
 mod spool;
 pub mod tap;
+mod trouble;
 mod writer;
 
 pub use access::{AccessEntry, AccessLog};
+pub use beside::is_no_event_file;
 pub use event::{Answer, Event, EventKind, Severity};
 pub use format::Format;
 /// A small client that posts, for whoever tells somebody of an event.
@@ -41,7 +44,7 @@ pub mod post {
 }
 
 pub use reason_code::{ReasonCode, help_url};
-pub use receipt::Receipt;
+pub use receipt::{Receipt, Settled};
 pub use recorder::{Earlier, MAX_SINKS, Recorder, SinkStats, StartError};
 pub use settings::Settings;
 pub use sinks::memory::Capture;

@@ -6,6 +6,7 @@
 //! [`Recorder::reopen`] opens their files anew.
 
 mod earlier;
+pub(crate) mod end;
 mod start;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -19,7 +20,7 @@ use crate::delivery::DeliveryState;
 use crate::event::Event;
 use crate::lane::{DropCause, Feed, Place};
 use crate::line::Lines;
-use crate::receipt::{Awaited, Receipt};
+use crate::receipt::{Awaited, Blocked, Receipt};
 use crate::scribe::{Entry, Intake};
 use crate::settings::{Settings, SinkSettings};
 use crate::sinks::memory::Capture;
@@ -95,6 +96,8 @@ pub(crate) struct Counts {
     /// Events that no sink is there for.
     pub(crate) unwanted: AtomicU64,
     pub(crate) closed: AtomicBool,
+    /// Answers that a full sink held up.
+    blocked: Arc<Blocked>,
 }
 
 impl Counts {
@@ -127,52 +130,49 @@ impl Recorder {
     /// or that was shut down, does not get it, and counts that.
     pub fn record(&self, event: Event) {
         // Nobody waits for an answer that must not be sent before.
-        drop(self.take(event, 0));
+        drop(self.take(event, false));
     }
 
     /// The same for an event whose answer is still to be sent: not before the receipt is settled. Usually it is from the start.
     pub fn record_answered(&self, event: Event) -> Receipt {
-        self.take(event, self.shared.durable)
+        self.take(event, true)
     }
 
-    /// `durable`: whom an answer waits for in any case.
-    fn take(&self, mut event: Event, durable: u64) -> Receipt {
+    /// `answered`: an answer may be made to wait for it.
+    fn take(&self, mut event: Event, answered: bool) -> Receipt {
         let bytes = bounds::apply(&mut event);
         let counts = &self.shared.counts;
         // INVARIANT: counted first, then passed on; the thread compares what it has got with what was counted.
         counts.recorded.fetch_add(1, SeqCst);
-        let Taken { takers, over, full } = self.reserve(&event, bytes);
-        if full & durable != 0 {
-            self.shared.drop_places(takers, bytes, DropCause::QueueFull);
+        let durable = if answered { self.shared.durable } else { 0 };
+        let Taken { takers, over, missing, without } = self.reserve(&event, bytes, answered);
+        if takers | missing == 0 {
             self.shared.show(&event);
-            counts.lost.fetch_add(1, SeqCst);
-            return Receipt::never();
-        }
-        if takers == 0 {
-            self.shared.show(&event);
-            let counter = if full == 0 { &counts.unwanted } else { &counts.lost };
+            let counter = if without == 0 { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
-            return Receipt::default();
+            return if without & durable == 0 { Receipt::default() } else { Receipt::lost() };
         }
         let lost_before = counts.lost.load(SeqCst);
-        let (awaited, receipt) = match over | (durable & takers) {
+        let full = over | missing;
+        let (awaited, receipt) = match full | (durable & takers) {
             0 => (None, Receipt::default()),
             sinks => {
-                let (awaited, receipt) = Awaited::new(sinks);
+                let (awaited, receipt) = Awaited::new(sinks, (answered && full != 0).then_some(&counts.blocked));
                 (Some(awaited), receipt)
             }
         };
-        let entry = Box::new(Entry { event, bytes, takers, lost_before, awaited });
+        let entry = Box::new(Entry { event, bytes, takers, missing, lost_before, awaited });
         if self.shared.intake.send(Intake::Event(entry)).is_err() {
             counts.lost.fetch_add(1, SeqCst);
             self.shared.drop_places(takers, bytes, DropCause::Closed);
         }
-        receipt
+        // Where a sink that must have it is closed, that it gets to the others does not help.
+        if without & durable == 0 { receipt } else { Receipt::lost() }
     }
 
     /// Takes a place in the lane of each sink.
-    fn reserve(&self, event: &Event, bytes: usize) -> Taken {
-        let mut taken = Taken { takers: 0, over: 0, full: 0 };
+    fn reserve(&self, event: &Event, bytes: usize, answered: bool) -> Taken {
+        let mut taken = Taken::default();
         for (index, feed) in self.shared.feeds.iter().enumerate() {
             let bit = 1 << index;
             if !feed.lane.wants(event) {
@@ -184,9 +184,13 @@ impl Recorder {
                     taken.takers |= bit;
                     taken.over |= bit;
                 }
+                // What is set to block drops nothing of which an answer can be held back.
+                Err(DropCause::QueueFull) if answered && (feed.lane.blocks() || self.shared.durable & bit != 0) => {
+                    taken.missing |= bit;
+                }
                 Err(cause) => {
                     feed.lane.count_dropped(cause, 1);
-                    taken.full |= bit;
+                    taken.without |= bit;
                 }
             }
         }
@@ -210,7 +214,8 @@ impl Recorder {
         self.shared.counts.recorded.load(SeqCst)
     }
 
-    /// What became of the events, sink by sink, in the order of the configuration.
+    /// What became of the events, sink by sink, in the order of the configuration; last that of the spool, `(spool)`, where no sink is fed
+    /// from it.
     pub fn stats(&self) -> Vec<SinkStats> {
         let local = |feed: usize| self.shared.feeds.get(feed).map(|feed| feed.lane.stats());
         let of = |sink: &SinkPlace| match *sink {
@@ -220,7 +225,14 @@ impl Recorder {
                 spooling.stats(delivery, local(spooling.feed)?)
             }
         };
-        self.shared.sinks.iter().filter_map(of).collect()
+        let alone = self.shared.spooling.as_ref().filter(|spooling| spooling.deliveries.is_empty());
+        self.shared.sinks.iter().filter_map(of).chain(alone.and_then(|spooling| local(spooling.feed))).collect()
+    }
+
+    /// How many answers a full sink with `on_full = "block"` has held up, and how long they waited together, as far as that is over.
+    pub fn blocked(&self) -> (u64, Duration) {
+        let blocked = &self.shared.counts.blocked;
+        (blocked.answers.load(SeqCst), blocked.time())
     }
 
     /// What a sink makes of a native line, as it leaves: without secrets, and before it is compressed and encrypted. `None` where there
@@ -289,14 +301,29 @@ impl Spooling {
             dropped_damaged: state.damaged.load(SeqCst),
             filtered: state.filtered.load(SeqCst),
             queue_depth: waiting.saturating_add(lane.queue_depth),
+            // What cannot be written to the spool does not come to the receiver either.
+            trouble: state.trouble.why().or(lane.trouble),
             ..lane
         })
     }
 
-    /// Lets the sinks have what they can take until the deadline.
+    /// Lets the sinks have what they can take until the deadline. One whose receiver is down is not waited for: what it has not taken is
+    /// safe in the spool.
     fn end(&self, couriers: impl Iterator<Item = JoinHandle<()>>, deadline: Instant) {
+        let failed = |delivery: &Arc<DeliveryState>| delivery.failed.load(SeqCst);
+        let before: Vec<u64> = self.deliveries.iter().map(failed).collect();
+        // Closing ends the pauses, so each makes one more attempt.
         self.spool.close();
-        self.spool.wait_taken(deadline);
+        let patience = Instant::now() + LAST_ATTEMPT;
+        while !self.spool.wait_taken(deadline.min(Instant::now() + LAST_ATTEMPT_POLL)) && Instant::now() < deadline {
+            let is_done = |(delivery, before): (&Arc<DeliveryState>, &u64)| {
+                let is_down = delivery.trouble.is_there() && (failed(delivery) > *before || Instant::now() >= patience);
+                is_down || self.spool.waiting(delivery.place) == 0
+            };
+            if self.deliveries.iter().zip(&before).all(is_done) {
+                break;
+            }
+        }
         self.deliveries.iter().for_each(|delivery| delivery.abandon());
         for (delivery, thread) in self.deliveries.iter().zip(couriers) {
             thread.thread().unpark();
@@ -316,13 +343,16 @@ impl Spooling {
 }
 
 /// Of each feed one bit.
+#[derive(Default)]
 struct Taken {
-    /// Those that take the event.
+    /// Those that have a place for the event.
     takers: u64,
     /// Of those, the ones that are full and let its answer wait.
     over: u64,
-    /// Those that do not take it.
-    full: u64,
+    /// Those that will have one, for which its answer waits.
+    missing: u64,
+    /// Those that do not get it.
+    without: u64,
 }
 
 impl Shared {
@@ -330,6 +360,15 @@ impl Shared {
     pub(crate) fn show(&self, event: &Event) {
         if let Some(watch) = self.watch.get().filter(|watch| watch.is_looking()) {
             watch.see(event);
+        }
+    }
+
+    /// The event that has these places holds so many more bytes.
+    pub(crate) fn grow_places(&self, takers: u64, bytes: usize) {
+        for (index, feed) in self.feeds.iter().enumerate() {
+            if takers & 1 << index != 0 {
+                feed.lane.grow(bytes);
+            }
         }
     }
 
@@ -363,6 +402,10 @@ pub(crate) fn end<R>(feeds: &[Feed<R>], threads: impl Iterator<Item = JoinHandle
     left
 }
 
+/// How long a receiver that was down has for one more attempt when the process ends, and how often it is looked.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
+const LAST_ATTEMPT_POLL: Duration = Duration::from_millis(20);
+
 /// How long a writer that was told to give up may take to do so.
 const ABANDON_GRACE: Duration = Duration::from_millis(100);
 
@@ -376,6 +419,18 @@ pub(crate) fn deadline(timeout: Duration) -> Instant {
 pub(crate) mod testing {
     pub(crate) use super::start::{Opened, Target, assemble};
 
+    /// What `ask` gives once it gives something.
+    pub(crate) fn until<T>(patience: std::time::Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
+        let deadline = super::deadline(patience);
+        loop {
+            let given = ask();
+            if given.is_some() || std::time::Instant::now() >= deadline {
+                return given;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     impl super::Recorder {
         /// Waits until everything recorded so far is in its file or in the spool.
         pub(crate) fn written(&self, timeout: std::time::Duration) -> bool {
@@ -385,5 +440,9 @@ pub(crate) mod testing {
     }
 }
 
+#[cfg(test)]
+mod receipts_tests;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;

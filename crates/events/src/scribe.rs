@@ -1,8 +1,10 @@
 //! The recorder's one thread: numbers each event, makes one line of it, and hands groups of lines to the sinks' lanes.
 //!
 //! Because there is one such thread in a process, the order of the lines is the order of their numbers, and it is the same in
-//! every sink. It waits for no sink: each event has its places before it comes here.
+//! every sink. It waits for no sink: an event has its places before it comes here, or, where a sink that blocks has none left, it stays
+//! aside until there is one or the caller has given up its answer. So there are at most as many aside as requests under way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -26,6 +28,8 @@ const GROUP_BYTES: usize = 256 * 1024;
 const GATHER: Duration = Duration::from_millis(2);
 /// How long a closing thread waits at a time for an event that is just being handed over.
 const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
+/// How often a place is looked for, for the events that have none.
+const PLACE_POLL: Duration = Duration::from_millis(20);
 
 /// What comes from those who record.
 #[derive(Debug)]
@@ -44,8 +48,10 @@ pub(crate) struct Entry {
     pub(crate) event: Event,
     /// About how much memory it holds.
     pub(crate) bytes: usize,
-    /// The sinks in whose lanes it has a place, one bit for each. At least one.
+    /// The sinks in whose lanes it has a place, one bit for each.
     pub(crate) takers: u64,
+    /// The sinks that are still to give it one, for which its answer waits.
+    pub(crate) missing: u64,
     /// How many events had been lost when it was recorded: its number leaves room for them.
     pub(crate) lost_before: u64,
     pub(crate) awaited: Option<Awaited>,
@@ -63,6 +69,8 @@ pub(crate) struct Scribe {
     /// Events lost before the last one that was numbered.
     lost: u64,
     group: Group,
+    /// Events that have not all their places yet, the oldest first.
+    aside: VecDeque<Entry>,
     /// When a group was last handed on that was not full.
     last_small_group: Option<Instant>,
 }
@@ -100,6 +108,7 @@ impl Scribe {
             taken: 0,
             lost: 0,
             group: Group::default(),
+            aside: VecDeque::new(),
             last_small_group: None,
         }
     }
@@ -107,6 +116,7 @@ impl Scribe {
     /// Hands on until the recorder is closed and nothing is left.
     pub(crate) fn run(mut self) {
         while let Some(first) = self.next() {
+            self.find_places();
             let reopen = self.collect(first);
             // Where an answer waits for its event, nobody makes it wait for others.
             let small = !self.group.events.is_empty() && !self.group.is_full() && self.group.awaited.is_empty();
@@ -126,14 +136,49 @@ impl Scribe {
             thread::park_timeout(GATHER);
         }
         loop {
-            if !closed() {
-                return self.intake.recv().ok();
-            }
-            match self.intake.recv_timeout(LAST_EVENTS_POLL) {
+            let patience = match (closed(), self.aside.is_empty()) {
+                (false, true) => return self.intake.recv().ok(),
+                (false, false) => PLACE_POLL,
+                (true, _) => LAST_EVENTS_POLL,
+            };
+            match self.intake.recv_timeout(patience) {
                 Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) if !self.aside.is_empty() => return Some(Intake::Wake),
                 Err(RecvTimeoutError::Timeout) if self.shared.counts.passed() > self.taken => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }
+        }
+    }
+
+    /// Gives places to events that had none, the oldest first, and lets those go that nobody waits for any more.
+    fn find_places(&mut self) {
+        for mut entry in std::mem::take(&mut self.aside) {
+            if !self.group.is_full() {
+                self.find_place(&mut entry);
+            }
+            if entry.missing == 0 { self.write(entry) } else { self.aside.push_back(entry) }
+        }
+    }
+
+    /// Looks for the places that an event still needs.
+    fn find_place(&self, entry: &mut Entry) {
+        let forsaken = entry.awaited.as_ref().is_none_or(Awaited::is_forsaken);
+        for (index, feed) in self.shared.feeds.iter().enumerate() {
+            let bit = 1 << index;
+            if entry.missing & bit == 0 {
+                continue;
+            }
+            match feed.lane.reserve(entry.bytes) {
+                Ok(_) => entry.takers |= bit,
+                // Its caller waits.
+                Err(DropCause::QueueFull) if !forsaken => continue,
+                // Its caller went away without an answer, or there will be no place any more.
+                Err(cause) => {
+                    feed.lane.count_dropped(cause, 1);
+                    entry.awaited.iter().for_each(|awaited| awaited.lose(bit));
+                }
+            }
+            entry.missing &= !bit;
         }
     }
 
@@ -142,7 +187,8 @@ impl Scribe {
         let mut message = first;
         loop {
             match message {
-                Intake::Event(entry) => self.write(*entry),
+                Intake::Event(entry) if entry.missing == 0 => self.write(*entry),
+                Intake::Event(entry) => self.aside.push_back(*entry),
                 Intake::Reopen(requests) => return requests,
                 Intake::Wake => {}
             }
@@ -154,9 +200,14 @@ impl Scribe {
         }
     }
 
-    /// Makes a line of an event.
+    /// Makes a line of an event that has its places.
     fn write(&mut self, entry: Entry) {
-        let Entry { mut event, bytes, takers, lost_before, awaited } = entry;
+        let Entry { mut event, bytes, takers, missing: _, lost_before, awaited } = entry;
+        if takers == 0 {
+            self.shared.show(&event);
+            self.shared.counts.lost.fetch_add(1, SeqCst);
+            return;
+        }
         self.taken += 1;
         // Each who records sees the count of the lost at another moment; a number never goes back.
         self.lost = self.lost.max(lost_before);
@@ -177,7 +228,12 @@ impl Scribe {
             let line = self.group.lines.get(start..).unwrap_or_default();
             tap.see(line.strip_suffix(b"\n").unwrap_or(line));
         }
-        self.group.events.push(Written { end: self.group.lines.len(), bytes, takers });
+        // A line may be longer than what it was made of, such as by its escapes; and it is the line that waits in the lanes.
+        let held = bytes.max(self.group.lines.len() - start);
+        if held > bytes {
+            self.shared.grow_places(takers, held - bytes);
+        }
+        self.group.events.push(Written { end: self.group.lines.len(), bytes: held, takers });
         self.group.awaited.extend(awaited);
     }
 

@@ -31,6 +31,27 @@ pub struct Settings {
     pub access_log: Option<AccessLogSettings>,
 }
 
+impl Settings {
+    /// The file in which events are looked for: that of the first sink which has every event in it, else of the first that has some.
+    pub fn event_file(&self) -> Option<EventFile<'_>> {
+        let has_all = |sink: &SinkSettings| sink.filter.is_open();
+        let files = || self.sinks.iter().filter(|sink| sink.native_file().is_some());
+        let sink = files().find(|sink| has_all(sink)).or_else(|| files().next())?;
+        Some(EventFile { path: sink.native_file()?, sink: &sink.name, has_all: has_all(sink) })
+    }
+}
+
+/// A file in which events are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventFile<'s> {
+    /// The file.
+    pub path: &'s Path,
+    /// The sink that writes it.
+    pub sink: &'s str,
+    /// Whether every event is in it: the sink has no filter.
+    pub has_all: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -212,7 +233,9 @@ pub struct RetrySettings {
     pub first: Duration,
     /// The longest, unless the receiver asks for more. Default 1 min.
     pub longest: Duration,
-    /// After how long of nothing but failures what is in hand goes to the dead letters. Default: never, it waits in the spool.
+    /// After how long of nothing but failures what is in hand goes to the dead letters. Default: an outage never makes it do so, it
+    /// waits in the spool; answers that only a person can mend (a credential that is not accepted, an address where there is no such
+    /// receiver) do after a day.
     pub give_up: Option<Duration>,
 }
 
@@ -234,5 +257,27 @@ pub struct DeadLetterSettings {
 impl Default for DeadLetterSettings {
     fn default() -> Self {
         Self { path: None, max_size: 64 * 1024 * 1024 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_looked_for_where_all_of_them_are() {
+        let file = |name: &str, filtered: bool| {
+            let severity = filtered.then_some(crate::Severity::High);
+            let sink = SinkSettings::new(name, SinkKind::File { path: name.into() });
+            SinkSettings { filter: Filter { severity, ..Filter::default() }, ..sink }
+        };
+        let found = |sinks: &[SinkSettings]| {
+            let settings = Settings { sinks: sinks.to_vec(), ..Settings::default() };
+            settings.event_file().map(|file| (file.sink.to_owned(), file.has_all))
+        };
+        let stdout = SinkSettings::new("out", SinkKind::Stdout);
+        assert_eq!(found(std::slice::from_ref(&stdout)), None);
+        assert_eq!(found(&[stdout, file("high", true), file("all", false)]), Some(("all".into(), true)));
+        assert_eq!(found(&[file("high", true), file("higher", true)]), Some(("high".into(), false)));
     }
 }

@@ -11,7 +11,7 @@ pub mod memory;
 mod otlp;
 mod outcome;
 pub(crate) mod post;
-mod rotation;
+pub(crate) mod rotation;
 mod sentinel;
 mod stdout;
 mod syslog;
@@ -78,6 +78,14 @@ pub(crate) enum Delivery {
     /// Not now: the same batch comes again after a pause, at least `after` where the receiver said so.
     Retry {
         /// What the receiver asked to wait, such as by `Retry-After`.
+        after: Option<Duration>,
+        /// For the operator: one sentence, without secrets.
+        why: String,
+    },
+    /// Not as the gateway is set up now: the receiver does not accept its credential, or there is none at this address. Somebody may
+    /// mend that while it runs, so the same batch comes again; but not for ever.
+    Barred {
+        /// What the receiver asked to wait.
         after: Option<Duration>,
         /// For the operator: one sentence, without secrets.
         why: String,

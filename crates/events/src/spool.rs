@@ -21,6 +21,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::recorder::end::TAIL;
 use crate::settings::{OnFull, SpoolSettings};
 
 pub(crate) use reader::Reader;
@@ -74,8 +75,11 @@ struct Progress {
 pub(crate) struct Found {
     /// Bytes of an event that was being written when the process before died; they were cut off.
     pub(crate) torn: u64,
-    /// The last event.
-    pub(crate) last_line: Option<Vec<u8>>,
+    /// The last lines, each with its line feed.
+    pub(crate) tail: Vec<u8>,
+    /// Events that sinks have had already and that are not in the folder any more, as after a loss of power. Their numbers are not given
+    /// out again: a sink whose place is beyond the end would pass over as many new events.
+    pub(crate) lost: u64,
 }
 
 /// How full it is.
@@ -95,8 +99,12 @@ impl Spool {
         let folder = settings.path.clone();
         fs::create_dir_all(&folder)?;
         let lock = lock(&folder)?;
-        let (mut state, found) = recover(&folder)?;
-        if state.segments.is_empty() {
+        let (mut state, mut found) = recover(&folder)?;
+        if let Some(highest) = cursor::highest(&folder)?.filter(|highest| *highest > state.next) {
+            found.lost = highest - state.next;
+            state.next = highest;
+        }
+        if state.segments.is_empty() || found.lost > 0 {
             segment::create(&folder, state.next)?;
             state.segments.push_back(Segment { first: state.next, length: segment::HEADER });
         }
@@ -141,31 +149,23 @@ impl Spool {
         if let Some(progress) = state.sinks.get_mut(sink) {
             progress.next = progress.next.max(next);
         }
-        let freed = self.reclaim(&mut state);
-        if let Some(appender) = state.appender.take_if(|_| freed) {
+        let passed = state.reclaim();
+        if let Some(appender) = state.appender.take_if(|_| !passed.is_empty()) {
             appender.unpark();
         }
+        drop(state);
         self.changed.notify_all();
+        self.delete(&passed);
     }
 
-    /// Deletes what every sink has passed. Says whether there was anything.
-    fn reclaim(&self, state: &mut State) -> bool {
-        let passed = state.sinks.iter().map(|sink| sink.next).min().unwrap_or(state.next);
-        let mut freed = false;
-        while state.segments.get(1).is_some_and(|second| second.first <= passed) {
-            freed |= self.delete_oldest(state);
+    /// Deletes files that are in the state no more. One that cannot be deleted is logged.
+    fn delete(&self, segments: &[Segment]) {
+        for segment in segments {
+            let path = segment::path(&self.folder, segment.first);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::error!(path = %path.display(), %error, "a segment of the spool cannot be deleted");
+            }
         }
-        freed
-    }
-
-    /// Says `false` where there is nothing to delete. A file that cannot be deleted is no longer counted: it is logged.
-    fn delete_oldest(&self, state: &mut State) -> bool {
-        let Some(oldest) = state.segments.pop_front() else { return false };
-        let path = segment::path(&self.folder, oldest.first);
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::error!(path = %path.display(), %error, "a segment of the spool cannot be deleted");
-        }
-        true
     }
 
     /// Waits until there is an event of this number or a later one, the spool was closed, or `timeout` is over.
@@ -209,6 +209,16 @@ impl Spool {
 }
 
 impl State {
+    /// Takes out what every sink has passed. The files are deleted without the lock: that can take its time.
+    fn reclaim(&mut self) -> Vec<Segment> {
+        let passed = self.sinks.iter().map(|sink| sink.next).min().unwrap_or(self.next);
+        let mut gone = Vec::new();
+        while self.segments.get(1).is_some_and(|second| second.first <= passed) {
+            gone.extend(self.segments.pop_front());
+        }
+        gone
+    }
+
     fn oldest(&self) -> u64 {
         self.segments.front().map_or(self.next, |segment| segment.first)
     }
@@ -234,6 +244,7 @@ fn recover(folder: &Path) -> io::Result<(State, Found)> {
     let mut found = Found::default();
     let firsts = segment::list(folder)?;
     let last = firsts.last().copied();
+    let mut scanned = None;
     for first in firsts {
         let length = fs::metadata(segment::path(folder, first))?.len();
         if Some(first) != last {
@@ -255,13 +266,21 @@ fn recover(folder: &Path) -> io::Result<(State, Found)> {
             found.torn = scan.torn;
         }
         state.next = scan.next.unwrap_or(first);
-        found.last_line = scan.last_line;
+        found.tail = scan.tail;
+        scanned = Some(first);
         state.segments.push_back(Segment { first, length: scan.end });
     }
-    if found.last_line.is_none()
-        && let Some(before) = state.segments.iter().rev().find(|segment| segment.first < state.next)
-    {
-        found.last_line = segment::scan(folder, before.first)?.last_line;
+    // What another place ends with may be some way back.
+    for before in state.segments.iter().rev().filter(|segment| Some(segment.first) != scanned) {
+        if found.tail.len() >= TAIL {
+            break;
+        }
+        match segment::scan(folder, before.first) {
+            Ok(scan) => found.tail = [scan.tail, std::mem::take(&mut found.tail)].concat(),
+            // Whoever reads it will say so.
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok((state, found))
 }

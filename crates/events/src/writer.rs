@@ -48,7 +48,6 @@ pub(crate) struct Writer<R> {
     batch: Batch,
     /// How many requests to reopen were answered.
     reopened: u64,
-    failing: bool,
     /// When a batch was last written that was not full.
     last_small_batch: Option<Instant>,
     reported_losses: u64,
@@ -66,7 +65,6 @@ impl<R: Record> Writer<R> {
             format: Format::Native,
             batch: Batch::default(),
             reopened: 0,
-            failing: false,
             last_small_batch: None,
             reported_losses: 0,
             last_loss_report: None,
@@ -164,6 +162,7 @@ impl<R: Record> Writer<R> {
                 let name = queued.record.name();
                 tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
                 self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
+                queued.waiting.lose(self.bit);
             }
         }
     }
@@ -175,6 +174,7 @@ impl<R: Record> Writer<R> {
             self.lane.count_failed_attempt();
             self.note_failure(&error);
             if self.lane.is_abandoned() {
+                self.batch.waiting.iter().for_each(|waiting| waiting.lose(self.bit));
                 self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes);
                 return;
             }
@@ -207,15 +207,13 @@ impl<R: Record> Writer<R> {
     }
 
     fn note_failure(&mut self, error: &io::Error) {
-        if !self.failing {
-            self.failing = true;
+        if self.lane.trouble.note(&error.to_string()) {
             tracing::error!(sink = %self.lane.name, %error, "event sink cannot write; events wait");
         }
     }
 
     fn note_success(&mut self) {
-        if self.failing {
-            self.failing = false;
+        if self.lane.trouble.end() {
             tracing::info!(sink = %self.lane.name, "event sink writes again");
         }
     }

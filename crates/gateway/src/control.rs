@@ -139,6 +139,7 @@ impl Operated {
             exported: stats.exported,
             failed: stats.failed,
             dropped: stats.dropped(),
+            trouble: stats.trouble.as_deref().map(str::to_owned),
         };
         stats.iter().map(sink).collect()
     }

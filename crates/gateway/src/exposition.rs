@@ -179,6 +179,7 @@ impl Counters {
         let mut dropped = Vec::new();
         let mut depth = Vec::new();
         let mut filtered = Vec::new();
+        let mut failing = Vec::new();
         for sink in &stats {
             let name = ("sink", &*sink.name);
             exported.push((vec![name, ("result", "ok")], sink.exported));
@@ -188,12 +189,25 @@ impl Counters {
             }
             depth.push((vec![name], signed(sink.queue_depth)));
             filtered.push((vec![name], sink.filtered));
+            failing.push((vec![name], i64::from(sink.trouble.is_some())));
         }
         counter(encoder, "portcullis_events_exported", "Events written, and attempts that failed, by sink", &exported)?;
         counter(encoder, "portcullis_events_dropped", "Events lost, by sink and cause", &dropped)?;
         let help = "Events that a sink's own filter passed over";
         counter(encoder, "portcullis_events_filtered", help, &filtered)?;
         gauge(encoder, "portcullis_event_queue_depth", "Events waiting to be written, by sink", &depth)?;
+        let help = "1 where a sink's last attempt to write or to deliver failed";
+        gauge(encoder, "portcullis_event_sink_failing", help, &failing)?;
+        let (answers, time) = recorder.blocked();
+        let help = "Answers to refusals that a full sink with on_full = \"block\" held up";
+        counter(encoder, "portcullis_event_answers_blocked", help, &[(Vec::new(), answers)])?;
+        let help = "How long these answers waited, together";
+        let name = "portcullis_event_answers_blocked_seconds";
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(time.as_secs_f64()).encode(family)?;
+        let withheld = self.shared.metrics.withheld.load(Ordering::Relaxed);
+        let help = "Refusals that were not answered, since their event was lost although it must be kept";
+        counter(encoder, "portcullis_event_answers_withheld", help, &[(Vec::new(), withheld)])?;
         let unclean = recorder.earlier().is_some_and(|earlier| !earlier.in_order);
         let help = "1 where the process before did not stop in order, so that its last events may be lost";
         gauge(encoder, "portcullis_events_unclean_start", help, &[(Vec::new(), i64::from(unclean))])?;

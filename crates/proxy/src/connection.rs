@@ -1,7 +1,6 @@
 //! One connection: which version of HTTP is spoken on it, a gate in front of hyper's HTTP/1 server, and the stack behind it.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use tower::Service;
 use crate::held::Held;
 use crate::http2::preface::{Opening, opening};
 use crate::http2::{self, Served};
-use crate::layers::respond::Answer;
+use crate::layers::respond::{Answer, Withheld};
 use crate::logged::Logged;
 use crate::proxy_protocol;
 use crate::refusal::Refusal;
@@ -46,7 +45,7 @@ pub(crate) struct Accepted {
 /// Serves a connection until it ends. `opened` is given the handle by which the connection can be drained.
 pub(crate) async fn serve<S>(worker: Rc<Worker>, stack: S, accepted: Accepted, opened: impl FnOnce(GateHandle))
 where
-    S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Infallible> + Clone + 'static,
+    S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Withheld> + Clone + 'static,
     S::Future: 'static,
 {
     let Accepted { mut stream, peer: neighbour, settings } = accepted;
@@ -162,7 +161,7 @@ async fn serve_http1<S, IO>(
     facts: ConnectionFacts,
     limits: &WireLimits,
 ) where
-    S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Infallible> + Clone + 'static,
+    S: Service<Box<Transit>, Response = http::Response<Answer>, Error = Withheld> + Clone + 'static,
     S::Future: 'static,
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -180,7 +179,7 @@ async fn serve_http1<S, IO>(
                 if handle.is_draining() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(match connection.tunnel.borrow_mut().as_mut() {
+                Ok::<_, Withheld>(match connection.tunnel.borrow_mut().as_mut() {
                     Some(tunnel) => {
                         // What the answer holds, such as its place among the requests in flight, is held by the tunnel.
                         let (head, body) = response.into_parts();
@@ -253,3 +252,6 @@ fn enter(
     let (head, body) = request.into_parts();
     (Box::new(Transit { head, body: Some(Either::Left(body)), facts }), exchange)
 }
+
+#[cfg(test)]
+mod tests;

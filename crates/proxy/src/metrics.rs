@@ -30,6 +30,8 @@ pub struct Metrics {
     pub failed_handshakes: AtomicU64,
     /// Requests that panicked; each was answered with 500.
     pub panics: AtomicU64,
+    /// Refusals that were not answered, because their event was lost although it must be kept.
+    pub withheld: AtomicU64,
 }
 
 /// A worker, and a route's name; `None` counts requests that found no route.

@@ -4,7 +4,6 @@
 //! A layer that refuses returns a [`Refusal`](crate::refusal::Refusal) to the outside, where `respond` alone turns it into
 //! an answer and an event.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::Response;
@@ -20,7 +19,7 @@ use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::preflight::PreflightLayer;
 use crate::layers::rate::{RateByAddress, RateByPrincipal};
-use crate::layers::respond::{Answer, RespondLayer};
+use crate::layers::respond::{Answer, RespondLayer, Withheld};
 use crate::layers::share::ShareLayer;
 use crate::transit::Transit;
 use crate::worker::Worker;
@@ -28,7 +27,7 @@ use crate::worker::Worker;
 /// The stack of one worker. Cloning it is cheap: the layers are stateless but for the worker they share.
 pub(crate) fn stack(
     worker: &Rc<Worker>,
-) -> impl Service<Box<Transit>, Response = Response<Answer>, Error = Infallible, Future: 'static> + Clone + use<> {
+) -> impl Service<Box<Transit>, Response = Response<Answer>, Error = Withheld, Future: 'static> + Clone + use<> {
     let upstream = Rc::clone(worker);
     ServiceBuilder::new()
         // Sees every outcome, also a panic, so it stands outside of all that can refuse or fail.

@@ -12,13 +12,21 @@ use crate::section::Reader;
 
 pub(crate) fn compile(reader: &Reader<'_>, index: Option<Index>, events: &Settings) -> Option<IndexSettings> {
     let index = index?;
-    let file = events.sinks.iter().find_map(|sink| sink.native_file());
-    let Some(events) = file.map(Path::to_path_buf) else {
+    let Some(file) = events.event_file() else {
         let message = "`[index]` is of a file of native events, and there is no sink of kind \"file\"";
         let help = "add one, or write `enabled = false`";
         reader.report(Diagnostic::error(codes::CONFLICT, index.at, message).with_help(help));
         return None;
     };
+    if !file.has_all {
+        let message = format!(
+            "the index will have only what the filter of the sink `{}` lets through: no file has every event",
+            file.sink
+        );
+        let help = "add a sink of kind \"file\" without a filter";
+        reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, index.at, message).with_help(help));
+    }
+    let events = file.path.to_owned();
     let path = index.path.map_or_else(|| beside(&events), |path| path.value.path);
     let max_bytes = u64::try_from(index.max_size).unwrap_or(u64::MAX);
     Some(IndexSettings { path, events, max_age: index.max_age, max_bytes })

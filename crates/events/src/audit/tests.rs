@@ -74,6 +74,72 @@ fn rotated_and_compressed_files_are_read_in_their_order_however_they_are_named()
     assert!(audit.findings[0].file.ends_with("events-0.jsonl"));
 }
 
+/// The lines with the times that a clock showed which was set back by a day before the fourth.
+fn lines_of_a_clock_that_stepped_back(count: usize) -> Vec<Vec<u8>> {
+    let mut chain = Chain::begin("test");
+    let line = |number: usize| {
+        let second = if number < 3 { 86_400 + number } else { number };
+        let mut event = Event::denied(
+            Uuid::now_v7(),
+            Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
+            ReasonCode::RbacNoMatchingGrant,
+        );
+        event.seq = number as u64 + 1;
+        let mut line = Vec::new();
+        append_json(&mut line, &event).unwrap();
+        chain.seal(&mut line, 0);
+        line
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn a_clock_that_was_set_back_accuses_nobody() {
+    let lines = lines_of_a_clock_that_stepped_back(9);
+    let parts = [lines[..3].concat(), lines[3..6].concat(), lines[6..].concat()];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let audit = audit_of(&order.map(|number| &parts[number][..]));
+        assert_eq!((audit.events, audit.findings.len()), (9, 0), "{order:?}: {:?}", audit.findings);
+        assert_eq!((audit.after, audit.last_seq), (None, Some(9)));
+    }
+    // What is missing is still found.
+    assert_eq!(audit_of(&[&parts[0], &parts[2]]).findings.len(), 1);
+}
+
+#[test]
+fn what_is_no_event_file_or_is_there_twice_is_named_and_not_counted() {
+    let lines = lines(6);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&lines[..3].concat()).unwrap();
+    let packed = packed.finish().unwrap();
+    let old = file("e.jsonl-1", &lines[..3].concat());
+    let files = [
+        file("e.jsonl", &lines[3..].concat()),
+        old.clone(),
+        file("e.jsonl-1.gz", &packed),
+        file("e.jsonl-1.gz.tmp", &packed[..40]),
+        file("e.jsonl.index", b"SQLite format 3\0"),
+        file("e.jsonl.index-wal", b"x"),
+        file("e.jsonl.index-shm", b"x"),
+    ];
+    let audit = verify(&files, Expected::default()).unwrap();
+    assert_eq!((audit.events, &audit.findings[..]), (6, &[][..]));
+    let skipped: Vec<_> = audit.skipped.iter().map(|skipped| (&skipped.file, &skipped.why)).collect();
+    assert_eq!(skipped[0], (&files[2], &WhySkipped::SameAs(old)));
+    assert_eq!(skipped.iter().map(|(file, _)| *file).collect::<Vec<_>>(), files[2..].iter().collect::<Vec<_>>());
+    // A copy that is not the same is none, and what differs is found.
+    let forged = String::from_utf8(lines[..3].concat()).unwrap().replacen("\"status\":403", "\"status\":200", 1);
+    let audit =
+        verify(&[files[0].clone(), files[1].clone(), file("forged", forged.as_bytes())], Expected::default()).unwrap();
+    assert!(audit.skipped.is_empty() && audit.findings.iter().any(|found| found.problem == Problem::Changed));
+}
+
 #[test]
 fn each_kind_of_change_is_found_where_it_is() {
     let lines = lines(6);

@@ -75,7 +75,7 @@ impl Remote for Receiver {
                     numbers.enumerate().filter(|(place, _)| !which.contains(place)).map(|(_, number)| number).collect();
                 kept.accepted.extend(taken);
             }
-            Delivery::Retry { .. } | Delivery::TooLarge => {}
+            Delivery::Retry { .. } | Delivery::Barred { .. } | Delivery::TooLarge => {}
         }
         answer
     }
@@ -440,4 +440,89 @@ fn pauses_are_between_a_half_and_the_whole() {
     let drawn: Vec<Duration> = (0..200).map(|_| jittered(pause)).collect();
     assert!(drawn.iter().all(|drawn| *drawn >= pause / 2 && *drawn <= pause));
     assert!(drawn.iter().any(|other| *other != drawn[0]));
+}
+
+#[test]
+fn who_is_refused_as_such_waits_for_a_time_and_then_goes_to_the_dead_letters_batch_by_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let barred = || Delivery::Barred { after: None, why: "no such credential (401)".into() };
+    let settings = settings(folder.path());
+    // Waited out: nothing is lost although it takes many attempts.
+    receiver.set(|kept| kept.script.extend((0..5).map(|_| barred())));
+    let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    record(&recorder, 3);
+    receiver.wait(|kept| kept.calls >= 1);
+    let seen = crate::recorder::testing::until(LONG, || stats(&recorder).trouble);
+    assert_eq!(seen.as_deref(), Some("no such credential (401)"));
+    assert!(recorder.flush(LONG));
+    let told = stats(&recorder);
+    assert_eq!((receiver.accepted(), told.refused, told.trouble), (numbers(1, 3), 0, None));
+    recorder.shutdown(LONG);
+    drop(recorder);
+    // Given up: what is in hand goes, and what comes once it is mended arrives.
+    let hasty =
+        SinkSettings { retry: RetrySettings { give_up: Some(Duration::ZERO), ..sink("siem").retry }, ..sink("siem") };
+    receiver.set(|kept| kept.script.push_back(barred()));
+    let recorder = start(&settings, &[(hasty, &receiver)]);
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    assert_eq!((receiver.accepted(), stats(&recorder).refused), (vec![1, 2, 3, 2], 1));
+    recorder.shutdown(LONG);
+    let letter: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("spool/dead-siem.jsonl")).unwrap()).unwrap();
+    assert_eq!((&letter["why"], &letter["event"]["seq"]), (&"given up: no such credential (401)".into(), &1.into()));
+}
+
+#[test]
+fn dead_letters_that_cannot_be_written_are_tried_again_and_do_not_hold_up_the_rest_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    let refused = || Delivery::Refused { which: vec![], why: "no".into() };
+    receiver.set(|kept| kept.script.push_back(refused()));
+    let missing = folder.path().join("later");
+    let mut one = sink("siem");
+    one.dead_letter.path = Some(missing.join("dead.jsonl"));
+    let recorder = start(&settings(folder.path()), &[(one, &receiver)]);
+    record(&recorder, 1);
+    receiver.wait(|kept| kept.calls >= 1);
+    std::fs::create_dir(&missing).unwrap();
+    assert!(recorder.flush(LONG));
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    assert_eq!((receiver.accepted(), stats(&recorder).refused), (vec![2], 1));
+    recorder.shutdown(LONG);
+}
+
+/// Would not end if it waited.
+const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_receiver_that_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let (down, up) = (Receiver::default(), Receiver::default());
+    down.set(|kept| kept.down = true);
+    let settings = settings(folder.path());
+    let recorder = start(&settings, &[(sink("down"), &down), (sink("up"), &up)]);
+    record(&recorder, 20);
+    assert_eq!(recorder.shutdown(FOR_EVER), 0);
+    assert_eq!((up.accepted(), down.accepted()), (numbers(1, 20), vec![]));
+    drop(recorder);
+    down.set(|kept| kept.down = false);
+    let recorder = start(&settings, &[(sink("down"), &down), (sink("up"), &up)]);
+    assert_eq!(recorder.shutdown(FOR_EVER), 0);
+    assert_eq!(down.accepted(), numbers(1, 20), "the last attempt delivers what was left");
+}
+
+#[test]
+fn a_spool_that_feeds_nobody_is_seen_among_the_sinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = start(&settings(folder.path()), &[]);
+    record(&recorder, 7);
+    assert!(recorder.flush(LONG));
+    let stats = stats(&recorder);
+    assert_eq!((&*stats.name, stats.exported, stats.dropped(), stats.queue_depth), ("(spool)", 7, 0, 0));
+    recorder.shutdown(LONG);
 }

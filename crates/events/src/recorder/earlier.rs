@@ -1,18 +1,16 @@
-//! What the process before has left: the end of the chain, and whether it stopped in order.
+//! What the process before has left: the end of the chain, whether it stopped in order, and what one place has that another lacks.
+//!
+//! A process that is killed leaves its files and the spool at different events. The chain goes on from the newest of them all, or it
+//! would have two successors of one line; and a place that ends earlier is given the lines it lacks.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io;
 
-use serde::Deserialize;
-
-use crate::chain::{self, Chain, Hash};
-use crate::settings::Settings;
+use super::end::End;
+use crate::chain::{Chain, Hash};
+use crate::settings::{Settings, SinkSettings};
+use crate::sinks::Sink;
 use crate::spool::Found;
-
-/// How much of a file's end is looked at for its last line: no line is longer than 1 MiB.
-const TAIL: u64 = 2 * 1024 * 1024;
 
 /// The last event of the process before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,42 +38,93 @@ impl fmt::Display for Earlier {
     }
 }
 
-/// What is read of an event.
-#[derive(Deserialize)]
-struct Last {
-    kind: String,
-    time: String,
+impl From<&End> for Earlier {
+    fn from(end: &End) -> Self {
+        Self {
+            place: end.place.clone(),
+            time: end.last.time.clone(),
+            in_order: end.last.kind == "gateway.stopped",
+            hash: end.hash,
+        }
+    }
 }
 
-impl Earlier {
-    /// Looks in the spool, else in the first file of native lines that gets every event and has any.
-    pub(super) fn find(settings: &Settings, spool: Option<&Found>) -> Option<Self> {
-        if let Some(found) = spool
-            && let Some(line) = &found.last_line
-        {
-            return Self::of("the spool", line);
+/// The ends of all places that get every event.
+pub(super) struct Ends {
+    /// Of each sink, in their order.
+    files: Vec<Option<End>>,
+    spool: Option<End>,
+}
+
+impl Ends {
+    /// Looks at the file of each sink that gets every event, and at the spool. What a filter passed over would be missing from the
+    /// chain.
+    pub(super) fn look<'s>(sinks: impl Iterator<Item = &'s SinkSettings>, spool: Option<&Found>) -> Self {
+        let end = |sink: &SinkSettings| {
+            let path = sink.native_file().filter(|_| sink.filter.is_open())?;
+            End::of_file(path)
+        };
+        let spool = spool.and_then(|found| End::of("the spool".to_owned(), found.tail.clone()));
+        Self { files: sinks.map(end).collect(), spool }
+    }
+
+    fn newest(&self) -> Option<&End> {
+        let all = self.spool.iter().chain(self.files.iter().flatten());
+        all.reduce(|newest, end| if end.is_later_than(newest) { end } else { newest })
+    }
+
+    /// The last event of the process before.
+    pub(super) fn earlier(&self) -> Option<Earlier> {
+        self.newest().map(Earlier::from)
+    }
+
+    /// What the file of this sink lacks.
+    pub(super) fn missing_in_file(&self, sink: usize) -> &[u8] {
+        self.missing(self.files.get(sink).and_then(Option::as_ref))
+    }
+
+    /// What the spool lacks.
+    pub(super) fn missing_in_spool(&self) -> &[u8] {
+        self.missing(self.spool.as_ref())
+    }
+
+    /// A place without any event is new, or was cleared: it lacks nothing.
+    fn missing(&self, end: Option<&End>) -> &[u8] {
+        let lines = self.newest().zip(end).and_then(|(newest, end)| newest.lines_after(end));
+        lines.unwrap_or_default()
+    }
+}
+
+/// Gives a place the lines that it lacks. Where that fails they stay missing there, which the log says and an audit finds.
+pub(super) fn catch_up(name: &str, sink: &mut dyn Sink, lines: &[u8]) {
+    if lines.is_empty() {
+        return;
+    }
+    let events = lines.iter().filter(|byte| **byte == b'\n').count();
+    match write_all(sink, lines) {
+        Ok(()) => tracing::warn!(
+            sink = name,
+            events,
+            "events that the last process had written elsewhere, and not here when it ended, were added"
+        ),
+        Err(error) => {
+            tracing::error!(sink = name, events, %error, "events that the last process had not written here stay missing");
+            // So that no half line stays at its end.
+            let _ = sink.reopen();
         }
-        // What a filter passed over would be missing from the chain.
-        let open = settings.sinks.iter().filter(|sink| sink.filter.is_open());
-        open.filter_map(|sink| sink.native_file()).find_map(|path| Self::in_file(path).ok()?)
     }
+}
 
-    /// The last line of a file that is an event: what follows it was left half written.
-    fn in_file(path: &Path) -> io::Result<Option<Self>> {
-        let place = path.display().to_string();
-        let tail = tail(path)?;
-        let mut lines = tail.rsplit(|byte| *byte == b'\n');
-        // What follows the last line feed, usually nothing.
-        lines.next();
-        Ok(lines.find_map(|line| Self::of(&place, line)))
+fn write_all(sink: &mut dyn Sink, mut lines: &[u8]) -> io::Result<()> {
+    while !lines.is_empty() {
+        let taken = sink.write(lines)?;
+        if taken == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        lines = lines.get(taken..).unwrap_or_default();
     }
-
-    fn of(place: &str, line: &[u8]) -> Option<Self> {
-        let last: Last = serde_json::from_slice(line).ok()?;
-        let hash = chain::read(line).filter(|seal| seal.is_right).map(|seal| seal.hash);
-        let in_order = last.kind == "gateway.stopped";
-        Some(Self { place: place.to_owned(), time: last.time, in_order, hash })
-    }
+    sink.flush()?;
+    sink.sync()
 }
 
 /// The chain that the next event continues.
@@ -86,48 +135,5 @@ pub(super) fn chain(settings: &Settings, earlier: Option<&Earlier>) -> Chain {
         Some(earlier) => Chain::begin(&format!("the last event in {} bears no hash that is right", earlier.place)),
         None if keeps => Chain::begin("no earlier event is there"),
         None => Chain::begin("neither a file nor a spool keeps events from one start to the next"),
-    }
-}
-
-/// The end of a file; nothing where it is no regular file.
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = path.metadata()?;
-    let mut tail = Vec::new();
-    if metadata.is_file() {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL)))?;
-        file.take(TAIL).read_to_end(&mut tail)?;
-    }
-    Ok(tail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The time of the last event, and whether it is that of a stop in order.
-    #[track_caller]
-    fn check(text: &str, expected: Option<(&str, bool)>) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.jsonl");
-        std::fs::write(&path, text).unwrap();
-        let found = Earlier::in_file(&path).unwrap();
-        assert_eq!(found.as_ref().map(|found| (found.time.as_str(), found.in_order)), expected, "{text:?}");
-    }
-
-    #[test]
-    fn the_last_whole_event_is_found_and_whether_it_was_the_end() {
-        let denied = r#"{"kind":"access.denied","time":"1"}"#;
-        let stopped = r#"{"kind":"gateway.stopped","time":"2"}"#;
-        check("", None);
-        check(denied, None);
-        check("\n\nrubbish\n", None);
-        check(&format!("{denied}\n"), Some(("1", false)));
-        check(&format!("{denied}\n{stopped}\n"), Some(("2", true)));
-        check(&format!("{stopped}\n{denied}\n"), Some(("1", false)));
-        check(&format!("{stopped}\n{denied}"), Some(("2", true)));
-        check(&format!("{denied}\n{{\"kind\":\n"), Some(("1", false)));
-        assert_eq!(Earlier::in_file(Path::new("/dev/null")).unwrap(), None);
-        assert!(Earlier::in_file(Path::new("/no/such/file")).is_err());
     }
 }

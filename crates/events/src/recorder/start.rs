@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::earlier::{self, Earlier};
+use super::earlier::{self, Earlier, Ends};
 use super::{Counts, MAX_SINKS, Recorder, Shared, SinkPlace, Spooling, Threads};
 use crate::dead_letter::DeadLetters;
 use crate::delivery::{Courier, DeliveryState};
@@ -124,21 +124,33 @@ fn durability(settings: &Settings) -> Durability {
 }
 
 /// Starts the threads of sinks that are open.
-pub(crate) fn assemble(settings: &Settings, sinks: Vec<Opened>) -> Result<Recorder, StartError> {
+pub(crate) fn assemble(settings: &Settings, mut sinks: Vec<Opened>) -> Result<Recorder, StartError> {
     if sinks.len() > MAX_SINKS {
         return Err(StartError::TooManySinks(sinks.len()));
     }
     let (mut spool, found) = open_spool(settings)?.unzip();
-    let earlier = Earlier::find(settings, found.as_ref());
+    let ends = Ends::look(sinks.iter().map(|sink| &sink.settings), found.as_ref());
+    let earlier = ends.earlier();
     if let Some(torn) = found.as_ref().map(|found| found.torn).filter(|torn| *torn > 0) {
         tracing::warn!(
             bytes = torn,
             "an event that was being written to the spool when the last process ended was cut off"
         );
     }
+    if let Some(lost) = found.as_ref().map(|found| found.lost).filter(|lost| *lost > 0) {
+        tracing::error!(
+            events = lost,
+            "the spool ends before what its receivers have had: so many events were lost in it"
+        );
+    }
     if let Some(earlier) = earlier.as_ref().filter(|earlier| !earlier.in_order) {
         let (place, time) = (&earlier.place, &earlier.time);
         tracing::warn!(%place, %time, "the last process did not stop in order; its last events may be missing");
+    }
+    for (place, opened) in sinks.iter_mut().enumerate() {
+        if let Target::Local(sink) = &mut opened.target {
+            earlier::catch_up(&opened.settings.name, &mut **sink, ends.missing_in_file(place));
+        }
     }
     let mut parts = Parts { fsync: settings.fsync, ..Parts::default() };
     parts.settings = sinks.iter().map(|sink| sink.settings.clone()).collect();
@@ -153,7 +165,7 @@ pub(crate) fn assemble(settings: &Settings, sinks: Vec<Opened>) -> Result<Record
         }
     }
     let spooling = match spool.take() {
-        Some(spool) => Some(parts.add_spool(settings, Arc::new(spool), remotes)?),
+        Some(spool) => Some(parts.add_spool(settings, Arc::new(spool), remotes, ends.missing_in_spool())?),
         None => match remotes.first() {
             Some((sink, _)) => return Err(StartError::NoSpool(Arc::clone(&sink.name))),
             None => None,
@@ -166,6 +178,9 @@ fn open_spool(settings: &Settings) -> Result<Option<(Spool, Found)>, StartError>
     let Some(spool) = &settings.spool else { return Ok(None) };
     Spool::open(spool).map(Some).map_err(|source| StartError::Spool { path: spool.path.clone(), source })
 }
+
+/// What the spool's own lane is called.
+const SPOOL: &str = "(spool)";
 
 /// What is started so far.
 #[derive(Default)]
@@ -204,6 +219,7 @@ impl Parts {
         settings: &Settings,
         spool: Arc<Spool>,
         remotes: Vec<(SinkSettings, Box<dyn Remote>)>,
+        missing: &[u8],
     ) -> Result<Spooling, StartError> {
         let failed = |source| StartError::Spool { path: spool.folder().to_owned(), source };
         let queue = remotes.iter().map(|(sink, _)| sink.queue).max().unwrap_or(QUEUE);
@@ -227,10 +243,11 @@ impl Parts {
             self.threads.couriers.push(spawn(&state.name, move || courier.run())?);
         }
         let feed = self.feeds.len();
-        let sink = SpoolSink::open(Arc::clone(&spool), durability(settings)).map_err(failed)?;
+        let mut sink = SpoolSink::open(Arc::clone(&spool), durability(settings)).map_err(failed)?;
+        earlier::catch_up(SPOOL, &mut sink, missing);
         let on_full = if blocks { OnFull::Block } else { OnFull::Drop };
         // Its name is that of no sink: `[[sink]]` may not have it.
-        self.add_feed(Lane::new("(spool)".into(), queue, on_full), Box::new(sink), true, Format::Native)?;
+        self.add_feed(Lane::new(SPOOL.into(), queue, on_full), Box::new(sink), true, Format::Native)?;
         Ok(Spooling { spool, feed, deliveries })
     }
 

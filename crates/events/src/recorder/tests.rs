@@ -15,10 +15,10 @@ use crate::reason_code::ReasonCode;
 use crate::settings::{SinkKind, SinkSettings};
 use crate::sinks::Sink;
 
-const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(30);
+pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(super) const SHORT: Duration = Duration::from_millis(30);
 
-fn event() -> Event {
+pub(super) fn event() -> Event {
     Event::denied(Uuid::now_v7(), Timestamp::UNIX_EPOCH, ReasonCode::RbacNoMatchingGrant)
 }
 
@@ -28,7 +28,7 @@ fn record(recorder: &Recorder, events: usize) {
     }
 }
 
-fn stats(recorder: &Recorder) -> SinkStats {
+pub(super) fn stats(recorder: &Recorder) -> SinkStats {
     recorder.stats().remove(0)
 }
 
@@ -41,35 +41,35 @@ fn check_account(recorder: &Recorder, exported: u64, dropped: u64, waiting: usiz
     }
 }
 
-fn opened(name: &str, queue: usize, sink: Box<dyn Sink>) -> Opened {
+pub(super) fn opened(name: &str, queue: usize, sink: Box<dyn Sink>) -> Opened {
     let settings = SinkSettings { queue, ..SinkSettings::new(name, SinkKind::Stdout) };
     Opened { settings, target: Target::Local(sink) }
 }
 
 /// A sink that a test can hold up, or make fail, and that notes what it was told.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+pub(super) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
 #[derive(Default)]
-struct GateState {
-    held: bool,
-    fails: bool,
+pub(super) struct GateState {
+    pub(super) held: bool,
+    pub(super) fails: bool,
     attempts: usize,
     /// The sequence numbers written, and "reopen".
     log: Vec<String>,
 }
 
 impl Gate {
-    fn set(&self, change: impl FnOnce(&mut GateState)) {
+    pub(super) fn set(&self, change: impl FnOnce(&mut GateState)) {
         change(&mut self.0.0.lock().unwrap());
         self.0.1.notify_all();
     }
 
-    fn log(&self) -> Vec<String> {
+    pub(super) fn log(&self) -> Vec<String> {
         self.0.0.lock().unwrap().log.clone()
     }
 
-    fn wait_for_attempts(&self, attempts: usize) {
+    pub(super) fn wait_for_attempts(&self, attempts: usize) {
         let state = self.0.0.lock().unwrap();
         let (state, _) = self.0.1.wait_timeout_while(state, LONG, |state| state.attempts < attempts).unwrap();
         assert!(state.attempts >= attempts);

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::beside::folder_of;
 use crate::settings::Fsync;
 
 /// What is known of one file.
@@ -34,6 +36,11 @@ impl Durability {
     /// The same for another file.
     pub(crate) fn renewed(&self) -> Self {
         Self::new(self.policy, self.interval)
+    }
+
+    /// Whether anything is ever forced to the disk.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.policy != Fsync::Never
     }
 
     /// Something was written.
@@ -72,6 +79,11 @@ impl Durability {
             }
         }
     }
+}
+
+/// Makes sure that the name of a file that was made, renamed or removed is on the disk as it is now.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 #[cfg(test)]

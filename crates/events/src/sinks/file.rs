@@ -3,14 +3,16 @@
 //! It rotates by itself where the configuration says so; otherwise rename the file, then have it reopened.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::chain;
+use crate::event::SCHEMA;
 use crate::settings::RotationSettings;
 use crate::sinks::Sink;
-use crate::sinks::durable::Durability;
+use crate::sinks::durable::{Durability, sync_folder};
 use crate::sinks::rotation::Rotation;
 
 /// Only the gateway's user may read what it refused to whom.
@@ -20,7 +22,7 @@ const MODE: u32 = 0o600;
 pub(crate) struct FileSink {
     path: PathBuf,
     file: File,
-    /// The file ends inside a line, left by a process that died while writing. The next line must not continue it.
+    /// The file ends with a line that has no line feed. The next line must not continue it.
     ends_inside_line: bool,
     durability: Durability,
     rotation: Option<Rotation>,
@@ -31,10 +33,14 @@ pub(crate) struct FileSink {
 impl FileSink {
     /// Opens the file for appending; creates it with mode 0600 where it is not there.
     pub(crate) fn open(path: PathBuf, durability: Durability) -> io::Result<Self> {
+        let was_there = path.exists();
         let file = open_for_append(&path)?;
-        let ends_inside_line = ends_inside_line(&path, &file);
+        let ends_inside_line = mend_end(&path, &file);
         // A device has no disk below it.
         let durability = if file.metadata()?.is_file() { durability } else { Durability::none() };
+        if !was_there && durability.is_wanted() {
+            sync_folder(&path)?;
+        }
         Ok(Self { path, file, ends_inside_line, durability, rotation: None, inside_line: false })
     }
 
@@ -59,7 +65,9 @@ impl FileSink {
         match new {
             Ok(new) => {
                 let old = std::mem::replace(&mut self.file, new);
-                if let Err(error) = self.durability.sync(&old) {
+                // What the old one was given, and that there are two now.
+                let folder = if self.durability.is_wanted() { sync_folder(&self.path) } else { Ok(()) };
+                if let Err(error) = self.durability.sync(&old).and(folder) {
                     tracing::error!(path = %self.path.display(), %error, "the old file cannot be forced to the disk");
                 }
                 rotation.began_new(&self.path);
@@ -122,19 +130,55 @@ fn open_for_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(MODE).open(path)
 }
 
-/// Whether the last byte is there and is no line feed. A file that may not be read is taken to be whole.
-fn ends_inside_line(path: &Path, appended: &File) -> bool {
-    let regular_and_filled = appended.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
-    regular_and_filled && last_byte(path).is_ok_and(|byte| byte != b'\n')
+/// What begins every event, and nothing else that a sink writes.
+fn beginning() -> String {
+    format!("{{\"schema\":\"{SCHEMA}\"")
 }
 
-fn last_byte(path: &Path) -> io::Result<u8> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::End(-1))?;
-    let mut byte = [0];
-    file.read_exact(&mut byte)?;
-    let [byte] = byte;
-    Ok(byte)
+/// How much of a file's end is looked at: an event is at most 1 MiB long.
+const MOST: usize = 2 * 1024 * 1024;
+
+/// Cuts off an event that the last process wrote only in part when it died, and says whether the file ends with a line that has no
+/// line feed all the same: a whole one, or somebody else's. A file that may not be read is taken to be whole.
+fn mend_end(path: &Path, appended: &File) -> bool {
+    let length = match appended.metadata() {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) | Err(_) => return false,
+    };
+    let Ok(rest) = after_last_line_feed(path, length) else { return false };
+    if rest.is_empty() {
+        return false;
+    }
+    let is_whole = chain::read(&rest).is_some_and(|seal| seal.is_right)
+        || serde_json::from_slice::<serde::de::IgnoredAny>(&rest).is_ok();
+    // After a loss of power a file may end in zeros that nobody wrote.
+    let written = rest.len() - rest.iter().rev().take_while(|byte| **byte == 0).count();
+    let (written, begins) = (rest.get(..written).unwrap_or_default(), beginning());
+    let is_part = written.starts_with(begins.as_bytes()) || begins.as_bytes().starts_with(written);
+    if is_whole || !is_part {
+        return true;
+    }
+    match appended.set_len(length - rest.len() as u64) {
+        Ok(()) => {
+            let bytes = rest.len();
+            tracing::warn!(
+                path = %path.display(), bytes,
+                "an event that was being written to a file when the last process ended was cut off"
+            );
+            false
+        }
+        Err(_) => true,
+    }
+}
+
+/// The last bytes of a file that no line feed follows on. All of [`MOST`] where they hold none.
+fn after_last_line_feed(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut rest = vec![0; MOST.min(usize::try_from(length).unwrap_or(MOST))];
+    let start = length - rest.len() as u64;
+    file.read_exact_at(&mut rest, start)?;
+    let start = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    Ok(rest.split_off(start))
 }
 
 #[cfg(test)]
@@ -181,6 +225,28 @@ mod tests {
         write(&mut sink, "first\n");
         write(&mut sink, "second\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"half\":\nfirst\nsecond\n");
+    }
+
+    #[test]
+    fn an_event_that_was_left_half_written_is_cut_off_and_a_whole_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("denials.jsonl");
+        let event = format!("{}}}", beginning());
+        let half = beginning();
+        for (left, expected) in [
+            (format!("old\n{half}"), "old\nnew\n".to_owned()),
+            (format!("old\n{}", &half[..5]), "old\nnew\n".to_owned()),
+            (format!("old\n{half}\0\0\0"), "old\nnew\n".to_owned()),
+            ("old\n\0\0".to_owned(), "old\nnew\n".to_owned()),
+            (half.clone(), "new\n".to_owned()),
+            (format!("old\n{event}"), format!("old\n{event}\nnew\n")),
+            (format!("old\n{event}\n"), format!("old\n{event}\nnew\n")),
+            ("old\n{\"other\":".to_owned(), "old\n{\"other\":\nnew\n".to_owned()),
+        ] {
+            std::fs::write(&path, &left).unwrap();
+            write(&mut open(path.clone()).unwrap(), "new\n");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected, "{left:?}");
+        }
     }
 
     #[test]

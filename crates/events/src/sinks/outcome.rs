@@ -5,16 +5,17 @@ use std::time::Duration;
 use crate::sinks::Delivery;
 use crate::sinks::post::{Answer, PostError};
 
-/// By the status: 2xx is accepted, 413 is too much, 408, 425, 429 and 5xx are worth another try.
+/// By the status: 2xx is accepted, 413 is too much, 408, 425, 429 and 5xx are worth another try, however often.
 ///
 /// A redirect, and a 401, 403, 404, 405 or 407, say something of the gateway's credential or of the configured address and nothing
-/// of the events: somebody mends that, and until then the events wait. Any other 4xx will never be another.
+/// of the events: somebody may mend that while the gateway runs, so the events wait for a time. Any other 4xx (400, 422 …) will never be
+/// another.
 pub(crate) fn of(answer: &Answer) -> Delivery {
     match answer.status {
         200..=299 => Delivery::Accepted,
         413 => Delivery::TooLarge,
-        401 | 403 | 407 => retry(answer, "the receiver does not accept the credential"),
-        300..=399 | 404 | 405 => retry(answer, "there is no such receiver at this address"),
+        401 | 403 | 407 => barred(answer, "the receiver does not accept the credential"),
+        300..=399 | 404 | 405 => barred(answer, "there is no such receiver at this address"),
         408 | 425 | 429 => retry(answer, "the receiver asks to wait"),
         500..=599 => retry(answer, "the receiver fails"),
         _ => refused(answer),
@@ -33,6 +34,10 @@ pub(crate) fn unanswered(error: &PostError) -> Delivery {
 
 pub(crate) fn retry(answer: &Answer, what: &str) -> Delivery {
     later(answer.retry_after, words(what, answer))
+}
+
+pub(crate) fn barred(answer: &Answer, what: &str) -> Delivery {
+    Delivery::Barred { after: answer.retry_after, why: words(what, answer) }
 }
 
 pub(crate) fn later(after: Option<Duration>, why: String) -> Delivery {
@@ -56,7 +61,7 @@ pub(crate) fn with_bad(delivery: Delivery, bad: Vec<usize>) -> Delivery {
             which.sort_unstable();
             Delivery::Refused { which, why }
         }
-        delivery @ (Delivery::Retry { .. } | Delivery::TooLarge) => delivery,
+        delivery @ (Delivery::Retry { .. } | Delivery::Barred { .. } | Delivery::TooLarge) => delivery,
     }
 }
 
@@ -79,7 +84,11 @@ mod tests {
             assert_eq!(of(&answer(status)), Delivery::Accepted, "{status}");
         }
         for status in [301, 401, 403, 404, 405, 407, 408, 425, 429, 500, 502, 503, 504, 599] {
-            let Delivery::Retry { after, why } = of(&answer(status)) else { panic!("{status}") };
+            let (after, why) = match of(&answer(status)) {
+                Delivery::Barred { after, why } if status < 408 => (after, why),
+                Delivery::Retry { after, why } if status >= 408 => (after, why),
+                other => panic!("{status}: {other:?}"),
+            };
             assert_eq!(after, Some(Duration::from_secs(7)), "{status}");
             assert!(why.ends_with(&format!("({status}): no way")), "{why}");
         }
@@ -93,7 +102,7 @@ mod tests {
     fn a_line_that_is_no_event_is_refused_beside_the_others() {
         let which = |delivery, bad: &[usize]| match with_bad(delivery, bad.to_vec()) {
             Delivery::Refused { which, .. } => Some(which),
-            Delivery::Accepted | Delivery::Retry { .. } | Delivery::TooLarge => None,
+            Delivery::Accepted | Delivery::Retry { .. } | Delivery::Barred { .. } | Delivery::TooLarge => None,
         };
         let refused = |which: &[usize]| Delivery::Refused { which: which.to_vec(), why: String::new() };
         assert_eq!(which(Delivery::Accepted, &[]), None);

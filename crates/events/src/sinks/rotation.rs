@@ -1,7 +1,8 @@
 //! When a file of events makes room for a new one, and what becomes of the old ones: compressed, and at most so many kept.
 //!
 //! An old file is called as the file, then `-` and the moment: `denials.jsonl-20261128T190412.697123Z`, with `.gz` once it is
-//! compressed. So names sort by time, and nothing is renamed twice. The work on old files is done by a thread of its own: what is
+//! compressed. A name is always later than that of the old file before it, also where the clock was set back: so names sort in the order
+//! in which the files were put away, and nothing is renamed twice. The work on old files is done by a thread of its own: what is
 //! left undone by a process that ends is done after the next rotation.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,9 +14,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::beside::folder_of;
 use crate::settings::RotationSettings;
+use crate::sinks::durable::sync_folder;
 
 /// Only the gateway's user may read what it refused to whom.
 const MODE: u32 = 0o600;
@@ -27,7 +32,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Rotation {
     settings: RotationSettings,
     length: u64,
-    began: SystemTime,
+    /// How old it was when it was opened, and when that was.
+    age: Duration,
+    opened: Instant,
     not_before: Option<Instant>,
     tidying: Option<JoinHandle<()>>,
 }
@@ -38,8 +45,9 @@ impl Rotation {
         // Where the file system does not know when a file was made, it is as old as its last change.
         let began = metadata.created().or_else(|_| metadata.modified()).unwrap_or_else(|_| SystemTime::now());
         let length = metadata.len();
-        let began = if length == 0 { SystemTime::now() } else { began };
-        Ok(Self { settings, length, began, not_before: None, tidying: None })
+        // From here on the system's clock may be set as it likes.
+        let age = if length == 0 { Duration::ZERO } else { began.elapsed().unwrap_or_default() };
+        Ok(Self { settings, length, age, opened: Instant::now(), not_before: None, tidying: None })
     }
 
     /// The same for another file.
@@ -59,13 +67,17 @@ impl Rotation {
             return false;
         }
         let too_large = self.settings.size.is_some_and(|most| self.length + bytes as u64 > most);
-        let too_old = || self.settings.every.is_some_and(|every| self.began.elapsed().is_ok_and(|age| age >= every));
+        let too_old =
+            || self.settings.every.is_some_and(|every| self.age.saturating_add(self.opened.elapsed()) >= every);
         too_large || too_old()
     }
 
     /// Puts the file away under a name of its own, which it gives; `None` where somebody else has put it away.
     pub(crate) fn put_away(&mut self, path: &Path) -> io::Result<Option<PathBuf>> {
-        let old = old_name(path, Timestamp::now());
+        let newest = old_files(path).unwrap_or_default().iter().filter_map(|old| moment_of(path, old)).max();
+        // Whatever the clock says.
+        let after = newest.and_then(|newest| newest.checked_add(SignedDuration::from_micros(1)).ok());
+        let old = old_name(path, after.map_or_else(Timestamp::now, |after| after.max(Timestamp::now())));
         match fs::rename(path, &old) {
             Ok(()) => Ok(Some(old)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -84,7 +96,7 @@ impl Rotation {
     /// A new file is there: looks after the old ones, unless that is still being done.
     pub(crate) fn began_new(&mut self, path: &Path) {
         self.length = 0;
-        self.began = SystemTime::now();
+        (self.age, self.opened) = (Duration::ZERO, Instant::now());
         if self.tidying.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
@@ -123,9 +135,9 @@ fn tidy(path: &Path, settings: &RotationSettings) -> io::Result<()> {
 }
 
 /// The old files of a file, oldest first.
-fn old_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+pub(crate) fn old_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+    let folder = folder_of(path);
     let mut found = Vec::new();
     for entry in folder.read_dir()? {
         let entry = entry?.file_name();
@@ -136,6 +148,13 @@ fn old_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The moment in the name of an old file.
+fn moment_of(path: &Path, old: &Path) -> Option<Timestamp> {
+    let name = old.file_name()?.as_encoded_bytes().strip_prefix(path.file_name()?.as_encoded_bytes())?;
+    let text = std::str::from_utf8(name.strip_suffix(b".gz").unwrap_or(name)).ok()?.strip_prefix('-')?;
+    DateTime::strptime("%Y%m%dT%H%M%S%.fZ", text).ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 /// Such as `-20261128T190412.697123Z`, with or without `.gz`. Nothing else is touched.
@@ -161,6 +180,8 @@ fn compress(file: &Path) -> io::Result<()> {
     writer.flush()?;
     writer.get_ref().sync_data()?;
     fs::rename(&unfinished, &packed)?;
+    // Not before the other one is sure to be there.
+    sync_folder(&packed)?;
     fs::remove_file(file)
 }
 
@@ -187,6 +208,26 @@ mod tests {
         }
         let name = old_name(Path::new("a/e.jsonl"), "2026-11-28T19:04:12.697123Z".parse().unwrap());
         assert_eq!(name, Path::new("a/e.jsonl-20261128T190412.697123Z"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_changes_no_order_and_deletes_no_newer_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.jsonl");
+        // Put away while the clock was years ahead.
+        let ahead = old_name(&path, "2099-01-01T00:00:00.999999Z".parse().unwrap());
+        fs::write(&ahead, "1").unwrap();
+        let settings = RotationSettings { size: Some(1), every: None, keep: 3, compress: false };
+        for text in ["2", "3", "4"] {
+            fs::write(&path, text).unwrap();
+            let mut rotation = Rotation::new(settings.clone(), &File::open(&path).unwrap()).unwrap();
+            rotation.put_away(&path).unwrap().unwrap();
+        }
+        tidy(&path, &settings).unwrap();
+        let kept = old_files(&path).unwrap();
+        let texts: Vec<String> = kept.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        assert_eq!(texts, ["2", "3", "4"]);
+        assert!(kept[0].to_str().unwrap().ends_with("-20990101T000001.000000Z"), "{kept:?}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl SentinelSink {
             // the events, and they wait until somebody has given it the role, which takes the service up to half an hour.
             return Ok(outcome::with_bad(outcome::of(&answer), bad));
         }
-        Ok(outcome::later(None, "the service does not accept the token".to_owned()))
+        Ok(Delivery::Barred { after: None, why: "the service does not accept the token".to_owned() })
     }
 
     fn post(&mut self, token: &HeaderValue, body: bytes::Bytes) -> Result<Answer, PostError> {

@@ -7,6 +7,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::record::MAX_INDEX;
+
+/// What the name of each begins with.
+const PREFIX: &str = "cursor-";
+
 /// The file of a cursor.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -18,8 +23,8 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// Reads the cursor of a sink.
     pub(crate) fn open(folder: &Path, sink: &str) -> Self {
-        let path = folder.join(format!("cursor-{}", file_name(sink)));
-        let saved = fs::read_to_string(&path).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());
+        let path = folder.join(format!("{PREFIX}{}", file_name(sink)));
+        let saved = read(&path);
         Self { path, saved }
     }
 
@@ -41,6 +46,24 @@ impl Cursor {
     }
 }
 
+/// The highest number that any cursor of the folder names, also of a sink that is not configured any more.
+pub(crate) fn highest(folder: &Path) -> io::Result<Option<u64>> {
+    let mut highest = None;
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(PREFIX) && !name.ends_with(".new") {
+            highest = highest.max(read(&path));
+        }
+    }
+    Ok(highest)
+}
+
+fn read(path: &Path) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.strip_suffix('\n')?.parse().ok().filter(|next| *next < MAX_INDEX)
+}
+
 /// A name that is fit for a file: what is neither a letter, a digit nor `-` or `_` stands as `%` and its bytes in hex.
 pub(crate) fn file_name(sink: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -56,7 +79,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut cursor = Cursor::open(folder.path(), "siem");
         assert_eq!(cursor.saved(), None);
-        for next in [0, 7, u64::MAX] {
+        for next in [0, 7, MAX_INDEX - 1] {
             cursor.save(next).unwrap();
             assert_eq!(Cursor::open(folder.path(), "siem").saved(), Some(next));
         }
@@ -66,10 +89,20 @@ mod tests {
     #[test]
     fn what_is_no_number_says_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["", "\n", "7", "-1\n", "7 8\n", "x\n", "99999999999999999999\n"] {
+        for text in ["", "\n", "7", "-1\n", "7 8\n", "x\n", "99999999999999999999\n", "18446744073709551615\n"] {
             fs::write(folder.path().join("cursor-siem"), text).unwrap();
             assert_eq!(Cursor::open(folder.path(), "siem").saved(), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_highest_counts_whatever_the_sink_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(highest(folder.path()).unwrap(), None);
+        for (name, text) in [("cursor-a", "7\n"), ("cursor-b", "9\n"), ("cursor-c", "x\n"), ("other", "70\n")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(highest(folder.path()).unwrap(), Some(9));
     }
 
     #[test]

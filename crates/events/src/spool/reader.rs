@@ -16,7 +16,12 @@ pub(crate) struct Reader {
     /// The segment that is open.
     open: Option<Open>,
     gaps: Gaps,
+    /// Attempts to read that failed, one after another.
+    failures: u32,
 }
+
+/// After so many attempts what cannot be read is taken to be lost.
+const ATTEMPTS: u32 = 3;
 
 #[derive(Debug)]
 struct Open {
@@ -40,7 +45,7 @@ impl Reader {
         let state = spool.state();
         let next = state.sinks.get(sink).map_or(state.next, |progress| progress.next);
         drop(state);
-        Self { spool, next, open: None, gaps: Gaps::default() }
+        Self { spool, next, open: None, gaps: Gaps::default(), failures: 0 }
     }
 
     /// The number of the next event: everything before it was read, or is missing.
@@ -69,7 +74,12 @@ impl Reader {
                 };
             }
             let Some(open) = &mut self.open else { return Ok(None) };
-            match open.records.next(&open.file, segment.length)? {
+            if self.failures >= ATTEMPTS {
+                open.records.pass_over_unreadable();
+            }
+            let found = open.records.next(&open.file, segment.length).inspect_err(|_| self.failures += 1)?;
+            self.failures = 0;
+            match found {
                 // Of what comes before the cursor only the place matters.
                 Some((index, _)) if index < self.next => {}
                 Some((index, line)) => {

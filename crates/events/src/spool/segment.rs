@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::record::{self, Read};
+use super::record::{self, MAX_INDEX, Read};
+use crate::recorder::end::TAIL;
 
 /// Begins each file; the number says how it is laid out.
 const MAGIC: &[u8; 8] = b"PCSPOOL1";
@@ -16,6 +17,8 @@ const EXTENSION: &str = "seg";
 const MODE: u32 = 0o600;
 /// How much is read at once.
 const PIECE: usize = 256 * 1024;
+/// How much is read at once around what cannot be read.
+const SECTOR: usize = 4_096;
 
 /// What a segment's records were found to be.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,8 +27,8 @@ pub(crate) struct Scan {
     pub(crate) end: u64,
     /// The number after that of the last record; `None` where there is no record.
     pub(crate) next: Option<u64>,
-    /// The last line.
-    pub(crate) last_line: Option<Vec<u8>>,
+    /// The last lines, each with its line feed: some more than [`TAIL`] bytes, or all there are.
+    pub(crate) tail: Vec<u8>,
     /// Bytes after the last record: one that was being written when the process died.
     pub(crate) torn: u64,
 }
@@ -42,7 +45,8 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<u64>> {
         let path = entry?.path();
         let number = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 20);
         if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            firsts.extend(number.and_then(|number| number.parse::<u64>().ok()));
+            let number = number.and_then(|number| number.parse::<u64>().ok());
+            firsts.extend(number.filter(|number| *number < MAX_INDEX));
         }
     }
     firsts.sort_unstable();
@@ -85,12 +89,17 @@ pub(crate) fn scan(folder: &Path, first: u64) -> io::Result<Scan> {
     let file = open_to_read(folder, first)?;
     let length = file.metadata()?.len();
     let mut cursor = Records::new(HEADER);
+    // A sector that cannot be read must not keep the gateway from starting.
+    cursor.pass_over_unreadable();
     let mut scan = Scan { end: HEADER, ..Scan::default() };
     while let Some((index, line)) = cursor.next(&file, length)? {
-        scan.next = Some(index.saturating_add(1));
-        let line = line.to_vec();
+        scan.next = Some(index + 1);
+        scan.tail.extend_from_slice(line);
+        scan.tail.push(b'\n');
         scan.end = cursor.offset();
-        scan.last_line = Some(line);
+        if scan.tail.len() > 4 * TAIL {
+            scan.tail.drain(..scan.tail.len() - 2 * TAIL);
+        }
     }
     scan.torn = length - scan.end;
     Ok(scan)
@@ -104,12 +113,31 @@ pub(crate) struct Records {
     buffer: Vec<u8>,
     /// How much of it was consumed.
     consumed: usize,
+    /// Whether a part that cannot be read is taken for a damaged one.
+    lenient: bool,
+}
+
+/// A file, of which a test may make parts unreadable.
+pub(crate) trait ReadAt {
+    /// Like [`FileExt::read_at`].
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
 }
 
 impl Records {
     /// Begins at an offset.
     pub(crate) fn new(offset: u64) -> Self {
-        Self { base: offset, buffer: Vec::new(), consumed: 0 }
+        Self { base: offset, buffer: Vec::new(), consumed: 0, lenient: false }
+    }
+
+    /// From now on, what cannot be read counts as damaged: the next whole record behind it comes next.
+    pub(crate) fn pass_over_unreadable(&mut self) {
+        self.lenient = true;
     }
 
     /// Where the next record would begin.
@@ -118,7 +146,7 @@ impl Records {
     }
 
     /// The next whole record before the offset `end`; `None` where there is none (yet).
-    pub(crate) fn next(&mut self, file: &File, end: u64) -> io::Result<Option<(u64, &[u8])>> {
+    pub(crate) fn next(&mut self, file: &impl ReadAt, end: u64) -> io::Result<Option<(u64, &[u8])>> {
         // Where, after what was consumed, a record is looked for.
         let mut skipped = 0;
         loop {
@@ -150,7 +178,7 @@ impl Records {
     }
 
     /// Reads on; says whether there was more before `end`.
-    fn fill(&mut self, file: &File, end: u64) -> io::Result<bool> {
+    fn fill(&mut self, file: &impl ReadAt, end: u64) -> io::Result<bool> {
         self.buffer.drain(..self.consumed);
         self.base += self.consumed as u64;
         self.consumed = 0;
@@ -158,10 +186,33 @@ impl Records {
         let more = usize::try_from(end.saturating_sub(from)).unwrap_or(PIECE).min(PIECE);
         let kept = self.buffer.len();
         self.buffer.resize(kept + more, 0);
-        let read = file.read_at(self.buffer.get_mut(kept..).unwrap_or_default(), from)?;
+        let piece = self.buffer.get_mut(kept..).unwrap_or_default();
+        let read = match file.read_at(piece, from) {
+            Err(error) if self.lenient => read_around(file, piece, from, &error),
+            read => read.inspect_err(|_| self.buffer.truncate(kept))?,
+        };
         self.buffer.truncate(kept + read);
         Ok(read > 0)
     }
+}
+
+/// Reads what can be read of a piece, and leaves zeros, which are no record, where that is nothing.
+fn read_around(file: &impl ReadAt, piece: &mut [u8], from: u64, error: &io::Error) -> usize {
+    tracing::error!(from, bytes = piece.len(), %error, "a part of the spool cannot be read; what can be is read around it");
+    let mut at = 0;
+    while let Some(rest) = piece.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        let sector = rest.len().min(SECTOR - usize::try_from(from + at as u64).unwrap_or_default() % SECTOR);
+        let rest = rest.get_mut(..sector).unwrap_or_default();
+        match file.read_at(rest, from + at as u64) {
+            Ok(0) => break,
+            Ok(read) => at += read,
+            Err(_) => {
+                rest.fill(0);
+                at += sector;
+            }
+        }
+    }
+    at
 }
 
 #[cfg(test)]
@@ -215,6 +266,44 @@ mod tests {
             damaged[first + at] ^= 0x40;
             check(folder.path(), &damaged, &[5, 7], 0);
         }
+    }
+
+    /// A file of which one sector cannot be read.
+    struct Scratched(Vec<u8>, std::ops::Range<u64>);
+
+    impl ReadAt for Scratched {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let length = buffer.len().min(rest.len());
+            if self.1.start < offset + length as u64 && offset < self.1.end {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            buffer[..length].copy_from_slice(&rest[..length]);
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_up_to_the_next_whole_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines: Vec<String> = (0..200).map(|number| format!("{number:>200}")).collect();
+        let whole = written(folder.path(), &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let size = (record::HEADER + 200) as u64;
+        let sector = 8_192..12_288;
+        let file = Scratched(whole, sector.clone());
+        let mut records = Records::new(HEADER);
+        let end = file.0.len() as u64;
+        // Perhaps it can be read the next time: that is for the caller to say.
+        assert!(records.next(&file, end).is_err() && records.next(&file, end).is_err());
+        records.pass_over_unreadable();
+        let mut found = Vec::new();
+        while let Some((index, _)) = records.next(&file, end).unwrap() {
+            found.push(index - 5);
+        }
+        let touched = |number: &u64| HEADER + number * size < sector.end && HEADER + (number + 1) * size > sector.start;
+        let expected: Vec<u64> = (0..200).filter(|number| !touched(number)).collect();
+        assert_eq!(found, expected);
+        assert!(found.len() < 200);
     }
 
     #[test]

@@ -38,12 +38,21 @@ impl SpoolSink {
         let deadline = Instant::now() + ROOM;
         let mut state = self.spool.state();
         loop {
-            self.spool.reclaim(&mut state);
+            let passed = state.reclaim();
+            if !passed.is_empty() {
+                drop(state);
+                self.spool.delete(&passed);
+                state = self.spool.state();
+                continue;
+            }
             if state.bytes() + bytes <= self.spool.max_size || state.segments.len() <= 1 {
                 return Ok(());
             }
             if !is_kept(&state) {
-                self.give_up_oldest(&mut state);
+                let oldest = state.segments.pop_front();
+                drop(state);
+                self.give_up(oldest.as_slice());
+                state = self.spool.state();
                 continue;
             }
             let time = deadline.saturating_duration_since(Instant::now());
@@ -56,8 +65,8 @@ impl SpoolSink {
     }
 
     /// Whose events these were counts them when it comes to the gap.
-    fn give_up_oldest(&self, state: &mut State) {
-        self.spool.delete_oldest(state);
+    fn give_up(&self, segments: &[Segment]) {
+        self.spool.delete(segments);
         tracing::error!(
             path = %self.spool.folder.display(),
             "the spool is full: its oldest events are given up for the sinks that do not have them yet"

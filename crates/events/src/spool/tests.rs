@@ -45,7 +45,7 @@ fn a_folder_is_opened_again_with_everything_that_was_appended() {
     append(&spool, &["one", "two"]);
     drop(spool);
     let (spool, found) = open(&folder);
-    assert_eq!((found.torn, found.last_line.as_deref()), (0, Some(&b"two"[..])));
+    assert_eq!((found.torn, &found.tail[..]), (0, &b"one\ntwo\n"[..]));
     append(&spool, &["three"]);
     let sink = spool.add_sink(None, OnFull::Drop);
     assert_eq!(spool.waiting(sink), 3);
@@ -64,7 +64,7 @@ fn a_torn_tail_is_cut_off_at_every_length() {
     for cut in 1..size {
         fs::write(&path, &whole[..whole.len() - cut]).unwrap();
         let (spool, found) = open(folder.path());
-        assert_eq!((found.torn, found.last_line.as_deref()), ((size - cut) as u64, Some(&b"one"[..])));
+        assert_eq!((found.torn, &found.tail[..]), ((size - cut) as u64, &b"one\n"[..]));
         append(&spool, &["new"]);
         let sink = spool.add_sink(None, OnFull::Drop);
         assert_eq!(read_all(&spool, sink).0, ["one", "new"]);
@@ -80,7 +80,7 @@ fn a_segment_that_was_just_being_made_does_not_stand_in_the_way() {
         drop(spool);
         fs::write(segment::path(folder.path(), 2), left).unwrap();
         let (spool, found) = open(folder.path());
-        assert_eq!(found.last_line.as_deref(), Some(&b"one"[..]));
+        assert_eq!(found.tail, b"one\n");
         append(&spool, &["two"]);
         let sink = spool.add_sink(None, OnFull::Drop);
         assert_eq!(read_all(&spool, sink).0, ["one", "two"], "{left:?}");
@@ -151,4 +151,56 @@ fn what_an_attempt_left_does_not_stand_in_the_way_of_a_new_segment() {
     assert_eq!(sink.write(line.as_bytes()).unwrap(), line.len());
     let reader = spool.add_sink(None, OnFull::Drop);
     assert_eq!(read_all(&spool, reader), (vec!["x".repeat(200); 2], reader::Gaps::default()));
+}
+
+#[test]
+fn a_sink_that_has_had_more_than_a_loss_of_power_left_passes_over_nothing_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    append(&spool, &["one", "two", "three", "four"]);
+    drop(spool);
+    // Two sinks had taken three and one of them; then the machine lost all but the first event.
+    cursor::Cursor::open(folder.path(), "far").save(4).unwrap();
+    cursor::Cursor::open(folder.path(), "near").save(2).unwrap();
+    let path = segment::path(folder.path(), 1);
+    let size = segment::HEADER as usize + record::HEADER + "one".len();
+    fs::write(&path, &fs::read(&path).unwrap()[..size]).unwrap();
+
+    let (spool, found) = open(folder.path());
+    assert_eq!((found.lost, &found.tail[..]), (2, &b"one\n"[..]));
+    let place = |name: &str| spool.add_sink(cursor::Cursor::open(folder.path(), name).saved(), OnFull::Drop);
+    let (far, near) = (place("far"), place("near"));
+    append(&spool, &["five", "six"]);
+    assert_eq!(read_all(&spool, far), (vec!["five".into(), "six".into()], reader::Gaps::default()));
+    // What this one had not had is lost, and counted.
+    assert_eq!(read_all(&spool, near), (vec!["five".into(), "six".into()], reader::Gaps { given_up: 0, damaged: 2 }));
+    drop(spool);
+    // It stays like that, although no cursor was written meanwhile.
+    let (spool, found) = open(folder.path());
+    assert_eq!(found.lost, 0);
+    let far = spool.add_sink(cursor::Cursor::open(folder.path(), "far").saved(), OnFull::Drop);
+    assert_eq!(read_all(&spool, far).0, ["five", "six"]);
+}
+
+#[test]
+fn a_folder_that_was_emptied_goes_on_behind_every_place() {
+    let folder = tempfile::tempdir().unwrap();
+    cursor::Cursor::open(folder.path(), "gone").save(500).unwrap();
+    let (spool, _) = open(folder.path());
+    append(&spool, &["one"]);
+    let sink = spool.add_sink(cursor::Cursor::open(folder.path(), "gone").saved(), OnFull::Drop);
+    assert_eq!(read_all(&spool, sink), (vec!["one".into()], reader::Gaps::default()));
+}
+
+#[test]
+fn the_tail_goes_back_over_several_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    spool.add_sink(None, OnFull::Drop);
+    let lines: Vec<String> = (0..3).map(|number| number.to_string().repeat(200)).collect();
+    append(&spool, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    drop(spool);
+    assert_eq!(segment::list(folder.path()).unwrap().len(), 3);
+    let (_, found) = open(folder.path());
+    assert_eq!(found.tail, format!("{}\n", lines.join("\n")).as_bytes());
 }

@@ -1,6 +1,6 @@
 //! `audit`: holds recorded events to their chain.
 
-use portcullis_events::audit::{Audit, Beginning, Expected, Finding, Problem, is_hash, verify};
+use portcullis_events::audit::{Audit, Beginning, Expected, Finding, Problem, Skipped, WhySkipped, is_hash, verify};
 use serde_json::{Value, json};
 
 use crate::cli::args::{AuditArgs, AuditCommand, AuditVerifyArgs, Format, Global};
@@ -48,6 +48,9 @@ fn show(audit: &Audit) {
     if audit.more_findings > 0 {
         answer(&format!("and {} more", audit.more_findings));
     }
+    for Skipped { file, why } in &audit.skipped {
+        answer(&format!("{}: not looked into: {}", file.display(), why_skipped(why)));
+    }
     for Beginning { file, line, why } in &audit.beginnings {
         answer(&format!("{}:{line}: a chain begins here: {why}", file.display()));
     }
@@ -63,6 +66,13 @@ fn show(audit: &Audit) {
         (0, 0) => answer("there is no event"),
         (events, 0) => answer(&format!("{events} events, one after the other, as they were written")),
         (events, problems) => answer(&format!("{events} events as they were written, {problems} problems")),
+    }
+}
+
+fn why_skipped(why: &WhySkipped) -> String {
+    match why {
+        WhySkipped::NoEvents(what) => format!("it is no file of events but {what}"),
+        WhySkipped::SameAs(other) => format!("it holds the same events as {}", other.display()),
     }
 }
 
@@ -102,6 +112,8 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
         json!({ "file": beginning.file.display().to_string(), "line": beginning.line,
                 "why": serde_json::from_str::<Value>(&beginning.why).unwrap_or_else(|_| beginning.why.clone().into()) })
     };
+    let skipped =
+        |skipped: &Skipped| json!({ "file": skipped.file.display().to_string(), "why": why_skipped(&skipped.why) });
     json!({
         "whole": is_whole,
         "events": audit.events,
@@ -111,5 +123,6 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
         "after": audit.after,
         "end": audit.end,
         "last_seq": audit.last_seq,
+        "skipped": audit.skipped.iter().map(skipped).collect::<Vec<_>>(),
     })
 }

@@ -50,9 +50,10 @@ fn for_people(status: &Status) -> String {
             sink.exported.to_string(),
             sink.failed.to_string(),
             sink.dropped.to_string(),
+            safe(sink.trouble.as_deref().unwrap_or("-")),
         ]
     });
-    lines.push(table(["SINK", "WAITING", "WRITTEN", "FAILED ATTEMPTS", "LOST"], &sinks.collect::<Vec<_>>()));
+    lines.push(table(["SINK", "WAITING", "WRITTEN", "FAILED ATTEMPTS", "LOST", "TROUBLE"], &sinks.collect::<Vec<_>>()));
     lines.join("\n")
 }
 

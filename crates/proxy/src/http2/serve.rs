@@ -1,7 +1,6 @@
 //! One HTTP/2 connection: accepts its streams, sends each through the stack, and watches the clock.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -26,7 +25,7 @@ use super::meter::{Meter, Unseen};
 use super::tap::Tap;
 use super::{StreamBody, answer, builder};
 use crate::client_address::is_trusted;
-use crate::layers::respond::Answer;
+use crate::layers::respond::{Answer, Withheld};
 use crate::refusal::Refusal;
 use crate::throttle::{Throttle, ThrottleKind};
 use crate::transit::{ConnectionFacts, Facts, Transit};
@@ -58,7 +57,7 @@ const ACCEPTED_IN_A_ROW: usize = 16;
 /// Serves a connection until it ends.
 pub(crate) async fn serve<S, IO>(served: Served<IO>, mut stack: S)
 where
-    S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible> + 'static,
+    S: Service<Box<Transit>, Response = Response<Answer>, Error = Withheld> + 'static,
     S::Future: 'static,
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -162,7 +161,7 @@ impl Shared {
         stack: &mut S,
     ) -> impl Future<Output = ()> + use<S>
     where
-        S: Service<Box<Transit>, Response = Response<Answer>, Error = Infallible>,
+        S: Service<Box<Transit>, Response = Response<Answer>, Error = Withheld>,
     {
         let progress = Rc::new(Progress::default());
         let bodiless = request.method() == Method::HEAD;
@@ -192,7 +191,8 @@ impl Shared {
                 })
                 .await
             };
-            let Some(Ok(response)) = answered else { return };
+            let Some(answered) = answered else { return };
+            let Ok(response) = answered else { return respond.send_reset(Reason::INTERNAL_ERROR) };
             let date = shared.dates.at(jiff::Timestamp::now());
             if answer::send(respond, response, bodiless, date, shared.limits.body_idle_timeout).await {
                 shared.meter.borrow_mut().answered();

@@ -1,11 +1,11 @@
 //! `respond`: the outermost layer. Inward it passes on; outward it alone turns a refusal, or a panic, into an answer and
 //! its one event.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use http::{HeaderValue, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Body;
 use pin_project_lite::pin_project;
-use portcullis_events::Receipt;
+use portcullis_events::{Receipt, Settled};
 use portcullis_policy::ClientAddress;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -33,6 +33,13 @@ use crate::worker::{Loaded, Slot, Worker};
 
 /// The body of an answer: what `forward` gives, or a refusal's; and the line of the access log that waits for its end.
 pub type Answer = Logged<Either<Held<Shared, Slot>, Full<Bytes>>>;
+
+/// A refusal whose event is lost although the configuration wants it kept (`fsync = "always"`, `on_full = "block"`): nothing is
+/// answered, and the connection, or its stream, is closed. The caller was refused, so nothing went further in; and no answer is sent
+/// of which there is no event.
+#[derive(Debug, thiserror::Error)]
+#[error("the event of a refusal is lost, so it is not answered")]
+pub struct Withheld;
 
 /// Makes [`Respond`].
 pub struct RespondLayer {
@@ -78,10 +85,10 @@ where
     T::Error: Into<BoxError>,
 {
     type Response = Response<Logged<Either<T, Full<Bytes>>>>;
-    type Error = Infallible;
+    type Error = Withheld;
     type Future = Responding<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Withheld>> {
         // The layers further in are always ready: what is too much is refused, not kept waiting.
         Poll::Ready(Ok(()))
     }
@@ -134,12 +141,12 @@ where
     T: Body<Data = Bytes>,
     T::Error: Into<BoxError>,
 {
-    type Output = Result<Response<Logged<Either<T, Full<Bytes>>>>, Infallible>;
+    type Output = Result<Response<Logged<Either<T, Full<Bytes>>>>, Withheld>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let Some(held) = this.held.take() {
-            return poll_held(held, &mut this, cx).map(Ok);
+            return poll_held(held, &mut this, cx);
         }
         let polled = match this.inner.as_mut().as_pin_mut() {
             Some(inner) => catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok(),
@@ -167,7 +174,7 @@ where
         if receipt.is_settled() {
             return Poll::Ready(Ok(finish(&mut this, response.map(Either::Right), entry)));
         }
-        poll_held(Box::new(HeldRefusal { response, receipt, entry }), &mut this, cx).map(Ok)
+        poll_held(Box::new(HeldRefusal { response, receipt, entry }), &mut this, cx)
     }
 }
 
@@ -176,16 +183,23 @@ fn poll_held<F, T: Body<Data = Bytes>>(
     held: Box<HeldRefusal>,
     this: &mut RespondingProjection<'_, F>,
     cx: &mut Context<'_>,
-) -> Poll<Answered<T>>
+) -> Poll<Result<Answered<T>, Withheld>>
 where
     T::Error: Into<BoxError>,
 {
-    if held.receipt.poll_settled(cx).is_pending() {
+    let Poll::Ready(settled) = held.receipt.poll_settled(cx) else {
         *this.held = Some(held);
         return Poll::Pending;
-    }
+    };
     let HeldRefusal { response, entry, .. } = *held;
-    Poll::Ready(finish(this, response.map(Either::Right), entry))
+    let answer = finish(this, response.map(Either::Right), entry);
+    Poll::Ready(match settled {
+        Settled::Kept => Ok(answer),
+        Settled::Lost => {
+            this.worker.shared.metrics.withheld.fetch_add(1, Ordering::Relaxed);
+            Err(Withheld)
+        }
+    })
 }
 
 /// Gives the answer its id and its line of the access log.

@@ -1,7 +1,6 @@
 //! Each layer against a mock of what stands behind it.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use crate::layers::establish::{EstablishLayer, Refused};
 use crate::layers::identify::Identify;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
-use crate::layers::respond::RespondLayer;
+use crate::layers::respond::{RespondLayer, Withheld};
 use crate::logged::Logged;
 use crate::permitted::Permitted;
 use crate::route::RouteAction;
@@ -43,6 +42,12 @@ use crate::worker::Worker;
 
 /// A worker whose one route `open` asks for no credential, lets nobody from 192.0.2.0/24 come, and grants GET to anyone.
 pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
+    let (recorder, capture) = Recorder::in_memory(16).unwrap();
+    (worker_with(limits, recorder), capture)
+}
+
+/// A worker that records here.
+pub(crate) fn worker_with(limits: Limits, recorder: Recorder) -> Rc<Worker> {
     let text = |value: &str| Placed::from(value.to_owned());
     let draft = PolicyDraft {
         routes: vec![RouteDraft { name: text("open"), paths: vec![text("/open/**")], ..RouteDraft::default() }],
@@ -83,10 +88,9 @@ pub(crate) fn worker(limits: Limits) -> (Rc<Worker>, Capture) {
         refusal: RefusalSettings::default(),
     };
     let authenticator = Authenticator::new(portcullis_identity::settings::Settings::default()).unwrap();
-    let (recorder, capture) = Recorder::in_memory(16).unwrap();
     let risk = RiskEngine::new(portcullis_risk::Settings::default());
     let shared = Shared::new(Snapshot::new(Arc::new(policy), settings, authenticator), risk, recorder);
-    (Worker::new(Arc::new(shared), 0, 1), capture)
+    Worker::new(Arc::new(shared), 0, 1)
 }
 
 fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
@@ -230,9 +234,6 @@ fn respond_turns_a_panic_into_500_and_an_event_and_goes_on() {
     assert_eq!(worker.shared.metrics.panics.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
 
-fn answer<T>(result: Result<T, Infallible>) -> T {
-    match result {
-        Ok(answer) => answer,
-        Err(never) => match never {},
-    }
+fn answer<T>(result: Result<T, Withheld>) -> T {
+    result.unwrap()
 }

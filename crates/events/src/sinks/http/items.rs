@@ -37,7 +37,7 @@ struct Problem {
 /// is worth another try (429, 5xx), the batch comes again, and what was taken meanwhile is such a repetition.
 pub(super) fn of_bulk(answer: &Answer, sent: &[usize]) -> Delivery {
     let Some(bulk) = answer.body.as_deref().and_then(|body| serde_json::from_slice::<Bulk>(body).ok()) else {
-        return outcome::retry(answer, "the receiver's answer is none of Elasticsearch's");
+        return outcome::barred(answer, "the receiver's answer is none of Elasticsearch's");
     };
     if !bulk.errors {
         return Delivery::Accepted;

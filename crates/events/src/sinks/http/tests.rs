@@ -144,6 +144,7 @@ fn elastic_says_of_each_event_what_became_of_it() {
         let said = match delivery {
             Delivery::Accepted => "accepted".to_owned(),
             Delivery::Retry { why, .. } => format!("retry {why}"),
+            Delivery::Barred { why, .. } => format!("barred {why}"),
             Delivery::Refused { which, why } => format!("refused {which:?} {why}"),
             Delivery::TooLarge => "too large".to_owned(),
         };
@@ -159,7 +160,7 @@ fn elastic_says_of_each_event_what_became_of_it() {
     check(&[201, 400], "retry the receiver answered 2 of 3 events");
     let receiver = Receiver::start(|_| Answer::status(200).body("<html>"));
     let delivery = deliver(&mut sink(&receiver, HttpBody::ElasticBulk { index: "i".into() }), &lines(1..2));
-    assert!(matches!(delivery, Delivery::Retry { .. }), "{delivery:?}");
+    assert!(matches!(delivery, Delivery::Barred { .. }), "{delivery:?}");
 }
 
 #[test]
@@ -216,10 +217,10 @@ fn an_answer_decides_and_says_how_long_to_wait() {
         |delivery| matches!(delivery, Delivery::Retry { after: Some(after), .. } if *after == Duration::from_secs(17)),
     );
     check(Answer::status(503), |delivery| matches!(delivery, Delivery::Retry { after: None, .. }));
-    check(Answer::status(401), |delivery| matches!(delivery, Delivery::Retry { .. }));
+    check(Answer::status(401), |delivery| matches!(delivery, Delivery::Barred { .. }));
     // Events go where the configuration says, and nowhere else.
     check(Answer::status(307).header("Location", "http://127.0.0.1:9/"), |delivery| {
-        matches!(delivery, Delivery::Retry { .. })
+        matches!(delivery, Delivery::Barred { .. })
     });
     // An answer longer than what is read is an answer all the same.
     check(Answer::status(200).body(vec![b'x'; 2 << 20]), |delivery| *delivery == Delivery::Accepted);

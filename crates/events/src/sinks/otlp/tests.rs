@@ -128,7 +128,7 @@ fn each_answer_means_what_the_protocol_says() {
         );
     }
     check(Answer::status(413), |delivery| *delivery == Delivery::TooLarge);
-    check(Answer::status(401), |delivery| matches!(delivery, Delivery::Retry { .. }));
+    check(Answer::status(401), |delivery| matches!(delivery, Delivery::Barred { .. }));
     // A warning without a rejected record is a success; a rejected one is none, and must not be sent again.
     check(Answer::status(200).body(b"\x0a\x06\x12\x04hmm!".to_vec()), |delivery| *delivery == Delivery::Accepted);
     check(

@@ -131,14 +131,14 @@ fn a_token_that_is_no_longer_accepted_is_renewed_once() {
     assert_eq!(service.given.load(Ordering::SeqCst), 2);
     // Where the new one is no better, that is all that is asked for.
     service.good_from.store(1_000, Ordering::SeqCst);
-    assert!(matches!(deliver(&mut sink, &lines(3..4)), Delivery::Retry { .. }));
+    assert!(matches!(deliver(&mut sink, &lines(3..4)), Delivery::Barred { .. }));
     assert_eq!(service.given.load(Ordering::SeqCst), 3);
 }
 
 #[test]
 fn a_wrong_secret_is_a_reason_to_wait_and_is_not_shown() {
     let Setting { mut sink, _receivers, .. } = setting("wr0ng", true);
-    let Delivery::Retry { why, .. } = deliver(&mut sink, &lines(1..2)) else { panic!() };
+    let Delivery::Barred { why, .. } = deliver(&mut sink, &lines(1..2)) else { panic!() };
     assert!(why.contains("no token (401)") && why.contains("invalid_client") && !why.contains("wr0ng"), "{why}");
 }
 
@@ -158,7 +158,7 @@ fn each_answer_of_the_service_means_what_its_documentation_says() {
     check(Answer::status(413), |delivery| *delivery == Delivery::TooLarge);
     check(Answer::status(400), |delivery| matches!(delivery, Delivery::Refused { which, .. } if which.is_empty()));
     // The role on the rule is missing: that is no fault of the events.
-    check(Answer::status(403), |delivery| matches!(delivery, Delivery::Retry { .. }));
+    check(Answer::status(403), |delivery| matches!(delivery, Delivery::Barred { .. }));
 }
 
 #[test]

@@ -71,7 +71,11 @@ impl Tokens {
             .post_to(&path, &headers, form.into())
             .map_err(|error| outcome::later(None, format!("no token: {error}")))?;
         if answer.status != 200 {
-            return Err(outcome::retry(&answer, "no token"));
+            // A wrong secret or tenant is 400 or 401 here, and somebody may mend it.
+            return Err(match answer.status {
+                408 | 425 | 429 | 500.. => outcome::retry(&answer, "no token"),
+                _ => outcome::barred(&answer, "no token"),
+            });
         }
         // What cannot be read is not shown: it may hold a token.
         let unreadable = || outcome::later(None, "no token: its giver's answer cannot be read".to_owned());

@@ -7,10 +7,9 @@ mod stats;
 mod story;
 mod tail;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis_config::Loaded;
 use portcullis_history::{EventFile, Filter, Index, Trouble, files_of};
 
 use crate::cli::args::{EventsArgs, EventsCommand, FilterArgs, Global, SpanArgs};
@@ -83,19 +82,27 @@ struct Archive {
     index: Option<Index>,
 }
 
-/// The files that are named, else those of the configuration's first file sink, rotated ones too, with their index.
+/// The files that are named, else those of the configuration's file sink that has every event, rotated ones too, with their index.
 fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
     let mut paths = named.to_vec();
     let mut index = None;
     if paths.is_empty() {
         let loaded = loaded(global)?;
-        let Some(path) = event_file(&loaded) else {
+        let Some(file) = loaded.events.event_file() else {
             remark(
                 "error: no sink of kind \"file\" with native events is configured, so there is nothing to look into; name a \
                  file with --file",
             );
             return Err(Exit::Unreachable);
         };
+        if !file.has_all {
+            remark(&format!(
+                "note: {} has only what the filter of the sink `{}` lets through, and no other file has more",
+                safe(&file.path.display().to_string()),
+                safe(file.sink)
+            ));
+        }
+        paths.push(file.path.to_owned());
         index = loaded.index.and_then(|settings| match Index::open(&settings.path) {
             Ok(index) => index,
             Err(error) => {
@@ -103,7 +110,6 @@ fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
                 None
             }
         });
-        paths.push(path);
     }
     // After the index: what was rotated meanwhile is known to it or read.
     let (mut files, mut failed) = (Vec::new(), false);
@@ -119,11 +125,6 @@ fn archive(global: &Global, named: &[PathBuf]) -> Result<Archive, Exit> {
         return Err(Exit::Unreachable);
     }
     Ok(Archive { files, index })
-}
-
-/// The file of the first sink of native events: another one would have the same events again.
-fn event_file(loaded: &Loaded) -> Option<PathBuf> {
-    loaded.events.sinks.iter().find_map(|sink| sink.native_file()).map(Path::to_path_buf)
 }
 
 /// Says what could not be read: the answer may miss something.
