@@ -74,6 +74,39 @@ fn history(index: bool) -> (Gateway, Vec<String>, Upstream) {
 }
 
 #[test]
+fn what_is_looked_into_is_the_file_with_every_event_or_it_is_said_that_there_is_none() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    site.sink_with("severity = \"critical\"\n");
+    let gateway = site.start();
+    gateway.get("/x", &[]);
+    let site = stop(gateway);
+    let search = |site: &Site| {
+        let config = site.path("portcullis.toml");
+        portcullis().arg("-c").arg(config).args(["-o", "jsonl", "events", "search", "--deny"]).run(PATIENCE)
+    };
+    let found = search(&site);
+    assert!(found.stdout.is_empty(), "{found:?}");
+    assert!(found.stderr.join("\n").contains("only what the filter of the sink `events` lets through"), "{found:?}");
+
+    let mut site = site;
+    site.add("[[sink]]\nname = \"all\"\nkind = \"file\"\npath = \"all.jsonl\"\n");
+    let gateway = site.start();
+    gateway.get("/y", &[]);
+    let site = stop(gateway);
+    let found = search(&site);
+    assert_eq!(found.stdout.len(), 1, "{found:?}");
+    assert!(!found.stderr.join("\n").contains("filter"), "{found:?}");
+}
+
+fn stop(gateway: Gateway) -> Site {
+    let Gateway { site, mut process, .. } = gateway;
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
+    site
+}
+
+#[test]
 fn a_search_finds_what_fits_in_all_files_the_newest_first() {
     search_all(&history(false));
 }

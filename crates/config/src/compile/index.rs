@@ -18,14 +18,6 @@ pub(crate) fn compile(reader: &Reader<'_>, index: Option<Index>, events: &Settin
         reader.report(Diagnostic::error(codes::CONFLICT, index.at, message).with_help(help));
         return None;
     };
-    if !file.has_all {
-        let message = format!(
-            "the index will have only what the filter of the sink `{}` lets through: no file has every event",
-            file.sink
-        );
-        let help = "add a sink of kind \"file\" without a filter";
-        reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, index.at, message).with_help(help));
-    }
     let events = file.path.to_owned();
     let path = index.path.map_or_else(|| beside(&events), |path| path.value.path);
     let max_bytes = u64::try_from(index.max_size).unwrap_or(u64::MAX);
