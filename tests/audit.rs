@@ -1,14 +1,17 @@
 //! `audit verify`: what was recorded is found whole, over rotated files and restarts, and every change is found where it is.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::{BASE64, HEXLOWER};
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::request;
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, NO_BANS, Site, portcullis};
+use crate::harness::{AUTHENTICATED, NO_BANS, Site, portcullis, tool};
 
 /// Exit code and output of `audit verify`.
 fn verify(arguments: &[&str], files: &[PathBuf]) -> (Option<i32>, String) {
@@ -106,4 +109,97 @@ fn what_makes_no_sense_is_told_apart_from_what_was_changed() {
     assert_eq!(verify(&["--end", "sha256:xyz"], &[site.path("empty.jsonl")]).0, Some(2));
     let (code, text) = verify(&[], &[site.path("empty.jsonl")]);
     assert_eq!((code, text.trim_end()), (Some(1), "there is no event"));
+}
+
+#[test]
+fn checkpoints_tell_a_file_that_was_written_anew_from_what_the_gateway_wrote() {
+    let upstream = Upstream::start();
+    let mut site = site(&upstream);
+    let key = site.path("checkpoint.key");
+    let made = portcullis().args(["audit", "keygen", "--out"]).arg(&key).run(PATIENCE);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!made.stdout.join("\n").contains("PRIVATE"), "{made:?}");
+    let public = site.path("checkpoint.pub");
+    fs::write(&public, made.stdout.join("\n")).unwrap();
+    // A key that is there is never written over.
+    assert_eq!(portcullis().args(["audit", "keygen", "--out"]).arg(&key).run(PATIENCE).status.code(), Some(4));
+
+    site.add("[event]\ncheckpoint = { key = { file = \"checkpoint.key\" }, events = 10 }\n");
+    let site = refuse(refuse(site, "", 25), "", 5);
+    let file = site.path("events.jsonl");
+    let public = public.to_str().unwrap();
+    let held = |file: &PathBuf| verify(&["--public-key", public], std::slice::from_ref(file));
+    let (code, text) = held(&file);
+    assert_eq!(code, Some(0), "{text}");
+    // 27 events of the first process with a checkpoint behind the 10th, the 20th and the last; 7 of the second with one.
+    assert!(text.contains("38 events, one after the other"), "{text}");
+    assert!(
+        text.contains(&format!("signed up to {}:38", file.display())) && text.contains("; 0 later events"),
+        "{text}"
+    );
+    let (_, json) = verify(&["-o", "json", "--public-key", public], std::slice::from_ref(&file));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["signed"]["line"], &json["unsigned"]), (&38.into(), &0.into()));
+    // openssl reads the keys and comes to the same signature.
+    openssl_agrees(&site, &file);
+
+    // Who can write the file leaves out an event and computes every hash anew.
+    let whole = fs::read_to_string(&file).unwrap();
+    let forged = site.path("forged.jsonl");
+    fs::write(&forged, sealed_anew(whole.lines().enumerate().filter(|(number, _)| *number != 4).map(|(_, line)| line)))
+        .unwrap();
+    assert_eq!(verify(&[], std::slice::from_ref(&forged)).0, Some(0), "by the hashes alone nothing is wrong");
+    let (code, text) = held(&forged);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("forged.jsonl:10: this checkpoint signs other lines than those before it"), "{text}");
+    assert!(text.contains("there is no checkpoint with a good signature"), "{text}");
+    let private = key.to_str().unwrap();
+    assert_eq!(verify(&["--public-key", private], std::slice::from_ref(&file)).0, Some(2));
+    assert_eq!(verify(&["--public-key", "/no/such/key"], std::slice::from_ref(&file)).0, Some(4));
+}
+
+/// The lines with a chain of their own, made as the documentation says how it is checked.
+fn sealed_anew<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    let (mut text, mut prev) = (String::new(), "null,\"genesis\":\"no earlier event is there\"".to_owned());
+    for line in lines {
+        let open = line.rfind("\"integrity\":{").unwrap();
+        let start = format!("{}\"integrity\":{{\"prev\":{prev}", &line[..open]);
+        let hash = HEXLOWER.encode(digest(&SHA256, format!("{start}}}}}").as_bytes()).as_ref());
+        text.push_str(&format!("{start},\"hash\":\"sha256:{hash}\"}}}}\n"));
+        prev = format!("\"sha256:{hash}\"");
+    }
+    text
+}
+
+/// The signature of the last line's checkpoint is that of the text in the documentation, by another program.
+fn openssl_agrees(site: &Site, file: &Path) {
+    let text = fs::read_to_string(file).unwrap();
+    let event: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let (checkpoint, word) = (&event["checkpoint"], |value: &Value| value.as_str().unwrap().to_owned());
+    let signed = format!(
+        "portcullis.checkpoint/1\nnode {}\ntime {}\nseq {}\nhash {}\n",
+        word(&event["node"]),
+        word(&event["time"]),
+        checkpoint["seq"],
+        word(&checkpoint["hash"])
+    );
+    assert_eq!(checkpoint["hash"], event["integrity"]["prev"]);
+    site.file("signed.txt", &signed);
+    let signature = BASE64.decode(word(&checkpoint["signature"]).as_bytes()).unwrap();
+    fs::write(site.path("signature"), signature).unwrap();
+    let arguments = [
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-rawin",
+        "-inkey",
+        "checkpoint.pub",
+        "-in",
+        "signed.txt",
+        "-sigfile",
+        "signature",
+    ];
+    let told = tool("PORTCULLIS_OPENSSL", "openssl").args(arguments).cwd(site.path(".")).run(PATIENCE);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
 }

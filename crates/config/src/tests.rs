@@ -6,6 +6,7 @@ mod bad_policy;
 mod bad_providers;
 mod bounds;
 mod cases;
+mod checkpoint;
 mod defaults;
 mod includes;
 mod listeners;

@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::beside::is_no_event_file;
 use crate::chain::{self, Hash};
+use crate::checkpoint::{self, BadCheckpoint, PublicKey};
 use crate::read::{Line, read_line};
 
 /// What files hold.
@@ -34,6 +35,21 @@ pub struct Audit {
     pub last_seq: Option<u64>,
     /// Files that were named and not looked into.
     pub skipped: Vec<Skipped>,
+    /// The last checkpoint with a good signature, where keys were given.
+    pub signed: Option<Signed>,
+    /// How many events follow on it, or there are where there is none: no signature covers these.
+    pub unsigned: u64,
+}
+
+/// A checkpoint whose signature is good: it covers every line before it, back to where its chain begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u64,
+    /// When it was made, as it says.
+    pub time: String,
 }
 
 /// A file that was not looked into.
@@ -89,6 +105,10 @@ pub enum Problem {
     WrongStart,
     /// The last line is not the one that it should be: lines are missing at the end.
     WrongEnd,
+    /// It is a checkpoint, and none that the gateway signed.
+    BadCheckpoint(BadCheckpoint),
+    /// There is no checkpoint with a good signature at all.
+    Unsigned,
 }
 
 /// A line at which a chain begins.
@@ -109,6 +129,8 @@ pub struct Expected<'e> {
     pub after: Option<&'e str>,
     /// The hash of the last line.
     pub end: Option<&'e str>,
+    /// The keys that checkpoints may be signed with; none: they are not looked at.
+    pub keys: &'e [PublicKey],
 }
 
 /// Whether a text is a hash as the lines have it, with or without `sha256:`.
@@ -127,7 +149,7 @@ pub fn verify(files: &[PathBuf], expected: Expected<'_>) -> Result<Audit, (PathB
             skipped.push(Skipped { file: file.clone(), why: WhySkipped::NoEvents(what) });
             continue;
         }
-        let piece = Piece::read(file).map_err(|error| (file.clone(), error))?;
+        let piece = Piece::read(file, expected.keys).map_err(|error| (file.clone(), error))?;
         match pieces.iter().find(|other| other.lines > 0 && other.digest.is_some() && other.digest == piece.digest) {
             Some(same) => skipped.push(Skipped { file: file.clone(), why: WhySkipped::SameAs(same.file.clone()) }),
             None => pieces.push(piece),
@@ -154,6 +176,9 @@ struct Piece {
     last: Option<Before>,
     /// The time of the first event, as text: all times are of one width, so that they sort.
     began: Option<Vec<u8>>,
+    /// The last checkpoint with a good signature, and how many events follow on it.
+    signed: Option<Signed>,
+    unsigned: u64,
     /// Of all lines. The same for two files that hold the same.
     digest: Option<Hash>,
 }
@@ -172,7 +197,7 @@ struct Before {
 }
 
 impl Piece {
-    fn read(file: &Path) -> io::Result<Self> {
+    fn read(file: &Path, keys: &[PublicKey]) -> io::Result<Self> {
         let mut piece = Self { file: file.to_owned(), ..Self::default() };
         let mut lines = open(file)?;
         let (mut line, mut digest, mut comparable) = (Vec::new(), Context::new(&SHA256), true);
@@ -187,7 +212,7 @@ impl Piece {
                 }
                 Line::Whole => {
                     piece.lines += 1;
-                    piece.line(&line, &mut digest);
+                    piece.line(&line, &mut digest, keys);
                 }
             }
         }
@@ -200,7 +225,7 @@ impl Piece {
         Ok(piece)
     }
 
-    fn line(&mut self, line: &[u8], digest: &mut Context) {
+    fn line(&mut self, line: &[u8], digest: &mut Context, keys: &[PublicKey]) {
         if self.began.is_none() {
             self.began = member(line, b"\"time\":\"", |byte| *byte != b'"').map(<[u8]>::to_vec);
         }
@@ -213,6 +238,7 @@ impl Piece {
         let Some(seal) = seal else { return self.find(Problem::Unsealed) };
         if seal.is_right {
             self.events += 1;
+            self.unsigned += 1;
         } else {
             // What it was is unknown, and so is whether the next line followed on it: its hash says that, if it is untouched.
             self.find(Problem::Changed);
@@ -234,6 +260,18 @@ impl Piece {
             }
         }
         self.last = Some(Before { hash: seal.hash, seq });
+        let kind = member(line, b"\"kind\":\"", |byte| *byte != b'"').unwrap_or_default();
+        if !keys.is_empty() && checkpoint::is_checkpoint(kind) {
+            match checkpoint::verify(line, seal.prev.as_ref(), keys) {
+                // The line itself is not what is signed, but the lines before it and its own time.
+                Ok(time) if seal.is_right => {
+                    self.signed = Some(Signed { file: self.file.clone(), line: self.lines, time });
+                    self.unsigned = 0;
+                }
+                Ok(_) => {}
+                Err(bad) => self.find(Problem::BadCheckpoint(bad)),
+            }
+        }
     }
 
     fn find(&mut self, problem: Problem) {
@@ -307,6 +345,10 @@ fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
         end = Some((piece.file.clone(), piece.lines));
         before = piece.last.or(before);
         audit.events += piece.events;
+        match piece.signed {
+            Some(signed) => (audit.signed, audit.unsigned) = (Some(signed), piece.unsigned),
+            None => audit.unsigned += piece.unsigned,
+        }
         audit.more_findings += piece.more_findings;
         for finding in piece.findings {
             audit.find(finding);
@@ -327,7 +369,10 @@ fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
     if let Some(wanted) = expected.end.and_then(chain::parse)
         && end != Some(wanted)
     {
-        audit.find(Finding { file: last_file, line: last_line, problem: Problem::WrongEnd });
+        audit.find(Finding { file: last_file.clone(), line: last_line, problem: Problem::WrongEnd });
+    }
+    if !expected.keys.is_empty() && audit.signed.is_none() {
+        audit.find(Finding { file: last_file, line: last_line, problem: Problem::Unsigned });
     }
     audit.after = after.as_ref().map(chain::shown);
     audit.end = end.as_ref().map(chain::shown);

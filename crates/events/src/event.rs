@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::checkpoint::Checkpoint;
 use crate::reason_code::ReasonCode;
 
 pub use parts::*;
@@ -86,6 +87,9 @@ pub struct Event {
     /// The keys whose value was cut to its bound. Present only where something was cut.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
+    /// How far the chain had come, signed. Present only on a checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
     /// Null until the line is sealed: see `chain`, which needs it to stand last.
     pub integrity: Unchained,
 }
@@ -124,6 +128,7 @@ impl Event {
             latency_us: Latency::default(),
             alert: None,
             truncated: Vec::new(),
+            checkpoint: None,
             integrity: Unchained,
         }
     }
@@ -208,11 +213,14 @@ pub enum EventKind {
     /// The gateway has drained and stops.
     #[serde(rename = "gateway.stopped")]
     GatewayStopped,
+    /// How far the chain has come, signed.
+    #[serde(rename = "integrity.checkpoint")]
+    IntegrityCheckpoint,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -232,6 +240,7 @@ impl EventKind {
         Self::AdminRefused,
         Self::GatewayStarted,
         Self::GatewayStopped,
+        Self::IntegrityCheckpoint,
     ];
 
     /// The word that events use.
@@ -256,6 +265,7 @@ impl EventKind {
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
             Self::GatewayStopped => "gateway.stopped",
+            Self::IntegrityCheckpoint => "integrity.checkpoint",
         }
     }
 
@@ -282,7 +292,8 @@ impl EventKind {
             | Self::AdminAlertTest
             | Self::AdminEventsTail
             | Self::GatewayStarted
-            | Self::GatewayStopped => Severity::Low,
+            | Self::GatewayStopped
+            | Self::IntegrityCheckpoint => Severity::Low,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod audit;
 mod beside;
 mod bounds;
 mod chain;
+pub mod checkpoint;
 mod dead_letter;
 mod delivery;
 pub mod event;

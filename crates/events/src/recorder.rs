@@ -363,6 +363,28 @@ impl Shared {
         }
     }
 
+    /// Takes a place in every lane for an event that follows at once on one that has a place in these lanes. Those that have none for it
+    /// count it as dropped.
+    pub(crate) fn reserve_beside(&self, event: &Event, bytes: usize, others: u64) -> u64 {
+        let mut takers = 0;
+        for (index, feed) in self.feeds.iter().enumerate() {
+            let bit = 1 << index;
+            if !feed.lane.wants(event) {
+                continue;
+            }
+            if others & bit != 0 {
+                feed.lane.reserve_beside(bytes);
+                takers |= bit;
+                continue;
+            }
+            match feed.lane.reserve(bytes) {
+                Ok(_) => takers |= bit,
+                Err(cause) => feed.lane.count_dropped(cause, 1),
+            }
+        }
+        takers
+    }
+
     /// The event that has these places holds so many more bytes.
     pub(crate) fn grow_places(&self, takers: u64, bytes: usize) {
         for (index, feed) in self.feeds.iter().enumerate() {

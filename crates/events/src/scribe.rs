@@ -11,8 +11,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::bounds;
 use crate::chain::Chain;
-use crate::event::Event;
+use crate::checkpoint::CheckpointSettings;
+use crate::event::{Event, EventKind};
 use crate::lane::{DropCause, Queued};
 use crate::line::{Lines, append_json};
 use crate::receipt::{Awaited, Waiting};
@@ -64,6 +69,10 @@ pub(crate) struct Scribe {
     node: Arc<str>,
     cluster: Option<Arc<str>>,
     chain: Option<Chain>,
+    /// When the chain is signed, where it is.
+    checkpoints: Option<Checkpoints>,
+    /// The number of the last line.
+    seq: u64,
     /// Events ever taken off the channel.
     taken: u64,
     /// Events lost before the last one that was numbered.
@@ -73,6 +82,24 @@ pub(crate) struct Scribe {
     aside: VecDeque<Entry>,
     /// When a group was last handed on that was not full.
     last_small_group: Option<Instant>,
+}
+
+/// How much of the chain is not signed yet.
+struct Checkpoints {
+    settings: CheckpointSettings,
+    /// Events since the last checkpoint, and when the first of them was written.
+    events: u64,
+    since: Instant,
+}
+
+impl Checkpoints {
+    fn new(settings: CheckpointSettings) -> Self {
+        Self { settings, events: 0, since: Instant::now() }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.since.checked_add(self.settings.every)
+    }
 }
 
 /// Lines that are handed on together, and what is known of each.
@@ -104,7 +131,9 @@ impl Scribe {
             intake,
             node: Arc::clone(&settings.node),
             cluster: settings.cluster.clone(),
+            checkpoints: settings.checkpoint.clone().filter(|_| chain.is_some()).map(Checkpoints::new),
             chain,
+            seq: 0,
             taken: 0,
             lost: 0,
             group: Group::default(),
@@ -118,6 +147,9 @@ impl Scribe {
         while let Some(first) = self.next() {
             self.find_places();
             let reopen = self.collect(first);
+            if self.checkpoint_due().is_some_and(|due| due <= Instant::now()) {
+                self.checkpoint(0);
+            }
             // Where an answer waits for its event, nobody makes it wait for others.
             let small = !self.group.events.is_empty() && !self.group.is_full() && self.group.awaited.is_empty();
             self.last_small_group = small.then(Instant::now);
@@ -136,14 +168,16 @@ impl Scribe {
             thread::park_timeout(GATHER);
         }
         loop {
-            let patience = match (closed(), self.aside.is_empty()) {
-                (false, true) => return self.intake.recv().ok(),
-                (false, false) => PLACE_POLL,
-                (true, _) => LAST_EVENTS_POLL,
+            let open = !closed();
+            let patience = match (open, self.aside.is_empty(), self.checkpoint_due()) {
+                (true, true, None) => return self.intake.recv().ok(),
+                (true, true, Some(due)) => due.saturating_duration_since(Instant::now()),
+                (true, false, _) => PLACE_POLL,
+                (false, ..) => LAST_EVENTS_POLL,
             };
             match self.intake.recv_timeout(patience) {
                 Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Timeout) if !self.aside.is_empty() => return Some(Intake::Wake),
+                Err(RecvTimeoutError::Timeout) if open || !self.aside.is_empty() => return Some(Intake::Wake),
                 Err(RecvTimeoutError::Timeout) if self.shared.counts.passed() > self.taken => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             }
@@ -212,6 +246,8 @@ impl Scribe {
         // Each who records sees the count of the lost at another moment; a number never goes back.
         self.lost = self.lost.max(lost_before);
         event.seq = self.taken + self.lost;
+        self.seq = event.seq;
+        let kind = event.kind;
         event.node = Arc::clone(&self.node);
         event.cluster.clone_from(&self.cluster);
         self.shared.show(&event);
@@ -235,6 +271,49 @@ impl Scribe {
         }
         self.group.events.push(Written { end: self.group.lines.len(), bytes: held, takers });
         self.group.awaited.extend(awaited);
+        self.sealed(kind, takers);
+    }
+
+    /// When the next checkpoint is due, where anything is to be covered by it.
+    fn checkpoint_due(&self) -> Option<Instant> {
+        self.checkpoints.as_ref().filter(|checkpoints| checkpoints.events > 0)?.due()
+    }
+
+    /// An event was sealed that has its place in these lanes.
+    fn sealed(&mut self, kind: EventKind, takers: u64) {
+        let Some(checkpoints) = &mut self.checkpoints else { return };
+        if kind == EventKind::IntegrityCheckpoint {
+            return;
+        }
+        if checkpoints.events == 0 {
+            checkpoints.since = Instant::now();
+        }
+        checkpoints.events += 1;
+        // Nothing comes after a stop, so that no later checkpoint would cover it.
+        if checkpoints.events >= checkpoints.settings.events || kind == EventKind::GatewayStopped {
+            self.checkpoint(takers);
+        }
+    }
+
+    /// Writes a checkpoint behind the last line; `beside`: the lanes in which that has its place.
+    fn checkpoint(&mut self, beside: u64) {
+        let (Some(checkpoints), Some(Chain::After(hash))) = (&mut self.checkpoints, &self.chain) else { return };
+        let mut event = Event::new(EventKind::IntegrityCheckpoint, Uuid::now_v7(), Timestamp::now());
+        let made = checkpoints.settings.key.sign(&self.node, &format!("{:.6}", event.time), self.seq, hash);
+        event.message = Some(format!("the chain up to event {} is signed with the key {}", made.seq, made.key));
+        event.checkpoint = Some(Box::new(made));
+        checkpoints.events = 0;
+        let bytes = bounds::apply(&mut event);
+        let counts = &self.shared.counts;
+        counts.recorded.fetch_add(1, SeqCst);
+        let takers = self.shared.reserve_beside(&event, bytes, beside);
+        if takers == 0 {
+            // It was not sealed, so the next one covers the same.
+            counts.unwanted.fetch_add(1, SeqCst);
+            return;
+        }
+        let lost_before = self.lost;
+        self.write(Entry { event, bytes, takers, missing: 0, lost_before, awaited: None });
     }
 
     /// Hands the group to the lanes in which its events have a place.

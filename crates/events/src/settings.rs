@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointSettings;
 use crate::filter::Filter;
 use crate::format::Format;
 pub use remote::*;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub cluster: Option<Arc<str>>,
     /// Whether each event bears a hash of itself and of the one before.
     pub integrity: Integrity,
+    /// Whether the chain is signed now and then; only with [`Integrity::Chain`]. Default: no.
+    pub checkpoint: Option<CheckpointSettings>,
     /// When events are forced to the disk, in the spool and in files.
     pub fsync: Fsync,
     /// How long at most that takes under [`Fsync::Interval`]. Default 100 ms.
@@ -59,6 +62,7 @@ impl Default for Settings {
             node: Arc::default(),
             cluster: None,
             integrity: Integrity::default(),
+            checkpoint: None,
             fsync: Fsync::default(),
             fsync_interval: FSYNC_INTERVAL,
             spool: None,

@@ -93,7 +93,9 @@ impl Fixed {
 
     /// The tables of the file whose change would need a restart.
     fn changed(&self, now: &Self) -> Vec<&'static str> {
-        let event = |events: &Events| (events.node.clone(), events.cluster.clone(), events.integrity);
+        let event = |events: &Events| {
+            (events.node.clone(), events.cluster.clone(), events.integrity, events.checkpoint.clone())
+        };
         let spool = |events: &Events| (events.spool.clone(), events.fsync, events.fsync_interval);
         let pairs = [
             ("[[listener]]", self.process.listeners == now.process.listeners),

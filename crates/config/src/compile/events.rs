@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_events::settings::{AccessLogSettings, Fsync, OnFull, Settings, SinkKind, SinkSettings};
+use portcullis_events::checkpoint::{CheckpointSettings, SigningKey};
+use portcullis_events::settings::{AccessLogSettings, Fsync, Integrity, OnFull, Settings, SinkKind, SinkSettings};
 
 use crate::codes;
 use crate::compile::report_duplicates;
@@ -25,6 +26,7 @@ pub(crate) fn compile(
     }
     report_without_spool(reader, &sinks, &keeping);
     let always = report_always(reader, &sinks, &keeping);
+    let checkpoint = checkpoint(reader, &keeping);
     let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(|sink| sink_settings(sink, always)).collect();
     if sinks.is_empty() {
         // Without any sink a refusal would leave no trace at all.
@@ -34,11 +36,32 @@ pub(crate) fn compile(
         sinks,
         node: keeping.node.unwrap_or_else(host_name).into(),
         cluster: keeping.cluster.map(Arc::from),
+        checkpoint,
         integrity: keeping.integrity,
         fsync: keeping.fsync.map_or_else(Fsync::default, |fsync| fsync.value),
         fsync_interval: keeping.fsync_interval,
         spool: keeping.spool,
         access_log: access_log.map(|log| log_settings(log.value)),
+    }
+}
+
+/// How the chain is signed.
+fn checkpoint(reader: &Reader<'_>, keeping: &Keeping) -> Option<CheckpointSettings> {
+    let checkpoint = keeping.checkpoint.as_ref()?;
+    if keeping.integrity == Integrity::Off {
+        let message = "`checkpoint` signs the chain, and `integrity = \"off\"` has none";
+        let help = "remove one of the two";
+        reader.report(Diagnostic::error(codes::CONFLICT, checkpoint.at, message).with_help(help));
+        return None;
+    }
+    match SigningKey::from_pem(checkpoint.key.value.reveal().as_bytes()) {
+        Ok(key) => Some(CheckpointSettings { key, every: checkpoint.every, events: checkpoint.events }),
+        Err(error) => {
+            let help = "make one: `portcullis audit keygen --out checkpoint.key`";
+            let message = format!("the key of `checkpoint` cannot be used: {error}");
+            reader.report(Diagnostic::error(codes::BAD_VALUE, checkpoint.key.span, message).with_help(help));
+            None
+        }
     }
 }
 

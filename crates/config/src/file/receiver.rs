@@ -3,6 +3,8 @@
 mod link;
 pub(crate) mod notifier;
 mod secret;
+
+pub(crate) use secret::required_text;
 mod tls;
 mod words;
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use portcullis_events::settings::{FSYNC_INTERVAL, Fsync, Integrity, SpoolSettings};
+use portcullis_events::checkpoint::{EVENTS, EVERY};
+use portcullis_events::settings::{FSYNC_INTERVAL, Fsync, Integrity, Secret, SpoolSettings};
 
 use crate::codes;
-use crate::diagnostics::{At, Diagnostic};
-use crate::kinds::{Choice, FilePath, Name, Size, Time};
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::file::receiver::required_text;
+use crate::kinds::{Choice, FilePath, Integer, Name, Size, Time};
 use crate::section::Section;
 
 /// The words of `integrity`.
@@ -20,12 +22,16 @@ pub(crate) const FSYNC: &[(&str, Fsync)] =
 pub(crate) const SPOOL_SIZES: std::ops::RangeInclusive<usize> = 16 << 20..=1 << 40;
 pub(crate) const SEGMENT_SIZES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 30;
 
+/// How many events may be between two checkpoints.
+pub(crate) const CHECKPOINT_EVENTS: std::ops::RangeInclusive<u64> = 1..=1_000_000_000;
+
 /// What is said of all events.
 #[derive(Debug, Default)]
 pub(crate) struct Keeping {
     pub(crate) node: Option<String>,
     pub(crate) cluster: Option<String>,
     pub(crate) integrity: Integrity,
+    pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) fsync: Option<At<Fsync>>,
     pub(crate) fsync_interval: Duration,
     pub(crate) spool: Option<SpoolSettings>,
@@ -37,6 +43,7 @@ pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {
         keeping.node = section.optional("node", Name).map(|node| node.value);
         keeping.cluster = section.optional("cluster", Name).map(|cluster| cluster.value);
         keeping.integrity = section.or("integrity", Choice(INTEGRITY), Integrity::default());
+        keeping.checkpoint = section.table("checkpoint").and_then(read_checkpoint);
         section.finish();
     }
     if let Some(section) = root.table("spool") {
@@ -44,6 +51,26 @@ pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {
         section.finish();
     }
     keeping
+}
+
+/// `checkpoint` of `[event]`
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// Where it stands.
+    pub(crate) at: Span,
+    /// The private key, in PEM.
+    pub(crate) key: At<Secret>,
+    pub(crate) every: Duration,
+    pub(crate) events: u64,
+}
+
+fn read_checkpoint(section: Section<'_>) -> Option<Checkpoint> {
+    let at = section.span();
+    let key = required_text(&section, "key");
+    let every = section.or("every", Time::within("1s", "1d"), EVERY);
+    let events = section.or("events", Integer(CHECKPOINT_EVENTS), EVENTS);
+    section.finish();
+    Some(Checkpoint { at, key: key?, every, events })
 }
 
 fn read_spool(section: &Section<'_>, keeping: &mut Keeping) {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
-use crate::file::spool::{FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
+use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -334,6 +334,19 @@ fn event() -> Table {
             one("cluster", Name, "Where there is one."),
             choice("integrity", &words(INTEGRITY), "`chain`: each event bears the hash of the one before and its own.")
                 .default("chain"),
+            within("checkpoint", checkpoint()),
+        ],
+    )
+}
+
+fn checkpoint() -> Table {
+    table(
+        "[event.checkpoint]",
+        "The chain is signed now and then, so that nobody else can write it anew.",
+        [
+            within("key", receiver::secret("[event.checkpoint.key]")).required(),
+            one("every", Time::within("1s", "1d"), "The longest time from an event to its checkpoint.").default("1m"),
+            one("events", Integer(CHECKPOINT_EVENTS), "The most events between two checkpoints.").default(10_000),
         ],
     )
 }

@@ -211,7 +211,7 @@ pub(super) fn secret(title: &'static str) -> Table {
         title,
         "A secret: one of these.",
         [
-            one("file", FilePath, "A file with one line."),
+            one("file", FilePath, "A file with the secret alone."),
             one("env", Word("the name of an environment variable"), "An environment variable."),
             one("credential", Word("the name of a systemd credential"), "A credential that systemd hands over."),
         ],

@@ -1,6 +1,7 @@
 //! That no change of a file goes unnoticed, and that none is seen where there is none.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,10 +10,13 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::Recorder;
 use crate::chain::Chain;
+use crate::checkpoint::{CheckpointSettings, SigningKey};
 use crate::event::Event;
 use crate::line::append_json;
 use crate::reason_code::ReasonCode;
+use crate::settings::{Settings, SinkKind, SinkSettings};
 
 /// Sealed lines, as the recorder writes them.
 fn lines(count: usize) -> Vec<Vec<u8>> {
@@ -172,7 +176,7 @@ fn what_is_missing_at_either_end_is_found_by_what_is_known_from_elsewhere() {
     let (first, last) = (hash(0), hash(4));
     let check = |from: usize, to: usize, expected: &[Problem]| {
         std::fs::write(&file, lines[from..to].concat()).unwrap();
-        let known = Expected { after: Some(&first), end: Some(&last) };
+        let known = Expected { after: Some(&first), end: Some(&last), keys: &[] };
         let audit = verify(std::slice::from_ref(&file), known).unwrap();
         let found: Vec<Problem> = audit.findings.into_iter().map(|finding| finding.problem).collect();
         assert_eq!(found, expected, "{from}..{to}");
@@ -200,6 +204,77 @@ fn findings_have_a_bound() {
     let text = b"rubbish\n".repeat(MAX_FINDINGS + 5);
     let audit = audit_of(&[&text]);
     assert_eq!((audit.findings.len(), audit.more_findings, audit.events), (MAX_FINDINGS, 5, 0));
+}
+
+/// Lines of a recorder that signs every third event, and the key.
+fn signed_lines(events: usize) -> (Vec<Vec<u8>>, SigningKey) {
+    let (key, _) = SigningKey::generate().unwrap();
+    let checkpoint = CheckpointSettings { key: key.clone(), every: Duration::from_secs(86_400), events: 3 };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.jsonl");
+    let file = SinkSettings::new("file", SinkKind::File { path: path.clone() });
+    let settings = Settings { sinks: vec![file], checkpoint: Some(checkpoint), ..Settings::default() };
+    let recorder = Recorder::start(&settings).unwrap();
+    for _ in 0..events {
+        recorder.record(Event::denied(Uuid::now_v7(), Timestamp::now(), ReasonCode::RbacNoMatchingGrant));
+    }
+    assert_eq!(recorder.shutdown(Duration::from_secs(20)), 0);
+    assert_eq!(recorder.stats()[0].exported, recorder.recorded());
+    let text = std::fs::read(&path).unwrap();
+    (text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(), key)
+}
+
+/// Problems of lines by these keys; the last good checkpoint's line; how many events follow.
+fn signed_audit(lines: &[Vec<u8>], keys: &[PublicKey]) -> (Vec<(u64, Problem)>, Option<u64>, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("e.jsonl");
+    std::fs::write(&file, lines.concat()).unwrap();
+    let audit = verify(&[file], Expected { keys, ..Expected::default() }).unwrap();
+    let problems = audit.findings.into_iter().map(|found| (found.line, found.problem)).collect();
+    (problems, audit.signed.map(|signed| signed.line), audit.unsigned)
+}
+
+/// The lines with the third one changed, and every hash computed anew as somebody would who can write the file.
+fn forged(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut chain = Chain::begin("no earlier event is there");
+    let reseal = |(number, line): (usize, &Vec<u8>)| {
+        let text = String::from_utf8(line.clone()).unwrap();
+        let open = text.rfind("\"integrity\":{").unwrap();
+        let mut line = format!("{}\"integrity\":null}}\n", &text[..open]);
+        if number == 2 {
+            line = line.replacen("\"status\":403", "\"status\":200", 1);
+        }
+        let mut line = line.into_bytes();
+        chain.seal(&mut line, 0);
+        line
+    };
+    lines.iter().enumerate().map(reseal).collect()
+}
+
+#[test]
+fn a_file_that_was_written_anew_as_a_whole_is_found_by_its_checkpoints() {
+    // Three events and a checkpoint, twice, and two events.
+    let (lines, key) = signed_lines(8);
+    let keys = [key.public()];
+    assert_eq!(lines.len(), 10);
+    assert_eq!(signed_audit(&lines, &keys), (vec![], Some(8), 2));
+    let forged = forged(&lines);
+    assert_eq!(signed_audit(&forged, &[]).0, [], "the hashes are as good as new");
+    let bad = |line| (line, Problem::BadCheckpoint(BadCheckpoint::WrongLine));
+    assert_eq!(signed_audit(&forged, &keys), (vec![bad(4), bad(8), (10, Problem::Unsigned)], None, 10));
+    // Without checkpoints.
+    let kept: Vec<Vec<u8>> = [&lines[..3], &lines[4..7]].concat();
+    let (problems, signed, unsigned) = signed_audit(&self::forged(&kept), &keys);
+    assert_eq!((problems, signed, unsigned), (vec![(6, Problem::Unsigned)], None, 6));
+    // By somebody with another key.
+    let (other, _) = SigningKey::generate().unwrap();
+    let strange = Problem::BadCheckpoint(BadCheckpoint::UnknownKey(key.public().id()));
+    let (problems, ..) = signed_audit(&lines, &[other.public()]);
+    assert_eq!(problems, [(4, strange.clone()), (8, strange), (10, Problem::Unsigned)]);
+    assert_eq!(signed_audit(&lines, &[other.public(), key.public()]).1, Some(8), "a key that was changed meanwhile");
+    // What follows the last checkpoint is covered by none, which is said.
+    assert_eq!(signed_audit(&lines[..9], &keys), (vec![], Some(8), 1));
+    assert_eq!(signed_audit(&lines[..3], &keys), (vec![(3, Problem::Unsigned)], None, 3));
 }
 
 proptest! {

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::checkpoint::Checkpoint;
 use crate::{bounds, line};
 
 /// Every key of the contract. `[]` stands for the entries of a list.
@@ -53,6 +54,15 @@ fn each_kind_is_called_what_it_is_written_as() {
 fn an_event_about_nothing_has_every_key_of_the_contract_and_no_other() {
     let event = to_value(Event::new(EventKind::GatewayStarted, Uuid::nil(), now()));
     assert_eq!(keys(&event), words(KEYS));
+}
+
+#[test]
+fn a_checkpoint_has_its_signature_beside_the_keys_of_every_event() {
+    let mut event = Event::new(EventKind::IntegrityCheckpoint, Uuid::nil(), now());
+    let text = String::new;
+    event.checkpoint = Some(Box::new(Checkpoint { seq: 1, hash: text(), key: text(), signature: text() }));
+    let more = "checkpoint checkpoint.seq checkpoint.hash checkpoint.key checkpoint.signature";
+    assert_eq!(keys(&to_value(event)), &words(KEYS) | &words(more));
 }
 
 #[test]

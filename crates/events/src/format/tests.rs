@@ -15,7 +15,7 @@ use crate::event::{Alert, AlertKey, AlertState};
 use crate::{Event, EventKind, ReasonCode};
 
 /// A kind for each that there is, those of later versions included, which a spool may hold after a downgrade.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "access.denied",
     "access.allowed",
     "auth.failed",
@@ -30,6 +30,7 @@ const KINDS: [&str; 17] = [
     "policy.rejected",
     "gateway.started",
     "gateway.stopped",
+    "integrity.checkpoint",
     "admin.key_issued",
     "admin.ban_lifted",
     "events.lost",

@@ -40,12 +40,7 @@ impl fmt::Display for Earlier {
 
 impl From<&End> for Earlier {
     fn from(end: &End) -> Self {
-        Self {
-            place: end.place.clone(),
-            time: end.last.time.clone(),
-            in_order: end.last.kind == "gateway.stopped",
-            hash: end.hash,
-        }
+        Self { place: end.place.clone(), time: end.last.time.clone(), in_order: end.in_order, hash: end.hash }
     }
 }
 

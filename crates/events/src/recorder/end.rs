@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::beside;
 use crate::chain::{self, Hash};
+use crate::event::EventKind;
 use crate::sinks::rotation;
 
 /// How much of a place's end is looked at: no line is longer than 1 MiB.
@@ -25,6 +26,8 @@ pub(super) struct End {
     pub(super) place: String,
     /// The last event.
     pub(super) last: Last,
+    /// Whether it is the last that a process records when it stops in order, or only a checkpoint follows on that.
+    pub(super) in_order: bool,
     /// Its hash, where it bears one that is right.
     pub(super) hash: Option<Hash>,
     /// Lines, each with its line feed.
@@ -86,12 +89,16 @@ impl End {
         let mut before = lines.iter().rev().filter(|line| line.start <= range.start);
         let run = before.find(|line| bytes.get((*line).clone()).is_some_and(is_start)).and_then(read);
         let run = run.map(|start| start.id);
+        let checkpoint = EventKind::IntegrityCheckpoint.as_str();
+        let mut before = lines.iter().rev().filter(|line| line.start <= range.start);
+        let told = before.find_map(|line| read(line).filter(|event| event.kind != checkpoint));
+        let in_order = told.is_some_and(|event| event.kind == EventKind::GatewayStopped.as_str());
         let line = bytes.get(range.clone()).unwrap_or_default();
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let hash = chain::read(line).filter(|seal| seal.is_right).map(|seal| seal.hash);
         bytes.truncate(range.end);
         sealed.retain(|(line, _)| line.end <= range.end);
-        Some(Self { place, last, hash, bytes, sealed, known, run })
+        Some(Self { place, last, in_order, hash, bytes, sealed, known, run })
     }
 
     /// The one of two that ends later; the first where that is the same.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::tests::{LONG, event};
 use super::*;
 use crate::audit::{Expected, Problem, verify};
+use crate::checkpoint::{CheckpointSettings, SigningKey};
 use crate::event::EventKind;
 use crate::settings::{SinkKind, SinkSettings, SpoolSettings};
 
@@ -139,4 +140,51 @@ fn a_last_line_without_its_line_feed_is_the_last_line() {
     site.run(3);
     site.check(&["one"], 8);
     assert!(Path::new(&site.path("one")).is_file());
+}
+
+/// The kinds of the events in a file.
+fn kinds(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let kind =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned();
+    text.lines().map(kind).collect()
+}
+
+#[test]
+fn a_stop_is_covered_by_a_checkpoint_and_is_still_a_stop_in_order() {
+    let site = Site::new();
+    let (key, _) = SigningKey::generate().unwrap();
+    let checkpoint = CheckpointSettings { key: key.clone(), every: LONG * 1_000, events: 1_000 };
+    let settings = Settings { checkpoint: Some(checkpoint), ..site.settings() };
+    for round in 1..=3_u64 {
+        let recorder = Recorder::start(&settings).unwrap();
+        assert_eq!(recorder.earlier().map(|earlier| earlier.in_order), (round > 1).then_some(true));
+        for kind in [EventKind::GatewayStarted, EventKind::GatewayStopped] {
+            recorder.record(Event::new(kind, uuid::Uuid::now_v7(), jiff::Timestamp::now()));
+        }
+        assert_eq!(recorder.shutdown(LONG), 0);
+        let stats = recorder.stats().remove(0);
+        assert_eq!((stats.exported, stats.dropped(), recorder.recorded()), (3, 0, 3));
+    }
+    site.check(&["one"], 9);
+    site.check(&["two"], 9);
+    assert_eq!(kinds(&site.path("one"))[6..], ["gateway.started", "gateway.stopped", "integrity.checkpoint"]);
+    let keys = [key.public()];
+    let audit = verify(&[site.path("two")], Expected { keys: &keys, ..Expected::default() }).unwrap();
+    assert_eq!((audit.findings.len(), audit.unsigned, audit.signed.map(|signed| signed.line)), (0, 0, Some(9)));
+}
+
+#[test]
+fn a_quiet_gateway_signs_what_it_has_recorded_once_its_time_is_over_and_no_more() {
+    let site = Site::new();
+    let (key, _) = SigningKey::generate().unwrap();
+    let checkpoint = CheckpointSettings { key, every: Duration::from_millis(20), events: 1_000 };
+    let recorder = Recorder::start(&Settings { checkpoint: Some(checkpoint), ..site.settings() }).unwrap();
+    for round in 1..=3 {
+        recorder.record(event());
+        let lines = testing::until(LONG, || Some(kinds(&site.path("one"))).filter(|kinds| kinds.len() == 2 * round));
+        assert_eq!(lines.unwrap().last().map(String::as_str), Some("integrity.checkpoint"));
+    }
+    assert_eq!(recorder.shutdown(LONG), 0);
+    assert_eq!(kinds(&site.path("one")).len(), 6);
 }

@@ -592,7 +592,7 @@ fn address_or_network(text: &str) -> Result<ipnet::IpNet, String> {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "portcullis audit verify [OPTIONS] <FILE>...")]
+#[command(override_usage = "portcullis audit verify [OPTIONS] <FILE>...\n       portcullis audit keygen --out <FILE>")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     pub(crate) command: AuditCommand,
@@ -602,6 +602,15 @@ pub(crate) struct AuditArgs {
 pub(crate) enum AuditCommand {
     /// Find what was changed, removed, added or moved in files of events: exit code 0 nothing, 1 something, or no event
     Verify(AuditVerifyArgs),
+    /// Make the key that signs checkpoints of the chain, and print what verifies its signatures
+    Keygen(AuditKeygenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditKeygenArgs {
+    /// Where the private key goes, for the gateway alone: a file that is not there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -615,6 +624,9 @@ pub(crate) struct AuditVerifyArgs {
     /// The hash that the last event must bear, where it is known
     #[arg(long, value_name = "HASH")]
     pub(crate) end: Option<String>,
+    /// Hold checkpoints to this public key, in PEM; several where it was changed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,27 @@
 //! `audit`: holds recorded events to their chain.
 
-use portcullis_events::audit::{Audit, Beginning, Expected, Finding, Problem, Skipped, WhySkipped, is_hash, verify};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use portcullis_events::audit::{
+    Audit, Beginning, Expected, Finding, Problem, Signed, Skipped, WhySkipped, is_hash, verify,
+};
+use portcullis_events::checkpoint::{BadCheckpoint, PublicKey, SigningKey};
 use serde_json::{Value, json};
 
-use crate::cli::args::{AuditArgs, AuditCommand, AuditVerifyArgs, Format, Global};
+use crate::cli::args::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs, Format, Global};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
+
+/// Who can read a private key can sign with it.
+const MODE: u32 = 0o600;
 
 pub(crate) fn run(global: &Global, args: &AuditArgs) -> Exit {
     match &args.command {
         AuditCommand::Verify(args) => run_verify(global, args),
+        AuditCommand::Keygen(args) => keygen(global, args),
     }
 }
 
@@ -23,7 +35,11 @@ fn run_verify(global: &Global, args: &AuditVerifyArgs) -> Exit {
             return Exit::Usage;
         }
     }
-    let expected = Expected { after: args.after.as_deref(), end: args.end.as_deref() };
+    let keys = match args.public_key.iter().map(|file| public_key(file)).collect::<Result<Vec<_>, _>>() {
+        Ok(keys) => keys,
+        Err(exit) => return exit,
+    };
+    let expected = Expected { after: args.after.as_deref(), end: args.end.as_deref(), keys: &keys };
     let audit = match verify(&args.files, expected) {
         Ok(audit) => audit,
         Err((file, error)) => {
@@ -39,6 +55,49 @@ fn run_verify(global: &Global, args: &AuditVerifyArgs) -> Exit {
         }
     }
     if is_whole { Exit::Success } else { Exit::Negative }
+}
+
+fn public_key(file: &Path) -> Result<PublicKey, Exit> {
+    let bytes = std::fs::read(file).map_err(|error| {
+        remark(&format!("error: {}: {error}", file.display()));
+        Exit::Unreachable
+    })?;
+    PublicKey::from_pem(&bytes).map_err(|error| {
+        remark(&format!("error: --public-key: {}: {error}", file.display()));
+        Exit::Usage
+    })
+}
+
+/// The private key is never printed: who reads the screen could sign.
+fn keygen(global: &Global, args: &AuditKeygenArgs) -> Exit {
+    let (key, private) = match SigningKey::generate() {
+        Ok(made) => made,
+        Err(error) => {
+            remark(&format!("error: {error}"));
+            return Exit::Unreachable;
+        }
+    };
+    let file = args.out.display();
+    let written = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&args.out);
+    if let Err(error) = written.and_then(|mut out| out.write_all(private.as_bytes()).and_then(|()| out.sync_all())) {
+        remark(&format!("error: {file}: {error}"));
+        return Exit::Unreachable;
+    }
+    let public = key.public();
+    match global.output {
+        Format::Human => {
+            answer(public.to_pem().trim_end());
+            remark(&format!(
+                "{file} is the private key {}: name it under `[event] checkpoint`, for the gateway's user alone. \
+                 Keep the public key above where nobody can write who can write the event files.",
+                public.id()
+            ));
+        }
+        Format::Json | Format::Jsonl => {
+            answer(&json!({ "file": file.to_string(), "id": public.id(), "public_key": public.to_pem() }).to_string())
+        }
+    }
+    Exit::Success
 }
 
 fn show(audit: &Audit) {
@@ -60,6 +119,13 @@ fn show(audit: &Audit) {
     if let Some(end) = &audit.end {
         let number = audit.last_seq.map(|number| format!(", event number {number} of its process")).unwrap_or_default();
         answer(&format!("ends with   {end}{number}"));
+    }
+    if let Some(Signed { file, line, time }) = &audit.signed {
+        answer(&format!(
+            "signed up to {}:{line}, of {time}; {} later events are covered by no signature",
+            file.display(),
+            audit.unsigned
+        ));
     }
     let problems = audit.findings.len() as u64 + audit.more_findings;
     match (audit.events, problems) {
@@ -92,6 +158,15 @@ fn in_words(problem: &Problem) -> String {
         Problem::WrongEnd => {
             "the last event does not bear the hash that --end names: lines are missing after it".to_owned()
         }
+        Problem::BadCheckpoint(BadCheckpoint::Unreadable) => "this checkpoint cannot be read".to_owned(),
+        Problem::BadCheckpoint(BadCheckpoint::WrongLine) => {
+            "this checkpoint signs other lines than those before it: they were written anew".to_owned()
+        }
+        Problem::BadCheckpoint(BadCheckpoint::UnknownKey(key)) => {
+            format!("this checkpoint is signed with the key {}, which is none of those given", key.escape_debug())
+        }
+        Problem::BadCheckpoint(BadCheckpoint::WrongSignature) => "the signature of this checkpoint is wrong".to_owned(),
+        Problem::Unsigned => "there is no checkpoint with a good signature".to_owned(),
     }
 }
 
@@ -104,6 +179,8 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
             Problem::NewChain { .. } => "new_chain",
             Problem::WrongStart => "wrong_start",
             Problem::WrongEnd => "wrong_end",
+            Problem::BadCheckpoint(_) => "bad_checkpoint",
+            Problem::Unsigned => "unsigned",
         };
         json!({ "file": finding.file.display().to_string(), "line": finding.line, "problem": kind,
                 "message": in_words(&finding.problem) })
@@ -112,6 +189,7 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
         json!({ "file": beginning.file.display().to_string(), "line": beginning.line,
                 "why": serde_json::from_str::<Value>(&beginning.why).unwrap_or_else(|_| beginning.why.clone().into()) })
     };
+    let signed = |Signed { file, line, time }: &Signed| json!({ "file": file.display().to_string(), "line": line, "time": time });
     let skipped =
         |skipped: &Skipped| json!({ "file": skipped.file.display().to_string(), "why": why_skipped(&skipped.why) });
     json!({
@@ -123,6 +201,8 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
         "after": audit.after,
         "end": audit.end,
         "last_seq": audit.last_seq,
+        "signed": audit.signed.as_ref().map(signed),
+        "unsigned": audit.signed.as_ref().map(|_| audit.unsigned),
         "skipped": audit.skipped.iter().map(skipped).collect::<Vec<_>>(),
     })
 }
