@@ -1,11 +1,12 @@
 //! Alerts: what fires, who is told, what is contained, and how that is lifted.
 
 use portcullis_testkit::receiver::{Answer, Receiver};
+use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, Gateway, Site, of_kind};
+use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, of_kind};
 
 /// One gateway with one alert, which tells `receiver`, and one key of alice's.
 fn gateway(receiver: &Receiver, upstream: &Upstream, alert: &str, policy: &str) -> (Gateway, String) {
@@ -150,4 +151,109 @@ fn a_reload_brings_an_alert_in_and_takes_it_out_again() {
     let fired = of_kind(&events, "alert.fired");
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0]["alert"]["count"], 3);
+}
+
+/// Alice may see `/ok` and nothing else.
+const ALICE: &str = r#"
+[[role]]
+name = "viewer"
+permissions = [{ actions = ["GET /ok"] }]
+
+[[assignment]]
+name = "the-known-view"
+role = "viewer"
+principals = ["authenticated"]
+scope = "*"
+"#;
+
+/// A gateway that accepts tokens of this key, with one alert that contains by this measure.
+fn containing(key: &SigningKey, upstream: &Upstream, per: &str, measure: &str, policy: &str) -> Gateway {
+    let mut site = Site::new(&upstream.url());
+    site.accept_tokens(&[key], "");
+    site.add(&format!(
+        "[[alert]]\nname = \"denied\"\nwhen = {{ reasons = \"rbac.no_matching_grant\" }}\ncount = 2\nper = \"{per}\"\n\
+         contain = [{{ {measure} }}]\n"
+    ));
+    site.policy(&[ALICE, policy].concat());
+    site.start()
+}
+
+fn token(key: &SigningKey, subject: &str, mfa: bool, issued: i64) -> String {
+    let claims = claims(subject).seconds_from_now("iat", issued);
+    let claims = if mfa { claims.set("amr", vec!["mfa"]).seconds_from_now("auth_time", -1) } else { claims };
+    bearer(key, &claims)
+}
+
+fn go(gateway: &Gateway, target: &str, token: &str) -> portcullis_testkit::wire::Answer {
+    gateway.get(target, &[("Authorization", token)])
+}
+
+#[test]
+fn a_principal_that_is_contained_must_step_up_until_it_is_lifted() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let gateway = containing(&key, &upstream, "principal", "step_up = \"principal\", for = \"1h\"", ALERTS_BAN);
+    let (alice, strong) = (token(&key, "alice", false, -60), token(&key, "alice", true, -60));
+    let bob = token(&key, "bob", false, -60);
+    assert_eq!(go(&gateway, "/ok", &alice).status(), 200);
+    for _ in 0..2 {
+        gateway.check_refused("denied", &go(&gateway, "/no", &alice), 403, "rbac.no_matching_grant");
+    }
+    fired(&gateway, 1);
+    let event = gateway.check_refused("contained", &go(&gateway, "/ok", &alice), 401, "step_up.required");
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains("alert denied demands it until"), "{message}");
+    assert!(event["checks"].to_string().contains("alert denied demands a fresh mfa until"), "{event:#}");
+    assert_eq!(go(&gateway, "/ok", &strong).status(), 200);
+    assert_eq!(go(&gateway, "/ok", &bob).status(), 200);
+    let contained = ask(&gateway, &["alert", "list"], 0)["contained"][0].clone();
+    assert_eq!((&contained["measure"], &contained["on"]), (&"step_up".into(), &"user:alice".into()));
+    ask(&gateway, &["alert", "lift", contained["id"].as_str().unwrap()], 0);
+    assert_eq!(go(&gateway, "/ok", &alice).status(), 200);
+}
+
+#[test]
+fn what_was_issued_before_it_was_revoked_counts_no_longer() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let gateway = containing(&key, &upstream, "principal", "revoke = \"principal\"", ALERTS_BAN);
+    let old = token(&key, "alice", true, -60);
+    for _ in 0..2 {
+        gateway.check_refused("denied", &go(&gateway, "/no", &old), 403, "rbac.no_matching_grant");
+    }
+    fired(&gateway, 1);
+    let event = gateway.check_refused("revoked", &go(&gateway, "/ok", &old), 401, "authn.revoked");
+    assert!(event["message"].as_str().unwrap().contains("which alert denied has revoked"), "{event:#}");
+    // A second later, within the leeway of clocks.
+    assert_eq!(go(&gateway, "/ok", &token(&key, "alice", false, 5)).status(), 200);
+    assert_eq!(go(&gateway, "/ok", &token(&key, "bob", false, -60)).status(), 200);
+}
+
+#[test]
+fn a_route_that_is_tightened_demands_assurance_of_everybody() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let gateway = containing(&key, &upstream, "route", "tighten = \"route\", for = \"30m\"", ALERTS_BAN);
+    let (alice, bob) = (token(&key, "alice", false, -60), token(&key, "bob", false, -60));
+    gateway.check_refused("denied", &go(&gateway, "/no", &alice), 403, "rbac.no_matching_grant");
+    gateway.check_refused("denied", &go(&gateway, "/no", &bob), 403, "rbac.no_matching_grant");
+    let event = fired(&gateway, 1).remove(0);
+    assert_eq!((&event["alert"]["key"]["value"], &event["policy"]["route"]), (&"app".into(), &"app".into()));
+    gateway.check_refused("tightened", &go(&gateway, "/ok", &bob), 401, "step_up.required");
+    assert_eq!(go(&gateway, "/ok", &token(&key, "bob", true, -60)).status(), 200);
+}
+
+#[test]
+fn where_bans_are_only_simulated_what_alerts_demand_is_only_reported() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let policy = "\n[ban]\nmode = \"simulate\"\n";
+    let gateway = containing(&key, &upstream, "principal", "step_up = \"principal\"", policy);
+    let alice = token(&key, "alice", false, -60);
+    for _ in 0..2 {
+        go(&gateway, "/no", &alice);
+    }
+    let event = fired(&gateway, 1).remove(0);
+    assert!(event["alert"]["actions"][0].as_str().unwrap().contains("simulated"), "{event:#}");
+    let answer = go(&gateway, "/ok", &alice);
+    assert_eq!(answer.status(), 200);
+    let permitted = || gateway.events.all().into_iter().find(|event| event["kind"] == "access.allowed");
+    let permitted = wait::until(PATIENCE, permitted).expect("it is reported");
+    assert_eq!(permitted["shadow"][0]["reason"], "step_up.required");
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use portcullis_config::{Case, Environment, Loaded, load, load_cases};
 use portcullis_policy::{
     AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
-    Decision, Device, GroupClaim, IdentityFact, Outcome, Policy, Principal, PrincipalKind, RiskAssessment,
+    Contained, Decision, Device, GroupClaim, IdentityFact, Outcome, Policy, Principal, PrincipalKind, RiskAssessment,
     canonical_host,
 };
 use portcullis_testkit::wait::PATIENCE;
@@ -73,6 +73,7 @@ impl Asked for Case {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
+                issued: None,
                 expires: None,
                 stated_mfa: facts.fresh_mfa,
             },
@@ -100,6 +101,7 @@ impl Asked for Case {
             identity: principal.as_ref().filter(|_| !ignored).map_or(IdentityFact::Anonymous, IdentityFact::Verified),
             risk: &risk,
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: &[],
             now: facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap()),
         };

@@ -21,6 +21,7 @@ pub(crate) fn user(index: usize) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },
@@ -44,6 +45,7 @@ pub(crate) fn permits(
         identity: who,
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
+        contained: Contained::default(),
         activations: &[],
         now,
     };

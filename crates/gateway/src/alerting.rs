@@ -9,7 +9,7 @@ use portcullis_alerts::settings::{Containment, Measure};
 use portcullis_alerts::{Alerts, Firing, Key, Response, Settings, Stats};
 use portcullis_events::Event;
 use portcullis_proxy::Shared;
-use portcullis_risk::Actor;
+use portcullis_risk::{Actor, Demand};
 use uuid::Uuid;
 
 /// The alerts, and what they contain.
@@ -81,7 +81,12 @@ impl Alerting {
         let said = format!("{} of {} by alert {}", entry.measure.as_str(), entry.on, entry.alert);
         let lifted = match entry.measure {
             Measure::BanAddress | Measure::BanPrincipal => lift_ban(&entry, shared, now),
-            Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute => Ok(()),
+            Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute => {
+                match demand(entry.measure, &entry.on) {
+                    Some(demand) if shared.risk.release(&demand, &entry.alert) => Ok(()),
+                    Some(_) | None => Err("it has ended, or another alert has taken its place".to_owned()),
+                }
+            }
         };
         self.contained.forget(id);
         lifted.map(|()| format!("lifted: {said}"))
@@ -107,7 +112,7 @@ impl Response for Surroundings {
         let simulated = match measure {
             Measure::BanAddress | Measure::BanPrincipal => self.ban(firing, until, now)?,
             Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute => {
-                return Err("it is not available".to_owned());
+                self.demand(measure, firing, until, now)?
             }
         };
         let entry = Entry {
@@ -137,10 +142,8 @@ impl Surroundings {
     fn ban(&self, firing: &Firing, until: Timestamp, now: Timestamp) -> Result<bool, String> {
         let risk = &self.shared.risk;
         let actor = actor(&firing.key)?;
-        if let Actor::Principal { .. } = actor
-            && firing.evidence.first().and_then(|latest| latest.address).is_some_and(|address| risk.is_spared(address))
-        {
-            return Err("it comes from an address that is never banned (`[ban] never`, or a trusted proxy)".to_owned());
+        if let Actor::Principal { .. } = actor {
+            self.check_spared(firing)?;
         }
         let report = risk.report(&actor, now);
         let longer = |entry: &&portcullis_risk::BanEntry| {
@@ -151,6 +154,29 @@ impl Surroundings {
         }
         let imposed = risk.impose(&actor, until, &cause(&firing.rule.name), now).map_err(|error| error.to_string())?;
         Ok(imposed.simulated)
+    }
+}
+
+impl Surroundings {
+    /// Says whether it is only simulated.
+    fn demand(&self, measure: Measure, firing: &Firing, until: Timestamp, now: Timestamp) -> Result<bool, String> {
+        let wanted = demand(measure, &firing.key).ok_or_else(|| format!("{} is nobody's name", firing.key))?;
+        if measure != Measure::TightenRoute {
+            self.check_spared(firing)?;
+        }
+        // What was issued counts by the clock on the wall, as the issuer's does.
+        let since = Timestamp::now();
+        self.shared.risk.demand(&wanted, &firing.rule.name, since, until, now).map_err(|error| error.to_string())
+    }
+
+    /// A principal that comes from where nobody is banned is not contained, either.
+    fn check_spared(&self, firing: &Firing) -> Result<(), String> {
+        match firing.evidence.first().and_then(|latest| latest.address) {
+            Some(address) if self.shared.risk.is_spared(address) => {
+                Err("it comes from an address that is never banned (`[ban] never`, or a trusted proxy)".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -180,6 +206,19 @@ impl Register {
 
 fn cause(alert: &str) -> String {
     format!("alert {alert}")
+}
+
+/// What a measure demands of a key; `None` for one that is no such demand.
+fn demand(measure: Measure, key: &Key) -> Option<Demand> {
+    match (measure, key) {
+        (Measure::StepUpPrincipal, Key::Text(name)) => Demand::of_principal(name, Demand::StepUp),
+        (Measure::RevokePrincipal, Key::Text(name)) => Demand::of_principal(name, Demand::Revoke),
+        (Measure::TightenRoute, Key::Text(route)) => Some(Demand::Tighten(Box::from(&**route))),
+        (Measure::BanAddress | Measure::BanPrincipal, _)
+        | (Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute, Key::Address(_) | Key::All) => {
+            None
+        }
+    }
 }
 
 /// Whom a key names.

@@ -144,6 +144,7 @@ fn principal(provider: &str, record: &ApiKeyRecord) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: record.expires,
             stated_mfa: false,
         },

@@ -67,6 +67,7 @@ impl ClaimReader {
                 acr: text(claims, &self.names.acr)?.map(Box::from),
                 amr: self.authentication_methods(claims)?,
                 auth_time: self.auth_time(claims)?,
+                issued: numeric_date(claims, "iat")?,
                 expires: Some(expires),
                 stated_mfa: false,
             },

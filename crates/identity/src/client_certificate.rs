@@ -251,6 +251,7 @@ impl CertificateReader {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
+                issued: Timestamp::from_second(content.not_before).ok(),
                 // A date that no calendar reaches is the "no well-defined expiration" of RFC 5280 section 4.1.2.5.
                 expires: Timestamp::from_second(content.not_after).ok(),
                 stated_mfa: false,

@@ -170,6 +170,7 @@ mod tests {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
+                issued: None,
                 expires: None,
                 stated_mfa: false,
             },

@@ -38,7 +38,8 @@ use crate::principal::{CredentialProblem, Principal, PrincipalKind};
 use crate::reason::{Outcome, Reason};
 use crate::record::Silent;
 use crate::request::{
-    AccessRequest, Activation, Bans, ClientAddress, CountryCode, Dependency, IdentityFact, RiskAssessment, RiskLevel,
+    AccessRequest, Activation, Bans, ClientAddress, Contained, CountryCode, Dependency, IdentityFact, RiskAssessment,
+    RiskLevel,
 };
 use crate::route::RouteId;
 
@@ -232,6 +233,7 @@ impl ExampleRequest {
             },
             risk: &self.risk,
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: &self.activations,
             now: self.now,
         }

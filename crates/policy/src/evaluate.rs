@@ -4,6 +4,7 @@
 mod admission;
 mod authentication;
 mod conditions;
+mod containment;
 mod denies;
 mod grants;
 mod risk;
@@ -188,7 +189,7 @@ impl Policy {
         }
     }
 
-    /// What the grants' outcome comes to, with the risk.
+    /// What the grants' outcome comes to, with the risk and with what alerts demand.
     ///
     /// # Errors
     /// The refusal.
@@ -204,7 +205,10 @@ impl Policy {
         if let Some(stop) = grants_stop(granted, resource, view, caller) {
             return Err(stop);
         }
-        match self.risk_stage(view, route, resource, caller, granted, record) {
+        if let Some(stop) = self.risk_stage(view, route, resource, caller, granted, record) {
+            return Err(stop);
+        }
+        match self.containment_stage(view, resource, caller, record) {
             Some(stop) => Err(stop),
             None => Ok(granted.assignment()),
         }

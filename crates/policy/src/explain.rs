@@ -297,6 +297,7 @@ impl Policy {
         let granted = self.grants_stage(view, route, caller, &mut Silent);
         stops.extend(grants_stop(granted, resource, view, caller));
         stops.extend(self.risk_stage(view, route, resource, caller, granted, &mut Silent));
+        stops.extend(self.containment_stage(view, resource, caller, &mut Silent));
         stops
     }
 

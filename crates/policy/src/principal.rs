@@ -80,6 +80,7 @@ impl Principal {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
+                issued: None,
                 expires: None,
                 stated_mfa: false,
             },
@@ -167,6 +168,9 @@ pub struct Authentication {
     pub amr: Vec<Box<str>>,
     /// When the caller last authenticated (`auth_time`). Without it no assurance is fresh.
     pub auth_time: Option<Timestamp>,
+    /// When the credential was issued (`iat`, RFC 7519 section 4.1.6), where it says so. Where it does not, one that an alert revokes is
+    /// refused.
+    pub issued: Option<Timestamp>,
     /// When the credential stops being valid.
     pub expires: Option<Timestamp>,
     /// An operator asking offline states that the assurance `mfa` is met.

@@ -21,7 +21,7 @@ use crate::policy::*;
 use crate::reason::{Outcome, Reason, Stage};
 use crate::record::Silent;
 use crate::request::{
-    AccessRequest, Activation, Bans, ClientAddress, CountryCode, IdentityFact, RiskAssessment, RiskLevel,
+    AccessRequest, Activation, Bans, ClientAddress, Contained, CountryCode, IdentityFact, RiskAssessment, RiskLevel,
 };
 use crate::route::RouteId;
 
@@ -194,6 +194,7 @@ impl<'a> Circumstances<'a> {
             identity,
             risk: self.risk,
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: self.activations,
             now: self.now,
         }

@@ -27,6 +27,8 @@ pub struct AccessRequest<'a> {
     pub risk: &'a RiskAssessment,
     /// The bans in force that touch this request.
     pub bans: Bans<'a>,
+    /// What alerts demand of this caller or this route. Nothing, as a rule.
+    pub contained: Contained<'a>,
     /// The eligible assignments that the caller has activated. None, as a rule.
     pub activations: &'a [Activation],
     /// When the request arrived.
@@ -55,6 +57,7 @@ impl<'a> AccessRequest<'a> {
             identity: IdentityFact::Anonymous,
             risk: RiskAssessment::none(),
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: &[],
             now,
         }
@@ -172,6 +175,30 @@ pub struct Bans<'a> {
     pub address: Option<&'a Ban>,
     /// On the verified principal.
     pub principal: Option<&'a Ban>,
+}
+
+/// What an alert demands of somebody, or on a route, until somebody has looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Containment {
+    /// The alert's name.
+    pub alert: Box<str>,
+    /// When it began. What was issued by then is revoked, where that is demanded.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+    /// It is reported as shadow and refuses nobody.
+    pub simulated: bool,
+}
+
+/// What is demanded of a request beyond the policy. The common case is nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Contained<'a> {
+    /// The verified principal must bring a fresh mfa.
+    pub step_up: Option<&'a Containment>,
+    /// What the verified principal was issued until it began counts no longer.
+    pub revoked: Option<&'a Containment>,
+    /// Whoever comes to the route must bring a fresh mfa.
+    pub tightened: Option<&'a Containment>,
 }
 
 /// What kind of evidence a signal is. Novelty alone never denies.

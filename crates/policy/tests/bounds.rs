@@ -85,6 +85,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

@@ -101,6 +101,7 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
+                issued: None,
                 expires: None,
                 stated_mfa: ask.mfa,
             },

@@ -16,7 +16,7 @@ use portcullis_identity::{ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, Principal, RiskAssessment, RouteId,
 };
-use portcullis_risk::CallerKeys;
+use portcullis_risk::{CallerKeys, Demanded};
 use uuid::Uuid;
 
 use crate::client_address::Derived;
@@ -101,6 +101,8 @@ pub struct Facts {
     pub principal_ban: Option<Arc<Ban>>,
     /// By `assess`.
     pub risk: Option<RiskAssessment>,
+    /// By `assess`: what alerts demand. `None`, as a rule.
+    pub demanded: Option<Box<Demanded>>,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
     /// By `forward`: where the request is sent, an index into `Settings::upstreams`.
@@ -183,6 +185,7 @@ impl Facts {
             caller_keys: CallerKeys::default(),
             principal_ban: None,
             risk: None,
+            demanded: None,
             decision_us: None,
             upstream: None,
             forwarded: false,
@@ -239,6 +242,7 @@ impl Facts {
             identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
             risk: self.risk.as_ref().unwrap_or(RiskAssessment::none()),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
+            contained: self.demanded.as_deref().map(Demanded::facts).unwrap_or_default(),
             activations: &[],
             now: self.now,
         })

@@ -13,6 +13,7 @@ use crate::actor::{Actor, Keys, Network};
 use crate::ban::{BanEntry, BanNotice, BanTable, Sentence, Started};
 use crate::by_hand::NetworkBans;
 use crate::charge::Charge;
+use crate::contain::Demands;
 use crate::evidence::EvidenceRing;
 use crate::moment::{Moment, TICK_MASK};
 use crate::network_set::NetworkSet;
@@ -36,6 +37,8 @@ pub struct RiskEngine {
     pub(crate) principal_bans: BanTable,
     /// Networks that were banned by hand. The table of neighbourhoods says whether there can be one.
     pub(crate) network_bans: NetworkBans,
+    /// What alerts demand.
+    pub(crate) demands: Demands,
     pub(crate) evidence: EvidenceRing,
 }
 
@@ -70,6 +73,7 @@ impl RiskEngine {
             neighbourhood_bans: BanTable::new(neighbourhood_bans),
             principal_bans: BanTable::new(principal_bans),
             network_bans: NetworkBans::default(),
+            demands: Demands::default(),
             evidence: EvidenceRing::new(),
             plan: ArcSwap::from_pointee(Plan::of(settings)),
         }

@@ -37,6 +37,7 @@ pub(super) fn user(id: &str) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

@@ -57,6 +57,13 @@ pub(crate) const PER: &[(&str, Per)] = &[
 /// The words of `ban` in `contain`.
 pub(crate) const BANNED: &[(&str, Measure)] = &[("address", Measure::BanAddress), ("principal", Measure::BanPrincipal)];
 
+/// The words of `step_up` in `contain`.
+pub(crate) const STEPPED_UP: &[(&str, Measure)] = &[("principal", Measure::StepUpPrincipal)];
+/// The words of `revoke` in `contain`.
+pub(crate) const REVOKED: &[(&str, Measure)] = &[("principal", Measure::RevokePrincipal)];
+/// The words of `tighten` in `contain`.
+pub(crate) const TIGHTENED: &[(&str, Measure)] = &[("route", Measure::TightenRoute)];
+
 pub(crate) const COUNTS: std::ops::RangeInclusive<u64> = 1..=MOST_COUNTED as u64;
 pub(crate) const KEYS: std::ops::RangeInclusive<u64> = 1..=100_000;
 pub(crate) const CONTAINED: std::ops::RangeInclusive<u64> = 1..=10_000;
@@ -245,10 +252,18 @@ fn read_runbook(section: &Section<'_>) -> Option<String> {
 /// One measure, and for how long.
 fn read_containment(section: Section<'_>, per: Per) -> Option<Containment> {
     let ban = section.optional("ban", Choice(BANNED));
+    let step_up = section.optional("step_up", Choice(STEPPED_UP));
+    let revoke = section.optional("revoke", Choice(REVOKED));
+    let tighten = section.optional("tighten", Choice(TIGHTENED));
     let lasts = section.optional("for", time(FOR));
     let (reader, span) = (section.reader(), section.span());
-    let written: Vec<At<Measure>> = [ban].into_iter().flatten().collect();
+    let given = ["ban", "step_up", "revoke", "tighten"].into_iter().filter(|key| section.has(key)).count();
+    let written: Vec<At<Measure>> = [ban, step_up, revoke, tighten].into_iter().flatten().collect();
     section.finish();
+    if given == 1 && written.is_empty() {
+        // What is wrong with the only one was reported.
+        return None;
+    }
     let [measure] = written.as_slice() else {
         let message = "`contain`: expected one measure";
         let help = "such as { ban = \"address\", for = \"1h\" }";
@@ -263,6 +278,8 @@ fn read_containment(section: Section<'_>, per: Per) -> Option<Containment> {
         reader.report(Diagnostic::error(codes::CONFLICT, measure.span, message).with_help(help));
         return None;
     }
-    let lasts = lasts.map_or(Duration::from_secs(60 * 60), |lasts| lasts.value);
+    // What was revoked should not count again before it has expired by itself.
+    let default = if measure.value == Measure::RevokePrincipal { DAY } else { 60 * MINUTE };
+    let lasts = lasts.map_or(default, |lasts| lasts.value);
     Some(Containment { measure: measure.value, lasts })
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::file::alert::{
-    BANNED, BATCH, CONTAINED, COOL_DOWN, COUNTS, FACETS, FOR, KEYS, LEARN, MEMORY, PER, WINDOW, time,
+    BANNED, BATCH, CONTAINED, COOL_DOWN, COUNTS, FACETS, FOR, KEYS, LEARN, MEMORY, PER, REVOKED, STEPPED_UP, TIGHTENED,
+    WINDOW, time,
 };
 use crate::file::receiver::ReceiverAddress;
 use crate::file::receiver::notifier::{ATTEMPTS, NOTIFIERS, SECURITIES, SHAPES};
@@ -88,7 +89,10 @@ fn contain() -> Table {
         "What is done to a key when it fires; `per` must count what is contained.",
         [
             choice("ban", &words(BANNED), "It is banned, as `[ban]` of the policy has it."),
-            one("for", time(FOR), "For how long; left out: 1h."),
+            choice("step_up", &words(STEPPED_UP), "It must bring a fresh mfa, as `[step_up]` of the policy has it."),
+            choice("revoke", &words(REVOKED), "What it was issued until then is refused: `authn.revoked`."),
+            choice("tighten", &words(TIGHTENED), "Whoever comes to it must bring a fresh mfa."),
+            one("for", time(FOR), "For how long; left out: 1h, and 1d for `revoke`."),
         ],
     )
 }

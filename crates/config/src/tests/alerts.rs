@@ -38,6 +38,13 @@ new = "reason"
 memory = "3d"
 learn = "0s"
 per = "principal"
+contain = [{ step_up = "principal" }, { revoke = "principal" }, { ban = "principal", for = "5m" }]
+
+[[alert]]
+name = "tight"
+count = 1
+per = "route"
+contain = [{ tighten = "route", for = "30m" }]
 
 [[alert]]
 name = "off"
@@ -106,7 +113,7 @@ pub(super) fn folder_of_all() -> Folder {
 fn every_key_of_an_alert_reaches_its_setting() {
     let loaded = folder_of_all().loaded();
     assert!(loaded.warnings.is_empty());
-    let [many, new] = loaded.alerts.rules.as_slice() else { panic!("{:?}", loaded.alerts) };
+    let [many, new, tight] = loaded.alerts.rules.as_slice() else { panic!("{:?}", loaded.alerts) };
     assert_eq!((&*many.name, many.per, many.severity), ("many", Per::Each(Facet::Address), Severity::Critical));
     let minutes = |count: u64| Duration::from_secs(60 * count);
     assert_eq!(many.condition, Condition::Distinct { of: Facet::Principal, count: 20, window: minutes(10) });
@@ -133,6 +140,10 @@ fn every_key_of_an_alert_reaches_its_setting() {
     assert_eq!((new.cool_down, new.batch, new.resolve), (minutes(15), Duration::from_secs(30), false));
     assert_eq!((new.severity, new.max_contained, new.max_keys), (Severity::High, 100, 10_000));
     assert_eq!(new.when, When::default());
+    let contained = |measure, count| Containment { measure, lasts: minutes(count) };
+    let three = [(Measure::StepUpPrincipal, 60), (Measure::RevokePrincipal, 24 * 60), (Measure::BanPrincipal, 5)];
+    assert_eq!(new.contain, three.map(|(measure, count)| contained(measure, count)));
+    assert_eq!(tight.contain, [contained(Measure::TightenRoute, 30)]);
 
     let [duty, pager, _, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
     let NotifierKind::Email(email) = &duty.kind else { panic!("{duty:?}") };

@@ -429,6 +429,7 @@ fn alice() -> Principal {
             acr: Some("urn:pwd".into()),
             amr: vec!["pwd".into()],
             auth_time: Some("2026-11-22T17:34:12Z".parse().unwrap()),
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use portcullis_policy::{
     AccessRequest, ActionQuestion, Activation, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress,
-    CountryCode, Device, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts, stated_host,
-    stated_principal, stated_target,
+    Contained, CountryCode, Device, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts,
+    stated_host, stated_principal, stated_target,
 };
 use portcullis_proxy::malformation::Malformation;
 
@@ -152,6 +152,7 @@ impl Supposed {
             },
             risk: &self.risk,
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: &self.activations,
             now: self.now,
         }

@@ -51,6 +51,7 @@ impl Search<'_, '_> {
             identity: IdentityFact::Anonymous,
             risk: assessment,
             bans: Bans::default(),
+            contained: Contained::default(),
             activations: &activations,
             now: time.at,
         });

@@ -26,7 +26,9 @@ impl Policy {
             return None;
         }
         match view.request.identity {
-            IdentityFact::Verified(principal) if resource.authentication.takes(principal) => None,
+            IdentityFact::Verified(principal) if resource.authentication.takes(principal) => self
+                .revocation(view, principal, record)
+                .map(|_| Stop::challenge(Reason::Authn(CredentialProblemKind::Revoked))),
             _ if view.supposed.any_credential => None,
             IdentityFact::Rejected(problem) => Some(Stop::challenge(Reason::Authn(problem.kind))),
             IdentityFact::Unavailable(Dependency::Keys) => {

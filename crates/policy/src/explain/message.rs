@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::condition::{ConditionKind, Truth};
-use crate::principal::CredentialProblem;
+use crate::principal::{CredentialProblem, CredentialProblemKind};
 
 impl Policy {
     pub(super) fn permit_message(&self, view: &View<'_>, grant: Option<AssignmentId>) -> String {
@@ -45,6 +45,13 @@ impl Policy {
                     Some(provider) => format!("the credential for {provider} is bad: {detail}"),
                     None => format!("the credential is bad: {detail}"),
                 },
+                IdentityFact::Verified(principal) if stop.reason == Reason::Authn(CredentialProblemKind::Revoked) => {
+                    let (alert, since) = revoked_by(view);
+                    format!(
+                        "{} came with a credential from before {since}, which alert {alert} has revoked",
+                        principal.reference()
+                    )
+                }
                 IdentityFact::Verified(principal) => format!(
                     "route {route} wants a client certificate for {method} {path}, and {} came with another credential",
                     principal.reference()
@@ -63,6 +70,7 @@ impl Policy {
             Reason::RiskTooHigh => {
                 format!("{who} may not {method} {path}: the risk is {} ({})", view.level.as_str(), signals(view))
             }
+            Reason::StepUpRequired if stop.rule.is_none() => self.contained_message(view, &who),
             Reason::StepUpRequired => self.step_up_message(view, &who, rule),
             Reason::KeysUnavailable => "the keys that verify the credential are not available".to_owned(),
             Reason::FeedStale => {
@@ -110,7 +118,14 @@ impl Policy {
     }
 
     fn held_grant_message(&self, view: &View<'_>, stop: Stop) -> String {
-        let Some(RuleId::Assignment(id)) = stop.rule else { return "a condition is not met".to_owned() };
+        let Some(RuleId::Assignment(id)) = stop.rule else {
+            return match view.request.contained.tightened {
+                Some(tightened) => {
+                    format!("alert {} demands a fresh mfa here until {}", tightened.alert, tightened.until)
+                }
+                None => "a condition is not met".to_owned(),
+            };
+        };
         let Some(assignment) = self.assignments.get(id.0 as usize) else { return String::new() };
         let name = &assignment.rule.name;
         let place = place(&assignment.rule);
@@ -169,6 +184,17 @@ impl Policy {
         }
     }
 
+    /// A step-up that no rule demands is one that an alert does.
+    fn contained_message(&self, view: &View<'_>, who: &str) -> String {
+        let (method, path) = (view.request.method, view.request.path.as_str());
+        let caller =
+            self.resource_of(view).map_or(Caller::Anonymous, |(_, resource)| view.caller(resource.authentication));
+        let demand = self.demanded_by_alert(view, caller);
+        let (alert, until) =
+            demand.map(|demand| (demand.alert.to_string(), demand.until.to_string())).unwrap_or_default();
+        format!("{who} must authenticate again with mfa to {method} {path}: alert {alert} demands it until {until}")
+    }
+
     fn step_up_message(&self, view: &View<'_>, who: &str, rule: Option<&RuleRef>) -> String {
         let (method, path) = (view.request.method, view.request.path.as_str());
         match rule {
@@ -216,4 +242,10 @@ pub(super) fn signals(view: &View<'_>) -> String {
 
 pub(super) fn place(rule: &RuleRef) -> String {
     format!("{}:{}", rule.file, rule.line)
+}
+
+/// The alert that has revoked the caller's credential, and since when.
+pub(super) fn revoked_by(view: &View<'_>) -> (String, String) {
+    let revoked = view.request.contained.revoked;
+    revoked.map(|revoked| (revoked.alert.to_string(), revoked.since.to_string())).unwrap_or_default()
 }

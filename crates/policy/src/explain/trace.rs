@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::message::{client, place, signals};
+use super::message::{client, place, revoked_by, signals};
 use super::*;
+use crate::principal::CredentialProblemKind;
 use crate::reason::Stage;
 use crate::request::{BanScope, RiskLevel};
 
@@ -99,6 +100,14 @@ impl Policy {
         let stage = Stage::Authentication;
         let value = who(view, Some(resource));
         match self.authentication_stage(view, resource, &mut Silent) {
+            Some(stop)
+                if stop.reason == Reason::Authn(CredentialProblemKind::Revoked)
+                    && matches!(view.request.identity, IdentityFact::Verified(_)) =>
+            {
+                let (alert, since) = revoked_by(view);
+                let detail = format!("alert {alert} has revoked what was issued until {since}");
+                check(stage, CheckOutcome::Fail, &value, &detail)
+            }
             Some(stop) if stop.reason == Reason::BanActive => check(stage, CheckOutcome::Fail, &value, "banned"),
             Some(stop) => {
                 let outcome =
@@ -234,12 +243,16 @@ impl Policy {
         let outcome = if has(Reason::RiskTooHigh) { CheckOutcome::Fail } else { CheckOutcome::Pass };
         checks.push(check(Stage::Risk, outcome, value, &detail));
         let fresh = if self.has_fresh_mfa(view, caller) { "mfa, fresh" } else { "no fresh mfa" };
-        let (outcome, detail) = if has(Reason::StepUpRequired) {
-            (CheckOutcome::Fail, "a fresh mfa is demanded")
-        } else {
-            (CheckOutcome::Pass, "nothing more is demanded")
+        let contained = self.containment_stage(view, resource, caller, &mut Silent).is_some();
+        let demand = self.demanded_by_alert(view, caller).filter(|_| contained);
+        let (outcome, detail) = match demand {
+            Some(demand) => {
+                (CheckOutcome::Fail, format!("alert {} demands a fresh mfa until {}", demand.alert, demand.until))
+            }
+            None if has(Reason::StepUpRequired) => (CheckOutcome::Fail, "a fresh mfa is demanded".to_owned()),
+            None => (CheckOutcome::Pass, "nothing more is demanded".to_owned()),
         };
-        checks.push(check(Stage::StepUp, outcome, fresh, detail));
+        checks.push(check(Stage::StepUp, outcome, fresh, &detail));
     }
 }
 

@@ -150,6 +150,7 @@ pub(crate) fn principal(kind: PrincipalKind, id: &str) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

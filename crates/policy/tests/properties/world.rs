@@ -458,6 +458,7 @@ fn principal() -> impl Strategy<Value = Principal> {
             authentication: Authentication {
                 acr: acr.map(Into::into),
                 auth_time: auth_time.map(|text| text.parse().unwrap()),
+                issued: None,
                 ..bare_principal(kind, id).authentication
             },
             ..bare_principal(kind, id)
@@ -482,6 +483,7 @@ pub(crate) fn bare_principal(kind: PrincipalKind, id: &str) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

@@ -104,6 +104,7 @@ pub(crate) fn user(number: usize) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
+            issued: None,
             expires: None,
             stated_mfa: false,
         },

@@ -1,4 +1,4 @@
-//! `assess`: how risky the caller looks, and whether the principal is banned.
+//! `assess`: how risky the caller looks, whether the principal is banned, and what alerts demand.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::transit::Transit;
 use crate::worker::Worker;
 
-/// Establishes the risk assessment and the ban on the principal.
+/// Establishes the risk assessment, the ban on the principal, and what alerts demand of it or on the route.
 #[derive(Clone)]
 pub struct Assess {
     worker: Rc<Worker>,
@@ -32,6 +32,8 @@ impl Establishes for Assess {
             let ban = caller.principal.and_then(|principal| risk.ban_on_principal(principal, transit.facts.steady_now));
             (keys, risk.assess(&caller, keys, transit.facts.steady_now), ban)
         };
+        let route = transit.facts.route_name().map(|name| &**name);
+        transit.facts.demanded = risk.demanded(transit.facts.principal(), route, transit.facts.steady_now);
         transit.facts.caller_keys = keys;
         transit.facts.risk = Some(assessment);
         transit.facts.principal_ban = ban;

@@ -1,0 +1,67 @@
+//! What alerts demand beyond the policy: credentials that count no longer, and a fresh mfa of a principal or on a route. It only ever adds a
+//! refusal.
+
+use super::*;
+use crate::principal::CredentialProblemKind;
+use crate::request::Containment;
+
+impl Policy {
+    /// A credential that was issued before an alert revoked what its holder had is refused, and so is one of which nobody knows when it was
+    /// issued.
+    pub(crate) fn revocation<'a>(
+        &self,
+        view: &View<'a>,
+        principal: &Principal,
+        record: &mut impl Record,
+    ) -> Option<&'a Containment> {
+        let revoked = view.request.contained.revoked?;
+        let issued_since = principal.authentication.issued.is_some_and(|issued| issued > revoked.since);
+        // Whoever is supposed to bring any credential is supposed to bring a new one.
+        if issued_since || view.supposed.any_credential {
+            return None;
+        }
+        if revoked.simulated {
+            let reason = Some(Reason::Authn(CredentialProblemKind::Revoked));
+            record.shadow(|| ShadowFinding { outcome: Outcome::Challenge, reason, rule: None });
+            return None;
+        }
+        Some(revoked)
+    }
+
+    /// Demands a fresh mfa where an alert does. Who cannot answer a step-up is refused all the same: a service, the holder of a certificate, or an
+    /// anonymous caller on a route that was tightened.
+    pub(crate) fn containment_stage(
+        &self,
+        view: &View<'_>,
+        resource: &Resource,
+        caller: Caller<'_>,
+        record: &mut impl Record,
+    ) -> Option<Stop> {
+        let demand = self.demanded_by_alert(view, caller)?;
+        let stop = match caller {
+            Caller::Anonymous if resource.authentication == AuthenticationRule::Optional => {
+                Stop { stage: Stage::StepUp, ..Stop::challenge(Reason::AuthnMissing) }
+            }
+            Caller::Anonymous => Stop { stage: Stage::StepUp, ..Stop::deny(Reason::ConditionUnmet, None) },
+            Caller::Verified(_) | Caller::SomeVerified => Stop::step_up(None),
+        };
+        if demand.simulated || resource.shadow {
+            record.shadow(|| self.shadow_of(stop));
+            return None;
+        }
+        Some(stop)
+    }
+
+    /// What demands a fresh mfa that the caller does not have: one that refuses before one that is only reported.
+    pub(crate) fn demanded_by_alert<'a>(&self, view: &View<'a>, caller: Caller<'_>) -> Option<&'a Containment> {
+        let contained = view.request.contained;
+        let of_principal = contained.step_up.filter(|_| caller != Caller::Anonymous);
+        let both = [of_principal, contained.tightened];
+        let mut demands = both.into_iter().flatten();
+        let first = demands.next()?;
+        if self.has_fresh_mfa(view, caller) {
+            return None;
+        }
+        Some(demands.find(|demand| first.simulated && !demand.simulated).unwrap_or(first))
+    }
+}

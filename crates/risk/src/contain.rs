@@ -1,0 +1,353 @@
+//! What alerts demand of principals and routes for a time: a fresh mfa, or credentials that are newer than the alert.
+//!
+//! While there is nothing of the kind it is one atomic load for each request. It goes by the mode of bans: what is off demands nothing,
+//! and what is simulated is only reported. In memory alone, as bans are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use portcullis_policy::{Contained, Containment, Principal, PrincipalKind};
+
+use crate::actor::Actor;
+use crate::by_hand::ImposeError;
+use crate::engine::RiskEngine;
+use crate::settings::BanMode;
+
+/// How many demands there can be at once.
+const MOST: usize = 10_000;
+
+/// Something that is demanded, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demand {
+    /// The principal must bring a fresh mfa.
+    StepUp(PrincipalKind, Box<str>),
+    /// What the principal was issued until now counts no longer.
+    Revoke(PrincipalKind, Box<str>),
+    /// Whoever comes to the route must bring a fresh mfa.
+    Tighten(Box<str>),
+}
+
+impl Demand {
+    /// A demand of a principal that is written as in a policy file. `None`: the text names no principal.
+    pub fn of_principal(text: &str, make: impl FnOnce(PrincipalKind, Box<str>) -> Self) -> Option<Self> {
+        match text.parse() {
+            Ok(Actor::Principal { kind, id }) => Some(make(kind, id)),
+            Ok(Actor::Network(_)) | Err(_) => None,
+        }
+    }
+}
+
+/// Everything that is demanded.
+#[derive(Debug)]
+pub(crate) struct Demands {
+    /// The latest end of any demand there ever was, in microseconds: from then on nothing is looked up.
+    latest_end: AtomicI64,
+    table: ArcSwap<Table>,
+}
+
+impl Default for Demands {
+    fn default() -> Self {
+        Self { latest_end: AtomicI64::new(i64::MIN), table: ArcSwap::default() }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Table {
+    step_up: ByPrincipal,
+    revoked: ByPrincipal,
+    tightened: HashMap<Box<str>, Arc<Containment>>,
+}
+
+/// By the kind of a principal, and its id.
+#[derive(Debug, Clone, Default)]
+struct ByPrincipal {
+    users: HashMap<Box<str>, Arc<Containment>>,
+    services: HashMap<Box<str>, Arc<Containment>>,
+    certificates: HashMap<Box<str>, Arc<Containment>>,
+}
+
+/// What is demanded of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Demanded {
+    step_up: Option<Arc<Containment>>,
+    revoked: Option<Arc<Containment>>,
+    tightened: Option<Arc<Containment>>,
+}
+
+impl Demanded {
+    /// The facts that a policy decides by.
+    pub fn facts(&self) -> Contained<'_> {
+        Contained {
+            step_up: self.step_up.as_deref(),
+            revoked: self.revoked.as_deref(),
+            tightened: self.tightened.as_deref(),
+        }
+    }
+}
+
+impl RiskEngine {
+    /// Demands something until then. One that lasts longer stays as it is, but that what was issued since is revoked, too. Says whether it is only
+    /// simulated.
+    ///
+    /// # Errors
+    /// Why nothing is demanded.
+    pub fn demand(
+        &self,
+        demand: &Demand,
+        alert: &str,
+        since: Timestamp,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, ImposeError> {
+        let mode = self.ban_mode();
+        if mode == BanMode::Off {
+            return Err(ImposeError::Off);
+        }
+        if until <= now {
+            return Err(ImposeError::Ended);
+        }
+        let simulated = mode == BanMode::Simulate;
+        let containment = Arc::new(Containment { alert: alert.into(), since, until, simulated });
+        self.demands.put(demand, &containment, now)?;
+        Ok(simulated)
+    }
+
+    /// Demands it no longer, where it is this alert that demands it. Says whether it was.
+    pub fn release(&self, demand: &Demand, alert: &str) -> bool {
+        self.demands.remove(demand, alert)
+    }
+
+    /// What is demanded of a request, where there is anything: one atomic load while there is nothing at all.
+    pub fn demanded(
+        &self,
+        principal: Option<&Principal>,
+        route: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Box<Demanded>> {
+        if now.as_microsecond() >= self.demands.latest_end.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mode = self.ban_mode();
+        if mode == BanMode::Off {
+            return None;
+        }
+        self.demands.on(principal, route, now, mode == BanMode::Simulate)
+    }
+}
+
+impl Demands {
+    fn put(&self, demand: &Demand, containment: &Arc<Containment>, now: Timestamp) -> Result<(), ImposeError> {
+        let mut room = true;
+        self.table.rcu(|table| {
+            let mut next = Table::clone(table);
+            next.retain(|other| now < other.until);
+            room = next.len() < MOST || next.of(demand).is_some();
+            if room {
+                next.put(demand, containment);
+            }
+            next
+        });
+        if !room {
+            return Err(ImposeError::NoRoom);
+        }
+        self.latest_end.fetch_max(containment.until.as_microsecond(), Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn remove(&self, demand: &Demand, alert: &str) -> bool {
+        let mut found = false;
+        self.table.rcu(|table| {
+            found = table.of(demand).is_some_and(|containment| *containment.alert == *alert);
+            let mut next = Table::clone(table);
+            if found {
+                next.remove(demand);
+            }
+            next
+        });
+        found
+    }
+
+    fn on(
+        &self,
+        principal: Option<&Principal>,
+        route: Option<&str>,
+        now: Timestamp,
+        simulate: bool,
+    ) -> Option<Box<Demanded>> {
+        let table = self.table.load();
+        let in_force = |containment: &Arc<Containment>| {
+            if now >= containment.until {
+                return None;
+            }
+            Some(match simulate && !containment.simulated {
+                true => Arc::new(Containment { simulated: true, ..Containment::clone(containment) }),
+                false => Arc::clone(containment),
+            })
+        };
+        let of = |map: &ByPrincipal| principal.and_then(|who| map.of(who.kind).get(&who.id)).and_then(in_force);
+        let tightened = route.and_then(|route| table.tightened.get(route)).and_then(in_force);
+        let demanded = Demanded { step_up: of(&table.step_up), revoked: of(&table.revoked), tightened };
+        (demanded != Demanded::default()).then(|| Box::new(demanded))
+    }
+}
+
+impl Table {
+    fn maps(&mut self) -> [&mut HashMap<Box<str>, Arc<Containment>>; 7] {
+        let Self { step_up, revoked, tightened } = self;
+        [
+            &mut step_up.users,
+            &mut step_up.services,
+            &mut step_up.certificates,
+            &mut revoked.users,
+            &mut revoked.services,
+            &mut revoked.certificates,
+            tightened,
+        ]
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Containment) -> bool) {
+        for map in self.maps() {
+            map.retain(|_, containment| keep(containment));
+        }
+    }
+
+    fn len(&mut self) -> usize {
+        self.maps().iter().map(|map| map.len()).sum()
+    }
+
+    fn of(&self, demand: &Demand) -> Option<&Arc<Containment>> {
+        match demand {
+            Demand::StepUp(kind, id) => self.step_up.of(*kind).get(id),
+            Demand::Revoke(kind, id) => self.revoked.of(*kind).get(id),
+            Demand::Tighten(route) => self.tightened.get(route),
+        }
+    }
+
+    fn map_of(&mut self, demand: &Demand) -> (&mut HashMap<Box<str>, Arc<Containment>>, Box<str>) {
+        match demand {
+            Demand::StepUp(kind, id) => (self.step_up.of_mut(*kind), id.clone()),
+            Demand::Revoke(kind, id) => (self.revoked.of_mut(*kind), id.clone()),
+            Demand::Tighten(route) => (&mut self.tightened, route.clone()),
+        }
+    }
+
+    fn put(&mut self, demand: &Demand, containment: &Arc<Containment>) {
+        let (map, name) = self.map_of(demand);
+        let until = map.get(&name).map_or(containment.until, |old| old.until.max(containment.until));
+        map.insert(name, Arc::new(Containment { until, ..Containment::clone(containment) }));
+    }
+
+    fn remove(&mut self, demand: &Demand) {
+        let (map, name) = self.map_of(demand);
+        map.remove(&name);
+    }
+}
+
+impl ByPrincipal {
+    fn of(&self, kind: PrincipalKind) -> &HashMap<Box<str>, Arc<Containment>> {
+        match kind {
+            PrincipalKind::User => &self.users,
+            PrincipalKind::Service => &self.services,
+            PrincipalKind::Certificate => &self.certificates,
+        }
+    }
+
+    fn of_mut(&mut self, kind: PrincipalKind) -> &mut HashMap<Box<str>, Arc<Containment>> {
+        match kind {
+            PrincipalKind::User => &mut self.users,
+            PrincipalKind::Service => &mut self.services,
+            PrincipalKind::Certificate => &mut self.certificates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{BanSettings, Settings};
+
+    fn engine(mode: BanMode) -> RiskEngine {
+        RiskEngine::new(Settings { ban: BanSettings { mode, ..BanSettings::default() }, ..Settings::default() })
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn alice(make: fn(PrincipalKind, Box<str>) -> Demand) -> Demand {
+        Demand::of_principal("user:alice", make).unwrap()
+    }
+
+    #[test]
+    fn a_demand_is_of_whom_it_names_until_it_ends_or_is_released() {
+        let engine = engine(BanMode::Enforce);
+        let (alice_calls, bob) = (Principal::user("alice"), Principal::user("bob"));
+        let service = Principal::service("alice");
+        let facts = |who: &Principal, route: &str, second: i64| {
+            engine.demanded(Some(who), Some(route), at(second)).map(|demanded| {
+                let Contained { step_up, revoked, tightened } = demanded.facts();
+                [step_up, revoked, tightened].map(|each| each.map(|each| each.alert.to_string()))
+            })
+        };
+        assert_eq!(facts(&alice_calls, "billing", 0), None);
+        engine.demand(&alice(Demand::StepUp), "a", at(0), at(60), at(0)).unwrap();
+        engine.demand(&alice(Demand::Revoke), "b", at(0), at(30), at(0)).unwrap();
+        engine.demand(&Demand::Tighten("billing".into()), "c", at(0), at(30), at(0)).unwrap();
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(facts(&alice_calls, "billing", 29), Some([some("a"), some("b"), some("c")]));
+        assert_eq!(facts(&alice_calls, "billing", 30), Some([some("a"), None, None]));
+        assert_eq!(facts(&alice_calls, "billing", 60), None);
+        assert_eq!(facts(&bob, "billing", 29), Some([None, None, some("c")]));
+        assert_eq!(facts(&service, "other", 29), None, "another kind is another principal");
+        assert!(!engine.release(&alice(Demand::StepUp), "b"), "it is another alert's");
+        assert!(engine.release(&alice(Demand::StepUp), "a") && !engine.release(&alice(Demand::StepUp), "a"));
+        assert_eq!(facts(&alice_calls, "other", 29), Some([None, some("b"), None]));
+        assert!(Demand::of_principal("192.0.2.1", Demand::StepUp).is_none());
+        assert!(engine.demanded(None, None, at(1)).is_none());
+    }
+
+    #[test]
+    fn a_second_demand_never_shortens_the_first_and_revokes_what_came_between() {
+        let engine = engine(BanMode::Enforce);
+        engine.demand(&alice(Demand::Revoke), "a", at(0), at(600), at(0)).unwrap();
+        engine.demand(&alice(Demand::Revoke), "b", at(10), at(60), at(10)).unwrap();
+        let demanded = engine.demanded(Some(&Principal::user("alice")), None, at(20)).unwrap();
+        let revoked = demanded.facts().revoked.unwrap();
+        assert_eq!((revoked.since, revoked.until), (at(10), at(600)));
+    }
+
+    #[test]
+    fn it_goes_by_the_mode_of_bans_and_is_bounded() {
+        let ask = |engine: &RiskEngine| engine.demanded(Some(&Principal::user("alice")), None, at(1));
+        let until = at(60);
+        let off = engine(BanMode::Off);
+        assert_eq!(off.demand(&alice(Demand::StepUp), "a", at(0), until, at(0)), Err(ImposeError::Off));
+        let simulating = engine(BanMode::Simulate);
+        assert_eq!(simulating.demand(&alice(Demand::StepUp), "a", at(0), until, at(0)), Ok(true));
+        assert!(ask(&simulating).unwrap().facts().step_up.unwrap().simulated);
+        let enforcing = engine(BanMode::Enforce);
+        assert_eq!(enforcing.demand(&alice(Demand::StepUp), "a", at(0), at(0), at(0)), Err(ImposeError::Ended));
+        assert_eq!(enforcing.demand(&alice(Demand::StepUp), "a", at(0), until, at(0)), Ok(false));
+        // What began under another mode is not stronger than the one of now allows.
+        for (mode, expected) in [(BanMode::Simulate, Some(true)), (BanMode::Off, None), (BanMode::Enforce, Some(false))]
+        {
+            enforcing
+                .reconfigure(Settings { ban: BanSettings { mode, ..BanSettings::default() }, ..Settings::default() });
+            assert_eq!(ask(&enforcing).map(|demanded| demanded.facts().step_up.unwrap().simulated), expected);
+        }
+        let full = Demands::default();
+        let containment = Arc::new(Containment { alert: "a".into(), since: at(0), until, simulated: false });
+        let mut table = Table::default();
+        for index in 0..MOST {
+            table.put(&Demand::Tighten(format!("r{index}").into()), &containment);
+        }
+        full.table.store(Arc::new(table));
+        let more = Demand::Tighten("more".into());
+        assert_eq!(full.put(&more, &containment, at(0)), Err(ImposeError::NoRoom));
+        assert_eq!(full.put(&Demand::Tighten("r1".into()), &containment, at(0)), Ok(()));
+        assert_eq!(full.put(&more, &containment, at(60)), Ok(()), "what has ended makes room");
+    }
+}
