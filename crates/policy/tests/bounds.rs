@@ -100,6 +100,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
         identity: IdentityFact::Verified(&alice),
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
+        contained: Contained::default(),
         activations: &[],
         now: Timestamp::UNIX_EPOCH,
     };

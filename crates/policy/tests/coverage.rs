@@ -117,6 +117,7 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
             identity: if ask.who.is_empty() { IdentityFact::Anonymous } else { IdentityFact::Verified(&principal) },
             risk: &risk,
             bans: Bans::default(),
+            contained: Contained::default(),
             now: ask.at.parse::<Timestamp>().unwrap(),
         });
     }

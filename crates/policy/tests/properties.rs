@@ -103,6 +103,30 @@ proptest! {
         prop_assert!(!permits(&compile(&PolicyDraft::default()), &facts));
     }
 
+    /// Whatever alerts demand, and whether it is only simulated: a refusal stays one, and the explanation says what the decision does.
+    #[test]
+    fn what_alerts_demand_never_permits_anything(
+        draft in policy_draft(),
+        facts in facts(),
+        demanded in 0_u8..8,
+        simulated: bool,
+    ) {
+        let policy = compile(&draft);
+        let plain = facts.request(&policy);
+        let demand = Containment { alert: "a".into(), since: facts.now, until: facts.now, simulated };
+        let part = |bit: u8| (demanded & bit != 0).then_some(&demand);
+        let contained = Contained { step_up: part(1), revoked: part(2), tightened: part(4) };
+        let request = AccessRequest { contained, ..plain };
+        let (before, after) = (policy.verdict(&plain), policy.verdict(&request));
+        prop_assert!(before.0 == Outcome::Permit || after.0 != Outcome::Permit, "{before:?} {after:?}");
+        if simulated || demanded == 0 {
+            prop_assert_eq!(before, after);
+        }
+        let explained = policy.explain(&request);
+        prop_assert_eq!((explained.outcome, explained.denial.map(|denial| denial.reason)), after);
+        prop_assert_eq!(refusal(policy.decide(&request)).map(|denial| denial.reason), after.1);
+    }
+
     #[test]
     fn the_engine_agrees_with_the_meaning_read_naively(draft in policy_draft(), facts in facts()) {
         prop_assert_eq!(verdict(&compile(&draft), &facts), oracle::decide(&draft, &facts));

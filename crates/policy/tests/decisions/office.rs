@@ -200,6 +200,7 @@ pub(crate) fn answer(draft: &PolicyDraft, ask: &Ask) -> Explanation {
         },
         risk: &ask.risk,
         bans: Bans { address: ask.address_ban.as_ref(), principal: ask.principal_ban.as_ref() },
+        contained: Contained::default(),
         activations: &ask.activations,
         now: ask.now.parse().unwrap(),
     };

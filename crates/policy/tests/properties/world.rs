@@ -131,6 +131,7 @@ impl Facts {
             },
             risk: &self.risk,
             bans: Bans { address: self.address_ban.as_ref(), principal: self.principal_ban.as_ref() },
+            contained: Contained::default(),
             activations: &self.activations,
             now: self.now,
         }

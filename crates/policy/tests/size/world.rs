@@ -135,6 +135,7 @@ pub(crate) fn ask<'a>(policy: &Policy, probe: &'a Probe, risk: &'a RiskAssessmen
         identity: IdentityFact::Verified(&probe.who),
         risk,
         bans: Bans::default(),
+        contained: Contained::default(),
         activations: &[],
         now: "2026-11-23T10:00:00Z".parse().unwrap(),
     }
