@@ -1,6 +1,6 @@
 //! What alerts demand beyond the policy: only ever a refusal more, and explained with the alert that demands it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a broken expectation is a failure")]
+#![expect(clippy::unwrap_used, reason = "in a test a broken expectation is a failure")]
 
 use jiff::Timestamp;
 use portcullis_policy::*;

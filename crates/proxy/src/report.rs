@@ -144,11 +144,11 @@ impl Worker {
     }
 
     /// A permitted request that a rule in shadow mode would have treated otherwise. Monitored risk is only counted, since
-    /// it says something about most new callers.
+    /// it says something about most new callers; what an alert would demand is of few, and is recorded.
     pub(crate) fn report_shadow(&self, facts: &Facts, permit: &Permit) {
         facts.loaded.counters(facts.route).shadow();
         let monitored = |reason: Option<Reason>| matches!(reason, Some(Reason::RiskTooHigh | Reason::StepUpRequired));
-        if permit.shadow().iter().all(|finding| monitored(finding.reason)) {
+        if facts.demanded.is_none() && permit.shadow().iter().all(|finding| monitored(finding.reason)) {
             return;
         }
         let mut event = Event::new(EventKind::AccessAllowed, Uuid::now_v7(), facts.now);
