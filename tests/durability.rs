@@ -168,17 +168,26 @@ fn whoever_is_killed_again_and_again_leaves_whole_chains_in_every_file() {
     let other = "[[sink]]\nname = \"other\"\nkind = \"file\"\npath = \"other.jsonl\"\n";
     let spool = "[spool]\npath = \"spool\"\nmax_size = \"16MiB\"\nsegment_size = \"1MiB\"\n";
     let mut site = site(&upstream, &format!("{other}{spool}"));
+    let keygen = portcullis().args(["audit", "keygen", "--out"]).arg(site.path("checkpoint.key")).run(PATIENCE);
+    let public = site.path("checkpoint.pub");
+    std::fs::write(&public, keygen.stdout.join("\n")).unwrap();
+    site.add("[event]\ncheckpoint = { key = { file = \"checkpoint.key\" }, events = 50 }\n");
     site.sink_with("rotate_size = \"1MiB\"\nrotate_keep = 100\n");
     for round in 1..=4 {
         let (answered, left) = kill_under_load(site.start());
         assert!(answered.concat().len() >= 300);
         site = stop(left.start());
         for name in ["events.jsonl", "other.jsonl"] {
-            let finished = portcullis().args(["audit", "verify"]).args(files(&site, name)).run(PATIENCE);
+            let finished = portcullis()
+                .args(["audit", "verify", "--public-key"])
+                .arg(&public)
+                .args(files(&site, name))
+                .run(PATIENCE);
             let told = finished.stdout.join("\n");
             assert_eq!(finished.status.code(), Some(0), "round {round}, {name}: {told}");
-            // One chain, whatever was killed: it begins once.
+            // One chain, whatever was killed: it begins once, and all of it is signed.
             assert_eq!(told.matches("a chain begins here").count(), 1, "round {round}, {name}: {told}");
+            assert!(told.contains("; 0 later events"), "round {round}, {name}: {told}");
         }
     }
     assert!(files(&site, "events.jsonl").len() >= 3);

@@ -1,7 +1,7 @@
 //! When what was written to a file is forced to the disk.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -81,9 +81,22 @@ impl Durability {
     }
 }
 
-/// Makes sure that the name of a file that was made, renamed or removed is on the disk as it is now.
+/// Makes sure that the name of a file that was made, renamed or removed is on the disk as it is now. Where a folder may not be read, or its
+/// file system forces no folder to the disk, nothing more can be done than is.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+    let synced = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    match synced {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::InvalidInput
+            ) =>
+        {
+            tracing::debug!(path = %path.display(), %error, "a folder is not forced to the disk");
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 #[cfg(test)]
