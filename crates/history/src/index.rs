@@ -6,6 +6,7 @@
 
 mod build;
 mod query;
+mod tally;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub enum IndexError {
 /// "pcix": what tells this database from others (`PRAGMA application_id`).
 const APPLICATION: i32 = 0x7063_6978;
 /// The version of its tables. One of another version is made anew.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// How long a writer or a reader waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 

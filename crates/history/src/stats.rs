@@ -15,7 +15,7 @@ use crate::scan::{Trouble, scan};
 /// Different values that are counted one by one; what comes after is counted together.
 const MAX_VALUES: usize = 500_000;
 /// The finest piece of time.
-const MINUTE_US: i64 = 60 * 1_000_000;
+pub(crate) const MINUTE_US: i64 = 60 * 1_000_000;
 /// Into how many pieces a time span is cut, at most.
 const PIECES: i64 = 60;
 
@@ -59,7 +59,7 @@ pub fn stats(files: &[EventFile], index: Option<&Index>, filter: &Filter, top: u
     let mut tally = Tally::default();
     let asked = index.filter(|_| !plan.indexed.is_empty()).map(|index| {
         (trouble.too_long, trouble.malformed) = plan.unreadable;
-        index.each(&plan.numbers(), filter, &mut |facts| tally.add(facts))
+        index.count(&plan.numbers(), filter, &mut tally)
     });
     if let Some(Err(error)) = asked {
         // It cannot be relied on: everything is read instead.
@@ -94,19 +94,46 @@ pub struct Tally {
 impl Tally {
     /// Counts one event.
     pub fn add(&mut self, facts: &Facts) {
-        self.events += 1;
-        self.refusals += u64::from(facts.is_refusal());
-        count(&mut self.reasons, facts.reason.as_deref());
-        count(&mut self.routes, facts.route.as_deref());
-        count(&mut self.principals, facts.principal.as_deref());
-        if let Some(address) = facts.address
-            && (self.addresses.len() < MAX_VALUES || self.addresses.contains_key(&address))
-        {
-            *self.addresses.entry(address).or_default() += 1;
+        self.add_events(1, facts.is_refusal());
+        let texts = [&facts.reason, &facts.route, &facts.principal];
+        for (values, text) in [&mut self.reasons, &mut self.routes, &mut self.principals].into_iter().zip(texts) {
+            if let Some(text) = text {
+                count(values, text, 1);
+            }
         }
-        let minute = facts.time_us.div_euclid(MINUTE_US);
+        if let Some(address) = facts.address {
+            self.add_address(address, 1);
+        }
+        self.add_minute(facts.time_us.div_euclid(MINUTE_US), 1);
+    }
+
+    pub(crate) fn add_events(&mut self, events: u64, are_refusals: bool) {
+        self.events += events;
+        self.refusals += if are_refusals { events } else { 0 };
+    }
+
+    pub(crate) fn add_reason(&mut self, reason: &str, events: u64) {
+        count(&mut self.reasons, reason, events);
+    }
+
+    pub(crate) fn add_route(&mut self, route: &str, events: u64) {
+        count(&mut self.routes, route, events);
+    }
+
+    pub(crate) fn add_principal(&mut self, principal: &str, events: u64) {
+        count(&mut self.principals, principal, events);
+    }
+
+    pub(crate) fn add_address(&mut self, address: IpAddr, events: u64) {
+        if self.addresses.len() < MAX_VALUES || self.addresses.contains_key(&address) {
+            *self.addresses.entry(address).or_default() += events;
+        }
+    }
+
+    /// `minute`: since the epoch.
+    pub(crate) fn add_minute(&mut self, minute: i64, events: u64) {
         if self.minutes.len() < MAX_VALUES || self.minutes.contains_key(&minute) {
-            *self.minutes.entry(minute).or_default() += 1;
+            *self.minutes.entry(minute).or_default() += events;
         }
     }
 
@@ -153,12 +180,11 @@ impl Tally {
 /// Lengths of a piece, in minutes: up to a week.
 const LENGTHS: [i64; 11] = [1, 2, 5, 10, 15, 30, 60, 180, 360, 1_440, 10_080];
 
-fn count(values: &mut HashMap<Box<str>, u64>, value: Option<&str>) {
-    let Some(value) = value else { return };
+fn count(values: &mut HashMap<Box<str>, u64>, value: &str, more: u64) {
     if let Some(events) = values.get_mut(value) {
-        *events += 1;
+        *events += more;
     } else if values.len() < MAX_VALUES {
-        values.insert(value.into(), 1);
+        values.insert(value.into(), more);
     }
 }
 

@@ -146,6 +146,19 @@ fn filters() -> Vec<Filter> {
     filters
 }
 
+/// Questions about spans of time, some of which begin or end with an hour.
+fn spans() -> Vec<Filter> {
+    let hour = BEGIN / 3_600 * 3_600;
+    let time = |second: i64| jiff::Timestamp::from_second(hour + second).ok();
+    let mut filters = vec![Filter::default(), Filter { refusals: true, ..Filter::default() }];
+    for (since, until) in [(3_600, 10_800), (3_601, 10_799), (3_599, 7_201), (-3_600, 36_000)] {
+        let (since, until) = (time(since), time(until));
+        filters.push(Filter { since, until, ..Filter::default() });
+        filters.push(Filter { since, refusals: true, ..Filter::default() });
+    }
+    filters
+}
+
 #[test]
 fn an_index_changes_no_answer() {
     let mut archive = Archive::new();
@@ -170,6 +183,30 @@ fn an_index_changes_no_answer() {
     assert_eq!(archive.check(), 23, "what is gone is found no more");
     archive.index();
     assert_eq!(archive.check(), 23);
+}
+
+#[test]
+fn hours_that_were_counted_beforehand_change_no_answer_and_are_few() {
+    let mut archive = Archive::new();
+    // Three events each seven seconds: more than three hours.
+    archive.append("e.jsonl", 5_000);
+    archive.index();
+    assert_eq!(archive.check_all(&spans(), &[]), 5_000);
+    let db = rusqlite::Connection::open(archive.path("e.jsonl.index")).unwrap();
+    let count = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
+    // Of each hour sixty minutes and some twenty values, for refusals and for others.
+    let rows = count("SELECT count(*) FROM tally");
+    assert!(rows <= 6 * 2 * (60 + 20), "{rows} rows for 5,000 events");
+    assert_eq!(count("SELECT sum(events) FROM tally WHERE what = 5"), 5_000);
+    archive.append("e.jsonl", 1_000);
+    assert_eq!(archive.check_all(&spans(), &[]), 6_000, "the end is read");
+    archive.index();
+    assert_eq!(archive.check_all(&spans(), &[]), 6_000, "and then counted with the others");
+    // What is indexed again is not counted again.
+    db.execute("UPDATE file SET indexed = 0, finished = 0", []).unwrap();
+    archive.index();
+    assert_eq!(archive.check_all(&spans(), &[]), 6_000);
+    assert_eq!(count("SELECT sum(events) FROM tally WHERE what = 5"), 6_000);
 }
 
 #[test]
@@ -215,6 +252,11 @@ fn what_the_index_gave_up_is_found_in_the_files() {
     smaller.catch_up().unwrap();
     drop(smaller);
     assert_eq!(archive.check_some(), 5_600);
+    assert_eq!(
+        archive.check_all(&spans(), &[]),
+        5_600,
+        "of an hour that was pruned in part nothing is counted beforehand"
+    );
     // By age as well: an event is an age in microseconds here.
     let mut younger = Indexer::open(IndexSettings { max_age: Duration::from_secs(1), ..archive.settings() }).unwrap();
     younger.catch_up().unwrap();

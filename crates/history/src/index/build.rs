@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Statement, params};
 
+use super::tally::{self, Sums, TABLE as TALLY};
 use super::{
     APPLICATION, IndexError, IndexSettings, PATIENCE, TABLES, VERSION, What, address_bytes, check_version, known,
     signed,
@@ -127,6 +128,7 @@ impl Indexer {
         if !file.compressed && known.indexed > file.bytes {
             // It was cut, and is being written anew behind the same beginning.
             self.db.execute("DELETE FROM event WHERE file = ?1", [known.id])?;
+            tally::forget(&self.db, known.id)?;
             self.db.execute(
                 "UPDATE file SET indexed = 0, finished = 0, too_long = 0, malformed = 0 WHERE id = ?1",
                 [known.id],
@@ -175,10 +177,10 @@ impl Indexer {
     ) -> Result<bool, IndexError> {
         let transaction = self.db.unchecked_transaction()?;
         let before: i64 = transaction.query_row("SELECT before FROM pruned", [], |row| row.get(0))?;
-        let mut more = true;
+        let (mut more, mut sums) = (true, Sums::default());
         {
             let mut insert = transaction.prepare(
-                "INSERT OR REPLACE INTO event (time, seq, id, file, offset, length, kind, reason, route, principal, address)
+                "INSERT OR IGNORE INTO event (time, seq, id, file, offset, length, kind, reason, route, principal, address)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?;
             for _ in 0..BATCH {
@@ -196,7 +198,9 @@ impl Indexer {
                                     route: word(What::Route, facts.route.as_deref())?,
                                     principal: word(What::Principal, facts.principal.as_deref())?,
                                 };
-                                write(&mut insert, (known.id, offset, line.len()), &facts, &numbers)?;
+                                if write(&mut insert, (known.id, offset, line.len()), &facts, &numbers)? {
+                                    sums.add(&facts, &numbers);
+                                }
                             }
                             None if line.is_empty() => {}
                             None => known.malformed += 1,
@@ -226,6 +230,7 @@ impl Indexer {
                 }
             }
         }
+        sums.write(&transaction, known.id)?;
         transaction.execute(
             "UPDATE file SET indexed = ?2, finished = ?3, too_long = ?4, malformed = ?5 WHERE id = ?1",
             params![
@@ -259,6 +264,7 @@ impl Indexer {
             let gone = transaction.execute("DELETE FROM event WHERE time < ?1", [end])?;
             if gone > 0 {
                 transaction.execute("UPDATE pruned SET before = max(before, ?1)", [end])?;
+                tally::prune(&transaction, end)?;
             }
             transaction.commit()?;
             if gone == 0 {
@@ -278,6 +284,7 @@ impl Indexer {
         for (id, beginning) in known {
             if files.iter().all(|file| file.beginning != beginning) {
                 self.db.execute("DELETE FROM event WHERE file = ?1", [id])?;
+                tally::forget(&self.db, id)?;
                 self.db.execute("DELETE FROM file WHERE id = ?1", [id])?;
             }
         }
@@ -299,7 +306,7 @@ fn open(path: &Path) -> Result<Connection, IndexError> {
     if is_new {
         db.execute_batch(&format!(
             "PRAGMA auto_vacuum = incremental; PRAGMA journal_mode = wal;
-             BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} COMMIT;"
+             BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} {TALLY} COMMIT;"
         ))?;
     }
     check_version(&db)?;
@@ -321,23 +328,24 @@ fn remove(path: &Path) {
 }
 
 /// The numbers of an event's words.
-struct Numbers {
-    kind: Option<i64>,
-    reason: Option<i64>,
-    route: Option<i64>,
-    principal: Option<i64>,
+pub(super) struct Numbers {
+    pub(super) kind: Option<i64>,
+    pub(super) reason: Option<i64>,
+    pub(super) route: Option<i64>,
+    pub(super) principal: Option<i64>,
 }
 
 /// An event's line: in which file, where, and how long.
 type Spot = (i64, u64, usize);
 
+/// Says whether it was not there yet.
 fn write(
     insert: &mut Statement<'_>,
     (file, offset, length): Spot,
     facts: &Facts,
     words: &Numbers,
-) -> Result<(), IndexError> {
-    insert.execute(params![
+) -> Result<bool, IndexError> {
+    let written = insert.execute(params![
         facts.time_us,
         signed(facts.seq),
         facts.id.as_bytes().as_slice(),
@@ -350,7 +358,7 @@ fn write(
         words.principal,
         facts.address.map(address_bytes),
     ])?;
-    Ok(())
+    Ok(written > 0)
 }
 
 /// The number of a word.
