@@ -234,3 +234,37 @@ fn an_otlp_receiver_gets_every_event_in_protobuf() {
         no_canaries(&String::from_utf8_lossy(&request.body));
     }
 }
+
+#[test]
+fn repeats_are_one_record_for_a_sink_that_wants_that_and_each_is_in_the_file() {
+    let receiver = failing_at_first(1, |_| Answer::status(200));
+    let upstream = upstream();
+    let sink = format!(
+        "[[sink]]\nname = \"siem\"\nkind = \"http\"\nformat = \"ecs\"\nkinds = [\"access.denied\"]\nfold = {{ window = \"2s\" }}\n\
+         [sink.http]\nurl = \"http://{}/\"\nallow_http = true\ngzip = false\n",
+        receiver.address()
+    );
+    let gateway = site(&sink, &upstream).start();
+    // The same thing again and again, and one other thing in between.
+    refuse(&gateway, 12);
+    gateway.get_from("127.0.0.9", "/x/1", &[]);
+    refuse(&gateway, 8);
+    let taken = || receiver.requests().into_iter().skip(1).flat_map(|request| lines(&request)).collect::<Vec<_>>();
+    let count = |one: &Value| one["portcullis"]["count"].as_u64().unwrap_or(1);
+    let counted = |records: &[Value]| records.iter().map(count).sum::<u64>();
+    let all = wait::until(PATIENCE, || Some(taken()).filter(|records| counted(records) >= 21));
+    let records = all.unwrap_or_else(|| panic!("{:#?}", taken()));
+    assert_eq!(counted(&records), 21);
+    assert!(records.len() < 12, "{} records", records.len());
+    let other = records.iter().find(|one| one["source"]["ip"] == "127.0.0.9").unwrap();
+    assert!(other["portcullis"]["count"].is_null(), "what is new is a record of its own");
+    // Every id of the native file stands alone, or in one record.
+    let ids = |one: &Value| match one["portcullis"]["ids"].as_array() {
+        Some(ids) => ids.clone(),
+        None => vec![one["event"]["id"].clone()],
+    };
+    let told: Vec<String> = records.iter().flat_map(ids).map(|id| id.as_str().unwrap().to_owned()).collect();
+    let denied = gateway.refusals(21);
+    let denied: BTreeSet<String> = denied.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((told.len(), told.into_iter().collect::<BTreeSet<_>>()), (21, denied));
+}

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::dead_letter::DeadLetters;
 use crate::filter::Filter;
-use crate::settings::RetrySettings;
+use crate::fold::{Fate, Folded, Folder};
+use crate::settings::{FoldSettings, RetrySettings};
 use crate::sinks::{BatchLimits, Delivery, Line, Remote};
 use crate::spool::cursor::Cursor;
 use crate::spool::{Reader, Spool};
@@ -83,6 +84,8 @@ pub(crate) struct Courier {
     dead_letters: DeadLetters,
     /// What the sink takes; `None`: everything.
     filter: Option<Filter>,
+    /// What becomes of repeats; `None`: nothing.
+    folder: Option<Folder>,
     batch: Batch,
     pause: Duration,
     /// Since when what is in hand has failed.
@@ -94,8 +97,17 @@ pub(crate) struct Courier {
 #[derive(Default)]
 struct Batch {
     lines: Vec<u8>,
-    /// Where each line ends, and its number.
-    events: Vec<(usize, u64)>,
+    events: Vec<Entry>,
+}
+
+/// One line.
+struct Entry {
+    /// Where it ends.
+    end: usize,
+    /// The number of its event, or of the first for which it stands.
+    index: u64,
+    /// For how many events it stands.
+    events: u64,
 }
 
 impl Courier {
@@ -118,6 +130,7 @@ impl Courier {
             retry,
             dead_letters,
             filter,
+            folder: None,
             batch: Batch::default(),
             pause,
             failing_since: None,
@@ -130,6 +143,11 @@ impl Courier {
         Self { filter: (!filter.is_open()).then_some(filter), ..self }
     }
 
+    /// The same for a sink that gets repeats as one record.
+    pub(crate) fn with_fold(self, fold: Option<&FoldSettings>) -> Self {
+        Self { folder: fold.map(Folder::new), ..self }
+    }
+
     /// Carries until the spool is closed and everything was delivered, or the delivery is abandoned.
     pub(crate) fn run(mut self) {
         // Whoever waits for the end must be told even if a sink panics.
@@ -137,7 +155,7 @@ impl Courier {
         while !self.state.abandoned.load(SeqCst) {
             // Looked at first: what was appended before the closing is read after it.
             let closed = self.spool.is_closed();
-            if let Err(error) = self.fill() {
+            if let Err(error) = self.fill(closed) {
                 tracing::error!(sink = %self.state.name, %error, "the spool cannot be read");
                 self.rest(READ_PAUSE);
             }
@@ -153,17 +171,29 @@ impl Courier {
             if closed {
                 break;
             }
-            self.spool.wait_for(self.reader.next(), IDLE);
+            self.spool.wait_for(self.reader.next(), self.idle());
         }
         self.save(true);
     }
 
-    /// Fills the batch with what is there, and waits a little for more.
-    fn fill(&mut self) -> io::Result<()> {
+    /// How long to wait for the next event: not longer than for the end of a window.
+    fn idle(&self) -> Duration {
+        let due = self.folder.as_ref().and_then(Folder::next_due);
+        due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()).min(IDLE))
+    }
+
+    /// Fills the batch with what is there, and waits a little for more. `last`: nothing more will come.
+    fn fill(&mut self, last: bool) -> io::Result<()> {
         self.batch.lines.clear();
         self.batch.events.clear();
         let limits = self.remote.limits();
+        if let Some(folder) = &mut self.folder {
+            folder.due(Instant::now()).into_iter().for_each(|folded| self.batch.push_folded(&folded));
+        }
         let filled = self.read(limits);
+        if let Some(folder) = self.folder.as_mut().filter(|_| last && self.batch.events.is_empty()) {
+            folder.all().into_iter().for_each(|folded| self.batch.push_folded(&folded));
+        }
         if filled.is_ok() && !self.batch.events.is_empty() && !self.batch.is_full(limits) && !self.spool.is_closed() {
             thread::park_timeout(LINGER);
             self.read(limits)?;
@@ -189,9 +219,22 @@ impl Courier {
                 self.state.filtered.fetch_add(1, SeqCst);
                 continue;
             }
-            self.batch.events.push((self.batch.lines.len(), index));
+            self.take(start, index);
         }
         Ok(())
+    }
+
+    /// Takes the line that begins there into the batch, or has it folded.
+    fn take(&mut self, start: usize, index: u64) {
+        let Some(folder) = &mut self.folder else { return self.batch.push(index) };
+        let line = self.batch.lines.split_off(start);
+        let mut ended = Vec::new();
+        let fate = folder.take(&line, index, Instant::now(), &mut ended);
+        ended.iter().for_each(|folded| self.batch.push_folded(folded));
+        if fate == Fate::Passes {
+            self.batch.lines.extend_from_slice(&line);
+            self.batch.push(index);
+        }
     }
 
     /// Delivers the batch, however long it takes. Says `false` when the delivery was abandoned.
@@ -204,7 +247,7 @@ impl Courier {
             match self.remote.deliver(&lines) {
                 Delivery::Accepted => {
                     let count = lines.len();
-                    self.accepted(count as u64);
+                    self.accepted(self.batch.stands_for(done..done + count));
                     done += count;
                 }
                 Delivery::Refused { which, why } => {
@@ -216,10 +259,11 @@ impl Courier {
                     if refused.is_empty() {
                         refused = (0..count).collect();
                     }
+                    let buried = self.batch.counted(done, &refused);
                     if !self.bury(done, &refused, &why) {
                         return false;
                     }
-                    self.accepted((count - refused.len()) as u64);
+                    self.accepted(self.batch.stands_for(done..done + count).saturating_sub(buried));
                     done += count;
                 }
                 Delivery::TooLarge if lines.len() > 1 => most = lines.len() / 2,
@@ -311,21 +355,21 @@ impl Courier {
     /// Puts events of the batch, by their places after `from`, among the dead letters. Says `false` when the delivery was abandoned
     /// before they were on the disk.
     fn bury(&mut self, from: usize, places: &[usize], why: &str) -> bool {
-        let mut lost = 0;
+        let (events, mut lost) = (self.batch.counted(from, places), 0);
         for attempt in 1.. {
             let Err(error) = self.write_letters(from, places, why) else { break };
             tracing::error!(sink = %self.state.name, attempt, %error, "dead letters cannot be written");
             if attempt == LETTER_ATTEMPTS {
                 // A disk that takes nothing must not hold up for ever what the receiver would take.
-                lost = places.len();
+                lost = events;
                 break;
             }
             if !self.rest(self.retry.longest.min(LETTER_PAUSE)) {
                 return false;
             }
         }
-        self.state.refused.fetch_add(places.len() as u64, SeqCst);
-        tracing::error!(sink = %self.state.name, events = places.len(), lost, %why, "events were refused for good");
+        self.state.refused.fetch_add(events, SeqCst);
+        tracing::error!(sink = %self.state.name, events, lost, %why, "events were refused for good");
         true
     }
 
@@ -339,8 +383,10 @@ impl Courier {
         self.dead_letters.sync()
     }
 
+    /// Everything before this is done with, but for what is still to be folded.
     fn took(&self, next: u64) {
-        self.spool.took(self.state.place, next);
+        let held = self.folder.as_ref().and_then(Folder::oldest);
+        self.spool.took(self.state.place, held.map_or(next, |held| next.min(held)));
     }
 
     /// Writes the cursor, at once or if it is time. Where it cannot be written, events may come twice after a restart.
@@ -384,9 +430,24 @@ impl Batch {
         self.events.len() >= limits.events.max(1) || self.lines.len() >= limits.bytes
     }
 
+    /// The line that was appended last, with its number.
+    fn push(&mut self, index: u64) {
+        self.events.push(Entry { end: self.lines.len(), index, events: 1 });
+    }
+
+    fn push_folded(&mut self, folded: &Folded) {
+        self.lines.extend_from_slice(&folded.line);
+        self.events.push(Entry { end: self.lines.len(), index: folded.index, events: folded.events });
+    }
+
     fn line(&self, place: usize) -> Option<&[u8]> {
-        let start = place.checked_sub(1).map_or(Some(0), |before| self.events.get(before).map(|(end, _)| *end))?;
-        self.lines.get(start..self.events.get(place)?.0)
+        let start = place.checked_sub(1).map_or(Some(0), |before| self.events.get(before).map(|entry| entry.end))?;
+        self.lines.get(start..self.events.get(place)?.end)
+    }
+
+    /// For how many events these lines stand.
+    fn stands_for(&self, places: std::ops::Range<usize>) -> u64 {
+        self.events.get(places).unwrap_or_default().iter().map(|entry| entry.events).sum()
     }
 
     /// Lines from a place on: at most so many, and as many bytes, but at least one.
@@ -404,9 +465,15 @@ impl Batch {
             .collect()
     }
 
-    /// The number of the first event that is not done when so many of the batch are.
+    /// The same of lines by their places after `from`.
+    fn counted(&self, from: usize, places: &[usize]) -> u64 {
+        places.iter().map(|place| self.stands_for(from + place..from + place + 1)).sum()
+    }
+
+    /// The number of the first event that is not done when so many lines of the batch are. A record of several stands behind the
+    /// events that came between them.
     fn after(&self, done: usize, end: u64) -> u64 {
-        self.events.get(done).map_or(end, |(_, index)| *index)
+        self.events.get(done..).unwrap_or_default().iter().map(|entry| entry.index).min().unwrap_or(end)
     }
 }
 

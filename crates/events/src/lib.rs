@@ -18,6 +18,7 @@ mod dead_letter;
 mod delivery;
 pub mod event;
 pub mod filter;
+mod fold;
 pub mod format;
 mod from_policy;
 mod lane;

@@ -159,6 +159,8 @@ pub struct SinkSettings {
     pub format: Format,
     /// When a file is put away, and what becomes of the old ones. Default: never, that is for somebody else to do.
     pub rotation: Option<RotationSettings>,
+    /// Whether a remote sink gets repeated refusals as one record. Default: no.
+    pub fold: Option<FoldSettings>,
     /// How long a remote sink pauses between attempts.
     pub retry: RetrySettings,
     /// Where events go that a remote sink refuses for good.
@@ -176,6 +178,7 @@ impl SinkSettings {
             filter: Filter::default(),
             format: Format::default(),
             rotation: None,
+            fold: None,
             retry: RetrySettings::default(),
             dead_letter: DeadLetterSettings::default(),
         }
@@ -247,6 +250,13 @@ impl Default for RetrySettings {
     fn default() -> Self {
         Self { first: Duration::from_millis(500), longest: Duration::from_secs(60), give_up: None }
     }
+}
+
+/// `fold` of a remote sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldSettings {
+    /// For how long after a refusal those like it are gathered.
+    pub window: Duration,
 }
 
 /// The file of what a remote sink refuses for good.

@@ -78,6 +78,7 @@ fn sink_settings(sink: Sink, always: bool) -> SinkSettings {
         filter: sink.filter,
         format: sink.format,
         rotation: sink.rotation,
+        fold: sink.fold,
         retry: sink.retry,
         dead_letter: sink.dead_letter,
         ..SinkSettings::new(sink.name.value, output_kind(sink.output.value))

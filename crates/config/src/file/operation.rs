@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_events::Format;
 use portcullis_events::filter::Filter;
 use portcullis_events::settings::{
-    AccessFormat, DeadLetterSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, WHOLE,
+    AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, WHOLE,
 };
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
@@ -21,7 +21,7 @@ use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::receiver;
 use crate::file::route::read_page;
-use crate::file::sink_options::{read_dead_letter, read_filter, read_retry, read_rotation};
+use crate::file::sink_options::{read_dead_letter, read_filter, read_fold, read_retry, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -216,6 +216,7 @@ pub(crate) struct Sink {
     /// Of lines on standard output or in a file.
     pub(crate) format: Format,
     pub(crate) rotation: Option<RotationSettings>,
+    pub(crate) fold: Option<FoldSettings>,
     pub(crate) retry: RetrySettings,
     pub(crate) dead_letter: DeadLetterSettings,
 }
@@ -311,6 +312,7 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
     let rotation = read_rotation(&section, file);
     let format = section.optional("format", receiver::FORMATS);
     let remote = kind.as_ref().and_then(|kind| receiver::KINDS.into_iter().find(|known| *known == kind.value));
+    let fold = read_fold(&section, remote.is_some());
     let retry = read_retry(&section, remote.is_some());
     let dead_letter = read_dead_letter(&section, remote.is_some());
     for other in receiver::KINDS.into_iter().filter(|other| Some(*other) != remote && section.has(other)) {
@@ -344,6 +346,7 @@ pub(crate) fn read_sink(section: Section<'_>) -> Option<Sink> {
         filter_routes,
         format: line_format,
         rotation,
+        fold,
         retry,
         dead_letter,
     })

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_events::filter::Filter;
-use portcullis_events::settings::{DeadLetterSettings, RetrySettings, RotationSettings};
+use portcullis_events::settings::{DeadLetterSettings, FoldSettings, RetrySettings, RotationSettings};
 use portcullis_events::{EventKind, ReasonCode, Severity};
 use serde_json::Value;
 
@@ -162,6 +162,15 @@ pub(crate) fn read_retry(section: &Section<'_>, remote: bool) -> RetrySettings {
     }
     table.finish();
     RetrySettings { first, longest, give_up }
+}
+
+/// `remote`: whether the sink sends over a network.
+pub(crate) fn read_fold(section: &Section<'_>, remote: bool) -> Option<FoldSettings> {
+    let table = over_network(section, "fold", &["window"], remote)?;
+    // A table that says nothing folds nothing.
+    let window = table.optional("window", Time::within("1s", "1h"));
+    table.finish();
+    window.map(|window| FoldSettings { window: window.value })
 }
 
 /// `remote`: whether the sink sends over a network.

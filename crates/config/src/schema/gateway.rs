@@ -429,6 +429,7 @@ fn sink() -> Table {
             one("rotate_every", Time::within("1m", "366d"), "Of a file: a new one begins when it is so old."),
             one("rotate_keep", Integer(0..=10_000), "How many old files are kept. Left out: 10."),
             one("rotate_compress", Flag, "Whether old files are compressed with gzip. Left out: they are."),
+            within("fold", receiver::fold()),
             within("retry", receiver::retry()),
             within("dead_letter", receiver::dead_letter()),
         ],

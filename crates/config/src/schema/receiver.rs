@@ -128,6 +128,14 @@ pub(super) fn sentinel() -> Table {
     )
 }
 
+pub(super) fn fold() -> Table {
+    table(
+        "`fold` of [[sink]]",
+        "Over a network: refusals that are alike become one record. Left out: each is one.",
+        [one("window", Time::within("1s", "1h"), "For how long after the first of them those like it are gathered.")],
+    )
+}
+
 pub(super) fn retry() -> Table {
     table(
         "`retry` of [[sink]]",

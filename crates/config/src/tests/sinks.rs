@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_events::Format;
 use portcullis_events::settings::{
-    BatchSettings, DeadLetterSettings, HttpAuth, HttpBody, RemoteKind, RetrySettings, Secret, SinkKind,
+    BatchSettings, DeadLetterSettings, FoldSettings, HttpAuth, HttpBody, RemoteKind, RetrySettings, Secret, SinkKind,
     SyslogTransport, TlsSettings,
 };
 use portcullis_testkit::certificates::{Authority, San};
@@ -20,6 +20,7 @@ path = "spool"
 name = "syslog"
 kind = "syslog"
 format = "cef"
+fold = { window = "10s" }
 retry = { first = "1s", longest = "5m", give_up = "1d" }
 dead_letter = { path = "dead.jsonl", max_size = "2MiB" }
 [sink.syslog]
@@ -278,6 +279,11 @@ fn each_mistake_is_named_where_it_stands() {
         ("E0203", "{ first", "`retry` belongs to a sink that sends over a network"),
     );
     check(
+        "file",
+        "path = \"x\"\nfold = { window = \"10s\" }",
+        ("E0203", "{ window", "`fold` belongs to a sink that sends"),
+    );
+    check(
         "stdout",
         "dead_letter = { path = \"x\" }",
         ("E0203", "{ path", "`dead_letter` belongs to a sink that sends over a network"),
@@ -293,6 +299,8 @@ fn syslog_sink(check: &impl Fn(&str, &str, (&str, &str, &str))) {
     syslog("retry = { first = \"2s\", longest = \"1s\" }", ("E0203", "\"1s", "must not be shorter than `first`"));
     syslog("retry = { give_up = \"1s\" }", ("E0105", "\"1s", "from 1m to"));
     syslog("retry = { last = \"1s\" }", ("E0103", "last", "unknown"));
+    syslog("fold = { window = \"10ms\" }", ("E0105", "\"10ms", "from 1s to 1h"));
+    syslog("fold = \"10s\"", ("E0104", "\"10s", "expected a table"));
     syslog("dead_letter = { max_size = \"1KiB\" }", ("E0105", "\"1KiB", "must be from 1048576"));
 }
 
@@ -307,6 +315,7 @@ fn every_sink_says_how_it_deals_with_a_receiver_that_fails() {
     };
     let dead_letter = DeadLetterSettings { path: Some(folder.path("dead.jsonl")), max_size: 2 << 20 };
     assert_eq!((sinks[0].retry, &sinks[0].dead_letter), (retry, &dead_letter));
+    assert_eq!((sinks[0].fold, sinks[1].fold), (Some(FoldSettings { window: Duration::from_secs(10) }), None));
     assert_eq!((sinks[1].retry, &sinks[1].dead_letter), (RetrySettings::default(), &DeadLetterSettings::default()));
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::event::Event;
 use crate::reason_code::ReasonCode;
 use crate::recorder::testing::{Opened, Target, assemble};
-use crate::settings::{OnFull, Settings, SinkKind, SinkSettings, SpoolSettings};
+use crate::settings::{FoldSettings, OnFull, Settings, SinkKind, SinkSettings, SpoolSettings};
 use crate::{Recorder, SinkStats};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -525,4 +525,97 @@ fn a_spool_that_feeds_nobody_is_seen_among_the_sinks() {
     let stats = stats(&recorder);
     assert_eq!((&*stats.name, stats.exported, stats.dropped(), stats.queue_depth), ("(spool)", 7, 0, 0));
     recorder.shutdown(LONG);
+}
+
+/// Looks again and again whether it has come to that.
+fn comes(done: impl Fn() -> bool) -> bool {
+    crate::recorder::testing::until(LONG, || done().then_some(())).is_some()
+}
+
+/// Refusals of one caller's.
+fn record_repeats(recorder: &Recorder, user: &str, events: usize) {
+    for _ in 0..events {
+        let mut event = Event::denied(Uuid::now_v7(), Timestamp::now(), ReasonCode::RbacNoMatchingGrant);
+        event.identity.id = Some(user.to_owned());
+        recorder.record(event);
+    }
+}
+
+/// A receiver that keeps what it accepted: of each record its number and for how many events it stands.
+#[derive(Clone, Default)]
+struct Counting(Arc<Mutex<Vec<(u64, u64)>>>);
+
+impl Remote for Counting {
+    fn deliver(&mut self, batch: &[Line<'_>]) -> Delivery {
+        let values = batch.iter().map(|line| serde_json::from_slice::<Value>(line.json).unwrap());
+        let counted = values.map(|value| (value["seq"].as_u64().unwrap(), value["count"].as_u64().unwrap_or(1)));
+        self.0.lock().unwrap().extend(counted);
+        Delivery::Accepted
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { events: 100, bytes: 1 << 20 }
+    }
+}
+
+fn start_folding(folder: &Path, window: Duration) -> (Recorder, Counting) {
+    let counting = Counting::default();
+    let settings = SinkSettings { fold: Some(FoldSettings { window }), ..sink("siem") };
+    let target = Target::Remote(Box::new(counting.clone()));
+    (assemble(&self::settings(folder), vec![Opened { settings, target }]).unwrap(), counting)
+}
+
+#[test]
+fn repeats_become_one_record_at_the_end_of_their_window_and_each_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recorder, counting) = start_folding(folder.path(), Duration::from_secs(1));
+    record_repeats(&recorder, "alice", 50);
+    record_repeats(&recorder, "bob", 2);
+    assert!(comes(|| counting.0.lock().unwrap().len() == 4), "{:?}", counting.0.lock().unwrap());
+    let mut records = counting.0.lock().unwrap().clone();
+    records.sort_unstable();
+    assert_eq!(records, [(1, 1), (2, 49), (51, 1), (52, 1)]);
+    assert!(recorder.flush(LONG), "the place in the spool follows");
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.dropped(), stats.queue_depth), (52, 0, 0));
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_stop_within_the_window_hands_over_what_was_gathered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recorder, counting) = start_folding(folder.path(), Duration::from_secs(600));
+    record_repeats(&recorder, "alice", 50);
+    assert_eq!(recorder.shutdown(LONG), 0);
+    drop(recorder);
+    assert_eq!(*counting.0.lock().unwrap(), [(1, 1), (2, 49)]);
+    // Nothing is left for the next process.
+    let (recorder, counting) = start_folding(folder.path(), Duration::from_secs(600));
+    assert!(recorder.flush(LONG));
+    assert!(counting.0.lock().unwrap().is_empty());
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn what_was_gathered_and_not_handed_over_comes_again_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recorder, counting) = start_folding(folder.path(), Duration::from_secs(600));
+    record_repeats(&recorder, "alice", 50);
+    record_repeats(&recorder, "bob", 1);
+    assert!(comes(|| counting.0.lock().unwrap().len() == 2), "the first of each is there at once");
+    assert_eq!(stats(&recorder).queue_depth, 50, "the place in the spool waits for what is gathered");
+    // As a crash leaves it: the folder as it is now, with the cursor as it was saved.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("spool")).unwrap();
+    for entry in std::fs::read_dir(folder.path().join("spool")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, copy.path().join("spool").join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    recorder.shutdown(LONG);
+    let (recorder, counting) = start_folding(copy.path(), Duration::from_secs(600));
+    recorder.shutdown(LONG);
+    let events: u64 = counting.0.lock().unwrap().iter().map(|(_, events)| events).sum();
+    assert!((50..=51).contains(&events), "each that was not handed over, and perhaps the first once more: {events}");
 }

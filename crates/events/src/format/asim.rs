@@ -224,5 +224,6 @@ fn fill_more(record: &Record<'_>, more: &mut Object<'_>) {
     more.part("upstream", &record.upstream);
     more.part("latency_us", &record.latency_us);
     more.part("integrity", &record.integrity);
+    more.texts("ids", &record.ids);
     more.texts("truncated", &record.truncated);
 }

@@ -200,5 +200,6 @@ fn fill_own(record: &Record<'_>, own: &mut Object<'_>) {
     own.parts(record);
     own.flag("query_redacted", record.request.query_redacted);
     own.known_number("count", record.count);
+    own.texts("ids", &record.ids);
     own.texts("truncated", &record.truncated);
 }

@@ -307,5 +307,6 @@ fn fill_unmapped(record: &Record<'_>, own: &mut Object<'_>) {
     own.flag("query_redacted", record.request.query_redacted);
     own.texts("reasons", &record.reasons);
     own.parts(record);
+    own.texts("ids", &record.ids);
     own.texts("truncated", &record.truncated);
 }

@@ -98,6 +98,9 @@ pub(crate) struct Record<'l> {
     /// How many events a folded record stands for.
     #[serde(default)]
     pub(crate) count: Option<u64>,
+    /// The first of their ids.
+    #[serde(borrow, default)]
+    pub(crate) ids: Vec<Text<'l>>,
     #[serde(borrow, default)]
     first_time: Maybe<'l>,
     #[serde(borrow, default)]

@@ -235,7 +235,8 @@ impl Parts {
             let letters = DeadLetters::new(path, sink.dead_letter.max_size);
             couriers.push(
                 Courier::new(Arc::clone(&state), Arc::clone(&spool), cursor, remote, sink.retry, letters)
-                    .with_filter(sink.filter),
+                    .with_filter(sink.filter)
+                    .with_fold(sink.fold.as_ref()),
             );
             deliveries.push(state);
         }
