@@ -274,3 +274,74 @@ fn rotation_by_rename_and_sighup_loses_nothing() {
     let ids: BTreeSet<&str> = all.iter().map(|event| event["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), all.len(), "an event was written twice");
 }
+
+#[test]
+fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add("[[route]]\nname = \"other\"\nhosts = [\"other.test\"]\nupstream = \"app\"\n");
+    site.add("[[route]]\nname = \"own\"\nhosts = [\"own.test\"]\nredirect = { to = \"https://elsewhere.test/\" }\n");
+    site.add("[event]\npermits = { sample = \"100%\", routes = [\"app\", \"own\"] }\n");
+    site.add("[[sink]]\nname = \"traffic\"\nkind = \"file\"\npath = \"traffic.jsonl\"\nkinds = [\"access.allowed\"]\n");
+    let key = site.key("alice", "user:alice", "");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let mut gateway = site.start();
+    let headers = [("x-api-key", key.as_str()), ("user-agent", "a browser")];
+    let mut ids = BTreeSet::new();
+    for number in 0..5 {
+        let answer = gateway.get(&format!("/x/{number}?secret"), &headers);
+        assert_eq!(answer.status(), 200);
+        ids.insert(answer.header("x-request-id").unwrap().to_owned());
+        assert_eq!(gateway.get("/x", &[&headers[..], &[("host", "other.test")]].concat()).status(), 200);
+        assert!(gateway.get("/x", &[&headers[..], &[("host", "own.test")]].concat()).status() < 400);
+        assert_eq!(gateway.get("/x", &[]).status(), 401);
+    }
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    let permits = EventFile::at(gateway.site.path("traffic.jsonl")).all();
+    assert_eq!(permits.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(), ids);
+    assert_eq!(permits.len(), 5);
+    for permit in &permits {
+        check_keys(permit);
+        assert_eq!((&permit["kind"], &permit["decision"]), (&"access.allowed".into(), &"permit".into()), "{permit:#}");
+        assert_eq!((&permit["status"], &permit["seq"], &permit["integrity"]), (&200.into(), &0.into(), &Value::Null));
+        assert_eq!((&permit["identity"]["id"], &permit["policy"]["route"]), (&"alice".into(), &"app".into()));
+        assert_eq!(permit["request"]["user_agent"], "a browser");
+        assert_eq!(
+            (&permit["upstream"]["forwarded"], &permit["request"]["query_redacted"]),
+            (&true.into(), &true.into())
+        );
+    }
+    // The others are numbered without a gap, and the chain of their file is whole.
+    let events = gateway.events.all();
+    assert_eq!(events.len(), 5 + 2, "{events:#?}");
+    let numbers: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+    let file = gateway.events.path().display().to_string();
+    let verified = gateway.site.run(&["audit", "verify", &file]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
+#[test]
+fn an_upstreams_own_refusal_is_recorded_as_its_own_where_that_is_wanted() {
+    let upstream = Upstream::choosing(|head| Reply::status(head.target.trim_start_matches('/').parse().unwrap()));
+    let mut site = Site::new(&upstream.url());
+    site.add("[event]\nupstream_refusals = true\n");
+    let gateway = site.start();
+    for (status, decision) in [(401, "challenge"), (403, "deny")] {
+        let answer = gateway.get(&format!("/{status}"), &[]);
+        assert_eq!(answer.status(), status);
+        let event = gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+        let expected = (&"access.denied".into(), &"upstream".into(), &status.into(), &decision.into());
+        assert_eq!((&event["kind"], &event["origin"], &event["status"], &event["decision"]), expected, "{event:#}");
+        assert_eq!((&event["reason"], &event["reasons"]), (&Value::Null, &serde_json::json!([])), "{event:#}");
+        assert_eq!((&event["upstream"]["name"], &event["upstream"]["forwarded"]), (&"app".into(), &true.into()));
+        assert!(
+            event["integrity"]["hash"].is_string() && event["seq"].as_u64() > Some(0),
+            "it is numbered as others are"
+        );
+    }
+    for status in [200, 400, 404, 500] {
+        assert_eq!(gateway.get(&format!("/{status}"), &[]).status(), status);
+    }
+    assert_eq!(of_kind(&gateway.stop(), "access.denied").len(), 2);
+}

@@ -66,6 +66,8 @@ fn metrics_have_their_promised_names_and_count_known_traffic() {
     );
     assert_eq!(gateway.metric("http_server_request_duration_seconds_count"), Some(12.0));
     assert_eq!(gateway.metric("portcullis_decision_duration_seconds_count"), Some(11.0));
+    // What the upstream did not answer properly is counted among the endpoint's failures.
+    assert_eq!(gateway.metric("http_client_request_duration_seconds_count{upstream=\"app\"}"), Some(7.0));
     assert_eq!(gateway.metric("portcullis_events_exported_total{sink=\"events\",result=\"ok\"}"), Some(6.0));
     assert_eq!(gateway.metric("portcullis_events_exported_total{sink=\"events\",result=\"error\"}"), Some(0.0));
     assert_eq!(gateway.metric("portcullis_event_queue_depth{sink=\"events\"}"), Some(0.0));

@@ -156,7 +156,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
-    compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &gateway.entries.routes);
+    compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(reader, gateway.entries.sinks, operation.access_log, operation.keeping);
     summary.sinks = events.sinks.len();
     let alerts = compile::alerts::compile(

@@ -79,6 +79,13 @@ pub struct AccessEntry {
     pub referrer: Option<String>,
 }
 
+/// Whether a request of this id is among so many of ten thousand: always the same for the same id, so that whatever is sampled has the
+/// same requests.
+pub fn is_sampled(id: Uuid, of_ten_thousand: u32) -> bool {
+    // The lower half of an id is chance (RFC 9562 section 5.7).
+    id.as_u64_pair().1 % u64::from(WHOLE) < u64::from(of_ten_thousand)
+}
+
 impl AccessEntry {
     /// A request of which nothing more is known yet.
     pub fn new(time: Timestamp, request_id: RequestId, peer_ip: IpAddr, scheme: &'static str) -> Self {
@@ -207,8 +214,7 @@ impl AccessLog {
 
     /// Whether this request's line is written: always the same answer for one id.
     pub fn samples(&self, id: Uuid) -> bool {
-        // The lower half of an id is chance (RFC 9562 section 5.7).
-        id.as_u64_pair().1 % u64::from(WHOLE) < u64::from(self.shared.sample)
+        is_sampled(id, self.shared.sample)
     }
 
     /// Whether queries are written.

@@ -138,9 +138,9 @@ impl Courier {
         }
     }
 
-    /// The same for a sink that does not take everything.
-    pub(crate) fn with_filter(self, filter: Filter) -> Self {
-        Self { filter: (!filter.is_open()).then_some(filter), ..self }
+    /// The same for a sink that does not take everything, or a spool with permits in it, which are not for everybody.
+    pub(crate) fn with_filter(self, filter: Filter, permits: bool) -> Self {
+        Self { filter: (permits || !filter.is_open()).then_some(filter), ..self }
     }
 
     /// The same for a sink that gets repeats as one record.

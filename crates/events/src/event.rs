@@ -35,7 +35,8 @@ pub struct Event {
     pub kind: EventKind,
     /// How much it deserves a look.
     pub severity: Severity,
-    /// The number of the event in this process, from 1. Set by the recorder; a gap in a sink is a dropped event.
+    /// The number of the event in this process, from 1. Set by the recorder; a gap in a sink is a dropped event. 0 for a permit that was
+    /// recorded by chance.
     pub seq: u64,
     /// The node that saw it. Set by the recorder.
     pub node: Arc<str>,
@@ -139,6 +140,12 @@ impl Event {
         event.request.id = Some(id.into());
         event.set_reason(code);
         event
+    }
+
+    /// Whether it is one of the permits that are recorded by chance. Only who asks for them gets them; they have no number and are in no
+    /// chain, since of what is a sample nothing can be missing.
+    pub fn is_sampled_permit(&self) -> bool {
+        self.kind == EventKind::AccessAllowed && self.shadow.is_none()
     }
 
     /// Makes `code` the decisive reason, with its default decision, status, severity and stage.

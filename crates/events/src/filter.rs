@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::event::{Event, EventKind, Severity};
 use crate::reason_code::ReasonCode;
@@ -24,6 +25,8 @@ pub struct Filter {
 #[derive(Deserialize)]
 struct Facts {
     kind: Option<String>,
+    #[serde(default)]
+    shadow: Option<IgnoredAny>,
     severity: Option<Severity>,
     reason: Option<String>,
     policy: Option<Policy>,
@@ -41,10 +44,16 @@ impl Filter {
         kinds.is_empty() && reasons.is_empty() && routes.is_empty() && severity.is_none()
     }
 
+    /// Whether it asks for permits, which are recorded by chance and are no sink's without that.
+    pub(crate) fn asks_for_permits(&self) -> bool {
+        self.kinds.contains(&EventKind::AccessAllowed)
+    }
+
     /// Whether it takes an event.
     pub fn takes(&self, event: &Event) -> bool {
         let Self { kinds, reasons, routes, severity } = self;
-        (kinds.is_empty() || kinds.contains(&event.kind))
+        (!event.is_sampled_permit() || self.asks_for_permits())
+            && (kinds.is_empty() || kinds.contains(&event.kind))
             && (reasons.is_empty() || event.reason.is_some_and(|reason| reasons.contains(&reason)))
             && (routes.is_empty() || event.policy.route.as_ref().is_some_and(|route| routes.contains(route)))
             && severity.is_none_or(|least| event.severity >= least)
@@ -56,7 +65,9 @@ impl Filter {
         let Self { kinds, reasons, routes, severity } = self;
         let route = facts.policy.and_then(|policy| policy.route);
         let is = |text: Option<&str>, wanted: &str| text == Some(wanted);
-        (kinds.is_empty() || kinds.iter().any(|kind| is(facts.kind.as_deref(), kind.as_str())))
+        let is_sampled_permit = is(facts.kind.as_deref(), EventKind::AccessAllowed.as_str()) && facts.shadow.is_none();
+        (!is_sampled_permit || self.asks_for_permits())
+            && (kinds.is_empty() || kinds.iter().any(|kind| is(facts.kind.as_deref(), kind.as_str())))
             && (reasons.is_empty() || reasons.iter().any(|reason| is(facts.reason.as_deref(), reason.code())))
             && (routes.is_empty() || routes.iter().any(|wanted| is(route.as_deref(), wanted)))
             && severity.is_none_or(|least| facts.severity.is_none_or(|severity| severity >= least))
@@ -107,6 +118,21 @@ mod tests {
         }
         let both = Filter { severity: Some(Severity::High), ..routes("billing") };
         check(&both, &denied, false);
+    }
+
+    #[test]
+    fn permits_are_for_who_asks_for_them_and_what_a_shadow_rule_says_is_for_all() {
+        let permit = Event::new(EventKind::AccessAllowed, Uuid::nil(), Timestamp::UNIX_EPOCH);
+        let shadowed = Event { shadow: Some(Vec::new()), ..permit.clone() };
+        let of = |kinds: &[EventKind]| Filter { kinds: kinds.to_vec(), ..Filter::default() };
+        for (filter, takes_permit, takes_shadowed) in [
+            (of(&[]), false, true),
+            (of(&[EventKind::AccessDenied]), false, false),
+            (of(&[EventKind::AccessDenied, EventKind::AccessAllowed]), true, true),
+        ] {
+            check(&filter, &permit, takes_permit);
+            check(&filter, &shadowed, takes_shadowed);
+        }
     }
 
     #[test]

@@ -131,6 +131,8 @@ pub(crate) struct Lane {
     most: usize,
     /// What the sink takes; `None`: everything.
     filter: Option<Filter>,
+    /// Whether it takes permits that were recorded by chance, where there is no filter.
+    permits: bool,
     /// Events accepted and not yet exported or dropped, those in the writer's hands included.
     depth: AtomicUsize,
     /// About how much memory they hold.
@@ -170,6 +172,7 @@ impl Lane {
             name,
             capacity,
             filter: None,
+            permits: false,
             // Each event beyond the capacity keeps an answer waiting, or has none.
             most: match on_full {
                 OnFull::Drop => capacity,
@@ -200,9 +203,17 @@ impl Lane {
         Self { filter: (!filter.is_open()).then_some(filter), ..self }
     }
 
+    /// The same for the spool, out of which some sink gets permits.
+    pub(crate) fn with_permits(self, permits: bool) -> Self {
+        Self { permits, ..self }
+    }
+
     /// Whether the sink takes this event. One that it does not take is counted.
     pub(crate) fn wants(&self, event: &Event) -> bool {
-        let wants = self.filter.as_ref().is_none_or(|filter| filter.takes(event));
+        let wants = match &self.filter {
+            Some(filter) => filter.takes(event),
+            None => self.permits || !event.is_sampled_permit(),
+        };
         if !wants {
             self.filtered.fetch_add(1, SeqCst);
         }

@@ -35,7 +35,7 @@ pub mod tap;
 mod trouble;
 mod writer;
 
-pub use access::{AccessEntry, AccessLog};
+pub use access::{AccessEntry, AccessLog, is_sampled};
 pub use beside::is_no_event_file;
 pub use event::{Answer, Event, EventKind, Severity};
 pub use format::Format;

@@ -148,7 +148,9 @@ impl Recorder {
         let Taken { takers, over, missing, without } = self.reserve(&event, bytes, answered);
         if takers | missing == 0 {
             self.shared.show(&event);
-            let counter = if without == 0 { &counts.unwanted } else { &counts.lost };
+            // What has no number leaves no gap among them.
+            let unwanted = without == 0 || event.is_sampled_permit();
+            let counter = if unwanted { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
             return if without & durable == 0 { Receipt::default() } else { Receipt::lost() };
         }

@@ -21,7 +21,7 @@ use crate::event::{Event, EventKind};
 use crate::lane::{DropCause, Queued};
 use crate::line::{Lines, append_json};
 use crate::receipt::{Awaited, Waiting};
-use crate::recorder::Shared;
+use crate::recorder::{Counts, Shared};
 use crate::settings::Settings;
 
 /// A group is handed on once it has this many events,
@@ -77,6 +77,8 @@ pub(crate) struct Scribe {
     taken: u64,
     /// Events lost before the last one that was numbered.
     lost: u64,
+    /// Events that have no number.
+    unnumbered: u64,
     group: Group,
     /// Events that have not all their places yet, the oldest first.
     aside: VecDeque<Entry>,
@@ -136,6 +138,7 @@ impl Scribe {
             seq: 0,
             taken: 0,
             lost: 0,
+            unnumbered: 0,
             group: Group::default(),
             aside: VecDeque::new(),
             last_small_group: None,
@@ -239,14 +242,20 @@ impl Scribe {
         let Entry { mut event, bytes, takers, missing: _, lost_before, awaited } = entry;
         if takers == 0 {
             self.shared.show(&event);
-            self.shared.counts.lost.fetch_add(1, SeqCst);
+            // What has no number leaves no gap among them.
+            let Counts { lost, unwanted, .. } = &self.shared.counts;
+            if event.is_sampled_permit() { unwanted } else { lost }.fetch_add(1, SeqCst);
             return;
         }
         self.taken += 1;
         // Each who records sees the count of the lost at another moment; a number never goes back.
         self.lost = self.lost.max(lost_before);
-        event.seq = self.taken + self.lost;
-        self.seq = event.seq;
+        let numbered = !event.is_sampled_permit();
+        self.unnumbered += u64::from(!numbered);
+        event.seq = if numbered { self.taken + self.lost - self.unnumbered } else { 0 };
+        if numbered {
+            self.seq = event.seq;
+        }
         let kind = event.kind;
         event.node = Arc::clone(&self.node);
         event.cluster.clone_from(&self.cluster);
@@ -257,7 +266,7 @@ impl Scribe {
             self.shared.drop_places(takers, bytes, DropCause::Error);
             return;
         }
-        if let Some(chain) = &mut self.chain {
+        if let Some(chain) = self.chain.as_mut().filter(|_| numbered) {
             chain.seal(&mut self.group.lines, start);
         }
         if let Some(tap) = self.shared.tap.get().filter(|tap| tap.is_looking()) {
@@ -271,7 +280,9 @@ impl Scribe {
         }
         self.group.events.push(Written { end: self.group.lines.len(), bytes: held, takers });
         self.group.awaited.extend(awaited);
-        self.sealed(kind, takers);
+        if numbered {
+            self.sealed(kind, takers);
+        }
     }
 
     /// When the next checkpoint is due, where anything is to be covered by it.

@@ -163,12 +163,26 @@ impl Counters {
             decisions.merge(&total.decisions);
             requests.merge(&total.requests);
         }
-        histogram(encoder, "portcullis_decision_duration_seconds", "Time to decide, from facts to answer", &decisions)?;
+        let upstreams = self.shared.metrics.upstream_totals();
+        let by_upstream: Vec<_> =
+            upstreams.iter().map(|(name, totals)| (vec![("upstream", &**name)], totals)).collect();
+        histogram(
+            encoder,
+            "portcullis_decision_duration_seconds",
+            "Time to decide, from facts to answer",
+            &[(Vec::new(), &decisions)],
+        )?;
         histogram(
             encoder,
             "http_server_request_duration_seconds",
             "Time from a request's head to the head of its answer",
-            &requests,
+            &[(Vec::new(), &requests)],
+        )?;
+        histogram(
+            encoder,
+            "http_client_request_duration_seconds",
+            "Time from the decision to the head of the upstream's answer, by upstream",
+            &by_upstream,
         )
     }
 
@@ -365,13 +379,25 @@ impl Counters {
     }
 }
 
-fn histogram(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, totals: &HistogramTotals) -> fmt::Result {
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: &[(Vec<Label<'_>>, &HistogramTotals)],
+) -> fmt::Result {
     #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds past 2^53 is 285 years")]
     let seconds = |us: u64| us as f64 / 1e6;
     let bounds = BUCKETS_US.iter().map(|us| seconds(*us)).chain(std::iter::once(f64::INFINITY));
-    let buckets: Vec<(f64, u64)> = bounds.zip(totals.buckets).collect();
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    metric.encode_histogram::<[Label<'_>; 0]>(seconds(totals.sum_us), totals.buckets.iter().sum(), &buckets, None)
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, totals) in rows {
+        let buckets: Vec<(f64, u64)> = bounds.clone().zip(totals.buckets).collect();
+        let (sum, count) = (seconds(totals.sum_us), totals.buckets.iter().sum());
+        if labels.is_empty() {
+            return family.encode_histogram::<[Label<'_>; 0]>(sum, count, &buckets, None);
+        }
+        family.encode_family(labels)?.encode_histogram::<[Label<'_>; 0]>(sum, count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

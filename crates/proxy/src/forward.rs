@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::TRAILER;
@@ -23,6 +24,7 @@ use crate::malformation::Malformation;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::refusal::form::Form;
+use crate::report::Wanted;
 use crate::route::{Asked, Asker, Forwarded, LocationBack, PathTemplate, RouteAction, origin_of};
 use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
@@ -186,6 +188,7 @@ pub(crate) fn answered(
     finish_headers(route, remembered.origin.as_ref(), &mut response);
     let status = response.status();
     let response = observed(watch.worker(), &transit, Some(&remembered), response);
+    record(watch.worker(), route, &mut transit, &remembered, status);
     Ok(response.map(|body| Either::Left(Watched::new(body, status, &route.limits, watch, transit, remembered))))
 }
 
@@ -225,8 +228,28 @@ pub(crate) fn observed<B>(
     response
 }
 
+/// Records that it was answered, where the configuration wants that.
+pub(crate) fn record(
+    worker: &Rc<Worker>,
+    route: &RouteSettings,
+    transit: &mut Transit,
+    remembered: &Remembered,
+    status: StatusCode,
+) {
+    if let Some(wanted) = Wanted::of(route.recorded, transit.facts.id, status) {
+        remembered.put_back(transit);
+        worker.report_answered(wanted, transit, status);
+    }
+}
+
 fn observe(worker: &Rc<Worker>, transit: &Transit, remembered: Option<&Remembered>, status: StatusCode) {
-    transit.facts.loaded.counters(transit.facts.route).requests.observe(transit.facts.started.elapsed());
+    let (facts, now) = (&transit.facts, Instant::now());
+    facts.loaded.counters(facts.route).requests.observe(now.saturating_duration_since(facts.started));
+    if let (Some(upstream), Some(decided)) = (facts.upstream, facts.decided)
+        && let Some(durations) = facts.loaded.durations(upstream)
+    {
+        durations.observe(now.saturating_duration_since(decided));
+    }
     worker.observe_answer(transit, remembered, status);
 }
 

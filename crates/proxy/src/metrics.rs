@@ -14,6 +14,8 @@ use crate::clock::Clock;
 pub struct Metrics {
     /// By worker and route. Locked when a worker loads a configuration and when the counters are read.
     routes: Mutex<BTreeMap<CounterKey, Arc<RouteCounters>>>,
+    /// By worker and upstream: how long its answers took.
+    upstreams: Mutex<BTreeMap<UpstreamKey, Arc<Histogram>>>,
     /// By worker: its requests in flight.
     in_flight: Mutex<BTreeMap<usize, Arc<AtomicUsize>>>,
     /// By worker: how long what was ready waited for its turn, in microseconds, as sampled last.
@@ -36,6 +38,9 @@ pub struct Metrics {
 
 /// A worker, and a route's name; `None` counts requests that found no route.
 type CounterKey = (usize, Option<Arc<str>>);
+
+/// A worker, and an upstream's name.
+type UpstreamKey = (usize, Arc<str>);
 
 /// The counters of one route on one worker.
 #[derive(Debug)]
@@ -100,6 +105,22 @@ impl Metrics {
     pub(crate) fn route(&self, worker: usize, route: Option<&Arc<str>>) -> Arc<RouteCounters> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(routes.entry((worker, route.cloned())).or_default())
+    }
+
+    /// How long the answers of an upstream took on a worker; the same after a reload.
+    pub(crate) fn upstream(&self, worker: usize, upstream: &Arc<str>) -> Arc<Histogram> {
+        let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(upstreams.entry((worker, Arc::clone(upstream))).or_default())
+    }
+
+    /// How long the answers of each upstream took, over all workers.
+    pub fn upstream_totals(&self) -> BTreeMap<Arc<str>, HistogramTotals> {
+        let upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals: BTreeMap<Arc<str>, HistogramTotals> = BTreeMap::new();
+        for ((_, upstream), histogram) in upstreams.iter() {
+            totals.entry(Arc::clone(upstream)).or_default().add(histogram);
+        }
+        totals
     }
 
     /// The counter of a worker's requests in flight. Only that worker writes it.

@@ -8,8 +8,8 @@ use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::event::RequestId;
-use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Risk};
-use portcullis_events::{Event, EventKind, ReasonCode, Receipt, help_url};
+use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
+use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, Permit, Reason};
 use portcullis_risk::{Actor, BanNotice, Observation, Told};
@@ -22,6 +22,7 @@ use crate::refusal::form::Form;
 use crate::refusal::{Refusal, Rendering, render};
 use crate::request_id::shown;
 use crate::route::origin_of;
+use crate::settings::Recorded;
 use crate::trace::{Trace, TraceMode, span};
 use crate::transit::{Facts, Remembered, Said, Transit};
 use crate::worker::{Loaded, Worker};
@@ -152,12 +153,42 @@ impl Worker {
             return;
         }
         let mut event = Event::new(EventKind::AccessAllowed, Uuid::now_v7(), facts.now);
-        event.decision = Some(portcullis_events::Answer::Permit);
+        event.decision = Some(Answer::Permit);
         event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.message = Some("permitted; rules in shadow mode would have decided otherwise".to_owned());
         event.set_shadow(permit.shadow());
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
+        self.shared.recorder.record(event);
+    }
+
+    /// A permitted request that its upstream answered, where the configuration wants such an event. Its id is the request's.
+    pub(crate) fn report_answered(&self, wanted: Wanted, transit: &Transit, status: StatusCode) {
+        let facts = &transit.facts;
+        let mut event = match wanted {
+            Wanted::Permit => {
+                let mut event = Event::new(EventKind::AccessAllowed, facts.id, Timestamp::now());
+                event.decision = Some(Answer::Permit);
+                event.message = Some("permitted; recorded by chance".to_owned());
+                event
+            }
+            Wanted::UpstreamRefusal => {
+                let mut event = Event::new(EventKind::AccessDenied, facts.id, Timestamp::now());
+                let challenges = status == StatusCode::UNAUTHORIZED;
+                event.decision = Some(if challenges { Answer::Challenge } else { Answer::Deny });
+                event.origin = Origin::Upstream;
+                event.message = Some(format!("permitted, and refused by the upstream itself: {}", status.as_u16()));
+                event
+            }
+        };
+        event.status = Some(status.as_u16());
+        event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
+        fill_policy(&mut event, &facts.loaded);
+        fill_facts(&mut event, facts, &[]);
+        fill_head(&mut event, transit);
+        event.upstream.forwarded = true;
+        event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
+        event.latency_us.decision = facts.decision_us;
         self.shared.recorder.record(event);
     }
 
@@ -342,6 +373,26 @@ fn fill_head(event: &mut Event, transit: &Transit) {
     if let Some(trace) = Trace::of_or_begun(&head.headers, mode, transit.facts.id) {
         event.request.trace_id = Some(trace.id());
         event.request.span_id = (mode != TraceMode::Off).then(|| span(transit.facts.id));
+    }
+}
+
+/// Why there is an event of a permitted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It is among those that are recorded by chance.
+    Permit,
+    /// The upstream refused it.
+    UpstreamRefusal,
+}
+
+impl Wanted {
+    /// Whether there is to be one, of a request that was answered with this status.
+    pub(crate) fn of(recorded: Recorded, id: Uuid, status: StatusCode) -> Option<Self> {
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if recorded.upstream_refusals && refused {
+            return Some(Self::UpstreamRefusal);
+        }
+        (recorded.permits > 0 && is_sampled(id, recorded.permits)).then_some(Self::Permit)
     }
 }
 

@@ -408,6 +408,17 @@ pub struct RouteSettings {
     pub maintenance: Option<Box<Maintenance>>,
     /// How much of it callers may use.
     pub limits: RouteLimits,
+    /// What of permitted requests becomes an event. Default: nothing.
+    pub recorded: Recorded,
+}
+
+/// `[event] permits` and `upstream_refusals`, as they are for one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// How many of ten thousand permitted requests.
+    pub permits: u32,
+    /// Every answer 401 or 403 of the upstream's own.
+    pub upstream_refusals: bool,
 }
 
 impl RouteSettings {
@@ -430,6 +441,7 @@ impl RouteSettings {
             cors: None,
             maintenance: None,
             limits: RouteLimits::default(),
+            recorded: Recorded::default(),
         }
     }
 

@@ -105,6 +105,8 @@ pub struct Facts {
     pub demanded: Option<Box<Demanded>>,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
+    /// By `authorize`: when it was decided, which is when the upstream's part begins.
+    pub decided: Option<Instant>,
     /// By `forward`: where the request is sent, an index into `Settings::upstreams`.
     pub upstream: Option<usize>,
     /// By `forward`: some of the request may have reached the upstream.
@@ -187,6 +189,7 @@ impl Facts {
             risk: None,
             demanded: None,
             decision_us: None,
+            decided: None,
             upstream: None,
             forwarded: false,
         }

@@ -12,7 +12,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
 use http_body_util::{Either, Full};
 
-use crate::forward::{Sending, Sent, answered, failed, finish_headers, observed, refused};
+use crate::forward::{Sending, Sent, answered, failed, finish_headers, observed, record, refused};
 use crate::layers::establish::Refused;
 use crate::refusal::Refusal;
 use crate::route::Forwarded;
@@ -68,6 +68,7 @@ pub(crate) async fn switch(
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, value);
     let response = observed(&worker, &transit, Some(&remembered), response);
+    record(&worker, route, &mut transit, &remembered, response.status());
     remembered.put_back(&mut transit);
     watch.becomes_tunnel();
     gate.set_upgraded();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use portcullis_policy::RouteId;
 
-use crate::metrics::RouteCounters;
+use crate::metrics::{Histogram, RouteCounters};
 use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
 use crate::shed::Load;
@@ -41,6 +41,8 @@ pub struct Loaded {
     pub(crate) wire: Rc<WireLimits>,
     upstreams: Vec<Rc<Upstream<SentBody>>>,
     counters: Vec<Arc<RouteCounters>>,
+    /// By upstream: how long its answers took.
+    durations: Vec<Arc<Histogram>>,
     without_route: Arc<RouteCounters>,
     /// By route; `None` for one without rate limits.
     rates: Vec<Option<RouteRates>>,
@@ -159,6 +161,11 @@ impl Loaded {
                 })
                 .collect(),
             counters: settings.routes.iter().map(|route| shared.metrics.route(index, Some(&route.name))).collect(),
+            durations: settings
+                .upstreams
+                .iter()
+                .map(|upstream| shared.metrics.upstream(index, &upstream.name))
+                .collect(),
             without_route: shared.metrics.route(index, None),
             rates: settings
                 .routes
@@ -175,6 +182,11 @@ impl Loaded {
     /// The counters of a route, or those of requests without one.
     pub(crate) fn counters(&self, route: Option<RouteId>) -> &RouteCounters {
         route.and_then(|route| self.counters.get(route.index())).unwrap_or(&self.without_route)
+    }
+
+    /// How long the answers of the upstream of this index took.
+    pub(crate) fn durations(&self, upstream: usize) -> Option<&Histogram> {
+        self.durations.get(upstream).map(|histogram| &**histogram)
     }
 
     /// The rate limits of a route, where it has any.

@@ -85,9 +85,10 @@ fn sink_settings(sink: Sink, always: bool) -> SinkSettings {
     }
 }
 
-/// A route that does not exist would keep everything from the sink.
-pub(crate) fn report_unknown_routes(reader: &Reader<'_>, sinks: &[Sink], routes: &[Route]) {
-    for route in sinks.iter().flat_map(|sink| &sink.filter_routes) {
+/// A route that does not exist would keep everything from the sink, and every permit from being recorded.
+pub(crate) fn report_unknown_routes(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping, routes: &[Route]) {
+    let permits = keeping.permits.iter().flat_map(|permits| &permits.routes);
+    for route in sinks.iter().flat_map(|sink| &sink.filter_routes).chain(permits) {
         let known = routes.iter().any(|known| known.name.value == route.value);
         if known || !reader.is_complete() {
             continue;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, RouteLimits,
+    ClientAddressSettings, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, Recorded, RouteLimits,
     RouteSettings, Settings, UpstreamTimeouts,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
@@ -16,6 +16,7 @@ use crate::compile::route::Context;
 use crate::compile::upstream::compile_upstream;
 use crate::compile::{identity, report_duplicates};
 use crate::diagnostics::{At, Diagnostic};
+use crate::file::spool::{Keeping, Permits};
 use crate::file::{ClientAddress, GatewayFile, Listener};
 use crate::section::Reader;
 
@@ -101,10 +102,11 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
     let default = &gateway.operation.route_limits;
     let timeouts: Vec<UpstreamTimeouts> = gateway.entries.upstreams.iter().map(|upstream| upstream.timeouts).collect();
     let context = |route| Context { reader, plan: &plan, route, upstreams: &upstreams, timeouts: &timeouts };
-    routes.map(|route| compile_route(context(route), default)).collect()
+    let keeping = &gateway.operation.keeping;
+    routes.map(|route| compile_route(context(route), default, keeping)).collect()
 }
 
-fn compile_route(context: Context<'_, '_>, default: &RouteLimits) -> RouteSettings {
+fn compile_route(context: Context<'_, '_>, default: &RouteLimits, keeping: &Keeping) -> RouteSettings {
     let Context { route, .. } = context;
     // What is not found was reported, so that these settings are never used.
     let found = route.upstream.as_ref().and_then(|name| context.upstream(name)).unwrap_or(0);
@@ -118,6 +120,13 @@ fn compile_route(context: Context<'_, '_>, default: &RouteLimits) -> RouteSettin
         concurrent: route.concurrent.unwrap_or(default.concurrent),
         max_request_body: route.max_request_body.or(default.max_request_body),
         max_response_body: route.max_response_body.or(default.max_response_body),
+    };
+    let recorded = |permits: &&Permits| {
+        permits.routes.is_empty() || permits.routes.iter().any(|name| name.value == route.name.value)
+    };
+    settings.recorded = Recorded {
+        permits: keeping.permits.as_ref().filter(recorded).map_or(0, |permits| permits.sample),
+        upstream_refusals: keeping.upstream_refusals,
     };
     context.treat(&mut settings);
     settings

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use portcullis_events::checkpoint::{EVENTS, EVERY};
-use portcullis_events::settings::{FSYNC_INTERVAL, Fsync, Integrity, Secret, SpoolSettings};
+use portcullis_events::settings::{FSYNC_INTERVAL, Fsync, Integrity, Secret, SpoolSettings, WHOLE};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::receiver::required_text;
-use crate::kinds::{Choice, FilePath, Integer, Name, Size, Time};
+use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, Size, Time};
 use crate::section::Section;
 
 /// The words of `integrity`.
@@ -32,9 +32,30 @@ pub(crate) struct Keeping {
     pub(crate) cluster: Option<String>,
     pub(crate) integrity: Integrity,
     pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) permits: Option<Permits>,
+    pub(crate) upstream_refusals: bool,
     pub(crate) fsync: Option<At<Fsync>>,
     pub(crate) fsync_interval: Duration,
     pub(crate) spool: Option<SpoolSettings>,
+}
+
+/// `permits` of `[event]`, where any are recorded.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    /// How many of ten thousand.
+    pub(crate) sample: u32,
+    /// Only of these routes; empty: of all.
+    pub(crate) routes: Vec<At<String>>,
+}
+
+fn read_permits(section: &Section<'_>) -> Option<Permits> {
+    let table = section.table("permits")?;
+    let share = table.optional("sample", Percentage);
+    let routes = table.one_or_list("routes", Name).map(|routes| routes.value).unwrap_or_default();
+    table.finish();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
+    let sample = (share?.value * f64::from(WHOLE)).round() as u32;
+    Some(Permits { sample, routes })
 }
 
 pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {
@@ -44,6 +65,8 @@ pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {
         keeping.cluster = section.optional("cluster", Name).map(|cluster| cluster.value);
         keeping.integrity = section.or("integrity", Choice(INTEGRITY), Integrity::default());
         keeping.checkpoint = section.table("checkpoint").and_then(read_checkpoint);
+        keeping.permits = read_permits(&section);
+        keeping.upstream_refusals = section.or("upstream_refusals", Flag, false);
         section.finish();
     }
     if let Some(section) = root.table("spool") {

@@ -335,6 +335,13 @@ fn event() -> Table {
             choice("integrity", &words(INTEGRITY), "`chain`: each event bears the hash of the one before and its own.")
                 .default("chain"),
             within("checkpoint", checkpoint()),
+            within("permits", permits()),
+            one(
+                "upstream_refusals",
+                Flag,
+                "Whether an upstream's own 401 and 403 are recorded, with `origin` `upstream`.",
+            )
+            .default(false),
         ],
     )
 }
@@ -347,6 +354,17 @@ fn checkpoint() -> Table {
             within("key", receiver::secret("[event.checkpoint.key]")).required(),
             one("every", Time::within("1s", "1d"), "The longest time from an event to its checkpoint.").default("1m"),
             one("events", Integer(CHECKPOINT_EVENTS), "The most events between two checkpoints.").default(10_000),
+        ],
+    )
+}
+
+fn permits() -> Table {
+    table(
+        "[event.permits]",
+        "Which permitted requests are recorded, as `access.allowed`, for sinks whose `kinds` ask for them. Left out: none.",
+        [
+            one("sample", Percentage, "How many of them, chosen by their ids."),
+            one_or_list("routes", Name, "Only those of these routes. Left out: of all."),
         ],
     )
 }

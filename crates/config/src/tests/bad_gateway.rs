@@ -288,6 +288,11 @@ fn each_mistake_is_named_where_it_stands() {
     check(&file("rotate_keep = 3"), ("E0203", 5, 15, "write `rotate_size` or `rotate_every`"));
     check(&file("rotate_size = \"1KiB\""), ("E0105", 5, 15, "must be from 1048576"));
     check(&file("rotate_every = \"1s\""), ("E0105", 5, 16, "must be from 1m"));
+    check("[event]\npermits = \"1%\"\n", ("E0104", 2, 11, "expected a table"));
+    check("[event]\npermits = { sample = 1 }\n", ("E0104", 2, 22, "write the sign: `\"1%\"`"));
+    check("[event]\npermits = { sample = \"101%\" }\n", ("E0105", 2, 22, "from \"0%\" to \"100%\""));
+    check("[event]\npermits = { sample = \"1%\", routes = \"ap\" }\n", ("E0202", 2, 37, "there is no route `ap`"));
+    check("[event]\nupstream_refusals = \"yes\"\n", ("E0104", 2, 21, ""));
     check("[event]\nintegrity = true\n", ("E0104", 2, 13, "expected \"chain\" or \"off\""));
     check("[spool]\nfsync = \"often\"\n", ("E0105", 2, 9, "\"interval\" or \"never\""));
     check("[spool]\nfsync = \"always\"\n", ("E0203", 2, 9, "neither a spool nor a sink of kind \"file\""));

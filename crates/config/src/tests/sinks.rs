@@ -7,12 +7,17 @@ use portcullis_events::settings::{
     BatchSettings, DeadLetterSettings, FoldSettings, HttpAuth, HttpBody, RemoteKind, RetrySettings, Secret, SinkKind,
     SyslogTransport, TlsSettings,
 };
+use portcullis_proxy::settings::Recorded;
 use portcullis_testkit::certificates::{Authority, San};
 
 use super::{Folder, GATEWAY, check_gateway};
 
 /// Every key of every kind.
 const ALL: &str = r#"
+[event]
+permits = { sample = "1.5%", routes = "billing" }
+upstream_refusals = true
+
 [spool]
 path = "spool"
 
@@ -317,6 +322,22 @@ fn every_sink_says_how_it_deals_with_a_receiver_that_fails() {
     assert_eq!((sinks[0].retry, &sinks[0].dead_letter), (retry, &dead_letter));
     assert_eq!((sinks[0].fold, sinks[1].fold), (Some(FoldSettings { window: Duration::from_secs(10) }), None));
     assert_eq!((sinks[1].retry, &sinks[1].dead_letter), (RetrySettings::default(), &DeadLetterSettings::default()));
+}
+
+#[test]
+fn permits_are_recorded_of_the_routes_that_are_named() {
+    let of = |event: &str| {
+        let folder = Folder::new();
+        let other = "[[route]]\nname = \"other\"\nhosts = [\"other.test\"]\nupstream = \"billing\"\n";
+        folder.write("portcullis.toml", format!("{GATEWAY}{other}{event}"));
+        folder.loaded().proxy.routes.iter().map(|route| route.recorded).collect::<Vec<_>>()
+    };
+    let recorded = |permits, upstream_refusals| Recorded { permits, upstream_refusals };
+    assert_eq!(of(""), [recorded(0, false); 2]);
+    assert_eq!(of("[event]\npermits = {}\n"), [recorded(0, false); 2]);
+    assert_eq!(of("[event]\npermits = { sample = \"100%\" }\n"), [recorded(10_000, false); 2]);
+    let one = "[event]\nupstream_refusals = true\npermits = { sample = \"0.5%\", routes = [\"other\"] }\n";
+    assert_eq!(of(one), [recorded(0, true), recorded(50, true)]);
 }
 
 #[test]

@@ -619,3 +619,36 @@ fn what_was_gathered_and_not_handed_over_comes_again_after_a_crash() {
     let events: u64 = counting.0.lock().unwrap().iter().map(|(_, events)| events).sum();
     assert!((50..=51).contains(&events), "each that was not handed over, and perhaps the first once more: {events}");
 }
+
+#[test]
+fn permits_go_to_the_sink_that_asks_for_them_and_leave_no_gap_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (siem, traffic) = (Receiver::default(), Receiver::default());
+    let mut asking = sink("traffic");
+    asking.filter.kinds = vec![crate::EventKind::AccessAllowed];
+    let recorder = start(&settings(folder.path()), &[(sink("siem"), &siem), (asking, &traffic)]);
+    for _ in 0..3 {
+        record(&recorder, 1);
+        let permit = Event::new(crate::EventKind::AccessAllowed, Uuid::now_v7(), Timestamp::UNIX_EPOCH);
+        recorder.record(permit);
+    }
+    assert!(recorder.flush(LONG));
+    assert_eq!((siem.accepted(), traffic.accepted()), (numbers(1, 3), vec![0; 3]));
+    let stats = recorder.stats();
+    assert_eq!((stats[0].exported, stats[0].filtered, stats[0].dropped()), (3, 3, 0));
+    assert_eq!((stats[1].exported, stats[1].filtered, stats[1].dropped()), (3, 3, 0));
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn permits_that_nobody_asks_for_take_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let siem = Receiver::default();
+    let recorder = start(&settings(folder.path()), &[(sink("siem"), &siem)]);
+    let permit = Event::new(crate::EventKind::AccessAllowed, Uuid::now_v7(), Timestamp::UNIX_EPOCH);
+    recorder.record(permit);
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    assert_eq!(siem.accepted(), [1]);
+    recorder.shutdown(LONG);
+}

@@ -70,6 +70,7 @@ impl End {
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
+        bytes = without_permits(bytes);
         let (mut lines, mut sealed, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         let mut start = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -137,9 +138,22 @@ impl End {
 }
 
 fn is_start(line: &[u8]) -> bool {
-    const KIND: &[u8] = b"\"kind\":\"gateway.started\"";
-    // It stands near the start of each line.
-    line.get(..line.len().min(256)).is_some_and(|head| head.windows(KIND.len()).any(|window| window == KIND))
+    begins_with(line, b"\"kind\":\"gateway.started\"")
+}
+
+/// Without permits that were recorded by chance: they are in no chain, and not for every place.
+fn without_permits(bytes: Vec<u8>) -> Vec<u8> {
+    let is_permit = |line: &[u8]| begins_with(line, b"\"seq\":0,") && begins_with(line, b"\"kind\":\"access.allowed\"");
+    if !bytes.split_inclusive(|byte| *byte == b'\n').any(is_permit) {
+        return bytes;
+    }
+    let others: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_permit(line)).collect();
+    others.concat()
+}
+
+/// Whether a key with this value stands near the start of a line.
+fn begins_with(line: &[u8], key: &[u8]) -> bool {
+    line.get(..line.len().min(256)).is_some_and(|head| head.windows(key.len()).any(|window| window == key))
 }
 
 /// The end of a file, compressed or not; nothing where it is no regular file.
@@ -242,6 +256,18 @@ mod tests {
         assert_eq!(seq(&text[5..]), Some(3));
         assert_eq!(seq(&[&text, &b"rubbish}\n{}\n"[..]].concat()), Some(3));
         assert_eq!((seq(b""), seq(b"rubbish\n")), (None, None));
+    }
+
+    #[test]
+    fn permits_that_are_in_no_chain_are_passed_over() {
+        let mut chain = Chain::begin("test");
+        let all = lines(&mut chain, "r", 1..6, 1);
+        let permit = b"{\"id\":\"p\",\"time\":\"9\",\"kind\":\"access.allowed\",\"seq\":0,\"integrity\":null}\n";
+        let mixed: Vec<u8> = all.iter().flat_map(|line| [line, &permit[..]].concat()).collect();
+        let spool = End::of("spool".into(), mixed).unwrap();
+        assert_eq!((spool.last.seq, spool.hash.is_some()), (5, true));
+        // A file that lacks the last ones gets those, and no permit, which it does not take.
+        assert_eq!(spool.lines_after(&end("x", &all[..3])), Some(&all[3..].concat()[..]));
     }
 
     #[test]

@@ -224,6 +224,7 @@ impl Parts {
         let failed = |source| StartError::Spool { path: spool.folder().to_owned(), source };
         let queue = remotes.iter().map(|(sink, _)| sink.queue).max().unwrap_or(QUEUE);
         let blocks = remotes.iter().any(|(sink, _)| sink.on_full == OnFull::Block);
+        let permits = remotes.iter().any(|(sink, _)| sink.filter.asks_for_permits());
         let mut deliveries = Vec::with_capacity(remotes.len());
         let mut couriers = Vec::with_capacity(remotes.len());
         for (sink, remote) in remotes {
@@ -235,7 +236,7 @@ impl Parts {
             let letters = DeadLetters::new(path, sink.dead_letter.max_size);
             couriers.push(
                 Courier::new(Arc::clone(&state), Arc::clone(&spool), cursor, remote, sink.retry, letters)
-                    .with_filter(sink.filter)
+                    .with_filter(sink.filter, permits)
                     .with_fold(sink.fold.as_ref()),
             );
             deliveries.push(state);
@@ -248,7 +249,8 @@ impl Parts {
         earlier::catch_up(SPOOL, &mut sink, missing);
         let on_full = if blocks { OnFull::Block } else { OnFull::Drop };
         // Its name is that of no sink: `[[sink]]` may not have it.
-        self.add_feed(Lane::new(SPOOL.into(), queue, on_full), Box::new(sink), true, Format::Native)?;
+        let lane = Lane::new(SPOOL.into(), queue, on_full).with_permits(permits);
+        self.add_feed(lane, Box::new(sink), true, Format::Native)?;
         Ok(Spooling { spool, feed, deliveries })
     }
 

@@ -82,6 +82,7 @@ where
         };
         let took = began.elapsed();
         transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
+        transit.facts.decided = Some(began + took);
         let counters = transit.facts.loaded.counters(transit.facts.route);
         counters.decisions.observe(took);
         match decision {
