@@ -18,6 +18,7 @@ mod risk;
 mod route;
 pub(crate) mod sink_options;
 pub(crate) mod spool;
+mod trace;
 mod traffic;
 mod upstream;
 

@@ -157,7 +157,13 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
-    let events = compile::events::compile(reader, gateway.entries.sinks, operation.access_log, operation.keeping);
+    let events = compile::events::compile(
+        reader,
+        gateway.entries.sinks,
+        operation.access_log,
+        operation.trace,
+        operation.keeping,
+    );
     summary.sinks = events.sinks.len();
     let alerts = compile::alerts::compile(
         reader,

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod sinks;
 mod spool;
 pub mod tap;
+pub mod traces;
 mod trouble;
 mod writer;
 
@@ -52,3 +53,4 @@ pub use settings::Settings;
 pub use sinks::memory::Capture;
 pub use spool::SpoolStats;
 pub use tap::{Tap, Watch};
+pub use traces::Tracer;

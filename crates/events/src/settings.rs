@@ -32,6 +32,8 @@ pub struct Settings {
     pub spool: Option<SpoolSettings>,
     /// The access log; none by default.
     pub access_log: Option<AccessLogSettings>,
+    /// Where traces go; none by default.
+    pub trace: Option<TraceSettings>,
 }
 
 impl Settings {
@@ -67,6 +69,7 @@ impl Default for Settings {
             fsync_interval: FSYNC_INTERVAL,
             spool: None,
             access_log: None,
+            trace: None,
         }
     }
 }
@@ -127,6 +130,23 @@ pub struct AccessLogSettings {
     pub queue: usize,
     /// Whether it has the queries, which often hold secrets. Default: no.
     pub query: bool,
+}
+
+/// `[trace]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceSettings {
+    /// Where to; the path is usually `/v1/traces`.
+    pub target: HttpTarget,
+    /// What proves who the gateway is.
+    pub auth: HttpAuth,
+    /// Further header fields.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    /// Whether bodies are compressed. Default: yes.
+    pub gzip: bool,
+    /// How many traces of ten thousand. Default 1 %.
+    pub sample: u32,
+    /// How many requests may wait; a further one is dropped and counted. Default 4,096.
+    pub queue: usize,
 }
 
 /// The sample that leaves nothing out.

@@ -89,6 +89,7 @@ impl Collector for Counters {
         self.sinks(&mut encoder)?;
         self.access_log(&mut encoder)?;
         self.alerts(&mut encoder)?;
+        self.traces(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
@@ -266,6 +267,17 @@ impl Counters {
         let contained = self.alerting.contained(self.shared.clock.now()).len();
         let help = "What alerts contain at this moment";
         gauge(encoder, "portcullis_alert_contained", help, &[(Vec::new(), signed(contained))])
+    }
+
+    /// Nothing where no traces are wanted.
+    fn traces(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(tracer) = &self.shared.tracer else { return Ok(()) };
+        let stats = tracer.stats();
+        let spans = [(vec![("result", "ok")], stats.exported), (vec![("result", "dropped")], stats.dropped)];
+        counter(encoder, "portcullis_trace_spans", "Spans that the receiver took, and that it did not", &spans)?;
+        let dropped = [(Vec::new(), stats.dropped_queue_full)];
+        let help = "Sampled requests for whose spans there was no room";
+        counter(encoder, "portcullis_trace_requests_dropped", help, &dropped)
     }
 
     fn policy(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events};
+use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
@@ -103,6 +103,7 @@ impl Fixed {
             ("[shutdown]", self.process.shutdown == now.process.shutdown),
             ("[[sink]]", self.events.sinks == now.events.sinks),
             ("[access_log]", self.events.access_log == now.events.access_log),
+            ("[trace]", self.events.trace == now.events.trace),
             ("[event]", event(&self.events) == event(&now.events)),
             ("[spool]", spool(&self.events) == spool(&now.events)),
             ("[ops]", self.ops == now.ops),
@@ -131,12 +132,13 @@ impl Running {
     pub(crate) fn start(mut loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
+        let tracer = Tracer::start(&loaded.events)?;
         let fixed = Fixed::of(&loaded);
         let files = ArcSwap::from_pointee(digest(&loaded));
         let risk = RiskEngine::new(loaded.risk.clone());
         let alerts = std::mem::take(&mut loaded.alerts);
         let snapshot = snapshot(loaded)?;
-        let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log));
+        let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
@@ -300,6 +302,9 @@ impl Running {
         let left = self.shared.recorder.shutdown(timeout);
         if left > 0 {
             tracing::error!(events = left, "events could not be written before the end");
+        }
+        if let Some(tracer) = &self.shared.tracer {
+            tracer.shutdown(timeout);
         }
         let left = self.shared.access_log.as_ref().map_or(0, |log| log.shutdown(timeout));
         if left > 0 {

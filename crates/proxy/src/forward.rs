@@ -30,6 +30,7 @@ use crate::settings::RouteSettings;
 use crate::sizes::{SentBody, bounded, is_too_large, oversized, too_large};
 use crate::streams::Watch;
 use crate::trace::{TraceMode, propagate};
+use crate::traced::{Ended, trace};
 use crate::trailers::Passing;
 use crate::transit::{Remembered, Target, Transit};
 use crate::upgrade::switch;
@@ -249,6 +250,9 @@ fn observe(worker: &Rc<Worker>, transit: &Transit, remembered: Option<&Remembere
         && let Some(durations) = facts.loaded.durations(upstream)
     {
         durations.observe(now.saturating_duration_since(decided));
+    }
+    if let Some(tracer) = &worker.shared.tracer {
+        trace(tracer, transit, remembered, Ended::Answered(status), now);
     }
     worker.observe_answer(transit, remembered, status);
 }

@@ -35,6 +35,7 @@ mod streams;
 pub mod throttle;
 pub mod tls;
 pub mod trace;
+mod traced;
 pub mod trailers;
 pub mod transit;
 pub mod tunnel;

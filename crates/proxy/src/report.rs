@@ -1,6 +1,7 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{HeaderName, REFERER, USER_AGENT};
@@ -24,6 +25,7 @@ use crate::request_id::shown;
 use crate::route::origin_of;
 use crate::settings::Recorded;
 use crate::trace::{Trace, TraceMode, span};
+use crate::traced::{Ended, trace};
 use crate::transit::{Facts, Remembered, Said, Transit};
 use crate::worker::{Loaded, Worker};
 
@@ -35,7 +37,11 @@ impl Worker {
         let code = refusal.code();
         let counters = facts.loaded.counters(facts.route);
         counters.refuse(code);
-        counters.requests.observe(facts.started.elapsed());
+        let now = Instant::now();
+        counters.requests.observe(now.saturating_duration_since(facts.started));
+        if let Some(tracer) = &self.shared.tracer {
+            trace(tracer, transit, None, Ended::Refused(refusal.status(), code, code.answer()), now);
+        }
         let bans = [&facts.address_ban, &facts.principal_ban];
         let ban_until = bans.into_iter().flatten().filter(|ban| !ban.simulated).map(|ban| ban.until).max();
         let retry_after_s = refusal.retry_after_s(ban_until, facts.steady_now);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use portcullis_events::{AccessLog, Recorder};
+use portcullis_events::{AccessLog, Recorder, Tracer};
 use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
@@ -57,6 +57,8 @@ pub struct Shared {
     pub recorder: Recorder,
     /// The access log, where there is one.
     pub access_log: Option<AccessLog>,
+    /// Where traces go, where any are wanted.
+    pub tracer: Option<Tracer>,
     /// What is counted.
     pub metrics: Metrics,
     /// The clock that bans go by.
@@ -82,6 +84,7 @@ impl Shared {
             risk,
             recorder,
             access_log: None,
+            tracer: None,
             metrics: Metrics::default(),
             clock: Clock::start(),
             clients: Clients::new(),
@@ -97,6 +100,12 @@ impl Shared {
     #[must_use]
     pub fn with_access_log(self, access_log: Option<AccessLog>) -> Self {
         Self { access_log, ..self }
+    }
+
+    /// The same with traces.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// The configuration in force.

@@ -27,6 +27,8 @@ pub enum TraceMode {
 pub(crate) struct Trace {
     /// 32 hexadecimal digits, not all zero.
     id: [u8; 32],
+    /// The caller's span; none in a trace that begins here.
+    parent: Option<[u8; 16]>,
     /// The caller wants it recorded (section 3.2.2.5.1).
     sampled: bool,
 }
@@ -36,9 +38,14 @@ impl Trace {
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         match (values.next(), values.next()) {
-            (Some(value), None) => Self::parse(value.as_bytes()),
+            (Some(value), None) => Self::of_value(value),
             _ => None,
         }
+    }
+
+    /// The one that a field names.
+    pub(crate) fn of_value(value: &HeaderValue) -> Option<Self> {
+        Self::parse(value.as_bytes())
     }
 
     /// The same, or in [`TraceMode::Begin`] the one that is begun for it.
@@ -47,10 +54,10 @@ impl Trace {
     }
 
     /// One of the request's own: its id is the request's, whose lower half nobody can guess.
-    fn begun(request: Uuid) -> Self {
+    pub(crate) fn begun(request: Uuid) -> Self {
         let mut id = [b'0'; 32];
         request.simple().encode_lower(&mut id);
-        Self { id, sampled: true }
+        Self { id, parent: None, sampled: true }
     }
 
     /// Section 3.2.2: version, trace, parent, flags. A higher version is read by the rules of this one (section 3.2.4).
@@ -72,12 +79,22 @@ impl Trace {
             return None;
         }
         let flags = u8::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()?;
-        Some(Self { id: id.try_into().ok()?, sampled: flags & SAMPLED != 0 })
+        Some(Self { id: id.try_into().ok()?, parent: parent.try_into().ok(), sampled: flags & SAMPLED != 0 })
     }
 
     /// The trace's id.
     pub(crate) fn id(&self) -> String {
         String::from_utf8_lossy(&self.id).into_owned()
+    }
+
+    /// The trace's id as a number, for whoever samples by it.
+    pub(crate) fn number(&self) -> Option<Uuid> {
+        Uuid::try_parse_ascii(&self.id).ok()
+    }
+
+    /// The caller's span.
+    pub(crate) fn parent(&self) -> Option<String> {
+        self.parent.map(|parent| String::from_utf8_lossy(&parent).into_owned())
     }
 
     /// What the upstream is told: the gateway's span is its parent.

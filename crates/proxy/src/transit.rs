@@ -25,7 +25,7 @@ use crate::rate::{AddressKey, Left};
 use crate::request_id::{header_of, shown};
 use crate::settings::RouteSettings;
 use crate::tls::Tls;
-use crate::trace::{TRACEPARENT, TRACESTATE};
+use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 use crate::tunnel::Tunnel;
 use crate::upstream::headers::{Peer, Scheme};
 use crate::wire::{GateHandle, HeadRefusal};
@@ -339,6 +339,16 @@ impl Remembered {
             None => self.credential = Some(credential),
             Some(_) => self.more_credentials.push(credential),
         }
+    }
+
+    /// The trace that the caller named.
+    pub(crate) fn trace(&self) -> Option<Trace> {
+        self.traceparent.as_ref().and_then(Trace::of_value)
+    }
+
+    /// What the caller is.
+    pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
+        self.user_agent.as_ref()
     }
 
     /// Whether the caller named a trace, or the state of one.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use portcullis_events::checkpoint::{CheckpointSettings, SigningKey};
-use portcullis_events::settings::{AccessLogSettings, Fsync, Integrity, OnFull, Settings, SinkKind, SinkSettings};
+use portcullis_events::settings::{
+    AccessLogSettings, Fsync, Integrity, OnFull, Settings, SinkKind, SinkSettings, TraceSettings,
+};
 
 use crate::codes;
 use crate::compile::report_duplicates;
@@ -17,6 +19,7 @@ pub(crate) fn compile(
     reader: &Reader<'_>,
     sinks: Vec<Sink>,
     access_log: Option<At<AccessLog>>,
+    trace: Option<TraceSettings>,
     keeping: Keeping,
 ) -> Settings {
     report_duplicates(reader, "sink", sinks.iter().map(|sink| &sink.name));
@@ -42,6 +45,7 @@ pub(crate) fn compile(
         fsync_interval: keeping.fsync_interval,
         spool: keeping.spool,
         access_log: access_log.map(|log| log_settings(log.value)),
+        trace,
     }
 }
 

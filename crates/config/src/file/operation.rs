@@ -8,7 +8,8 @@ use std::time::Duration;
 use portcullis_events::Format;
 use portcullis_events::filter::Filter;
 use portcullis_events::settings::{
-    AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, WHOLE,
+    AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, TraceSettings,
+    WHOLE,
 };
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
@@ -23,6 +24,7 @@ use crate::file::receiver;
 use crate::file::route::read_page;
 use crate::file::sink_options::{read_dead_letter, read_filter, read_fold, read_retry, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
+use crate::file::trace::read_trace;
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
 use crate::section::{Field, Kind, Section, shown};
@@ -55,6 +57,7 @@ pub(crate) struct Operation {
     /// The templates that were read.
     pub(crate) pages: Vec<PathBuf>,
     pub(crate) access_log: Option<At<AccessLog>>,
+    pub(crate) trace: Option<TraceSettings>,
     pub(crate) keeping: Keeping,
 }
 
@@ -78,6 +81,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
             .map_or_else(RefusalSettings::default, |refusal| read_refusal(refusal, &mut pages)),
         pages,
         access_log: read_access_log(root),
+        trace: read_trace(root),
         keeping,
     }
 }

@@ -262,7 +262,7 @@ fn read_sentinel(section: Section<'_>) -> Option<SentinelSettings> {
 }
 
 /// `url`, `allow_http`, `timeout` and `tls`.
-fn read_target(section: &Section<'_>) -> Option<HttpTarget> {
+pub(crate) fn read_target(section: &Section<'_>) -> Option<HttpTarget> {
     let allow_http = section.or("allow_http", Flag, false);
     let url = section.required("url", Link { path: true });
     let timeout = read_timeout(section);
@@ -289,7 +289,7 @@ fn read_batch(section: &Section<'_>) -> BatchSettings {
 }
 
 /// Header fields that the gateway does not write itself.
-fn read_headers(section: &Section<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+pub(crate) fn read_headers(section: &Section<'_>) -> Vec<(Arc<str>, Arc<str>)> {
     const OWN: [&str; 7] =
         ["host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "user-agent"];
     let fields = section.optional("headers", HeaderFields).map_or_else(Vec::new, |fields| fields.value);
@@ -310,7 +310,7 @@ fn read_headers(section: &Section<'_>) -> Vec<(Arc<str>, Arc<str>)> {
 }
 
 /// `auth`: none, or one of three ways. `None`: there is something wrong with it, which was reported.
-fn read_auth(section: &Section<'_>) -> Option<HttpAuth> {
+pub(crate) fn read_auth(section: &Section<'_>) -> Option<HttpAuth> {
     let Some(table) = section.table("auth") else {
         return (!section.has("auth")).then_some(HttpAuth::None);
     };

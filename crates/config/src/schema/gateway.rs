@@ -42,6 +42,7 @@ pub(super) fn file() -> Table {
             several("alert", alert::alert()),
             several("notifier", alert::notifier()),
             within("access_log", access_log()),
+            within("trace", receiver::trace()),
             without_effect("admin"),
             without_effect("store"),
             without_effect("geo"),

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::file::HeaderFields;
 use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, Word};
 use crate::file::sink_options::DEAD_LETTER_SIZES;
-use crate::kinds::{FilePath, Flag, Header, Integer, Size, Text, Time};
+use crate::kinds::{FilePath, Flag, Header, Integer, Percentage, Size, Text, Time};
 
 use super::{Key, Table, choice, one, table, within};
 
@@ -102,6 +102,42 @@ pub(super) fn otlp() -> Table {
             within("tls", tls("`tls` of `otlp` of [[sink]]")),
             within("batch", batch("`batch` of `otlp` of [[sink]]")),
         ],
+    )
+}
+
+pub(super) fn trace() -> Table {
+    table(
+        "[trace]",
+        "The spans of sampled requests; changing it needs a restart.",
+        [within(
+            "otlp",
+            table(
+                "[trace.otlp]",
+                "A receiver of OpenTelemetry traces over HTTP, in JSON. Left out: there are no traces.",
+                [
+                    one("url", Link { path: true }, "Where to; it usually ends in `/v1/traces`.").required(),
+                    one("sample", Percentage, "How many traces, chosen by their ids.").default("1%"),
+                    one(
+                        "queue",
+                        Integer(1..=1_000_000),
+                        "Requests that may wait; a further one is dropped and counted.",
+                    )
+                    .default(4_096),
+                    one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+                    within(
+                        "auth",
+                        auth(
+                            "[trace.otlp.auth]",
+                            ["[trace.otlp.auth.bearer]", "[trace.otlp.auth.password]", "[trace.otlp.auth.value]"],
+                        ),
+                    ),
+                    one("headers", HeaderFields, "Further header fields."),
+                    gzip(),
+                    timeout(),
+                    within("tls", tls("[trace.otlp.tls]")),
+                ],
+            ),
+        )],
     )
 }
 

@@ -18,6 +18,17 @@ const ALL: &str = r#"
 permits = { sample = "1.5%", routes = "billing" }
 upstream_refusals = true
 
+[trace.otlp]
+url = "https://otel.example:4318/v1/traces"
+sample = "2.5%"
+queue = 11
+allow_http = false
+auth = { bearer = { env = "PASSWORD" } }
+headers = { x-a = "b" }
+gzip = false
+timeout = "3s"
+tls = { ca = "ca.pem", server_name = "otel" }
+
 [spool]
 path = "spool"
 
@@ -122,6 +133,19 @@ pub(super) fn folder_of_all() -> Folder {
     folder.environment.insert("PASSWORD".into(), "pa55".into());
     folder.write("portcullis.toml", format!("{GATEWAY}{ALL}"));
     folder
+}
+
+/// Of the ways to prove who the gateway is, traces can have one at a time.
+pub(super) fn load_traces_with_every_proof() {
+    let folder = folder_of_all();
+    for auth in [
+        "{ user = \"u\", password = { env = \"PASSWORD\" } }",
+        "{ header = \"x-key\", value = { env = \"PASSWORD\" } }",
+    ] {
+        let trace = format!("[trace.otlp]\nurl = \"https://otel.example/v1/traces\"\nauth = {auth}\n");
+        folder.write("portcullis.toml", format!("{GATEWAY}{trace}"));
+        assert!(folder.loaded().events.trace.is_some());
+    }
 }
 
 fn kinds(folder: &Folder) -> Vec<RemoteKind> {
@@ -322,6 +346,31 @@ fn every_sink_says_how_it_deals_with_a_receiver_that_fails() {
     assert_eq!((sinks[0].retry, &sinks[0].dead_letter), (retry, &dead_letter));
     assert_eq!((sinks[0].fold, sinks[1].fold), (Some(FoldSettings { window: Duration::from_secs(10) }), None));
     assert_eq!((sinks[1].retry, &sinks[1].dead_letter), (RetrySettings::default(), &DeadLetterSettings::default()));
+}
+
+#[test]
+fn traces_go_where_they_are_told_and_nowhere_by_default() {
+    let trace = folder_of_all().loaded().events.trace.unwrap();
+    assert_eq!((&*trace.target.host, trace.target.port, &*trace.target.path), ("otel.example", 4_318, "/v1/traces"));
+    assert_eq!((trace.sample, trace.queue, trace.gzip, trace.target.timeout), (250, 11, false, Duration::from_secs(3)));
+    assert_eq!(trace.auth, HttpAuth::Bearer(Secret::new("pa55")));
+    assert_eq!(trace.headers, [("x-a".into(), "b".into())]);
+    assert_eq!(trace.target.tls.unwrap().server_name.as_deref(), Some("otel"));
+    let of = |text: &str| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", format!("{GATEWAY}{text}"));
+        folder.loaded().events.trace
+    };
+    assert_eq!((of(""), of("[trace]\n")), (None, None));
+    let least = of("[trace]\notlp = { url = \"https://a/v1/traces\" }\n").unwrap();
+    assert_eq!((least.sample, least.queue, least.gzip, least.auth), (100, 4_096, true, HttpAuth::None));
+    check_gateway("[trace]\notlp = {}\n", ("E0102", 2, 8, "`url` is missing"));
+    check_gateway("[trace]\notlp = { url = \"http://a/\" }\n", ("E0203", 2, 16, "write `allow_http = true`"));
+    check_gateway(
+        "[trace]\notlp = { url = \"https://a/\", sample = 1 }\n",
+        ("E0104", 2, 39, "write the sign: `\"1%\"`"),
+    );
+    check_gateway("[trace]\nzipkin = {}\n", ("E0103", 2, 1, "unknown"));
 }
 
 #[test]
