@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portcullis_alerts::Delivered;
+use jiff::Timestamp;
 use portcullis_alerts::settings::*;
-use portcullis_events::settings::{HttpAuth, HttpTarget, Secret};
+use portcullis_alerts::{Alerts, Delivered};
+use portcullis_events::filter::Filter;
+use portcullis_events::settings::{HttpAuth, HttpTarget, Secret, SinkKind, SinkSettings};
+use portcullis_events::{Event, EventKind, ReasonCode, Recorder};
 use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
+use uuid::Uuid;
 
-use crate::world::{rule, settings, start};
+use crate::world::{World, rule, settings, start};
 
 fn webhook(receiver: &Receiver, shape: Shape) -> WebhookSettings {
     let address = receiver.address();
@@ -125,8 +129,7 @@ fn a_receiver_that_fails_is_asked_again_and_one_that_refuses_is_not() {
 fn what_alerts_record_makes_no_alert_and_what_is_spared_says_why() {
     let receiver = Receiver::start(|_| Answer::status(404));
     // It would take every kind there is, those of alerts included.
-    let filter =
-        portcullis_events::filter::Filter { kinds: portcullis_events::EventKind::ALL.to_vec(), ..Default::default() };
+    let filter = Filter { kinds: EventKind::ALL.to_vec(), ..Default::default() };
     let condition = Condition::Count { count: 1, window: Duration::from_secs(60) };
     let contain = vec![Containment { measure: Measure::BanAddress, lasts: Duration::from_secs(60) }];
     let rules = vec![Rule { when: When { filter, statuses: Vec::new() }, condition, contain, ..rule("hook") }];
@@ -192,4 +195,26 @@ fn a_test_says_that_it_is_one_and_does_nothing_else() {
     running.alerts.replace(Settings::default()).unwrap();
     assert!(running.alerts.overview().alerts.is_empty());
     running.alerts.shutdown(PATIENCE);
+}
+
+#[test]
+fn what_no_sink_takes_is_counted_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let file = SinkKind::File { path: folder.path().join("bans.jsonl") };
+    let filter = Filter { kinds: vec![EventKind::BanCreated], ..Filter::default() };
+    let sinks = vec![SinkSettings { filter, ..SinkSettings::new("bans", file) }];
+    let recorder = Recorder::start(&portcullis_events::Settings { sinks, ..Default::default() }).unwrap();
+    let kind = NotifierKind::Webhook(Box::new(webhook(&receiver, Shape::Generic)));
+    let alerts = Alerts::start(settings(vec![rule("hook")], kind, 1), &recorder, Arc::<World>::default()).unwrap();
+    for _ in 0..2 {
+        let mut event = Event::denied(Uuid::now_v7(), Timestamp::now(), ReasonCode::AuthnInvalid);
+        event.client.ip = Some([203, 0, 113, 7].into());
+        recorder.record(event);
+    }
+    let body: Value = serde_json::from_slice(&receiver.wait_for(1).remove(0).body).unwrap();
+    assert_eq!(body["firings"][0]["key"], "203.0.113.7");
+    alerts.shutdown(PATIENCE);
+    recorder.shutdown(PATIENCE);
+    assert_eq!(std::fs::read_to_string(folder.path().join("bans.jsonl")).unwrap(), "", "no sink wanted any of it");
 }
