@@ -237,7 +237,8 @@ impl Shared {
             }
             self.stats.count_notification(&notifier.name, Delivered::Retried);
             tracing::warn!(notifier = %notifier.name, alert = %notification.rule.name, why = failure.why, "not notified; it is tried again");
-            self.wait(failure.after.unwrap_or(pause).min(LONGEST_PAUSE));
+            // A receiver that asks for less than the pause gets the pause: else all attempts are over in a moment.
+            self.wait(failure.after.map_or(pause, |after| after.max(pause)).min(LONGEST_PAUSE));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

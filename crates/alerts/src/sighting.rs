@@ -98,10 +98,31 @@ impl Sighting {
 }
 
 impl When {
-    /// Whether an event counts.
+    /// Whether an event counts. A refusal that is our own doing or the upstream's counts only where it is asked for, by its reason or by a
+    /// status of 500 or more: else a containment would count what it refuses, fire again and never end, and an outage would ban those
+    /// who suffer from it.
     pub(crate) fn takes(&self, event: &Event) -> bool {
-        self.filter.takes(event)
-            && (self.statuses.is_empty() || event.status.is_some_and(|status| self.statuses.contains(&status)))
+        let by_status = |status: u16| self.statuses.contains(&status);
+        let status_fits = self.statuses.is_empty() || event.status.is_some_and(by_status);
+        let named = !self.filter.reasons.is_empty() || event.status.is_some_and(|status| status >= 500 && by_status(status));
+        status_fits && self.filter.takes(event) && (named || !event.reason.is_some_and(is_not_the_callers))
+    }
+}
+
+/// What happens to honest callers, because of the gateway, the upstream, a ban or a containment (the reasons that bans charge nobody for).
+fn is_not_the_callers(reason: ReasonCode) -> bool {
+    match reason {
+        ReasonCode::AuthnMissing
+        | ReasonCode::AuthnExpired
+        | ReasonCode::AuthnNotYetValid
+        | ReasonCode::AuthnUnknownKey
+        | ReasonCode::AuthnCertificateRequired
+        | ReasonCode::LimitConcurrency
+        | ReasonCode::LimitOverload => true,
+        reason => matches!(
+            reason.stage(),
+            "ban" | "step_up" | "dependency" | "policy" | "upstream" | "internal" | "session"
+        ),
     }
 }
 
@@ -117,4 +138,45 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     KEY.hash_one(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_events::filter::Filter;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_the_callers_doing_counts_only_where_it_is_asked_for() {
+        let refusal = |reason: ReasonCode, status: u16| {
+            let event = Event::denied(Uuid::nil(), Timestamp::UNIX_EPOCH, reason);
+            Event { status: Some(status), ..event }
+        };
+        let check = |when: &When, reason: ReasonCode, status: u16, expected: bool| {
+            assert_eq!(when.takes(&refusal(reason, status)), expected, "{} {status}", reason.code());
+        };
+        let any = When::default();
+        for (reason, status, expected) in [
+            (ReasonCode::RbacNoMatchingGrant, 403, true),
+            (ReasonCode::AuthnInvalid, 401, true),
+            (ReasonCode::LimitRate, 429, true),
+            (ReasonCode::RouteNotFound, 404, true),
+            (ReasonCode::BanActive, 403, false),
+            (ReasonCode::StepUpRequired, 401, false),
+            (ReasonCode::AuthnExpired, 401, false),
+            (ReasonCode::UpstreamUnreachable, 502, false),
+            (ReasonCode::DependencyKeysUnavailable, 503, false),
+            (ReasonCode::LimitOverload, 503, false),
+        ] {
+            check(&any, reason, status, expected);
+        }
+        let with = |reasons: Vec<ReasonCode>, statuses: Vec<u16>| When {
+            filter: Filter { reasons, ..any.filter.clone() },
+            statuses,
+        };
+        check(&with(vec![ReasonCode::UpstreamUnreachable], vec![]), ReasonCode::UpstreamUnreachable, 502, true);
+        check(&with(vec![], vec![502]), ReasonCode::UpstreamUnreachable, 502, true);
+        check(&with(vec![], vec![403]), ReasonCode::BanActive, 403, false);
+        check(&with(vec![], vec![403]), ReasonCode::RbacNoMatchingGrant, 403, true);
+    }
 }

@@ -1,6 +1,7 @@
 //! Alerts in a running gateway: what they contain and who lifts it, and what their events say of the policy.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_alerts::settings::{Containment, Measure};
 use portcullis_alerts::{Alerts, Firing, Key, Response, Settings, Stats};
 use portcullis_events::Event;
+use portcullis_policy::BanScope;
 use portcullis_proxy::Shared;
 use portcullis_risk::{Actor, Demand};
 use uuid::Uuid;
@@ -147,7 +149,8 @@ impl Surroundings {
         }
         let report = risk.report(&actor, now);
         let longer = |entry: &&portcullis_risk::BanEntry| {
-            entry.actor == actor && !entry.ban.simulated && entry.ban.until >= until
+            let whole = entry.ban.scope != BanScope::Anonymous;
+            entry.actor == actor && whole && !entry.ban.simulated && entry.ban.until >= until
         };
         if let Some(entry) = report.bans.iter().find(longer) {
             return Err(format!("it is banned already, until {:.0}: {}", entry.ban.until, entry.ban.cause));
@@ -169,14 +172,15 @@ impl Surroundings {
         self.shared.risk.demand(&wanted, &firing.rule.name, since, until, now).map_err(|error| error.to_string())
     }
 
-    /// A principal that comes from where nobody is banned is not contained, either.
+    /// A principal that comes only from where nobody is banned is not contained, either. One that was seen elsewhere, too, is: its token may be
+    /// stolen.
     fn check_spared(&self, firing: &Firing) -> Result<(), String> {
-        match firing.evidence.first().and_then(|latest| latest.address) {
-            Some(address) if self.shared.risk.is_spared(address) => {
-                Err("it comes from an address that is never banned (`[ban] never`, or a trusted proxy)".to_owned())
-            }
-            Some(_) | None => Ok(()),
+        let mut addresses = firing.evidence.iter().map(|seen| seen.address).peekable();
+        let spared = |address: Option<IpAddr>| address.is_some_and(|address| self.shared.risk.is_spared(address));
+        if addresses.peek().is_some() && addresses.all(spared) {
+            return Err("it comes from an address that is never banned (`[ban] never`, or a trusted proxy)".to_owned());
         }
+        Ok(())
     }
 }
 

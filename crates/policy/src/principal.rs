@@ -177,6 +177,13 @@ pub struct Authentication {
     pub stated_mfa: bool,
 }
 
+impl Authentication {
+    /// Whether the caller authenticated in a later second than this: providers say it in whole seconds.
+    pub(crate) fn is_since(&self, time: Timestamp) -> bool {
+        self.stated_mfa || self.auth_time.is_some_and(|at| at.as_second() > time.as_second())
+    }
+}
+
 /// Why a credential was not accepted. The caller hears the code; `detail` is for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialProblem {

@@ -154,8 +154,7 @@ impl RiskEngine {
 
     /// Whether an address is among those that are never banned.
     pub fn is_spared(&self, address: IpAddr) -> bool {
-        let address = Actor::address(address);
-        matches!(address, Actor::Network(network) if self.is_never_banned(network))
+        self.is_never_banned(IpNet::from(address.to_canonical()))
     }
 
     pub(crate) fn lift_network(&self, actor: &Actor) -> bool {

@@ -4,6 +4,7 @@
 //! and what is simulated is only reported. In memory alone, as bans are.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -120,18 +121,20 @@ impl RiskEngine {
         self.demands.remove(demand, alert)
     }
 
-    /// What is demanded of a request, where there is anything: one atomic load while there is nothing at all.
+    /// What is demanded of a request, where there is anything: one atomic load while there is nothing at all. Nothing is demanded of who comes
+    /// from an address that is never banned.
     pub fn demanded(
         &self,
         principal: Option<&Principal>,
         route: Option<&str>,
+        address: Option<IpAddr>,
         now: Timestamp,
     ) -> Option<Box<Demanded>> {
         if now.as_microsecond() >= self.demands.latest_end.load(Ordering::Relaxed) {
             return None;
         }
         let mode = self.ban_mode();
-        if mode == BanMode::Off {
+        if mode == BanMode::Off || address.is_some_and(|address| self.is_spared(address)) {
             return None;
         }
         self.demands.on(principal, route, now, mode == BanMode::Simulate)
@@ -287,7 +290,7 @@ mod tests {
         let (alice_calls, bob) = (Principal::user("alice"), Principal::user("bob"));
         let service = Principal::service("alice");
         let facts = |who: &Principal, route: &str, second: i64| {
-            engine.demanded(Some(who), Some(route), at(second)).map(|demanded| {
+            engine.demanded(Some(who), Some(route), None, at(second)).map(|demanded| {
                 let Contained { step_up, revoked, tightened } = demanded.facts();
                 [step_up, revoked, tightened].map(|each| each.map(|each| each.alert.to_string()))
             })
@@ -306,7 +309,7 @@ mod tests {
         assert!(engine.release(&alice(Demand::StepUp), "a") && !engine.release(&alice(Demand::StepUp), "a"));
         assert_eq!(facts(&alice_calls, "other", 29), Some([None, some("b"), None]));
         assert!(Demand::of_principal("192.0.2.1", Demand::StepUp).is_none());
-        assert!(engine.demanded(None, None, at(1)).is_none());
+        assert!(engine.demanded(None, None, None, at(1)).is_none());
     }
 
     #[test]
@@ -314,14 +317,14 @@ mod tests {
         let engine = engine(BanMode::Enforce);
         engine.demand(&alice(Demand::Revoke), "a", at(0), at(600), at(0)).unwrap();
         engine.demand(&alice(Demand::Revoke), "b", at(10), at(60), at(10)).unwrap();
-        let demanded = engine.demanded(Some(&Principal::user("alice")), None, at(20)).unwrap();
+        let demanded = engine.demanded(Some(&Principal::user("alice")), None, None, at(20)).unwrap();
         let revoked = demanded.facts().revoked.unwrap();
         assert_eq!((revoked.since, revoked.until), (at(10), at(600)));
     }
 
     #[test]
     fn it_goes_by_the_mode_of_bans_and_is_bounded() {
-        let ask = |engine: &RiskEngine| engine.demanded(Some(&Principal::user("alice")), None, at(1));
+        let ask = |engine: &RiskEngine| engine.demanded(Some(&Principal::user("alice")), None, None, at(1));
         let until = at(60);
         let off = engine(BanMode::Off);
         assert_eq!(off.demand(&alice(Demand::StepUp), "a", at(0), until, at(0)), Err(ImposeError::Off));

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
@@ -59,16 +60,28 @@ impl Email {
 
 impl Teller for Email {
     fn tell(&mut self, notification: &Notification) -> Result<String, Failure> {
-        let message = self.message(notification)?;
-        match self.transport.send(&message) {
-            Ok(response) => {
-                Ok(payload::plain(&response.first_line().unwrap_or("taken").chars().take(300).collect::<String>()))
+        let message = self.message(notification)?.formatted();
+        let (mut taken, mut failed, mut lasting) = (Vec::new(), Vec::new(), true);
+        // One transaction for each: a mailbox that is gone must not keep the mail from the others.
+        for to in &self.to {
+            let sent = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]);
+            match sent.map(|envelope| self.transport.send_raw(&envelope, &message)) {
+                Ok(Ok(response)) => taken.push(response.first_line().unwrap_or("taken").to_owned()),
+                Ok(Err(error)) => {
+                    // 5yz will never be another (RFC 5321 section 4.2.1), and a message that cannot be written neither.
+                    lasting &= error.is_permanent();
+                    failed.push(format!("{}: {}", to.email, words(&error)));
+                }
+                Err(error) => failed.push(format!("{}: {}", to.email, words(&error))),
             }
-            Err(error) => {
-                let why: String = payload::plain(&words(&error)).chars().take(300).collect();
-                // 5yz will never be another (RFC 5321 section 4.2.1), and a message that cannot be written neither.
-                Err(if error.is_permanent() { Failure::lasting(why) } else { Failure::passing(why) })
-            }
+        }
+        let said = |texts: Vec<String>| -> String { payload::plain(&texts.join("; ")).chars().take(300).collect() };
+        match (taken.is_empty(), failed.is_empty()) {
+            (false, true) => Ok(said(taken.into_iter().take(1).collect())),
+            // Whoever is left out is said, and not tried again: the others would get it twice.
+            (false, false) => Ok(said(vec![format!("{} took it; not taken by {}", taken.len(), failed.join("; "))])),
+            (true, _) if lasting => Err(Failure::lasting(said(failed))),
+            (true, _) => Err(Failure::passing(said(failed))),
         }
     }
 }

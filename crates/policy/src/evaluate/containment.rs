@@ -55,13 +55,17 @@ impl Policy {
     /// What demands a fresh mfa that the caller does not have: one that refuses before one that is only reported.
     pub(crate) fn demanded_by_alert<'a>(&self, view: &View<'a>, caller: Caller<'_>) -> Option<&'a Containment> {
         let contained = view.request.contained;
-        let of_principal = contained.step_up.filter(|_| caller != Caller::Anonymous);
-        let both = [of_principal, contained.tightened];
-        let mut demands = both.into_iter().flatten();
+        let fresh = self.has_fresh_mfa(view, caller);
+        // A stolen token may have been got with an mfa a moment ago: of the principal a later one is demanded. Of a route that was tightened
+        // it is not, since whoever comes there is not suspected.
+        let is_later = |demand: &Containment| match caller {
+            Caller::Verified(principal) => view.supposed.fresh_mfa || principal.authentication.is_since(demand.since),
+            Caller::SomeVerified | Caller::Anonymous => true,
+        };
+        let of_principal = contained.step_up.filter(|demand| caller != Caller::Anonymous && !(fresh && is_later(demand)));
+        let of_route = contained.tightened.filter(|_| !fresh);
+        let mut demands = [of_principal, of_route].into_iter().flatten();
         let first = demands.next()?;
-        if self.has_fresh_mfa(view, caller) {
-            return None;
-        }
         Some(demands.find(|demand| first.simulated && !demand.simulated).unwrap_or(first))
     }
 }

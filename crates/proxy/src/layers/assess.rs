@@ -33,7 +33,8 @@ impl Establishes for Assess {
             (keys, risk.assess(&caller, keys, transit.facts.steady_now), ban)
         };
         let route = transit.facts.route_name().map(|name| &**name);
-        transit.facts.demanded = risk.demanded(transit.facts.principal(), route, transit.facts.steady_now);
+        let (who, address) = (transit.facts.principal(), transit.facts.client_address().ip());
+        transit.facts.demanded = risk.demanded(who, route, address, transit.facts.steady_now);
         transit.facts.caller_keys = keys;
         transit.facts.risk = Some(assessment);
         transit.facts.principal_ban = ban;
