@@ -29,7 +29,7 @@ use subjects::SubjectsBuilder;
 /// The longest name, in bytes.
 const MAX_NAME: usize = 256;
 /// The most prefixes of all networks together: four times what a policy must carry.
-const MAX_PREFIXES: usize = 4_000_000;
+pub(crate) const MAX_PREFIXES: usize = 4_000_000;
 /// The most actions of all roles together, with those they inherit.
 const MAX_ROLE_ACTIONS: usize = 10_000_000;
 /// After this many problems names that are near are no longer searched for: it costs a look at every name.
@@ -110,17 +110,17 @@ impl Compiler {
             .iter()
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
             .collect();
-        // What a network held before it became unknown proves nothing: unknown is never a yes.
-        let prefixes: Vec<&[ipnet::IpNet]> =
-            networks.iter().map(|each| if each.unknown { &[][..] } else { &each.prefixes }).collect();
+        let prefixes: Vec<&[ipnet::IpNet]> = networks.iter().map(|each| each.prefixes.as_slice()).collect();
         let prefixes = self.bounded_prefixes(&networks, prefixes);
+        let unknown: Vec<bool> = networks.iter().map(|each| each.unknown).collect();
         Policy {
             version: draft.version,
             sha256: draft.sha256.clone(),
             routes,
             route_names: draft.routes.iter().map(|route| route.name.value.as_str().into()).collect(),
             resources,
-            networks: NetworkIndex::build(&prefixes),
+            networks: NetworkIndex::build(&prefixes, &unknown),
+            prefixes: draft.keep_prefixes.then(|| prefixes.iter().map(|each| Arc::from(*each)).collect()),
             network_facts,
             role_by_name: roles.iter().zip(0..).map(|(role, id)| (role.rule.name.clone(), RoleId(id))).collect(),
             roles_by_pattern: roles_by_pattern(&roles, actions.pattern_count()),

@@ -61,6 +61,8 @@ pub struct PolicyDraft {
     pub routes: Vec<RouteDraft>,
     /// `[[network]]`
     pub networks: Vec<NetworkDraft>,
+    /// The prefixes are kept, so that networks can be replaced by [`Policy::with_networks`](crate::Policy::with_networks).
+    pub keep_prefixes: bool,
     /// `[[resource]]`
     pub resources: Vec<ResourceDraft>,
     /// `[[role]]`
@@ -97,7 +99,7 @@ pub struct NetworkDraft {
     pub name: Placed<String>,
     /// Its prefixes, host bits zero.
     pub prefixes: Vec<IpNet>,
-    /// It was never loaded, or was dropped as stale: whether an address is in it is unknown.
+    /// It was never loaded, or was dropped as stale: whether an address is in it, besides those of `prefixes`, is unknown.
     pub unknown: bool,
 }
 

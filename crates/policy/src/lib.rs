@@ -18,6 +18,7 @@ pub mod draft;
 mod evaluate;
 mod explain;
 pub mod lint;
+pub mod live;
 mod nearest;
 mod network;
 pub mod path;
@@ -40,6 +41,7 @@ pub use diff::{
 };
 pub use draft::*;
 pub use lint::{CredentialFacts, LintFacts, lint};
+pub use live::{ContentError, NetworkContent, Whereabouts};
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;

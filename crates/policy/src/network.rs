@@ -28,7 +28,8 @@ pub(crate) struct NetworkIndex {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     sets: Vec<Set>,
-    /// By network: the sets that hold it and that some address falls into; empty when they are more than [`MOST_SETS`].
+    /// By network: the sets that hold it and that some address falls into; empty when they are more than [`MOST_SETS`], or
+    /// when it is not known which addresses the network has.
     within: Vec<Box<[NetworkSetId]>>,
 }
 
@@ -51,8 +52,8 @@ impl NetworkIndex {
     /// The set without any network.
     pub(crate) const NOWHERE: NetworkSetId = NetworkSetId(0);
 
-    /// Cuts the address space along all prefixes.
-    pub(crate) fn build(networks: &[&[IpNet]]) -> Self {
+    /// Cuts the address space along all prefixes. Of a network that is `unknown` they are what is certain, and not all.
+    pub(crate) fn build(networks: &[&[IpNet]], unknown: &[bool]) -> Self {
         let mut v4 = Vec::new();
         let mut v6 = Vec::new();
         for (index, prefixes) in networks.iter().enumerate() {
@@ -67,7 +68,11 @@ impl NetworkIndex {
         let mut sets = Sets::default();
         let v4 = Ranges::build(v4, &mut sets);
         let v6 = Ranges::build(v6, &mut sets);
-        let within = sets_by_network(&sets.list, v4.sets.iter().chain(&v6.sets), networks.len());
+        let mut within = sets_by_network(&sets.list, v4.sets.iter().chain(&v6.sets), networks.len());
+        // Nobody can say of all addresses of such a network what holds for those that are certain.
+        for (sets, _) in within.iter_mut().zip(unknown).filter(|(_, unknown)| **unknown) {
+            *sets = Box::default();
+        }
         Self { v4, v6, sets: sets.list, within }
     }
 
@@ -349,7 +354,7 @@ mod tests {
     use super::*;
 
     fn build(networks: &[Vec<IpNet>]) -> NetworkIndex {
-        NetworkIndex::build(&networks.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        NetworkIndex::build(&networks.iter().map(Vec::as_slice).collect::<Vec<_>>(), &vec![false; networks.len()])
     }
 
     fn names(index: &NetworkIndex, address: &str) -> Vec<u32> {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::action::{ActionSet, ActionTable, MethodMask};
@@ -32,6 +33,8 @@ pub struct Policy {
     pub(crate) networks: NetworkIndex,
     /// By network.
     pub(crate) network_facts: Vec<NetworkFacts>,
+    /// By network, where they are kept for [`Policy::with_networks`].
+    pub(crate) prefixes: Option<Box<[Arc<[IpNet]>]>>,
     pub(crate) actions: ActionTable,
     /// Sorted by name.
     pub(crate) roles: Vec<Role>,
@@ -301,10 +304,11 @@ impl Policy {
     /// Whether an address is in the network of this name; `None` where there is no such network, or where it is not known what is
     /// in it.
     pub fn is_in_network(&self, name: &str, address: IpAddr) -> Option<bool> {
-        let index = self.network_facts.iter().position(|facts| *facts.rule.name == *name)?;
-        let known = self.network_facts.get(index).is_some_and(|facts| !facts.unknown);
-        let members = self.networks.members(self.networks.lookup(address.to_canonical()));
-        known.then(|| u32::try_from(index).is_ok_and(|index| members.contains(NetworkId(index))))
+        let network = self.network_named(name)?;
+        let known = self.network_facts.get(network.0 as usize).is_some_and(|facts| !facts.unknown);
+        let is_in = self.networks.members(self.networks.lookup(address.to_canonical())).contains(network);
+        // One that is not known as a whole may still have addresses that are certain.
+        (is_in || known).then_some(is_in)
     }
 
     /// Whether credentials are looked at on a route, and demanded.

@@ -421,9 +421,12 @@ fn what_could_be_denied_by_an_unknown_fact_is_undecided() {
         check(case, &draft, &ask, expected);
         assert_eq!(nearest(&draft, &ask).iter().filter(|needs| !needs.starts_with("network:")).count(), 0, "{case}");
     }
-    // What it held before it became unknown counts no more.
+    // What is certain of a network stays so when the rest of it becomes unknown; whoever drops it as stale drops its prefixes.
     let mut stale = networks(&["office"], &[]);
     stale.networks.iter_mut().for_each(|network| network.unknown = true);
+    check("a certain part", &stale, &ask(alice()), "permit");
+    assert_eq!(nearest(&stale, &ask(alice())), Vec::<String>::new());
+    stale.networks.iter_mut().for_each(|network| network.prefixes.clear());
     check("dropped as stale", &stale, &ask(alice()), "undecided dependency.feed_stale");
 }
 

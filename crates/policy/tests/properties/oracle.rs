@@ -342,9 +342,9 @@ fn in_networks(draft: &PolicyDraft, client: ClientAddress, names: &[Placed<Strin
     }
 }
 
-/// What a network that is unknown once held does not count.
+/// Of a network that is unknown the prefixes are what is certain.
 pub(crate) fn network_has(network: &NetworkDraft, address: IpAddr) -> bool {
-    !network.unknown && network.prefixes.iter().any(|prefix| prefix.contains(&address))
+    network.prefixes.iter().any(|prefix| prefix.contains(&address))
 }
 
 /// Whether the zone's clock shows a time within the hours.

@@ -1,0 +1,110 @@
+//! Networks that change while a policy is in force: the same policy with other prefixes, without compiling it anew.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::compile::MAX_PREFIXES;
+use crate::decision::RuleRef;
+use crate::network::{NetworkId, NetworkIndex};
+use crate::policy::Policy;
+
+/// What a network holds from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkContent {
+    /// Which network.
+    pub name: Arc<str>,
+    /// Its prefixes, host bits zero.
+    pub prefixes: Arc<[IpNet]>,
+    /// Whether an address is in it, besides those of `prefixes`, is unknown.
+    pub unknown: bool,
+}
+
+/// Why networks could not be replaced. The policy is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The policy was compiled without [`PolicyDraft::keep_prefixes`](crate::PolicyDraft::keep_prefixes).
+    #[error("the policy has no networks that can be replaced")]
+    NotKept,
+    /// More prefixes than a policy may have.
+    #[error("the networks would have more than {MAX_PREFIXES} prefixes altogether")]
+    TooMany,
+}
+
+/// The networks that an address is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts<'p> {
+    /// Those that hold it.
+    pub networks: Vec<&'p RuleRef>,
+    /// Those of which nobody knows.
+    pub unknown: Vec<&'p RuleRef>,
+}
+
+impl Policy {
+    /// The same policy with other content in some networks; names that it does not have are passed over. It costs a copy of the
+    /// policy and a new index of all prefixes, and nothing else is compiled.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn with_networks(&self, contents: &[NetworkContent]) -> Result<Self, ContentError> {
+        let mut prefixes = self.prefixes.clone().ok_or(ContentError::NotKept)?;
+        let mut policy = self.clone();
+        for content in contents {
+            let Some(NetworkId(index)) = self.network_named(&content.name) else { continue };
+            if let Some(kept) = prefixes.get_mut(index as usize) {
+                *kept = Arc::clone(&content.prefixes);
+            }
+            if let Some(facts) = policy.network_facts.get_mut(index as usize) {
+                facts.unknown = content.unknown;
+            }
+        }
+        if prefixes.iter().fold(0usize, |total, each| total.saturating_add(each.len())) > MAX_PREFIXES {
+            return Err(ContentError::TooMany);
+        }
+        let unknown: Vec<bool> = policy.network_facts.iter().map(|facts| facts.unknown).collect();
+        let each: Vec<&[IpNet]> = prefixes.iter().map(|prefixes| &**prefixes).collect();
+        policy.networks = NetworkIndex::build(&each, &unknown);
+        policy.prefixes = Some(prefixes);
+        Ok(policy)
+    }
+
+    /// The prefixes of the networks that are denied where this one is allowed: what a list for it should not touch.
+    pub fn denied_beside(&self, name: &str) -> Vec<(Arc<str>, Arc<[IpNet]>)> {
+        let Some(network) = self.network_named(name) else { return Vec::new() };
+        let mut denied: Vec<NetworkId> = self
+            .resources
+            .iter()
+            .filter(|resource| resource.allow.contains(&network))
+            .flat_map(|resource| resource.deny.iter().copied())
+            .filter(|denied| *denied != network)
+            .collect();
+        denied.sort_unstable();
+        denied.dedup();
+        let content = |NetworkId(index): NetworkId| {
+            let prefixes = self.prefixes.as_ref()?.get(index as usize)?;
+            Some((Arc::clone(&self.network_facts.get(index as usize)?.rule.name), Arc::clone(prefixes)))
+        };
+        denied.into_iter().filter_map(content).collect()
+    }
+
+    /// The networks that an address is in.
+    pub fn whereabouts(&self, address: IpAddr) -> Whereabouts<'_> {
+        let members = self.networks.members(self.networks.lookup(address.to_canonical()));
+        let mut found = Whereabouts { networks: Vec::new(), unknown: Vec::new() };
+        for (facts, id) in self.network_facts.iter().zip(0..) {
+            if members.contains(NetworkId(id)) {
+                found.networks.push(&facts.rule);
+            } else if facts.unknown {
+                found.unknown.push(&facts.rule);
+            }
+        }
+        found
+    }
+
+    pub(crate) fn network_named(&self, name: &str) -> Option<NetworkId> {
+        // INVARIANT: ids are ranks by name.
+        let index = self.network_facts.binary_search_by(|facts| (*facts.rule.name).cmp(name)).ok()?;
+        u32::try_from(index).ok().map(NetworkId)
+    }
+}
