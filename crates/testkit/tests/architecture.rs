@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
+    ("portcullis-feeds", &["portcullis-policy"]),
     ("portcullis-proxy", &["portcullis-events", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
     ("portcullis-history", &["portcullis-events"]),
     ("portcullis-admin", &["portcullis-history"]),
@@ -31,6 +32,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-admin",
             "portcullis-alerts",
             "portcullis-events",
+            "portcullis-feeds",
             "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
@@ -45,6 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-alerts",
             "portcullis-config",
             "portcullis-events",
+            "portcullis-feeds",
             "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
@@ -66,15 +69,18 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("toml_edit", &["portcullis-config"]),
     ("toml_parser", &["portcullis-config"]),
     // The event (events, and history, which reads it back), tokens and key sets (identity), the problem body (proxy), the
-    // control channel (admin), notifications (alerts), answers with `-o json` (config, gateway), and what reads those back (testkit, xtask).
+    // control channel (admin), notifications (alerts), lists in JSON (feeds), answers with `-o json` (config, gateway), and what reads those
+    // back (testkit, xtask).
     (
         "serde_json",
         &[
             "portcullis-events",
             "portcullis-alerts",
+            "portcullis-feeds",
             "portcullis-history",
             "portcullis-admin",
             "portcullis-identity",
+            "portcullis-feeds",
             "portcullis-proxy",
             "portcullis-config",
             "portcullis",
@@ -83,8 +89,8 @@ const RESERVED: &[(&str, &[&str])] = &[
         ],
     ),
     // Where there is a network there is a runtime, and nowhere else; in events it is inside the thread of a remote sink.
-    ("tokio", &["portcullis-events", "portcullis-proxy", "portcullis-admin", "portcullis"]),
-    ("hyper", &["portcullis-events", "portcullis-proxy", "portcullis-admin", "portcullis"]),
+    ("tokio", &["portcullis-events", "portcullis-feeds", "portcullis-proxy", "portcullis-admin", "portcullis"]),
+    ("hyper", &["portcullis-events", "portcullis-feeds", "portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
     // A database is a cache here, and fenced in.
     ("rusqlite", &["portcullis-history"]),
@@ -221,7 +227,9 @@ fn a_request_sees_one_snapshot() {
 #[test]
 fn who_is_given_the_time_reads_no_clock() {
     for (path, code) in product_sources_where(|path| {
-        ["crates/policy/", "crates/risk/", "crates/identity/"].iter().any(|crate_| path.starts_with(crate_))
+        ["crates/policy/", "crates/risk/", "crates/identity/", "crates/feeds/"]
+            .iter()
+            .any(|crate_| path.starts_with(crate_))
     }) {
         for clock in ["Timestamp::now(", "SystemTime", "Instant::now(", "Zoned::now("] {
             assert!(!squeezed(&code).contains(clock), "{} reads a clock: {clock}", path.display());

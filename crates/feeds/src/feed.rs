@@ -1,0 +1,288 @@
+//! One feed: its list, its age, what is held back, and when it is fetched next.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::fetch::Validators;
+use crate::guard::Finding;
+use crate::list::List;
+use crate::settings::{FeedSettings, OnStale};
+use crate::store::{self, Restored, Saved, age_of};
+
+/// A moment: by the clock on the wall, and by one that only moves forward, evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For what is told and kept.
+    pub wall: Timestamp,
+    /// Since whatever beginning, the same one for all moments: for what is waited for.
+    pub steady: Duration,
+}
+
+/// What a feed's network is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedState {
+    /// No list was ever loaded: whether an address is in the network is unknown.
+    Never,
+    /// The list in force is young enough.
+    Current,
+    /// It is too old, and stays in force.
+    Stale,
+    /// It is too old, and no longer in force: whether an address is in the network is unknown.
+    Dropped,
+}
+
+impl FeedState {
+    /// The word of reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never_loaded",
+            Self::Current => "current",
+            Self::Stale => "stale",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// How updates went since the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// That put a new list in force.
+    pub updated: u64,
+    /// That found the same list.
+    pub unchanged: u64,
+    /// That were held back.
+    pub held: u64,
+    /// That failed.
+    pub failed: u64,
+}
+
+/// What is known of a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The name of the network.
+    pub name: Arc<str>,
+    /// Where its list comes from.
+    pub source: String,
+    /// What the network is worth.
+    pub state: FeedState,
+    /// How many prefixes are in force from the list.
+    pub entries: usize,
+    /// How many addresses and prefixes the configuration adds.
+    pub fixed: usize,
+    /// The SHA-256 of the list in force.
+    pub sha256: Option<Arc<str>>,
+    /// How long ago the list in force was confirmed; `None` without one, or where nobody knows.
+    pub age: Option<Duration>,
+    /// Since when the list in force is as it is.
+    pub changed: Option<Timestamp>,
+    /// In how long it is fetched next; zero while it is being fetched.
+    pub next: Duration,
+    /// When the last fetch failed, and why; `None` once one succeeded.
+    pub error: Option<(Timestamp, String)>,
+    /// The update that is held back.
+    pub held: Option<HeldReport>,
+    /// How updates went.
+    pub counts: Counts,
+}
+
+/// What is known of an update that is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldReport {
+    /// The SHA-256 of its list; `None` where there is none that could be put in force.
+    pub sha256: Option<Arc<str>>,
+    /// How many prefixes it has.
+    pub entries: usize,
+    /// Since when it is held.
+    pub since: Timestamp,
+    /// Why.
+    pub findings: Vec<Finding>,
+    /// How many of its prefixes the list in force does not have, and a few of them.
+    pub added: (usize, Vec<ipnet::IpNet>),
+    /// How many prefixes of the list in force it does not have, and a few of them.
+    pub removed: (usize, Vec<ipnet::IpNet>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) settings: Arc<FeedSettings>,
+    pub(crate) current: Option<Current>,
+    pub(crate) held: Option<Held>,
+    /// By the steady clock.
+    pub(crate) next: Duration,
+    pub(crate) running: bool,
+    /// How many failures have followed each other.
+    pub(crate) failures: u32,
+    pub(crate) error: Option<(Timestamp, String)>,
+    pub(crate) counts: Counts,
+    /// What was last told about its age.
+    pub(crate) told: FeedState,
+}
+
+/// The list in force.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) list: Arc<List>,
+    pub(crate) checked: Timestamp,
+    pub(crate) changed: Timestamp,
+    pub(crate) validators: Validators,
+    /// Its age at a moment of the steady clock.
+    pub(crate) aged: (Duration, Duration),
+}
+
+/// An update that is held back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// `None`: a page, of which there is nothing to put in force.
+    pub(crate) list: Option<Arc<List>>,
+    pub(crate) at: Timestamp,
+    pub(crate) validators: Validators,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// How many prefixes of what was added and removed are named.
+pub(crate) const SAMPLE: usize = 5;
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Feed {
+    pub(crate) fn new(restored: Restored, now: Now) -> Self {
+        let Restored { settings, good, held, .. } = restored;
+        let current = good.map(|good| Current {
+            aged: (age_of(good.checked, now.wall), now.steady),
+            list: good.list,
+            checked: good.checked,
+            changed: good.changed,
+            validators: good.validators,
+        });
+        let held = held.map(|held| Held {
+            list: Some(held.list),
+            at: held.checked,
+            validators: held.validators,
+            findings: held.findings,
+        });
+        let mut feed = Self {
+            settings,
+            current,
+            held,
+            next: now.steady,
+            running: false,
+            failures: 0,
+            error: None,
+            counts: Counts::default(),
+            told: FeedState::Current,
+        };
+        // What is young enough is not fetched again because the process was started again.
+        let left = feed.age(now).map(|age| feed.settings.refresh.saturating_sub(age));
+        feed.next = now.steady.saturating_add(jittered(left.unwrap_or_default()));
+        feed
+    }
+
+    /// How long ago the list in force was confirmed, by whichever clock says longer. `Duration::MAX`: nobody knows.
+    pub(crate) fn age(&self, now: Now) -> Option<Duration> {
+        let current = self.current.as_ref()?;
+        let (age, at) = current.aged;
+        let steady = age.saturating_add(now.steady.saturating_sub(at));
+        // Set back, the clock on the wall says nothing; set forward, it says more than is true, which only fetches sooner.
+        let wall = Duration::try_from(now.wall.duration_since(current.checked)).unwrap_or_default();
+        Some(steady.max(wall))
+    }
+
+    pub(crate) fn state(&self, now: Now) -> FeedState {
+        match self.age(now) {
+            None => FeedState::Never,
+            Some(age) if age <= self.settings.max_age => FeedState::Current,
+            Some(_) => match self.settings.on_stale {
+                OnStale::Keep => FeedState::Stale,
+                OnStale::Undecided => FeedState::Dropped,
+            },
+        }
+    }
+
+    /// The list that decides.
+    pub(crate) fn list_in_force(&self, now: Now) -> Option<&Arc<List>> {
+        match self.state(now) {
+            FeedState::Current | FeedState::Stale => self.current.as_ref().map(|current| &current.list),
+            FeedState::Never | FeedState::Dropped => None,
+        }
+    }
+
+    /// When something is to be done next, by the steady clock: a fetch, or to say that it is stale.
+    pub(crate) fn wakes(&self, now: Now) -> Duration {
+        let stale = self.age(now).and_then(|age| {
+            let left = self.settings.max_age.checked_sub(age)?;
+            now.steady.checked_add(left)?.checked_add(Duration::from_millis(1))
+        });
+        let fetch = if self.running { Duration::MAX } else { self.next };
+        stale.unwrap_or(Duration::MAX).min(fetch)
+    }
+
+    pub(crate) fn succeeded(&mut self, now: Now) {
+        self.failures = 0;
+        self.error = None;
+        self.next = now.steady.saturating_add(jittered(self.settings.refresh));
+    }
+
+    pub(crate) fn failed(&mut self, why: String, now: Now) {
+        self.counts.failed += 1;
+        self.failures = self.failures.saturating_add(1);
+        self.error = Some((now.wall, why));
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
+        self.next = now.steady.saturating_add(jittered(doubled.min(self.settings.refresh)));
+    }
+
+    pub(crate) fn saved(&self) -> Option<Saved> {
+        let current = self.current.as_ref()?;
+        Some(Saved {
+            list: Arc::clone(&current.list),
+            checked: current.checked,
+            changed: current.changed,
+            validators: current.validators.clone(),
+            findings: Vec::new(),
+        })
+    }
+
+    pub(crate) fn content(&self, now: Now) -> portcullis_policy::NetworkContent {
+        store::content(&self.settings, self.list_in_force(now))
+    }
+
+    pub(crate) fn report(&self, now: Now) -> Report {
+        let current = self.current.as_ref();
+        Report {
+            name: Arc::clone(&self.settings.name),
+            source: self.settings.source.shown(),
+            state: self.state(now),
+            entries: self.list_in_force(now).map_or(0, |list| list.len()),
+            fixed: self.settings.fixed.len(),
+            sha256: current.map(|current| Arc::clone(current.list.sha256())),
+            age: self.age(now).filter(|age| *age != Duration::MAX),
+            changed: current.map(|current| current.changed),
+            next: if self.running { Duration::ZERO } else { self.next.saturating_sub(now.steady) },
+            error: self.error.clone(),
+            held: self.held.as_ref().map(|held| self.held_report(held)),
+            counts: self.counts,
+        }
+    }
+
+    fn held_report(&self, held: &Held) -> HeldReport {
+        let nothing = Arc::new(List::new(&[]));
+        let old = self.current.as_ref().map_or(&nothing, |current| &current.list);
+        let new = held.list.as_ref();
+        HeldReport {
+            sha256: new.map(|list| Arc::clone(list.sha256())),
+            entries: new.map_or(0, |list| list.len()),
+            since: held.at,
+            findings: held.findings.clone(),
+            added: new.map_or_else(Default::default, |new| new.beyond(old, SAMPLE)),
+            removed: new.map_or_else(Default::default, |new| old.beyond(new, SAMPLE)),
+        }
+    }
+}
+
+/// A tenth more or less: gateways that were started together do not fetch together.
+fn jittered(time: Duration) -> Duration {
+    let random = u32::try_from(RandomState::new().hash_one(0) % 2_001).unwrap_or_default();
+    (time / 10_000).saturating_mul(9_000 + random)
+}

@@ -1,0 +1,120 @@
+//! One fetch of one list: what is needed for it is taken along, so that nothing is locked meanwhile.
+
+use std::sync::Arc;
+
+use crate::fetch::{self, FetchError, Fetched, Validators};
+use crate::list::List;
+use crate::parse::{ParseError, parse};
+use crate::settings::{FeedSettings, Source};
+
+/// One fetch to be made.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) settings: Arc<FeedSettings>,
+    pub(crate) known: Validators,
+}
+
+/// What came of it, to be given to [`Keeper::finish`](crate::Keeper::finish).
+#[derive(Debug)]
+pub struct Outcome {
+    pub(crate) settings: Arc<FeedSettings>,
+    pub(crate) result: Result<Took, JobError>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Took {
+    NotModified,
+    List { list: List, validators: Validators },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error("{0}")]
+    Signature(String),
+    #[error("the signature: {0}")]
+    NoSignature(FetchError),
+    #[error("fetching it failed: see the log")]
+    Panicked,
+}
+
+/// The longest signature, in bytes.
+const MAX_SIGNATURE: usize = 16 << 10;
+
+impl Job {
+    /// The name of the network.
+    pub fn feed(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// What is said where the fetch itself ended without an outcome.
+    pub fn lost(&self) -> Lost {
+        Lost(Arc::clone(&self.settings))
+    }
+
+    /// Fetches and parses. It needs a tokio runtime with IO and time, and is done within the timeout and the time that parsing takes.
+    pub async fn run(self) -> Outcome {
+        let result = self.take().await;
+        Outcome { settings: self.settings, result }
+    }
+
+    async fn take(&self) -> Result<Took, JobError> {
+        let settings = &*self.settings;
+        let fetched = match &settings.source {
+            Source::File(path) => fetch::read(path, &self.known, settings.max_size)?,
+            Source::Url(url) => fetch::get(url, &url.path, &self.known, settings.max_size, settings.timeout).await?,
+        };
+        let Fetched::Body { bytes, validators } = fetched else { return Ok(Took::NotModified) };
+        if let Some(signature) = &settings.signature {
+            let signed = self.signature(&signature.suffix).await.map_err(JobError::NoSignature)?;
+            signature.key.verify(&bytes, &signed).map_err(JobError::Signature)?;
+        }
+        let list = List::new(&parse(&bytes, &settings.format)?);
+        Ok(Took::List { list, validators })
+    }
+
+    async fn signature(&self, suffix: &str) -> Result<Vec<u8>, FetchError> {
+        let none = Validators::default();
+        let fetched = match &self.settings.source {
+            Source::File(path) => {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                fetch::read(name.as_ref(), &none, MAX_SIGNATURE)?
+            }
+            Source::Url(url) => {
+                let (path, query) =
+                    url.path.split_once('?').map_or((&*url.path, None), |(path, query)| (path, Some(query)));
+                let path = match query {
+                    None => format!("{path}{suffix}"),
+                    Some(query) => format!("{path}{suffix}?{query}"),
+                };
+                fetch::get(url, &path, &none, MAX_SIGNATURE, self.settings.timeout).await?
+            }
+        };
+        match fetched {
+            Fetched::Body { bytes, .. } => Ok(bytes),
+            Fetched::NotModified => Err(FetchError::Status(http::StatusCode::NOT_MODIFIED)),
+        }
+    }
+}
+
+impl Outcome {
+    /// The name of the network.
+    pub fn feed(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+}
+
+/// A job of which nothing came back.
+#[derive(Debug)]
+pub struct Lost(Arc<FeedSettings>);
+
+impl Lost {
+    /// The outcome that it has.
+    pub fn outcome(self) -> Outcome {
+        Outcome { settings: self.0, result: Err(JobError::Panicked) }
+    }
+}

@@ -1,0 +1,454 @@
+//! All feeds together: which are due, what becomes of what came, and what is told about it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portcullis_policy::NetworkContent;
+
+use crate::feed::{Current, Feed, FeedState, Held, Now, Report, SAMPLE};
+use crate::fetch::Validators;
+use crate::guard::{Finding, Hold, judge};
+use crate::job::{Job, JobError, Outcome, Took};
+use crate::list::List;
+use crate::parse::ParseError;
+use crate::settings::{FeedSettings, OnStale, Settings};
+use crate::store::{self, Kind, Restored, Saved};
+
+/// Something that happened to a feed and that an operator should know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The name of the network.
+    pub feed: Arc<str>,
+    /// What happened.
+    pub kind: NoticeKind,
+    /// The same in a sentence, with its numbers.
+    pub message: String,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoticeKind {
+    /// Another list is in force.
+    Updated,
+    /// An update is held back.
+    Held,
+    /// An update failed, and the ones before it did not.
+    Failed,
+    /// The list is too old.
+    Stale,
+}
+
+/// What came of an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The name of the network.
+    pub feed: Arc<str>,
+    /// The list in force is what the source says.
+    pub is_current: bool,
+    /// What came of it, in a sentence.
+    pub message: String,
+    /// What is to be told.
+    pub notices: Vec<Notice>,
+}
+
+/// Why an update was not put in force by hand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// Nobody has that name.
+    #[error("there is no feed of that name")]
+    Unknown,
+    /// There is nothing to accept.
+    #[error("no update of it is held back")]
+    NothingHeld,
+    /// It is held back because it is none.
+    #[error("what is held back is a page and no list: there is nothing in it to put in force")]
+    NoList,
+    /// Another one is held back than the one that was looked at.
+    #[error("the update that is held back is {0}, and not that one: look at it first")]
+    Another(Arc<str>),
+    /// It could not be put in force.
+    #[error("{0}")]
+    Activation(String),
+}
+
+/// Puts the content of networks in force, or says why not; then it is as if nothing had come.
+pub type Activate<'a> = dyn FnMut(&[NetworkContent]) -> Result<(), String> + 'a;
+
+/// Names and prefixes of networks that an update must not touch.
+pub type Denied = [(Arc<str>, Arc<[IpNet]>)];
+
+/// All feeds.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    folder: PathBuf,
+    feeds: Vec<Feed>,
+}
+
+/// How many lists are fetched at once; each may be as large as its bound.
+const AT_ONCE: usize = 4;
+/// How long at most until it is looked again, so that a clock that was set forward is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The shortest part of a hash that names a list.
+const MIN_HASH: usize = 8;
+
+impl Keeper {
+    /// The feeds of a configuration, with what was kept of them.
+    pub fn new(settings: &Settings, restored: Vec<Restored>, now: Now) -> Self {
+        let feeds = restored.into_iter().map(|restored| Feed::new(restored, now)).collect();
+        Self { folder: settings.folder.clone(), feeds }
+    }
+
+    /// The feeds of another configuration. One whose source is the same goes on as it was.
+    pub fn reconfigure(&mut self, settings: &Settings, restored: Vec<Restored>, now: Now) {
+        let mut old = std::mem::take(&mut self.feeds);
+        self.folder.clone_from(&settings.folder);
+        for restored in restored {
+            let fingerprint = restored.settings.fingerprint();
+            let same = old.iter().position(|feed| feed.settings.fingerprint() == fingerprint);
+            let feed = match same.map(|index| old.swap_remove(index)) {
+                Some(mut feed) => {
+                    if feed.settings.refresh != restored.settings.refresh {
+                        feed.next = now.steady;
+                    }
+                    feed.settings = restored.settings;
+                    feed
+                }
+                None => Feed::new(restored, now),
+            };
+            self.feeds.push(feed);
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.feeds.is_empty()
+    }
+
+    /// What each feed is configured with.
+    pub fn settings(&self) -> Vec<Arc<FeedSettings>> {
+        self.feeds.iter().map(|feed| Arc::clone(&feed.settings)).collect()
+    }
+
+    /// The fetches to be made now. Each is made once, and its outcome given back.
+    pub fn due(&mut self, now: Now) -> Vec<Job> {
+        let running = self.feeds.iter().filter(|feed| feed.running).count();
+        let due = self.feeds.iter_mut().filter(|feed| !feed.running && feed.next <= now.steady);
+        due.take(AT_ONCE.saturating_sub(running))
+            .map(|feed| {
+                feed.running = true;
+                let known = feed.current.as_ref().map(|current| current.validators.clone()).unwrap_or_default();
+                Job { settings: Arc::clone(&feed.settings), known }
+            })
+            .collect()
+    }
+
+    /// Has a feed fetched as soon as may be; false where there is none of that name.
+    pub fn ask(&mut self, name: &str, now: Now) -> bool {
+        let Some(feed) = self.feed(name) else { return false };
+        feed.next = now.steady;
+        true
+    }
+
+    /// How long until there is something to do.
+    pub fn sleep(&self, now: Now) -> Duration {
+        let next = self.feeds.iter().map(|feed| feed.wakes(now)).min();
+        let running = self.feeds.iter().filter(|feed| feed.running).count();
+        let sleep = next.map_or(LONGEST_SLEEP, |next| next.saturating_sub(now.steady)).min(LONGEST_SLEEP);
+        // What is due and has to wait for its turn is looked at again when something comes back.
+        if running >= AT_ONCE { sleep.max(Duration::from_secs(1)) } else { sleep }
+    }
+
+    /// What is in all networks with a source.
+    pub fn contents(&self, now: Now) -> Vec<NetworkContent> {
+        self.feeds.iter().map(|feed| feed.content(now)).collect()
+    }
+
+    /// What is known of each feed, in the order of the configuration.
+    pub fn reports(&self, now: Now) -> Vec<Report> {
+        self.feeds.iter().map(|feed| feed.report(now)).collect()
+    }
+
+    /// Judges what came, keeps it, and puts it in force. An outcome of a feed that is gone or has another source is dropped.
+    pub fn finish(&mut self, outcome: Outcome, denied: &Denied, now: Now, activate: &mut Activate<'_>) -> Finished {
+        let Outcome { settings, result } = outcome;
+        let name = Arc::clone(&settings.name);
+        let fingerprint = settings.fingerprint();
+        let Some(index) = self.feeds.iter().position(|feed| feed.settings.fingerprint() == fingerprint) else {
+            let message = format!("the network {name} has another source by now");
+            return Finished { feed: name, is_current: false, message, notices: Vec::new() };
+        };
+        if let Some(feed) = self.feeds.get_mut(index) {
+            feed.running = false;
+        }
+        let mut told = match result {
+            Ok(Took::NotModified) => self.confirm(index, None, now, activate),
+            Ok(Took::List { list, validators }) => self.take(index, list, validators, denied, now, activate),
+            Err(JobError::Parse(ParseError::Page)) => {
+                let finding = Finding { hold: Hold::Page, message: ParseError::Page.to_string() };
+                self.hold(index, None, Validators::default(), vec![finding], now)
+            }
+            Err(error) => self.fail(index, error.to_string(), now),
+        };
+        told.notices.extend(self.stale(index, now));
+        Finished { feed: name, ..told }
+    }
+
+    /// Says what has become too old, and puts that in force where it matters.
+    pub fn tick(&mut self, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
+        let notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
+        if self.feeds.iter().any(|feed| feed.told == FeedState::Dropped) && !notices.is_empty() {
+            // With fewer prefixes than before: this can hardly fail, and if it does the next one tries again.
+            let _ = activate(&self.contents(now));
+        }
+        notices
+    }
+
+    /// Puts in force what is held back, by the hash of the list that somebody has looked at, or its beginning.
+    ///
+    /// # Errors
+    /// [`AcceptError`]: nothing has changed.
+    pub fn accept(
+        &mut self,
+        name: &str,
+        sha256: &str,
+        now: Now,
+        activate: &mut Activate<'_>,
+    ) -> Result<Finished, AcceptError> {
+        let index = self.feeds.iter().position(|feed| *feed.settings.name == *name).ok_or(AcceptError::Unknown)?;
+        let feed = self.feeds.get_mut(index).ok_or(AcceptError::Unknown)?;
+        let held = feed.held.as_ref().ok_or(AcceptError::NothingHeld)?;
+        let list = Arc::clone(held.list.as_ref().ok_or(AcceptError::NoList)?);
+        if sha256.len() < MIN_HASH || !list.sha256().starts_with(sha256) {
+            return Err(AcceptError::Another(Arc::clone(list.sha256())));
+        }
+        let (at, validators) = (held.at, held.validators.clone());
+        let told = self.put_in_force(index, list, validators, at, now, activate).map_err(AcceptError::Activation)?;
+        Ok(told)
+    }
+
+    fn feed(&mut self, name: &str) -> Option<&mut Feed> {
+        self.feeds.iter_mut().find(|feed| *feed.settings.name == *name)
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        list: List,
+        validators: Validators,
+        denied: &Denied,
+        now: Now,
+        activate: &mut Activate<'_>,
+    ) -> Finished {
+        let Some(feed) = self.feeds.get(index) else { return Finished::nothing() };
+        let old = feed.current.as_ref().map(|current| &*current.list);
+        if old.is_some_and(|old| old.sha256() == list.sha256()) {
+            return self.confirm(index, Some(validators), now, activate);
+        }
+        let findings = judge(&list, old, &feed.settings.guards, denied);
+        let list = Arc::new(list);
+        if !findings.is_empty() {
+            return self.hold(index, Some(list), validators, findings, now);
+        }
+        match self.put_in_force(index, list, validators, now.wall, now, activate) {
+            Ok(finished) => finished,
+            Err(why) => self.fail(index, why, now),
+        }
+    }
+
+    /// The list in force is what the source says.
+    fn confirm(
+        &mut self,
+        index: usize,
+        validators: Option<Validators>,
+        now: Now,
+        activate: &mut Activate<'_>,
+    ) -> Finished {
+        let folder = self.folder.clone();
+        let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
+        let before = feed.state(now);
+        let Some(current) = feed.current.as_mut() else {
+            // Nothing was asked for conditionally: the server answers what it was not asked.
+            return self.fail(index, "the answer says that nothing has changed, and nothing was there".to_owned(), now);
+        };
+        current.checked = now.wall;
+        current.aged = (Duration::ZERO, now.steady);
+        if let Some(validators) = validators {
+            current.validators = validators;
+        }
+        feed.counts.unchanged += 1;
+        feed.succeeded(now);
+        feed.told = FeedState::Current;
+        feed.held = None;
+        let name = Arc::clone(&feed.settings.name);
+        let mut message = format!("the list of the network {name} is still the same");
+        let saved = feed.saved().map_or(Ok(()), |saved| store::save(&folder, &feed.settings, Kind::Good, &saved));
+        let saved = saved.and_then(|()| store::remove(&folder, &name, Kind::Held));
+        if let Err(error) = saved {
+            let _ = write!(message, "; it could not be kept on disk: {error}");
+        }
+        let mut notices = Vec::new();
+        if before == FeedState::Dropped {
+            if let Err(why) = activate(&self.contents(now)) {
+                return self.fail(index, why, now);
+            }
+            message.push_str(", and in force again");
+            notices.push(Notice { feed: Arc::clone(&name), kind: NoticeKind::Updated, message: message.clone() });
+        }
+        Finished { feed: name, is_current: true, message, notices }
+    }
+
+    fn hold(
+        &mut self,
+        index: usize,
+        list: Option<Arc<List>>,
+        validators: Validators,
+        findings: Vec<Finding>,
+        now: Now,
+    ) -> Finished {
+        let folder = self.folder.clone();
+        let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
+        let name = Arc::clone(&feed.settings.name);
+        let hash = |list: &Option<Arc<List>>| list.as_ref().map(|list| Arc::clone(list.sha256()));
+        let known = feed.held.as_ref().is_some_and(|held| hash(&held.list) == hash(&list));
+        feed.counts.held += 1;
+        feed.succeeded(now);
+        let reasons: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let mut message = format!("an update of the network {name} is held back: {}", reasons.join("; "));
+        if let Some(list) = &list {
+            let (sha256, entries) = (list.sha256(), list.len());
+            let _ = write!(message, "; {}, sha256 {sha256}; {}", prefixes(entries), stays(feed));
+            let short = sha256.get(..12).unwrap_or_default();
+            let _ = write!(message, "; `portcullis feed accept {name} --sha256 {short}` puts it in force");
+        } else {
+            let _ = write!(message, "; {}", stays(feed));
+        }
+        let at = feed.held.as_ref().filter(|_| known).map_or(now.wall, |held| held.at);
+        let saved = list.as_ref().map(|list| Saved {
+            list: Arc::clone(list),
+            checked: now.wall,
+            changed: now.wall,
+            validators: validators.clone(),
+            findings: findings.clone(),
+        });
+        feed.held = Some(Held { list, at, validators, findings });
+        let kept = match &saved {
+            Some(saved) if !known => store::save(&folder, &feed.settings, Kind::Held, saved),
+            Some(_) => Ok(()),
+            None => store::remove(&folder, &name, Kind::Held),
+        };
+        if let Err(error) = kept {
+            let _ = write!(message, "; it could not be kept on disk: {error}");
+        }
+        let notice = Notice { feed: Arc::clone(&name), kind: NoticeKind::Held, message: message.clone() };
+        Finished { feed: name, is_current: false, message, notices: if known { Vec::new() } else { vec![notice] } }
+    }
+
+    fn fail(&mut self, index: usize, why: String, now: Now) -> Finished {
+        let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
+        let name = Arc::clone(&feed.settings.name);
+        let message = format!("the list of the network {name} could not be refreshed: {why}; {}", stays(feed));
+        let first = feed.failures == 0;
+        feed.failed(why, now);
+        let notice = Notice { feed: Arc::clone(&name), kind: NoticeKind::Failed, message: message.clone() };
+        Finished { feed: name, is_current: false, message, notices: if first { vec![notice] } else { Vec::new() } }
+    }
+
+    /// In force first, and on disk then: what could not be put in force must not be what the next start begins with.
+    fn put_in_force(
+        &mut self,
+        index: usize,
+        list: Arc<List>,
+        validators: Validators,
+        checked: jiff::Timestamp,
+        now: Now,
+        activate: &mut Activate<'_>,
+    ) -> Result<Finished, String> {
+        let folder = self.folder.clone();
+        let mut contents = self.contents(now);
+        let (Some(feed), Some(content)) = (self.feeds.get_mut(index), contents.get_mut(index)) else {
+            return Ok(Finished::nothing());
+        };
+        *content = store::content(&feed.settings, Some(&list));
+        activate(&contents)?;
+        let name = Arc::clone(&feed.settings.name);
+        let mut message = changes(&name, &feed.settings.source.shown(), feed.current.as_ref(), &list);
+        let aged = (store::age_of(checked, now.wall), now.steady);
+        feed.current = Some(Current { list, checked, changed: now.wall, validators, aged });
+        feed.held = None;
+        feed.counts.updated += 1;
+        feed.succeeded(now);
+        feed.told = FeedState::Current;
+        let saved = feed.saved().map_or(Ok(()), |saved| store::save(&folder, &feed.settings, Kind::Good, &saved));
+        let saved = saved.and_then(|()| store::remove(&folder, &name, Kind::Held));
+        if let Err(error) = saved {
+            let _ = write!(message, "; it could not be kept on disk: {error}");
+        }
+        let notice = Notice { feed: Arc::clone(&name), kind: NoticeKind::Updated, message: message.clone() };
+        Ok(Finished { feed: name, is_current: true, message, notices: vec![notice] })
+    }
+
+    /// What is to be said of a feed's age, once.
+    fn stale(&mut self, index: usize, now: Now) -> Option<Notice> {
+        let feed = self.feeds.get_mut(index)?;
+        let state = feed.state(now);
+        let before = std::mem::replace(&mut feed.told, state);
+        if before == state || !matches!(state, FeedState::Stale | FeedState::Dropped) {
+            return None;
+        }
+        let name = Arc::clone(&feed.settings.name);
+        let most = feed.settings.max_age.as_secs();
+        let age = match feed.age(now) {
+            Some(age) if age != Duration::MAX => format!("was confirmed {} s ago", age.as_secs()),
+            _ => "is of no known age, since the clock was set back".to_owned(),
+        };
+        let then = match feed.settings.on_stale {
+            OnStale::Keep => "it stays in force",
+            OnStale::Undecided => "whether an address is in it is unknown from now on",
+        };
+        let message = format!("the list of the network {name} {age}, and max_age is {most} s: {then}");
+        Some(Notice { feed: name, kind: NoticeKind::Stale, message })
+    }
+}
+
+impl Finished {
+    fn nothing() -> Self {
+        Self { feed: Arc::default(), is_current: false, message: String::new(), notices: Vec::new() }
+    }
+}
+
+fn stays(feed: &Feed) -> &'static str {
+    match feed.current {
+        Some(_) => "the list in force stays",
+        None => "there is none in force, so that whether an address is in it is unknown",
+    }
+}
+
+fn prefixes(count: usize) -> String {
+    if count == 1 { "1 prefix".to_owned() } else { format!("{count} prefixes") }
+}
+
+fn changes(name: &str, source: &str, old: Option<&Current>, new: &List) -> String {
+    let nothing = List::new(&[]);
+    let old = old.map_or(&nothing, |current| &*current.list);
+    let (added, removed) = (new.beyond(old, SAMPLE), old.beyond(new, SAMPLE));
+    let some = |(count, sample): &(usize, Vec<IpNet>)| {
+        let few: Vec<String> = sample.iter().map(ToString::to_string).collect();
+        let more = if *count > sample.len() { ", …" } else { "" };
+        if few.is_empty() { String::new() } else { format!(" ({}{more})", few.join(", ")) }
+    };
+    format!(
+        "the network {name} has a new list from {source}: {}, {} added{}, {} removed{}; sha256 {}",
+        prefixes(new.len()),
+        added.0,
+        some(&added),
+        removed.0,
+        some(&removed),
+        new.sha256()
+    )
+}
+
+#[cfg(test)]
+mod tests;

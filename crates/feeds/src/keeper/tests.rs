@@ -1,0 +1,339 @@
+use std::path::Path;
+
+use super::*;
+use crate::feed::Counts;
+use crate::fetch::FetchError;
+use crate::settings::{Format, Guards, Source};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn now(hours: f64) -> Now {
+    let steady = HOUR.mul_f64(hours);
+    let wall: jiff::Timestamp = "2026-11-29T00:00:00Z".parse().unwrap();
+    Now { wall: wall.checked_add(jiff::SignedDuration::try_from(steady).unwrap()).unwrap(), steady }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    settings: FeedSettings,
+    keeper: Keeper,
+    /// What was put in force, the last at the end.
+    activated: Vec<Vec<NetworkContent>>,
+    refuses: bool,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut FeedSettings)) -> Self {
+        let mut settings = FeedSettings::new("partner", Source::File("/nowhere".into()), Format::Text);
+        settings.refresh = HOUR;
+        settings.max_age = HOUR * 24;
+        change(&mut settings);
+        let folder = tempfile::tempdir().unwrap();
+        let mut bench = Self { folder, settings, keeper: Keeper::default(), activated: Vec::new(), refuses: false };
+        bench.restart(now(0.0));
+        bench
+    }
+
+    fn all(&self) -> Settings {
+        Settings { folder: self.folder.path().join("feeds"), feeds: vec![Arc::new(self.settings.clone())] }
+    }
+
+    fn restart(&mut self, at: Now) {
+        let settings = self.all();
+        self.keeper = Keeper::new(&settings, store::restore(&settings, Some(at.wall)), at);
+    }
+
+    fn finish(&mut self, result: Result<Took, JobError>, at: Now) -> Finished {
+        let outcome = Outcome { settings: Arc::new(self.settings.clone()), result };
+        let Self { keeper, activated, refuses, .. } = self;
+        keeper.finish(outcome, &[], at, &mut |contents| activate(contents, activated, *refuses))
+    }
+
+    fn takes(&mut self, list: &List, at: Now) -> Finished {
+        self.finish(Ok(Took::List { list: list.clone(), validators: Validators::default() }), at)
+    }
+
+    fn fails(&mut self, at: Now) -> Finished {
+        self.finish(Err(JobError::Fetch(FetchError::Timeout(HOUR))), at)
+    }
+
+    fn accept(&mut self, sha256: &str, at: Now) -> Result<Finished, AcceptError> {
+        let Self { keeper, activated, refuses, .. } = self;
+        keeper.accept("partner", sha256, at, &mut |contents| activate(contents, activated, *refuses))
+    }
+
+    fn tick(&mut self, at: Now) -> Vec<Notice> {
+        let Self { keeper, activated, .. } = self;
+        keeper.tick(at, &mut |contents| activate(contents, activated, false))
+    }
+
+    fn report(&self, at: Now) -> Report {
+        self.keeper.reports(at).remove(0)
+    }
+
+    fn in_force(&self) -> Option<(usize, bool)> {
+        let last = self.activated.last()?;
+        Some((last[0].prefixes.len(), last[0].unknown))
+    }
+}
+
+fn activate(contents: &[NetworkContent], into: &mut Vec<Vec<NetworkContent>>, refuses: bool) -> Result<(), String> {
+    if refuses {
+        return Err("there is no room".to_owned());
+    }
+    into.push(contents.to_vec());
+    Ok(())
+}
+
+/// So many single addresses, none beside another.
+fn hosts(count: u32) -> List {
+    let host = |index: u32| IpNet::from(std::net::IpAddr::from((0x0900_0000 + index * 2).to_be_bytes()));
+    List::new(&(0..count).map(host).collect::<Vec<_>>())
+}
+
+fn kinds(notices: &[Notice]) -> Vec<NoticeKind> {
+    notices.iter().map(|notice| notice.kind).collect()
+}
+
+#[test]
+fn the_first_list_is_put_in_force_kept_and_told() {
+    let mut bench = Bench::new(|_| {});
+    assert_eq!(bench.report(now(0.0)).state, FeedState::Never);
+    assert!(bench.keeper.contents(now(0.0))[0].unknown);
+    let finished = bench.takes(&hosts(100), now(0.1));
+    assert!(finished.is_current && kinds(&finished.notices) == [NoticeKind::Updated], "{finished:?}");
+    assert!(finished.message.contains("100 prefixes, 100 added (9.0.0.0/32, 9.0.0.2/32"), "{}", finished.message);
+    assert_eq!(bench.in_force(), Some((100, false)));
+    // After a start it is there before anything is fetched.
+    bench.restart(now(0.2));
+    let report = bench.report(now(0.2));
+    assert_eq!(
+        (report.state, report.entries, &report.sha256),
+        (FeedState::Current, 100, &Some(hosts(100).sha256().clone()))
+    );
+    assert_eq!(report.age, Some(HOUR.mul_f64(0.1)));
+    // And nothing is fetched before its time.
+    assert!(bench.keeper.due(now(0.2)).is_empty());
+    assert_eq!(bench.keeper.due(now(1.3)).len(), 1);
+}
+
+#[test]
+fn the_same_list_is_young_again_and_nothing_is_told() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    for (hours, result) in [(1.0, None), (2.0, Some(hosts(100)))] {
+        let finished = match &result {
+            None => bench.finish(Ok(Took::NotModified), now(hours)),
+            Some(list) => bench.takes(list, now(hours)),
+        };
+        assert!(finished.is_current && finished.notices.is_empty(), "{finished:?}");
+        assert_eq!(bench.report(now(hours)).age, Some(Duration::ZERO));
+    }
+    assert_eq!(bench.activated.len(), 1);
+    assert_eq!(bench.report(now(2.0)).counts, Counts { updated: 1, unchanged: 2, held: 0, failed: 0 });
+    bench.restart(now(3.0));
+    assert_eq!(bench.report(now(3.0)).age, Some(HOUR), "that it was confirmed is on the disk");
+    let mut never = Bench::new(|_| {});
+    let finished = never.finish(Ok(Took::NotModified), now(0.0));
+    assert!(!finished.is_current && finished.message.contains("nothing was there"), "{finished:?}");
+}
+
+#[test]
+fn what_is_held_changes_nothing_until_that_very_list_is_accepted() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    let held = bench.takes(&hosts(40), now(1.0));
+    assert!(!held.is_current && kinds(&held.notices) == [NoticeKind::Held], "{held:?}");
+    assert!(held.message.contains("shrink: 60 % fewer"), "{}", held.message);
+    assert!(held.message.contains("`portcullis feed accept partner --sha256 "), "{}", held.message);
+    // The same one again is counted and not told.
+    assert!(bench.takes(&hosts(40), now(2.0)).notices.is_empty());
+    let report = bench.report(now(2.0));
+    let seen = report.held.unwrap();
+    assert_eq!((report.entries, report.counts.held, seen.entries, seen.removed.0, seen.added.0), (100, 2, 40, 60, 0));
+    assert_eq!(report.age, Some(HOUR * 2), "what is in force was not confirmed by that");
+    assert_eq!(bench.activated.len(), 1);
+    // It is still there after a start.
+    bench.restart(now(2.5));
+    let sha256 = bench.report(now(2.5)).held.unwrap().sha256.unwrap();
+    assert_eq!(&sha256, hosts(40).sha256());
+    // Another one has come meanwhile.
+    assert_eq!(kinds(&bench.takes(&hosts(30), now(3.0)).notices), [NoticeKind::Held]);
+    let another = bench.accept(&sha256, now(3.1)).unwrap_err();
+    assert_eq!(another, AcceptError::Another(hosts(30).sha256().clone()));
+    assert_eq!(bench.accept("", now(3.1)).unwrap_err(), AcceptError::Another(hosts(30).sha256().clone()));
+    let accepted = bench.accept(&hosts(30).sha256()[..12], now(3.1)).unwrap();
+    assert_eq!(kinds(&accepted.notices), [NoticeKind::Updated]);
+    assert_eq!(bench.in_force(), Some((30, false)));
+    assert_eq!(bench.accept(&sha256, now(3.2)).unwrap_err(), AcceptError::NothingHeld);
+    bench.restart(now(4.0));
+    let report = bench.report(now(4.0));
+    assert_eq!((report.entries, report.held), (30, None));
+}
+
+#[test]
+fn what_is_well_again_needs_nobody() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    bench.takes(&hosts(40), now(1.0));
+    assert!(bench.takes(&hosts(100), now(2.0)).is_current);
+    assert_eq!(bench.report(now(2.0)).held, None);
+    bench.restart(now(2.1));
+    assert_eq!(bench.report(now(2.1)).held, None);
+    // A page holds as long as it is shown, and cannot be accepted.
+    let page = bench.finish(Err(JobError::Parse(ParseError::Page)), now(3.0));
+    assert_eq!(kinds(&page.notices), [NoticeKind::Held]);
+    assert!(bench.finish(Err(JobError::Parse(ParseError::Page)), now(4.0)).notices.is_empty());
+    assert_eq!(bench.accept("00000000", now(4.0)).unwrap_err(), AcceptError::NoList);
+    assert!(bench.takes(&hosts(101), now(5.0)).is_current);
+}
+
+#[test]
+fn a_failure_is_told_once_and_tried_again_later_and_later() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    let first = bench.fails(now(1.0));
+    assert_eq!(kinds(&first.notices), [NoticeKind::Failed]);
+    assert!(first.message.contains("the list in force stays"), "{}", first.message);
+    let mut pauses = vec![bench.report(now(1.0)).next];
+    for _ in 0..8 {
+        assert!(bench.fails(now(1.0)).notices.is_empty());
+        pauses.push(bench.report(now(1.0)).next);
+    }
+    assert!(pauses[0] >= Duration::from_secs(27) && pauses[0] <= Duration::from_secs(33), "{pauses:?}");
+    assert!(pauses[1] >= Duration::from_secs(54) && pauses[1] <= Duration::from_secs(66), "{pauses:?}");
+    assert!(pauses[8] >= HOUR.mul_f64(0.9) && pauses[8] <= HOUR.mul_f64(1.1), "never rarer than usual: {pauses:?}");
+    assert_eq!(bench.report(now(1.0)).entries, 100);
+    assert!(bench.takes(&hosts(100), now(2.0)).is_current);
+    assert_eq!(bench.report(now(2.0)).error, None);
+    assert_eq!(kinds(&bench.fails(now(3.0)).notices), [NoticeKind::Failed], "the next streak is told again");
+    let mut never = Bench::new(|_| {});
+    assert!(never.fails(now(0.0)).message.contains("there is none in force"));
+}
+
+#[test]
+fn what_is_too_old_is_told_once_and_stays_or_is_dropped() {
+    for (on_stale, state, after) in
+        [(OnStale::Keep, FeedState::Stale, (100, false)), (OnStale::Undecided, FeedState::Dropped, (1, true))]
+    {
+        let mut bench = Bench::new(|settings| {
+            settings.on_stale = on_stale;
+            settings.fixed = Arc::from(["8.8.8.8/32".parse().unwrap()]);
+        });
+        bench.takes(&hosts(99), now(0.0));
+        assert_eq!(bench.in_force(), Some((100, false)), "the fixed one is among them");
+        assert!(bench.tick(now(24.0)).is_empty());
+        assert_eq!(bench.report(now(24.0)).state, FeedState::Current);
+        let late = now(24.001);
+        let notices = bench.tick(late);
+        assert_eq!((kinds(&notices), bench.report(late).state), (vec![NoticeKind::Stale], state));
+        assert!(bench.tick(now(25.0)).is_empty(), "once");
+        assert_eq!(bench.in_force(), Some(after));
+        let contents = bench.keeper.contents(late);
+        assert_eq!((contents[0].prefixes.len(), contents[0].unknown), after);
+        // And well again, although the list is the same.
+        let finished = bench.finish(Ok(Took::NotModified), now(26.0));
+        assert_eq!(bench.in_force(), Some((100, false)));
+        assert_eq!(finished.notices.is_empty(), on_stale == OnStale::Keep, "{finished:?}");
+        assert_eq!(kinds(&bench.tick(now(51.0))), [NoticeKind::Stale]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_young() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    let back = |hours: f64| Now { wall: "2001-01-01T00:00:00Z".parse().unwrap(), ..now(hours) };
+    // While the process runs, the steady clock counts.
+    assert_eq!(bench.report(back(1.0)).age, Some(HOUR));
+    assert_eq!(bench.report(back(24.5)).state, FeedState::Dropped);
+    // A process that starts with such a clock does not know how old the list is.
+    bench.restart(back(0.0));
+    let report = bench.report(back(0.0));
+    assert_eq!((report.state, report.age), (FeedState::Dropped, None));
+    assert_eq!(kinds(&bench.tick(back(0.0))), [NoticeKind::Stale]);
+    assert_eq!(bench.keeper.due(back(0.0)).len(), 1, "it is fetched at once");
+    assert!(bench.takes(&hosts(100), back(0.1)).is_current);
+    assert_eq!(bench.report(back(0.1)).state, FeedState::Current);
+    // Set forward, it is too old too soon, and fetched.
+    let ahead = Now { wall: "2050-01-01T00:00:00Z".parse().unwrap(), ..now(0.2) };
+    assert_eq!(bench.report(ahead).state, FeedState::Dropped);
+}
+
+#[test]
+fn what_cannot_be_put_in_force_is_a_failure_and_not_what_the_next_start_begins_with() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    bench.refuses = true;
+    let finished = bench.takes(&hosts(101), now(1.0));
+    assert!(!finished.is_current && finished.message.contains("there is no room"), "{finished:?}");
+    assert_eq!(kinds(&finished.notices), [NoticeKind::Failed]);
+    bench.restart(now(1.1));
+    assert_eq!(bench.report(now(1.1)).entries, 100);
+    bench.refuses = false;
+    bench.takes(&hosts(40), now(2.0));
+    bench.refuses = true;
+    let problem = bench.accept(hosts(40).sha256(), now(2.1)).unwrap_err();
+    assert_eq!(problem, AcceptError::Activation("there is no room".into()));
+    assert!(bench.report(now(2.1)).held.is_some(), "it can be tried again");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told_and_no_reason_not_to_go_on() {
+    let mut bench = Bench::new(|_| {});
+    std::fs::write(bench.folder.path().join("feeds"), "a file where the folder should be").unwrap();
+    let finished = bench.takes(&hosts(10), now(0.0));
+    assert!(finished.is_current && finished.message.contains("could not be kept on disk"), "{finished:?}");
+    assert_eq!(bench.in_force(), Some((10, false)));
+}
+
+#[test]
+fn one_fetch_at_a_time_and_not_all_at_once() {
+    let mut bench = Bench::new(|_| {});
+    assert_eq!(bench.keeper.due(now(0.0)).len(), 1);
+    assert!(bench.keeper.due(now(9.0)).is_empty(), "it is under way");
+    assert!(bench.keeper.ask("partner", now(9.0)) && !bench.keeper.ask("nobody", now(9.0)));
+    assert!(bench.keeper.due(now(9.0)).is_empty(), "still");
+    bench.takes(&hosts(1), now(9.0));
+    assert!(bench.keeper.ask("partner", now(9.0)));
+    assert_eq!(bench.keeper.sleep(now(9.0)), Duration::ZERO);
+    assert_eq!(bench.keeper.due(now(9.0)).len(), 1);
+    let many = |name: usize| Arc::new(FeedSettings::new(&name.to_string(), Source::File("/x".into()), Format::Text));
+    let settings = Settings { folder: bench.folder.path().to_owned(), feeds: (0..10).map(many).collect() };
+    let mut keeper = Keeper::new(&settings, store::restore(&settings, None), now(0.0));
+    assert_eq!(keeper.due(now(0.0)).len(), 4);
+    assert!(keeper.due(now(0.0)).is_empty());
+    assert!(keeper.sleep(now(0.0)) >= Duration::from_secs(1), "it does not spin while it waits");
+}
+
+#[test]
+fn a_feed_whose_source_stays_goes_on_and_another_begins_anew() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    let reload = |bench: &mut Bench, at: Now| {
+        let settings = bench.all();
+        let restored = store::restore(&settings, Some(at.wall));
+        bench.keeper.reconfigure(&settings, restored, at);
+    };
+    bench.settings.guards = Guards { max_shrink: 10_000, ..Guards::default() };
+    reload(&mut bench, now(1.0));
+    let report = bench.report(now(1.0));
+    assert_eq!((report.counts.updated, report.entries), (1, 100));
+    assert!(bench.takes(&hosts(1), now(2.0)).is_current, "by the new guards");
+    let old = bench.settings.clone();
+    bench.settings.source = Source::File("/elsewhere".into());
+    reload(&mut bench, now(3.0));
+    assert_eq!(bench.report(now(3.0)).state, FeedState::Never, "the list of another source says nothing");
+    let outcome = Outcome { settings: Arc::new(old), result: Err(JobError::Panicked) };
+    let finished = bench.keeper.finish(outcome, &[], now(3.0), &mut |_| Ok(()));
+    assert!(finished.message.contains("another source"), "{finished:?}");
+    assert_eq!(bench.report(now(3.0)).counts.failed, 0);
+}
+
+#[test]
+fn an_empty_keeper_sleeps() {
+    let settings = Settings { folder: Path::new("/nowhere").to_owned(), feeds: Vec::new() };
+    let mut keeper = Keeper::new(&settings, Vec::new(), now(0.0));
+    assert!(keeper.is_empty() && keeper.due(now(0.0)).is_empty() && keeper.contents(now(0.0)).is_empty());
+    assert_eq!(keeper.sleep(now(0.0)), LONGEST_SLEEP);
+}
