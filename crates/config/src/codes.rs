@@ -52,6 +52,8 @@ pub const NO_ROUTE: &str = "W0201";
 pub const UNKNOWN_ROLE: &str = "W0202";
 /// The certificate of a listener is past its date.
 pub const EXPIRED_CERTIFICATE: &str = "W0203";
+/// What was kept of a network's list is broken, and not used.
+pub const BROKEN_LIST: &str = "W0204";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -119,6 +121,7 @@ pub const ALL: &[(&str, &str)] = &[
     (NO_ROUTE, "without a route every request is refused"),
     (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
     (EXPIRED_CERTIFICATE, "the certificate of a listener is past its date"),
+    (BROKEN_LIST, "what was kept of a network's list is broken, and not used"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, which is unknown in this version"),

@@ -5,6 +5,7 @@
 pub(crate) mod alert;
 mod case;
 mod control;
+mod feed;
 mod gateway;
 mod identity;
 mod index;
@@ -26,6 +27,10 @@ pub(crate) use alert::Alert;
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;
+pub(crate) use feed::{
+    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, MinisignKey, ON_STALE, PointerText, PresetName, REDIRECTS, Share,
+    Suffix,
+};
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{
     ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, SAN,
@@ -38,6 +43,7 @@ pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use receiver::notifier::Notifier;
+pub(crate) use receiver::Link;
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use traffic::{ClientAddress, Route};

@@ -34,6 +34,8 @@ pub struct Loaded {
     pub control: Option<portcullis_admin::Settings>,
     /// The index of recorded events; `None` where there is none.
     pub index: Option<portcullis_history::IndexSettings>,
+    /// The networks that keep themselves current, and the lists of them that were last in force.
+    pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// The compiled policy. Its routes are `proxy.routes`, in the same order.
     pub policy: Policy,
     /// What works but is probably not meant.
@@ -141,7 +143,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
     let identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
-    let policy = policy.unwrap_or_default();
+    let mut policy = policy.unwrap_or_default();
+    let feeds = compile::feeds::compile(reader, gateway.operation.feeds.as_ref(), &mut policy, path);
     let mut risk = compile::risk::compile(reader, &policy);
     // A trusted proxy carries everybody's requests: a ban on it would be a ban on all of them.
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
@@ -188,6 +191,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
         control,
         index,
+        feeds,
         policy,
         warnings: Report::default(),
         summary,

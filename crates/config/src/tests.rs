@@ -8,6 +8,7 @@ mod bounds;
 mod cases;
 mod checkpoint;
 mod defaults;
+mod feeds;
 mod includes;
 mod listeners;
 mod many_mistakes;

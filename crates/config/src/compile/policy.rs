@@ -83,6 +83,8 @@ fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Pol
         version: 1,
         sha256: content_hash(&sources, &policy.sources),
         routes: routes.iter().map(|route| places.route(route)).collect(),
+        // Only where a list can take the place of another.
+        keep_prefixes: policy.networks.iter().any(|network| network.source.is_some()),
         risk: risk_rules(reader, &policy),
         step_up: step_up_rules(&policy),
         networks: policy

@@ -48,6 +48,8 @@ pub(crate) struct Operation {
     pub(crate) control: Option<Control>,
     /// `None`: there is none.
     pub(crate) index: Option<Index>,
+    /// Where the lists of networks are kept; `None`: where they are by default.
+    pub(crate) feeds: Option<ResolvedPath>,
     pub(crate) limits: Limits,
     /// What holds on routes that say nothing else.
     pub(crate) route_limits: RouteLimits,
@@ -74,6 +76,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         ops: read_ops(root),
         control: read_control(root),
         index: read_index(root),
+        feeds: read_feeds(root),
         limits,
         route_limits,
         refusal: root
@@ -110,6 +113,14 @@ fn read_ops(root: &Section<'_>) -> Option<At<SocketAddr>> {
     let address = section.optional("address", Socket);
     section.finish();
     enabled.then(|| address.unwrap_or(default))
+}
+
+/// `[feeds]`
+fn read_feeds(root: &Section<'_>) -> Option<ResolvedPath> {
+    let section = root.table("feeds")?;
+    let path = section.optional("path", FilePath);
+    section.finish();
+    path.map(|path| path.value)
 }
 
 fn read_limits(section: Section<'_>) -> (Limits, RouteLimits) {

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use portcullis_feeds::FeedSettings;
 use portcullis_policy::{ActivationRules, AuthenticationRule, CountryCode, Hours, Mode, RiskLevel, Sensitivity};
 
 use crate::diagnostics::{At, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
+use crate::file::feed::read_source;
 use crate::file::risk::{self, Ban, Risk, StepUp};
 use crate::file::{read_version, refuse_cases};
 use crate::include::included_files;
@@ -41,8 +43,10 @@ pub(crate) struct PolicyFile {
 pub(crate) struct Network {
     pub(crate) name: At<String>,
     pub(crate) prefixes: Vec<IpNet>,
-    /// Part of it is to be fetched, which nobody does: what is not in `prefixes` may be in it or not.
+    /// What is not in `prefixes` may be in it or not.
     pub(crate) unknown: bool,
+    /// Where the rest of it comes from; the prefixes are what is certain.
+    pub(crate) source: Option<At<FeedSettings>>,
 }
 
 /// `[[resource]]`
@@ -198,9 +202,10 @@ fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network
     if !says_something {
         section.report_missing("addresses", "a list of prefixes, or `file` with one per line");
     }
-    let unknown = section.has("source");
-    section
-        .without_effect("source", "whether an address is in it stays unknown; fetch the list and name it with `file`");
+    let source = section.table("source").and_then(|source| {
+        let name = name.as_ref().map_or("", |name| name.value.as_str());
+        read_source(source, name)
+    });
     let reader = section.reader();
     section.finish();
     let mut prefixes: Vec<IpNet> =
@@ -210,7 +215,8 @@ fn read_network(section: Section<'_>, policy: &mut PolicyFile) -> Option<Network
         policy.sources.extend(read_network_file(reader, path, written, file.span, &mut prefixes));
         policy.files.push(path.clone());
     }
-    Some(Network { name: name?, prefixes, unknown })
+    let source = source.map(|source| source.map(|feed| FeedSettings { fixed: prefixes.clone().into(), ..feed }));
+    Some(Network { name: name?, prefixes, unknown: source.is_some(), source })
 }
 
 fn read_resource(section: Section<'_>) -> Option<Resource> {

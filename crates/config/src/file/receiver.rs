@@ -23,7 +23,7 @@ use crate::file::HeaderFields;
 use crate::kinds::{Choice, Flag, Header, Integer, Size, Text, Time};
 use crate::section::{Section, shown};
 
-pub(crate) use link::{Link, ReceiverAddress};
+pub(crate) use link::{Link, Parsed, ReceiverAddress};
 pub(crate) use words::{Labels, Word};
 
 /// The forms that an event can have.
@@ -244,7 +244,7 @@ fn read_sentinel(section: Section<'_>) -> Option<SentinelSettings> {
     let links = [endpoint.as_ref(), authority.as_ref()];
     let secure = links.into_iter().flatten().all(|link| link::check_secure(&section, link, allow_http));
     section.finish();
-    let target = |link: link::Parsed, tls: &_| link.into_target(Option::clone(tls), timeout);
+    let target = |link: Parsed, tls: &_| link.into_target(Option::clone(tls), timeout);
     let text = |at: Option<At<String>>| at.map(|at| Arc::<str>::from(at.value));
     let settings = SentinelSettings {
         endpoint: target(endpoint?.value, &tls)?,

@@ -36,6 +36,7 @@ pub(super) fn file() -> Table {
             within("ops", ops()),
             within("control", control()),
             within("index", index()),
+            within("feeds", feeds()),
             within("event", event()),
             within("spool", spool()),
             several("sink", sink()),
@@ -323,6 +324,18 @@ fn index() -> Table {
             one("max_age", Time::within("1h", "3660d"), "Older events are found in the files.").default("31d"),
             one("max_size", Size(INDEX_SIZES), "On disk; the oldest events go first.").default("2GiB"),
         ],
+    )
+}
+
+fn feeds() -> Table {
+    table(
+        "[feeds]",
+        "Where the lists of networks with a `source` are kept, so that a start needs nobody.",
+        [one(
+            "path",
+            FilePath,
+            "The folder, for one process. Left out: /var/lib/portcullis/feeds for a configuration below /etc, else feeds beside it.",
+        )],
     )
 }
 

@@ -1,12 +1,17 @@
 //! `policy.toml`
 
-use crate::file::FileVersion;
+use serde_json::json;
+
+use crate::file::{
+    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText, PresetName,
+    REDIRECTS, Share, Suffix,
+};
 use crate::kinds::{
-    Action, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Text, Time, WeeklyHours,
+    Action, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Size, Text, Time, WeeklyHours,
 };
 
 use super::risk::{any_of, ban, risk, step_up};
-use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
+use super::{Key, Table, choice, list, one, one_or_list, several, table, within};
 
 pub(super) fn file() -> Table {
     table(
@@ -38,10 +43,76 @@ fn network() -> Table {
             list("addresses", Prefix, "Prefixes, or single addresses."),
             one("file", FilePath, "A file with one prefix per line; `#` begins a comment."),
             list("files", FilePath, "The same for several files."),
-            without_effect("source"),
+            within("source", source()),
         ],
     )
     .rule(any_of(&["addresses", "file", "files", "source"]))
+}
+
+fn source() -> Table {
+    let formats: Vec<&str> = FEED_FORMATS.iter().map(|(word, _)| *word).collect();
+    let stale: Vec<&str> = ON_STALE.iter().map(|(word, _)| *word).collect();
+    let redirects: Vec<&str> = REDIRECTS.iter().map(|(word, _)| *word).collect();
+    table(
+        "`source` of [[network]]",
+        "Where the list of its addresses is fetched, again and again, besides those of `addresses`.",
+        [
+            one("url", Link { path: true }, "Where the list is; or `file`, or `preset`."),
+            one(
+                "file",
+                FilePath,
+                "A file that something else keeps current; it is looked at as often as `refresh` says.",
+            ),
+            one("preset", PresetName, "A list that a provider publishes about its own networks."),
+            one("allow_http", Flag, "`true`: `url` may begin with `http://`.").default(false),
+            choice("redirects", &redirects, "`same_host`: to the same scheme, host and port they are followed.")
+                .default("none"),
+            one(
+                "ca",
+                FilePath,
+                "The authorities that may have signed the server's certificate; PEM. Left out: the system's.",
+            ),
+            choice("format", &formats, "What the list looks like.").default("text"),
+            one("column", ColumnName, "Of a table: the number of the column from 1, or its name in the first line."),
+            one("delimiter", Delimiter, "Of a table: what stands between two columns; left out: a comma."),
+            one_or_list("pointer", PointerText, "Of JSON: where the prefixes are; `*` is every element or member.")
+                .not_empty(),
+            one(
+                "refresh",
+                Time::within("1s", "30d"),
+                "How often it is fetched, give or take a tenth. Left out: 6h, of a file 1m.",
+            ),
+            one("timeout", Time::within("100ms", "50s"), "How long one fetch may take.").default("10s"),
+            one("max_size", Size(FEED_SIZES), "How large the list may be, decompressed.").default("4MiB"),
+            one("min_entries", Integer(1..=1_000_000), "A list with fewer entries is held back.").default(1),
+            one("max_shrink", Share { most: 10_000 }, "An update of which more is gone is held back.").default("20%"),
+            one("max_grow", Share { most: 100_000_000 }, "An update that grows by more is held back.").default("50%"),
+            one("private", Flag, "`true`: private, reserved and documentation addresses may be in it.").default(false),
+            one("max_age", Time::within("1s", "3660d"), "How old a list may be since it was last confirmed.")
+                .default("7d"),
+            choice("on_stale", &stale, "With an older one: `keep` goes on, `undecided` makes the network unknown.")
+                .default("keep"),
+            within("signature", signature()),
+        ],
+    )
+    .rule(any_of(&["url", "file", "preset"]))
+    .rule(json!({ "anyOf": [not_of_format("csv"), { "required": ["column"] }] }))
+    .rule(json!({ "anyOf": [not_of_format("json"), { "required": ["pointer"] }] }))
+}
+
+fn not_of_format(format: &str) -> serde_json::Value {
+    json!({ "properties": { "format": { "not": { "enum": [format] } } } })
+}
+
+fn signature() -> Table {
+    table(
+        "`signature` of `source` of [[network]]",
+        "Who must have signed the list with minisign.",
+        [
+            one("key", MinisignKey, "The public key.").required(),
+            one("suffix", Suffix, "What is put behind the path of the list to find its signature.").default(".minisig"),
+        ],
+    )
 }
 
 fn resource() -> Table {

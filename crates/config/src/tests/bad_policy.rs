@@ -8,7 +8,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[[network]]\nname = \"a\"\n", ("E0102", 1, 1, "`addresses` is missing in [[network]]"));
     check("[[network]]\nname = \"a\"\naddresses = [\"10.0.0.1/8\"]\n", ("E0105", 3, 14, "write `10.0.0.0/8`"));
     check("[[network]]\nname = \"a\"\naddresses = [10]\n", ("E0104", 3, 14, "found an integer"));
-    check("[[network]]\nname = \"a\"\nsource = {}\n", ("W0102", 3, 1, "`source` is not available"));
+    check("[[network]]\nname = \"a\"\nsource = {}\n", ("E0102", 3, 10, "`url` is missing in `source` of [[network]]"));
     check("[[network]]\nname = \"a\"\nfile = \"none.txt\"\n", ("E0100", 3, 8, "cannot read `none.txt`"));
     check("[[resource]]\nroute = \"biling\"\n", ("E0202", 2, 9, "biling"));
     check("[[resource]]\nroute = \"billing\"\nnetworks = { allow = [\"x\"] }\n", ("E0202", 3, 23, "x"));

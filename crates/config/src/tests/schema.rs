@@ -58,7 +58,9 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
         ),
     );
     let activation = "activation = { max = \"4h\", justification = \"required\" }\n";
-    folder.write("policy.toml", format!("version = 1\n{role}{grant}{activation}"));
+    let signature = "signature = { key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\" }";
+    let signed = format!("[[network]]\nname = \"n\"\nsource = {{ url = \"https://a.example/\", {signature} }}\n");
+    folder.write("policy.toml", format!("version = 1\n{signed}{role}{grant}{activation}"));
     folder.loaded();
     // Nobody has these unless they are written.
     let folder = Folder::new();

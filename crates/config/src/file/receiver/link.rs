@@ -24,10 +24,10 @@ pub(crate) struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) secure: bool,
-    host: Arc<str>,
-    port: u16,
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
     /// The path and the query; at least `/`.
-    path: Arc<str>,
+    pub(crate) path: Arc<str>,
 }
 
 impl Link {
