@@ -32,7 +32,7 @@ name = "tor"
 addresses = ["127.0.0.66"]
 [[network]]
 name = "fetched"
-source = "https://127.0.0.1:1/list"
+source = { url = "https://127.0.0.1:1/list" }
 [[network]]
 name = "harmless"
 addresses = ["127.0.0.0/16"]

@@ -52,6 +52,8 @@ mod event_history;
 mod events;
 /// Several hundred refusals, every reason code among them: as many events, in every sink and every format, without a secret.
 mod every_refusal;
+/// Networks that keep themselves current from a list, and hold back what looks wrong.
+mod feeds;
 /// `fmt` and `config schema`: one layout, and a description for editors.
 mod fmt;
 /// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.

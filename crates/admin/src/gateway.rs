@@ -2,7 +2,10 @@
 
 use std::future::Future;
 
-use crate::api::{AlertTested, Alerts, BanReport, Bans, Done, Health, NewBan, Problem, Reloaded, SinkTested, Status};
+use crate::api::{
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, NewBan, Problem, Reloaded,
+    SinkTested, Status, WhereIs,
+};
 use crate::peer::Peer;
 use crate::tail::Tail;
 
@@ -62,6 +65,24 @@ pub trait Gateway: Send + Sync + 'static {
     /// That there is no such thing.
     fn lift_containment(&self, id: &str) -> Result<Done, Problem>;
 
+    /// The networks that keep themselves current.
+    fn feeds(&self) -> Feeds;
+
+    /// Fetches the list of a network now, and says within a minute what came of it.
+    ///
+    /// # Errors
+    /// That it is not in force now, and why.
+    fn refresh_feed(&self, name: &str) -> Result<Done, Problem>;
+
+    /// Which networks an address is in.
+    fn locate(&self, address: &WhereIs) -> Located;
+
+    /// Puts in force what is held back.
+    ///
+    /// # Errors
+    /// Why not.
+    fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -99,6 +120,10 @@ pub enum ActionKind {
     AlertTest,
     /// What an alert contains was to be lifted.
     AlertLift,
+    /// A network's list was to be refreshed.
+    FeedRefresh,
+    /// An update of a network's list was to be put in force.
+    FeedAccept,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// Somebody who may not use the channel tried to.

@@ -14,7 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
-use crate::api::{AlertName, AlertTested, ContainmentId, NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote, Whom};
+use crate::api::{
+    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote,
+    WhereIs, Whom,
+};
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::Peer;
@@ -114,6 +117,25 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::GET, "/v1/feeds") => self.blocking(|desk| Ok(json(&desk.gateway.feeds()))).await,
+            (Method::POST, "/v1/feeds/refresh") => {
+                let feed: FeedName = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::FeedRefresh, &feed.name, desk.gateway.refresh_feed(&feed.name))
+                })
+                .await
+            }
+            (Method::POST, "/v1/feeds/test") => {
+                let address: WhereIs = read(request).await?;
+                self.blocking(move |desk| Ok(json(&desk.gateway.locate(&address)))).await
+            }
+            (Method::POST, "/v1/feeds/accept") => {
+                let acceptance: Acceptance = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::FeedAccept, &acceptance.name, desk.gateway.accept_feed(&acceptance))
+                })
+                .await
+            }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
@@ -148,7 +170,7 @@ impl<G: Gateway> Desk<G> {
         Ok(json(&tested))
     }
 
-    /// Records what came of a ban by hand, and answers with it.
+    /// Records what came of an action, and answers with it.
     fn act(
         &self,
         kind: ActionKind,

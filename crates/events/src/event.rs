@@ -187,6 +187,18 @@ pub enum EventKind {
     /// A new policy or configuration was not accepted; the old one stays in force.
     #[serde(rename = "policy.rejected")]
     PolicyRejected,
+    /// Another list of a network is in force.
+    #[serde(rename = "feed.updated")]
+    FeedUpdated,
+    /// An update of a network's list is held back; the old one stays in force.
+    #[serde(rename = "feed.held")]
+    FeedHeld,
+    /// A network's list could not be refreshed, and before it could; the old one stays in force.
+    #[serde(rename = "feed.failed")]
+    FeedFailed,
+    /// A network's list is older than it may be.
+    #[serde(rename = "feed.stale")]
+    FeedStale,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -208,6 +220,12 @@ pub enum EventKind {
     /// An operator lifted what an alert contained, or tried to.
     #[serde(rename = "admin.alert_lift")]
     AdminAlertLift,
+    /// An operator had a network's list refreshed, or tried to.
+    #[serde(rename = "admin.feed_refresh")]
+    AdminFeedRefresh,
+    /// An operator put an update of a network's list in force that was held back, or tried to.
+    #[serde(rename = "admin.feed_accept")]
+    AdminFeedAccept,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -227,7 +245,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -236,6 +254,10 @@ impl EventKind {
         Self::AlertUndelivered,
         Self::PolicyReloaded,
         Self::PolicyRejected,
+        Self::FeedUpdated,
+        Self::FeedHeld,
+        Self::FeedFailed,
+        Self::FeedStale,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
@@ -243,6 +265,8 @@ impl EventKind {
         Self::AdminSinkTest,
         Self::AdminAlertTest,
         Self::AdminAlertLift,
+        Self::AdminFeedRefresh,
+        Self::AdminFeedAccept,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -261,6 +285,10 @@ impl EventKind {
             Self::AlertUndelivered => "alert.undelivered",
             Self::PolicyReloaded => "policy.reloaded",
             Self::PolicyRejected => "policy.rejected",
+            Self::FeedUpdated => "feed.updated",
+            Self::FeedHeld => "feed.held",
+            Self::FeedFailed => "feed.failed",
+            Self::FeedStale => "feed.stale",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
@@ -268,6 +296,8 @@ impl EventKind {
             Self::AdminSinkTest => "admin.sink_test",
             Self::AdminAlertTest => "admin.alert_test",
             Self::AdminAlertLift => "admin.alert_lift",
+            Self::AdminFeedRefresh => "admin.feed_refresh",
+            Self::AdminFeedAccept => "admin.feed_accept",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -284,19 +314,28 @@ impl EventKind {
     /// The severity where no reason code says another.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::AccessDenied | Self::AdminBanAdd | Self::AdminBanRemove | Self::AdminAlertLift => Severity::Medium,
+            Self::AccessDenied
+            | Self::FeedFailed
+            | Self::AdminBanAdd
+            | Self::AdminBanRemove
+            | Self::AdminFeedAccept
+            | Self::AdminAlertLift => Severity::Medium,
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered
             | Self::PolicyRejected
+            | Self::FeedHeld
+            | Self::FeedStale
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
             | Self::PolicyReloaded
+            | Self::FeedUpdated
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest
             | Self::AdminAlertTest
+            | Self::AdminFeedRefresh
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

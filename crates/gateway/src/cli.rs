@@ -12,6 +12,7 @@ mod demo;
 mod events;
 mod explain;
 mod facts;
+pub(crate) mod feed;
 mod fmt;
 mod help;
 mod key;
@@ -62,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
+        Command::Feed(args) => feed::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),
         Command::Alert(args) => alert::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),

@@ -1,5 +1,7 @@
 //! What the control channel can have done: the running gateway as `admin` needs it.
 
+mod feed;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint, Health,
-    Listener, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Tried, Upstream,
+    Acceptance, Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint,
+    Feeds, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink, SinkTested, Status,
+    Tried, Upstream, WhereIs,
 };
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -18,6 +21,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::alerting::Entry;
+use crate::cli::feed::located;
 use crate::reload::Outcome;
 use crate::running::Running;
 
@@ -364,6 +368,28 @@ impl Gateway for Operated {
         lifted.map(|message| Done { message }).map_err(problem)
     }
 
+    fn feeds(&self) -> Feeds {
+        Feeds { feeds: self.running.feeds().reports().into_iter().map(feed::shown).collect() }
+    }
+
+    fn refresh_feed(&self, name: &str) -> Result<Done, Problem> {
+        match self.running.feeds().refresh(name) {
+            Some(finished) if finished.is_current => Ok(Done { message: finished.message }),
+            Some(finished) => Err(problem(finished.message)),
+            None => Err(problem(format!("there is no network `{}` with a source", shown(name)))),
+        }
+    }
+
+    fn locate(&self, address: &WhereIs) -> Located {
+        let settings = self.running.feeds().keeper().settings();
+        located(&self.running.shared().snapshot().load().policy, &settings, address.address)
+    }
+
+    fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem> {
+        let accepted = self.running.accept_feed(&acceptance.name, &acceptance.sha256);
+        accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -429,6 +455,8 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::SinkTest => EventKind::AdminSinkTest,
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,
+        ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
+        ActionKind::FeedAccept => EventKind::AdminFeedAccept,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use portcullis_feeds::FeedState;
 use portcullis_proxy::Shared;
 use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
 use prometheus_client::collector::Collector;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
+use crate::feeding::Feeds;
 use crate::running::{Reloads, Running};
 
 /// Everything that `/metrics` shows.
@@ -32,6 +34,7 @@ impl Exposition {
             shared: Arc::clone(running.shared()),
             reloads: Arc::clone(running.reloads()),
             alerting: Arc::clone(running.alerting()),
+            feeds: Arc::clone(running.feeds()),
         }));
         Self { shared: Arc::clone(running.shared()), registry }
     }
@@ -80,6 +83,7 @@ struct Counters {
     shared: Arc<Shared>,
     reloads: Arc<Reloads>,
     alerting: Arc<Alerting>,
+    feeds: Arc<Feeds>,
 }
 
 impl Collector for Counters {
@@ -91,6 +95,7 @@ impl Collector for Counters {
         self.alerts(&mut encoder)?;
         self.traces(&mut encoder)?;
         self.policy(&mut encoder)?;
+        self.feeds(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
     }
@@ -298,6 +303,36 @@ impl Counters {
             "When the configuration in force was loaded",
             &[(Vec::new(), last)],
         )
+    }
+
+    /// The networks that keep themselves current, where there are any.
+    fn feeds(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reports = self.feeds.reports();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let (mut ages, mut entries, mut known, mut held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut updates = Vec::new();
+        for report in &reports {
+            let name = ("feed", &*report.name);
+            ages.extend(report.age.map(|age| (vec![name], signed(age.as_secs()))));
+            entries.push((vec![name], signed(report.entries)));
+            known.push((vec![name], i64::from(matches!(report.state, FeedState::Current | FeedState::Stale))));
+            held.push((vec![name], i64::from(report.held.is_some())));
+            let counts = report.counts;
+            let by_result = [
+                ("updated", counts.updated),
+                ("unchanged", counts.unchanged),
+                ("held", counts.held),
+                ("failed", counts.failed),
+            ];
+            updates.extend(by_result.map(|(result, count)| (vec![name, ("result", result)], count)));
+        }
+        gauge(encoder, "portcullis_feed_age_seconds", "How long ago a network's list was confirmed", &ages)?;
+        gauge(encoder, "portcullis_feed_entries", "Prefixes in force from a network's list", &entries)?;
+        gauge(encoder, "portcullis_feed_known", "0 while nobody knows what is in the network", &known)?;
+        gauge(encoder, "portcullis_feed_held", "1 while an update is held back", &held)?;
+        counter(encoder, "portcullis_feed_update", "Fetches of a network's list, by result", &updates)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

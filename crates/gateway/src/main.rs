@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod exit;
 mod exposition;
+mod feeding;
 mod indexing;
 mod inherited;
 mod notify;

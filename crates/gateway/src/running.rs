@@ -11,7 +11,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
+use portcullis_feeds::Restored;
 use portcullis_identity::{Authenticator, IdentityError};
+use portcullis_policy::NetworkContent;
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
@@ -20,6 +22,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
+use crate::feeding::Feeds;
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -63,6 +66,7 @@ pub(crate) struct Running {
     addresses: Vec<(Arc<str>, SocketAddr)>,
     fixed: Fixed,
     reloads: Arc<Reloads>,
+    feeds: Arc<Feeds>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -137,6 +141,7 @@ impl Running {
         let files = ArcSwap::from_pointee(digest(&loaded));
         let risk = RiskEngine::new(loaded.risk.clone());
         let alerts = std::mem::take(&mut loaded.alerts);
+        let feeds = Feeds::new(&mut loaded);
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
@@ -155,6 +160,7 @@ impl Running {
             data_plane: Mutex::new(Some(data_plane)),
             fixed,
             reloads: Arc::new(reloads),
+            feeds: Arc::new(feeds),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -170,6 +176,11 @@ impl Running {
 
     pub(crate) fn reloads(&self) -> &Arc<Reloads> {
         &self.reloads
+    }
+
+    /// The networks that keep themselves current.
+    pub(crate) fn feeds(&self) -> &Arc<Feeds> {
+        &self.feeds
     }
 
     /// Each listener's name and address.
@@ -194,7 +205,21 @@ impl Running {
         let alerts = std::mem::take(&mut loaded.alerts);
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
-        let snapshot = snapshot(loaded)?;
+        let (settings, restored) = std::mem::take(&mut loaded.feeds);
+        let read: Vec<NetworkContent> = restored.iter().map(Restored::content).collect();
+        let mut snapshot = snapshot(loaded)?;
+        // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
+        let mut keeper = self.feeds.keeper();
+        let now = self.feeds.now();
+        keeper.reconfigure(&settings, restored, now);
+        let contents = keeper.contents(now);
+        if contents != read {
+            match snapshot.policy.with_networks(&contents) {
+                Ok(policy) => snapshot = snapshot.with_policy(Arc::new(policy)),
+                // Then what was read from the disk is in force, until the next update.
+                Err(error) => tracing::error!(%error, "the lists in force could not be kept through the reload"),
+            }
+        }
         self.shared.risk.reconfigure(risk);
         self.shared.replace(snapshot);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
@@ -202,6 +227,8 @@ impl Running {
             tracing::error!(%error, "the alerts stay as they were");
         }
         self.files.store(Arc::new(files));
+        drop(keeper);
+        self.feeds.look();
         Ok(())
     }
 

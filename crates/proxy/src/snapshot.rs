@@ -31,7 +31,7 @@ pub struct Snapshot {
     /// Routes, upstreams and limits.
     pub settings: Settings,
     /// The identity providers.
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
     /// Which headers cross.
     pub headers: HeaderPlan,
     /// Which trailer fields cross, by route.
@@ -43,7 +43,21 @@ impl Snapshot {
     pub fn new(policy: Arc<Policy>, settings: Settings, authenticator: Authenticator) -> Self {
         let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers());
         let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
+        let authenticator = Arc::new(authenticator);
         Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
+    }
+
+    /// The same with another policy that has the same routes; tokens that were verified stay so.
+    #[must_use]
+    pub fn with_policy(&self, policy: Arc<Policy>) -> Self {
+        Self {
+            policy_sha256: policy.sha256().into(),
+            policy,
+            settings: self.settings.clone(),
+            authenticator: Arc::clone(&self.authenticator),
+            headers: self.headers.clone(),
+            trailers: self.trailers.clone(),
+        }
     }
 }
 

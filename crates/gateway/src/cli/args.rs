@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// List, make, lift and explain bans of the running gateway
     Ban(BanArgs),
+    /// List, refresh, test and accept the lists of networks that keep themselves current
+    Feed(FeedArgs),
     /// Test the sinks of the running gateway
     Sink(SinkArgs),
     /// List the alerts of the running gateway, test who is told, and lift what they contain
@@ -433,6 +435,45 @@ impl BanWhomArgs {
             (None, None, None) => String::new(),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedArgs {
+    #[command(subcommand)]
+    pub(crate) command: FeedCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeedCommand {
+    /// Show the age, size and state of each list, what failed, and what is held back
+    List,
+    /// Fetch a list now: exit code 0 it is in force, 1 it failed or is held back
+    Refresh {
+        /// The network
+        name: String,
+    },
+    /// Show which networks an address is in, and from where: exit code 0 if there is one, else 1
+    Test(FeedTestArgs),
+    /// Put an update in force that is held back
+    Accept(FeedAcceptArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedTestArgs {
+    /// The address
+    pub(crate) address: std::net::IpAddr,
+    /// Ask the files of `--config` and the lists that were kept, and no running gateway
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedAcceptArgs {
+    /// The network
+    pub(crate) name: String,
+    /// The hash of the list that you have looked at, as `feed list` shows it, or at least its first eight digits
+    #[arg(long, value_name = "HASH")]
+    pub(crate) sha256: String,
 }
 
 #[derive(Debug, Args)]

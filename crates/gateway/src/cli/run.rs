@@ -12,6 +12,7 @@ use crate::cli::configuration::{loaded, show};
 use crate::cli::output::remark;
 use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
+use crate::feeding::Feeding;
 use crate::indexing::Indexing;
 use crate::inherited;
 use crate::notify;
@@ -113,6 +114,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         Err(exit) => return exit,
     };
     let indexing = settings.index.and_then(Indexing::start);
+    let feeding = match Feeding::start(&running) {
+        Ok(feeding) => feeding,
+        Err(error) => {
+            remark(&format!("error: there is no thread for the lists of networks: {error}"));
+            return Exit::Internal;
+        }
+    };
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
     }
@@ -147,7 +155,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // Whoever asks for a reload from now on is told that it stops.
     drop(ordered);
     let exit = stop(&running, &mut signals).await;
-    drop((control, indexing));
+    drop((control, indexing, feeding));
     running.finish(LAST_EVENTS);
     exit
 }

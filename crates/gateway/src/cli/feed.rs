@@ -1,0 +1,137 @@
+//! `feed`: the networks of a running gateway that keep themselves current.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, PlaceOfAddress, WhereIs};
+use portcullis_feeds::FeedSettings;
+use portcullis_policy::{Policy, RuleRef};
+
+use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, Global};
+use crate::cli::configuration::loaded;
+use crate::cli::live::{ask, safe, short, show};
+use crate::cli::span;
+use crate::cli::table::table;
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
+    let done = match &args.command {
+        FeedCommand::List => list(global),
+        FeedCommand::Refresh { name } => refresh(global, name),
+        FeedCommand::Test(args) => test(global, args),
+        FeedCommand::Accept(args) => accept(global, args),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn list(global: &Global) -> Result<Exit, Exit> {
+    let feeds: Feeds = ask(global, async |client| client.get("/v1/feeds").await)?;
+    show(global, &feeds, || {
+        if feeds.feeds.is_empty() { "no network has a source".to_owned() } else { listed(&feeds.feeds) }
+    });
+    Ok(Exit::Success)
+}
+
+fn listed(feeds: &[Feed]) -> String {
+    let rows: Vec<_> = feeds
+        .iter()
+        .map(|feed| {
+            let age = feed.age_s.map_or_else(|| "-".to_owned(), span::shown);
+            let next = if feed.next_s == 0 { "now".to_owned() } else { span::shown(feed.next_s) };
+            let sha256 = feed.sha256.as_deref().map_or("-", short);
+            [
+                safe(&feed.name),
+                safe(&feed.state),
+                feed.entries.to_string(),
+                age,
+                next,
+                sha256.to_owned(),
+                safe(&feed.source),
+            ]
+        })
+        .collect();
+    let mut lines = vec![table(["NETWORK", "STATE", "PREFIXES", "AGE", "NEXT", "SHA256", "SOURCE"], &rows)];
+    for feed in feeds {
+        let name = safe(&feed.name);
+        if let Some(error) = &feed.error {
+            lines.push(format!("\n{name}: failed at {}: {}", safe(&error.at), safe(&error.why)));
+        }
+        if let Some(held) = &feed.held {
+            lines.push(format!("\n{name}: an update is held back since {}", safe(&held.since)));
+            lines.extend(held.reasons.iter().map(|reason| format!("  {}", safe(reason))));
+            if let Some(sha256) = &held.sha256 {
+                let change = |count: u64, sample: &[String]| {
+                    let more = if count > sample.len() as u64 { ", …" } else { "" };
+                    if count == 0 { "0".to_owned() } else { format!("{count} ({}{more})", safe(&sample.join(", "))) }
+                };
+                let (added, removed) =
+                    (change(held.added, &held.added_sample), change(held.removed, &held.removed_sample));
+                lines.push(format!("  {} prefixes; added: {added}; removed: {removed}", held.entries));
+                lines.push(format!("  put it in force with: portcullis feed accept {name} --sha256 {}", short(sha256)));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+fn refresh(global: &Global, name: &str) -> Result<Exit, Exit> {
+    let name = FeedName { name: name.to_owned() };
+    let done: Done = ask(global, async |client| client.post("/v1/feeds/refresh", &name).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn accept(global: &Global, args: &FeedAcceptArgs) -> Result<Exit, Exit> {
+    let acceptance = Acceptance { name: args.name.clone(), sha256: args.sha256.to_ascii_lowercase() };
+    let done: Done = ask(global, async |client| client.post("/v1/feeds/accept", &acceptance).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn test(global: &Global, args: &FeedTestArgs) -> Result<Exit, Exit> {
+    let located = if args.offline {
+        let loaded = loaded(global)?;
+        located(&loaded.policy, &loaded.feeds.0.feeds, args.address)
+    } else {
+        let question = WhereIs { address: args.address };
+        ask(global, async |client| client.post("/v1/feeds/test", &question).await)?
+    };
+    show(global, &located, || shown(&located));
+    Ok(if located.networks.is_empty() { Exit::Negative } else { Exit::Success })
+}
+
+/// The networks that an address is in, and from where each of them has it.
+pub(crate) fn located(policy: &Policy, feeds: &[Arc<FeedSettings>], address: IpAddr) -> Located {
+    let address = address.to_canonical();
+    let found = policy.whereabouts(address);
+    let from = |name: &str| match feeds.iter().find(|feed| *feed.name == *name) {
+        None => "configuration",
+        Some(feed) if feed.fixed.iter().any(|prefix| prefix.contains(&address)) => "configuration",
+        Some(_) => "feed",
+    };
+    let place = |rule: &RuleRef, from: &str| PlaceOfAddress {
+        network: rule.name.to_string(),
+        from: from.to_owned(),
+        file: rule.file.to_string(),
+        line: rule.line,
+    };
+    Located {
+        address,
+        networks: found.networks.into_iter().map(|rule| place(rule, from(&rule.name))).collect(),
+        unknown: found.unknown.into_iter().map(|rule| place(rule, "feed")).collect(),
+    }
+}
+
+fn shown(located: &Located) -> String {
+    let mut rows = Vec::new();
+    for (word, places) in [("in", &located.networks), ("unknown", &located.unknown)] {
+        for place in places {
+            let at = format!("{}:{}", safe(&place.file), place.line);
+            rows.push([word.to_owned(), safe(&place.network), safe(&place.from), at]);
+        }
+    }
+    if rows.is_empty() {
+        return format!("{} is in no network", located.address);
+    }
+    format!("{}\n{}", located.address, table(["IS", "NETWORK", "FROM", "AT"], &rows))
+}

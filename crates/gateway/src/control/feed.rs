@@ -1,0 +1,38 @@
+//! A feed as the control channel shows it.
+
+use portcullis_admin::api::{Feed, FeedError, HeldUpdate};
+use portcullis_feeds::{HeldReport, Report};
+
+pub(super) fn shown(report: Report) -> Feed {
+    Feed {
+        name: report.name.to_string(),
+        source: report.source,
+        state: report.state.as_str().to_owned(),
+        entries: report.entries as u64,
+        fixed: report.fixed as u64,
+        sha256: report.sha256.map(|sha256| sha256.to_string()),
+        age_s: report.age.map(|age| age.as_secs()),
+        changed: report.changed.map(|changed| format!("{changed:.0}")),
+        next_s: report.next.as_secs(),
+        error: report.error.map(|(at, why)| FeedError { at: format!("{at:.0}"), why }),
+        held: report.held.map(held),
+        updated: report.counts.updated,
+        unchanged: report.counts.unchanged,
+        held_back: report.counts.held,
+        failed: report.counts.failed,
+    }
+}
+
+fn held(held: HeldReport) -> HeldUpdate {
+    let texts = |sample: Vec<ipnet::IpNet>| sample.iter().map(ToString::to_string).collect();
+    HeldUpdate {
+        sha256: held.sha256.map(|sha256| sha256.to_string()),
+        entries: held.entries as u64,
+        since: format!("{:.0}", held.since),
+        reasons: held.findings.iter().map(ToString::to_string).collect(),
+        added: held.added.0 as u64,
+        added_sample: texts(held.added.1),
+        removed: held.removed.0 as u64,
+        removed_sample: texts(held.removed.1),
+    }
+}
