@@ -183,7 +183,7 @@ impl Keeper {
         if let Some(feed) = self.feeds.get_mut(index) {
             feed.running = false;
         }
-        let mut told = match result {
+        match result {
             Ok(Took::NotModified) => self.confirm(index, None, now, activate),
             Ok(Took::List { list, validators }) => self.take(index, list, validators, denied, now, activate),
             Err(JobError::Parse(ParseError::Page)) => {
@@ -191,12 +191,10 @@ impl Keeper {
                 self.hold(index, None, Validators::default(), vec![finding], now)
             }
             Err(error) => self.fail(index, error.to_string(), now),
-        };
-        told.notices.extend(self.stale(index, now));
-        Finished { feed: name, ..told }
+        }
     }
 
-    /// Says what has become too old, and puts that in force where it matters.
+    /// Says what has become too old, and puts that in force where it matters. Nobody else does: it is called before each wait.
     pub fn tick(&mut self, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
         let notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
         if self.feeds.iter().any(|feed| feed.told == FeedState::Dropped) && !notices.is_empty() {

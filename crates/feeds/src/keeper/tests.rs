@@ -240,6 +240,16 @@ fn what_is_too_old_is_told_once_and_stays_or_is_dropped() {
 }
 
 #[test]
+fn what_becomes_too_old_while_a_fetch_fails_is_dropped_as_well() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    let late = now(24.001);
+    assert_eq!(kinds(&bench.fails(late).notices), [NoticeKind::Failed]);
+    assert_eq!(kinds(&bench.tick(late)), [NoticeKind::Stale]);
+    assert_eq!(bench.in_force(), Some((0, true)));
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_nothing_young() {
     let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
     bench.takes(&hosts(100), now(0.0));
