@@ -105,6 +105,7 @@ impl Compiler {
         let assignments = self.assignments(&assignments, &names, &mut subjects);
         let denies = self.denies(&denies, &names, &mut actions, &mut subjects);
 
+        let asks_country = asks_country(&assignments, &denies, draft.routes.len());
         let subject_index = subjects.finish(memberships, &assignments, &denies);
         let network_facts = networks
             .iter()
@@ -138,6 +139,7 @@ impl Compiler {
                     .flat_map(|((_, _, scope), id)| subjects::routes_of(scope).map(move |route| (route, DenyId(id)))),
             ),
             denies: denies.into_iter().map(|(deny, _, _)| deny).collect(),
+            asks_country,
             risk: draft.risk.clone(),
             step_up: draft.step_up.clone(),
         }
@@ -262,6 +264,26 @@ impl Compiler {
     fn warning(&mut self, at: Position, kind: ProblemKind, message: String, help: Option<String>) {
         self.problems.push(Problem { at, severity: Severity::Warning, kind, message, help, related: Vec::new() });
     }
+}
+
+/// By route: whether a rule that covers it has a condition on the country.
+fn asks_country<T>(assignments: &[Assignment], denies: &[(Deny, T, Scope)], routes: usize) -> Box<[bool]> {
+    let mut asked = vec![false; routes];
+    let granting = assignments.iter().map(|each| (&each.when, &each.scope));
+    let denying = denies.iter().map(|(deny, _, scope)| (&deny.when, scope));
+    for (_, scope) in granting.chain(denying).filter(|(when, _)| when.countries.is_some()) {
+        match scope {
+            Scope::All => asked.fill(true),
+            Scope::Routes(routes) => {
+                for route in routes {
+                    if let Some(asked) = asked.get_mut(route.index()) {
+                        *asked = true;
+                    }
+                }
+            }
+        }
+    }
+    asked.into_boxed_slice()
 }
 
 /// INVARIANT: ids are ranks by name, so the order of the file is forgotten here.

@@ -54,6 +54,8 @@ pub struct Policy {
     pub(crate) denies: Vec<Deny>,
     /// Whomever they name.
     pub(crate) denies_by_route: RulesByRoute<DenyId>,
+    /// By route: some rule that covers it has a condition on the country.
+    pub(crate) asks_country: Box<[bool]>,
     pub(crate) risk: RiskRules,
     pub(crate) step_up: StepUpRules,
 }
@@ -314,6 +316,11 @@ impl Policy {
     /// Whether credentials are looked at on a route, and demanded.
     pub fn authentication(&self, route: RouteId) -> AuthenticationRule {
         self.resources.get(route.index()).map_or(AuthenticationRule::Required, |resource| resource.authentication)
+    }
+
+    /// Whether the client's country can matter on a route; elsewhere nobody need look it up.
+    pub fn asks_country(&self, route: RouteId) -> bool {
+        self.asks_country.get(route.index()).copied().unwrap_or(false)
     }
 
     /// Whether the route's resource is in shadow mode.

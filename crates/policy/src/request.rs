@@ -93,6 +93,10 @@ impl ClientAddress {
 pub struct CountryCode([u8; 2]);
 
 impl CountryCode {
+    /// Where an address is that is in no country, such as a private one: `ZZ`, which ISO 3166-1 leaves to its users and will never
+    /// give to a country. It is known, and not unknown: no country of a rule is met by it but this one.
+    pub const NOWHERE: Self = Self(*b"ZZ");
+
     /// Two ASCII letters of either case, or `None`.
     pub fn parse(text: &str) -> Option<Self> {
         match text.as_bytes() {
