@@ -58,6 +58,8 @@ mod feeds;
 mod fmt;
 /// What is permitted reaches the upstream and its answer the caller, byte for byte, in every framing.
 mod forwarding;
+/// Where a client is: countries as conditions, and what events say of it.
+mod geo;
 /// gRPC to a real etcd: its trailers arrive.
 mod grpc;
 /// Which headers cross the gateway, and which only the gateway may set.

@@ -17,9 +17,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-policy", "portcullis-events"]),
     ("portcullis-feeds", &["portcullis-policy"]),
+    ("portcullis-geo", &["portcullis-policy"]),
     ("portcullis-governance", &["portcullis-policy", "portcullis-events"]),
     ("portcullis-insight", &["portcullis-policy", "portcullis-events"]),
-    ("portcullis-proxy", &["portcullis-policy", "portcullis-identity", "portcullis-risk", "portcullis-events"]),
+    (
+        "portcullis-proxy",
+        &["portcullis-policy", "portcullis-identity", "portcullis-risk", "portcullis-events", "portcullis-geo"],
+    ),
     (
         "portcullis-admin",
         &[
@@ -47,6 +51,7 @@ const ABOVE_CONFIG: &[&str] = &[
     "portcullis-events",
     "portcullis-alerts",
     "portcullis-feeds",
+    "portcullis-geo",
     "portcullis-governance",
     "portcullis-insight",
     "portcullis-history",
@@ -61,6 +66,7 @@ const ABOVE_GATEWAY: &[&str] = &[
     "portcullis-events",
     "portcullis-alerts",
     "portcullis-feeds",
+    "portcullis-geo",
     "portcullis-governance",
     "portcullis-insight",
     "portcullis-history",

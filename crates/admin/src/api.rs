@@ -79,6 +79,24 @@ pub struct Status {
     pub events: u64,
     /// Bans in force.
     pub bans: u64,
+    /// Geo databases, where there are any.
+    #[serde(default)]
+    pub geo: Vec<GeoDatabase>,
+}
+
+/// One geo database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeoDatabase {
+    /// `city`, `country` or `asn`.
+    pub database: String,
+    /// Its file.
+    pub path: String,
+    /// What it calls itself; empty where there is none.
+    pub kind: String,
+    /// When it was made, RFC 3339; null where nobody knows.
+    pub built: Option<String>,
+    /// Why the file is not used.
+    pub problem: Option<String>,
 }
 
 /// The policy in force.

@@ -54,11 +54,13 @@ pub const UNKNOWN_ROLE: &str = "W0202";
 pub const EXPIRED_CERTIFICATE: &str = "W0203";
 /// What was kept of a network's list is broken, and not used.
 pub const BROKEN_LIST: &str = "W0204";
+/// A geo database is not where it should be.
+pub const NO_DATABASE: &str = "W0205";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
 pub const GROUP_CYCLE: &str = "W0302";
-/// A condition on a country, which is unknown in this version.
+/// A condition on a country, and no geo database that would know it.
 pub const COUNTRY_UNKNOWN: &str = "W0303";
 /// A grant whose end has passed.
 pub const EXPIRED_GRANT: &str = "W0310";
@@ -122,9 +124,10 @@ pub const ALL: &[(&str, &str)] = &[
     (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
     (EXPIRED_CERTIFICATE, "the certificate of a listener is past its date"),
     (BROKEN_LIST, "what was kept of a network's list is broken, and not used"),
+    (NO_DATABASE, "a geo database is not where it should be"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
-    (COUNTRY_UNKNOWN, "a condition on a country, which is unknown in this version"),
+    (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),
     (EXPIRED_GRANT, "a grant whose end has passed"),
     (GRANT_TO_NOBODY, "a grant to groups that have no members"),
     (CONTRADICTING_NETWORKS, "a grant whose networks its routes do not let in"),

@@ -7,6 +7,7 @@ mod case;
 mod control;
 mod feed;
 mod gateway;
+mod geo;
 mod identity;
 mod index;
 mod key_file;

@@ -36,6 +36,8 @@ pub struct Loaded {
     pub index: Option<portcullis_history::IndexSettings>,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
+    /// Where addresses are.
+    pub geo: portcullis_geo::GeoSettings,
     /// The compiled policy. Its routes are `proxy.routes`, in the same order.
     pub policy: Policy,
     /// What works but is probably not meant.
@@ -159,6 +161,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
+    let geo = operation.geo;
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(
         reader,
@@ -180,6 +183,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };
+    if geo.city.is_none() && geo.country.is_none() {
+        compile::policy::report_countries(reader, &policy);
+    }
     let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
     Some(Loaded {
         process,
@@ -192,6 +198,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         control,
         index,
         feeds,
+        geo,
         policy,
         warnings: Report::default(),
         summary,

@@ -38,6 +38,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("W0202", include_str!("../../../docs/problems/W0202.md")),
     ("W0203", include_str!("../../../docs/problems/W0203.md")),
     ("W0204", include_str!("../../../docs/problems/W0204.md")),
+    ("W0205", include_str!("../../../docs/problems/W0205.md")),
     ("W0301", include_str!("../../../docs/problems/W0301.md")),
     ("W0302", include_str!("../../../docs/problems/W0302.md")),
     ("W0303", include_str!("../../../docs/problems/W0303.md")),

@@ -9,6 +9,7 @@ mod cases;
 mod checkpoint;
 mod defaults;
 mod feeds;
+mod geo;
 mod includes;
 mod listeners;
 mod many_mistakes;

@@ -14,6 +14,7 @@ mod explain;
 mod facts;
 pub(crate) mod feed;
 mod fmt;
+mod geo;
 mod help;
 mod key;
 mod list;
@@ -63,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
+        Command::Geo(args) => geo::run(&global, &args),
         Command::Feed(args) => feed::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),
         Command::Alert(args) => alert::run(&global, &args),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     Acceptance, Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint,
-    Feeds, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink, SinkTested, Status,
-    Tried, Upstream, WhereIs,
+    Feeds, GeoDatabase, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink,
+    SinkTested, Status, Tried, Upstream, WhereIs,
 };
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -167,6 +167,17 @@ impl Operated {
     }
 }
 
+fn geo(report: portcullis_geo::GeoReport) -> GeoDatabase {
+    let built = i64::try_from(report.built).ok().filter(|built| *built > 0);
+    GeoDatabase {
+        database: report.database.to_owned(),
+        path: report.path.display().to_string(),
+        kind: report.kind.to_string(),
+        built: built.and_then(|built| Timestamp::from_second(built).ok()).map(|built| built.to_string()),
+        problem: report.problem,
+    }
+}
+
 fn problem(error: impl Into<String>) -> Problem {
     Problem { error: error.into() }
 }
@@ -223,6 +234,7 @@ impl Gateway for Operated {
             sinks: self.sinks(),
             events: shared.recorder.recorded(),
             bans: shared.risk.bans_active(shared.clock.now()) as u64,
+            geo: shared.geo.reports().into_iter().map(geo).collect(),
         }
     }
 

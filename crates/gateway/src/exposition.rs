@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portcullis_feeds::FeedState;
+use portcullis_geo::GeoReport;
 use portcullis_proxy::Shared;
 use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
 use prometheus_client::collector::Collector;
@@ -96,6 +97,7 @@ impl Collector for Counters {
         self.traces(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.feeds(&mut encoder)?;
+        self.geo(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
     }
@@ -303,6 +305,20 @@ impl Counters {
             "When the configuration in force was loaded",
             &[(Vec::new(), last)],
         )
+    }
+
+    /// The geo databases, where there are any.
+    fn geo(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reports = self.shared.geo.reports();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let row = |report: &GeoReport, value| (vec![("database", report.database)], value);
+        let built: Vec<_> = reports.iter().map(|report| row(report, signed(report.built))).collect();
+        let refused: Vec<_> = reports.iter().map(|report| row(report, i64::from(report.problem.is_some()))).collect();
+        let help = "When the geo database was made; 0 where there is none";
+        gauge(encoder, "portcullis_geoip_build_timestamp_seconds", help, &built)?;
+        gauge(encoder, "portcullis_geoip_refused", "1 while the file of the geo database is not used", &refused)
     }
 
     /// The networks that keep themselves current, where there are any.

@@ -1,12 +1,14 @@
 //! A reload, by SIGHUP or over the control channel: reads the configuration anew and puts it in force as a whole, or keeps the old one and says why.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 
+use crate::locating::tell;
 use crate::running::Running;
 
 /// What came of a reload.
@@ -41,7 +43,16 @@ pub(crate) async fn reload(config: &Path, running: &Running) -> Outcome {
     let path = config.to_owned();
     let loaded = tokio::task::spawn_blocking(move || load(&path, &ProcessEnvironment)).await;
     let outcome = match loaded {
-        Ok(Ok(loaded)) => apply(loaded, running),
+        Ok(Ok(loaded)) => {
+            // First the databases, which take a while: countries are known when the policy asks for them.
+            let before = running.shared().geo.settings();
+            locate(running, loaded.geo.clone()).await;
+            let outcome = apply(loaded, running);
+            if outcome.result.is_err() {
+                locate(running, before).await;
+            }
+            outcome
+        }
         Ok(Err(report)) => {
             tracing::error!("the configuration on disk is invalid:\n{}", report.render_human(false).trim_end());
             Outcome { result: Err(report.summary_line()), report, restart: Vec::new() }
@@ -63,6 +74,15 @@ pub(crate) async fn reload(config: &Path, running: &Running) -> Outcome {
         }
     }
     outcome
+}
+
+/// Puts other geo databases in force, on another thread.
+async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
+    let shared = Arc::clone(running.shared());
+    match tokio::task::spawn_blocking(move || shared.geo.configure(&settings)).await {
+        Ok(changes) => tell(&changes),
+        Err(error) => tracing::error!(%error, "the geo databases could not be read"),
+    }
 }
 
 fn apply(mut loaded: Loaded, running: &Running) -> Outcome {

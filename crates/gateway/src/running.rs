@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::alerting::Alerting;
 use crate::feeding::Feeds;
+use crate::locating::tell;
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -142,8 +143,11 @@ impl Running {
         let risk = RiskEngine::new(loaded.risk.clone());
         let alerts = std::mem::take(&mut loaded.alerts);
         let feeds = Feeds::new(&mut loaded);
+        let geo = loaded.geo.clone();
         let snapshot = snapshot(loaded)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
+        // Before the first request, so that it is decided on as all others.
+        tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;

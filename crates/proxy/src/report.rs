@@ -12,7 +12,7 @@ use portcullis_events::event::RequestId;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, Permit, Reason};
+use portcullis_policy::{Bans, CountryCode, Permit, Reason};
 use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
@@ -120,6 +120,7 @@ impl Worker {
                 let mut event = Event::denied(facts.id, Timestamp::now(), ReasonCode::SessionTerminated);
                 fill_policy(&mut event, &facts.loaded);
                 fill_facts(&mut event, facts, &[]);
+                self.fill_place(&mut event);
                 fill_head(&mut event, transit);
                 event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
                 (event, "the gateway stops, and the grace is over".to_owned())
@@ -165,6 +166,7 @@ impl Worker {
         event.set_shadow(permit.shadow());
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
+        self.fill_place(&mut event);
         self.shared.recorder.record(event);
     }
 
@@ -252,6 +254,7 @@ impl Worker {
             samples.join(", ")
         ));
         fill_policy(&mut event, &facts.loaded);
+        self.fill_place(&mut event);
         self.shared.recorder.record(event);
     }
 
@@ -279,6 +282,7 @@ impl Worker {
         fill_policy(&mut event, &facts.loaded);
         let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();
         fill_facts(&mut event, facts, roles);
+        self.fill_place(&mut event);
         fill_head(&mut event, transit);
         if let Some(risk) = &facts.risk {
             event.risk = Risk::of(risk, refusal.denial().map(|denial| denial.risk));
@@ -293,6 +297,17 @@ impl Worker {
 /// Whether a change of the policy can bring this refusal about.
 fn is_the_policys(code: ReasonCode) -> bool {
     matches!(code.stage(), "route" | "ip" | "rbac" | "risk")
+}
+
+impl Worker {
+    /// Where the client is, as far as a database says: for who reads the event.
+    fn fill_place(&self, event: &mut Event) {
+        let Some(address) = event.client.ip else { return };
+        let place = self.shared.geo.place(address);
+        let client = &mut event.client;
+        client.country = place.country.filter(|country| *country != CountryCode::NOWHERE);
+        (client.region, client.city, client.asn, client.as_org) = (place.region, place.city, place.asn, place.as_org);
+    }
 }
 
 fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {

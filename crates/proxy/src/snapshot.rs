@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use portcullis_events::{AccessLog, Recorder, Tracer};
+use portcullis_geo::Geo;
 use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub upstreams: UpstreamStates,
     /// What was in force a short while ago.
     pub(crate) before: Before,
+    /// Where addresses are.
+    pub geo: Geo,
     draining: AtomicBool,
 }
 
@@ -106,6 +109,7 @@ impl Shared {
             under_way: LazySeats::default(),
             upstreams: UpstreamStates::default(),
             before: Before::default(),
+            geo: Geo::default(),
             draining: AtomicBool::new(false),
         }
     }

@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use portcullis_identity::{ClientCertificate, Identity};
 use portcullis_policy::{
-    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, IdentityFact, Principal, RiskAssessment, RouteId,
+    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
+    RouteId,
 };
 use portcullis_risk::{CallerKeys, Demanded};
 use uuid::Uuid;
@@ -87,6 +88,8 @@ pub struct Facts {
     pub route: Option<RouteId>,
     /// By `client_addr`.
     pub client: Option<Derived>,
+    /// By `client_addr`, where the policy asks for it: the client's country.
+    pub country: Option<CountryCode>,
     /// By `client_addr`: the scheme that the client used, where a trusted proxy says so; else the connection's.
     pub scheme: Scheme,
     /// By `client_addr`.
@@ -181,6 +184,7 @@ impl Facts {
             target: None,
             route: None,
             client: None,
+            country: None,
             address_ban: None,
             identity: None,
             quotas: Vec::new(),
@@ -241,7 +245,7 @@ impl Facts {
             path: &target.path,
             route: self.route,
             client: self.client_address(),
-            country: None,
+            country: self.country,
             identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
             risk: self.risk.as_ref().unwrap_or(RiskAssessment::none()),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },

@@ -23,7 +23,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-feeds", &["portcullis-policy"]),
-    ("portcullis-proxy", &["portcullis-events", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
+    ("portcullis-geo", &["portcullis-policy"]),
+    (
+        "portcullis-proxy",
+        &["portcullis-events", "portcullis-geo", "portcullis-identity", "portcullis-policy", "portcullis-risk"],
+    ),
     ("portcullis-history", &["portcullis-events"]),
     ("portcullis-admin", &["portcullis-history"]),
     (
@@ -33,6 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-alerts",
             "portcullis-events",
             "portcullis-feeds",
+            "portcullis-geo",
             "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
@@ -48,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-config",
             "portcullis-events",
             "portcullis-feeds",
+            "portcullis-geo",
             "portcullis-history",
             "portcullis-identity",
             "portcullis-policy",
@@ -77,6 +83,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "portcullis-events",
             "portcullis-alerts",
             "portcullis-feeds",
+            "portcullis-geo",
             "portcullis-history",
             "portcullis-admin",
             "portcullis-identity",
@@ -92,6 +99,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["portcullis-events", "portcullis-feeds", "portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("hyper", &["portcullis-events", "portcullis-feeds", "portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
+    ("maxminddb", &["portcullis-geo"]),
     // A database is a cache here, and fenced in.
     ("rusqlite", &["portcullis-history"]),
     ("clap", &["portcullis"]),
@@ -227,7 +235,7 @@ fn a_request_sees_one_snapshot() {
 #[test]
 fn who_is_given_the_time_reads_no_clock() {
     for (path, code) in product_sources_where(|path| {
-        ["crates/policy/", "crates/risk/", "crates/identity/", "crates/feeds/"]
+        ["crates/policy/", "crates/risk/", "crates/identity/", "crates/feeds/", "crates/geo/"]
             .iter()
             .any(|crate_| path.starts_with(crate_))
     }) {

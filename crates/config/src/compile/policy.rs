@@ -36,7 +36,6 @@ pub(crate) fn compile(
     policy: PolicyFile,
     callers: Callers<'_>,
 ) -> Option<Policy> {
-    report_countries(reader, &policy);
     report_activations(reader, &policy);
     if !products::are_bounded(reader, routes, &policy) {
         return None;
@@ -154,10 +153,10 @@ fn step_up_rules(policy: &PolicyFile) -> StepUpRules {
 }
 
 /// Without a geo database no country is known: a grant with `countries` never holds, and a deny cannot decide.
-fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
+pub(crate) fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     let warn = |when: &When, message: &str| {
         if let Some(countries) = &when.countries {
-            let help = "countries are unknown in this version; remove the condition";
+            let help = "name a geo database in `[geo]` of portcullis.toml, or remove the condition";
             reader.report(Diagnostic::warning(codes::COUNTRY_UNKNOWN, countries.span, message).with_help(help));
         }
     };

@@ -11,6 +11,7 @@ use portcullis_events::settings::{
     AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, TraceSettings,
     WHOLE,
 };
+use portcullis_geo::GeoSettings;
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -18,6 +19,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::control::{Control, read_control};
+use crate::file::geo::read_geo;
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::receiver;
@@ -48,6 +50,8 @@ pub(crate) struct Operation {
     pub(crate) control: Option<Control>,
     /// `None`: there is none.
     pub(crate) index: Option<Index>,
+    /// Where addresses are.
+    pub(crate) geo: GeoSettings,
     /// Where the lists of networks are kept; `None`: where they are by default.
     pub(crate) feeds: Option<ResolvedPath>,
     pub(crate) limits: Limits,
@@ -76,6 +80,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         ops: read_ops(root),
         control: read_control(root),
         index: read_index(root),
+        geo: read_geo(root),
         feeds: read_feeds(root),
         limits,
         route_limits,

@@ -37,6 +37,7 @@ pub(super) fn file() -> Table {
             within("control", control()),
             within("index", index()),
             within("feeds", feeds()),
+            within("geo", geo()),
             within("event", event()),
             within("spool", spool()),
             several("sink", sink()),
@@ -46,7 +47,6 @@ pub(super) fn file() -> Table {
             within("trace", receiver::trace()),
             without_effect("admin"),
             without_effect("store"),
-            without_effect("geo"),
             without_effect("spike"),
             without_effect("audit"),
             without_effect("backup"),
@@ -336,6 +336,20 @@ fn feeds() -> Table {
             FilePath,
             "The folder, for one process. Left out: /var/lib/portcullis/feeds for a configuration below /etc, else feeds beside it.",
         )],
+    )
+}
+
+fn geo() -> Table {
+    table(
+        "[geo]",
+        "Databases in MaxMind's format that say where an address is; a file that changes is read anew.",
+        [
+            one("city", FilePath, "Countries, regions and cities."),
+            one("country", FilePath, "Countries; it comes before `city`."),
+            one("asn", FilePath, "Autonomous systems."),
+            one("refresh", Time::within("1s", "1d"), "How often it is looked whether a file has changed.")
+                .default("1m"),
+        ],
     )
 }
 

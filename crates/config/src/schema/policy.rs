@@ -266,8 +266,12 @@ fn conditions() -> [Key; 4] {
     [
         one_or_list("networks", Name, "The client's address is in one of them.").not_empty(),
         one("hours", WeeklyHours, "Days, hours and IANA time zone, such as `Mon-Fri 08:00-18:00 Europe/Berlin`."),
-        one_or_list("countries", Country, "The client is in one of them (ISO 3166-1); unknown in this version.")
-            .not_empty(),
+        one_or_list(
+            "countries",
+            Country,
+            "The client is in one of them (ISO 3166-1, by `[geo]`); `ZZ`: a private address.",
+        )
+        .not_empty(),
         choice("device", &["compliant"], "The credential says that the device meets the rules."),
     ]
 }

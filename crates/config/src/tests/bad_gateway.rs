@@ -311,7 +311,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    for section in ["admin", "store", "geo", "spike", "audit", "backup"] {
+    for section in ["admin", "store", "spike", "audit", "backup"] {
         check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
     }
     check("[governance]\n", ("E0106", 1, 2, "is not available in this version | remove it"));

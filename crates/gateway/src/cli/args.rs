@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Ban(BanArgs),
     /// List, refresh, test and accept the lists of networks that keep themselves current
     Feed(FeedArgs),
+    /// Say where an address is, by the databases of the configuration
+    Geo(GeoArgs),
     /// Test the sinks of the running gateway
     Sink(SinkArgs),
     /// List the alerts of the running gateway, test who is told, and lift what they contain
@@ -474,6 +476,21 @@ pub(crate) struct FeedAcceptArgs {
     /// The hash of the list that you have looked at, as `feed list` shows it, or at least its first eight digits
     #[arg(long, value_name = "HASH")]
     pub(crate) sha256: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GeoArgs {
+    #[command(subcommand)]
+    pub(crate) command: GeoCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GeoCommand {
+    /// Show the country, the city and the network of an address: exit code 0 if anything is known, else 1
+    Lookup {
+        /// The address
+        address: std::net::IpAddr,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::feeding::Feeding;
 use crate::indexing::Indexing;
 use crate::inherited;
+use crate::locating::Locating;
 use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
@@ -121,6 +122,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let locating = match Locating::start(running.shared()) {
+        Ok(locating) => locating,
+        Err(error) => {
+            remark(&format!("error: there is no thread for geo databases: {error}"));
+            return Exit::Internal;
+        }
+    };
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
     }
@@ -155,7 +163,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // Whoever asks for a reload from now on is told that it stops.
     drop(ordered);
     let exit = stop(&running, &mut signals).await;
-    drop((control, indexing, feeding));
+    drop((control, indexing, feeding, locating));
     running.finish(LAST_EVENTS);
     exit
 }

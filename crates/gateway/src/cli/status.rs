@@ -54,6 +54,15 @@ fn for_people(status: &Status) -> String {
         ]
     });
     lines.push(table(["SINK", "WAITING", "WRITTEN", "FAILED ATTEMPTS", "LOST", "TROUBLE"], &sinks.collect::<Vec<_>>()));
+    if !status.geo.is_empty() {
+        lines.push(String::new());
+        let databases = status.geo.iter().map(|each| {
+            let built = each.built.as_deref().unwrap_or("-");
+            let state = each.problem.as_deref().unwrap_or("in force");
+            [safe(&each.database), safe(&each.kind), safe(built), safe(state)]
+        });
+        lines.push(table(["GEO DATABASE", "KIND", "BUILT", "STATE"], &databases.collect::<Vec<_>>()));
+    }
     lines.join("\n")
 }
 

@@ -1,7 +1,9 @@
-//! `client_addr`: whose address it is, whether it is banned, and whether the route lets it come. All that before any
+//! `client_addr`: whose address it is and in which country, whether it is banned, and whether the route lets it come. All that before any
 //! credential is verified, so that a banned or distant client cannot make the gateway work.
 
 use std::rc::Rc;
+
+use portcullis_policy::CountryCode;
 
 use crate::client_address::{derive, forwarded_scheme, is_trusted};
 use crate::layers::establish::Establishes;
@@ -45,8 +47,18 @@ pub(crate) fn admit(worker: &Worker, facts: &mut Facts) -> Result<(), Refusal> {
     // Where the client is unknown, limits and bans go by the peer.
     let charged = facts.client_address().ip().unwrap_or(facts.connection.peer.ip());
     facts.address_ban = worker.shared.risk.ban_on_address(charged, facts.steady_now);
+    facts.country = country(worker, facts);
     let Some(request) = facts.access_request() else {
         return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
     };
     facts.loaded.snapshot.policy.admit_client(&request).map_err(Refusal::from_denial)
+}
+
+/// The client's country, looked up only where a rule of the route asks for it.
+fn country(worker: &Worker, facts: &Facts) -> Option<CountryCode> {
+    let route = facts.route?;
+    if !facts.loaded.snapshot.policy.asks_country(route) {
+        return None;
+    }
+    worker.shared.geo.country(facts.client_address().ip()?)
 }

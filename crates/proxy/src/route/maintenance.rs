@@ -93,7 +93,9 @@ mod tests {
         };
         check("192.0.2.255", false);
         check("192.0.3.0", true);
-        check("198.51.100.1", true);
+        // What is certain of a network counts, and what nobody knows does not.
+        check("198.51.100.1", false);
+        check("198.51.101.1", true);
         check("10.255.255.255", false);
         check("11.0.0.0", true);
         check("2001:db8::1", false);

@@ -1,0 +1,31 @@
+//! `[geo]`: the databases that say where an address is.
+
+use portcullis_geo::GeoSettings;
+
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic};
+use crate::kinds::{FilePath, ResolvedPath, Time};
+use crate::section::Section;
+
+/// `[geo]`; without it nobody knows where an address is.
+pub(crate) fn read_geo(root: &Section<'_>) -> GeoSettings {
+    let default = GeoSettings::default();
+    let Some(section) = root.table("geo") else { return default };
+    let databases =
+        [section.optional("city", FilePath), section.optional("country", FilePath), section.optional("asn", FilePath)];
+    let refresh = section.or("refresh", Time::within("1s", "1d"), default.refresh);
+    databases.iter().flatten().for_each(|file| warn_of_absence(&section, file));
+    section.finish();
+    let [city, country, asn] = databases.map(|file| file.map(|file| file.value.path));
+    GeoSettings { city, country, asn, refresh }
+}
+
+/// A gateway starts without a database, since it may be fetched later: what depends on it is unknown until then.
+fn warn_of_absence(section: &Section<'_>, file: &At<ResolvedPath>) {
+    if std::fs::metadata(&file.value.path).is_ok_and(|metadata| metadata.is_file()) {
+        return;
+    }
+    let message = format!("there is no database `{}`: what it would say is unknown", file.value.written);
+    let help = "put it there; a running gateway sees it within `refresh`";
+    section.reader().report(Diagnostic::warning(codes::NO_DATABASE, file.span, message).with_help(help));
+}
