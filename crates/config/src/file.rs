@@ -43,8 +43,8 @@ pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
-pub(crate) use receiver::notifier::Notifier;
 pub(crate) use receiver::Link;
+pub(crate) use receiver::notifier::Notifier;
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use traffic::{ClientAddress, Route};

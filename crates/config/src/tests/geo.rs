@@ -34,7 +34,7 @@ fn a_country_is_known_by_a_database_that_has_it() {
     folder.write("policy.toml", format!("{POLICY}{IN_GERMANY}"));
     folder.check("without", &[("W0303", "policy.toml:10:22", "name a geo database")]);
     folder.write("geo.mmdb", "");
-    let mut with = |key: &str, expected: &[(&str, &str, &str)]| {
+    let with = |key: &str, expected: &[(&str, &str, &str)]| {
         folder.write("portcullis.toml", format!("{GATEWAY}[geo]\n{key} = \"geo.mmdb\"\n"));
         folder.check(key, expected);
     };
