@@ -106,7 +106,7 @@ pub(super) struct Record<'d>(LookupResult<'d, Vec<u8>>);
 impl Record<'_> {
     /// The country: where the address is, else where its network is registered.
     pub(super) fn country(&self) -> Option<CountryCode> {
-        let code = |keys: &[&str]| self.text(keys).and_then(|text| CountryCode::parse(text));
+        let code = |keys: &[&str]| self.text(keys).and_then(CountryCode::parse);
         code(&["country", "iso_code"])
             .or_else(|| code(&["registered_country", "iso_code"]))
             // Flat records, which several publishers write.
