@@ -104,7 +104,8 @@ impl When {
     pub(crate) fn takes(&self, event: &Event) -> bool {
         let by_status = |status: u16| self.statuses.contains(&status);
         let status_fits = self.statuses.is_empty() || event.status.is_some_and(by_status);
-        let named = !self.filter.reasons.is_empty() || event.status.is_some_and(|status| status >= 500 && by_status(status));
+        let named =
+            !self.filter.reasons.is_empty() || event.status.is_some_and(|status| status >= 500 && by_status(status));
         status_fits && self.filter.takes(event) && (named || !event.reason.is_some_and(is_not_the_callers))
     }
 }
@@ -119,10 +120,9 @@ fn is_not_the_callers(reason: ReasonCode) -> bool {
         | ReasonCode::AuthnCertificateRequired
         | ReasonCode::LimitConcurrency
         | ReasonCode::LimitOverload => true,
-        reason => matches!(
-            reason.stage(),
-            "ban" | "step_up" | "dependency" | "policy" | "upstream" | "internal" | "session"
-        ),
+        reason => {
+            matches!(reason.stage(), "ban" | "step_up" | "dependency" | "policy" | "upstream" | "internal" | "session")
+        }
     }
 }
 

@@ -197,10 +197,18 @@ fn kept(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 /// The bytes of a regular file, where it is not the one that is known.
 pub(crate) fn read(path: &Path, known: &Validators, most: usize) -> Result<Fetched, FetchError> {
     use std::io::Read as _;
-    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+    /// Of Linux, on every architecture that this runs on.
+    const O_NONBLOCK: i32 = 0o4000;
 
     let failed = |why: String| FetchError::File { path: path.display().to_string(), why };
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    // A pipe would keep the thread that all lists are kept current by, until somebody writes into it.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
     if !metadata.is_file() {
         return Err(failed("it is not a regular file".to_owned()));

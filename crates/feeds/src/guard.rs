@@ -112,13 +112,23 @@ fn shrink(new: &List, old: &List, guards: &Guards) -> Option<String> {
         return None;
     }
     let gone = |before: u128, after: u128| share(before.saturating_sub(after), before);
-    worst(new, old, gone, guards.max_shrink).map(|(share, what, before, after)| {
+    let fewer = worst(new, old, gone, guards.max_shrink).map(|(share, what, before, after)| {
         format!(
             "{} fewer {what}: {before} become {after}, and max_shrink is {}",
             percent(share),
             percent(guards.max_shrink)
         )
-    })
+    });
+    fewer.or_else(|| replaced(old, new, old, guards.max_shrink, "of the prefixes in force are gone", "max_shrink"))
+}
+
+/// What is in one list and not in the other, measured by the list in force: as many others in place of those that are gone are no
+/// smaller list, and no larger one.
+fn replaced(one: &List, other: &List, in_force: &List, most: u32, what: &str, key: &str) -> Option<String> {
+    let (count, whole) = (one.beyond(other, 0).0, in_force.len());
+    let share = share(count as u128, whole as u128);
+    (share > most)
+        .then(|| format!("{} {what}: {count}, of {whole} in force, and {key} is {}", percent(share), percent(most)))
 }
 
 /// The addresses of a few prefixes may grow manifold without being many.
@@ -137,6 +147,7 @@ fn growth(new: &List, old: &List, guards: &Guards) -> Option<String> {
             let share = if before == 0 { "all of them new".to_owned() } else { format!("{} more", percent(share)) };
             format!("{share} {what}: {before} become {after}, and max_grow is {}", percent(guards.max_grow))
         })
+        .or_else(|| replaced(new, old, old, guards.max_grow, "are prefixes that were not there", "max_grow"))
 }
 
 const V4: &str = "IPv4 addresses";

@@ -252,7 +252,9 @@ impl Source {
             Self::File(path) => path.display().to_string(),
             Self::Url(url) => {
                 let scheme = if url.secure { "https" } else { "http" };
-                format!("{scheme}://{}{}", url.authority(), url.path)
+                // A query may hold the key that the list is fetched with.
+                let (path, query) = url.path.split_once('?').map_or((&*url.path, ""), |(path, _)| (path, "?…"));
+                format!("{scheme}://{}{path}{query}", url.authority())
             }
         }
     }
@@ -301,6 +303,7 @@ mod tests {
                 redirects: false,
             }))
         };
+        assert_eq!(url("/x?key=hidden").shown(), "https://a.example/x?…");
         let csv = |column| Format::Csv { column, delimiter: b',' };
         let json = |text| Format::Json { pointers: vec![Pointer::parse(text).unwrap()] };
         let all = [

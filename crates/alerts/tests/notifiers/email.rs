@@ -76,9 +76,27 @@ fn nobody_can_write_a_header_or_end_the_mail() {
     running.refuse("203.0.113.7", Some(evil));
     let mail = server.wait_for(1).remove(0);
     running.alerts.shutdown(PATIENCE);
-    assert_eq!(server.mails().len(), 1);
+    assert_eq!(server.mails().len(), 2, "one for each mailbox");
     assert!(parts(&mail, "bcc").0.is_empty() && parts(&mail, "mail from").0.is_empty(), "{mail}");
     assert!(parts(&mail, "x-rcptto").0.iter().all(|line| !line.contains("evil")), "{mail}");
+}
+
+/// The server takes no mailbox that is not ASCII (it has no SMTPUTF8).
+#[test]
+fn a_mailbox_that_is_refused_keeps_nothing_from_the_others() {
+    let check = |to: &[&str], delivered: bool, mails: usize| {
+        let server = MailServer::start(MailSecurity::Plain);
+        let to = to.iter().map(|mailbox| (*mailbox).into()).collect();
+        let settings = EmailSettings { to, ..settings(&server, EmailTls::None) };
+        let running = start(vec![rule("hook")], NotifierKind::Email(Box::new(settings)), 1);
+        let tried = running.alerts.test("failing").unwrap().remove(0);
+        assert_eq!((tried.delivered, server.mails().len()), (delivered, mails), "{tried:?}");
+        assert_eq!(tried.message.contains("ren"), mails < 2, "{tried:?}");
+        running.alerts.shutdown(PATIENCE);
+    };
+    check(&["duty@example.com", "chief@example.com"], true, 2);
+    check(&["ren\u{e9}@example.com", "duty@example.com"], true, 1);
+    check(&["ren\u{e9}@example.com"], false, 0);
 }
 
 #[test]

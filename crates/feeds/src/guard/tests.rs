@@ -43,6 +43,21 @@ fn too_much_at_once_is_held_at_the_bound_and_not_before() {
 }
 
 #[test]
+fn others_in_place_of_those_that_are_gone_are_held() {
+    let others = |count: u32, from: u32| {
+        let host = |index: u32| IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(0x0900_0000 + (from + index) * 2)));
+        List::new(&(0..count).map(host).collect::<Vec<_>>())
+    };
+    let check = |moved: u32, expected: &[Hold]| {
+        assert_eq!(holds(&others(100, moved), Some(&hosts(100)), Guards::default()), expected, "{moved} of 100");
+    };
+    check(20, &[]);
+    check(21, &[Hold::Shrink]);
+    check(51, &[Hold::Shrink, Hold::Growth]);
+    check(100, &[Hold::Shrink, Hold::Growth]);
+}
+
+#[test]
 fn addresses_count_and_not_how_they_are_written() {
     let quarters = list(&["9.0.0.0/26", "9.0.0.64/26", "9.0.0.192/26"]);
     assert_eq!(quarters.len(), 2);

@@ -163,7 +163,9 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // Whoever asks for a reload from now on is told that it stops.
     drop(ordered);
     let exit = stop(&running, &mut signals).await;
-    drop((control, indexing, feeding, locating));
+    // First what operators may wait for: the control channel ends when nobody waits on it any more.
+    drop(feeding);
+    drop((control, indexing, locating));
     running.finish(LAST_EVENTS);
     exit
 }

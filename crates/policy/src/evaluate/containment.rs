@@ -62,7 +62,8 @@ impl Policy {
             Caller::Verified(principal) => view.supposed.fresh_mfa || principal.authentication.is_since(demand.since),
             Caller::SomeVerified | Caller::Anonymous => true,
         };
-        let of_principal = contained.step_up.filter(|demand| caller != Caller::Anonymous && !(fresh && is_later(demand)));
+        let of_principal =
+            contained.step_up.filter(|demand| caller != Caller::Anonymous && !(fresh && is_later(demand)));
         let of_route = contained.tightened.filter(|_| !fresh);
         let mut demands = [of_principal, of_route].into_iter().flatten();
         let first = demands.next()?;
