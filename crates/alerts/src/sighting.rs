@@ -33,7 +33,7 @@ pub struct Sighting {
     pub address: Option<IpAddr>,
     /// The route.
     pub route: Option<Arc<str>>,
-    /// The beginning of the path, at most [`PATH_BYTES`].
+    /// The beginning of the path, at most 128 bytes of it.
     pub path: Option<Box<str>>,
     /// A hash of the whole path.
     path_hash: u64,
