@@ -603,7 +603,8 @@ fn what_was_gathered_and_not_handed_over_comes_again_after_a_crash() {
     record_repeats(&recorder, "alice", 50);
     record_repeats(&recorder, "bob", 1);
     assert!(comes(|| counting.0.lock().unwrap().len() == 2), "the first of each is there at once");
-    assert_eq!(stats(&recorder).queue_depth, 50, "the place in the spool waits for what is gathered");
+    // The sink hears of them a moment before the place in the spool moves.
+    assert!(comes(|| stats(&recorder).queue_depth == 50), "the place in the spool waits for what is gathered");
     // As a crash leaves it: the folder as it is now, with the cursor as it was saved.
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("spool")).unwrap();
