@@ -500,7 +500,7 @@ pub struct Tried {
 pub struct Acceptance {
     /// The network.
     pub name: String,
-    /// The SHA-256 of the list that was looked at, or at least its first eight digits.
+    /// The SHA-256 of the list that was looked at.
     pub sha256: String,
 }
 

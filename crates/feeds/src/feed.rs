@@ -119,6 +119,15 @@ pub(crate) struct Feed {
     pub(crate) counts: Counts,
     /// What was last told about its age.
     pub(crate) told: FeedState,
+    /// What is in force of it.
+    pub(crate) activated: Activated,
+}
+
+/// Which list decides, and whether anything does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Activated {
+    pub(crate) sha256: Option<Arc<str>>,
+    pub(crate) fixed: Arc<[ipnet::IpNet]>,
 }
 
 /// The list in force.
@@ -137,7 +146,12 @@ pub(crate) struct Current {
 pub(crate) struct Held {
     /// `None`: a page, of which there is nothing to put in force.
     pub(crate) list: Option<Arc<List>>,
+    /// Since when it is held.
     pub(crate) at: Timestamp,
+    /// When it was last given out.
+    pub(crate) checked: Timestamp,
+    pub(crate) added: (usize, Vec<ipnet::IpNet>),
+    pub(crate) removed: (usize, Vec<ipnet::IpNet>),
     pub(crate) validators: Validators,
     pub(crate) findings: Vec<Finding>,
 }
@@ -149,6 +163,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Feed {
     pub(crate) fn new(restored: Restored, now: Now) -> Self {
+        let activated = restored.activated();
         let Restored { settings, good, held, .. } = restored;
         let current = good.map(|good| Current {
             aged: (age_of(good.checked, now.wall), now.steady),
@@ -157,11 +172,9 @@ impl Feed {
             changed: good.changed,
             validators: good.validators,
         });
-        let held = held.map(|held| Held {
-            list: Some(held.list),
-            at: held.checked,
-            validators: held.validators,
-            findings: held.findings,
+        let held = held.map(|held| {
+            let times = (held.changed, held.checked);
+            Held::new(Some(held.list), current.as_ref(), times, held.validators, held.findings)
         });
         let mut feed = Self {
             settings,
@@ -173,6 +186,7 @@ impl Feed {
             error: None,
             counts: Counts::default(),
             told: FeedState::Current,
+            activated,
         };
         // What is young enough is not fetched again because the process was started again.
         let left = feed.age(now).map(|age| feed.settings.refresh.saturating_sub(age));
@@ -207,6 +221,12 @@ impl Feed {
             FeedState::Current | FeedState::Stale => self.current.as_ref().map(|current| &current.list),
             FeedState::Never | FeedState::Dropped => None,
         }
+    }
+
+    /// What is to be in force of it.
+    pub(crate) fn wanted(&self, now: Now) -> Activated {
+        let sha256 = self.list_in_force(now).map(|list| Arc::clone(list.sha256()));
+        Activated { sha256, fixed: Arc::clone(&self.settings.fixed) }
     }
 
     /// When something is to be done next, by the steady clock: a fetch, or to say that it is stale.
@@ -267,17 +287,34 @@ impl Feed {
     }
 
     fn held_report(&self, held: &Held) -> HeldReport {
-        let nothing = Arc::new(List::new(&[]));
-        let old = self.current.as_ref().map_or(&nothing, |current| &current.list);
         let new = held.list.as_ref();
         HeldReport {
             sha256: new.map(|list| Arc::clone(list.sha256())),
             entries: new.map_or(0, |list| list.len()),
             since: held.at,
             findings: held.findings.clone(),
-            added: new.map_or_else(Default::default, |new| new.beyond(old, SAMPLE)),
-            removed: new.map_or_else(Default::default, |new| old.beyond(new, SAMPLE)),
+            added: held.added.clone(),
+            removed: held.removed.clone(),
         }
+    }
+}
+
+impl Held {
+    /// An update beside the list in force; `times` are since when it is held, and when it was last given out.
+    pub(crate) fn new(
+        list: Option<Arc<List>>,
+        current: Option<&Current>,
+        times: (Timestamp, Timestamp),
+        validators: Validators,
+        findings: Vec<Finding>,
+    ) -> Self {
+        let nothing = Arc::new(List::new(&[]));
+        let old = current.map_or(&nothing, |current| &current.list);
+        let (added, removed) = match &list {
+            Some(new) => (new.beyond(old, SAMPLE), old.beyond(new, SAMPLE)),
+            None => Default::default(),
+        };
+        Self { list, at: times.0, checked: times.1, added, removed, validators, findings }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::body::{Body, BodyError};
-use crate::settings::UrlSource;
+use crate::settings::{UrlSource, without_query};
 use crate::tls;
 
 /// What tells whether a list is still the same.
@@ -90,9 +90,11 @@ async fn follow(source: &UrlSource, path: &str, known: &Validators, most: usize)
     for _ in 0..=MAX_REDIRECTS {
         match exchange(source, &path, known, most).await? {
             Exchanged::Fetched(fetched) => return Ok(fetched),
-            Exchanged::Leads(location) if !source.redirects => return Err(FetchError::Redirect(location)),
+            Exchanged::Leads(location) if !source.redirects => {
+                return Err(FetchError::Redirect(without_query(&location)));
+            }
             Exchanged::Leads(location) => {
-                path = within(source, &location).ok_or(FetchError::Elsewhere(location))?;
+                path = within(source, &location).ok_or_else(|| FetchError::Elsewhere(without_query(&location)))?;
             }
         }
     }
@@ -194,21 +196,31 @@ fn kept(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     (value.len() <= MAX_VALIDATOR).then(|| value.to_owned())
 }
 
-/// The bytes of a regular file, where it is not the one that is known.
-pub(crate) fn read(path: &Path, known: &Validators, most: usize) -> Result<Fetched, FetchError> {
+/// The bytes of a regular file, where it is not the one that is known. A disk that does not answer is waited for no longer than the
+/// timeout, and by nobody else.
+pub(crate) async fn read(
+    path: &Path,
+    known: &Validators,
+    most: usize,
+    timeout: Duration,
+) -> Result<Fetched, FetchError> {
+    let (path, known) = (path.to_owned(), known.clone());
+    let reading = tokio::task::spawn_blocking(move || read_now(&path, &known, most));
+    match tokio::time::timeout(timeout, reading).await {
+        Err(_) => Err(FetchError::Timeout(timeout)),
+        Ok(Ok(fetched)) => fetched,
+        Ok(Err(error)) => Err(FetchError::File { path: String::new(), why: error.to_string() }),
+    }
+}
+
+fn read_now(path: &Path, known: &Validators, most: usize) -> Result<Fetched, FetchError> {
     use std::io::Read as _;
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
-    /// Of Linux, on every architecture that this runs on.
-    const O_NONBLOCK: i32 = 0o4000;
-
     let failed = |why: String| FetchError::File { path: path.display().to_string(), why };
-    // A pipe would keep the thread that all lists are kept current by, until somebody writes into it.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(O_NONBLOCK)
-        .open(path)
-        .map_err(|error| failed(error.to_string()))?;
+    // A pipe that nobody writes to would block the opening itself.
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| failed(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
     if !metadata.is_file() {
         return Err(failed("it is not a regular file".to_owned()));

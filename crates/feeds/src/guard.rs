@@ -85,7 +85,8 @@ pub(crate) fn judge(new: &List, old: Option<&List>, guards: &Guards, denied: &De
     let nothing = List::new(&[]);
     let old = old.unwrap_or(&nothing);
     let fresh = || new.prefixes().iter().filter(|prefix| !old.ranges().cover(prefix));
-    find(Hold::OverBroad, sample(fresh().filter(|prefix| is_over_broad(prefix)), "is wider than /12, or /29 for IPv6"));
+    let wide = sample(fresh().filter(|prefix| is_over_broad(prefix)), "is wider than /12, or /29 for IPv6");
+    find(Hold::OverBroad, wide.or_else(|| dense(new, old)));
     if !guards.private {
         let bogons = &*BOGONS;
         find(
@@ -106,73 +107,53 @@ fn too_few(new: &List, guards: &Guards) -> Option<String> {
     (entries < least).then(|| format!("{entries} entries, and min_entries is {least}"))
 }
 
-/// Fewer prefixes count only where addresses are gone, since the same addresses can be written in fewer.
+/// What of the list in force is not in the new one, whatever else has come in its place.
 fn shrink(new: &List, old: &List, guards: &Guards) -> Option<String> {
-    if new.ranges().cover_all(old.ranges()) {
-        return None;
-    }
-    let gone = |before: u128, after: u128| share(before.saturating_sub(after), before);
-    let fewer = worst(new, old, gone, guards.max_shrink).map(|(share, what, before, after)| {
-        format!(
-            "{} fewer {what}: {before} become {after}, and max_shrink is {}",
-            percent(share),
-            percent(guards.max_shrink)
-        )
-    });
-    fewer.or_else(|| replaced(old, new, old, guards.max_shrink, "of the prefixes in force are gone", "max_shrink"))
+    let measured = measures(old, new).map(|measure| (share(measure.apart, measure.whole), measure));
+    let worst = measured.into_iter().filter(|(share, _)| *share > guards.max_shrink).max_by_key(|(share, _)| *share);
+    worst.map(|(share, Measure { what, apart, whole })| {
+        let (share, most) = (percent(share), percent(guards.max_shrink));
+        format!("{share} of the {what} in force are gone: {apart} of {whole}, and max_shrink is {most}")
+    })
 }
 
-/// What is in one list and not in the other, measured by the list in force: as many others in place of those that are gone are no
-/// smaller list, and no larger one.
-fn replaced(one: &List, other: &List, in_force: &List, most: u32, what: &str, key: &str) -> Option<String> {
-    let (count, whole) = (one.beyond(other, 0).0, in_force.len());
-    let share = share(count as u128, whole as u128);
-    (share > most)
-        .then(|| format!("{} {what}: {count}, of {whole} in force, and {key} is {}", percent(share), percent(most)))
-}
-
-/// The addresses of a few prefixes may grow manifold without being many.
+/// What is not in the list in force, for what of that list. The addresses of a few prefixes may grow manifold without being many.
 fn growth(new: &List, old: &List, guards: &Guards) -> Option<String> {
-    let come = |before: u128, after: u128| share(after.saturating_sub(before), before);
-    let few = |what: &str, before: u128, after: u128| {
-        let more = after.saturating_sub(before);
-        (what == V4 && more <= 1 << 16) || (what == V6 && more <= 1 << 32)
+    let few = |measure: &Measure| {
+        (measure.what == V4 && measure.apart <= 1 << 16) || (measure.what == V6 && measure.apart <= 1 << 32)
     };
-    let measured = measures(new, old).into_iter().filter(|(what, before, after)| !few(what, *before, *after));
+    let wholes = measures(old, new).map(|measure| measure.whole);
+    let measured = measures(new, old).into_iter().zip(wholes).filter(|(measure, _)| !few(measure));
     measured
-        .map(|(what, before, after)| (come(before, after), what, before, after))
+        .map(|(measure, before)| (share(measure.apart, before), measure, before))
         .filter(|(share, ..)| *share > guards.max_grow)
         .max_by_key(|(share, ..)| *share)
-        .map(|(share, what, before, after)| {
-            let share = if before == 0 { "all of them new".to_owned() } else { format!("{} more", percent(share)) };
-            format!("{share} {what}: {before} become {after}, and max_grow is {}", percent(guards.max_grow))
+        .map(|(share, Measure { what, apart, .. }, before)| {
+            let share = if before == 0 { "for none before".to_owned() } else { format!("{} more", percent(share)) };
+            format!("{share} {what}: {apart} new ones beside {before}, and max_grow is {}", percent(guards.max_grow))
         })
-        .or_else(|| replaced(new, old, old, guards.max_grow, "are prefixes that were not there", "max_grow"))
 }
 
 const V4: &str = "IPv4 addresses";
 const V6: &str = "IPv6 /64 networks";
 
-fn measures(new: &List, old: &List) -> [(&'static str, u128, u128); 3] {
-    [
-        ("prefixes", old.len() as u128, new.len() as u128),
-        (V4, old.ranges().v4_addresses(), new.ranges().v4_addresses()),
-        (V6, old.ranges().v6_subnets(), new.ranges().v6_subnets()),
-    ]
+/// How much of a list is not in another one.
+struct Measure {
+    what: &'static str,
+    apart: u128,
+    whole: u128,
 }
 
-/// The measure that changed most, where that is more than `most`.
-fn worst(
-    new: &List,
-    old: &List,
-    changed: impl Fn(u128, u128) -> u32,
-    most: u32,
-) -> Option<(u32, &'static str, u128, u128)> {
-    measures(new, old)
-        .into_iter()
-        .map(|(what, before, after)| (changed(before, after), what, before, after))
-        .filter(|(share, ..)| *share > most)
-        .max_by_key(|(share, ..)| *share)
+fn measures(list: &List, other: &List) -> [Measure; 3] {
+    let (v4, v6) = list.ranges().common(other.ranges());
+    let measure = |what, whole: u128, common| Measure { what, apart: whole.saturating_sub(common), whole };
+    // A prefix of which a part is in the other is the addresses' matter.
+    let met = list.prefixes().iter().filter(|prefix| other.ranges().touch(prefix)).count();
+    [
+        measure("prefixes", list.len() as u128, met as u128),
+        measure(V4, list.ranges().v4_addresses(), v4),
+        measure(V6, list.ranges().v6_subnets(), v6),
+    ]
 }
 
 /// In hundredths of a percent, rounded up so that what is just over a bound is over it.
@@ -199,6 +180,22 @@ fn is_over_broad(prefix: &IpNet) -> bool {
         IpNet::V6(net) => net.prefix_len() < 29,
     }
 }
+
+/// As much as wide prefixes would be, in narrow ones.
+fn dense(new: &List, old: &List) -> Option<String> {
+    let known = old.ranges().dense_eighths();
+    let fresh: Vec<u8> = new.ranges().dense_eighths().into_iter().filter(|eighth| !known.contains(eighth)).collect();
+    if let Some(first) = fresh.first() {
+        let more = if fresh.len() > 1 { format!(" and of {} more /8", fresh.len() - 1) } else { String::new() };
+        return Some(format!("more than half of {first}.0.0.0/8{more} is in it"));
+    }
+    let (before, after) = (old.ranges().v4_addresses(), new.ranges().v4_addresses());
+    (after > MOST_ADDRESSES && before <= MOST_ADDRESSES)
+        .then(|| format!("{after} IPv4 addresses are more than a sixteenth of all"))
+}
+
+/// A sixteenth of all there are.
+const MOST_ADDRESSES: u128 = 1 << 28;
 
 /// The first few of some prefixes and how many they are; `None` without one.
 fn sample<'p>(found: impl Iterator<Item = &'p IpNet>, what: &str) -> Option<String> {

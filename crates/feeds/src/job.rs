@@ -64,7 +64,7 @@ impl Job {
     async fn take(&self) -> Result<Took, JobError> {
         let settings = &*self.settings;
         let fetched = match &settings.source {
-            Source::File(path) => fetch::read(path, &self.known, settings.max_size)?,
+            Source::File(path) => fetch::read(path, &self.known, settings.max_size, settings.timeout).await?,
             Source::Url(url) => fetch::get(url, &url.path, &self.known, settings.max_size, settings.timeout).await?,
         };
         let Fetched::Body { bytes, validators } = fetched else { return Ok(Took::NotModified) };
@@ -82,7 +82,7 @@ impl Job {
             Source::File(path) => {
                 let mut name = path.clone().into_os_string();
                 name.push(suffix);
-                fetch::read(name.as_ref(), &none, MAX_SIGNATURE)?
+                fetch::read(name.as_ref(), &none, MAX_SIGNATURE, self.settings.timeout).await?
             }
             Source::Url(url) => {
                 let (path, query) =

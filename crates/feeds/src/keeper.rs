@@ -91,8 +91,6 @@ pub struct Keeper {
 const AT_ONCE: usize = 4;
 /// How long at most until it is looked again, so that a clock that was set forward is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// The shortest part of a hash that names a list.
-const MIN_HASH: usize = 8;
 
 impl Keeper {
     /// The feeds of a configuration, with what was kept of them.
@@ -107,6 +105,7 @@ impl Keeper {
         self.folder.clone_from(&settings.folder);
         for restored in restored {
             let fingerprint = restored.settings.fingerprint();
+            let activated = restored.activated();
             let same = old.iter().position(|feed| feed.settings.fingerprint() == fingerprint);
             let feed = match same.map(|index| old.swap_remove(index)) {
                 Some(mut feed) => {
@@ -114,6 +113,8 @@ impl Keeper {
                         feed.next = now.steady;
                     }
                     feed.settings = restored.settings;
+                    // What was loaded comes into force now, and not what this feed knows: that is for `sync`.
+                    feed.activated = activated;
                     feed
                 }
                 None => Feed::new(restored, now),
@@ -143,6 +144,11 @@ impl Keeper {
                 Job { settings: Arc::clone(&feed.settings), known }
             })
             .collect()
+    }
+
+    /// Whether there is a feed of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.feeds.iter().any(|feed| *feed.settings.name == *name)
     }
 
     /// Has a feed fetched as soon as may be; false where there is none of that name.
@@ -194,17 +200,35 @@ impl Keeper {
         }
     }
 
-    /// Says what has become too old, and puts that in force where it matters. Nobody else does: it is called before each wait.
+    /// Says what has become too old, and puts in force what is not yet. Nobody else does: it is called before each wait.
     pub fn tick(&mut self, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
         let notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
-        if self.feeds.iter().any(|feed| feed.told == FeedState::Dropped) && !notices.is_empty() {
-            // With fewer prefixes than before: this can hardly fail, and if it does the next one tries again.
-            let _ = activate(&self.contents(now));
-        }
+        // What cannot be put in force is tried again the next time.
+        let _ = self.sync(now, activate);
         notices
     }
 
-    /// Puts in force what is held back, by the hash of the list that somebody has looked at, or its beginning.
+    /// Puts in force what is wanted of all feeds, where something else is.
+    ///
+    /// # Errors
+    /// Why not; it is tried again at the next [`Self::tick`].
+    pub fn sync(&mut self, now: Now, activate: &mut Activate<'_>) -> Result<(), String> {
+        if self.feeds.iter().all(|feed| feed.activated == feed.wanted(now)) {
+            return Ok(());
+        }
+        activate(&self.contents(now))?;
+        self.note_activated(now);
+        Ok(())
+    }
+
+    fn note_activated(&mut self, now: Now) {
+        for feed in &mut self.feeds {
+            feed.activated = feed.wanted(now);
+        }
+    }
+
+    /// Puts in force what is held back, by the whole hash of the list that somebody has looked at: who makes a list can make another with
+    /// the same beginning.
     ///
     /// # Errors
     /// [`AcceptError`]: nothing has changed.
@@ -219,11 +243,12 @@ impl Keeper {
         let feed = self.feeds.get_mut(index).ok_or(AcceptError::Unknown)?;
         let held = feed.held.as_ref().ok_or(AcceptError::NothingHeld)?;
         let list = Arc::clone(held.list.as_ref().ok_or(AcceptError::NoList)?);
-        if sha256.len() < MIN_HASH || !list.sha256().starts_with(sha256) {
+        if **list.sha256() != *sha256 {
             return Err(AcceptError::Another(Arc::clone(list.sha256())));
         }
-        let (at, validators) = (held.at, held.validators.clone());
-        let told = self.put_in_force(index, list, validators, at, now, activate).map_err(AcceptError::Activation)?;
+        let (checked, validators) = (held.checked, held.validators.clone());
+        let told =
+            self.put_in_force(index, list, validators, checked, now, activate).map_err(AcceptError::Activation)?;
         Ok(told)
     }
 
@@ -288,10 +313,10 @@ impl Keeper {
             let _ = write!(message, "; it could not be kept on disk: {error}");
         }
         let mut notices = Vec::new();
+        if let Err(why) = self.sync(now, activate) {
+            return self.fail(index, why, now);
+        }
         if before == FeedState::Dropped {
-            if let Err(why) = activate(&self.contents(now)) {
-                return self.fail(index, why, now);
-            }
             message.push_str(", and in force again");
             notices.push(Notice { feed: Arc::clone(&name), kind: NoticeKind::Updated, message: message.clone() });
         }
@@ -318,8 +343,7 @@ impl Keeper {
         if let Some(list) = &list {
             let (sha256, entries) = (list.sha256(), list.len());
             let _ = write!(message, "; {}, sha256 {sha256}; {}", prefixes(entries), stays(feed));
-            let short = sha256.get(..12).unwrap_or_default();
-            let _ = write!(message, "; `portcullis feed accept {name} --sha256 {short}` puts it in force");
+            let _ = write!(message, "; `portcullis feed accept {name} --sha256 {sha256}` puts it in force");
         } else {
             let _ = write!(message, "; {}", stays(feed));
         }
@@ -327,11 +351,11 @@ impl Keeper {
         let saved = list.as_ref().map(|list| Saved {
             list: Arc::clone(list),
             checked: now.wall,
-            changed: now.wall,
+            changed: at,
             validators: validators.clone(),
             findings: findings.clone(),
         });
-        feed.held = Some(Held { list, at, validators, findings });
+        feed.held = Some(Held::new(list, feed.current.as_ref(), (at, now.wall), validators, findings));
         let kept = match &saved {
             Some(saved) if !known => store::save(&folder, &feed.settings, Kind::Held, saved),
             Some(_) => Ok(()),
@@ -384,6 +408,7 @@ impl Keeper {
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
         }
+        self.note_activated(now);
         let notice = Notice { feed: Arc::clone(&name), kind: NoticeKind::Updated, message: message.clone() };
         Ok(Finished { feed: name, is_current: true, message, notices: vec![notice] })
     }

@@ -38,9 +38,25 @@ impl Ranges {
         }
     }
 
-    /// Whether every address of the other is in these.
-    pub(crate) fn cover_all(&self, other: &Self) -> bool {
-        other.v4.iter().all(|range| cover(&self.v4, *range)) && other.v6.iter().all(|range| cover(&self.v6, *range))
+    /// How many IPv4 addresses and IPv6 /64 are in both.
+    pub(crate) fn common(&self, other: &Self) -> (u128, u128) {
+        let v4 = overlaps(&self.v4, &other.v4).map(|(start, end)| u128::from(end - start) + 1).sum();
+        let v6 = overlaps(&self.v6, &other.v6).map(|(start, end)| (end >> 64) - (start >> 64) + 1).sum();
+        (v4, v6)
+    }
+
+    /// The IPv4 /8, by their first number, of which they have more than half.
+    pub(crate) fn dense_eighths(&self) -> Vec<u8> {
+        let mut counts = [0u64; 256];
+        for (start, end) in &self.v4 {
+            for eighth in start >> 24..=end >> 24 {
+                let (first, last) = (eighth << 24, eighth << 24 | 0x00ff_ffff);
+                if let Some(count) = counts.get_mut(eighth as usize) {
+                    *count += u64::from((*end).min(last) - (*start).max(first)) + 1;
+                }
+            }
+        }
+        (0..=u8::MAX).filter(|eighth| counts.get(usize::from(*eighth)).is_some_and(|count| *count > 1 << 23)).collect()
     }
 
     /// How many IPv4 addresses they are.
@@ -64,6 +80,25 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, add: impl Fn(T, T) -> Option<T
         }
     }
     merged.into_boxed_slice()
+}
+
+/// The parts that are in both, in order.
+fn overlaps<'r, T: Ord + Copy>(one: &'r [(T, T)], other: &'r [(T, T)]) -> impl Iterator<Item = (T, T)> + 'r {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let (a, b) = (**one.peek()?, **other.peek()?);
+            if a.1 <= b.1 {
+                one.next();
+            } else {
+                other.next();
+            }
+            let (start, end) = (a.0.max(b.0), a.1.min(b.1));
+            if start <= end {
+                return Some((start, end));
+            }
+        }
+    })
 }
 
 fn cover<T: Ord + Copy>(ranges: &[(T, T)], (start, end): (T, T)) -> bool {
@@ -104,8 +139,8 @@ mod tests {
         assert_eq!((both.v4_addresses(), both.v6_subnets()), (256, 2));
         let all = ranges(&["0.0.0.0/1", "128.0.0.0/1", "::/0"]);
         assert_eq!((all.v4_addresses(), all.v6_subnets()), (1 << 32, 1 << 64));
-        assert!(all.cover(&"0.0.0.0/0".parse().unwrap()) && all.cover_all(&both) && !both.cover_all(&all));
-        assert!(both.cover_all(&ranges(&[])) && !ranges(&[]).touch(&"::/0".parse().unwrap()));
+        assert!(all.cover(&"0.0.0.0/0".parse().unwrap()) && !ranges(&[]).touch(&"::/0".parse().unwrap()));
+        assert_eq!((all.common(&both), both.common(&ranges(&[]))), ((256, 2), (0, 0)));
     }
 
     proptest! {
@@ -119,6 +154,10 @@ mod tests {
             let is_in = |address: std::net::IpAddr| prefixes.iter().any(|prefix| prefix.contains(&address));
             prop_assert_eq!(ranges.cover(&asked), asked.hosts().chain([asked.network(), asked.broadcast()]).all(is_in));
             prop_assert_eq!(ranges.touch(&asked), asked.hosts().chain([asked.network(), asked.broadcast()]).any(is_in));
+            let half = Ranges::of(&["192.0.2.0/25".parse().unwrap()]);
+            let common = (0..=127u8).filter(|last| is_in(std::net::Ipv4Addr::new(192, 0, 2, *last).into())).count();
+            prop_assert_eq!(ranges.common(&half), (common as u128, 0));
+            prop_assert_eq!(half.common(&ranges), (common as u128, 0));
             let count = (0..=255u8).filter(|last| is_in(std::net::Ipv4Addr::new(192, 0, 2, *last).into())).count();
             prop_assert_eq!(ranges.v4_addresses(), count as u128);
         }

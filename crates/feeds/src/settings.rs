@@ -246,18 +246,21 @@ impl FeedSettings {
 }
 
 impl Source {
-    /// As a person writes it.
+    /// As a person writes it, without the query, which may hold a secret.
     pub fn shown(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Url(url) => {
                 let scheme = if url.secure { "https" } else { "http" };
-                // A query may hold the key that the list is fetched with.
-                let (path, query) = url.path.split_once('?').map_or((&*url.path, ""), |(path, _)| (path, "?…"));
-                format!("{scheme}://{}{path}{query}", url.authority())
+                format!("{scheme}://{}{}", url.authority(), without_query(&url.path))
             }
         }
     }
+}
+
+/// A link or a path whose query is only said to be there.
+pub(crate) fn without_query(link: &str) -> String {
+    link.split_once('?').map_or_else(|| link.to_owned(), |(link, _)| format!("{link}?…"))
 }
 
 impl UrlSource {

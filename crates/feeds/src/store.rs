@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use portcullis_policy::NetworkContent;
 use serde::{Deserialize, Serialize};
 
+use crate::feed::Activated;
 use crate::fetch::Validators;
 use crate::guard::Finding;
 use crate::list::List;
@@ -196,6 +197,14 @@ impl Restored {
     /// The list that was last in force, where it is known, and when it was confirmed.
     pub fn list(&self) -> Option<(&Arc<List>, Timestamp)> {
         self.good.as_ref().map(|good| (&good.list, good.checked))
+    }
+
+    /// What whoever loaded this has put in force of it.
+    pub(crate) fn activated(&self) -> Activated {
+        let dropped = self.is_stale && self.settings.on_stale == OnStale::Undecided;
+        let list = self.good.as_ref().filter(|_| !dropped);
+        let sha256 = list.map(|good| Arc::clone(good.list.sha256()));
+        Activated { sha256, fixed: Arc::clone(&self.settings.fixed) }
     }
 
     /// What is in the network.

@@ -250,3 +250,29 @@ fn a_signed_list_is_believed_by_its_signature_alone() {
     at("/forged").fails("the signature does not hold");
     at("/unsigned").fails("the signature: the answer is 404");
 }
+
+#[test]
+fn a_file_that_is_none_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut fetcher = Fetcher::new(SocketAddr::from(([127, 0, 0, 1], 1)), None);
+    for (source, fragment) in [(pipe, "not a regular file"), (folder.path().to_owned(), "not a regular file")] {
+        fetcher.settings.source = Source::File(source);
+        fetcher.keeper = Keeper::default();
+        fetcher.fails(fragment);
+    }
+    fetcher.settings.source = Source::File(folder.path().join("nothing"));
+    fetcher.keeper = Keeper::default();
+    fetcher.fails("cannot read");
+}
+
+#[test]
+fn what_a_link_asks_for_is_not_told() {
+    let server = Receiver::start(|_| Answer::status(302).header("Location", "/other?token=secret"));
+    let mut fetcher = Fetcher::new(server.address(), None).with(|_, url| url.path = "/list?key=secret".into());
+    let finished = fetcher.fetch();
+    assert!(finished.message.contains("/other?…") && !finished.message.contains("secret"), "{finished:?}");
+    assert!(!fetcher.settings.source.shown().contains("secret"));
+}

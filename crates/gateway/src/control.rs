@@ -381,13 +381,14 @@ impl Gateway for Operated {
     }
 
     fn feeds(&self) -> Feeds {
-        Feeds { feeds: self.running.feeds().reports().into_iter().map(feed::shown).collect() }
+        Feeds { feeds: self.running.feeds().reports().iter().cloned().map(feed::shown).collect() }
     }
 
     fn refresh_feed(&self, name: &str) -> Result<Done, Problem> {
         match self.running.feeds().refresh(name) {
             Some(finished) if finished.is_current => Ok(Done { message: finished.message }),
             Some(finished) => Err(problem(finished.message)),
+            None if self.running.feeds().keeper().has(name) => Err(problem("it takes too long, or the gateway stops")),
             None => Err(problem(format!("there is no network `{}` with a source", shown(name)))),
         }
     }

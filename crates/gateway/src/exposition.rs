@@ -329,7 +329,7 @@ impl Counters {
         }
         let (mut ages, mut entries, mut known, mut held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut updates = Vec::new();
-        for report in &reports {
+        for report in reports.iter() {
             let name = ("feed", &*report.name);
             ages.extend(report.age.map(|age| (vec![name], signed(age.as_secs()))));
             entries.push((vec![name], signed(report.entries)));

@@ -1,10 +1,12 @@
 //! The thread that keeps the networks with a source current, and what the rest of the process asks of it.
 
 use std::collections::HashMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::EventKind;
@@ -21,6 +23,8 @@ use crate::running::Running;
 pub(crate) struct Feeds {
     /// Held while a list is put in force, so that a reload and an update come one after the other. No request asks for it.
     keeper: Mutex<Keeper>,
+    /// What was last told of them.
+    reported: ArcSwap<Vec<Report>>,
     started: Instant,
     orders: mpsc::Sender<Order>,
     /// Until the thread takes it.
@@ -31,11 +35,16 @@ pub(crate) struct Feeds {
 #[derive(Debug)]
 enum Order {
     /// Fetch a list now, and say what came of it.
-    Refresh(Arc<str>, oneshot::Sender<Finished>),
+    Refresh(Arc<str>, Answer),
     /// Look again: the configuration is another one.
     Look,
 }
 
+/// Where what came of it goes.
+type Answer = SyncSender<Finished>;
+
+/// How long a refresh is waited for; a fetch takes 50 s at most.
+const PATIENCE: Duration = Duration::from_secs(57);
 /// Orders that wait; more are refused.
 const ORDERS: usize = 16;
 
@@ -47,7 +56,7 @@ impl Feeds {
         let started = Instant::now();
         let now = Now { wall: Timestamp::now(), steady: started.elapsed() };
         let keeper = Mutex::new(Keeper::new(&settings, restored, now));
-        Self { keeper, started, orders, ordered: Mutex::new(Some(ordered)) }
+        Self { keeper, reported: ArcSwap::default(), started, orders, ordered: Mutex::new(Some(ordered)) }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -58,8 +67,16 @@ impl Feeds {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn reports(&self) -> Vec<Report> {
-        self.keeper().reports(self.now())
+    /// What is known of each feed; while a list is being put in force, what was known before.
+    pub(crate) fn reports(&self) -> Arc<Vec<Report>> {
+        match self.keeper.try_lock() {
+            Ok(keeper) => {
+                let reports = Arc::new(keeper.reports(self.now()));
+                self.reported.store(Arc::clone(&reports));
+                reports
+            }
+            Err(_) => self.reported.load_full(),
+        }
     }
 
     /// Has the thread look at what is due.
@@ -70,9 +87,9 @@ impl Feeds {
 
     /// Fetches a list now, and waits for what comes of it. `None`: there is no such feed, or the gateway stops.
     pub(crate) fn refresh(&self, name: &str) -> Option<Finished> {
-        let (answer, finished) = oneshot::channel();
+        let (answer, finished) = sync_channel(1);
         self.orders.try_send(Order::Refresh(name.into(), answer)).ok()?;
-        finished.blocking_recv().ok()
+        finished.recv_timeout(PATIENCE).ok()
     }
 }
 
@@ -132,7 +149,7 @@ impl Drop for Feeding {
 struct UnderWay {
     jobs: JoinSet<Outcome>,
     lost: HashMap<Id, Lost>,
-    waiting: Vec<(Arc<str>, oneshot::Sender<Finished>)>,
+    waiting: Vec<(Arc<str>, Answer)>,
 }
 
 impl UnderWay {
@@ -157,10 +174,10 @@ impl UnderWay {
         let (asked, others) =
             std::mem::take(&mut self.waiting).into_iter().partition(|(name, _)| *name == finished.feed);
         self.waiting = others;
-        let asked: Vec<(Arc<str>, oneshot::Sender<Finished>)> = asked;
+        let asked: Vec<(Arc<str>, Answer)> = asked;
         for (_, answer) in asked {
             // Who asked may have gone meanwhile.
-            let _ = answer.send(finished.clone());
+            let _ = answer.try_send(finished.clone());
         }
     }
 }
@@ -172,7 +189,8 @@ async fn keep(running: &Running, mut orders: mpsc::Receiver<Order>) {
         tokio::select! {
             order = orders.recv() => match order {
                 None => return,
-                Some(Order::Look) => {}
+                // Nothing will come for a feed that is gone: who waits for it is told by the end of the channel.
+                Some(Order::Look) => under_way.waiting.retain(|(name, _)| running.feeds().keeper().has(name)),
                 Some(Order::Refresh(name, answer)) => {
                     let feeds = running.feeds();
                     // Where there is none of that name, the answer is dropped.
@@ -194,7 +212,7 @@ async fn keep(running: &Running, mut orders: mpsc::Receiver<Order>) {
 
 impl Running {
     /// Says what became too old, begins what is due, and says when to look again.
-    fn tend_feeds(&self, begin: impl FnMut(Job)) -> std::time::Duration {
+    fn tend_feeds(&self, begin: impl FnMut(Job)) -> Duration {
         let feeds = self.feeds();
         let mut keeper = feeds.keeper();
         let now = feeds.now();

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use portcullis_geo::GeoChange;
 use portcullis_proxy::Shared;
 
-/// The running thread. Dropping it ends it, after the database that it reads.
+/// The running thread. Dropping it ends it, after the database that it reads, for which nobody waits: a disk may not answer.
 #[derive(Debug)]
 pub(crate) struct Locating {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _stop: Sender<()>,
 }
 
 impl Locating {
@@ -22,22 +21,12 @@ impl Locating {
     pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let shared = Arc::clone(shared);
-        let thread = thread::Builder::new().name("geo".to_owned()).spawn(move || {
+        thread::Builder::new().name("geo".to_owned()).spawn(move || {
             while stopped.recv_timeout(shared.geo.settings().refresh) == Err(RecvTimeoutError::Timeout) {
                 tell(&shared.geo.refresh());
             }
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Locating {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic on that thread was reported where it happened.
-            let _ = thread.join();
-        }
+        Ok(Self { _stop: stop })
     }
 }
 

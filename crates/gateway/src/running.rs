@@ -11,9 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
-use portcullis_feeds::Restored;
 use portcullis_identity::{Authenticator, IdentityError};
-use portcullis_policy::NetworkContent;
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
@@ -210,19 +208,19 @@ impl Running {
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
-        let read: Vec<NetworkContent> = restored.iter().map(Restored::content).collect();
         let mut snapshot = snapshot(loaded)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
         let mut keeper = self.feeds.keeper();
         let now = self.feeds.now();
         keeper.reconfigure(&settings, restored, now);
-        let contents = keeper.contents(now);
-        if contents != read {
-            match snapshot.policy.with_networks(&contents) {
-                Ok(policy) => snapshot = snapshot.with_policy(Arc::new(policy)),
-                // Then what was read from the disk is in force, until the next update.
-                Err(error) => tracing::error!(%error, "the lists in force could not be kept through the reload"),
-            }
+        let kept = keeper.sync(now, &mut |contents| {
+            let policy = snapshot.policy.with_networks(contents).map_err(|error| error.to_string())?;
+            snapshot = snapshot.with_policy(Arc::new(policy));
+            Ok(())
+        });
+        if let Err(error) = kept {
+            // Then what was read from the disk is in force, until it can be done.
+            tracing::error!(error, "the lists in force could not be kept through the reload");
         }
         self.shared.risk.reconfigure(risk);
         self.shared.replace(snapshot);

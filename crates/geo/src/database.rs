@@ -1,9 +1,9 @@
 //! One database in MaxMind's format, in memory and verified.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ impl Database {
     pub(super) fn load(path: &Path) -> Result<Self, GeoError> {
         let failed = |source| GeoError::Io { path: path.to_owned(), source };
         let broken = |why: String| GeoError::Broken { path: path.to_owned(), why };
-        let file = File::open(path).map_err(failed)?;
+        // A pipe that nobody writes to would block the opening itself.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(broken("it is not a regular file".to_owned()));
         }

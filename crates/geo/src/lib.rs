@@ -10,7 +10,7 @@ mod database;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -73,6 +73,8 @@ pub struct GeoReport {
 #[derive(Debug, Default)]
 pub struct Geo {
     loaded: ArcSwap<Loaded>,
+    /// Held while the files are looked at, so that a reload and a look come one after the other.
+    looking: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -115,13 +117,14 @@ impl Geo {
 
     /// Puts other settings in force; databases whose file is the same stay. Says what was loaded and what was refused.
     pub fn configure(&self, settings: &GeoSettings) -> Vec<GeoChange> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         self.look(settings.clone())
     }
 
     /// Looks whether files have changed. It reads and verifies what has, which takes a while: not on a request's thread.
     pub fn refresh(&self) -> Vec<GeoChange> {
-        let settings = self.loaded.load().settings.clone();
-        self.look(settings)
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(self.settings())
     }
 
     fn look(&self, settings: GeoSettings) -> Vec<GeoChange> {
@@ -135,7 +138,12 @@ impl Geo {
                 return slot;
             }
             slot.seen = print;
-            match Database::load(path) {
+            let loaded = Database::load(path);
+            if matches!(loaded, Err(GeoError::Io { .. })) {
+                // It may be read the next time, with nothing about it changed.
+                slot.seen = None;
+            }
+            match loaded {
                 Ok(database) => {
                     changes.push(GeoChange { database: name, result: Ok(database.describe()) });
                     slot.database = Some(Arc::new(database));

@@ -123,6 +123,52 @@ fn what_nobody_owns_is_held() {
 }
 
 #[test]
+fn as_many_others_are_held_however_many_stay() {
+    let others: Vec<IpNet> = hosts(100).prefixes().iter().map(|host| IpNet::new(host.addr(), 32).unwrap()).collect();
+    let moved = |kept: usize| {
+        let away = |(index, host): (usize, &IpNet)| match host {
+            IpNet::V4(net) if index >= kept => {
+                IpNet::from(std::net::IpAddr::from(Ipv4Addr::from(u32::from(net.addr()) + 0x0200_0000)))
+            }
+            IpNet::V4(_) | IpNet::V6(_) => *host,
+        };
+        List::new(&others.iter().enumerate().map(away).collect::<Vec<_>>())
+    };
+    let check = |kept, expected: &[Hold]| {
+        assert_eq!(holds(&moved(kept), Some(&hosts(100)), Guards::default()), expected, "{kept}")
+    };
+    check(100, &[]);
+    check(80, &[]);
+    check(79, &[Hold::Shrink]);
+    check(49, &[Hold::Shrink, Hold::Growth]);
+    check(0, &[Hold::Shrink, Hold::Growth]);
+}
+
+#[test]
+fn wide_prefixes_with_holes_are_as_wide() {
+    // All of 8.0.0.0/8 but one address of each /12: no prefix is wide.
+    let holes: Vec<IpNet> = (0..16u32)
+        .flat_map(|part| {
+            let start = 0x0800_0000 | part << 20;
+            (13..=32u8).map(move |length| {
+                let address = start | 1 << (32 - u32::from(length));
+                IpNet::new(Ipv4Addr::from(address).into(), length).unwrap()
+            })
+        })
+        .collect();
+    assert_eq!(holds(&List::new(&holes), None, Guards::default()), [Hold::OverBroad]);
+    assert_eq!(holds(&List::new(&holes), Some(&List::new(&holes)), Guards::default()), []);
+    // A third of each of sixty /8.
+    let thin: Vec<IpNet> = (40..100u32)
+        .flat_map(|eighth| {
+            (0..5u32).map(move |part| IpNet::new(Ipv4Addr::from(eighth << 24 | part << 21).into(), 12).unwrap())
+        })
+        .collect();
+    assert_eq!(holds(&List::new(&thin), None, Guards::default()), [Hold::OverBroad]);
+    assert_eq!(holds(&List::new(&thin[..200]), None, Guards::default()), []);
+}
+
+#[test]
 fn what_was_accepted_once_is_not_held_again() {
     let old = list(&["8.0.0.0/8", "10.0.0.0/8", "9.9.9.9/32"]);
     assert_eq!(holds(&list(&["8.0.0.0/8", "10.0.0.0/8", "9.9.9.8/31"]), Some(&old), Guards::default()), []);
@@ -135,6 +181,8 @@ fn few_and_none() {
     assert_eq!(holds(&hosts(3), None, guards), []);
     assert_eq!(holds(&hosts(2), None, guards), [Hold::TooFew]);
     assert_eq!(holds(&list(&[]), Some(&hosts(100)), guards), [Hold::Empty]);
+    // The same one again is none.
+    assert_eq!(holds(&list(&["9.0.0.1/32", "9.0.0.1/32", "9.0.0.1/32"]), None, guards), [Hold::TooFew]);
     // Entries are counted as they are written.
     assert_eq!(holds(&list(&["9.0.0.0/25", "9.0.0.128/25", "9.0.0.1/32"]), None, guards), []);
 }
@@ -160,11 +208,11 @@ fn a_finding_has_its_numbers() {
     };
     assert_eq!(
         told(&hosts(40), Some(&hosts(100))),
-        "shrink: 60 % fewer IPv4 addresses: 100 become 40, and max_shrink is 20 %"
+        "shrink: 60 % of the IPv4 addresses in force are gone: 60 of 100, and max_shrink is 20 %"
     );
     assert_eq!(
         told(&hosts(301), Some(&hosts(200))),
-        "growth: 50.50 % more prefixes: 200 become 301, and max_grow is 50 %"
+        "growth: 50.50 % more prefixes: 101 new ones beside 200, and max_grow is 50 %"
     );
     assert_eq!(
         told(&list(&["10.0.0.1/32", "10.0.0.3/32", "10.0.0.5/32", "10.0.0.7/32", "10.0.0.9/32"]), None),

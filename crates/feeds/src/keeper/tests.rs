@@ -144,7 +144,7 @@ fn what_is_held_changes_nothing_until_that_very_list_is_accepted() {
     bench.takes(&hosts(100), now(0.0));
     let held = bench.takes(&hosts(40), now(1.0));
     assert!(!held.is_current && kinds(&held.notices) == [NoticeKind::Held], "{held:?}");
-    assert!(held.message.contains("shrink: 60 % fewer"), "{}", held.message);
+    assert!(held.message.contains("shrink: 60 % of the"), "{}", held.message);
     assert!(held.message.contains("`portcullis feed accept partner --sha256 "), "{}", held.message);
     // The same one again is counted and not told.
     assert!(bench.takes(&hosts(40), now(2.0)).notices.is_empty());
@@ -162,7 +162,9 @@ fn what_is_held_changes_nothing_until_that_very_list_is_accepted() {
     let another = bench.accept(&sha256, now(3.1)).unwrap_err();
     assert_eq!(another, AcceptError::Another(hosts(30).sha256().clone()));
     assert_eq!(bench.accept("", now(3.1)).unwrap_err(), AcceptError::Another(hosts(30).sha256().clone()));
-    let accepted = bench.accept(&hosts(30).sha256()[..12], now(3.1)).unwrap();
+    let beginning = hosts(30).sha256()[..63].to_owned();
+    assert_eq!(bench.accept(&beginning, now(3.1)).unwrap_err(), AcceptError::Another(hosts(30).sha256().clone()));
+    let accepted = bench.accept(hosts(30).sha256(), now(3.1)).unwrap();
     assert_eq!(kinds(&accepted.notices), [NoticeKind::Updated]);
     assert_eq!(bench.in_force(), Some((30, false)));
     assert_eq!(bench.accept(&sha256, now(3.2)).unwrap_err(), AcceptError::NothingHeld);
@@ -268,6 +270,40 @@ fn a_clock_that_is_set_back_makes_nothing_young() {
     // Set forward, it is too old too soon, and fetched.
     let ahead = Now { wall: "2050-01-01T00:00:00Z".parse().unwrap(), ..now(0.2) };
     assert_eq!(bench.report(ahead).state, FeedState::Dropped);
+}
+
+#[test]
+fn a_clock_that_steps_forward_and_back_drops_a_list_and_brings_it_back() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    let ahead = Now { wall: "2050-01-01T00:00:00Z".parse().unwrap(), ..now(0.1) };
+    bench.tick(ahead);
+    assert_eq!((bench.in_force(), bench.report(ahead).state), (Some((0, true)), FeedState::Dropped));
+    bench.tick(now(0.2));
+    assert_eq!((bench.in_force(), bench.report(now(0.2)).state), (Some((100, false)), FeedState::Current));
+}
+
+#[test]
+fn a_list_that_could_not_be_dropped_is_dropped_at_the_next_look() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    let late = now(24.1);
+    assert_eq!(kinds(&bench.keeper.tick(late, &mut |_| Err("there is no room".to_owned()))), [NoticeKind::Stale]);
+    assert_eq!(bench.in_force(), Some((100, false)));
+    assert!(bench.tick(now(24.2)).is_empty());
+    assert_eq!(bench.in_force(), Some((0, true)));
+}
+
+#[test]
+fn what_was_held_for_long_is_as_old_as_it_was_last_given_out() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    for hours in [10.0, 20.0, 30.0, 40.0] {
+        bench.takes(&hosts(40), now(hours));
+    }
+    bench.accept(hosts(40).sha256(), now(40.5)).unwrap();
+    let report = bench.report(now(40.5));
+    assert_eq!((report.state, report.age), (FeedState::Current, Some(HOUR.mul_f64(0.5))));
 }
 
 #[test]

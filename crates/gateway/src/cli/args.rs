@@ -473,7 +473,7 @@ pub(crate) struct FeedTestArgs {
 pub(crate) struct FeedAcceptArgs {
     /// The network
     pub(crate) name: String,
-    /// The hash of the list that you have looked at, as `feed list` shows it, or at least its first eight digits
+    /// The whole hash of the list that you have looked at, as `feed list` shows it
     #[arg(long, value_name = "HASH")]
     pub(crate) sha256: String,
 }

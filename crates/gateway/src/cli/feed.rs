@@ -67,7 +67,7 @@ fn listed(feeds: &[Feed]) -> String {
                 let (added, removed) =
                     (change(held.added, &held.added_sample), change(held.removed, &held.removed_sample));
                 lines.push(format!("  {} prefixes; added: {added}; removed: {removed}", held.entries));
-                lines.push(format!("  put it in force with: portcullis feed accept {name} --sha256 {}", short(sha256)));
+                lines.push(format!("  put it in force with: portcullis feed accept {name} --sha256 {}", safe(sha256)));
             }
         }
     }
