@@ -32,6 +32,9 @@ pub(crate) struct Validators {
     pub(crate) etag: Option<String>,
     /// `Last-Modified`
     pub(crate) last_modified: Option<String>,
+    /// When the list was signed, in seconds since 1970, where its signature says so.
+    #[serde(default)]
+    pub(crate) signed: Option<u64>,
 }
 
 /// What came back.
@@ -166,8 +169,11 @@ async fn speak(
                 body.take(&piece)?;
             }
         }
-        let validators =
-            Validators { etag: kept(&head.headers, ETAG), last_modified: kept(&head.headers, LAST_MODIFIED) };
+        let validators = Validators {
+            etag: kept(&head.headers, ETAG),
+            last_modified: kept(&head.headers, LAST_MODIFIED),
+            signed: None,
+        };
         Ok(Exchanged::Fetched(Fetched::Body { bytes: body.finish()?, validators }))
     };
     tokio::pin!(exchange);
@@ -236,7 +242,7 @@ fn read_now(path: &Path, known: &Validators, most: usize) -> Result<Fetched, Fet
     if bytes.len() > most {
         return Err(BodyError::TooLarge(most).into());
     }
-    Ok(Fetched::Body { bytes, validators: Validators { etag: Some(print), last_modified: None } })
+    Ok(Fetched::Body { bytes, validators: Validators { etag: Some(print), ..Validators::default() } })
 }
 
 #[cfg(test)]

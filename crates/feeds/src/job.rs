@@ -63,14 +63,16 @@ impl Job {
 
     async fn take(&self) -> Result<Took, JobError> {
         let settings = &*self.settings;
+        // That nothing has changed nobody signs.
+        let known = if settings.signature.is_some() { &Validators::default() } else { &self.known };
         let fetched = match &settings.source {
-            Source::File(path) => fetch::read(path, &self.known, settings.max_size, settings.timeout).await?,
-            Source::Url(url) => fetch::get(url, &url.path, &self.known, settings.max_size, settings.timeout).await?,
+            Source::File(path) => fetch::read(path, known, settings.max_size, settings.timeout).await?,
+            Source::Url(url) => fetch::get(url, &url.path, known, settings.max_size, settings.timeout).await?,
         };
-        let Fetched::Body { bytes, validators } = fetched else { return Ok(Took::NotModified) };
+        let Fetched::Body { bytes, mut validators } = fetched else { return Ok(Took::NotModified) };
         if let Some(signature) = &settings.signature {
             let signed = self.signature(&signature.suffix).await.map_err(JobError::NoSignature)?;
-            signature.key.verify(&bytes, &signed).map_err(JobError::Signature)?;
+            validators.signed = signature.key.verify(&bytes, &signed).map_err(JobError::Signature)?;
         }
         let list = List::new(&parse(&bytes, &settings.format)?);
         Ok(Took::List { list, validators })

@@ -266,6 +266,11 @@ impl Keeper {
         activate: &mut Activate<'_>,
     ) -> Finished {
         let Some(feed) = self.feeds.get(index) else { return Finished::nothing() };
+        let before = feed.current.as_ref().and_then(|current| current.validators.signed);
+        if before.is_some_and(|before| validators.signed.is_none_or(|signed| signed < before)) {
+            let why = "it was signed before the list in force: an older one is given out again".to_owned();
+            return self.fail(index, why, now);
+        }
         let old = feed.current.as_ref().map(|current| &*current.list);
         if old.is_some_and(|old| old.sha256() == list.sha256()) {
             return self.confirm(index, Some(validators), now, activate);

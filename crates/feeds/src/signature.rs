@@ -26,15 +26,18 @@ impl PublicKey {
         &self.text
     }
 
-    /// Whether the signature is this key's for these bytes.
+    /// Whether the signature is this key's for these bytes, and when it was made: the trusted comment, which is signed, too, says so
+    /// where it was made by minisign itself.
     ///
     /// # Errors
     /// Why not, in a sentence.
-    pub(crate) fn verify(&self, bytes: &[u8], signature: &[u8]) -> Result<(), String> {
+    pub(crate) fn verify(&self, bytes: &[u8], signature: &[u8]) -> Result<Option<u64>, String> {
         let text = std::str::from_utf8(signature).map_err(|_| "the signature is no text".to_owned())?;
         let signature = Signature::decode(text).map_err(|error| format!("the signature cannot be read: {error}"))?;
         // The older kind signs the list itself; whoever signs today uses the other.
-        self.key.verify(bytes, &signature, false).map_err(|error| format!("the signature does not hold: {error}"))
+        self.key.verify(bytes, &signature, false).map_err(|error| format!("the signature does not hold: {error}"))?;
+        let stamp = |part: &str| part.strip_prefix("timestamp:")?.parse().ok();
+        Ok(signature.trusted_comment().split_ascii_whitespace().find_map(stamp))
     }
 }
 
@@ -66,7 +69,7 @@ mod tests {
     #[test]
     fn a_signature_holds_for_its_bytes_and_its_key_alone() {
         let key = PublicKey::parse(KEY).unwrap();
-        assert_eq!(key.verify(b"test", SIGNATURE.as_bytes()), Ok(()));
+        assert_eq!(key.verify(b"test", SIGNATURE.as_bytes()), Ok(Some(1_556_193_335)));
         let fails = |bytes: &[u8], signature: &[u8], fragment: &str| {
             let problem = key.verify(bytes, signature).unwrap_err();
             assert!(problem.contains(fragment), "{problem}");

@@ -252,6 +252,21 @@ fn what_becomes_too_old_while_a_fetch_fails_is_dropped_as_well() {
 }
 
 #[test]
+fn a_list_that_was_signed_before_the_one_in_force_is_refused() {
+    let mut bench = Bench::new(|_| {});
+    let mut takes = |count, signed: Option<u64>, at| {
+        let validators = Validators { signed, ..Validators::default() };
+        bench.finish(Ok(Took::List { list: hosts(count), validators }), at).is_current
+    };
+    assert!(takes(100, Some(1_000), now(0.0)));
+    assert!(takes(101, Some(1_001), now(1.0)));
+    assert!(!takes(100, Some(1_000), now(2.0)));
+    assert!(!takes(101, Some(1_000), now(3.0)));
+    assert!(!takes(101, None, now(3.0)));
+    assert!(takes(101, Some(1_001), now(4.0)));
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_nothing_young() {
     let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
     bench.takes(&hosts(100), now(0.0));

@@ -13,7 +13,7 @@ fn saved(texts: &[&str], findings: Vec<Finding>) -> Saved {
         list: Arc::new(List::new(&prefixes)),
         checked: moment("2026-11-29T10:00:00Z"),
         changed: moment("2026-11-28T10:00:00Z"),
-        validators: Validators { etag: Some("\"x\\y\"".into()), last_modified: None },
+        validators: Validators { etag: Some("\"x\\y\"".into()), last_modified: None, signed: Some(7) },
         findings,
     }
 }
