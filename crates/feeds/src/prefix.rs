@@ -1,8 +1,7 @@
 //! One entry of a list: an address or a prefix.
 
-use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+use portcullis_policy::prefix::{self, in_canonical_form};
 
 /// Parses an address or a prefix. A prefix of IPv4-mapped IPv6 addresses is the IPv4 prefix it is (RFC 4291 section 2.5.5.2), since
 /// addresses are compared in that form. The error is what is wrong with it, without the text.
@@ -10,33 +9,12 @@ use ipnet::{IpNet, Ipv4Net};
 /// # Errors
 /// What is no prefix, and one with bits set beyond its length: it says two things at once, and which of them is meant nobody knows.
 pub fn parse_prefix(text: &str) -> Result<IpNet, String> {
-    let prefix = parse_strictly(text).ok_or_else(|| "is no address or prefix".to_owned())?;
+    let prefix = prefix::parse_prefix(text).ok_or_else(|| "is no address or prefix".to_owned())?;
     let network = prefix.trunc();
     if network != prefix {
         return Err(format!("has bits set beyond its length: {network} or {}", prefix.addr()));
     }
-    Ok(in_ipv4_form(network))
-}
-
-/// `IpNet`'s own parser takes `010.0.0.0/8`, which others read as octal.
-fn parse_strictly(text: &str) -> Option<IpNet> {
-    let Some((address, length)) = text.split_once('/') else {
-        return text.parse::<IpAddr>().ok().map(IpNet::from);
-    };
-    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
-    let length: u8 = length.parse().ok().filter(|_| plain)?;
-    IpNet::new(address.parse().ok()?, length).ok()
-}
-
-fn in_ipv4_form(prefix: IpNet) -> IpNet {
-    if let IpNet::V6(net) = prefix
-        && let Some(length) = net.prefix_len().checked_sub(96)
-        && let Some(address) = net.network().to_ipv4_mapped()
-        && let Ok(mapped) = Ipv4Net::new(address, length)
-    {
-        return IpNet::V4(mapped);
-    }
-    prefix
+    Ok(in_canonical_form(&network))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod network;
 pub mod path;
 mod pattern;
 pub mod policy;
+pub mod prefix;
 pub mod principal;
 pub mod questions;
 pub mod reason;

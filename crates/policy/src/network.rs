@@ -12,7 +12,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+
+use crate::prefix::in_canonical_form;
 
 /// The index of a `[[network]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -223,19 +225,6 @@ fn extend_to<T: Copy>(list: &mut Vec<T>, more: &[T], most: usize) {
     list.extend(more.iter().take(room));
 }
 
-/// A prefix of IPv4-mapped IPv6 addresses as the IPv4 prefix it is: addresses come in that form (RFC 4291 section
-/// 2.5.5.2), so it would match none of them otherwise.
-pub(crate) fn in_canonical_form(prefix: &IpNet) -> IpNet {
-    if let IpNet::V6(net) = prefix
-        && let Some(length) = net.prefix_len().checked_sub(96)
-        && let Some(address) = net.network().to_ipv4_mapped()
-        && let Ok(mapped) = Ipv4Net::new(address, length)
-    {
-        return IpNet::V4(mapped);
-    }
-    *prefix
-}
-
 /// Consecutive ranges: range `i` begins at `starts[i]` and ends before `starts[i + 1]`.
 #[derive(Debug, Clone)]
 struct Ranges<K> {
@@ -350,6 +339,8 @@ impl Sets {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use ipnet::Ipv4Net;
 
     use super::*;
 

@@ -227,7 +227,9 @@ impl Worker {
             status: status.as_u16(),
             reason: code.map(ReasonCode::code),
             upstream: code.is_none(),
-            own_change: code.is_some_and(is_the_policys) && self.shared.before.permitted(facts),
+            own_change: code.is_some_and(is_the_policys)
+                && self.shared.risk.charges()
+                && self.shared.before.permitted(facts),
         };
         if let Some(notice) = self.shared.risk.observe(&observation, facts.steady_now) {
             self.report_ban(&notice, facts);

@@ -4,13 +4,12 @@
 
 use std::time::Instant;
 
-use http::header::USER_AGENT;
 use http::{StatusCode, Version};
 use portcullis_events::traces::{Sent, Traced, Tracer};
 use portcullis_events::{Answer, ReasonCode};
 
 use crate::trace::Trace;
-use crate::transit::{Remembered, Transit};
+use crate::transit::{Remembered, Said, Transit};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +33,7 @@ pub(crate) fn trace(tracer: &Tracer, transit: &Transit, remembered: Option<&Reme
         Ended::Answered(status) => (status, None, Answer::Permit),
         Ended::Refused(status, reason, answer) => (status, Some(reason), answer),
     };
-    let user_agent = match remembered {
-        Some(remembered) => remembered.user_agent(),
-        None => headers.get(USER_AGENT),
-    };
+    let user_agent = remembered.map_or_else(|| Said::of(headers), Remembered::said).user_agent;
     let mut traced = Traced {
         trace_id: trace.id(),
         parent: trace.parent(),

@@ -350,11 +350,6 @@ impl Remembered {
         self.traceparent.as_ref().and_then(Trace::of_value)
     }
 
-    /// What the caller is.
-    pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
-        self.user_agent.as_ref()
-    }
-
     /// Whether the caller named a trace, or the state of one.
     pub(crate) fn has_trace(&self) -> bool {
         self.has_trace

@@ -154,7 +154,7 @@ impl RiskEngine {
 
     /// Whether an address is among those that are never banned.
     pub fn is_spared(&self, address: IpAddr) -> bool {
-        self.is_never_banned(IpNet::from(address.to_canonical()))
+        self.never_bans(address)
     }
 
     pub(crate) fn lift_network(&self, actor: &Actor) -> bool {

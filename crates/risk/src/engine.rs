@@ -224,6 +224,16 @@ impl RiskEngine {
         self.plan.load().settings.ban.mode
     }
 
+    /// Whether an address is among those that are never banned.
+    pub(crate) fn never_bans(&self, address: IpAddr) -> bool {
+        self.plan.load().never.contains(address)
+    }
+
+    /// Whether offenders are banned, in earnest or as a simulation: else nobody is charged.
+    pub fn charges(&self) -> bool {
+        self.ban_mode() != BanMode::Off
+    }
+
     /// Whether all of a network is among those that are never banned.
     pub(crate) fn is_never_banned(&self, network: ipnet::IpNet) -> bool {
         let plan = self.plan.load();

@@ -1,10 +1,11 @@
 //! Addresses, prefixes and header names.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderName;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+use portcullis_policy::prefix;
 use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
@@ -118,11 +119,12 @@ pub(crate) struct PrefixProblem {
 /// Parses a prefix or a bare address. Addresses are compared in canonical form (RFC 4291 section 2.5.5.2), so that a
 /// prefix of IPv4-mapped addresses would match nothing: it is refused, with the IPv4 form as the remedy.
 pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixProblem> {
-    let prefix = parse_strictly(text).ok_or_else(|| PrefixProblem {
+    let prefix = prefix::parse_prefix(text).ok_or_else(|| PrefixProblem {
         message: format!("`{}` is no address or prefix", shown(text)),
         help: Some("write it as 203.0.113.0/24, 2001:db8::/32 or 203.0.113.7".into()),
     })?;
-    if let Some(plain) = as_ipv4(prefix) {
+    let plain = prefix::in_canonical_form(&prefix);
+    if plain != prefix {
         return Err(PrefixProblem {
             message: format!("`{}` is a range of IPv4-mapped addresses", shown(text)),
             help: Some(format!("write `{plain}`")),
@@ -135,24 +137,6 @@ pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, PrefixProblem> {
         });
     }
     Ok(prefix)
-}
-
-/// An address with or without a length. `IpNet`'s own parser takes `010.0.0.0/8`, which others read as octal.
-fn parse_strictly(text: &str) -> Option<IpNet> {
-    let Some((address, length)) = text.split_once('/') else {
-        return text.parse::<IpAddr>().ok().map(IpNet::from);
-    };
-    let plain = length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
-    let length: u8 = length.parse().ok().filter(|_| plain)?;
-    IpNet::new(address.parse().ok()?, length).ok()
-}
-
-/// The IPv4 form of a prefix of IPv4-mapped IPv6 addresses.
-fn as_ipv4(prefix: IpNet) -> Option<Ipv4Net> {
-    let IpNet::V6(prefix) = prefix else { return None };
-    let address: Ipv4Addr = prefix.addr().to_ipv4_mapped()?;
-    let length = prefix.prefix_len().checked_sub(96)?;
-    Ipv4Net::new(address, length).ok().map(|net| net.trunc())
 }
 
 /// The name of a header field (RFC 9110 section 5.1).

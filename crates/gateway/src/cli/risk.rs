@@ -80,18 +80,7 @@ fn settings(global: &Global) -> Result<Settings, Exit> {
 /// An access log. Every address that is not named an attacker counts as none.
 fn of_log(settings: &Settings, path: &Path, attackers: &BTreeSet<IpAddr>) -> Result<Vec<Judged>, Exit> {
     let text = read(path)?;
-    let mut requests = Vec::new();
-    let mut skipped: Vec<(usize, LineError)> = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        match LoggedRequest::parse(line) {
-            Ok(request) => requests.push(request),
-            Err(error) => skipped.push((index + 1, error)),
-        }
-    }
-    if let Some((line, error)) = skipped.first() {
-        let name = configuration::name(path);
-        remark(&format!("note: {} lines of {name} are left out, the first is line {line}: {error}", skipped.len()));
-    }
+    let mut requests = requests(text.lines(), &configuration::name(path));
     // Servers write a line when the answer is done, so a little out of order.
     requests.sort_by_key(|request| request.time);
     let engine = RiskEngine::new(settings.clone());
@@ -101,6 +90,22 @@ fn of_log(settings: &Settings, path: &Path, attackers: &BTreeSet<IpAddr>) -> Res
         .into_iter()
         .map(|(name, outcomes)| Judged { name, figures: outcomes.figures(attackers), outcomes })
         .collect())
+}
+
+/// The requests of a log; what is none is left out, and said.
+fn requests<'a>(lines: impl Iterator<Item = &'a str>, of: &str) -> Vec<LoggedRequest<'a>> {
+    let mut requests = Vec::new();
+    let mut left_out: Vec<(usize, LineError)> = Vec::new();
+    for (index, line) in lines.enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match LoggedRequest::parse(line) {
+            Ok(request) => requests.push(request),
+            Err(error) => left_out.push((index + 1, error)),
+        }
+    }
+    if let Some((line, error)) = left_out.first() {
+        remark(&format!("note: {} lines of {of} are left out, the first is line {line}: {error}", left_out.len()));
+    }
+    requests
 }
 
 /// One labelled case: lines of a log, and whether somebody should be banned for them.
@@ -125,8 +130,7 @@ fn of_cases(settings: &Settings, path: &Path, each: bool) -> Result<Vec<Judged>,
             remark(&format!("error: {}:{}:{}: {error}", configuration::name(path), index + 1, error.column()));
             Exit::Configuration
         })?;
-        let requests: Vec<LoggedRequest<'_>> =
-            case.lines.iter().filter_map(|line| LoggedRequest::parse(line).ok()).collect();
+        let requests = requests(case.lines.iter().map(String::as_str), &safe(&case.test));
         let attackers: BTreeSet<IpAddr> = if case.expected_alerts.is_some_and(|alerts| alerts > 0) {
             case.sources.iter().map(IpAddr::to_canonical).collect()
         } else {
@@ -177,7 +181,7 @@ fn for_people(judged: &[Judged]) -> String {
             [
                 (*name).to_owned(),
                 words(figures.detected),
-                figures.requests_until_ban.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                figures.requests_until_ban().map_or_else(|| "-".to_owned(), |count| count.to_string()),
                 words(figures.wrong_bans),
                 words(figures.false_refusals),
                 words(figures.attack_refused),
@@ -239,13 +243,13 @@ fn to_json(judged: &Judged) -> Value {
         let interval = share.interval();
         json!({ "part": share.part, "whole": share.whole, "share": share.value(), "interval_95": [interval.low, interval.high] })
     };
-    let Figures { detected, requests_until_ban, wrong_bans, false_refusals, attack_refused } = judged.figures;
+    let figures = &judged.figures;
     json!({
         "name": judged.name,
-        "attackers_banned": share(detected),
-        "requests_until_ban": requests_until_ban,
-        "others_banned": share(wrong_bans),
-        "good_refused": share(false_refusals),
-        "attack_refused": share(attack_refused),
+        "attackers_banned": share(figures.detected),
+        "requests_until_ban": figures.requests_until_ban(),
+        "others_banned": share(figures.wrong_bans),
+        "good_refused": share(figures.false_refusals),
+        "attack_refused": share(figures.attack_refused),
     })
 }

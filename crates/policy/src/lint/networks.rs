@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::draft::*;
 use crate::lint::View;
 use crate::lint::findings::Findings;
-use crate::network::in_canonical_form;
+use crate::prefix::in_canonical_form;
 
 /// A larger IPv4 prefix holds more than 65,536 addresses: more than most organisations were ever given.
 const WIDEST_V4: u8 = 16;

@@ -27,12 +27,12 @@ pub struct ActorOutcome {
 pub struct Outcomes(pub BTreeMap<IpAddr, ActorOutcome>);
 
 /// What an evaluation comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Figures {
     /// Attackers that were banned.
     pub detected: Share,
-    /// Which request, the median over those, they were banned for.
-    pub requests_until_ban: Option<u64>,
+    /// Which of its requests each of those was banned for.
+    until_ban: Vec<u64>,
     /// Others that were banned.
     pub wrong_bans: Share,
     /// Good requests of others that would have been refused: the rate of false 403s.
@@ -46,29 +46,34 @@ impl Outcomes {
     #[must_use]
     pub fn figures(&self, attackers: &BTreeSet<IpAddr>) -> Figures {
         let mut figures = Figures::default();
-        let mut until: Vec<u64> = Vec::new();
         for (address, outcome) in &self.0 {
             let banned = u64::from(outcome.banned_at.is_some());
             if attackers.contains(address) {
                 figures.detected += Share { part: banned, whole: 1 };
                 figures.attack_refused += Share { part: outcome.refused, whole: outcome.requests };
-                until.extend(outcome.banned_at);
+                figures.until_ban.extend(outcome.banned_at);
             } else {
                 figures.wrong_bans += Share { part: banned, whole: 1 };
                 figures.false_refusals += Share { part: outcome.good_refused, whole: outcome.good };
             }
         }
-        until.sort_unstable();
-        figures.requests_until_ban = until.get(until.len() / 2).copied();
         figures
     }
 }
 
 impl Figures {
-    /// Adds those of another case. The number of requests until a ban is that of the later one, where both have one.
+    /// Which request attackers were banned for: the median; `None` where nobody was.
+    #[must_use]
+    pub fn requests_until_ban(&self) -> Option<u64> {
+        let mut sorted = self.until_ban.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// Adds those of another case.
     pub fn add(&mut self, other: Self) {
         self.detected += other.detected;
-        self.requests_until_ban = self.requests_until_ban.max(other.requests_until_ban);
+        self.until_ban.extend(other.until_ban);
         self.wrong_bans += other.wrong_bans;
         self.false_refusals += other.false_refusals;
         self.attack_refused += other.attack_refused;
