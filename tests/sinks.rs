@@ -54,9 +54,11 @@ fn recorded(gateway: &Gateway) -> Vec<String> {
     events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Waits until `arrived` gives every event of the native file, in its order once repetitions are left out.
+/// Waits until there is an event for each of so many refusals, and until `arrived` gives every event of the native file, in its order once
+/// repetitions are left out. A moment after the refusals neither has any.
 #[track_caller]
-fn all_arrive(gateway: &Gateway, arrived: impl Fn() -> Vec<String>) {
+fn all_arrive(gateway: &Gateway, refusals: usize, arrived: impl Fn() -> Vec<String>) {
+    assert_eq!(gateway.refusals(refusals).len(), refusals);
     let distinct = || {
         let mut seen = BTreeSet::new();
         arrived().into_iter().filter(|id| seen.insert(id.clone())).collect::<Vec<_>>()
@@ -87,12 +89,12 @@ fn a_real_rsyslogd_gets_every_event_over_tls_although_it_is_restarted() {
         let event: Value = serde_json::from_str(message["text"].as_str().unwrap()).unwrap();
         event["id"].as_str().unwrap().to_owned()
     };
-    all_arrive(&gateway, || rsyslog.messages().iter().map(id).collect());
+    all_arrive(&gateway, 5, || rsyslog.messages().iter().map(id).collect());
     rsyslog.stop();
     refuse(&gateway, 5);
     rsyslog.start_again();
     refuse(&gateway, 5);
-    all_arrive(&gateway, || rsyslog.messages().iter().map(id).collect());
+    all_arrive(&gateway, 15, || rsyslog.messages().iter().map(id).collect());
     no_canaries(&format!("{:?}", rsyslog.messages()));
 }
 
@@ -110,7 +112,7 @@ fn a_real_rsyslogd_gets_cef_over_tcp_and_udp() {
     let gateway = site(&sinks, &upstream).start();
     refuse(&gateway, 3);
     for name in ["over-tcp", "over-udp"] {
-        all_arrive(&gateway, || {
+        all_arrive(&gateway, 3, || {
             let messages = rsyslog.messages();
             let of_sink = messages.iter().filter(|message| message["app"] == name);
             let id = |text: &str| text.split(" externalId=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
@@ -157,7 +159,7 @@ fn elasticsearch_gets_every_event_once_it_answers() {
     let gateway = site.start();
     refuse(&gateway, 10);
     let accepted = || receiver.requests().into_iter().skip(3).collect::<Vec<_>>();
-    all_arrive(&gateway, || {
+    all_arrive(&gateway, 10, || {
         let documents = accepted().iter().flat_map(lines).collect::<Vec<_>>();
         documents.iter().filter_map(|line| Some(line["event"]["id"].as_str()?.to_owned())).collect()
     });
@@ -195,7 +197,7 @@ fn sentinel_gets_rows_with_a_token_of_its_own() {
     site.file("password", "s3cret");
     let gateway = site.start();
     refuse(&gateway, 5);
-    all_arrive(&gateway, || {
+    all_arrive(&gateway, 5, || {
         let taken = receiver.requests().into_iter().skip(1);
         let rows = taken.flat_map(|request| serde_json::from_slice::<Vec<Value>>(&request.body).unwrap());
         rows.map(|row| row["EventUid"].as_str().unwrap().to_owned()).collect()
@@ -220,7 +222,7 @@ fn an_otlp_receiver_gets_every_event_in_protobuf() {
     let gateway = site(&sink, &upstream).start();
     refuse(&gateway, 5);
     // Of each record the attribute that is the native line: its text is in the bytes as it is.
-    all_arrive(&gateway, || {
+    all_arrive(&gateway, 5, || {
         let taken = receiver.requests().into_iter().skip(1);
         let ids = taken.flat_map(|request| {
             let text = String::from_utf8_lossy(&request.body).into_owned();
