@@ -10,7 +10,7 @@
 pub(crate) mod cursor;
 mod reader;
 mod record;
-mod segment;
+pub(crate) mod segment;
 mod sink;
 
 use std::collections::VecDeque;
@@ -213,10 +213,16 @@ impl State {
     fn reclaim(&mut self) -> Vec<Segment> {
         let passed = self.sinks.iter().map(|sink| sink.next).min().unwrap_or(self.next);
         let mut gone = Vec::new();
-        while self.segments.get(1).is_some_and(|second| second.first <= passed) {
+        while self.holds_more_than_the_first() && self.segments.get(1).is_some_and(|second| second.first <= passed) {
             gone.extend(self.segments.pop_front());
         }
         gone
+    }
+
+    /// Whether there is an event behind the first segment. A segment that was just begun may be empty, and stay so where the disk is full;
+    /// the one before it then holds the end of the chain, and without that the next start could not tell what the spool lacks.
+    fn holds_more_than_the_first(&self) -> bool {
+        self.segments.get(1).is_some_and(|second| second.first < self.next)
     }
 
     fn oldest(&self) -> u64 {
@@ -246,15 +252,25 @@ fn recover(folder: &Path) -> io::Result<(State, Found)> {
     let last = firsts.last().copied();
     let mut scanned = None;
     for first in firsts {
-        let length = fs::metadata(segment::path(folder, first))?.len();
+        let length = match fs::metadata(segment::path(folder, first)) {
+            Ok(metadata) => metadata.len(),
+            // Whoever reads goes on behind it, and counts what was in it.
+            Err(error) if segment::is_unreadable(&error) => 0,
+            Err(error) => return Err(error),
+        };
         if Some(first) != last {
             state.segments.push_back(Segment { first, length });
             continue;
         }
         let scan = match segment::scan(folder, first) {
-            Ok(scan) => scan,
-            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
-                // The process died while it made the file, so that nothing is in it.
+            Ok(scan) if scan.next.is_some() || segment::open_to_read(folder, first).is_ok() => scan,
+            // The process died while it made the file, so that nothing is in it; or the disk gives nothing of it any more.
+            Ok(_) => {
+                set_aside(folder, first)?;
+                state.next = first;
+                continue;
+            }
+            Err(error) if is_none(&error) => {
                 set_aside(folder, first)?;
                 state.next = first;
                 continue;
@@ -278,17 +294,24 @@ fn recover(folder: &Path) -> io::Result<(State, Found)> {
         match segment::scan(folder, before.first) {
             Ok(scan) => found.tail = [scan.tail, std::mem::take(&mut found.tail)].concat(),
             // Whoever reads it will say so.
-            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => break,
+            Err(error) if is_none(&error) => break,
             Err(error) => return Err(error),
         }
     }
     Ok((state, found))
 }
 
+/// Whether an error says that there is no segment to be read: none was written to its end, it is something else, or the disk does not
+/// give it.
+fn is_none(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) || segment::is_unreadable(error)
+}
+
 /// A file that is no segment must not stand in the way of a new one; and nothing is deleted that somebody may want to look at.
 fn set_aside(folder: &Path, first: u64) -> io::Result<()> {
     let path = segment::path(folder, first);
-    if fs::metadata(&path)?.len() <= segment::HEADER {
+    let readable = !segment::open_to_read(folder, first).is_err_and(|error| segment::is_unreadable(&error));
+    if readable && fs::metadata(&path)?.len() <= segment::HEADER {
         return fs::remove_file(path);
     }
     tracing::error!(path = %path.display(), "a file of the spool cannot be read; it is set aside as .damaged");

@@ -70,7 +70,16 @@ impl Reader {
                         self.skip_lost(segment, end, error.kind() == io::ErrorKind::NotFound);
                         continue;
                     }
-                    Err(error) => return Err(error),
+                    // Not even its name leads anywhere any more.
+                    Err(error) if segment::is_unreadable(&error) && self.failures >= ATTEMPTS => {
+                        self.failures = 0;
+                        self.skip_lost(segment, end, false);
+                        continue;
+                    }
+                    Err(error) => {
+                        self.failures += u32::from(segment::is_unreadable(&error));
+                        return Err(error);
+                    }
                 };
             }
             let Some(open) = &mut self.open else { return Ok(None) };
@@ -112,7 +121,11 @@ impl Reader {
     }
 
     fn open_segment(&self, segment: Segment) -> io::Result<Open> {
-        let file = segment::open_to_read(&self.spool.folder, segment.first)?;
+        let file = if self.failures >= ATTEMPTS {
+            segment::open_scratched(&self.spool.folder, segment.first)?
+        } else {
+            segment::open_to_read(&self.spool.folder, segment.first)?
+        };
         Ok(Open { first: segment.first, file, records: Records::new(segment::HEADER) })
     }
 

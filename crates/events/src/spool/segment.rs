@@ -84,9 +84,37 @@ pub(crate) fn open_to_read(folder: &Path, first: u64) -> io::Result<File> {
     if header[..] == expected { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
+/// The same where the disk may not give its header any more: each record says what it is, and many may stand behind what is lost.
+pub(crate) fn open_scratched(folder: &Path, first: u64) -> io::Result<File> {
+    match open_to_read(folder, first) {
+        Err(error) if is_unreadable(&error) => File::open(path(folder, first)),
+        opened => opened,
+    }
+}
+
+/// Whether an error says that the disk does not give what is on it: to ask again helps little, to ask for what stands elsewhere may.
+/// `EIO`, `EBADMSG` and `EUCLEAN`, which the standard library has no names for.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(5 | 74 | 117))
+}
+
+/// Calls `take` with each line of a segment, oldest first, without its line feed. Says how many bytes these lines are.
+pub(crate) fn lines(folder: &Path, first: u64, take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
+    let file = open_scratched(folder, first)?;
+    let length = file.metadata()?.len();
+    let mut records = Records::new(HEADER);
+    records.pass_over_unreadable();
+    let mut bytes = 0;
+    while let Some((_, line)) = records.next(&file, length)? {
+        take(line);
+        bytes += line.len() as u64 + 1;
+    }
+    Ok(bytes)
+}
+
 /// Reads all records of a segment.
 pub(crate) fn scan(folder: &Path, first: u64) -> io::Result<Scan> {
-    let file = open_to_read(folder, first)?;
+    let file = open_scratched(folder, first)?;
     let length = file.metadata()?.len();
     let mut cursor = Records::new(HEADER);
     // A sector that cannot be read must not keep the gateway from starting.
@@ -98,10 +126,14 @@ pub(crate) fn scan(folder: &Path, first: u64) -> io::Result<Scan> {
         scan.tail.push(b'\n');
         scan.end = cursor.offset();
         if scan.tail.len() > 4 * TAIL {
-            scan.tail.drain(..scan.tail.len() - 2 * TAIL);
+            // What would be half a line goes with what comes before it.
+            let cut = scan.tail.len() - 2 * TAIL;
+            let rest = scan.tail.get(cut..).unwrap_or_default();
+            let half = rest.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            scan.tail.drain(..cut + half);
         }
     }
-    scan.torn = length - scan.end;
+    scan.torn = length.saturating_sub(scan.end);
     Ok(scan)
 }
 
@@ -304,6 +336,29 @@ mod tests {
         let expected: Vec<u64> = (0..200).filter(|number| !touched(number)).collect();
         assert_eq!(found, expected);
         assert!(found.len() < 200);
+    }
+
+    #[test]
+    fn the_tail_of_a_long_segment_begins_with_a_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |number: u64| format!("{number}{}", "x".repeat(300_000));
+        let ended = |number: u64| line(number) + "\n";
+        let mut file = create(folder.path(), 5).unwrap();
+        for number in 0..40 {
+            let mut bytes = Vec::new();
+            record::append(&mut bytes, 5 + number, line(number).as_bytes());
+            file.write_all(&bytes).unwrap();
+        }
+        let scan = scan(folder.path(), 5).unwrap();
+        assert!(scan.tail.len() >= TAIL && scan.tail.len() < 5 * TAIL, "{}", scan.tail.len());
+        let lines: Vec<&[u8]> = scan.tail.split_inclusive(|byte| *byte == b'\n').collect();
+        let first = 40 - lines.len() as u64;
+        for (line, number) in lines.iter().zip(first..) {
+            assert!(*line == ended(number).as_bytes(), "line {number} is not whole");
+        }
+        let mut all = 0;
+        let bytes = super::lines(folder.path(), 5, &mut |_| all += 1).unwrap();
+        assert_eq!((all, bytes), (40, (0..40).map(|number| line(number).len() as u64 + 1).sum()));
     }
 
     #[test]

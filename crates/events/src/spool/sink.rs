@@ -45,7 +45,7 @@ impl SpoolSink {
                 state = self.spool.state();
                 continue;
             }
-            if state.bytes() + bytes <= self.spool.max_size || state.segments.len() <= 1 {
+            if state.bytes() + bytes <= self.spool.max_size || !state.holds_more_than_the_first() {
                 return Ok(());
             }
             if !is_kept(&state) {
@@ -74,7 +74,7 @@ impl SpoolSink {
     }
 
     /// Begins a new segment, where the last one is as large as it may be.
-    fn roll(&mut self, first: u64, bytes: u64) -> io::Result<()> {
+    pub(super) fn roll(&mut self, first: u64, bytes: u64) -> io::Result<()> {
         let is_empty = self.current.length <= segment::HEADER;
         if is_empty || self.current.length + bytes <= self.spool.segment_size {
             return Ok(());

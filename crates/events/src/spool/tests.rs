@@ -36,6 +36,13 @@ fn read_all(spool: &Arc<Spool>, sink: usize) -> (Vec<String>, reader::Gaps) {
     }
 }
 
+/// Makes a segment one that the disk does not give: to read this file at its beginning is `EIO`.
+fn scratch(folder: &Path, first: u64) {
+    let path = segment::path(folder, first);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
+}
+
 #[test]
 fn a_folder_is_opened_again_with_everything_that_was_appended() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,4 +210,88 @@ fn the_tail_goes_back_over_several_segments() {
     assert_eq!(segment::list(folder.path()).unwrap().len(), 3);
     let (_, found) = open(folder.path());
     assert_eq!(found.tail, format!("{}\n", lines.join("\n")).as_bytes());
+}
+
+#[test]
+fn the_segment_before_an_empty_one_stays_since_it_holds_the_end_of_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let reader = spool.add_sink(None, OnFull::Drop);
+    let line = format!("{}\n", "x".repeat(200));
+    let mut sink = SpoolSink::open(Arc::clone(&spool), Durability::none()).unwrap();
+    sink.write(line.as_bytes()).unwrap();
+    // The next segment was begun, and then the disk was full.
+    sink.roll(2, 220).unwrap();
+    spool.took(reader, 2);
+    assert_eq!(segment::list(folder.path()).unwrap(), [1, 2]);
+    drop((sink, spool));
+    let (spool, found) = open(folder.path());
+    assert_eq!(found.tail, line.as_bytes(), "the next start knows the last line");
+    let reader = spool.add_sink(Some(2), OnFull::Drop);
+    append(&spool, &["two"]);
+    assert_eq!(read_all(&spool, reader).0, ["two"]);
+    spool.took(reader, 3);
+    assert_eq!(segment::list(folder.path()).unwrap(), [2]);
+}
+
+#[test]
+fn the_bound_does_not_take_the_only_segment_that_holds_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings { max_size: 400, segment_size: 300, ..SpoolSettings::new(folder.path()) };
+    let spool = Arc::new(Spool::open(&settings).unwrap().0);
+    spool.add_sink(None, OnFull::Drop);
+    let line = format!("{}\n", "x".repeat(200));
+    let mut sink = SpoolSink::open(Arc::clone(&spool), Durability::none()).unwrap();
+    sink.write(line.as_bytes()).unwrap();
+    sink.roll(2, 220).unwrap();
+    sink.write(line.as_bytes()).unwrap();
+    assert_eq!(segment::list(folder.path()).unwrap(), [1, 2]);
+    sink.write(line.as_bytes()).unwrap();
+    assert_eq!(segment::list(folder.path()).unwrap(), [2, 3]);
+}
+
+#[test]
+fn a_segment_that_the_disk_does_not_give_is_passed_over_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, _) = open(folder.path());
+    let reader = spool.add_sink(None, OnFull::Drop);
+    let long = "x".repeat(200);
+    append(&spool, &[&long, &long, &long]);
+    scratch(folder.path(), 1);
+    let mut reader = Reader::new(Arc::clone(&spool), reader);
+    let mut line = Vec::new();
+    for attempt in 1..=3 {
+        assert!(reader.read(&mut line).is_err(), "attempt {attempt}: perhaps it can be read the next time");
+    }
+    assert_eq!(reader.read(&mut line).unwrap(), Some(2));
+    assert_eq!(reader.take_gaps(), reader::Gaps { given_up: 0, damaged: 1 });
+}
+
+#[test]
+fn a_segment_that_the_disk_does_not_give_keeps_nobody_from_starting() {
+    for first in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, _) = open(folder.path());
+        spool.add_sink(None, OnFull::Drop);
+        let long = "x".repeat(200);
+        append(&spool, &[&long, &long, &long]);
+        drop(spool);
+        scratch(folder.path(), first);
+        let (spool, found) = open(folder.path());
+        let tail = [&long, "\n"].concat();
+        assert_eq!(found.tail, tail.repeat(2).as_bytes(), "{first}: what can be read is");
+        let reader = spool.add_sink(None, OnFull::Drop);
+        append(&spool, &["new"]);
+        // What was last is set aside, not deleted: somebody may still get at it.
+        let aside = segment::path(folder.path(), first).with_extension("damaged");
+        assert_eq!(fs::symlink_metadata(aside).is_ok(), first == 3);
+        let mut reader = Reader::new(Arc::clone(&spool), reader);
+        let (mut found, mut line) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            if let Ok(Some(number)) = reader.read(&mut line) {
+                found.push(number);
+            }
+        }
+        assert_eq!(found, if first == 1 { vec![2, 3, 4] } else { vec![1, 2, 3] }, "{first}");
+    }
 }
