@@ -44,6 +44,8 @@ impl DeadLetters {
         line.extend_from_slice(b"}\n");
         let size = line.len() as u64;
         if self.file.as_ref().is_some_and(|(_, length)| *length > 0 && length + size > self.max_size) {
+            // Only the new file is forced to the disk at the end, and the sink's place moves past the letters of both.
+            self.sync()?;
             self.file = None;
             let mut older = self.path.clone().into_os_string();
             older.push(".1");
@@ -122,6 +124,18 @@ mod tests {
         assert_eq!(files.len(), 2);
         assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 400));
         assert!(fs::read_to_string(&path).unwrap().contains("\"id\":49"));
+    }
+
+    #[test]
+    fn a_file_is_not_put_away_before_it_is_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dead.jsonl");
+        // It can be written to, and not be forced to any disk.
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let mut letters = DeadLetters::new(path.clone(), 1);
+        letters.write("siem", "why", b"{}").unwrap();
+        letters.write("siem", "why", b"{}").unwrap_err();
+        assert!(!folder.path().join("dead.jsonl.1").is_symlink() && path.is_symlink());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::dead_letter::DeadLetters;
 use crate::filter::Filter;
 use crate::fold::{Fate, Folded, Folder};
 use crate::settings::{FoldSettings, RetrySettings};
+use crate::sinks::post::LONGEST_PAUSE;
 use crate::sinks::{BatchLimits, Delivery, Line, Remote};
 use crate::spool::cursor::Cursor;
 use crate::spool::{Reader, Spool};
@@ -40,7 +41,10 @@ pub(crate) struct DeliveryState {
     pub(crate) place: usize,
     pub(crate) exported: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Refused for good, and among the dead letters.
     pub(crate) refused: AtomicU64,
+    /// Refused for good, and not even there.
+    pub(crate) lost: AtomicU64,
     pub(crate) given_up: AtomicU64,
     pub(crate) damaged: AtomicU64,
     pub(crate) filtered: AtomicU64,
@@ -58,6 +62,7 @@ impl DeliveryState {
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
@@ -332,7 +337,7 @@ impl Courier {
         if self.state.trouble.note(why) {
             tracing::error!(sink = %self.state.name, %why, "event sink cannot deliver; events wait in the spool");
         }
-        let pause = jittered(self.pause).max(after.unwrap_or_default().min(LONGEST_ASKED));
+        let pause = pause_for(self.pause, after);
         self.pause = self.pause.saturating_mul(2).min(self.retry.longest);
         self.rest(pause)
     }
@@ -368,7 +373,8 @@ impl Courier {
                 return false;
             }
         }
-        self.state.refused.fetch_add(events, SeqCst);
+        self.state.refused.fetch_add(events - lost, SeqCst);
+        self.state.lost.fetch_add(lost, SeqCst);
         tracing::error!(sink = %self.state.name, events, lost, %why, "events were refused for good");
         true
     }
@@ -415,8 +421,10 @@ enum After {
 /// take half an hour to be in effect, and whoever is to mend a credential may sleep.
 const BARRED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A receiver that asks for a longer pause is not believed.
-const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
+/// The pause after an attempt that failed, at least what the receiver asked for. One that asks for more than an hour is not believed.
+fn pause_for(pause: Duration, asked: Option<Duration>) -> Duration {
+    jittered(pause).max(asked.unwrap_or_default().min(LONGEST_PAUSE))
+}
 
 /// Between a half and the whole of a pause, by chance: senders that failed together should not come back together.
 fn jittered(pause: Duration) -> Duration {

@@ -55,6 +55,8 @@ pub(crate) enum DropCause {
     Closed,
     /// The event could not be serialized.
     Error,
+    /// Its caller went away without an answer while the sink was full, as so many others had that there was no memory for more.
+    HungUp,
 }
 
 /// A place in a lane.
@@ -144,6 +146,7 @@ pub(crate) struct Lane {
     dropped_queue_full: AtomicU64,
     dropped_closed: AtomicU64,
     dropped_error: AtomicU64,
+    dropped_hung_up: AtomicU64,
     filtered: AtomicU64,
     /// Why it cannot be written at the moment.
     pub(crate) trouble: Trouble,
@@ -186,6 +189,7 @@ impl Lane {
             dropped_queue_full: AtomicU64::new(0),
             dropped_closed: AtomicU64::new(0),
             dropped_error: AtomicU64::new(0),
+            dropped_hung_up: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
             trouble: Trouble::default(),
             closed: AtomicBool::new(false),
@@ -210,22 +214,31 @@ impl Lane {
 
     /// Whether the sink takes this event. One that it does not take is counted.
     pub(crate) fn wants(&self, event: &Event) -> bool {
-        let wants = match &self.filter {
-            Some(filter) => filter.takes(event),
-            None => self.permits || !event.is_sampled_permit(),
-        };
+        let wants = self.takes(event);
         if !wants {
-            self.filtered.fetch_add(1, SeqCst);
+            self.count_filtered();
         }
         wants
     }
 
+    pub(crate) fn count_filtered(&self) {
+        self.filtered.fetch_add(1, SeqCst);
+    }
+
+    /// The same without counting.
+    pub(crate) fn takes(&self, event: &Event) -> bool {
+        match &self.filter {
+            Some(filter) => filter.takes(event),
+            None => self.permits || !event.is_sampled_permit(),
+        }
+    }
+
     /// Takes a place for one event of about this many bytes.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, DropCause> {
-        let Some(before) = raise(&self.depth, 1, self.most) else { return Err(DropCause::QueueFull) };
+        let Some(before) = raise(&self.depth, 1, self.most) else { return Err(self.no_room()) };
         let Some(bytes_before) = raise(&self.waiting_bytes, bytes, self.most_bytes()) else {
             self.depth.fetch_sub(1, SeqCst);
-            return Err(DropCause::QueueFull);
+            return Err(self.no_room());
         };
         // INVARIANT: reserve first, then look at `closed`; the writer looks at `closed` first and then at `depth`. So either
         // this event is refused here, or the writer waits for it.
@@ -238,13 +251,23 @@ impl Lane {
         Ok(if fits { Place::Free } else { Place::Over })
     }
 
+    /// Why there is no room: nobody should wait for room in a lane that is closed.
+    fn no_room(&self) -> DropCause {
+        if self.is_closed() { DropCause::Closed } else { DropCause::QueueFull }
+    }
+
     /// Takes a place for one event that goes to the writer together with one that has a place already. It is there even where the lane is
     /// full or closed.
     pub(crate) fn reserve_beside(&self, bytes: usize) {
         // INVARIANT: the writer of a closed lane goes on while there is anything it has not written, and the other event is that.
-        self.depth.fetch_add(1, SeqCst);
+        self.reserve_first(1, bytes);
+    }
+
+    /// Takes places for so many events, whether or not there is room: for what must be written before anything else is.
+    pub(crate) fn reserve_first(&self, events: usize, bytes: usize) {
+        self.depth.fetch_add(events, SeqCst);
         self.waiting_bytes.fetch_add(bytes, SeqCst);
-        self.accepted.fetch_add(1, SeqCst);
+        self.accepted.fetch_add(events as u64, SeqCst);
     }
 
     /// Whether answers wait for a place here.
@@ -287,6 +310,7 @@ impl Lane {
             DropCause::QueueFull => &self.dropped_queue_full,
             DropCause::Closed => &self.dropped_closed,
             DropCause::Error => &self.dropped_error,
+            DropCause::HungUp => &self.dropped_hung_up,
         };
         counter.fetch_add(events, SeqCst);
     }
@@ -366,7 +390,9 @@ impl Lane {
             dropped_queue_full: self.dropped_queue_full.load(SeqCst),
             dropped_closed: self.dropped_closed.load(SeqCst),
             dropped_error: self.dropped_error.load(SeqCst),
+            dropped_hung_up: self.dropped_hung_up.load(SeqCst),
             refused: 0,
+            dropped_lost: 0,
             dropped_spool_full: 0,
             dropped_damaged: 0,
             filtered: self.filtered.load(SeqCst),
@@ -403,8 +429,12 @@ pub struct SinkStats {
     pub dropped_closed: u64,
     /// Events dropped because they could not be serialized: `cause="error"`.
     pub dropped_error: u64,
+    /// Events whose caller went away while the sink was full and more of those waited than there is memory for: `cause="hung_up"`.
+    pub dropped_hung_up: u64,
     /// Events that a remote sink refused for good, and that are among its dead letters: `cause="refused"`.
     pub refused: u64,
+    /// Events that a remote sink refused for good, and that could not be written among its dead letters either: `cause="lost"`.
+    pub dropped_lost: u64,
     /// Events that the spool had no more room for: `cause="spool_full"`.
     pub dropped_spool_full: u64,
     /// Events whose record in the spool was damaged: `cause="damaged"`.
@@ -426,14 +456,16 @@ impl SinkStats {
     }
 
     /// The drops by their cause, as the metric's label says it.
-    pub fn dropped_by_cause(&self) -> [(&'static str, u64); 6] {
+    pub fn dropped_by_cause(&self) -> [(&'static str, u64); 8] {
         [
             ("queue_full", self.dropped_queue_full),
+            ("hung_up", self.dropped_hung_up),
             ("closed", self.dropped_closed),
             ("error", self.dropped_error),
             ("spool_full", self.dropped_spool_full),
             ("damaged", self.dropped_damaged),
             ("refused", self.refused),
+            ("lost", self.dropped_lost),
         ]
     }
 }
@@ -493,6 +525,13 @@ mod tests {
         lane.close();
         assert_eq!(lane.reserve(5), Err(DropCause::Closed));
         assert_eq!((lane.depth(), lane.waiting_bytes.load(SeqCst), lane.accepted.load(SeqCst)), (0, 0, 0));
+        // Nor is there a place to be waited for in one that was full when it was closed, of events or of bytes.
+        for (capacity, bytes) in [(1, 1), (9, MAX_WAITING_BYTES)] {
+            let lane = self::lane(capacity, OnFull::Drop);
+            assert_eq!((lane.reserve(bytes), lane.reserve(1)), (Ok(Place::Free), Err(DropCause::QueueFull)));
+            lane.close();
+            assert_eq!(lane.reserve(1), Err(DropCause::Closed));
+        }
     }
 
     #[test]

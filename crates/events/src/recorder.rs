@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) feeds: Vec<Feed<Lines>>,
     /// What an answer waits for where every event must be on disk first: one bit for each feed.
     durable: u64,
+    /// What no answer goes without: these, and the feeds of sinks that block.
+    kept: u64,
     intake: Sender<Intake>,
     /// The sinks in the order of the configuration.
     sinks: Vec<SinkPlace>,
@@ -144,7 +146,7 @@ impl Recorder {
         let counts = &self.shared.counts;
         // INVARIANT: counted first, then passed on; the thread compares what it has got with what was counted.
         counts.recorded.fetch_add(1, SeqCst);
-        let durable = if answered { self.shared.durable } else { 0 };
+        let (durable, kept) = if answered { (self.shared.durable, self.shared.kept) } else { (0, 0) };
         let Taken { takers, over, missing, without } = self.reserve(&event, bytes, answered);
         if takers | missing == 0 {
             self.shared.show(&event);
@@ -152,7 +154,7 @@ impl Recorder {
             let unwanted = without == 0 || event.is_sampled_permit();
             let counter = if unwanted { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
-            return if without & durable == 0 { Receipt::default() } else { Receipt::lost() };
+            return if without & kept == 0 { Receipt::default() } else { Receipt::lost() };
         }
         let lost_before = counts.lost.load(SeqCst);
         let full = over | missing;
@@ -169,7 +171,7 @@ impl Recorder {
             self.shared.drop_places(takers, bytes, DropCause::Closed);
         }
         // Where a sink that must have it is closed, that it gets to the others does not help.
-        if without & durable == 0 { receipt } else { Receipt::lost() }
+        if without & kept == 0 { receipt } else { Receipt::lost() }
     }
 
     /// Takes a place in the lane of each sink.
@@ -187,7 +189,7 @@ impl Recorder {
                     taken.over |= bit;
                 }
                 // What is set to block drops nothing of which an answer can be held back.
-                Err(DropCause::QueueFull) if answered && (feed.lane.blocks() || self.shared.durable & bit != 0) => {
+                Err(DropCause::QueueFull) if answered && self.shared.kept & bit != 0 => {
                     taken.missing |= bit;
                 }
                 Err(cause) => {
@@ -299,6 +301,7 @@ impl Spooling {
             exported: state.exported.load(SeqCst),
             failed: state.failed.load(SeqCst),
             refused: state.refused.load(SeqCst),
+            dropped_lost: state.lost.load(SeqCst),
             dropped_spool_full: state.given_up.load(SeqCst),
             dropped_damaged: state.damaged.load(SeqCst),
             filtered: state.filtered.load(SeqCst),
@@ -366,25 +369,29 @@ impl Shared {
     }
 
     /// Takes a place in every lane for an event that follows at once on one that has a place in these lanes. Those that have none for it
-    /// count it as dropped.
-    pub(crate) fn reserve_beside(&self, event: &Event, bytes: usize, others: u64) -> u64 {
-        let mut takers = 0;
+    /// count it as dropped. `None`: some would take it, and none has a place; nothing is counted then, and it can come again.
+    pub(crate) fn reserve_beside(&self, event: &Event, bytes: usize, others: u64) -> Option<u64> {
+        let (mut takers, mut filtered, mut without) = (0, Vec::new(), Vec::new());
         for (index, feed) in self.feeds.iter().enumerate() {
             let bit = 1 << index;
-            if !feed.lane.wants(event) {
-                continue;
-            }
-            if others & bit != 0 {
+            if !feed.lane.takes(event) {
+                filtered.push(feed);
+            } else if others & bit != 0 {
                 feed.lane.reserve_beside(bytes);
                 takers |= bit;
-                continue;
-            }
-            match feed.lane.reserve(bytes) {
-                Ok(_) => takers |= bit,
-                Err(cause) => feed.lane.count_dropped(cause, 1),
+            } else {
+                match feed.lane.reserve(bytes) {
+                    Ok(_) => takers |= bit,
+                    Err(cause) => without.push((feed, cause)),
+                }
             }
         }
-        takers
+        if takers == 0 && !without.is_empty() {
+            return None;
+        }
+        without.into_iter().for_each(|(feed, cause)| feed.lane.count_dropped(cause, 1));
+        filtered.into_iter().for_each(|feed| feed.lane.count_filtered());
+        Some(takers)
     }
 
     /// The event that has these places holds so many more bytes.

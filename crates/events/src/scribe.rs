@@ -2,7 +2,8 @@
 //!
 //! Because there is one such thread in a process, the order of the lines is the order of their numbers, and it is the same in
 //! every sink. It waits for no sink: an event has its places before it comes here, or, where a sink that blocks has none left, it stays
-//! aside until there is one or the caller has given up its answer. So there are at most as many aside as requests under way.
+//! aside until there is one. So there are at most as many aside as requests under way, and as many of callers that went away meanwhile
+//! without an answer as a bound of bytes lets stay.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +36,11 @@ const GATHER: Duration = Duration::from_millis(2);
 const LAST_EVENTS_POLL: Duration = Duration::from_millis(5);
 /// How often a place is looked for, for the events that have none.
 const PLACE_POLL: Duration = Duration::from_millis(20);
+/// How many bytes of events stay aside whose callers went away: they were refused all the same, and whoever hangs up must not thereby make
+/// his event go away. Each request under way has its own bound; without one here, memory would have none.
+const HUNG_UP_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 64 * 1024 * 1024 };
+/// How long after a checkpoint that no sink had room for the next one is tried.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 
 /// What comes from those who record.
 #[derive(Debug)]
@@ -92,15 +98,17 @@ struct Checkpoints {
     /// Events since the last checkpoint, and when the first of them was written.
     events: u64,
     since: Instant,
+    /// After one that no sink had room for, not before this.
+    not_before: Option<Instant>,
 }
 
 impl Checkpoints {
     fn new(settings: CheckpointSettings) -> Self {
-        Self { settings, events: 0, since: Instant::now() }
+        Self { settings, events: 0, since: Instant::now(), not_before: None }
     }
 
     fn due(&self) -> Option<Instant> {
-        self.since.checked_add(self.settings.every)
+        self.not_before.or_else(|| self.since.checked_add(self.settings.every))
     }
 }
 
@@ -187,34 +195,44 @@ impl Scribe {
         }
     }
 
-    /// Gives places to events that had none, the oldest first, and lets those go that nobody waits for any more.
+    /// Gives places to events that had none, the oldest first. Of those whose callers went away, the latest go where there are too many.
     fn find_places(&mut self) {
+        let mut hung_up = 0;
         for mut entry in std::mem::take(&mut self.aside) {
+            let forsaken = entry.awaited.as_ref().is_none_or(Awaited::is_forsaken);
             if !self.group.is_full() {
-                self.find_place(&mut entry);
+                let may_stay = !forsaken || hung_up + entry.bytes <= HUNG_UP_BYTES;
+                self.find_place(&mut entry, may_stay);
             }
-            if entry.missing == 0 { self.write(entry) } else { self.aside.push_back(entry) }
+            if entry.missing == 0 {
+                self.write(entry);
+            } else {
+                hung_up += if forsaken { entry.bytes } else { 0 };
+                self.aside.push_back(entry);
+            }
         }
     }
 
-    /// Looks for the places that an event still needs.
-    fn find_place(&self, entry: &mut Entry) {
-        let forsaken = entry.awaited.as_ref().is_none_or(Awaited::is_forsaken);
+    /// Looks for the places that an event still needs; where it may not stay, it does without those that there are none of.
+    fn find_place(&self, entry: &mut Entry, may_stay: bool) {
         for (index, feed) in self.shared.feeds.iter().enumerate() {
             let bit = 1 << index;
             if entry.missing & bit == 0 {
                 continue;
             }
-            match feed.lane.reserve(entry.bytes) {
-                Ok(_) => entry.takers |= bit,
-                // Its caller waits.
-                Err(DropCause::QueueFull) if !forsaken => continue,
-                // Its caller went away without an answer, or there will be no place any more.
-                Err(cause) => {
-                    feed.lane.count_dropped(cause, 1);
-                    entry.awaited.iter().for_each(|awaited| awaited.lose(bit));
+            let cause = match feed.lane.reserve(entry.bytes) {
+                Ok(_) => {
+                    entry.takers |= bit;
+                    entry.missing &= !bit;
+                    continue;
                 }
-            }
+                Err(DropCause::QueueFull) if may_stay => continue,
+                Err(DropCause::QueueFull) => DropCause::HungUp,
+                // There will be no place any more.
+                Err(cause) => cause,
+            };
+            feed.lane.count_dropped(cause, 1);
+            entry.awaited.iter().for_each(|awaited| awaited.lose(bit));
             entry.missing &= !bit;
         }
     }
@@ -301,7 +319,9 @@ impl Scribe {
         }
         checkpoints.events += 1;
         // Nothing comes after a stop, so that no later checkpoint would cover it.
-        if checkpoints.events >= checkpoints.settings.events || kind == EventKind::GatewayStopped {
+        let many = checkpoints.events >= checkpoints.settings.events
+            && checkpoints.not_before.is_none_or(|pause| pause <= Instant::now());
+        if many || kind == EventKind::GatewayStopped {
             self.checkpoint(takers);
         }
     }
@@ -313,13 +333,17 @@ impl Scribe {
         let made = checkpoints.settings.key.sign(&self.node, &format!("{:.6}", event.time), self.seq, hash);
         event.message = Some(format!("the chain up to event {} is signed with the key {}", made.seq, made.key));
         event.checkpoint = Some(Box::new(made));
-        checkpoints.events = 0;
         let bytes = bounds::apply(&mut event);
+        let Some(takers) = self.shared.reserve_beside(&event, bytes, beside) else {
+            // It is no event yet, so that none is missing. If nothing more is recorded, nothing else would ask for it again.
+            checkpoints.not_before = Some(Instant::now() + CHECKPOINT_RETRY);
+            return;
+        };
+        (checkpoints.events, checkpoints.not_before) = (0, None);
         let counts = &self.shared.counts;
         counts.recorded.fetch_add(1, SeqCst);
-        let takers = self.shared.reserve_beside(&event, bytes, beside);
         if takers == 0 {
-            // It was not sealed, so the next one covers the same.
+            // No sink takes checkpoints.
             counts.unwanted.fetch_add(1, SeqCst);
             return;
         }

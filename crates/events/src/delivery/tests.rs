@@ -496,6 +496,68 @@ fn dead_letters_that_cannot_be_written_are_tried_again_and_do_not_hold_up_the_re
     recorder.shutdown(LONG);
 }
 
+#[test]
+fn dead_letters_that_cannot_be_written_at_all_are_lost_and_counted_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.script.push_back(Delivery::Refused { which: vec![], why: "no".into() }));
+    let mut one = sink("siem");
+    one.dead_letter.path = Some(folder.path().join("never/dead.jsonl"));
+    let recorder = start(&settings(folder.path()), &[(one, &receiver)]);
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    receiver.set(|kept| kept.script.push_front(Delivery::Refused { which: vec![], why: "no".into() }));
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG), "the others are not held up for ever");
+    record(&recorder, 1);
+    assert!(recorder.flush(LONG));
+    let stats = stats(&recorder);
+    assert_eq!((stats.exported, stats.refused, stats.dropped_lost, stats.dropped()), (1, 0, 2, 2), "{stats:?}");
+    recorder.shutdown(LONG);
+}
+
+#[test]
+fn a_receiver_may_ask_for_a_pause_of_an_hour_and_no_more() {
+    let hour = Duration::from_secs(60 * 60);
+    for (asked, pause) in [(hour, hour), (hour / 2, hour / 2), (2 * hour, hour), (Duration::MAX, hour)] {
+        assert_eq!(pause_for(Duration::from_millis(1), Some(asked)), pause);
+    }
+    assert!(pause_for(Duration::from_millis(8), None) >= Duration::from_millis(4));
+}
+
+#[test]
+fn what_the_spool_lacks_at_the_start_waits_for_room_in_it_however_long_that_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::default();
+    receiver.set(|kept| kept.down = true);
+    let file = SinkSettings::new("file", SinkKind::File { path: folder.path().join("e.jsonl") });
+    let blocking = SinkSettings { on_full: OnFull::Block, ..sink("siem") };
+    let settings = Settings { sinks: vec![file], ..small(folder.path()) };
+    let start = || {
+        let file = settings.sinks[0].clone();
+        let target = crate::sinks::open(&file, crate::sinks::durable::Durability::none()).unwrap();
+        let file = Opened { settings: file, target: Target::Local(target) };
+        let siem = Opened { settings: blocking.clone(), target: Target::Remote(Box::new(receiver.clone())) };
+        assemble(&settings, vec![file, siem])
+    };
+    // The spool is full, so only the file has the last ones when the process ends.
+    let recorder = start().unwrap();
+    for recorded in 1..=40 {
+        record(&recorder, 1);
+        assert!(until(|| recorder.stats()[0].exported == recorded));
+    }
+    recorder.shutdown(SHORT);
+    assert!(until(|| recorder.stats()[1].dropped_closed > 0), "{:?}", recorder.stats());
+    drop(recorder);
+    // A writer that was waiting for room has the folder for a moment longer.
+    let recorder = crate::recorder::testing::until(LONG, || start().ok()).unwrap();
+    assert!(receiver.accepted().is_empty());
+    receiver.set(|kept| kept.down = false);
+    assert!(recorder.flush(LONG));
+    assert_eq!(receiver.accepted(), numbers(1, 40));
+    recorder.shutdown(LONG);
+}
+
 /// Would not end if it waited.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 

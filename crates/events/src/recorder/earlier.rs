@@ -4,12 +4,15 @@
 //! would have two successors of one line; and a place that ends earlier is given the lines it lacks.
 
 use std::fmt;
-use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::end::End;
+use super::end::{End, FARTHEST, Order};
 use crate::chain::{Chain, Hash};
+use crate::lane::{Feed, Queued};
+use crate::line::Lines;
+use crate::receipt::Waiting;
 use crate::settings::{Settings, SinkSettings};
-use crate::sinks::Sink;
 use crate::spool::Found;
 
 /// The last event of the process before.
@@ -23,6 +26,15 @@ pub struct Earlier {
     pub in_order: bool,
     /// Its hash, where it bears one that is right.
     hash: Option<Hash>,
+    /// A place of which nobody can tell whether it ends later.
+    rival: Option<String>,
+}
+
+impl Earlier {
+    /// Two places of which nobody can tell which ends later.
+    pub(super) fn undecided(&self) -> Option<(&str, &str)> {
+        self.rival.as_deref().map(|rival| (&*self.place, rival))
+    }
 }
 
 impl fmt::Display for Earlier {
@@ -40,97 +52,125 @@ impl fmt::Display for Earlier {
 
 impl From<&End> for Earlier {
     fn from(end: &End) -> Self {
-        Self { place: end.place.clone(), time: end.last.time.clone(), in_order: end.in_order, hash: end.hash }
+        let (place, time) = (end.place.clone(), end.last.time.clone());
+        Self { place, time, in_order: end.in_order, hash: end.hash, rival: None }
     }
 }
 
 /// The ends of all places that get every event.
 pub(super) struct Ends {
-    /// Of each sink, in their order.
-    files: Vec<Option<End>>,
-    spool: Option<End>,
+    /// Of each sink, in their order; and at last that of the spool.
+    ends: Vec<Option<End>>,
+    /// Which of them is the newest.
+    newest: Option<usize>,
+    /// One that nobody can tell to be older.
+    rival: Option<usize>,
 }
 
 impl Ends {
-    /// Looks at the file of each sink that gets every event, and at the spool. What a filter passed over would be missing from the
-    /// chain.
-    pub(super) fn look<'s>(sinks: impl Iterator<Item = &'s SinkSettings>, spool: Option<&Found>) -> Self {
+    /// Looks at the file of each sink that gets every event, and at the spool in this folder. What a filter passed over would be missing
+    /// from the chain.
+    pub(super) fn look<'s>(sinks: impl Iterator<Item = &'s SinkSettings>, spool: Option<(&Path, &Found)>) -> Self {
         let end = |sink: &SinkSettings| {
             let path = sink.native_file().filter(|_| sink.filter.is_open())?;
             End::of_file(path)
         };
-        let spool = spool.and_then(|found| End::of("the spool".to_owned(), found.tail.clone()));
-        Self { files: sinks.map(end).collect(), spool }
+        let spool = spool.and_then(|(folder, found)| End::of_spool(folder, found.tail.clone()));
+        Self::of(sinks.map(end).chain([spool]).collect())
     }
 
-    fn newest(&self) -> Option<&End> {
-        let all = self.spool.iter().chain(self.files.iter().flatten());
-        all.reduce(|newest, end| if end.is_later_than(newest) { end } else { newest })
+    fn of(ends: Vec<Option<End>>) -> Self {
+        let there: Vec<(usize, &End)> =
+            ends.iter().enumerate().filter_map(|(place, end)| Some((place, end.as_ref()?))).collect();
+        let mut newest = there.first().copied();
+        // Each turn finds a later one, so there are no more turns than places. It may take some: two that end far from each other are
+        // perhaps only joined by a third one.
+        for _ in &there {
+            let later = newest.and_then(|(_, end)| there.iter().find(|(_, other)| other.order(end) == Order::Later));
+            match later {
+                Some(later) => newest = Some(*later),
+                None => break,
+            }
+        }
+        let rival = newest.and_then(|(_, end)| there.iter().find(|(_, other)| other.order(end) == Order::Unknown));
+        let (newest, rival) = (newest.map(|(place, _)| place), rival.map(|(place, _)| *place));
+        Self { ends, newest, rival }
+    }
+
+    fn at(&self, place: Option<usize>) -> Option<&End> {
+        self.ends.get(place?)?.as_ref()
     }
 
     /// The last event of the process before.
     pub(super) fn earlier(&self) -> Option<Earlier> {
-        self.newest().map(Earlier::from)
+        let newest = self.at(self.newest)?;
+        let rival = self.at(self.rival).map(|rival| rival.place.clone());
+        Some(Earlier { rival, ..Earlier::from(newest) })
     }
 
     /// What the file of this sink lacks.
-    pub(super) fn missing_in_file(&self, sink: usize) -> &[u8] {
-        self.missing(self.files.get(sink).and_then(Option::as_ref))
+    pub(super) fn missing_in_file(&self, sink: usize) -> Vec<u8> {
+        self.missing(sink)
     }
 
     /// What the spool lacks.
-    pub(super) fn missing_in_spool(&self) -> &[u8] {
-        self.missing(self.spool.as_ref())
+    pub(super) fn missing_in_spool(&self) -> Vec<u8> {
+        self.missing(self.ends.len().saturating_sub(1))
     }
 
     /// A place without any event is new, or was cleared: it lacks nothing.
-    fn missing(&self, end: Option<&End>) -> &[u8] {
+    fn missing(&self, place: usize) -> Vec<u8> {
+        let end = self.at(Some(place)).filter(|end| end.hash.is_some());
         // Without a hash, as with `integrity = "off"`, nobody can tell.
-        let Some((newest, end)) = self.newest().zip(end.filter(|end| end.hash.is_some())) else { return &[] };
+        let Some((newest, end)) = self.at(self.newest).zip(end) else { return Vec::new() };
         newest.lines_after(end).unwrap_or_else(|| {
             let (place, other) = (&end.place, &newest.place);
             tracing::warn!(%place, %other, "the last event of one place is not among the last ones of another: what it lacks is not added");
-            &[]
+            Vec::new()
         })
     }
 }
 
-/// Gives a place the lines that it lacks. Where that fails they stay missing there, which the log says and an audit finds.
-pub(super) fn catch_up(name: &str, sink: &mut dyn Sink, lines: &[u8]) {
+/// So many bytes of lines go to a writer at once.
+const GROUP_BYTES: usize = 256 * 1024;
+
+/// Has the writer of a place give it the lines that it lacks, before anything else: like all that waits for it, they are kept until they are
+/// written, however long the place takes nothing.
+pub(super) fn catch_up(feed: &Feed<Lines>, lines: &[u8]) {
     if lines.is_empty() {
         return;
     }
-    let events = lines.iter().filter(|byte| **byte == b'\n').count();
-    match write_all(sink, lines) {
-        Ok(()) => tracing::warn!(
-            sink = name,
-            events,
-            "events that the last process had written elsewhere, and not here when it ended, were added"
-        ),
-        Err(error) => {
-            tracing::error!(sink = name, events, %error, "events that the last process had not written here stay missing");
-            // So that no half line stays at its end.
-            let _ = sink.reopen();
+    let mut events = 0;
+    let mut group = Vec::new();
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        if !group.is_empty() && group.len() + line.len() > GROUP_BYTES {
+            events += pass_first(feed, std::mem::take(&mut group));
         }
+        group.extend_from_slice(line);
     }
+    events += pass_first(feed, group);
+    tracing::warn!(
+        sink = &*feed.lane.name,
+        events,
+        "events that the last process had written elsewhere, and not here when it ended, are added"
+    );
 }
 
-fn write_all(sink: &mut dyn Sink, mut lines: &[u8]) -> io::Result<()> {
-    while !lines.is_empty() {
-        let taken = sink.write(lines)?;
-        if taken == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        lines = lines.get(taken..).unwrap_or_default();
-    }
-    sink.flush()?;
-    sink.sync()
+fn pass_first(feed: &Feed<Lines>, lines: Vec<u8>) -> usize {
+    let (bytes, events) = (lines.len(), lines.iter().filter(|byte| **byte == b'\n').count());
+    feed.lane.reserve_first(events, bytes);
+    feed.pass(Queued { record: Lines(Arc::new(lines)), bytes, events, waiting: Waiting::default() });
+    events
 }
 
 /// The chain that the next event continues.
 pub(super) fn chain(settings: &Settings, earlier: Option<&Earlier>) -> Chain {
     let keeps = settings.spool.is_some() || settings.sinks.iter().any(|sink| sink.native_file().is_some());
     match earlier {
+        Some(Earlier { place, rival: Some(rival), .. }) => Chain::begin(&format!(
+            "neither the last event in {place} nor that in {rival} is among the last {} MiB of the other",
+            FARTHEST >> 20
+        )),
         Some(Earlier { hash: Some(hash), .. }) => Chain::After(*hash),
         Some(earlier) => Chain::begin(&format!("the last event in {} bears no hash that is right", earlier.place)),
         None if keeps => Chain::begin("no earlier event is there"),

@@ -72,23 +72,61 @@ fn an_answer_waits_for_a_place_in_a_sink_that_blocks_beyond_every_bound_and_noth
 }
 
 #[test]
-fn a_caller_that_goes_away_takes_its_place_in_the_line_with_it() {
+fn a_caller_that_hangs_up_does_not_take_its_event_with_it() {
     let (gate, other) = (held(), Gate::default());
     let recorder = recorder(4, Fsync::Interval, &[("block", &gate), ("other", &other)]);
     let recorded = fill(&recorder, &gate);
     assert!(recorder.shared.feeds[1].lane.wait_resolved(Instant::now() + LONG));
-    let receipts: Vec<Receipt> = (0..3).map(|_| recorder.record_answered(event())).collect();
-    drop(receipts);
-    let dropped = testing::until(LONG, || Some(stats(&recorder).dropped()).filter(|dropped| *dropped == 4));
-    assert_eq!(dropped, Some(4), "{:?}", stats(&recorder));
+    drop((0..3).map(|_| recorder.record_answered(event())).collect::<Vec<Receipt>>());
     gate.set(|state| state.held = false);
+    let written = || Some(recorder.stats().remove(1).exported).filter(|exported| *exported >= 3);
+    assert!(testing::until(LONG, written).is_some());
     assert!(recorder.flush(LONG));
     let [blocking, free] = recorder.stats().try_into().unwrap();
-    assert_eq!((blocking.exported, blocking.dropped_queue_full), (recorded - 1, 4));
-    // The other sink had room for its own part of them.
+    // What has no answer to hold back was dropped once, to find the bound.
+    assert_eq!((blocking.exported, blocking.dropped_queue_full, blocking.dropped()), (recorded - 1 + 3, 1, 1));
     assert_eq!(free.exported + free.dropped(), recorded + 3);
-    assert!(free.exported >= 3);
     assert_eq!(recorder.shutdown(LONG), 0);
+}
+
+#[test]
+fn events_of_callers_that_hung_up_have_a_bound_and_beyond_it_are_counted_as_that() {
+    let (gate, other) = (held(), Gate::default());
+    let recorder = recorder(4, Fsync::Interval, &[("block", &gate), ("other", &other)]);
+    let recorded = fill(&recorder, &gate);
+    assert!(recorder.shared.feeds[1].lane.wait_resolved(Instant::now() + LONG));
+    // One whose caller stays counts for nothing there.
+    let stays = recorder.record_answered(event());
+    let mut hung_up = 0;
+    while stats(&recorder).dropped_hung_up == 0 {
+        drop(recorder.record_answered(event()));
+        hung_up += 1;
+        assert!(hung_up < 10_000, "there is no bound");
+        thread::yield_now();
+    }
+    gate.set(|state| state.held = false);
+    assert_eq!(settled(&stays), Some(Settled::Kept));
+    let all = |stats: &SinkStats| stats.exported + stats.dropped() == recorded + 1 + hung_up;
+    assert!(
+        testing::until(LONG, || recorder.stats().iter().all(all).then_some(())).is_some(),
+        "{:?}",
+        recorder.stats()
+    );
+    let [blocking, free] = recorder.stats().try_into().unwrap();
+    assert_eq!(blocking.dropped(), blocking.dropped_hung_up + 1, "{blocking:?}");
+    assert_eq!(free.dropped_hung_up, 0, "{free:?}");
+    assert_eq!(recorder.shutdown(LONG), 0);
+}
+
+#[test]
+fn a_sink_that_blocks_and_is_closed_withholds_the_answer_as_a_file_under_always_does() {
+    let gate = Gate::default();
+    let recorder = recorder(4, Fsync::Interval, &[("block", &gate), ("other", &Gate::default())]);
+    let kept = recorder.record_answered(event());
+    assert_eq!(settled(&kept), Some(Settled::Kept));
+    assert_eq!(recorder.shutdown(LONG), 0);
+    assert_eq!(poll(&recorder.record_answered(event())), Poll::Ready(Settled::Lost));
+    assert_eq!(stats(&recorder).dropped_closed, 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::tests::{LONG, event};
+use super::tests::{Gate, LONG, event, opened};
 use super::*;
 use crate::audit::{Expected, Problem, verify};
 use crate::checkpoint::{CheckpointSettings, SigningKey};
@@ -171,7 +171,7 @@ fn a_stop_is_covered_by_a_checkpoint_and_is_still_a_stop_in_order() {
     assert_eq!(kinds(&site.path("one"))[6..], ["gateway.started", "gateway.stopped", "integrity.checkpoint"]);
     let keys = [key.public()];
     let audit = verify(&[site.path("two")], Expected { keys: &keys, ..Expected::default() }).unwrap();
-    assert_eq!((audit.findings.len(), audit.unsigned, audit.signed.map(|signed| signed.line)), (0, 0, Some(9)));
+    assert_eq!((audit.findings.len(), audit.unsigned.events, audit.signed.map(|signed| signed.line)), (0, 0, Some(9)));
 }
 
 #[test]
@@ -187,4 +187,55 @@ fn a_quiet_gateway_signs_what_it_has_recorded_once_its_time_is_over_and_no_more(
     }
     assert_eq!(recorder.shutdown(LONG), 0);
     assert_eq!(kinds(&site.path("one")).len(), 6);
+}
+
+#[test]
+fn a_checkpoint_that_no_sink_has_room_for_comes_once_one_has() {
+    let gate = Gate::default();
+    gate.set(|state| state.held = true);
+    let (key, _) = SigningKey::generate().unwrap();
+    let checkpoint = CheckpointSettings { key, every: Duration::from_millis(1), events: 1_000 };
+    let settings = Settings { checkpoint: Some(checkpoint), ..Settings::default() };
+    let recorder = testing::assemble(&settings, vec![opened("gate", 1, Box::new(gate.clone()))]).unwrap();
+    recorder.record(event());
+    gate.wait_for_attempts(1);
+    // Its time comes again and again while nothing else does.
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!((recorder.stats()[0].queue_depth, recorder.stats()[0].dropped(), recorder.recorded()), (1, 0, 1));
+    gate.set(|state| state.held = false);
+    let both = testing::until(LONG, || Some(gate.log()).filter(|log| log.len() == 2));
+    assert_eq!(both.unwrap(), ["1", "2"]);
+    assert_eq!(recorder.shutdown(LONG), 0);
+    assert_eq!((recorder.stats()[0].exported, recorder.recorded()), (2, 2));
+}
+
+#[test]
+fn a_place_is_given_more_than_a_process_keeps_of_its_end_in_memory() {
+    let site = Site::new();
+    site.run(2_500);
+    let whole = fs::metadata(site.path("one")).unwrap().len();
+    assert!(whole > 3 * 1024 * 1024, "{whole}");
+    site.cut("two", 2_400, true);
+    site.run(5);
+    site.check(&["one"], 2_507);
+    site.check(&["two"], 2_507);
+}
+
+#[test]
+fn two_places_that_nobody_can_put_in_order_begin_a_new_chain() {
+    let (site, other) = (Site::new(), Site::new());
+    site.run(3);
+    other.run(3);
+    fs::copy(other.path("one"), site.path("two")).unwrap();
+    site.run(3);
+    for name in ["one", "two"] {
+        let audit = verify(&[site.path(name)], Expected::default()).unwrap();
+        let found: Vec<_> = audit.findings.iter().map(|found| (found.line, &found.problem)).collect();
+        let [(5, Problem::NewChain { why })] = found[..] else { panic!("{name}: {found:?}") };
+        assert!(why.contains("neither the last event in"), "{why}");
+    }
+    // From then on they are of one mind.
+    site.run(3);
+    let audit = verify(&[site.path("two")], Expected::default()).unwrap();
+    assert_eq!((audit.events, audit.findings.len()), (12, 1));
 }

@@ -124,12 +124,13 @@ fn durability(settings: &Settings) -> Durability {
 }
 
 /// Starts the threads of sinks that are open.
-pub(crate) fn assemble(settings: &Settings, mut sinks: Vec<Opened>) -> Result<Recorder, StartError> {
+pub(crate) fn assemble(settings: &Settings, sinks: Vec<Opened>) -> Result<Recorder, StartError> {
     if sinks.len() > MAX_SINKS {
         return Err(StartError::TooManySinks(sinks.len()));
     }
     let (mut spool, found) = open_spool(settings)?.unzip();
-    let ends = Ends::look(sinks.iter().map(|sink| &sink.settings), found.as_ref());
+    let folder = spool.as_ref().map(Spool::folder);
+    let ends = Ends::look(sinks.iter().map(|sink| &sink.settings), folder.zip(found.as_ref()));
     let earlier = ends.earlier();
     if let Some(torn) = found.as_ref().map(|found| found.torn).filter(|torn| *torn > 0) {
         tracing::warn!(
@@ -143,21 +144,19 @@ pub(crate) fn assemble(settings: &Settings, mut sinks: Vec<Opened>) -> Result<Re
             "the spool ends before what its receivers have had: so many events were lost in it"
         );
     }
+    if let Some((place, rival)) = earlier.as_ref().and_then(Earlier::undecided) {
+        tracing::error!(place, rival, "nobody can tell which of two places ends later: a new chain begins");
+    }
     if let Some(earlier) = earlier.as_ref().filter(|earlier| !earlier.in_order) {
         let (place, time) = (&earlier.place, &earlier.time);
         tracing::warn!(%place, %time, "the last process did not stop in order; its last events may be missing");
     }
-    for (place, opened) in sinks.iter_mut().enumerate() {
-        if let Target::Local(sink) = &mut opened.target {
-            earlier::catch_up(&opened.settings.name, &mut **sink, ends.missing_in_file(place));
-        }
-    }
     let mut parts = Parts { fsync: settings.fsync, ..Parts::default() };
     parts.settings = sinks.iter().map(|sink| sink.settings.clone()).collect();
     let mut remotes = Vec::new();
-    for Opened { settings, target } in sinks {
+    for (place, Opened { settings, target }) in sinks.into_iter().enumerate() {
         match target {
-            Target::Local(sink) => parts.add_local(settings, sink)?,
+            Target::Local(sink) => parts.add_local(settings, sink, &ends.missing_in_file(place))?,
             Target::Remote(remote) => {
                 parts.places.push(SinkPlace::Remote(remotes.len()));
                 remotes.push((settings, remote));
@@ -165,7 +164,7 @@ pub(crate) fn assemble(settings: &Settings, mut sinks: Vec<Opened>) -> Result<Re
         }
     }
     let spooling = match spool.take() {
-        Some(spool) => Some(parts.add_spool(settings, Arc::new(spool), remotes, ends.missing_in_spool())?),
+        Some(spool) => Some(parts.add_spool(settings, Arc::new(spool), remotes, &ends.missing_in_spool())?),
         None => match remotes.first() {
             Some((sink, _)) => return Err(StartError::NoSpool(Arc::clone(&sink.name))),
             None => None,
@@ -188,26 +187,41 @@ struct Parts {
     fsync: Fsync,
     feeds: Vec<Feed<Lines>>,
     durable: u64,
+    /// These, and those that block.
+    kept: u64,
     places: Vec<SinkPlace>,
     settings: Vec<SinkSettings>,
     threads: Threads,
 }
 
 impl Parts {
-    fn add_local(&mut self, settings: SinkSettings, sink: Box<dyn Sink>) -> Result<(), StartError> {
+    fn add_local(&mut self, settings: SinkSettings, sink: Box<dyn Sink>, missing: &[u8]) -> Result<(), StartError> {
         let on_disk = matches!(settings.kind, SinkKind::File { .. });
         self.places.push(SinkPlace::Local(self.feeds.len()));
         let lane = Lane::new(settings.name, settings.queue, settings.on_full).with_filter(settings.filter);
-        self.add_feed(lane, sink, on_disk, settings.format)
+        self.add_feed(lane, sink, on_disk, settings.format, missing)
     }
 
-    fn add_feed(&mut self, lane: Lane, sink: Box<dyn Sink>, on_disk: bool, format: Format) -> Result<(), StartError> {
+    /// `missing`: native lines that the place lacks; they come first.
+    fn add_feed(
+        &mut self,
+        lane: Lane,
+        sink: Box<dyn Sink>,
+        on_disk: bool,
+        format: Format,
+        missing: &[u8],
+    ) -> Result<(), StartError> {
         let bit = 1 << self.feeds.len();
         if on_disk && self.fsync == Fsync::Always {
             self.durable |= bit;
+            self.kept |= bit;
+        }
+        if lane.blocks() {
+            self.kept |= bit;
         }
         let (feed, thread) =
             start_writer(lane, |lane, receiver| Writer::new(lane, receiver, sink).of_groups(bit, format))?;
+        earlier::catch_up(&feed, missing);
         self.feeds.push(feed);
         self.threads.writers.push(thread);
         Ok(())
@@ -245,12 +259,11 @@ impl Parts {
             self.threads.couriers.push(spawn(&state.name, move || courier.run())?);
         }
         let feed = self.feeds.len();
-        let mut sink = SpoolSink::open(Arc::clone(&spool), durability(settings)).map_err(failed)?;
-        earlier::catch_up(SPOOL, &mut sink, missing);
+        let sink = SpoolSink::open(Arc::clone(&spool), durability(settings)).map_err(failed)?;
         let on_full = if blocks { OnFull::Block } else { OnFull::Drop };
         // Its name is that of no sink: `[[sink]]` may not have it.
         let lane = Lane::new(SPOOL.into(), queue, on_full).with_permits(permits);
-        self.add_feed(lane, Box::new(sink), true, Format::Native)?;
+        self.add_feed(lane, Box::new(sink), true, Format::Native, missing)?;
         Ok(Spooling { spool, feed, deliveries })
     }
 
@@ -266,6 +279,7 @@ impl Parts {
             counts: Counts::default(),
             feeds: self.feeds,
             durable: self.durable,
+            kept: self.kept,
             intake,
             sinks: self.places,
             settings: self.settings,

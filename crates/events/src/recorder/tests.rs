@@ -131,7 +131,16 @@ fn a_full_queue_drops_exactly_what_does_not_fit() {
     check_account(&recorder, 0, 6, 4);
     assert_eq!(
         stats(&recorder).dropped_by_cause(),
-        [("queue_full", 6), ("closed", 0), ("error", 0), ("spool_full", 0), ("damaged", 0), ("refused", 0)]
+        [
+            ("queue_full", 6),
+            ("hung_up", 0),
+            ("closed", 0),
+            ("error", 0),
+            ("spool_full", 0),
+            ("damaged", 0),
+            ("refused", 0),
+            ("lost", 0)
+        ]
     );
 
     gate.set(|state| state.held = false);

@@ -25,7 +25,7 @@ use crate::sinks::tls::Connector;
 /// The most of an answer that is read.
 const ANSWER_BYTES: usize = 1024 * 1024;
 /// The longest pause that a receiver may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// A client of one host.
 pub struct Client {
