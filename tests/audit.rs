@@ -154,6 +154,21 @@ fn checkpoints_tell_a_file_that_was_written_anew_from_what_the_gateway_wrote() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("forged.jsonl:10: this checkpoint signs other lines than those before it"), "{text}");
     assert!(text.contains("there is no checkpoint with a good signature"), "{text}");
+    // Who leaves the checkpoints as they are, and writes anew what follows on one of them, has to take away the later ones.
+    let lines: Vec<&str> = whole.lines().collect();
+    let cut = site.path("cut.jsonl");
+    let text = [lines[..11].join("\n"), String::new()].join("\n");
+    let from = whole.find(lines[11]).unwrap();
+    let (before, rest) = whole.split_at(from);
+    assert_eq!(text, before, "a checkpoint is the last of these");
+    let kept = rest.lines().filter(|line| !line.contains("\"kind\":\"integrity.checkpoint\""));
+    let hash = serde_json::from_str::<Value>(lines[10]).unwrap()["integrity"]["hash"].as_str().unwrap().to_owned();
+    fs::write(&cut, text + &sealed_behind(&format!("\"{hash}\""), kept)).unwrap();
+    let held_to = |most: &str| verify(&["--public-key", public, "--max-unsigned", most], std::slice::from_ref(&cut));
+    assert_eq!(held_to("24").0, Some(0), "{:?}", held_to("24"));
+    let (code, text) = held_to("23");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("24 events follow on the last checkpoint"), "{text}");
     let private = key.to_str().unwrap();
     assert_eq!(verify(&["--public-key", private], std::slice::from_ref(&file)).0, Some(2));
     assert_eq!(verify(&["--public-key", "/no/such/key"], std::slice::from_ref(&file)).0, Some(4));
@@ -161,7 +176,12 @@ fn checkpoints_tell_a_file_that_was_written_anew_from_what_the_gateway_wrote() {
 
 /// The lines with a chain of their own, made as the documentation says how it is checked.
 fn sealed_anew<'l>(lines: impl Iterator<Item = &'l str>) -> String {
-    let (mut text, mut prev) = (String::new(), "null,\"genesis\":\"no earlier event is there\"".to_owned());
+    sealed_behind("null,\"genesis\":\"no earlier event is there\"", lines)
+}
+
+/// The same for lines that follow on this one, as `prev` names it.
+fn sealed_behind<'l>(prev: &str, lines: impl Iterator<Item = &'l str>) -> String {
+    let (mut text, mut prev) = (String::new(), prev.to_owned());
     for line in lines {
         let open = line.rfind("\"integrity\":{").unwrap();
         let start = format!("{}\"integrity\":{{\"prev\":{prev}", &line[..open]);

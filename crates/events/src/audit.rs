@@ -7,13 +7,16 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use flate2::bufread::MultiGzDecoder;
+use jiff::Timestamp;
 
 use crate::beside::is_no_event_file;
 use crate::chain::{self, Hash};
 use crate::checkpoint::{self, BadCheckpoint, PublicKey};
+use crate::event::EventKind;
 use crate::read::{Line, read_line};
 
 /// What files hold.
@@ -37,8 +40,23 @@ pub struct Audit {
     pub skipped: Vec<Skipped>,
     /// The last checkpoint with a good signature, where keys were given.
     pub signed: Option<Signed>,
-    /// How many events follow on it, or there are where there is none: no signature covers these.
-    pub unsigned: u64,
+    /// What follows on it, or all there is where there is none: no signature covers that.
+    pub unsigned: Unsigned,
+}
+
+/// Events that no signature covers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unsigned {
+    /// How many.
+    pub events: u64,
+    /// From the first to the last of them, by their own time; without the time in which no gateway ran.
+    pub time: Duration,
+}
+
+impl Unsigned {
+    fn exceeds(&self, most: &Self) -> bool {
+        self.events > most.events || self.time > most.time
+    }
 }
 
 /// A checkpoint whose signature is good: it covers every line before it, back to where its chain begins.
@@ -109,6 +127,9 @@ pub enum Problem {
     BadCheckpoint(BadCheckpoint),
     /// There is no checkpoint with a good signature at all.
     Unsigned,
+    /// More follows on the last one than may: whoever can write the file could have taken later ones away with what they cover, and have
+    /// put this in its place.
+    UnsignedEnd(Unsigned),
 }
 
 /// A line at which a chain begins.
@@ -131,7 +152,12 @@ pub struct Expected<'e> {
     pub end: Option<&'e str>,
     /// The keys that checkpoints may be signed with; none: they are not looked at.
     pub keys: &'e [PublicKey],
+    /// How much may follow on the last checkpoint; `None`: whatever there is.
+    pub most_unsigned: Option<Unsigned>,
 }
+
+/// What follows on the last checkpoint of a gateway with the default settings is less.
+pub const MOST_UNSIGNED: Unsigned = Unsigned { events: checkpoint::EVENTS, time: Duration::from_secs(10 * 60) };
 
 /// Whether a text is a hash as the lines have it, with or without `sha256:`.
 pub fn is_hash(text: &str) -> bool {
@@ -176,11 +202,47 @@ struct Piece {
     last: Option<Before>,
     /// The time of the first event, as text: all times are of one width, so that they sort.
     began: Option<Vec<u8>>,
-    /// The last checkpoint with a good signature, and how many events follow on it.
+    /// The last checkpoint with a good signature, and what follows on it.
     signed: Option<Signed>,
-    unsigned: u64,
+    unsigned: Tail,
     /// Of all lines. The same for two files that hold the same.
     digest: Option<Hash>,
+}
+
+/// Events that no signature covers, as they follow on each other.
+#[derive(Default)]
+struct Tail {
+    all: Unsigned,
+    /// The first: when it was, and whether a process began with it.
+    first: Option<(Timestamp, bool)>,
+    last: Option<Timestamp>,
+}
+
+impl Tail {
+    fn event(&mut self, time: Option<Timestamp>, begins: bool) {
+        self.all.events += 1;
+        let Some(time) = time else { return };
+        self.first.get_or_insert((time, begins));
+        self.pass(time, begins);
+        self.last = Some(time);
+    }
+
+    /// The time until the next event counts, unless no process ran, or the clock was set back.
+    fn pass(&mut self, time: Timestamp, begins: bool) {
+        let since = self.last.filter(|_| !begins).and_then(|last| Duration::try_from(time.duration_since(last)).ok());
+        self.all.time = self.all.time.saturating_add(since.unwrap_or_default());
+    }
+
+    /// The events of the next file come behind these.
+    fn join(&mut self, next: Self) {
+        if let Some((time, begins)) = next.first {
+            self.pass(time, begins);
+        }
+        self.all.events += next.all.events;
+        self.all.time = self.all.time.saturating_add(next.all.time);
+        self.first = self.first.or(next.first);
+        self.last = next.last.or(self.last);
+    }
 }
 
 struct First {
@@ -236,9 +298,12 @@ impl Piece {
             Some(_) | None => digest.update(line),
         }
         let Some(seal) = seal else { return self.find(Problem::Unsealed) };
+        let kind = member(line, b"\"kind\":\"", |byte| *byte != b'"').unwrap_or_default();
         if seal.is_right {
             self.events += 1;
-            self.unsigned += 1;
+            if !keys.is_empty() {
+                self.unsigned.event(time(line), kind == EventKind::GatewayStarted.as_str().as_bytes());
+            }
         } else {
             // What it was is unknown, and so is whether the next line followed on it: its hash says that, if it is untouched.
             self.find(Problem::Changed);
@@ -260,13 +325,12 @@ impl Piece {
             }
         }
         self.last = Some(Before { hash: seal.hash, seq });
-        let kind = member(line, b"\"kind\":\"", |byte| *byte != b'"').unwrap_or_default();
         if !keys.is_empty() && checkpoint::is_checkpoint(kind) {
             match checkpoint::verify(line, seal.prev.as_ref(), keys) {
                 // The line itself is not what is signed, but the lines before it and its own time.
                 Ok(time) if seal.is_right => {
                     self.signed = Some(Signed { file: self.file.clone(), line: self.lines, time });
-                    self.unsigned = 0;
+                    self.unsigned = Tail::default();
                 }
                 Ok(_) => {}
                 Err(bad) => self.find(Problem::BadCheckpoint(bad)),
@@ -330,7 +394,7 @@ fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
 fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
     let mut audit = Audit::default();
     let mut before: Option<Before> = None;
-    let (mut start, mut end) = (None, None);
+    let (mut start, mut end, mut unsigned) = (None, None, Tail::default());
     for mut piece in pieces {
         if let Some(first) = piece.first.take() {
             let problem = match before {
@@ -346,8 +410,8 @@ fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
         before = piece.last.or(before);
         audit.events += piece.events;
         match piece.signed {
-            Some(signed) => (audit.signed, audit.unsigned) = (Some(signed), piece.unsigned),
-            None => audit.unsigned += piece.unsigned,
+            Some(signed) => (audit.signed, unsigned) = (Some(signed), piece.unsigned),
+            None => unsigned.join(piece.unsigned),
         }
         audit.more_findings += piece.more_findings;
         for finding in piece.findings {
@@ -371,8 +435,17 @@ fn join(pieces: Vec<Piece>, expected: Expected<'_>) -> Audit {
     {
         audit.find(Finding { file: last_file.clone(), line: last_line, problem: Problem::WrongEnd });
     }
-    if !expected.keys.is_empty() && audit.signed.is_none() {
-        audit.find(Finding { file: last_file, line: last_line, problem: Problem::Unsigned });
+    audit.unsigned = unsigned.all;
+    let problem = match &audit.signed {
+        _ if expected.keys.is_empty() => None,
+        None => Some(Problem::Unsigned),
+        Some(_) => {
+            let too_much = expected.most_unsigned.is_some_and(|most| audit.unsigned.exceeds(&most));
+            too_much.then_some(Problem::UnsignedEnd(audit.unsigned))
+        }
+    };
+    if let Some(problem) = problem {
+        audit.find(Finding { file: last_file, line: last_line, problem });
     }
     audit.after = after.as_ref().map(chain::shown);
     audit.end = end.as_ref().map(chain::shown);
@@ -399,6 +472,11 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
     } else {
         Box::new(reader)
     })
+}
+
+/// When an event was.
+fn time(line: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(member(line, b"\"time\":\"", |byte| *byte != b'"')?).ok()?.parse().ok()
 }
 
 /// The number of an event.

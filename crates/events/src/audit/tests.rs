@@ -176,7 +176,7 @@ fn what_is_missing_at_either_end_is_found_by_what_is_known_from_elsewhere() {
     let (first, last) = (hash(0), hash(4));
     let check = |from: usize, to: usize, expected: &[Problem]| {
         std::fs::write(&file, lines[from..to].concat()).unwrap();
-        let known = Expected { after: Some(&first), end: Some(&last), keys: &[] };
+        let known = Expected { after: Some(&first), end: Some(&last), ..Expected::default() };
         let audit = verify(std::slice::from_ref(&file), known).unwrap();
         let found: Vec<Problem> = audit.findings.into_iter().map(|finding| finding.problem).collect();
         assert_eq!(found, expected, "{from}..{to}");
@@ -231,7 +231,7 @@ fn signed_audit(lines: &[Vec<u8>], keys: &[PublicKey]) -> (Vec<(u64, Problem)>, 
     std::fs::write(&file, lines.concat()).unwrap();
     let audit = verify(&[file], Expected { keys, ..Expected::default() }).unwrap();
     let problems = audit.findings.into_iter().map(|found| (found.line, found.problem)).collect();
-    (problems, audit.signed.map(|signed| signed.line), audit.unsigned)
+    (problems, audit.signed.map(|signed| signed.line), audit.unsigned.events)
 }
 
 /// The lines with the third one changed, and every hash computed anew as somebody would who can write the file.
@@ -275,6 +275,75 @@ fn a_file_that_was_written_anew_as_a_whole_is_found_by_its_checkpoints() {
     // What follows the last checkpoint is covered by none, which is said.
     assert_eq!(signed_audit(&lines[..9], &keys), (vec![], Some(8), 1));
     assert_eq!(signed_audit(&lines[..3], &keys), (vec![(3, Problem::Unsigned)], None, 3));
+}
+
+/// Sealed lines: the kind of each event and its second; `checkpoint` is signed.
+fn told(events: &[(&str, i64)], key: &SigningKey) -> Vec<Vec<u8>> {
+    let mut chain = Chain::begin("test");
+    let line = |(number, (kind, second)): (usize, &(&str, i64))| {
+        let time = Timestamp::from_second(*second).unwrap();
+        let kind = match *kind {
+            "start" => EventKind::GatewayStarted,
+            "checkpoint" => EventKind::IntegrityCheckpoint,
+            _ => EventKind::AccessDenied,
+        };
+        let mut event = Event::new(kind, Uuid::now_v7(), time);
+        event.seq = number as u64 + 1;
+        event.node = "gw".into();
+        if let (EventKind::IntegrityCheckpoint, Chain::After(hash)) = (kind, &chain) {
+            event.checkpoint = Some(Box::new(key.sign("gw", &format!("{time:.6}"), number as u64, hash)));
+        }
+        let mut line = Vec::new();
+        append_json(&mut line, &event).unwrap();
+        chain.seal(&mut line, 0);
+        line
+    };
+    events.iter().enumerate().map(line).collect()
+}
+
+#[test]
+fn what_follows_on_the_last_checkpoint_has_a_bound_of_events_and_of_time() {
+    let (key, _) = SigningKey::generate().unwrap();
+    let most = Unsigned { events: 3, time: Duration::from_secs(60) };
+    // In one file, and with a file for each event behind the second.
+    let check = |events: &[(&str, i64)], expected: Option<(u64, u64)>| {
+        let lines = told(events, &key);
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = vec![(0, lines[..2].concat())];
+        files.extend(lines[2..].iter().cloned().enumerate().map(|(number, line)| (number + 1, line)));
+        for files in [vec![(0, lines.concat())], files] {
+            let write = |(number, text): &(usize, Vec<u8>)| {
+                let file = folder.path().join(format!("e{number}.jsonl"));
+                std::fs::write(&file, text).unwrap();
+                file
+            };
+            let files: Vec<PathBuf> = files.iter().map(write).collect();
+            let keys = [key.public()];
+            let known = Expected { keys: &keys, most_unsigned: Some(most), ..Expected::default() };
+            let audit = verify(&files, known).unwrap();
+            let found: Vec<Problem> = audit.findings.into_iter().map(|finding| finding.problem).collect();
+            let unsigned = |(events, time)| Unsigned { events, time: Duration::from_secs(time) };
+            let wanted: Vec<Problem> = expected.map(unsigned).map(Problem::UnsignedEnd).into_iter().collect();
+            assert_eq!(found, wanted, "{events:?} in {} files", files.len());
+            // Whoever sets no bound is told all the same.
+            let audit = verify(&files, Expected { keys: &keys, ..Expected::default() }).unwrap();
+            assert_eq!(audit.findings.len(), 0);
+        }
+    };
+    let signed = [("start", 0), ("denied", 1), ("checkpoint", 2)];
+    let and = |more: &[(&'static str, i64)]| [&signed[..], more].concat();
+    check(&signed, None);
+    check(&and(&[("denied", 3), ("denied", 4), ("denied", 5)]), None);
+    check(&and(&[("denied", 3), ("denied", 4), ("denied", 5), ("denied", 6)]), Some((4, 3)));
+    // A quiet hour before the first of them was covered; one among them was not.
+    check(&and(&[("denied", 3_600), ("denied", 3_660)]), None);
+    check(&and(&[("denied", 3_600), ("denied", 3_661)]), Some((2, 61)));
+    // Nobody signs while no gateway runs; and a clock may be set back.
+    check(&and(&[("denied", 3), ("start", 86_400), ("denied", 86_401)]), None);
+    check(&and(&[("denied", 3_600), ("denied", 5), ("denied", 66)]), Some((3, 61)));
+    // What lies between two is covered by the later one, however much it is.
+    let many: Vec<(&str, i64)> = (3..50).map(|second| ("denied", second * 60)).chain([("checkpoint", 3_000)]).collect();
+    check(&and(&many), None);
 }
 
 proptest! {

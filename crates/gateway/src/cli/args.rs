@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use portcullis_events::audit::MOST_UNSIGNED;
 
 /// An access-control gateway for HTTP APIs that says exactly why it refused.
 #[derive(Debug, Parser)]
@@ -685,6 +686,12 @@ pub(crate) struct AuditVerifyArgs {
     /// Hold checkpoints to this public key, in PEM; several where it was changed
     #[arg(long, value_name = "FILE")]
     pub(crate) public_key: Vec<PathBuf>,
+    /// With --public-key: how many events may follow on the last checkpoint, which no signature covers yet
+    #[arg(long, value_name = "COUNT", default_value_t = MOST_UNSIGNED.events)]
+    pub(crate) max_unsigned: u64,
+    /// With --public-key: over what time of a running gateway these may be
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = crate::cli::span::parse)]
+    pub(crate) max_unsigned_time: std::time::Duration,
 }
 
 #[derive(Debug, Args)]

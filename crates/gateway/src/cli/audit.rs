@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use portcullis_events::audit::{
-    Audit, Beginning, Expected, Finding, Problem, Signed, Skipped, WhySkipped, is_hash, verify,
+    Audit, Beginning, Expected, Finding, Problem, Signed, Skipped, Unsigned, WhySkipped, is_hash, verify,
 };
 use portcullis_events::checkpoint::{BadCheckpoint, PublicKey, SigningKey};
 use serde_json::{Value, json};
@@ -39,7 +39,8 @@ fn run_verify(global: &Global, args: &AuditVerifyArgs) -> Exit {
         Ok(keys) => keys,
         Err(exit) => return exit,
     };
-    let expected = Expected { after: args.after.as_deref(), end: args.end.as_deref(), keys: &keys };
+    let most_unsigned = Some(Unsigned { events: args.max_unsigned, time: args.max_unsigned_time });
+    let expected = Expected { after: args.after.as_deref(), end: args.end.as_deref(), keys: &keys, most_unsigned };
     let audit = match verify(&args.files, expected) {
         Ok(audit) => audit,
         Err((file, error)) => {
@@ -124,7 +125,7 @@ fn show(audit: &Audit) {
         answer(&format!(
             "signed up to {}:{line}, of {time}; {} later events are covered by no signature",
             file.display(),
-            audit.unsigned
+            audit.unsigned.events
         ));
     }
     let problems = audit.findings.len() as u64 + audit.more_findings;
@@ -167,6 +168,11 @@ fn in_words(problem: &Problem) -> String {
         }
         Problem::BadCheckpoint(BadCheckpoint::WrongSignature) => "the signature of this checkpoint is wrong".to_owned(),
         Problem::Unsigned => "there is no checkpoint with a good signature".to_owned(),
+        Problem::UnsignedEnd(Unsigned { events, time }) => format!(
+            "{events} events follow on the last checkpoint, over {} s: more than --max-unsigned or --max-unsigned-time says, \
+             so later checkpoints may have been taken away and this been written anew",
+            time.as_secs()
+        ),
     }
 }
 
@@ -181,6 +187,7 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
             Problem::WrongEnd => "wrong_end",
             Problem::BadCheckpoint(_) => "bad_checkpoint",
             Problem::Unsigned => "unsigned",
+            Problem::UnsignedEnd(_) => "unsigned_end",
         };
         json!({ "file": finding.file.display().to_string(), "line": finding.line, "problem": kind,
                 "message": in_words(&finding.problem) })
@@ -202,7 +209,8 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
         "end": audit.end,
         "last_seq": audit.last_seq,
         "signed": audit.signed.as_ref().map(signed),
-        "unsigned": audit.signed.as_ref().map(|_| audit.unsigned),
+        "unsigned": audit.signed.as_ref().map(|_| audit.unsigned.events),
+        "unsigned_s": audit.signed.as_ref().map(|_| audit.unsigned.time.as_secs()),
         "skipped": audit.skipped.iter().map(skipped).collect::<Vec<_>>(),
     })
 }
