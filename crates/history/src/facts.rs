@@ -56,20 +56,6 @@ impl Facts {
         })
     }
 
-    /// Those of nothing, to be filled.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            time_us: 0,
-            seq: 0,
-            id: Uuid::nil(),
-            kind: Box::default(),
-            reason: None,
-            route: None,
-            principal: None,
-            address: None,
-        }
-    }
-
     /// Whether it is a refusal.
     pub fn is_refusal(&self) -> bool {
         &*self.kind == REFUSAL

@@ -5,6 +5,7 @@
 //! ([`Indexer`]), behind the gateway and never in a request's way; any number read it meanwhile ([`Index`]).
 
 mod build;
+mod by_number;
 mod query;
 mod tally;
 

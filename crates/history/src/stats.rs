@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::scan::{Trouble, scan};
 
 /// Different values that are counted one by one; what comes after is counted together.
-const MAX_VALUES: usize = 500_000;
+pub(crate) const MAX_VALUES: usize = 500_000;
 /// The finest piece of time.
 pub(crate) const MINUTE_US: i64 = 60 * 1_000_000;
 /// Into how many pieces a time span is cut, at most.

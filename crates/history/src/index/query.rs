@@ -6,8 +6,9 @@ use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 use uuid::Uuid;
 
+use super::by_number::{ByNumber, Row as EventRow};
 use super::{Index, IndexError, What, address_bytes, unsigned};
-use crate::facts::{Facts, Order, REFUSAL};
+use crate::facts::{Order, REFUSAL};
 use crate::filter::{Filter, matches};
 
 /// Where an event stands.
@@ -57,27 +58,21 @@ impl Index {
         Ok((hits, events))
     }
 
-    /// Calls `take` with what there is to count of each event of these files that the filter wants.
-    pub(crate) fn each(&self, files: &[i64], filter: &Filter, take: &mut dyn FnMut(&Facts)) -> Result<(), IndexError> {
+    /// Counts each event of these files that the filter wants.
+    pub(super) fn each(&self, files: &[i64], filter: &Filter, counted: &mut ByNumber) -> Result<(), IndexError> {
         let Some(condition) = self.condition(files, filter)? else { return Ok(()) };
-        let (kinds, reasons) = (self.words(What::Kind)?, self.words(What::Reason)?);
-        let (routes, principals) = (self.words(What::Route)?, self.words(What::Principal)?);
         let query = format!("SELECT time, kind, reason, route, principal, address FROM event WHERE {}", condition.text);
         let mut statement = self.db.prepare(&query)?;
         let mut rows = statement.query(params_from_iter(&condition.values))?;
-        let mut facts = Facts::nothing();
         while let Some(row) = rows.next()? {
-            let known = |words: &std::collections::HashMap<i64, Box<str>>, column| {
-                let id: Option<i64> = row.get(column)?;
-                Ok::<_, rusqlite::Error>(id.and_then(|id| words.get(&id).cloned()))
-            };
-            facts.time_us = row.get(0)?;
-            facts.kind = known(&kinds, 1)?.unwrap_or_default();
-            facts.reason = known(&reasons, 2)?;
-            facts.route = known(&routes, 3)?;
-            facts.principal = known(&principals, 4)?;
-            facts.address = row.get::<_, Option<[u8; 16]>>(5)?.map(|bytes| IpAddr::from(bytes).to_canonical());
-            take(&facts);
+            counted.event(&EventRow {
+                time_us: row.get(0)?,
+                kind: row.get(1)?,
+                reason: row.get(2)?,
+                route: row.get(3)?,
+                principal: row.get(4)?,
+                address: row.get(5)?,
+            });
         }
         Ok(())
     }

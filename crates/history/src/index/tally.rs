@@ -4,15 +4,16 @@
 //! what remains of it is counted event by event, as are the ends of a time span that begins or ends within an hour.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 use super::build::Numbers;
+use super::by_number::ByNumber;
 use super::{Index, IndexError, What, address_bytes, unsigned};
-use crate::facts::{Facts, REFUSAL};
+use crate::facts::Facts;
 use crate::filter::Filter;
 use crate::stats::{MINUTE_US, Tally};
 
@@ -92,42 +93,52 @@ pub(super) fn forget(db: &Connection, file: i64) -> Result<(), IndexError> {
 impl Index {
     /// Adds what there is to count of the events of these files that the filter wants.
     pub(crate) fn count(&self, files: &[i64], filter: &Filter, tally: &mut Tally) -> Result<(), IndexError> {
-        let Some(Span { first, last, edges }) = Span::of(filter, self.pruned_before) else {
-            return self.each(files, filter, &mut |facts| tally.add(facts));
-        };
-        for edge in edges.into_iter().flatten() {
-            self.each(files, &edge, &mut |facts| tally.add(facts))?;
+        let mut counted = ByNumber::of(self)?;
+        match Span::of(filter, self.pruned_before) {
+            None => self.each(files, filter, &mut counted)?,
+            Some(Span { first, last, edges }) => {
+                for edge in edges.into_iter().flatten() {
+                    self.each(files, &edge, &mut counted)?;
+                }
+                self.hours(files, first..last, filter.refusals, &mut counted)?;
+            }
         }
-        let words = [What::Kind, What::Reason, What::Route, What::Principal].map(|what| self.words(what));
-        let [kinds, reasons, routes, principals] = words;
-        let words = [kinds?, reasons?, routes?, principals?];
+        counted.into_tally(self, tally)
+    }
+
+    /// Adds what was counted beforehand of these hours since the epoch.
+    fn hours(
+        &self,
+        files: &[i64],
+        hours: Range<i64>,
+        refusals: bool,
+        counted: &mut ByNumber,
+    ) -> Result<(), IndexError> {
         let files: Vec<String> = files.iter().map(i64::to_string).collect();
-        let refusals = if filter.refusals { "AND refusal" } else { "" };
+        let refusals = if refusals { "AND refusal" } else { "" };
         let mut statement = self.db.prepare(&format!(
             "SELECT what, value, events FROM tally WHERE hour >= ?1 AND hour < ?2 AND file IN ({}) {refusals}",
             files.join(",")
         ))?;
-        let mut rows = statement.query([first, last])?;
+        let mut rows = statement.query([hours.start, hours.end])?;
         while let Some(row) = rows.next()? {
-            let (what, events) = (row.get::<_, i64>(0)?, unsigned(row.get(2)?));
-            let word = |words: &HashMap<i64, Box<str>>| {
-                Ok::<_, rusqlite::Error>(words.get(&row.get::<_, i64>(1)?).cloned().unwrap_or_default())
-            };
-            let of = |what: What| what as i64;
-            match (what, &words) {
-                (ADDRESS, _) => tally.add_address(IpAddr::from(row.get::<_, [u8; 16]>(1)?).to_canonical(), events),
-                (MINUTE, _) => tally.add_minute(row.get(1)?, events),
-                (_, [kinds, ..]) if what == of(What::Kind) => {
-                    tally.add_events(events, &*word(kinds)? == REFUSAL);
+            let events = unsigned(row.get(2)?);
+            match row.get::<_, i64>(0)? {
+                ADDRESS => counted.address(row.get(1)?, events),
+                MINUTE => counted.minute(row.get(1)?, events),
+                what => {
+                    if let Some(what) = WORDS.into_iter().find(|word| *word as i64 == what) {
+                        counted.word(what, row.get(1)?, events);
+                    }
                 }
-                (_, [_, reasons, ..]) if what == of(What::Reason) => tally.add_reason(&word(reasons)?, events),
-                (_, [_, _, routes, _]) if what == of(What::Route) => tally.add_route(&word(routes)?, events),
-                (_, [.., principals]) => tally.add_principal(&word(principals)?, events),
             }
         }
         Ok(())
     }
 }
+
+/// What is counted by the numbers of words.
+const WORDS: [What; 4] = [What::Kind, What::Reason, What::Route, What::Principal];
 
 /// The whole hours of a time span, and what is left at its ends.
 struct Span {
