@@ -147,14 +147,14 @@ async def websocket(caller, target, headers=None):
 
 
 class Gateway:
-    """A gateway in a folder of its own. `config` and `policy` are TOML without their version."""
+    """A gateway in a folder of its own. `config` and `policy` are TOML without their version, `file` more of its file of events."""
 
-    def __init__(self, program, config, policy, keys=None):
+    def __init__(self, program, config, policy, keys=None, file=""):
         self.program = os.path.abspath(program)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="portcullis-reliability-"))
         self.log, self.changed = [], asyncio.Event()
         self.process = self.address = self.ops = None
-        events = '\n[[sink]]\nname = "events"\nkind = "file"\npath = "events.jsonl"\nqueue = 1000000\n'
+        events = '\n[[sink]]\nname = "events"\nkind = "file"\npath = "events.jsonl"\nqueue = 1000000\n' + file
         self.write("portcullis.toml", config + events)
         self.write("policy.toml", policy)
         if keys is not None:
