@@ -19,7 +19,7 @@ use crate::firing::{Firing, Key, Phase};
 use crate::grouping::{Grouping, Notification};
 use crate::notify::{Couriers, Tried, try_all};
 use crate::settings::{Rule, Settings};
-use crate::sighting::{CUT, Sighting};
+use crate::sighting::Sighting;
 use crate::stats::Stats;
 use crate::watch::{Lookout, MAX_RULES, Plan, Watching};
 
@@ -103,8 +103,10 @@ pub struct AlertState {
     pub keys: usize,
     /// How many keys were forgotten for others.
     pub evicted: u64,
-    /// Events that counted for nothing, because every key that there was room for fires.
+    /// Events that made a key fire for which there was no room among those that fire.
     pub crowded: u64,
+    /// Events with a value of which nobody knows whether it is new, because the key has had too many.
+    pub overflowed: u64,
     /// Why nobody is told at this moment.
     pub muted: Option<Arc<str>>,
     /// It still learns what is usual.
@@ -178,7 +180,7 @@ impl Alerts {
         Runner {
             messages,
             clock: Clock { began: Instant::now() },
-            engine: Engine::default(),
+            engine: Engine::counting_in(Arc::clone(&self.lookout.stats)),
             grouping: Grouping::default(),
             plan: Arc::default(),
             settings: Arc::default(),
@@ -213,6 +215,7 @@ impl Alerts {
             keys: state.keys,
             evicted: state.evicted,
             crowded: state.crowded,
+            overflowed: state.overflowed,
             muted: state.rule.mutes.iter().find(|mute| mute.holds(now)).map(|mute| Arc::clone(&mute.reason)),
             learning: state.learning,
         };
@@ -382,13 +385,17 @@ impl Runner {
         let rule: Arc<Rule> = Arc::clone(&firing.rule);
         for containment in &rule.contain {
             let word = containment.measure.as_str();
-            let done = if matches!(&firing.key, Key::Text(name) if name.ends_with(CUT)) {
-                Err("its name is too long to be sure of it".to_owned())
-            } else if self.engine.may_contain(&rule, *containment, now) {
-                self.response.contain(firing, *containment)
-            } else {
-                Err(format!("the alert has contained {} already (max_contained)", rule.max_contained))
+            let done = match &firing.key {
+                Key::Cut(_) => Err("its name is too long to be sure of it".to_owned()),
+                Key::Others => Err("there are too many of them (max_keys)".to_owned()),
+                key if self.engine.may_contain(&rule, key, now) => self.response.contain(firing, *containment),
+                Key::All | Key::Address(_) | Key::Text(_) => {
+                    Err(format!("the alert has contained {} already (max_contained)", rule.max_contained))
+                }
             };
+            if done.is_ok() {
+                self.engine.note_contained(&rule, &firing.key, *containment, now);
+            }
             firing.actions.push(match done {
                 Ok(done) => format!("{word}: {done}"),
                 Err(why) => {

@@ -8,7 +8,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,9 +17,10 @@ use uuid::Uuid;
 use crate::firing::{Firing, Key, Phase};
 use crate::settings::{Condition, Containment, Rule};
 use crate::sighting::Sighting;
+use crate::stats::{Losses, Stats};
 
-use keys::{Entry, Keys};
-use tally::micros;
+use keys::{Entry, Fire, Keys};
+use tally::{Added, micros};
 
 /// What time it is, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Now {
 pub struct Engine {
     rules: Vec<Counting>,
     latest_us: i64,
+    /// What a rule could not keep is counted there.
+    stats: Arc<Stats>,
 }
 
 /// One rule and what it has counted.
@@ -44,9 +47,12 @@ struct Counting {
     keys: Keys,
     /// From then on something can be new.
     learnt_us: i64,
-    /// When each containment of this rule stops counting against its bound.
-    contained: VecDeque<i64>,
+    /// The keys that this rule has contained, and until when each counts against its bound.
+    contained: HashMap<Key, i64>,
+    /// Until then it is not said again that too many keys fire.
+    crowded_until_us: i64,
     fired: u64,
+    losses: Arc<Losses>,
 }
 
 /// How a rule does.
@@ -60,10 +66,12 @@ pub struct RuleState {
     pub firing: Vec<Key>,
     /// How many keys are kept apart.
     pub keys: usize,
-    /// How many keys were forgotten for others.
+    /// How many keys were forgotten for others, since the process began.
     pub evicted: u64,
-    /// How many events counted for nothing, because every key there was room for fires.
+    /// How many events made a key fire for which there was no room among those that fire, likewise.
     pub crowded: u64,
+    /// How many events had a value of which nobody knows whether it is new, likewise.
+    pub overflowed: u64,
     /// It still learns what is usual.
     pub learning: bool,
 }
@@ -74,13 +82,18 @@ const EVIDENCE: usize = 5;
 const LISTED: usize = 100;
 
 impl Engine {
+    /// One that counts there what it cannot keep.
+    pub(crate) fn counting_in(stats: Arc<Stats>) -> Self {
+        Self { stats, ..Self::default() }
+    }
+
     /// Puts rules in force. One that was in force as it is goes on counting where it was; others begin anew.
     pub fn replace(&mut self, rules: &[Arc<Rule>], now: Now) {
         let now_us = self.step(now);
         let mut before = std::mem::take(&mut self.rules);
         let counting = |rule: &Arc<Rule>| match before.iter().position(|old| old.rule == *rule) {
             Some(index) => before.swap_remove(index),
-            None => Counting::new(rule, now_us),
+            None => Counting::new(rule, self.stats.losses_of(&rule.name), now_us),
         };
         self.rules = rules.iter().map(counting).collect();
     }
@@ -102,19 +115,23 @@ impl Engine {
         }
     }
 
-    /// Whether the rule may contain one key more; if so, that counts.
-    pub fn may_contain(&mut self, rule: &Rule, containment: Containment, now: Now) -> bool {
+    /// Whether the rule may contain this key: it does already, or one more is within its bound.
+    pub fn may_contain(&mut self, rule: &Rule, key: &Key, now: Now) -> bool {
         let now_us = self.step(now);
         let Some(counting) = self.rules.iter_mut().find(|counting| counting.rule.name == rule.name) else {
             return false;
         };
-        let counts_for = micros(containment.lasts).max(counting.rule.condition.window_us());
-        counting.contained.retain(|until| now_us < *until);
-        let room = counting.contained.len() < counting.rule.max_contained;
-        if room {
-            counting.contained.push_back(now_us.saturating_add(counts_for));
-        }
-        room
+        counting.contained.retain(|_, until| now_us < *until);
+        counting.contained.contains_key(key) || counting.contained.len() < counting.rule.max_contained
+    }
+
+    /// Counts a key that was contained, as long as the window or the containment lasts.
+    pub fn note_contained(&mut self, rule: &Rule, key: &Key, containment: Containment, now: Now) {
+        let now_us = self.step(now);
+        let Some(counting) = self.rules.iter_mut().find(|counting| counting.rule.name == rule.name) else { return };
+        let lasts = micros(containment.lasts).max(counting.rule.condition.window_us());
+        let until = counting.contained.entry(key.clone()).or_default();
+        *until = now_us.saturating_add(lasts).max(*until);
     }
 
     /// How each rule does, in the order of the configuration.
@@ -124,7 +141,7 @@ impl Engine {
 
     /// Whether some key has fired and holds still, or cools down.
     pub fn is_firing(&self) -> bool {
-        self.rules.iter().any(|counting| counting.keys.held().next().is_some())
+        self.rules.iter().any(|counting| counting.keys.firing().next().is_some())
     }
 
     fn step(&mut self, now: Now) -> i64 {
@@ -134,87 +151,139 @@ impl Engine {
 }
 
 impl Counting {
-    fn new(rule: &Arc<Rule>, now_us: i64) -> Self {
+    fn new(rule: &Arc<Rule>, losses: Arc<Losses>, now_us: i64) -> Self {
         let learn = match rule.condition {
             Condition::New { learn, .. } => micros(learn),
             Condition::Count { .. } | Condition::Distinct { .. } => 0,
         };
         Self {
             rule: Arc::clone(rule),
-            keys: Keys::new(rule.max_keys),
+            keys: Keys::new(rule.max_keys, Arc::clone(&losses)),
             learnt_us: now_us.saturating_add(learn),
-            contained: VecDeque::new(),
+            contained: HashMap::new(),
+            crowded_until_us: i64::MIN,
             fired: 0,
+            losses,
         }
     }
 
     fn observe(&mut self, sighting: &Arc<Sighting>, now_us: i64, wall: Timestamp) -> Option<Firing> {
-        let Self { rule, keys, .. } = self;
-        let key = Key::of(rule.per, sighting)?;
-        let value = match rule.condition {
+        let condition = self.rule.condition;
+        let key = Key::of(self.rule.per, sighting)?;
+        let value = match condition {
             Condition::Count { .. } => 0,
-            Condition::Distinct { of, .. } | Condition::New { of, .. } => sighting.fingerprint(of)?,
+            Condition::Distinct { of, .. } => sighting.counted(of)?,
+            Condition::New { of, .. } => sighting.fingerprint(of)?,
         };
-        let entry = keys.touch(&key, rule.condition)?;
-        let holds = entry.tally.add(rule.condition, value, now_us);
+        let entry = self.keys.touch(&key, condition, now_us)?;
+        let added = entry.tally.add(condition, value, now_us);
         entry.cite(sighting);
-        let weight = entry.tally.weight();
-        let muted = || rule.mutes.iter().find(|mute| mute.holds(wall)).map(|mute| Arc::clone(&mute.reason));
-        let due = holds && now_us >= self.learnt_us && entry.is_due(now_us, || muted().is_some());
-        let firing = due.then(|| {
-            let muted = muted();
-            entry.fire(now_us.saturating_add(micros(rule.cool_down)), wall, muted.is_some());
-            Firing {
-                id: Uuid::now_v7(),
-                phase: Phase::Fired,
-                rule: Arc::clone(rule),
-                count: entry.tally.count(rule.condition, now_us),
-                since: earlier(wall, now_us.saturating_sub(entry.tally.first_us(rule.condition, now_us))),
-                time: wall,
-                evidence: entry.evidence(),
-                muted,
-                actions: Vec::new(),
-                key: key.clone(),
-            }
-        });
-        if firing.is_some() {
-            self.fired += 1;
-            self.keys.hold(&key);
+        if added == Added::Overflowed {
+            self.losses.count_overflowed();
         }
-        self.keys.weigh(&key, weight);
+        let learning = now_us < self.learnt_us;
+        let firing = match added {
+            Added::Holds if !learning => self.fire(&key, now_us, wall),
+            Added::Holds | Added::Quiet | Added::Overflowed => None,
+        };
+        // What came while the rule could not fire, or nobody was told, is new still: it is told of as soon as that can be.
+        let told = firing.as_ref().is_some_and(|firing| firing.muted.is_none() && firing.key == key);
+        if (learning || told)
+            && added == Added::Holds
+            && let Some(entry) = self.keys.entry_mut(&key)
+        {
+            entry.tally.learn(condition, value, now_us);
+        }
+        self.keys.weigh(&key);
         firing
     }
 
-    fn tick(&mut self, now_us: i64, wall: Timestamp, ended: &mut Vec<Firing>) {
-        let rule = &self.rule;
-        self.keys.release_where(|key, entry| {
-            let holds = entry.tally.holds(rule.condition, now_us);
-            if !holds && rule.resolve && entry.resolve() {
-                ended.push(Firing {
-                    id: Uuid::now_v7(),
-                    phase: Phase::Resolved,
-                    rule: Arc::clone(rule),
-                    key: key.clone(),
-                    count: entry.tally.count(rule.condition, now_us),
-                    since: entry.fired_at(),
-                    time: wall,
-                    evidence: entry.evidence(),
-                    muted: rule.mutes.iter().find(|mute| mute.holds(wall)).map(|mute| Arc::clone(&mute.reason)),
-                    actions: Vec::new(),
-                });
+    /// Fires for a key that holds, unless it has not cooled down.
+    fn fire(&mut self, key: &Key, now_us: i64, wall: Timestamp) -> Option<Firing> {
+        let mut muted = None;
+        match self.keys.fire_of(key) {
+            Some(fire) if now_us < fire.quiet_until_us => {
+                // Nobody was told, and now somebody would be.
+                let was_muted = fire.muted.is_some();
+                if !was_muted || self.muted(wall).is_some() {
+                    return None;
+                }
             }
-            !holds && entry.has_cooled_down(now_us)
+            Some(_) | None => muted = self.muted(wall),
+        }
+        let quiet_until_us = now_us.saturating_add(micros(self.rule.cool_down));
+        if self.keys.fire(key, Fire::new(wall, quiet_until_us, muted.clone())) {
+            self.fired += 1;
+            return self.firing(Phase::Fired, key.clone(), muted, now_us, wall);
+        }
+        self.losses.count_crowded();
+        if now_us < self.crowded_until_us {
+            return None;
+        }
+        self.crowded_until_us = quiet_until_us;
+        self.fired += 1;
+        let firing = self.firing(Phase::Fired, key.clone(), muted, now_us, wall)?;
+        Some(Firing { key: Key::Others, count: self.rule.max_keys, since: wall, ..firing })
+    }
+
+    /// What is known of a key, as a firing or its end.
+    fn firing(
+        &self,
+        phase: Phase,
+        key: Key,
+        muted: Option<Arc<str>>,
+        now_us: i64,
+        wall: Timestamp,
+    ) -> Option<Firing> {
+        let entry = self.keys.entry(&key)?;
+        let condition = self.rule.condition;
+        Some(Firing {
+            id: Uuid::now_v7(),
+            phase,
+            rule: Arc::clone(&self.rule),
+            count: entry.tally.count(condition, now_us),
+            since: earlier(wall, now_us.saturating_sub(entry.tally.first_us(condition, now_us))),
+            time: wall,
+            evidence: entry.evidence(),
+            muted,
+            actions: Vec::new(),
+            key,
+        })
+    }
+
+    /// Why nobody is told at this time of day.
+    fn muted(&self, wall: Timestamp) -> Option<Arc<str>> {
+        self.rule.mutes.iter().find(|mute| mute.holds(wall)).map(|mute| Arc::clone(&mute.reason))
+    }
+
+    fn tick(&mut self, now_us: i64, wall: Timestamp, ended: &mut Vec<Firing>) {
+        let (condition, resolve) = (self.rule.condition, self.rule.resolve);
+        let mut over = Vec::new();
+        self.keys.release_where(|key, fire, entry| {
+            let holds = entry.is_some_and(|entry| entry.tally.holds(condition, now_us));
+            if !holds && resolve && entry.is_some() && fire.resolve() {
+                over.push((key.clone(), fire.at, fire.muted.clone()));
+            }
+            !holds && now_us >= fire.quiet_until_us
         });
+        for (key, since, was_muted) in over {
+            // Who was not told that it began is not told that it is over.
+            let muted = was_muted.or_else(|| self.muted(wall));
+            let firing = self.firing(Phase::Resolved, key, muted, now_us, wall);
+            ended.extend(firing.map(|firing| Firing { since, ..firing }));
+        }
     }
 
     fn state(&self, now_us: i64) -> RuleState {
+        let [evicted, crowded, overflowed] = self.losses.counts();
         RuleState {
             rule: Arc::clone(&self.rule),
             fired: self.fired,
-            firing: self.keys.held().take(LISTED).cloned().collect(),
+            firing: self.keys.firing().take(LISTED).cloned().collect(),
             keys: self.keys.len(),
-            evicted: self.keys.evicted,
-            crowded: self.keys.crowded,
+            evicted,
+            crowded,
+            overflowed,
             learning: now_us < self.learnt_us,
         }
     }

@@ -21,6 +21,10 @@ pub enum Key {
     Address(IpAddr),
     /// A principal, a route or a reason.
     Text(Arc<str>),
+    /// The beginning of a principal's name that was cut to its bound. The rest could be anybody's: it is never contained.
+    Cut(Arc<str>),
+    /// All for which there is no room among those that fire.
+    Others,
 }
 
 impl Key {
@@ -31,7 +35,9 @@ impl Key {
             Per::Each(Facet::Address) => {
                 sighting.address.map(|address| Self::Address(crate::sighting::network(address)))
             }
-            Per::Each(Facet::Principal) => sighting.principal.clone().map(Self::Text),
+            Per::Each(Facet::Principal) => {
+                sighting.principal.clone().map(if sighting.is_cut { Self::Cut } else { Self::Text })
+            }
             Per::Each(Facet::Route) => sighting.route.clone().map(Self::Text),
             Per::Each(Facet::Reason) => sighting.reason.map(|reason| Self::Text(reason.code().into())),
             Per::Each(Facet::Path) => None,
@@ -46,6 +52,8 @@ impl fmt::Display for Key {
             Self::Address(IpAddr::V4(address)) => write!(formatter, "{address}"),
             Self::Address(IpAddr::V6(address)) => write!(formatter, "{address}/64"),
             Self::Text(text) => formatter.write_str(text),
+            Self::Cut(text) => write!(formatter, "{text}\u{2026}"),
+            Self::Others => formatter.write_str("others"),
         }
     }
 }
@@ -72,7 +80,7 @@ pub struct Firing {
     pub key: Key,
     /// How many events, or different values, there are within the window.
     pub count: usize,
-    /// When the first of them was seen; of an end, when the key fired.
+    /// When the first of them was seen, within the window; of an end, when the key fired.
     pub since: Timestamp,
     /// When it fired, or ended.
     pub time: Timestamp,
@@ -107,14 +115,14 @@ impl Firing {
         let key = self.key.to_string();
         match (&self.key, self.rule.per) {
             (Key::Address(address), _) => event.client.ip = Some(*address),
-            (Key::Text(_), Per::Each(Facet::Principal)) => {
+            (Key::Text(_) | Key::Cut(_), Per::Each(Facet::Principal)) => {
                 if let Some((kind, id)) = key.split_once(':') {
                     event.identity.kind = kind_of(kind);
                     event.identity.id = Some(id.to_owned());
                 }
             }
             (Key::Text(route), Per::Each(Facet::Route)) => event.policy.route = Some(Arc::clone(route)),
-            (Key::Text(_) | Key::All, _) => {}
+            (Key::Text(_) | Key::Cut(_) | Key::All | Key::Others, _) => {}
         }
         event.alert = Some(Box::new(Alert {
             rule: Arc::clone(&self.rule.name),

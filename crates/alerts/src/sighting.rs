@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use portcullis_events::event::claimed_name;
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Severity};
 use uuid::Uuid;
 
@@ -27,8 +28,12 @@ pub struct Sighting {
     pub reason: Option<ReasonCode>,
     /// How much it deserves a look.
     pub severity: Severity,
-    /// Who it was, as a policy file writes it: `user:alice`.
+    /// Who it was, as a policy file writes it: `user:alice`. Of a name that was cut to its bound, the beginning.
     pub principal: Option<Arc<str>>,
+    /// The name was cut, so that the rest could be anybody's.
+    pub(crate) is_cut: bool,
+    /// A keyed hash of who it was, or of whom a credential that failed claimed to be, whatever kind of principal: see [`Event::claimed`].
+    account: Option<u64>,
     /// Where it came from.
     pub address: Option<IpAddr>,
     /// The route.
@@ -42,22 +47,13 @@ pub struct Sighting {
 /// How much of a path is kept, in bytes.
 pub(crate) const PATH_BYTES: usize = 128;
 
-/// The end of a name that was cut.
-pub(crate) const CUT: char = '\u{2026}';
-
 impl Sighting {
     /// The summary of an event.
     pub fn of(event: &Event) -> Self {
         let path = event.request.path.as_deref();
         let identity = &event.identity;
-        let principal = match (identity.kind, &identity.id) {
-            // Of a name that was cut the rest could be anybody's: it is nobody's name, and is never contained.
-            (Some(kind), Some(id)) if event.truncated.contains(&"identity.id") => {
-                Some(format!("{kind}:{id}{CUT}").into())
-            }
-            (Some(kind), Some(id)) => Some(format!("{kind}:{id}").into()),
-            (_, None) | (None, _) => None,
-        };
+        let principal: Option<Arc<str>> =
+            identity.kind.zip(identity.id.as_deref()).map(|(kind, id)| format!("{kind}:{id}").into());
         Self {
             id: event.id,
             time: event.time,
@@ -66,7 +62,9 @@ impl Sighting {
             status: event.status,
             reason: event.reason,
             severity: event.severity,
+            account: identity.id.as_deref().map(claimed_name).or(event.claimed),
             principal,
+            is_cut: event.truncated.contains(&"identity.id"),
             address: event.client.ip,
             route: event.policy.route.clone(),
             path: path.map(|path| path.get(..path.floor_char_boundary(PATH_BYTES)).unwrap_or(path).into()),
@@ -83,6 +81,12 @@ impl Sighting {
             Facet::Path => self.path.as_ref().map(|_| self.path_hash),
             Facet::Reason => self.reason.map(|reason| hash(reason.code())),
         }
+    }
+
+    /// The same where different values are counted: a principal that is only claimed is one, too. It is nobody's key, nothing new, and never
+    /// contained, since anybody can claim to be anybody.
+    pub(crate) fn counted(&self, facet: Facet) -> Option<u64> {
+        if facet == Facet::Principal { self.account } else { self.fingerprint(facet) }
     }
 
     /// The same for a person.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::firing::{Firing, Phase};
+use crate::firing::{Firing, Key, Phase};
 use crate::settings::{Condition, Facet, Per, Rule};
 
 impl Rule {
@@ -33,15 +33,25 @@ impl Firing {
 
     /// Whom it is about, such as `address 203.0.113.7`.
     pub fn subject(&self) -> String {
-        match self.rule.per {
-            Per::All => "all requests".to_owned(),
-            Per::Each(facet) => format!("{} {}", facet.as_str(), self.key),
+        match (self.rule.per, &self.key) {
+            (Per::All, _) => "all requests".to_owned(),
+            (Per::Each(facet), Key::Others) => format!("other {}", plural(facet)),
+            (Per::Each(facet), key) => format!("{} {key}", facet.as_str()),
         }
     }
 
     /// One sentence: what happened, who, where, since when.
     pub fn sentence(&self) -> String {
         let mut text = match (self.phase, self.rule.condition) {
+            (Phase::Fired, _) if self.key == Key::Others => format!(
+                "{} {} fire at once, and there is no room for more: {} are counted and not told of one by one",
+                self.count,
+                match self.rule.per {
+                    Per::All => "keys",
+                    Per::Each(facet) => plural(facet),
+                },
+                self.subject()
+            ),
             (Phase::Fired, Condition::Count { window, .. }) => {
                 format!("{} of {} within {}", events(self.count), self.subject(), span(window))
             }

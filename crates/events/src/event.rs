@@ -6,7 +6,8 @@
 
 mod parts;
 
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -64,6 +65,10 @@ pub struct Event {
     pub client: Client,
     /// Who it was.
     pub identity: Identity,
+    /// [`claimed_name`] of whom a credential that failed claimed to be. In no line: rules within this process count by it, and nobody else
+    /// is to know what anybody typed.
+    #[serde(skip)]
+    pub claimed: Option<u64>,
     /// On which device.
     pub device: Device,
     /// How risky the caller looked.
@@ -118,6 +123,7 @@ impl Event {
             request: Request::default(),
             client: Client::default(),
             identity: Identity::default(),
+            claimed: None,
             device: Device::default(),
             risk: Risk::default(),
             ban: Ban::default(),
@@ -158,6 +164,12 @@ impl Event {
         self.reasons.push(code);
         self.policy.stage = Some(code.stage());
     }
+}
+
+/// A number that tells names apart within this process, by a key of this process alone, and does not say what they are.
+pub fn claimed_name(name: &str) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(name)
 }
 
 /// What happened.

@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::event::RequestId;
+use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
@@ -349,6 +350,7 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
             event.client.port = Some(peer.port());
         }
     }
+    event.claimed = facts.identity.as_ref().and_then(Identity::attempted_id).map(claimed_name);
     if let Some(principal) = facts.principal() {
         event.identity = EventIdentity::of(principal, roles, facts.now);
         event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What one key has had: times of events, or values with the time each was last seen. Exact, and bounded by the threshold.
+//! What is counted of one key: times of events, or values with the times each was seen. Exact, and bounded by the threshold.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -6,19 +6,39 @@ use std::time::Duration;
 use crate::settings::Condition;
 
 /// How many values a key remembers under [`Condition::New`]; the one not seen for longest is forgotten first.
-const REMEMBERED: usize = 256;
+pub(crate) const REMEMBERED: usize = 256;
 
 /// The counts of one key, in microseconds of the steady clock.
 #[derive(Debug)]
 pub(crate) enum Tally {
     /// The last events, at most as many as the threshold, oldest first.
     Events(VecDeque<i64>),
-    /// Values, and when each was last seen.
+    /// Values.
     Values {
-        last: HashMap<u64, i64>,
-        /// When a new value last came.
-        new_us: i64,
+        /// When each was seen.
+        seen: HashMap<u64, Seen>,
+        /// When a value last had to be forgotten that was not too old: what is new cannot be told from it since.
+        forgot_us: Option<i64>,
     },
+}
+
+/// When a value was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// First, since it was last too old.
+    first_us: i64,
+    last_us: i64,
+}
+
+/// What an event brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// The condition does not hold.
+    Quiet,
+    /// It does. What is new is not remembered before [`Tally::learn`].
+    Holds,
+    /// Whether the value is new is not known: the key has more of them than are remembered.
+    Overflowed,
 }
 
 impl Tally {
@@ -26,13 +46,13 @@ impl Tally {
         match condition {
             Condition::Count { .. } => Self::Events(VecDeque::new()),
             Condition::Distinct { .. } | Condition::New { .. } => {
-                Self::Values { last: HashMap::new(), new_us: i64::MIN }
+                Self::Values { seen: HashMap::new(), forgot_us: None }
             }
         }
     }
 
     /// Counts an event, and says whether the condition holds with it.
-    pub(crate) fn add(&mut self, condition: Condition, value: u64, now_us: i64) -> bool {
+    pub(crate) fn add(&mut self, condition: Condition, value: u64, now_us: i64) -> Added {
         let horizon = now_us.saturating_sub(condition.window_us());
         match (self, condition) {
             (Self::Events(times), Condition::Count { count, .. }) => {
@@ -40,40 +60,50 @@ impl Tally {
                     times.pop_front();
                 }
                 times.push_back(now_us);
-                times.len() >= count
+                holds(times.len() >= count)
             }
-            (Self::Values { last, .. }, Condition::Distinct { count, .. }) => {
-                if last.insert(value, now_us).is_none() && last.len() > count {
-                    last.retain(|_, time| *time > horizon);
-                    if last.len() > count {
-                        forget_oldest(last);
-                    }
+            (Self::Values { seen, .. }, Condition::Distinct { count, .. }) => {
+                if note(seen, value, horizon, now_us) && seen.len() > count {
+                    forget(seen, count, horizon);
                 }
-                last.len() >= count && within(last, horizon) >= count
+                holds(seen.len() >= count && within(seen, horizon) >= count)
             }
-            (Self::Values { last, new_us }, Condition::New { .. }) => {
-                let is_new = last.insert(value, now_us).is_none_or(|time| time <= horizon);
-                if last.len() > REMEMBERED {
-                    forget_oldest(last);
+            (Self::Values { seen, forgot_us }, Condition::New { .. }) => {
+                let known = seen.get_mut(&value).filter(|seen| seen.last_us > horizon);
+                if let Some(known) = known {
+                    known.last_us = now_us;
+                    return Added::Quiet;
                 }
-                if is_new {
-                    *new_us = now_us;
+                if forgot_us.is_some_and(|time| time > horizon) {
+                    remember(seen, forgot_us, value, horizon, now_us);
+                    return Added::Overflowed;
                 }
-                is_new
+                Added::Holds
             }
             // A tally is made for the condition of its rule, which does not change.
             (Self::Events(_), Condition::Distinct { .. } | Condition::New { .. })
-            | (Self::Values { .. }, Condition::Count { .. }) => false,
+            | (Self::Values { .. }, Condition::Count { .. }) => Added::Quiet,
         }
+    }
+
+    /// Remembers a value that was new.
+    pub(crate) fn learn(&mut self, condition: Condition, value: u64, now_us: i64) {
+        let (Self::Values { seen, forgot_us }, Condition::New { .. }) = (self, condition) else { return };
+        remember(seen, forgot_us, value, now_us.saturating_sub(condition.window_us()), now_us);
     }
 
     /// Whether the condition holds still, without a further event.
     pub(crate) fn holds(&self, condition: Condition, now_us: i64) -> bool {
-        match condition {
-            Condition::Count { count, .. } | Condition::Distinct { count, .. } => {
+        match (self, condition) {
+            // There are never more times than the threshold.
+            (Self::Events(times), Condition::Count { count, .. }) => {
+                let horizon = now_us.saturating_sub(condition.window_us());
+                times.len() >= count && times.front().is_some_and(|time| *time > horizon)
+            }
+            (_, Condition::Count { count, .. } | Condition::Distinct { count, .. }) => {
                 self.count(condition, now_us) >= count
             }
-            Condition::New { .. } => false,
+            (_, Condition::New { .. }) => false,
         }
     }
 
@@ -83,18 +113,19 @@ impl Tally {
         match (self, condition) {
             (_, Condition::New { .. }) => 1,
             (Self::Events(times), _) => times.iter().filter(|time| **time > horizon).count(),
-            (Self::Values { last, .. }, _) => within(last, horizon),
+            (Self::Values { seen, .. }, _) => within(seen, horizon),
         }
     }
 
-    /// When the first of those was seen.
+    /// When the first of those was seen, within the window.
     pub(crate) fn first_us(&self, condition: Condition, now_us: i64) -> i64 {
         let horizon = now_us.saturating_sub(condition.window_us());
         match (self, condition) {
-            (Self::Values { new_us, .. }, Condition::New { .. }) => *new_us,
+            (_, Condition::New { .. }) => now_us,
             (Self::Events(times), _) => times.iter().copied().find(|time| *time > horizon).unwrap_or(now_us),
-            (Self::Values { last, .. }, _) => {
-                last.values().copied().filter(|time| *time > horizon).min().unwrap_or(now_us)
+            (Self::Values { seen, .. }, _) => {
+                let within = seen.values().filter(|seen| seen.last_us > horizon);
+                within.map(|seen| seen.first_us.max(horizon)).min().unwrap_or(now_us)
             }
         }
     }
@@ -103,19 +134,49 @@ impl Tally {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Events(times) => times.len(),
-            Self::Values { last, .. } => last.len().saturating_mul(2),
+            Self::Values { seen, .. } => seen.len().saturating_mul(3),
         }
     }
 }
 
-fn within(last: &HashMap<u64, i64>, horizon: i64) -> usize {
-    last.values().filter(|time| **time > horizon).count()
+fn holds(does: bool) -> Added {
+    if does { Added::Holds } else { Added::Quiet }
 }
 
-fn forget_oldest(last: &mut HashMap<u64, i64>) {
-    if let Some(oldest) = last.iter().min_by_key(|(_, time)| **time).map(|(value, _)| *value) {
-        last.remove(&oldest);
+fn remember(seen: &mut HashMap<u64, Seen>, forgot_us: &mut Option<i64>, value: u64, horizon: i64, now_us: i64) {
+    note(seen, value, horizon, now_us);
+    if seen.len() > REMEMBERED && forget(seen, REMEMBERED, horizon) {
+        *forgot_us = Some(now_us);
     }
+}
+
+/// Notes that a value was seen, and says whether it was not there.
+fn note(seen: &mut HashMap<u64, Seen>, value: u64, horizon: i64, now_us: i64) -> bool {
+    let new = Seen { first_us: now_us, last_us: now_us };
+    match seen.insert(value, new) {
+        Some(old) if old.last_us > horizon => {
+            seen.insert(value, Seen { first_us: old.first_us, ..new });
+            false
+        }
+        Some(_) => false,
+        None => true,
+    }
+}
+
+fn within(seen: &HashMap<u64, Seen>, horizon: i64) -> usize {
+    seen.values().filter(|seen| seen.last_us > horizon).count()
+}
+
+/// Forgets what is too old; and where there are more than `most` still, those not seen for longest: of that it is `true`.
+fn forget(seen: &mut HashMap<u64, Seen>, most: usize, horizon: i64) -> bool {
+    seen.retain(|_, seen| seen.last_us > horizon);
+    let over = seen.len() > most;
+    while seen.len() > most {
+        let oldest = seen.iter().min_by_key(|(_, seen)| seen.last_us).map(|(value, _)| *value);
+        let Some(oldest) = oldest else { break };
+        seen.remove(&oldest);
+    }
+    over
 }
 
 impl Condition {

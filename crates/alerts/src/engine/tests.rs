@@ -210,7 +210,45 @@ fn an_end_is_said_once_when_the_rate_has_fallen() {
 }
 
 #[test]
-fn keys_are_bounded_and_one_that_fires_is_not_forgotten() {
+fn what_is_new_while_a_rule_is_quiet_is_told_of_as_soon_as_it_can_be() {
+    let condition = Condition::New { of: Facet::Reason, memory: seconds(10_000), learn: seconds(0) };
+    let by_principal = || rule(condition, PRINCIPAL);
+    let (first, second, third) = ("a - - authn.invalid", "a - - ip.denied", "a - - route.not_found");
+    // While it cools down it cannot fire for the others, and each is new still when it can.
+    let events = [(0, first), (1, second), (2, third), (99, second), (100, second), (150, third), (200, first), (201, third)];
+    check(by_principal(), &events, &[(0, "user:a"), (100, "user:a"), (201, "user:a")]);
+    check(by_principal(), &[(0, first), (1, second), (200, second), (400, second)], &[(0, "user:a"), (200, "user:a")]);
+    // What came while nobody was told is told of afterwards, once.
+    let span = MuteTime::Span(at(10).wall, at(20).wall);
+    let mutes = vec![Mute { time: span, reason: "upgrade".into() }];
+    let mut engine = engine(Rule { mutes, ..by_principal() });
+    let mut fired = |facts: &str, second: i64| {
+        see(&mut engine, facts, second).first().map(|firing| (firing.muted.is_some(), firing.evidence.len()))
+    };
+    assert_eq!((fired(first, 10), fired(first, 15), fired(first, 20)), (Some((true, 1)), None, Some((false, 3))));
+    assert_eq!((fired(first, 21), fired(first, 500)), (None, None));
+}
+
+#[test]
+fn a_key_with_more_values_than_are_remembered_does_not_fire_for_those_that_were_forgotten() {
+    let condition = Condition::New { of: Facet::Path, memory: seconds(10_000), learn: seconds(1_000) };
+    let mut engine = engine(Rule { cool_down: seconds(1), ..rule(condition, Per::All) });
+    let path = |number: usize| format!("- - - - /{number}");
+    for number in 0..tally::REMEMBERED {
+        assert!(see(&mut engine, &path(number), 1).is_empty());
+    }
+    // As many as are remembered: the next one is new.
+    assert_eq!(see(&mut engine, "- - - - /new", 2_000).len(), 1);
+    assert_eq!(engine.states()[0].overflowed, 0);
+    // One had to be forgotten for it, so nobody knows of anything any more whether it is new.
+    assert!(see(&mut engine, &path(0), 2_010).is_empty() && see(&mut engine, "- - - - /newer", 2_020).is_empty());
+    assert!(engine.states()[0].overflowed >= 1);
+    // Until what was forgotten would be too old.
+    assert_eq!(see(&mut engine, "- - - - /latest", 20_000).len(), 1);
+}
+
+#[test]
+fn keys_are_bounded_and_one_that_has_fired_stays_quiet() {
     let mut engine = engine(Rule { max_keys: 3, ..rule(count(2, 1_000), PRINCIPAL) });
     see(&mut engine, "a", 0);
     assert_eq!(see(&mut engine, "a", 1).len(), 1);
@@ -219,19 +257,41 @@ fn keys_are_bounded_and_one_that_fires_is_not_forgotten() {
     }
     let state = engine.states().remove(0);
     assert_eq!((state.keys, state.evicted, state.crowded), (3, 2, 0));
-    // `a` has not cooled down, so it is quiet; had it been forgotten, two events would make it fire.
+    // `a` has not cooled down, so it is quiet.
     assert!(see(&mut engine, "a", 3).is_empty() && see(&mut engine, "a", 4).is_empty());
     // The one unused for longest went first.
     assert_eq!(see(&mut engine, "d", 5).len(), 1);
     assert_eq!(see(&mut engine, "e", 5).len(), 1);
-    // Now all of them fire, and there is room for nobody else.
-    assert!(see(&mut engine, "f", 6).is_empty() && see(&mut engine, "f", 6).is_empty());
+    // As many fire as may; of another one it is said that there are others, and that once while that cools down.
+    assert!(see(&mut engine, "f", 6).is_empty());
+    let others = see(&mut engine, "f", 6).remove(0);
+    assert_eq!((&others.key, others.count, others.evidence.len()), (&Key::Others, 3, 2));
+    assert!(others.sentence().starts_with("3 principals fire at once, and there is no room for more"), "{}", others.sentence());
+    assert!(see(&mut engine, "g", 7).is_empty() && see(&mut engine, "g", 7).is_empty());
     let state = engine.states().remove(0);
     assert_eq!((state.keys, state.crowded, state.firing.len()), (3, 2, 3));
-    // Once they hold no longer and have cooled down, there is.
+    // Once they hold no longer and have cooled down, there is room.
     engine.tick(at(2_000), &mut Vec::new());
     see(&mut engine, "f", 2_001);
-    assert_eq!(see(&mut engine, "f", 2_001).len(), 1);
+    assert_eq!(see(&mut engine, "f", 2_001)[0].key.to_string(), "user:f");
+}
+
+#[test]
+fn keys_that_only_cool_down_take_nobodys_room() {
+    let mut engine = engine(Rule { max_keys: 4, cool_down: seconds(1_000), ..rule(count(2, 10), PRINCIPAL) });
+    for name in ["a", "b", "c"] {
+        see(&mut engine, name, 0);
+        assert_eq!(see(&mut engine, name, 0).len(), 1, "{name}");
+    }
+    // They are cooling down, and four others can be counted at once.
+    for name in ["e", "f", "g", "h"] {
+        assert!(see(&mut engine, name, 50).is_empty());
+    }
+    assert_eq!(see(&mut engine, "e", 51).len(), 1);
+    // One of those that fired begins again meanwhile, and fires when it may.
+    let mut engine = tests::engine(Rule { max_keys: 4, ..rule(count(2, 10), PRINCIPAL) });
+    let mut fired = |second: i64| see(&mut engine, "a", second).len();
+    assert_eq!([0, 0, 95, 99, 100].map(&mut fired), [0, 1, 0, 0, 1]);
 }
 
 #[test]
@@ -239,13 +299,104 @@ fn no_more_is_contained_than_the_bound_says() {
     let contained = rule(count(1, 10), ADDRESS);
     let short = Containment { measure: Measure::BanAddress, lasts: seconds(5) };
     let long = Containment { lasts: seconds(60), ..short };
+    let key = |number: u8| Key::Address([192, 0, 2, number].into());
     let mut engine = engine(contained.clone());
-    let mut may = |containment, second| engine.may_contain(&contained, containment, at(second));
-    assert!(may(long, 0) && may(short, 0) && !may(short, 9));
+    let mut contain = |number: u8, containment, second| {
+        let may = engine.may_contain(&contained, &key(number), at(second));
+        if may {
+            engine.note_contained(&contained, &key(number), containment, at(second));
+        }
+        may
+    };
+    assert!(contain(1, long, 0) && contain(2, short, 0) && !contain(3, short, 9));
+    // One that is contained counts once, whatever is done to it besides.
+    assert!(contain(1, short, 9) && contain(2, short, 9));
     // A short one counts as long as the window is.
-    assert!(may(short, 10) && !may(short, 19) && may(short, 20) && !may(short, 21));
-    assert!(may(short, 60) && may(short, 60) && !may(short, 60));
-    assert!(!Engine::default().may_contain(&contained, short, at(0)));
+    assert!(!contain(3, short, 18) && contain(3, short, 19) && !contain(4, short, 20));
+    assert!(contain(5, short, 60) && contain(6, short, 60) && !contain(7, short, 60));
+    // What was asked for and not done counts for nothing.
+    assert!(engine.may_contain(&contained, &key(9), at(100)) && engine.may_contain(&contained, &key(10), at(100)));
+    assert!(contain_all(&mut engine, &contained, at(100)));
+    assert!(!Engine::default().may_contain(&contained, &key(1), at(0)));
+}
+
+/// Two others can be contained, whatever was asked before.
+fn contain_all(engine: &mut Engine, rule: &Rule, now: Now) -> bool {
+    let containment = Containment { measure: Measure::BanAddress, lasts: seconds(5) };
+    [11, 12].into_iter().all(|number| {
+        let key = Key::Address([192, 0, 2, number].into());
+        let may = engine.may_contain(rule, &key, now);
+        engine.note_contained(rule, &key, containment, now);
+        may
+    })
+}
+
+#[test]
+fn who_was_not_told_that_it_began_is_not_told_that_it_is_over() {
+    let span = MuteTime::Span(at(0).wall, at(20).wall);
+    let mutes = vec![Mute { time: span, reason: "upgrade".into() }];
+    let mut engine = engine(Rule { resolve: true, mutes, ..rule(count(1, 30), Per::All) });
+    assert!(see(&mut engine, "-", 5)[0].muted.is_some());
+    let mut ended = Vec::new();
+    engine.tick(at(50), &mut ended);
+    assert_eq!(ended.iter().map(|firing| firing.muted.as_deref()).collect::<Vec<_>>(), [Some("upgrade")]);
+    assert_eq!(see(&mut engine, "-", 200)[0].muted, None);
+    engine.tick(at(300), &mut ended);
+    assert_eq!(ended[1].muted, None);
+}
+
+#[test]
+fn a_claimed_name_counts_as_a_principal_and_is_nobodys_key() {
+    let sighting = |name: &str, verified: bool| {
+        let mut event = event("- 192.0.2.1 - authn.invalid");
+        if verified {
+            (event.identity.kind, event.identity.id) = (Some("user"), Some(name.to_owned()));
+        } else {
+            event.claimed = Some(portcullis_events::event::claimed_name(name));
+        }
+        Arc::new(Sighting::of(&event))
+    };
+    let fired = |rule: Rule, names: &[(&str, bool)]| {
+        let (mut engine, mut fired) = (engine(rule), Vec::new());
+        for (name, verified) in names {
+            engine.observe(&sighting(name, *verified), &[0], at(1), &mut fired);
+        }
+        fired.iter().map(|firing| firing.count).collect::<Vec<_>>()
+    };
+    let sprayed = || rule(Condition::Distinct { of: Facet::Principal, count: 3, window: seconds(10) }, ADDRESS);
+    assert_eq!(fired(sprayed(), &[("a", false), ("b", false), ("c", false)]), [3]);
+    assert_eq!(fired(sprayed(), &[("a", false), ("a", false), ("b", false), ("b", false)]), [0; 0]);
+    // Who mistypes a credential and then gets it right is one.
+    assert_eq!(fired(sprayed(), &[("a", false), ("b", false), ("b", true)]), [0; 0]);
+    assert_eq!(fired(rule(count(1, 10), PRINCIPAL), &[("a", false)]), [0; 0], "anybody can claim to be anybody");
+    let condition = Condition::New { of: Facet::Principal, memory: seconds(1_000), learn: seconds(0) };
+    assert_eq!(fired(rule(condition, ADDRESS), &[("a", false)]), [0; 0]);
+}
+
+#[test]
+fn a_name_that_was_cut_is_another_key_than_one_that_looks_like_it() {
+    let sighting = |name: &str, cut: bool| {
+        let mut event = event(name);
+        event.truncated = if cut { vec!["identity.id"] } else { Vec::new() };
+        Arc::new(Sighting::of(&event))
+    };
+    let (mut engine, mut fired) = (engine(rule(count(2, 10), PRINCIPAL)), Vec::new());
+    engine.observe(&sighting("a", true), &[0], at(1), &mut fired);
+    engine.observe(&sighting("a\u{2026}", false), &[0], at(1), &mut fired);
+    engine.observe(&sighting("a", false), &[0], at(1), &mut fired);
+    assert!(fired.is_empty());
+    engine.observe(&sighting("a", true), &[0], at(1), &mut fired);
+    assert_eq!(fired.iter().map(|firing| &firing.key).collect::<Vec<_>>(), [&Key::Cut("user:a".into())]);
+}
+
+#[test]
+fn of_different_values_it_is_said_since_when_the_first_of_them_is_there() {
+    let mut engine = engine(rule(Condition::Distinct { of: Facet::Principal, count: 3, window: seconds(10) }, ADDRESS));
+    let mut since = |name: &str, second: i64| {
+        see(&mut engine, &format!("{name} 192.0.2.1"), second).first().map(|firing| firing.since)
+    };
+    assert_eq!((since("a", 1), since("a", 5), since("b", 6)), (None, None, None));
+    assert_eq!(since("c", 8), Some(at(1).wall));
 }
 
 #[test]
