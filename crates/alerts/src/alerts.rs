@@ -38,8 +38,8 @@ pub(crate) enum Message {
     Replace(Arc<Settings>),
     /// How the rules do.
     Ask(SyncSender<Vec<RuleState>>),
-    /// The end.
-    Stop,
+    /// The end, which is to come by then.
+    Stop(Instant),
 }
 
 impl fmt::Debug for Message {
@@ -48,7 +48,7 @@ impl fmt::Debug for Message {
             Self::Seen { .. } => "Seen",
             Self::Replace(_) => "Replace",
             Self::Ask(_) => "Ask",
-            Self::Stop => "Stop",
+            Self::Stop(_) => "Stop",
         })
     }
 }
@@ -60,8 +60,6 @@ pub struct Alerts {
     response: Arc<dyn Response>,
     settings: ArcSwap<Settings>,
     thread: Mutex<Thread>,
-    /// Couriers give up at once from now on.
-    stopping: Arc<AtomicBool>,
 }
 
 enum Thread {
@@ -142,7 +140,6 @@ impl Alerts {
             response,
             settings: ArcSwap::default(),
             thread: Mutex::new(Thread::Waiting(messages)),
-            stopping: Arc::default(),
         };
         alerts.replace(settings)?;
         Ok(alerts)
@@ -188,7 +185,6 @@ impl Alerts {
                 self.recorder.clone(),
                 Arc::clone(&self.response),
                 Arc::clone(&self.lookout.stats),
-                Arc::clone(&self.stopping),
             ),
             recorder: self.recorder.clone(),
             response: Arc::clone(&self.response),
@@ -251,19 +247,22 @@ impl Alerts {
         self.settings.load().rules.iter().any(|rule| *rule.name == *name)
     }
 
-    /// Watches no more, tells at once what waits, each notifier once, and ends, in at most about `timeout`.
+    /// Watches no more, tells at once what waits, each notifier once, and ends, in at most about `timeout`. What could not be told by then is
+    /// given up, which is counted and recorded: shut the recorder down afterwards.
     pub fn shutdown(&self, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + REST);
         self.lookout.looking.store(false, Ordering::Relaxed);
-        self.stopping.store(true, Ordering::Relaxed);
         let thread = std::mem::replace(&mut *self.thread.lock().unwrap_or_else(PoisonError::into_inner), Thread::Ended);
         let Thread::Running(thread) = thread else { return };
-        let _ = self.lookout.queue.send(Message::Stop);
-        while !thread.is_finished() && Instant::now() < deadline {
+        let _ = self.lookout.queue.send(Message::Stop(deadline));
+        // It waits for nothing beyond the deadline, so it needs only time to be run.
+        let patience = deadline + Duration::from_secs(5);
+        while !thread.is_finished() && Instant::now() < patience {
             thread::park_timeout(Duration::from_millis(5));
         }
         if !thread.is_finished() {
-            tracing::warn!("a notification is still under way and is left behind");
+            tracing::error!("the thread of the alerts does not end and is left behind");
         } else if thread.join().is_err() {
             tracing::error!("the thread of the alerts panicked");
         }
@@ -299,7 +298,7 @@ impl Clock {
 impl Runner {
     fn run(mut self) {
         let mut ticked = Instant::now();
-        loop {
+        let deadline = loop {
             let message = self.messages.recv_timeout(self.pause());
             let now = self.clock.now();
             let mut firings = Vec::new();
@@ -312,7 +311,8 @@ impl Runner {
                     // Who does not wait any more needs no answer.
                     let _ = answer.try_send(self.engine.states());
                 }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Message::Stop(deadline)) => break deadline,
+                Err(RecvTimeoutError::Disconnected) => break Instant::now(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if ticked.elapsed() >= TICK {
@@ -322,10 +322,10 @@ impl Runner {
             firings.into_iter().for_each(|firing| self.respond(firing, now));
             let due = self.grouping.due(now);
             self.tell(due);
-        }
+        };
         let rest = self.grouping.rest();
         self.tell(rest);
-        self.couriers.end();
+        self.couriers.end(deadline);
     }
 
     fn pause(&self) -> Duration {
@@ -353,6 +353,9 @@ impl Runner {
     fn replace(&mut self, settings: Arc<Settings>, now: Now) {
         self.plan = Arc::new(Plan { rules: settings.rules.clone() });
         self.engine.replace(&settings.rules, now);
+        // What a rule that goes has gathered is for those whom it named.
+        let orphaned = self.grouping.without_rule(&settings.rules);
+        self.tell(orphaned);
         self.couriers.replace(&settings.notifiers);
         self.settings = settings;
     }

@@ -8,6 +8,9 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use tests::rule_for_tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -60,6 +60,11 @@ impl Grouping {
         self.take(|group| group.due_us <= now.steady_us)
     }
 
+    /// What waits of rules that are not among these as they were.
+    pub(crate) fn without_rule(&mut self, rules: &[Arc<Rule>]) -> Vec<Notification> {
+        self.take(|group| !rules.contains(&group.notification.rule))
+    }
+
     /// All that waits, due or not.
     pub(crate) fn rest(&mut self) -> Vec<Notification> {
         self.take(|_| true)

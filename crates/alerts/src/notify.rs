@@ -1,5 +1,6 @@
 //! Telling people: each notifier has a bounded queue and a thread, tries again for a while, and says when it gives up.
 
+mod courier;
 mod email;
 mod exec;
 mod payload;
@@ -8,9 +9,8 @@ mod webhook;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,20 +22,22 @@ use crate::grouping::Notification;
 use crate::settings::{NotifierKind, NotifierSettings, Settings};
 use crate::stats::{Delivered, Stats};
 
-/// How many notifications may wait for a notifier.
-const QUEUE: usize = 256;
-/// The first pause between two attempts; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest, also where a receiver asks for more.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+use courier::{Courier, Refused};
+
+/// How long a notifier that a reload takes away may go on telling what waits for it.
+const LEAVE: Duration = Duration::from_secs(60);
+/// How long past its deadline a program has to die, before its notification is given up.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long a test is waited for: less than who asks for it waits.
+const TEST: Duration = Duration::from_secs(50);
 
 /// Something that can be told. A call may block, for as long as its settings say.
 pub(crate) trait Teller: Send {
-    /// Tells it, and says in a few words how that went.
+    /// Tells it, and says in a few words how that went. It gives up once `is_over`, where it can.
     ///
     /// # Errors
     /// Why it was not taken.
-    fn tell(&mut self, notification: &Notification) -> Result<String, Failure>;
+    fn tell(&mut self, notification: &Notification, is_over: &dyn Fn() -> bool) -> Result<String, Failure>;
 }
 
 /// Why a notification was not taken.
@@ -83,175 +85,142 @@ fn open(kind: &NotifierKind) -> io::Result<Box<dyn Teller>> {
     }
 }
 
-/// Tells the notifiers of a rule once, side by side.
+/// Tells the notifiers of a rule once, side by side, for at most a minute.
 pub(crate) fn try_all(settings: &Settings, notification: &Notification) -> Vec<Tried> {
-    let wanted = |notifier: &&Arc<NotifierSettings>| notification.rule.notify.contains(&notifier.name);
-    thread::scope(|scope| {
-        let tries: Vec<_> = settings
-            .notifiers
-            .iter()
-            .filter(wanted)
-            .map(|notifier| (notifier, scope.spawn(|| try_one(notifier, notification))))
-            .collect();
-        let outcome = |(notifier, thread): (&Arc<NotifierSettings>, thread::ScopedJoinHandle<'_, _>)| {
-            let result: Result<String, String> = thread.join().unwrap_or_else(|_| Err("it failed: see the log".into()));
-            Tried {
-                notifier: Arc::clone(&notifier.name),
-                kind: notifier.kind.as_str(),
-                delivered: result.is_ok(),
-                message: result.unwrap_or_else(|why| why),
-            }
-        };
-        tries.into_iter().map(outcome).collect()
-    })
+    try_within(settings, notification, TEST)
 }
 
-fn try_one(notifier: &NotifierSettings, notification: &Notification) -> Result<String, String> {
+fn try_within(settings: &Settings, notification: &Notification, patience: Duration) -> Vec<Tried> {
+    let deadline = Instant::now() + patience;
+    let wanted = |notifier: &&Arc<NotifierSettings>| notification.rule.notify.contains(&notifier.name);
+    let tries: Vec<_> = settings
+        .notifiers
+        .iter()
+        .filter(wanted)
+        .map(|notifier| {
+            let (answer, said) = channel();
+            let (settings, notification) = (Arc::clone(notifier), notification.clone());
+            // Nobody may wait for what it says any more.
+            let run = move || drop(answer.send(try_one(&settings, &notification, deadline)));
+            let thread = thread::Builder::new().name(format!("test-{}", notifier.name)).spawn(run);
+            (notifier, thread.map(|_| said))
+        })
+        .collect();
+    let outcome = |(notifier, said): (&Arc<NotifierSettings>, io::Result<std::sync::mpsc::Receiver<_>>)| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let result = match said.map(|said| said.recv_timeout(left)) {
+            Ok(Ok(result)) => result,
+            Ok(Err(RecvTimeoutError::Timeout)) => {
+                Err(format!("it has not answered within {} s and is not waited for", patience.as_secs()))
+            }
+            Ok(Err(RecvTimeoutError::Disconnected)) => Err("it failed: see the log".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        Tried {
+            notifier: Arc::clone(&notifier.name),
+            kind: notifier.kind.as_str(),
+            delivered: result.is_ok(),
+            message: result.unwrap_or_else(|why| why),
+        }
+    };
+    tries.into_iter().map(outcome).collect()
+}
+
+fn try_one(notifier: &NotifierSettings, notification: &Notification, deadline: Instant) -> Result<String, String> {
     let mut teller = open(&notifier.kind).map_err(|error| error.to_string())?;
-    teller.tell(notification).map_err(|failure| failure.why)
+    teller.tell(notification, &|| Instant::now() >= deadline).map_err(|failure| failure.why)
 }
 
 /// The notifiers in force, each with its thread.
 pub(crate) struct Couriers {
-    shared: Shared,
+    telling: Telling,
     couriers: HashMap<Arc<str>, Courier>,
     /// Those of earlier settings that still have something to tell.
-    leaving: Vec<JoinHandle<()>>,
+    leaving: Vec<Courier>,
 }
 
 /// What all of them need.
 #[derive(Clone)]
-struct Shared {
+struct Telling {
     recorder: Recorder,
     response: Arc<dyn Response>,
     stats: Arc<Stats>,
-    stopping: Arc<AtomicBool>,
-}
-
-struct Courier {
-    settings: Arc<NotifierSettings>,
-    queue: SyncSender<Arc<Notification>>,
-    thread: JoinHandle<()>,
 }
 
 impl Couriers {
-    pub(crate) fn new(
-        recorder: Recorder,
-        response: Arc<dyn Response>,
-        stats: Arc<Stats>,
-        stopping: Arc<AtomicBool>,
-    ) -> Self {
-        let shared = Shared { recorder, response, stats, stopping };
-        Self { shared, couriers: HashMap::new(), leaving: Vec::new() }
+    pub(crate) fn new(recorder: Recorder, response: Arc<dyn Response>, stats: Arc<Stats>) -> Self {
+        Self { telling: Telling { recorder, response, stats }, couriers: HashMap::new(), leaving: Vec::new() }
     }
 
-    /// Puts notifiers in force. Those that are as they were keep what waits for them; others finish it.
+    /// Puts notifiers in force. Those that are as they were keep what waits for them; one that is another now tells it by its new settings;
+    /// and one that is gone tries each once more, within a minute.
     pub(crate) fn replace(&mut self, notifiers: &[Arc<NotifierSettings>]) {
         let mut before = std::mem::take(&mut self.couriers);
         for notifier in notifiers {
-            let kept = before.remove(&notifier.name).and_then(|courier| match courier.settings == *notifier {
-                true => Some(courier),
-                false => {
-                    self.leaving.push(courier.leave());
-                    None
-                }
-            });
-            match kept.map_or_else(|| self.shared.start(notifier), Ok) {
+            let old = before.remove(&notifier.name);
+            let (kept, old) = match old {
+                Some(old) if old.settings == *notifier && !old.has_ended() => (Some(old), None),
+                old => (None, old),
+            };
+            let courier = kept.map_or_else(|| self.telling.start(notifier, old.as_ref()), Ok);
+            match courier {
                 Ok(courier) => {
                     self.couriers.insert(Arc::clone(&notifier.name), courier);
                 }
-                Err(error) => tracing::error!(notifier = %notifier.name, %error, "it cannot be started"),
+                Err(error) => {
+                    tracing::error!(notifier = %notifier.name, %error, "it cannot be started");
+                    old.iter().for_each(|old| old.leave(Instant::now() + LEAVE));
+                }
             }
+            self.leaving.extend(old);
         }
-        self.leaving.extend(before.into_values().map(Courier::leave));
-        self.leaving.retain(|thread| !thread.is_finished());
+        before.values().for_each(|courier| courier.leave(Instant::now() + LEAVE));
+        self.leaving.extend(before.into_values());
+        self.sweep();
+    }
+
+    /// Lets those go that have ended.
+    fn sweep(&mut self) {
+        let (ended, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(Courier::has_ended);
+        self.leaving = leaving;
+        ended.into_iter().for_each(|courier: Courier| self.telling.end(courier));
     }
 
     /// Hands a notification to each notifier of its rule.
     pub(crate) fn send(&self, notification: &Arc<Notification>) {
         for name in &notification.rule.notify {
             // The configuration says that there is one; it is missing where it could not be started, which was said.
-            let sent = self.couriers.get(name).map(|courier| courier.queue.try_send(Arc::clone(notification)));
-            match sent {
-                Some(Ok(())) => {}
-                Some(Err(TrySendError::Full(_))) => {
-                    self.shared.give_up(name, notification, Delivered::Dropped, "too many wait for it already");
-                }
-                Some(Err(TrySendError::Disconnected(_))) | None => {
-                    self.shared.give_up(name, notification, Delivered::Dropped, "it is not running");
-                }
-            }
-        }
-    }
-
-    /// Waits for those who still tell something.
-    pub(crate) fn end(self) {
-        let threads: Vec<_> = self.couriers.into_values().map(Courier::leave).chain(self.leaving).collect();
-        for thread in threads {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("the thread of a notifier panicked");
-            }
-        }
-    }
-}
-
-impl Courier {
-    /// It ends after what waits for it.
-    fn leave(self) -> JoinHandle<()> {
-        self.thread
-    }
-}
-
-impl Shared {
-    fn start(&self, notifier: &Arc<NotifierSettings>) -> io::Result<Courier> {
-        let (queue, waiting) = sync_channel::<Arc<Notification>>(QUEUE);
-        let mut teller = open(&notifier.kind)?;
-        let (shared, settings) = (self.clone(), Arc::clone(notifier));
-        let run = move || {
-            while let Ok(notification) = waiting.recv() {
-                shared.deliver(&settings, teller.as_mut(), &notification);
-            }
-        };
-        let thread = thread::Builder::new().name(format!("notifier-{}", notifier.name)).spawn(run)?;
-        Ok(Courier { settings: Arc::clone(notifier), queue, thread })
-    }
-
-    fn deliver(&self, notifier: &NotifierSettings, teller: &mut dyn Teller, notification: &Notification) {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let failure = match teller.tell(notification) {
-                Ok(said) => {
-                    self.stats.count_notification(&notifier.name, Delivered::Sent);
-                    tracing::debug!(notifier = %notifier.name, alert = %notification.rule.name, said, "notified");
-                    return;
-                }
-                Err(failure) => failure,
+            let sent = self.couriers.get(name).map_or(Err(Refused::NotRunning), |courier| courier.send(notification));
+            let why = match sent {
+                Ok(()) => continue,
+                Err(Refused::Full) => "too many wait for it already",
+                Err(Refused::NotRunning) => "it is not running",
             };
-            let ends = self.stopping.load(Ordering::Relaxed);
-            if !failure.again || attempt >= notifier.attempts || ends {
-                let times = if attempt == 1 { "once".to_owned() } else { format!("{attempt} times") };
-                let why = format!("{} (tried {times})", failure.why);
-                self.give_up(&notifier.name, notification, Delivered::Failed, &why);
-                return;
-            }
-            self.stats.count_notification(&notifier.name, Delivered::Retried);
-            tracing::warn!(notifier = %notifier.name, alert = %notification.rule.name, why = failure.why, "not notified; it is tried again");
-            // A receiver that asks for less than the pause gets the pause: else all attempts are over in a moment.
-            self.wait(failure.after.map_or(pause, |after| after.max(pause)).min(LONGEST_PAUSE));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.telling.give_up(name, notification, Delivered::Dropped, why);
         }
     }
 
-    /// Waits, unless the process ends.
-    fn wait(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while !self.stopping.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left.min(Duration::from_millis(250)));
+    /// Has each that waits tried once more until then, and gives up what is left: nothing is lost without a word.
+    pub(crate) fn end(self, deadline: Instant) {
+        let couriers: Vec<Courier> = self.couriers.into_values().chain(self.leaving).collect();
+        couriers.iter().for_each(|courier| courier.leave(deadline));
+        while !couriers.iter().all(Courier::has_ended) && Instant::now() < deadline + GRACE {
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        couriers.into_iter().for_each(|courier| self.telling.end(courier));
+    }
+}
+
+impl Telling {
+    fn start(&self, notifier: &Arc<NotifierSettings>, before: Option<&Courier>) -> io::Result<Courier> {
+        Courier::start(self, notifier, open(&notifier.kind)?, before)
+    }
+
+    /// Gives up what a notifier has not told.
+    fn end(&self, courier: Courier) {
+        let settings = Arc::clone(&courier.settings);
+        for notification in courier.end() {
+            self.give_up(&settings.name, &notification, Delivered::Failed, "there was no time left to tell it");
         }
     }
 
@@ -266,3 +235,6 @@ impl Shared {
         self.recorder.record(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

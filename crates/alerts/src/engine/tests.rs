@@ -36,6 +36,11 @@ pub(crate) fn rule(condition: Condition, per: Per) -> Rule {
     }
 }
 
+/// One that fires for each event.
+pub(crate) fn rule_for_tests() -> Rule {
+    rule(count(1, 10), Per::All)
+}
+
 fn count(count: usize, window: u64) -> Condition {
     Condition::Count { count, window: seconds(window) }
 }

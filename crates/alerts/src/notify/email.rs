@@ -59,11 +59,16 @@ impl Email {
 }
 
 impl Teller for Email {
-    fn tell(&mut self, notification: &Notification) -> Result<String, Failure> {
+    fn tell(&mut self, notification: &Notification, is_over: &dyn Fn() -> bool) -> Result<String, Failure> {
         let message = self.message(notification)?.formatted();
         let (mut taken, mut failed, mut lasting) = (Vec::new(), Vec::new(), true);
         // One transaction for each: a mailbox that is gone must not keep the mail from the others.
         for to in &self.to {
+            if is_over() {
+                failed.push(format!("{}: there was no time left", to.email));
+                lasting = false;
+                continue;
+            }
             let sent = Envelope::new(Some(self.from.email.clone()), vec![to.email.clone()]);
             match sent.map(|envelope| self.transport.send_raw(&envelope, &message)) {
                 Ok(Ok(response)) => taken.push(response.first_line().unwrap_or("taken").to_owned()),

@@ -22,6 +22,8 @@ use crate::settings::ExecSettings;
 const KEPT: usize = 4 * 1024;
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a program has to die.
+const DEATH: Duration = Duration::from_secs(2);
 /// An exit status that asks for another attempt: `EX_TEMPFAIL` of sysexits.h.
 const TEMPORARY: i32 = 75;
 
@@ -54,22 +56,28 @@ impl Exec {
 }
 
 impl Teller for Exec {
-    fn tell(&mut self, notification: &Notification) -> Result<String, Failure> {
+    fn tell(&mut self, notification: &Notification, is_over: &dyn Fn() -> bool) -> Result<String, Failure> {
         let deadline = Instant::now() + self.settings.timeout;
+        let is_late = || Instant::now() >= deadline || is_over();
         let (mut child, mut output) = self.start(notification).map_err(|error| {
             Failure::lasting(format!("{} cannot be started: {error}", self.settings.program.display()))
         })?;
         let mut said = Vec::new();
-        let in_time = watch(&child, &mut output, &mut said, deadline);
+        let in_time = watch(&child, &mut output, &mut said, &is_late);
         let status = end(&mut child);
         let said = words(&said);
         match (in_time, status) {
             (Ok(true), Ok(status)) => judge(status, &said),
-            (Ok(false), _) => Err(Failure::passing(format!(
-                "it took longer than {} s and was killed{said}",
-                self.settings.timeout.as_secs()
-            ))),
-            (Err(error), _) | (_, Err(error)) => Err(Failure::passing(error)),
+            (Ok(true), Err(error)) | (Err(error), _) => Err(Failure::passing(error)),
+            (Ok(false), status) => {
+                let which = if Instant::now() >= deadline {
+                    format!("it took longer than {} s", self.settings.timeout.as_secs())
+                } else {
+                    "there was no time left".to_owned()
+                };
+                let end = status.map_or_else(|error| format!(", and {error}"), |_| " and was killed".to_owned());
+                Err(Failure::passing(format!("{which}{end}{said}")))
+            }
         }
     }
 }
@@ -83,8 +91,13 @@ fn input(notification: &Notification) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Reads what the program says until it has ended, which is `true`, or the deadline is over.
-fn watch(child: &Child, output: &mut PipeReader, said: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+/// Reads what the program says until it has ended, which is `true`, or it is late.
+fn watch(
+    child: &Child,
+    output: &mut PipeReader,
+    said: &mut Vec<u8>,
+    is_late: &dyn Fn() -> bool,
+) -> io::Result<bool> {
     let mut open = true;
     loop {
         if has_ended(child)? {
@@ -94,7 +107,7 @@ fn watch(child: &Child, output: &mut PipeReader, said: &mut Vec<u8>, deadline: I
             }
             return Ok(true);
         }
-        if Instant::now() >= deadline {
+        if is_late() {
             return Ok(false);
         }
         if !open {
@@ -131,10 +144,20 @@ fn take(output: &mut PipeReader, said: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// Kills what is left of the group, and takes the exit status. The program is not reaped before, so that its number cannot be
-/// another's by then.
+/// another's by then. One that runs as another user cannot be killed, and one in the middle of a call to a dead disk does not die: it is left
+/// behind rather than waited for without an end.
 fn end(child: &mut Child) -> io::Result<ExitStatus> {
     // Nothing is left, as a rule.
     let _ = kill_process_group(pid(child)?, Signal::KILL);
+    // A program that has changed its group is no part of it.
+    let _ = child.kill();
+    let deadline = Instant::now() + DEATH;
+    while !has_ended(child)? {
+        if Instant::now() >= deadline {
+            return Err(io::Error::other("it was killed and goes on"));
+        }
+        std::thread::park_timeout(LOOK);
+    }
     child.wait()
 }
 

@@ -40,7 +40,7 @@ impl Webhook {
 }
 
 impl Teller for Webhook {
-    fn tell(&mut self, notification: &Notification) -> Result<String, Failure> {
+    fn tell(&mut self, notification: &Notification, _: &dyn Fn() -> bool) -> Result<String, Failure> {
         let body = serde_json::to_vec(&payload::json(notification, self.shape)).map_err(Failure::lasting)?;
         let mut headers = self.headers.clone();
         headers.insert(ID, value(&notification.id.to_string())?);
