@@ -131,7 +131,7 @@ fn a_test_reaches_the_notifier_and_contains_nothing() {
 #[test]
 fn a_reload_brings_an_alert_in_and_takes_it_out_again() {
     let (upstream, receiver) = (Upstream::start(), Receiver::start(|_| Answer::status(200)));
-    let (mut gateway, _) = gateway(&receiver, &upstream, FAILING, ALERTS_BAN);
+    let (mut gateway, key) = gateway(&receiver, &upstream, FAILING, ALERTS_BAN);
     let path = gateway.site.path("portcullis.toml");
     let with = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, with.replace("name = \"failing\"", "name = \"failing\"\nenabled = false")).unwrap();
@@ -142,7 +142,11 @@ fn a_reload_brings_an_alert_in_and_takes_it_out_again() {
         }
     };
     fail(&gateway);
-    gateway.refusals(3);
+    let before = gateway.refusals(3);
+    // The answer comes behind what the rules have seen.
+    assert_eq!(ask(&gateway, &["alert", "list"], 0)["alerts"], serde_json::json!([]));
+    assert_eq!(gateway.get("/", &[("X-Api-Key", &key)]).status(), 200, "nobody is banned");
+    assert!(of_kind(&gateway.events.all(), "alert.fired").is_empty());
     std::fs::write(&path, with).unwrap();
     gateway.reload("ok");
     fail(&gateway);
@@ -151,6 +155,8 @@ fn a_reload_brings_an_alert_in_and_takes_it_out_again() {
     let fired = of_kind(&events, "alert.fired");
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0]["alert"]["count"], 3);
+    let evidence = fired[0]["alert"]["evidence"].as_array().unwrap();
+    assert!(before.iter().all(|event| !evidence.contains(&event["id"])), "what was before it does not count");
 }
 
 /// Alice may see `/ok` and nothing else.
@@ -259,4 +265,108 @@ fn where_bans_are_only_simulated_what_alerts_demand_is_only_reported() {
     let permitted = || gateway.events.all().into_iter().find(|event| event["kind"] == "access.allowed");
     let permitted = wait::until(PATIENCE, permitted).expect("it is reported");
     assert_eq!(permitted["shadow"][0]["reason"], "step_up.required");
+}
+
+#[test]
+fn what_is_listed_is_what_is_in_force_whoever_ended_it() {
+    let (upstream, receiver) = (Upstream::start(), Receiver::start(|_| Answer::status(200)));
+    let (gateway, key) = gateway(&receiver, &upstream, FAILING, ALERTS_BAN);
+    let from = |key: &str| gateway.get_from("127.0.0.9", "/", &[("X-Api-Key", key)]);
+    for _ in 0..3 {
+        from("pcl_alice_guess");
+    }
+    fired(&gateway, 1);
+    let contained = || ask(&gateway, &["alert", "list"], 0)["contained"].clone();
+    let id = contained()[0]["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("ban-"), "{id}");
+    // An operator ends the ban itself.
+    assert_eq!(gateway.site.run(&["ban", "remove", "--ip", "127.0.0.9"]).status.code(), Some(0));
+    assert_eq!(from(&key).status(), 200);
+    assert_eq!(contained(), serde_json::json!([]));
+    assert_eq!(gateway.metric("portcullis_alert_contained"), Some(0.0));
+    // And makes one of another cause, which the alert's id does not lift.
+    let ban = ["ban", "add", "--ip", "127.0.0.9", "--for", "1h", "--reason", "by hand"];
+    assert_eq!(gateway.site.run(&ban).status.code(), Some(0));
+    let lift = gateway.site.run(&["alert", "lift", &id]);
+    assert!(lift.stderr.join("").contains("nothing of that id is contained"), "{lift:?}");
+    gateway.check_refused("banned by hand", &from(&key), 403, "ban.active");
+}
+
+#[test]
+fn two_alerts_contain_one_principal_and_each_is_lifted_by_itself() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let mut site = Site::new(&upstream.url());
+    site.accept_tokens(&[&key], "");
+    for name in ["one", "two"] {
+        site.add(&format!(
+            "[[alert]]\nname = \"{name}\"\nwhen = {{ reasons = \"rbac.no_matching_grant\" }}\ncount = 1\nper = \"principal\"\n\
+             cool_down = \"1s\"\ncontain = [{{ step_up = \"principal\" }}]\n"
+        ));
+    }
+    site.policy(&[ALICE, ALERTS_BAN].concat());
+    let gateway = site.start();
+    let alice = token(&key, "alice", false, -60);
+    gateway.check_refused("denied", &go(&gateway, "/no", &alice), 403, "rbac.no_matching_grant");
+    fired(&gateway, 2);
+    let contained = || ask(&gateway, &["alert", "list"], 0)["contained"].as_array().unwrap().clone();
+    let id_of = |entries: &[Value], alert: &str| {
+        let entry = entries.iter().find(|entry| entry["alert"] == alert).unwrap_or_else(|| panic!("{entries:?}"));
+        entry["id"].as_str().unwrap().to_owned()
+    };
+    let first = contained();
+    assert_eq!(first.len(), 2, "{first:?}");
+    // They fire again, for a token that is strong enough to be let through to the policy: each still contains once, under the same id.
+    let later = bearer(&key, &claims("alice").set("amr", vec!["mfa"]).seconds_from_now("auth_time", 30));
+    let again = || {
+        go(&gateway, "/no", &later);
+        let events = gateway.events.all();
+        let of = |alert: &str| {
+            of_kind(&events, "alert.fired").iter().filter(|event| event["alert"]["rule"] == alert).count()
+        };
+        (of("one") >= 2 && of("two") >= 2).then_some(())
+    };
+    wait::until(PATIENCE, again).expect("they fire again");
+    let second = contained();
+    assert_eq!(second.len(), 2, "{second:?}");
+    assert_eq!(id_of(&first, "one"), id_of(&second, "one"));
+    // Lifting one leaves the other.
+    ask(&gateway, &["alert", "lift", &id_of(&second, "one")], 0);
+    gateway.check_refused("the other's", &go(&gateway, "/ok", &alice), 401, "step_up.required");
+    assert_eq!(contained().len(), 1);
+    ask(&gateway, &["alert", "lift", &id_of(&second, "two")], 0);
+    assert_eq!(go(&gateway, "/ok", &alice).status(), 200);
+}
+
+#[test]
+fn one_address_with_many_claimed_names_is_seen_and_no_name_is_recorded() {
+    let (key, forger, upstream) = (SigningKey::es256("k"), SigningKey::es256("k"), Upstream::start());
+    let mut site = Site::new(&upstream.url());
+    site.accept_tokens(&[&key], "");
+    site.add(
+        "[[alert]]\nname = \"spraying\"\nwhen = { reasons = \"authn.*\" }\ndistinct = \"principal\"\ncount = 3\nper = \"address\"\n\
+         contain = [{ ban = \"address\", for = \"1h\" }]\n",
+    );
+    site.policy(&[ALICE, ALERTS_BAN].concat());
+    let gateway = site.start();
+    let from = |source: &str, token: &str| gateway.get_from(source, "/ok", &[("Authorization", token)]);
+    let forged = |name: &str| token(&forger, name, false, -60);
+    // One name, often; and three, each from an address of its own.
+    for _ in 0..5 {
+        gateway.check_refused("forged", &from("127.0.0.8", &forged("victim-a")), 401, "authn.invalid");
+    }
+    for (source, name) in [("127.0.0.5", "victim-a"), ("127.0.0.6", "victim-b"), ("127.0.0.7", "victim-c")] {
+        gateway.check_refused("forged", &from(source, &forged(name)), 401, "authn.invalid");
+    }
+    for name in ["victim-a", "victim-b", "victim-a", "victim-b", "victim-c"] {
+        gateway.check_refused("forged", &from("127.0.0.9", &forged(name)), 401, "authn.invalid");
+    }
+    let event = fired(&gateway, 1).remove(0);
+    assert_eq!((&event["alert"]["key"]["value"], &event["alert"]["count"]), (&"127.0.0.9".into(), &3.into()));
+    gateway.check_refused("banned", &from("127.0.0.9", &token(&key, "alice", false, -60)), 403, "ban.active");
+    assert_eq!(from("127.0.0.8", &token(&key, "alice", false, -60)).status(), 200);
+    let events = gateway.stop();
+    assert_eq!(of_kind(&events, "alert.fired").len(), 1);
+    let recorded = serde_json::to_string(&events).unwrap();
+    assert!(!recorded.contains("victim-"), "whom somebody claims to be is in no event");
+    assert!(!recorded.contains("claimed"), "nor a number of it");
 }

@@ -345,8 +345,10 @@ pub struct Alert {
     pub keys: u64,
     /// How many keys were forgotten for others.
     pub evicted: u64,
-    /// Events that counted for nothing, because every key that there is room for fires.
+    /// Events that made a key fire for which there was no room among those that fire.
     pub crowded: u64,
+    /// Events with a value of which nobody knows whether it is new, because the key has had too many.
+    pub overflowed: u64,
     /// Why nobody is told at this moment.
     pub muted: Option<String>,
     /// It still learns what is usual.

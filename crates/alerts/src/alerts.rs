@@ -181,11 +181,7 @@ impl Alerts {
             grouping: Grouping::default(),
             plan: Arc::default(),
             settings: Arc::default(),
-            couriers: Couriers::new(
-                self.recorder.clone(),
-                Arc::clone(&self.response),
-                Arc::clone(&self.lookout.stats),
-            ),
+            couriers: Couriers::new(self.recorder.clone(), Arc::clone(&self.response), Arc::clone(&self.lookout.stats)),
             recorder: self.recorder.clone(),
             response: Arc::clone(&self.response),
             stats: Arc::clone(&self.lookout.stats),

@@ -230,14 +230,7 @@ impl Counting {
     }
 
     /// What is known of a key, as a firing or its end.
-    fn firing(
-        &self,
-        phase: Phase,
-        key: Key,
-        muted: Option<Arc<str>>,
-        now_us: i64,
-        wall: Timestamp,
-    ) -> Option<Firing> {
+    fn firing(&self, phase: Phase, key: Key, muted: Option<Arc<str>>, now_us: i64, wall: Timestamp) -> Option<Firing> {
         let entry = self.keys.entry(&key)?;
         let condition = self.rule.condition;
         Some(Firing {

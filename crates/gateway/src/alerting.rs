@@ -27,27 +27,21 @@ struct Surroundings {
     contained: Arc<Register>,
 }
 
-/// What is contained at this moment.
+/// What was contained, why, and under which id: one entry for each alert, measure and key. What of it is in force says who enforces it.
 #[derive(Debug, Default)]
-pub(crate) struct Register(Mutex<Entries>);
-
-#[derive(Debug, Default)]
-struct Entries {
-    numbered: u64,
-    entries: VecDeque<Entry>,
-}
+pub(crate) struct Register(Mutex<VecDeque<Entry>>);
 
 /// One containment.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Unique in this process: `c1`.
+    /// The measure, and the end of the id of the event by which it began: `ban-4f1c09a2b7d3`.
     pub(crate) id: String,
     pub(crate) alert: Arc<str>,
     pub(crate) measure: Measure,
     pub(crate) on: Key,
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
-    /// The event of the firing.
+    /// The event of the last firing that demanded it.
     pub(crate) event: Uuid,
     pub(crate) simulated: bool,
 }
@@ -67,9 +61,9 @@ impl Alerting {
         self.alerts.stats()
     }
 
-    /// What is contained, the last first.
-    pub(crate) fn contained(&self, now: Timestamp) -> Vec<Entry> {
-        self.contained.in_force(now)
+    /// What is contained, the last first: what is in force of it, whoever lifted, replaced or prolonged it meanwhile.
+    pub(crate) fn contained(&self, shared: &Shared, now: Timestamp) -> Vec<Entry> {
+        self.contained.in_force(shared, now)
     }
 
     /// Lifts a containment, and says whom it was on.
@@ -78,32 +72,20 @@ impl Alerting {
     /// That there is none of this id, or that what is in force is another's.
     pub(crate) fn lift(&self, id: &str, shared: &Shared) -> Result<String, String> {
         let now = shared.clock.now();
-        let entry = self.contained.in_force(now).into_iter().find(|entry| entry.id == id);
+        let entry = self.contained.in_force(shared, now).into_iter().find(|entry| entry.id == id);
         let Some(entry) = entry else { return Err(format!("nothing of that id is contained: {}", shown(id))) };
-        let said = format!("{} of {} by alert {}", entry.measure.as_str(), entry.on, entry.alert);
         let lifted = match entry.measure {
-            Measure::BanAddress | Measure::BanPrincipal => lift_ban(&entry, shared, now),
+            Measure::BanAddress | Measure::BanPrincipal => shared.risk.lift(&actor(&entry.on)?),
             Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute => {
-                match demand(entry.measure, &entry.on) {
-                    Some(demand) if shared.risk.release(&demand, &entry.alert) => Ok(()),
-                    Some(_) | None => Err("it has ended, or another alert has taken its place".to_owned()),
-                }
+                demand(entry.measure, &entry.on).is_some_and(|demand| shared.risk.release(&demand, &entry.alert))
             }
         };
+        if !lifted {
+            return Err("it has just ended".to_owned());
+        }
         self.contained.forget(id);
-        lifted.map(|()| format!("lifted: {said}"))
+        Ok(format!("lifted: {} of {} by alert {}", entry.measure.as_str(), entry.on, entry.alert))
     }
-}
-
-/// Lifts the ban that the entry speaks of, and no other one.
-fn lift_ban(entry: &Entry, shared: &Shared, now: Timestamp) -> Result<(), String> {
-    let actor = actor(&entry.on)?;
-    let cause = cause(&entry.alert);
-    let own = |ban: &portcullis_risk::BanEntry| ban.actor == actor && *ban.ban.cause == *cause;
-    if !shared.risk.report(&actor, now).bans.iter().any(own) {
-        return Err("the ban in force is not the alert's: see `portcullis ban explain`".to_owned());
-    }
-    if shared.risk.lift(&actor) { Ok(()) } else { Err("the ban has just ended".to_owned()) }
 }
 
 impl Response for Surroundings {
@@ -118,7 +100,7 @@ impl Response for Surroundings {
             }
         };
         let entry = Entry {
-            id: String::new(),
+            id: id_of(measure, firing.id),
             alert: Arc::clone(&firing.rule.name),
             measure,
             on: firing.key.clone(),
@@ -127,7 +109,7 @@ impl Response for Surroundings {
             event: firing.id,
             simulated,
         };
-        let id = self.contained.note(entry, now);
+        let id = self.contained.note(entry, &self.shared, now);
         let simulated = if simulated { " (simulated: `[ban] mode` only reports)" } else { "" };
         Ok(format!("until {until:.0}{simulated}; lift it with `portcullis alert lift {id}`"))
     }
@@ -185,27 +167,52 @@ impl Surroundings {
 }
 
 impl Register {
-    /// Keeps an entry in mind under a new id.
-    fn note(&self, entry: Entry, now: Timestamp) -> String {
-        let mut register = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        register.numbered += 1;
-        let id = format!("c{}", register.numbered);
-        register.entries.retain(|other| now < other.until);
+    /// Keeps an entry in mind, and says its id: the one that it had, where it is only prolonged.
+    fn note(&self, entry: Entry, shared: &Shared, now: Timestamp) -> String {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|other| other.as_enforced(shared, now).is_some());
+        let same = |other: &Entry| other.alert == entry.alert && other.measure == entry.measure && other.on == entry.on;
+        let before = entries.iter().position(same).and_then(|place| entries.remove(place));
         // What is no longer listed ends by itself, and a ban is listed among the bans.
-        register.entries.truncate(MOST_CONTAINED - 1);
-        register.entries.push_front(Entry { id: id.clone(), ..entry });
+        entries.truncate(MOST_CONTAINED - 1);
+        let (id, since) = before.map_or((entry.id, entry.since), |before| (before.id, before.since));
+        entries.push_front(Entry { id: id.clone(), since, ..entry });
         id
     }
 
-    fn in_force(&self, now: Timestamp) -> Vec<Entry> {
-        let register = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        register.entries.iter().filter(|entry| now < entry.until).cloned().collect()
+    fn in_force(&self, shared: &Shared, now: Timestamp) -> Vec<Entry> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter_map(|entry| entry.as_enforced(shared, now)).collect()
     }
 
     fn forget(&self, id: &str) {
-        let mut register = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        register.entries.retain(|entry| entry.id != id);
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.id != id);
     }
+}
+
+impl Entry {
+    /// What is in force of it: `None` where it has ended, was lifted, or is another's by now.
+    fn as_enforced(&self, shared: &Shared, now: Timestamp) -> Option<Self> {
+        let (until, simulated) = match self.measure {
+            Measure::BanAddress | Measure::BanPrincipal => {
+                let ban = shared.risk.own_ban(&actor(&self.on).ok()?, now)?;
+                (*ban.cause == *cause(&self.alert)).then_some((ban.until, ban.simulated))?
+            }
+            Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute => {
+                let demanded = shared.risk.demanded_by(&demand(self.measure, &self.on)?, &self.alert, now)?;
+                (demanded.until, demanded.simulated)
+            }
+        };
+        Some(Self { until, simulated, ..self.clone() })
+    }
+}
+
+/// The id of what a firing demands: a firing has one key, and demands a measure of it once.
+fn id_of(measure: Measure, event: Uuid) -> String {
+    // The end of a UUID of version 7 is random (RFC 9562 section 5.7).
+    let text = event.simple().to_string();
+    format!("{}-{}", measure.as_str(), text.get(text.len().saturating_sub(12)..).unwrap_or(&text))
 }
 
 fn cause(alert: &str) -> String {
@@ -219,9 +226,10 @@ fn demand(measure: Measure, key: &Key) -> Option<Demand> {
         (Measure::RevokePrincipal, Key::Text(name)) => Demand::of_principal(name, Demand::Revoke),
         (Measure::TightenRoute, Key::Text(route)) => Some(Demand::Tighten(Box::from(&**route))),
         (Measure::BanAddress | Measure::BanPrincipal, _)
-        | (Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute, Key::Address(_) | Key::All) => {
-            None
-        }
+        | (
+            Measure::StepUpPrincipal | Measure::RevokePrincipal | Measure::TightenRoute,
+            Key::Address(_) | Key::Cut(_) | Key::All | Key::Others,
+        ) => None,
     }
 }
 
@@ -230,7 +238,7 @@ fn actor(key: &Key) -> Result<Actor, String> {
     match key {
         Key::Address(address) => Ok(Actor::address(*address)),
         Key::Text(text) => text.parse().map_err(|error| format!("{}: {error}", shown(text))),
-        Key::All => Err("nobody in particular is counted".to_owned()),
+        Key::Cut(_) | Key::All | Key::Others => Err("nobody in particular is counted".to_owned()),
     }
 }
 

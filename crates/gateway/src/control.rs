@@ -358,7 +358,13 @@ impl Gateway for Operated {
         let overview = self.running.alerting().alerts.overview();
         Alerts {
             alerts: overview.alerts.into_iter().map(shown_alert).collect(),
-            contained: self.running.alerting().contained(now).iter().map(|entry| contained(entry, now)).collect(),
+            contained: self
+                .running
+                .alerting()
+                .contained(self.running.shared(), now)
+                .iter()
+                .map(|entry| contained(entry, now))
+                .collect(),
             missed: overview.missed,
         }
     }
@@ -440,6 +446,7 @@ fn shown_alert(state: portcullis_alerts::AlertState) -> Alert {
         keys: state.keys as u64,
         evicted: state.evicted,
         crowded: state.crowded,
+        overflowed: state.overflowed,
         muted: state.muted.map(|reason| reason.to_string()),
         learning: state.learning,
     }

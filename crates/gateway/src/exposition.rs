@@ -271,7 +271,20 @@ impl Counters {
         let missed = [(Vec::new(), stats.missed())];
         let help = "Events that no alert has seen, because too many came at once";
         counter(encoder, "portcullis_alert_events_missed", help, &missed)?;
-        let contained = self.alerting.contained(self.shared.clock.now()).len();
+        let losses = stats.losses();
+        let evicted: Vec<_> = losses.iter().map(|(name, [evicted, ..])| (vec![("alert", &**name)], *evicted)).collect();
+        let help = "Keys that an alert has forgotten for others, what they had counted included";
+        counter(encoder, "portcullis_alert_keys_evicted", help, &evicted)?;
+        let causes = |(name, [_, crowded, overflowed]): &(Arc<str>, [u64; 3])| {
+            [("crowded", *crowded), ("overflowed", *overflowed)].map(|(cause, count)| (name.clone(), cause, count))
+        };
+        let unfired: Vec<_> = losses.iter().flat_map(causes).collect();
+        let rows: Vec<_> =
+            unfired.iter().map(|(name, cause, count)| (vec![("alert", &**name), ("cause", *cause)], *count)).collect();
+        let help =
+            "Events for which an alert did not fire, because too many keys fired, or a key has had too many values";
+        counter(encoder, "portcullis_alert_unfired", help, &rows)?;
+        let contained = self.alerting.contained(&self.shared, self.shared.clock.now()).len();
         let help = "What alerts contain at this moment";
         gauge(encoder, "portcullis_alert_contained", help, &[(Vec::new(), signed(contained))])
     }

@@ -51,6 +51,12 @@ impl NetworkBans {
         found.map(|(_, ban)| Arc::clone(ban))
     }
 
+    fn exactly_on(&self, network: IpNet, now: Timestamp) -> Option<Arc<Ban>> {
+        let bans = self.0.load();
+        let found = bans.iter().find(|(banned, ban)| *banned == network && now < ban.until);
+        found.map(|(_, ban)| Arc::clone(ban))
+    }
+
     fn put(&self, network: IpNet, ban: &Arc<Ban>, now: Timestamp) -> Result<(), ImposeError> {
         let mut room = true;
         self.0.rcu(|bans| {
@@ -152,6 +158,20 @@ impl RiskEngine {
         BanReport { bans, never, evidence: self.evidence.samples(self.keys.actor(actor)) }
     }
 
+    /// The ban in force on this very actor, as the mode of now has it; not one on a network around it.
+    pub fn own_ban(&self, actor: &Actor, now: Timestamp) -> Option<Arc<Ban>> {
+        let ban = match (self.table_of(actor), actor) {
+            (Some(table), _) => table.in_force(self.keys.actor(actor), Moment::from(now)),
+            (None, Actor::Network(network)) => self.network_bans.exactly_on(network.trunc(), now),
+            (None, Actor::Principal { .. }) => None,
+        }?;
+        match self.ban_mode() {
+            BanMode::Off => None,
+            BanMode::Simulate if !ban.simulated => Some(Arc::new(Ban { simulated: true, ..Ban::clone(&ban) })),
+            BanMode::Simulate | BanMode::Enforce => Some(ban),
+        }
+    }
+
     /// Whether an address is among those that are never banned.
     pub fn is_spared(&self, address: IpAddr) -> bool {
         self.never_bans(address)
@@ -218,6 +238,10 @@ mod tests {
             }
             assert_eq!((engine.bans_active(later(0)), engine.bans(later(0)).len()), (1, 1), "{on}");
             assert_eq!(engine.report(&actor(on), later(0)).bans.len(), 1, "{on}");
+            let own =
+                |on: &str, second: i64| engine.own_ban(&actor(on), later(second)).map(|ban| ban.cause.to_string());
+            assert_eq!((own(on, 59), own(on, 60)), (Some("by hand".into()), None), "{on}");
+            assert_eq!(own("203.0.0.0/16", 0), None, "{on}");
             assert!(engine.lift(&actor(on)), "{on}");
             assert!(banned.iter().all(|address| !is_banned(address, later(0))), "{on}: lifted");
             assert!(!engine.lift(&actor(on)), "{on}: there is nothing left to lift");

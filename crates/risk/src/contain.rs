@@ -59,16 +59,19 @@ impl Default for Demands {
 struct Table {
     step_up: ByPrincipal,
     revoked: ByPrincipal,
-    tightened: HashMap<Box<str>, Arc<Containment>>,
+    tightened: ByName,
 }
 
 /// By the kind of a principal, and its id.
 #[derive(Debug, Clone, Default)]
 struct ByPrincipal {
-    users: HashMap<Box<str>, Arc<Containment>>,
-    services: HashMap<Box<str>, Arc<Containment>>,
-    certificates: HashMap<Box<str>, Arc<Containment>>,
+    users: ByName,
+    services: ByName,
+    certificates: ByName,
 }
+
+/// What is demanded of each; at most one thing by each alert.
+type ByName = HashMap<Box<str>, Vec<Arc<Containment>>>;
 
 /// What is demanded of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,8 +93,8 @@ impl Demanded {
 }
 
 impl RiskEngine {
-    /// Demands something until then. One that lasts longer stays as it is, but that what was issued since is revoked, too. Says whether it is only
-    /// simulated.
+    /// Demands something until then. What other alerts demand of the same stays beside it, and the strictest of what is in force counts. Where
+    /// this alert demands it already, it does so from now on anew, and until the later end. Says whether it is only simulated.
     ///
     /// # Errors
     /// Why nothing is demanded.
@@ -121,6 +124,14 @@ impl RiskEngine {
         self.demands.remove(demand, alert)
     }
 
+    /// What this alert demands, where it is in force; as the mode of now has it.
+    pub fn demanded_by(&self, demand: &Demand, alert: &str, now: Timestamp) -> Option<Arc<Containment>> {
+        let mode = self.ban_mode();
+        let table = self.demands.table.load();
+        let containment = table.of(demand).iter().find(|containment| *containment.alert == *alert)?;
+        (mode != BanMode::Off).then(|| as_of(containment, mode == BanMode::Simulate, now)).flatten()
+    }
+
     /// What is demanded of a request, where there is anything: one atomic load while there is nothing at all. Nothing is demanded of who comes
     /// from an address that is never banned.
     pub fn demanded(
@@ -147,7 +158,7 @@ impl Demands {
         self.table.rcu(|table| {
             let mut next = Table::clone(table);
             next.retain(|other| now < other.until);
-            room = next.len() < MOST || next.of(demand).is_some();
+            room = next.len() < MOST || next.of(demand).iter().any(|other| other.alert == containment.alert);
             if room {
                 next.put(demand, containment);
             }
@@ -163,10 +174,10 @@ impl Demands {
     fn remove(&self, demand: &Demand, alert: &str) -> bool {
         let mut found = false;
         self.table.rcu(|table| {
-            found = table.of(demand).is_some_and(|containment| *containment.alert == *alert);
+            found = table.of(demand).iter().any(|containment| *containment.alert == *alert);
             let mut next = Table::clone(table);
             if found {
-                next.remove(demand);
+                next.remove(demand, alert);
             }
             next
         });
@@ -181,24 +192,27 @@ impl Demands {
         simulate: bool,
     ) -> Option<Box<Demanded>> {
         let table = self.table.load();
-        let in_force = |containment: &Arc<Containment>| {
-            if now >= containment.until {
-                return None;
-            }
-            Some(match simulate && !containment.simulated {
-                true => Arc::new(Containment { simulated: true, ..Containment::clone(containment) }),
-                false => Arc::clone(containment),
-            })
+        let strictest = |containments: &Vec<Arc<Containment>>| {
+            let in_force = containments.iter().filter_map(|containment| as_of(containment, simulate, now));
+            in_force.max_by_key(|containment| (!containment.simulated, containment.since, containment.until))
         };
-        let of = |map: &ByPrincipal| principal.and_then(|who| map.of(who.kind).get(&who.id)).and_then(in_force);
-        let tightened = route.and_then(|route| table.tightened.get(route)).and_then(in_force);
+        let of = |map: &ByPrincipal| principal.and_then(|who| map.of(who.kind).get(&who.id)).and_then(strictest);
+        let tightened = route.and_then(|route| table.tightened.get(route)).and_then(strictest);
         let demanded = Demanded { step_up: of(&table.step_up), revoked: of(&table.revoked), tightened };
         (demanded != Demanded::default()).then(|| Box::new(demanded))
     }
 }
 
+/// What is in force of it, in a mode that may only simulate.
+fn as_of(containment: &Arc<Containment>, simulate: bool, now: Timestamp) -> Option<Arc<Containment>> {
+    (now < containment.until).then(|| match simulate && !containment.simulated {
+        true => Arc::new(Containment { simulated: true, ..Containment::clone(containment) }),
+        false => Arc::clone(containment),
+    })
+}
+
 impl Table {
-    fn maps(&mut self) -> [&mut HashMap<Box<str>, Arc<Containment>>; 7] {
+    fn maps(&mut self) -> [&mut ByName; 7] {
         let Self { step_up, revoked, tightened } = self;
         [
             &mut step_up.users,
@@ -213,23 +227,27 @@ impl Table {
 
     fn retain(&mut self, keep: impl Fn(&Containment) -> bool) {
         for map in self.maps() {
-            map.retain(|_, containment| keep(containment));
+            map.retain(|_, containments| {
+                containments.retain(|containment| keep(containment));
+                !containments.is_empty()
+            });
         }
     }
 
     fn len(&mut self) -> usize {
-        self.maps().iter().map(|map| map.len()).sum()
+        self.maps().iter().flat_map(|map| map.values()).map(Vec::len).sum()
     }
 
-    fn of(&self, demand: &Demand) -> Option<&Arc<Containment>> {
-        match demand {
+    fn of(&self, demand: &Demand) -> &[Arc<Containment>] {
+        let containments = match demand {
             Demand::StepUp(kind, id) => self.step_up.of(*kind).get(id),
             Demand::Revoke(kind, id) => self.revoked.of(*kind).get(id),
             Demand::Tighten(route) => self.tightened.get(route),
-        }
+        };
+        containments.map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn map_of(&mut self, demand: &Demand) -> (&mut HashMap<Box<str>, Arc<Containment>>, Box<str>) {
+    fn map_of(&mut self, demand: &Demand) -> (&mut ByName, Box<str>) {
         match demand {
             Demand::StepUp(kind, id) => (self.step_up.of_mut(*kind), id.clone()),
             Demand::Revoke(kind, id) => (self.revoked.of_mut(*kind), id.clone()),
@@ -239,18 +257,29 @@ impl Table {
 
     fn put(&mut self, demand: &Demand, containment: &Arc<Containment>) {
         let (map, name) = self.map_of(demand);
-        let until = map.get(&name).map_or(containment.until, |old| old.until.max(containment.until));
-        map.insert(name, Arc::new(Containment { until, ..Containment::clone(containment) }));
+        let containments = map.entry(name).or_default();
+        match containments.iter_mut().find(|other| other.alert == containment.alert) {
+            Some(old) => {
+                let until = old.until.max(containment.until);
+                *old = Arc::new(Containment { until, ..Containment::clone(containment) });
+            }
+            None => containments.push(Arc::clone(containment)),
+        }
     }
 
-    fn remove(&mut self, demand: &Demand) {
+    fn remove(&mut self, demand: &Demand, alert: &str) {
         let (map, name) = self.map_of(demand);
-        map.remove(&name);
+        if let Some(containments) = map.get_mut(&name) {
+            containments.retain(|containment| *containment.alert != *alert);
+            if containments.is_empty() {
+                map.remove(&name);
+            }
+        }
     }
 }
 
 impl ByPrincipal {
-    fn of(&self, kind: PrincipalKind) -> &HashMap<Box<str>, Arc<Containment>> {
+    fn of(&self, kind: PrincipalKind) -> &ByName {
         match kind {
             PrincipalKind::User => &self.users,
             PrincipalKind::Service => &self.services,
@@ -258,7 +287,7 @@ impl ByPrincipal {
         }
     }
 
-    fn of_mut(&mut self, kind: PrincipalKind) -> &mut HashMap<Box<str>, Arc<Containment>> {
+    fn of_mut(&mut self, kind: PrincipalKind) -> &mut ByName {
         match kind {
             PrincipalKind::User => &mut self.users,
             PrincipalKind::Service => &mut self.services,
@@ -316,10 +345,47 @@ mod tests {
     fn a_second_demand_never_shortens_the_first_and_revokes_what_came_between() {
         let engine = engine(BanMode::Enforce);
         engine.demand(&alice(Demand::Revoke), "a", at(0), at(600), at(0)).unwrap();
-        engine.demand(&alice(Demand::Revoke), "b", at(10), at(60), at(10)).unwrap();
+        engine.demand(&alice(Demand::Revoke), "a", at(10), at(60), at(10)).unwrap();
         let demanded = engine.demanded(Some(&Principal::user("alice")), None, None, at(20)).unwrap();
         let revoked = demanded.facts().revoked.unwrap();
         assert_eq!((revoked.since, revoked.until), (at(10), at(600)));
+    }
+
+    #[test]
+    fn what_two_alerts_demand_is_lifted_one_by_one_and_the_strictest_counts() {
+        let engine = engine(BanMode::Enforce);
+        let revoke = alice(Demand::Revoke);
+        let in_force = |second: i64| {
+            let demanded = engine.demanded(Some(&Principal::user("alice")), None, None, at(second));
+            demanded.map(|demanded| {
+                let revoked = demanded.facts().revoked.unwrap();
+                (revoked.alert.to_string(), revoked.since, revoked.until)
+            })
+        };
+        engine.demand(&revoke, "long", at(0), at(600), at(0)).unwrap();
+        engine.demand(&revoke, "late", at(10), at(60), at(10)).unwrap();
+        // Of the two the one that revokes more, as long as it lasts.
+        assert_eq!(in_force(20), Some(("late".into(), at(10), at(60))));
+        assert_eq!(in_force(60), Some(("long".into(), at(0), at(600))));
+        let by = |alert: &str, second: i64| {
+            engine.demanded_by(&revoke, alert, at(second)).map(|containment| containment.until)
+        };
+        assert_eq!(
+            (by("long", 20), by("late", 20), by("late", 60), by("other", 20)),
+            (Some(at(600)), Some(at(60)), None, None)
+        );
+        // Lifting one leaves the other.
+        assert!(engine.release(&revoke, "late") && !engine.release(&revoke, "late"));
+        assert_eq!(in_force(20), Some(("long".into(), at(0), at(600))));
+        assert!(engine.release(&revoke, "long"));
+        assert_eq!((in_force(20), by("long", 20)), (None, None));
+        // What is only simulated hides nothing that is not.
+        let table = |simulated: bool, alert: &str, since: i64| {
+            Arc::new(Containment { alert: alert.into(), since: at(since), until: at(600), simulated })
+        };
+        engine.demands.put(&revoke, &table(false, "earnest", 0), at(0)).unwrap();
+        engine.demands.put(&revoke, &table(true, "simulated", 10), at(0)).unwrap();
+        assert_eq!(in_force(20).unwrap().0, "earnest");
     }
 
     #[test]

@@ -137,9 +137,8 @@ impl Keys {
 
     /// Puts those that were not seen for longest back among the fresh ones, while the returning have more than half of the room.
     fn settle(&mut self) {
-        let is_over = |keys: &Self| {
-            keys.returning.len() > (keys.bound / 2).max(1) || keys.returning_weight > keys.most_held / 2
-        };
+        let is_over =
+            |keys: &Self| keys.returning.len() > (keys.bound / 2).max(1) || keys.returning_weight > keys.most_held / 2;
         while self.returning.len() > 1 && is_over(self) {
             let Some((_, key)) = self.returning.pop_first() else { return };
             let Some(entry) = self.entries.get_mut(&key) else { continue };

@@ -220,7 +220,8 @@ fn what_is_new_while_a_rule_is_quiet_is_told_of_as_soon_as_it_can_be() {
     let by_principal = || rule(condition, PRINCIPAL);
     let (first, second, third) = ("a - - authn.invalid", "a - - ip.denied", "a - - route.not_found");
     // While it cools down it cannot fire for the others, and each is new still when it can.
-    let events = [(0, first), (1, second), (2, third), (99, second), (100, second), (150, third), (200, first), (201, third)];
+    let events =
+        [(0, first), (1, second), (2, third), (99, second), (100, second), (150, third), (200, first), (201, third)];
     check(by_principal(), &events, &[(0, "user:a"), (100, "user:a"), (201, "user:a")]);
     check(by_principal(), &[(0, first), (1, second), (200, second), (400, second)], &[(0, "user:a"), (200, "user:a")]);
     // What came while nobody was told is told of afterwards, once.
@@ -271,7 +272,11 @@ fn keys_are_bounded_and_one_that_has_fired_stays_quiet() {
     assert!(see(&mut engine, "f", 6).is_empty());
     let others = see(&mut engine, "f", 6).remove(0);
     assert_eq!((&others.key, others.count, others.evidence.len()), (&Key::Others, 3, 2));
-    assert!(others.sentence().starts_with("3 principals fire at once, and there is no room for more"), "{}", others.sentence());
+    assert!(
+        others.sentence().starts_with("3 principals fire at once, and there is no room for more"),
+        "{}",
+        others.sentence()
+    );
     assert!(see(&mut engine, "g", 7).is_empty() && see(&mut engine, "g", 7).is_empty());
     let state = engine.states().remove(0);
     assert_eq!((state.keys, state.crowded, state.firing.len()), (3, 2, 3));

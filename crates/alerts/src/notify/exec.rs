@@ -92,12 +92,7 @@ fn input(notification: &Notification) -> io::Result<Stdio> {
 }
 
 /// Reads what the program says until it has ended, which is `true`, or it is late.
-fn watch(
-    child: &Child,
-    output: &mut PipeReader,
-    said: &mut Vec<u8>,
-    is_late: &dyn Fn() -> bool,
-) -> io::Result<bool> {
+fn watch(child: &Child, output: &mut PipeReader, said: &mut Vec<u8>, is_late: &dyn Fn() -> bool) -> io::Result<bool> {
     let mut open = true;
     loop {
         if has_ended(child)? {
