@@ -87,6 +87,7 @@ mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.
 mod policy_tests;
 /// Whom a trusted proxy names with the PROXY protocol is the client.
+mod provider_keys;
 mod proxy_protocol;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.
 mod questions;

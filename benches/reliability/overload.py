@@ -80,13 +80,15 @@ async def at_rate(port, connections, seconds, rate):
     return rows, without
 
 
-def as_fast_as_answered(site, connections, seconds, port=None):
-    """So many connections that ask again as soon as they are answered; returns rows of (status, seconds)."""
+def as_fast_as_answered(site, connections, seconds, port=None, ended=lambda: None):
+    """So many connections that ask again as soon as they are answered; returns rows of (status, seconds). `ended` is called when they
+    are through, before the rows are read: that takes this process so long that a thread beside it would seem to wait for its answer."""
     log = f"{site.folder}/h2load.log"
     if os.path.exists(log):
         os.remove(log)
     command = [*pinned(1), "h2load", "--h1", "-t1", f"-c{connections}", f"-D{seconds}", "--warm-up-time=2", f"--log-file={log}"]
     run = subprocess.run([*command, f"http://127.0.0.1:{port or site.port}/"], capture_output=True, text=True)
+    ended()
     if run.returncode:
         sys.exit(run.stdout + run.stderr)
     with open(log) as file:
@@ -115,9 +117,10 @@ def measure(binary, kind, seconds, crowd=0):
             rows, without = json.loads(subprocess.run(offer, capture_output=True, text=True, check=True).stdout)
             offered = f"offered {2 * peak:.0f}/s over {crowd} connections ({without} found none free)"
         else:
-            rows = as_fast_as_answered(site, crowd, seconds)
+            rows = as_fast_as_answered(site, crowd, seconds, ended=health.stop)
             offered = f"{crowd} connections ask as fast as they are answered"
-        health.stop()
+        if kind == "upstream":
+            health.stop()
         if kind == "cpu":
             reference = site.nginx(0, "proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection '';",
                                       http=f"upstream origin {{ server 127.0.0.1:{origin}; keepalive 1024; }}")

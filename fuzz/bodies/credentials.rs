@@ -16,7 +16,7 @@ pub(crate) fn body(authenticator: &Authenticator, bytes: &[u8]) {
             headers.append(HeaderName::from_static(name), value);
         }
     }
-    let identity = authenticator.authenticate(&headers, Timestamp::UNIX_EPOCH);
+    let identity = authenticator.authenticate(&headers, Timestamp::UNIX_EPOCH).settled();
     assert!(!matches!(identity, Identity::Verified(_)), "{identity:?}");
     if let Some(attempted) = identity.attempted_id() {
         assert!(attempted.len() <= 16 * 1024);

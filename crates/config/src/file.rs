@@ -11,6 +11,7 @@ mod geo;
 mod identity;
 mod index;
 mod key_file;
+mod key_source;
 pub(crate) mod limits;
 mod listener;
 mod operation;
@@ -38,6 +39,7 @@ pub(crate) use identity::{
 };
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
+pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{

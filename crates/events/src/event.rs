@@ -211,6 +211,15 @@ pub enum EventKind {
     /// A network's list is older than it may be.
     #[serde(rename = "feed.stale")]
     FeedStale,
+    /// Other keys of an identity provider are in force, or they can be fetched again.
+    #[serde(rename = "keys.updated")]
+    KeysUpdated,
+    /// An identity provider's keys cannot be fetched or used, and before they could; those fetched last stay in force.
+    #[serde(rename = "keys.failed")]
+    KeysFailed,
+    /// An identity provider's keys are older than they may be: its tokens cannot be judged.
+    #[serde(rename = "keys.stale")]
+    KeysStale,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -257,7 +266,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -270,6 +279,9 @@ impl EventKind {
         Self::FeedHeld,
         Self::FeedFailed,
         Self::FeedStale,
+        Self::KeysUpdated,
+        Self::KeysFailed,
+        Self::KeysStale,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
@@ -301,6 +313,9 @@ impl EventKind {
             Self::FeedHeld => "feed.held",
             Self::FeedFailed => "feed.failed",
             Self::FeedStale => "feed.stale",
+            Self::KeysUpdated => "keys.updated",
+            Self::KeysFailed => "keys.failed",
+            Self::KeysStale => "keys.stale",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
@@ -328,6 +343,7 @@ impl EventKind {
         match self {
             Self::AccessDenied
             | Self::FeedFailed
+            | Self::KeysFailed
             | Self::AdminBanAdd
             | Self::AdminBanRemove
             | Self::AdminFeedAccept
@@ -338,11 +354,13 @@ impl EventKind {
             | Self::PolicyRejected
             | Self::FeedHeld
             | Self::FeedStale
+            | Self::KeysStale
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
             | Self::PolicyReloaded
             | Self::FeedUpdated
+            | Self::KeysUpdated
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest

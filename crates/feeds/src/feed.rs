@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::fetch::Validators;
 use crate::guard::Finding;
 use crate::list::List;
+use crate::obtain::Validators;
 use crate::settings::{FeedSettings, OnStale};
 use crate::store::{self, Restored, Saved, age_of};
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::fetch::{self, FetchError, Fetched, Validators};
+use portcullis_fetch::FetchError;
+
 use crate::list::List;
+use crate::obtain::{self, ObtainError, Obtained, Validators};
 use crate::parse::{ParseError, parse};
 use crate::settings::{FeedSettings, Source};
 
@@ -30,13 +32,13 @@ pub(crate) enum Took {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Obtain(#[from] ObtainError),
     #[error(transparent)]
     Parse(#[from] ParseError),
     #[error("{0}")]
     Signature(String),
     #[error("the signature: {0}")]
-    NoSignature(FetchError),
+    NoSignature(ObtainError),
     #[error("fetching it failed: see the log")]
     Panicked,
 }
@@ -66,10 +68,10 @@ impl Job {
         // That nothing has changed nobody signs.
         let known = if settings.signature.is_some() { &Validators::default() } else { &self.known };
         let fetched = match &settings.source {
-            Source::File(path) => fetch::read(path, known, settings.max_size, settings.timeout).await?,
-            Source::Url(url) => fetch::get(url, &url.path, known, settings.max_size, settings.timeout).await?,
+            Source::File(path) => obtain::read(path, known, settings.max_size, settings.timeout).await?,
+            Source::Url(url) => obtain::get(url, &url.path, known, settings.max_size, settings.timeout).await?,
         };
-        let Fetched::Body { bytes, mut validators } = fetched else { return Ok(Took::NotModified) };
+        let Obtained::Body { bytes, mut validators } = fetched else { return Ok(Took::NotModified) };
         if let Some(signature) = &settings.signature {
             let signed = self.signature(&signature.suffix).await.map_err(JobError::NoSignature)?;
             validators.signed = signature.key.verify(&bytes, &signed).map_err(JobError::Signature)?;
@@ -78,13 +80,13 @@ impl Job {
         Ok(Took::List { list, validators })
     }
 
-    async fn signature(&self, suffix: &str) -> Result<Vec<u8>, FetchError> {
+    async fn signature(&self, suffix: &str) -> Result<Vec<u8>, ObtainError> {
         let none = Validators::default();
         let fetched = match &self.settings.source {
             Source::File(path) => {
                 let mut name = path.clone().into_os_string();
                 name.push(suffix);
-                fetch::read(name.as_ref(), &none, MAX_SIGNATURE, self.settings.timeout).await?
+                obtain::read(name.as_ref(), &none, MAX_SIGNATURE, self.settings.timeout).await?
             }
             Source::Url(url) => {
                 let (path, query) =
@@ -93,12 +95,12 @@ impl Job {
                     None => format!("{path}{suffix}"),
                     Some(query) => format!("{path}{suffix}?{query}"),
                 };
-                fetch::get(url, &path, &none, MAX_SIGNATURE, self.settings.timeout).await?
+                obtain::get(url, &path, &none, MAX_SIGNATURE, self.settings.timeout).await?
             }
         };
         match fetched {
-            Fetched::Body { bytes, .. } => Ok(bytes),
-            Fetched::NotModified => Err(FetchError::Status(http::StatusCode::NOT_MODIFIED)),
+            Obtained::Body { bytes, .. } => Ok(bytes),
+            Obtained::NotModified => Err(FetchError::Status(http::StatusCode::NOT_MODIFIED).into()),
         }
     }
 }

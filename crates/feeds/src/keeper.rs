@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use portcullis_policy::NetworkContent;
 
 use crate::feed::{Current, Feed, FeedState, Held, Now, Report, SAMPLE};
-use crate::fetch::Validators;
 use crate::guard::{Finding, Hold, judge};
 use crate::job::{Job, JobError, Outcome, Took};
 use crate::list::List;
+use crate::obtain::Validators;
 use crate::parse::ParseError;
 use crate::settings::{FeedSettings, OnStale, Settings};
 use crate::store::{self, Kind, Restored, Saved};

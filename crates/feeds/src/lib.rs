@@ -7,15 +7,14 @@
 //! It deliberately decides nothing about requests: a feed gives the content of a network, and what the network is for is the
 //! policy's. It reads no clock: each moment is passed in as [`Now`]. It logs nothing and records nothing.
 
-mod body;
 mod csv;
 mod feed;
-mod fetch;
 mod guard;
 mod job;
 mod json;
 mod keeper;
 mod list;
+mod obtain;
 mod parse;
 mod prefix;
 pub mod presets;
@@ -23,7 +22,6 @@ mod ranges;
 pub mod settings;
 mod signature;
 mod store;
-mod tls;
 
 pub use feed::{Counts, FeedState, HeldReport, Now, Report};
 pub use guard::{Finding, Hold};
@@ -32,8 +30,6 @@ pub use keeper::{AcceptError, Activate, Denied, Finished, Keeper, Notice, Notice
 pub use list::List;
 pub use parse::{LineProblem, ParseError};
 pub use prefix::parse_prefix;
-pub use settings::{
-    Column, FeedSettings, Format, Guards, OnStale, Pointer, Settings, SignatureSettings, Source, UrlSource,
-};
+pub use settings::{Column, FeedSettings, Format, Guards, OnStale, Pointer, Settings, SignatureSettings, Source};
 pub use signature::PublicKey;
 pub use store::{Restored, restore};

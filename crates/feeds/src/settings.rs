@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use ipnet::IpNet;
-use rustls_pki_types::CertificateDer;
+use portcullis_fetch::UrlSource;
 
 use crate::signature::PublicKey;
 
@@ -54,23 +54,6 @@ pub enum Source {
     File(PathBuf),
     /// An address over HTTP.
     Url(Box<UrlSource>),
-}
-
-/// `https://HOST:PORT/PATH`, or `http://`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UrlSource {
-    /// Over TLS.
-    pub secure: bool,
-    /// The name or address, without brackets.
-    pub host: Arc<str>,
-    /// The port.
-    pub port: u16,
-    /// The path and the query; at least `/`.
-    pub path: Arc<str>,
-    /// The authorities that may have signed the server's certificate; empty: those that this system believes.
-    pub roots: Vec<CertificateDer<'static>>,
-    /// Follow redirects to the same scheme, host and port. Default no.
-    pub redirects: bool,
 }
 
 /// What a list looks like.
@@ -250,25 +233,8 @@ impl Source {
     pub fn shown(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Url(url) => {
-                let scheme = if url.secure { "https" } else { "http" };
-                format!("{scheme}://{}{}", url.authority(), without_query(&url.path))
-            }
+            Self::Url(url) => url.shown(),
         }
-    }
-}
-
-/// A link or a path whose query is only said to be there.
-pub(crate) fn without_query(link: &str) -> String {
-    link.split_once('?').map_or_else(|| link.to_owned(), |(link, _)| format!("{link}?…"))
-}
-
-impl UrlSource {
-    /// `host:port`, as the header `Host` has it: without the usual port.
-    pub(crate) fn authority(&self) -> String {
-        let bracketed = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        let usual = if self.secure { 443 } else { 80 };
-        if self.port == usual { bracketed } else { format!("{bracketed}:{}", self.port) }
     }
 }
 

@@ -22,9 +22,9 @@ use portcullis_policy::NetworkContent;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::Activated;
-use crate::fetch::Validators;
 use crate::guard::Finding;
 use crate::list::List;
+use crate::obtain::Validators;
 use crate::prefix::parse_prefix;
 use crate::settings::{FeedSettings, OnStale, Settings};
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use portcullis_feeds::{
-    FeedSettings, FeedState, Finished, Format, Guards, Keeper, Now, Settings, Source, UrlSource, restore,
-};
+use portcullis_feeds::{FeedSettings, FeedState, Finished, Format, Guards, Keeper, Now, Settings, Source, restore};
+use portcullis_fetch::UrlSource;
 use portcullis_testkit::certificates::{Authority, Issued, San};
 use portcullis_testkit::receiver::{Answer, Receiver, Request};
 use rustls_pki_types::CertificateDer;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use portcullis_feeds::FeedState;
 use portcullis_geo::GeoReport;
 use portcullis_proxy::Shared;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
 use crate::feeding::Feeds;
+use crate::keying::ProviderKeys;
 use crate::running::{Reloads, Running};
 
 /// Everything that `/metrics` shows.
@@ -36,6 +38,7 @@ impl Exposition {
             reloads: Arc::clone(running.reloads()),
             alerting: Arc::clone(running.alerting()),
             feeds: Arc::clone(running.feeds()),
+            keys: Arc::clone(running.keys()),
         }));
         Self { shared: Arc::clone(running.shared()), registry }
     }
@@ -85,6 +88,7 @@ struct Counters {
     reloads: Arc<Reloads>,
     alerting: Arc<Alerting>,
     feeds: Arc<Feeds>,
+    keys: Arc<ProviderKeys>,
 }
 
 impl Collector for Counters {
@@ -97,6 +101,7 @@ impl Collector for Counters {
         self.traces(&mut encoder)?;
         self.policy(&mut encoder)?;
         self.feeds(&mut encoder)?;
+        self.keys(&mut encoder)?;
         self.geo(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
@@ -332,6 +337,29 @@ impl Counters {
         let help = "When the geo database was made; 0 where there is none";
         gauge(encoder, "portcullis_geoip_build_timestamp_seconds", help, &built)?;
         gauge(encoder, "portcullis_geoip_refused", "1 while the file of the geo database is not used", &refused)
+    }
+
+    /// The identity providers whose keys are fetched, where there are any.
+    fn keys(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reports = self.keys.reports();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let (mut ages, mut keys, mut usable, mut fetches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for report in &reports {
+            let name = ("provider", &*report.provider);
+            ages.extend(report.confirmed.map(|at| (vec![name], now.duration_since(at).as_secs().max(0))));
+            keys.push((vec![name], signed(report.keys)));
+            usable.push((vec![name], i64::from(!report.is_missing)));
+            let succeeded = report.fetches.saturating_sub(report.failures);
+            let by_result = [("succeeded", succeeded), ("failed", report.failures)];
+            fetches.extend(by_result.map(|(result, count)| (vec![name, ("result", result)], count)));
+        }
+        gauge(encoder, "portcullis_keys_age_seconds", "How long ago a provider's keys were confirmed", &ages)?;
+        gauge(encoder, "portcullis_keys_entries", "Keys of a provider that are held", &keys)?;
+        gauge(encoder, "portcullis_keys_usable", "0 while a provider's tokens cannot be judged", &usable)?;
+        counter(encoder, "portcullis_keys_fetch", "Fetches of a provider's keys, by result", &fetches)
     }
 
     /// The networks that keep themselves current, where there are any.

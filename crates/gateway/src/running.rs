@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::alerting::Alerting;
 use crate::feeding::Feeds;
+use crate::keying::ProviderKeys;
 use crate::locating::tell;
 
 /// Why the gateway did not start.
@@ -66,6 +67,7 @@ pub(crate) struct Running {
     fixed: Fixed,
     reloads: Arc<Reloads>,
     feeds: Arc<Feeds>,
+    keys: Arc<ProviderKeys>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -142,7 +144,8 @@ impl Running {
         let alerts = std::mem::take(&mut loaded.alerts);
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
-        let snapshot = snapshot(loaded)?;
+        let snapshot = snapshot(loaded, None)?;
+        let keys = ProviderKeys::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
@@ -163,6 +166,7 @@ impl Running {
             fixed,
             reloads: Arc::new(reloads),
             feeds: Arc::new(feeds),
+            keys: Arc::new(keys),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -183,6 +187,11 @@ impl Running {
     /// The networks that keep themselves current.
     pub(crate) fn feeds(&self) -> &Arc<Feeds> {
         &self.feeds
+    }
+
+    /// The identity providers' keys that are fetched.
+    pub(crate) fn keys(&self) -> &Arc<ProviderKeys> {
+        &self.keys
     }
 
     /// Each listener's name and address.
@@ -208,7 +217,8 @@ impl Running {
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
-        let mut snapshot = snapshot(loaded)?;
+        let before = self.shared.snapshot().load_full();
+        let mut snapshot = snapshot(loaded, Some(&before.authenticator))?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
         let mut keeper = self.feeds.keeper();
         let now = self.feeds.now();
@@ -223,7 +233,9 @@ impl Running {
             tracing::error!(error, "the lists in force could not be kept through the reload");
         }
         self.shared.risk.reconfigure(risk);
+        let authenticator = Arc::clone(&snapshot.authenticator);
         self.shared.replace(snapshot);
+        self.keys.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
         if let Err(error) = self.alerting.alerts.replace(alerts) {
             tracing::error!(%error, "the alerts stay as they were");
@@ -357,7 +369,11 @@ fn digest(loaded: &Loaded) -> String {
     data_encoding::HEXLOWER.encode(digest.finish().as_ref())
 }
 
-fn snapshot(loaded: Loaded) -> Result<Snapshot, StartError> {
-    let authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+/// `before`: what was in force until now, whose keys go on.
+fn snapshot(loaded: Loaded, before: Option<&Authenticator>) -> Result<Snapshot, StartError> {
+    let mut authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+    if let Some(before) = before {
+        authenticator.adopt(before);
+    }
     Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
 }

@@ -11,8 +11,9 @@ use crate::api_key::ApiKeys;
 use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainProblem, ClientCertificate};
 use crate::credentials::{CredentialSources, Presented};
 use crate::error::IdentityError;
-use crate::jwt::JwtProviders;
+use crate::jwt::{JwtProviders, Unverified};
 use crate::refusal::{Refusal, Rejection};
+use crate::remote::{KeysAwaited, RemoteKeys};
 use crate::settings::{BesideCredential, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
@@ -27,8 +28,31 @@ pub enum Identity {
     /// A credential was given and is bad, or more than one was given.
     Rejected(Box<Rejection>),
     /// A credential was given and what would check it is missing, as the text says. Key sets that are read at start
-    /// are never missing: without them there is no [`Authenticator`].
+    /// are never missing: without them there is no [`Authenticator`]. Those that are fetched can be.
     Unavailable(Dependency, String),
+}
+
+/// Who makes a request, or what to wait for to know.
+#[derive(Debug)]
+pub enum Authentication {
+    /// It is known.
+    Known(Identity),
+    /// The keys that would tell are being fetched: wait for that, and ask again. It may bring nothing.
+    Awaited {
+        /// What to wait for.
+        keys: KeysAwaited,
+        /// What holds as long as nothing else is known: rejected or unavailable.
+        otherwise: Identity,
+    },
+}
+
+impl Authentication {
+    /// What holds without waiting for anything.
+    pub fn settled(self) -> Identity {
+        match self {
+            Self::Known(identity) | Self::Awaited { otherwise: identity, .. } => identity,
+        }
+    }
 }
 
 impl Identity {
@@ -51,7 +75,23 @@ impl Identity {
     }
 }
 
-/// Verifies the credentials of requests. Immutable but for its cache; shared by all workers.
+impl From<Identity> for Authentication {
+    fn from(identity: Identity) -> Self {
+        Self::Known(identity)
+    }
+}
+
+impl From<Unverified> for Authentication {
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            Unverified::Rejected(rejection) => Self::Known(Identity::Rejected(Box::new(rejection))),
+            Unverified::NoKeys(detail) => Self::Known(Identity::Unavailable(Dependency::Keys, detail)),
+            Unverified::Awaited(keys, otherwise) => Self::Awaited { keys, otherwise: Self::from(*otherwise).settled() },
+        }
+    }
+}
+
+/// Verifies the credentials of requests. Immutable but for its cache and the keys that are fetched; shared by all workers.
 #[derive(Debug)]
 pub struct Authenticator {
     sources: CredentialSources,
@@ -89,21 +129,31 @@ impl Authenticator {
         })
     }
 
-    /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it
-    /// holds costs one SHA-256 and one look into the cache for each token provider.
-    pub fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Identity {
+    /// Goes on with the keys that another configuration fetched from the same addresses, so that a reload waits for no provider.
+    pub fn adopt(&mut self, previous: &Self) {
+        self.tokens.adopt(&previous.tokens);
+    }
+
+    /// The keys that are to be fetched while this is in force.
+    pub fn remote_keys(&self) -> Vec<Arc<RemoteKeys>> {
+        self.tokens.remote().map(Arc::clone).collect()
+    }
+
+    /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it holds costs one
+    /// SHA-256 and one look into the cache for each token provider.
+    pub fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Authentication {
         let verified = match self.sources.extract(headers) {
-            Ok(None) => return Identity::Anonymous,
+            Ok(None) => return Identity::Anonymous.into(),
             Ok(Some(Presented::Bearer(token))) => self.verify_token(token.expose(), now),
             Ok(Some(Presented::ApiKey { provider, key })) => match self.keys.get(provider) {
-                Some(keys) => keys.verify(key.expose(), now),
-                None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None)),
+                Some(keys) => keys.verify(key.expose(), now).map_err(Unverified::from),
+                None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None).into()),
             },
-            Err(refusal) => Err(Rejection::new(refusal.by(None), None)),
+            Err(refusal) => Err(Rejection::new(refusal.by(None), None).into()),
         };
         match verified {
-            Ok(principal) => Identity::Verified(principal),
-            Err(rejection) => Identity::Rejected(Box::new(rejection)),
+            Ok(principal) => Identity::Verified(principal).into(),
+            Err(unverified) => unverified.into(),
         }
     }
 
@@ -127,16 +177,16 @@ impl Authenticator {
         certificate: &CertificateIdentity,
         certificate_only: bool,
         now: Timestamp,
-    ) -> Identity {
-        let Some(carrier) = self.sources.carrier(headers) else { return certificate.at(now) };
+    ) -> Authentication {
+        let Some(carrier) = self.sources.carrier(headers) else { return certificate.at(now).into() };
         match certificate.beside_credential() {
-            BesideCredential::Certificate => certificate.at(now),
-            BesideCredential::Credential if certificate_only => certificate.at(now),
+            BesideCredential::Certificate => certificate.at(now).into(),
+            BesideCredential::Credential if certificate_only => certificate.at(now).into(),
             BesideCredential::Credential => self.authenticate(headers, now),
             BesideCredential::Refuse => {
                 let detail = format!("a client certificate, and a credential in `{carrier}`");
                 let refusal = Refusal::new(CredentialProblemKind::Ambiguous, detail);
-                Identity::Rejected(Box::new(Rejection::new(refusal.by(None), None)))
+                Identity::Rejected(Box::new(Rejection::new(refusal.by(None), None))).into()
             }
         }
     }
@@ -152,10 +202,10 @@ impl Authenticator {
         &self.credential_headers
     }
 
-    fn verify_token(&self, token: &str, now: Timestamp) -> Result<Arc<Principal>, Rejection> {
+    fn verify_token(&self, token: &str, now: Timestamp) -> Result<Arc<Principal>, Unverified> {
         let hash = TokenHash::of(token);
         let cached =
-            (0..self.tokens.len()).find_map(|provider| self.cache.get(&CacheKey { provider, token: hash }, now));
+            self.tokens.current(now).find_map(|provider| self.cache.get(&CacheKey { provider, token: hash }, now));
         if let Some(principal) = cached {
             return Ok(principal);
         }

@@ -109,6 +109,36 @@ impl KeySet {
         if problems.is_empty() { Ok(Self { keys }) } else { Err(problems) }
     }
 
+    /// Reads the set that a provider publishes: what is wrong with one key costs that key and no other, since it serves other readers
+    /// too. Returns what was left out as well.
+    ///
+    /// # Errors
+    /// A set that cannot be read, has private key material, or no key that can be used.
+    pub(crate) fn parse_published(text: &str) -> Result<(Self, Vec<KeySetProblem>), Vec<KeySetProblem>> {
+        let entries = read_entries(text).map_err(|problem| vec![problem])?;
+        let mut keys = Vec::new();
+        let mut left_out = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
+            match read_key(place, entry) {
+                Ok(None) => {}
+                // Two of one id are told apart by which of them verifies.
+                Ok(Some(key)) => keys.push(key),
+                Err(problem @ KeySetProblem::PrivateKey { .. }) => return Err(vec![problem]),
+                Err(problem) => left_out.push(problem),
+            }
+        }
+        if keys.is_empty() {
+            left_out.push(KeySetProblem::NoUsableKey);
+            return Err(left_out);
+        }
+        Ok((Self { keys }, left_out))
+    }
+
+    /// How many keys can verify something.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Verifies a token's signature (RFC 7515 section 5.2) and returns the key that did.
     ///
     /// With a `kid` only keys of that id are tried; without, every key of the token's algorithm, at most eight.
@@ -394,6 +424,28 @@ mod tests {
         for expected in ["`weak`", "number 2", "`private`"] {
             assert!(found.contains(expected), "{found}");
         }
+    }
+
+    #[test]
+    fn a_published_set_loses_its_bad_keys_and_no_others() {
+        let good = Signer::ed25519("good");
+        let weak = json!({"kty":"RSA","kid":"weak","e":"AQAB","n":"AQAB"});
+        let twins = [Signer::ed25519("twin"), Signer::ed25519("twin")];
+        let all = [weak.clone(), json!(7), good.jwk(), twins[0].jwk(), twins[1].jwk()];
+        let (keys, left_out) = KeySet::parse_published(&set(&all)).unwrap();
+        assert_eq!((keys.len(), left_out.len()), (3, 2));
+        for signer in [&good, &twins[0], &twins[1]] {
+            assert!(keys.verify(&Jws::parse(&signer.sign(&json!({}))).unwrap()).is_ok());
+        }
+        let unusable = |keys: &[Value]| {
+            let problems = KeySet::parse_published(&set(keys)).map(|_| ()).unwrap_err();
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert!(unusable(&[]).contains("no key for"));
+        assert!(unusable(&[weak]).contains("`weak`"));
+        let private = with(Signer::ed25519("leaked").jwk(), "d", json!("AAAA"));
+        assert!(unusable(&[good.jwk(), private]).contains("public keys only"));
+        assert!(KeySet::parse_published("<html>").is_err());
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::jwks::KeySet;
 use crate::jws::Jws;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};
-use crate::settings::JwtProvider;
+use crate::remote::{KeysAwaited, Recourse, RemoteKeys};
+use crate::settings::{JwtProvider, KeySource};
 use crate::strict_json::{self, Object};
 
 /// All providers of signed tokens.
@@ -25,21 +26,44 @@ pub(crate) struct JwtProviders(Vec<Provider>);
 /// A token that holds.
 #[derive(Debug)]
 pub(crate) struct Verified {
-    /// The place of the provider in the settings.
-    pub(crate) provider: usize,
+    /// The place of the provider in the settings, and which set of its keys it was.
+    pub(crate) provider: (usize, u64),
     pub(crate) principal: Principal,
     /// From when on and until before when the token holds, leeway included.
     pub(crate) valid_from: Timestamp,
     pub(crate) valid_before: Timestamp,
 }
 
+/// A token that was not verified.
+#[derive(Debug)]
+pub(crate) enum Unverified {
+    /// It is bad.
+    Rejected(Rejection),
+    /// The keys that would tell are missing, as the text says.
+    NoKeys(String),
+    /// They may come: they are being fetched. `otherwise` is what holds if they do not.
+    Awaited(KeysAwaited, Box<Unverified>),
+}
+
+impl From<Rejection> for Unverified {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
 impl JwtProviders {
-    /// Reads every provider's key set; on failure says which ones are bad and why.
+    /// Reads every provider's key set that is there; on failure says which ones are bad and why.
     pub(crate) fn new(settings: &[JwtProvider]) -> Result<Self, Vec<IdentityError>> {
         let mut providers = Vec::with_capacity(settings.len());
         let mut errors = Vec::new();
         for provider in settings {
-            match KeySet::parse(&provider.jwks) {
+            let keys = match &provider.keys {
+                KeySource::Text(text) => KeySet::parse(text).map(Keys::Fixed),
+                KeySource::Remote(source) => {
+                    Ok(Keys::Remote(Arc::new(RemoteKeys::new(&provider.name, source.clone()))))
+                }
+            };
+            match keys {
                 Ok(keys) => providers.push(Provider::new(provider, keys, settings)),
                 Err(problems) => errors.extend(
                     problems
@@ -51,12 +75,32 @@ impl JwtProviders {
         if errors.is_empty() { Ok(Self(providers)) } else { Err(errors) }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// The providers that can be asked now, each with the set of keys that it has.
+    pub(crate) fn current(&self, now: Timestamp) -> impl Iterator<Item = (usize, u64)> {
+        self.0.iter().enumerate().filter_map(move |(place, provider)| Some((place, provider.keys.generation(now)?)))
+    }
+
+    /// The keys that are fetched.
+    pub(crate) fn remote(&self) -> impl Iterator<Item = &Arc<RemoteKeys>> {
+        self.0.iter().filter_map(|provider| match &provider.keys {
+            Keys::Remote(keys) => Some(keys),
+            Keys::Fixed(_) => None,
+        })
+    }
+
+    /// Goes on with the keys that another configuration fetched from the same addresses.
+    pub(crate) fn adopt(&mut self, previous: &Self) {
+        for provider in &mut self.0 {
+            if let Keys::Remote(keys) = &mut provider.keys
+                && let Some(carried) = previous.remote().find_map(|before| before.carried_to(keys))
+            {
+                *keys = carried;
+            }
+        }
     }
 
     /// Verifies a token at a point in time.
-    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Rejection> {
+    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Unverified> {
         let nameless = |refusal: Refusal| Rejection::new(refusal.by(None), None);
         let jws = Jws::parse(token).map_err(nameless)?;
         let claims = strict_json::parse_object(&jws.payload)
@@ -64,9 +108,33 @@ impl JwtProviders {
         let (place, provider) = self
             .find(&claims)
             .map_err(|refusal| Rejection::new(refusal.by(None), claims.get("sub").and_then(Value::as_str)))?;
-        provider.verify(place, &jws, &claims, now).map_err(|refusal| {
+        let rejected = |refusal: Refusal| {
             let attempted = provider.claims.attempted(&claims);
-            Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref())
+            Unverified::Rejected(Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref()))
+        };
+        let keys = match &provider.keys {
+            Keys::Fixed(keys) => return provider.verify((place, 0), keys, &jws, &claims, now).map_err(rejected),
+            Keys::Remote(keys) => keys,
+        };
+        let missing = |why: &str| Unverified::NoKeys(format!("the keys of {} {why}", provider.name));
+        let (otherwise, unreachable) = match keys.usable(now) {
+            None => (missing("are not there, or too old"), "could not be fetched"),
+            Some(held) => {
+                let place = (place, held.generation);
+                match provider.verify(place, &held.set, &jws, &claims, now) {
+                    Ok(verified) => return Ok(verified),
+                    // A provider that rotates its keys signs with the new one before anybody has it.
+                    Err(refusal) if refusal.kind == Kind::UnknownKey => {
+                        (rejected(refusal), "do not have that of the token, and cannot be fetched anew")
+                    }
+                    Err(refusal) => return Err(rejected(refusal)),
+                }
+            }
+        };
+        Err(match keys.recourse() {
+            Recourse::Wait(awaited) => Unverified::Awaited(awaited, Box::new(otherwise)),
+            Recourse::Current => otherwise,
+            Recourse::Unreachable => missing(unreachable),
         })
     }
 
@@ -98,12 +166,29 @@ struct Provider {
     issuer: String,
     audiences: Vec<String>,
     leeway: SignedDuration,
-    keys: KeySet,
+    keys: Keys,
     claims: ClaimReader,
 }
 
+/// A provider's keys.
+#[derive(Debug)]
+enum Keys {
+    Fixed(KeySet),
+    Remote(Arc<RemoteKeys>),
+}
+
+impl Keys {
+    /// Which set it is; `None` while there is none.
+    fn generation(&self, now: Timestamp) -> Option<u64> {
+        match self {
+            Self::Fixed(_) => Some(0),
+            Self::Remote(keys) => keys.generation(now),
+        }
+    }
+}
+
 impl Provider {
-    fn new(settings: &JwtProvider, keys: KeySet, all: &[JwtProvider]) -> Self {
+    fn new(settings: &JwtProvider, keys: Keys, all: &[JwtProvider]) -> Self {
         let namespace = Namespace::new(&settings.prefix, all.iter().map(|other| other.prefix.as_str()));
         Self {
             name: Arc::clone(&settings.name),
@@ -116,8 +201,15 @@ impl Provider {
         }
     }
 
-    fn verify(&self, place: usize, jws: &Jws<'_>, claims: &Object, now: Timestamp) -> Result<Verified, Refusal> {
-        let key = self.keys.verify(jws)?;
+    fn verify(
+        &self,
+        place: (usize, u64),
+        keys: &KeySet,
+        jws: &Jws<'_>,
+        claims: &Object,
+        now: Timestamp,
+    ) -> Result<Verified, Refusal> {
+        let key = keys.verify(jws)?;
         let expires = numeric_date(claims, "exp")?.ok_or_else(|| Refusal::invalid("the token has no claim `exp`"))?;
         let starts = self.starts(claims)?;
         if !self.is_addressed(&audiences(claims)?) {

@@ -1,7 +1,8 @@
 //! Turns the credentials on a request into a [`portcullis_policy::Principal`], or says why not.
 //!
-//! It deliberately fetches nothing, reads no file and no clock, and decides nothing: key sets and key records come as
-//! plain values in [`settings`], the time is passed in, and what a principal may do is the policy's affair.
+//! It deliberately reads no file and no clock, and decides nothing: key sets and key records come as plain values in
+//! [`settings`], the time is passed in, and what a principal may do is the policy's affair. Key sets that a provider publishes are
+//! fetched beside the requests, by [`remote`].
 //!
 //! Signatures are verified with `aws-lc-rs` directly. The rules around them (one algorithm for each key, strict
 //! encodings, no repeated member names, no key taken from a header) are stricter than a general token library offers,
@@ -18,6 +19,7 @@ mod jws;
 mod jwt;
 mod namespace;
 mod refusal;
+pub mod remote;
 mod secret;
 pub mod settings;
 mod settings_check;
@@ -29,7 +31,7 @@ mod signer;
 #[cfg(test)]
 mod wycheproof;
 
-pub use authenticator::{Authenticator, Identity};
+pub use authenticator::{Authentication, Authenticator, Identity};
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;

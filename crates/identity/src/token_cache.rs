@@ -1,8 +1,8 @@
 //! Tokens that were verified, so that a caller who comes again costs one hash instead of one signature.
 //!
 //! Only success is remembered, and never longer than the token holds. What a principal may do is not remembered: that
-//! is decided anew on every request. A cache belongs to one [`Authenticator`](crate::Authenticator) and so to one
-//! generation of keys. A reload builds a new authenticator with an empty cache, so no token outlives a removed key.
+//! is decided anew on every request. A token is remembered for the set of keys that verified it, and a cache belongs to one
+//! [`Authenticator`](crate::Authenticator), of which a reload builds a new one. So no token outlives a removed key.
 //!
 //! A lookup takes no lock and allocates nothing. An insertion takes one, which a signature verification just paid for.
 
@@ -28,10 +28,10 @@ impl TokenHash {
     }
 }
 
-/// Which provider verified which token. Two fields of fixed size: no two pairs are encoded alike.
+/// Which provider verified which token, with which set of its keys. Fields of fixed size: no two of them are encoded alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CacheKey {
-    pub(crate) provider: usize,
+    pub(crate) provider: (usize, u64),
     pub(crate) token: TokenHash,
 }
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn key(provider: usize, token: &str) -> CacheKey {
-        CacheKey { provider, token: TokenHash::of(token) }
+        CacheKey { provider: (provider, 0), token: TokenHash::of(token) }
     }
 
     fn principal(id: &str) -> Arc<Principal> {

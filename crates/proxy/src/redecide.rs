@@ -13,7 +13,7 @@ use crate::layers::assess::Assess;
 use crate::layers::authorize::ask_again;
 use crate::layers::client_addr::admit;
 use crate::layers::establish::Establishes as _;
-use crate::layers::identify::Identify;
+use crate::layers::identify::identify_again;
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
 use crate::transit::Transit;
@@ -42,7 +42,7 @@ pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Opt
         None => None,
     };
     admit(worker, facts)?;
-    Identify.establish(transit)?;
+    identify_again(transit);
     Assess::new(worker).establish(transit)?;
     let facts = &transit.facts;
     ask_again(facts)?;

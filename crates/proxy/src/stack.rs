@@ -14,7 +14,7 @@ use crate::layers::assess::Assess;
 use crate::layers::authorize::AuthorizeLayer;
 use crate::layers::client_addr::ClientAddr;
 use crate::layers::establish::EstablishLayer;
-use crate::layers::identify::Identify;
+use crate::layers::identify::IdentifyLayer;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::preflight::PreflightLayer;
@@ -42,8 +42,8 @@ pub(crate) fn stack(
         .layer(EstablishLayer::new(RateByAddress::new(worker)))
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
         .layer(PreflightLayer::new(worker))
-        // Who it is.
-        .layer(EstablishLayer::new(Identify))
+        // Who it is. The only layer out here that may wait for something: a provider's new keys.
+        .layer(IdentifyLayer)
         // How often that caller may come. Where it is refused, nothing more is looked up for it.
         .layer(EstablishLayer::new(RateByPrincipal::new(worker)))
         // How risky it looks, now that address and principal are known.

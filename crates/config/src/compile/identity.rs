@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use http::HeaderName;
-use portcullis_identity::settings::{ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, Settings};
+use portcullis_identity::settings::{
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, Settings,
+};
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
 
@@ -14,7 +16,7 @@ use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::{FileToRead, MAX_KEY_SET, read_text};
-use crate::file::{self, ClientAuth, HeaderRole, Identity, Key, Listener, read_key_file};
+use crate::file::{self, ClientAuth, HeaderRole, Identity, Key, KeyPlace, Listener, read_key_file};
 use crate::section::{Reader, shown};
 use crate::suggest;
 
@@ -87,16 +89,20 @@ struct ProviderPlaces {
 }
 
 fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut Places) -> Option<JwtProvider> {
-    let key_set = provider.jwks.as_ref().and_then(|jwks| {
-        let (path, short_name) = (&jwks.value.path, jwks.value.written.as_str());
-        places.files.push(path.clone());
-        let file = FileToRead { path, short_name, named_at: Some(jwks.span), limit: MAX_KEY_SET, defines_names: false };
-        read_text(reader, file).map(|(_, text)| text)
+    let keys = provider.jwks.as_ref().and_then(|jwks| match jwks {
+        KeyPlace::File(jwks) => {
+            let (path, short_name) = (&jwks.value.path, jwks.value.written.as_str());
+            places.files.push(path.clone());
+            let named_at = Some(jwks.span);
+            let file = FileToRead { path, short_name, named_at, limit: MAX_KEY_SET, defines_names: false };
+            read_text(reader, file).map(|(_, text)| (KeySource::Text(text), jwks.span))
+        }
+        KeyPlace::Remote(source) => Some((KeySource::Remote(source.value.clone()), source.span)),
     });
-    let (issuer, jwks, key_set) = (provider.issuer.as_ref()?, provider.jwks.as_ref()?, key_set?);
+    let (issuer, (keys, file)) = (provider.issuer.as_ref()?, keys?);
     let place = ProviderPlaces {
         name: provider.name.span,
-        file: jwks.span,
+        file,
         credential: issuer.span,
         prefix: provider.prefix.span,
         keys: HashMap::new(),
@@ -106,7 +112,7 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
         name: provider.name.value.as_str().into(),
         issuer: issuer.value.clone(),
         audiences: provider.audiences.iter().map(|audience| audience.value.clone()).collect(),
-        jwks: key_set,
+        keys,
         claims: provider.claims.clone(),
         principal: provider.principal,
         prefix: provider.prefix.value.clone(),

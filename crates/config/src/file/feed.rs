@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use portcullis_feeds::presets::PRESETS;
-use portcullis_feeds::{
-    Column, FeedSettings, Format, Guards, OnStale, Pointer, PublicKey, SignatureSettings, Source, UrlSource,
-};
+use portcullis_feeds::{Column, FeedSettings, Format, Guards, OnStale, Pointer, PublicKey, SignatureSettings, Source};
+use portcullis_fetch::UrlSource;
 use portcullis_proxy::tls::material;
 use serde_json::{Value, json};
 use toml::de::DeValue;

@@ -7,6 +7,7 @@ use portcullis_identity::settings::{BesideCredential, ClaimNames, SanKind};
 use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::At;
+use crate::file::key_source::{KeyPlace, read_jwks};
 use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, ResolvedPath, Text, Time};
 use crate::section::Section;
 
@@ -53,7 +54,7 @@ pub(crate) struct JwtProvider {
     pub(crate) name: At<String>,
     pub(crate) issuer: Option<At<String>>,
     pub(crate) audiences: Vec<At<String>>,
-    pub(crate) jwks: Option<At<ResolvedPath>>,
+    pub(crate) jwks: Option<KeyPlace>,
     pub(crate) claims: ClaimNames,
     pub(crate) principal: PrincipalKind,
     pub(crate) prefix: At<String>,
@@ -111,7 +112,7 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
     if let Some(audiences) = audiences.as_ref().filter(|list| list.value.is_empty()) {
         section.report_empty("audiences", audiences.span, "name at least one: a token for another service is no proof");
     }
-    let jwks = read_jwks(&section);
+    let jwks = read_jwks(&section, issuer.as_ref());
     let claims = section.table("claims").map_or_else(ClaimNames::default, read_claims);
     let kinds = Choice(&[("user", PrincipalKind::User), ("service", PrincipalKind::Service)]);
     let principal = section.or("principal", kinds, PrincipalKind::User);
@@ -131,18 +132,6 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
         trust_groups: trust_groups.into_iter().map(|group| group.value).collect(),
         leeway,
     })
-}
-
-fn read_jwks(section: &Section<'_>) -> Option<At<ResolvedPath>> {
-    let jwks = section.required_table("jwks", "{ file = \"jwks.json\" }")?;
-    let by_url = jwks.has("url");
-    jwks.unavailable("url", "fetch the key set to a file, name it with `file`, and reload when it changes");
-    for key in ["refresh", "max_stale", "allow_http"] {
-        jwks.unavailable(key, "remove it: it belongs to `url`");
-    }
-    let file = if by_url { jwks.optional("file", FilePath) } else { jwks.required("file", FilePath) };
-    jwks.finish();
-    file
 }
 
 fn read_claims(section: Section<'_>) -> ClaimNames {

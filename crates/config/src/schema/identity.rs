@@ -1,7 +1,8 @@
 //! `[identity]` of `portcullis.toml`.
 
+use crate::file::receiver::Link;
 use crate::file::{BESIDE_CREDENTIAL, SAN};
-use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
 use super::{Table, choice, list, one, one_or_list, several, table, within, without_effect};
 
@@ -43,7 +44,27 @@ fn jwks() -> Table {
     table(
         "`jwks` of [[identity.jwt]]",
         "The issuer's public keys.",
-        [one("file", FilePath, "A key set (RFC 7517).").required()],
+        [
+            one("file", FilePath, "A key set (RFC 7517), read at each reload. Or `url`, or `discover`."),
+            one("url", Link { path: true }, "Where the key set is fetched from."),
+            one("discover", Flag, "`true`: where the issuer's OpenID Connect discovery document says.").default(false),
+            one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+            one(
+                "ca",
+                FilePath,
+                "The authorities that may have signed the server's certificate (PEM); left out: the system's.",
+            ),
+            one("refresh", Time::within("1s", "7d"), "How often it is fetched, give or take a tenth.").default("10m"),
+            one("max_stale", Time::within("1s", "90d"), "How long the last good set is used; then tokens get 503.")
+                .default("24h"),
+            one(
+                "cooldown",
+                Time::within("100ms", "1h"),
+                "Between two fetches for keys that nobody knows, and after one that failed.",
+            )
+            .default("5s"),
+            one("timeout", Time::within("100ms", "30s"), "How long fetching one document may take.").default("5s"),
+        ],
     )
 }
 

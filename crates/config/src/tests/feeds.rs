@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use portcullis_feeds::{Column, FeedSettings, Format, Guards, OnStale, Pointer, Source, UrlSource};
+use portcullis_feeds::{Column, FeedSettings, Format, Guards, OnStale, Pointer, Source};
+use portcullis_fetch::UrlSource;
 use portcullis_testkit::certificates::Authority;
 
 use super::{Folder, POLICY, check_gateway, check_policy};

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::*;
 use crate::feed::Counts;
-use crate::fetch::FetchError;
 use crate::settings::{Format, Guards, Source};
+use portcullis_fetch::FetchError;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn fails(&mut self, at: Now) -> Finished {
-        self.finish(Err(JobError::Fetch(FetchError::Timeout(HOUR))), at)
+        self.finish(Err(JobError::Obtain(FetchError::Timeout(HOUR).into())), at)
     }
 
     fn accept(&mut self, sha256: &str, at: Now) -> Result<Finished, AcceptError> {

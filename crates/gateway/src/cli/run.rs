@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::feeding::Feeding;
 use crate::indexing::Indexing;
 use crate::inherited;
+use crate::keying::Keying;
 use crate::locating::Locating;
 use crate::notify;
 use crate::ops::Ops;
@@ -122,6 +123,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let keying = match Keying::start(&running) {
+        Ok(keying) => keying,
+        Err(error) => {
+            remark(&format!("error: there is no thread for keys: {error}"));
+            return Exit::Internal;
+        }
+    };
     let locating = match Locating::start(running.shared()) {
         Ok(locating) => locating,
         Err(error) => {
@@ -165,6 +173,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     let exit = stop(&running, &mut signals).await;
     // First what operators may wait for: the control channel ends when nobody waits on it any more.
     drop(feeding);
+    drop(keying);
     drop((control, indexing, locating));
     running.finish(LAST_EVENTS);
     exit

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Authenticator, Identity};
 use crate::api_key::mint;
 use crate::refusal::Rejection;
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;
 
 mod garbage;
@@ -28,7 +28,7 @@ fn provider(name: &str, jwks: &str) -> JwtProvider {
         name: Arc::from(name),
         issuer: ISSUER.to_owned(),
         audiences: vec!["billing".to_owned(), "payroll".to_owned()],
-        jwks: Arc::from(jwks),
+        keys: KeySource::Text(Arc::from(jwks)),
         claims: ClaimNames::default(),
         principal: PrincipalKind::User,
         prefix: String::new(),
@@ -82,7 +82,7 @@ fn bearer(token: &str) -> HeaderMap {
 }
 
 fn present(authenticator: &Authenticator, token: &str, now: i64) -> Result<String, Rejection> {
-    match authenticator.authenticate(&bearer(token), at(now)) {
+    match authenticator.authenticate(&bearer(token), at(now)).settled() {
         Identity::Verified(principal) => Ok(principal.reference()),
         Identity::Rejected(rejection) => Err(*rejection),
         other => panic!("{other:?}"),
@@ -261,7 +261,7 @@ fn only_success_is_cached_and_it_is_shared() {
     assert_eq!(kind(&authenticator, &early, NOW), Some(Kind::NotYetValid));
     assert_eq!(kind(&authenticator, &early, NOW + 100), None);
     let headers = bearer(&early);
-    let verify = || match authenticator.authenticate(&headers, at(NOW + 100)) {
+    let verify = || match authenticator.authenticate(&headers, at(NOW + 100)).settled() {
         Identity::Verified(principal) => principal,
         other => panic!("{other:?}"),
     };
@@ -341,7 +341,7 @@ fn an_api_key_and_a_token_each_work_alone_and_never_together() {
         headers
     };
     let check = |headers: HeaderMap, expected: Result<&str, Kind>| {
-        let found = match authenticator.authenticate(&headers, at(NOW)) {
+        let found = match authenticator.authenticate(&headers, at(NOW)).settled() {
             Identity::Verified(principal) => Ok(principal.reference()),
             Identity::Rejected(rejection) => Err(rejection.problem.kind),
             other => panic!("{other:?}"),
@@ -356,7 +356,7 @@ fn an_api_key_and_a_token_each_work_alone_and_never_together() {
     check(with(token, "authorization"), Err(Kind::Ambiguous));
     check(with(with(HeaderMap::new(), "x-api-key"), "x-api-key"), Err(Kind::Ambiguous));
     check(with(HeaderMap::new(), "authorization"), Err(Kind::Invalid));
-    assert_eq!(authenticator.authenticate(&HeaderMap::new(), at(NOW)), Identity::Anonymous);
+    assert_eq!(authenticator.authenticate(&HeaderMap::new(), at(NOW)).settled(), Identity::Anonymous);
 }
 
 #[test]
@@ -367,9 +367,9 @@ fn an_identity_is_a_fact_for_the_policy() {
     assert_eq!(unavailable.attempted_id(), None);
     let signer = Signer::ed25519("k");
     let authenticator = authenticator(vec![provider("corporate", &signer.jwks())]);
-    let good = authenticator.authenticate(&bearer(&signer.sign(&claims())), at(NOW));
+    let good = authenticator.authenticate(&bearer(&signer.sign(&claims())), at(NOW)).settled();
     assert!(matches!(good.fact(), IdentityFact::Verified(principal) if &*principal.id == "alice"));
-    let bad = authenticator.authenticate(&bearer(&Signer::ed25519("k").sign(&claims())), at(NOW));
+    let bad = authenticator.authenticate(&bearer(&Signer::ed25519("k").sign(&claims())), at(NOW)).settled();
     assert!(matches!(bad.fact(), IdentityFact::Rejected(problem) if problem.kind == Kind::Invalid));
     assert_eq!(bad.attempted_id(), Some("alice"));
 }

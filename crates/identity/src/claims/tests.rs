@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ClaimReader;
 use crate::namespace::Namespace;
 use crate::refusal::Refusal;
-use crate::settings::{ClaimNames, JwtProvider};
+use crate::settings::{ClaimNames, JwtProvider, KeySource};
 use portcullis_policy::Principal;
 
 fn read(mut claims: Value) -> Result<Principal, Refusal> {
@@ -16,7 +16,7 @@ fn read(mut claims: Value) -> Result<Principal, Refusal> {
         name: Arc::from("corporate"),
         issuer: "https://login.example".to_owned(),
         audiences: vec!["billing".to_owned()],
-        jwks: Arc::from(""),
+        keys: KeySource::Text(Arc::from("")),
         claims: ClaimNames::default(),
         principal: PrincipalKind::User,
         prefix: "corp:".to_owned(),

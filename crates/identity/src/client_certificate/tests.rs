@@ -157,7 +157,8 @@ fn a_header_beside_a_certificate_is_refused_or_has_its_fixed_place() {
         // Nobody reads tokens, so `Authorization` is none of the gateway's credentials.
         headers.insert("authorization", HeaderValue::from_static("Bearer x"));
         key.map(|key| headers.insert("x-api-key", HeaderValue::from_str(key).unwrap()));
-        let found = told(&authenticator.authenticate_connection(&headers, &identity, certificate_only, noon()));
+        let found =
+            told(&authenticator.authenticate_connection(&headers, &identity, certificate_only, noon()).settled());
         assert!(found.starts_with(expected), "{beside_credential:?} {key:?}: {found}");
     };
     use BesideCredential::{Certificate, Credential, Refuse};

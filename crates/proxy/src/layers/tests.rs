@@ -24,7 +24,7 @@ use crate::layers::assess::Assess;
 use crate::layers::authorize::AuthorizeLayer;
 use crate::layers::client_addr::ClientAddr;
 use crate::layers::establish::{EstablishLayer, Refused};
-use crate::layers::identify::Identify;
+use crate::layers::identify::IdentifyLayer;
 use crate::layers::limit::LimitLayer;
 use crate::layers::normalize::Normalize;
 use crate::layers::respond::{RespondLayer, Withheld};
@@ -103,9 +103,10 @@ fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<T
 
 /// A transit that has passed everything up to `authorize`.
 fn assessed(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
-    let mut inner = EstablishLayer::new(Normalize).layer(EstablishLayer::new(ClientAddr::new(worker)).layer(
-        EstablishLayer::new(Identify).layer(EstablishLayer::new(Assess::new(worker)).layer(service_fn(give_back))),
-    ));
+    let mut inner = EstablishLayer::new(Normalize).layer(
+        EstablishLayer::new(ClientAddr::new(worker))
+            .layer(IdentifyLayer.layer(EstablishLayer::new(Assess::new(worker)).layer(service_fn(give_back)))),
+    );
     now(inner.call(transit(worker, method, target, peer))).map_err(|refused| refused.refusal).unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use portcullis_policy::PrincipalKind;
 
 use super::{ISSUER, NOW, at, bearer, key_provider, provider};
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, JwtProvider, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;
 use crate::{Authenticator, Identity};
 
@@ -24,8 +24,11 @@ fn each_problem_of_the_settings_is_told_with_its_provider() {
         change(&mut changed);
         Settings { jwt: vec![changed], ..Settings::default() }
     };
-    check(one(|it| it.jwks = Arc::from("")), &["`corporate`: the key set is not valid JSON"]);
-    check(one(|it| it.jwks = Arc::from(r#"{"keys":[]}"#)), &["`corporate`: the key set has no key for"]);
+    check(one(|it| it.keys = KeySource::Text(Arc::from(""))), &["`corporate`: the key set is not valid JSON"]);
+    check(
+        one(|it| it.keys = KeySource::Text(Arc::from(r#"{"keys":[]}"#))),
+        &["`corporate`: the key set has no key for"],
+    );
     check(one(|it| it.issuer.clear()), &["`corporate`: the issuer is empty"]);
     check(one(|it| it.audiences.clear()), &["audiences must be named"]);
     check(one(|it| it.audiences.push(String::new())), &["audiences must be named"]);
@@ -51,7 +54,7 @@ fn each_problem_of_the_settings_is_told_with_its_provider() {
     };
     check(two(one_issuer), &["`partner`: the prefix `` is also that of `corporate`"]);
     check(two(|it| it.issuer = ISSUER.to_owned()), &["`partner`: the issuer and the audience `billing` are also"]);
-    check(two(|it| it.jwks = Arc::from("{}")), &["`partner`: the key set has no `keys`"]);
+    check(two(|it| it.keys = KeySource::Text(Arc::from("{}"))), &["`partner`: the key set has no `keys`"]);
 
     let keys = |api_key: Vec<ApiKeyProvider>| Settings { api_key, ..Settings::default() };
     check(keys(vec![key_provider("keys", "authorization", &[])]), &["`keys`: the header `authorization` cannot"]);
@@ -106,5 +109,5 @@ fn what_the_settings_may_share_is_accepted() {
     let settings = Settings { jwt: vec![audience("a", "x"), audience("b", "y")], ..Settings::default() };
     assert!(Authenticator::new(settings).is_ok());
     let nobody = Authenticator::new(Settings::default()).unwrap();
-    assert_eq!(nobody.authenticate(&bearer("x"), at(NOW)), Identity::Anonymous);
+    assert_eq!(nobody.authenticate(&bearer("x"), at(NOW)).settled(), Identity::Anonymous);
 }

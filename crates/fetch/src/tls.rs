@@ -1,4 +1,4 @@
-//! TLS to the server of a list. Its certificate is always verified, for its name too: there is no switch that turns that off.
+//! TLS to the server of a document. Its certificate is always verified, for its name too: there is no switch that turns that off.
 
 use std::io;
 use std::sync::Arc;

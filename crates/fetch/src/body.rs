@@ -6,9 +6,9 @@ use flate2::write::MultiGzDecoder;
 
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
+pub enum BodyError {
     /// More than may be.
-    #[error("the list is larger than {0} bytes")]
+    #[error("it is larger than {0} bytes")]
     TooLarge(usize),
     /// A coding that was not asked for.
     #[error("the answer is in the coding `{0}`, which was not asked for")]
@@ -16,6 +16,11 @@ pub(crate) enum BodyError {
     /// It is not compressed as it says, or ends too soon.
     #[error("the answer cannot be decompressed: {0}")]
     Compression(io::Error),
+}
+
+/// A server's words, short and without what would disturb a terminal.
+fn shown(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 /// A body that is coming in.
@@ -37,7 +42,7 @@ impl Body {
         let kind = match coding.map(str::trim) {
             None | Some("" | "identity") => Coding::Plain(bounded),
             Some("gzip" | "x-gzip") => Coding::Gzip(Box::new(MultiGzDecoder::new(bounded))),
-            Some(other) => return Err(BodyError::Coding(crate::parse::shown(other))),
+            Some(other) => return Err(BodyError::Coding(shown(other))),
         };
         Ok(Self { received: 0, most, kind })
     }

@@ -1,10 +1,6 @@
-//! Fetching a list: one GET over HTTP/1.1 on a connection of its own, or the bytes of a file.
-//!
-//! No proxy and no variable of the environment has a say in where it goes. A redirect leads to the same scheme, host and port or
-//! nowhere.
+//! One GET.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,59 +12,73 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::address::{UrlSource, without_query};
 use crate::body::{Body, BodyError};
-use crate::settings::{UrlSource, without_query};
 use crate::tls;
 
-/// What tells whether a list is still the same.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Validators {
-    /// `ETag`, or for a file its size, inode and time of change.
-    pub(crate) etag: Option<String>,
-    /// `Last-Modified`
-    pub(crate) last_modified: Option<String>,
-    /// When the list was signed, in seconds since 1970, where its signature says so.
-    #[serde(default)]
-    pub(crate) signed: Option<u64>,
+/// What is there already, so that an answer may be short (RFC 9110 section 13.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Known<'a> {
+    /// Its `ETag`.
+    pub etag: Option<&'a str>,
+    /// Its `Last-Modified`.
+    pub last_modified: Option<&'a str>,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) enum Fetched {
+pub enum Fetched {
     /// It is still the same.
     NotModified,
-    /// The list.
-    Body { bytes: Vec<u8>, validators: Validators },
+    /// The document.
+    Body {
+        /// Decompressed.
+        bytes: Vec<u8>,
+        /// Its `ETag`, where it has one of at most 1,024 bytes.
+        etag: Option<String>,
+        /// Its `Last-Modified`, likewise.
+        last_modified: Option<String>,
+    },
 }
 
 /// Why nothing came.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
+    /// It took too long.
     #[error("no whole answer within {0:?}")]
     Timeout(Duration),
+    /// No connection, or none that could be trusted.
     #[error("cannot connect to {host}: {source}")]
-    Connect { host: String, source: io::Error },
+    Connect {
+        /// `host:port`.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke, or what came was no HTTP.
     #[error("the connection failed: {0}")]
     Exchange(hyper::Error),
+    /// Another status than 200 or 304.
     #[error("the answer is {0}")]
     Status(StatusCode),
+    /// A redirect where none is followed.
     #[error("the answer leads to `{0}`, and redirects are not followed")]
     Redirect(String),
+    /// A redirect to another scheme, host or port.
     #[error("the answer leads away from its host, to `{0}`")]
     Elsewhere(String),
+    /// More than three redirects.
     #[error("the answer leads on and on")]
     TooManyRedirects,
+    /// The body is too large or not what it says.
     #[error("{0}")]
     Body(#[from] BodyError),
+    /// The address cannot be asked for.
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
-    #[error("cannot read {path}: {why}")]
-    File { path: String, why: String },
 }
 
 /// The most redirects of one fetch.
@@ -76,11 +86,15 @@ const MAX_REDIRECTS: usize = 3;
 /// The longest validator that is kept, in bytes.
 const MAX_VALIDATOR: usize = 1_024;
 
-/// GETs a path of the source's host. `known`: what is there already.
-pub(crate) async fn get(
+/// GETs a path of the source's host: at most `most` bytes, within `timeout` from the first connection to the last byte. It needs a
+/// tokio runtime with IO and time.
+///
+/// # Errors
+/// [`FetchError`]
+pub async fn get(
     source: &UrlSource,
     path: &str,
-    known: &Validators,
+    known: Known<'_>,
     most: usize,
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
@@ -88,7 +102,7 @@ pub(crate) async fn get(
     tokio::time::timeout(timeout, fetching).await.unwrap_or(Err(FetchError::Timeout(timeout)))
 }
 
-async fn follow(source: &UrlSource, path: &str, known: &Validators, most: usize) -> Result<Fetched, FetchError> {
+async fn follow(source: &UrlSource, path: &str, known: Known<'_>, most: usize) -> Result<Fetched, FetchError> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_REDIRECTS {
         match exchange(source, &path, known, most).await? {
@@ -119,7 +133,7 @@ fn within(source: &UrlSource, location: &str) -> Option<String> {
     fine.then(|| path.to_owned())
 }
 
-async fn exchange(source: &UrlSource, path: &str, known: &Validators, most: usize) -> Result<Exchanged, FetchError> {
+async fn exchange(source: &UrlSource, path: &str, known: Known<'_>, most: usize) -> Result<Exchanged, FetchError> {
     let request = request(source, path, known)?;
     let failed = |source_error| FetchError::Connect { host: source.authority(), source: source_error };
     let stream = TcpStream::connect((&*source.host, source.port)).await.map_err(failed)?;
@@ -131,7 +145,7 @@ async fn exchange(source: &UrlSource, path: &str, known: &Validators, most: usiz
     }
 }
 
-fn request(source: &UrlSource, path: &str, known: &Validators) -> Result<Request<Empty<Bytes>>, http::Error> {
+fn request(source: &UrlSource, path: &str, known: Known<'_>) -> Result<Request<Empty<Bytes>>, http::Error> {
     let mut request = Request::get(path)
         .header(HOST, source.authority())
         .header(USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
@@ -139,8 +153,8 @@ fn request(source: &UrlSource, path: &str, known: &Validators) -> Result<Request
         .header(ACCEPT_ENCODING, "gzip")
         .header(CONNECTION, "close")
         .body(Empty::new())?;
-    for (name, value) in [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.last_modified)] {
-        if let Some(value) = value.as_deref().and_then(|value| HeaderValue::try_from(value).ok()) {
+    for (name, value) in [(IF_NONE_MATCH, known.etag), (IF_MODIFIED_SINCE, known.last_modified)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             request.headers_mut().insert(name, value);
         }
     }
@@ -169,12 +183,8 @@ async fn speak(
                 body.take(&piece)?;
             }
         }
-        let validators = Validators {
-            etag: kept(&head.headers, ETAG),
-            last_modified: kept(&head.headers, LAST_MODIFIED),
-            signed: None,
-        };
-        Ok(Exchanged::Fetched(Fetched::Body { bytes: body.finish()?, validators }))
+        let (etag, last_modified) = (kept(&head.headers, ETAG), kept(&head.headers, LAST_MODIFIED));
+        Ok(Exchanged::Fetched(Fetched::Body { bytes: body.finish()?, etag, last_modified }))
     };
     tokio::pin!(exchange);
     // Driven here and not by a task of its own: it ends with the exchange, however that ends.
@@ -200,49 +210,6 @@ fn location(headers: &HeaderMap) -> String {
 fn kept(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     (value.len() <= MAX_VALIDATOR).then(|| value.to_owned())
-}
-
-/// The bytes of a regular file, where it is not the one that is known. A disk that does not answer is waited for no longer than the
-/// timeout, and by nobody else.
-pub(crate) async fn read(
-    path: &Path,
-    known: &Validators,
-    most: usize,
-    timeout: Duration,
-) -> Result<Fetched, FetchError> {
-    let (path, known) = (path.to_owned(), known.clone());
-    let reading = tokio::task::spawn_blocking(move || read_now(&path, &known, most));
-    match tokio::time::timeout(timeout, reading).await {
-        Err(_) => Err(FetchError::Timeout(timeout)),
-        Ok(Ok(fetched)) => fetched,
-        Ok(Err(error)) => Err(FetchError::File { path: String::new(), why: error.to_string() }),
-    }
-}
-
-fn read_now(path: &Path, known: &Validators, most: usize) -> Result<Fetched, FetchError> {
-    use std::io::Read as _;
-    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-
-    let failed = |why: String| FetchError::File { path: path.display().to_string(), why };
-    // A pipe that nobody writes to would block the opening itself.
-    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| failed(error.to_string()))?;
-    let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(failed("it is not a regular file".to_owned()));
-    }
-    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    let print = format!("{}-{}-{seconds}.{nanoseconds}", metadata.len(), metadata.ino());
-    if known.etag.as_ref() == Some(&print) {
-        return Ok(Fetched::NotModified);
-    }
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that is too large from one that just fits.
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
-    if bytes.len() > most {
-        return Err(BodyError::TooLarge(most).into());
-    }
-    Ok(Fetched::Body { bytes, validators: Validators { etag: Some(print), ..Validators::default() } })
 }
 
 #[cfg(test)]

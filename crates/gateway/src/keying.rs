@@ -1,0 +1,168 @@
+//! The thread that keeps the identity providers' keys current.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portcullis_events::EventKind;
+use portcullis_identity::Authenticator;
+use portcullis_identity::remote::{KeyJob, KeyKeeper, KeyNotice, KeyNoticeKind, KeyOutcome, KeyReport};
+use tokio::sync::oneshot;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::running::Running;
+
+/// The providers' keys of a running gateway. No request asks for the lock.
+#[derive(Debug)]
+pub(crate) struct ProviderKeys {
+    keeper: Mutex<KeyKeeper>,
+    started: Instant,
+}
+
+impl ProviderKeys {
+    /// Those of a configuration; the thread is not yet there.
+    pub(crate) fn new(authenticator: &Authenticator) -> Self {
+        let mut keeper = KeyKeeper::default();
+        keeper.watch(authenticator.remote_keys(), Duration::ZERO);
+        Self { keeper: Mutex::new(keeper), started: Instant::now() }
+    }
+
+    /// Keeps those of another configuration from now on.
+    pub(crate) fn watch(&self, authenticator: &Authenticator) {
+        let mut keeper = self.keeper();
+        keeper.watch(authenticator.remote_keys(), self.steady());
+        // What is new is due at once.
+        keeper.wake().notify_one();
+    }
+
+    /// How the keys of each provider are.
+    pub(crate) fn reports(&self) -> Vec<KeyReport> {
+        self.keeper().reports(Timestamp::now())
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, KeyKeeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn steady(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// The running thread. Dropping it ends it; a fetch that is under way is let go.
+#[derive(Debug)]
+pub(crate) struct Keying {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keying {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// No thread, or no runtime on it.
+    pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+        let (stop, stopped) = oneshot::channel();
+        let running = Arc::clone(running);
+        let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = keep(&running) => {}
+                    _ = stopped => {}
+                }
+            });
+            // A look-up of a name may take long; nobody waits for its end.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Keying {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn keep(running: &Running) {
+    let wake = running.keys().keeper().wake();
+    let mut jobs = JoinSet::new();
+    // What each fetch comes to if it ends without an outcome.
+    let mut lost: HashMap<Id, KeyOutcome> = HashMap::new();
+    loop {
+        let sleep = running.tend_keys(|job| {
+            let without = job.lost();
+            lost.insert(jobs.spawn(job.run()).id(), without);
+        });
+        tokio::select! {
+            Some(ended) = jobs.join_next_with_id() => {
+                if let Some(outcome) = outcome(ended, &mut lost) {
+                    running.finish_keys(outcome);
+                }
+            }
+            () = wake.notified() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+fn outcome(ended: Result<(Id, KeyOutcome), JoinError>, lost: &mut HashMap<Id, KeyOutcome>) -> Option<KeyOutcome> {
+    match ended {
+        Ok((id, outcome)) => {
+            lost.remove(&id);
+            Some(outcome)
+        }
+        Err(error) => lost.remove(&error.id()),
+    }
+}
+
+impl Running {
+    /// Begins what is due, and says when to look again.
+    fn tend_keys(&self, begin: impl FnMut(KeyJob)) -> Duration {
+        let keys = self.keys();
+        let mut keeper = keys.keeper();
+        let (wall, steady) = (Timestamp::now(), keys.steady());
+        let notices = keeper.tick(wall, steady);
+        keeper.due(steady).into_iter().for_each(begin);
+        let sleep = keeper.sleep(wall, steady);
+        drop(keeper);
+        self.tell_of_keys(&notices);
+        sleep
+    }
+
+    fn finish_keys(&self, outcome: KeyOutcome) {
+        let keys = self.keys();
+        let notices = keys.keeper().finish(outcome, Timestamp::now(), keys.steady());
+        self.tell_of_keys(&notices);
+    }
+
+    /// One event for each, and a line in the log.
+    fn tell_of_keys(&self, notices: &[KeyNotice]) {
+        for notice in notices {
+            let kind = match notice.kind {
+                KeyNoticeKind::Updated => {
+                    tracing::info!(provider = %notice.provider, "{}", notice.message);
+                    EventKind::KeysUpdated
+                }
+                KeyNoticeKind::Failed => {
+                    tracing::warn!(provider = %notice.provider, "{}", notice.message);
+                    EventKind::KeysFailed
+                }
+                KeyNoticeKind::Stale => {
+                    tracing::error!(provider = %notice.provider, "{}", notice.message);
+                    EventKind::KeysStale
+                }
+            };
+            let mut event = self.event(kind, notice.message.clone());
+            event.policy.rule = Some(Arc::clone(&notice.provider));
+            self.shared().recorder.record(event);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Identity providers that publish their keys: new ones work on first use, a flood of unknown ones costs the provider nothing, and a
+//! provider that is gone is a 503 for those who need it and nobody else.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::receiver::{Answer, Receiver};
+use portcullis_testkit::tokens::{SigningKey, jwks};
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use serde_json::{Value, json};
+
+use crate::harness::{AUDIENCE, AUTHENTICATED, Gateway, ISSUER, NO_BANS, Site, bearer, claims, of_kind};
+
+/// A provider whose answers the test chooses by path, and a gateway that fetches its keys.
+struct World {
+    gateway: Gateway,
+    /// An API key.
+    robot: String,
+    answers: Arc<Mutex<Answers>>,
+    provider: Receiver,
+    _upstream: Upstream,
+}
+
+/// By path; else 404.
+type Answers = Vec<(&'static str, Answer)>;
+
+fn keys(signers: &[&SigningKey]) -> Answer {
+    Answer::status(200).header("Content-Type", "application/json").body(jwks(signers))
+}
+
+/// `jwks` is what stands there, with `{provider}` for the address.
+fn world(answers: Answers, issuer: Option<&str>, jwks: &str) -> World {
+    let authority = Authority::new("providers");
+    let issued = authority.issue(&[San::Host("127.0.0.1")]);
+    let answers = Arc::new(Mutex::new(answers));
+    let given = Arc::clone(&answers);
+    let provider = Receiver::start_tls(&issued, move |request| {
+        let answers = given.lock().unwrap();
+        let found = answers.iter().find(|(path, _)| *path == request.target);
+        found.map_or_else(|| Answer::status(404), |(_, answer)| answer.clone())
+    });
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.file("provider.pem", &authority.certificate());
+    let address = format!("https://{}", provider.address());
+    let issuer = issuer.map_or_else(|| ISSUER.to_owned(), |issuer| issuer.replace("{provider}", &address));
+    site.add(&format!(
+        "[[identity.jwt]]\nname = \"login\"\nissuer = \"{issuer}\"\naudiences = [\"{AUDIENCE}\"]\n\
+         jwks = {{ {}, ca = \"provider.pem\" }}\n",
+        jwks.replace("{provider}", &address)
+    ));
+    let robot = site.key("robot", "service:robot", "");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    World { gateway: site.start(), robot, answers, provider, _upstream: upstream }
+}
+
+impl World {
+    fn give(&self, answers: Answers) {
+        *self.answers.lock().unwrap() = answers;
+    }
+
+    /// What a token of this signer gets.
+    fn status(&self, signer: &SigningKey) -> u16 {
+        self.gateway.get("/", &[("Authorization", &bearer(signer, &claims("u-17")))]).status()
+    }
+
+    /// How often that path was asked for.
+    fn asked(&self, path: &str) -> usize {
+        self.provider.requests().iter().filter(|request| request.target == path).count()
+    }
+
+    fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
+        let enough = || {
+            let events = self.gateway.events.all();
+            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
+            (found.len() >= count).then_some(found)
+        };
+        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+    }
+}
+
+#[test]
+fn a_new_key_works_on_first_use_and_a_withdrawn_one_is_refused() {
+    let (old, new) = (SigningKey::es256("old"), SigningKey::ed25519("new"));
+    let world = world(vec![("/keys", keys(&[&old]))], None, "url = \"{provider}/keys\", cooldown = \"100ms\"");
+    // The very first request waits for the keys.
+    assert_eq!(world.status(&old), 200);
+    assert_eq!(world.status(&old), 200);
+    let updated = world.wait_for("keys.updated", 1);
+    assert_eq!(updated[0]["policy"]["rule"], "login");
+    assert_eq!(updated[0]["severity"], "low");
+    world.give(vec![("/keys", keys(&[&new]))]);
+    let works = || (world.status(&new) == 200).then_some(());
+    // At most a cooldown passes; without one, the first use is enough.
+    assert!(wait::until(Duration::from_secs(2), works).is_some());
+    let refused = world.gateway.get("/", &[("Authorization", &bearer(&old, &claims("u-17")))]);
+    let event = world.gateway.check_refused("a withdrawn key", &refused, 401, "authn.unknown_key");
+    assert_eq!(event["decision"], "challenge");
+}
+
+#[test]
+fn a_flood_of_unknown_keys_is_one_fetch_for_each_cooldown_and_harms_nobody() {
+    let known = SigningKey::ed25519("known");
+    let world = world(vec![("/keys", keys(&[&known]))], None, "url = \"{provider}/keys\", cooldown = \"1h\"");
+    assert_eq!(world.status(&known), 200);
+    assert_eq!(world.asked("/keys"), 1);
+    for number in 0..50 {
+        assert_eq!(world.status(&SigningKey::ed25519(&format!("made-up-{number}"))), 401);
+    }
+    assert_eq!(world.status(&known), 200);
+    assert_eq!(world.asked("/keys"), 1);
+}
+
+#[test]
+fn a_provider_that_is_gone_is_undecided_for_its_tokens_and_nothing_for_others() {
+    let known = SigningKey::es256("k");
+    let down = vec![("/keys", Answer::status(500))];
+    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1s\", max_stale = \"2s\"";
+    let world = world(down.clone(), None, jwks);
+    let undecided = world.gateway.get("/", &[("Authorization", &bearer(&known, &claims("u-17")))]);
+    let event = world.gateway.check_refused("no keys yet", &undecided, 503, "dependency.keys_unavailable");
+    assert_eq!(event["decision"], "undecided");
+    let other = || world.gateway.get("/", &[("X-Api-Key", &world.robot)]).status();
+    assert_eq!(other(), 200, "an API key needs no provider");
+    assert_eq!(world.gateway.get("/", &[]).status(), 401, "nor does who has nothing");
+    let failed = world.wait_for("keys.failed", 1);
+    assert!(failed[0]["message"].as_str().unwrap().contains("500"), "{failed:?}");
+    // It comes up: without a word of anybody it is asked again.
+    world.give(vec![("/keys", keys(&[&known]))]);
+    assert!(wait::until(PATIENCE, || (world.status(&known) == 200).then_some(())).is_some());
+    // It goes again. The keys serve on, also tokens that nobody remembers, and then no more.
+    world.give(down);
+    world.wait_for("keys.failed", 2);
+    assert_eq!(world.status(&known), 200);
+    let stale = || (world.status(&known) == 503).then_some(());
+    assert!(wait::until(PATIENCE, stale).is_some());
+    assert_eq!(world.wait_for("keys.stale", 1)[0]["severity"], "high");
+    assert_eq!(other(), 200);
+    world.give(vec![("/keys", keys(&[&known]))]);
+    assert!(wait::until(PATIENCE, || (world.status(&known) == 200).then_some(())).is_some());
+}
+
+#[test]
+fn a_set_that_is_none_changes_nothing() {
+    let known = SigningKey::es256("k");
+    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1s\"";
+    let world = world(vec![("/keys", keys(&[&known]))], None, jwks);
+    assert_eq!(world.status(&known), 200);
+    for (count, body) in ["<html>maintenance</html>", "{\"keys\":[]}", "", "[]"].into_iter().enumerate() {
+        world.give(vec![("/keys", Answer::status(200).body(body))]);
+        world.wait_for("keys.failed", count + 1);
+        assert_eq!(world.status(&known), 200, "{body}");
+    }
+    world.give(vec![("/keys", Answer::status(200).body(vec![b' '; 1_100_000]))]);
+    assert!(world.wait_for("keys.failed", 5)[4]["message"].as_str().unwrap().contains("larger than"));
+    assert_eq!(world.status(&known), 200);
+}
+
+#[test]
+fn the_keys_are_where_the_issuer_says_and_only_that_issuer() {
+    let known = SigningKey::rs256("k");
+    let document = |issuer: &str, keys: &str| {
+        let document = json!({ "issuer": issuer, "jwks_uri": keys, "authorization_endpoint": "https://x/" });
+        Answer::status(200).body(document.to_string())
+    };
+    const DOCUMENT: &str = "/tenant/.well-known/openid-configuration";
+    let world = world(Vec::new(), Some("{provider}/tenant"), "discover = true, cooldown = \"100ms\"");
+    let issuer = format!("https://{}/tenant", world.provider.address());
+    let (there, plain) =
+        (format!("https://{}/keys", world.provider.address()), format!("http://{}/keys", world.provider.address()));
+    let status = |issuer: &str| {
+        let value = bearer(&known, &claims("u-17").set("iss", issuer));
+        world.gateway.get("/", &[("Authorization", &value)]).status()
+    };
+    for (count, (answer, fragment)) in [
+        (None, "404"),
+        (Some(document("https://other.example", &there)), "of the issuer `https://other.example`"),
+        (Some(document(&issuer, &plain)), "not over TLS"),
+        (Some(document(&issuer, "file:///etc/passwd")), "not an address"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut answers = vec![("/keys", keys(&[&known]))];
+        answers.extend(answer.map(|answer| (DOCUMENT, answer)));
+        world.give(answers);
+        let failed = world.wait_for("keys.failed", count + 1);
+        assert!(failed[count]["message"].as_str().unwrap().contains(fragment), "{fragment}: {failed:?}");
+        assert_eq!(status(&issuer), 503, "{fragment}");
+    }
+    assert_eq!(world.asked("/keys"), 0);
+    world.give(vec![("/keys", keys(&[&known])), (DOCUMENT, document(&issuer, &there))]);
+    assert!(wait::until(PATIENCE, || (status(&issuer) == 200).then_some(())).is_some());
+    assert_eq!(status("https://other.example"), 401);
+}
+
+#[test]
+fn a_reload_waits_for_no_provider() {
+    let known = SigningKey::ed25519("k");
+    let mut world = world(vec![("/keys", keys(&[&known]))], None, "url = \"{provider}/keys\"");
+    assert_eq!(world.status(&known), 200);
+    world.give(vec![("/keys", Answer::status(500))]);
+    world.gateway.reload("ok");
+    assert_eq!(world.status(&known), 200);
+    assert_eq!(world.asked("/keys"), 1);
+}
+
+#[test]
+fn how_the_keys_are_is_counted() {
+    let known = SigningKey::ed25519("k");
+    let world = world(vec![("/keys", keys(&[&known]))], None, "url = \"{provider}/keys\"");
+    assert_eq!(world.status(&known), 200);
+    for (name, expected) in [
+        ("portcullis_keys_entries{provider=\"login\"}", 1.0),
+        ("portcullis_keys_usable{provider=\"login\"}", 1.0),
+        ("portcullis_keys_fetch_total{provider=\"login\",result=\"succeeded\"}", 1.0),
+        ("portcullis_keys_fetch_total{provider=\"login\",result=\"failed\"}", 0.0),
+    ] {
+        assert_eq!(world.gateway.metric(name), Some(expected), "{name}");
+    }
+}
