@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::oidc_provider::{OidcProvider, RESOURCE};
 use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::tokens::{SigningKey, jwks};
 use portcullis_testkit::upstream::Upstream;
@@ -220,4 +221,34 @@ fn how_the_keys_are_is_counted() {
     ] {
         assert_eq!(world.gateway.metric(name), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn a_real_provider_is_discovered_and_its_rotation_followed() {
+    let mut provider = OidcProvider::start("first");
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add(&format!(
+        "[[identity.jwt]]\nname = \"login\"\nissuer = \"{}\"\naudiences = [\"{RESOURCE}\"]\nprincipal = \"service\"\n\
+         jwks = {{ discover = true, allow_http = true, cooldown = \"100ms\", refresh = \"1s\" }}\n",
+        provider.issuer()
+    ));
+    let robot = site.key("robot", "service:local", "");
+    site.tell_identity();
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let gateway = site.start();
+    let status = |token: &str| gateway.get("/", &[("Authorization", &format!("Bearer {token}"))]).status();
+    let old = provider.token();
+    assert_eq!(status(&old), 200);
+    assert_eq!(upstream.requests().pop().unwrap().header("x-auth-user"), Some("robot"));
+    // It goes: what is known serves on, and other credentials do not need it.
+    provider.stop();
+    assert_eq!(status(&old), 200);
+    assert_eq!(gateway.get("/", &[("X-Api-Key", &robot)]).status(), 200);
+    // It comes back with another key, as after a rotation.
+    provider.start_again("second");
+    let new = provider.token();
+    assert!(wait::until(Duration::from_secs(10), || (status(&new) == 200).then_some(())).is_some());
+    let refused = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
+    gateway.check_refused("signed with a key that was withdrawn", &refused, 401, "authn.unknown_key");
 }

@@ -12,7 +12,7 @@ use crate::step::{Failure, cargo, root};
 /// adds one decides where it stands.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("portcullis-policy", &[]),
-    ("portcullis-identity", &["portcullis-policy"]),
+    ("portcullis-identity", &["portcullis-policy", "portcullis-fetch"]),
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-policy", "portcullis-events"]),

@@ -14,12 +14,14 @@ use crate::tools;
 /// Installs what is missing where allowed, runs the tests, prints the tally.
 pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     let components = tools::components(may_install)?;
+    let provider = tools::OIDC_PROVIDER.find(may_install)?;
     let started = Instant::now();
     let mut tally = Tally::default();
     let mut run = |runner: Runner, command: &mut Command| {
         for (component, path) in tools::COMPONENTS.iter().zip(&components) {
             command.env(component.variable, path);
         }
+        command.env(tools::OIDC_PROVIDER.variable, &provider);
         step::run_reading(command, |line| tally.read(runner, line))
     };
     let (runner, mut command) = tests();

@@ -41,6 +41,62 @@ pub(crate) const COMPONENTS: &[Component] = &[
 /// Runs the benchmarks that count instructions.
 const VALGRIND: Component = Component { program: "valgrind", variable: "PORTCULLIS_VALGRIND", package: "valgrind" };
 
+/// What npm installs for tests, at the one version that they were written for.
+pub(crate) struct Package {
+    name: &'static str,
+    version: &'static str,
+    /// The variable that tells the tests in which folder it is.
+    pub(crate) variable: &'static str,
+}
+
+/// A real OpenID Connect provider.
+pub(crate) const OIDC_PROVIDER: Package =
+    Package { name: "oidc-provider", version: "9.13.3", variable: "PORTCULLIS_OIDC_PROVIDER" };
+
+/// Installs packages; comes with Node from its makers, and is a package of its own in Debian.
+const NPM: Component = Component { program: "npm", variable: "PORTCULLIS_NPM", package: "npm" };
+
+impl Package {
+    /// The folder that holds this package in this version: named by a person, or in `target/tools`, or installed there now.
+    ///
+    /// # Errors
+    /// Says what is missing when there is none and `may_install` is false or the installation fails.
+    pub(crate) fn find(&self, may_install: bool) -> Result<PathBuf, Failure> {
+        let Self { name, version, variable } = self;
+        if let Some(given) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
+            return Ok(PathBuf::from(given));
+        }
+        let home = step::root().join("target").join("tools").join("npm");
+        let modules = home.join("node_modules");
+        if self.is_in(&modules) {
+            return Ok(modules);
+        }
+        let missing = format!("{name} {version} is missing (npm install --prefix {} {name}@{version})", home.display());
+        if !may_install {
+            return Err(Failure(format!("{missing}; installing was forbidden")));
+        }
+        find_or_install(&[NPM], may_install)?;
+        let npm = locate(&NPM)?.ok_or_else(|| Failure(what_to_do(&[&NPM])))?;
+        std::fs::create_dir_all(&home).map_err(|error| Failure(format!("{missing}: {error}")))?;
+        let installed = step::run(
+            Command::new(npm)
+                .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+                .arg(&home)
+                .arg(format!("{name}@{version}")),
+        );
+        installed.map_err(|Failure(reason)| Failure(format!("{missing}; installing it failed: {reason}")))?;
+        if self.is_in(&modules) {
+            return Ok(modules);
+        }
+        Err(Failure(format!("{missing}; what npm installed is not that version")))
+    }
+
+    fn is_in(&self, modules: &Path) -> bool {
+        let manifest = modules.join(self.name).join("package.json");
+        std::fs::read_to_string(manifest).is_ok_and(|text| text.contains(&format!("\"version\": \"{}\"", self.version)))
+    }
+}
+
 /// The path of each component, in the order of [`COMPONENTS`].
 ///
 /// # Errors

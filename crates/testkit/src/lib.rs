@@ -31,6 +31,7 @@ pub mod interpreter;
 pub mod mail;
 mod message;
 pub mod nginx;
+pub mod oidc_provider;
 pub mod ports;
 pub mod process;
 pub mod receiver;

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// documentation stays true.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-policy", &[]),
-    ("portcullis-identity", &["portcullis-policy"]),
+    ("portcullis-identity", &["portcullis-fetch", "portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),

@@ -50,7 +50,7 @@ fn read(jwks: &Section<'_>, issuer: Option<&At<String>>) -> Option<KeyPlace> {
         }
     }
     if let Some(file) = file {
-        for key in ["refresh", "max_stale", "cooldown", "timeout", "ca", "allow_http"] {
+        for key in ["refresh", "max_stale", "cooldown", "timeout", "ca"] {
             if jwks.has(key) {
                 let message = format!("`{key}` says nothing about a file, which is read at each reload");
                 conflict(jwks, jwks.span(), &message, "remove it, or write `url`");

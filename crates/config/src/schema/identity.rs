@@ -1,5 +1,7 @@
 //! `[identity]` of `portcullis.toml`.
 
+use serde_json::json;
+
 use crate::file::receiver::Link;
 use crate::file::{BESIDE_CREDENTIAL, SAN};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
@@ -54,18 +56,25 @@ fn jwks() -> Table {
                 FilePath,
                 "The authorities that may have signed the server's certificate (PEM); left out: the system's.",
             ),
-            one("refresh", Time::within("1s", "7d"), "How often it is fetched, give or take a tenth.").default("10m"),
-            one("max_stale", Time::within("1s", "90d"), "How long the last good set is used; then tokens get 503.")
-                .default("24h"),
+            one("refresh", Time::within("1s", "7d"), "How often it is fetched, give or take a tenth. Default 10m."),
+            one(
+                "max_stale",
+                Time::within("1s", "90d"),
+                "How long the last good set is used; then tokens get 503. Default 24h.",
+            ),
             one(
                 "cooldown",
                 Time::within("100ms", "1h"),
-                "Between two fetches for keys that nobody knows, and after one that failed.",
-            )
-            .default("5s"),
-            one("timeout", Time::within("100ms", "30s"), "How long fetching one document may take.").default("5s"),
+                "Between two fetches for keys that nobody knows, and after one that failed. Default 5s.",
+            ),
+            one("timeout", Time::within("100ms", "30s"), "How long fetching one document may take. Default 5s."),
         ],
     )
+    .rule(json!({ "anyOf": [
+        { "required": ["file"] },
+        { "required": ["url"] },
+        { "required": ["discover"], "properties": { "discover": { "not": { "enum": [false] } } } },
+    ] }))
 }
 
 fn claims() -> Table {

@@ -42,7 +42,37 @@ fn wrong_providers_are_reported_where_they_stand() {
     one(&first.replace("jwks = { file = \"jwks.json\" }", ""), "E0102", 1, 1, "`jwks` is missing");
     one(&first.replace("jwks.json", "none.json"), "E0100", 5, 17, "cannot read `none.json`: No such file");
     one(&first.replace("jwks.json", "broken.json"), "E0205", 5, 17, "identity provider `a`: the key set is");
-    one(&first.replace("file = \"jwks.json\"", "url = \"https://a\""), "E0106", 5, 10, "`url` is not available");
+    let fetched = |jwks: &str| first.replace("{ file = \"jwks.json\" }", jwks);
+    let plain = jwt("a", "http://a", "").replace("file = \"jwks.json\"", "discover = true");
+    for (text, code, line, column, fragment) in [
+        (fetched("{}"), "E0102", 5, 8, "`file` is missing"),
+        (fetched("{ discover = false }"), "E0102", 5, 8, "`file` is missing"),
+        (fetched("{ url = \"a\" }"), "E0105", 5, 16, "begins with neither"),
+        (fetched("{ url = \"https://alice@a\" }"), "E0105", 5, 16, "holds credentials"),
+        (fetched("{ url = \"http://a/k\" }"), "E0203", 5, 16, "anybody on the way can change the keys"),
+        (plain, "E0203", 3, 10, "anybody on the way can change the keys"),
+        (
+            jwt("a", "a", "").replace("file = \"jwks.json\"", "discover = true"),
+            "E0203",
+            3,
+            10,
+            "nothing can be discovered",
+        ),
+        (fetched("{ url = \"https://a\", discover = true }"), "E0203", 5, 8, "keys have one place"),
+        (fetched("{ file = \"jwks.json\", refresh = \"1m\" }"), "E0203", 5, 8, "`refresh` says nothing about a file"),
+        (
+            fetched("{ url = \"https://a\", refresh = \"1h\", max_stale = \"1m\" }"),
+            "E0203",
+            5,
+            57,
+            "shorter than `refresh`",
+        ),
+        (fetched("{ url = \"https://a\", cooldown = \"1ms\" }"), "E0105", 5, 40, "must be from 100ms to 1h"),
+        (fetched("{ url = \"https://a\", ca = \"broken.json\" }"), "E0105", 5, 34, "`broken.json` cannot be used"),
+        (fetched("{ file = \"jwks.json\", uri = \"https://a\" }"), "E0103", 5, 30, "unknown key `uri`"),
+    ] {
+        one(&text, code, line, column, fragment);
+    }
     one(&jwt("a", "https://a", "leeway = \"61s\""), "E0105", 6, 10, "must be from 0s to 1m");
     one(&jwt("a", "https://a", "principal = \"certificate\""), "E0105", 6, 13, "\"user\" or \"service\"");
     one(&jwt("a", "https://a", "claims = { mail = \"m\" }"), "E0103", 6, 12, "did you mean `email`?");
