@@ -110,7 +110,7 @@ impl OidcProvider {
         let answer = wire::send(self.address, wire::request("POST", "/token", &headers, form.as_bytes()));
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no token: {text}"));
-        body["access_token"].as_str().unwrap_or_else(|| panic!("no token: {text}")).to_owned()
+        body.get("access_token").and_then(Value::as_str).unwrap_or_else(|| panic!("no token: {text}")).to_owned()
     }
 }
 
