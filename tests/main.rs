@@ -82,6 +82,8 @@ mod nginx;
 mod ops;
 /// The path that was decided on is the path that is forwarded.
 mod paths;
+/// What survives a restart, and a disk that is full.
+mod persistence;
 /// `policy diff`: what changes from one policy to another.
 mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.

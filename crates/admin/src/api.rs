@@ -82,6 +82,28 @@ pub struct Status {
     /// Geo databases, where there are any.
     #[serde(default)]
     pub geo: Vec<GeoDatabase>,
+    /// What survives a restart; null: nothing does.
+    #[serde(default)]
+    pub store: Option<Store>,
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// Its file.
+    pub path: String,
+    /// Its size on disk in bytes.
+    pub bytes: u64,
+    /// Transactions that were written.
+    pub written: u64,
+    /// Transactions that were not.
+    pub failed: u64,
+    /// Records that have changed and are not written yet.
+    pub pending: u64,
+    /// When something was last written, RFC 3339; null for never.
+    pub last_written: Option<String>,
+    /// Why the last transaction was not written; null where it was.
+    pub trouble: Option<String>,
 }
 
 /// One geo database.

@@ -13,6 +13,7 @@ mod products;
 pub(crate) mod proxy;
 pub(crate) mod risk;
 pub(crate) mod route;
+pub(crate) mod store;
 mod upstream;
 
 pub(crate) use upstream::parse_host;

@@ -21,6 +21,7 @@ mod risk;
 mod route;
 pub(crate) mod sink_options;
 pub(crate) mod spool;
+mod store;
 mod trace;
 mod traffic;
 mod upstream;
@@ -49,6 +50,7 @@ pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;
 pub(crate) use risk::MAX_NATS;
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
+pub(crate) use store::Store;
 pub(crate) use traffic::{ClientAddress, Route};
 pub(crate) use upstream::{HTTP, Health, Upstream, UpstreamTls};
 

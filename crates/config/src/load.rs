@@ -34,6 +34,8 @@ pub struct Loaded {
     pub control: Option<portcullis_admin::Settings>,
     /// The index of recorded events; `None` where there is none.
     pub index: Option<portcullis_history::IndexSettings>,
+    /// What survives a restart; `None`: everything is kept in memory.
+    pub store: Option<portcullis_store::Settings>,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -70,6 +72,8 @@ pub struct Summary {
     pub api_keys: usize,
     /// Sinks, the one by default included.
     pub sinks: usize,
+    /// The file of `[store]`; `None`: bans and profiles are kept in memory.
+    pub store: Option<PathBuf>,
     /// `[[network]]`
     pub networks: usize,
     /// Prefixes of all networks.
@@ -180,6 +184,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         &events.node,
     );
     let index = compile::index::compile(reader, operation.index, &events);
+    let store = compile::store::compile(operation.store, path);
+    summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };
@@ -197,6 +203,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         ops: operation.ops.map(|ops| OpsSettings { address: ops.value }),
         control,
         index,
+        store,
         feeds,
         geo,
         policy,
@@ -214,6 +221,7 @@ fn summarize(gateway: &GatewayFile, policy: &PolicyFile, risk: &portcullis_risk:
         identity_providers: 0,
         api_keys: 0,
         sinks: 0,
+        store: None,
         networks: policy.networks.len(),
         prefixes: policy.networks.iter().map(|network| network.prefixes.len()).sum(),
         resources: policy.resources.len(),
@@ -247,7 +255,11 @@ impl fmt::Display for Summary {
         let (denies, prefixes) = (self.denies, self.prefixes);
         let denies = if denies == 1 { "1 deny".to_owned() } else { format!("{denies} denies") };
         let prefixes = if prefixes == 1 { "1 prefix".to_owned() } else { format!("{prefixes} prefixes") };
-        writeln!(formatter, "gateway: {}", counted(&gateway))?;
+        write!(formatter, "gateway: {}; state: ", counted(&gateway))?;
+        match &self.store {
+            Some(path) => writeln!(formatter, "{}", path.display())?,
+            None => writeln!(formatter, "in memory")?,
+        }
         let risk = match self.risk_mode {
             RiskMode::Enforce => "enforce",
             RiskMode::Monitor => "monitor",

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     Acceptance, Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint,
     Feeds, GeoDatabase, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink,
-    SinkTested, Status, Tried, Upstream, WhereIs,
+    SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -178,6 +178,18 @@ fn geo(report: portcullis_geo::GeoReport) -> GeoDatabase {
     }
 }
 
+fn store(stats: portcullis_store::StoreStats) -> Store {
+    Store {
+        path: stats.path.display().to_string(),
+        bytes: stats.bytes,
+        written: stats.written,
+        failed: stats.failed,
+        pending: stats.pending as u64,
+        last_written: stats.last_written.map(|last| format!("{last:.0}")),
+        trouble: stats.trouble.as_deref().map(str::to_owned),
+    }
+}
+
 fn problem(error: impl Into<String>) -> Problem {
     Problem { error: error.into() }
 }
@@ -235,6 +247,7 @@ impl Gateway for Operated {
             events: shared.recorder.recorded(),
             bans: shared.risk.bans_active(shared.clock.now()) as u64,
             geo: shared.geo.reports().into_iter().map(geo).collect(),
+            store: self.running.kept().map(|kept| store(kept.stats())),
         }
     }
 

@@ -11,6 +11,7 @@ use portcullis_feeds::FeedState;
 use portcullis_geo::GeoReport;
 use portcullis_proxy::Shared;
 use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
+use portcullis_store::StoreStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -20,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
 use crate::feeding::Feeds;
+use crate::keeping::Kept;
 use crate::keying::ProviderKeys;
 use crate::running::{Reloads, Running};
 
@@ -27,6 +29,7 @@ use crate::running::{Reloads, Running};
 #[derive(Debug)]
 pub(crate) struct Exposition {
     shared: Arc<Shared>,
+    kept: Option<Arc<Kept>>,
     registry: Registry,
 }
 
@@ -39,12 +42,18 @@ impl Exposition {
             alerting: Arc::clone(running.alerting()),
             feeds: Arc::clone(running.feeds()),
             keys: Arc::clone(running.keys()),
+            kept: running.kept().map(Arc::clone),
         }));
-        Self { shared: Arc::clone(running.shared()), registry }
+        Self { shared: Arc::clone(running.shared()), kept: running.kept().map(Arc::clone), registry }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// How the store does, where there is one.
+    pub(crate) fn store(&self) -> Option<StoreStats> {
+        self.kept.as_ref().map(|kept| kept.stats())
     }
 
     pub(crate) fn render(&self) -> String {
@@ -89,6 +98,7 @@ struct Counters {
     alerting: Arc<Alerting>,
     feeds: Arc<Feeds>,
     keys: Arc<ProviderKeys>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl Collector for Counters {
@@ -103,6 +113,7 @@ impl Collector for Counters {
         self.feeds(&mut encoder)?;
         self.keys(&mut encoder)?;
         self.geo(&mut encoder)?;
+        self.store(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
     }
@@ -360,6 +371,25 @@ impl Counters {
         gauge(encoder, "portcullis_keys_entries", "Keys of a provider that are held", &keys)?;
         gauge(encoder, "portcullis_keys_usable", "0 while a provider's tokens cannot be judged", &usable)?;
         counter(encoder, "portcullis_keys_fetch", "Fetches of a provider's keys, by result", &fetches)
+    }
+
+    /// The store, where there is one.
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(stats) = self.kept.as_ref().map(|kept| kept.stats()) else { return Ok(()) };
+        let writes = [(vec![("result", "ok")], stats.written), (vec![("result", "error")], stats.failed)];
+        counter(encoder, "portcullis_store_writes", "Transactions of the store, by result", &writes)?;
+        let help = "Rows that were written to the store or removed";
+        counter(encoder, "portcullis_store_rows", help, &[(Vec::new(), stats.rows)])?;
+        let help = "Records that have changed and are not in the store yet";
+        gauge(encoder, "portcullis_store_pending", help, &[(Vec::new(), signed(stats.pending))])?;
+        let failing = i64::from(stats.trouble.is_some());
+        let help = "1 where the last transaction was not written";
+        gauge(encoder, "portcullis_store_failing", help, &[(Vec::new(), failing)])?;
+        let help = "Size of the store on disk, what was written ahead included";
+        gauge(encoder, "portcullis_store_bytes", help, &[(Vec::new(), signed(stats.bytes))])?;
+        let last = stats.last_written.map_or(0, |last| last.as_second());
+        let help = "When something was last written to the store; 0 for never";
+        gauge(encoder, "portcullis_store_last_write_timestamp_seconds", help, &[(Vec::new(), last)])
     }
 
     /// The networks that keep themselves current, where there are any.

@@ -10,6 +10,7 @@ mod exposition;
 mod feeding;
 mod indexing;
 mod inherited;
+mod keeping;
 mod keying;
 mod locating;
 mod notify;

@@ -123,6 +123,11 @@ fn readiness(exposition: &Exposition, verbose: bool) -> Response<Full<Bytes>> {
         lines.push_str("[+]policy ok\n");
         lines.push_str(if draining { "[-]draining\n" } else { "[+]not draining ok\n" });
         lines.push_str(if degraded { "[!]sinks degraded: events were dropped\n" } else { "[+]sinks ok\n" });
+        match exposition.store() {
+            Some(store) if store.trouble.is_some() => lines.push_str("[!]store degraded: it cannot be written\n"),
+            Some(_) => lines.push_str("[+]store ok\n"),
+            None => {}
+        }
     }
     lines.push_str(if draining { "draining\n" } else { "ok\n" });
     text(status, lines)

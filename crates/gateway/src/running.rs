@@ -15,12 +15,13 @@ use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
-use portcullis_risk::RiskEngine;
+use portcullis_store::StoreError;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
 use crate::feeding::Feeds;
+use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
 
@@ -30,6 +31,12 @@ pub(crate) enum StartError {
     /// An identity provider cannot be used.
     #[error("identity: {}", list(.0))]
     Identity(Vec<IdentityError>),
+    /// The store cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// There is no thread that writes to the store.
+    #[error("the store: no thread: {0}")]
+    Keeping(std::io::Error),
     /// A sink cannot be opened.
     #[error("{error}{cause}", cause = cause(error))]
     Events {
@@ -68,6 +75,8 @@ pub(crate) struct Running {
     reloads: Arc<Reloads>,
     feeds: Arc<Feeds>,
     keys: Arc<ProviderKeys>,
+    /// `None`: bans and profiles end with the process.
+    kept: Option<Arc<Kept>>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -81,6 +90,7 @@ struct Fixed {
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
     index: Option<portcullis_history::IndexSettings>,
+    store: Option<portcullis_store::Settings>,
     max_connections: usize,
 }
 
@@ -92,6 +102,7 @@ impl Fixed {
             ops: loaded.ops,
             control: loaded.control.clone(),
             index: loaded.index.clone(),
+            store: loaded.store.clone(),
             max_connections: loaded.proxy.limits.max_connections,
         }
     }
@@ -114,6 +125,7 @@ impl Fixed {
             ("[ops]", self.ops == now.ops),
             ("[control]", self.control == now.control),
             ("[index]", self.index == now.index),
+            ("[store]", self.store == now.store),
             ("[limits] max_connections", self.max_connections == now.max_connections),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
@@ -135,12 +147,14 @@ impl Running {
     /// # Errors
     /// What could not be opened, bound or used.
     pub(crate) fn start(mut loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+        // First, so that a store that cannot be used leaves everything as it was.
+        let mut database = keeping::open(loaded.store.as_ref())?;
+        let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let tracer = Tracer::start(&loaded.events)?;
         let fixed = Fixed::of(&loaded);
         let files = ArcSwap::from_pointee(digest(&loaded));
-        let risk = RiskEngine::new(loaded.risk.clone());
         let alerts = std::mem::take(&mut loaded.alerts);
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
@@ -150,6 +164,7 @@ impl Running {
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
+        let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let reloads = Reloads {
@@ -167,6 +182,7 @@ impl Running {
             reloads: Arc::new(reloads),
             feeds: Arc::new(feeds),
             keys: Arc::new(keys),
+            kept: kept.map(Arc::new),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -192,6 +208,11 @@ impl Running {
     /// The identity providers' keys that are fetched.
     pub(crate) fn keys(&self) -> &Arc<ProviderKeys> {
         &self.keys
+    }
+
+    /// What survives a restart, where that is wanted.
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
     }
 
     /// Each listener's name and address.
@@ -340,6 +361,9 @@ impl Running {
     pub(crate) fn finish(&self, timeout: Duration) {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         self.alerting.alerts.shutdown(timeout);
+        if let Some(kept) = &self.kept {
+            kept.shutdown(timeout);
+        }
         let left = self.shared.recorder.shutdown(timeout);
         if left > 0 {
             tracing::error!(events = left, "events could not be written before the end");

@@ -118,11 +118,50 @@ impl Abuse {
     pub(crate) fn healthy(&self, keys: &Keys, address: IpAddr, limits: &Limits, now: u64) {
         let key = keys.network(Network::of_address(address));
         let worth = |record: &Record| record.worth(limits, now);
-        self.addresses.with_or_insert(key, Record::default, worth, |record| {
-            if record.healthy.load(Ordering::Relaxed) <= before(now, HEALTHY_REFRESH_TICKS) {
+        let renewed = self.addresses.with_or_insert(key, Record::default, worth, |record| {
+            let due = record.healthy.load(Ordering::Relaxed) <= before(now, HEALTHY_REFRESH_TICKS);
+            if due {
                 record.healthy.store(now, Ordering::Relaxed);
             }
+            due
         });
+        if renewed == Some(true) {
+            self.addresses.mark(key);
+        }
+    }
+
+    /// Puts back that a verified principal was let in from an address, by its key, at that time.
+    pub(crate) fn restore_healthy(&self, key: u64, seen: u64, limits: &Limits, now: u64) -> bool {
+        let worth = |record: &Record| record.worth(limits, now);
+        let set = |record: &Record| {
+            record.healthy.fetch_max(seen.min(now), Ordering::Relaxed);
+        };
+        self.addresses.with_or_insert(key, Record::default, worth, set).is_some()
+    }
+
+    /// Shows the addresses of which that was noted anew, about `most` of them; says whether there are more.
+    pub(crate) fn take_healthy(&self, most: usize, mut show: impl FnMut(u64, u64)) -> bool {
+        self.addresses.take_marked(most, |key, record| match record.healthy.load(Ordering::Relaxed) {
+            0 => {}
+            seen => show(key, seen),
+        })
+    }
+
+    pub(crate) fn mark_healthy(&self) {
+        self.addresses.mark_all();
+    }
+
+    pub(crate) fn marked(&self) -> usize {
+        self.addresses.marked()
+    }
+
+    /// How many addresses there can be.
+    pub(crate) fn bound(&self) -> usize {
+        self.addresses.bound()
+    }
+
+    pub(crate) fn take_marks(&self) {
+        self.addresses.take_marks();
     }
 
     pub(crate) fn probe(

@@ -1,6 +1,7 @@
 //! When an actor's requests become an offence, and who makes room.
 
 use super::*;
+use crate::state::Secret;
 
 const NOW: u64 = 28_000_000_000;
 const MINUTE: u64 = 60 * 16;
@@ -87,7 +88,7 @@ fn five_principals_from_one_address_are_spraying() {
 
 #[test]
 fn a_flood_of_addresses_evicts_neither_hot_nor_busy_nor_healthy_ones() {
-    let (abuse, keys, limits) = (Abuse::new(64), Keys::new(), limits());
+    let (abuse, keys, limits) = (Abuse::new(64), Keys::new(Secret::random()), limits());
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let (hot, busy, healthy) = (address(1 << 20), address(2 << 20), address(3 << 20));
     for n in 0..2 {
@@ -109,7 +110,7 @@ fn a_flood_of_addresses_evicts_neither_hot_nor_busy_nor_healthy_ones() {
 
 #[test]
 fn where_all_are_hot_the_neighbourhood_is_counted() {
-    let (abuse, keys, limits) = (Abuse::new(8), Keys::new(), limits());
+    let (abuse, keys, limits) = (Abuse::new(8), Keys::new(Secret::random()), limits());
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let mut last = None;
     for n in 0..20 {

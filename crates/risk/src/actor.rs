@@ -4,13 +4,16 @@
 //! what is counted.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
 use portcullis_policy::{Principal, PrincipalKind};
+use siphasher::sip::SipHasher13;
 use thiserror::Error;
+
+use crate::state::Secret;
 
 /// Whom a ban is on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,10 +42,11 @@ impl Actor {
 }
 
 impl fmt::Display for Actor {
-    /// A single address without its prefix length, any other network with it, a principal as a policy file writes it.
+    /// A single IPv4 address without its prefix length, any other network with it (a single IPv6 address would be read as its /64), a
+    /// principal as a policy file writes it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+            Self::Network(IpNet::V4(network)) if network.prefix_len() == network.max_prefix_len() => {
                 write!(formatter, "{}", network.addr())
             }
             Self::Network(network) => write!(formatter, "{network}"),
@@ -131,17 +135,30 @@ impl From<IpNet> for Network {
     }
 }
 
-/// Hashes with a key that only this engine knows, so that nobody can choose names or paths that collide.
+/// Hashes (SipHash-1-3) with a key that only this engine knows, so that nobody can choose names or paths that collide.
 #[derive(Debug)]
-pub(crate) struct Keys(RandomState);
+pub(crate) struct Keys {
+    secret: Secret,
+    /// With the key worked in.
+    hasher: SipHasher13,
+}
 
 impl Keys {
-    pub(crate) fn new() -> Self {
-        Self(RandomState::new())
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self { secret, hasher: SipHasher13::new_with_key(&secret.to_bytes()) }
+    }
+
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret
+    }
+
+    /// The same for the same secret and the same way of hashing: keys that were kept under another one mean nothing.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.text(8, 0, "the way that keys are made")
     }
 
     pub(crate) fn network(&self, network: Network) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = self.hasher;
         hasher.write_u16(0x0100 | u16::from(network.prefix_len) | if network.is_v4 { 0x80 << 8 } else { 0 });
         hasher.write_u128(network.bits);
         finish(hasher)
@@ -175,7 +192,7 @@ impl Keys {
     /// A user agent without its version numbers: a newer version of the same software is the same. The first 256
     /// bytes count.
     pub(crate) fn user_agent(&self, text: &str) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = self.hasher;
         hasher.write_u8(5);
         let bytes = text.as_bytes();
         for part in bytes.get(..256).unwrap_or(bytes).split(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_'))
@@ -193,7 +210,7 @@ impl Keys {
 
     /// A number for the jitter of a ban.
     pub(crate) fn jitter(&self, actor_key: u64, offence: u32) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = self.hasher;
         hasher.write_u8(7);
         hasher.write_u64(actor_key);
         hasher.write_u32(offence);
@@ -201,7 +218,7 @@ impl Keys {
     }
 
     fn text(&self, domain: u8, kind: u8, text: &str) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = self.hasher;
         hasher.write_u8(domain);
         hasher.write_u8(kind);
         hasher.write(text.as_bytes());
@@ -246,6 +263,8 @@ mod tests {
         };
         check("user:alice", Some("user:alice"));
         check("service:a:b", Some("service:a:b"));
+        check("2001:db8::1/128", Some("2001:db8::1/128"));
+        check("2001:db8::/64", Some("2001:db8::/64"));
         check("2001:db8::1", Some("2001:db8::/64"));
         check("198.51.100.7/24", Some("198.51.100.0/24"));
         check("user:", None);
@@ -256,7 +275,7 @@ mod tests {
 
     #[test]
     fn keys_tell_apart_what_differs_and_join_what_is_the_same() {
-        let keys = Keys::new();
+        let keys = Keys::new(Secret::random());
         let network = |text: &str| keys.network(Network::of_address(text.parse().unwrap()));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
         assert_eq!(network("2001:db8::1"), network("2001:db8::2"));
@@ -268,6 +287,18 @@ mod tests {
         assert_eq!(keys.path("/a?x=1"), keys.path("/a?x=2"));
         let actor = Actor::address("192.0.2.1".parse().unwrap());
         assert_eq!(keys.actor(&actor), network("192.0.2.1"));
+    }
+
+    #[test]
+    fn keys_are_those_of_their_secret() {
+        let (one, same) = (Keys::new(Secret::from_bytes([7; 16])), Keys::new(Secret::from_bytes([7; 16])));
+        let other = Keys::new(Secret::random());
+        assert_eq!((one.path("/a"), one.fingerprint()), (same.path("/a"), same.fingerprint()));
+        assert_ne!(one.path("/a"), other.path("/a"));
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        // What stands in stores: another value here needs another way to read them.
+        assert_eq!(one.fingerprint(), 18_144_130_348_423_253_867);
+        assert_ne!(Secret::random(), Secret::random());
     }
 
     #[test]

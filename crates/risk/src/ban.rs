@@ -36,6 +36,24 @@ pub struct BanEntry {
     pub actor: Actor,
     /// The ban.
     pub ban: Arc<Ban>,
+    /// When it began.
+    pub began: Timestamp,
+    /// The last requests that led to it, newest first. At most five.
+    pub evidence: Arc<[BanSample]>,
+}
+
+/// A ban with what led to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Imposed {
+    pub(crate) ban: Arc<Ban>,
+    pub(crate) began: Timestamp,
+    pub(crate) evidence: Arc<[BanSample]>,
+}
+
+impl Imposed {
+    pub(crate) fn entry(&self, actor: Actor) -> BanEntry {
+        BanEntry { actor, ban: Arc::clone(&self.ban), began: self.began, evidence: Arc::clone(&self.evidence) }
+    }
 }
 
 /// The bans on addresses, or those on principals.
@@ -51,7 +69,7 @@ pub(crate) struct BanTable {
 #[derive(Debug)]
 struct BanRecord {
     actor: Actor,
-    ban: ArcSwapOption<Ban>,
+    ban: ArcSwapOption<Imposed>,
     /// The end of the last ban in microseconds.
     end: AtomicI64,
     offences: Bucket,
@@ -71,7 +89,7 @@ pub(crate) struct Sentence {
 #[derive(Debug)]
 pub(crate) enum Started {
     /// The ban begins.
-    New(Arc<Ban>),
+    New(Arc<Imposed>),
     /// One is in force already.
     InForce,
     /// The table is full of bans in force.
@@ -96,7 +114,15 @@ impl BanTable {
         self.table.with(key, |record| record.in_force(now)).flatten()
     }
 
-    pub(crate) fn start(&self, sentence: Sentence, settings: &BanSettings, keys: &Keys, now: Moment) -> Started {
+    /// `evidence` is asked for what led to the ban, where it begins.
+    pub(crate) fn start(
+        &self,
+        sentence: Sentence,
+        evidence: impl FnOnce() -> Vec<BanSample>,
+        settings: &BanSettings,
+        keys: &Keys,
+        now: Moment,
+    ) -> Started {
         let key = sentence.key;
         if now.micros < self.full_until.load(Ordering::Relaxed) && self.table.with(key, |_| ()).is_none() {
             return Started::NoRoom;
@@ -106,12 +132,13 @@ impl BanTable {
             key,
             make,
             |record| record.worth(now),
-            |record| record.start(&sentence, settings, keys, now),
+            |record| record.start(&sentence, evidence, settings, keys, now),
         );
         match started {
-            Some(Some(ban)) => {
-                self.latest_end.fetch_max(ban.until.as_microsecond(), Ordering::AcqRel);
-                Started::New(ban)
+            Some(Some(imposed)) => {
+                self.latest_end.fetch_max(imposed.ban.until.as_microsecond(), Ordering::AcqRel);
+                self.table.mark(key);
+                Started::New(imposed)
             }
             Some(None) => Started::InForce,
             None => {
@@ -123,11 +150,56 @@ impl BanTable {
 
     /// Puts a ban in force whatever was there before, an ordinary end of it aside: a ban by hand. `None`: the table is full of
     /// bans in force.
-    pub(crate) fn impose(&self, actor: &Actor, key: u64, ban: &Arc<Ban>, now: Moment) -> Option<()> {
+    pub(crate) fn impose(&self, actor: &Actor, key: u64, imposed: Imposed, now: Moment) -> Option<()> {
         let make = || BanRecord::new(actor.clone());
-        self.table.with_or_insert(key, make, |record| record.worth(now), |record| record.impose(ban))?;
-        self.latest_end.fetch_max(ban.until.as_microsecond(), Ordering::AcqRel);
+        let until = imposed.ban.until.as_microsecond();
+        self.table.with_or_insert(key, make, |record| record.worth(now), |record| record.impose(imposed))?;
+        self.latest_end.fetch_max(until, Ordering::AcqRel);
+        self.table.mark(key);
         Some(())
+    }
+
+    /// Puts back what was kept of an actor: its last ban, also one that has ended, and its past offences. What has come since is
+    /// newer, and stays. Says whether there was room.
+    pub(crate) fn restore(&self, actor: Actor, key: u64, imposed: Imposed, past: (f64, u64), now: Moment) -> bool {
+        let until = imposed.ban.until.as_microsecond();
+        let make = || BanRecord {
+            actor,
+            end: AtomicI64::new(until),
+            ban: ArcSwapOption::from_pointee(imposed),
+            offences: Bucket::of_parts(past.0, past.1),
+        };
+        let room = self.table.with_or_insert(key, make, |record| record.worth(now), |_| ()).is_some();
+        if room {
+            self.latest_end.fetch_max(until, Ordering::AcqRel);
+        }
+        room
+    }
+
+    /// Shows what has changed, about `most` records of it; says whether there is more.
+    pub(crate) fn take_changed(&self, most: usize, mut show: impl FnMut(&Actor, &Imposed, (f64, u64))) -> bool {
+        self.table.take_marked(most, |_, record| {
+            // One that is just being made is marked again when it is.
+            if let Some(imposed) = record.ban.load_full() {
+                show(&record.actor, &imposed, record.offences.parts());
+            }
+        })
+    }
+
+    pub(crate) fn mark_all(&self) {
+        self.table.mark_all();
+    }
+
+    pub(crate) fn marked(&self) -> usize {
+        self.table.marked()
+    }
+
+    pub(crate) fn bound(&self) -> usize {
+        self.table.bound()
+    }
+
+    pub(crate) fn take_marks(&self) {
+        self.table.take_marks();
     }
 
     /// Has this table asked until then, for bans that are kept elsewhere.
@@ -154,8 +226,8 @@ impl BanTable {
 
     pub(crate) fn list(&self, entries: &mut Vec<BanEntry>, now: Moment) {
         self.table.for_each(|record| {
-            if let Some(ban) = record.in_force(now) {
-                entries.push(BanEntry { actor: record.actor.clone(), ban });
+            if let Some(imposed) = record.imposed(now) {
+                entries.push(imposed.entry(record.actor.clone()));
             }
         });
     }
@@ -178,15 +250,26 @@ impl BanRecord {
     }
 
     fn in_force(&self, now: Moment) -> Option<Arc<Ban>> {
+        self.imposed(now).map(|imposed| Arc::clone(&imposed.ban))
+    }
+
+    fn imposed(&self, now: Moment) -> Option<Arc<Imposed>> {
         if now.micros >= self.end.load(Ordering::Acquire) {
             return None;
         }
         // The end is set before the ban is: for that instant the old ban, which has ended, is still here.
-        self.ban.load_full().filter(|ban| now.micros < ban.until.as_microsecond())
+        self.ban.load_full().filter(|imposed| now.micros < imposed.ban.until.as_microsecond())
     }
 
     /// `None` where a ban is in force already. Of several threads, one starts the ban.
-    fn start(&self, sentence: &Sentence, settings: &BanSettings, keys: &Keys, now: Moment) -> Option<Arc<Ban>> {
+    fn start(
+        &self,
+        sentence: &Sentence,
+        evidence: impl FnOnce() -> Vec<BanSample>,
+        settings: &BanSettings,
+        keys: &Keys,
+        now: Moment,
+    ) -> Option<Arc<Imposed>> {
         let end = self.end.load(Ordering::Acquire);
         if now.micros < end {
             return None;
@@ -198,14 +281,16 @@ impl BanRecord {
         self.offences.pour(1.0, half, now.ticks);
         let cause = sentence.cause.as_str().into();
         let ban = Arc::new(Ban { scope: sentence.scope, until, offences, cause, simulated: sentence.simulated });
-        self.ban.store(Some(Arc::clone(&ban)));
-        Some(ban)
+        let imposed = Arc::new(Imposed { ban, began: now.time(), evidence: evidence().into() });
+        self.ban.store(Some(Arc::clone(&imposed)));
+        Some(imposed)
     }
 
-    fn impose(&self, ban: &Arc<Ban>) {
+    fn impose(&self, imposed: Imposed) {
+        let until = imposed.ban.until.as_microsecond();
         // For an instant the end is not that of the ban: whichever is earlier counts there.
-        self.ban.store(Some(Arc::clone(ban)));
-        self.end.store(ban.until.as_microsecond(), Ordering::Release);
+        self.ban.store(Some(Arc::new(imposed)));
+        self.end.store(until, Ordering::Release);
     }
 
     /// A ban in force must stay. Of the ended ones, that which ended first goes first.
@@ -238,6 +323,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::state::Secret;
 
     #[test]
     fn more_than_half_an_offence_is_still_one() {
@@ -277,13 +363,13 @@ mod tests {
 
     #[test]
     fn a_table_full_of_bans_in_force_takes_no_more_until_one_ends() {
-        let (table, keys, settings) = (BanTable::new(3), Keys::new(), BanSettings::default());
+        let (table, keys, settings) = (BanTable::new(3), Keys::new(Secret::random()), BanSettings::default());
         let start = |n: u8, now: Moment| {
             let actor = Actor::address([192, 0, 2, n].into());
             let key = keys.actor(&actor);
             let sentence =
                 Sentence { actor, key, scope: BanScope::Address, cause: String::from("test"), simulated: false };
-            (key, table.start(sentence, &settings, &keys, now))
+            (key, table.start(sentence, Vec::new, &settings, &keys, now))
         };
         let begin = Moment::from(Timestamp::UNIX_EPOCH);
         let first = start(1, begin).0;

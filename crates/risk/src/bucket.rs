@@ -32,6 +32,17 @@ impl Bucket {
         decayed(self.0.load(Ordering::Relaxed), half, now)
     }
 
+    /// The level as it was when it last changed, and when that was, in ticks.
+    pub(crate) fn parts(&self) -> (f64, u64) {
+        let word = self.0.load(Ordering::Relaxed);
+        ((word >> TICK_BITS) as f64 / LEVEL_UNIT, word & TICK_MASK)
+    }
+
+    /// A bucket with this level at that time.
+    pub(crate) fn of_parts(level: f64, since: u64) -> Self {
+        Self(AtomicU64::new(pack(level, since.min(TICK_MASK))))
+    }
+
     pub(crate) fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

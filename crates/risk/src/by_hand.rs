@@ -13,14 +13,14 @@ use portcullis_policy::{Ban, BanScope};
 use thiserror::Error;
 
 use crate::actor::{Actor, Network};
-use crate::ban::BanEntry;
+use crate::ban::{BanEntry, BanTable, Imposed};
 use crate::engine::RiskEngine;
 use crate::evidence::BanSample;
 use crate::moment::Moment;
 use crate::settings::BanMode;
 
 /// How many networks can be banned by hand.
-const MAX_NETWORKS: usize = 256;
+pub(crate) const MAX_NETWORKS: usize = 256;
 
 /// Why there is no ban.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,30 +41,30 @@ pub enum ImposeError {
 
 /// The networks that are banned by hand.
 #[derive(Debug, Default)]
-pub(crate) struct NetworkBans(ArcSwap<Vec<(IpNet, Arc<Ban>)>>);
+pub(crate) struct NetworkBans(ArcSwap<Vec<(IpNet, Imposed)>>);
 
 impl NetworkBans {
     pub(crate) fn on(&self, address: IpAddr, now: Timestamp) -> Option<Arc<Ban>> {
         let address = address.to_canonical();
         let bans = self.0.load();
-        let found = bans.iter().find(|(network, ban)| network.contains(&address) && now < ban.until);
-        found.map(|(_, ban)| Arc::clone(ban))
+        let found = bans.iter().find(|(network, imposed)| network.contains(&address) && now < imposed.ban.until);
+        found.map(|(_, imposed)| Arc::clone(&imposed.ban))
     }
 
     fn exactly_on(&self, network: IpNet, now: Timestamp) -> Option<Arc<Ban>> {
         let bans = self.0.load();
-        let found = bans.iter().find(|(banned, ban)| *banned == network && now < ban.until);
-        found.map(|(_, ban)| Arc::clone(ban))
+        let found = bans.iter().find(|(banned, imposed)| *banned == network && now < imposed.ban.until);
+        found.map(|(_, imposed)| Arc::clone(&imposed.ban))
     }
 
-    fn put(&self, network: IpNet, ban: &Arc<Ban>, now: Timestamp) -> Result<(), ImposeError> {
+    pub(crate) fn put(&self, network: IpNet, imposed: &Imposed, now: Timestamp) -> Result<(), ImposeError> {
         let mut room = true;
         self.0.rcu(|bans| {
-            let others = bans.iter().filter(|(other, ban)| *other != network && now < ban.until);
+            let others = bans.iter().filter(|(other, imposed)| *other != network && now < imposed.ban.until);
             let mut next: Vec<_> = others.cloned().collect();
             room = next.len() < MAX_NETWORKS;
             if room {
-                next.push((network, Arc::clone(ban)));
+                next.push((network, imposed.clone()));
             }
             next
         });
@@ -83,13 +83,17 @@ impl NetworkBans {
 
     pub(crate) fn list(&self, entries: &mut Vec<BanEntry>, now: Timestamp) {
         let bans = self.0.load();
-        let in_force = bans.iter().filter(|(_, ban)| now < ban.until);
-        entries
-            .extend(in_force.map(|(network, ban)| BanEntry { actor: Actor::Network(*network), ban: Arc::clone(ban) }));
+        let in_force = bans.iter().filter(|(_, imposed)| now < imposed.ban.until);
+        entries.extend(in_force.map(|(network, imposed)| imposed.entry(Actor::Network(*network))));
     }
 
     pub(crate) fn active(&self, now: Timestamp) -> usize {
-        self.0.load().iter().filter(|(_, ban)| now < ban.until).count()
+        self.0.load().iter().filter(|(_, imposed)| now < imposed.ban.until).count()
+    }
+
+    /// Those in force and those that have just ended.
+    pub(crate) fn for_each(&self, mut show: impl FnMut(Actor, &Imposed)) {
+        self.0.load().iter().for_each(|(network, imposed)| show(Actor::Network(*network), imposed));
     }
 }
 
@@ -131,13 +135,16 @@ impl RiskEngine {
         };
         let ban =
             Arc::new(Ban { scope, until, offences: 0, cause: cause.into(), simulated: mode == BanMode::Simulate });
+        let imposed = Imposed { ban: Arc::clone(&ban), began: now, evidence: Arc::default() };
         match (actor, self.table_of(actor)) {
             (_, Some(table)) => {
                 let key = self.keys.actor(actor);
-                table.impose(actor, key, &ban, Moment::from(now)).ok_or(ImposeError::NoRoom)?;
+                table.impose(actor, key, imposed, Moment::from(now)).ok_or(ImposeError::NoRoom)?;
+                self.journal.ban_changed();
             }
             (Actor::Network(network), None) => {
-                self.network_bans.put(network.trunc(), &ban, now)?;
+                self.network_bans.put(network.trunc(), &imposed, now)?;
+                self.journal.networks_changed();
                 // Whether anybody is banned is asked of the neighbourhoods, for these networks, too.
                 self.neighbourhood_bans.ask_until(until);
             }
@@ -153,9 +160,14 @@ impl RiskEngine {
             (Actor::Network(banned), Actor::Network(asked)) => banned.contains(asked) || asked.contains(banned),
             (banned, asked) => banned == asked,
         };
-        let bans = self.bans(now).into_iter().filter(touches).collect();
+        let bans: Vec<BanEntry> = self.bans(now).into_iter().filter(touches).collect();
         let never = matches!(actor, Actor::Network(network) if self.is_never_banned(*network));
-        BanReport { bans, never, evidence: self.evidence.samples(self.keys.actor(actor)) }
+        let mut evidence = self.evidence.samples(self.keys.actor(actor));
+        if evidence.is_empty() {
+            // Others have pushed it out of the ring meanwhile, or another process has gathered it.
+            evidence = bans.iter().find(|ban| ban.actor == *actor).map_or_else(Vec::new, |ban| ban.evidence.to_vec());
+        }
+        BanReport { bans, never, evidence }
     }
 
     /// The ban in force on this very actor, as the mode of now has it; not one on a network around it.
@@ -185,7 +197,7 @@ impl RiskEngine {
     }
 
     /// The table that bans on such actors stand in.
-    fn table_of(&self, actor: &Actor) -> Option<&crate::ban::BanTable> {
+    pub(crate) fn table_of(&self, actor: &Actor) -> Option<&BanTable> {
         match actor {
             Actor::Principal { .. } => Some(&self.principal_bans),
             Actor::Network(network) => {

@@ -1,7 +1,7 @@
 //! What alerts demand of principals and routes for a time: a fresh mfa, or credentials that are newer than the alert.
 //!
 //! While there is nothing of the kind it is one atomic load for each request. It goes by the mode of bans: what is off demands nothing,
-//! and what is simulated is only reported. In memory alone, as bans are.
+//! and what is simulated is only reported. It is kept over a restart as bans are.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use crate::actor::Actor;
 use crate::by_hand::ImposeError;
 use crate::engine::RiskEngine;
 use crate::settings::BanMode;
+use crate::state::SavedDemand;
 
 /// How many demands there can be at once.
 const MOST: usize = 10_000;
@@ -116,12 +117,17 @@ impl RiskEngine {
         let simulated = mode == BanMode::Simulate;
         let containment = Arc::new(Containment { alert: alert.into(), since, until, simulated });
         self.demands.put(demand, &containment, now)?;
+        self.journal.demands_changed();
         Ok(simulated)
     }
 
     /// Demands it no longer, where it is this alert that demands it. Says whether it was.
     pub fn release(&self, demand: &Demand, alert: &str) -> bool {
-        self.demands.remove(demand, alert)
+        let released = self.demands.remove(demand, alert);
+        if released {
+            self.journal.demands_changed();
+        }
+        released
     }
 
     /// What this alert demands, where it is in force; as the mode of now has it.
@@ -153,7 +159,36 @@ impl RiskEngine {
 }
 
 impl Demands {
-    fn put(&self, demand: &Demand, containment: &Arc<Containment>, now: Timestamp) -> Result<(), ImposeError> {
+    /// Everything, as it is kept, but for `until`, which is by the engine's clock.
+    pub(crate) fn all(&self) -> Vec<SavedDemand> {
+        let table = self.table.load();
+        let saved = |demand: Demand, containment: &Containment| SavedDemand {
+            demand,
+            alert: containment.alert.clone(),
+            since: containment.since,
+            until: containment.until,
+            simulated: containment.simulated,
+        };
+        let mut all = Vec::new();
+        let mut add = |map: &ByName, make: &dyn Fn(Box<str>) -> Demand| {
+            for (name, containments) in map {
+                all.extend(containments.iter().map(|containment| saved(make(name.clone()), containment)));
+            }
+        };
+        for kind in [PrincipalKind::User, PrincipalKind::Service, PrincipalKind::Certificate] {
+            add(table.step_up.of(kind), &|id| Demand::StepUp(kind, id));
+            add(table.revoked.of(kind), &|id| Demand::Revoke(kind, id));
+        }
+        add(&table.tightened, &Demand::Tighten);
+        all
+    }
+
+    pub(crate) fn put(
+        &self,
+        demand: &Demand,
+        containment: &Arc<Containment>,
+        now: Timestamp,
+    ) -> Result<(), ImposeError> {
         let mut room = true;
         self.table.rcu(|table| {
             let mut next = Table::clone(table);

@@ -10,7 +10,7 @@ use portcullis_policy::{Ban, BanScope, Principal, RiskAssessment};
 use crate::abuse::{Abuse, Counted, FailedCredential, Limits, Offence, Probe, Subject};
 use crate::account::Accounts;
 use crate::actor::{Actor, Keys, Network};
-use crate::ban::{BanEntry, BanNotice, BanTable, Sentence, Started};
+use crate::ban::{BanEntry, BanNotice, BanTable, Imposed, Sentence, Started};
 use crate::by_hand::NetworkBans;
 use crate::charge::Charge;
 use crate::contain::Demands;
@@ -22,6 +22,7 @@ use crate::score::Weights;
 use crate::settings::{BanMode, RiskMode, Settings};
 use crate::signal::{self, Facts};
 use crate::signature::{self, Found, Parts};
+use crate::state::{Journal, Secret};
 use crate::{Caller, CallerKeys, Observation, Told};
 
 /// Signals, profiles, counters and bans of the whole process.
@@ -29,9 +30,9 @@ use crate::{Caller, CallerKeys, Observation, Told};
 pub struct RiskEngine {
     plan: ArcSwap<Plan>,
     pub(crate) keys: Keys,
-    profiles: Profiles,
+    pub(crate) profiles: Profiles,
     accounts: Accounts,
-    abuse: Abuse,
+    pub(crate) abuse: Abuse,
     pub(crate) address_bans: BanTable,
     pub(crate) neighbourhood_bans: BanTable,
     pub(crate) principal_bans: BanTable,
@@ -40,6 +41,8 @@ pub struct RiskEngine {
     /// What alerts demand.
     pub(crate) demands: Demands,
     pub(crate) evidence: EvidenceRing,
+    /// What a store has to know of.
+    pub(crate) journal: Journal,
 }
 
 /// The settings and what is worked out from them once.
@@ -61,11 +64,16 @@ const UNMISTAKABLE: f64 = 2.5;
 impl RiskEngine {
     /// An engine without memory. The bounds in `settings` hold for its whole life; each is at least one entry per table.
     pub fn new(settings: Settings) -> Self {
+        Self::with_secret(settings, Secret::random())
+    }
+
+    /// The same with the secret of an earlier engine, under which its keys mean the same.
+    pub fn with_secret(settings: Settings, secret: Secret) -> Self {
         let neighbourhood_bans = NEIGHBOURHOOD_BANS_MAX.min(settings.max_bans / 8);
         let principal_bans = settings.max_bans / 4;
         let address_bans = settings.max_bans.saturating_sub(neighbourhood_bans + principal_bans);
         Self {
-            keys: Keys::new(),
+            keys: Keys::new(secret),
             profiles: Profiles::new(settings.max_profiles),
             accounts: Accounts::new(settings.max_actors / 4),
             abuse: Abuse::new(settings.max_actors),
@@ -75,6 +83,7 @@ impl RiskEngine {
             network_bans: NetworkBans::default(),
             demands: Demands::default(),
             evidence: EvidenceRing::new(),
+            journal: Journal::default(),
             plan: ArcSwap::from_pointee(Plan::of(settings)),
         }
     }
@@ -217,11 +226,24 @@ impl RiskEngine {
         let key = self.keys.actor(actor);
         self.abuse.forget(key);
         // Each actor has its place in one table alone.
-        self.ban_tables().iter().any(|table| table.lift(key)) || self.lift_network(actor)
+        let lifted = self.ban_tables().iter().any(|table| table.lift(key)) || self.lift_network(actor);
+        if lifted {
+            self.journal.lifted(actor);
+        }
+        lifted
     }
 
     pub(crate) fn ban_mode(&self) -> BanMode {
         self.plan.load().settings.ban.mode
+    }
+
+    pub(crate) fn forget_half(&self) -> std::time::Duration {
+        self.plan.load().settings.ban.forget_half
+    }
+
+    /// See [`Self::restore_healthy`]; in ticks of the engine's clock.
+    pub(crate) fn restore_healthy_at(&self, key: u64, seen: u64, now: u64) -> bool {
+        self.abuse.restore_healthy(key, seen, &self.plan.load().limits, now)
     }
 
     /// Whether an address is among those that are never banned.
@@ -240,7 +262,7 @@ impl RiskEngine {
         plan.settings.ban.never.iter().any(|never| never.contains(&network))
     }
 
-    fn ban_tables(&self) -> [&BanTable; 3] {
+    pub(crate) fn ban_tables(&self) -> [&BanTable; 3] {
         [&self.address_bans, &self.neighbourhood_bans, &self.principal_bans]
     }
 
@@ -310,11 +332,14 @@ impl RiskEngine {
         };
         let simulated = plan.settings.ban.mode == BanMode::Simulate;
         let sentence = Sentence { actor: actor.clone(), key: counted.key(), scope, cause: offence, simulated };
-        match table.start(sentence, &plan.settings.ban, &self.keys, now) {
-            Started::New(ban) => {
+        let evidence = || self.evidence.samples(counted.key());
+        match table.start(sentence, evidence, &plan.settings.ban, &self.keys, now) {
+            Started::New(imposed) => {
+                self.journal.ban_changed();
+                let Imposed { ban, evidence, .. } = &*imposed;
                 let until = u64::try_from(ban.until.as_second()).unwrap_or(0).saturating_mul(16).min(TICK_MASK);
                 self.abuse.settle(counted, until);
-                Some(BanNotice { actor, ban, evidence: self.evidence.samples(counted.key()) })
+                Some(BanNotice { actor, ban: Arc::clone(ban), evidence: evidence.to_vec() })
             }
             Started::InForce | Started::NoRoom => None,
         }

@@ -4,8 +4,8 @@
 //! ([`RiskEngine::learn`]); it answers how risky the next caller looks ([`RiskEngine::assess`]) and who is banned. It
 //! decides nothing: `policy` does, from these facts.
 //!
-//! What it deliberately does not: read a clock, do IO, or keep anything over a restart. Profiles, counters and bans live in
-//! memory in this version; after a restart nobody is banned and nothing is new to anybody.
+//! What it deliberately does not: read a clock, or do IO. Profiles, counters and bans live in memory. What survives a restart it
+//! gives to a store and takes back from it ([`state`]); without one nobody is banned after a restart, and nothing is new to anybody.
 //!
 //! **Threads.** All workers share one engine. The tables are lock-free and their records are atomics: a request of a familiar
 //! principal takes no lock and allocates nothing.
@@ -41,6 +41,7 @@ mod score;
 pub mod settings;
 mod signal;
 mod signature;
+pub mod state;
 mod table;
 
 use std::net::IpAddr;

@@ -28,6 +28,19 @@ impl From<Timestamp> for Moment {
     }
 }
 
+impl Moment {
+    /// The moment as a time, in microseconds.
+    pub(crate) fn time(self) -> Timestamp {
+        Timestamp::from_microsecond(self.micros).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// The time of a tick.
+pub(crate) fn time_of(ticks: u64) -> Timestamp {
+    let micros = i64::try_from(ticks).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_TICK);
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
 /// A duration in ticks, rounded down.
 pub(crate) fn ticks(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(TICKS_PER_SECOND);

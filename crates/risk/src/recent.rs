@@ -59,6 +59,19 @@ impl<const N: usize> RecentSet<N> {
             .count()
     }
 
+    /// The members as words that [`Self::of_words`] reads.
+    pub(crate) fn words(&self) -> [u64; N] {
+        std::array::from_fn(|index| self.0.get(index).map_or(0, |slot| slot.load(Ordering::Relaxed)))
+    }
+
+    /// A set with these members. None of them was seen later than `now`.
+    pub(crate) fn of_words(words: [u64; N], now: u64) -> Self {
+        Self(words.map(|word| {
+            let seen = (word & TICK_MASK).min(now);
+            AtomicU64::new(if word == 0 { 0 } else { pack(tag(word), seen) })
+        }))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
     }
@@ -100,6 +113,17 @@ mod tests {
         assert_eq!(set.seen_after(5_000), 0);
         set.clear();
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_set_is_read_as_it_was_written_and_nothing_was_seen_in_the_future() {
+        let set = RecentSet::<3>::default();
+        set.note(key(0), 1_000);
+        set.note(key(5), 9_000);
+        let read = RecentSet::of_words(set.words(), 5_000);
+        let members: Vec<u64> = (0..10).filter(|&n| read.contains(key(n))).collect();
+        assert_eq!(members, [0, 5]);
+        assert_eq!((read.seen_after(999), read.seen_after(1_000), read.seen_after(5_000)), (2, 1, 0));
     }
 
     #[test]

@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use papaya::HashMap;
 
-/// At most as many entries as there are slots. Every entry owns one slot, which holds its key.
+/// At most as many entries as there are slots. Every entry owns one slot, which holds its key, and one bit that says whether it
+/// was changed since somebody last took what had changed.
 #[derive(Debug)]
 pub(crate) struct Table<V> {
     map: HashMap<u64, Entry<V>, BuildHasherDefault<Prehashed>>,
     slots: Box<[AtomicU64]>,
+    marks: Box<[AtomicU64]>,
+    /// Every entry that is asked for by [`Self::with_or_insert`] is marked.
+    marks_all: bool,
     /// How many slots were ever handed out; from then on they change owners.
     filled: AtomicUsize,
     /// Where the next sample begins.
@@ -35,19 +39,27 @@ const SAMPLE: usize = 16;
 impl<V> Table<V> {
     /// A table of at most `bound` entries (at least one) that looks at 64 of them to find one that may go.
     pub(crate) fn new(bound: usize) -> Self {
-        Self::with_samples(bound, 4)
+        Self::with_samples(bound, 4, false)
+    }
+
+    /// The same, and every entry that is asked for in order to change it counts as changed.
+    pub(crate) fn kept(bound: usize) -> Self {
+        Self::with_samples(bound, 4, true)
     }
 
     /// A table that looks at every entry before it counts as full.
     pub(crate) fn exhaustive(bound: usize) -> Self {
-        Self::with_samples(bound, bound / SAMPLE + 1)
+        Self::with_samples(bound, bound / SAMPLE + 1, false)
     }
 
-    fn with_samples(bound: usize, samples: usize) -> Self {
+    fn with_samples(bound: usize, samples: usize, marks_all: bool) -> Self {
+        let bound = bound.max(1);
         Self {
             map: HashMap::default(),
             // A slot that was never handed out is claimed, not free: else a sample could take it from its first owner.
-            slots: (0..bound.max(1)).map(|_| AtomicU64::new(CLAIMED)).collect(),
+            slots: (0..bound).map(|_| AtomicU64::new(CLAIMED)).collect(),
+            marks: (0..bound.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            marks_all,
             filled: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
             samples,
@@ -69,20 +81,91 @@ impl<V> Table<V> {
         look: impl FnOnce(&V) -> R,
     ) -> Option<R> {
         let map = self.map.pin();
+        let change = |entry: &Entry<V>| {
+            let seen = look(&entry.value);
+            if self.marks_all {
+                self.mark_lazily(entry.slot);
+            }
+            Some(seen)
+        };
         if let Some(entry) = map.get(&key) {
-            return Some(look(&entry.value));
+            return change(entry);
         }
         let slot = self.take_slot(&worth)?;
         match map.try_insert(key, Entry { slot, value: make() }) {
             Ok(entry) => {
                 self.set(slot, key);
-                Some(look(&entry.value))
+                change(entry)
             }
             Err(occupied) => {
                 // Another thread made it first: its entry counts, and our slot is free again.
                 self.set(slot, FREE);
-                Some(look(&occupied.current.value))
+                change(occupied.current)
             }
+        }
+    }
+
+    /// Marks an entry as changed. What was changed before is seen by whoever takes the mark.
+    pub(crate) fn mark(&self, key: u64) {
+        if let Some(entry) = self.map.pin().get(&key)
+            && let Some(word) = self.marks.get(entry.slot / 64)
+        {
+            word.fetch_or(1 << (entry.slot % 64), Ordering::AcqRel);
+        }
+    }
+
+    /// Marks every entry.
+    pub(crate) fn mark_all(&self) {
+        self.marks.iter().for_each(|word| word.store(u64::MAX, Ordering::Release));
+    }
+
+    /// How many entries there can be.
+    pub(crate) fn bound(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Takes all marks, and shows nothing.
+    pub(crate) fn take_marks(&self) {
+        self.marks.iter().for_each(|word| word.store(0, Ordering::Release));
+    }
+
+    /// Takes the marks of about `most` entries (up to 63 more) and shows these entries. Says whether marks are left.
+    pub(crate) fn take_marked(&self, most: usize, mut show: impl FnMut(u64, &V)) -> bool {
+        let map = self.map.pin();
+        let mut shown = 0;
+        for (word, slots) in self.marks.iter().zip(self.slots.chunks(64)) {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            if shown >= most {
+                return true;
+            }
+            let bits = word.swap(0, Ordering::AcqRel);
+            for (_, slot) in slots.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0) {
+                let key = slot.load(Ordering::SeqCst);
+                // A slot without an owner has no key of the map.
+                if let Some(entry) = map.get(&key) {
+                    show(key, &entry.value);
+                    shown += 1;
+                }
+            }
+        }
+        false
+    }
+
+    /// How many entries are marked.
+    pub(crate) fn marked(&self) -> usize {
+        self.marks.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
+    }
+
+    /// A mark that is set already is not set again, so that an entry that is always in use costs reads alone. A change that is made at the
+    /// very instant at which the mark is taken may have to wait for the next one.
+    fn mark_lazily(&self, slot: usize) {
+        let bit = 1 << (slot % 64);
+        if let Some(word) = self.marks.get(slot / 64)
+            && word.load(Ordering::Relaxed) & bit == 0
+        {
+            word.fetch_or(bit, Ordering::AcqRel);
         }
     }
 
@@ -210,6 +293,39 @@ mod tests {
         assert!(!table.remove(10));
         assert_eq!(put(&table, 17, 3), Some(3), "the freed slot is found");
         assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn what_was_marked_is_taken_once_and_in_portions() {
+        let table = Table::kept(200);
+        (10..210).for_each(|key| assert_eq!(put(&table, key, key * 2), Some(key * 2)));
+        assert_eq!(table.marked(), 200);
+        let mut seen = Vec::new();
+        while table.take_marked(50, |key, value| seen.push((key, *value))) {
+            assert!(seen.len() >= 50);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (10..210).map(|key| (key, key * 2)).collect::<Vec<_>>());
+        assert!(!table.take_marked(50, |_, _| panic!("nothing has changed")));
+        put(&table, 17, 0);
+        table.mark(11);
+        table.mark(9_999);
+        let mut seen = Vec::new();
+        table.take_marked(50, |key, _| seen.push(key));
+        seen.sort_unstable();
+        assert_eq!(seen, [11, 17]);
+        // Marks of what has gone are of nobody.
+        table.mark_all();
+        assert!(table.remove(12));
+        let mut count = 0;
+        while table.take_marked(1, |key, _| {
+            assert_ne!(key, 12);
+            count += 1;
+        }) {}
+        assert_eq!(count, 199);
+        let plain = Table::new(4);
+        put(&plain, 10, 2);
+        assert_eq!(plain.marked(), 0, "only what is marked by hand");
     }
 
     #[test]

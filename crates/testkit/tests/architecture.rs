@@ -20,6 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-policy", &[]),
     ("portcullis-identity", &["portcullis-fetch", "portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
+    ("portcullis-store", &["portcullis-policy", "portcullis-risk"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-fetch", &[]),
@@ -45,6 +46,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-policy",
             "portcullis-proxy",
             "portcullis-risk",
+            "portcullis-store",
         ],
     ),
     (
@@ -62,6 +64,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-policy",
             "portcullis-proxy",
             "portcullis-risk",
+            "portcullis-store",
         ],
     ),
     ("portcullis-testkit", &[]),
@@ -115,8 +118,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hyper", &["portcullis-events", "portcullis-fetch", "portcullis-proxy", "portcullis-admin", "portcullis"]),
     ("tower", &["portcullis-proxy"]),
     ("maxminddb", &["portcullis-geo"]),
-    // A database is a cache here, and fenced in.
-    ("rusqlite", &["portcullis-history"]),
+    // A database is a cache in one, and state in the other, and fenced in.
+    ("rusqlite", &["portcullis-history", "portcullis-store"]),
     ("clap", &["portcullis"]),
     ("prometheus-client", &["portcullis"]),
 ];

@@ -118,7 +118,6 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
 /// Sections of the contract that later versions read.
 const LATER: &[(&str, &str)] = &[
     ("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics"),
-    ("store", "bans and profiles are kept in memory and begin anew at every start"),
     ("spike", "watch `portcullis_decisions_total` in the metrics"),
     ("audit", "`portcullis can` and `portcullis explain` answer who may do what"),
     ("backup", "copy the configuration files"),

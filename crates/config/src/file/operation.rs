@@ -26,6 +26,7 @@ use crate::file::receiver;
 use crate::file::route::read_page;
 use crate::file::sink_options::{read_dead_letter, read_filter, read_fold, read_retry, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
+use crate::file::store::{Store, read_store};
 use crate::file::trace::read_trace;
 use crate::kinds::{Choice, FilePath, Flag, Integer, Name, Percentage, ResolvedPath, Size, Socket, Text, Time};
 use crate::schema::one_of;
@@ -50,6 +51,8 @@ pub(crate) struct Operation {
     pub(crate) control: Option<Control>,
     /// `None`: there is none.
     pub(crate) index: Option<Index>,
+    /// `None`: everything is kept in memory.
+    pub(crate) store: Option<Store>,
     /// Where addresses are.
     pub(crate) geo: GeoSettings,
     /// Where the lists of networks are kept; `None`: where they are by default.
@@ -80,6 +83,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         ops: read_ops(root),
         control: read_control(root),
         index: read_index(root),
+        store: read_store(root),
         geo: read_geo(root),
         feeds: read_feeds(root),
         limits,

@@ -36,6 +36,7 @@ pub(super) fn file() -> Table {
             within("ops", ops()),
             within("control", control()),
             within("index", index()),
+            within("store", store()),
             within("feeds", feeds()),
             within("geo", geo()),
             within("event", event()),
@@ -46,7 +47,6 @@ pub(super) fn file() -> Table {
             within("access_log", access_log()),
             within("trace", receiver::trace()),
             without_effect("admin"),
-            without_effect("store"),
             without_effect("spike"),
             without_effect("audit"),
             without_effect("backup"),
@@ -323,6 +323,21 @@ fn index() -> Table {
             one("path", FilePath, "Where; left out: beside the event file, such as events.jsonl.index."),
             one("max_age", Time::within("1h", "3660d"), "Older events are found in the files.").default("31d"),
             one("max_size", Size(INDEX_SIZES), "On disk; the oldest events go first.").default("2GiB"),
+        ],
+    )
+}
+
+fn store() -> Table {
+    table(
+        "[store]",
+        "The SQLite file of what survives a restart: bans, past offences, risk profiles, what alerts demand. Without this table all of it is in memory; changing it needs a restart.",
+        [
+            one("enabled", Flag, "`false`: in memory, as without this table.").default(true),
+            one(
+                "path",
+                FilePath,
+                "The file, mode 0600. Left out: /var/lib/portcullis/portcullis.db for a configuration below /etc, else portcullis.db beside it.",
+            ),
         ],
     )
 }

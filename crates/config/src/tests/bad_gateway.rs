@@ -311,9 +311,12 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    for section in ["admin", "store", "spike", "audit", "backup"] {
+    for section in ["admin", "spike", "audit", "backup"] {
         check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
     }
+    check("[store]\npath = 1\n", ("E0104", 2, 8, ""));
+    check("[store]\nenabled = \"yes\"\n", ("E0104", 2, 11, ""));
+    check("[store]\npathh = \"x\"\n", ("E0103", 2, 1, "did you mean `path`"));
     check("[governance]\n", ("E0106", 1, 2, "is not available in this version | remove it"));
     check("[route]\n", ("E0101", 1, 2, "written twice"));
     check("[ops\n", ("E0101", 1, 5, ""));

@@ -41,13 +41,13 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(loaded.ops.unwrap().address, "127.0.0.1:9090".parse().unwrap());
     let control = loaded.control.unwrap();
     assert!(control.socket.ends_with("portcullis.sock") && !control.required && control.group.is_none());
-    assert_eq!(loaded.index, None);
+    assert_eq!((loaded.index, loaded.store), (None, None));
     assert!(!loaded.policy.enforces_risk());
     assert_eq!(loaded.files.len(), 2);
     let summary = loaded.summary.to_string();
     assert_eq!(
         summary,
-        "gateway: 1 listener, 1 upstream, 1 route, 0 identity providers, 0 API keys, 1 sink\n\
+        "gateway: 1 listener, 1 upstream, 1 route, 0 identity providers, 0 API keys, 1 sink; state: in memory\n\
          policy: 0 networks, 0 resources, 0 roles, 0 groups, 0 assignments, 0 denies, 0 prefixes; risk: monitor; bans: enforce"
     );
 }
@@ -131,6 +131,8 @@ enabled = true
 path = "my.index"
 max_age = "2h"
 max_size = "17MiB"
+[store]
+path = "state/my.db"
 [event]
 node = "n"
 cluster = "c"
@@ -237,6 +239,7 @@ rotate_compress = false
         max_bytes: 17 << 20,
     };
     assert_eq!(loaded.index, Some(index));
+    assert_eq!(loaded.store.unwrap().path, folder.path("state/my.db"));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     let admin = EventKind::ALL.into_iter().filter(|kind| kind.as_str().starts_with("admin."));

@@ -55,6 +55,11 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
             remark(&format!("error: {error}"));
             return Exit::Configuration;
         }
+        // A file that is wrong stays wrong, whereas one that cannot be opened may be there in a moment.
+        Err(StartError::Store(error)) => {
+            remark(&format!("error: {error}"));
+            return if error.trouble.is_lasting() { Exit::Configuration } else { Exit::Unreachable };
+        }
         Err(error) => {
             remark(&format!("error: {error}"));
             return Exit::Unreachable;

@@ -35,6 +35,7 @@ fn for_people(status: &Status) -> String {
         row("workers", &workers(status)),
         row("traffic", &format!("{} connections, {} requests under way", status.connections, status.requests)),
         row("bans", &format!("{} in force", status.bans)),
+        row("state", &state(status)),
         row("events", &format!("{} recorded", status.events)),
         String::new(),
     ];
@@ -110,6 +111,18 @@ fn reloads(status: &Status) -> String {
 fn workers(status: &Status) -> String {
     let state = if status.workers_alive { "alive" } else { "one is STUCK" };
     format!("{}, {state}", status.workers)
+}
+
+fn state(status: &Status) -> String {
+    match &status.store {
+        None => "in memory: a restart forgets bans and profiles".to_owned(),
+        Some(store) => match &store.trouble {
+            None => store.path.clone(),
+            Some(trouble) => {
+                format!("{} CANNOT BE WRITTEN: {trouble}; a restart would forget what changes now", store.path)
+            }
+        },
+    }
 }
 
 fn upstreams(status: &Status) -> String {

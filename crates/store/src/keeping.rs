@@ -1,0 +1,269 @@
+//! The one thread that writes: what must be written at once, and now and then the rest.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use portcullis_risk::state::{Changes, Reading, StateStore as _};
+use portcullis_risk::{Actor, RiskEngine};
+
+use crate::database::Database;
+use crate::stats::{Counts, StoreStats};
+
+/// Whose state is kept.
+pub trait Source: Send + Sync + 'static {
+    /// The engine.
+    fn risk(&self) -> &RiskEngine;
+    /// Now.
+    fn now(&self) -> Reading;
+}
+
+/// The running thread. Without [`Self::shutdown`] it ends with the process.
+#[derive(Debug)]
+pub struct Keeping {
+    counts: Arc<Counts>,
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    wake: SyncSender<()>,
+    ended: Mutex<Receiver<()>>,
+}
+
+/// How often profiles are written: what a process that is killed can lose.
+const EVERY: Duration = Duration::from_secs(2);
+/// What must be written at once is gathered for so long, so that a flood of bans is some twenty writes a second.
+const GATHER: Duration = Duration::from_millis(40);
+/// Records in one transaction.
+const BATCH: usize = 1_000;
+/// After a failure; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Though nothing changes, the time is noted: a clock that was set back is told by it.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// How often what says nothing any more is removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
+/// The time of day was set where it moved by more than this against the engine's clock.
+const CLOCK_WAS_SET: SignedDuration = SignedDuration::from_secs(1);
+/// Lifted bans that could not be written yet.
+const LIFTED_MAX: usize = 10_000;
+
+impl Keeping {
+    /// Begins to keep what the source has from now on.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn start(database: Database, source: Arc<dyn Source>) -> io::Result<Self> {
+        let counts = Arc::<Counts>::default();
+        let stop = Arc::<AtomicBool>::default();
+        let path = database.path.clone();
+        let (wake, woken) = sync_channel(1);
+        let (ending, ended) = sync_channel(1);
+        let watch = wake.clone();
+        source.risk().watch(Box::new(move || {
+            // A wake-up that waits already is enough.
+            let _ = watch.try_send(());
+        }));
+        let offset = source.now().offset();
+        let writer = Writer {
+            database,
+            source,
+            counts: Arc::clone(&counts),
+            unwritten_lifts: Vec::new(),
+            offset,
+            pause: FIRST_PAUSE,
+            retry: None,
+            last: Instant::now(),
+            next: Instant::now() + EVERY,
+            next_prune: Instant::now(),
+        };
+        let stopped = Arc::clone(&stop);
+        thread::Builder::new().name("store".to_owned()).spawn(move || {
+            writer.run(&woken, &stopped);
+            // Whoever waits for the end may have given up.
+            let _ = ending.try_send(());
+        })?;
+        Ok(Self { counts, path, stop, wake, ended: Mutex::new(ended) })
+    }
+
+    /// How it does.
+    pub fn stats(&self, source: &dyn Source) -> StoreStats {
+        self.counts.stats(&self.path, source.risk().marked())
+    }
+
+    /// Why the last write failed; `None` where it did not.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.counts.trouble()
+    }
+
+    /// Writes what has changed, and ends. Says whether that was done within `timeout`, all of it.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.wake.try_send(());
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(timeout);
+        ended.is_ok() && self.trouble().is_none()
+    }
+}
+
+struct Writer {
+    database: Database,
+    source: Arc<dyn Source>,
+    counts: Arc<Counts>,
+    /// Of transactions that failed. Everything else is marked again.
+    unwritten_lifts: Vec<Actor>,
+    offset: SignedDuration,
+    pause: Duration,
+    /// After a failure: when it is tried again.
+    retry: Option<Instant>,
+    last: Instant,
+    next: Instant,
+    next_prune: Instant,
+}
+
+/// The transaction was not written; that is counted and said already.
+struct Failed;
+
+impl Writer {
+    fn run(mut self, woken: &Receiver<()>, stop: &AtomicBool) {
+        loop {
+            let due = self.retry.unwrap_or(self.next).saturating_duration_since(Instant::now());
+            let was_woken = match woken.recv_timeout(due) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return self.end(),
+            };
+            if stop.load(Ordering::Acquire) {
+                return self.end();
+            }
+            if self.retry.is_some_and(|retry| Instant::now() < retry) {
+                continue;
+            }
+            self.retry = None;
+            if was_woken {
+                thread::sleep(GATHER);
+            }
+            // A failure is tried again after its pause, whatever comes.
+            let _ = self.write();
+        }
+    }
+
+    /// What must be written at once, and if it is time the rest.
+    fn write(&mut self) -> Result<(), Failed> {
+        self.look_at_the_clock();
+        self.write_urgent()?;
+        if Instant::now() < self.next {
+            return Ok(());
+        }
+        self.next = Instant::now() + EVERY;
+        self.write_rest()?;
+        if self.last.elapsed() >= HEARTBEAT {
+            self.save(Changes::default())?;
+        }
+        self.prune()
+    }
+
+    fn write_urgent(&mut self) -> Result<(), Failed> {
+        loop {
+            let mut changes = self.source.risk().urgent_changes(BATCH, self.source.now());
+            changes.lifted.splice(..0, std::mem::take(&mut self.unwritten_lifts));
+            let more = changes.more;
+            if !changes.is_empty() {
+                self.save(changes)?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn write_rest(&mut self) -> Result<(), Failed> {
+        loop {
+            let changes = self.source.risk().changes(BATCH, self.source.now());
+            let more = changes.more;
+            if !changes.is_empty() {
+                self.save(changes)?;
+            }
+            if !more {
+                return Ok(());
+            }
+            self.write_urgent()?;
+        }
+    }
+
+    fn save(&mut self, changes: Changes) -> Result<(), Failed> {
+        match self.database.save(&changes, self.source.now()) {
+            Ok(()) => {
+                let Changes { lifted, bans, demands, profiles, healthy, more: _ } = &changes;
+                let demands = demands.as_ref().map_or(0, Vec::len);
+                let rows = lifted.len() + bans.len() + demands + profiles.len() + healthy.len();
+                self.counts.rows.fetch_add(rows as u64, Ordering::Relaxed);
+                self.succeeded();
+                Ok(())
+            }
+            Err(error) => {
+                self.unwritten_lifts.extend(changes.lifted);
+                self.unwritten_lifts.truncate(LIFTED_MAX);
+                Err(self.failed(&error.trouble.to_string()))
+            }
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.counts.written.fetch_add(1, Ordering::Relaxed);
+        self.counts.last_written.store(self.source.now().wall.as_microsecond(), Ordering::Relaxed);
+        (self.pause, self.last) = (FIRST_PAUSE, Instant::now());
+        if self.counts.set_trouble(None).is_some() {
+            tracing::info!(path = %self.database.path.display(), "the store is written to again");
+        }
+    }
+
+    fn failed(&mut self, why: &str) -> Failed {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        self.retry = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.source.risk().mark_all();
+        if self.counts.set_trouble(Some(why.into())).is_none() {
+            let path = self.database.path.display();
+            tracing::error!(%path, error = why, "the store cannot be written: a restart would lose what changes now");
+        }
+        Failed
+    }
+
+    /// What was written by a time of day that was set since is written again.
+    fn look_at_the_clock(&mut self) {
+        let offset = self.source.now().offset();
+        if (offset - self.offset).abs() > CLOCK_WAS_SET {
+            self.source.risk().mark_bans();
+            self.offset = offset;
+        }
+    }
+
+    fn prune(&mut self) -> Result<(), Failed> {
+        if Instant::now() < self.next_prune {
+            return Ok(());
+        }
+        self.next_prune = Instant::now() + PRUNE_EVERY;
+        let (risk, now) = (self.source.risk(), self.source.now());
+        let pruned = self.database.prune(&risk.bounds(), now);
+        match pruned {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error.trouble.to_string())),
+        }
+    }
+
+    /// Writes all that is left, and closes the file.
+    fn end(mut self) {
+        let written = self.write_urgent().and_then(|()| self.write_rest());
+        // The time of the end, by which the next start tells how long nobody ran.
+        let written = written.and_then(|()| self.save(Changes::default()));
+        if written.is_err() {
+            tracing::error!("the state at the end is not in the store");
+        }
+        if let Err(error) = self.database.close() {
+            tracing::error!(%error, "the store was not closed in order");
+        }
+    }
+}

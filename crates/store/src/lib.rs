@@ -1,0 +1,27 @@
+//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, and the secret that the
+//! keys of all that are hashed with.
+//!
+//! [`Database`] is the file: it is verified when it is opened, and one that is damaged, of another program or of a newer version is
+//! refused with a remedy, and never replaced. [`Keeping`] is the one thread that writes to it. Nobody waits for that thread: the state lives
+//! in memory, changes are marked there, and a file that cannot be written (a full disk) costs nothing but what a restart would lose, which
+//! is counted and said.
+//!
+//! What is written when: bans, lifted bans and demands within 100 ms, forced to the disk; the rest every two seconds, and at an orderly end.
+//! So a process that is killed loses two seconds of profiles, and a machine that loses power perhaps a few more of these.
+//!
+//! What it deliberately does not: decide, or know what a profile means. Each part of the program that has state owns the trait by which it
+//! is kept (`portcullis_risk::state::StateStore`), and a file of this crate with its rows (`schema.rs` has all tables).
+
+mod database;
+mod error;
+mod keeping;
+mod risk;
+mod schema;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use database::{Database, Settings};
+pub use error::{StoreError, Trouble};
+pub use keeping::{Keeping, Source};
+pub use stats::StoreStats;

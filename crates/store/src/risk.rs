@@ -1,0 +1,383 @@
+//! The rows of risk: bans with their evidence, demands, profiles, and where principals were let in from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{BanScope, PrincipalKind};
+use portcullis_risk::state::{Bounds, Changes, Downtime, Reading, Restored, SavedBan, SavedDemand, Secret, StateStore};
+use portcullis_risk::{Actor, BanSample, Demand, RiskEngine};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+
+use crate::database::Database;
+use crate::error::{StoreError, Trouble};
+
+/// Places in the table `kept`.
+const WRITTEN: &str = "written";
+const FINGERPRINT: &str = "fingerprint";
+/// Principals let in from an address say nothing of it after this.
+const HEALTHY_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+impl StateStore for Database {
+    type Error = StoreError;
+
+    fn secret(&self) -> Secret {
+        self.secret
+    }
+
+    fn restore(&mut self, engine: &RiskEngine, now: Reading) -> Result<Restored, StoreError> {
+        let restored = restore(&self.db, engine, now).map_err(|trouble| self.error(trouble))?;
+        self.unsettled = Some(engine.fingerprint());
+        Ok(restored)
+    }
+
+    fn save(&mut self, changes: &Changes, now: Reading) -> Result<(), StoreError> {
+        let saved = save(&mut self.db, changes, self.unsettled, now);
+        saved.map_err(|trouble| self.error(trouble))?;
+        self.unsettled = None;
+        Ok(())
+    }
+}
+
+impl Database {
+    /// Removes what says nothing any more, and of the rest what is more than an engine can hold: the oldest.
+    pub(crate) fn prune(&mut self, bounds: &Bounds, now: Reading) -> Result<(), StoreError> {
+        let pruned = prune(&mut self.db, bounds, now);
+        pruned.map_err(|trouble| self.error(trouble))
+    }
+}
+
+fn restore(db: &Connection, engine: &RiskEngine, now: Reading) -> Result<Restored, Trouble> {
+    // All that is read is of one moment.
+    let reading = db.unchecked_transaction()?;
+    let last: Option<i64> = kept(&reading, WRITTEN)?;
+    let downtime = Downtime::new(now, last.map_or(Ok(now.wall), time)?);
+    if downtime.clock_went_back() {
+        tracing::warn!("the clock was set back since the store was last written: bans go on as if no time had passed");
+    }
+    let mut restored = Restored::default();
+    restore_bans(&reading, engine, &downtime, &mut restored)?;
+    restore_demands(&reading, engine, &downtime, &mut restored)?;
+    let fingerprint: Option<i64> = kept(&reading, FINGERPRINT)?;
+    if fingerprint.is_some_and(|fingerprint| fingerprint != engine.fingerprint().cast_signed()) {
+        let count: i64 = reading.query_row("SELECT (SELECT count(*) FROM profile)", [], |row| row.get(0))?;
+        tracing::warn!(
+            profiles = count,
+            "profiles are kept under keys of another version of this program: they begin anew"
+        );
+        restored.forgotten += usize::try_from(count).unwrap_or_default();
+    } else {
+        restore_profiles(&reading, engine, &downtime, &mut restored)?;
+        restore_healthy(&reading, engine, &downtime, &mut restored)?;
+    }
+    engine.begin();
+    Ok(restored)
+}
+
+fn restore_bans(
+    db: &Connection,
+    engine: &RiskEngine,
+    downtime: &Downtime,
+    restored: &mut Restored,
+) -> Result<(), Trouble> {
+    let mut evidence = evidence(db)?;
+    // Those that end last come first: they are in force, and are what there must be room for.
+    let mut statement = db.prepare(
+        "SELECT kind, name, scope, began, until, offences, cause, simulated, past, past_at FROM ban ORDER BY until DESC",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        let samples = evidence.remove(&(kind, name.clone())).unwrap_or_default();
+        let ban = SavedBan { evidence: samples.into(), ..ban(row, actor(kind, &name)?)? };
+        match engine.restore_ban(ban, downtime) {
+            Some(true) => restored.bans += 1,
+            Some(false) => restored.past += 1,
+            None => restored.forgotten += 1,
+        }
+    }
+    Ok(())
+}
+
+fn ban(row: &Row<'_>, actor: Actor) -> Result<SavedBan, Trouble> {
+    let scope = match row.get(2)? {
+        0 => BanScope::Address,
+        1 => BanScope::Anonymous,
+        2 => BanScope::Principal,
+        other => return Err(damaged("ban", format!("a scope {other}"))),
+    };
+    let past: f64 = row.get(8)?;
+    Ok(SavedBan {
+        actor,
+        scope,
+        began: time(row.get(3)?)?,
+        until: time(row.get(4)?)?,
+        offences: row.get(5)?,
+        cause: row.get::<_, String>(6)?.into(),
+        simulated: row.get(7)?,
+        past: if past.is_finite() { past.max(0.0) } else { 0.0 },
+        past_at: time(row.get(9)?)?,
+        evidence: Arc::default(),
+    })
+}
+
+type Evidence = HashMap<(i64, String), Vec<BanSample>>;
+
+fn evidence(db: &Connection) -> Result<Evidence, Trouble> {
+    let mut evidence = Evidence::new();
+    let mut statement = db.prepare("SELECT kind, name, reason, path FROM evidence ORDER BY kind, name, place")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let sample = BanSample { reason: row.get::<_, String>(2)?.into(), path: row.get::<_, String>(3)?.into() };
+        evidence.entry((row.get(0)?, row.get(1)?)).or_default().push(sample);
+    }
+    Ok(evidence)
+}
+
+fn restore_demands(
+    db: &Connection,
+    engine: &RiskEngine,
+    downtime: &Downtime,
+    restored: &mut Restored,
+) -> Result<(), Trouble> {
+    let mut statement = db.prepare("SELECT what, kind, name, alert, since, until, simulated FROM demand")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (what, kind, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let demand = match what {
+            0 => Demand::StepUp(principal_kind(kind)?, name.into()),
+            1 => Demand::Revoke(principal_kind(kind)?, name.into()),
+            2 => Demand::Tighten(name.into()),
+            other => return Err(damaged("demand", format!("a demand {other}"))),
+        };
+        let saved = SavedDemand {
+            demand,
+            alert: row.get::<_, String>(3)?.into(),
+            since: time(row.get(4)?)?,
+            until: time(row.get(5)?)?,
+            simulated: row.get(6)?,
+        };
+        match engine.restore_demand(saved, downtime) {
+            Some(true) => restored.demands += 1,
+            Some(false) => {}
+            None => restored.forgotten += 1,
+        }
+    }
+    Ok(())
+}
+
+fn restore_profiles(
+    db: &Connection,
+    engine: &RiskEngine,
+    downtime: &Downtime,
+    restored: &mut Restored,
+) -> Result<(), Trouble> {
+    let most = limit(engine.bounds().profiles);
+    let mut statement = db.prepare("SELECT key, value FROM profile ORDER BY written DESC LIMIT ?1")?;
+    let mut rows = statement.query([most])?;
+    while let Some(row) = rows.next()? {
+        let (key, value): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        match engine.restore_profile(key.cast_unsigned(), &value, downtime) {
+            true => restored.profiles += 1,
+            false => restored.forgotten += 1,
+        }
+    }
+    Ok(())
+}
+
+fn restore_healthy(
+    db: &Connection,
+    engine: &RiskEngine,
+    downtime: &Downtime,
+    restored: &mut Restored,
+) -> Result<(), Trouble> {
+    let mut statement = db.prepare("SELECT key, seen FROM healthy ORDER BY seen DESC LIMIT ?1")?;
+    let mut rows = statement.query([limit(engine.bounds().addresses)])?;
+    while let Some(row) = rows.next()? {
+        let (key, seen): (i64, i64) = (row.get(0)?, row.get(1)?);
+        match engine.restore_healthy(key.cast_unsigned(), time(seen)?, downtime) {
+            true => restored.healthy += 1,
+            false => restored.forgotten += 1,
+        }
+    }
+    Ok(())
+}
+
+fn save(db: &mut Connection, changes: &Changes, unsettled: Option<u64>, now: Reading) -> Result<(), Trouble> {
+    let Changes { lifted, bans, demands, profiles, healthy, more: _ } = changes;
+    // A ban is on the disk before anybody relies on it; of profiles a loss of power may take the last seconds.
+    let urgent = !lifted.is_empty() || !bans.is_empty() || demands.is_some();
+    db.pragma_update(None, "synchronous", if urgent { "FULL" } else { "NORMAL" })?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(fingerprint) = unsettled {
+        settle(&transaction, fingerprint.cast_signed())?;
+    }
+    save_bans(&transaction, lifted, bans)?;
+    if let Some(demands) = demands {
+        save_demands(&transaction, demands)?;
+    }
+    let written = now.wall.as_microsecond();
+    let mut upsert = transaction.prepare(
+        "INSERT INTO profile (key, written, value) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET written = excluded.written, value = excluded.value",
+    )?;
+    for (key, value) in profiles {
+        upsert.execute(params![key.cast_signed(), written, value])?;
+    }
+    drop(upsert);
+    let mut upsert = transaction.prepare(
+        "INSERT INTO healthy (key, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen)",
+    )?;
+    for (key, seen) in healthy {
+        upsert.execute(params![key.cast_signed(), seen.as_microsecond()])?;
+    }
+    drop(upsert);
+    keep(&transaction, WRITTEN, written)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn save_bans(transaction: &Transaction<'_>, lifted: &[Actor], bans: &[SavedBan]) -> Result<(), Trouble> {
+    let mut forget = transaction.prepare("DELETE FROM ban WHERE kind = ?1 AND name = ?2")?;
+    let mut forget_evidence = transaction.prepare("DELETE FROM evidence WHERE kind = ?1 AND name = ?2")?;
+    for actor in lifted {
+        let (kind, name) = row_of(actor);
+        forget.execute(params![kind, name])?;
+        forget_evidence.execute(params![kind, name])?;
+    }
+    let mut upsert = transaction.prepare(
+        "INSERT OR REPLACE INTO ban (kind, name, scope, began, until, offences, cause, simulated, past, past_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
+    let mut insert =
+        transaction.prepare("INSERT INTO evidence (kind, name, place, reason, path) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for ban in bans {
+        let (kind, name) = row_of(&ban.actor);
+        let scope = match ban.scope {
+            BanScope::Address => 0,
+            BanScope::Anonymous => 1,
+            BanScope::Principal => 2,
+        };
+        upsert.execute(params![
+            kind,
+            name,
+            scope,
+            ban.began.as_microsecond(),
+            ban.until.as_microsecond(),
+            ban.offences,
+            &*ban.cause,
+            ban.simulated,
+            ban.past,
+            ban.past_at.as_microsecond(),
+        ])?;
+        forget_evidence.execute(params![kind, name])?;
+        for (place, sample) in (0_i64..).zip(ban.evidence.iter()) {
+            insert.execute(params![kind, name, place, &*sample.reason, &*sample.path])?;
+        }
+    }
+    Ok(())
+}
+
+fn save_demands(transaction: &Transaction<'_>, demands: &[SavedDemand]) -> Result<(), Trouble> {
+    transaction.execute("DELETE FROM demand", [])?;
+    let mut insert = transaction.prepare(
+        "INSERT OR REPLACE INTO demand (what, kind, name, alert, since, until, simulated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for saved in demands {
+        let (what, kind, name) = match &saved.demand {
+            Demand::StepUp(kind, id) => (0, number(*kind), id),
+            Demand::Revoke(kind, id) => (1, number(*kind), id),
+            Demand::Tighten(route) => (2, 0, route),
+        };
+        let times = (saved.since.as_microsecond(), saved.until.as_microsecond());
+        insert.execute(params![what, kind, &**name, &*saved.alert, times.0, times.1, saved.simulated])?;
+    }
+    Ok(())
+}
+
+fn prune(db: &mut Connection, bounds: &Bounds, now: Reading) -> Result<(), Trouble> {
+    let before = |age: SignedDuration| now.wall.saturating_sub(age).unwrap_or(Timestamp::MIN).as_microsecond();
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("DELETE FROM ban WHERE until < ?1", [before(bounds.forgets_after)])?;
+    transaction.execute(
+        "DELETE FROM ban WHERE (kind, name) IN (SELECT kind, name FROM ban ORDER BY until DESC LIMIT -1 OFFSET ?1)",
+        [limit(bounds.bans)],
+    )?;
+    transaction.execute("DELETE FROM evidence WHERE (kind, name) NOT IN (SELECT kind, name FROM ban)", [])?;
+    transaction.execute(
+        "DELETE FROM profile WHERE key IN (SELECT key FROM profile ORDER BY written DESC LIMIT -1 OFFSET ?1)",
+        [limit(bounds.profiles)],
+    )?;
+    transaction.execute("DELETE FROM healthy WHERE seen < ?1", [before(HEALTHY_FOR)])?;
+    transaction.execute(
+        "DELETE FROM healthy WHERE key IN (SELECT key FROM healthy ORDER BY seen DESC LIMIT -1 OFFSET ?1)",
+        [limit(bounds.addresses)],
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Notes by which keys profiles are kept from now on. What was kept under others is removed.
+fn settle(transaction: &Transaction<'_>, fingerprint: i64) -> Result<(), Trouble> {
+    if kept(transaction, FINGERPRINT)?.is_some_and(|found| found != fingerprint) {
+        transaction.execute_batch("DELETE FROM profile; DELETE FROM healthy;")?;
+    }
+    keep(transaction, FINGERPRINT, fingerprint)
+}
+
+fn kept(db: &Connection, name: &str) -> Result<Option<i64>, Trouble> {
+    Ok(db.query_row("SELECT value FROM kept WHERE name = ?1", [name], |row| row.get(0)).optional()?)
+}
+
+fn keep(db: &Connection, name: &str, value: i64) -> Result<(), Trouble> {
+    db.execute("INSERT OR REPLACE INTO kept (name, value) VALUES (?1, ?2)", params![name, value])?;
+    Ok(())
+}
+
+/// An actor as a row names it: a network with its length, or a principal's id.
+fn row_of(actor: &Actor) -> (i64, String) {
+    match actor {
+        Actor::Network(network) => (NETWORK, network.to_string()),
+        Actor::Principal { kind, id } => (number(*kind), id.to_string()),
+    }
+}
+
+const NETWORK: i64 = 0;
+
+fn actor(kind: i64, name: &str) -> Result<Actor, Trouble> {
+    if kind == NETWORK {
+        let network: IpNet = name.parse().map_err(|_| damaged("ban", "a network that is none"))?;
+        return Ok(Actor::Network(network.trunc()));
+    }
+    Ok(Actor::Principal { kind: principal_kind(kind)?, id: name.into() })
+}
+
+fn number(kind: PrincipalKind) -> i64 {
+    match kind {
+        PrincipalKind::User => 1,
+        PrincipalKind::Service => 2,
+        PrincipalKind::Certificate => 3,
+    }
+}
+
+fn principal_kind(number: i64) -> Result<PrincipalKind, Trouble> {
+    match number {
+        1 => Ok(PrincipalKind::User),
+        2 => Ok(PrincipalKind::Service),
+        3 => Ok(PrincipalKind::Certificate),
+        other => Err(damaged("ban", format!("a kind {other} of principal"))),
+    }
+}
+
+fn time(micros: i64) -> Result<Timestamp, Trouble> {
+    Timestamp::from_microsecond(micros).map_err(|_| damaged("a row", "a time that is none"))
+}
+
+fn damaged(place: &str, what: impl std::fmt::Display) -> Trouble {
+    Trouble::Damaged(format!("{place} has {what}"))
+}
+
+fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

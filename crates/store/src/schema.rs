@@ -1,0 +1,76 @@
+//! The tables, by version. A step that was released is never changed: whoever needs another table adds a step.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::Trouble;
+
+/// "pcst": what tells this file from others (`PRAGMA application_id`).
+pub(crate) const APPLICATION: i64 = 0x7063_7374;
+
+/// What each version adds to the one before. `PRAGMA user_version` is how many of them were taken.
+const STEPS: &[&str] = &[
+    // 1: risk. Times are microseconds since 1970 by the time of day. A name is a network with its length, or a principal's id.
+    "
+    CREATE TABLE kept (name TEXT PRIMARY KEY NOT NULL, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE ban (
+        kind INTEGER NOT NULL, name TEXT NOT NULL,
+        scope INTEGER NOT NULL, began INTEGER NOT NULL, until INTEGER NOT NULL, offences INTEGER NOT NULL,
+        cause TEXT NOT NULL, simulated INTEGER NOT NULL, past REAL NOT NULL, past_at INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE evidence (
+        kind INTEGER NOT NULL, name TEXT NOT NULL, place INTEGER NOT NULL, reason TEXT NOT NULL, path TEXT NOT NULL,
+        PRIMARY KEY (kind, name, place)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE demand (
+        what INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
+        alert TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, simulated INTEGER NOT NULL,
+        PRIMARY KEY (what, kind, name, alert)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE profile (key INTEGER PRIMARY KEY NOT NULL, written INTEGER NOT NULL, value BLOB NOT NULL) STRICT;
+    CREATE TABLE healthy (key INTEGER PRIMARY KEY NOT NULL, seen INTEGER NOT NULL) STRICT;
+    ",
+];
+
+/// Whether the file is a store of a version that is known, or empty. It changes nothing.
+pub(crate) fn check(db: &Connection) -> Result<(), Trouble> {
+    let application = pragma(db, "application_id")?;
+    let version = pragma(db, "user_version")?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if (application, version, tables) == (0, 0, 0) {
+        return Ok(());
+    }
+    if application != APPLICATION {
+        return Err(Trouble::Foreign);
+    }
+    let known = known();
+    if version > known {
+        return Err(Trouble::Newer { found: version, known });
+    }
+    Ok(())
+}
+
+/// Brings the tables to the version of now: all steps that are missing, or none.
+pub(crate) fn migrate(db: &mut Connection) -> Result<(), Trouble> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it since the check.
+    check(&transaction)?;
+    let taken = usize::try_from(pragma(&transaction, "user_version")?).unwrap_or_default();
+    if taken < STEPS.len() {
+        for step in STEPS.iter().skip(taken) {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", known())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn known() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+fn pragma(db: &Connection, name: &str) -> Result<i64, Trouble> {
+    Ok(db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?)
+}
