@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use portcullis_testkit::process::{Finished, Process, Program, Signal};
+use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, Gateway, Site, portcullis, tool};
+use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, portcullis, tool};
 
 const STORE: &str = "[store]\npath = \"state.db\"\n";
 
@@ -116,6 +117,44 @@ fn a_ban_outlives_the_process_that_imposed_it_and_a_lifted_one_does_not_come_bac
     fail_five_times(&gateway, "127.0.0.9");
     let last = json(&gateway, &["ban", "explain", "--ip", "127.0.0.9"]);
     assert_eq!(last["bans"][0]["offences"], 1);
+}
+
+#[test]
+fn what_an_alert_contains_is_contained_still_and_can_be_lifted() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let mut site = Site::new(&upstream.url());
+    site.accept_tokens(&[&key], "");
+    site.add(STORE);
+    site.add(
+        "[[alert]]\nname = \"denied\"\nwhen = { reasons = \"rbac.explicit_deny\" }\ncount = 2\nper = \"principal\"\n\
+         contain = [{ step_up = \"principal\", for = \"1h\" }]\n",
+    );
+    site.policy(
+        &[
+            AUTHENTICATED,
+            "[[deny]]\nname = \"no\"\nprincipals = [\"user:alice\"]\nactions = [\"GET /no\"]\nscope = \"*\"\n",
+        ]
+        .concat(),
+    );
+    let gateway = site.start();
+    let alice = bearer(&key, &claims("alice").seconds_from_now("iat", -60));
+    let go = |gateway: &Gateway, target: &str| gateway.get(target, &[("Authorization", &alice)]);
+    for _ in 0..2 {
+        gateway.check_refused("denied", &go(&gateway, "/no"), 403, "rbac.explicit_deny");
+    }
+    let contained = || (go(&gateway, "/ok").status() == 401).then_some(());
+    wait::until(PATIENCE, contained).expect("the alert does not contain");
+    wait_until_written(&gateway, 1.0);
+    let gateway = kill_and_start(gateway);
+    gateway.check_refused("contained", &go(&gateway, "/ok"), 401, "step_up.required");
+    let listed = json(&gateway, &["alert", "list"])["contained"].clone();
+    assert_eq!((&listed[0]["alert"], &listed[0]["on"]), (&"denied".into(), &"user:alice".into()), "{listed:#}");
+    let lifted = ask(&gateway, &["alert", "lift", listed[0]["id"].as_str().unwrap()]);
+    assert_eq!(lifted.status.code(), Some(0), "{lifted:?}");
+    assert_eq!(go(&gateway, "/ok").status(), 200);
+    wait_until_written(&gateway, 0.0);
+    let gateway = kill_and_start(gateway);
+    assert_eq!(go(&gateway, "/ok").status(), 200, "what was lifted is lifted");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use portcullis_alerts::{Alerts, Firing, Key, Response, Settings, Stats};
 use portcullis_events::Event;
 use portcullis_policy::BanScope;
 use portcullis_proxy::Shared;
-use portcullis_risk::{Actor, Demand};
+use portcullis_risk::state::SavedDemand;
+use portcullis_risk::{Actor, BanEntry, Demand};
 use uuid::Uuid;
 
 /// The alerts, and what they contain.
@@ -51,7 +52,7 @@ const MOST_CONTAINED: usize = 10_000;
 
 impl Alerting {
     pub(crate) fn start(settings: Settings, shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let contained = Arc::<Register>::default();
+        let contained = Arc::new(Register(Mutex::new(restored(shared))));
         let surroundings = Surroundings { shared: Arc::clone(shared), contained: Arc::clone(&contained) };
         let alerts = Alerts::start(settings, &shared.recorder, Arc::new(surroundings))?;
         Ok(Self { alerts, contained })
@@ -86,6 +87,42 @@ impl Alerting {
         self.contained.forget(id);
         Ok(format!("lifted: {} of {} by alert {}", entry.measure.as_str(), entry.on, entry.alert))
     }
+}
+
+/// What alerts had contained before the restart, from what the store has put in force again. It has a new id, and its event is not known.
+fn restored(shared: &Shared) -> VecDeque<Entry> {
+    let now = shared.clock.now();
+    let entry = |measure, alert: &str, on, since, until, simulated| Entry {
+        id: id_of(measure, Uuid::now_v7()),
+        alert: alert.into(),
+        measure,
+        on,
+        since,
+        until,
+        event: Uuid::nil(),
+        simulated,
+    };
+    let of_demand = |saved: SavedDemand| {
+        let (measure, on) = match saved.demand {
+            Demand::StepUp(kind, id) => (Measure::StepUpPrincipal, Actor::Principal { kind, id }.to_string()),
+            Demand::Revoke(kind, id) => (Measure::RevokePrincipal, Actor::Principal { kind, id }.to_string()),
+            Demand::Tighten(route) => (Measure::TightenRoute, route.into_string()),
+        };
+        entry(measure, &saved.alert, Key::Text(on.into()), saved.since, saved.until, saved.simulated)
+    };
+    let of_ban = |BanEntry { actor, ban, began, .. }: BanEntry| {
+        let alert = ban.cause.strip_prefix(CAUSE)?;
+        let (measure, on) = match &actor {
+            Actor::Network(network) => (Measure::BanAddress, Key::Address(network.addr())),
+            Actor::Principal { .. } => (Measure::BanPrincipal, Key::Text(actor.to_string().into())),
+        };
+        Some(entry(measure, alert, on, began, ban.until, ban.simulated))
+    };
+    let demands = shared.risk.demands(now).into_iter().map(of_demand);
+    let mut entries: Vec<_> = demands.chain(shared.risk.bans(now).into_iter().filter_map(of_ban)).collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.since));
+    entries.truncate(MOST_CONTAINED);
+    entries.into()
 }
 
 impl Response for Surroundings {
@@ -130,7 +167,7 @@ impl Surroundings {
             self.check_spared(firing)?;
         }
         let report = risk.report(&actor, now);
-        let longer = |entry: &&portcullis_risk::BanEntry| {
+        let longer = |entry: &&BanEntry| {
             let whole = entry.ban.scope != BanScope::Anonymous;
             entry.actor == actor && whole && !entry.ban.simulated && entry.ban.until >= until
         };
@@ -216,8 +253,11 @@ fn id_of(measure: Measure, event: Uuid) -> String {
 }
 
 fn cause(alert: &str) -> String {
-    format!("alert {alert}")
+    format!("{CAUSE}{alert}")
 }
+
+/// What the cause of a ban by an alert begins with. An operator's begins otherwise.
+const CAUSE: &str = "alert ";
 
 /// What a measure demands of a key; `None` for one that is no such demand.
 fn demand(measure: Measure, key: &Key) -> Option<Demand> {

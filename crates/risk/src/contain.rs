@@ -138,6 +138,13 @@ impl RiskEngine {
         (mode != BanMode::Off).then(|| as_of(containment, mode == BanMode::Simulate, now)).flatten()
     }
 
+    /// Everything that is demanded at this moment, whose `until` is by the engine's clock.
+    pub fn demands(&self, now: Timestamp) -> Vec<SavedDemand> {
+        let mut all = self.demands.all();
+        all.retain(|demand| now < demand.until);
+        all
+    }
+
     /// What is demanded of a request, where there is anything: one atomic load while there is nothing at all. Nothing is demanded of who comes
     /// from an address that is never banned.
     pub fn demanded(

@@ -255,6 +255,11 @@ impl Journal {
         self.ban_changed();
     }
 
+    fn waiting(&self) -> usize {
+        let lists = [&self.networks, &self.demands].into_iter().filter(|list| list.load(Ordering::Relaxed)).count();
+        self.lifted.lock().unwrap_or_else(PoisonError::into_inner).len() + lists
+    }
+
     pub(crate) fn lifted(&self, actor: &Actor) {
         if self.watch.get().is_none() {
             return;
@@ -333,10 +338,10 @@ impl RiskEngine {
         self.journal.demands.store(true, Ordering::Release);
     }
 
-    /// How many records are marked as changed.
+    /// How many records are marked as changed; lists that are kept as a whole count as one.
     pub fn marked(&self) -> usize {
         let bans: usize = self.ban_tables().iter().map(|table| table.marked()).sum();
-        bans + self.profiles.marked() + self.abuse.marked()
+        bans + self.journal.waiting() + self.profiles.marked() + self.abuse.marked()
     }
 
     /// Puts back what was kept of an actor, by what is known of it since. Says whether a ban is in force; `None`: there was no room.

@@ -152,6 +152,13 @@ impl Writer {
 
     /// What must be written at once, and if it is time the rest.
     fn write(&mut self) -> Result<(), Failed> {
+        self.counts.under_way.store(1, Ordering::SeqCst);
+        let written = self.write_what_is_due();
+        self.counts.under_way.store(0, Ordering::SeqCst);
+        written
+    }
+
+    fn write_what_is_due(&mut self) -> Result<(), Failed> {
         self.look_at_the_clock();
         self.write_urgent()?;
         if Instant::now() < self.next {

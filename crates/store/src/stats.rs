@@ -1,7 +1,7 @@
 //! How the store does, for metrics and whoever asks.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -35,6 +35,8 @@ pub(crate) struct Counts {
     pub(crate) rows: AtomicU64,
     /// Microseconds since 1970; 0 for never.
     pub(crate) last_written: AtomicI64,
+    /// 1 while changes may have been taken from the engine that are not written yet.
+    pub(crate) under_way: AtomicUsize,
     trouble: Mutex<Option<Arc<str>>>,
 }
 
@@ -46,7 +48,7 @@ impl Counts {
             written: self.written.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             rows: self.rows.load(Ordering::Relaxed),
-            pending,
+            pending: pending + self.under_way.load(Ordering::SeqCst),
             last_written: Some(last).filter(|last| *last != 0).and_then(|last| Timestamp::from_microsecond(last).ok()),
             trouble: self.trouble(),
             bytes: bytes(path),
