@@ -370,3 +370,31 @@ fn one_address_with_many_claimed_names_is_seen_and_no_name_is_recorded() {
     assert!(!recorded.contains("victim-"), "whom somebody claims to be is in no event");
     assert!(!recorded.contains("claimed"), "nor a number of it");
 }
+
+#[test]
+fn while_a_mute_holds_what_fires_is_recorded_and_nothing_else() {
+    let (upstream, receiver) = (Upstream::start(), Receiver::start(|_| Answer::status(200)));
+    let mute = "\n[[mute]]\nfrom = 2020-01-01T00:00:00Z\nto = 2120-01-01T00:00:00Z\nreason = \"the great move\"\n";
+    let (mut gateway, key) = gateway(&receiver, &upstream, &[FAILING, mute].concat(), ALERTS_BAN);
+    let from = |gateway: &Gateway, key: &str| gateway.get_from("127.0.0.9", "/", &[("X-Api-Key", key)]);
+    for _ in 0..3 {
+        from(&gateway, "pcl_alice_guess");
+    }
+    let event = fired(&gateway, 1).remove(0);
+    assert_eq!(
+        (&event["alert"]["muted"], &event["alert"]["actions"]),
+        (&"the great move".into(), &serde_json::json!([]))
+    );
+    assert_eq!(from(&gateway, &key).status(), 200);
+    let list = ask(&gateway, &["alert", "list"], 0);
+    assert_eq!((&list["alerts"][0]["muted"], &list["contained"]), (&"the great move".into(), &serde_json::json!([])));
+    // The maintenance is over: what was counted meanwhile counts still, and the next event fires.
+    let path = gateway.site.path("portcullis.toml");
+    let without = std::fs::read_to_string(&path).unwrap().replace(mute, "\n");
+    std::fs::write(&path, without).unwrap();
+    gateway.reload("ok");
+    from(&gateway, "pcl_alice_guess");
+    assert_eq!(fired(&gateway, 2)[1]["alert"]["count"], 3);
+    gateway.check_refused("banned", &from(&gateway, &key), 403, "ban.active");
+    assert_eq!(body(&receiver.wait_for(1)[0])["firings"].as_array().unwrap().len(), 1);
+}

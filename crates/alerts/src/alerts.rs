@@ -145,7 +145,7 @@ impl Alerts {
         Ok(alerts)
     }
 
-    /// Puts new settings in force. Rules that are as they were go on counting where they are.
+    /// Puts new settings in force. Rules that count as they did go on where they are.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -340,7 +340,7 @@ impl Runner {
             }
             // It was seen by the rules before a reload, or by those after it: what is in both counts.
             let rule = plan.rules.get(index)?;
-            self.plan.rules.iter().position(|other| other == rule)
+            self.plan.rules.iter().position(|other| other.counts_like(rule))
         };
         let places: Vec<usize> = (0..plan.rules.len().min(MAX_RULES)).filter(is_taken).filter_map(place).collect();
         self.engine.observe(sighting, &places, now, fired);

@@ -90,12 +90,12 @@ impl Engine {
         Self { stats, ..Self::default() }
     }
 
-    /// Puts rules in force. One that was in force as it is goes on counting where it was; others begin anew.
+    /// Puts rules in force. One that counts as it did goes on where it was; others begin anew.
     pub fn replace(&mut self, rules: &[Arc<Rule>], now: Now) {
         let now_us = self.step(now);
         let mut before = std::mem::take(&mut self.rules);
-        let counting = |rule: &Arc<Rule>| match before.iter().position(|old| old.rule == *rule) {
-            Some(index) => before.swap_remove(index),
+        let counting = |rule: &Arc<Rule>| match before.iter().position(|old| old.rule.counts_like(rule)) {
+            Some(index) => Counting { rule: Arc::clone(rule), ..before.swap_remove(index) },
             None => Counting::new(rule, self.stats.losses_of(&rule.name), now_us),
         };
         self.rules = rules.iter().map(counting).collect();

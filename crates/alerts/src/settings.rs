@@ -56,6 +56,15 @@ pub struct Rule {
     pub max_keys: usize,
 }
 
+impl Rule {
+    /// Whether it counts the same in the same way, so that it can go on with what the other has counted; who is told, when, and what is done may
+    /// differ.
+    pub(crate) fn counts_like(&self, other: &Self) -> bool {
+        let counted = |rule: &Self| (rule.condition, rule.per, rule.max_keys);
+        self.name == other.name && self.when == other.when && counted(self) == counted(other)
+    }
+}
+
 /// Which events count: all that is said must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct When {

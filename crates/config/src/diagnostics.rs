@@ -200,6 +200,8 @@ struct Source {
     short_name: Arc<str>,
     text: Arc<str>,
     line_starts: OnceCell<Vec<usize>>,
+    /// The bytes that no report shows, such as those of a secret.
+    hidden: Vec<(usize, usize)>,
 }
 
 /// A place for people: both numbers count from 1.
@@ -216,7 +218,13 @@ impl Sources {
     pub fn add(&mut self, name: impl Into<Arc<str>>, short_name: impl Into<Arc<str>>, text: Arc<str>) -> SourceId {
         // More than four thousand million files cannot be named by one configuration.
         let id = SourceId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
-        let source = Source { name: name.into(), short_name: short_name.into(), text, line_starts: OnceCell::new() };
+        let source = Source {
+            name: name.into(),
+            short_name: short_name.into(),
+            text,
+            line_starts: OnceCell::new(),
+            hidden: Vec::new(),
+        };
         self.files.push(source);
         id
     }
@@ -234,6 +242,24 @@ impl Sources {
     /// The file's text.
     pub fn text(&self, id: SourceId) -> &str {
         self.get(id).map_or("", |source| &source.text)
+    }
+
+    /// Has no report show what stands there.
+    pub(crate) fn hide(&mut self, span: Span) {
+        if let Some(source) = self.files.get_mut(span.source.index()) {
+            source.hidden.push((span.start, span.end));
+        }
+    }
+
+    /// A piece of a file that begins at this byte, with an asterisk for each byte that is hidden.
+    pub(crate) fn without_hidden(&self, id: SourceId, start: usize, piece: &str) -> String {
+        let hidden = self.get(id).map(|source| source.hidden.as_slice()).unwrap_or_default();
+        let is_hidden = |byte: usize| hidden.iter().any(|(from, to)| (*from..*to).contains(&byte));
+        let masked = piece.char_indices().map(|(index, character)| match is_hidden(start + index) {
+            true => "*".repeat(character.len_utf8()),
+            false => character.to_string(),
+        });
+        if hidden.is_empty() { piece.to_owned() } else { masked.collect() }
     }
 
     /// All files, in the order in which they were added.

@@ -26,7 +26,7 @@ mod trace;
 mod traffic;
 mod upstream;
 
-pub(crate) use alert::Alert;
+pub(crate) use alert::{Alert, Silence};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;

@@ -179,6 +179,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         reader,
         gateway.entries.alerts,
         gateway.entries.notifiers,
+        &gateway.entries.silences,
         &gateway.entries.routes,
         &proxy.refusal.help_base,
         &events.node,

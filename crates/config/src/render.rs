@@ -111,7 +111,8 @@ fn place<'a>(
         };
     }
     let position = sources.position(span);
-    let cut = CutLine::new(line, span.start.saturating_sub(line_start), span.end.saturating_sub(line_start));
+    let line = sources.without_hidden(span.source, line_start, line);
+    let cut = CutLine::new(&line, span.start.saturating_sub(line_start), span.end.saturating_sub(line_start));
     let annotation = kind.span(cut.start..cut.end).label(label);
     let snippet = Snippet::source(cut.text).line_start(position.line).annotation(annotation);
     if cut.whole {

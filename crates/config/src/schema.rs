@@ -100,6 +100,8 @@ pub(crate) enum Shape {
     Tables(Table),
     /// `true` or `false`, or `[key]`
     FlagOrTable(Table),
+    /// A value with the schema of its kind, or `[key]`.
+    ValueOrTable(Value, Table),
     /// `key = { … }`, or a list of such tables.
     TableOrTables(Table),
     /// Anything: this version does not look at it.
@@ -139,6 +141,11 @@ fn within(name: &'static str, table: Table) -> Key {
 /// A key with `true` or `false`, or a table.
 fn flag_or_within(name: &'static str, table: Table) -> Key {
     shaped(name, Shape::FlagOrTable(table), "")
+}
+
+/// A key with a value, or a table that says where it is.
+fn one_or_within(name: &'static str, kind: impl Kind, table: Table, doc: &'static str) -> Key {
+    shaped(name, Shape::ValueOrTable(kind.schema(), table), doc)
 }
 
 /// A key with several tables.
@@ -193,6 +200,12 @@ impl Key {
             Shape::FlagOrTable(table) => {
                 let mut either = Map::new();
                 either.insert("anyOf".into(), json!([{ "type": "boolean" }, table.render()]));
+                either.insert("description".into(), json!(table.doc));
+                either
+            }
+            Shape::ValueOrTable(value, table) => {
+                let mut either = Map::new();
+                either.insert("anyOf".into(), json!([table.render(), value]));
                 either.insert("description".into(), json!(table.doc));
                 either
             }

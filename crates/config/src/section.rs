@@ -93,6 +93,11 @@ impl<'e> Reader<'e> {
         folders.get(source.index()).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
     }
 
+    /// Has no report show what stands there.
+    pub(crate) fn hide(&self, span: Span) {
+        self.sources.borrow_mut().hide(span);
+    }
+
     fn written(&self, span: Span) -> String {
         self.sources.borrow().text(span.source).get(span.start..span.end).unwrap_or("").to_owned()
     }
@@ -206,6 +211,14 @@ pub(crate) enum FlagOrTable<'r> {
     Table(Section<'r>),
 }
 
+/// A value, or a table that says where it is.
+pub(crate) enum ValueOrTable<'r, V> {
+    /// The value.
+    Value(At<V>),
+    /// The table.
+    Table(Section<'r>),
+}
+
 /// One table.
 pub(crate) struct Section<'r> {
     reader: &'r Reader<'r>,
@@ -315,6 +328,22 @@ impl<'r> Section<'r> {
                 field.wrong_type("`true`, `false` or a table", None);
                 None
             }
+        }
+    }
+
+    /// A value that must be there, or a table that says where it is.
+    pub(crate) fn required_or_table<K: Kind>(&self, key: &'static str, kind: K) -> Option<ValueOrTable<'r, K::Value>> {
+        self.note(key, true, || json!({ "value_or_table": [kind.schema(), self.inner_title(key, false)] }));
+        let Some(field) = self.field(key) else {
+            self.report_missing(key, kind.expected());
+            return None;
+        };
+        match field.value {
+            DeValue::Table(table) => {
+                let section = Section::new(self.reader, table, field.span, self.inner_title(key, false));
+                Some(ValueOrTable::Table(section))
+            }
+            _ => kind.read(&field).map(|value| ValueOrTable::Value(At::new(value, field.span))),
         }
     }
 

@@ -415,8 +415,13 @@ fn a_rule_that_stays_goes_on_counting_over_a_reload() {
     see(&mut engine, "-", 0);
     engine.replace(&[Arc::new(rule(count(2, 100), Per::All))], at(1));
     assert_eq!(see(&mut engine, "-", 2).len(), 1);
-    engine.replace(&[Arc::new(rule(count(2, 90), Per::All))], at(3));
-    assert!(see(&mut engine, "-", 4).is_empty(), "another rule begins anew");
+    // Whom it tells, when, and what it does may be another now: what it has learnt is kept, and its cool-down too.
+    let mutes = vec![Mute { time: MuteTime::Span(at(0).wall, at(500).wall), reason: "upgrade".into() }];
+    engine.replace(&[Arc::new(Rule { mutes, notify: vec!["x".into()], ..rule(count(2, 100), Per::All) })], at(3));
+    assert!(see(&mut engine, "-", 4).is_empty());
+    assert_eq!(see(&mut engine, "-", 102)[0].muted.as_deref(), Some("upgrade"));
+    engine.replace(&[Arc::new(rule(count(2, 90), Per::All))], at(103));
+    assert!(see(&mut engine, "-", 104).is_empty(), "another rule begins anew");
 }
 
 #[test]

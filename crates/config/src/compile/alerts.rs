@@ -9,7 +9,7 @@ use portcullis_alerts::settings::{NotifierSettings, Rule, Settings};
 use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic};
-use crate::file::{Alert, Notifier, Route};
+use crate::file::{Alert, Notifier, Route, Silence};
 use crate::section::Reader;
 use crate::suggest;
 
@@ -17,6 +17,7 @@ pub(crate) fn compile(
     reader: &Reader<'_>,
     alerts: Vec<Alert>,
     notifiers: Vec<Notifier>,
+    silences: &[Silence],
     routes: &[Route],
     help_base: &str,
     node: &Arc<str>,
@@ -29,6 +30,10 @@ pub(crate) fn compile(
         report_unknown(reader, "notifier", &alert.notify, &known);
         report_unknown(reader, "route", &alert.routes, &route_names);
     }
+    let alert_names: Vec<&str> = alerts.iter().map(|alert| alert.name.value.as_str()).collect();
+    for silence in silences {
+        report_unknown(reader, "alert", silence.alerts.as_deref().unwrap_or_default(), &alert_names);
+    }
     if let Some(alert) = alerts.iter().filter(|alert| alert.enabled).nth(MAX_RULES) {
         let message = format!("there are more than {MAX_RULES} alerts");
         let help = "let one count by a key (`per`) instead of writing one for each";
@@ -36,14 +41,25 @@ pub(crate) fn compile(
     }
     report_unused(reader, &alerts, &notifiers);
     Settings {
-        rules: alerts.into_iter().filter(|alert| alert.enabled).map(rule).map(Arc::new).collect(),
+        rules: alerts
+            .into_iter()
+            .filter(|alert| alert.enabled)
+            .map(|alert| rule(alert, silences))
+            .map(Arc::new)
+            .collect(),
         notifiers: notifiers.into_iter().filter_map(notifier).map(Arc::new).collect(),
         help_base: help_base.into(),
         node: Arc::clone(node),
     }
 }
 
-fn rule(alert: Alert) -> Rule {
+fn rule(alert: Alert, silences: &[Silence]) -> Rule {
+    let is_of = |silence: &&Silence| match &silence.alerts {
+        None => true,
+        Some(names) => names.iter().any(|name| name.value == alert.name.value),
+    };
+    let mutes = silences.iter().filter(is_of).map(|silence| silence.mute.clone());
+    let mutes = alert.mutes.iter().cloned().chain(mutes).collect();
     Rule {
         name: alert.name.value.into(),
         when: alert.when,
@@ -53,7 +69,7 @@ fn rule(alert: Alert) -> Rule {
         batch: alert.batch,
         resolve: alert.resolve,
         severity: alert.severity,
-        mutes: alert.mutes,
+        mutes,
         runbook: alert.runbook.map(Arc::from),
         notify: alert.notify.into_iter().map(|name| Arc::from(name.value)).collect(),
         contain: alert.contain,

@@ -36,6 +36,14 @@ pub(crate) struct Alert {
     pub(crate) max_keys: usize,
 }
 
+/// `[[mute]]`: a time in which several alerts tell nobody.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    /// Whose; `None`: all alerts'.
+    pub(crate) alerts: Option<Vec<At<String>>>,
+    pub(crate) mute: Mute,
+}
+
 /// The words of `distinct` and `new`.
 pub(crate) const FACETS: &[(&str, Facet)] = &[
     ("principal", Facet::Principal),
@@ -203,6 +211,17 @@ fn read_condition(section: &Section<'_>, per: Option<&At<Per>>) -> Option<Condit
             Some(Condition::Distinct { of: distinct.value, count: number, window })
         }
     }
+}
+
+pub(crate) fn read_silence(section: Section<'_>) -> Option<Silence> {
+    let alerts = section.one_or_list("alerts", Name);
+    if let Some(alerts) = alerts.as_ref().filter(|alerts| alerts.value.is_empty()) {
+        section.report_empty("alerts", alerts.span, "name an alert, or leave it out for all of them");
+    }
+    // Names that cannot be read were reported: without them it would be for all.
+    let whole = alerts.is_some() || !section.has("alerts");
+    let mute = read_mute(section)?;
+    whole.then(|| Silence { alerts: alerts.map(|alerts| alerts.value), mute })
 }
 
 /// `{ from, to }` once, or `{ hours }` every week; each with a reason.

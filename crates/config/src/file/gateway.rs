@@ -6,7 +6,7 @@ use portcullis_proxy::settings::ForwardingSettings;
 
 use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
-use crate::file::alert::{Alert, read_alert};
+use crate::file::alert::{Alert, Silence, read_alert, read_silence};
 use crate::file::identity::{self, Identity};
 use crate::file::listener::{self, Listener};
 use crate::file::operation::{self, Operation, Sink};
@@ -42,6 +42,7 @@ pub(crate) struct Entries {
     pub(crate) sinks: Vec<Sink>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) notifiers: Vec<Notifier>,
+    pub(crate) silences: Vec<Silence>,
 }
 
 /// Reads `portcullis.toml`. `None` when the file itself cannot be read.
@@ -100,6 +101,7 @@ fn read_entries(section: &Section<'_>, entries: &mut Entries, main: bool) {
     entries.sinks.extend(section.tables("sink").into_iter().filter_map(operation::read_sink));
     entries.alerts.extend(section.tables("alert").into_iter().filter_map(read_alert));
     entries.notifiers.extend(section.tables("notifier").into_iter().filter_map(read_notifier));
+    entries.silences.extend(section.tables("mute").into_iter().filter_map(read_silence));
     refuse_cases(section);
 }
 

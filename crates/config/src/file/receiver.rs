@@ -23,7 +23,7 @@ use crate::file::HeaderFields;
 use crate::kinds::{Choice, Flag, Header, Integer, Size, Text, Time};
 use crate::section::{Section, shown};
 
-pub(crate) use link::{Link, Parsed, ReceiverAddress};
+pub(crate) use link::{Link, Parsed, ReceiverAddress, SecretLink};
 pub(crate) use words::{Labels, Word};
 
 /// The forms that an event can have.
@@ -263,8 +263,18 @@ fn read_sentinel(section: Section<'_>) -> Option<SentinelSettings> {
 
 /// `url`, `allow_http`, `timeout` and `tls`.
 pub(crate) fn read_target(section: &Section<'_>) -> Option<HttpTarget> {
-    let allow_http = section.or("allow_http", Flag, false);
     let url = section.required("url", Link { path: true });
+    read_target_of(section, url)
+}
+
+/// The same with a `url` that is a secret, and may stand elsewhere.
+pub(crate) fn read_secret_target(section: &Section<'_>) -> Option<HttpTarget> {
+    let url = link::required_secret_link(section, "url");
+    read_target_of(section, url)
+}
+
+fn read_target_of(section: &Section<'_>, url: Option<At<Parsed>>) -> Option<HttpTarget> {
+    let allow_http = section.or("allow_http", Flag, false);
     let timeout = read_timeout(section);
     let secure = url.as_ref().is_some_and(|url| url.value.secure);
     let tls = tls::read_tls(section, "tls", secure);

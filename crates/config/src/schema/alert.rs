@@ -1,6 +1,6 @@
 //! `[[alert]]` and `[[notifier]]`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::file::alert::{
     BANNED, BATCH, CONTAINED, COOL_DOWN, COUNTS, FACETS, FOR, KEYS, LEARN, MEMORY, PER, REVOKED, STEPPED_UP, TIGHTENED,
@@ -12,7 +12,7 @@ use crate::file::sink_options::{KindPattern, ReasonPattern, SEVERITIES};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Moment, Name, Text, WeeklyHours};
 
 use super::gateway::words;
-use super::{Table, choice, list, one, one_or_list, one_or_several, receiver, table, within};
+use super::{Key, Table, choice, list, one, one_or_list, one_or_several, receiver, table, within};
 
 pub(super) fn alert() -> Table {
     table(
@@ -24,7 +24,11 @@ pub(super) fn alert() -> Table {
             within("when", when()),
             one("count", Integer(COUNTS), "How many events, or different values with `distinct`."),
             one("window", time(WINDOW), "Within how long; left out: 5m."),
-            choice("distinct", &words(FACETS), "Different values of this are counted instead of events."),
+            choice(
+                "distinct",
+                &words(FACETS),
+                "Different values of this are counted instead of events; of principals those that are only claimed, too.",
+            ),
             choice("new", &words(FACETS), "Instead of a threshold: a value of this that the key did not have before."),
             one("memory", time(MEMORY), "With `new`: how long a value is remembered; left out: 7d."),
             one(
@@ -48,7 +52,7 @@ pub(super) fn alert() -> Table {
                 "How many keys it may contain within its window, or while that lasts where it is longer.",
             )
             .default(100),
-            one("max_keys", Integer(KEYS), "How many keys are kept apart; the one unused for longest goes first.")
+            one("max_keys", Integer(KEYS), "How many keys are kept apart; one that was seen once goes first.")
                 .default(10_000),
         ],
     )
@@ -70,17 +74,27 @@ fn when() -> Table {
 }
 
 fn mute() -> Table {
-    table(
-        "`mute` of [[alert]]",
-        "When nobody is told and nothing is contained; the event is recorded all the same.",
-        [
-            one("from", Moment, "Once: from this time on."),
-            one("to", Moment, "Until this time."),
-            one("hours", WeeklyHours, "Every week, such as `Sun 02:00-04:00 Europe/Berlin`."),
-            one("reason", Text, "Why; left out: `maintenance`."),
-        ],
-    )
-    .rule(json!({ "anyOf": [{ "required": ["from", "to"] }, { "required": ["hours"] }] }))
+    let doc = "When nobody is told and nothing is contained; the event is recorded all the same.";
+    table("`mute` of [[alert]]", doc, times()).rule(one_time())
+}
+
+pub(super) fn silence() -> Table {
+    let alerts = one_or_list("alerts", Name, "Whose; left out: all alerts'.").not_empty();
+    let doc = "When several alerts tell nobody and contain nothing; their events are recorded all the same.";
+    table("[[mute]]", doc, [alerts].into_iter().chain(times())).rule(one_time())
+}
+
+fn times() -> [Key; 4] {
+    [
+        one("from", Moment, "Once: from this time on."),
+        one("to", Moment, "Until this time."),
+        one("hours", WeeklyHours, "Every week, such as `Sun 02:00-04:00 Europe/Berlin`."),
+        one("reason", Text, "Why; left out: `maintenance`."),
+    ]
+}
+
+fn one_time() -> Value {
+    json!({ "anyOf": [{ "required": ["from", "to"] }, { "required": ["hours"] }] })
 }
 
 fn contain() -> Table {
@@ -128,6 +142,7 @@ fn webhook() -> Table {
                 "`password` of `auth` of `webhook` of [[notifier]]",
                 "`value` of `auth` of `webhook` of [[notifier]]",
             ],
+            "`url` of `webhook` of [[notifier]]",
         )
         .into_iter()
         .chain([

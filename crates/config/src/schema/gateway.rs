@@ -44,6 +44,7 @@ pub(super) fn file() -> Table {
             several("sink", sink()),
             several("alert", alert::alert()),
             several("notifier", alert::notifier()),
+            several("mute", alert::silence()),
             within("access_log", access_log()),
             within("trace", receiver::trace()),
             without_effect("admin"),

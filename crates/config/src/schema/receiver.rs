@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::file::HeaderFields;
-use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, Word};
+use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, SecretLink, Word};
 use crate::file::sink_options::DEAD_LETTER_SIZES;
 use crate::kinds::{FilePath, Flag, Header, Integer, Percentage, Size, Text, Time};
 
-use super::{Key, Table, choice, one, table, within};
+use super::{Key, Table, choice, one, one_or_within, table, within};
 
 pub(super) fn syslog() -> Table {
     let facilities: Vec<&str> = FACILITIES.0.iter().map(|(word, _)| *word).collect();
@@ -263,9 +263,14 @@ pub(super) fn secret(title: &'static str) -> Table {
 }
 
 /// Where to post, and how.
-pub(super) fn posting(tls_title: &'static str, auth_title: &'static str, secrets: [&'static str; 3]) -> [Key; 6] {
+pub(super) fn posting(
+    tls_title: &'static str,
+    auth_title: &'static str,
+    secrets: [&'static str; 3],
+    url_title: &'static str,
+) -> [Key; 6] {
     [
-        one("url", Link { path: true }, "Where to.").required(),
+        one_or_within("url", SecretLink, secret(url_title), "Where to: the link, or what has it.").required(),
         one("allow_http", Flag, "`true`: in plain text, too.").default(false),
         within("auth", auth(auth_title, secrets)),
         one("headers", HeaderFields, "Further header fields."),

@@ -32,6 +32,15 @@ mute = [
   { hours = "Sun 02:00-04:00 UTC" },
 ]
 
+[[mute]]
+alerts = ["many", "off"]
+hours = "Mon 02:00-04:00 UTC"
+
+[[mute]]
+from = 2026-12-24T00:00:00Z
+to = 2026-12-25T00:00:00Z
+reason = "holidays"
+
 [[alert]]
 name = "new"
 new = "reason"
@@ -79,7 +88,7 @@ exec = { program = "/usr/local/bin/page", args = ["--now", ""], timeout = "5s" }
 [[notifier]]
 name = "basic"
 kind = "webhook"
-webhook = { url = "https://a.example/", auth = { user = "u", password = { env = "PASSWORD" } } }
+webhook = { url = { env = "HOOK" }, auth = { user = "u", password = { env = "PASSWORD" } } }
 
 [[notifier]]
 name = "header"
@@ -106,6 +115,7 @@ pub(super) fn folder_of_all() -> Folder {
     folder.write("portcullis.toml", format!("{GATEWAY}{ALL}"));
     folder.write("secret", "shared\n");
     folder.environment.insert("PASSWORD".into(), "pass word".into());
+    folder.environment.insert("HOOK".into(), "https://hooks.example:8443/services/T0?k=s3cret".into());
     folder
 }
 
@@ -131,6 +141,13 @@ fn every_key_of_an_alert_reaches_its_setting() {
     let times = ["2026-12-01T20:00:00Z", "2026-12-01T21:59:59Z", "2026-12-01T22:00:00Z", "2026-12-06T03:00:00Z"];
     assert_eq!(times.map(|at| many.mutes[0].holds(time(at))), within);
     assert_eq!(times.map(|at| many.mutes[1].holds(time(at))), [false, false, false, true]);
+    let mutes = |rule: &Rule| {
+        let reasons = rule.mutes.iter().map(|mute| mute.reason.to_string());
+        reasons.collect::<Vec<_>>()
+    };
+    assert_eq!(mutes(many), ["upgrade", "maintenance", "maintenance", "holidays"]);
+    assert!(many.mutes[2].holds(time("2026-12-07T03:00:00Z")) && many.mutes[3].holds(time("2026-12-24T23:59:59Z")));
+    assert_eq!((mutes(new), mutes(tight)), (vec!["holidays".to_owned()], vec!["holidays".to_owned()]));
     assert_eq!((&*many.mutes[0].reason, &*many.mutes[1].reason), ("upgrade", "maintenance"));
 
     assert_eq!(
@@ -145,7 +162,7 @@ fn every_key_of_an_alert_reaches_its_setting() {
     assert_eq!(new.contain, three.map(|(measure, count)| contained(measure, count)));
     assert_eq!(tight.contain, [contained(Measure::TightenRoute, 30)]);
 
-    let [duty, pager, _, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
+    let [duty, pager, basic, _, chat] = loaded.alerts.notifiers.as_slice() else { panic!("{:?}", loaded.alerts) };
     let NotifierKind::Email(email) = &duty.kind else { panic!("{duty:?}") };
     let EmailTls::Implicit(tls) = &email.tls else { panic!("{email:?}") };
     assert_eq!((&*email.host, email.port, tls.server_name.as_deref()), ("mail.example", 465, Some("other.example")));
@@ -161,6 +178,10 @@ fn every_key_of_an_alert_reaches_its_setting() {
         timeout: Duration::from_secs(5),
     };
     assert_eq!(pager.kind, NotifierKind::Exec(exec));
+    let NotifierKind::Webhook(webhook) = &basic.kind else { panic!("{basic:?}") };
+    let target = &webhook.target;
+    assert_eq!((&*target.host, target.port, &*target.path), ("hooks.example", 8_443, "/services/T0?k=s3cret"));
+    assert!(target.tls.is_some() && !format!("{loaded:?}").contains("s3cret"));
     let NotifierKind::Webhook(webhook) = &chat.kind else { panic!("{chat:?}") };
     assert_eq!((chat.attempts, webhook.shape, &*webhook.target.path), (3, Shape::Teams, "/hook"));
     assert_eq!(webhook.target.timeout, Duration::from_secs(3));
@@ -220,6 +241,13 @@ fn what_an_alert_cannot_mean_is_said_with_its_place_and_a_remedy() {
     );
     let backwards = "count = 2\nmute = { from = 2026-12-01T20:00:00Z, to = 2026-12-01T20:00:00Z }\n";
     check(backwards, &[("E0105", 14, 44, "ends before it begins")]);
+    let silence = "count = 2\n[[mute]]\nhours = \"Sun 02:00-04:00 UTC\"\n";
+    check(silence, &[]);
+    check(&format!("{silence}alerts = [\"a\"]\n"), &[]);
+    check(&format!("{silence}alerts = [\"b\"]\n"), &[("E0202", 16, 11, "there is no alert `b`")]);
+    check(&format!("{silence}alerts = []\n"), &[("E0105", 16, 10, "leave it out for all of them")]);
+    check(&format!("{silence}alert = \"a\"\n"), &[("E0103", 16, 1, "did you mean `alerts`?")]);
+    check("count = 2\n[[mute]]\n", &[("E0105", 14, 1, "expected `from` and `to`, or `hours`")]);
     check("count = 2\nrunbook = \"wiki\"\n", &[("E0105", 14, 11, "expected a link")]);
     check("count = 2\ncolldown = \"1h\"\n", &[("E0103", 14, 1, "did you mean `cool_down`?")]);
     check("count = 2\n[[alert]]\nname = \"a\"\ncount = 3\n", &[("E0201", 15, 8, "two alerts are named `a`")]);
@@ -262,4 +290,33 @@ fn a_notifier_is_whole_or_refused() {
         "[[notifier]]\nname = \"n\"\nkind = \"webhook\"\nwebhook = { url = \"https://a.example/\" }\n",
         &[("W0102", 12, 8, "no alert notifies `n`")],
     );
+}
+
+#[test]
+fn a_link_that_is_a_secret_is_shown_by_no_report() {
+    let check = |url: &str, rest: &str, expected: (&str, usize, usize, &str)| {
+        let mut folder = Folder::new();
+        folder.write("hook", "https://a.example/s3cret path\n");
+        folder.environment.insert("PLAIN".into(), "http://a.example/s3cret".into());
+        folder.environment.insert("NONE".into(), "a.example/s3cret".into());
+        let alert = "[[alert]]\nname = \"a\"\ncount = 1\nnotify = \"n\"\n";
+        let notifier = format!("[[notifier]]\nname = \"n\"\nkind = \"webhook\"\nwebhook = {{ url = {url}{rest} }}\n");
+        folder.write("portcullis.toml", format!("{GATEWAY}{alert}{notifier}"));
+        let (code, line, column, fragment) = expected;
+        folder.check(url, &[(code, &format!("portcullis.toml:{line}:{column}"), fragment)]);
+        let report = folder.load().unwrap_err();
+        let shown = report.render_human(false) + &report.render_json();
+        assert!(!shown.contains("s3cret") && shown.contains("webhook = { url = "), "{shown}");
+    };
+    check("\"https://a.example/s3cret#x\"", "", ("E0105", 18, 19, "the link has a fragment"));
+    check("\"a.example/s3cret\"", "", ("E0105", 18, 19, "the link begins with neither"));
+    check("\"http://a.example/s3cret\"", "", ("E0203", 18, 19, "allow_http = true"));
+    // Nor where something else in its line is wrong.
+    check("\"https://a.example/s3cret\"", ", shape = \"slick\"", ("E0105", 18, 55, "slack"));
+    check("{ file = \"hook\" }", "", ("E0105", 18, 19, "the link has a path that is no path"));
+    check("{ env = \"NONE\" }", "", ("E0105", 18, 19, "the link begins with neither"));
+    check("{ env = \"PLAIN\" }", "", ("E0203", 18, 19, "allow_http = true"));
+    check("{ env = \"UNSET\" }", "", ("E0107", 18, 27, "UNSET"));
+    check("7", "", ("E0104", 18, 19, "expected a link, or `{ file"));
+    check("{}", "", ("E0105", 18, 19, "expected one of `file`, `env` and `credential`"));
 }

@@ -24,13 +24,17 @@ fn described(table: &Table, keys: &mut BTreeMap<(String, &'static str), Asked>) 
             Shape::Table(inner) => json!({ "table": inner.title }),
             Shape::Tables(inner) => json!({ "tables": inner.title }),
             Shape::FlagOrTable(inner) => json!({ "flag_or_table": inner.title }),
+            Shape::ValueOrTable(value, inner) => json!({ "value_or_table": [value, inner.title] }),
             Shape::TableOrTables(inner) => json!({ "table_or_tables": inner.title }),
             Shape::WithoutEffect => json!({ "deprecated": true }),
         };
         let twice = keys.insert((table.title.to_owned(), key.name), Asked { required: key.required, schema });
         assert_eq!(twice, None, "{} {}", table.title, key.name);
-        if let Shape::Table(inner) | Shape::Tables(inner) | Shape::FlagOrTable(inner) | Shape::TableOrTables(inner) =
-            &key.shape
+        if let Shape::Table(inner)
+        | Shape::Tables(inner)
+        | Shape::FlagOrTable(inner)
+        | Shape::ValueOrTable(_, inner)
+        | Shape::TableOrTables(inner) = &key.shape
         {
             described(inner, keys);
         }
@@ -282,7 +286,7 @@ fn fill(file: &mut toml::Table, table: &Table) {
                 fill(inside.as_table_mut().unwrap(), inner);
             }
             // Absent is neither of the two.
-            Shape::FlagOrTable(_) => {}
+            Shape::FlagOrTable(_) | Shape::ValueOrTable(..) => {}
             // Nobody has one unless it is written.
             Shape::TableOrTables(_) => {}
             Shape::Tables(inner) => {

@@ -76,7 +76,7 @@ pub struct TlsIdentity {
 }
 
 /// Where to post, and how the connection is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpTarget {
     /// Whether it is TLS; plain text else.
     pub tls: Option<TlsSettings>,
@@ -84,10 +84,23 @@ pub struct HttpTarget {
     pub host: Arc<str>,
     /// The port.
     pub port: u16,
-    /// The path and the query, beginning with `/`.
+    /// The path and the query, beginning with `/`. Whoever knows those of an incoming webhook can write to it: a secret.
     pub path: Arc<str>,
     /// How long a request may take in all, connecting included. Default 30 s.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for HttpTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls, host, port, path: _, timeout } = self;
+        let mut shown = formatter.debug_struct("HttpTarget");
+        shown
+            .field("tls", tls)
+            .field("host", host)
+            .field("port", port)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[sink.http]`
@@ -245,5 +258,14 @@ mod tests {
     fn a_secret_is_not_shown() {
         let auth = HttpAuth::Basic { user: "u".into(), password: Secret::new("hunter2") };
         assert!(!format!("{auth:?}").contains("hunter2"));
+        let target = HttpTarget {
+            tls: None,
+            host: "chat.example".into(),
+            port: 443,
+            path: "/services/hunter2?key=hunter2".into(),
+            timeout: Duration::from_secs(30),
+        };
+        let shown = format!("{target:?}");
+        assert!(shown.contains("chat.example") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::codes;
 use crate::compile::parse_host;
 use crate::diagnostics::{At, Diagnostic};
+use crate::file::receiver::secret;
 use crate::schema::matching;
-use crate::section::{Field, Kind, Section, shown};
+use crate::section::{Field, Kind, Section, ValueOrTable, shown};
 
 /// `https://HOST[:PORT]`, with a path where it has one.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +84,50 @@ impl Kind for Link {
 
     fn schema(&self) -> Value {
         matching(if self.path { "^https?://[^/?#@\\s]+([/?][^#\\s]*)?$" } else { "^https?://[^/?#@\\s]+/?$" })
+    }
+}
+
+/// A link that is a secret itself, as those of incoming webhooks are: no report shows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SecretLink;
+
+impl SecretLink {
+    fn parse(text: &str) -> Result<Parsed, &'static str> {
+        Link { path: true }.parse(text)
+    }
+}
+
+impl Kind for SecretLink {
+    type Value = Parsed;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "a link, or `{ file = \"…\" }`, `{ env = \"…\" }` or `{ credential = \"…\" }`".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<Parsed> {
+        field.reader.hide(field.span);
+        let text = field.text(&self.expected())?;
+        Self::parse(&text).map_err(|problem| field.bad_value(format!("the link {problem}"), None)).ok()
+    }
+
+    fn schema(&self) -> Value {
+        Link { path: true }.schema()
+    }
+}
+
+/// A link that must be there, in the file or in what that names.
+pub(super) fn required_secret_link(section: &Section<'_>, key: &'static str) -> Option<At<Parsed>> {
+    match section.required_or_table(key, SecretLink)? {
+        ValueOrTable::Value(link) => Some(link),
+        ValueOrTable::Table(table) => {
+            let (reader, span) = (table.reader(), table.span());
+            let link = secret::read_line(table)?;
+            let parsed = SecretLink::parse(link.reveal()).map_err(|problem| {
+                let message = format!("`{key}`: the link {problem}");
+                reader.report(Diagnostic::error(codes::BAD_VALUE, span, message));
+            });
+            Some(At::new(parsed.ok()?, span))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_alerts::settings::{EmailSettings, EmailTls, ExecSettings, NotifierKind, Shape, WebhookSettings};
 
-use super::{ReceiverAddress, read_auth, read_headers, read_target, read_timeout, secret, tls};
+use super::{ReceiverAddress, read_auth, read_headers, read_secret_target, read_timeout, secret, tls};
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::kinds::{AnyText, Choice, FilePath, Integer, Name, Text};
@@ -55,7 +55,7 @@ pub(crate) fn read_notifier(section: Section<'_>) -> Option<Notifier> {
 }
 
 fn read_webhook(section: Section<'_>) -> Option<WebhookSettings> {
-    let target = read_target(&section);
+    let target = read_secret_target(&section);
     let shape = section.or("shape", Choice(SHAPES), Shape::Generic);
     let auth = read_auth(&section);
     let headers: Vec<(Arc<str>, Arc<str>)> = read_headers(&section);

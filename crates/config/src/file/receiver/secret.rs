@@ -44,6 +44,11 @@ pub(super) fn optional_secret(section: &Section<'_>, key: &'static str) -> Optio
     read_secret(section.table(key)?, Form::Line)
 }
 
+/// A secret of one line out of its table.
+pub(super) fn read_line(table: Section<'_>) -> Option<Secret> {
+    read_secret(table, Form::Line)
+}
+
 fn read_secret(table: Section<'_>, form: Form) -> Option<Secret> {
     let file = table.optional("file", FilePath);
     let env = table.optional("env", Word("the name of an environment variable"));
