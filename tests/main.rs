@@ -16,6 +16,8 @@ mod harness;
 mod access_log;
 /// Rules over the events: who is told, what is contained, and how that is lifted.
 mod alerts;
+/// The gateway's signed word to upstreams of who calls.
+mod assertions;
 /// `audit verify`: events as they were written, and every change of them.
 mod audit;
 /// Good and bad credentials of every kind, and routes that demand, allow or ignore them.
@@ -88,8 +90,9 @@ mod persistence;
 mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.
 mod policy_tests;
-/// Whom a trusted proxy names with the PROXY protocol is the client.
+/// The keys of identity providers are fetched: new ones work on first use, and what cannot be judged is a 503.
 mod provider_keys;
+/// Whom a trusted proxy names with the PROXY protocol is the client.
 mod proxy_protocol;
 /// `list` and `who-can`: all that somebody may do, and all who may do something.
 mod questions;

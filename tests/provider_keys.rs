@@ -1,6 +1,7 @@
 //! Identity providers that publish their keys: new ones work on first use, a flood of unknown ones costs the provider nothing, and a
 //! provider that is gone is a 503 for those who need it and nobody else.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ struct World {
     /// An API key.
     robot: String,
     answers: Arc<Mutex<Answers>>,
+    /// How many milliseconds it takes to answer.
+    slow: Arc<AtomicU64>,
     provider: Receiver,
     _upstream: Upstream,
 }
@@ -37,7 +40,10 @@ fn world(answers: Answers, issuer: Option<&str>, jwks: &str) -> World {
     let issued = authority.issue(&[San::Host("127.0.0.1")]);
     let answers = Arc::new(Mutex::new(answers));
     let given = Arc::clone(&answers);
+    let slow = Arc::new(AtomicU64::new(0));
+    let pause = Arc::clone(&slow);
     let provider = Receiver::start_tls(&issued, move |request| {
+        std::thread::sleep(Duration::from_millis(pause.load(Ordering::SeqCst)));
         let answers = given.lock().unwrap();
         let found = answers.iter().find(|(path, _)| *path == request.target);
         found.map_or_else(|| Answer::status(404), |(_, answer)| answer.clone())
@@ -54,7 +60,7 @@ fn world(answers: Answers, issuer: Option<&str>, jwks: &str) -> World {
     ));
     let robot = site.key("robot", "service:robot", "");
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
-    World { gateway: site.start(), robot, answers, provider, _upstream: upstream }
+    World { gateway: site.start(), robot, answers, slow, provider, _upstream: upstream }
 }
 
 impl World {
@@ -94,11 +100,34 @@ fn a_new_key_works_on_first_use_and_a_withdrawn_one_is_refused() {
     assert_eq!(updated[0]["severity"], "low");
     world.give(vec![("/keys", keys(&[&new]))]);
     let works = || (world.status(&new) == 200).then_some(());
-    // At most a cooldown passes; without one, the first use is enough.
+    // At most a cooldown passes.
     assert!(wait::until(Duration::from_secs(2), works).is_some());
     let refused = world.gateway.get("/", &[("Authorization", &bearer(&old, &claims("u-17")))]);
     let event = world.gateway.check_refused("a withdrawn key", &refused, 401, "authn.unknown_key");
     assert_eq!(event["decision"], "challenge");
+}
+
+#[test]
+fn requests_with_a_new_key_wait_for_one_fetch_however_slow_it_is() {
+    let (old, new) = (SigningKey::es256("old"), SigningKey::es256("new"));
+    let world = world(
+        vec![("/keys", keys(&[&old]))],
+        None,
+        "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1h\"",
+    );
+    assert_eq!(world.status(&old), 200);
+    // From now on nothing but a request with the new key has the keys fetched.
+    std::thread::sleep(Duration::from_millis(300));
+    world.give(vec![("/keys", keys(&[&old, &new]))]);
+    world.slow.store(500, Ordering::SeqCst);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| world.status(&new))).collect();
+        // Known callers do not wait.
+        assert_eq!(world.status(&old), 200);
+        asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 8]);
+    assert_eq!(world.asked("/keys"), 2);
 }
 
 #[test]
@@ -153,6 +182,8 @@ fn a_set_that_is_none_changes_nothing() {
         world.give(vec![("/keys", Answer::status(200).body(body))]);
         world.wait_for("keys.failed", count + 1);
         assert_eq!(world.status(&known), 200, "{body}");
+        world.give(vec![("/keys", keys(&[&known]))]);
+        world.wait_for("keys.updated", count + 2);
     }
     world.give(vec![("/keys", Answer::status(200).body(vec![b' '; 1_100_000]))]);
     assert!(world.wait_for("keys.failed", 5)[4]["message"].as_str().unwrap().contains("larger than"));

@@ -1,6 +1,7 @@
 //! Tests over whole configurations, each in a folder of its own.
 
 mod alerts;
+mod assertion;
 mod bad_gateway;
 mod bad_policy;
 mod bad_providers;

@@ -83,6 +83,8 @@ pub enum FetchError {
 
 /// The most redirects of one fetch.
 const MAX_REDIRECTS: usize = 3;
+/// The most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
 /// The longest validator that is kept, in bytes.
 const MAX_VALIDATOR: usize = 1_024;
 
@@ -98,14 +100,20 @@ pub async fn get(
     most: usize,
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
-    let fetching = follow(source, path, known, most);
+    let fetching = follow(source, path, known, most, timeout);
     tokio::time::timeout(timeout, fetching).await.unwrap_or(Err(FetchError::Timeout(timeout)))
 }
 
-async fn follow(source: &UrlSource, path: &str, known: Known<'_>, most: usize) -> Result<Fetched, FetchError> {
+async fn follow(
+    source: &UrlSource,
+    path: &str,
+    known: Known<'_>,
+    most: usize,
+    timeout: Duration,
+) -> Result<Fetched, FetchError> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_REDIRECTS {
-        match exchange(source, &path, known, most).await? {
+        match exchange(source, &path, known, most, timeout).await? {
             Exchanged::Fetched(fetched) => return Ok(fetched),
             Exchanged::Leads(location) if !source.redirects => {
                 return Err(FetchError::Redirect(without_query(&location)));
@@ -133,16 +141,38 @@ fn within(source: &UrlSource, location: &str) -> Option<String> {
     fine.then(|| path.to_owned())
 }
 
-async fn exchange(source: &UrlSource, path: &str, known: Known<'_>, most: usize) -> Result<Exchanged, FetchError> {
+async fn exchange(
+    source: &UrlSource,
+    path: &str,
+    known: Known<'_>,
+    most: usize,
+    timeout: Duration,
+) -> Result<Exchanged, FetchError> {
     let request = request(source, path, known)?;
     let failed = |source_error| FetchError::Connect { host: source.authority(), source: source_error };
-    let stream = TcpStream::connect((&*source.host, source.port)).await.map_err(failed)?;
+    let stream = connect(source, timeout).await.map_err(failed)?;
     if source.secure {
         let stream = tls::connect(stream, &source.host, &source.roots).await.map_err(failed)?;
         speak(stream, request, most).await
     } else {
         speak(stream, request, most).await
     }
+}
+
+/// Tries the host's addresses one after the other, each for its share of half of the time: one that nobody answers at leaves time for the
+/// next.
+async fn connect(source: &UrlSource, timeout: Duration) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = tokio::net::lookup_host((&*source.host, source.port)).await?.take(MAX_ADDRESSES).collect();
+    let share = timeout / 2 / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} within {share:?}")),
+        };
+    }
+    Err(last)
 }
 
 fn request(source: &UrlSource, path: &str, known: Known<'_>) -> Result<Request<Empty<Bytes>>, http::Error> {

@@ -64,7 +64,9 @@ impl Keying {
     /// # Errors
     /// No thread, or no runtime on it.
     pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+        // A look-up of a name can take longer than the fetch that asked for it: enough threads that the names of one provider do not keep
+        // others waiting.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build()?;
         let (stop, stopped) = oneshot::channel();
         let running = Arc::clone(running);
         let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || {

@@ -13,7 +13,7 @@ use crate::credentials::{CredentialSources, Presented};
 use crate::error::IdentityError;
 use crate::jwt::{JwtProviders, Unverified};
 use crate::refusal::{Refusal, Rejection};
-use crate::remote::{KeysAwaited, RemoteKeys};
+use crate::remote::{KeysAwaited, Patience, RemoteKeys};
 use crate::settings::{BesideCredential, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
@@ -41,7 +41,7 @@ pub enum Authentication {
     Awaited {
         /// What to wait for.
         keys: KeysAwaited,
-        /// What holds as long as nothing else is known: rejected or unavailable.
+        /// What holds as long as nothing else is known: unavailable.
         otherwise: Identity,
     },
 }
@@ -86,7 +86,9 @@ impl From<Unverified> for Authentication {
         match unverified {
             Unverified::Rejected(rejection) => Self::Known(Identity::Rejected(Box::new(rejection))),
             Unverified::NoKeys(detail) => Self::Known(Identity::Unavailable(Dependency::Keys, detail)),
-            Unverified::Awaited(keys, otherwise) => Self::Awaited { keys, otherwise: Self::from(*otherwise).settled() },
+            Unverified::Awaited(keys, detail) => {
+                Self::Awaited { keys, otherwise: Identity::Unavailable(Dependency::Keys, detail) }
+            }
         }
     }
 }
@@ -142,9 +144,14 @@ impl Authenticator {
     /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it holds costs one
     /// SHA-256 and one look into the cache for each token provider.
     pub fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Authentication {
+        self.authenticate_with(headers, now, Patience::Request)
+    }
+
+    /// The same for somebody with more or less patience.
+    pub fn authenticate_with(&self, headers: &HeaderMap, now: Timestamp, patience: Patience<'_>) -> Authentication {
         let verified = match self.sources.extract(headers) {
             Ok(None) => return Identity::Anonymous.into(),
-            Ok(Some(Presented::Bearer(token))) => self.verify_token(token.expose(), now),
+            Ok(Some(Presented::Bearer(token))) => self.verify_token(token.expose(), now, patience),
             Ok(Some(Presented::ApiKey { provider, key })) => match self.keys.get(provider) {
                 Some(keys) => keys.verify(key.expose(), now).map_err(Unverified::from),
                 None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None).into()),
@@ -177,12 +184,13 @@ impl Authenticator {
         certificate: &CertificateIdentity,
         certificate_only: bool,
         now: Timestamp,
+        patience: Patience<'_>,
     ) -> Authentication {
         let Some(carrier) = self.sources.carrier(headers) else { return certificate.at(now).into() };
         match certificate.beside_credential() {
             BesideCredential::Certificate => certificate.at(now).into(),
             BesideCredential::Credential if certificate_only => certificate.at(now).into(),
-            BesideCredential::Credential => self.authenticate(headers, now),
+            BesideCredential::Credential => self.authenticate_with(headers, now, patience),
             BesideCredential::Refuse => {
                 let detail = format!("a client certificate, and a credential in `{carrier}`");
                 let refusal = Refusal::new(CredentialProblemKind::Ambiguous, detail);
@@ -202,14 +210,14 @@ impl Authenticator {
         &self.credential_headers
     }
 
-    fn verify_token(&self, token: &str, now: Timestamp) -> Result<Arc<Principal>, Unverified> {
+    fn verify_token(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Arc<Principal>, Unverified> {
         let hash = TokenHash::of(token);
         let cached =
             self.tokens.current(now).find_map(|provider| self.cache.get(&CacheKey { provider, token: hash }, now));
         if let Some(principal) = cached {
             return Ok(principal);
         }
-        let verified = self.tokens.verify(token, now)?;
+        let verified = self.tokens.verify(token, now, patience)?;
         let principal = Arc::new(verified.principal);
         let key = CacheKey { provider: verified.provider, token: hash };
         self.cache.insert(key, Arc::clone(&principal), verified.valid_from, verified.valid_before);

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::claims::{ClaimReader, numeric_date};
 use crate::error::{IdentityError, IdentityProblem};
-use crate::jwks::KeySet;
+use crate::jwks::{KeySet, VerificationKey};
 use crate::jws::Jws;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};
-use crate::remote::{KeysAwaited, Recourse, RemoteKeys};
+use crate::remote::{KeysAwaited, Patience, Recourse, RemoteKeys};
 use crate::settings::{JwtProvider, KeySource};
 use crate::strict_json::{self, Object};
 
@@ -41,8 +41,8 @@ pub(crate) enum Unverified {
     Rejected(Rejection),
     /// The keys that would tell are missing, as the text says.
     NoKeys(String),
-    /// They may come: they are being fetched. `otherwise` is what holds if they do not.
-    Awaited(KeysAwaited, Box<Unverified>),
+    /// They may come: they are being fetched. The text is what holds meanwhile.
+    Awaited(KeysAwaited, String),
 }
 
 impl From<Rejection> for Unverified {
@@ -100,7 +100,7 @@ impl JwtProviders {
     }
 
     /// Verifies a token at a point in time.
-    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Unverified> {
+    pub(crate) fn verify(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Verified, Unverified> {
         let nameless = |refusal: Refusal| Rejection::new(refusal.by(None), None);
         let jws = Jws::parse(token).map_err(nameless)?;
         let claims = strict_json::parse_object(&jws.payload)
@@ -113,28 +113,29 @@ impl JwtProviders {
             Unverified::Rejected(Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref()))
         };
         let keys = match &provider.keys {
-            Keys::Fixed(keys) => return provider.verify((place, 0), keys, &jws, &claims, now).map_err(rejected),
+            Keys::Fixed(keys) => {
+                let key = keys.verify(&jws).map_err(rejected)?;
+                return provider.verify((place, 0), key, &claims, now).map_err(rejected);
+            }
             Keys::Remote(keys) => keys,
         };
-        let missing = |why: &str| Unverified::NoKeys(format!("the keys of {} {why}", provider.name));
-        let (otherwise, unreachable) = match keys.usable(now) {
-            None => (missing("are not there, or too old"), "could not be fetched"),
-            Some(held) => {
-                let place = (place, held.generation);
-                match provider.verify(place, &held.set, &jws, &claims, now) {
-                    Ok(verified) => return Ok(verified),
-                    // A provider that rotates its keys signs with the new one before anybody has it.
-                    Err(refusal) if refusal.kind == Kind::UnknownKey => {
-                        (rejected(refusal), "do not have that of the token, and cannot be fetched anew")
-                    }
-                    Err(refusal) => return Err(rejected(refusal)),
+        let held = keys.usable(now);
+        let (refusal, missing) = match &held {
+            None => (None, "are not there, or too old"),
+            Some(held) => match held.set.verify(&jws) {
+                Ok(key) => return provider.verify((place, held.generation), key, &claims, now).map_err(rejected),
+                // A provider that rotates its keys signs with the new one before anybody has it.
+                Err(refusal) if refusal.kind == Kind::UnknownKey || jws.key_id.is_none() => {
+                    (Some(refusal), "do not have that of the token, and cannot be fetched anew")
                 }
-            }
+                Err(refusal) => return Err(rejected(refusal)),
+            },
         };
-        Err(match keys.recourse() {
-            Recourse::Wait(awaited) => Unverified::Awaited(awaited, Box::new(otherwise)),
-            Recourse::Current => otherwise,
-            Recourse::Unreachable => missing(unreachable),
+        let missing = format!("the keys of {} {missing}", provider.name);
+        Err(match (keys.recourse(patience), refusal) {
+            (Recourse::Wait(awaited), _) => Unverified::Awaited(awaited, missing),
+            (Recourse::Current, Some(refusal)) => rejected(refusal),
+            (Recourse::Current | Recourse::Unreachable, _) => Unverified::NoKeys(missing),
         })
     }
 
@@ -204,12 +205,10 @@ impl Provider {
     fn verify(
         &self,
         place: (usize, u64),
-        keys: &KeySet,
-        jws: &Jws<'_>,
+        key: &VerificationKey,
         claims: &Object,
         now: Timestamp,
     ) -> Result<Verified, Refusal> {
-        let key = keys.verify(jws)?;
         let expires = numeric_date(claims, "exp")?.ok_or_else(|| Refusal::invalid("the token has no claim `exp`"))?;
         let starts = self.starts(claims)?;
         if !self.is_addressed(&audiences(claims)?) {

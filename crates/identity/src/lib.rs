@@ -9,6 +9,7 @@
 //! and a key that is parsed once verifies faster.
 
 pub mod api_key;
+pub mod assertion;
 mod authenticator;
 mod claims;
 mod client_certificate;

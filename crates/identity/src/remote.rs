@@ -19,4 +19,4 @@ pub use discovery::address as discovery_address;
 pub use job::{KeyJob, KeyOutcome};
 pub use keeper::{KeyKeeper, KeyNotice, KeyNoticeKind, KeyReport};
 pub(crate) use keys::Recourse;
-pub use keys::{KeysAwaited, RemoteKeys};
+pub use keys::{KeysAwaited, Patience, RemoteKeys};

@@ -112,6 +112,19 @@ impl RemoteKeySource {
 }
 
 impl KeyLocation {
+    /// Whether it is the same place, whoever may vouch for it.
+    pub(crate) fn is_place_of(&self, other: &Self) -> bool {
+        let place = |address: &UrlSource| UrlSource { roots: Vec::new(), ..address.clone() };
+        match (self, other) {
+            (Self::Url(own), Self::Url(other)) => place(own) == place(other),
+            (
+                Self::Discovery { document: own, issuer, .. },
+                Self::Discovery { document: other, issuer: other_issuer, .. },
+            ) => place(own) == place(other) && issuer == other_issuer,
+            (Self::Url(_), Self::Discovery { .. }) | (Self::Discovery { .. }, Self::Url(_)) => false,
+        }
+    }
+
     /// As a person writes it, without a query.
     pub fn shown(&self) -> String {
         match self {

@@ -324,6 +324,10 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBod
         .route
         .and_then(|id| Passing::of(route, snapshot.trailers.get(id.index()), remembered.content_type(), &headers));
     let identity = identity_values(transit);
+    let identity = match asserted(transit)? {
+        Some(assertion) => Some(identity.unwrap_or_default().asserted(Some(assertion))),
+        None => identity,
+    };
     let forward_credentials =
         route.forward_credentials || snapshot.policy.authentication(facts.route?) == AuthenticationRule::None;
     let forwarding = Forwarding {
@@ -375,6 +379,25 @@ fn identity_values(transit: &Transit) -> Option<IdentityValues> {
         roles.iter().map(|role| &**role),
         principal.email.as_deref(),
     ))
+}
+
+/// The gateway's signed word of who calls, where that is configured; outside `None` where it cannot be given: then the request is not
+/// forwarded without it.
+#[expect(clippy::option_option, reason = "not wanted and not to be had are two things")]
+fn asserted(transit: &Transit) -> Option<Option<HeaderValue>> {
+    let facts = &transit.facts;
+    let settings = &facts.loaded.snapshot.settings;
+    let Some(assertions) = settings.assertions.as_deref().filter(|_| settings.identity_headers.assertion.is_some())
+    else {
+        return Some(None);
+    };
+    let principal = match &facts.identity {
+        Some(Identity::Verified(principal)) => Some(principal),
+        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+    };
+    let upstream = facts.upstream?;
+    let name = &settings.upstreams.get(upstream)?.name;
+    facts.loaded.asserted.get(assertions, principal, (upstream, name), facts.now).map(Some)
 }
 
 fn refusal_of(error: UpstreamError, transit: &Transit) -> Refusal {

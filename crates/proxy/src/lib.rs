@@ -3,6 +3,7 @@
 //! [`stack`](mod@stack) is the page to read first. The crate reads no configuration file and keeps no policy of its own:
 //! a [`Snapshot`] is given to it, and replaced as a whole by a reload.
 
+mod asserted;
 mod before;
 pub mod client_address;
 pub mod clients;

@@ -6,14 +6,12 @@
 
 use std::rc::Rc;
 
-use jiff::Timestamp;
 use portcullis_events::ReasonCode;
 
 use crate::layers::assess::Assess;
 use crate::layers::authorize::ask_again;
-use crate::layers::client_addr::admit;
 use crate::layers::establish::Establishes as _;
-use crate::layers::identify::identify_again;
+use crate::layers::identify::{begin_anew, identify_again};
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
 use crate::transit::Transit;
@@ -33,16 +31,11 @@ pub(crate) enum Ending {
 /// # Errors
 /// The refusal, if a request like this would be refused now.
 pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Option<&str>) -> Result<(), Refusal> {
-    let facts = &mut transit.facts;
-    facts.loaded = worker.loaded();
-    facts.now = Timestamp::now();
-    facts.steady_now = worker.shared.clock.now();
-    facts.route = match &facts.target {
-        Some(target) => facts.loaded.snapshot.policy.find_route(&target.host, &target.path),
-        None => None,
-    };
-    admit(worker, facts)?;
-    identify_again(transit);
+    begin_anew(worker, &mut transit.facts)?;
+    if !identify_again(transit) {
+        // The provider's keys are just being fetched: it is looked at again when they are there, or known not to come.
+        return Ok(());
+    }
     Assess::new(worker).establish(transit)?;
     let facts = &transit.facts;
     ask_again(facts)?;

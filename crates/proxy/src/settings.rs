@@ -9,6 +9,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use portcullis_identity::assertion::Assertions;
+
 use crate::page::Pages;
 use crate::route::{Cors, FieldRules, LocationBack, Maintenance, PathTemplate, RouteAction};
 use crate::tls::ServerTls;
@@ -83,6 +85,9 @@ pub struct Settings {
     pub client_address: ClientAddressSettings,
     /// `[identity.headers]`
     pub identity_headers: IdentityHeaders,
+    /// `[identity.assertion]`: what signs the assertion; its public keys are under
+    /// [`WELL_KNOWN`](portcullis_identity::assertion::WELL_KNOWN) on every listener.
+    pub assertions: Option<Arc<Assertions>>,
     /// `[forwarding]`
     pub forwarding: ForwardingSettings,
     /// `[limits]`
@@ -563,6 +568,8 @@ pub struct IdentityHeaders {
     pub roles: Option<HeaderName>,
     /// Its email address.
     pub email: Option<HeaderName>,
+    /// All of it, signed by the gateway: see [`Settings::assertions`].
+    pub assertion: Option<HeaderName>,
 }
 
 /// `[limits]`: the defaults are R4 of the security bars.

@@ -43,7 +43,7 @@ pub(crate) fn stack(
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
         .layer(PreflightLayer::new(worker))
         // Who it is. The only layer out here that may wait for something: a provider's new keys.
-        .layer(IdentifyLayer)
+        .layer(IdentifyLayer::new(worker))
         // How often that caller may come. Where it is refused, nothing more is looked up for it.
         .layer(EstablishLayer::new(RateByPrincipal::new(worker)))
         // How risky it looks, now that address and principal are known.

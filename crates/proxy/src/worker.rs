@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use portcullis_policy::RouteId;
 
+use crate::asserted::Asserted;
 use crate::metrics::{Histogram, RouteCounters};
 use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
@@ -48,6 +49,8 @@ pub struct Loaded {
     rates: Vec<Option<RouteRates>>,
     /// This worker's share of `limits.max_requests`.
     max_requests: usize,
+    /// What was signed lately.
+    pub(crate) asserted: Asserted,
 }
 
 impl Worker {
@@ -173,6 +176,7 @@ impl Loaded {
                 .map(|route| shared.rates.of_route(&route.name, &route.limits.rates))
                 .collect(),
             max_requests: (settings.limits.max_requests / workers.max(1)).max(1),
+            asserted: Asserted::default(),
             snapshot,
         }
     }

@@ -4,8 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::HeaderName;
+use portcullis_events::settings::Secret;
+use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
     ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, Settings,
 };
@@ -377,10 +380,46 @@ pub(crate) fn compile_headers(reader: &Reader<'_>, identity: &Identity) -> Ident
             HeaderRole::Groups => &mut headers.groups,
             HeaderRole::Roles => &mut headers.roles,
             HeaderRole::Email => &mut headers.email,
+            HeaderRole::Assertion => &mut headers.assertion,
         };
         *slot = Some(header.value.clone());
     }
     headers
+}
+
+/// `[identity.assertion]`, which goes with the header that carries what it signs.
+pub(crate) fn compile_assertions(reader: &Reader<'_>, identity: &Identity) -> Option<Arc<Assertions>> {
+    let header = identity.headers.iter().find(|(role, _)| *role == HeaderRole::Assertion).map(|(_, header)| header);
+    let Some(assertion) = &identity.assertion else {
+        if let Some(header) = header {
+            let message = "nothing signs what this header is to carry";
+            let help = "write `[identity.assertion]` with `issuer` and `key`";
+            reader.report(Diagnostic::error(codes::CONFLICT, header.span, message).with_help(help));
+        }
+        return None;
+    };
+    let assertion = assertion.as_ref()?;
+    if header.is_none() {
+        let message = "no header carries the assertion";
+        let help = "write `assertion = \"x-auth-assertion\"` in [identity.headers]";
+        reader.report(Diagnostic::error(codes::CONFLICT, assertion.at, message).with_help(help));
+    }
+    let read = |key: &At<Secret>| {
+        let read = AssertionKey::from_pem(key.value.reveal().as_bytes());
+        let report = |error: AssertionKeyError| {
+            let help = "make one: `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`";
+            let message = format!("the key of `assertion` cannot be used: {error}");
+            reader.report(Diagnostic::error(codes::BAD_VALUE, key.span, message).with_help(help));
+        };
+        read.map_err(report).ok()
+    };
+    let (key, other) = (read(&assertion.key), assertion.other_key.as_ref().map(read));
+    let other = match other {
+        Some(other) => Some(other?),
+        None => None,
+    };
+    let assertions = Assertions::new(&assertion.issuer.value, assertion.lifetime, key?, other.as_ref());
+    Some(Arc::new(assertions))
 }
 
 fn report_reserved(reader: &Reader<'_>, header: &At<HeaderName>) {

@@ -55,12 +55,14 @@ pub(crate) fn compile_settings(
     let upstreams = &gateway.entries.upstreams;
     report_duplicates(reader, "upstream", upstreams.iter().map(|upstream| &upstream.name));
     let identity_headers = identity::compile_headers(reader, &gateway.entries.identity);
+    let assertions = identity::compile_assertions(reader, &gateway.entries.identity);
     Settings {
         inbound,
         upstreams: upstreams.iter().map(|upstream| compile_upstream(reader, upstream)).collect(),
         routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),
         identity_headers,
+        assertions,
         forwarding: gateway.forwarding.clone(),
         limits: gateway.operation.limits.clone(),
         refusal: gateway.operation.refusal.clone(),

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use portcullis_events::settings::Secret;
+use portcullis_identity::assertion::LIFETIME;
 use portcullis_identity::settings::{BesideCredential, ClaimNames, SanKind};
 use portcullis_policy::PrincipalKind;
 
-use crate::diagnostics::At;
+use crate::diagnostics::{At, Span};
 use crate::file::key_source::{KeyPlace, read_jwks};
+use crate::file::receiver::{optional_text, required_text};
 use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, ResolvedPath, Text, Time};
 use crate::section::Section;
 
@@ -24,6 +27,8 @@ pub(crate) struct Identity {
     pub(crate) api_key: Vec<ApiKeyProvider>,
     pub(crate) certificate: Vec<CertificateProvider>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
+    /// `Some(None)`: it is there and has errors.
+    pub(crate) assertion: Option<Option<Assertion>>,
     pub(crate) token_cache: u64,
 }
 
@@ -34,6 +39,7 @@ impl Default for Identity {
             api_key: Vec::new(),
             certificate: Vec::new(),
             headers: Vec::new(),
+            assertion: None,
             token_cache: TOKEN_CACHE,
         }
     }
@@ -46,6 +52,17 @@ pub(crate) enum HeaderRole {
     Groups,
     Roles,
     Email,
+    Assertion,
+}
+
+/// `[identity.assertion]`
+#[derive(Debug)]
+pub(crate) struct Assertion {
+    pub(crate) at: Span,
+    pub(crate) issuer: At<String>,
+    pub(crate) key: At<Secret>,
+    pub(crate) other_key: Option<At<Secret>>,
+    pub(crate) lifetime: Duration,
 }
 
 /// `[[identity.jwt]]`
@@ -101,6 +118,7 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
         if let Some(headers) = section.table("headers") {
             identity.headers = read_headers(headers);
         }
+        identity.assertion = section.table("assertion").map(read_assertion);
     }
     section.finish();
 }
@@ -183,15 +201,25 @@ fn read_certificate(section: Section<'_>) -> Option<CertificateProvider> {
     })
 }
 
+fn read_assertion(section: Section<'_>) -> Option<Assertion> {
+    let at = section.span();
+    let issuer = section.required("issuer", Text);
+    let key = required_text(&section, "key");
+    let other_key = optional_text(&section, "other_key");
+    let lifetime = section.or("lifetime", Time::within("10s", "1h"), LIFETIME);
+    section.finish();
+    Some(Assertion { at, issuer: issuer?, key: key?, other_key: other_key.ok()?, lifetime })
+}
+
 fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {
     let roles = [
         ("user", HeaderRole::User),
         ("groups", HeaderRole::Groups),
         ("roles", HeaderRole::Roles),
         ("email", HeaderRole::Email),
+        ("assertion", HeaderRole::Assertion),
     ];
     let found = roles.into_iter().filter_map(|(key, role)| Some((role, section.optional(key, Header)?))).collect();
-    section.without_effect("assertion", "accept connections to the upstream from this gateway alone");
     section.finish();
     found
 }

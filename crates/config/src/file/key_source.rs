@@ -62,8 +62,8 @@ fn read(jwks: &Section<'_>, issuer: Option<&At<String>>) -> Option<KeyPlace> {
         Some(ca) => read_pem(jwks.reader(), "ca", ca, material::certificates)?,
         None => Vec::new(),
     };
-    if let Some(max_stale) = max_stale.as_ref().filter(|max_stale| max_stale.value < refresh) {
-        let message = "`max_stale` is shorter than `refresh`: the keys would be too old before they are fetched again";
+    if let Some(max_stale) = max_stale.as_ref().filter(|max_stale| max_stale.value < refresh.saturating_mul(2)) {
+        let message = "`max_stale` is less than twice `refresh`: one fetch that fails would make the keys too old";
         conflict(jwks, max_stale.span, message, "make it several times as long, such as \"24h\"");
     }
     let location = match (url, issuer) {
@@ -86,7 +86,8 @@ fn read(jwks: &Section<'_>, issuer: Option<&At<String>>) -> Option<KeyPlace> {
         }
         (None, None) => return None,
     };
-    let max_stale = max_stale.map_or(RemoteKeySource::MAX_STALE.max(refresh), |max_stale| max_stale.value);
+    let max_stale =
+        max_stale.map_or(RemoteKeySource::MAX_STALE.max(refresh.saturating_mul(2)), |max_stale| max_stale.value);
     Some(KeyPlace::Remote(At::new(RemoteKeySource { location, refresh, max_stale, cooldown, timeout }, jwks.span())))
 }
 

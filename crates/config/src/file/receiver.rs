@@ -4,7 +4,7 @@ mod link;
 pub(crate) mod notifier;
 mod secret;
 
-pub(crate) use secret::required_text;
+pub(crate) use secret::{optional_text, required_text};
 mod tls;
 mod words;
 

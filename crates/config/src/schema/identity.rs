@@ -6,7 +6,7 @@ use crate::file::receiver::Link;
 use crate::file::{BESIDE_CREDENTIAL, SAN};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
-use super::{Table, choice, list, one, one_or_list, several, table, within, without_effect};
+use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
 
 pub(super) fn identity() -> Table {
     table(
@@ -19,6 +19,7 @@ pub(super) fn identity() -> Table {
             one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
                 .default(65_536),
             within("headers", headers()),
+            within("assertion", assertion()),
         ],
     )
 }
@@ -133,6 +134,20 @@ fn certificate() -> Table {
     )
 }
 
+fn assertion() -> Table {
+    table(
+        "[identity.assertion]",
+        "A short-lived token (JWT) that tells upstreams who calls; its public keys are under /.well-known/portcullis/jwks.json.",
+        [
+            one("issuer", Text, "Its `iss`.").required(),
+            within("key", receiver::secret("[identity.assertion.key]")).required(),
+            within("other_key", receiver::secret("[identity.assertion.other_key]")),
+            one("lifetime", Time::within("10s", "1h"), "How long it holds; it is sent again for half of that.")
+                .default("60s"),
+        ],
+    )
+}
+
 fn headers() -> Table {
     table(
         "[identity.headers]",
@@ -142,7 +157,7 @@ fn headers() -> Table {
             one("groups", Header, "The groups."),
             one("roles", Header, "The roles."),
             one("email", Header, "The address of the caller's mail."),
-            without_effect("assertion"),
+            one("assertion", Header, "All of it, signed: see [identity.assertion]."),
         ],
     )
 }

@@ -65,7 +65,7 @@ fn wrong_providers_are_reported_where_they_stand() {
             "E0203",
             5,
             57,
-            "shorter than `refresh`",
+            "less than twice `refresh`",
         ),
         (fetched("{ url = \"https://a\", cooldown = \"1ms\" }"), "E0105", 5, 40, "must be from 100ms to 1h"),
         (fetched("{ url = \"https://a\", ca = \"broken.json\" }"), "E0105", 5, 34, "`broken.json` cannot be used"),
@@ -133,7 +133,11 @@ fn identity_headers_are_their_own() {
     one(&format!("{headers}user = \"content-length\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
-    one(&format!("{headers}assertion = \"x\"\n"), "W0102", 2, 1, "`assertion` is not available");
+    one(&format!("{headers}assertion = \"x-a\"\n"), "E0203", 2, 13, "nothing signs what this header is to carry");
+    let assertion = "[identity.assertion]\nissuer = \"https://gw\"\nkey = { file = \"broken.json\" }\n";
+    let both = format!("{headers}assertion = \"x-a\"\n{assertion}");
+    one(&both, "E0105", 5, 7, "the key of `assertion` cannot be used: it is no private key");
+    one(&both.replace("issuer = \"https://gw\"\n", ""), "E0102", 3, 1, "`issuer` is missing");
     one(
         &(api_key("k", "x-user", "keys.toml") + headers + "user = \"x-user\"\n"),
         "E0203",

@@ -4,6 +4,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
 
 use super::*;
 use crate::Authenticator;
+use crate::remote::Patience;
 use crate::settings::{ApiKeyProvider, Settings};
 
 /// A certificate with these names, each written as `kind:name`, valid in 2025 and 2026.
@@ -157,8 +158,11 @@ fn a_header_beside_a_certificate_is_refused_or_has_its_fixed_place() {
         // Nobody reads tokens, so `Authorization` is none of the gateway's credentials.
         headers.insert("authorization", HeaderValue::from_static("Bearer x"));
         key.map(|key| headers.insert("x-api-key", HeaderValue::from_str(key).unwrap()));
-        let found =
-            told(&authenticator.authenticate_connection(&headers, &identity, certificate_only, noon()).settled());
+        let found = told(
+            &authenticator
+                .authenticate_connection(&headers, &identity, certificate_only, noon(), Patience::Request)
+                .settled(),
+        );
         assert!(found.starts_with(expected), "{beside_credential:?} {key:?}: {found}");
     };
     use BesideCredential::{Certificate, Credential, Refuse};

@@ -59,6 +59,28 @@ pub(super) enum KeyFetchError {
     Panicked,
 }
 
+impl KeyFetchError {
+    /// Which kind of cause it is, without what the other side said.
+    pub(super) fn kind(&self) -> &'static str {
+        let of_fetch = |error: &FetchError| match error {
+            FetchError::Timeout(_) => "timeout",
+            FetchError::Connect { .. } => "connect",
+            FetchError::Exchange(_) => "exchange",
+            FetchError::Status(_) => "status",
+            FetchError::Redirect(_) | FetchError::Elsewhere(_) | FetchError::TooManyRedirects => "redirect",
+            FetchError::Body(_) => "body",
+            FetchError::Request(_) => "request",
+        };
+        match self {
+            Self::Fetch(error) | Self::Document(error) => of_fetch(error),
+            Self::Discovery(_) => "discovery",
+            Self::Address(_) => "address",
+            Self::Plain => "plain",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
 impl KeyJob {
     /// The provider's name.
     pub fn provider(&self) -> &Arc<str> {

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::job::{Brought, KeyJob, KeyOutcome, Tag};
+use super::job::{Brought, KeyFetchError, KeyJob, KeyOutcome, Tag};
 use super::keys::{RemoteKeys, State};
 use crate::jwks::KeySet;
 
@@ -28,9 +28,11 @@ struct Watched {
     cooled: Duration,
     under_way: bool,
     tag: Option<Tag>,
+    /// When what is held was last confirmed here.
+    confirmed: Option<Duration>,
     fetches: u64,
     failures: u64,
-    problem: Option<String>,
+    problem: Option<(&'static str, String)>,
     is_stale: bool,
 }
 
@@ -94,6 +96,8 @@ impl KeyKeeper {
             let place = before.iter().position(|watched| Arc::ptr_eq(&watched.keys, &keys));
             self.watched.push(place.map_or_else(|| Watched::new(keys, steady), |place| before.swap_remove(place)));
         }
+        // Nobody fetches these any more.
+        before.iter().for_each(|gone| gone.keys.end(false));
     }
 
     /// What wakes whoever waits for something to be due.
@@ -108,11 +112,15 @@ impl KeyKeeper {
             if steady >= watched.cooled {
                 watched.keys.cooled();
             }
+            // A wall clock that was set back makes nothing fresher.
+            if watched.confirmed.is_some_and(|at| steady.saturating_sub(at) >= watched.keys.source.max_stale) {
+                watched.keys.expire();
+            }
             // Those that were never there were said to fail.
-            let is_stale = watched.keys.confirmed().is_some() && watched.keys.generation(wall).is_none();
+            let is_stale = watched.keys.keys_held() > 0 && watched.keys.generation(wall).is_none();
             if is_stale && !watched.is_stale {
                 let since = watched.keys.confirmed().map_or_else(String::new, |at| format!(" since {at}"));
-                let why = watched.problem.as_deref().unwrap_or("no fetch ended");
+                let why = watched.problem.as_ref().map_or("no fetch ended", |(_, problem)| problem);
                 let message = format!(
                     "the keys of {} were not confirmed{since} and are not used any more: {why}",
                     watched.keys.provider
@@ -155,7 +163,9 @@ impl KeyKeeper {
     /// Puts in force what came, or keeps what there is.
     pub fn finish(&mut self, outcome: KeyOutcome, wall: Timestamp, steady: Duration) -> Vec<KeyNotice> {
         let KeyOutcome { keys, result } = outcome;
-        let result = result.map_err(|error| error.to_string()).and_then(|brought| take(&keys, brought));
+        let failed = |error: KeyFetchError| (error.kind(), error.to_string());
+        let result =
+            result.map_err(failed).and_then(|brought| take(&keys, brought).map_err(|problem| ("set", problem)));
         let Some(watched) = self.watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.keys, &keys)) else {
             // Another configuration came meanwhile. Who waits for these is let go.
             keys.end(false);
@@ -166,6 +176,7 @@ impl KeyKeeper {
         let notice = match result {
             Ok(taken) => {
                 keys.confirm(wall);
+                watched.confirmed = Some(steady);
                 watched.next = steady.saturating_add(spread(keys.source.refresh, &keys.provider, watched.fetches));
                 let recovered = watched.problem.take().is_some();
                 watched.is_stale = false;
@@ -180,13 +191,14 @@ impl KeyKeeper {
                     }
                 }
             }
-            Err(problem) => {
+            Err((kind, problem)) => {
                 watched.failures += 1;
                 watched.next = steady.saturating_add(keys.source.cooldown.min(keys.source.refresh));
                 let problem = cut(&problem);
-                let news = watched.problem.as_ref() != Some(&problem);
+                // The text may be the peer's, and another one each time.
+                let news = watched.problem.as_ref().is_none_or(|(before, _)| *before != kind);
                 let message = format!("the keys of {} are not fetched: {problem}", keys.provider);
-                watched.problem = Some(problem);
+                watched.problem = Some((kind, problem));
                 news.then_some((KeyNoticeKind::Failed, message))
             }
         };
@@ -205,7 +217,7 @@ impl KeyKeeper {
             is_missing: watched.keys.generation(wall).is_none(),
             fetches: watched.fetches,
             failures: watched.failures,
-            problem: watched.problem.clone(),
+            problem: watched.problem.as_ref().map(|(_, problem)| problem.clone()),
         });
         each.collect()
     }
@@ -226,6 +238,7 @@ impl Watched {
             cooled: steady,
             under_way: false,
             tag: None,
+            confirmed: None,
             fetches: 0,
             failures: 0,
             problem: None,

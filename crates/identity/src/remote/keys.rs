@@ -1,6 +1,6 @@
 //! The keys of one provider, as requests see them.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::settings::RemoteKeySource;
 
 /// What no time is.
 const NEVER: i64 = i64::MIN;
+/// A time that is longer ago than anything.
+const EXPIRED: i64 = i64::MIN + 1;
 
 /// The keys that were fetched last. Shared by all workers, by the thread that fetches, and by one configuration after the other as
 /// long as the address is the same.
@@ -28,6 +30,8 @@ pub struct RemoteKeys {
     /// Somebody met an unknown key id, or no keys.
     asked: AtomicBool,
     progress: watch::Sender<Progress>,
+    /// How many requests wait. Each holds a place among the requests in flight, so they are few.
+    waiting: Arc<AtomicUsize>,
     /// Wakes the thread that fetches, once there is one.
     wake: OnceLock<Arc<Notify>>,
 }
@@ -79,6 +83,39 @@ pub struct KeysAwaited {
     /// As many fetches have ended once it has.
     ended: u64,
     patience: Duration,
+    _place: Option<Place>,
+}
+
+/// Who asks for an identity, and whether keys that are just being fetched are waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience<'a> {
+    /// A request that can wait, once. It holds a place among those in flight meanwhile, so few may.
+    Request,
+    /// Something that is under way already and goes on meanwhile.
+    Stream,
+    /// Whoever waited for this: its outcome decides.
+    Waited(&'a KeysAwaited),
+}
+
+/// A place among those who wait, given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+/// How many requests may wait for the keys of one provider. What comes beyond is undecided at once: a provider that hangs must not
+/// hold the places of callers whose keys are known.
+const MOST_WAITING: usize = 256;
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(Arc::clone(waiting));
+        (waiting.fetch_add(1, Ordering::AcqRel) < MOST_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl KeysAwaited {
@@ -87,9 +124,9 @@ impl KeysAwaited {
         self.patience
     }
 
-    /// Ends with the fetch, however that ends, and at once where nobody fetches any more. Whoever waits bounds it by
-    /// [`patience`](Self::patience).
-    pub async fn ended(mut self) {
+    /// Ends with the fetch, however that ends. Whoever waits bounds it by [`patience`](Self::patience), and then asks again with this:
+    /// what it brought is the answer, and nothing else is waited for.
+    pub async fn ended(&mut self) {
         // An error is the end of whoever fetches.
         let _ = self.progress.wait_for(|progress| progress.ended >= self.ended).await;
     }
@@ -107,6 +144,7 @@ impl RemoteKeys {
             // The first request need not ask: it is fetched as soon as somebody keeps it.
             asked: AtomicBool::new(true),
             progress: watch::Sender::new(begun),
+            waiting: Arc::default(),
             wake: OnceLock::new(),
         }
     }
@@ -132,27 +170,34 @@ impl RemoteKeys {
     }
 
     /// What to do about keys that are missing, or do not have what a token names. Asks for a fetch where that may be.
-    pub(crate) fn recourse(&self) -> Recourse {
+    pub(crate) fn recourse(&self, patience: Patience<'_>) -> Recourse {
         let Progress { ended, state, succeeded } = *self.progress.borrow();
-        let wait = || {
-            // A discovery document and a key set.
-            let patience = self.source.timeout * 2 + Duration::from_secs(1);
-            Recourse::Wait(KeysAwaited { progress: self.progress.subscribe(), ended: ended + 1, patience })
-        };
-        match state {
-            State::Cooling if succeeded => Recourse::Current,
-            State::Cooling => Recourse::Unreachable,
-            State::Ready => {
-                if !self.asked.swap(true, Ordering::AcqRel)
-                    && let Some(wake) = self.wake.get()
-                {
-                    wake.notify_one();
-                }
-                wait()
-            }
-            // What is under way was asked for before; it may still bring what this one needs.
-            State::UnderWay => wait(),
+        let settled = if succeeded { Recourse::Current } else { Recourse::Unreachable };
+        if let Patience::Waited(waited) = patience {
+            // Of these keys, and not of those of another configuration.
+            let is_over = waited.progress.same_channel(&self.progress.subscribe()) && ended >= waited.ended;
+            return if is_over { settled } else { Recourse::Unreachable };
         }
+        if state == State::Cooling {
+            return settled;
+        }
+        let place = match patience {
+            Patience::Stream | Patience::Waited(_) => None,
+            Patience::Request => match Place::take(&self.waiting) {
+                Some(place) => Some(place),
+                None => return Recourse::Unreachable,
+            },
+        };
+        // What is under way was asked for before; it may still bring what this one needs.
+        if state == State::Ready
+            && !self.asked.swap(true, Ordering::AcqRel)
+            && let Some(wake) = self.wake.get()
+        {
+            wake.notify_one();
+        }
+        // A discovery document and a key set.
+        let patience = self.source.timeout * 2 + Duration::from_secs(1);
+        Recourse::Wait(KeysAwaited { progress: self.progress.subscribe(), ended: ended + 1, patience, _place: place })
     }
 
     /// Whether somebody asks for a fetch.
@@ -176,11 +221,18 @@ impl RemoteKeys {
     }
 
     pub(super) fn cooled(&self) {
-        self.progress.send_modify(|progress| {
+        // Nobody who waits need hear of it.
+        self.progress.send_if_modified(|progress| {
             if progress.state == State::Cooling {
                 progress.state = State::Ready;
             }
+            false
         });
+    }
+
+    /// What is held is not used any more, whatever the wall clock says.
+    pub(super) fn expire(&self) {
+        self.confirmed.store(EXPIRED, Ordering::Release);
     }
 
     /// The SHA-256 of what is held.
@@ -225,7 +277,8 @@ impl RemoteKeys {
     /// What serves a configuration that names the provider in this way: these keys, or others that begin with what these hold, or
     /// nothing where it is another address.
     pub(crate) fn carried_to(self: &Arc<Self>, other: &Arc<Self>) -> Option<Arc<Self>> {
-        if self.provider != other.provider || self.source.location != other.source.location {
+        // Other authorities for the same place leave what was fetched from it as it is.
+        if self.provider != other.provider || !self.source.location.is_place_of(&other.source.location) {
             return None;
         }
         if self.source == other.source {

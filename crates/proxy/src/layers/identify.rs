@@ -11,30 +11,42 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use jiff::Timestamp;
-use portcullis_identity::remote::KeysAwaited;
+use portcullis_identity::remote::Patience;
 use portcullis_identity::{Authentication, CertificateIdentity, Identity};
 use portcullis_policy::AuthenticationRule;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::layers::client_addr::admit;
 use crate::layers::establish::Refused;
+use crate::refusal::Refusal;
 use crate::transit::{Facts, Transit};
+use crate::worker::Worker;
 
 /// Makes [`Identify`].
-#[derive(Debug, Clone, Copy)]
-pub struct IdentifyLayer;
+pub struct IdentifyLayer {
+    worker: Rc<Worker>,
+}
+
+impl IdentifyLayer {
+    /// A layer that, where it has to wait, goes on with what this worker has in force then.
+    pub fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
 
 impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Identify { inner }
+        Identify { worker: Rc::clone(&self.worker), inner }
     }
 }
 
 /// Establishes the identity.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Identify<S> {
+    worker: Rc<Worker>,
     inner: S,
 }
 
@@ -52,7 +64,7 @@ where
     }
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
-        let keys = match authenticate(&transit) {
+        let mut keys = match authenticate(&transit, Patience::Request) {
             Authentication::Known(identity) => {
                 transit.facts.identity = Some(identity);
                 return Either::Left(self.inner.call(transit));
@@ -62,27 +74,54 @@ where
         // The one that is ready is taken, and a clone of it stays.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
+        let worker = Rc::clone(&self.worker);
         Either::Right(Box::pin(async move {
-            wait(keys).await;
-            // Time has passed, and what holds is decided for now.
-            transit.facts.now = Timestamp::now();
-            transit.facts.identity = Some(authenticate(&transit).settled());
+            // Whether it ended or took too long: what is there then counts.
+            let _ = tokio::time::timeout(keys.patience(), keys.ended()).await;
+            // Time has passed: a ban or another policy may have come, and what holds is decided for now.
+            if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
+                return Err(Box::new(Refused { refusal, transit }));
+            }
+            transit.facts.identity = Some(authenticate(&transit, Patience::Waited(&keys)).settled());
+            drop(keys);
             inner.call(transit).await
         }))
     }
 }
 
-/// Establishes the identity of what is under way already, which waits for nothing.
-pub(crate) fn identify_again(transit: &mut Transit) {
-    transit.facts.identity = Some(authenticate(transit).settled());
+/// Establishes the identity of what is under way already, which goes on meanwhile. `false`: it cannot be known before a fetch has ended
+/// that is under way; asked the next time, what that brought is the answer.
+pub(crate) fn identify_again(transit: &mut Transit) -> bool {
+    let asked = transit.facts.keys_asked_for.take();
+    let patience = asked.as_deref().map_or(Patience::Stream, Patience::Waited);
+    match authenticate(transit, patience) {
+        Authentication::Known(identity) => {
+            transit.facts.identity = Some(identity);
+            true
+        }
+        Authentication::Awaited { keys, .. } => {
+            transit.facts.keys_asked_for = Some(Box::new(keys));
+            false
+        }
+    }
 }
 
-async fn wait(keys: KeysAwaited) {
-    // Whether it ended or took too long: what is there then counts.
-    let _ = tokio::time::timeout(keys.patience(), keys.ended()).await;
+/// What was established so far, with the configuration that is in force now and at this time.
+///
+/// # Errors
+/// The client may not come any more.
+pub(crate) fn begin_anew(worker: &Rc<Worker>, facts: &mut Facts) -> Result<(), Refusal> {
+    facts.loaded = worker.loaded();
+    facts.now = Timestamp::now();
+    facts.steady_now = worker.shared.clock.now();
+    facts.route = match &facts.target {
+        Some(target) => facts.loaded.snapshot.policy.find_route(&target.host, &target.path),
+        None => None,
+    };
+    admit(worker, facts)
 }
 
-fn authenticate(transit: &Transit) -> Authentication {
+fn authenticate(transit: &Transit, patience: Patience<'_>) -> Authentication {
     let facts = &transit.facts;
     let snapshot = &facts.loaded.snapshot;
     let rule = facts.route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));
@@ -93,9 +132,9 @@ fn authenticate(transit: &Transit) -> Authentication {
             let only = rule == AuthenticationRule::Certificate;
             match certificate_identity(facts) {
                 Some(certificate) => {
-                    snapshot.authenticator.authenticate_connection(headers, &certificate, only, facts.now)
+                    snapshot.authenticator.authenticate_connection(headers, &certificate, only, facts.now, patience)
                 }
-                None => snapshot.authenticator.authenticate(headers, facts.now),
+                None => snapshot.authenticator.authenticate_with(headers, facts.now, patience),
             }
         }
     }

@@ -83,6 +83,7 @@ pub(crate) fn worker_with(limits: Limits, recorder: Recorder) -> Rc<Worker> {
         routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),
         identity_headers: IdentityHeaders::default(),
+        assertions: None,
         forwarding: ForwardingSettings::default(),
         limits,
         refusal: RefusalSettings::default(),
@@ -103,10 +104,9 @@ fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<T
 
 /// A transit that has passed everything up to `authorize`.
 fn assessed(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
-    let mut inner = EstablishLayer::new(Normalize).layer(
-        EstablishLayer::new(ClientAddr::new(worker))
-            .layer(IdentifyLayer.layer(EstablishLayer::new(Assess::new(worker)).layer(service_fn(give_back)))),
-    );
+    let mut inner = EstablishLayer::new(Normalize).layer(EstablishLayer::new(ClientAddr::new(worker)).layer(
+        IdentifyLayer::new(worker).layer(EstablishLayer::new(Assess::new(worker)).layer(service_fn(give_back))),
+    ));
     now(inner.call(transit(worker, method, target, peer))).map_err(|refused| refused.refusal).unwrap()
 }
 

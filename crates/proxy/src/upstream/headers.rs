@@ -31,7 +31,8 @@ pub struct HeaderPlan {
 impl HeaderPlan {
     /// For these identity headers, and these headers that carry API keys.
     pub fn new(identity: &IdentityHeaders, api_key_headers: &[HeaderName]) -> Self {
-        let configured = [&identity.user, &identity.groups, &identity.roles, &identity.email].into_iter().flatten();
+        let configured = [&identity.user, &identity.groups, &identity.roles, &identity.email, &identity.assertion];
+        let configured = configured.into_iter().flatten();
         Self {
             reserved: LookAlikes::new(RESERVED.iter().copied().chain(configured.map(HeaderName::as_str))),
             credentials: api_key_headers.to_vec(),
@@ -309,6 +310,7 @@ pub struct IdentityValues {
     groups: Option<HeaderValue>,
     roles: Option<HeaderValue>,
     email: Option<HeaderValue>,
+    assertion: Option<HeaderValue>,
 }
 
 impl IdentityValues {
@@ -320,7 +322,20 @@ impl IdentityValues {
         roles: impl IntoIterator<Item = &'a str>,
         email: Option<&str>,
     ) -> Self {
-        Self { user: encode([user]), groups: encode(groups), roles: encode(roles), email: encode(email) }
+        Self {
+            user: encode([user]),
+            groups: encode(groups),
+            roles: encode(roles),
+            email: encode(email),
+            assertion: None,
+        }
+    }
+
+    /// The same with the gateway's signed word.
+    #[must_use]
+    pub fn asserted(mut self, assertion: Option<HeaderValue>) -> Self {
+        self.assertion = assertion;
+        self
     }
 
     fn set(&self, headers: &mut HeaderMap, names: &IdentityHeaders) {
@@ -329,6 +344,7 @@ impl IdentityValues {
             (&names.groups, &self.groups),
             (&names.roles, &self.roles),
             (&names.email, &self.email),
+            (&names.assertion, &self.assertion),
         ];
         for (name, value) in pairs {
             if let (Some(name), Some(value)) = (name, value) {

@@ -6,8 +6,13 @@ const GATEWAY: &[&str] = &["forwarded", "x-forwarded-for", "x-forwarded-host", "
 
 fn plan() -> HeaderPlan {
     let name = |name| Some(HeaderName::from_static(name));
-    let identity =
-        IdentityHeaders { user: name("x-who"), groups: name("x-auth-groups"), roles: None, email: name("mail") };
+    let identity = IdentityHeaders {
+        user: name("x-who"),
+        groups: name("x-auth-groups"),
+        roles: None,
+        email: name("mail"),
+        assertion: None,
+    };
     HeaderPlan::new(&identity, &[HeaderName::from_static("x-api-key")])
 }
 

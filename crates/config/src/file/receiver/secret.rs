@@ -24,6 +24,14 @@ pub(crate) fn required_text(section: &Section<'_>, key: &'static str) -> Option<
     Some(At { value: read_secret(table, Form::Text)?, span })
 }
 
+/// The same, of one that may be absent. `Err`: it is there and cannot be read, which was reported.
+pub(crate) fn optional_text(section: &Section<'_>, key: &'static str) -> Result<Option<At<Secret>>, ()> {
+    let Some(table) = section.table(key) else { return if section.has(key) { Err(()) } else { Ok(None) } };
+    let span = table.span();
+    let value = read_secret(table, Form::Text).ok_or(())?;
+    Ok(Some(At { value, span }))
+}
+
 /// What a secret may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {

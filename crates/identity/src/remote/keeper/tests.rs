@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::remote::job::KeyFetchError;
+use crate::remote::{KeysAwaited, Patience};
 use crate::settings::{ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
 use crate::signer::Signer;
 use crate::{Authentication, Authenticator, Identity};
@@ -45,6 +46,8 @@ struct Site {
     authenticator: Authenticator,
     keeper: KeyKeeper,
     steady: Duration,
+    /// Tokens name no key.
+    nameless: bool,
 }
 
 impl Site {
@@ -52,7 +55,7 @@ impl Site {
         let authenticator = authenticator(source("/a"));
         let mut keeper = KeyKeeper::default();
         keeper.watch(authenticator.remote_keys(), Duration::ZERO);
-        Self { authenticator, keeper, steady: Duration::ZERO }
+        Self { authenticator, keeper, steady: Duration::ZERO, nameless: false }
     }
 
     fn wall(&self) -> Timestamp {
@@ -86,14 +89,23 @@ impl Site {
     }
 
     fn ask(&self, signer: &Signer) -> Authentication {
+        self.ask_with(signer, Patience::Request)
+    }
+
+    fn ask_with(&self, signer: &Signer, patience: Patience<'_>) -> Authentication {
         let claims = json!({
             "iss": "https://login.example", "aud": "billing", "sub": "alice",
             "exp": START + 1_000_000, "iat": START - 10,
         });
         let mut headers = HeaderMap::new();
-        let value = format!("Bearer {}", signer.sign(&claims));
+        let token = if self.nameless {
+            signer.sign_with(&json!({ "alg": "EdDSA" }), claims.to_string().as_bytes())
+        } else {
+            signer.sign(&claims)
+        };
+        let value = format!("Bearer {token}");
         headers.insert(AUTHORIZATION, HeaderValue::try_from(value).unwrap());
-        self.authenticator.authenticate(&headers, self.wall())
+        self.authenticator.authenticate_with(&headers, self.wall(), patience)
     }
 
     /// What is known without waiting, in a word.
@@ -114,6 +126,87 @@ fn word(identity: &Identity) -> &'static str {
     }
 }
 
+/// What a request is told that waited for this.
+fn told_after(site: &Site, signer: &Signer, waited: &KeysAwaited) -> &'static str {
+    match site.ask_with(signer, Patience::Waited(waited)) {
+        Authentication::Awaited { .. } => "waits",
+        Authentication::Known(identity) => word(&identity),
+    }
+}
+
+fn awaited(site: &Site, signer: &Signer, patience: Patience<'_>) -> KeysAwaited {
+    match site.ask_with(signer, patience) {
+        Authentication::Awaited { keys, .. } => keys,
+        Authentication::Known(identity) => panic!("it is known: {identity:?}"),
+    }
+}
+
+#[test]
+fn whoever_waited_is_answered_by_what_it_brought() {
+    let (mut site, known, other) = (Site::new(), Signer::ed25519("k1"), Signer::ed25519("k2"));
+    site.due();
+    site.bring(&[&known]);
+    site.pass(RemoteKeySource::COOLDOWN);
+    // It brought no such key. That stays so when the next fetch may be asked for, or is under way.
+    let waited = awaited(&site, &other, Patience::Request);
+    assert_eq!(told_after(&site, &other, &waited), "no keys", "not yet over");
+    assert_eq!(site.due(), 1);
+    site.bring(&[&known]);
+    assert_eq!(told_after(&site, &other, &waited), "unknown key");
+    site.pass(RemoteKeySource::COOLDOWN);
+    assert_eq!(told_after(&site, &other, &waited), "unknown key");
+    let waited = awaited(&site, &other, Patience::Stream);
+    assert_eq!(site.due(), 1);
+    assert_eq!(told_after(&site, &other, &waited), "no keys");
+    // It failed: nobody can say.
+    site.fail();
+    assert_eq!(told_after(&site, &other, &waited), "no keys");
+    // What was waited for was another configuration's.
+    let elsewhere = Site::new();
+    assert_eq!(told_after(&elsewhere, &other, &waited), "no keys");
+}
+
+#[test]
+fn few_requests_wait_for_a_provider_that_hangs() {
+    let (mut site, known, other) = (Site::new(), Signer::ed25519("k1"), Signer::ed25519("k2"));
+    site.due();
+    site.bring(&[&known]);
+    site.pass(RemoteKeySource::REFRESH * 2);
+    assert_eq!(site.due(), 1);
+    let mut waiting: Vec<KeysAwaited> = (0..256).map(|_| awaited(&site, &other, Patience::Request)).collect();
+    assert_eq!(site.told(&other), "no keys");
+    assert_eq!(site.told(&known), "verified");
+    // What is under way holds no place.
+    drop(awaited(&site, &other, Patience::Stream));
+    waiting.pop();
+    assert_eq!(site.told(&other), "waits");
+}
+
+#[test]
+fn a_token_without_a_key_id_has_the_keys_fetched_that_would_verify_it() {
+    let (mut site, old, new) = (Site::new(), Signer::ed25519("k1"), Signer::ed25519("k2"));
+    site.nameless = true;
+    site.due();
+    site.bring(&[&old]);
+    site.pass(RemoteKeySource::COOLDOWN);
+    assert_eq!((site.told(&old), site.told(&new)), ("verified", "waits"));
+    assert_eq!(site.due(), 1);
+    site.bring(&[&new]);
+    assert_eq!(site.told(&new), "verified");
+    assert_eq!(site.told(&old), "something else");
+}
+
+#[test]
+fn a_wall_clock_that_stands_still_makes_nothing_fresher() {
+    let (mut site, known) = (Site::new(), Signer::ed25519("k1"));
+    site.due();
+    site.bring(&[&known]);
+    let wall = site.wall();
+    let tick = |site: &mut Site, seconds| site.keeper.tick(wall, Duration::from_secs(seconds)).len();
+    assert_eq!((tick(&mut site, 3_599), site.told(&known)), (0, "verified"));
+    assert_eq!((tick(&mut site, 3_600), site.told(&known)), (1, "waits"));
+}
+
 fn is_over(waiting: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
     matches!(waiting.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()))
 }
@@ -121,7 +214,7 @@ fn is_over(waiting: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
 #[test]
 fn the_first_request_waits_for_the_first_keys() {
     let (mut site, signer) = (Site::new(), Signer::ed25519("k1"));
-    let Authentication::Awaited { keys, otherwise } = site.ask(&signer) else { panic!("it is known already") };
+    let Authentication::Awaited { mut keys, otherwise } = site.ask(&signer) else { panic!("it is known already") };
     assert_eq!(word(&otherwise), "no keys");
     assert!(keys.patience() > 2 * SECOND);
     let mut waiting = pin!(keys.ended());
@@ -255,7 +348,7 @@ fn a_reload_goes_on_with_the_keys_of_the_same_address_and_no_other() {
     };
     reload(&mut site, source("/a"));
     assert_eq!((site.told(&known), site.due()), ("verified", 0));
-    // Other times for the same address: the keys go on, and are fetched anew.
+    // Other times for the same address, or other authorities: the keys go on, and are fetched anew.
     reload(&mut site, RemoteKeySource { refresh: SECOND, ..source("/a") });
     assert_eq!((site.told(&known), site.due()), ("verified", 1));
     site.bring(&[&known]);
@@ -266,7 +359,7 @@ fn a_reload_goes_on_with_the_keys_of_the_same_address_and_no_other() {
 #[test]
 fn a_fetch_for_a_configuration_that_is_gone_changes_nothing_and_keeps_nobody_waiting() {
     let (mut site, known) = (Site::new(), Signer::ed25519("k1"));
-    let Authentication::Awaited { keys: awaited, .. } = site.ask(&known) else { panic!("it is known already") };
+    let Authentication::Awaited { keys: mut awaited, .. } = site.ask(&known) else { panic!("it is known already") };
     assert_eq!(site.due(), 1);
     let keys = site.authenticator.remote_keys().remove(0);
     site.keeper.watch(Vec::new(), site.steady);

@@ -1,0 +1,49 @@
+//! `[identity.assertion]`.
+
+use portcullis_events::checkpoint::SigningKey;
+
+use super::{Folder, GATEWAY};
+
+/// A folder whose gateway file has this appended, with two keys that can sign.
+fn folder(appended: &str) -> Folder {
+    let folder = Folder::new();
+    for name in ["one.pem", "two.pem"] {
+        folder.write(name, SigningKey::generate().unwrap().1);
+    }
+    folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
+    folder
+}
+
+const HEADER: &str = "[identity.headers]\nassertion = \"x-auth-assertion\"\n";
+const TABLE: &str = "[identity.assertion]\nissuer = \"https://gw.example\"\nkey = { file = \"one.pem\" }\n";
+
+/// A folder whose gateway file has every key of an assertion.
+pub(super) fn folder_with_all() -> Folder {
+    folder(&format!("{HEADER}{TABLE}other_key = {{ file = \"two.pem\" }}\nlifetime = \"10s\"\n"))
+}
+
+#[test]
+fn what_is_published_are_the_keys_that_are_named() {
+    let published = |folder: &Folder| {
+        let loaded = folder.loaded();
+        assert_eq!(loaded.proxy.identity_headers.assertion.as_ref().unwrap(), "x-auth-assertion");
+        loaded.proxy.assertions.unwrap().published().matches("\"kid\"").count()
+    };
+    assert_eq!(published(&folder(&format!("{HEADER}{TABLE}"))), 1);
+    assert_eq!(published(&folder_with_all()), 2);
+    assert!(Folder::new().loaded().proxy.assertions.is_none());
+}
+
+#[test]
+fn the_header_and_the_key_go_together() {
+    let check = |appended: &str, code: &'static str, place: &str, fragment: &'static str| {
+        folder(appended).check(appended, &[(code, place, fragment)]);
+    };
+    check(TABLE, "E0203", "portcullis.toml:11:1", "no header carries the assertion");
+    let broken = format!("{HEADER}{}", TABLE.replace("one.pem", "portcullis.toml"));
+    check(&broken, "E0105", "portcullis.toml:15:7", "the key of `assertion` cannot be used");
+    let other = format!("{HEADER}{TABLE}other_key = {{ file = \"policy.toml\" }}\n");
+    let lasting = format!("{HEADER}{TABLE}lifetime = \"2h\"\n");
+    check(&lasting, "E0105", "portcullis.toml:16:12", "must be from 10s to 1h");
+    check(&other, "E0105", "portcullis.toml:16:13", "the key of `assertion` cannot be used");
+}
