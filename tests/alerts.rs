@@ -398,3 +398,38 @@ fn while_a_mute_holds_what_fires_is_recorded_and_nothing_else() {
     gateway.check_refused("banned", &from(&gateway, &key), 403, "ban.active");
     assert_eq!(body(&receiver.wait_for(1)[0])["firings"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn an_operator_mutes_alerts_for_a_while_and_each_time_is_recorded() {
+    let (upstream, receiver) = (Upstream::start(), Receiver::start(|_| Answer::status(200)));
+    let (gateway, key) = gateway(&receiver, &upstream, FAILING, ALERTS_BAN);
+    let from = |key: &str| gateway.get_from("127.0.0.9", "/", &[("X-Api-Key", key)]);
+    let refused = |arguments: &[&str], why: &str| {
+        let said = gateway.site.run(arguments);
+        assert!(said.status.code() != Some(0) && said.stderr.join("").contains(why), "{said:?}");
+    };
+    refused(&["alert", "unmute", "failing"], "not muted by hand");
+    refused(&["alert", "mute", "falling", "--for", "1h", "--reason", "x"], "no alert `falling`");
+    refused(&["alert", "mute", "--all", "--for", "8d", "--reason", "x"], "a second to 7 days");
+    refused(&["alert", "mute", "--all", "--for", "1h", "--reason", " "], "1 to 256 bytes");
+    ask(&gateway, &["alert", "mute", "--all", "--for", "1h", "--reason", "we move"], 0);
+    for _ in 0..3 {
+        from("pcl_alice_guess");
+    }
+    let event = fired(&gateway, 1).remove(0);
+    let muted = event["alert"]["muted"].as_str().unwrap();
+    assert!(muted.starts_with("we move (by hand, until "), "{muted}");
+    assert_eq!(from(&key).status(), 200);
+    assert_eq!(ask(&gateway, &["alert", "list"], 0)["alerts"][0]["muted"], muted);
+    // That all are muted is not ended for one of them.
+    refused(&["alert", "unmute", "failing"], "not muted by hand");
+    ask(&gateway, &["alert", "unmute", "--all"], 0);
+    from("pcl_alice_guess");
+    fired(&gateway, 2);
+    gateway.check_refused("banned", &from(&key), 403, "ban.active");
+    assert_eq!(receiver.wait_for(1).len(), 1);
+    let events = gateway.stop();
+    let done = of_kind(&events, "admin.alert_mute");
+    let decisions: Vec<&str> = done.iter().map(|event| event["decision"].as_str().unwrap()).collect();
+    assert_eq!(decisions, ["deny", "deny", "deny", "deny", "permit", "deny", "permit"]);
+}

@@ -496,6 +496,26 @@ pub struct ContainmentId {
     pub id: String,
 }
 
+/// Alerts that are to tell nobody for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMute {
+    /// The alert; `null`: all of them.
+    pub alert: Option<String>,
+    /// For how many seconds; at most 7 days.
+    pub for_s: u64,
+    /// Why, for the events; at most 256 bytes.
+    pub reason: String,
+}
+
+/// Alerts that were muted by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MutedAlert {
+    /// The alert; `null`: the mute of all of them.
+    pub alert: Option<String>,
+}
+
 /// What came of a test of an alert's notifiers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertTested {

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, NewBan, Problem, Reloaded,
-    SinkTested, Status, WhereIs,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewMute,
+    Problem, Reloaded, SinkTested, Status, WhereIs,
 };
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -65,6 +65,18 @@ pub trait Gateway: Send + Sync + 'static {
     /// That there is no such thing.
     fn lift_containment(&self, id: &str) -> Result<Done, Problem>;
 
+    /// Has an alert, or all, tell nobody and contain nothing for a while.
+    ///
+    /// # Errors
+    /// That there is no such alert, or that the time or the reason is none.
+    fn mute_alerts(&self, mute: &NewMute) -> Result<Done, Problem>;
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// That nobody muted it.
+    fn unmute_alerts(&self, whose: &MutedAlert) -> Result<Done, Problem>;
+
     /// The networks that keep themselves current.
     fn feeds(&self) -> Feeds;
 
@@ -120,6 +132,8 @@ pub enum ActionKind {
     AlertTest,
     /// What an alert contains was to be lifted.
     AlertLift,
+    /// Alerts were to be muted, or not any more.
+    AlertMute,
     /// A network's list was to be refreshed.
     FeedRefresh,
     /// An update of a network's list was to be put in force.

@@ -15,8 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, NewBan, Problem, SinkName, TAIL_SCHEMA, TailNote,
-    WhereIs, Whom,
+    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewMute, Problem, SinkName,
+    TAIL_SCHEMA, TailNote, WhereIs, Whom,
 };
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
@@ -116,6 +116,18 @@ impl<G: Gateway> Desk<G> {
                     desk.act(ActionKind::AlertLift, &wanted.id, desk.gateway.lift_containment(&wanted.id))
                 })
                 .await
+            }
+            (Method::POST, "/v1/alerts/mute") => {
+                let mute: NewMute = read(request).await?;
+                let whose = mute.alert.clone().unwrap_or_else(|| "all alerts".to_owned());
+                self.blocking(move |desk| desk.act(ActionKind::AlertMute, &whose, desk.gateway.mute_alerts(&mute)))
+                    .await
+            }
+            (Method::POST, "/v1/alerts/unmute") => {
+                let muted: MutedAlert = read(request).await?;
+                let whose = muted.alert.clone().unwrap_or_else(|| "all alerts".to_owned());
+                self.blocking(move |desk| desk.act(ActionKind::AlertMute, &whose, desk.gateway.unmute_alerts(&muted)))
+                    .await
             }
             (Method::GET, "/v1/feeds") => self.blocking(|desk| Ok(json(&desk.gateway.feeds()))).await,
             (Method::POST, "/v1/feeds/refresh") => {

@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use portcullis_events::Recorder;
 
 use crate::Response;
-use crate::engine::{Engine, Now, RuleState};
+use crate::engine::{Engine, MutesByHand, Now, RuleState};
 use crate::firing::{Firing, Key, Phase};
 use crate::grouping::{Grouping, Notification};
 use crate::notify::{Couriers, Tried, try_all};
-use crate::settings::{Rule, Settings};
+use crate::settings::{Mute, MuteTime, Rule, Settings};
 use crate::sighting::Sighting;
 use crate::stats::Stats;
 use crate::watch::{Lookout, MAX_RULES, Plan, Watching};
@@ -36,6 +36,8 @@ pub(crate) enum Message {
     Seen { sighting: Arc<Sighting>, takers: u64, plan: Arc<Plan> },
     /// New settings.
     Replace(Arc<Settings>),
+    /// What operators have muted by now.
+    Mute(Arc<MutesByHand>),
     /// How the rules do.
     Ask(SyncSender<Vec<RuleState>>),
     /// The end, which is to come by then.
@@ -47,6 +49,7 @@ impl fmt::Debug for Message {
         formatter.write_str(match self {
             Self::Seen { .. } => "Seen",
             Self::Replace(_) => "Replace",
+            Self::Mute(_) => "Mute",
             Self::Ask(_) => "Ask",
             Self::Stop(_) => "Stop",
         })
@@ -60,6 +63,8 @@ pub struct Alerts {
     response: Arc<dyn Response>,
     settings: ArcSwap<Settings>,
     thread: Mutex<Thread>,
+    /// What operators have muted.
+    by_hand: Mutex<Arc<MutesByHand>>,
 }
 
 enum Thread {
@@ -140,6 +145,7 @@ impl Alerts {
             response,
             settings: ArcSwap::default(),
             thread: Mutex::new(Thread::Waiting(messages)),
+            by_hand: Mutex::default(),
         };
         alerts.replace(settings)?;
         Ok(alerts)
@@ -198,7 +204,6 @@ impl Alerts {
         let settings = self.settings.load();
         let running = matches!(*self.thread.lock().unwrap_or_else(PoisonError::into_inner), Thread::Running(_));
         let states = if running { self.ask() } else { Vec::new() };
-        let now = Timestamp::now();
         let alert = |state: RuleState| AlertState {
             name: Arc::clone(&state.rule.name),
             condition: state.rule.condition_in_words(),
@@ -208,7 +213,7 @@ impl Alerts {
             evicted: state.evicted,
             crowded: state.crowded,
             overflowed: state.overflowed,
-            muted: state.rule.mutes.iter().find(|mute| mute.holds(now)).map(|mute| Arc::clone(&mute.reason)),
+            muted: state.muted,
             learning: state.learning,
         };
         Overview {
@@ -236,6 +241,43 @@ impl Alerts {
         let settings = self.settings.load_full();
         let rule = settings.rules.iter().find(|rule| *rule.name == *name)?;
         Some(try_all(&settings, &Notification::of_test(rule, &settings)))
+    }
+
+    /// Mutes a rule, or all of them, until then: what fires is recorded and nothing else. A mute of the same before it is replaced. `false`: there is
+    /// no such rule.
+    pub fn mute(&self, name: Option<&str>, until: Timestamp, reason: &str) -> bool {
+        let known = match name {
+            Some(name) => self.has(name),
+            None => !self.settings.load().rules.is_empty(),
+        };
+        if !known {
+            return false;
+        }
+        let now = Timestamp::now();
+        let reason = format!("{reason} (by hand, until {until:.0})");
+        let mute = Mute { time: MuteTime::Span(now, until), reason: reason.into() };
+        self.change_mutes(|mutes| {
+            mutes.retain(|_, mute| mute.holds(now));
+            mutes.insert(name.map(Arc::from), mute);
+            true
+        })
+    }
+
+    /// Ends such a mute. `false`: there is none of this rule, or of all of them.
+    pub fn unmute(&self, name: Option<&str>) -> bool {
+        let now = Timestamp::now();
+        self.change_mutes(|mutes| mutes.remove(&name.map(Arc::from)).is_some_and(|mute| mute.holds(now)))
+    }
+
+    /// Says whether there was something to change.
+    fn change_mutes(&self, change: impl FnOnce(&mut MutesByHand) -> bool) -> bool {
+        let mut by_hand = self.by_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(Arc::make_mut(&mut by_hand));
+        if changed {
+            // While it is held, so that the thread gets the last one last.
+            let _ = self.lookout.queue.send(Message::Mute(Arc::clone(&by_hand)));
+        }
+        changed
     }
 
     /// Whether there is a rule of this name.
@@ -305,8 +347,9 @@ impl Runner {
                 Ok(Message::Replace(settings)) => self.replace(settings, now),
                 Ok(Message::Ask(answer)) => {
                     // Who does not wait any more needs no answer.
-                    let _ = answer.try_send(self.engine.states());
+                    let _ = answer.try_send(self.engine.states(now.wall));
                 }
+                Ok(Message::Mute(mutes)) => self.engine.mute_by_hand(&mutes),
                 Ok(Message::Stop(deadline)) => break deadline,
                 Err(RecvTimeoutError::Disconnected) => break Instant::now(),
                 Err(RecvTimeoutError::Timeout) => {}

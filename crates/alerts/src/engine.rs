@@ -11,14 +11,14 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::rule_for_tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::firing::{Firing, Key, Phase};
-use crate::settings::{Condition, Containment, Rule};
+use crate::settings::{Condition, Containment, Mute, Rule};
 use crate::sighting::Sighting;
 use crate::stats::{Losses, Stats};
 
@@ -41,7 +41,11 @@ pub struct Engine {
     latest_us: i64,
     /// What a rule could not keep is counted there.
     stats: Arc<Stats>,
+    by_hand: Arc<MutesByHand>,
 }
+
+/// What an operator has muted: a rule by its name, or all.
+pub(crate) type MutesByHand = BTreeMap<Option<Arc<str>>, Mute>;
 
 /// One rule and what it has counted.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ struct Counting {
     contained: HashMap<Key, i64>,
     /// Until then it is not said again that too many keys fire.
     crowded_until_us: i64,
+    by_hand: Arc<MutesByHand>,
     fired: u64,
     losses: Arc<Losses>,
 }
@@ -75,6 +80,8 @@ pub struct RuleState {
     pub crowded: u64,
     /// How many events had a value of which nobody knows whether it is new, likewise.
     pub overflowed: u64,
+    /// Why nobody is told at this time of day.
+    pub muted: Option<Arc<str>>,
     /// It still learns what is usual.
     pub learning: bool,
 }
@@ -96,9 +103,20 @@ impl Engine {
         let mut before = std::mem::take(&mut self.rules);
         let counting = |rule: &Arc<Rule>| match before.iter().position(|old| old.rule.counts_like(rule)) {
             Some(index) => Counting { rule: Arc::clone(rule), ..before.swap_remove(index) },
-            None => Counting::new(rule, self.stats.losses_of(&rule.name), now_us),
+            None => {
+                let new = Counting::new(rule, self.stats.losses_of(&rule.name), now_us);
+                Counting { by_hand: Arc::clone(&self.by_hand), ..new }
+            }
         };
         self.rules = rules.iter().map(counting).collect();
+    }
+
+    /// Puts in force what an operator has muted, and nothing else of the kind.
+    pub(crate) fn mute_by_hand(&mut self, mutes: &Arc<MutesByHand>) {
+        self.by_hand = Arc::clone(mutes);
+        for counting in &mut self.rules {
+            counting.by_hand = Arc::clone(mutes);
+        }
     }
 
     /// Counts an event for the rules at these places. What fires is appended.
@@ -138,8 +156,8 @@ impl Engine {
     }
 
     /// How each rule does, in the order of the configuration.
-    pub fn states(&self) -> Vec<RuleState> {
-        self.rules.iter().map(|counting| counting.state(self.latest_us)).collect()
+    pub fn states(&self, wall: Timestamp) -> Vec<RuleState> {
+        self.rules.iter().map(|counting| counting.state(self.latest_us, wall)).collect()
     }
 
     /// Whether some key has fired and holds still, or cools down.
@@ -165,6 +183,7 @@ impl Counting {
             learnt_us: now_us.saturating_add(learn),
             contained: HashMap::new(),
             crowded_until_us: i64::MIN,
+            by_hand: Arc::default(),
             fired: 0,
             losses,
         }
@@ -249,7 +268,10 @@ impl Counting {
 
     /// Why nobody is told at this time of day.
     fn muted(&self, wall: Timestamp) -> Option<Arc<str>> {
-        self.rule.mutes.iter().find(|mute| mute.holds(wall)).map(|mute| Arc::clone(&mute.reason))
+        let by_hand = [Some(Arc::clone(&self.rule.name)), None];
+        let by_hand = by_hand.iter().filter_map(|name| self.by_hand.get(name));
+        let mut mutes = self.rule.mutes.iter().chain(by_hand);
+        mutes.find(|mute| mute.holds(wall)).map(|mute| Arc::clone(&mute.reason))
     }
 
     fn tick(&mut self, now_us: i64, wall: Timestamp, ended: &mut Vec<Firing>) {
@@ -270,7 +292,7 @@ impl Counting {
         }
     }
 
-    fn state(&self, now_us: i64) -> RuleState {
+    fn state(&self, now_us: i64, wall: Timestamp) -> RuleState {
         let [evicted, crowded, overflowed] = self.losses.counts();
         RuleState {
             rule: Arc::clone(&self.rule),
@@ -280,6 +302,7 @@ impl Counting {
             evicted,
             crowded,
             overflowed,
+            muted: self.muted(wall),
             learning: now_us < self.learnt_us,
         }
     }

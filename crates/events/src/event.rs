@@ -241,6 +241,9 @@ pub enum EventKind {
     /// An operator lifted what an alert contained, or tried to.
     #[serde(rename = "admin.alert_lift")]
     AdminAlertLift,
+    /// An operator muted alerts for a while or ended that, or tried to.
+    #[serde(rename = "admin.alert_mute")]
+    AdminAlertMute,
     /// An operator had a network's list refreshed, or tried to.
     #[serde(rename = "admin.feed_refresh")]
     AdminFeedRefresh,
@@ -266,7 +269,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -289,6 +292,7 @@ impl EventKind {
         Self::AdminSinkTest,
         Self::AdminAlertTest,
         Self::AdminAlertLift,
+        Self::AdminAlertMute,
         Self::AdminFeedRefresh,
         Self::AdminFeedAccept,
         Self::AdminEventsTail,
@@ -323,6 +327,7 @@ impl EventKind {
             Self::AdminSinkTest => "admin.sink_test",
             Self::AdminAlertTest => "admin.alert_test",
             Self::AdminAlertLift => "admin.alert_lift",
+            Self::AdminAlertMute => "admin.alert_mute",
             Self::AdminFeedRefresh => "admin.feed_refresh",
             Self::AdminFeedAccept => "admin.feed_accept",
             Self::AdminEventsTail => "admin.events_tail",
@@ -347,7 +352,8 @@ impl EventKind {
             | Self::AdminBanAdd
             | Self::AdminBanRemove
             | Self::AdminFeedAccept
-            | Self::AdminAlertLift => Severity::Medium,
+            | Self::AdminAlertLift
+            | Self::AdminAlertMute => Severity::Medium,
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered

@@ -13,6 +13,7 @@ use portcullis_admin::api::{
     Feeds, GeoDatabase, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink,
     SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
+use portcullis_admin::api::{MutedAlert, NewMute};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
@@ -399,6 +400,34 @@ impl Gateway for Operated {
         lifted.map(|message| Done { message }).map_err(problem)
     }
 
+    fn mute_alerts(&self, mute: &NewMute) -> Result<Done, Problem> {
+        if mute.for_s == 0 || mute.for_s > MUTE_MAX_S {
+            return Err(problem("alerts are muted for a second to 7 days".to_owned()));
+        }
+        if mute.reason.trim().is_empty() || mute.reason.len() > 256 {
+            return Err(problem("the reason is 1 to 256 bytes long".to_owned()));
+        }
+        let lasts = SignedDuration::from_secs(i64::try_from(mute.for_s).unwrap_or(i64::MAX));
+        // The hours of a mute go by the clock on the wall.
+        let until = Timestamp::now().checked_add(lasts).map_err(|error| problem(error.to_string()))?;
+        let whose = whose(mute.alert.as_deref());
+        if !self.running.alerting().alerts.mute(mute.alert.as_deref(), until, &mute.reason) {
+            let named = mute.alert.as_deref().map(|name| format!(" `{}`", shown(name)));
+            return Err(problem(format!("there is no alert{}", named.unwrap_or_default())));
+        }
+        tracing::warn!(%whose, %until, reason = mute.reason, "muted by hand");
+        Ok(Done { message: format!("{whose} muted until {until:.0}: {}", mute.reason) })
+    }
+
+    fn unmute_alerts(&self, muted: &MutedAlert) -> Result<Done, Problem> {
+        let whose = whose(muted.alert.as_deref());
+        if !self.running.alerting().alerts.unmute(muted.alert.as_deref()) {
+            return Err(problem(format!("{whose} not muted by hand: see `portcullis alert list`")));
+        }
+        tracing::info!(%whose, "not muted any more");
+        Ok(Done { message: format!("{whose} not muted by hand any more") })
+    }
+
     fn feeds(&self) -> Feeds {
         Feeds { feeds: self.running.feeds().reports().iter().cloned().map(feed::shown).collect() }
     }
@@ -465,6 +494,14 @@ fn shown_alert(state: portcullis_alerts::AlertState) -> Alert {
     }
 }
 
+/// The longest mute by hand: seven days. What is to be quiet for longer belongs into the configuration.
+const MUTE_MAX_S: u64 = 7 * 24 * 60 * 60;
+
+/// The beginning of a sentence about an alert, or all of them.
+fn whose(alert: Option<&str>) -> String {
+    alert.map_or_else(|| "all alerts are".to_owned(), |alert| format!("the alert {} is", shown(alert)))
+}
+
 fn contained(entry: &Entry, now: Timestamp) -> Contained {
     Contained {
         id: entry.id.clone(),
@@ -488,6 +525,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::SinkTest => EventKind::AdminSinkTest,
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,
+        ActionKind::AlertMute => EventKind::AdminAlertMute,
         ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
         ActionKind::EventsTail => EventKind::AdminEventsTail,

@@ -245,10 +245,10 @@ fn a_key_with_more_values_than_are_remembered_does_not_fire_for_those_that_were_
     }
     // As many as are remembered: the next one is new.
     assert_eq!(see(&mut engine, "- - - - /new", 2_000).len(), 1);
-    assert_eq!(engine.states()[0].overflowed, 0);
+    assert_eq!(engine.states(at(0).wall)[0].overflowed, 0);
     // One had to be forgotten for it, so nobody knows of anything any more whether it is new.
     assert!(see(&mut engine, &path(0), 2_010).is_empty() && see(&mut engine, "- - - - /newer", 2_020).is_empty());
-    assert!(engine.states()[0].overflowed >= 1);
+    assert!(engine.states(at(0).wall)[0].overflowed >= 1);
     // Until what was forgotten would be too old.
     assert_eq!(see(&mut engine, "- - - - /latest", 20_000).len(), 1);
 }
@@ -261,7 +261,7 @@ fn keys_are_bounded_and_one_that_has_fired_stays_quiet() {
     for name in ["b", "c", "d", "e"] {
         see(&mut engine, name, 2);
     }
-    let state = engine.states().remove(0);
+    let state = engine.states(at(0).wall).remove(0);
     assert_eq!((state.keys, state.evicted, state.crowded), (3, 2, 0));
     // `a` has not cooled down, so it is quiet.
     assert!(see(&mut engine, "a", 3).is_empty() && see(&mut engine, "a", 4).is_empty());
@@ -278,7 +278,7 @@ fn keys_are_bounded_and_one_that_has_fired_stays_quiet() {
         others.sentence()
     );
     assert!(see(&mut engine, "g", 7).is_empty() && see(&mut engine, "g", 7).is_empty());
-    let state = engine.states().remove(0);
+    let state = engine.states(at(0).wall).remove(0);
     assert_eq!((state.keys, state.crowded, state.firing.len()), (3, 2, 3));
     // Once they hold no longer and have cooled down, there is room.
     engine.tick(at(2_000), &mut Vec::new());
@@ -339,6 +339,31 @@ fn contain_all(engine: &mut Engine, rule: &Rule, now: Now) -> bool {
         engine.note_contained(rule, &key, containment, now);
         may
     })
+}
+
+#[test]
+fn what_an_operator_mutes_is_muted_until_its_end_or_until_it_is_taken_back() {
+    let span =
+        |until: i64, reason: &str| Mute { time: MuteTime::Span(at(0).wall, at(until).wall), reason: reason.into() };
+    let mut engine = engine(Rule { cool_down: seconds(1), ..rule(count(1, 10), Per::All) });
+    let mute = |engine: &mut Engine, mutes: &[(Option<&str>, Mute)]| {
+        let mutes = mutes.iter().map(|(name, mute)| (name.map(Arc::from), mute.clone())).collect();
+        engine.mute_by_hand(&Arc::new(mutes));
+    };
+    let muted = |engine: &mut Engine, second: i64| see(engine, "-", second)[0].muted.as_deref().map(str::to_owned);
+    mute(&mut engine, &[(Some("another"), span(100, "x"))]);
+    assert_eq!(muted(&mut engine, 1), None);
+    mute(&mut engine, &[(Some("r"), span(10, "its own")), (None, span(20, "all"))]);
+    assert_eq!((muted(&mut engine, 5), muted(&mut engine, 10)), (Some("its own".into()), Some("all".into())));
+    // A rule that a reload brings is muted, too.
+    engine.replace(&[Arc::new(rule(count(1, 11), Per::All))], at(11));
+    assert_eq!(engine.states(at(12).wall)[0].muted.as_deref(), Some("all"));
+    assert_eq!((muted(&mut engine, 12), muted(&mut engine, 20)), (Some("all".into()), None));
+    engine.replace(&[Arc::new(rule(count(1, 12), Per::All))], at(21));
+    mute(&mut engine, &[(None, span(100, "all"))]);
+    assert_eq!(muted(&mut engine, 22), Some("all".into()));
+    mute(&mut engine, &[]);
+    assert_eq!(muted(&mut engine, 23), None, "nobody was told, and now somebody is");
 }
 
 #[test]

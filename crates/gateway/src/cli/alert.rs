@@ -1,6 +1,7 @@
 //! `alert`: the alerts of a running gateway.
 
-use portcullis_admin::api::{AlertName, AlertTested, Alerts, Contained, ContainmentId, Done};
+use portcullis_admin::api::{AlertName, AlertTested, Alerts, Contained, ContainmentId, Done, MutedAlert, NewMute};
+use serde::Serialize;
 
 use crate::cli::args::{AlertArgs, AlertCommand, Global};
 use crate::cli::live::{ask, safe, show};
@@ -9,12 +10,17 @@ use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &AlertArgs) -> Exit {
-    let done = match &args.command {
+    let exit = match &args.command {
         AlertCommand::List => list(global),
         AlertCommand::Test { name } => test(global, name),
         AlertCommand::Lift { id } => lift(global, id),
+        AlertCommand::Mute { whose, duration, reason } => {
+            let mute = NewMute { alert: whose.name.clone(), for_s: duration.as_secs(), reason: reason.clone() };
+            done(global, "/v1/alerts/mute", &mute)
+        }
+        AlertCommand::Unmute { whose } => done(global, "/v1/alerts/unmute", &MutedAlert { alert: whose.name.clone() }),
     };
-    done.unwrap_or_else(|exit| exit)
+    exit.unwrap_or_else(|exit| exit)
 }
 
 fn list(global: &Global) -> Result<Exit, Exit> {
@@ -92,8 +98,12 @@ fn test(global: &Global, name: &str) -> Result<Exit, Exit> {
 }
 
 fn lift(global: &Global, id: &str) -> Result<Exit, Exit> {
-    let id = ContainmentId { id: id.to_owned() };
-    let done: Done = ask(global, async |client| client.post("/v1/alerts/lift", &id).await)?;
+    done(global, "/v1/alerts/lift", &ContainmentId { id: id.to_owned() })
+}
+
+/// Has something done, and says what.
+fn done(global: &Global, path: &str, what: &impl Serialize) -> Result<Exit, Exit> {
+    let done: Done = ask(global, async |client| client.post(path, what).await)?;
     show(global, &done, || safe(&done.message));
     Ok(Exit::Success)
 }

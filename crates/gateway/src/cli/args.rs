@@ -529,6 +529,33 @@ pub(crate) enum AlertCommand {
         /// The containment's id, as `alert list` and the alert's event have it
         id: String,
     },
+    /// Have an alert tell nobody and contain nothing for a while; its events are recorded all the same
+    Mute {
+        #[command(flatten)]
+        whose: WhoseAlertArgs,
+        /// For how long, such as 2h; at most 7d
+        #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse)]
+        duration: std::time::Duration,
+        /// Why: it stands in the events and in the listing
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// End such a mute
+    Unmute {
+        #[command(flatten)]
+        whose: WhoseAlertArgs,
+    },
+}
+
+/// One alert, or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhoseAlertArgs {
+    /// The alert
+    pub(crate) name: Option<String>,
+    /// All alerts, those that a reload brings too
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]
