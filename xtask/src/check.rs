@@ -13,6 +13,19 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     step::run(cargo().args(["fmt", "--all", "--check"]))?;
     layering::check()?;
     step::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    let kafka = [
+        "clippy",
+        "-p",
+        "portcullis-events",
+        "--features",
+        "kafka",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    step::run(cargo().args(kafka))?;
     step::run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     // Advisories are not checked here: their database lies in a git repository that a closed network does not reach.
     let deny = CARGO_DENY.find(may_install)?;

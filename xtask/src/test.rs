@@ -26,13 +26,16 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     };
     let (runner, mut command) = tests();
     let tests = run(runner, &mut command);
+    // What the default build leaves out.
+    let (runner, mut command) = tests_of_features();
+    let features = run(runner, &mut command);
     // nextest does not run documentation tests, and `cargo test` was told not to.
     let documentation =
         run(Runner::Libtest, cargo().args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]));
 
     eprintln!("==> tests took {:.1} s", started.elapsed().as_secs_f64());
     println!("{tally}");
-    tests.and(documentation)?;
+    tests.and(features).and(documentation)?;
     if tally.failed > 0 {
         return Err(Failure(format!("{} tests failed", tally.failed)));
     }
@@ -51,6 +54,19 @@ fn tests() -> (Runner, Command) {
     } else {
         // Not --all-targets, which would also run the benches.
         command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
+        (Runner::Libtest, command)
+    }
+}
+
+/// The tests of what is only built with a feature.
+fn tests_of_features() -> (Runner, Command) {
+    let what = ["-p", "portcullis-events", "--features", "kafka", "--lib", "--locked", "--no-fail-fast", "kafka"];
+    let mut command = cargo();
+    if tools::on_path("cargo-nextest").is_some_and(|program| works(&program)) {
+        command.args(["nextest", "run"]).args(what);
+        (Runner::Nextest, command)
+    } else {
+        command.arg("test").args(what);
         (Runner::Libtest, command)
     }
 }

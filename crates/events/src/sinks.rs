@@ -7,6 +7,8 @@
 pub(crate) mod durable;
 mod file;
 pub(crate) mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod memory;
 mod otlp;
 mod outcome;
@@ -120,6 +122,12 @@ pub(crate) fn open_remote(kind: &RemoteKind) -> io::Result<Box<dyn Remote>> {
         RemoteKind::Http(settings) => Box::new(http::HttpSink::open(settings.clone())?),
         RemoteKind::Sentinel(settings) => Box::new(sentinel::SentinelSink::open(settings.clone())?),
         RemoteKind::Otlp(settings) => Box::new(otlp::OtlpSink::open(settings.clone())?),
+        #[cfg(feature = "kafka")]
+        RemoteKind::Kafka(settings) => Box::new(kafka::KafkaSink::open(settings.clone())?),
+        #[cfg(not(feature = "kafka"))]
+        RemoteKind::Kafka(_) => {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this program was built without Kafka"));
+        }
     })
 }
 

@@ -303,7 +303,7 @@ fn read_access_log(root: &Section<'_>) -> Option<At<AccessLog>> {
 }
 
 /// Kinds of the contract that later versions have.
-const LATER_SINKS: &[&str] = &["splunk", "elastic", "kafka", "cef", "chronicle", "s3", "journald", "webhook"];
+const LATER_SINKS: &[&str] = &["splunk", "elastic", "cef", "chronicle", "s3", "journald", "webhook"];
 
 /// The kind of a sink, read as it is written: kinds of later versions are told apart from words that mean nothing.
 #[derive(Debug, Clone, Copy)]

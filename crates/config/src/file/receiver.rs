@@ -1,5 +1,6 @@
-//! What a sink that sends over the network needs: `[sink.syslog]`, `[sink.http]`, `[sink.sentinel]` and `[sink.otlp]`.
+//! What a sink that sends over the network needs: `[sink.syslog]`, `[sink.http]`, `[sink.sentinel]`, `[sink.otlp]` and `[sink.kafka]`.
 
+mod kafka;
 mod link;
 pub(crate) mod notifier;
 mod secret;
@@ -23,6 +24,7 @@ use crate::file::HeaderFields;
 use crate::kinds::{Choice, Flag, Header, Integer, Size, Text, Time};
 use crate::section::{Section, shown};
 
+pub(crate) use kafka::{MECHANISMS, Topic};
 pub(crate) use link::{Link, Parsed, ReceiverAddress, SecretLink};
 pub(crate) use words::{Labels, Word};
 
@@ -65,7 +67,7 @@ pub(crate) const FACILITIES: Choice<u8> = Choice(&[
 ]);
 
 /// The kinds of sinks that send over the network; each has a table of its name.
-pub(crate) const KINDS: [&str; 4] = ["syslog", "http", "sentinel", "otlp"];
+pub(crate) const KINDS: [&str; 5] = ["syslog", "http", "sentinel", "otlp", "kafka"];
 
 /// Reads the table of such a kind; `format` is the sink's.
 pub(crate) fn read_remote(section: &Section<'_>, kind: &'static str, format: Option<At<Format>>) -> Option<RemoteKind> {
@@ -83,6 +85,7 @@ pub(crate) fn read_remote(section: &Section<'_>, kind: &'static str, format: Opt
             refuse_format(section, format.as_ref(), Format::Asim, "rows of ASIM are what its table is made for");
             read_sentinel(table).map(RemoteKind::Sentinel)
         }
+        "kafka" => kafka::read(table, chosen).map(RemoteKind::Kafka),
         _ => {
             let why = "OpenTelemetry has a form of its own, with the native event in it";
             refuse_format(section, format.as_ref(), Format::Native, why);
@@ -290,7 +293,10 @@ fn read_timeout(section: &Section<'_>) -> Duration {
 }
 
 fn read_batch(section: &Section<'_>) -> BatchSettings {
-    let default = BatchSettings::default();
+    read_batch_of(section, BatchSettings::default())
+}
+
+fn read_batch_of(section: &Section<'_>, default: BatchSettings) -> BatchSettings {
     let Some(table) = section.table("batch") else { return default };
     let events = table.or("events", Integer(1..=10_000), default.events as u64);
     let bytes = table.or("size", Size(1 << 10..=16 << 20), default.bytes);

@@ -476,6 +476,7 @@ fn sink() -> Table {
             within("http", receiver::http()),
             within("sentinel", receiver::sentinel()),
             within("otlp", receiver::otlp()),
+            within("kafka", receiver::kafka()),
             one("queue", Integer(1..=10_000_000), "Events that may wait in memory.").default(65_536),
             choice(
                 "on_full",
@@ -502,6 +503,7 @@ fn sink() -> Table {
     .rule(json!({ "anyOf": [not_of_kind("http"), { "required": ["http"] }] }))
     .rule(json!({ "anyOf": [not_of_kind("sentinel"), { "required": ["sentinel"] }] }))
     .rule(json!({ "anyOf": [not_of_kind("otlp"), { "required": ["otlp"] }] }))
+    .rule(json!({ "anyOf": [not_of_kind("kafka"), { "required": ["kafka"] }] }))
 }
 
 fn path() -> Key {

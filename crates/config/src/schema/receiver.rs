@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::file::HeaderFields;
-use crate::file::receiver::{FACILITIES, Labels, Link, ReceiverAddress, SecretLink, Word};
+use crate::file::receiver::{FACILITIES, Labels, Link, MECHANISMS, ReceiverAddress, SecretLink, Topic, Word};
 use crate::file::sink_options::DEAD_LETTER_SIZES;
 use crate::kinds::{FilePath, Flag, Header, Integer, Percentage, Size, Text, Time};
 
-use super::{Key, Table, choice, one, one_or_within, table, within};
+use super::{Key, Table, choice, list, one, one_or_within, table, within};
 
 pub(super) fn syslog() -> Table {
     let facilities: Vec<&str> = FACILITIES.0.iter().map(|(word, _)| *word).collect();
@@ -101,6 +101,46 @@ pub(super) fn otlp() -> Table {
             timeout(),
             within("tls", tls("`tls` of `otlp` of [[sink]]")),
             within("batch", batch("`batch` of `otlp` of [[sink]]")),
+        ],
+    )
+}
+
+pub(super) fn kafka() -> Table {
+    let mechanisms: Vec<&str> = MECHANISMS.0.iter().map(|(word, _)| *word).collect();
+    table(
+        "`kafka` of [[sink]]",
+        "A topic of Apache Kafka; only in a program that was built with the feature `kafka`.",
+        [
+            list("brokers", ReceiverAddress, "Brokers that are asked who leads the topic.").required(),
+            one("topic", Topic, "The topic; it is not made.").required(),
+            choice("transport", &["tcp", "tls"], "How brokers are reached.").default("tls"),
+            within("tls", tls("`tls` of `kafka` of [[sink]]")),
+            within(
+                "sasl",
+                table(
+                    "`sasl` of `kafka` of [[sink]]",
+                    "What proves who the gateway is, besides a certificate.",
+                    [
+                        choice("mechanism", &mechanisms, "How the password is shown; `plain` only over TLS.")
+                            .required(),
+                        one("user", Text, "The name.").required(),
+                        within("password", secret("`password` of `sasl` of `kafka` of [[sink]]")).required(),
+                    ],
+                ),
+            ),
+            gzip(),
+            timeout(),
+            within(
+                "batch",
+                table(
+                    "`batch` of `kafka` of [[sink]]",
+                    "How much one request holds at most.",
+                    [
+                        one("events", Integer(1..=10_000), "Events.").default(500),
+                        one("size", Size(1 << 10..=16 << 20), "Bytes of native lines.").default("768KiB"),
+                    ],
+                ),
+            ),
         ],
     )
 }

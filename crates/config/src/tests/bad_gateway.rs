@@ -264,7 +264,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[client_address]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", ("E0204", 2, 20, "trusts everybody"));
     check("[client_address]\ntrusted_proxies = [\"10.0.0.1/8\"]\n", ("E0105", 2, 20, "write `10.0.0.0/8`"));
     check("[client_address]\nheader = \"x-real-ip\"\n", ("E0105", 2, 10, "\"x-forwarded-for\" or \"forwarded\""));
-    check("[[sink]]\nname = \"s\"\nkind = \"kafka\"\nurl = \"x\"\n", ("E0106", 3, 8, "\"kafka\" is not available"));
+    check("[[sink]]\nname = \"s\"\nkind = \"s3\"\nurl = \"x\"\n", ("E0106", 3, 8, "\"s3\" is not available"));
     check("[[sink]]\nname = \"s\"\nkind = \"sdtout\"\n", ("E0105", 3, 8, "did you mean \"stdout\"?"));
     check("[[sink]]\nname = \"s\"\nkind = \"file\"\n", ("E0102", 1, 1, "`path` is missing in [[sink]]"));
     check("[[sink]]\nname = \"s\"\nkind = \"stdout\"\npath = \"x\"\n", ("E0203", 4, 8, "kind \"file\""));

@@ -84,6 +84,9 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     super::checkpoint::folder_with_all().loaded();
     super::assertion::folder_with_all().loaded();
     super::sinks::load_traces_with_every_proof();
+    super::sinks::kafka(
+        "tls = {}\nsasl = { mechanism = \"plain\", user = \"u\", password = { env = \"PASSWORD\" } }\nbatch = {}",
+    );
     // A case file is called as it was named.
     let title = |title: String| if title.ends_with(".tests.toml") { "cases.toml".to_owned() } else { title };
     let asked: BTreeMap<_, _> =

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use portcullis_events::Format;
 use portcullis_events::settings::{
-    BatchSettings, DeadLetterSettings, FoldSettings, HttpAuth, HttpBody, RemoteKind, RetrySettings, Secret, SinkKind,
-    SyslogTransport, TlsSettings,
+    BatchSettings, DeadLetterSettings, FoldSettings, HAS_KAFKA, HttpAuth, HttpBody, KafkaSettings, RemoteKind,
+    RetrySettings, SaslMechanism, Secret, SinkKind, SyslogTransport, TlsSettings,
 };
 use portcullis_proxy::settings::Recorded;
 use portcullis_testkit::certificates::{Authority, San};
@@ -201,6 +201,80 @@ fn every_key_of_every_kind_is_read() {
 
     assert_eq!((otlp.target.port, &*otlp.target.path), (4_318, "/v1/logs"));
     assert_eq!(otlp.target.tls.as_ref().unwrap().server_name.as_deref(), Some("otel"));
+}
+
+/// What is read of a sink for Kafka with these keys besides, and what is wrong with it other than that this program was built without.
+pub(super) fn kafka(rest: &str) -> (Option<KafkaSettings>, Vec<(&'static str, String, String)>) {
+    let mut folder = folder_of_all();
+    folder.environment.insert("PASSWORD".into(), "pa55".into());
+    let brokers = if rest.contains("brokers") { "" } else { "brokers = [\"k1.example:9093\", \"[::1]:9092\"]\n" };
+    let topic = if rest.contains("topic") { "" } else { "topic = \"refusals.v1\"\n" };
+    let sink =
+        format!("[[sink]]\nname = \"k\"\nkind = \"kafka\"\nformat = \"ecs\"\n[sink.kafka]\n{brokers}{topic}{rest}\n");
+    folder.write("portcullis.toml", format!("{GATEWAY}[spool]\npath = \"spool\"\n{sink}"));
+    let mut problems = folder.problems();
+    let count = problems.len();
+    problems.retain(|(code, _, text)| !(*code == "E0106" && text.contains("built without Kafka")));
+    assert_eq!(count - problems.len(), usize::from(!HAS_KAFKA), "the build is spoken of once");
+    let settings =
+        folder.load().ok().map(|loaded| match loaded.events.sinks.into_iter().next().map(|sink| sink.kind) {
+            Some(SinkKind::Remote(kind)) => match *kind {
+                RemoteKind::Kafka(settings) => settings,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        });
+    (settings, problems)
+}
+
+#[test]
+fn a_sink_for_kafka_has_all_it_needs_or_each_mistake_is_named() {
+    let sasl = "sasl = { mechanism = \"scram-sha-512\", user = \"gw\", password = { env = \"PASSWORD\" } }";
+    let all = format!(
+        "transport = \"tls\"\ntls = {{ ca = \"ca.pem\", server_name = \"kafka\" }}\n{sasl}\ngzip = false\ntimeout = \"3s\"\nbatch = {{ events = 7, size = \"2KiB\" }}"
+    );
+    for (rest, full) in [(&*all, true), ("", false), ("transport = \"tcp\"", false)] {
+        let (settings, problems) = kafka(rest);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(settings.is_some(), HAS_KAFKA);
+        let Some(settings) = settings else { continue };
+        assert_eq!(settings.brokers, [("k1.example".into(), 9_093), ("::1".into(), 9_092)]);
+        assert_eq!((&*settings.topic, settings.format, settings.gzip), ("refusals.v1", Format::Ecs, !full));
+        assert_eq!(settings.tls.is_some(), rest != "transport = \"tcp\"");
+        assert_eq!(settings.timeout, Duration::from_secs(if full { 3 } else { 30 }));
+        let batch = if full { (7, 2 << 10) } else { (500, 768 << 10) };
+        assert_eq!((settings.batch.events, settings.batch.bytes), batch);
+        let proof = settings.sasl.map(|sasl| (sasl.mechanism, sasl.user, sasl.password));
+        assert_eq!(proof, full.then(|| (SaslMechanism::ScramSha512, "gw".into(), Secret::new("pa55"))));
+    }
+    for (rest, code, fragment) in [
+        ("brokers = []", "E0105", "`brokers`"),
+        ("brokers = [\"k1\"]", "E0105", "has no port"),
+        ("brokers = \"k1:1\"", "E0104", "expected a list"),
+        ("topic = \"..\"", "E0105", "1 to 249 letters"),
+        ("topic = \"a b\"", "E0105", "1 to 249 letters"),
+        ("topic = \"\"", "E0105", "1 to 249 letters"),
+        ("transport = \"udp\"", "E0105", "\"tcp\""),
+        ("transport = \"tcp\"\ntls = {}", "E0203", "here it is not"),
+        ("sasl = {}", "E0102", "`mechanism` is missing"),
+        ("sasl = { mechanism = \"scram\", user = \"u\", password = { env = \"PASSWORD\" } }", "E0105", "\"plain\""),
+        (
+            "transport = \"tcp\"\nsasl = { mechanism = \"plain\", user = \"u\", password = { env = \"PASSWORD\" } }",
+            "E0203",
+            "can be read on the way",
+        ),
+        ("batch = { events = 0 }", "E0105", "from 1 to 10000"),
+        ("acks = 1", "E0103", "unknown key `acks`"),
+    ] {
+        let (_, problems) = kafka(rest);
+        let named = problems.iter().any(|(found, place, text)| {
+            *found == code && text.contains(fragment) && place.starts_with("portcullis.toml:")
+        });
+        assert!(named, "{rest}: {problems:#?}");
+    }
+    let many: Vec<String> = (0..33).map(|number| format!("\"k{number}:1\"")).collect();
+    let (_, problems) = kafka(&format!("brokers = [{}]", many.join(",")));
+    assert!(problems[0].2.contains("33 are more than 32"), "{problems:?}");
 }
 
 #[test]

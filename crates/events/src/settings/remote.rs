@@ -19,7 +19,12 @@ pub enum RemoteKind {
     Sentinel(SentinelSettings),
     /// OpenTelemetry logs over HTTP.
     Otlp(OtlpSettings),
+    /// A topic of Apache Kafka; only where the crate is built for that ([`HAS_KAFKA`]).
+    Kafka(KafkaSettings),
 }
+
+/// Whether this build writes to Kafka: the feature `kafka`.
+pub const HAS_KAFKA: bool = cfg!(feature = "kafka");
 
 /// `[sink.syslog]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +231,60 @@ pub struct OtlpSettings {
     pub gzip: bool,
     /// How much one request may hold.
     pub batch: BatchSettings,
+}
+
+/// `[sink.kafka]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// Brokers that are asked who leads the topic: their names or addresses, and ports.
+    pub brokers: Vec<(Arc<str>, u16)>,
+    /// The topic, which has to be there.
+    pub topic: Arc<str>,
+    /// The form of each record's value. Default native.
+    pub format: Format,
+    /// Whether it is TLS; plain text else.
+    pub tls: Option<TlsSettings>,
+    /// What proves who the gateway is, besides a certificate.
+    pub sasl: Option<SaslSettings>,
+    /// Whether batches are compressed. Default: yes.
+    pub gzip: bool,
+    /// How long connecting, and each request, may take. Default 30 s.
+    pub timeout: Duration,
+    /// How much one batch may hold.
+    pub batch: BatchSettings,
+}
+
+/// A name and a password for a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaslSettings {
+    /// How they are shown.
+    pub mechanism: SaslMechanism,
+    /// The name.
+    pub user: Arc<str>,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How a broker is shown a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// As it is (RFC 4616); only over TLS.
+    Plain,
+    /// By a proof (RFC 7677).
+    ScramSha256,
+    /// The same with SHA-512.
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// What brokers call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
 }
 
 /// A text that no log, report or event shows.

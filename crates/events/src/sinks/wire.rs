@@ -41,6 +41,11 @@ pub(crate) fn shown(sink: &SinkSettings, line: &[u8]) -> Result<String, FormatEr
                 let said = format!("({} bytes of protobuf, with the native line in them)", body.len());
                 return posted(line, head + &proof(&settings.auth, "Bearer"), settings.gzip, said.as_bytes());
             }
+            RemoteKind::Kafka(settings) => {
+                let said = format!("topic {}, the node as key, the event's id as header\n\n", settings.topic);
+                bytes.extend_from_slice(said.as_bytes());
+                settings.format.append(line, &mut bytes)?;
+            }
         },
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
