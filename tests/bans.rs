@@ -4,7 +4,7 @@ use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::Answer;
 
-use crate::harness::{AUTHENTICATED, Gateway, Site, of_kind};
+use crate::harness::{AUTHENTICATED, Gateway, Site, of_kind, portcullis};
 
 const BANS: &str = r#"
 [[network]]
@@ -227,4 +227,102 @@ fn what_our_own_change_refuses_is_held_against_nobody() {
     assert_eq!(by_network, vec!["ip.not_allowed"; 30], "permitted before");
     let (by_grants, _) = check(office);
     assert!(by_grants.contains(&"ban.active".to_owned()), "refused before, too: who goes on is banned: {by_grants:?}");
+}
+
+fn ask(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let config = gateway.site.path("portcullis.toml");
+    let finished = portcullis().arg("-c").arg(config).args(arguments).run(PATIENCE);
+    (finished.status.code(), finished.stdout.join("\n"), finished.stderr.join("\n"))
+}
+
+#[test]
+fn a_list_of_bans_is_imported_as_a_whole_or_not_at_all() {
+    let world = world(BANS, "");
+    let gateway = &world.gateway;
+    let import = |content: &str, more: &[&str]| {
+        gateway.site.file("list.txt", content);
+        let list = gateway.site.path("list.txt");
+        ask(gateway, &[&["ban", "import", list.to_str().unwrap()], more].concat())
+    };
+    let none = || assert_eq!(gateway.metric("portcullis_bans_active"), Some(0.0));
+    // Mistakes are all told, with their places.
+    let (code, _, said) = import("127.0.0.9\n127.0.0.300\n127.0.0.7/24, 1h\n", &["--for", "1h"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains("list.txt:2:1: ") && said.contains("list.txt:3:1: ") && said.contains("nothing is imported"),
+        "{said}"
+    );
+    none();
+    // One that is never banned is as good as a mistake.
+    let (code, _, said) = import("127.0.0.9\n127.0.0.100\n", &["--for", "1h"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("127.0.0.100: it is among") && said.contains("none is imported"), "{said}");
+    none();
+    let (code, said, _) = import("127.0.0.9\n", &["--for", "1h", "--dry-run"]);
+    assert!(code == Some(0) && said.contains("1 bans would be imported"), "{said}");
+    none();
+    let rows = "address,for,reason\n127.0.0.9,1h,\"guesses, ticket 4711\"\n127.0.3.0/24,2h,\n";
+    let (code, said, errors) = import(rows, &["--reason", "list of the month"]);
+    assert_eq!((code, said.as_str()), (Some(0), "2 bans of 2 are imported from list.txt"), "{errors}");
+    for source in ["127.0.0.9", "127.0.3.77"] {
+        gateway.check_refused(source, &world.good(source), 403, "ban.active");
+    }
+    assert_eq!(world.good("127.0.0.10").status(), 200, "the neighbour");
+    // Again: nothing is shortened.
+    let (code, said, _) = import("127.0.0.9,30m\n127.0.0.11,30m\n", &[]);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "1 bans of 2 are imported from list.txt; the others are in force for longer")
+    );
+    let events = world.gateway.stop();
+    let messages: Vec<_> = of_kind(&events, "admin.ban_add").iter().map(|event| event["message"].to_string()).collect();
+    assert_eq!(messages.len(), 3, "{messages:#?}");
+}
+
+#[test]
+fn a_ban_is_explained_with_what_led_to_it_and_what_ends_it() {
+    let world = world(BANS, "");
+    assert_eq!(world.good("127.0.0.20").status(), 200);
+    world.fail_five_times("127.0.0.20");
+    let (code, said, _) = ask(&world.gateway, &["ban", "explain", "--ip", "127.0.0.20"]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "credentials: 5 failed in the last 2m",
+        "without a credential that holds; who has one is let in",
+        "ends by itself at",
+        "lift it with: portcullis ban remove --ip 127.0.0.20",
+        "1.0 offences are not forgotten, half of them will be in 7d: the next one would be a ban of about 20m",
+        "authn.invalid",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(ask(&world.gateway, &["ban", "explain", "--ip", "127.0.0.21"]).0, Some(1), "nobody is banned there");
+}
+
+/// Principals are banned one after the other, until they are too many.
+#[test]
+fn a_mistake_bans_only_so_many_of_those_who_are_known() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    let keys: Vec<String> = (0..6).map(|n| site.key(&format!("k{n}"), &format!("user:u{n}"), "")).collect();
+    // What everybody may not do any more, though nobody has done anything wrong: the policy has never said otherwise.
+    let policy = "[[deny]]\nname = \"mistake\"\nprincipals = [\"authenticated\"]\nactions = [\"GET /page/**\"]\nscope = \"*\"\n\
+                  [ban]\nblast_radius = { bans = 2, share = \"0%\" }\n";
+    site.policy(&[AUTHENTICATED, policy].concat());
+    let gateway = site.start();
+    for key in &keys {
+        for page in 0..8 {
+            gateway.get_from("127.0.0.90", &format!("/page/{page}"), &[("X-Api-Key", key)]);
+        }
+    }
+    let refused: Vec<bool> =
+        keys.iter().map(|key| gateway.get_from("127.0.0.90", "/ok", &[("X-Api-Key", key)]).status() == 403).collect();
+    assert_eq!(refused, [true, true, false, false, false, false]);
+    assert_eq!(gateway.metric("portcullis_bans_held_back_total"), Some(4.0));
+    let events = gateway.stop();
+    let created = of_kind(&events, "ban.created");
+    let held: Vec<bool> =
+        created.iter().map(|event| event["message"].as_str().unwrap().contains("held back")).collect();
+    assert_eq!(held, [false, false, true, true, true, true]);
+    assert!(created[5]["message"].as_str().unwrap().starts_with("user:u5 would be banned until"), "{:#}", created[5]);
 }

@@ -9,6 +9,7 @@
 //! | `GET /v1/bans` | [`Bans`] |
 //! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
 //! | `POST /v1/bans/add` [`NewBan`] | [`Done`] |
+//! | `POST /v1/bans/import` [`NewBans`] | [`Done`] |
 //! | `POST /v1/bans/remove` [`Whom`] | [`Done`] |
 //! | `POST /v1/sinks/test` [`SinkName`] | [`SinkTested`] |
 //! | `GET /v1/feeds` | [`Feeds`] |
@@ -273,6 +274,9 @@ pub struct Ban {
     pub cause: String,
     /// It refuses nobody and is only reported.
     pub simulated: bool,
+    /// When it began, RFC 3339.
+    #[serde(default)]
+    pub began: String,
 }
 
 /// On whom.
@@ -295,8 +299,18 @@ pub struct NewBan {
     pub reason: String,
 }
 
-/// What is known of somebody's bans.
+/// Bans to make, all of them or none. At most 10,000.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBans {
+    /// Where they come from, for the event; at most 256 bytes.
+    pub from: String,
+    /// The bans.
+    pub bans: Vec<NewBan>,
+}
+
+/// What is known of somebody's bans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BanReport {
     /// Who was asked about.
     pub on: String,
@@ -306,6 +320,20 @@ pub struct BanReport {
     pub never: bool,
     /// The last requests that were charged, newest first.
     pub evidence: Vec<Sample>,
+    /// What its past offences mean; null where there are none.
+    #[serde(default)]
+    pub outlook: Option<Outlook>,
+}
+
+/// What somebody's past offences mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// How many are not forgotten.
+    pub past_offences: f64,
+    /// About how long the next ban would be, in seconds.
+    pub next_s: u64,
+    /// Half of them are forgotten in so many seconds.
+    pub forget_half_s: u64,
 }
 
 /// A request that was charged.

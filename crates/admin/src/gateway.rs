@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewMute,
-    Problem, Reloaded, SinkTested, Status, WhereIs,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
+    NewMute, Problem, Reloaded, SinkTested, Status, WhereIs,
 };
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -37,6 +37,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Why there is none.
     fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem>;
+
+    /// Makes all these bans, or none.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn import_bans(&self, bans: &NewBans) -> Result<Done, Problem>;
 
     /// Lifts the ban on somebody, and forgets the offences.
     ///

@@ -15,8 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewMute, Problem, SinkName,
-    TAIL_SCHEMA, TailNote, WhereIs, Whom,
+    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, Problem,
+    SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
 };
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
@@ -25,6 +25,8 @@ use crate::tail::Line;
 
 /// The longest body of a request.
 const MAX_BODY: usize = 64 << 10;
+/// The same of a list of bans: 10,000 of them with long reasons.
+const MAX_IMPORT: usize = 8 << 20;
 /// How long a request may take, its body and its answer included; following the events takes as long as somebody likes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that wait for one who follows, besides the ring.
@@ -91,6 +93,11 @@ impl<G: Gateway> Desk<G> {
             (Method::POST, "/v1/bans/add") => {
                 let ban: NewBan = read(request).await?;
                 self.blocking(move |desk| desk.act(ActionKind::BanAdd, &ban.on, desk.gateway.add_ban(&ban))).await
+            }
+            (Method::POST, "/v1/bans/import") => {
+                let bans: NewBans = read_up_to(request, MAX_IMPORT).await?;
+                self.blocking(move |desk| desk.act(ActionKind::BanAdd, &bans.from, desk.gateway.import_bans(&bans)))
+                    .await
             }
             (Method::POST, "/v1/bans/remove") => {
                 let whom: Whom = read(request).await?;
@@ -253,7 +260,11 @@ fn note(dropped: u64) -> Bytes {
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    read_up_to(request, MAX_BODY).await
+}
+
+async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+    let body = Limited::new(request.into_body(), most).collect().await;
     let body = body.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Acceptance, Alert, AlertTested, Alerts, Ban, BanReport, Bans, Contained, DiskState, DiskStatus, Done, Endpoint,
-    Feeds, GeoDatabase, Health, Listener, Located, NewBan, PolicyStatus, Problem, Reloaded, Reloads, Sample, Sink,
-    SinkTested, Status, Store, Tried, Upstream, WhereIs,
+    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Contained, DiskState, DiskStatus, Done,
+    Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PolicyStatus, Problem, Reloaded,
+    Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
 use portcullis_admin::api::{MutedAlert, NewMute};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
-use portcullis_risk::{Actor, BanEntry};
+use portcullis_policy::{Ban, BanScope};
+use portcullis_risk::{Actor, BanEntry, ImposeError};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,6 +71,8 @@ const TEST_PATIENCE: Duration = Duration::from_secs(10);
 const TEST_POLL: Duration = Duration::from_millis(20);
 /// A reason for a ban is no longer, in bytes.
 const MAX_REASON: usize = 256;
+/// Bans that can be imported at once.
+const MOST_IMPORTED: usize = 10_000;
 
 impl Operated {
     pub(crate) fn new(running: Arc<Running>, config: &Path, orders: Orders) -> Self {
@@ -154,9 +157,9 @@ impl Operated {
         shared.metrics.is_beating(&shared.clock, ALIVE)
     }
 
-    fn shown(&self, entry: &BanEntry) -> Ban {
+    fn shown(&self, entry: &BanEntry) -> ShownBan {
         let left = entry.ban.until.duration_since(self.running.shared().clock.now());
-        Ban {
+        ShownBan {
             on: entry.actor.to_string(),
             scope: entry.ban.scope.as_str().to_owned(),
             until: format!("{:.0}", entry.ban.until),
@@ -164,7 +167,23 @@ impl Operated {
             offences: entry.ban.offences,
             cause: entry.ban.cause.to_string(),
             simulated: entry.ban.simulated,
+            began: format!("{:.0}", entry.began),
         }
+    }
+
+    /// On whom a ban by hand is to be, until when and why.
+    fn wanted(&self, ban: &NewBan, now: Timestamp) -> Result<(Actor, Timestamp, String), Problem> {
+        let actor = actor(&ban.on)?;
+        let length = Duration::from_secs(ban.for_s);
+        if length.is_zero() || length > LONGEST_BAN {
+            return Err(problem("a ban lasts from a second to a year"));
+        }
+        if ban.reason.trim().is_empty() || ban.reason.len() > MAX_REASON || ban.reason.chars().any(char::is_control) {
+            return Err(problem(format!("the reason must be there, on one line of at most {MAX_REASON} bytes")));
+        }
+        let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+        let until = now.checked_add(length).unwrap_or(Timestamp::MAX);
+        Ok((actor, until, format!("by hand: {}", ban.reason)))
     }
 }
 
@@ -310,27 +329,71 @@ impl Gateway for Operated {
             bans: report.bans.iter().map(|entry| self.shown(entry)).collect(),
             never: report.never,
             evidence: report.evidence.iter().map(sample).collect(),
+            outlook: report.outlook.map(|outlook| Outlook {
+                past_offences: (outlook.past * 100.0).round() / 100.0,
+                next_s: outlook.next.as_secs(),
+                forget_half_s: outlook.forget_half.as_secs(),
+            }),
         })
     }
 
     fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem> {
         let shared = self.running.shared();
-        let actor = actor(&ban.on)?;
-        let length = Duration::from_secs(ban.for_s);
-        if length.is_zero() || length > LONGEST_BAN {
-            return Err(problem("a ban lasts from a second to a year"));
-        }
-        if ban.reason.trim().is_empty() || ban.reason.len() > MAX_REASON || ban.reason.chars().any(char::is_control) {
-            return Err(problem(format!("the reason must be there, on one line of at most {MAX_REASON} bytes")));
-        }
         let now = shared.clock.now();
-        let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
-        let until = now.checked_add(length).unwrap_or(Timestamp::MAX);
-        let cause = format!("by hand: {}", ban.reason);
+        let (actor, until, cause) = self.wanted(ban, now)?;
         let imposed = shared.risk.impose(&actor, until, &cause, now).map_err(|error| problem(error.to_string()))?;
         tracing::warn!(%actor, until = %imposed.until, reason = %ban.reason, "banned by hand");
         let simulated = if imposed.simulated { " (simulated: the policy only reports bans)" } else { "" };
         Ok(Done { message: format!("{actor} is banned until {:.0}{simulated}: {}", imposed.until, ban.reason) })
+    }
+
+    fn import_bans(&self, bans: &NewBans) -> Result<Done, Problem> {
+        let risk = &self.running.shared().risk;
+        let now = self.running.shared().clock.now();
+        if bans.bans.is_empty() || bans.bans.len() > MOST_IMPORTED {
+            return Err(problem(format!("from 1 to {MOST_IMPORTED} bans can be imported at once")));
+        }
+        let wanted = bans.bans.iter().map(|ban| {
+            self.wanted(ban, now)
+                .map_err(|Problem { error }| problem(format!("{}: {error}; none is imported", shown(&ban.on))))
+        });
+        let wanted: Vec<_> = wanted.collect::<Result<_, _>>()?;
+        for (actor, ..) in &wanted {
+            if risk.is_never(actor) {
+                return Err(problem(format!("{actor}: {}; none is imported", ImposeError::Never)));
+            }
+        }
+        // First those on whom there is none: only for these there may be no room, and then each is lifted again.
+        let (replaced, new): (Vec<_>, Vec<_>) =
+            wanted.iter().partition(|(actor, ..)| risk.own_ban(actor, now).is_some());
+        let (mut imposed, mut simulated) = (Vec::new(), false);
+        for (actor, until, cause) in new.into_iter().chain(replaced) {
+            let longer = |ban: &Ban| !ban.simulated && ban.scope != BanScope::Anonymous && ban.until >= *until;
+            if risk.own_ban(actor, now).is_some_and(|ban| longer(&ban)) {
+                continue;
+            }
+            match risk.impose(actor, *until, cause, now) {
+                Ok(ban) => {
+                    simulated |= ban.simulated;
+                    imposed.push(actor);
+                }
+                Err(error) => {
+                    for actor in imposed {
+                        risk.lift(actor);
+                    }
+                    return Err(problem(format!("{actor}: {error}; none is imported")));
+                }
+            }
+        }
+        let (new, all) = (imposed.len(), wanted.len());
+        let simulated = if simulated { " (simulated: the policy only reports bans)" } else { "" };
+        let message = format!(
+            "{new} bans of {all} are imported from {}{simulated}; the others are in force for longer",
+            shown(&bans.from)
+        );
+        let message = if new == all { message.split("; ").next().unwrap_or(&message).to_owned() } else { message };
+        tracing::warn!(bans = new, from = %shown(&bans.from), "bans were imported by hand");
+        Ok(Done { message })
     }
 
     fn remove_ban(&self, on: &str) -> Result<Done, Problem> {

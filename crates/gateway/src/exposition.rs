@@ -426,6 +426,9 @@ impl Counters {
         let metrics = &self.shared.metrics;
         let bans = self.shared.risk.bans_active(self.shared.clock.now());
         gauge(encoder, "portcullis_bans_active", "Bans in force", &[(Vec::new(), signed(bans))])?;
+        let held_back = self.shared.risk.held_back();
+        let help = "Bans that were held back because too many callers that are known were banned already";
+        counter(encoder, "portcullis_bans_held_back", help, &[(Vec::new(), held_back)])?;
         let active = signed(metrics.in_flight());
         gauge(encoder, "http_server_active_requests", "Requests in flight", &[(Vec::new(), active)])?;
         let connections = metrics.connections.load(Ordering::Relaxed);

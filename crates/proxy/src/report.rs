@@ -13,7 +13,7 @@ use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, CountryCode, Permit, Reason};
+use portcullis_policy::{Bans, CountryCode, Permit, Reason, RouteId};
 use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
@@ -219,6 +219,7 @@ impl Worker {
             principal: facts.principal(),
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
+            route: facts.route.map(RouteId::index),
             path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
             told: Told {
                 query: facts.target.as_ref().and_then(|target| target.uri.query()),
@@ -238,7 +239,12 @@ impl Worker {
     }
 
     fn report_ban(&self, notice: &BanNotice, facts: &Facts) {
-        tracing::warn!(actor = %notice.actor, until = %notice.ban.until, cause = %notice.ban.cause, "banned");
+        let (actor, until, cause) = (&notice.actor, notice.ban.until, &notice.ban.cause);
+        if notice.ban.simulated {
+            tracing::warn!(%actor, %until, %cause, "a ban is only reported");
+        } else {
+            tracing::warn!(%actor, %until, %cause, "banned");
+        }
         let mut event = Event::ban_created(Uuid::now_v7(), facts.now, &notice.ban);
         match &notice.actor {
             Actor::Network(network) => event.client.ip = Some(network.addr()),
@@ -249,13 +255,8 @@ impl Worker {
         }
         let samples: Vec<String> =
             notice.evidence.iter().map(|sample| format!("{} {}", sample.reason, sample.path)).collect();
-        event.message = Some(format!(
-            "{} is banned until {}: {}; last: {}",
-            notice.actor,
-            notice.ban.until,
-            notice.ban.cause,
-            samples.join(", ")
-        ));
+        let is = if notice.ban.simulated { "would be" } else { "is" };
+        event.message = Some(format!("{actor} {is} banned until {until}: {cause}; last: {}", samples.join(", ")));
         fill_policy(&mut event, &facts.loaded);
         self.fill_place(&mut event);
         self.shared.recorder.record(event);

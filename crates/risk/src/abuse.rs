@@ -7,15 +7,14 @@
 //! counted with its neighbourhood (IPv4 /24, IPv6 /48).
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::actor::{Keys, Network};
 use crate::bucket::{Bucket, Counts, Share};
-use crate::moment::{before, in_words, ticks};
-use crate::paths::Paths;
+use crate::moment::{Moment, TICKS_PER_SECOND, before, in_words, seconds, seconds_before, ticks};
+use crate::paths::{LastPaths, PathMap};
 use crate::recent::RecentSet;
-use crate::settings::{BanSettings, Credentials, Probing, Signatures, Spraying};
+use crate::settings::{BanSettings, Credentials, Flood, Probing, Signatures, Spraying};
 use crate::signature::Found;
 use crate::table::Table;
 
@@ -31,6 +30,10 @@ const TOLERANCE: f64 = 0.98;
 /// So many times the level, over so many paths, is an offence whatever the share of good requests (risk.md 1.5).
 const FLAGRANT_FACTOR: f64 = 3.0;
 const FLAGRANT_PATHS: f64 = 12.0;
+/// Whoever is refused on fewer paths looks for nothing: a monitor, or a client that does not give up.
+const FEWEST_PATHS: f64 = 2.5;
+/// Passwords are tried on one path: so many times the level is guessing.
+pub(crate) const GUESSING_FACTOR: f64 = 3.0;
 /// A path that was refused before counts this much of its weight: a broken client repeats itself.
 const REPEAT: f64 = 0.1;
 
@@ -40,6 +43,8 @@ pub(crate) struct Abuse {
     addresses: Table<Record>,
     neighbourhoods: Table<Record>,
     principals: Table<Record>,
+    /// What else is known of those who were refused of late.
+    details: Table<Detail>,
     /// When some address last tried too many principals. While that is long ago, no address needs to be looked up.
     latest_spraying: AtomicU64,
 }
@@ -87,12 +92,19 @@ pub(crate) struct FailedCredential {
 pub(crate) struct Probe {
     pub(crate) weight: f64,
     pub(crate) path: u64,
+    /// How many times the level it takes where there are few paths; `None`: then it is no probing at all.
+    pub(crate) on_few_paths: Option<f64>,
 }
 
 impl Limits {
     /// Whether requests are looked at for signatures.
     pub(crate) fn signatures(&self) -> bool {
         self.signatures.enabled
+    }
+
+    /// Whether requests are counted whatever became of them.
+    pub(crate) fn floods(&self) -> bool {
+        self.flood.enabled
     }
 }
 
@@ -103,13 +115,14 @@ impl Abuse {
             addresses: Table::new(max_actors.saturating_sub(principals)),
             neighbourhoods: Table::new(NEIGHBOURHOODS_MAX.min(max_actors)),
             principals: Table::new(principals),
+            details: Table::new(principals),
             latest_spraying: AtomicU64::new(0),
         }
     }
 
     /// One request without offence.
     pub(crate) fn good(&self, keys: &Keys, subject: Subject, limits: &Limits, now: u64) {
-        self.with_record(keys, subject, limits, now, |record| {
+        self.with_record(keys, subject, limits, now, |record, _| {
             record.share.count(false, now);
         });
     }
@@ -119,9 +132,9 @@ impl Abuse {
         let key = keys.network(Network::of_address(address));
         let worth = |record: &Record| record.worth(limits, now);
         let renewed = self.addresses.with_or_insert(key, Record::default, worth, |record| {
-            let due = record.healthy.load(Ordering::Relaxed) <= before(now, HEALTHY_REFRESH_TICKS);
+            let due = record.healthy.load(Ordering::Relaxed) <= seconds_before(now, HEALTHY_REFRESH_TICKS);
             if due {
-                record.healthy.store(now, Ordering::Relaxed);
+                record.healthy.store(seconds(now), Ordering::Relaxed);
             }
             due
         });
@@ -134,7 +147,7 @@ impl Abuse {
     pub(crate) fn restore_healthy(&self, key: u64, seen: u64, limits: &Limits, now: u64) -> bool {
         let worth = |record: &Record| record.worth(limits, now);
         let set = |record: &Record| {
-            record.healthy.fetch_max(seen.min(now), Ordering::Relaxed);
+            record.healthy.fetch_max(seconds(seen.min(now)), Ordering::Relaxed);
         };
         self.addresses.with_or_insert(key, Record::default, worth, set).is_some()
     }
@@ -143,7 +156,7 @@ impl Abuse {
     pub(crate) fn take_healthy(&self, most: usize, mut show: impl FnMut(u64, u64)) -> bool {
         self.addresses.take_marked(most, |key, record| match record.healthy.load(Ordering::Relaxed) {
             0 => {}
-            seen => show(key, seen),
+            seen => show(key, u64::from(seen) * TICKS_PER_SECOND),
         })
     }
 
@@ -153,6 +166,15 @@ impl Abuse {
 
     pub(crate) fn marked(&self) -> usize {
         self.addresses.marked()
+    }
+
+    /// How many principals were active of late, and from how many addresses principals were let in within 24 hours. It looks at every
+    /// record.
+    pub(crate) fn known(&self, now: u64) -> usize {
+        let mut known = 0;
+        self.principals.for_each(|record| known += usize::from(record.share.counts(now).total > 0));
+        self.addresses.for_each(|record| known += usize::from(record.is_healthy(now)));
+        known
     }
 
     /// How many addresses there can be.
@@ -172,7 +194,24 @@ impl Abuse {
         limits: &Limits,
         now: u64,
     ) -> Option<(Counted, Option<Offence>)> {
-        self.with_record(keys, subject, limits, now, |record| record.probe(probe, limits, now))
+        self.with_record(keys, subject, limits, now, |record, key| {
+            let is_new = self.with_detail(key, limits, now, |detail| {
+                let last = detail.map(|detail| &detail.paths);
+                record.paths.note(probe.path, last, limits.probing_half, now)
+            });
+            record.probe(probe, is_new, limits, now)
+        })
+    }
+
+    /// One request, whatever became of it.
+    pub(crate) fn flood(
+        &self,
+        keys: &Keys,
+        subject: Subject,
+        limits: &Limits,
+        now: Moment,
+    ) -> Option<(Counted, Option<Offence>)> {
+        self.with_record(keys, subject, limits, now.ticks, |record, _| record.flood(limits, now))
     }
 
     pub(crate) fn failed_credential(
@@ -183,8 +222,15 @@ impl Abuse {
         limits: &Limits,
         now: u64,
     ) -> Option<(Counted, Option<Offence>)> {
-        self.with_record(keys, Subject::Address(address), limits, now, |record| {
-            let (offence, sprayed) = record.failed_credential(failure, limits, now);
+        self.with_record(keys, Subject::Address(address), limits, now, |record, key| {
+            let (offence, sprayed) = match failure.attempted {
+                Some(account) => self.with_detail(key, limits, now, |detail| {
+                    let is_new = detail.is_some_and(|detail| detail.sprayed.note(account, now));
+                    let sprayed = detail.map_or(0, |detail| detail.sprayed(limits, now));
+                    record.failed_credential(is_new, sprayed, limits, now)
+                }),
+                None => record.failed_credential(false, 0, limits, now),
+            };
             if sprayed {
                 self.latest_spraying.fetch_max(now, Ordering::Relaxed);
             }
@@ -201,7 +247,7 @@ impl Abuse {
         limits: &Limits,
         now: u64,
     ) -> Option<(Counted, Option<Offence>)> {
-        self.with_record(keys, subject, limits, now, |record| record.signature(found, limits, now))
+        self.with_record(keys, subject, limits, now, |record, _| record.signature(found, limits, now))
     }
 
     /// How many principals this address failed as, where that is too many. One atomic load while no address does it.
@@ -211,7 +257,7 @@ impl Abuse {
             return None;
         }
         let key = keys.network(Network::of_address(address));
-        let sprayed = self.addresses.with(key, |record| record.sprayed(limits, now))?;
+        let sprayed = self.details.with(key, |detail| detail.sprayed(limits, now))?;
         (sprayed >= limits.spraying_principals).then_some(sprayed)
     }
 
@@ -219,14 +265,16 @@ impl Abuse {
     pub(crate) fn settle(&self, counted: Counted, until: u64) {
         self.table(counted).with(counted.key(), |record| {
             record.settle();
-            record.banned_until.fetch_max(until, Ordering::Relaxed);
+            record.banned_until.fetch_max(seconds(until), Ordering::Relaxed);
         });
+        self.details.with(counted.key(), |detail| detail.paths.clear());
     }
 
     pub(crate) fn forget(&self, key: u64) {
         for table in [&self.addresses, &self.neighbourhoods, &self.principals] {
             table.with(key, Record::clear);
         }
+        self.details.remove(key);
     }
 
     #[cfg(test)]
@@ -249,14 +297,14 @@ impl Abuse {
         subject: Subject,
         limits: &Limits,
         now: u64,
-        act: impl Fn(&Record) -> R,
+        act: impl Fn(&Record, u64) -> R,
     ) -> Option<(Counted, R)> {
         let worth = |record: &Record| record.worth(limits, now);
         let address = match subject {
             Subject::Principal(key) => {
                 return self
                     .principals
-                    .with_or_insert(key, Record::default, worth, &act)
+                    .with_or_insert(key, Record::default, worth, |record| act(record, key))
                     .map(|result| (Counted::Principal { key }, result));
             }
             Subject::Address(address) => address,
@@ -264,15 +312,27 @@ impl Abuse {
         let network = Network::of_address(address);
         let key = keys.network(network);
         let counted = self.addresses.with_or_insert(key, Record::default, worth, |record| {
-            (Counted::Address { key, network, healthy: record.is_healthy(now) }, act(record))
+            (Counted::Address { key, network, healthy: record.is_healthy(now) }, act(record, key))
         });
         counted.or_else(|| {
             let network = Network::neighbourhood(address);
             let key = keys.network(network);
             self.neighbourhoods
-                .with_or_insert(key, Record::default, worth, &act)
+                .with_or_insert(key, Record::default, worth, |record| act(record, key))
                 .map(|result| (Counted::Neighbourhood { key, network }, result))
         })
+    }
+}
+
+impl Abuse {
+    /// What else is known of an actor that was refused; `None` where there is no room for it.
+    fn with_detail<R>(&self, key: u64, limits: &Limits, now: u64, act: impl Fn(Option<&Detail>) -> R) -> R {
+        let worth = |detail: &Detail| detail.worth(limits, now);
+        let found = self.details.with_or_insert(key, Detail::default, worth, |detail| {
+            detail.touched.store(seconds(now), Ordering::Relaxed);
+            act(Some(detail))
+        });
+        found.unwrap_or_else(|| act(None))
     }
 }
 
@@ -288,6 +348,10 @@ pub(crate) struct Limits {
     spraying_window: u64,
     signatures: Signatures,
     signatures_half: u64,
+    flood: Flood,
+    /// How much one request adds, in microseconds: the window shared by as many as may come in it.
+    flood_interval: u64,
+    flood_window: u64,
 }
 
 impl Limits {
@@ -303,47 +367,71 @@ impl Limits {
             spraying_window: ticks(settings.spraying.window),
             signatures: settings.signatures,
             signatures_half: ticks(settings.signatures.half),
+            flood: settings.flood,
+            flood_interval: micros(settings.flood.window) / u64::from(settings.flood.requests.max(1)),
+            flood_window: micros(settings.flood.window),
         }
     }
 }
 
-/// What is kept about one actor.
+/// What is kept about one actor, in 64 bytes.
 #[derive(Debug, Default)]
 struct Record {
     probing: Bucket,
     credentials: Bucket,
     signatures: Bucket,
     share: Share,
-    paths: Paths,
-    /// The principals it failed as; most actors never fail as any.
-    sprayed: OnceLock<Box<RecentSet<SPRAYED_MAX>>>,
-    /// When a verified principal was last let in from this address; 0 for never.
-    healthy: AtomicU64,
-    /// Until when a ban keeps this record from being evicted.
-    banned_until: AtomicU64,
+    /// When a flood would be over, in microseconds since 1970: the theoretical arrival time of GCRA (ITU-T I.371).
+    flood: AtomicU64,
+    paths: PathMap,
+    /// When a verified principal was last let in from this address, in seconds since 1970; 0 for never.
+    healthy: AtomicU32,
+    /// Until when a ban keeps this record from being evicted, in seconds since 1970.
+    banned_until: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Record>() <= 64, "an attacker with many addresses must not cost more");
+
+/// What else is kept about one of those who were refused: most actors never are.
+#[derive(Debug, Default)]
+struct Detail {
+    /// The last paths.
+    paths: LastPaths,
+    /// The principals it failed as.
+    sprayed: RecentSet<SPRAYED_MAX>,
+    /// In seconds since 1970.
+    touched: AtomicU32,
+}
+
+impl Detail {
+    fn sprayed(&self, limits: &Limits, now: u64) -> usize {
+        self.sprayed.seen_after(before(now, limits.spraying_window))
+    }
+
+    /// The one touched longest ago goes first; one that is half-way to spraying never does.
+    fn worth(&self, limits: &Limits, now: u64) -> Option<u64> {
+        let hot = self.sprayed(limits, now) * 2 >= limits.spraying_principals.max(2);
+        (!hot).then(|| self.touched.load(Ordering::Relaxed).into())
+    }
 }
 
 impl Record {
-    fn probe(&self, probe: Probe, limits: &Limits, now: u64) -> Option<Offence> {
+    fn probe(&self, probe: Probe, is_new: bool, limits: &Limits, now: u64) -> Option<Offence> {
         let counts = self.share.count(true, now);
-        let is_new = self.paths.note(probe.path, limits.probing_half, now);
         let amount = if is_new { probe.weight } else { probe.weight * REPEAT };
         let level = self.probing.pour(amount, limits.probing_half, now);
         let paths = self.paths.estimate();
-        let likely = level >= limits.probing.level * TOLERANCE && counts.refused_at_least() >= limits.probing.ratio;
-        let flagrant = level >= FLAGRANT_FACTOR * limits.probing.level * TOLERANCE && paths >= FLAGRANT_PATHS;
+        let is_over = |factor: f64| level >= factor * limits.probing.level * TOLERANCE;
+        let looks_around = if paths >= FEWEST_PATHS { is_over(1.0) } else { probe.on_few_paths.is_some_and(is_over) };
+        let likely = looks_around && counts.refused_at_least() >= limits.probing.ratio;
+        let flagrant = is_over(FLAGRANT_FACTOR) && paths >= FLAGRANT_PATHS;
         (likely || flagrant).then(|| probing_in_words(level, paths, counts, limits))
     }
 
     /// The offence, and whether the address has tried too many principals.
-    fn failed_credential(&self, failure: FailedCredential, limits: &Limits, now: u64) -> (Option<Offence>, bool) {
+    fn failed_credential(&self, is_new: bool, sprayed: usize, limits: &Limits, now: u64) -> (Option<Offence>, bool) {
         self.share.count(true, now);
         let level = self.credentials.pour(1.0, limits.credentials_half, now);
-        let mut is_new = false;
-        if let Some(account) = failure.attempted {
-            is_new = self.sprayed.get_or_init(Box::default).note(account, now);
-        }
-        let sprayed = self.sprayed(limits, now);
         let spraying = sprayed >= limits.spraying_principals;
         let offence = if spraying && is_new {
             Some(format!("spraying: {sprayed} principals tried in the last {}", in_words(limits.spraying.window)))
@@ -355,6 +443,25 @@ impl Record {
         (offence, spraying)
     }
 
+    /// More requests than fit into the window: GCRA, whose burst is all that fit.
+    fn flood(&self, limits: &Limits, now: Moment) -> Option<Offence> {
+        let now_micros = u64::try_from(now.micros).unwrap_or(0);
+        let mut full = self.flood.load(Ordering::Relaxed);
+        let next = loop {
+            // A clock that steps back makes nobody a flood: what is ahead of it by more than a window is of another time.
+            let ahead = full.saturating_sub(now_micros);
+            let from = if ahead > limits.flood_window.saturating_mul(2) { now_micros } else { full.max(now_micros) };
+            let next = from.saturating_add(limits.flood_interval);
+            match self.flood.compare_exchange_weak(full, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break next,
+                Err(current) => full = current,
+            }
+        };
+        (next.saturating_sub(now_micros) > limits.flood_window).then(|| {
+            format!("flood: more than {} requests in {}", limits.flood.requests, in_words(limits.flood.window))
+        })
+    }
+
     fn signature(&self, found: Found, limits: &Limits, now: u64) -> Option<Offence> {
         let level = self.signatures.pour(found.weight, limits.signatures_half, now);
         (level >= limits.signatures.level * TOLERANCE).then(|| {
@@ -363,13 +470,9 @@ impl Record {
         })
     }
 
-    fn sprayed(&self, limits: &Limits, now: u64) -> usize {
-        self.sprayed.get().map_or(0, |sprayed| sprayed.seen_after(before(now, limits.spraying_window)))
-    }
-
     fn is_healthy(&self, now: u64) -> bool {
         let healthy = self.healthy.load(Ordering::Relaxed);
-        healthy != 0 && healthy > before(now, HEALTHY_TICKS)
+        healthy != 0 && healthy > seconds_before(now, HEALTHY_TICKS)
     }
 
     /// How much the record is worth keeping, `None` if it must stay: banned, or half-way to an offence. One with a healthy
@@ -378,9 +481,8 @@ impl Record {
         let level = self.probing.level(limits.probing_half, now);
         let hot = level >= limits.probing.level / 2.0
             || self.credentials.level(limits.credentials_half, now) >= limits.credentials.level / 2.0
-            || self.signatures.level(limits.signatures_half, now) >= limits.signatures.level / 2.0
-            || self.sprayed(limits, now) * 2 >= limits.spraying_principals.max(2);
-        if hot || self.banned_until.load(Ordering::Relaxed) > now {
+            || self.signatures.level(limits.signatures_half, now) >= limits.signatures.level / 2.0;
+        if hot || self.banned_until.load(Ordering::Relaxed) > seconds(now) {
             return None;
         }
         Some((u64::from(self.is_healthy(now)) << 32) | self.share.counts(now).total)
@@ -397,10 +499,12 @@ impl Record {
         self.settle();
         self.share.clear();
         self.banned_until.store(0, Ordering::Relaxed);
-        if let Some(sprayed) = self.sprayed.get() {
-            sprayed.clear();
-        }
+        self.flood.store(0, Ordering::Relaxed);
     }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn probing_in_words(level: f64, paths: f64, counts: Counts, limits: &Limits) -> Offence {

@@ -16,7 +16,8 @@ fn path(n: u64) -> u64 {
 }
 
 fn probe(record: &Record, n: u64, weight: f64, now: u64) -> Option<Offence> {
-    record.probe(Probe { weight, path: path(n) }, &limits(), now)
+    let is_new = record.paths.note(path(n), None, limits().probing_half, now);
+    record.probe(Probe { weight, path: path(n), on_few_paths: None }, is_new, &limits(), now)
 }
 
 #[test]
@@ -45,19 +46,31 @@ fn four_refusals_over_four_paths_are_an_offence() {
 }
 
 #[test]
-fn a_repeated_path_counts_a_tenth() {
-    let record = Record::default();
-    let refused = (0..200).take_while(|_| probe(&record, 1, 1.0, NOW).is_none()).count();
-    // 1 + 30 · 0.1 is the level of 4; the tolerance is one repetition less.
-    assert!((29..=30).contains(&refused), "{refused}");
+fn a_repeated_path_counts_a_tenth_and_is_no_probing_by_itself() {
+    let requests = |paths: u64, on_few_paths: Option<f64>| {
+        let record = Record::default();
+        (0..500)
+            .take_while(|n| {
+                let path = path(n % paths);
+                let is_new = record.paths.note(path, None, limits().probing_half, NOW);
+                record.probe(Probe { weight: 1.0, path, on_few_paths }, is_new, &limits(), NOW).is_none()
+            })
+            .count()
+    };
+    // 3 + 10 · 0.1 is the level of 4; the tolerance is one repetition less.
+    assert!((12..=13).contains(&requests(3, None)), "{}", requests(3, None));
+    assert_eq!((requests(1, None), requests(2, None)), (500, 500), "a client that does not give up");
+    // Where no path can be told from another, 1 + 30 · 0.1.
+    assert!((29..=30).contains(&requests(1, Some(1.0))), "{}", requests(1, Some(1.0)));
+    // Passwords are tried on one path: 1 + 110 · 0.1 is three times the level.
+    assert!((107..=111).contains(&requests(1, Some(GUESSING_FACTOR))), "{}", requests(1, Some(GUESSING_FACTOR)));
 }
 
 #[test]
 fn failed_credentials_count_fully_and_fade() {
     let check = |count: u64, gap: u64, expected: Option<u64>| {
         let record = Record::default();
-        let failure = FailedCredential { attempted: None };
-        let fired = (0..count).find(|n| record.failed_credential(failure, &limits(), NOW + n * gap).0.is_some());
+        let fired = (0..count).find(|n| record.failed_credential(false, 0, &limits(), NOW + n * gap).0.is_some());
         assert_eq!(fired, expected, "{count} every {gap}");
     };
     check(4, 0, None);
@@ -71,12 +84,14 @@ fn failed_credentials_count_fully_and_fade() {
 #[test]
 fn five_principals_from_one_address_are_spraying() {
     let fire = |accounts: &[u64], gap: u64| {
-        let record = Record::default();
+        let (abuse, keys) = (Abuse::new(64), Keys::new(Secret::random()));
         let failures = accounts.iter().zip(0..);
         let mut last = None;
         for (account, n) in failures {
             let failure = FailedCredential { attempted: Some(account << 40) };
-            last = record.failed_credential(failure, &limits(), NOW + n * gap).0.or(last);
+            let address = [192, 0, 2, 1].into();
+            let counted = abuse.failed_credential(&keys, address, failure, &limits(), NOW + n * gap);
+            last = counted.unwrap().1.or(last);
         }
         last
     };
@@ -92,14 +107,26 @@ fn a_flood_of_addresses_evicts_neither_hot_nor_busy_nor_healthy_ones() {
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let (hot, busy, healthy) = (address(1 << 20), address(2 << 20), address(3 << 20));
     for n in 0..2 {
-        abuse.probe(&keys, Subject::Address(hot), Probe { weight: 1.0, path: path(n) }, &limits, NOW);
+        abuse.probe(
+            &keys,
+            Subject::Address(hot),
+            Probe { weight: 1.0, path: path(n), on_few_paths: None },
+            &limits,
+            NOW,
+        );
     }
     for _ in 0..100 {
         abuse.good(&keys, Subject::Address(busy), &limits, NOW);
     }
     abuse.healthy(&keys, healthy, &limits, NOW);
     for n in 0..5_000 {
-        abuse.probe(&keys, Subject::Address(address(n)), Probe { weight: 0.5, path: path(1) }, &limits, NOW);
+        abuse.probe(
+            &keys,
+            Subject::Address(address(n)),
+            Probe { weight: 0.5, path: path(1), on_few_paths: None },
+            &limits,
+            NOW,
+        );
     }
     assert!(abuse.addresses.len() <= 48);
     assert_eq!(abuse.neighbourhoods.len(), 0);
@@ -114,8 +141,8 @@ fn where_all_are_hot_the_neighbourhood_is_counted() {
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let mut last = None;
     for n in 0..20 {
-        for page in 0..2 {
-            let probe = Probe { weight: 1.0, path: path(u64::from(n * 2 + page)) };
+        for page in 0..3 {
+            let probe = Probe { weight: 1.0, path: path(u64::from(n * 3 + page) % 60), on_few_paths: None };
             last = abuse.probe(&keys, Subject::Address(address(n)), probe, &limits, NOW);
         }
     }
@@ -126,5 +153,9 @@ fn where_all_are_hot_the_neighbourhood_is_counted() {
     assert!(offence.is_some());
     assert_eq!(abuse.addresses.len(), 6);
     // A principal's table is its own: it still has room.
-    assert!(abuse.probe(&keys, Subject::Principal(99), Probe { weight: 1.0, path: 0 }, &limits, NOW).is_some());
+    assert!(
+        abuse
+            .probe(&keys, Subject::Principal(99), Probe { weight: 1.0, path: 0, on_few_paths: None }, &limits, NOW)
+            .is_some()
+    );
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -224,6 +225,23 @@ impl BanTable {
         active
     }
 
+    /// The past offences of an actor, faded, and about how long the next ban would be; `None` where nothing is known of it.
+    pub(crate) fn outlook(&self, key: u64, settings: &BanSettings, now: Moment) -> Option<(f64, Duration)> {
+        let past = self.table.with(key, |record| record.offences.level(ticks(settings.forget_half), now.ticks))?;
+        // Without the jitter, which nobody is to foretell.
+        let end = end_of_ban(settings, ordinal(past), 100, now);
+        Some((past, end.duration_since(now.time()).unsigned_abs()))
+    }
+
+    /// How many bans in force are such.
+    pub(crate) fn count(&self, now: Moment, is_such: impl Fn(&Ban) -> bool) -> usize {
+        let mut count = 0;
+        if self.any(now) {
+            self.table.for_each(|record| count += usize::from(record.in_force(now).is_some_and(|ban| is_such(&ban))));
+        }
+        count
+    }
+
     pub(crate) fn list(&self, entries: &mut Vec<BanEntry>, now: Moment) {
         self.table.for_each(|record| {
             if let Some(imposed) = record.imposed(now) {
@@ -320,8 +338,6 @@ fn end_of_ban(settings: &BanSettings, offences: u32, jitter: u64, now: Moment) -
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::state::Secret;
 

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -98,7 +99,7 @@ impl NetworkBans {
 }
 
 /// What is known about somebody's bans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BanReport {
     /// Those in force that touch it: on itself, on its neighbourhood, on a network it is in.
     pub bans: Vec<BanEntry>,
@@ -106,6 +107,19 @@ pub struct BanReport {
     pub never: bool,
     /// The last requests that it was charged for, newest first. At most five.
     pub evidence: Vec<BanSample>,
+    /// What its past offences mean for the next one, where there are any.
+    pub outlook: Option<Outlook>,
+}
+
+/// What the past offences of somebody mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    /// How many are not forgotten.
+    pub past: f64,
+    /// About how long the next ban would be.
+    pub next: Duration,
+    /// Half of them are forgotten in this time.
+    pub forget_half: Duration,
 }
 
 impl RiskEngine {
@@ -167,7 +181,8 @@ impl RiskEngine {
             // Others have pushed it out of the ring meanwhile, or another process has gathered it.
             evidence = bans.iter().find(|ban| ban.actor == *actor).map_or_else(Vec::new, |ban| ban.evidence.to_vec());
         }
-        BanReport { bans, never, evidence }
+        let outlook = self.table_of(actor).and_then(|table| self.outlook(table, actor, now));
+        BanReport { bans, never, evidence, outlook }
     }
 
     /// The ban in force on this very actor, as the mode of now has it; not one on a network around it.
@@ -182,6 +197,11 @@ impl RiskEngine {
             BanMode::Simulate if !ban.simulated => Some(Arc::new(Ban { simulated: true, ..Ban::clone(&ban) })),
             BanMode::Simulate | BanMode::Enforce => Some(ban),
         }
+    }
+
+    /// Whether somebody is never banned, as a whole.
+    pub fn is_never(&self, actor: &Actor) -> bool {
+        matches!(actor, Actor::Network(network) if self.is_never_banned(*network))
     }
 
     /// Whether an address is among those that are never banned.
@@ -215,8 +235,6 @@ impl RiskEngine {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use portcullis_policy::Principal;
 
     use super::*;

@@ -21,19 +21,20 @@ impl Charge {
     pub(crate) fn of(observation: &Observation<'_>) -> Self {
         match observation.reason {
             Some(_) if observation.own_change => Self::Nothing,
-            Some(reason) => Self::of_refusal(reason, observation.status),
-            None => Self::of_answer(observation.status, observation.principal.is_some()),
+            Some(reason) => Self::of_refusal(reason, observation.status, observation.path),
+            None => Self::of_answer(observation.status, observation.principal.is_some(), observation.path),
         }
     }
 
     /// A refusal of our own. Only the families named here charge: a reason that is not named, and any added later,
     /// charges nobody until somebody decides that it should.
-    fn of_refusal(reason: &str, status: u16) -> Self {
+    fn of_refusal(reason: &str, status: u16, path: &str) -> Self {
         if FAILED_CREDENTIALS.contains(&reason) {
             return Self::Credentials;
         }
         let family = reason.split_once('.').map_or(reason, |(family, _)| family);
         match family {
+            "route" if status == 404 && is_asset(path) => Self::Probing(NOT_FOUND_ASSET),
             "rbac" | "risk" | "ip" | "route" | "request" => Self::Probing(weight(status).unwrap_or(1.0)),
             "limit" if reason == "limit.rate" => Self::Probing(weight(status).unwrap_or(0.5)),
             // authn.missing, .expired, .not_yet_valid, .unknown_key and .certificate_required happen to honest callers;
@@ -44,9 +45,10 @@ impl Charge {
 
     /// An answer of the upstream. Its own errors (5xx) are not the caller's. Nor is much of what it does not find for somebody whom it
     /// knows: an application that was just replaced asks for many files that are gone.
-    fn of_answer(status: u16, verified: bool) -> Self {
+    fn of_answer(status: u16, verified: bool, path: &str) -> Self {
         match status {
             500.. => Self::Nothing,
+            404 if is_asset(path) => Self::Probing(NOT_FOUND_ASSET),
             404 if verified => Self::Probing(NOT_FOUND_FOR_A_PRINCIPAL),
             _ => weight(status).map_or(Self::Good, Self::Probing),
         }
@@ -64,6 +66,43 @@ const FAILED_CREDENTIALS: [&str; 6] = [
 ];
 
 const NOT_FOUND_FOR_A_PRINCIPAL: f64 = 0.1;
+
+/// What a page is made of and a page that is still open asks for, long after an application was replaced by its next version.
+const NOT_FOUND_ASSET: f64 = 0.05;
+
+/// Whether a path is one of a style, a script, an image or a font, by its ending.
+fn is_asset(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| ASSETS.iter().any(|asset| asset.eq_ignore_ascii_case(ending)))
+}
+
+const ASSETS: [&str; 24] = [
+    "css",
+    "js",
+    "mjs",
+    "map",
+    "wasm",
+    "webmanifest",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "svg",
+    "ico",
+    "webp",
+    "avif",
+    "woff",
+    "woff2",
+    "ttf",
+    "otf",
+    "eot",
+    "mp3",
+    "mp4",
+    "webm",
+    "ogg",
+    "m4a",
+];
 
 /// How much a status speaks of probing (risk.md 1.5); `None` for one that does not.
 fn weight(status: u16) -> Option<f64> {
@@ -101,6 +140,7 @@ mod tests {
             reason,
             upstream,
             own_change: false,
+            route: None,
         })
     }
 
@@ -138,9 +178,26 @@ mod tests {
 
     #[test]
     fn what_is_not_found_for_a_verified_principal_hardly_counts() {
-        assert_eq!(Charge::of_answer(404, true), Charge::Probing(0.1));
-        assert_eq!(Charge::of_answer(403, true), Charge::Probing(1.0));
-        assert_eq!(Charge::of_answer(404, false), Charge::Probing(0.6));
+        assert_eq!(Charge::of_answer(404, true, "/a"), Charge::Probing(0.1));
+        assert_eq!(Charge::of_answer(403, true, "/a"), Charge::Probing(1.0));
+        assert_eq!(Charge::of_answer(404, false, "/a"), Charge::Probing(0.6));
+    }
+
+    #[test]
+    fn what_pages_are_made_of_hardly_counts_where_it_is_gone() {
+        let check = |path: &str, expected: f64| {
+            assert_eq!(Charge::of_answer(404, false, path), Charge::Probing(expected), "{path}");
+            assert_eq!(Charge::of_refusal("route.not_found", 404, path), Charge::Probing(expected), "{path}");
+            assert_eq!(Charge::of_answer(403, false, path), Charge::Probing(1.0), "{path}");
+        };
+        check("/assets/app.3f9c1e.js", 0.05);
+        check("/assets/App.CSS", 0.05);
+        check("/js", 0.6);
+        check("/a.js/b", 0.6);
+        check("/index.php", 0.6);
+        check("/backup.zip", 0.6);
+        check("/.git/config", 0.6);
+        check("", 0.6);
     }
 
     const NEVER_CHARGED: [(u16, &str); 16] = [

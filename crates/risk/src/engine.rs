@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_policy::{Ban, BanScope, Principal, RiskAssessment};
 
-use crate::abuse::{Abuse, Counted, FailedCredential, Limits, Offence, Probe, Subject};
+use crate::abuse::{Abuse, Counted, FailedCredential, GUESSING_FACTOR, Limits, Offence, Probe, Subject};
 use crate::account::Accounts;
 use crate::actor::{Actor, Keys, Network};
 use crate::ban::{BanEntry, BanNotice, BanTable, Imposed, Sentence, Started};
-use crate::by_hand::NetworkBans;
+use crate::by_hand::{NetworkBans, Outlook};
 use crate::charge::Charge;
+use crate::climate::Climate;
 use crate::contain::Demands;
 use crate::evidence::EvidenceRing;
 use crate::moment::{Moment, TICK_MASK};
@@ -33,6 +35,9 @@ pub struct RiskEngine {
     pub(crate) profiles: Profiles,
     accounts: Accounts,
     pub(crate) abuse: Abuse,
+    climate: Climate,
+    /// How many bans were held back because too many callers that are known were banned already.
+    held_back: AtomicU64,
     pub(crate) address_bans: BanTable,
     pub(crate) neighbourhood_bans: BanTable,
     pub(crate) principal_bans: BanTable,
@@ -77,6 +82,8 @@ impl RiskEngine {
             profiles: Profiles::new(settings.max_profiles),
             accounts: Accounts::new(settings.max_actors / 4),
             abuse: Abuse::new(settings.max_actors),
+            climate: Climate::new(),
+            held_back: AtomicU64::new(0),
             address_bans: BanTable::new(address_bans),
             neighbourhood_bans: BanTable::new(neighbourhood_bans),
             principal_bans: BanTable::new(principal_bans),
@@ -177,9 +184,17 @@ impl RiskEngine {
                 return Some(notice);
             }
         }
+        if plan.limits.floods()
+            && let Some(notice) = self.flood(subject, address, observation, &plan, now)
+        {
+            return Some(notice);
+        }
         let (counted, offence) = match charge {
             Charge::Nothing => return None,
             Charge::Good => {
+                if let Some(route) = observation.route.filter(|_| let_in(observation)) {
+                    self.climate.let_in(route);
+                }
                 self.abuse.good(&self.keys, subject, &plan.limits, now.ticks);
                 return None;
             }
@@ -191,8 +206,15 @@ impl RiskEngine {
                 let failure = FailedCredential { attempted: observation.attempted.map(|id| self.keys.account(id)) };
                 self.abuse.failed_credential(&self.keys, address, failure, &plan.limits, now.ticks)
             }
+            Charge::Probing(_) if self.upstream_refuses_everybody(observation, subject, now) => return None,
             Charge::Probing(weight) => {
-                let probe = Probe { weight, path: self.keys.path(observation.path) };
+                let on_few_paths = match observation {
+                    // A head that could not be read has no path that could be told from others.
+                    Observation { path: "", .. } => Some(1.0),
+                    Observation { upstream: true, status: 401, .. } => Some(GUESSING_FACTOR),
+                    _ => None,
+                };
+                let probe = Probe { weight, path: self.keys.path(observation.path), on_few_paths };
                 self.abuse.probe(&self.keys, subject, probe, &plan.limits, now.ticks)
             }
         }?;
@@ -235,6 +257,13 @@ impl RiskEngine {
 
     pub(crate) fn ban_mode(&self) -> BanMode {
         self.plan.load().settings.ban.mode
+    }
+
+    pub(crate) fn outlook(&self, table: &BanTable, actor: &Actor, now: Timestamp) -> Option<Outlook> {
+        let plan = self.plan.load();
+        let settings = &plan.settings.ban;
+        let (past, next) = table.outlook(self.keys.actor(actor), settings, Moment::from(now))?;
+        (past > 0.0).then_some(Outlook { past, next, forget_half: settings.forget_half })
     }
 
     pub(crate) fn forget_half(&self) -> std::time::Duration {
@@ -302,6 +331,51 @@ impl RiskEngine {
         (observation.principal.is_none() || found.weight >= UNMISTAKABLE).then_some(found)
     }
 
+    /// What an upstream answers to everybody alike is held against nobody. That something is not there is said of a path, not of a caller.
+    fn upstream_refuses_everybody(&self, observation: &Observation<'_>, subject: Subject, now: Moment) -> bool {
+        let says_no = observation.reason.is_none() && matches!(observation.status, 400 | 401 | 403 | 405 | 429);
+        let Some(route) = observation.route.filter(|_| says_no) else { return false };
+        let actor = match subject {
+            Subject::Principal(key) => key,
+            Subject::Address(address) => self.keys.network(Network::of_address(address)),
+        };
+        self.climate.refuses_everybody(route, actor, now.ticks)
+    }
+
+    /// A request counts whatever became of it, but for what a ban refuses: else a ban would prolong itself.
+    fn flood(
+        &self,
+        subject: Subject,
+        address: IpAddr,
+        observation: &Observation<'_>,
+        plan: &Plan,
+        now: Moment,
+    ) -> Option<BanNotice> {
+        if observation.reason == Some("ban.active") || plan.never.contains(address) {
+            return None;
+        }
+        let (counted, offence) = self.abuse.flood(&self.keys, subject, &plan.limits, now)?;
+        let offence = offence?;
+        self.evidence.note(counted.key(), observation.reason, observation.status, observation.path);
+        self.ban(counted, offence, observation, plan, now)
+    }
+
+    /// How many bans were held back because too many callers that are known were banned already.
+    pub fn held_back(&self) -> u64 {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
+    /// How many callers that are known the gateway has banned by itself, where they are too many.
+    fn too_many_known(&self, plan: &Plan, now: Moment) -> Option<usize> {
+        let own = |ban: &Ban| ban.offences > 0 && !ban.simulated && ban.scope != BanScope::Address;
+        let banned = self.address_bans.count(now, own) + self.principal_bans.count(now, own);
+        let radius = plan.settings.ban.blast_radius;
+        let least = usize::try_from(radius.bans).unwrap_or(usize::MAX);
+        // Who is known is counted only where it matters: that takes a look at every record.
+        let known = || self.abuse.known(now.ticks) as f64;
+        (banned >= least && banned as f64 >= radius.share * known()).then_some(banned)
+    }
+
     fn note_failed_account(&self, observation: &Observation<'_>, address: IpAddr, now: Moment) {
         if let Some(id) = observation.attempted {
             let network = self.keys.network(Network::neighbourhood(address));
@@ -330,8 +404,20 @@ impl RiskEngine {
                 (&self.neighbourhood_bans, Actor::Network(network.to_ipnet()), BanScope::Anonymous)
             }
         };
-        let simulated = plan.settings.ban.mode == BanMode::Simulate;
-        let sentence = Sentence { actor: actor.clone(), key: counted.key(), scope, cause: offence, simulated };
+        let mut simulated = plan.settings.ban.mode == BanMode::Simulate;
+        let mut cause = offence;
+        let is_known = scope != BanScope::Address && !matches!(counted, Counted::Neighbourhood { .. });
+        let is_banned = table.in_force(counted.key(), now).is_some();
+        if is_known
+            && !simulated
+            && !is_banned
+            && let Some(banned) = self.too_many_known(plan, now)
+        {
+            simulated = true;
+            cause.push_str(&format!("; held back: {banned} callers that are known are banned already"));
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+        }
+        let sentence = Sentence { actor: actor.clone(), key: counted.key(), scope, cause, simulated };
         let evidence = || self.evidence.samples(counted.key());
         match table.start(sentence, evidence, &plan.settings.ban, &self.keys, now) {
             Started::New(imposed) => {
@@ -379,3 +465,7 @@ mod tests;
 #[cfg(test)]
 #[path = "flood_tests.rs"]
 mod floods;
+
+#[cfg(test)]
+#[path = "honest_tests.rs"]
+mod honest;

@@ -55,6 +55,7 @@ pub(super) fn good(from: IpAddr) -> Observation<'static> {
         path: "/",
         told: Told::default(),
         own_change: false,
+        route: None,
         status: 200,
         reason: None,
         upstream: true,

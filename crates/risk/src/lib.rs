@@ -28,6 +28,7 @@ mod ban;
 mod bucket;
 mod by_hand;
 mod charge;
+mod climate;
 mod contain;
 mod engine;
 pub mod evaluation;
@@ -50,7 +51,7 @@ use portcullis_policy::{ClientAddress, Principal};
 
 pub use actor::{Actor, ActorError};
 pub use ban::{BanEntry, BanNotice};
-pub use by_hand::{BanReport, ImposeError};
+pub use by_hand::{BanReport, ImposeError, Outlook};
 pub use contain::{Demand, Demanded};
 pub use engine::RiskEngine;
 pub use evidence::BanSample;
@@ -101,6 +102,8 @@ pub struct Observation<'a> {
     pub keys: CallerKeys,
     /// The id that a credential which did not hold claims. It is not verified.
     pub attempted: Option<&'a str>,
+    /// The route, by its index, where one is known.
+    pub route: Option<usize>,
     /// The path. A query does not count for what is probed.
     pub path: &'a str,
     /// What else an attack shows in.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub(crate) const TICK_BITS: u32 = 36;
 pub(crate) const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 const MICROS_PER_TICK: i64 = 62_500;
-const TICKS_PER_SECOND: u64 = 16;
+pub(crate) const TICKS_PER_SECOND: u64 = 16;
 
 /// A time as counters and bans see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,16 @@ pub(crate) fn time_of(ticks: u64) -> Timestamp {
 pub(crate) fn ticks(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(TICKS_PER_SECOND);
     whole.saturating_add(u64::from(duration.subsec_micros()) / 62_500).min(TICK_MASK)
+}
+
+/// A tick in whole seconds since 1970, for what has no room for more. 36 bits of ticks are 32 bits of seconds.
+pub(crate) fn seconds(ticks: u64) -> u32 {
+    u32::try_from(ticks / TICKS_PER_SECOND).unwrap_or(u32::MAX)
+}
+
+/// The lookback of a `window` in ticks that ends now, in whole seconds.
+pub(crate) fn seconds_before(now: u64, window: u64) -> u32 {
+    seconds(before(now, window))
 }
 
 /// The lookback of a `window` that ends now: whatever is dated later than this is inside it.

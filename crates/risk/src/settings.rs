@@ -70,6 +70,10 @@ pub struct BanSettings {
     pub spraying: Spraying,
     /// Requests that nobody sends by accident.
     pub signatures: Signatures,
+    /// Requests of one actor, whatever became of them.
+    pub flood: Flood,
+    /// How many callers that are known may be banned at once.
+    pub blast_radius: BlastRadius,
 }
 
 /// Whether offenders are banned.
@@ -123,6 +127,27 @@ pub struct Signatures {
     pub half: Duration,
 }
 
+/// `flood = { enabled = false, requests = 3000, window = "1m" }`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flood {
+    /// Whether requests are counted. Not by default: `rate_limit` refuses what is too much, and bans nobody.
+    pub enabled: bool,
+    /// More than so many fire,
+    pub requests: u32,
+    /// within this time.
+    pub window: Duration,
+}
+
+/// `blast_radius = { bans = 20, share = "10%" }`: of principals, and of addresses from which principals were let in, that the gateway
+/// bans by itself. The greater of the two holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlastRadius {
+    /// So many at once, however few are known.
+    pub bans: u32,
+    /// This share of those who were active in the last 24 hours, 0 to 1.
+    pub share: f64,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -150,6 +175,8 @@ impl Default for BanSettings {
             credentials: Credentials { level: 5.0, half: Duration::from_secs(2 * 60) },
             spraying: Spraying { principals: 5, window: Duration::from_secs(10 * 60) },
             signatures: Signatures { enabled: true, level: 2.5, half: Duration::from_secs(5 * 60) },
+            flood: Flood { enabled: false, requests: 3_000, window: Duration::from_secs(60) },
+            blast_radius: BlastRadius { bans: 20, share: 0.1 },
         }
     }
 }

@@ -40,6 +40,7 @@ fn good(from: IpAddr) -> Observation<'static> {
         path: "/",
         told: Told::default(),
         own_change: false,
+        route: None,
         status: 200,
         reason: None,
         upstream: true,

@@ -73,6 +73,7 @@ fn offend(engine: &RiskEngine, from: &str, now: Timestamp) {
         path: "/login",
         told: Told::default(),
         own_change: false,
+        route: None,
         status: 401,
         reason: Some("authn.invalid"),
         upstream: false,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use portcullis_risk::settings::{BanMode, BanSettings, Credentials, Probing, RiskMode, Signatures, Spraying};
+use portcullis_risk::settings::{
+    BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, Signatures, Spraying,
+};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
@@ -157,6 +159,10 @@ pub(crate) fn read_ban(section: Section<'_>) -> Ban {
         signatures: section
             .table("signatures")
             .map_or(default.signatures, |signatures| read_signatures(signatures, default.signatures)),
+        flood: section.table("flood").map_or(default.flood, |flood| read_flood(flood, default.flood)),
+        blast_radius: section
+            .table("blast_radius")
+            .map_or(default.blast_radius, |radius| read_blast_radius(radius, default.blast_radius)),
     };
     if settings.longest < settings.first {
         let at = longest.map_or(section.span(), |longest| longest.span);
@@ -206,4 +212,25 @@ fn read_signatures(section: Section<'_>, default: Signatures) -> Signatures {
     };
     section.finish();
     signatures
+}
+
+fn read_flood(section: Section<'_>, default: Flood) -> Flood {
+    let requests = section.or("requests", Integer(10..=100_000_000), u64::from(default.requests));
+    let flood = Flood {
+        enabled: section.or("enabled", Flag, default.enabled),
+        requests: u32::try_from(requests).unwrap_or(default.requests),
+        window: section.or("window", Time::within("1s", "1d"), default.window),
+    };
+    section.finish();
+    flood
+}
+
+fn read_blast_radius(section: Section<'_>, default: BlastRadius) -> BlastRadius {
+    let bans = section.or("bans", Integer(0..=1_000_000), u64::from(default.bans));
+    let radius = BlastRadius {
+        bans: u32::try_from(bans).unwrap_or(default.bans),
+        share: section.or("share", Percentage, default.share),
+    };
+    section.finish();
+    radius
 }

@@ -132,6 +132,8 @@ pub(super) fn ban() -> Table {
             within("credentials", credentials()),
             within("spraying", spraying()),
             within("signatures", signatures()),
+            within("flood", flood()),
+            within("blast_radius", blast_radius()),
         ],
     )
 }
@@ -163,6 +165,34 @@ fn spraying() -> Table {
         [
             one("principals", Integer(2..=10_000), "How many names are too many.").default(5),
             one("window", Time::within("1s", "1d"), "Within this time.").default("10m"),
+        ],
+    )
+}
+
+fn flood() -> Table {
+    table(
+        "[ban.flood]",
+        "More requests than fit, whatever became of them. `rate_limit` refuses what is too much, and bans nobody.",
+        [
+            one("enabled", Flag, "Whether requests are counted.").default(false),
+            one(
+                "requests",
+                Integer(10..=100_000_000),
+                "More than so many of one caller within `window` are an offence.",
+            )
+            .default(3_000),
+            one("window", Time::within("1s", "1d"), "See `requests`.").default("1m"),
+        ],
+    )
+}
+
+fn blast_radius() -> Table {
+    table(
+        "[ban.blast_radius]",
+        "How many callers that are known (principals, and addresses from which they were let in) the gateway bans by itself at once. The greater of the two holds; further bans are only reported.",
+        [
+            one("bans", Integer(0..=1_000_000), "So many, however few are known.").default(20),
+            one("share", Percentage, "This share of those who were active in the last 24 hours.").default("10%"),
         ],
     )
 }

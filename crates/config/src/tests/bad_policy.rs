@@ -79,6 +79,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("[ban]\nfirst = \"2d\"\n", ("E0203", 1, 1, "`longest` is shorter than `first`"));
     check("[ban]\nprobing = { ratio = 25 }\n", ("E0104", 2, 21, "write the sign: `\"25%\"`"));
     check("[ban]\nprobing = { ratio = \"125%\" }\n", ("E0105", 2, 21, "from \"0%\" to \"100%\""));
+    check("[ban]\nflood = { requests = 9 }\n", ("E0105", 2, 22, "from 10 to"));
+    check("[ban]\nflood = { window = 10 }\n", ("E0104", 2, 20, ""));
+    check("[ban]\nblast_radius = { share = 10 }\n", ("E0104", 2, 26, "write the sign"));
+    check("[ban]\nblast_radius = { ban = 10 }\n", ("E0103", 2, 18, "did you mean `bans`?"));
     check("[ban]\nfactor = 0\n", ("E0105", 2, 10, "from 1 to 100"));
     check("[ban]\nspraying = { window = \"10 m\" }\n", ("E0105", 2, 23, "expected a duration"));
     check("[bans]\n", ("E0103", 1, 2, "did you mean `ban`?"));

@@ -313,7 +313,8 @@ ejection = { enabled = false }
 #[test]
 fn the_keys_of_risk_and_bans_reach_their_settings() {
     use portcullis_risk::settings::{
-        BanMode, BanSettings, Credentials, Probing, RiskMode, Settings, SignalSetting, Signatures, Spraying,
+        BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, Settings, SignalSetting, Signatures,
+        Spraying,
     };
     let folder = Folder::new();
     folder.write(
@@ -339,6 +340,8 @@ probing = { level = 6, ratio = "50%", half = "1m" }
 credentials = { level = 7.5, half = "2m" }
 spraying = { principals = 8, window = "3m" }
 signatures = { enabled = false, level = 6.5, half = "7m" }
+flood = { enabled = true, requests = 500, window = "8m" }
+blast_radius = { bans = 9, share = "30%" }
 "#,
     );
     folder.write("list.txt", "# head\n\n192.0.2.1   # one\n2001:db8::/32\r\n");
@@ -367,6 +370,8 @@ signatures = { enabled = false, level = 6.5, half = "7m" }
             credentials: Credentials { level: 7.5, half: seconds(120) },
             spraying: Spraying { principals: 8, window: seconds(180) },
             signatures: Signatures { enabled: false, level: 6.5, half: seconds(420) },
+            flood: Flood { enabled: true, requests: 500, window: seconds(480) },
+            blast_radius: BlastRadius { bans: 9, share: 0.3 },
         },
         ..Settings::default()
     };

@@ -392,6 +392,8 @@ pub(crate) enum BanCommand {
     List,
     /// Ban an address, a network or a principal for a time
     Add(BanAddArgs),
+    /// Ban all that a file lists: one address or network a line, CSV, or the JSON of `cscli decisions list`; all or none
+    Import(BanImportArgs),
     /// Lift the ban on somebody, and forget the offences
     Remove(BanWhomArgs),
     /// Show the bans that touch somebody, and what led to them: exit code 0 if there is one, else 1
@@ -408,6 +410,22 @@ pub(crate) struct BanAddArgs {
     /// Why: it stands in the event and in the listing
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BanImportArgs {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// For how long, where the file does not say; at most 366d
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse)]
+    pub(crate) duration: Option<std::time::Duration>,
+    /// Why, where the file does not say
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Say what would be imported, and import nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// On whom: one of these.

@@ -1,6 +1,8 @@
 //! `ban`: the bans of a running gateway.
 
-use portcullis_admin::api::{Ban, BanReport, Bans, Done, NewBan, Whom};
+mod import;
+
+use portcullis_admin::api::{Ban, BanReport, Bans, Done, NewBan, Outlook, Whom};
 
 use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global};
 use crate::cli::live::{ask, safe, show};
@@ -12,6 +14,7 @@ pub(crate) fn run(global: &Global, args: &BanArgs) -> Exit {
     let done = match &args.command {
         BanCommand::List => list(global),
         BanCommand::Add(args) => add(global, args),
+        BanCommand::Import(args) => import::run(global, args),
         BanCommand::Remove(args) => remove(global, args),
         BanCommand::Explain(args) => explain(global, args),
     };
@@ -71,8 +74,10 @@ fn explained(report: &BanReport) -> String {
     } else {
         lines.push(rows(&report.bans));
         lines.push(String::new());
+        lines.extend(report.bans.first().map(ends));
         lines.push(format!("lift it with: portcullis ban remove {}", flag(&report.bans)));
     }
+    lines.extend(report.outlook.as_ref().map(next));
     if report.never {
         lines.push(format!("{on} is among those that are never banned"));
     }
@@ -83,6 +88,26 @@ fn explained(report: &BanReport) -> String {
         lines.push(table(["REASON", "PATH"], &samples.collect::<Vec<_>>()));
     }
     lines.join("\n")
+}
+
+/// What would end it.
+fn ends(ban: &Ban) -> String {
+    let whom = match ban.scope.as_str() {
+        "anonymous" => "what comes from there without a credential that holds; who has one is let in",
+        "principal" => "everything of that principal, wherever it comes from",
+        _ => "everything from there, verified principals too",
+    };
+    let refuses = if ban.simulated { "it is only reported; it would refuse" } else { "it refuses" };
+    format!("{refuses} {whom}\nit began at {} and ends by itself at {}", safe(&ban.began), safe(&ban.until))
+}
+
+fn next(outlook: &Outlook) -> String {
+    format!(
+        "{:.1} offences are not forgotten, half of them will be in {}: the next one would be a ban of about {}",
+        outlook.past_offences,
+        span::shown(outlook.forget_half_s),
+        span::shown(outlook.next_s)
+    )
 }
 
 /// The option that names the first of them.

@@ -81,5 +81,6 @@ fn observation<'a>(request: &LoggedRequest<'a>, principal: Option<&'a Principal>
         reason: None,
         upstream: true,
         own_change: false,
+        route: None,
     }
 }
