@@ -63,6 +63,7 @@ impl Asked for Case {
             name: None,
             email: None,
             groups: facts.groups.iter().map(|name| GroupClaim { name: name.as_str().into(), trusted: true }).collect(),
+            directory: None,
             roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
             device: facts.compliant_device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
             authentication: Authentication {

@@ -29,7 +29,7 @@ const KEYS: &[(&str, &str)] = &[
     ("client", "ip port peer_ip forwarded via_trusted_proxy country region city asn as_org"),
     (
         "identity",
-        "id name type method issuer session groups roles acr mfa auth_age_s api_key_id cert_sha256 cert_subject",
+        "id name type method issuer session groups directory roles acr mfa auth_age_s api_key_id cert_sha256 cert_subject",
     ),
     ("device", "id managed compliant fingerprint"),
     ("risk", "score level threshold signals"),

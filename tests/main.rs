@@ -44,6 +44,8 @@ mod decisions;
 mod demo;
 /// What nginx, Node and Python make of a target is what was authorised, or they never see it.
 mod differential;
+/// Groups from a directory: real OpenLDAP, and what stands in for Active Directory.
+mod directory;
 /// SIGTERM ends the process, not the requests.
 mod drain;
 /// Killed under load: which events are on disk, and what the next start says.

@@ -11,6 +11,7 @@ pub(crate) fn user(index: usize) -> Principal {
         name: None,
         email: None,
         groups: Vec::new(),
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

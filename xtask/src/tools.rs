@@ -36,6 +36,9 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "rsyslogd", variable: "PORTCULLIS_RSYSLOGD", package: "rsyslog rsyslog-openssl" },
     Component { program: "prlimit", variable: "PORTCULLIS_PRLIMIT", package: "util-linux" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
+    Component { program: "slapd", variable: "PORTCULLIS_SLAPD", package: "slapd" },
+    Component { program: "ldapadd", variable: "PORTCULLIS_LDAPADD", package: "ldap-utils" },
+    Component { program: "ldapmodify", variable: "PORTCULLIS_LDAPMODIFY", package: "ldap-utils" },
     Component { program: "aiosmtpd", variable: "PORTCULLIS_AIOSMTPD", package: "python3-aiosmtpd" },
 ];
 

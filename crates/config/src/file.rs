@@ -5,6 +5,7 @@
 pub(crate) mod alert;
 mod case;
 mod control;
+mod directory;
 mod feed;
 mod gateway;
 mod geo;
@@ -30,6 +31,7 @@ pub(crate) use alert::{Alert, Silence};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;
+pub(crate) use directory::{Attribute, Directory, FilterText, GROUP_FILTER, NESTED, ServerUrl};
 pub(crate) use feed::{
     ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, MinisignKey, ON_STALE, PointerText, PresetName, REDIRECTS, Share,
     Suffix,

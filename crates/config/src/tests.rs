@@ -9,6 +9,7 @@ mod bounds;
 mod cases;
 mod checkpoint;
 mod defaults;
+mod directories;
 mod feeds;
 mod geo;
 mod includes;

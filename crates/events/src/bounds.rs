@@ -103,6 +103,7 @@ impl Bounds {
         self.text("identity.issuer", &mut identity.issuer, TEXT_BYTES);
         self.text("identity.session", &mut identity.session, TEXT_BYTES);
         self.texts("identity.groups", &mut identity.groups, LIST_ENTRIES);
+        self.text("identity.directory", &mut identity.directory, TEXT_BYTES);
         self.texts("identity.roles", &mut identity.roles, LIST_ENTRIES);
         self.text("identity.acr", &mut identity.acr, TEXT_BYTES);
         self.text("identity.api_key_id", &mut identity.api_key_id, TEXT_BYTES);

@@ -220,6 +220,12 @@ pub enum EventKind {
     /// An identity provider's keys are older than they may be: its tokens cannot be judged.
     #[serde(rename = "keys.stale")]
     KeysStale,
+    /// A directory does not answer as it should, and before it did; what it said last stays in force for a while.
+    #[serde(rename = "directory.failed")]
+    DirectoryFailed,
+    /// A directory that failed answers again.
+    #[serde(rename = "directory.recovered")]
+    DirectoryRecovered,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -269,7 +275,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -285,6 +291,8 @@ impl EventKind {
         Self::KeysUpdated,
         Self::KeysFailed,
         Self::KeysStale,
+        Self::DirectoryFailed,
+        Self::DirectoryRecovered,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
@@ -320,6 +328,8 @@ impl EventKind {
             Self::KeysUpdated => "keys.updated",
             Self::KeysFailed => "keys.failed",
             Self::KeysStale => "keys.stale",
+            Self::DirectoryFailed => "directory.failed",
+            Self::DirectoryRecovered => "directory.recovered",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
@@ -361,12 +371,14 @@ impl EventKind {
             | Self::FeedHeld
             | Self::FeedStale
             | Self::KeysStale
+            | Self::DirectoryFailed
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
             | Self::PolicyReloaded
             | Self::FeedUpdated
             | Self::KeysUpdated
+            | Self::DirectoryRecovered
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest

@@ -76,6 +76,7 @@ impl Identity {
             issuer: authentication.issuer.as_deref().map(str::to_owned),
             session: None,
             groups: principal.groups.iter().map(|group| group.name.to_string()).collect(),
+            directory: principal.directory.as_deref().map(str::to_owned),
             roles: if roles.is_empty() { direct_roles(principal) } else { owned(roles) },
             acr: authentication.acr.as_deref().map(str::to_owned),
             mfa: several_factors(authentication),

@@ -71,6 +71,7 @@ reason_codes! {
     DependencyKeysUnavailable,  "dependency.keys_unavailable",  Some(503), Undecided, High,   "Temporarily unavailable";
     DependencyFeedStale,        "dependency.feed_stale",        Some(503), Undecided, High,   "Temporarily unavailable";
     DependencyStoreUnavailable, "dependency.store_unavailable", Some(503), Undecided, High,   "Temporarily unavailable";
+    DependencyDirectoryUnavailable, "dependency.directory_unavailable", Some(503), Undecided, High, "Temporarily unavailable";
     PolicyUnavailable,          "policy.unavailable",           Some(503), Undecided, High,   "Temporarily unavailable";
     UpstreamUnreachable,        "upstream.unreachable",         Some(502), Failed,    Medium, "Bad gateway";
     UpstreamTimeout,            "upstream.timeout",             Some(504), Failed,    Medium, "Gateway timeout";
@@ -168,6 +169,7 @@ impl From<Reason> for ReasonCode {
             Reason::KeysUnavailable => Self::DependencyKeysUnavailable,
             Reason::FeedStale => Self::DependencyFeedStale,
             Reason::StoreUnavailable => Self::DependencyStoreUnavailable,
+            Reason::DirectoryUnavailable => Self::DependencyDirectoryUnavailable,
             Reason::PolicyUnavailable => Self::PolicyUnavailable,
         }
     }
@@ -210,7 +212,7 @@ mod tests {
         }
         let distinct: BTreeSet<_> = ReasonCode::ALL.iter().map(|code| code.code()).collect();
         assert_eq!(distinct.len(), ReasonCode::ALL.len());
-        assert_eq!(ReasonCode::ALL.len(), 41);
+        assert_eq!(ReasonCode::ALL.len(), 42);
     }
 
     #[test]
@@ -239,6 +241,7 @@ mod tests {
             Reason::KeysUnavailable,
             Reason::FeedStale,
             Reason::StoreUnavailable,
+            Reason::DirectoryUnavailable,
             Reason::PolicyUnavailable,
         ];
         let credentials = [

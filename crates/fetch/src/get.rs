@@ -152,7 +152,7 @@ async fn exchange(
     let failed = |source_error| FetchError::Connect { host: source.authority(), source: source_error };
     let stream = connect(source, timeout).await.map_err(failed)?;
     if source.secure {
-        let stream = tls::connect(stream, &source.host, &source.roots).await.map_err(failed)?;
+        let stream = tls::connect(stream, &source.host, &source.roots, &[b"http/1.1"]).await.map_err(failed)?;
         speak(stream, request, most).await
     } else {
         speak(stream, request, most).await

@@ -8,7 +8,7 @@
 mod address;
 mod body;
 mod get;
-mod tls;
+pub mod tls;
 
 pub use address::{UrlError, UrlSource, without_query};
 pub use body::BodyError;

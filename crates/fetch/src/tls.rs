@@ -1,4 +1,4 @@
-//! TLS to the server of a document. Its certificate is always verified, for its name too: there is no switch that turns that off.
+//! TLS to the server of a document, or to another server that is known by its name. Its certificate is always verified, for its name too: there is no switch that turns that off.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +9,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Speaks TLS 1.2 or 1.3 over the stream with whoever can prove to be `host`.
+/// Speaks TLS 1.2 or 1.3 over the stream with whoever can prove to be `host`. `roots`: the authorities that may have signed its
+/// certificate; none: those that this system believes. `protocols`: what is offered by ALPN (RFC 7301).
 ///
 /// # Errors
 /// No root to believe, a name that no certificate can have, or a server that cannot prove who it is.
-pub(crate) async fn connect(
+pub async fn connect(
     stream: TcpStream,
     host: &str,
     roots: &[CertificateDer<'static>],
+    protocols: &[&[u8]],
 ) -> io::Result<TlsStream<TcpStream>> {
     let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
     let name = ServerName::try_from(host.to_owned()).map_err(|error| invalid(error.to_string()))?;
@@ -26,7 +28,7 @@ pub(crate) async fn connect(
         .map_err(|error| invalid(error.to_string()))?
         .with_root_certificates(store(roots)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 

@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
+use crate::directing::Directories;
 use crate::feeding::Feeds;
 use crate::keeping::Kept;
 use crate::keying::ProviderKeys;
@@ -43,6 +44,7 @@ impl Exposition {
             feeds: Arc::clone(running.feeds()),
             keys: Arc::clone(running.keys()),
             kept: running.kept().map(Arc::clone),
+            directories: Arc::clone(running.directories()),
         }));
         Self { shared: Arc::clone(running.shared()), kept: running.kept().map(Arc::clone), registry }
     }
@@ -99,6 +101,7 @@ struct Counters {
     feeds: Arc<Feeds>,
     keys: Arc<ProviderKeys>,
     kept: Option<Arc<Kept>>,
+    directories: Arc<Directories>,
 }
 
 impl Collector for Counters {
@@ -112,6 +115,7 @@ impl Collector for Counters {
         self.policy(&mut encoder)?;
         self.feeds(&mut encoder)?;
         self.keys(&mut encoder)?;
+        self.directories(&mut encoder)?;
         self.geo(&mut encoder)?;
         self.store(&mut encoder)?;
         self.upstreams(&mut encoder)?;
@@ -390,6 +394,30 @@ impl Counters {
         let last = stats.last_written.map_or(0, |last| last.as_second());
         let help = "When something was last written to the store; 0 for never";
         gauge(encoder, "portcullis_store_last_write_timestamp_seconds", help, &[(Vec::new(), last)])
+    }
+
+    /// The directories, where there are any.
+    fn directories(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let reports = self.directories.reports();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        let (mut ages, mut entries, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut usable, mut lookups) = (Vec::new(), Vec::new());
+        for report in &reports {
+            let name = ("directory", &*report.name);
+            ages.extend(report.answered.map(|at| (vec![name], now.duration_since(at).as_secs().max(0))));
+            entries.push((vec![name], signed(report.entries)));
+            waiting.push((vec![name], signed(report.waiting)));
+            usable.push((vec![name], i64::from(report.problem.is_none())));
+            lookups.extend(report.lookups.map(|(result, count)| (vec![name, ("result", result)], count)));
+        }
+        gauge(encoder, "portcullis_directory_age_seconds", "How long ago a directory last answered", &ages)?;
+        gauge(encoder, "portcullis_directory_entries", "Principals whose groups are remembered", &entries)?;
+        gauge(encoder, "portcullis_directory_waiting", "Look-ups in a directory that wait", &waiting)?;
+        gauge(encoder, "portcullis_directory_usable", "0 while a directory does not answer as it should", &usable)?;
+        counter(encoder, "portcullis_directory_lookups", "Look-ups in a directory, by result", &lookups)
     }
 
     /// The networks that keep themselves current, where there are any.

@@ -1,4 +1,4 @@
-//! The thread that keeps the identity providers' keys current.
+//! The thread that keeps the identity providers' keys current, and on which directories are asked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use portcullis_identity::remote::{KeyJob, KeyKeeper, KeyNotice, KeyNoticeKind, K
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::directing;
 use crate::running::Running;
 
 /// The providers' keys of a running gateway. No request asks for the lock.
@@ -73,6 +74,7 @@ impl Keying {
             runtime.block_on(async {
                 tokio::select! {
                     () = keep(&running) => {}
+                    () = directing::keep(&running) => {}
                     _ = stopped => {}
                 }
             });

@@ -5,6 +5,7 @@ mod alerting;
 mod cli;
 mod control;
 mod demo;
+mod directing;
 mod exit;
 mod exposition;
 mod feeding;

@@ -20,6 +20,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
+use crate::directing::Directories;
 use crate::feeding::Feeds;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
@@ -77,6 +78,7 @@ pub(crate) struct Running {
     keys: Arc<ProviderKeys>,
     /// `None`: bans and profiles end with the process.
     kept: Option<Arc<Kept>>,
+    directories: Arc<Directories>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -160,6 +162,7 @@ impl Running {
         let geo = loaded.geo.clone();
         let snapshot = snapshot(loaded, None)?;
         let keys = ProviderKeys::new(&snapshot.authenticator);
+        let directories = Directories::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
@@ -183,6 +186,7 @@ impl Running {
             feeds: Arc::new(feeds),
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
+            directories: Arc::new(directories),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -213,6 +217,11 @@ impl Running {
     /// What survives a restart, where that is wanted.
     pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
         self.kept.as_ref()
+    }
+
+    /// The directories that are asked.
+    pub(crate) fn directories(&self) -> &Arc<Directories> {
+        &self.directories
     }
 
     /// Each listener's name and address.
@@ -257,6 +266,7 @@ impl Running {
         let authenticator = Arc::clone(&snapshot.authenticator);
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);
+        self.directories.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
         if let Err(error) = self.alerting.alerts.replace(alerts) {
             tracing::error!(%error, "the alerts stay as they were");

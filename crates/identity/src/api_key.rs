@@ -134,6 +134,7 @@ fn principal(provider: &str, record: &ApiKeyRecord) -> Principal {
         name: None,
         email: None,
         groups: record.groups.iter().map(|name| GroupClaim { name: Box::from(name.as_str()), trusted: true }).collect(),
+        directory: None,
         roles: record.roles.iter().map(|role| Box::from(role.as_str())).collect(),
         device: None,
         authentication: Authentication {

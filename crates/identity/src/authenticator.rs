@@ -1,6 +1,7 @@
 //! The door of this crate: headers and the time in, an identity out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
@@ -10,11 +11,12 @@ use portcullis_policy::{CredentialProblemKind, Dependency, IdentityFact, Princip
 use crate::api_key::ApiKeys;
 use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainProblem, ClientCertificate};
 use crate::credentials::{CredentialSources, Presented};
+use crate::directory::{Directory, Grouped, GroupsAwaited};
 use crate::error::IdentityError;
 use crate::jwt::{JwtProviders, Unverified};
 use crate::refusal::{Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
-use crate::settings::{BesideCredential, Settings};
+use crate::settings::{BesideCredential, LdapDirectory, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
 
@@ -37,13 +39,40 @@ pub enum Identity {
 pub enum Authentication {
     /// It is known.
     Known(Identity),
-    /// The keys that would tell are being fetched: wait for that, and ask again. It may bring nothing.
+    /// What would tell is being fetched: wait for that, and ask again. It may bring nothing.
     Awaited {
         /// What to wait for.
-        keys: KeysAwaited,
-        /// What holds as long as nothing else is known: unavailable.
+        awaited: Awaited,
+        /// What holds as long as nothing else is known.
         otherwise: Identity,
     },
+}
+
+/// What a request may wait for.
+#[derive(Debug)]
+pub enum Awaited {
+    /// A provider's keys.
+    Keys(KeysAwaited),
+    /// What a directory says of the caller.
+    Groups(GroupsAwaited),
+}
+
+impl Awaited {
+    /// How long to wait at most.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Keys(keys) => keys.patience(),
+            Self::Groups(groups) => groups.patience(),
+        }
+    }
+
+    /// Ends when it is there, or does not come. Whoever waits bounds it by [`patience`](Self::patience).
+    pub async fn ended(&mut self) {
+        match self {
+            Self::Keys(keys) => keys.ended().await,
+            Self::Groups(groups) => groups.ended().await,
+        }
+    }
 }
 
 impl Authentication {
@@ -87,7 +116,8 @@ impl From<Unverified> for Authentication {
             Unverified::Rejected(rejection) => Self::Known(Identity::Rejected(Box::new(rejection))),
             Unverified::NoKeys(detail) => Self::Known(Identity::Unavailable(Dependency::Keys, detail)),
             Unverified::Awaited(keys, detail) => {
-                Self::Awaited { keys, otherwise: Identity::Unavailable(Dependency::Keys, detail) }
+                let otherwise = Identity::Unavailable(Dependency::Keys, detail);
+                Self::Awaited { awaited: Awaited::Keys(keys), otherwise }
             }
         }
     }
@@ -102,6 +132,7 @@ pub struct Authenticator {
     cache: TokenCache,
     keys: Vec<ApiKeys>,
     certificates: Vec<CertificateReader>,
+    directories: Vec<Arc<Directory>>,
 }
 
 impl Authenticator {
@@ -112,7 +143,8 @@ impl Authenticator {
     /// providers that accept the same token, share a name, a header, a prefix or a key id, and values out of bounds.
     pub fn new(settings: Settings) -> Result<Self, Vec<IdentityError>> {
         let mut errors = settings_check::check(&settings);
-        let tokens = match JwtProviders::new(&settings.jwt) {
+        let prefixes: Vec<&str> = settings.ldap.iter().map(|directory| directory.prefix.as_str()).collect();
+        let tokens = match JwtProviders::new(&settings.jwt, &prefixes) {
             Ok(tokens) if errors.is_empty() => tokens,
             Ok(_) => return Err(errors),
             Err(more) => {
@@ -128,12 +160,24 @@ impl Authenticator {
             cache: TokenCache::new(settings.token_cache_entries),
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
             certificates: CertificateReader::all(&settings.certificate),
+            directories: directories(&settings),
         })
     }
 
-    /// Goes on with the keys that another configuration fetched from the same addresses, so that a reload waits for no provider.
+    /// Goes on with the keys that another configuration fetched from the same addresses, and with what it found in the same
+    /// directories, so that a reload waits for nobody.
     pub fn adopt(&mut self, previous: &Self) {
         self.tokens.adopt(&previous.tokens);
+        for directory in &mut self.directories {
+            if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
+                *directory = Arc::clone(before);
+            }
+        }
+    }
+
+    /// The directories that are to be asked while this is in force.
+    pub fn directories(&self) -> &[Arc<Directory>] {
+        &self.directories
     }
 
     /// The keys that are to be fetched while this is in force.
@@ -159,8 +203,26 @@ impl Authenticator {
             Err(refusal) => Err(Rejection::new(refusal.by(None), None).into()),
         };
         match verified {
-            Ok(principal) => Identity::Verified(principal).into(),
+            Ok(principal) => self.grouped(principal, now),
             Err(unverified) => unverified.into(),
+        }
+    }
+
+    /// The principal with the groups of the directory that knows those of its provider, if one does.
+    fn grouped(&self, principal: Arc<Principal>, now: Timestamp) -> Authentication {
+        let provider = &*principal.authentication.provider;
+        let found = self.directories.iter().find_map(|directory| Some((directory, directory.prefix_of(provider)?)));
+        match found {
+            None => Identity::Verified(principal).into(),
+            Some((directory, prefix)) => judged(directory.group(&principal, prefix, now)),
+        }
+    }
+
+    /// The same for what a certificate says.
+    fn grouped_certificate(&self, certificate: &CertificateIdentity, now: Timestamp) -> Authentication {
+        match certificate.at(now) {
+            Identity::Verified(principal) => self.grouped(principal, now),
+            other => other.into(),
         }
     }
 
@@ -186,10 +248,10 @@ impl Authenticator {
         now: Timestamp,
         patience: Patience<'_>,
     ) -> Authentication {
-        let Some(carrier) = self.sources.carrier(headers) else { return certificate.at(now).into() };
+        let Some(carrier) = self.sources.carrier(headers) else { return self.grouped_certificate(certificate, now) };
         match certificate.beside_credential() {
-            BesideCredential::Certificate => certificate.at(now).into(),
-            BesideCredential::Credential if certificate_only => certificate.at(now).into(),
+            BesideCredential::Certificate => self.grouped_certificate(certificate, now),
+            BesideCredential::Credential if certificate_only => self.grouped_certificate(certificate, now),
             BesideCredential::Credential => self.authenticate_with(headers, now, patience),
             BesideCredential::Refuse => {
                 let detail = format!("a client certificate, and a credential in `{carrier}`");
@@ -223,6 +285,35 @@ impl Authenticator {
         self.cache.insert(key, Arc::clone(&principal), verified.valid_from, verified.valid_before);
         Ok(principal)
     }
+}
+
+/// What follows from what a directory says.
+fn judged(grouped: Grouped) -> Authentication {
+    match grouped {
+        Grouped::Known(principal) => Identity::Verified(principal).into(),
+        Grouped::Disabled(provider, id, detail) => {
+            let refusal = Refusal::new(CredentialProblemKind::Revoked, detail);
+            Identity::Rejected(Box::new(Rejection::new(refusal.by(Some(&provider)), Some(&id)))).into()
+        }
+        Grouped::Unavailable(detail) => Identity::Unavailable(Dependency::Directory, detail).into(),
+        Grouped::Awaited(groups, otherwise) => {
+            Authentication::Awaited { awaited: Awaited::Groups(groups), otherwise: judged(*otherwise).settled() }
+        }
+    }
+}
+
+fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
+    let tokens = || settings.jwt.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let keys = || settings.api_key.iter().map(|provider| (&provider.name, ""));
+    let certificates = || settings.certificate.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let all = || tokens().chain(keys()).chain(certificates());
+    let directory = |directory: &LdapDirectory| {
+        let served = all().filter(|(name, _)| directory.providers.contains(name));
+        let served = served.map(|(name, prefix)| (Arc::clone(name), Box::from(prefix))).collect();
+        let prefixes = all().map(|(_, prefix)| prefix).chain(settings.ldap.iter().map(|other| other.prefix.as_str()));
+        Arc::new(Directory::new(directory, served, prefixes))
+    };
+    settings.ldap.iter().map(directory).collect()
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ impl ClaimReader {
             name: text(claims, &self.names.name)?.map(Box::from),
             email: text(claims, &self.names.email)?.map(Box::from),
             groups: self.groups(claims)?,
+            directory: None,
             roles: Vec::new(),
             device: self.device(claims)?,
             authentication: Authentication {

@@ -241,6 +241,7 @@ impl CertificateReader {
             name: None,
             email: None,
             groups: Vec::new(),
+            directory: None,
             roles: Vec::new(),
             device: None,
             authentication: Authentication {

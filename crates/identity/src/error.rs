@@ -103,6 +103,23 @@ pub enum IdentityProblem {
     /// `san` is empty, or has a kind twice.
     #[error("the kinds of name that count must be named, each once")]
     BadSanKinds,
+    /// A directory is for a provider that is not there.
+    #[error("there is no identity provider `{0}`")]
+    UnknownProvider(String),
+    /// Two directories know the principals of one provider.
+    #[error("the principals of `{provider}` are also looked up in `{other}`")]
+    SharedProvider {
+        /// The provider of both.
+        provider: String,
+        /// The other directory.
+        other: String,
+    },
+    /// A directory is for no provider, or has no server.
+    #[error("it needs a provider to serve and a server to ask")]
+    NoDirectory,
+    /// A value of a directory is out of bounds, or two do not fit together.
+    #[error("{0}")]
+    BadDirectory(&'static str),
     /// A key's principal, group or role is empty, longer than 256 bytes or has a control character; or the principal
     /// is of kind `certificate`.
     #[error("the principal, a group or a role of key `{key}` cannot be used: {what}")]

@@ -52,8 +52,9 @@ impl From<Rejection> for Unverified {
 }
 
 impl JwtProviders {
-    /// Reads every provider's key set that is there; on failure says which ones are bad and why.
-    pub(crate) fn new(settings: &[JwtProvider]) -> Result<Self, Vec<IdentityError>> {
+    /// Reads every provider's key set that is there; on failure says which ones are bad and why. `directories`: what directories put
+    /// before their groups, which no token may name.
+    pub(crate) fn new(settings: &[JwtProvider], directories: &[&str]) -> Result<Self, Vec<IdentityError>> {
         let mut providers = Vec::with_capacity(settings.len());
         let mut errors = Vec::new();
         for provider in settings {
@@ -64,7 +65,7 @@ impl JwtProviders {
                 }
             };
             match keys {
-                Ok(keys) => providers.push(Provider::new(provider, keys, settings)),
+                Ok(keys) => providers.push(Provider::new(provider, keys, settings, directories)),
                 Err(problems) => errors.extend(
                     problems
                         .into_iter()
@@ -189,8 +190,9 @@ impl Keys {
 }
 
 impl Provider {
-    fn new(settings: &JwtProvider, keys: Keys, all: &[JwtProvider]) -> Self {
-        let namespace = Namespace::new(&settings.prefix, all.iter().map(|other| other.prefix.as_str()));
+    fn new(settings: &JwtProvider, keys: Keys, all: &[JwtProvider], directories: &[&str]) -> Self {
+        let prefixes = all.iter().map(|other| other.prefix.as_str()).chain(directories.iter().copied());
+        let namespace = Namespace::new(&settings.prefix, prefixes);
         Self {
             name: Arc::clone(&settings.name),
             issuer: settings.issuer.clone(),

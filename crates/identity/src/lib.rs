@@ -2,7 +2,7 @@
 //!
 //! It deliberately reads no file and no clock, and decides nothing: key sets and key records come as plain values in
 //! [`settings`], the time is passed in, and what a principal may do is the policy's affair. Key sets that a provider publishes are
-//! fetched beside the requests, by [`remote`].
+//! fetched beside the requests, by [`remote`], and groups that a directory knows are looked up there, by [`directory`].
 //!
 //! Signatures are verified with `aws-lc-rs` directly. The rules around them (one algorithm for each key, strict
 //! encodings, no repeated member names, no key taken from a header) are stricter than a general token library offers,
@@ -14,6 +14,7 @@ mod authenticator;
 mod claims;
 mod client_certificate;
 mod credentials;
+pub mod directory;
 mod error;
 mod jwks;
 mod jws;
@@ -32,7 +33,7 @@ mod signer;
 #[cfg(test)]
 mod wycheproof;
 
-pub use authenticator::{Authentication, Authenticator, Identity};
+pub use authenticator::{Authentication, Authenticator, Awaited, Identity};
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;

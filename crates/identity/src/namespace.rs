@@ -6,7 +6,7 @@
 use crate::refusal::Refusal;
 
 /// The names of one provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Namespace {
     prefix: Box<str>,
     /// The prefixes of other providers that extend ours: no name of ours may begin with one of them.

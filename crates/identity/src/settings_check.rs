@@ -10,7 +10,10 @@ use portcullis_policy::PrincipalKind;
 use crate::api_key::is_key_id;
 use crate::claims::is_sound;
 use crate::error::{IdentityError, IdentityProblem};
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, Settings};
+use crate::settings::{
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, LdapDirectory, Membership, Nested,
+    Settings,
+};
 
 /// RFC 7519 section 4.1.4 allows "some small leeway, usually no more than a few minutes"; we allow one.
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
@@ -48,6 +51,10 @@ pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
         let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
         check_certificate(provider, settings.certificate.iter().take(place), &mut report);
     }
+    for (place, directory) in settings.ldap.iter().enumerate() {
+        let mut report = |problem| errors.push(IdentityError::new(&directory.name, problem));
+        check_directory(directory, settings, place, &mut report);
+    }
     errors
 }
 
@@ -56,7 +63,8 @@ fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
     let mut seen = Vec::new();
     let keys = settings.api_key.iter().map(|provider| &provider.name);
     let certificates = settings.certificate.iter().map(|provider| &provider.name);
-    for name in tokens.chain(keys).chain(certificates) {
+    let directories = settings.ldap.iter().map(|directory| &directory.name);
+    for name in tokens.chain(keys).chain(certificates).chain(directories) {
         if seen.contains(&name) {
             errors.push(IdentityError::new(name, IdentityProblem::DuplicateName));
         }
@@ -162,6 +170,80 @@ fn check_certificate<'s>(
             report(IdentityProblem::SharedListener { listener, other });
         }
     }
+}
+
+fn check_directory(
+    directory: &LdapDirectory,
+    settings: &Settings,
+    place: usize,
+    report: &mut impl FnMut(IdentityProblem),
+) {
+    if directory.providers.is_empty() || directory.servers.is_empty() {
+        report(IdentityProblem::NoDirectory);
+    }
+    let tokens = settings.jwt.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let keys = settings.api_key.iter().map(|provider| (&provider.name, None));
+    let certificates = settings.certificate.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let all: Vec<_> = tokens.chain(keys).chain(certificates).collect();
+    let mut are_known = true;
+    for provider in &directory.providers {
+        if !all.iter().any(|(name, _)| *name == provider) {
+            are_known = false;
+            report(IdentityProblem::UnknownProvider(provider.to_string()));
+        }
+    }
+    if !is_sound(&directory.prefix) {
+        report(IdentityProblem::BadPrefix);
+    }
+    let mut shared = |other: &str| {
+        let (prefix, other) = (directory.prefix.clone(), other.to_owned());
+        report(IdentityProblem::SharedPrefix { prefix, other });
+    };
+    // Those whose principals it knows may name the same groups: they are the same people.
+    for (name, prefix) in all.iter().filter(|(name, _)| are_known && !directory.providers.contains(name)) {
+        if *prefix == Some(&directory.prefix) {
+            shared(name);
+        }
+    }
+    for other in settings.ldap.iter().take(place) {
+        if directory.prefix == other.prefix {
+            shared(&other.name);
+        }
+    }
+    for other in settings.ldap.iter().take(place) {
+        if let Some(provider) = directory.providers.iter().find(|provider| other.providers.contains(provider)) {
+            let (provider, other) = (provider.to_string(), other.name.to_string());
+            report(IdentityProblem::SharedProvider { provider, other });
+        }
+    }
+    for what in directory_bounds(directory) {
+        report(IdentityProblem::BadDirectory(what));
+    }
+}
+
+fn directory_bounds(directory: &LdapDirectory) -> impl Iterator<Item = &'static str> {
+    use portcullis_ldap::Variable;
+    let follows = match &directory.membership {
+        Membership::Search { filter, .. } => filter.follows_dn(),
+        Membership::Attribute(_) => true,
+    };
+    let is_nested = matches!(directory.nested, Nested::MatchingRule | Nested::Walk);
+    let zero = directory.timeout.is_zero() || directory.refresh.is_zero() || directory.negative.is_zero();
+    let none = [directory.max_groups, directory.connections, directory.entries, directory.max_waiting].contains(&0);
+    let names_nobody = !directory.user_filter.uses(Variable::Id) && !directory.user_filter.uses(Variable::Email);
+    let problems = [
+        (directory.user_filter.uses(Variable::Dn), "`user_filter` cannot use `{dn}`, which is what it finds"),
+        (names_nobody, "`user_filter` does not use `{id}` or `{email}`: it would find the same entry for everybody"),
+        (is_nested && !follows, "`nested` needs a `group_filter` with an attribute that equals `{dn}`"),
+        (directory.max_stale < directory.refresh, "`max_stale` is shorter than `refresh`"),
+        (
+            directory.bind.as_ref().is_some_and(|bind| bind.password.is_empty()),
+            "the password is empty: that binds as nobody",
+        ),
+        (directory.bind.as_ref().is_some_and(|bind| bind.dn.is_empty()), "`bind_dn` is empty"),
+        (zero || none, "a time or a bound is 0"),
+    ];
+    problems.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, what)| what)
 }
 
 fn check_record(record: &ApiKeyRecord, report: &mut impl FnMut(IdentityProblem)) {

@@ -160,6 +160,7 @@ mod tests {
             name: None,
             email: None,
             groups: Vec::new(),
+            directory: None,
             roles: Vec::new(),
             device: None,
             authentication: Authentication {

@@ -292,6 +292,7 @@ impl Policy {
             | Reason::KeysUnavailable
             | Reason::FeedStale
             | Reason::StoreUnavailable
+            | Reason::DirectoryUnavailable
             | Reason::PolicyUnavailable => Vec::new(),
         }
     }

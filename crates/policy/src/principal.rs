@@ -1,5 +1,7 @@
 //! Who is calling: the identity that a verified credential proves.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 /// What kind of actor a principal is. It is part of the name: `user:alice` and `service:alice` are two principals.
@@ -37,6 +39,8 @@ pub struct Principal {
     pub email: Option<Box<str>>,
     /// The groups that the credential claims, each with whether it may join a local `[[group]]` of that name.
     pub groups: Vec<GroupClaim>,
+    /// The directory that more of its groups come from, by its name, where one was asked and knows it.
+    pub directory: Option<Arc<str>>,
     /// Roles held directly and unconditionally on every route, from a verified credential.
     pub roles: Vec<Box<str>>,
     /// The device the credential is bound to, where it says so.
@@ -70,6 +74,7 @@ impl Principal {
             name: None,
             email: None,
             groups: Vec::new(),
+            directory: None,
             roles: Vec::new(),
             device: None,
             authentication: Authentication {

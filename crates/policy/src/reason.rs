@@ -102,6 +102,8 @@ pub enum Reason {
     FeedStale,
     /// `dependency.store_unavailable`
     StoreUnavailable,
+    /// `dependency.directory_unavailable`: the groups of a verified caller are not known.
+    DirectoryUnavailable,
     /// `policy.unavailable`: a fact that a deny needs is unknown, so the policy cannot be applied.
     PolicyUnavailable,
 }
@@ -136,6 +138,7 @@ impl Reason {
             Self::KeysUnavailable => "dependency.keys_unavailable",
             Self::FeedStale => "dependency.feed_stale",
             Self::StoreUnavailable => "dependency.store_unavailable",
+            Self::DirectoryUnavailable => "dependency.directory_unavailable",
             Self::PolicyUnavailable => "policy.unavailable",
         }
     }
@@ -154,7 +157,11 @@ impl Reason {
             | Self::RiskTooHigh => 403,
             Self::RouteNotFound => 404,
             Self::AuthnMissing | Self::Authn(_) | Self::StepUpRequired => 401,
-            Self::KeysUnavailable | Self::FeedStale | Self::StoreUnavailable | Self::PolicyUnavailable => 503,
+            Self::KeysUnavailable
+            | Self::FeedStale
+            | Self::StoreUnavailable
+            | Self::DirectoryUnavailable
+            | Self::PolicyUnavailable => 503,
         }
     }
 
@@ -164,9 +171,11 @@ impl Reason {
             Self::BanActive => Stage::Ban,
             Self::RouteNotFound => Stage::Route,
             Self::IpNotAllowed | Self::IpDenied | Self::FeedStale => Stage::Network,
-            Self::AuthnMissing | Self::Authn(_) | Self::KeysUnavailable | Self::StoreUnavailable => {
-                Stage::Authentication
-            }
+            Self::AuthnMissing
+            | Self::Authn(_)
+            | Self::KeysUnavailable
+            | Self::StoreUnavailable
+            | Self::DirectoryUnavailable => Stage::Authentication,
             Self::ExplicitDeny | Self::PolicyUnavailable => Stage::Deny,
             Self::NoMatchingGrant | Self::AssignmentExpired | Self::NotYetActive | Self::ConditionUnmet => {
                 Stage::Grants

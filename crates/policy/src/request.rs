@@ -133,6 +133,8 @@ pub enum Dependency {
     Keys,
     /// The embedded or shared store.
     Store,
+    /// The directory that knows the caller's groups.
+    Directory,
 }
 
 /// How wide a ban reaches.

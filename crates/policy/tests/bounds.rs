@@ -75,6 +75,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
         name: None,
         email: None,
         groups: Vec::new(),
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

@@ -91,6 +91,7 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
             name: None,
             email: None,
             groups: Vec::new(),
+            directory: None,
             roles: ask.roles.iter().map(|role| Box::from(*role)).collect(),
             device: ask.device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
             authentication: Authentication {

@@ -213,10 +213,16 @@ fn authentication_is_required_optional_or_none() {
     let bad = || Who::Rejected(CredentialProblemKind::WrongAudience);
     let gone = || Who::Unavailable(Dependency::Keys);
     let workload = || Who::verified(principal(PrincipalKind::Certificate, "spiffe://td/a"));
-    let table: [(Rule, Option<&str>, Who, &str); 31] = [
+    let table: [(Rule, Option<&str>, Who, &str); 32] = [
         (Rule::Required, Some("anyone"), Who::Nobody, "challenge authn.missing"),
         (Rule::Required, Some("anyone"), bad(), "challenge authn.wrong_audience"),
         (Rule::Required, Some("anyone"), gone(), "undecided dependency.keys_unavailable"),
+        (
+            Rule::Required,
+            Some("anyone"),
+            Who::Unavailable(Dependency::Directory),
+            "undecided dependency.directory_unavailable",
+        ),
         (Rule::Required, Some("anyone"), alice(), "permit"),
         (Rule::Required, Some("authenticated"), alice(), "permit"),
         (Rule::Required, Some("user:bob"), alice(), "deny rbac.no_matching_grant"),

@@ -76,6 +76,7 @@ fn with_one_fact_unknown(facts: &Facts) -> Vec<Facts> {
         Facts { country: None, ..facts.clone() },
         Facts { identity: Identity::Unavailable(Dependency::Keys), ..facts.clone() },
         Facts { identity: Identity::Unavailable(Dependency::Store), ..facts.clone() },
+        Facts { identity: Identity::Unavailable(Dependency::Directory), ..facts.clone() },
     ];
     if let Identity::Verified(who) = &facts.identity {
         let device = who.device.clone().map(|device| Device { compliant: None, ..device });

@@ -278,6 +278,14 @@ impl Worker {
                 detail: throttle.check_detail(),
             });
         }
+        // What exactly is missing is for the operator; the caller hears only that something is.
+        if let Some(Identity::Unavailable(_, detail)) = &facts.identity
+            && code.stage() == "dependency"
+            && let Some(message) = &mut event.message
+        {
+            message.push_str(": ");
+            message.push_str(detail);
+        }
         if let Refusal::UpstreamFailed(error) = refusal {
             event.upstream.endpoint.clone_from(&error.endpoint);
         }

@@ -12,8 +12,7 @@ use http::{Method, Request, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use portcullis_identity::remote::KeysAwaited;
-use portcullis_identity::{ClientCertificate, Identity};
+use portcullis_identity::{Awaited, ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
     RouteId,
@@ -97,8 +96,8 @@ pub struct Facts {
     pub address_ban: Option<Arc<Ban>>,
     /// By `identify`.
     pub identity: Option<Identity>,
-    /// A fetch of keys that has to end before it is known who this is, for what is under way already. Boxed: hardly anybody has one.
-    pub keys_asked_for: Option<Box<KeysAwaited>>,
+    /// A fetch of keys, or a look-up of groups, that has to end before it is known who this is, for what is under way already. Boxed: hardly anybody has one.
+    pub asked_for: Option<Box<Awaited>>,
     /// By the layers of `rate`: what is left of the limits that were asked, in the order of the route's.
     pub quotas: Vec<Left>,
     /// By `assess`: what risk knows the caller by.
@@ -190,7 +189,7 @@ impl Facts {
             country: None,
             address_ban: None,
             identity: None,
-            keys_asked_for: None,
+            asked_for: None,
             quotas: Vec::new(),
             caller_keys: CallerKeys::default(),
             principal_ban: None,

@@ -200,7 +200,7 @@ mod tests {
         check("", 0.6);
     }
 
-    const NEVER_CHARGED: [(u16, &str); 16] = [
+    const NEVER_CHARGED: [(u16, &str); 17] = [
         (401, "authn.missing"),
         (401, "authn.expired"),
         (401, "authn.not_yet_valid"),
@@ -209,6 +209,7 @@ mod tests {
         (401, "step_up.required"),
         (403, "ban.active"),
         (503, "dependency.keys_unavailable"),
+        (503, "dependency.directory_unavailable"),
         (503, "policy.unavailable"),
         (503, "limit.overload"),
         (503, "limit.concurrency"),

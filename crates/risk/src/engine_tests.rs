@@ -27,6 +27,7 @@ pub(super) fn user(id: &str) -> Principal {
         name: None,
         email: None,
         groups: Vec::new(),
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

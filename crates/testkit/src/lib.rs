@@ -23,6 +23,7 @@
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test kit fails a test")]
 
+pub mod active_directory;
 pub mod certificates;
 pub mod etcd;
 pub mod events;
@@ -36,6 +37,7 @@ pub mod ports;
 pub mod process;
 pub mod receiver;
 pub mod rsyslog;
+pub mod slapd;
 pub mod tokens;
 pub mod upstream;
 pub mod wait;

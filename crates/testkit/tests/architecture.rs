@@ -18,12 +18,13 @@ use serde_json::Value;
 /// documentation stays true.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-policy", &[]),
-    ("portcullis-identity", &["portcullis-fetch", "portcullis-policy"]),
+    ("portcullis-identity", &["portcullis-fetch", "portcullis-ldap", "portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-store", &["portcullis-policy", "portcullis-risk"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-fetch", &[]),
+    ("portcullis-ldap", &["portcullis-fetch"]),
     ("portcullis-feeds", &["portcullis-fetch", "portcullis-policy"]),
     ("portcullis-geo", &["portcullis-policy"]),
     (
@@ -43,6 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-geo",
             "portcullis-history",
             "portcullis-identity",
+            "portcullis-ldap",
             "portcullis-policy",
             "portcullis-proxy",
             "portcullis-risk",
@@ -110,6 +112,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "portcullis-feeds",
             "portcullis-fetch",
             "portcullis-identity",
+            "portcullis-ldap",
             "portcullis-proxy",
             "portcullis-admin",
             "portcullis",

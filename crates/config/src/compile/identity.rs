@@ -10,7 +10,7 @@ use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
-    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, Settings,
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, LdapDirectory, Settings,
 };
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
@@ -48,7 +48,8 @@ pub(crate) struct Carried {
 pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Listener]) -> Compiled {
     let keys = identity.api_key.iter().map(|each| &each.name);
     let certificates = identity.certificate.iter().map(|each| &each.name);
-    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates);
+    let directories = identity.ldap.iter().map(|each| &each.name);
+    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates).chain(directories);
     report_duplicates(reader, "identity provider", names);
     let mut places = Places::default();
     let jwt = identity.jwt.iter().filter_map(|provider| compile_jwt(reader, provider, &mut places));
@@ -61,10 +62,15 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         certificate: certificate.collect(),
         api_key,
         jwt,
+        ldap: identity.ldap.iter().map(|directory| compile_directory(directory, &mut places)).collect(),
         token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
     };
     // A name that is there twice was reported, and would lead the answers to the wrong one.
-    if places.providers.len() == settings.jwt.len() + settings.api_key.len() + settings.certificate.len() {
+    let providers = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.ldap.len();
+    // Nor can it be said which provider a directory names where one of them could not be read.
+    let written = identity.jwt.len() + identity.api_key.len() + identity.certificate.len() + identity.ldap.len();
+    if places.providers.len() == providers && (settings.ldap.is_empty() || providers == written && reader.is_complete())
+    {
         ask_authenticator(reader, &settings, &places);
     }
     Compiled { settings, files: places.files, key_roles: places.key_roles, carried: places.carried }
@@ -122,6 +128,19 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
         trust_groups: provider.trust_groups.clone(),
         leeway: provider.leeway,
     })
+}
+
+fn compile_directory(directory: &file::Directory, places: &mut Places) -> LdapDirectory {
+    let place = ProviderPlaces {
+        name: directory.name.span,
+        file: directory.user_filter,
+        credential: directory.providers.first().map_or(directory.name.span, |provider| provider.span),
+        prefix: directory.prefix,
+        // Where each provider that it is for is named.
+        keys: directory.providers.iter().map(|provider| (provider.value.clone(), provider.span)).collect(),
+    };
+    places.providers.insert(directory.name.value.clone(), place);
+    directory.settings.clone()
 }
 
 fn compile_api_key(
@@ -307,6 +326,17 @@ impl Places {
                 (place.name, None, help)
             }
             IdentityProblem::BadSanKinds => (place.name, None, "write each kind in `san` once"),
+            IdentityProblem::UnknownProvider(provider) => {
+                (place.key(provider), None, "name providers of `[[identity.jwt]]`, `api_key` or `certificate`")
+            }
+            IdentityProblem::SharedProvider { provider, other: name } => {
+                let first = other(name).map(|other| other.key(provider));
+                (place.key(provider), first, "a principal has one directory: remove it from one of them")
+            }
+            IdentityProblem::BadDirectory(_) => {
+                (place.file, None, "see `[[identity.ldap]]` in the documentation of directories")
+            }
+            IdentityProblem::NoDirectory => (place.name, None, "write `for` and `url`"),
             IdentityProblem::NoIssuer => (place.credential, None, "write the `iss` that its tokens carry"),
             IdentityProblem::BadPrefix => (place.prefix, None, "choose a short prefix, such as \"partner:\""),
             IdentityProblem::DuplicateName

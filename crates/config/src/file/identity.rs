@@ -9,6 +9,7 @@ use portcullis_identity::settings::{BesideCredential, ClaimNames, SanKind};
 use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::{At, Span};
+use crate::file::directory::{Directory, read_directory};
 use crate::file::key_source::{KeyPlace, read_jwks};
 use crate::file::receiver::{optional_text, required_text};
 use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, ResolvedPath, Text, Time};
@@ -26,6 +27,7 @@ pub(crate) struct Identity {
     pub(crate) jwt: Vec<JwtProvider>,
     pub(crate) api_key: Vec<ApiKeyProvider>,
     pub(crate) certificate: Vec<CertificateProvider>,
+    pub(crate) ldap: Vec<Directory>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
     /// `Some(None)`: it is there and has errors.
     pub(crate) assertion: Option<Option<Assertion>>,
@@ -38,6 +40,7 @@ impl Default for Identity {
             jwt: Vec::new(),
             api_key: Vec::new(),
             certificate: Vec::new(),
+            ldap: Vec::new(),
             headers: Vec::new(),
             assertion: None,
             token_cache: TOKEN_CACHE,
@@ -113,6 +116,7 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
     identity.jwt.extend(section.tables("jwt").into_iter().filter_map(read_jwt));
     identity.api_key.extend(section.tables("api_key").into_iter().filter_map(read_api_key));
     identity.certificate.extend(section.tables("certificate").into_iter().filter_map(read_certificate));
+    identity.ldap.extend(section.tables("ldap").into_iter().filter_map(read_directory));
     if main {
         identity.token_cache = section.or("token_cache", Integer(1..=10_000_000), TOKEN_CACHE);
         if let Some(headers) = section.table("headers") {

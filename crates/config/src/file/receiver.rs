@@ -5,7 +5,7 @@ mod link;
 pub(crate) mod notifier;
 mod secret;
 
-pub(crate) use secret::{optional_text, required_text};
+pub(crate) use secret::{optional_secret, optional_text, required_text};
 mod tls;
 mod words;
 
@@ -330,11 +330,11 @@ pub(crate) fn read_auth(section: &Section<'_>) -> Option<HttpAuth> {
     let Some(table) = section.table("auth") else {
         return (!section.has("auth")).then_some(HttpAuth::None);
     };
-    let bearer = secret::optional_secret(&table, "bearer");
+    let bearer = optional_secret(&table, "bearer");
     let user = table.optional("user", Text);
-    let password = secret::optional_secret(&table, "password");
+    let password = optional_secret(&table, "password");
     let header = table.optional("header", Header);
-    let value = secret::optional_secret(&table, "value");
+    let value = optional_secret(&table, "value");
     let written: Vec<&str> =
         ["bearer", "user", "password", "header", "value"].into_iter().filter(|key| table.has(key)).collect();
     let (reader, span) = (section.reader(), table.span());

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::file::receiver::Link;
-use crate::file::{BESIDE_CREDENTIAL, SAN};
+use crate::file::{Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, SAN, ServerUrl};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
 use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
@@ -16,6 +16,7 @@ pub(super) fn identity() -> Table {
             several("jwt", jwt()),
             several("api_key", api_key()),
             several("certificate", certificate()),
+            several("ldap", directory()),
             one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
                 .default(65_536),
             within("headers", headers()),
@@ -144,6 +145,58 @@ fn assertion() -> Table {
             within("other_key", receiver::secret("[identity.assertion.other_key]")),
             one("lifetime", Time::within("10s", "1h"), "How long it holds; it is sent again for half of that.")
                 .default("60s"),
+        ],
+    )
+}
+
+fn directory() -> Table {
+    let nested: Vec<&str> = NESTED.iter().map(|(word, _)| *word).collect();
+    table(
+        "[[identity.ldap]]",
+        "A directory that knows the groups of principals: Active Directory, or another server of LDAP.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one_or_list("for", Name, "The providers whose principals are looked up in it.").required().not_empty(),
+            one_or_list("url", ServerUrl, "The servers; the next one is asked when one does not answer.")
+                .required()
+                .not_empty(),
+            one("starttls", Flag, "`true`: `ldap://` goes over to TLS before anything is said.").default(false),
+            one("allow_plain", Flag, "`true`: in plain text, too.").default(false),
+            one(
+                "ca",
+                FilePath,
+                "The authorities that may have signed the servers' certificates (PEM); left out: the system's.",
+            ),
+            one("bind_dn", Text, "As whom it is asked; left out: as nobody."),
+            within("bind_password", receiver::secret("`bind_password` of [[identity.ldap]]")),
+            one("base", Text, "The entry below which principals are.").required(),
+            one("user_filter", FilterText, "Finds the one entry of a principal, by `{id}` or `{email}`.").required(),
+            one("account_filter", FilterText, "Who is found and does not match this is refused as revoked."),
+            one("group_filter", FilterText, "Finds the groups that an entry, `{dn}`, is in.").default(GROUP_FILTER),
+            one(
+                "group_attribute",
+                Attribute,
+                "Instead: the attribute with the names of the groups, such as `memberOf`.",
+            ),
+            one("group_base", Text, "The entry below which groups are; left out: `base`."),
+            choice("nested", &nested, "How groups of groups are found.").default("auto"),
+            one("group_name", Attribute, "What a group is called by: an attribute, or `dn`.").default("cn"),
+            one("prefix", AnyText, "Put before the names of groups, such as `ad:`.").default(""),
+            list("trust_groups", Text, "Local groups of the policy that it may put callers into."),
+            one("max_groups", Integer(1..=10_000), "Who is in more groups gets 503: none is left out.").default(1_000),
+            one("timeout", Time::within("100ms", "30s"), "How long one look-up may take, and connecting.")
+                .default("5s"),
+            one("connections", Integer(1..=32), "On how many connections it is asked.").default(2),
+            one("refresh", Time::within("1s", "1d"), "How long what was found is used.").default("5m"),
+            one(
+                "max_stale",
+                Time::within("1s", "30d"),
+                "How long it is used while the directory does not answer; then callers get 503.",
+            )
+            .default("1h"),
+            one("negative", Time::within("1s", "1d"), "How long it counts that somebody was not found.").default("1m"),
+            one("entries", Integer(1..=1_000_000), "Principals that are remembered.").default(10_000),
+            one("max_waiting", Integer(1..=10_000), "Look-ups that may wait; who comes then gets 503.").default(256),
         ],
     )
 }

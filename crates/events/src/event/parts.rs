@@ -139,8 +139,10 @@ pub struct Identity {
     pub issuer: Option<String>,
     /// A hash of the session's id.
     pub session: Option<String>,
-    /// The groups that the credential claims. At most 64.
+    /// The groups that the credential claims, and those of the directory. At most 64.
     pub groups: Vec<String>,
+    /// The directory that knows the principal, where one was asked.
+    pub directory: Option<String>,
     /// The roles that the principal effectively holds on the route. At most 64.
     pub roles: Vec<String>,
     /// Authentication context class reference.

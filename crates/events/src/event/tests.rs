@@ -24,7 +24,7 @@ const KEYS: &str = "
     client client.ip client.port client.peer_ip client.forwarded client.via_trusted_proxy client.country client.region
     client.city client.asn client.as_org
     identity identity.id identity.name identity.type identity.method identity.issuer identity.session identity.groups
-    identity.roles identity.acr identity.mfa identity.auth_age_s identity.api_key_id identity.cert_sha256
+    identity.directory identity.roles identity.acr identity.mfa identity.auth_age_s identity.api_key_id identity.cert_sha256
     identity.cert_subject
     device device.id device.managed device.compliant device.fingerprint
     risk risk.score risk.level risk.threshold risk.signals
@@ -238,6 +238,13 @@ fn an_authentication_in_the_future_has_age_zero() {
 }
 
 #[test]
+fn the_directory_of_the_groups_is_named() {
+    let principal = Principal { directory: Some("corporate".into()), ..alice() };
+    assert_eq!(Identity::of(&principal, &[], now()).directory.as_deref(), Some("corporate"));
+    assert_eq!(Identity::of(&alice(), &[], now()).directory, None);
+}
+
+#[test]
 fn the_id_of_a_signing_key_is_no_api_key() {
     let mut principal = alice();
     assert_eq!(Identity::of(&principal, &[], now()).api_key_id, None);
@@ -311,6 +318,7 @@ pub(crate) fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> E
     event.identity.issuer = Some(text());
     event.identity.session = Some(text());
     event.identity.groups = (0..entries).map(|_| text()).collect();
+    event.identity.directory = Some(text());
     event.identity.roles = (0..entries).map(|_| text()).collect();
     event.identity.acr = Some(text());
     event.identity.api_key_id = Some(text());
@@ -419,6 +427,7 @@ fn alice() -> Principal {
         name: Some("Alice Ames".into()),
         email: Some("alice@example.com".into()),
         groups: vec![GroupClaim { name: "finance".into(), trusted: true }],
+        directory: None,
         roles: Vec::new(),
         device: Some(policy::Device { id: "d-9".into(), compliant: Some(false) }),
         authentication: Authentication {

@@ -340,6 +340,9 @@ pub(crate) struct Identity<'l> {
     pub(crate) session: Maybe<'l>,
     #[serde(borrow)]
     pub(crate) groups: Vec<Text<'l>>,
+    /// Lines of an earlier version do not have it.
+    #[serde(borrow, default)]
+    pub(crate) directory: Maybe<'l>,
     #[serde(borrow)]
     pub(crate) roles: Vec<Text<'l>>,
     #[serde(borrow)]

@@ -37,6 +37,9 @@ impl Policy {
             IdentityFact::Unavailable(Dependency::Store) => {
                 Some(Stop::undecided(Reason::StoreUnavailable, Stage::Authentication, None))
             }
+            IdentityFact::Unavailable(Dependency::Directory) => {
+                Some(Stop::undecided(Reason::DirectoryUnavailable, Stage::Authentication, None))
+            }
             // A route that does not take a verified principal takes certificates alone.
             IdentityFact::Anonymous | IdentityFact::Verified(_) => match resource.authentication {
                 AuthenticationRule::Required => Some(Stop::challenge(Reason::AuthnMissing)),

@@ -81,6 +81,7 @@ impl Policy {
                 )
             }
             Reason::StoreUnavailable => "the store that knows the credential is not available".to_owned(),
+            Reason::DirectoryUnavailable => "the directory that knows the caller's groups is not available".to_owned(),
             Reason::PolicyUnavailable => match stop.rule {
                 Some(RuleId::Deny(_)) => format!(
                     "deny {} depends on a fact that is unknown{}",

@@ -140,6 +140,7 @@ pub(crate) fn principal(kind: PrincipalKind, id: &str) -> Principal {
         name: None,
         email: None,
         groups: Vec::new(),
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

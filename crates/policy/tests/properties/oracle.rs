@@ -112,6 +112,7 @@ impl<'a> Stages<'a> {
             Identity::Rejected(problem) => Some(challenge(Reason::Authn(problem.kind).code())),
             Identity::Unavailable(Dependency::Keys) => Some(undecided("dependency.keys_unavailable")),
             Identity::Unavailable(Dependency::Store) => Some(undecided("dependency.store_unavailable")),
+            Identity::Unavailable(Dependency::Directory) => Some(undecided("dependency.directory_unavailable")),
             Identity::Anonymous | Identity::Verified(_) => match self.resource.authentication {
                 AuthenticationRule::Certificate => Some(challenge("authn.certificate_required")),
                 AuthenticationRule::Required => Some(challenge("authn.missing")),

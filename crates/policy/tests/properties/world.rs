@@ -429,7 +429,7 @@ fn identity() -> impl Strategy<Value = Identity> {
         9 => principal().prop_map(Identity::Verified),
         2 => Just(Identity::Anonymous),
         1 => Just(Identity::Rejected(problem)),
-        1 => select(vec![Dependency::Keys, Dependency::Store]).prop_map(Identity::Unavailable),
+        1 => select(vec![Dependency::Keys, Dependency::Store, Dependency::Directory]).prop_map(Identity::Unavailable),
     ]
 }
 
@@ -474,6 +474,7 @@ pub(crate) fn bare_principal(kind: PrincipalKind, id: &str) -> Principal {
         name: None,
         email: None,
         groups: Vec::new(),
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

@@ -94,6 +94,7 @@ pub(crate) fn user(number: usize) -> Principal {
         name: None,
         email: None,
         groups: vec![GroupClaim { name: format!("g{}", number / TEAM).into(), trusted: true }],
+        directory: None,
         roles: Vec::new(),
         device: None,
         authentication: Authentication {

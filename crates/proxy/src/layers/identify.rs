@@ -2,7 +2,7 @@
 //! follows from it.
 //!
 //! Nearly always that is known at once. Where a provider's keys are just being fetched, and may be what is needed, the request
-//! waits for that, once.
+//! waits for that, once; and once for what a directory says of the caller.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use jiff::Timestamp;
 use portcullis_identity::remote::Patience;
-use portcullis_identity::{Authentication, CertificateIdentity, Identity};
+use portcullis_identity::{Authentication, Awaited, CertificateIdentity, Identity};
 use portcullis_policy::AuthenticationRule;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -64,26 +64,36 @@ where
     }
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
-        let mut keys = match authenticate(&transit, Patience::Request) {
+        let mut awaited = match authenticate(&transit, Patience::Request) {
             Authentication::Known(identity) => {
                 transit.facts.identity = Some(identity);
                 return Either::Left(self.inner.call(transit));
             }
-            Authentication::Awaited { keys, .. } => keys,
+            Authentication::Awaited { awaited, .. } => awaited,
         };
         // The one that is ready is taken, and a clone of it stays.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let worker = Rc::clone(&self.worker);
         Either::Right(Box::pin(async move {
-            // Whether it ended or took too long: what is there then counts.
-            let _ = tokio::time::timeout(keys.patience(), keys.ended()).await;
-            // Time has passed: a ban or another policy may have come, and what holds is decided for now.
-            if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
-                return Err(Box::new(Refused { refusal, transit }));
+            loop {
+                // Whether it ended or took too long: what is there then counts.
+                let _ = tokio::time::timeout(awaited.patience(), awaited.ended()).await;
+                // Time has passed: a ban or another policy may have come, and what holds is decided for now.
+                if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
+                    return Err(Box::new(Refused { refusal, transit }));
+                }
+                let next = match (authenticate(&transit, waited(Some(&awaited))), &awaited) {
+                    // Whoever had to wait for keys was nobody until now, and the directory was not asked.
+                    (Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. }, Awaited::Keys(_)) => groups,
+                    (authentication, _) => {
+                        transit.facts.identity = Some(authentication.settled());
+                        break;
+                    }
+                };
+                awaited = next;
             }
-            transit.facts.identity = Some(authenticate(&transit, Patience::Waited(&keys)).settled());
-            drop(keys);
+            drop(awaited);
             inner.call(transit).await
         }))
     }
@@ -92,17 +102,30 @@ where
 /// Establishes the identity of what is under way already, which goes on meanwhile. `false`: it cannot be known before a fetch has ended
 /// that is under way; asked the next time, what that brought is the answer.
 pub(crate) fn identify_again(transit: &mut Transit) -> bool {
-    let asked = transit.facts.keys_asked_for.take();
-    let patience = asked.as_deref().map_or(Patience::Stream, Patience::Waited);
-    match authenticate(transit, patience) {
-        Authentication::Known(identity) => {
-            transit.facts.identity = Some(identity);
-            true
+    let asked = transit.facts.asked_for.take();
+    let identity = match authenticate(transit, waited(asked.as_deref())) {
+        Authentication::Known(identity) => identity,
+        // What a directory said last goes on being true while it is asked again.
+        Authentication::Awaited { awaited: Awaited::Groups(_), otherwise: known @ Identity::Verified(_) } => known,
+        Authentication::Awaited { awaited: Awaited::Groups(_), otherwise }
+            if matches!(asked.as_deref(), Some(Awaited::Groups(_))) =>
+        {
+            otherwise
         }
-        Authentication::Awaited { keys, .. } => {
-            transit.facts.keys_asked_for = Some(Box::new(keys));
-            false
+        Authentication::Awaited { awaited, .. } => {
+            transit.facts.asked_for = Some(Box::new(awaited));
+            return false;
         }
+    };
+    transit.facts.identity = Some(identity);
+    true
+}
+
+/// With how much patience somebody asks who has waited for that, or goes on meanwhile.
+fn waited(awaited: Option<&Awaited>) -> Patience<'_> {
+    match awaited {
+        Some(Awaited::Keys(keys)) => Patience::Waited(keys),
+        Some(Awaited::Groups(_)) | None => Patience::Stream,
     }
 }
 

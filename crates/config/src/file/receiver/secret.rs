@@ -48,7 +48,7 @@ pub(super) fn required_secret(section: &Section<'_>, key: &'static str) -> Optio
 }
 
 /// A secret that may be absent.
-pub(super) fn optional_secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
+pub(crate) fn optional_secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
     read_secret(section.table(key)?, Form::Line)
 }
 

@@ -14,6 +14,10 @@ const PAGES: &[(&str, &str)] = &[
     ("authn.wrong_audience", include_str!("../../../../../docs/denials/authn.wrong_audience.md")),
     ("authn.wrong_issuer", include_str!("../../../../../docs/denials/authn.wrong_issuer.md")),
     ("ban.active", include_str!("../../../../../docs/denials/ban.active.md")),
+    (
+        "dependency.directory_unavailable",
+        include_str!("../../../../../docs/denials/dependency.directory_unavailable.md"),
+    ),
     ("dependency.feed_stale", include_str!("../../../../../docs/denials/dependency.feed_stale.md")),
     ("dependency.keys_unavailable", include_str!("../../../../../docs/denials/dependency.keys_unavailable.md")),
     ("dependency.store_unavailable", include_str!("../../../../../docs/denials/dependency.store_unavailable.md")),

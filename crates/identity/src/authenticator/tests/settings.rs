@@ -91,6 +91,7 @@ fn all_problems_are_told_at_once() {
         jwt: vec![bad("one", ""), bad("two", "t:"), bad("three", "t:")],
         certificate: Vec::new(),
         api_key: vec![key_provider("two", "host", &["_"])],
+        ldap: Vec::new(),
         token_cache_entries: 0,
     };
     // A leeway and a key set each, a shared prefix, no cache, a taken name, a header, a key id.

@@ -12,6 +12,7 @@ use portcullis_policy::{CredentialProblemKind as Kind, Dependency, PrincipalKind
 use serde_json::json;
 
 use super::*;
+use crate::authenticator::Awaited;
 use crate::remote::job::KeyFetchError;
 use crate::remote::{KeysAwaited, Patience};
 use crate::settings::{ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
@@ -136,7 +137,8 @@ fn told_after(site: &Site, signer: &Signer, waited: &KeysAwaited) -> &'static st
 
 fn awaited(site: &Site, signer: &Signer, patience: Patience<'_>) -> KeysAwaited {
     match site.ask_with(signer, patience) {
-        Authentication::Awaited { keys, .. } => keys,
+        Authentication::Awaited { awaited: Awaited::Keys(keys), .. } => keys,
+        Authentication::Awaited { awaited: Awaited::Groups(_), .. } => panic!("no directory is asked"),
         Authentication::Known(identity) => panic!("it is known: {identity:?}"),
     }
 }
@@ -214,7 +216,9 @@ fn is_over(waiting: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
 #[test]
 fn the_first_request_waits_for_the_first_keys() {
     let (mut site, signer) = (Site::new(), Signer::ed25519("k1"));
-    let Authentication::Awaited { mut keys, otherwise } = site.ask(&signer) else { panic!("it is known already") };
+    let Authentication::Awaited { awaited: Awaited::Keys(mut keys), otherwise } = site.ask(&signer) else {
+        panic!("it is known already")
+    };
     assert_eq!(word(&otherwise), "no keys");
     assert!(keys.patience() > 2 * SECOND);
     let mut waiting = pin!(keys.ended());
@@ -359,7 +363,9 @@ fn a_reload_goes_on_with_the_keys_of_the_same_address_and_no_other() {
 #[test]
 fn a_fetch_for_a_configuration_that_is_gone_changes_nothing_and_keeps_nobody_waiting() {
     let (mut site, known) = (Site::new(), Signer::ed25519("k1"));
-    let Authentication::Awaited { keys: mut awaited, .. } = site.ask(&known) else { panic!("it is known already") };
+    let Authentication::Awaited { awaited: Awaited::Keys(mut awaited), .. } = site.ask(&known) else {
+        panic!("it is known already")
+    };
     assert_eq!(site.due(), 1);
     let keys = site.authenticator.remote_keys().remove(0);
     site.keeper.watch(Vec::new(), site.steady);
