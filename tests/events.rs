@@ -32,7 +32,7 @@ const KEYS: &[(&str, &str)] = &[
         "id name type method issuer session groups directory roles acr mfa auth_age_s api_key_id cert_sha256 cert_subject",
     ),
     ("device", "id managed compliant fingerprint"),
-    ("risk", "score level threshold signals"),
+    ("risk", "score level threshold mnats degraded signals"),
     ("ban", "active until offences"),
     ("remedy", "required_roles acr_values retry_after_s help"),
     ("upstream", "name endpoint forwarded"),

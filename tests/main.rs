@@ -106,6 +106,8 @@ mod refusal_forms;
 mod reload;
 /// A public access log, replayed.
 mod replay;
+/// What is new asks for a step-up, evidence denies, and what either came to is in the event.
+mod risk;
 /// Rewriting, header rules, redirects, fixed answers and maintenance.
 mod routes;
 /// Other people's examples, each with its source, counted.

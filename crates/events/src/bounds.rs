@@ -114,6 +114,7 @@ impl Bounds {
         self.list("risk.signals", &mut event.risk.signals, SIGNAL_ENTRIES);
         for signal in &mut event.risk.signals {
             self.required("risk.signals", &mut signal.value, TEXT_BYTES);
+            self.required("risk.signals", &mut signal.reason, TEXT_BYTES);
         }
     }
 

@@ -119,6 +119,8 @@ impl Risk {
             score: Some(centinats(assessment.mnats)),
             level: verdict.map(|verdict| verdict.level.as_str()),
             threshold: verdict.map(|verdict| centinats(verdict.threshold_mnats)),
+            mnats: Some(assessment.mnats),
+            degraded: Some(assessment.degraded),
             signals: assessment.signals.iter().map(Signal::from).collect(),
         }
     }
@@ -126,7 +128,14 @@ impl Risk {
 
 impl From<&policy::RiskSignal> for Signal {
     fn from(signal: &policy::RiskSignal) -> Self {
-        Self { name: signal.name, weight: centinats(signal.mnats), value: signal.value.clone() }
+        Self {
+            name: signal.name,
+            family: signal.family.as_str(),
+            weight: centinats(signal.mnats),
+            mnats: signal.mnats,
+            value: signal.value.clone(),
+            reason: signal.reason.clone(),
+        }
     }
 }
 

@@ -126,8 +126,19 @@ impl Record<'_> {
 
     /// The number of the autonomous system, and who runs it.
     pub(super) fn autonomous_system(&self) -> (Option<u32>, Option<Arc<str>>) {
-        let number = self.at(&[PathElement::Key("autonomous_system_number")]);
-        (number, self.text(&["autonomous_system_organization"]).map(fit))
+        (self.asn(), self.text(&["autonomous_system_organization"]).map(fit))
+    }
+
+    /// The number of the autonomous system.
+    pub(super) fn asn(&self) -> Option<u32> {
+        self.at(&[PathElement::Key("autonomous_system_number")])
+    }
+
+    /// Degrees of latitude and longitude, and kilometres that they may be off by.
+    pub(super) fn position(&self) -> Option<(f64, f64, Option<u16>)> {
+        let of = |key| [PathElement::Key("location"), PathElement::Key(key)];
+        let (latitude, longitude) = (self.at(&of("latitude"))?, self.at(&of("longitude"))?);
+        Some((latitude, longitude, self.at(&of("accuracy_radius"))))
     }
 
     fn text(&self, keys: &[&str]) -> Option<&str> {

@@ -54,6 +54,21 @@ pub struct Place {
     pub as_org: Option<Arc<str>>,
 }
 
+/// What is known of an address, as far as it can be compared with another.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Spot {
+    /// ISO 3166-1 alpha-2; [`CountryCode::NOWHERE`] of a private address.
+    pub country: Option<CountryCode>,
+    /// The number of the autonomous system.
+    pub asn: Option<u32>,
+    /// Degrees of latitude (north positive) and longitude (east positive).
+    pub position: Option<(f64, f64)>,
+    /// How far off the position may be, in kilometres.
+    pub radius_km: Option<u16>,
+    /// A database that is set up is not in force, so something may be missing here.
+    pub missing: bool,
+}
+
 /// One database, for a status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeoReport {
@@ -199,6 +214,34 @@ impl Geo {
             (place.asn, place.as_org) = record.autonomous_system();
         }
         place
+    }
+
+    /// What of an address can be compared, without allocating; `None` while no database is set up.
+    pub fn spot(&self, address: IpAddr) -> Option<Spot> {
+        let loaded = self.loaded.load();
+        let settings = &loaded.settings;
+        let wanted =
+            [(&settings.city, &loaded.city), (&settings.country, &loaded.country), (&settings.asn, &loaded.asn)];
+        let mut wanted = wanted.into_iter().filter(|(path, _)| path.is_some()).peekable();
+        wanted.peek()?;
+        let mut spot = Spot { missing: wanted.any(|(_, slot)| slot.database.is_none()), ..Spot::default() };
+        let address = address.to_canonical();
+        if is_nowhere(address) {
+            return Some(Spot { country: Some(CountryCode::NOWHERE), ..spot });
+        }
+        let slots = [&loaded.country, &loaded.city];
+        spot.country = slots
+            .into_iter()
+            .filter_map(|slot| slot.database.as_ref())
+            .find_map(|database| database.record(address)?.country());
+        if let Some(record) = loaded.city.database.as_ref().and_then(|database| database.record(address))
+            && let Some((latitude, longitude, radius_km)) = record.position()
+        {
+            (spot.position, spot.radius_km) = (Some((latitude, longitude)), radius_km);
+        }
+        let record = loaded.asn.database.as_ref().and_then(|database| database.record(address));
+        spot.asn = record.and_then(|record| record.asn());
+        Some(spot)
     }
 
     /// What there is, in the order `city`, `country`, `asn`.

@@ -325,6 +325,9 @@ pub struct Hours {
 pub struct RiskRules {
     /// Whether risk decides (`enforce`), or is only reported.
     pub enforce: bool,
+    /// A caller that cannot answer a step-up (a service, the holder of a certificate) is denied where one would be asked for;
+    /// else it is permitted, and that is reported nowhere but in its signals.
+    pub deny_services: bool,
     /// Thresholds for sensitivity low, normal and high.
     pub thresholds: [RiskThresholds; 3],
 }
@@ -343,7 +346,7 @@ impl Default for RiskRules {
     /// sensitivity) and 2.0 nats more for a denial (risk.md 1.2: `t.deny >= t.step_up + 2.0`).
     fn default() -> Self {
         let band = |step_up_mnats: i32| RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
-        Self { enforce: false, thresholds: [band(2_500), band(2_000), band(1_200)] }
+        Self { enforce: false, deny_services: false, thresholds: [band(2_500), band(2_000), band(1_200)] }
     }
 }
 

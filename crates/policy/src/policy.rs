@@ -313,6 +313,14 @@ impl Policy {
         (is_in || known).then_some(is_in)
     }
 
+    /// The name of the network of this name, where it is certain that the address is in it.
+    pub fn network_with(&self, name: &str, address: IpAddr) -> Option<&str> {
+        let network = self.network_named(name)?;
+        let is_in = self.networks.members(self.networks.lookup(address.to_canonical())).contains(network);
+        let facts = self.network_facts.get(network.0 as usize).filter(|_| is_in)?;
+        Some(&facts.rule.name)
+    }
+
     /// Whether credentials are looked at on a route, and demanded.
     pub fn authentication(&self, route: RouteId) -> AuthenticationRule {
         self.resources.get(route.index()).map_or(AuthenticationRule::Required, |resource| resource.authentication)

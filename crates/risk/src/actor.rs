@@ -14,6 +14,7 @@ use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
 use crate::state::Secret;
+use crate::user_agent::Family;
 
 /// Whom a ban is on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -199,6 +200,16 @@ impl Keys {
         {
             hasher.write(part);
         }
+        finish(hasher)
+    }
+
+    /// A family of user agents.
+    pub(crate) fn family(&self, family: Family<'_>) -> u64 {
+        let mut hasher = self.hasher;
+        hasher.write_u8(8);
+        hasher.write(family.system.as_bytes());
+        hasher.write_u8(0xff);
+        hasher.write(family.software.as_bytes());
         finish(hasher)
     }
 

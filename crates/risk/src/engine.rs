@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use portcullis_policy::{Ban, BanScope, Principal, RiskAssessment};
+use portcullis_policy::{Ban, BanScope, CountryCode, Principal, RiskAssessment};
 
 use crate::abuse::{Abuse, Counted, FailedCredential, GUESSING_FACTOR, Limits, Offence, Probe, Subject};
 use crate::account::Accounts;
@@ -15,16 +15,20 @@ use crate::ban::{BanEntry, BanNotice, BanTable, Imposed, Sentence, Started};
 use crate::by_hand::{NetworkBans, Outlook};
 use crate::charge::Charge;
 use crate::climate::Climate;
+use crate::commons::{mix, mix_text};
 use crate::contain::Demands;
 use crate::evidence::EvidenceRing;
 use crate::moment::{Moment, TICK_MASK};
 use crate::network_set::NetworkSet;
-use crate::profile::Profiles;
+use crate::place::Location;
+use crate::profile::{Comparison, Familiarity, Profiles, Traits};
 use crate::score::Weights;
 use crate::settings::{BanMode, RiskMode, Settings};
-use crate::signal::{self, Facts};
+use crate::signal::{self, COLLEAGUES_MIN, Facts, NetworkFact, NewLevel};
 use crate::signature::{self, Found, Parts};
 use crate::state::{Journal, Secret};
+use crate::travel::{self, Excuse, Sight, Trip};
+use crate::user_agent::Family;
 use crate::{Caller, CallerKeys, Observation, Told};
 
 /// Signals, profiles, counters and bans of the whole process.
@@ -65,6 +69,9 @@ const LISTED_MAX: usize = 10_000;
 const NEIGHBOURHOOD_BANS_MAX: usize = 1_024;
 /// The weight of a signature that a verified principal is charged for.
 const UNMISTAKABLE: f64 = 2.5;
+/// Whoever was let in less often has no habits that a journey could contradict.
+const TRAVEL_SIGHTS_MIN: u32 = 10;
+const EVIDENCE: i32 = RiskAssessment::EVIDENCE_MNATS;
 
 impl RiskEngine {
     /// An engine without memory. The bounds in `settings` hold for its whole life; each is at least one entry per table.
@@ -130,31 +137,135 @@ impl RiskEngine {
     /// Works out, once for a request, what [`Self::assess`], [`Self::learn`] and [`Self::observe`] know the caller by.
     pub fn keys_of(&self, caller: &Caller<'_>) -> CallerKeys {
         let Some(principal) = caller.principal else { return CallerKeys::default() };
-        CallerKeys {
-            principal: Some(self.keys.principal(principal.kind, &principal.id)),
+        let device = principal.device.as_ref();
+        let traits = Traits {
             network: caller.address.ip().map(|address| self.keys.network(Network::neighbourhood(address))),
-            device: self.usual_device(caller),
-        }
+            device: device.map(|device| self.keys.device(&device.id)),
+            agent: caller.user_agent.map(|agent| self.keys.user_agent(agent)),
+            route: caller.route.map(mix_text),
+            token: token_of(principal),
+            ..Traits::default()
+        };
+        CallerKeys { principal: Some(self.keys.principal(principal.kind, &principal.id)), traits }
     }
 
-    /// How risky this caller looks. A familiar one has no signals, and costs no allocation. `keys` are the caller's.
-    pub fn assess(&self, caller: &Caller<'_>, keys: CallerKeys, now: Timestamp) -> RiskAssessment {
+    /// How risky this caller looks. A familiar one has no signals, and costs no allocation. `keys` are the caller's; where the caller
+    /// had to be looked up, they say afterwards where it is.
+    pub fn assess(&self, caller: &Caller<'_>, keys: &mut CallerKeys, now: Timestamp) -> RiskAssessment {
         let plan = self.plan.load();
         if plan.settings.risk_mode == RiskMode::Off {
             return RiskAssessment::NONE;
         }
-        let facts = self.facts(caller, keys, &plan, Moment::from(now).ticks);
+        let now = Moment::from(now).ticks;
+        let address = caller.address.ip();
+        let mut facts = Facts {
+            sprayed: address.and_then(|address| self.abuse.spraying(&self.keys, address, &plan.limits, now)),
+            reputation: address.and_then(|address| plan.reputation(caller, address)),
+            ..Facts::default()
+        };
+        if let (Some(principal), Some(key)) = (caller.principal, keys.principal) {
+            let usual = self.profiles.compare(key, &keys.traits, now);
+            self.look_up(caller, &usual, &mut keys.traits, &plan, facts.reputation.is_some());
+            facts.history = usual.history;
+            facts.degraded = address.is_none() || keys.traits.location.is_some_and(|location| location.missing);
+            facts.attack = self.accounts.attack(|| self.keys.account(&principal.id), now);
+            facts.not_compliant = principal.device.as_ref().is_some_and(|device| device.compliant == Some(false));
+            if usual.network == Some(true) && facts.reputation.is_some_and(|(_, mnats)| mnats < EVIDENCE) {
+                // Where the principal comes from anyway is held against it only where that is bad enough to deny.
+                facts.reputation = None;
+            }
+            if !usual.is_usual() || facts.speaks_against() {
+                self.look_closely(&mut facts, &usual, caller, keys, &plan, now);
+            }
+        }
+        if !facts.speaks_against() {
+            return RiskAssessment { degraded: facts.degraded, ..RiskAssessment::NONE };
+        }
         signal::assessment(&facts, &plan.weights, caller)
     }
 
-    /// Remembers the network and the device of a principal as usual. Call it for a request that the policy let through below
-    /// the step-up threshold, or after a passed step-up; for no other, or an intruder teaches the engine to trust it.
-    pub fn learn(&self, keys: CallerKeys, now: Timestamp) {
-        let Some(principal) = keys.principal else { return };
+    /// Remembers what is usual for a principal. Call it for a request that the policy let through below the step-up threshold, or
+    /// after a passed step-up, which `stepped_up` says; for no other, or an intruder teaches the engine to trust it. `keys` are
+    /// those that [`Self::assess`] has seen.
+    pub fn learn(&self, caller: &Caller<'_>, keys: &CallerKeys, stepped_up: bool, now: Timestamp) {
+        let (Some(key), Some(principal)) = (keys.principal, caller.principal) else { return };
         if self.plan.load().settings.risk_mode == RiskMode::Off {
             return;
         }
-        self.profiles.learn(principal, keys.network, keys.device, Moment::from(now).ticks);
+        let family = || caller.user_agent.map(|agent| self.keys.family(Family::of(agent)));
+        self.profiles.learn(key, &keys.traits, family, || roles_of(principal), stepped_up, Moment::from(now).ticks);
+    }
+
+    /// Finds out where the caller is, where that is not remembered.
+    fn look_up(&self, caller: &Caller<'_>, usual: &Familiarity, traits: &mut Traits, plan: &Plan, hidden: bool) {
+        traits.asn = usual.asn;
+        if usual.placed || traits.network.is_none() {
+            return;
+        }
+        let (Some(address), Some(places)) = (caller.address.ip(), caller.places) else { return };
+        traits.location = places.locate(address);
+        traits.asn = traits.location.and_then(|location| location.asn);
+        traits.hidden = hidden || plan.corporate.contains(address);
+    }
+
+    /// All that is to be known of a caller about whom something is new.
+    fn look_closely<'a>(
+        &self,
+        facts: &mut Facts<'a>,
+        usual: &Familiarity,
+        caller: &Caller<'a>,
+        keys: &CallerKeys,
+        plan: &Plan,
+        now: u64,
+    ) {
+        let (Some(principal), Some(key)) = (caller.principal, keys.principal) else { return };
+        let traits = &keys.traits;
+        let family = caller.user_agent.map(|agent| self.keys.family(Family::of(agent)));
+        let compared = self.profiles.compare_closely(key, traits, family, now);
+        facts.corporate = caller.address.ip().is_some_and(|address| plan.corporate.contains(address));
+        facts.network = usual.network.map(|is_usual| self.network_fact(is_usual, &compared, traits));
+        facts.device = usual.device;
+        facts.user_agent = usual.agent.map(|is_usual| (compared.family.max(u32::from(is_usual)), compared.history));
+        facts.hour = (usual.hour == Some(false)).then_some(compared.hour);
+        facts.stepped_up = compared.stepped_up;
+        facts.unusual_route = usual.route == Some(false)
+            && traits.route.is_some_and(|route| self.profiles.is_route_unusual(route, &roles_of(principal)));
+        let colleagues = facts.network.is_some_and(|network| network.users >= COLLEAGUES_MIN);
+        facts.token_elsewhere = compared.token_elsewhere && compared.asn == 0 && !facts.corporate && !colleagues;
+        if usual.network == Some(false) {
+            let position = traits.location.and_then(|location| location.position);
+            let trip = compared.last.zip(position);
+            facts.trip =
+                trip.and_then(|(last, position)| travel::trip(last, Sight { at: now, position })).map(|trip| {
+                    let hidden = traits.hidden || facts.corporate || compared.last_hidden;
+                    let excuses = [
+                        (usual.device == Some(true), Excuse::SameDevice),
+                        (hidden, Excuse::NotWhereItSeems),
+                        (colleagues, Excuse::UsedByOthers),
+                        (usual.history < TRAVEL_SIGHTS_MIN, Excuse::FewSights),
+                        (compared.near, Excuse::UsualPlace),
+                    ];
+                    Trip { excuse: excuses.iter().find(|(holds, _)| *holds).map(|(_, excuse)| *excuse), ..trip }
+                });
+        }
+    }
+
+    fn network_fact(&self, is_usual: bool, compared: &Comparison, traits: &Traits) -> NetworkFact {
+        let Location { country, asn, .. } = traits.location.unwrap_or_default();
+        let levels = self.profiles.levels(compared, traits);
+        let country = country.filter(|code| *code != CountryCode::NOWHERE && compared.country == 0);
+        let new = match (country, asn.filter(|_| compared.asn == 0)) {
+            _ if is_usual => None,
+            (Some(code), _) => Some(NewLevel::Country(code)),
+            (None, Some(number)) => Some(NewLevel::Asn(number)),
+            (None, None) => Some(NewLevel::Network),
+        };
+        NetworkFact {
+            new,
+            levels_mnats: levels.map(|levels| levels.novelty_mnats()),
+            sights: compared.network.max(u32::from(is_usual)),
+            users: traits.network.map_or(0, |network| self.profiles.users_of_network(network)),
+        }
     }
 
     /// Counts how a request was answered. The answer is a notice when this observation started a ban.
@@ -295,30 +406,6 @@ impl RiskEngine {
         [&self.address_bans, &self.neighbourhood_bans, &self.principal_bans]
     }
 
-    fn facts(&self, caller: &Caller<'_>, keys: CallerKeys, plan: &Plan, now: u64) -> Facts {
-        let address = caller.address.ip();
-        let sprayed = address.and_then(|address| self.abuse.spraying(&self.keys, address, &plan.limits, now));
-        let (Some(principal), Some(key)) = (caller.principal, keys.principal) else {
-            return Facts { sprayed, ..Facts::default() };
-        };
-        let familiarity = self.profiles.compare(key, keys.network, keys.device);
-        let something_is_new = familiarity.network == Some(false) || familiarity.device == Some(false);
-        Facts {
-            familiarity,
-            corporate: something_is_new && address.is_some_and(|address| plan.corporate.contains(address)),
-            attack: self.accounts.attack(|| self.keys.account(&principal.id), now),
-            sprayed,
-            degraded: address.is_none(),
-        }
-    }
-
-    /// The device that the credential is bound to, else the software that calls.
-    fn usual_device(&self, caller: &Caller<'_>) -> Option<u64> {
-        let device = caller.principal.and_then(|principal| principal.device.as_ref());
-        let bound = device.map(|device| self.keys.device(&device.id));
-        bound.or_else(|| caller.user_agent.map(|agent| self.keys.user_agent(agent)))
-    }
-
     /// What the request gives itself away by. Of a verified principal only what is unmistakable: its query may be text about an attack.
     fn signature(&self, observation: &Observation<'_>, address: IpAddr, plan: &Plan) -> Option<Found> {
         // What a ban refuses was looked at before there was one.
@@ -443,6 +530,17 @@ impl Plan {
         }
     }
 
+    /// The worst of the networks of bad repute that an address is in.
+    fn reputation<'c>(&self, caller: &Caller<'c>, address: IpAddr) -> Option<(&'c str, i32)> {
+        let policy = caller.policy.filter(|_| !self.settings.reputation.is_empty())?;
+        let in_it = self.settings.reputation.iter().filter_map(|each| {
+            // Where it is not known what is in a network, nothing can be held against anybody.
+            let name = policy.network_with(&each.network, address)?;
+            Some((name, each.mnats))
+        });
+        in_it.max_by_key(|(_, mnats)| *mnats)
+    }
+
     /// A ban as the mode of now has it: one that began under another mode is not stronger than this one allows.
     fn as_configured(&self, ban: Arc<Ban>) -> Option<Arc<Ban>> {
         match self.settings.ban.mode {
@@ -451,6 +549,23 @@ impl Plan {
             BanMode::Simulate | BanMode::Enforce => Some(ban),
         }
     }
+}
+
+/// What tells one token of a principal from another: when it was issued and ends, and when its holder authenticated. Who carries
+/// something that is issued once and for all, such as an API key, may well carry it in two places.
+fn token_of(principal: &Principal) -> Option<u16> {
+    let authentication = &principal.authentication;
+    let micros = |time: Option<Timestamp>| time.map_or(0, |time| time.as_microsecond().cast_unsigned());
+    let issued = micros(Some(authentication.issued?));
+    let joined = mix(mix(issued) ^ micros(authentication.expires).rotate_left(21) ^ micros(authentication.auth_time));
+    u16::try_from(joined & 0xffff).ok()
+}
+
+/// What a principal has in common with its peers: roles and groups, of which the first eight each count.
+fn roles_of(principal: &Principal) -> Vec<u64> {
+    const ROLES_MAX: usize = 8;
+    let roles = principal.roles.iter().take(ROLES_MAX).map(|role| mix_text(role));
+    roles.chain(principal.groups.iter().take(ROLES_MAX).map(|group| mix(mix_text(&group.name)))).collect()
 }
 
 /// Whether the upstream answered without complaint.
@@ -469,3 +584,7 @@ mod floods;
 #[cfg(test)]
 #[path = "honest_tests.rs"]
 mod honest;
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod places;

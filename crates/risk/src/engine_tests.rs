@@ -82,11 +82,11 @@ pub(super) fn scan(engine: &RiskEngine, template: &Observation<'_>, count: usize
 }
 
 fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
-    engine.assess(who, engine.keys_of(who), now)
+    engine.assess(who, &mut engine.keys_of(who), now)
 }
 
 fn caller<'a>(from: &str, principal: Option<&'a Principal>, user_agent: Option<&'a str>) -> Caller<'a> {
-    Caller { address: ClientAddress::known(address(from)), principal, user_agent }
+    Caller { user_agent, ..Caller::new(ClientAddress::known(address(from)), principal) }
 }
 
 #[test]
@@ -301,13 +301,13 @@ fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
     // Cold start: nothing is new to somebody unknown.
     check(&home, &[]);
     for _ in 0..20 {
-        engine.learn(engine.keys_of(&home), start());
+        engine.learn(&home, &engine.keys_of(&home), false, start());
     }
     check(&home, &[]);
     check(&caller("203.0.113.99", Some(&alice), Some("Mozilla/5.0 Firefox/121")), &[]);
-    check(&caller("203.0.114.7", Some(&alice), Some("Mozilla/5.0 Firefox/121")), &["network.new"]);
-    check(&caller("203.0.113.7", Some(&alice), Some("curl/8")), &["device.new"]);
-    check(&caller("203.0.114.7", Some(&alice), Some("curl/8")), &["device.new", "network.new"]);
+    check(&caller("203.0.114.7", Some(&alice), Some("Mozilla/5.0 Firefox/121")), &["network.new", "user_agent.usual"]);
+    check(&caller("203.0.113.7", Some(&alice), Some("curl/8")), &["user_agent.new", "network.usual"]);
+    check(&caller("203.0.114.7", Some(&alice), Some("curl/8")), &["network.new", "user_agent.new"]);
     check(&caller("203.0.114.7", None, Some("curl/8")), &[]);
     let bob = user("bob");
     check(&caller("203.0.114.7", Some(&bob), Some("curl/8")), &[]);
@@ -324,16 +324,17 @@ fn a_known_bound_device_speaks_for_a_caller_in_a_new_network() {
     let with_device = |id: &str| Principal { device: Some(Device { id: id.into(), compliant: None }), ..user("alice") };
     let (laptop, phone) = (with_device("laptop"), with_device("phone"));
     for _ in 0..100 {
-        engine.learn(engine.keys_of(&caller("203.0.113.7", Some(&laptop), None)), start());
+        let home = caller("203.0.113.7", Some(&laptop), None);
+        engine.learn(&home, &engine.keys_of(&home), false, start());
     }
     let check = |from: &str, principal: &Principal, expected: i32| {
         assert_eq!(assess(&engine, &caller(from, Some(principal), Some("curl")), start()).mnats, expected, "{from}");
     };
     check("203.0.113.7", &laptop, 0);
-    check("198.51.100.7", &laptop, 1_500);
+    check("198.51.100.7", &laptop, -500);
     check("198.51.100.7", &phone, 4_000);
     check("192.0.2.7", &phone, 1_000);
-    check("192.0.2.7", &laptop, -2_500);
+    check("192.0.2.7", &laptop, 0);
 }
 
 #[test]

@@ -70,11 +70,10 @@ fn send(engine: &RiskEngine, request: &Flood, now: Timestamp) -> Option<BanNotic
         None => (401, Some("authn.invalid")),
         Some(charged) => CHARGED[charged],
     };
-    let caller =
-        Caller { address: ClientAddress::known(request.from), principal: principal.as_ref(), user_agent: None };
-    let keys = engine.keys_of(&caller);
-    engine.assess(&caller, keys, now);
-    engine.learn(keys, now);
+    let caller = Caller::new(ClientAddress::known(request.from), principal.as_ref());
+    let mut keys = engine.keys_of(&caller);
+    engine.assess(&caller, &mut keys, now);
+    engine.learn(&caller, &keys, false, now);
     let observation = Observation {
         principal: principal.as_ref(),
         attempted: attempted.as_deref(),

@@ -29,13 +29,21 @@ mod bucket;
 mod by_hand;
 mod charge;
 mod climate;
+mod commons;
 mod contain;
+mod counted;
+mod decay;
+mod distance;
 mod engine;
 pub mod evaluation;
 mod evidence;
+mod hierarchy;
+mod known;
+mod ln;
 mod moment;
 mod network_set;
 mod paths;
+mod place;
 mod profile;
 mod recent;
 mod score;
@@ -44,10 +52,14 @@ mod signal;
 mod signature;
 pub mod state;
 mod table;
+mod travel;
+mod user_agent;
 
 use std::net::IpAddr;
 
-use portcullis_policy::{ClientAddress, Principal};
+use portcullis_policy::{ClientAddress, Policy, Principal};
+
+use crate::profile::Traits;
 
 pub use actor::{Actor, ActorError};
 pub use ban::{BanEntry, BanNotice};
@@ -55,6 +67,8 @@ pub use by_hand::{BanReport, ImposeError, Outlook};
 pub use contain::{Demand, Demanded};
 pub use engine::RiskEngine;
 pub use evidence::BanSample;
+pub use known::{PlaceReport, ProfileReport};
+pub use place::{Locate, Location, Position};
 pub use settings::Settings;
 
 /// Who asks to be let in.
@@ -64,18 +78,31 @@ pub struct Caller<'a> {
     pub address: ClientAddress,
     /// The principal, where a credential was verified.
     pub principal: Option<&'a Principal>,
-    /// The user agent, whole or its family: version numbers do not count, nor what follows the first 256 bytes. It
-    /// stands for the device of a principal whose credential names none.
+    /// The user agent. Version numbers do not count, nor what follows the first 256 bytes.
     pub user_agent: Option<&'a str>,
+    /// The name of the route.
+    pub route: Option<&'a str>,
+    /// Who knows where addresses are. It is asked only about networks that are new to the principal, or have not been seen for
+    /// long.
+    pub places: Option<&'a dyn Locate>,
+    /// The policy, which knows what is in the networks that `[risk] reputation` names.
+    pub policy: Option<&'a Policy>,
+}
+
+impl<'a> Caller<'a> {
+    /// A caller of whom nothing is known but its address and, perhaps, who it is. Set what is known with `..Caller::new(…)`.
+    #[must_use]
+    pub fn new(address: ClientAddress, principal: Option<&'a Principal>) -> Self {
+        Self { address, principal, user_agent: None, route: None, places: None, policy: None }
+    }
 }
 
 /// What an engine knows a caller by: hashes under a secret of that engine, which mean nothing to another. Made by
-/// [`RiskEngine::keys_of`]; those of nobody are the default.
+/// [`RiskEngine::keys_of`]; those of nobody are the default. [`RiskEngine::assess`] adds where the caller is, if it had to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerKeys {
     principal: Option<u64>,
-    network: Option<u64>,
-    device: Option<u64>,
+    traits: Traits,
 }
 
 /// What a request says besides its path. None of it is kept.

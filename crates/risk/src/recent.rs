@@ -72,6 +72,14 @@ impl<const N: usize> RecentSet<N> {
         }))
     }
 
+    /// Whether one of those that were seen after `since` is as described: its 28 bits.
+    pub(crate) fn any_seen_after(&self, since: u64, is: impl Fn(u64) -> bool) -> bool {
+        self.0
+            .iter()
+            .map(|slot| slot.load(Ordering::Relaxed))
+            .any(|word| word != 0 && (word & TICK_MASK) > since && is(tag(word)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
     }

@@ -3,12 +3,13 @@
 
 use portcullis_policy::SignalFamily;
 
-use crate::settings::{Settings, SignalSetting};
+use crate::settings::{SIGNALS, Settings, SignalSetting};
 
-/// What each family may add up to, in milli-nats.
+/// What each family may add up to, in milli-nats. What is usual about a caller makes up for what is new, and never for evidence: an
+/// intruder who looks like the principal is one all the same. Trust, which is proved, makes up for either.
 pub(crate) fn family_bounds(family: SignalFamily) -> (i32, i32) {
     match family {
-        SignalFamily::Novelty => (-3_000, 4_000),
+        SignalFamily::Novelty => (0, 4_000),
         SignalFamily::Evidence => (0, 4_000),
         SignalFamily::Posture => (0, 3_000),
         SignalFamily::Trust => (-3_000, 0),
@@ -54,10 +55,6 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    const fn default_with_cap(cap_mnats: (i32, i32)) -> Self {
-        Self { milli: 1_000, cap_mnats, enabled: true }
-    }
-
     /// The weighted and bounded contribution; 0 where the signal is off.
     pub(crate) fn apply(self, mnats: i32) -> i32 {
         if !self.enabled {
@@ -69,6 +66,10 @@ impl Weight {
         let clipped = weighted.max(low).min(high);
         i32::try_from(clipped).unwrap_or(if clipped < 0 { i32::MIN } else { i32::MAX })
     }
+
+    pub(crate) fn is_enabled(self) -> bool {
+        self.enabled && self.milli != 0
+    }
 }
 
 impl From<&SignalSetting> for Weight {
@@ -77,31 +78,37 @@ impl From<&SignalSetting> for Weight {
     }
 }
 
-/// The weights of all signals.
+/// The weights of all signals, in the order of [`SIGNALS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Weights {
-    /// `network.new` and `network.corporate`.
-    pub(crate) network: Weight,
-    /// `device.new` and `device.known`.
-    pub(crate) device: Weight,
-    /// `account.failures`.
-    pub(crate) failures: Weight,
-    /// `address.spraying`.
-    pub(crate) spraying: Weight,
+pub(crate) struct Weights([Weight; SIGNALS.len()]);
+
+/// A group of signals that one entry of `[risk] signals` weighs, as an index into [`SIGNALS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Network,
+    Device,
+    UserAgent,
+    Hour,
+    Travel,
+    Behaviour,
+    Posture,
+    Reputation,
+    Failures,
+    Spraying,
+    Token,
+    StepUp,
 }
 
 impl Weights {
     pub(crate) fn of(settings: &Settings) -> Self {
-        let weight = |name: &str, cap_mnats| {
+        Self(SIGNALS.map(|(name, cap_mnats)| {
             let setting = settings.signals.iter().find(|setting| setting.name == name);
-            setting.map_or(Weight::default_with_cap(cap_mnats), Weight::from)
-        };
-        Self {
-            network: weight("network", (-3_000, 4_000)),
-            device: weight("device", (-3_000, 2_500)),
-            failures: weight("failures", (0, 3_000)),
-            spraying: weight("spraying", (0, 3_000)),
-        }
+            setting.map_or(Weight { milli: 1_000, cap_mnats, enabled: true }, Weight::from)
+        }))
+    }
+
+    pub(crate) fn get(&self, source: Source) -> Weight {
+        self.0.get(source as usize).copied().unwrap_or(Weight { milli: 0, cap_mnats: (0, 0), enabled: false })
     }
 }
 
@@ -145,7 +152,26 @@ mod tests {
         check(&[(Novelty, 2_500), (Novelty, 2_500)], 4_000);
         check(&[(Novelty, 2_500), (Trust, -1_500)], 1_000);
         check(&[(Trust, 1_000)], 0);
+        check(&[(Novelty, -2_500), (Evidence, 2_500)], 2_500);
         check(&[(Evidence, 3_000), (Novelty, 9_000), (Trust, -9_000)], 4_000);
+    }
+
+    #[test]
+    fn each_source_is_weighed_by_the_entry_of_its_name() {
+        let check = |source: Source, name: &str| assert_eq!(SIGNALS[source as usize].0, name);
+        check(Source::Network, "network");
+        check(Source::Device, "device");
+        check(Source::UserAgent, "user_agent");
+        check(Source::Hour, "hour");
+        check(Source::Travel, "travel");
+        check(Source::Behaviour, "behaviour");
+        check(Source::Posture, "posture");
+        check(Source::Reputation, "reputation");
+        check(Source::Failures, "failures");
+        check(Source::Spraying, "spraying");
+        check(Source::Token, "token");
+        check(Source::StepUp, "step_up");
+        assert_eq!(SIGNALS.len(), Source::StepUp as usize + 1);
     }
 
     proptest! {
@@ -153,7 +179,7 @@ mod tests {
         fn the_sum_stays_within_the_bounds_of_its_families(mnats in prop::collection::vec((0..4_usize, any::<i32>()), 0..20)) {
             let families = [SignalFamily::Novelty, SignalFamily::Evidence, SignalFamily::Posture, SignalFamily::Trust];
             let sum = total(mnats.iter().map(|&(family, mnats)| (families[family], mnats)));
-            prop_assert!((-6_000..=11_000).contains(&sum));
+            prop_assert!((-3_000..=11_000).contains(&sum));
         }
     }
 }

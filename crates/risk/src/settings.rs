@@ -13,6 +13,8 @@ pub struct Settings {
     pub signals: Vec<SignalSetting>,
     /// The addresses of `[risk] corporate_egress`: never new.
     pub corporate_egress: Vec<IpNet>,
+    /// Networks whose addresses are evidence: `[risk] reputation`.
+    pub reputation: Vec<Reputation>,
     /// `[ban]`.
     pub ban: BanSettings,
     /// How many principals are remembered. Default 100,000.
@@ -37,7 +39,7 @@ pub enum RiskMode {
 /// `[risk] signals.NAME`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignalSetting {
-    /// One of `network`, `device`, `failures`, `spraying`.
+    /// One of [`SIGNALS`].
     pub name: String,
     /// Multiplies the contribution, in thousandths. Default 1,000.
     pub weight_milli: i32,
@@ -45,6 +47,31 @@ pub struct SignalSetting {
     pub cap_mnats: (i32, i32),
     /// Whether it is computed at all.
     pub enabled: bool,
+}
+
+/// The names of `[risk] signals`, with the bounds of their contribution in milli-nats (risk.md 1.2).
+pub const SIGNALS: [(&str, (i32, i32)); 12] = [
+    ("network", (-3_000, 4_000)),
+    ("device", (-3_000, 2_500)),
+    ("user_agent", (-1_000, 2_000)),
+    ("hour", (0, 1_000)),
+    ("travel", (0, 3_000)),
+    ("behaviour", (0, 2_000)),
+    ("posture", (0, 3_000)),
+    ("reputation", (0, 4_000)),
+    ("failures", (0, 3_000)),
+    ("spraying", (0, 3_000)),
+    ("token", (0, 4_000)),
+    ("step_up", (-3_000, 0)),
+];
+
+/// `reputation = [{ network = "tor", nats = 2.5 }]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reputation {
+    /// The name of a network of the policy. What is in it is asked of the policy, which feeds keep current.
+    pub network: String,
+    /// What it contributes, in milli-nats.
+    pub mnats: i32,
 }
 
 /// `[ban]`: defaults are those of risk.md section 6.
@@ -154,6 +181,7 @@ impl Default for Settings {
             risk_mode: RiskMode::Monitor,
             signals: Vec::new(),
             corporate_egress: Vec::new(),
+            reputation: Vec::new(),
             ban: BanSettings::default(),
             max_profiles: 100_000,
             max_actors: 65_536,

@@ -242,16 +242,16 @@ fn what_is_usual_stays_usual_under_the_same_secret_alone() {
     let engine = RiskEngine::new(settings());
     let alice = Principal::user("alice");
     let caller = |from: &str| Caller {
-        address: ClientAddress::known(address(from)),
-        principal: Some(&alice),
         user_agent: Some("Mozilla/5.0 Firefox/120"),
+        ..Caller::new(ClientAddress::known(address(from)), Some(&alice))
     };
     for _ in 0..20 {
-        engine.learn(engine.keys_of(&caller("203.0.113.7")), start());
+        let home = caller("203.0.113.7");
+        engine.learn(&home, &engine.keys_of(&home), false, start());
     }
     let names = |engine: &RiskEngine, from: &str| -> Vec<&'static str> {
         let who = caller(from);
-        engine.assess(&who, engine.keys_of(&who), after(60)).signals.iter().map(|signal| signal.name).collect()
+        engine.assess(&who, &mut engine.keys_of(&who), after(60)).signals.iter().map(|signal| signal.name).collect()
     };
     let before = [names(&engine, "203.0.113.9"), names(&engine, "198.51.100.1")];
     assert!(before[0].is_empty() && !before[1].is_empty(), "{before:?}");

@@ -188,7 +188,7 @@ impl<V> Table<V> {
         self.map.pin().iter().for_each(|(_, entry)| look(&entry.value));
     }
 
-    #[cfg(test)]
+    /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -84,8 +84,8 @@ fn offend(engine: &RiskEngine, from: &str, now: Timestamp) {
 fn learn(engine: &RiskEngine, id: &str, now: Timestamp) {
     let principal = Principal::user(id);
     let address = ClientAddress::known("203.0.113.7".parse().unwrap());
-    let caller = Caller { address, principal: Some(&principal), user_agent: Some("curl/8") };
-    engine.learn(engine.keys_of(&caller), now);
+    let caller = Caller { user_agent: Some("curl/8"), ..Caller::new(address, Some(&principal)) };
+    engine.learn(&caller, &engine.keys_of(&caller), false, now);
 }
 
 fn begin(database: &mut Database, now: Timestamp) -> (RiskEngine, Restored) {

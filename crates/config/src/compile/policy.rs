@@ -125,6 +125,7 @@ fn risk_rules(reader: &Reader<'_>, policy: &PolicyFile) -> RiskRules {
     let mut rules = RiskRules::default();
     let Some(risk) = &policy.risk else { return rules };
     rules.enforce = risk.mode == RiskMode::Enforce;
+    rules.deny_services = risk.deny_services;
     for (rule, written) in rules.thresholds.iter_mut().zip(&risk.thresholds) {
         let Some(written) = written else { continue };
         let step_up_mnats = written.step_up.unwrap_or(rule.step_up_mnats);

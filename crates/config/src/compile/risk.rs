@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ipnet::IpNet;
-use portcullis_risk::settings::{Settings, SignalSetting};
+use portcullis_risk::settings::{Reputation, Settings, SignalSetting};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
@@ -17,6 +17,11 @@ pub(crate) fn compile(reader: &Reader<'_>, policy: &PolicyFile) -> Settings {
     if let Some(risk) = &policy.risk {
         settings.risk_mode = risk.mode;
         settings.corporate_egress = networks.prefixes(&risk.corporate_egress);
+        for entry in &risk.reputation {
+            // Only its name is kept: what is in it may come from a feed, and is asked of the policy.
+            networks.prefixes(std::slice::from_ref(&entry.network));
+            settings.reputation.push(Reputation { network: entry.network.value.clone(), mnats: entry.mnats });
+        }
         settings.signals = risk
             .signals
             .iter()

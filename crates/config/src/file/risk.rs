@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_risk::settings::{
-    BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, Signatures, Spraying,
+    BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, SIGNALS, Signatures, Spraying,
 };
 
 use crate::codes;
@@ -13,6 +13,10 @@ use crate::section::Section;
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
 pub(crate) const MAX_NATS: f64 = 20.0;
+/// The signal of reputation is capped there (risk.md 1.2).
+pub(crate) const MAX_REPUTATION_NATS: f64 = 4.0;
+/// Alone it is evidence, and a step-up.
+pub(crate) const REPUTATION_NATS: f64 = 2.5;
 
 /// `[risk]`
 #[derive(Debug)]
@@ -22,6 +26,16 @@ pub(crate) struct Risk {
     pub(crate) thresholds: [Option<Thresholds>; 3],
     pub(crate) signals: Vec<SignalEntry>,
     pub(crate) corporate_egress: Vec<At<String>>,
+    pub(crate) reputation: Vec<ReputationEntry>,
+    /// What a risk that asks for a step-up means to a caller that cannot answer one.
+    pub(crate) deny_services: bool,
+}
+
+/// `reputation = [{ network = "tor", nats = 2.5 }]`
+#[derive(Debug)]
+pub(crate) struct ReputationEntry {
+    pub(crate) network: At<String>,
+    pub(crate) mnats: i32,
 }
 
 /// `thresholds.high = { step_up = 1.2, deny = 3.0 }`, in milli-nats.
@@ -40,10 +54,6 @@ pub(crate) struct SignalEntry {
     pub(crate) enabled: bool,
 }
 
-/// The signals of this version with the bounds of their contribution in milli-nats (risk.md 1.2).
-const SIGNALS: &[(&str, (i32, i32))] =
-    &[("network", (-3_000, 4_000)), ("device", (-3_000, 2_500)), ("failures", (0, 3_000)), ("spraying", (0, 3_000))];
-
 pub(crate) fn read_risk(section: Section<'_>) -> Risk {
     let modes = Choice(&[("enforce", RiskMode::Enforce), ("monitor", RiskMode::Monitor), ("off", RiskMode::Off)]);
     let risk = Risk {
@@ -51,10 +61,19 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         thresholds: section.table("thresholds").map_or([None; 3], read_thresholds),
         signals: section.table("signals").map_or_else(Vec::new, read_signals),
         corporate_egress: section.one_or_list("corporate_egress", Name).map_or_else(Vec::new, |list| list.value),
+        reputation: section.tables("reputation").into_iter().filter_map(read_reputation).collect(),
+        deny_services: section.or("services", Choice(&[("allow", false), ("deny", true)]), false),
     };
     section.without_effect("step_up_budget", "set `thresholds` instead: nothing is calibrated in this version");
     section.finish();
     risk
+}
+
+fn read_reputation(section: Section<'_>) -> Option<ReputationEntry> {
+    let network = section.required("network", Name);
+    let nats = section.or("nats", Decimal(0.0..=MAX_REPUTATION_NATS), REPUTATION_NATS);
+    section.finish();
+    Some(ReputationEntry { network: network?, mnats: milli(nats) })
 }
 
 fn read_thresholds(section: Section<'_>) -> [Option<Thresholds>; 3] {
@@ -71,7 +90,7 @@ fn read_thresholds(section: Section<'_>) -> [Option<Thresholds>; 3] {
 
 fn read_signals(section: Section<'_>) -> Vec<SignalEntry> {
     let mut entries = Vec::new();
-    for (name, default_cap) in SIGNALS {
+    for (name, default_cap) in &SIGNALS {
         let Some(signal) = section.table(name) else { continue };
         entries.push(SignalEntry {
             name,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::file::MAX_NATS;
+use crate::file::{MAX_NATS, MAX_REPUTATION_NATS, REPUTATION_NATS};
 use crate::kinds::{Decimal, Flag, Integer, Name, Percentage, Text, Time};
 
-use super::{Key, Table, choice, list, one, one_or_list, table, within, without_effect};
+use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
 
 pub(super) fn risk() -> Table {
     table(
@@ -21,7 +21,26 @@ pub(super) fn risk() -> Table {
             within("thresholds", thresholds()),
             within("signals", signals()),
             one_or_list("corporate_egress", Name, "Networks whose addresses are never new."),
+            several("reputation", reputation()),
+            choice(
+                "services",
+                &["allow", "deny"],
+                "What a risk that asks for a step-up means to a service or the holder of a certificate, which cannot answer one.",
+            )
+            .default("allow"),
             without_effect("step_up_budget"),
+        ],
+    )
+}
+
+fn reputation() -> Table {
+    table(
+        "`reputation` of [risk]",
+        "A network whose addresses are evidence against whoever comes from them.",
+        [
+            one("network", Name, "Its name.").required(),
+            one("nats", Decimal(0.0..=MAX_REPUTATION_NATS), "What it contributes; from 1.5 on it can deny.")
+                .default(REPUTATION_NATS),
         ],
     )
 }
@@ -57,9 +76,43 @@ fn signals() -> Table {
         [
             within(
                 "network",
-                signal("[risk.signals.network]", "Is the address, its network new for this caller?", -3.0, 4.0),
+                signal(
+                    "[risk.signals.network]",
+                    "Is the network new for this caller, the system it belongs to, the country?",
+                    -3.0,
+                    4.0,
+                ),
             ),
-            within("device", signal("[risk.signals.device]", "Is the device new for this caller?", -3.0, 2.5)),
+            within(
+                "device",
+                signal("[risk.signals.device]", "Is the device new that the credential is bound to?", -3.0, 2.5),
+            ),
+            within(
+                "user_agent",
+                signal("[risk.signals.user_agent]", "Is the software new for this caller?", -1.0, 2.0),
+            ),
+            within("hour", signal("[risk.signals.hour]", "Does the caller come at this hour of the week?", 0.0, 1.0)),
+            within(
+                "travel",
+                signal(
+                    "[risk.signals.travel]",
+                    "Could the caller have travelled here since it was last let in?",
+                    0.0,
+                    3.0,
+                ),
+            ),
+            within(
+                "behaviour",
+                signal("[risk.signals.behaviour]", "Do the caller or its peers use this route?", 0.0, 2.0),
+            ),
+            within(
+                "posture",
+                signal("[risk.signals.posture]", "Does the device meet the organisation's rules?", 0.0, 3.0),
+            ),
+            within(
+                "reputation",
+                signal("[risk.signals.reputation]", "Is the address in a network of `reputation`?", 0.0, 4.0),
+            ),
             within(
                 "failures",
                 signal("[risk.signals.failures]", "Did others fail on this account a moment ago?", 0.0, 3.0),
@@ -67,6 +120,14 @@ fn signals() -> Table {
             within(
                 "spraying",
                 signal("[risk.signals.spraying]", "Does this address try one account after the other?", 0.0, 3.0),
+            ),
+            within(
+                "token",
+                signal("[risk.signals.token]", "Was the same token used elsewhere a moment ago?", 0.0, 4.0),
+            ),
+            within(
+                "step_up",
+                signal("[risk.signals.step_up]", "Did the caller pass a step-up from here within 12 hours?", -3.0, 0.0),
             ),
         ],
     )

@@ -70,7 +70,11 @@ fn each_mistake_is_named_where_it_stands() {
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));
     check("[risk]\nthresholds.high = { step_up = nan }\n", ("E0105", 2, 31, "expected a number"));
-    check("[risk]\nsignals.geo = {}\n", ("E0103", 2, 9, "known keys: `device`, `failures`, `network`, `spraying`"));
+    check("[risk]\nsignals.geo = {}\n", ("E0103", 2, 9, "`travel`, `user_agent`"));
+    check("[risk]\nreputation = [{ network = \"tor\" }]\n", ("E0202", 2, 27, "there is no network `tor`"));
+    check("[risk]\nreputation = [{ nats = 2.0 }]\n", ("E0102", 2, 15, "`network` is missing"));
+    check("[risk]\nreputation = [{ network = \"tor\", nats = 4.1 }]\n", ("E0105", 2, 41, "4"));
+    check("[risk]\nservices = \"challenge\"\n", ("E0105", 2, 12, "\"allow\" or \"deny\""));
     check("[risk]\nsignals.device = { cap = [1, 0] }\n", ("E0105", 2, 26, "the least and the most"));
     check("[risk]\ncorporate_egress = [\"vpn\"]\n", ("E0202", 2, 21, "there is no network `vpn`"));
     check("[step_up]\nmax_age = 12\n", ("E0104", 2, 11, "write the unit"));

@@ -313,8 +313,8 @@ ejection = { enabled = false }
 #[test]
 fn the_keys_of_risk_and_bans_reach_their_settings() {
     use portcullis_risk::settings::{
-        BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, Settings, SignalSetting, Signatures,
-        Spraying,
+        BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, Reputation, RiskMode, Settings, SignalSetting,
+        Signatures, Spraying,
     };
     let folder = Folder::new();
     folder.write(
@@ -327,6 +327,8 @@ file = "list.txt"
 [risk]
 mode = "enforce"
 corporate_egress = ["office"]
+reputation = [{ network = "office", nats = 1.25 }, { network = "office" }]
+services = "deny"
 signals.network = { weight = 0.5, cap = [-1, 2.5], enabled = false }
 signals.device = {}
 [ban]
@@ -359,6 +361,7 @@ blast_radius = { bans = 9, share = "30%" }
         risk_mode: RiskMode::Enforce,
         signals: vec![signal("network", 500, (-1_000, 2_500), false), signal("device", 1_000, (-3_000, 2_500), true)],
         corporate_egress: office.clone(),
+        reputation: [1_250, 2_500].map(|mnats| Reputation { network: "office".into(), mnats }).into(),
         ban: BanSettings {
             mode: BanMode::Simulate,
             never: office,

@@ -336,7 +336,9 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
         file.to_string()
     };
     // Only the signals that somebody writes are listed.
-    let policy = "version = 1\n[risk.signals]\nnetwork = {}\ndevice = {}\nfailures = {}\nspraying = {}\n";
+    let signals: String =
+        portcullis_risk::settings::SIGNALS.iter().map(|(name, _)| format!("{name} = {{}}\n")).collect();
+    let policy = &format!("version = 1\n[risk.signals]\n{signals}");
     let with_defaults = (filled(&gateway, SchemaOf::Gateway), filled(policy, SchemaOf::Policy));
     assert!(with_defaults.0.contains("keep_alive_timeout") && with_defaults.1.contains("forget_half"));
     let (read, written) = (settings(&gateway, policy), settings(&with_defaults.0, &with_defaults.1));

@@ -181,6 +181,10 @@ pub struct Risk {
     pub level: Option<&'static str>,
     /// The threshold that was crossed, or would be crossed next, in centi-nats.
     pub threshold: Option<i32>,
+    /// The score again, in the milli-nats that it is decided on: the sum of the signals, each family clipped to its bounds.
+    pub mnats: Option<i32>,
+    /// Something could not be looked up, so a signal may be missing. It is never held against anybody.
+    pub degraded: Option<bool>,
     /// The signals that fired, strongest first. At most 16.
     pub signals: Vec<Signal>,
 }
@@ -190,10 +194,16 @@ pub struct Risk {
 pub struct Signal {
     /// Its stable name.
     pub name: &'static str,
+    /// `novelty`, `evidence`, `posture` or `trust`.
+    pub family: &'static str,
     /// What it contributed, in centi-nats.
     pub weight: i32,
+    /// The same in milli-nats, which the score is the sum of.
+    pub mnats: i32,
     /// The value it looked at.
     pub value: String,
+    /// A sentence for a person.
+    pub reason: String,
 }
 
 /// `alert`: a rule over the events that holds for a key.

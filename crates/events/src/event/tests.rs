@@ -27,7 +27,7 @@ const KEYS: &str = "
     identity.directory identity.roles identity.acr identity.mfa identity.auth_age_s identity.api_key_id identity.cert_sha256
     identity.cert_subject
     device device.id device.managed device.compliant device.fingerprint
-    risk risk.score risk.level risk.threshold risk.signals
+    risk risk.score risk.level risk.threshold risk.mnats risk.degraded risk.signals
     ban ban.active ban.until ban.offences
     nearest checks shadow
     remedy remedy.required_roles remedy.acr_values remedy.retry_after_s remedy.help
@@ -36,7 +36,8 @@ const KEYS: &str = "
 
 /// The keys that a filled list or a cut text adds.
 const KEYS_WHERE_FILLED: &str = "
-    risk.signals[].name risk.signals[].weight risk.signals[].value
+    risk.signals[].name risk.signals[].family risk.signals[].weight risk.signals[].mnats risk.signals[].value
+    risk.signals[].reason
     nearest[].needs nearest[].grant nearest[].file nearest[].line
     checks[].name checks[].outcome checks[].value checks[].detail
     shadow[].decision shadow[].reason shadow[].rule shadow[].file shadow[].line
@@ -326,7 +327,16 @@ pub(crate) fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> E
     event.identity.cert_subject = Some(text());
     event.device.id = Some(text());
     event.device.fingerprint = Some(text());
-    event.risk.signals = (0..entries).map(|_| Signal { name: "network.new", weight: -1, value: text() }).collect();
+    event.risk.signals = (0..entries)
+        .map(|_| Signal {
+            name: "network.new",
+            family: "novelty",
+            weight: -1,
+            mnats: -10,
+            value: text(),
+            reason: text(),
+        })
+        .collect();
     let needs: Vec<String> = (0..entries.min(20)).map(|_| text()).collect();
     event.nearest = vec![Nearest { needs, grant: Some("g".into()), file: None, line: Some(1) }; entries.min(20)];
     event.checks =
@@ -451,7 +461,7 @@ fn assessment() -> RiskAssessment {
         family,
         mnats,
         value: value.into(),
-        reason: "a sentence".into(),
+        reason: "a network that is new to this principal, let in 6 times before".into(),
     };
     RiskAssessment {
         mnats: 3_155,

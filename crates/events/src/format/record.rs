@@ -377,6 +377,8 @@ pub(crate) struct Risk<'l> {
     #[serde(borrow)]
     pub(crate) level: Maybe<'l>,
     pub(crate) threshold: Option<i32>,
+    pub(crate) mnats: Option<i32>,
+    pub(crate) degraded: Option<bool>,
     #[serde(borrow)]
     pub(crate) signals: Vec<Signal<'l>>,
 }
@@ -387,9 +389,14 @@ pub(crate) struct Risk<'l> {
 pub(crate) struct Signal<'l> {
     #[serde(borrow)]
     pub(crate) name: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) family: Text<'l>,
     pub(crate) weight: i32,
+    pub(crate) mnats: i32,
     #[serde(borrow)]
     pub(crate) value: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) reason: Text<'l>,
 }
 
 /// `ban`

@@ -4,7 +4,8 @@ use super::*;
 
 impl Policy {
     /// The band decides: low permits, medium steps up, high denies where there is evidence and steps up where there is
-    /// none. Who cannot answer a step-up (a service, the holder of a certificate, or a route that ignores credentials) is permitted and reported. On a
+    /// none. Who cannot answer a step-up (a service, the holder of a certificate, or a route that ignores credentials) is permitted, unless
+    /// the policy says that services are denied then. On a
     /// resource in shadow mode a step-up, and what its sensitivity would have changed, are only reported.
     pub(crate) fn risk_stage(
         &self,
@@ -50,6 +51,10 @@ impl Policy {
                     // Some principal whom the route takes: where it takes certificates alone, the holder of one.
                     Caller::SomeVerified => resource.authentication != AuthenticationRule::Certificate,
                 };
+                let is_service = matches!(caller, Caller::Verified(principal) if principal.kind != PrincipalKind::User);
+                if is_service && self.risk.deny_services {
+                    return Some(Stop::deny(Reason::RiskTooHigh, rule));
+                }
                 (can_step_up && !self.has_fresh_mfa(view, caller)).then(|| Stop::step_up(rule))
             }
         }

@@ -1,9 +1,11 @@
 //! `assess`: how risky the caller looks, whether the principal is banned, and what alerts demand.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::header::USER_AGENT;
-use portcullis_risk::Caller;
+use portcullis_geo::{Geo, Spot};
+use portcullis_risk::{Caller, Locate, Location, Position};
 
 use crate::layers::establish::Establishes;
 use crate::refusal::Refusal;
@@ -27,10 +29,12 @@ impl Establishes for Assess {
     fn establish(&self, transit: &mut Transit) -> Result<(), Refusal> {
         let risk = &self.worker.shared.risk;
         let (keys, assessment, ban) = {
-            let caller = caller(transit);
-            let keys = risk.keys_of(&caller);
+            let atlas = Atlas(&self.worker.shared.geo);
+            let caller = Caller { places: Some(&atlas), ..caller(transit) };
+            let mut keys = risk.keys_of(&caller);
             let ban = caller.principal.and_then(|principal| risk.ban_on_principal(principal, transit.facts.steady_now));
-            (keys, risk.assess(&caller, keys, transit.facts.steady_now), ban)
+            let assessment = risk.assess(&caller, &mut keys, transit.facts.steady_now);
+            (keys, assessment, ban)
         };
         let route = transit.facts.route_name().map(|name| &**name);
         let (who, address) = (transit.facts.principal(), transit.facts.client_address().ip());
@@ -43,10 +47,25 @@ impl Establishes for Assess {
 }
 
 /// The caller as risk sees it.
-fn caller(transit: &Transit) -> Caller<'_> {
+pub(crate) fn caller(transit: &Transit) -> Caller<'_> {
+    let facts = &transit.facts;
     Caller {
-        address: transit.facts.client_address(),
-        principal: transit.facts.principal(),
         user_agent: transit.head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
+        route: facts.route_name().map(|name| &**name),
+        policy: Some(&facts.loaded.snapshot.policy),
+        ..Caller::new(facts.client_address(), facts.principal())
+    }
+}
+
+/// Where addresses are, by the geo databases.
+#[derive(Debug)]
+struct Atlas<'a>(&'a Geo);
+
+impl Locate for Atlas<'_> {
+    fn locate(&self, address: IpAddr) -> Option<Location> {
+        let Spot { country, asn, position, radius_km, missing } = self.0.spot(address)?;
+        let position =
+            position.and_then(|(latitude, longitude)| Position::from_degrees(latitude, longitude, radius_km));
+        Some(Location { country, asn, position, missing })
     }
 }

@@ -11,6 +11,7 @@ use portcullis_policy::{Decision, Permit, RiskLevel};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::layers::assess::caller;
 use crate::layers::establish::Refused;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
@@ -53,8 +54,11 @@ impl<S> Authorize<S> {
             Some(Identity::Verified(principal)) => policy.is_mfa_fresh(principal, facts.now),
             Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => false,
         };
-        if permit.risk_level() == RiskLevel::Low || stepped_up() {
-            self.worker.shared.risk.learn(facts.caller_keys, facts.steady_now);
+        let low = permit.risk_level() == RiskLevel::Low;
+        // Who would have been asked and has answered already is not asked again from there for a while.
+        let stepped_up = !low && stepped_up();
+        if low || stepped_up {
+            self.worker.shared.risk.learn(&caller(transit), &facts.caller_keys, stepped_up, facts.steady_now);
         }
     }
 }

@@ -1,0 +1,125 @@
+//! A profile as bytes that outlast the process. Fixed in size, and anything can be read: what is no profile is none.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::{
+    AGENTS_MAX, ASNS_MAX, COUNTRIES_MAX, DEVICES_MAX, FAMILIES_MAX, HISTORY_MAX, Hours, NETWORKS_MAX, Places, Profile,
+    RECENT_MAX,
+};
+use crate::counted::CountedSet;
+use crate::moment::TICK_MASK;
+use crate::recent::RecentSet;
+
+/// The first byte: how the rest is written. One that is written otherwise is forgotten.
+const FORM: u8 = 2;
+const WORDS: usize =
+    3 + NETWORKS_MAX + ASNS_MAX + COUNTRIES_MAX + DEVICES_MAX + AGENTS_MAX + FAMILIES_MAX + 4 + 2 + 12 + 2 * RECENT_MAX;
+
+impl Profile {
+    /// The profile as it is kept over a restart: 633 bytes, opaque to everybody else.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let counts =
+            u64::from(self.epoch.load(Ordering::Relaxed)) | (u64::from(self.history.load(Ordering::Relaxed)) << 32);
+        let times = [&self.last_seen, &self.last_counted].map(|time| time.load(Ordering::Relaxed));
+        let words = std::iter::once(counts)
+            .chain(times)
+            .chain(self.networks.words())
+            .chain(self.asns.words())
+            .chain(self.countries.words())
+            .chain(self.devices.words())
+            .chain(self.agents.words())
+            .chain(self.families.words())
+            .chain(self.hours.words())
+            .chain(self.routes.iter().map(|word| word.load(Ordering::Relaxed)))
+            .chain(self.places.words())
+            .chain(self.stepped_up.words())
+            .chain(self.tokens.words());
+        std::iter::once(FORM).chain(words.flat_map(u64::to_le_bytes)).collect()
+    }
+
+    /// A profile that was kept. `None` where it is written in another form. Nothing in it is later than `now`.
+    pub(super) fn decode(kept: &[u8], now: u64) -> Option<Self> {
+        let (form, rest) = kept.split_first()?;
+        let (words, more) = rest.as_chunks::<8>();
+        if *form != FORM || !more.is_empty() || words.len() != WORDS {
+            return None;
+        }
+        let mut words = Words(words);
+        let [counts, last_seen, last_counted] = words.take();
+        let epoch = u32::try_from(counts & 0xffff_ffff).unwrap_or(0).min(crate::decay::day(now));
+        let history = u32::try_from(counts >> 32).unwrap_or(0).min(2 * HISTORY_MAX);
+        Some(Self {
+            epoch: AtomicU32::new(epoch),
+            history: AtomicU32::new(history),
+            last_seen: AtomicU64::new(last_seen.min(now).min(TICK_MASK)),
+            last_counted: AtomicU64::new(last_counted.min(now).min(TICK_MASK)),
+            networks: CountedSet::of_words(words.take()),
+            asns: CountedSet::of_words(words.take()),
+            countries: CountedSet::of_words(words.take()),
+            devices: CountedSet::of_words(words.take()),
+            agents: RecentSet::of_words(words.take(), now),
+            families: CountedSet::of_words(words.take()),
+            hours: Hours::of_words(words.take()),
+            routes: words.take().map(AtomicU64::new),
+            places: Places::of_words(words.take(), now),
+            stepped_up: RecentSet::of_words(words.take(), now),
+            tokens: RecentSet::of_words(words.take(), now),
+        })
+    }
+}
+
+/// Words one after the other.
+struct Words<'a>(&'a [[u8; 8]]);
+
+impl Words<'_> {
+    /// The next so many; 0 after the last.
+    fn take<const N: usize>(&mut self) -> [u64; N] {
+        std::array::from_fn(|_| match self.0.split_first() {
+            Some((word, rest)) => {
+                self.0 = rest;
+                u64::from_le_bytes(*word)
+            }
+            None => 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::profile::Traits;
+
+    #[test]
+    fn a_profile_takes_no_more_than_its_bytes() {
+        assert!(size_of::<Profile>() <= 640, "{}", size_of::<Profile>());
+        assert_eq!(Profile::default().encode().len(), 1 + 8 * WORDS);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..700), now in 0..=TICK_MASK) {
+            prop_assert!(Profile::decode(&bytes, now).is_none() || bytes.len() == 1 + 8 * WORDS);
+        }
+
+        #[test]
+        fn whatever_is_read_can_be_used(
+            mut bytes in prop::collection::vec(any::<u8>(), 1 + 8 * WORDS), now in 0..=TICK_MASK,
+            network in any::<u64>(), agent in any::<u64>(), route in any::<u64>(), token in any::<u16>(), asn in any::<u32>(),
+        ) {
+            bytes[0] = FORM;
+            let profile = Profile::decode(&bytes, now).unwrap();
+            let traits = Traits {
+                network: Some(network), agent: Some(agent), route: Some(route), token: Some(token), asn: Some(asn),
+                ..Traits::default()
+            };
+            profile.familiarity(&traits, now);
+            profile.comparison(&traits, Some(agent), now);
+            profile.learn(&traits, || Some(agent), true, now);
+            profile.show(now);
+            let again = Profile::decode(&profile.encode(), now).unwrap();
+            prop_assert_eq!(again.encode(), profile.encode());
+        }
+    }
+}

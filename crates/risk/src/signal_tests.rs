@@ -1,0 +1,246 @@
+//! What each fact contributes, and that novelty stays novelty.
+
+use portcullis_policy::ClientAddress;
+use proptest::prelude::*;
+
+use super::*;
+use crate::settings::{SIGNALS, Settings, SignalSetting};
+
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
+
+fn whoever() -> Caller<'static> {
+    let address = ClientAddress::known([203, 0, 113, 7].into());
+    Caller { user_agent: Some(AGENT), ..Caller::new(address, None) }
+}
+
+fn signals(facts: Facts<'_>, settings: &Settings) -> (i32, Vec<(&'static str, i32)>) {
+    let assessment = assessment(&facts, &Weights::of(settings), &whoever());
+    (assessment.mnats, assessment.signals.iter().map(|signal| (signal.name, signal.mnats)).collect())
+}
+
+/// Of a principal let in so many times.
+fn known(history: u32) -> Facts<'static> {
+    Facts { history, ..Facts::default() }
+}
+
+fn network(new: Option<NewLevel>, levels_mnats: Option<i32>) -> Option<NetworkFact> {
+    Some(NetworkFact { new, levels_mnats, sights: 64 * 16, users: 0 })
+}
+
+fn elsewhere() -> Option<NetworkFact> {
+    network(Some(NewLevel::Network), None)
+}
+
+#[test]
+fn each_fact_gives_its_signal_strongest_first() {
+    let check = |what: &str, facts: Facts<'_>, mnats: i32, expected: &[(&'static str, i32)]| {
+        assert_eq!(signals(facts, &Settings::default()), (mnats, expected.to_vec()), "{what}");
+    };
+    let usual =
+        Facts { network: network(None, None), device: Some(true), user_agent: Some((1_024, 1_024)), ..known(64) };
+    check("nothing is new", usual, 0, &[]);
+    check(
+        "nobody is known",
+        Facts { network: elsewhere(), device: Some(false), user_agent: Some((0, 0)), ..known(0) },
+        0,
+        &[],
+    );
+    check("a network after one sight", Facts { network: elsewhere(), ..known(1) }, 416, &[("network.new", 416)]);
+    check("a network after many", Facts { network: elsewhere(), ..known(64) }, 2_500, &[("network.new", 2_500)]);
+    let country = network(Some(NewLevel::Country(CountryCode::parse("NZ").unwrap())), Some(9_000));
+    check("a country", Facts { network: country, ..known(64) }, 4_000, &[("network.new", 4_000)]);
+    let colleagues = elsewhere().map(|fact| NetworkFact { users: 3, ..fact });
+    check("a network of colleagues", Facts { network: colleagues, ..known(64) }, 1_250, &[("network.new", 1_250)]);
+    check(
+        "usual software in a new network",
+        Facts { network: elsewhere(), user_agent: Some((1_024, 1_024)), ..known(64) },
+        1_500,
+        &[("network.new", 2_500), ("user_agent.usual", -1_000)],
+    );
+    check(
+        "new software in a usual network",
+        Facts { network: network(None, None), user_agent: Some((0, 1_024)), ..known(64) },
+        750,
+        &[("user_agent.new", 2_000), ("network.usual", -1_250)],
+    );
+    check(
+        "a new device in a new network",
+        Facts { network: elsewhere(), device: Some(false), ..known(64) },
+        4_000,
+        &[("device.new", 2_500), ("network.new", 2_500)],
+    );
+    check(
+        "a known device in a new network",
+        Facts { network: elsewhere(), device: Some(true), ..known(64) },
+        -500,
+        &[("device.known", -3_000), ("network.new", 2_500)],
+    );
+    check(
+        "a new device in a network of the organisation",
+        Facts { network: elsewhere(), device: Some(false), corporate: true, ..known(64) },
+        1_000,
+        &[("device.new", 2_500), ("network.corporate", -1_500)],
+    );
+    check("an unusual hour", Facts { hour: Some((0, 40)), ..known(64) }, 1_000, &[("hour.unusual", 1_000)]);
+    check("an hour of few", Facts { hour: Some((0, 3)), ..known(64) }, 693, &[("hour.unusual", 693)]);
+    check("a route", Facts { unusual_route: true, ..known(64) }, 1_000, &[("route.unusual", 1_000)]);
+    check(
+        "a device against the rules",
+        Facts { not_compliant: true, ..known(64) },
+        2_000,
+        &[("device.not_compliant", 2_000)],
+    );
+    check(
+        "an address of bad repute",
+        Facts { reputation: Some(("tor", 2_500)), ..known(0) },
+        2_500,
+        &[("address.reputation", 2_500)],
+    );
+    let attack = Some(AccountAttack { failures: 7, networks: 3 });
+    check(
+        "an attack on the account, from an address that sprays",
+        Facts { attack, sprayed: Some(5), ..known(64) },
+        5_000,
+        &[("address.spraying", 3_000), ("account.failures", 2_000)],
+    );
+    check(
+        "the same after a step-up",
+        Facts { attack, stepped_up: true, ..known(64) },
+        -1_000,
+        &[("step_up.recent", -3_000), ("account.failures", 2_000)],
+    );
+    check("a token in two places", Facts { token_elsewhere: true, ..known(64) }, 1_000, &[("token.elsewhere", 1_000)]);
+    check(
+        "with other software",
+        Facts { token_elsewhere: true, user_agent: Some((0, 1_024)), ..known(64) },
+        4_500,
+        &[("token.elsewhere", 2_500), ("user_agent.new", 2_000)],
+    );
+}
+
+#[test]
+fn an_excused_journey_is_told_and_counts_nothing() {
+    let trip = Trip { km: 6_365, minutes: 60, speed: 6_365, mnats: 2_956, excuse: None };
+    let check = |trip: Trip, mnats: i32, reason: &str| {
+        let assessment =
+            assessment(&Facts { trip: Some(trip), ..known(64) }, &Weights::of(&Settings::default()), &whoever());
+        let [signal] = assessment.signals.as_slice() else { panic!("{assessment:?}") };
+        assert_eq!((assessment.mnats, signal.mnats, signal.name), (mnats, mnats, "travel.impossible"));
+        assert_eq!(signal.value, "6365 km in 60 min: 6365 km/h");
+        assert!(signal.reason.starts_with(reason), "{}", signal.reason);
+        assert_eq!(signal.family, SignalFamily::Novelty);
+    };
+    check(trip, 2_956, "farther from where");
+    check(Trip { excuse: Some(crate::travel::Excuse::SameDevice), ..trip }, 0, "suppressed: the device");
+}
+
+#[test]
+fn a_signal_names_the_coarsest_level_that_is_new() {
+    let check = |new: NewLevel, expected: &str| {
+        let facts = Facts { network: network(Some(new), Some(3_000)), ..known(64) };
+        let assessment = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        assert_eq!(
+            assessment.signals[0].reason,
+            format!("{expected} that is new to this principal, let in 64 times before")
+        );
+        assert_eq!(assessment.signals[0].value, "203.0.113.0/24");
+    };
+    check(NewLevel::Country(CountryCode::parse("NZ").unwrap()), "a country (NZ)");
+    check(NewLevel::Asn(64_500), "an autonomous system (AS64500)");
+    check(NewLevel::Network, "a network");
+}
+
+#[test]
+fn a_signal_can_be_weighed_bounded_and_turned_off() {
+    let setting = |weight_milli, cap_mnats, enabled| Settings {
+        signals: vec![SignalSetting { name: String::from("network"), weight_milli, cap_mnats, enabled }],
+        ..Settings::default()
+    };
+    let check = |settings: Settings, expected: i32| {
+        assert_eq!(signals(Facts { network: elsewhere(), ..known(64) }, &settings).0, expected);
+    };
+    check(setting(500, (-3_000, 4_000), true), 1_250);
+    check(setting(1_000, (-3_000, 1_000), true), 1_000);
+    check(setting(1_000, (-3_000, 4_000), false), 0);
+    check(setting(0, (-3_000, 4_000), true), 0);
+}
+
+prop_compose! {
+    fn any_network()(
+        new in 0..4_u8, levels_mnats in any::<Option<i32>>(), sights in any::<u32>(), users in any::<u32>(), asn in any::<u32>(),
+    ) -> NetworkFact {
+        let new = match new {
+            0 => None,
+            1 => Some(NewLevel::Network),
+            2 => Some(NewLevel::Asn(asn)),
+            _ => CountryCode::parse("NZ").map(NewLevel::Country),
+        };
+        NetworkFact { new, levels_mnats, sights, users }
+    }
+}
+
+prop_compose! {
+    /// Everything that can be said of a caller but what is bad by itself.
+    fn anything_new()(
+        history in any::<u32>(), network in prop::option::of(any_network()), device in any::<Option<bool>>(),
+        user_agent in any::<Option<(u32, u32)>>(), hour in any::<Option<(u32, u32)>>(),
+        trip in any::<Option<(u64, u64, u64, i32)>>(), bits in any::<[bool; 5]>(), failures in any::<Option<u32>>(),
+    ) -> Facts<'static> {
+        let [corporate, unusual_route, not_compliant, stepped_up, degraded] = bits;
+        Facts {
+            history, network, corporate, device, user_agent, hour, unusual_route, not_compliant, stepped_up, degraded,
+            trip: trip.map(|(km, minutes, speed, mnats)| Trip { km, minutes, speed, mnats, excuse: None }),
+            attack: failures.map(|failures| AccountAttack { failures, networks: 3 }),
+            ..Facts::default()
+        }
+    }
+}
+
+fn any_weights() -> impl Strategy<Value = Weights> {
+    let setting = (any::<i32>(), any::<i32>(), any::<i32>(), any::<bool>());
+    prop::collection::vec(setting, SIGNALS.len()).prop_map(|settings| {
+        let signals = SIGNALS.iter().zip(settings).map(|((name, _), (weight_milli, low, high, enabled))| {
+            SignalSetting { name: (*name).into(), weight_milli, cap_mnats: (low, high), enabled }
+        });
+        Weights::of(&Settings { signals: signals.collect(), ..Settings::default() })
+    })
+}
+
+proptest! {
+    /// However new, however unusual, however weighed: without evidence there is nothing that a denial could rest on.
+    #[test]
+    fn novelty_alone_never_denies(facts in anything_new(), weights in any_weights(), agent in ".{0,400}") {
+        let caller = Caller { user_agent: Some(&agent), ..Caller::new(ClientAddress::Unknown, None) };
+        let found = assessment(&facts, &weights, &caller);
+        prop_assert!(!found.has_evidence(), "{found:?}");
+        prop_assert!(found.signals.iter().all(|signal| signal.family != SignalFamily::Evidence));
+    }
+
+    #[test]
+    fn every_assessment_is_bounded_and_is_the_sum_of_its_signals(
+        mut facts in anything_new(), weights in any_weights(), sprayed in any::<Option<usize>>(),
+        reputation in any::<Option<i32>>(), token in any::<bool>(),
+    ) {
+        facts.sprayed = sprayed;
+        facts.reputation = reputation.map(|mnats| ("tor", mnats));
+        facts.token_elsewhere = token;
+        let found = assessment(&facts, &weights, &whoever());
+        prop_assert!(found.signals.len() <= 16);
+        for signal in &found.signals {
+            prop_assert!(signal.value.len() <= VALUE_BYTES_MAX && signal.reason.len() <= REASON_BYTES_MAX);
+            prop_assert!(!signal.value.is_empty() && !signal.reason.is_empty());
+        }
+        prop_assert!(found.signals.is_sorted_by_key(|signal| std::cmp::Reverse(signal.mnats.unsigned_abs())));
+        prop_assert_eq!(found.mnats, total(found.signals.iter().map(|signal| (signal.family, signal.mnats))));
+        prop_assert_eq!(found, assessment(&facts, &weights, &whoever()));
+    }
+
+    /// What the engine asks before it works anything out does not hide anything.
+    #[test]
+    fn where_nothing_speaks_against_a_caller_there_is_no_score(facts in anything_new()) {
+        let found = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        if !facts.speaks_against() {
+            prop_assert!(found.mnats <= 0, "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Impossible travel (risk.md 1.3): the caller is farther from where the principal was last let in than anybody moves.
+
+use crate::distance::{Position, metres};
+use crate::ln::ln_ratio_mnats;
+
+/// A principal at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// In ticks.
+    pub(crate) at: u64,
+    pub(crate) position: Position,
+}
+
+/// A journey that nobody makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trip {
+    /// Kilometres, less what the two places may be off by.
+    pub(crate) km: u64,
+    /// Minutes, at least 1.
+    pub(crate) minutes: u64,
+    /// Kilometres in an hour.
+    pub(crate) speed: u64,
+    /// What it would contribute.
+    pub(crate) mnats: i32,
+    /// Why it contributes nothing nevertheless.
+    pub(crate) excuse: Option<Excuse>,
+}
+
+/// Why a journey is not held against anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excuse {
+    /// The device that the credential is bound to is a usual one.
+    SameDevice,
+    /// One end is a network of the organisation, or one that hides where its users are.
+    NotWhereItSeems,
+    /// Three other principals or more use the network.
+    UsedByOthers,
+    /// The principal is hardly known yet.
+    FewSights,
+    /// The principal was there a short while ago.
+    UsualPlace,
+}
+
+impl Excuse {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SameDevice => "the device is a usual one, and the credential is bound to it",
+            Self::NotWhereItSeems => "one end is a network that says nothing about where its users are",
+            Self::UsedByOthers => "other principals use this network",
+            Self::FewSights => "too little is known of this principal",
+            Self::UsualPlace => "the principal comes from there, too",
+        }
+    }
+}
+
+const TICKS_PER_MINUTE: u64 = 60 * 16;
+/// Databases are off by that much often enough.
+const METRES_MIN: u64 = 300_000;
+/// An airliner.
+const KM_PER_HOUR_MAX: u64 = 900;
+const MNATS_MAX: i32 = 3_000;
+
+/// The journey from one place to the other, where it is impossible. Times that run backwards tell nothing.
+pub(crate) fn trip(from: Sight, to: Sight) -> Option<Trip> {
+    let ticks = to.at.checked_sub(from.at)?.max(TICKS_PER_MINUTE);
+    let radii = u64::from(from.position.radius_or_default_km()) + u64::from(to.position.radius_or_default_km());
+    let distance = metres(from.position, to.position).saturating_sub(radii * 1_000);
+    if distance < METRES_MIN {
+        return None;
+    }
+    // Metres in an hour, of at most 20,015,000 in a minute.
+    let speed = distance * 3_600 * 16 / ticks;
+    if speed <= KM_PER_HOUR_MAX * 1_000 {
+        return None;
+    }
+    let faster = ln_ratio_mnats(u128::from(speed), u128::from(KM_PER_HOUR_MAX * 1_000));
+    let mnats = faster.saturating_add(1_000).min(MNATS_MAX);
+    // A database that does not say how far it is off is believed half.
+    let vague = from.position.radius_km.is_none() || to.position.radius_km.is_none();
+    let mnats = if vague { mnats / 2 } else { mnats };
+    Some(Trip { km: distance / 1_000, minutes: ticks / TICKS_PER_MINUTE, speed: speed / 1_000, mnats, excuse: None })
+}
+
+/// Whether two places may be the same one.
+pub(crate) fn is_near(one: Position, other: Position) -> bool {
+    let radii = u64::from(one.radius_or_default_km()) + u64::from(other.radius_or_default_km());
+    metres(one, other).saturating_sub(radii * 1_000) < METRES_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 60 * TICKS_PER_MINUTE;
+    const BERLIN: (i16, i16) = (5_252, 1_341);
+    const PARIS: (i16, i16) = (4_886, 235);
+    const NEW_YORK: (i16, i16) = (4_071, -7_401);
+
+    fn sight((latitude, longitude): (i16, i16), at: u64, radius_km: Option<u16>) -> Sight {
+        Sight { at, position: Position { latitude, longitude, radius_km } }
+    }
+
+    #[test]
+    fn what_nobody_travels_is_impossible() {
+        let check = |what: &str, from: (i16, i16), to: (i16, i16), ticks: u64, radius: u16, expected: Option<i32>| {
+            let found = trip(sight(from, HOUR, Some(radius)), sight(to, HOUR + ticks, Some(radius)));
+            let mnats = found.map(|trip| trip.mnats);
+            let close = mnats.zip(expected).is_none_or(|(found, expected)| (found - expected).abs() <= 2);
+            assert!(mnats.is_some() == expected.is_some() && close, "{what}: {found:?}");
+        };
+        check("the same place at once", BERLIN, BERLIN, 0, 10, None);
+        check("across the ocean in a minute", BERLIN, NEW_YORK, TICKS_PER_MINUTE, 10, Some(3_000));
+        // (6,385 − 20 km) in 3 h are 2,122 km/h: 1 + ln(2,122/900).
+        check("in three hours", BERLIN, NEW_YORK, 3 * HOUR, 10, Some(1_857));
+        check("in seven hours and ten minutes", BERLIN, NEW_YORK, 7 * HOUR + 10 * TICKS_PER_MINUTE, 10, None);
+        check("by an airliner", BERLIN, PARIS, HOUR, 10, None);
+        check("in half an hour", BERLIN, PARIS, HOUR / 2, 10, Some(1_645));
+        check("with inaccurate places", BERLIN, PARIS, TICKS_PER_MINUTE, 300, None);
+        check("no time at all counts as a minute", BERLIN, PARIS, 0, 10, Some(3_000));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_tells_nothing() {
+        assert_eq!(trip(sight(BERLIN, HOUR, Some(10)), sight(NEW_YORK, HOUR - 1, Some(10))), None);
+    }
+
+    #[test]
+    fn a_place_without_its_accuracy_counts_half() {
+        let known = trip(sight(BERLIN, 0, Some(250)), sight(NEW_YORK, HOUR, Some(250))).unwrap();
+        let vague = trip(sight(BERLIN, 0, None), sight(NEW_YORK, HOUR, Some(250))).unwrap();
+        assert_eq!((known.km, vague.mnats), (vague.km, known.mnats / 2));
+    }
+}
