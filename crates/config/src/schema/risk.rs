@@ -35,7 +35,7 @@ pub(super) fn risk() -> Table {
 
 fn reputation() -> Table {
     table(
-        "`reputation` of [risk]",
+        "[[risk.reputation]]",
         "A network whose addresses are evidence against whoever comes from them.",
         [
             one("network", Name, "Its name.").required(),

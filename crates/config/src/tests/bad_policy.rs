@@ -73,7 +73,8 @@ fn each_mistake_is_named_where_it_stands() {
     check("[risk]\nsignals.geo = {}\n", ("E0103", 2, 9, "`travel`, `user_agent`"));
     check("[risk]\nreputation = [{ network = \"tor\" }]\n", ("E0202", 2, 27, "there is no network `tor`"));
     check("[risk]\nreputation = [{ nats = 2.0 }]\n", ("E0102", 2, 15, "`network` is missing"));
-    check("[risk]\nreputation = [{ network = \"tor\", nats = 4.1 }]\n", ("E0105", 2, 41, "4"));
+    let tor = "[risk]\nreputation = [{ network = \"tor\", nats = 4.1 }]\n[[network]]\nname = \"tor\"\naddresses = [\"192.0.2.1\"]\n";
+    check(tor, ("E0105", 2, 41, "from 0 to 4"));
     check("[risk]\nservices = \"challenge\"\n", ("E0105", 2, 12, "\"allow\" or \"deny\""));
     check("[risk]\nsignals.device = { cap = [1, 0] }\n", ("E0105", 2, 26, "the least and the most"));
     check("[risk]\ncorporate_egress = [\"vpn\"]\n", ("E0202", 2, 21, "there is no network `vpn`"));

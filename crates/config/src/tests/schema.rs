@@ -64,7 +64,9 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     let activation = "activation = { max = \"4h\", justification = \"required\" }\n";
     let signature = "signature = { key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\" }";
     let signed = format!("[[network]]\nname = \"n\"\nsource = {{ url = \"https://a.example/\", {signature} }}\n");
-    folder.write("policy.toml", format!("version = 1\n{signed}{role}{grant}{activation}"));
+    // The sample names no network there, which would be one of its own.
+    let reputation = "[risk]\nreputation = [{ network = \"n\" }]\n";
+    folder.write("policy.toml", format!("version = 1\n{signed}{role}{grant}{activation}{reputation}"));
     folder.loaded();
     // Nobody has these unless they are written.
     let folder = Folder::new();
