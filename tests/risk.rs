@@ -5,10 +5,11 @@ use std::fs;
 
 use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::Answer;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, NO_BANS, Site, bearer, claims, repository};
+use crate::harness::{Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis, repository};
 
 const POLICY: &str = r#"
 [[network]]
@@ -164,4 +165,101 @@ fn a_risk_that_is_only_watched_is_counted_and_refuses_nobody() {
     world.settle_in();
     assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 200);
     assert_eq!(world.gateway.metric("portcullis_shadow_total{route=\"app\"}"), Some(1.0));
+}
+
+/// A verb of the command line on the configuration of a gateway, whose exit code is known; what it said.
+#[track_caller]
+fn verb(gateway: &Gateway, arguments: &[&str], code: i32) -> String {
+    let finished = portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE);
+    let said = finished.stdout.join("\n");
+    assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {said}\n{}", finished.stderr.join("\n"));
+    said
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn what_is_usual_for_a_principal_can_be_shown_and_forgotten() {
+    let world = world(ENFORCED);
+    verb(&world.gateway, &["risk", "show", "alice"], 1);
+    world.settle_in();
+    let profile = json_of(&verb(&world.gateway, &["-o", "json", "risk", "show", "user:alice"], 0));
+    assert_eq!(
+        (&profile["on"], &profile["history"], &profile["networks"]),
+        (&json!("user:alice"), &json!(30), &json!(1))
+    );
+    assert_eq!(profile["countries"], json!([{ "name": "GB", "permille": 1000 }]));
+    assert_eq!(profile["hours"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>(), 1);
+    assert!(verb(&world.gateway, &["risk", "show", "alice"], 0).contains("GB 100.0 %"));
+    assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 401);
+    verb(&world.gateway, &["risk", "forget", "alice"], 0);
+    verb(&world.gateway, &["risk", "forget", "alice"], 1);
+    verb(&world.gateway, &["risk", "show", "198.51.100.7"], 1);
+    assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 200, "nothing is new to somebody unknown");
+    let events = world.gateway.stop();
+    assert_eq!(of_kind(&events, "admin.risk_forget").len(), 2);
+}
+
+#[test]
+fn a_history_can_be_learnt_from() {
+    let world = world(ENFORCED);
+    let columns =
+        "index,Login Timestamp,User ID,IP Address,Country,ASN,User Agent String,Login Successful,Is Account Takeover";
+    let mut rows = vec![columns.to_owned()];
+    for day in 1..=20 {
+        rows.push(format!("{day},2026-01-{day:02} 08:00:00.000,alice,{HOME},GB,64500,\"{FIREFOX}\",True,False"));
+    }
+    // Neither a wrong password nor an intruder teaches anything.
+    rows.push(format!("21,2026-01-21 08:00:00.000,alice,{FAR},SE,64501,curl/8,False,False"));
+    rows.push(format!("22,2026-01-21 09:00:00.000,alice,{FAR},SE,64501,curl/8,True,True"));
+    world.gateway.site.file("history.csv", &rows.join("\n"));
+    let file = world.gateway.site.path("history.csv");
+    let said = verb(&world.gateway, &["risk", "warm", file.to_str().unwrap()], 0);
+    assert!(said.starts_with("20 logins were sent; 2 lines"), "{said}");
+    let profile = json_of(&verb(&world.gateway, &["-o", "json", "risk", "show", "alice"], 0));
+    assert_eq!((&profile["networks"], &profile["user_agents"]), (&json!(1), &json!(1)));
+    let event = json!({
+        "kind": "access.allowed", "time": "2026-02-01T08:00:00Z", "identity": { "id": "bob", "type": "user" },
+        "client": { "ip": HOME }, "request": { "user_agent": FIREFOX }, "risk": { "level": "low" },
+    });
+    world.gateway.site.file("events.jsonl.old", &format!("{event}\n{{}}\nno event\n"));
+    let file = world.gateway.site.path("events.jsonl.old");
+    let said = verb(&world.gateway, &["risk", "warm", file.to_str().unwrap()], 0);
+    assert!(said.starts_with("1 logins were sent; 2 lines"), "{said}");
+    verb(&world.gateway, &["risk", "show", "bob"], 0);
+    world.gateway.site.file("wrong.csv", "a,b\n1,2\n");
+    verb(&world.gateway, &["risk", "warm", world.gateway.site.path("wrong.csv").to_str().unwrap()], 3);
+}
+
+#[test]
+fn labelled_logins_are_evaluated() {
+    let upstream = Upstream::start();
+    let site = Site::new(&upstream.url());
+    let mut rows =
+        vec!["Login Timestamp,User ID,IP Address,Country,ASN,User Agent String,Is Account Takeover".to_owned()];
+    for day in 1..=28 {
+        rows.push(format!("2026-01-{day:02} 08:00:00.000,alice,192.0.2.7,GB,64500,\"{FIREFOX}\",False"));
+    }
+    rows.push("2026-01-28 09:00:00.000,alice,198.51.100.7,US,64501,curl/8,True".to_owned());
+    rows.push("never,alice".to_owned());
+    site.file("logins.csv", &rows.join("\n"));
+    let path = site.path("logins.csv");
+    let missing = site.path("missing.toml");
+    let run = |arguments: &[&str]| {
+        portcullis()
+            .args(["-o", "json", "-c", missing.to_str().unwrap(), "risk", "evaluate"])
+            .args(arguments)
+            .run(PATIENCE)
+    };
+    let finished = run(&["--logins", path.to_str().unwrap(), "--budget", "5%"]);
+    assert!(finished.stderr.join("\n").contains("1 rows of"), "{:?}", finished.stderr);
+    let result = json_of(&finished.stdout.join("\n"));
+    let logins = &result["logins"][0];
+    assert_eq!((&logins["challenged"]["part"], &logins["challenged"]["whole"]), (&json!(0), &json!(28)));
+    assert_eq!((&logins["denied"]["part"], &logins["intruders"][0]["asked_or_denied"]["part"]), (&json!(0), &json!(1)));
+    assert_eq!(run(&["--logins", missing.to_str().unwrap()]).status.code(), Some(3));
+    assert_eq!(run(&["--synthetic", "--budget", "101"]).status.code(), Some(2));
+    assert_eq!(run(&["--synthetic", "--logins", path.to_str().unwrap()]).status.code(), Some(2));
 }

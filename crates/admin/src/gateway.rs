@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
-    NewMute, Problem, Reloaded, SinkTested, Status, WhereIs,
+    NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
 };
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -49,6 +49,24 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// That there is none.
     fn remove_ban(&self, on: &str) -> Result<Done, Problem>;
+
+    /// What is usual for a principal.
+    ///
+    /// # Errors
+    /// That nothing is known of it.
+    fn profile(&self, on: &str) -> Result<Profile, Problem>;
+
+    /// Forgets what is usual for a principal.
+    ///
+    /// # Errors
+    /// That there is nothing to forget.
+    fn forget_profile(&self, on: &str) -> Result<Done, Problem>;
+
+    /// Learns from logins of the past.
+    ///
+    /// # Errors
+    /// That risk is off.
+    fn warm(&self, logins: &PastLogins) -> Result<Done, Problem>;
 
     /// Has a sink deliver a test event, which is also the record of this action, and says what came of it within some seconds.
     ///
@@ -132,6 +150,10 @@ pub enum ActionKind {
     BanAdd,
     /// A ban was to be lifted.
     BanRemove,
+    /// What is usual for a principal was to be forgotten.
+    RiskForget,
+    /// Logins of the past were learnt from.
+    RiskWarm,
     /// A sink was tested.
     SinkTest,
     /// The notifiers of an alert were tested.

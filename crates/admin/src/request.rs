@@ -15,8 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, Problem,
-    SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
+    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins,
+    Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
 };
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
@@ -103,6 +103,25 @@ impl<G: Gateway> Desk<G> {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| desk.act(ActionKind::BanRemove, &whom.on, desk.gateway.remove_ban(&whom.on)))
                     .await
+            }
+            (Method::POST, "/v1/risk/show") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| match desk.gateway.profile(&whom.on) {
+                    Ok(profile) => Ok(json(&profile)),
+                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                })
+                .await
+            }
+            (Method::POST, "/v1/risk/forget") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::RiskForget, &whom.on, desk.gateway.forget_profile(&whom.on))
+                })
+                .await
+            }
+            (Method::POST, "/v1/risk/warm") => {
+                let logins: PastLogins = read(request).await?;
+                self.blocking(move |desk| desk.act(ActionKind::RiskWarm, "a history", desk.gateway.warm(&logins))).await
             }
             (Method::POST, "/v1/sinks/test") => {
                 let sink: SinkName = read(request).await?;

@@ -238,6 +238,12 @@ pub enum EventKind {
     /// An operator lifted a ban, or tried to.
     #[serde(rename = "admin.ban_remove")]
     AdminBanRemove,
+    /// An operator had what is usual for a principal forgotten, or tried to.
+    #[serde(rename = "admin.risk_forget")]
+    AdminRiskForget,
+    /// An operator had logins of the past learnt from, or tried to.
+    #[serde(rename = "admin.risk_warm")]
+    AdminRiskWarm,
     /// An operator tested a sink: this event is the test.
     #[serde(rename = "admin.sink_test")]
     AdminSinkTest,
@@ -275,7 +281,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -297,6 +303,8 @@ impl EventKind {
         Self::AdminDrain,
         Self::AdminBanAdd,
         Self::AdminBanRemove,
+        Self::AdminRiskForget,
+        Self::AdminRiskWarm,
         Self::AdminSinkTest,
         Self::AdminAlertTest,
         Self::AdminAlertLift,
@@ -334,6 +342,8 @@ impl EventKind {
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
             Self::AdminBanRemove => "admin.ban_remove",
+            Self::AdminRiskForget => "admin.risk_forget",
+            Self::AdminRiskWarm => "admin.risk_warm",
             Self::AdminSinkTest => "admin.sink_test",
             Self::AdminAlertTest => "admin.alert_test",
             Self::AdminAlertLift => "admin.alert_lift",
@@ -362,6 +372,8 @@ impl EventKind {
             | Self::AdminBanAdd
             | Self::AdminBanRemove
             | Self::AdminFeedAccept
+            | Self::AdminRiskForget
+            | Self::AdminRiskWarm
             | Self::AdminAlertLift
             | Self::AdminAlertMute => Severity::Medium,
             Self::BanCreated

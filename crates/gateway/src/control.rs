@@ -1,6 +1,7 @@
 //! What the control channel can have done: the running gateway as `admin` needs it.
 
 mod feed;
+mod risk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Contained, DiskState, DiskStatus, Done,
-    Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PolicyStatus, Problem, Reloaded,
-    Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
+    Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
+    Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
 use portcullis_admin::api::{MutedAlert, NewMute};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
@@ -337,6 +338,32 @@ impl Gateway for Operated {
         })
     }
 
+    fn profile(&self, on: &str) -> Result<Profile, Problem> {
+        let shared = self.running.shared();
+        let actor = actor(on)?;
+        let report = shared.risk.profile_of(&actor, shared.clock.now());
+        let report = report.ok_or_else(|| problem(format!("nothing is known of {actor}")))?;
+        Ok(risk::shown(actor.to_string(), report))
+    }
+
+    fn forget_profile(&self, on: &str) -> Result<Done, Problem> {
+        let actor = actor(on)?;
+        if self.running.shared().risk.forget_profile(&actor) {
+            Ok(Done { message: format!("what was usual for {actor} is forgotten") })
+        } else {
+            Err(problem(format!("nothing is known of {actor}")))
+        }
+    }
+
+    fn warm(&self, logins: &PastLogins) -> Result<Done, Problem> {
+        let shared = self.running.shared();
+        if !shared.risk.scores() {
+            return Err(problem("risk is off, so nothing is learnt"));
+        }
+        let risk::Warmed { learnt, left_out } = risk::warm(shared, logins);
+        Ok(Done { message: format!("learnt from {learnt} logins of the past, {left_out} left out") })
+    }
+
     fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem> {
         let shared = self.running.shared();
         let now = shared.clock.now();
@@ -585,6 +612,8 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::Drain => EventKind::AdminDrain,
         ActionKind::BanAdd => EventKind::AdminBanAdd,
         ActionKind::BanRemove => EventKind::AdminBanRemove,
+        ActionKind::RiskForget => EventKind::AdminRiskForget,
+        ActionKind::RiskWarm => EventKind::AdminRiskWarm,
         ActionKind::SinkTest => EventKind::AdminSinkTest,
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,

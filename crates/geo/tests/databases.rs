@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portcullis_geo::{Geo, GeoChange, GeoSettings, Place};
+use portcullis_geo::{Geo, GeoChange, GeoSettings, Place, Spot};
 use portcullis_policy::CountryCode;
 
 fn data(name: &str) -> PathBuf {
@@ -66,6 +66,29 @@ fn an_address_has_a_country_a_city_and_who_runs_its_network() {
     assert_eq!(reports.iter().map(|report| report.database).collect::<Vec<_>>(), ["city", "asn"]);
     assert_eq!(&*reports[0].kind, "GeoIP2-City");
     assert!(reports[0].built > 1_500_000_000 && reports[0].problem.is_none());
+}
+
+#[test]
+fn a_spot_is_what_can_be_compared_and_says_whether_something_is_missing() {
+    let geo = Geo::default();
+    let spot = |geo: &Geo, address: &str| geo.spot(address.parse().unwrap());
+    assert_eq!(spot(&geo, "81.2.69.142"), None, "nothing is set up");
+    let settings = GeoSettings {
+        city: test_data("GeoIP2-City-Test.mmdb"),
+        asn: test_data("GeoLite2-ASN-Test.mmdb"),
+        ..GeoSettings::default()
+    };
+    geo.configure(&settings);
+    let linkoping = spot(&geo, "::ffff:89.160.20.128").unwrap();
+    assert_eq!((linkoping.country, linkoping.asn), (CountryCode::parse("SE"), Some(29_518)));
+    let (latitude, longitude) = linkoping.position.unwrap();
+    assert!((58.0..59.0).contains(&latitude) && (15.0..16.0).contains(&longitude), "{latitude} {longitude}");
+    assert!(linkoping.radius_km.is_some() && !linkoping.missing);
+    assert_eq!(spot(&geo, "9.9.9.9"), Some(Spot::default()));
+    assert_eq!(spot(&geo, "10.0.0.1"), Some(Spot { country: Some(CountryCode::NOWHERE), ..Spot::default() }));
+    geo.configure(&GeoSettings { asn: Some(data("no-such.mmdb")), ..settings });
+    let without = spot(&geo, "89.160.20.128").unwrap();
+    assert_eq!((without.asn, without.missing, without.country), (None, true, CountryCode::parse("SE")));
 }
 
 #[test]

@@ -393,6 +393,11 @@ impl Policy {
             || hours.into_iter().any(|when| when.hours.is_some())
     }
 
+    /// Where the bands of risk begin, for sensitivity low, normal and high.
+    pub fn risk_thresholds(&self) -> [crate::RiskThresholds; 3] {
+        self.risk.thresholds
+    }
+
     /// Whether risk decides, or is only reported.
     pub fn enforces_risk(&self) -> bool {
         self.risk.enforce

@@ -366,6 +366,10 @@ impl RiskEngine {
         lifted
     }
 
+    pub(crate) fn risk_mode(&self) -> RiskMode {
+        self.plan.load().settings.risk_mode
+    }
+
     pub(crate) fn ban_mode(&self) -> BanMode {
         self.plan.load().settings.ban.mode
     }

@@ -8,6 +8,7 @@ use crate::distance::Position;
 use crate::engine::RiskEngine;
 use crate::moment::Moment;
 use crate::profile::Shown;
+use crate::settings::RiskMode;
 
 /// What is usual for a principal. Networks, devices and software are kept as hashes and can only be counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,11 @@ impl RiskEngine {
     /// Forgets what is usual for a principal, so that nothing is new to it. Says whether there was anything to forget. Bans stay.
     pub fn forget_profile(&self, actor: &Actor) -> bool {
         self.principal_key(actor).is_some_and(|key| self.profiles.forget(key))
+    }
+
+    /// Whether callers are scored, and so learnt from.
+    pub fn scores(&self) -> bool {
+        self.risk_mode() != RiskMode::Off
     }
 
     fn principal_key(&self, actor: &Actor) -> Option<u64> {

@@ -69,6 +69,7 @@ pub use engine::RiskEngine;
 pub use evidence::BanSample;
 pub use known::{PlaceReport, ProfileReport};
 pub use place::{Locate, Location, Position};
+pub use score::total as total_mnats;
 pub use settings::Settings;
 
 /// Who asks to be let in.

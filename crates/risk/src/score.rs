@@ -17,7 +17,7 @@ pub(crate) fn family_bounds(family: SignalFamily) -> (i32, i32) {
 }
 
 /// The sum of all contributions, each family clipped to its bounds.
-pub(crate) fn total(contributions: impl Iterator<Item = (SignalFamily, i32)> + Clone) -> i32 {
+pub fn total(contributions: impl Iterator<Item = (SignalFamily, i32)> + Clone) -> i32 {
     let families = [SignalFamily::Novelty, SignalFamily::Evidence, SignalFamily::Posture, SignalFamily::Trust];
     families.into_iter().fold(0, |sum: i32, family| {
         let (low, high) = family_bounds(family);

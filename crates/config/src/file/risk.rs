@@ -64,7 +64,10 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         reputation: section.tables("reputation").into_iter().filter_map(read_reputation).collect(),
         deny_services: section.or("services", Choice(&[("allow", false), ("deny", true)]), false),
     };
-    section.without_effect("step_up_budget", "set `thresholds` instead: nothing is calibrated in this version");
+    section.without_effect(
+        "step_up_budget",
+        "set `thresholds` instead: `risk evaluate --logins FILE --budget 1%` says to what",
+    );
     section.finish();
     risk
 }

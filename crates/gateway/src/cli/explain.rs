@@ -1,5 +1,7 @@
 //! `explain`: every check of a decision, asked offline or read from the event of one that happened.
 
+mod risk;
+
 use std::time::Duration;
 
 use portcullis_config::Loaded;
@@ -190,7 +192,7 @@ pub(crate) fn from_native(event: &Value) -> Value {
     json!({
         "decision": part("decision"), "status": part("status"), "reason": part("reason"), "reasons": part("reasons"),
         "message": part("message"), "checks": part("checks"), "rule": rule, "nearest": part("nearest"),
-        "shadow": part("shadow"),
+        "shadow": part("shadow"), "risk": risk::part(event),
         "policy": { "version": policy.get("version"), "sha256": policy.get("sha256") },
         "event": { "id": part("id"), "time": part("time"), "kind": part("kind"), "request": part("request"),
                    "client": part("client"), "identity": part("identity") },
@@ -246,6 +248,9 @@ pub(crate) fn for_people(explained: &Value) -> String {
         let (value, detail) = (text(check, "value"), text(check, "detail"));
         let between = if value.is_empty() || detail.is_empty() { "" } else { ": " };
         lines.push(format!("  {mark}{:<15}{value}{between}{detail}", text(check, "name")));
+    }
+    if let Some(risk) = explained.get("risk") {
+        lines.extend(risk::in_words(risk));
     }
     let limits = explained.get("limits").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if !limits.is_empty() {

@@ -1,13 +1,17 @@
-//! `risk`: how good the detection is, measured on recorded requests.
+//! `risk`: how good the detection is, measured on recorded requests and logins; and what is known of a principal.
+
+mod known;
+mod logins;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::net::IpAddr;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use portcullis_config::{ProcessEnvironment, load};
+use portcullis_policy::{RiskRules, RiskThresholds};
 use portcullis_risk::RiskEngine;
 use portcullis_risk::evaluation::{Detector, Figures, LineError, LoggedRequest, Outcomes, PlainCounter, Share, replay};
 use portcullis_risk::settings::{BanMode, Settings};
@@ -29,6 +33,9 @@ const NAMED_MAX: usize = 20;
 pub(crate) fn run(global: &Global, args: &RiskArgs) -> Exit {
     match &args.command {
         RiskCommand::Evaluate(args) => evaluate(global, args).unwrap_or_else(|exit| exit),
+        RiskCommand::Show(whom) => known::show_profile(global, whom).unwrap_or_else(|exit| exit),
+        RiskCommand::Forget(whom) => known::forget(global, whom).unwrap_or_else(|exit| exit),
+        RiskCommand::Warm { file } => known::warm(global, file).unwrap_or_else(|exit| exit),
     }
 }
 
@@ -40,7 +47,13 @@ struct Judged {
 }
 
 fn evaluate(global: &Global, args: &RiskEvaluateArgs) -> Result<Exit, Exit> {
-    let mut settings = settings(global)?;
+    let (mut settings, thresholds) = settings(global)?;
+    if let Some(path) = &args.logins {
+        return logins::of_file(global, settings, thresholds, args.budget, path);
+    }
+    if args.synthetic {
+        return Ok(logins::made_up(global, settings, thresholds, args.budget, args.seed));
+    }
     if settings.ban.mode != BanMode::Enforce {
         remark("note: bans are not enforced by this policy; they are evaluated as if they were");
         settings.ban.mode = BanMode::Enforce;
@@ -62,16 +75,18 @@ fn evaluate(global: &Global, args: &RiskEvaluateArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-/// `[ban]` of the configuration, or the defaults where there is none.
-fn settings(global: &Global) -> Result<Settings, Exit> {
+/// `[risk]` and `[ban]` of the configuration, or the defaults where there is none; and the thresholds of normal sensitivity.
+fn settings(global: &Global) -> Result<(Settings, RiskThresholds), Exit> {
     if !global.config.exists() {
-        remark(&format!(
-            "note: there is no {}: the defaults of [ban] are evaluated",
-            configuration::name(&global.config)
-        ));
-        return Ok(Settings::default());
+        remark(&format!("note: there is no {}: the defaults are evaluated", configuration::name(&global.config)));
+        let [_, normal, _] = RiskRules::default().thresholds;
+        return Ok((Settings::default(), normal));
     }
-    load(&global.config, &ProcessEnvironment).map(|loaded| loaded.risk).map_err(|report| {
+    let loaded = load(&global.config, &ProcessEnvironment).map(|loaded| {
+        let [_, normal, _] = loaded.policy.risk_thresholds();
+        (loaded.risk, normal)
+    });
+    loaded.map_err(|report| {
         configuration::show(&report, global);
         Exit::Configuration
     })
@@ -157,6 +172,16 @@ fn of_cases(settings: &Settings, path: &Path, each: bool) -> Result<Vec<Judged>,
     Ok(judged)
 }
 
+/// A file to read line by line, unpacked where that is needed.
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let file = BufReader::new(File::open(path)?);
+    Ok(if path.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(BufReader::new(MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    })
+}
+
 fn read(path: &Path) -> Result<String, Exit> {
     let open = || -> io::Result<String> {
         let mut bytes = Vec::new();
@@ -238,11 +263,13 @@ fn words(share: Share) -> String {
     )
 }
 
+fn share_to_json(share: Share) -> Value {
+    let interval = share.interval();
+    json!({ "part": share.part, "whole": share.whole, "share": share.value(), "interval_95": [interval.low, interval.high] })
+}
+
 fn to_json(judged: &Judged) -> Value {
-    let share = |share: Share| {
-        let interval = share.interval();
-        json!({ "part": share.part, "whole": share.whole, "share": share.value(), "interval_95": [interval.low, interval.high] })
-    };
+    let share = share_to_json;
     let figures = &judged.figures;
     json!({
         "name": judged.name,

@@ -58,8 +58,8 @@ pub(crate) fn caller(transit: &Transit) -> Caller<'_> {
 }
 
 /// Where addresses are, by the geo databases.
-#[derive(Debug)]
-struct Atlas<'a>(&'a Geo);
+#[derive(Debug, Clone, Copy)]
+pub struct Atlas<'a>(pub &'a Geo);
 
 impl Locate for Atlas<'_> {
     fn locate(&self, address: IpAddr) -> Option<Location> {
