@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::beside::is_no_event_file;
 use crate::chain::{self, Hash};
-use crate::checkpoint::{self, BadCheckpoint, PublicKey};
+use crate::checkpoint::{self, BadCheckpoint, EVERY, PublicKey};
 use crate::event::EventKind;
 use crate::read::{Line, read_line};
 
@@ -227,10 +227,12 @@ impl Tail {
         self.last = Some(time);
     }
 
-    /// The time until the next event counts, unless no process ran, or the clock was set back.
+    /// The time until the next event counts, unless the clock was set back. How long no process ran counts for nothing, but whoever writes
+    /// lines anew can put a start before each gap: a start counts for the time within which a gateway signs.
     fn pass(&mut self, time: Timestamp, begins: bool) {
-        let since = self.last.filter(|_| !begins).and_then(|last| Duration::try_from(time.duration_since(last)).ok());
-        self.all.time = self.all.time.saturating_add(since.unwrap_or_default());
+        let Some(last) = self.last else { return };
+        let since = if begins { EVERY } else { Duration::try_from(time.duration_since(last)).unwrap_or_default() };
+        self.all.time = self.all.time.saturating_add(since);
     }
 
     /// The events of the next file come behind these.
