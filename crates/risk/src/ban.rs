@@ -161,9 +161,12 @@ impl BanTable {
     }
 
     /// Puts back what was kept of an actor: its last ban, also one that has ended, and its past offences. What has come since is
-    /// newer, and stays. Says whether there was room.
+    /// newer, and stays. Nobody makes room: those that end last are put back first. Says whether there was room.
     pub(crate) fn restore(&self, actor: Actor, key: u64, imposed: Imposed, past: (f64, u64), now: Moment) -> bool {
         let until = imposed.ban.until.as_microsecond();
+        if self.table.len() >= self.table.bound() && self.table.with(key, |_| ()).is_none() {
+            return false;
+        }
         let make = || BanRecord {
             actor,
             end: AtomicI64::new(until),
@@ -185,6 +188,15 @@ impl BanTable {
                 show(&record.actor, &imposed, record.offences.parts());
             }
         })
+    }
+
+    /// Shows the record of one actor, where there is one.
+    pub(crate) fn show(&self, key: u64, show: impl FnOnce(&Actor, &Imposed, (f64, u64))) {
+        self.table.with(key, |record| {
+            if let Some(imposed) = record.ban.load_full() {
+                show(&record.actor, &imposed, record.offences.parts());
+            }
+        });
     }
 
     pub(crate) fn mark_all(&self) {

@@ -19,7 +19,7 @@ use crate::settings::BanMode;
 use crate::state::SavedDemand;
 
 /// How many demands there can be at once.
-const MOST: usize = 10_000;
+pub(crate) const MOST: usize = 10_000;
 
 /// Something that is demanded, and of whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl RiskEngine {
         let simulated = mode == BanMode::Simulate;
         let containment = Arc::new(Containment { alert: alert.into(), since, until, simulated });
         self.demands.put(demand, &containment, now)?;
-        self.journal.demands_changed();
+        self.journal.demand_changed(demand, alert);
         Ok(simulated)
     }
 
@@ -125,7 +125,7 @@ impl RiskEngine {
     pub fn release(&self, demand: &Demand, alert: &str) -> bool {
         let released = self.demands.remove(demand, alert);
         if released {
-            self.journal.demands_changed();
+            self.journal.demand_changed(demand, alert);
         }
         released
     }
@@ -169,13 +169,6 @@ impl Demands {
     /// Everything, as it is kept, but for `until`, which is by the engine's clock.
     pub(crate) fn all(&self) -> Vec<SavedDemand> {
         let table = self.table.load();
-        let saved = |demand: Demand, containment: &Containment| SavedDemand {
-            demand,
-            alert: containment.alert.clone(),
-            since: containment.since,
-            until: containment.until,
-            simulated: containment.simulated,
-        };
         let mut all = Vec::new();
         let mut add = |map: &ByName, make: &dyn Fn(Box<str>) -> Demand| {
             for (name, containments) in map {
@@ -188,6 +181,13 @@ impl Demands {
         }
         add(&table.tightened, &Demand::Tighten);
         all
+    }
+
+    /// What this alert demands, as [`Self::all`] has it.
+    pub(crate) fn find(&self, demand: &Demand, alert: &str) -> Option<SavedDemand> {
+        let table = self.table.load();
+        let containment = table.of(demand).iter().find(|containment| *containment.alert == *alert)?;
+        Some(saved(demand.clone(), containment))
     }
 
     pub(crate) fn put(
@@ -242,6 +242,16 @@ impl Demands {
         let tightened = route.and_then(|route| table.tightened.get(route)).and_then(strictest);
         let demanded = Demanded { step_up: of(&table.step_up), revoked: of(&table.revoked), tightened };
         (demanded != Demanded::default()).then(|| Box::new(demanded))
+    }
+}
+
+fn saved(demand: Demand, containment: &Containment) -> SavedDemand {
+    SavedDemand {
+        demand,
+        alert: containment.alert.clone(),
+        since: containment.since,
+        until: containment.until,
+        simulated: containment.simulated,
     }
 }
 

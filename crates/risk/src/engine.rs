@@ -360,9 +360,8 @@ impl RiskEngine {
         self.abuse.forget(key);
         // Each actor has its place in one table alone.
         let lifted = self.ban_tables().iter().any(|table| table.lift(key)) || self.lift_network(actor);
-        if lifted {
-            self.journal.lifted(actor);
-        }
+        // A store may have a row of somebody for whom there was no room, or who was forgotten.
+        self.journal.lifted(actor);
         lifted
     }
 

@@ -19,7 +19,7 @@ use portcullis_policy::{Ban, BanScope, Containment};
 use crate::actor::Actor;
 use crate::ban::Imposed;
 use crate::by_hand::MAX_NETWORKS as NETWORKS_MAX;
-use crate::contain::Demand;
+use crate::contain::{Demand, MOST as DEMANDS_MAX};
 use crate::engine::RiskEngine;
 use crate::evidence::BanSample;
 use crate::moment::{Moment, time_of};
@@ -114,11 +114,6 @@ impl Downtime {
         Self { now, reference: now.wall.max(last) }
     }
 
-    /// Whether the clock was set back meanwhile.
-    pub fn clock_went_back(&self) -> bool {
-        self.reference > self.now.wall
-    }
-
     /// What was saved as this time of day, by the engine's clock.
     fn steady(&self, saved: Timestamp) -> Timestamp {
         let passed = self.reference.duration_since(saved);
@@ -184,8 +179,10 @@ pub struct Changes {
     pub lifted: Vec<Actor>,
     /// Bans and offences.
     pub bans: Vec<SavedBan>,
-    /// All that is demanded, where any of it has changed.
-    pub demands: Option<Vec<SavedDemand>>,
+    /// What is demanded no longer, and by which alert. It comes before `demands`.
+    pub released: Vec<(Demand, Box<str>)>,
+    /// What is demanded.
+    pub demands: Vec<SavedDemand>,
     /// Profiles by key, in a form that only this crate reads.
     pub profiles: Vec<(u64, Vec<u8>)>,
     /// When a verified principal was last let in from an address, by its key.
@@ -197,8 +194,9 @@ pub struct Changes {
 impl Changes {
     /// Whether nothing has changed.
     pub fn is_empty(&self) -> bool {
-        let Self { lifted, bans, demands, profiles, healthy, more: _ } = self;
-        lifted.is_empty() && bans.is_empty() && demands.is_none() && profiles.is_empty() && healthy.is_empty()
+        let Self { lifted, bans, released, demands, profiles, healthy, more: _ } = self;
+        let of_bans = lifted.is_empty() && bans.is_empty();
+        of_bans && released.is_empty() && demands.is_empty() && profiles.is_empty() && healthy.is_empty()
     }
 }
 
@@ -225,10 +223,14 @@ pub(crate) struct Journal {
     watch: OnceLock<Box<dyn Fn() + Send + Sync>>,
     lifted: Mutex<Vec<Actor>>,
     networks: AtomicBool,
-    demands: AtomicBool,
+    /// Whatever is demanded is to be written.
+    all_demands: AtomicBool,
+    /// What was demanded or released since. Which of both is asked of the engine.
+    demands: Mutex<Vec<(Demand, Box<str>)>>,
 }
 
-/// Lifted bans that wait to be written. Beyond that a ban may come back after a restart; bans are lifted by hand.
+/// Lifted bans, and demands that were made or released, that wait to be written. Beyond that what was lifted or released may come back after
+/// a restart.
 const LIFTED_MAX: usize = 10_000;
 
 impl fmt::Debug for Journal {
@@ -250,14 +252,22 @@ impl Journal {
         self.ban_changed();
     }
 
-    pub(crate) fn demands_changed(&self) {
-        self.demands.store(true, Ordering::Release);
+    /// It was changed already, so that whoever takes this finds it as it is.
+    pub(crate) fn demand_changed(&self, demand: &Demand, alert: &str) {
+        let mut demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.watch.get().is_some() && demands.len() < LIFTED_MAX {
+            demands.push((demand.clone(), alert.into()));
+        } else {
+            self.all_demands.store(true, Ordering::Release);
+        }
+        drop(demands);
         self.ban_changed();
     }
 
     fn waiting(&self) -> usize {
-        let lists = [&self.networks, &self.demands].into_iter().filter(|list| list.load(Ordering::Relaxed)).count();
-        self.lifted.lock().unwrap_or_else(PoisonError::into_inner).len() + lists
+        let lists = [&self.networks, &self.all_demands].into_iter().filter(|list| list.load(Ordering::Relaxed)).count();
+        let demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.lifted.lock().unwrap_or_else(PoisonError::into_inner).len() + demands + lists
     }
 
     pub(crate) fn lifted(&self, actor: &Actor) {
@@ -295,6 +305,18 @@ impl RiskEngine {
     pub fn urgent_changes(&self, most: usize, now: Reading) -> Changes {
         let lifted = std::mem::take(&mut *self.journal.lifted.lock().unwrap_or_else(PoisonError::into_inner));
         let mut changes = Changes { lifted, ..Changes::default() };
+        // Who was banned anew since is written after the row is gone, also where that was written already.
+        for actor in &changes.lifted {
+            let bans = &mut changes.bans;
+            match self.table_of(actor) {
+                Some(table) => {
+                    table.show(self.keys.actor(actor), |actor, imposed, past| {
+                        bans.push(saved(actor, imposed, past, now))
+                    });
+                }
+                None => self.journal.networks.store(true, Ordering::Release),
+            }
+        }
         for table in self.ban_tables() {
             let room = most.saturating_sub(changes.bans.len());
             let bans = &mut changes.bans;
@@ -305,12 +327,24 @@ impl RiskEngine {
             let bans = &mut changes.bans;
             self.network_bans.for_each(|actor, imposed| bans.push(saved(&actor, imposed, (0.0, 0), now)));
         }
-        if self.journal.demands.swap(false, Ordering::AcqRel) {
-            let mut all = self.demands.all();
-            all.iter_mut().for_each(|demand| demand.until = now.to_wall(demand.until));
-            changes.demands = Some(all);
-        }
+        self.take_demands(&mut changes, now);
         changes
+    }
+
+    fn take_demands(&self, changes: &mut Changes, now: Reading) {
+        let changed = std::mem::take(&mut *self.journal.demands.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = self.journal.all_demands.swap(false, Ordering::AcqRel);
+        for (demand, alert) in changed {
+            match self.demands.find(&demand, &alert) {
+                Some(_) if all => {}
+                Some(saved) => changes.demands.push(saved),
+                None => changes.released.push((demand, alert)),
+            }
+        }
+        if all {
+            changes.demands = self.demands.all();
+        }
+        changes.demands.iter_mut().for_each(|demand| demand.until = now.to_wall(demand.until));
     }
 
     /// What else has changed, about `most` profiles and as many addresses of it.
@@ -324,18 +358,18 @@ impl RiskEngine {
         changes
     }
 
-    /// Marks everything as changed but the bans that were lifted: what was handed out may not have been written.
+    /// Marks everything as changed but the bans that were lifted and what was released: what was handed out may not have been written.
     pub fn mark_all(&self) {
-        self.mark_bans();
+        self.mark_times();
         self.profiles.mark_all();
-        self.abuse.mark_healthy();
     }
 
-    /// Marks what has a time in it that must be right: all bans, and all that is demanded.
-    pub fn mark_bans(&self) {
+    /// Marks what is kept by the time of day: all bans, all that is demanded, and when principals were let in.
+    pub fn mark_times(&self) {
         self.ban_tables().iter().for_each(|table| table.mark_all());
         self.journal.networks.store(true, Ordering::Release);
-        self.journal.demands.store(true, Ordering::Release);
+        self.journal.all_demands.store(true, Ordering::Release);
+        self.abuse.mark_healthy();
     }
 
     /// How many records are marked as changed; lists that are kept as a whole count as one.
@@ -406,6 +440,7 @@ impl RiskEngine {
             bans: self.ban_tables().iter().map(|table| table.bound()).sum::<usize>() + NETWORKS_MAX,
             profiles: self.profiles.bound(),
             addresses: self.abuse.bound(),
+            demands: DEMANDS_MAX,
             forgets_after: SignedDuration::try_from(forgets_after).unwrap_or(SignedDuration::MAX),
         }
     }
@@ -420,6 +455,8 @@ pub struct Bounds {
     pub profiles: usize,
     /// Addresses from which principals were let in.
     pub addresses: usize,
+    /// What alerts demand.
+    pub demands: usize,
     /// So long after its end a ban says nothing more of its actor: the offences have faded.
     pub forgets_after: SignedDuration,
 }

@@ -56,7 +56,6 @@ fn offend(engine: &RiskEngine, from: &str, now: Timestamp) -> Arc<Ban> {
 /// Everything that one engine gives away, in another that begins later.
 fn restart(engine: &RiskEngine, written: Reading, begins: Timestamp) -> (RiskEngine, Restored) {
     engine.mark_all();
-    engine.mark_bans();
     let (urgent, rest) = (engine.urgent_changes(usize::MAX, written), engine.changes(usize::MAX, written));
     assert!(!urgent.more && !rest.more);
     let next = RiskEngine::with_secret(settings(), engine.secret());
@@ -69,7 +68,7 @@ fn restart(engine: &RiskEngine, written: Reading, begins: Timestamp) -> (RiskEng
             None => restored.forgotten += 1,
         }
     }
-    for demand in urgent.demands.unwrap_or_default() {
+    for demand in urgent.demands {
         restored.demands += usize::from(next.restore_demand(demand, &downtime) == Some(true));
     }
     for (key, kept) in rest.profiles {
@@ -180,6 +179,75 @@ fn bans_of_every_kind_come_back_with_their_evidence_and_lifted_ones_do_not() {
     let [entry] = &report.bans[..] else { panic!("{report:?}") };
     assert_eq!((entry.evidence.len(), entry.began), (5, start()));
     assert_eq!(&*entry.evidence[0].reason, "authn.invalid");
+}
+
+#[test]
+fn who_is_banned_anew_after_the_end_by_hand_is_written_after_it() {
+    let engine = RiskEngine::new(settings());
+    engine.watch(Box::new(|| {}));
+    for on in ["198.51.100.7", "192.0.2.64/26"] {
+        let actor = on.parse().unwrap();
+        engine.impose(&actor, after(600), "first", start()).unwrap();
+        engine.urgent_changes(10, even(start()));
+        assert!(engine.lift(&actor));
+        engine.impose(&actor, after(900), "second", start()).unwrap();
+        // The new one is taken by a writer that does not see yet that the old one was lifted.
+        engine.ban_tables().iter().for_each(|table| table.take_marks());
+        engine.journal.networks.store(false, Ordering::Release);
+        let changes = engine.urgent_changes(10, even(start()));
+        assert_eq!(changes.lifted, [actor], "{on}");
+        let until: Vec<Timestamp> = changes.bans.iter().map(|ban| ban.until).collect();
+        assert_eq!(until, [after(900)], "{on}");
+    }
+}
+
+#[test]
+fn demands_are_handed_out_one_by_one() {
+    let engine = RiskEngine::new(settings());
+    engine.watch(Box::new(|| {}));
+    let demand = |id: &str| Demand::Revoke(PrincipalKind::User, id.into());
+    let make = |id: &str, until| engine.demand(&demand(id), "alert", start(), after(until), start()).unwrap();
+    let take = || {
+        let changes = engine.urgent_changes(10, even(start()));
+        let made: Vec<(Demand, Timestamp)> =
+            changes.demands.into_iter().map(|saved| (saved.demand, saved.until)).collect();
+        (made, changes.released.into_iter().map(|(demand, _)| demand).collect::<Vec<_>>())
+    };
+    make("alice", 600);
+    make("bob", 600);
+    assert_eq!(take(), (vec![(demand("alice"), after(600)), (demand("bob"), after(600))], vec![]));
+    make("alice", 900);
+    assert!(engine.release(&demand("bob"), "alert"));
+    assert_eq!(take(), (vec![(demand("alice"), after(900))], vec![demand("bob")]));
+    assert_eq!(take(), (vec![], vec![]));
+    engine.mark_all();
+    make("carol", 600);
+    assert!(engine.release(&demand("alice"), "alert"));
+    assert_eq!(take(), (vec![(demand("carol"), after(600))], vec![demand("alice")]), "each once");
+}
+
+#[test]
+fn where_there_is_no_room_for_all_the_offences_of_late_are_remembered() {
+    let small = RiskEngine::new(Settings { max_bans: 16, ..settings() });
+    let downtime = Downtime::new(even(after(100_000)), after(100_000));
+    let room = (0..40_i64).filter(|n| {
+        let ban = SavedBan {
+            actor: Actor::address([198, 51, 100, u8::try_from(*n).unwrap()].into()),
+            scope: BanScope::Address,
+            began: after(0),
+            until: after(4_000 - n * 100),
+            offences: 1,
+            cause: "test".into(),
+            simulated: false,
+            past: 1.0,
+            past_at: after(0),
+            evidence: Arc::default(),
+        };
+        small.restore_ban(ban, &downtime).is_some()
+    });
+    assert_eq!(room.collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "those that end last come first");
+    let known = |n: u8| small.report(&Actor::address([198, 51, 100, n].into()), after(100_000)).outlook.is_some();
+    assert!((0..10).all(known) && !(10..40).any(known));
 }
 
 #[test]

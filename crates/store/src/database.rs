@@ -9,6 +9,7 @@ use portcullis_risk::state::Secret;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::error::{StoreError, Trouble};
+use crate::owner::Owner;
 use crate::schema;
 
 /// What a store needs to know, as plain values. The shape of TOML (`[store]`) lives in `config`.
@@ -26,6 +27,7 @@ pub struct Database {
     pub(crate) secret: Secret,
     /// The way that keys are made from now on, until that is noted.
     pub(crate) unsettled: Option<u64>,
+    pub(crate) owner: Owner,
 }
 
 /// Only the gateway's user may read who is banned, or the secret of the profiles.
@@ -47,7 +49,7 @@ impl Database {
         let path = settings.path.clone();
         let opened = prepare(&path).and_then(|()| open(&path));
         match opened {
-            Ok((db, secret)) => Ok(Self { db, path, secret, unsettled: None }),
+            Ok((db, secret)) => Ok(Self { db, path, secret, unsettled: None, owner: Owner::default() }),
             Err(trouble) => Err(StoreError { path, trouble }),
         }
     }
@@ -58,6 +60,7 @@ impl Database {
 
     /// Ends it in order: what was written ahead is worked in, and the file stands alone.
     pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.owner.end(&self.db).map_err(|trouble| self.error(trouble))?;
         let path = self.path;
         self.db.close().map_err(|(_, error)| StoreError { path, trouble: error.into() })
     }
@@ -75,9 +78,29 @@ fn prepare(path: &Path) -> Result<(), Trouble> {
     if !found.is_file() {
         return Err(Trouble::NoFile);
     }
-    if found.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(Trouble::Open)?;
-        tracing::warn!(path = %path.display(), "others could use the store: its mode is 0600 now");
+    close_to_others(path, &found)?;
+    // What is not worked in yet holds the same. SQLite makes these two with the mode of the file, but it leaves those that it finds.
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        match fs::metadata(&beside) {
+            Ok(found) => close_to_others(Path::new(&beside), &found)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Trouble::File(error)),
+        }
+    }
+    Ok(())
+}
+
+fn close_to_others(path: &Path, found: &fs::Metadata) -> Result<(), Trouble> {
+    if found.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    match fs::set_permissions(path, fs::Permissions::from_mode(MODE)) {
+        Ok(()) => tracing::warn!(path = %path.display(), "others could use the store: its mode is 0600 now"),
+        // Another process that ends has taken it away.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Trouble::Open(error)),
     }
     Ok(())
 }

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use portcullis_risk::state::{Changes, Reading, StateStore as _};
-use portcullis_risk::{Actor, RiskEngine};
+use portcullis_risk::state::{Changes, Reading};
+use portcullis_risk::{Actor, Demand, RiskEngine};
 
+use crate::clock::CLOCK_WAS_SET;
 use crate::database::Database;
 use crate::stats::{Counts, StoreStats};
 
@@ -33,8 +34,12 @@ pub struct Keeping {
     ended: Mutex<Receiver<()>>,
 }
 
-/// How often profiles are written: what a process that is killed can lose.
+/// How often it is looked what else there is to write.
 const EVERY: Duration = Duration::from_secs(2);
+/// So much of that is written then; more at most every [`SELDOM`], which is what a process that is killed can lose. A record is a page of the
+/// file for itself, since its key is a hash.
+const LITTLE: usize = 250;
+const SELDOM: Duration = Duration::from_secs(30);
 /// What must be written at once is gathered for so long, so that a flood of bans is some twenty writes a second.
 const GATHER: Duration = Duration::from_millis(40);
 /// Records in one transaction.
@@ -46,9 +51,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(60);
 /// How often what says nothing any more is removed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
-/// The time of day was set where it moved by more than this against the engine's clock.
-const CLOCK_WAS_SET: SignedDuration = SignedDuration::from_secs(1);
-/// Lifted bans that could not be written yet.
+/// Lifted bans, and released demands, that could not be written yet.
 const LIFTED_MAX: usize = 10_000;
 
 impl Keeping {
@@ -73,11 +76,13 @@ impl Keeping {
             source,
             counts: Arc::clone(&counts),
             unwritten_lifts: Vec::new(),
+            unwritten_releases: Vec::new(),
             offset,
             pause: FIRST_PAUSE,
             retry: None,
             last: Instant::now(),
             next: Instant::now() + EVERY,
+            written_rest: None,
             next_prune: Instant::now(),
         };
         let stopped = Arc::clone(&stop);
@@ -114,20 +119,31 @@ struct Writer {
     counts: Arc<Counts>,
     /// Of transactions that failed. Everything else is marked again.
     unwritten_lifts: Vec<Actor>,
+    unwritten_releases: Vec<(Demand, Box<str>)>,
+    /// The rows of the file are by this.
     offset: SignedDuration,
     pause: Duration,
     /// After a failure: when it is tried again.
     retry: Option<Instant>,
     last: Instant,
     next: Instant,
+    /// When the rest was last written, all of it; `None` where that failed.
+    written_rest: Option<Instant>,
     next_prune: Instant,
 }
 
 /// The transaction was not written; that is counted and said already.
 struct Failed;
 
+/// Whether it is time for what can wait: so many records, so long after the last time.
+pub(crate) fn rest_is_due(records: usize, since: Option<Duration>) -> bool {
+    records <= LITTLE || since.is_none_or(|since| since >= SELDOM)
+}
+
 impl Writer {
     fn run(mut self, woken: &Receiver<()>, stop: &AtomicBool) {
+        // At once, so that whoever had the file before knows.
+        let _ = self.write_nothing();
         loop {
             let due = self.retry.unwrap_or(self.next).saturating_duration_since(Instant::now());
             let was_woken = match woken.recv_timeout(due) {
@@ -159,26 +175,30 @@ impl Writer {
     }
 
     fn write_what_is_due(&mut self) -> Result<(), Failed> {
-        self.look_at_the_clock();
         self.write_urgent()?;
         if Instant::now() < self.next {
             return Ok(());
         }
         self.next = Instant::now() + EVERY;
-        self.write_rest()?;
+        if rest_is_due(self.source.risk().marked(), self.written_rest.map(|written| written.elapsed())) {
+            self.write_rest()?;
+            self.written_rest = Some(Instant::now());
+        }
         if self.last.elapsed() >= HEARTBEAT {
-            self.save(Changes::default())?;
+            self.write_nothing()?;
         }
         self.prune()
     }
 
     fn write_urgent(&mut self) -> Result<(), Failed> {
         loop {
-            let mut changes = self.source.risk().urgent_changes(BATCH, self.source.now());
+            let now = self.now()?;
+            let mut changes = self.source.risk().urgent_changes(BATCH, now);
             changes.lifted.splice(..0, std::mem::take(&mut self.unwritten_lifts));
+            changes.released.splice(..0, std::mem::take(&mut self.unwritten_releases));
             let more = changes.more;
             if !changes.is_empty() {
-                self.save(changes)?;
+                self.save(changes, now)?;
             }
             if !more {
                 return Ok(());
@@ -188,10 +208,11 @@ impl Writer {
 
     fn write_rest(&mut self) -> Result<(), Failed> {
         loop {
-            let changes = self.source.risk().changes(BATCH, self.source.now());
+            let now = self.now()?;
+            let changes = self.source.risk().changes(BATCH, now);
             let more = changes.more;
             if !changes.is_empty() {
-                self.save(changes)?;
+                self.save(changes, now)?;
             }
             if !more {
                 return Ok(());
@@ -200,12 +221,21 @@ impl Writer {
         }
     }
 
-    fn save(&mut self, changes: Changes) -> Result<(), Failed> {
-        match self.database.save(&changes, self.source.now()) {
-            Ok(()) => {
-                let Changes { lifted, bans, demands, profiles, healthy, more: _ } = &changes;
-                let demands = demands.as_ref().map_or(0, Vec::len);
-                let rows = lifted.len() + bans.len() + demands + profiles.len() + healthy.len();
+    /// Notes the time alone.
+    fn write_nothing(&mut self) -> Result<(), Failed> {
+        let now = self.now()?;
+        self.save(Changes::default(), now)
+    }
+
+    fn save(&mut self, changes: Changes, now: Reading) -> Result<(), Failed> {
+        match self.database.write(&changes, now) {
+            Ok(again) => {
+                let Changes { lifted, bans, released, demands, profiles, healthy, more: _ } = &changes;
+                let of_demands = released.len() + demands.len();
+                let rows = lifted.len() + bans.len() + of_demands + profiles.len() + healthy.len();
+                if again {
+                    self.source.risk().mark_all();
+                }
                 self.counts.rows.fetch_add(rows as u64, Ordering::Relaxed);
                 self.succeeded();
                 Ok(())
@@ -213,6 +243,8 @@ impl Writer {
             Err(error) => {
                 self.unwritten_lifts.extend(changes.lifted);
                 self.unwritten_lifts.truncate(LIFTED_MAX);
+                self.unwritten_releases.extend(changes.released);
+                self.unwritten_releases.truncate(LIFTED_MAX);
                 Err(self.failed(&error.trouble.to_string()))
             }
         }
@@ -230,6 +262,8 @@ impl Writer {
     fn failed(&mut self, why: &str) -> Failed {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         self.retry = Some(Instant::now() + self.pause);
+        // All of it is tried again then.
+        (self.next, self.written_rest) = (Instant::now(), None);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.source.risk().mark_all();
         if self.counts.set_trouble(Some(why.into())).is_none() {
@@ -239,13 +273,19 @@ impl Writer {
         Failed
     }
 
-    /// What was written by a time of day that was set since is written again.
-    fn look_at_the_clock(&mut self) {
-        let offset = self.source.now().offset();
-        if (offset - self.offset).abs() > CLOCK_WAS_SET {
-            self.source.risk().mark_bans();
-            self.offset = offset;
+    /// Now. What was written by a time of day that was set since is brought to that of now first, as one transaction, and then written again
+    /// as the engine has it.
+    fn now(&mut self) -> Result<Reading, Failed> {
+        let now = self.source.now();
+        let by = now.offset() - self.offset;
+        if by.abs() > CLOCK_WAS_SET {
+            if let Err(error) = self.database.follow_the_clock(by, now) {
+                return Err(self.failed(&error.trouble.to_string()));
+            }
+            self.offset = now.offset();
+            self.source.risk().mark_times();
         }
+        Ok(now)
     }
 
     fn prune(&mut self) -> Result<(), Failed> {
@@ -253,8 +293,8 @@ impl Writer {
             return Ok(());
         }
         self.next_prune = Instant::now() + PRUNE_EVERY;
-        let (risk, now) = (self.source.risk(), self.source.now());
-        let pruned = self.database.prune(&risk.bounds(), now);
+        let now = self.now()?;
+        let pruned = self.database.prune(&self.source.risk().bounds(), now);
         match pruned {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed(&error.trouble.to_string())),
@@ -265,7 +305,7 @@ impl Writer {
     fn end(mut self) {
         let written = self.write_urgent().and_then(|()| self.write_rest());
         // The time of the end, by which the next start tells how long nobody ran.
-        let written = written.and_then(|()| self.save(Changes::default()));
+        let written = written.and_then(|()| self.write_nothing());
         if written.is_err() {
             tracing::error!("the state at the end is not in the store");
         }

@@ -6,15 +6,18 @@
 //! in memory, changes are marked there, and a file that cannot be written (a full disk) costs nothing but what a restart would lose, which
 //! is counted and said.
 //!
-//! What is written when: bans, lifted bans and demands within 100 ms, forced to the disk; the rest every two seconds, and at an orderly end.
-//! So a process that is killed loses two seconds of profiles, and a machine that loses power perhaps a few more of these.
+//! What is written when: bans, lifted bans and demands within 100 ms, forced to the disk; the rest every two seconds where it is little, else
+//! every thirty, and at an orderly end. So a process that is killed loses the last 100 ms of bans and up to thirty seconds of profiles, and a
+//! machine that loses power perhaps a few more of these.
 //!
 //! What it deliberately does not: decide, or know what a profile means. Each part of the program that has state owns the trait by which it
 //! is kept (`portcullis_risk::state::StateStore`), and a file of this crate with its rows (`schema.rs` has all tables).
 
+mod clock;
 mod database;
 mod error;
 mod keeping;
+mod owner;
 mod risk;
 mod schema;
 mod stats;

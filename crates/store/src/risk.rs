@@ -10,11 +10,14 @@ use portcullis_risk::state::{Bounds, Changes, Downtime, Reading, Restored, Saved
 use portcullis_risk::{Actor, BanSample, Demand, RiskEngine};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
+use crate::clock::{move_times, undo_setback};
 use crate::database::Database;
 use crate::error::{StoreError, Trouble};
+use crate::owner::{Owner, Right};
+use crate::schema;
 
 /// Places in the table `kept`.
-const WRITTEN: &str = "written";
+pub(crate) const WRITTEN: &str = "written";
 const FINGERPRINT: &str = "fingerprint";
 /// Principals let in from an address say nothing of it after this.
 const HEALTHY_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -27,23 +30,47 @@ impl StateStore for Database {
     }
 
     fn restore(&mut self, engine: &RiskEngine, now: Reading) -> Result<Restored, StoreError> {
-        let restored = restore(&self.db, engine, now).map_err(|trouble| self.error(trouble))?;
+        let restored = undo_setback(&mut self.db, now).and_then(|()| restore(&self.db, engine, now));
+        let restored = restored.map_err(|trouble| self.error(trouble))?;
         self.unsettled = Some(engine.fingerprint());
+        self.owner = Owner { began: Some(now.wall), ..Owner::default() };
         Ok(restored)
     }
 
     fn save(&mut self, changes: &Changes, now: Reading) -> Result<(), StoreError> {
-        let saved = save(&mut self.db, changes, self.unsettled, now);
-        saved.map_err(|trouble| self.error(trouble))?;
-        self.unsettled = None;
-        Ok(())
+        self.write(changes, now).map(|_| ())
     }
 }
 
 impl Database {
+    /// Writes changes, and says whether the file is this process's again after it was another one's: then all has to be written.
+    pub(crate) fn write(&mut self, changes: &Changes, now: Reading) -> Result<bool, StoreError> {
+        let right = save(&mut self.db, changes, self.unsettled, &self.owner, now);
+        let right = right.map_err(|trouble| self.error(trouble))?;
+        if let Right::All(_) = right {
+            self.unsettled = None;
+        }
+        Ok(self.owner.note(right, &self.path))
+    }
+
+    /// The time of day was set by so much while the process ran: what was written before is moved with it. An older process leaves that to
+    /// the owner.
+    pub(crate) fn follow_the_clock(&mut self, by: SignedDuration, now: Reading) -> Result<(), StoreError> {
+        let followed = match self.owner.owns(&self.db) {
+            Ok(true) => move_times(&mut self.db, by, now),
+            Ok(false) => Ok(()),
+            Err(trouble) => Err(trouble),
+        };
+        followed.map_err(|trouble| self.error(trouble))
+    }
+
     /// Removes what says nothing any more, and of the rest what is more than an engine can hold: the oldest.
     pub(crate) fn prune(&mut self, bounds: &Bounds, now: Reading) -> Result<(), StoreError> {
-        let pruned = prune(&mut self.db, bounds, now);
+        let pruned = match self.owner.is_older {
+            // Its engine may be a smaller one.
+            true => Ok(()),
+            false => prune(&mut self.db, bounds, now),
+        };
         pruned.map_err(|trouble| self.error(trouble))
     }
 }
@@ -53,9 +80,6 @@ fn restore(db: &Connection, engine: &RiskEngine, now: Reading) -> Result<Restore
     let reading = db.unchecked_transaction()?;
     let last: Option<i64> = kept(&reading, WRITTEN)?;
     let downtime = Downtime::new(now, last.map_or(Ok(now.wall), time)?);
-    if downtime.clock_went_back() {
-        tracing::warn!("the clock was set back since the store was last written: bans go on as if no time had passed");
-    }
     let mut restored = Restored::default();
     restore_bans(&reading, engine, &downtime, &mut restored)?;
     restore_demands(&reading, engine, &downtime, &mut restored)?;
@@ -141,7 +165,8 @@ fn restore_demands(
     downtime: &Downtime,
     restored: &mut Restored,
 ) -> Result<(), Trouble> {
-    let mut statement = db.prepare("SELECT what, kind, name, alert, since, until, simulated FROM demand")?;
+    let mut statement =
+        db.prepare("SELECT what, kind, name, alert, since, until, simulated FROM demand ORDER BY until DESC")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (what, kind, name): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -204,41 +229,67 @@ fn restore_healthy(
     Ok(())
 }
 
-fn save(db: &mut Connection, changes: &Changes, unsettled: Option<u64>, now: Reading) -> Result<(), Trouble> {
-    let Changes { lifted, bans, demands, profiles, healthy, more: _ } = changes;
-    // A ban is on the disk before anybody relies on it; of profiles a loss of power may take the last seconds.
-    let urgent = !lifted.is_empty() || !bans.is_empty() || demands.is_some();
+fn save(
+    db: &mut Connection,
+    changes: &Changes,
+    unsettled: Option<u64>,
+    owner: &Owner,
+    now: Reading,
+) -> Result<Right, Trouble> {
+    let Changes { lifted, bans, released, demands, profiles, healthy, more: _ } = changes;
+    // What must be written at once is forced to the disk; of profiles a loss of power may take the last seconds.
+    let urgent = !(lifted.is_empty() && bans.is_empty() && released.is_empty() && demands.is_empty());
     db.pragma_update(None, "synchronous", if urgent { "FULL" } else { "NORMAL" })?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Some(fingerprint) = unsettled {
-        settle(&transaction, fingerprint.cast_signed())?;
+    // A newer version may have taken over meanwhile, and have brought the tables to its own.
+    schema::check(&transaction)?;
+    let right = owner.right(&transaction, now.wall)?;
+    match right {
+        Right::All(_) => {
+            if let Some(fingerprint) = unsettled {
+                settle(&transaction, fingerprint.cast_signed())?;
+            }
+            forget_bans(&transaction, lifted)?;
+            save_bans(&transaction, bans, None)?;
+            forget_demands(&transaction, released)?;
+            save_demands(&transaction, demands, None)?;
+            save_profiles(&transaction, profiles, now)?;
+            save_healthy(&transaction, healthy)?;
+        }
+        Right::Add(since) => {
+            save_bans(&transaction, bans, Some(since))?;
+            save_demands(&transaction, demands, Some(since))?;
+        }
     }
-    save_bans(&transaction, lifted, bans)?;
-    if let Some(demands) = demands {
-        save_demands(&transaction, demands)?;
-    }
-    let written = now.wall.as_microsecond();
+    keep(&transaction, WRITTEN, now.wall.as_microsecond())?;
+    transaction.commit()?;
+    Ok(right)
+}
+
+fn save_profiles(transaction: &Transaction<'_>, profiles: &[(u64, Vec<u8>)], now: Reading) -> Result<(), Trouble> {
+    // One that is marked has been in use, and often nothing in it has changed: then no page is written.
     let mut upsert = transaction.prepare(
         "INSERT INTO profile (key, written, value) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET written = excluded.written, value = excluded.value",
+         ON CONFLICT DO UPDATE SET written = excluded.written, value = excluded.value WHERE value <> excluded.value",
     )?;
     for (key, value) in profiles {
-        upsert.execute(params![key.cast_signed(), written, value])?;
+        upsert.execute(params![key.cast_signed(), now.wall.as_microsecond(), value])?;
     }
-    drop(upsert);
+    Ok(())
+}
+
+fn save_healthy(transaction: &Transaction<'_>, healthy: &[(u64, Timestamp)]) -> Result<(), Trouble> {
     let mut upsert = transaction.prepare(
-        "INSERT INTO healthy (key, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen)",
+        "INSERT INTO healthy (key, seen) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET seen = excluded.seen WHERE seen <> excluded.seen",
     )?;
     for (key, seen) in healthy {
         upsert.execute(params![key.cast_signed(), seen.as_microsecond()])?;
     }
-    drop(upsert);
-    keep(&transaction, WRITTEN, written)?;
-    transaction.commit()?;
     Ok(())
 }
 
-fn save_bans(transaction: &Transaction<'_>, lifted: &[Actor], bans: &[SavedBan]) -> Result<(), Trouble> {
+fn forget_bans(transaction: &Transaction<'_>, lifted: &[Actor]) -> Result<(), Trouble> {
     let mut forget = transaction.prepare("DELETE FROM ban WHERE kind = ?1 AND name = ?2")?;
     let mut forget_evidence = transaction.prepare("DELETE FROM evidence WHERE kind = ?1 AND name = ?2")?;
     for actor in lifted {
@@ -246,20 +297,30 @@ fn save_bans(transaction: &Transaction<'_>, lifted: &[Actor], bans: &[SavedBan])
         forget.execute(params![kind, name])?;
         forget_evidence.execute(params![kind, name])?;
     }
+    Ok(())
+}
+
+/// With `since` only what began no earlier, and where it ends later than what is there.
+fn save_bans(transaction: &Transaction<'_>, bans: &[SavedBan], since: Option<i64>) -> Result<(), Trouble> {
+    let mut forget_evidence = transaction.prepare("DELETE FROM evidence WHERE kind = ?1 AND name = ?2")?;
     let mut upsert = transaction.prepare(
-        "INSERT OR REPLACE INTO ban (kind, name, scope, began, until, offences, cause, simulated, past, past_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO ban (kind, name, scope, began, until, offences, cause, simulated, past, past_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT DO UPDATE SET scope = excluded.scope, began = excluded.began, until = excluded.until,
+             offences = excluded.offences, cause = excluded.cause, simulated = excluded.simulated, past = excluded.past,
+             past_at = excluded.past_at
+         WHERE ?11 OR until < excluded.until",
     )?;
     let mut insert =
         transaction.prepare("INSERT INTO evidence (kind, name, place, reason, path) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for ban in bans {
+    for ban in bans.iter().filter(|ban| since.is_none_or(|since| ban.began.as_microsecond() >= since)) {
         let (kind, name) = row_of(&ban.actor);
         let scope = match ban.scope {
             BanScope::Address => 0,
             BanScope::Anonymous => 1,
             BanScope::Principal => 2,
         };
-        upsert.execute(params![
+        let rows = upsert.execute(params![
             kind,
             name,
             scope,
@@ -270,7 +331,11 @@ fn save_bans(transaction: &Transaction<'_>, lifted: &[Actor], bans: &[SavedBan])
             ban.simulated,
             ban.past,
             ban.past_at.as_microsecond(),
+            since.is_none(),
         ])?;
+        if rows == 0 {
+            continue;
+        }
         forget_evidence.execute(params![kind, name])?;
         for (place, sample) in (0_i64..).zip(ban.evidence.iter()) {
             insert.execute(params![kind, name, place, &*sample.reason, &*sample.path])?;
@@ -279,21 +344,38 @@ fn save_bans(transaction: &Transaction<'_>, lifted: &[Actor], bans: &[SavedBan])
     Ok(())
 }
 
-fn save_demands(transaction: &Transaction<'_>, demands: &[SavedDemand]) -> Result<(), Trouble> {
-    transaction.execute("DELETE FROM demand", [])?;
-    let mut insert = transaction.prepare(
-        "INSERT OR REPLACE INTO demand (what, kind, name, alert, since, until, simulated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    for saved in demands {
-        let (what, kind, name) = match &saved.demand {
-            Demand::StepUp(kind, id) => (0, number(*kind), id),
-            Demand::Revoke(kind, id) => (1, number(*kind), id),
-            Demand::Tighten(route) => (2, 0, route),
-        };
-        let times = (saved.since.as_microsecond(), saved.until.as_microsecond());
-        insert.execute(params![what, kind, &**name, &*saved.alert, times.0, times.1, saved.simulated])?;
+fn forget_demands(transaction: &Transaction<'_>, released: &[(Demand, Box<str>)]) -> Result<(), Trouble> {
+    let mut forget =
+        transaction.prepare("DELETE FROM demand WHERE what = ?1 AND kind = ?2 AND name = ?3 AND alert = ?4")?;
+    for (demand, alert) in released {
+        let (what, kind, name) = row_of_demand(demand);
+        forget.execute(params![what, kind, name, &**alert])?;
     }
     Ok(())
+}
+
+/// With `since` only what began no earlier, and where it ends later than what is there.
+fn save_demands(transaction: &Transaction<'_>, demands: &[SavedDemand], since: Option<i64>) -> Result<(), Trouble> {
+    let mut upsert = transaction.prepare(
+        "INSERT INTO demand (what, kind, name, alert, since, until, simulated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET since = excluded.since, until = excluded.until, simulated = excluded.simulated
+         WHERE ?8 OR until < excluded.until",
+    )?;
+    for saved in demands.iter().filter(|saved| since.is_none_or(|since| saved.since.as_microsecond() >= since)) {
+        let (what, kind, name) = row_of_demand(&saved.demand);
+        let times = (saved.since.as_microsecond(), saved.until.as_microsecond());
+        let alert = &*saved.alert;
+        upsert.execute(params![what, kind, name, alert, times.0, times.1, saved.simulated, since.is_none()])?;
+    }
+    Ok(())
+}
+
+fn row_of_demand(demand: &Demand) -> (i64, i64, &str) {
+    match demand {
+        Demand::StepUp(kind, id) => (0, number(*kind), id),
+        Demand::Revoke(kind, id) => (1, number(*kind), id),
+        Demand::Tighten(route) => (2, 0, route),
+    }
 }
 
 fn prune(db: &mut Connection, bounds: &Bounds, now: Reading) -> Result<(), Trouble> {
@@ -303,6 +385,12 @@ fn prune(db: &mut Connection, bounds: &Bounds, now: Reading) -> Result<(), Troub
     transaction.execute(
         "DELETE FROM ban WHERE (kind, name) IN (SELECT kind, name FROM ban ORDER BY until DESC LIMIT -1 OFFSET ?1)",
         [limit(bounds.bans)],
+    )?;
+    transaction.execute("DELETE FROM demand WHERE until < ?1", [now.wall.as_microsecond()])?;
+    transaction.execute(
+        "DELETE FROM demand WHERE (what, kind, name, alert) IN
+             (SELECT what, kind, name, alert FROM demand ORDER BY until DESC LIMIT -1 OFFSET ?1)",
+        [limit(bounds.demands)],
     )?;
     transaction.execute("DELETE FROM evidence WHERE (kind, name) NOT IN (SELECT kind, name FROM ban)", [])?;
     transaction.execute(
@@ -326,11 +414,11 @@ fn settle(transaction: &Transaction<'_>, fingerprint: i64) -> Result<(), Trouble
     keep(transaction, FINGERPRINT, fingerprint)
 }
 
-fn kept(db: &Connection, name: &str) -> Result<Option<i64>, Trouble> {
+pub(crate) fn kept(db: &Connection, name: &str) -> Result<Option<i64>, Trouble> {
     Ok(db.query_row("SELECT value FROM kept WHERE name = ?1", [name], |row| row.get(0)).optional()?)
 }
 
-fn keep(db: &Connection, name: &str, value: i64) -> Result<(), Trouble> {
+pub(crate) fn keep(db: &Connection, name: &str, value: i64) -> Result<(), Trouble> {
     db.execute("INSERT OR REPLACE INTO kept (name, value) VALUES (?1, ?2)", params![name, value])?;
     Ok(())
 }
@@ -370,7 +458,7 @@ fn principal_kind(number: i64) -> Result<PrincipalKind, Trouble> {
     }
 }
 
-fn time(micros: i64) -> Result<Timestamp, Trouble> {
+pub(crate) fn time(micros: i64) -> Result<Timestamp, Trouble> {
     Timestamp::from_microsecond(micros).map_err(|_| damaged("a row", "a time that is none"))
 }
 

@@ -15,7 +15,10 @@ use tempfile::TempDir;
 
 use crate::database::{Database, Settings};
 use crate::error::Trouble;
-use crate::keeping::{Keeping, Source};
+use crate::keeping::{Keeping, Source, rest_is_due};
+
+mod clock;
+mod owner;
 
 struct Place {
     folder: TempDir,
@@ -273,20 +276,102 @@ fn profiles_under_keys_of_another_making_begin_anew_and_bans_do_not() {
     assert_eq!(begin(&mut database, after(1)).1.profiles, 1);
 }
 
+fn let_in(engine: &RiskEngine, from: &str, now: Timestamp) {
+    let (principal, peer) = (Principal::user("alice"), from.parse().unwrap());
+    let good = Observation {
+        address: ClientAddress::known(peer),
+        peer,
+        principal: Some(&principal),
+        keys: CallerKeys::default(),
+        attempted: None,
+        path: "/",
+        told: Told::default(),
+        own_change: false,
+        route: None,
+        status: 200,
+        reason: None,
+        upstream: true,
+    };
+    assert!(engine.observe(&good, now).is_none());
+}
+
+/// When what is kept was or ends, by its column.
+fn times(place: &Place, column: &str, table: &str) -> Vec<i64> {
+    let db = place.look();
+    let mut statement = db.prepare(&format!("SELECT {column} FROM {table} ORDER BY 1")).unwrap();
+    let times = statement.query_map([], |row| row.get(0)).unwrap();
+    times.collect::<Result<_, _>>().unwrap()
+}
+
 #[test]
-fn a_clock_that_was_set_back_is_told_by_the_last_writing() {
+fn what_has_not_changed_is_not_written_again() {
+    let place = Place::new();
+    let mut database = place.open();
+    let (engine, _) = begin(&mut database, start());
+    learn(&engine, "alice", start());
+    learn(&engine, "bob", start());
+    let_in(&engine, "203.0.113.7", start());
+    save_all(&mut database, &engine, start());
+    engine.mark_all();
+    learn(&engine, "bob", after(100));
+    let changes = engine.changes(usize::MAX, even(after(100)));
+    assert_eq!((changes.profiles.len(), changes.healthy.len()), (2, 1));
+    let before = database.db.total_changes();
+    database.save(&changes, even(after(100))).unwrap();
+    assert_eq!(times(&place, "written", "profile"), [start(), after(100)].map(Timestamp::as_microsecond));
+    assert_eq!(database.db.total_changes() - before, 2, "the profile of bob, and the time");
+}
+
+#[test]
+fn what_is_little_is_written_soon_and_what_is_much_seldom() {
+    let check = |records: usize, since_s: Option<u64>, expected: bool| {
+        assert_eq!(rest_is_due(records, since_s.map(Duration::from_secs)), expected, "{records} {since_s:?}");
+    };
+    check(250, Some(0), true);
+    check(251, Some(2), false);
+    check(251, Some(29), false);
+    check(251, Some(30), true);
+    check(100_000, None, true);
+}
+
+#[test]
+fn a_lifted_ban_for_which_there_was_no_room_does_not_come_back() {
+    let place = Place::new();
+    let mut database = place.open();
+    let (engine, _) = begin(&mut database, start());
+    for n in 0..40 {
+        offend(&engine, &format!("198.51.100.{n}"), start());
+    }
+    save_all(&mut database, &engine, start());
+    let small = RiskEngine::with_secret(Risk { max_bans: 16, ..settings() }, database.secret());
+    let restored = database.restore(&small, even(after(1))).unwrap();
+    assert_eq!((restored.bans, restored.forgotten), (10, 30));
+    small.watch(Box::new(|| {}));
+    let held = |n: &u8| small.ban_on_address([198, 51, 100, *n].into(), after(1)).is_some();
+    let missing = (0..40).find(|n| !held(n)).unwrap();
+    let actor = Actor::address([198, 51, 100, missing].into());
+    assert!(!small.lift(&actor), "it knows of none");
+    save_all(&mut database, &small, after(1));
+    let (next, restored) = begin(&mut database, after(2));
+    assert_eq!(restored.bans, 39);
+    assert!(next.own_ban(&actor, after(2)).is_none());
+}
+
+#[test]
+fn what_stands_beside_the_file_is_closed_to_others_too() {
     let place = Place::new();
     let mut database = place.open();
     let (engine, _) = begin(&mut database, start());
     offend(&engine, "198.51.100.1", start());
     save_all(&mut database, &engine, start());
-    database.save(&Changes::default(), even(after(60))).unwrap();
-    let long_ago = after(-30 * 365 * 86_400);
-    let (next, restored) = begin(&mut database, long_ago);
-    assert_eq!(restored.bans, 1);
-    let until = next.bans(long_ago)[0].ban.until;
-    let length = until.duration_since(long_ago).as_secs() + 60;
-    assert!((540..=660).contains(&length), "{length}");
+    let beside = ["-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", place.path().display())));
+    for path in &beside {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let _second = place.open();
+    for path in &beside {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
 }
 
 #[test]
@@ -305,6 +390,15 @@ fn what_says_nothing_any_more_goes_and_the_rest_is_bounded() {
     let small = portcullis_risk::state::Bounds { bans: 30, profiles: 20, ..bounds };
     database.prune(&small, even(after(600))).unwrap();
     assert_eq!((place.count("ban"), place.count("evidence"), place.count("profile")), (30, 150, 20));
+    let demand = |id: &str| Demand::StepUp(PrincipalKind::User, id.into());
+    for (n, id) in (0..).zip(["a", "b", "c"]) {
+        engine.demand(&demand(id), "alert", start(), after(600 + n), start()).unwrap();
+    }
+    save_all(&mut database, &engine, start());
+    database.prune(&bounds, even(after(601))).unwrap();
+    assert_eq!(times(&place, "until", "demand"), [601, 602].map(|second| after(second).as_microsecond()));
+    database.prune(&portcullis_risk::state::Bounds { demands: 1, ..bounds }, even(after(601))).unwrap();
+    assert_eq!(times(&place, "until", "demand"), [after(602).as_microsecond()]);
     let later = start() + bounds.forgets_after + SignedDuration::from_hours(1);
     database.prune(&bounds, even(later)).unwrap();
     assert_eq!((place.count("ban"), place.count("evidence")), (0, 0));
