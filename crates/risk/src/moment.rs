@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Bits that a tick takes in a packed word. They last until the year 2106, after which time stands still here.
 pub(crate) const TICK_BITS: u32 = 36;
@@ -45,6 +45,11 @@ pub(crate) fn time_of(ticks: u64) -> Timestamp {
 pub(crate) fn ticks(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(TICKS_PER_SECOND);
     whole.saturating_add(u64::from(duration.subsec_micros()) / 62_500).min(TICK_MASK)
+}
+
+/// A distance in ticks, either way.
+pub(crate) fn signed_ticks(distance: SignedDuration) -> i64 {
+    i64::try_from(distance.as_micros() / i128::from(MICROS_PER_TICK)).unwrap_or(0)
 }
 
 /// A tick in whole seconds since 1970, for what has no room for more. 36 bits of ticks are 32 bits of seconds.

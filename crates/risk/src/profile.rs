@@ -23,6 +23,7 @@ use crate::table::Table;
 use crate::travel::Sight;
 
 use hours::Hours;
+pub(crate) use kept::moved;
 use places::{Place, Places};
 
 const NETWORKS_MAX: usize = 16;

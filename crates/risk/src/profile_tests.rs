@@ -182,6 +182,47 @@ fn a_route_is_unusual_if_hardly_any_of_its_peers_use_it() {
 }
 
 #[test]
+fn a_profile_of_another_clock_is_moved_to_that_of_now() {
+    const YEARS: u64 = 26 * 365 * DAY;
+    let learnt = |from: u64| {
+        let profiles = Profiles::new(8);
+        for n in 1..40 {
+            let at = from + n * 20 * MINUTE;
+            let location = Some(Location {
+                position: Some(Position::from_degrees(1.0, 2.0, None).unwrap()),
+                ..Location::default()
+            });
+            let traits = Traits { token: Some(n as u16), asn: Some(7), location, ..traits(n % 20, n % 9, n % 5) };
+            profiles.learn(9, &traits, || Some(n << TICK_BITS), Vec::new, n % 3 == 0, at);
+        }
+        let mut kept = Vec::new();
+        profiles.take_changed(10, |_, bytes| kept = bytes);
+        (kept, profiles.show(9, from + DAY).unwrap())
+    };
+    // By a clock that began in the year 2000, and by a right one.
+    let (then, shown_then) = learnt(NOW - YEARS);
+    let (right, shown) = learnt(NOW);
+    let by = i64::try_from(YEARS).unwrap();
+    let hours = 4 * 8;
+    let without_hours = |bytes: &[u8]| {
+        let at = bytes.len() - 8 * (2 * RECENT_MAX + 12 + 2) - hours;
+        [&bytes[..at], &bytes[at + hours..]].concat()
+    };
+    assert_eq!(
+        without_hours(&moved(&then, by)),
+        without_hours(&right),
+        "the hours of the week stay as they were counted"
+    );
+    assert_eq!(without_hours(&moved(&right, -by)), without_hours(&then));
+    assert_eq!((moved(&then, 0), shown_then.history), (then.clone(), shown.history));
+    let again = Profiles::new(8);
+    assert!(again.restore(9, &moved(&then, by), NOW + DAY));
+    assert_eq!(again.show(9, NOW + DAY).unwrap().history, shown.history, "nothing has faded");
+    assert!(again.restore(10, &moved(&right, i64::MIN), NOW) && again.restore(11, &moved(&right, i64::MAX), NOW));
+    assert!(moved(&[], 1).is_empty() && !again.restore(12, &moved(b"no profile", 1), NOW));
+}
+
+#[test]
 fn a_profile_that_is_kept_is_the_same_again() {
     let profiles = Profiles::new(8);
     for n in 1..40 {

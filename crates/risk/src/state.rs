@@ -22,7 +22,8 @@ use crate::by_hand::MAX_NETWORKS as NETWORKS_MAX;
 use crate::contain::{Demand, MOST as DEMANDS_MAX};
 use crate::engine::RiskEngine;
 use crate::evidence::BanSample;
-use crate::moment::{Moment, time_of};
+use crate::moment::{Moment, signed_ticks, time_of};
+use crate::profile;
 
 /// Keeps what survives a restart. It may block: it is never called from a request.
 pub trait StateStore {
@@ -402,9 +403,12 @@ impl RiskEngine {
         }
     }
 
-    /// Puts back a profile as it was kept. Says whether it could be read and there was room.
-    pub fn restore_profile(&self, key: u64, kept: &[u8], downtime: &Downtime) -> bool {
-        self.profiles.restore(key, kept, Moment::from(downtime.now.steady).ticks)
+    /// Puts back a profile as it was kept. Its times are by the engine's clock of then: the time of day is ahead of that by `ahead`. Says whether
+    /// it could be read and there was room.
+    pub fn restore_profile(&self, key: u64, kept: &[u8], ahead: SignedDuration, downtime: &Downtime) -> bool {
+        let by = ahead.saturating_add(downtime.now.steady.duration_since(downtime.reference));
+        let kept = profile::moved(kept, signed_ticks(by));
+        self.profiles.restore(key, &kept, Moment::from(downtime.now.steady).ticks)
     }
 
     /// Puts back that a verified principal was let in from an address, by its key. Says whether there was room.

@@ -72,7 +72,7 @@ fn restart(engine: &RiskEngine, written: Reading, begins: Timestamp) -> (RiskEng
         restored.demands += usize::from(next.restore_demand(demand, &downtime) == Some(true));
     }
     for (key, kept) in rest.profiles {
-        restored.profiles += usize::from(next.restore_profile(key, &kept, &downtime));
+        restored.profiles += usize::from(next.restore_profile(key, &kept, written.offset(), &downtime));
     }
     for (key, seen) in rest.healthy {
         restored.healthy += usize::from(next.restore_healthy(key, seen, &downtime));

@@ -5,6 +5,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use portcullis_risk::state::Secret;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
@@ -28,6 +29,8 @@ pub struct Database {
     /// The way that keys are made from now on, until that is noted.
     pub(crate) unsettled: Option<u64>,
     pub(crate) owner: Owner,
+    /// The time of day is ahead of the engine's clock by this; seen once and followed, so that it is the same to the microsecond.
+    pub(crate) ahead: Option<SignedDuration>,
 }
 
 /// Only the gateway's user may read who is banned, or the secret of the profiles.
@@ -49,7 +52,7 @@ impl Database {
         let path = settings.path.clone();
         let opened = prepare(&path).and_then(|()| open(&path));
         match opened {
-            Ok((db, secret)) => Ok(Self { db, path, secret, unsettled: None, owner: Owner::default() }),
+            Ok((db, secret)) => Ok(Self { db, path, secret, unsettled: None, owner: Owner::default(), ahead: None }),
             Err(trouble) => Err(StoreError { path, trouble }),
         }
     }

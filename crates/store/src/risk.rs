@@ -10,7 +10,7 @@ use portcullis_risk::state::{Bounds, Changes, Downtime, Reading, Restored, Saved
 use portcullis_risk::{Actor, BanSample, Demand, RiskEngine};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
-use crate::clock::{move_times, undo_setback};
+use crate::clock::{move_times, moved, undo_setback};
 use crate::database::Database;
 use crate::error::{StoreError, Trouble};
 use crate::owner::{Owner, Right};
@@ -34,6 +34,7 @@ impl StateStore for Database {
         let restored = restored.map_err(|trouble| self.error(trouble))?;
         self.unsettled = Some(engine.fingerprint());
         self.owner = Owner { began: Some(now.wall), ..Owner::default() };
+        self.ahead = None;
         Ok(restored)
     }
 
@@ -45,7 +46,8 @@ impl StateStore for Database {
 impl Database {
     /// Writes changes, and says whether the file is this process's again after it was another one's: then all has to be written.
     pub(crate) fn write(&mut self, changes: &Changes, now: Reading) -> Result<bool, StoreError> {
-        let right = save(&mut self.db, changes, self.unsettled, &self.owner, now);
+        let ahead = *self.ahead.get_or_insert(now.offset());
+        let right = save(&mut self.db, changes, self.unsettled, &self.owner, ahead, now);
         let right = right.map_err(|trouble| self.error(trouble))?;
         if let Right::All(_) = right {
             self.unsettled = None;
@@ -61,7 +63,9 @@ impl Database {
             Ok(false) => Ok(()),
             Err(trouble) => Err(trouble),
         };
-        followed.map_err(|trouble| self.error(trouble))
+        followed.map_err(|trouble| self.error(trouble))?;
+        self.ahead = self.ahead.map(|ahead| ahead.saturating_add(by));
+        Ok(())
     }
 
     /// Removes what says nothing any more, and of the rest what is more than an engine can hold: the oldest.
@@ -199,13 +203,18 @@ fn restore_profiles(
     restored: &mut Restored,
 ) -> Result<(), Trouble> {
     let most = limit(engine.bounds().profiles);
+    let moved = moved(db)?;
     let mut statement = db.prepare("SELECT key, value FROM profile ORDER BY written DESC LIMIT ?1")?;
     let mut rows = statement.query([most])?;
     while let Some(row) = rows.next()? {
         let (key, value): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        match engine.restore_profile(key.cast_unsigned(), &value, downtime) {
-            true => restored.profiles += 1,
-            false => restored.forgotten += 1,
+        let restore = |(profile, ahead): (&[u8], &[u8; 8])| {
+            let ahead = SignedDuration::from_micros(i64::from_le_bytes(*ahead).saturating_add(moved));
+            engine.restore_profile(key.cast_unsigned(), profile, ahead, downtime)
+        };
+        match value.split_last_chunk().map(restore) {
+            Some(true) => restored.profiles += 1,
+            Some(false) | None => restored.forgotten += 1,
         }
     }
     Ok(())
@@ -234,6 +243,7 @@ fn save(
     changes: &Changes,
     unsettled: Option<u64>,
     owner: &Owner,
+    ahead: SignedDuration,
     now: Reading,
 ) -> Result<Right, Trouble> {
     let Changes { lifted, bans, released, demands, profiles, healthy, more: _ } = changes;
@@ -253,7 +263,7 @@ fn save(
             save_bans(&transaction, bans, None)?;
             forget_demands(&transaction, released)?;
             save_demands(&transaction, demands, None)?;
-            save_profiles(&transaction, profiles, now)?;
+            save_profiles(&transaction, profiles, ahead, now)?;
             save_healthy(&transaction, healthy)?;
         }
         Right::Add(since) => {
@@ -266,13 +276,21 @@ fn save(
     Ok(right)
 }
 
-fn save_profiles(transaction: &Transaction<'_>, profiles: &[(u64, Vec<u8>)], now: Reading) -> Result<(), Trouble> {
+/// Behind each stands how far the time of day was ahead of the clock that its times are by, when nothing in the file had been moved yet.
+fn save_profiles(
+    transaction: &Transaction<'_>,
+    profiles: &[(u64, Vec<u8>)],
+    ahead: SignedDuration,
+    now: Reading,
+) -> Result<(), Trouble> {
+    let ahead = i64::try_from(ahead.as_micros()).unwrap_or(0).saturating_sub(moved(transaction)?).to_le_bytes();
     // One that is marked has been in use, and often nothing in it has changed: then no page is written.
     let mut upsert = transaction.prepare(
         "INSERT INTO profile (key, written, value) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET written = excluded.written, value = excluded.value WHERE value <> excluded.value",
     )?;
     for (key, value) in profiles {
+        let value = [value, &ahead[..]].concat();
         upsert.execute(params![key.cast_signed(), now.wall.as_microsecond(), value])?;
     }
     Ok(())

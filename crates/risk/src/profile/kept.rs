@@ -68,6 +68,50 @@ impl Profile {
     }
 }
 
+/// A kept profile with all its times moved by so many ticks: the clock that it was kept by went otherwise than that of now. Whatever is no
+/// profile stays none.
+pub(crate) fn moved(kept: &[u8], by: i64) -> Vec<u8> {
+    const AGENTS: usize = 3 + NETWORKS_MAX + ASNS_MAX + COUNTRIES_MAX + DEVICES_MAX;
+    const AGENTS_END: usize = AGENTS + AGENTS_MAX;
+    const PLACES: usize = AGENTS_END + FAMILIES_MAX + 4 + 2;
+    const RECENT: usize = PLACES + 12;
+    let mut kept = kept.to_vec();
+    let Some((_, rest)) = kept.split_first_mut() else { return kept };
+    let (words, _) = rest.as_chunks_mut::<8>();
+    for (at, bytes) in words.iter_mut().enumerate() {
+        let word = u64::from_le_bytes(*bytes);
+        let moved = match at {
+            0 => (word & !0xffff_ffff) | moved_day(word & 0xffff_ffff, by),
+            1 | 2 => moved_time(word, by),
+            AGENTS..AGENTS_END => moved_member(word, by),
+            // The head of each place alone has a time.
+            PLACES..RECENT if !(at - PLACES).is_multiple_of(3) => word,
+            PLACES.. => moved_member(word, by),
+            _ => word,
+        };
+        *bytes = moved.to_le_bytes();
+    }
+    kept
+}
+
+/// A word whose lower part is a time.
+fn moved_member(word: u64, by: i64) -> u64 {
+    (word & !TICK_MASK) | moved_time(word & TICK_MASK, by)
+}
+
+/// 0 is never, and stays so.
+fn moved_time(ticks: u64, by: i64) -> u64 {
+    if ticks == 0 { 0 } else { ticks.saturating_add_signed(by).clamp(1, TICK_MASK) }
+}
+
+fn moved_day(day: u64, by: i64) -> u64 {
+    let half = TICKS_PER_DAY / 2;
+    let days = by.saturating_add(half).div_euclid(TICKS_PER_DAY);
+    if day == 0 { 0 } else { day.saturating_add_signed(days).clamp(1, u64::from(u32::MAX)) }
+}
+
+const TICKS_PER_DAY: i64 = 16 * 86_400;
+
 /// Words one after the other.
 struct Words<'a>(&'a [[u8; 8]]);
 

@@ -77,6 +77,39 @@ impl Source for Clocked {
     }
 }
 
+/// How often alice was let in, as far as it is remembered, and when she was last seen.
+fn remembered(engine: &RiskEngine, now: Timestamp) -> String {
+    format!("{:?}", engine.profile_of(&"user:alice".parse().unwrap(), now).unwrap())
+}
+
+#[test]
+fn what_is_usual_does_not_fade_because_a_clock_was_wrong_at_the_start() {
+    const YEARS: i64 = 26 * 365 * 86_400;
+    let place = Place::new();
+    let mut database = place.open();
+    let (engine, _) = begin(&mut database, start());
+    for n in 0..50 {
+        learn(&engine, "alice", after(n * 1_000));
+    }
+    save_all(&mut database, &engine, after(50_000));
+    drop(database);
+    let before = remembered(&engine, after(50_000));
+    // A start without a clock: it is the year 2000 until somebody says otherwise.
+    let mut database = place.open();
+    let (next, restored) = begin(&mut database, after(-YEARS));
+    assert_eq!(restored.profiles, 1);
+    database.save(&Changes::default(), even(after(-YEARS))).unwrap();
+    let right = Reading { steady: after(10 - YEARS), wall: after(50_010) };
+    database.follow_the_clock(right.offset(), right).unwrap();
+    next.mark_all();
+    database.save(&next.changes(usize::MAX, right), right).unwrap();
+    drop(database);
+    let mut database = place.open();
+    let (last, restored) = begin(&mut database, after(50_020));
+    assert_eq!((restored.profiles, restored.forgotten), (1, 0));
+    assert_eq!(remembered(&last, after(50_020)), before);
+}
+
 #[test]
 fn a_clock_that_is_set_moves_what_is_kept_also_at_the_end() {
     let check = |set: i64| {
