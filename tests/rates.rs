@@ -1,6 +1,8 @@
 //! How often, and how much at once: by address before anybody is identified, by principal after it, by route for what is
 //! permitted, and each exactly as it is written.
 
+use std::time::Duration;
+
 use portcullis_testkit::tokens::{SigningKey, with_flipped_signature};
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
@@ -260,6 +262,13 @@ fn requests_at_once_are_bounded_by_route_and_by_principal_until_their_answers_en
     // However a request ends, its place is free again.
     first.reset();
     upstream.wait_for_open_connections(2);
-    let _fourth = open("127.0.0.4", &[], 4);
+    // The upstream hears of it a moment before the place is free.
+    let again = || {
+        let mut connection = portcullis_testkit::wire::Conn::open_from("127.0.0.4".parse().unwrap(), gateway.address);
+        connection.send(request("GET", "/", &[], b""));
+        let reached = || (upstream.requests().len() >= 4).then_some(());
+        wait::until(Duration::from_millis(300), reached).map(|()| connection)
+    };
+    let _fourth = wait::until(PATIENCE, again).expect("the place of the one that ended");
     check("a fourth of all", &gateway.get_from("127.0.0.5", "/", &[]), 503, "the route app", by_route);
 }
