@@ -7,6 +7,7 @@ use portcullis_policy::RiskThresholds;
 use portcullis_risk::RiskEngine;
 use portcullis_risk::evaluation::{Columns, LoginFigures, LoginReplay, Population, make_up};
 use portcullis_risk::settings::{RiskMode, Settings};
+use portcullis_risk::state::Secret;
 use serde_json::{Value, json};
 
 use crate::cli::args::{Format, Global};
@@ -23,6 +24,11 @@ const COMPARED_MNATS: [i32; 6] = [1_000, 1_500, 2_000, 2_500, 3_000, 4_000];
 const BOUNDS_MNATS: (i32, i32) = (1_000, 4_000);
 /// Accounts with fewer logins are left out where accounts are counted.
 const LOGINS_MIN: u32 = 12;
+
+/// What logins are played with: the same logins come to the same figures.
+fn replayed() -> Secret {
+    Secret::from_bytes([0; 16])
+}
 
 /// One population, or one file.
 struct Judged {
@@ -48,7 +54,7 @@ pub(super) fn of_file(
         remark(&format!("error: {}:1: {error}", configuration::name(path)));
         Exit::Configuration
     })?;
-    let engine = RiskEngine::new(settings);
+    let engine = RiskEngine::with_secret(settings, replayed());
     let mut replay = LoginReplay::new(&engine, thresholds);
     let mut left_out: (u64, Option<String>) = (0, None);
     for (number, line) in lines.enumerate() {
@@ -80,7 +86,7 @@ pub(super) fn made_up(
     settings.risk_mode = RiskMode::Enforce;
     let judged = [("credentials that no device is bound to", false), ("credentials bound to devices", true)].map(
         |(name, bound)| {
-            let engine = RiskEngine::new(settings.clone());
+            let engine = RiskEngine::with_secret(settings.clone(), replayed());
             let mut replay = LoginReplay::new(&engine, thresholds);
             make_up(&Population { seed, bound, ..Population::default() })
                 .iter()
