@@ -16,7 +16,8 @@ const REFRESH_TICKS: u64 = 16 * 16;
 #[derive(Debug, Default)]
 pub(super) struct Places([Slot; PLACES_MAX]);
 
-/// Three words. The head, 28 bits of the network and the time, is 0 while the others change, and read before and after them.
+/// Three words. The head, 28 bits of the network and the time, is [`BUSY`] while the others change, and read before and after them. Only who made it
+/// so may write.
 #[derive(Debug, Default)]
 struct Slot {
     head: AtomicU64,
@@ -35,6 +36,9 @@ pub(crate) struct Place {
     /// Its network says nothing about where its users are.
     pub(crate) hidden: bool,
 }
+
+/// The head of a slot that is being written: no place has the time 0.
+const BUSY: u64 = !TICK_MASK;
 
 const HAS_POSITION: u64 = 1;
 const HAS_RADIUS: u64 = 2;
@@ -86,7 +90,10 @@ impl Places {
     }
 
     pub(super) fn clear(&self) {
-        self.0.iter().for_each(|slot| slot.head.store(0, Ordering::Release));
+        self.0.iter().for_each(|slot| {
+            let free = |head: u64| (head != BUSY).then_some(0);
+            let _ = slot.head.fetch_update(Ordering::Release, Ordering::Relaxed, free);
+        });
     }
 
     pub(super) fn words(&self) -> [u64; 3 * PLACES_MAX] {
@@ -95,6 +102,11 @@ impl Places {
             let all = [&slot.head, &slot.position, &slot.origin];
             for (word, from) in words.iter_mut().zip(all) {
                 *word = from.load(Ordering::Relaxed);
+            }
+            if let [head, ..] = words
+                && *head == BUSY
+            {
+                *head = 0;
             }
         }
         words
@@ -117,14 +129,14 @@ impl Places {
 impl Slot {
     fn is_of(&self, network: u64) -> bool {
         let head = self.head.load(Ordering::Relaxed);
-        head != 0 && head >> TICK_BITS == network >> TICK_BITS
+        head != 0 && head != BUSY && head >> TICK_BITS == network >> TICK_BITS
     }
 
     /// The head and the place; `None` of an empty slot, and of one that is being written.
     fn read(&self) -> Option<(u64, Place)> {
         let head = self.head.load(Ordering::Acquire);
         let (position, origin) = (self.position.load(Ordering::Acquire), self.origin.load(Ordering::Acquire));
-        if head == 0 || self.head.load(Ordering::Relaxed) != head {
+        if head == 0 || head == BUSY || self.head.load(Ordering::Relaxed) != head {
             return None;
         }
         let [a, b, c, d, e, f, g, h] = position.to_be_bytes();
@@ -146,7 +158,12 @@ impl Slot {
         Some((head, place))
     }
 
+    /// Of two writers at one instant the second writes nothing: its place is noted at its next sight.
     fn write(&self, network: u64, place: Place) {
+        let head = self.head.load(Ordering::Relaxed);
+        if head == BUSY || self.head.compare_exchange(head, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
         let position = place.position.map_or(0, |position| {
             let [a, b] = position.latitude.to_be_bytes();
             let [c, d] = position.longitude.to_be_bytes();
@@ -157,7 +174,6 @@ impl Slot {
         let country = place
             .country
             .map_or(0, |country| country.as_str().bytes().fold(0, |code: u64, byte| (code << 8) | u64::from(byte)));
-        self.head.store(0, Ordering::Release);
         self.position.store(position | if place.hidden { HIDDEN } else { 0 }, Ordering::Release);
         self.origin.store((u64::from(place.asn.unwrap_or(0)) << 32) | country, Ordering::Release);
         let at = (place.at & TICK_MASK).max(1);
@@ -172,6 +188,37 @@ mod tests {
     fn place(at: u64, latitude: i16) -> Place {
         let position = Some(Position { latitude, longitude: -latitude, radius_km: (latitude > 0).then_some(20) });
         Place { at, position, asn: Some(65_500), country: CountryCode::parse("DE"), hidden: latitude < 0 }
+    }
+
+    #[test]
+    fn no_network_is_ever_seen_at_the_place_of_another() {
+        let places = Places::default();
+        let network = |n: i16| u64::try_from(n).unwrap() << TICK_BITS;
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let places = &places;
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let n = 1 + thread * 4 + round % 4;
+                        places.note(network(n), Some(place(1 + u64::from(round.unsigned_abs()), n)), 1);
+                        if round % 100 == 0 {
+                            places.clear();
+                        }
+                    }
+                });
+            }
+        });
+        for n in 1..=16 {
+            if let Some(found) = places.of_network(network(n)) {
+                assert_eq!(found, place(found.at, n));
+            }
+        }
+        // What is kept while it is being written is nothing.
+        places.0[0].head.store(BUSY, Ordering::Relaxed);
+        assert_eq!(Places::of_words(places.words(), 10).0[0].head.load(Ordering::Relaxed), 0);
+        assert_eq!(places.0[0].read(), None);
+        places.0[0].write(network(1), place(9, 1));
+        assert_eq!(places.0[0].head.load(Ordering::Relaxed), BUSY, "there is a writer already");
     }
 
     #[test]
