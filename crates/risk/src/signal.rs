@@ -66,7 +66,7 @@ pub(crate) struct NetworkFact {
     pub(crate) levels_mnats: Option<i32>,
     /// How often it was seen, in sixteenths.
     pub(crate) sights: u32,
-    /// How many principals use it.
+    /// How many other principals use it.
     pub(crate) users: u32,
 }
 
@@ -121,7 +121,8 @@ const REASON_BYTES_MAX: usize = 256;
 
 /// Folds the facts to an assessment. Where nothing speaks against the caller it allocates nothing.
 pub(crate) fn assessment(facts: &Facts<'_>, weights: &Weights, caller: &Caller<'_>) -> RiskAssessment {
-    let contributions = contributions(facts, weights);
+    let mut contributions = contributions(facts, weights);
+    spare_evidence(&mut contributions, facts);
     let tells = |contribution: &Contribution| {
         contribution.mnats > 0
             || contribution.kind == Kind::ImpossibleTravel && weights.get(Source::Travel).is_enabled()
@@ -184,6 +185,30 @@ fn contributions(facts: &Facts<'_>, weights: &Weights) -> [Option<Contribution>;
         when(facts.token_elsewhere, Kind::TokenElsewhere, token_mnats),
         when(facts.stepped_up, Kind::RecentStepUp, RECENT_STEP_UP_MNATS),
     ]
+}
+
+/// Whoever has stolen a credential may have stolen one that was just stepped up, and may come from anywhere: what is not bound to a device makes up for
+/// what is new, and for nothing that is bad by itself.
+fn spare_evidence(contributions: &mut [Option<Contribution>; 12], facts: &Facts<'_>) {
+    let of = |family: SignalFamily| {
+        let fired = contributions.iter().flatten().filter(|contribution| contribution.kind.family() == family);
+        total(fired.map(|contribution| (family, contribution.mnats)))
+    };
+    if of(SignalFamily::Evidence) == 0 {
+        return;
+    }
+    let mut room = of(SignalFamily::Novelty).saturating_add(of(SignalFamily::Posture)).max(0);
+    for contribution in contributions.iter_mut().flatten() {
+        let bound = match contribution.kind {
+            Kind::CorporateNetwork => false,
+            Kind::RecentStepUp => facts.device == Some(true),
+            _ => true,
+        };
+        if !bound && contribution.mnats < 0 {
+            contribution.mnats = contribution.mnats.max(-room);
+            room += contribution.mnats;
+        }
+    }
 }
 
 /// With databases, what the levels say; without, how much is known of the principal, and half of that where colleagues are.

@@ -119,6 +119,55 @@ fn each_fact_gives_its_signal_strongest_first() {
 }
 
 #[test]
+fn what_is_not_bound_to_a_device_makes_up_for_no_evidence() {
+    let check = |what: &str, facts: Facts<'_>, mnats: i32, expected: &[(&'static str, i32)]| {
+        assert_eq!(signals(facts, &Settings::default()), (mnats, expected.to_vec()), "{what}");
+    };
+    let spraying = Facts { sprayed: Some(5), ..known(64) };
+    check(
+        "a step-up of whoever holds the credential",
+        Facts { stepped_up: true, ..spraying },
+        3_000,
+        &[("address.spraying", 3_000)],
+    );
+    check(
+        "with a device that is new",
+        Facts { stepped_up: true, device: Some(false), ..spraying },
+        3_000,
+        &[("address.spraying", 3_000), ("device.new", 2_500), ("step_up.recent", -2_500)],
+    );
+    check(
+        "from a network of the organisation",
+        Facts { corporate: true, network: elsewhere(), ..spraying },
+        3_000,
+        &[("address.spraying", 3_000)],
+    );
+    check(
+        "with something that is new, which it makes up for",
+        Facts { stepped_up: true, hour: Some((0, 40)), ..spraying },
+        3_000,
+        &[("address.spraying", 3_000), ("hour.unusual", 1_000), ("step_up.recent", -1_000)],
+    );
+    check(
+        "both at once do not do it twice",
+        Facts { stepped_up: true, corporate: true, network: elsewhere(), not_compliant: true, ..spraying },
+        3_000,
+        &[
+            ("address.spraying", 3_000),
+            ("device.not_compliant", 2_000),
+            ("network.corporate", -1_500),
+            ("step_up.recent", -500),
+        ],
+    );
+    check(
+        "on a device that the credential is bound to",
+        Facts { stepped_up: true, device: Some(true), ..spraying },
+        0,
+        &[("address.spraying", 3_000), ("device.known", -3_000), ("step_up.recent", -3_000)],
+    );
+}
+
+#[test]
 fn an_excused_journey_is_told_and_counts_nothing() {
     let trip = Trip { km: 6_365, minutes: 60, speed: 6_365, mnats: 2_956, excuse: None };
     let check = |trip: Trip, mnats: i32, reason: &str| {
@@ -233,6 +282,20 @@ proptest! {
         prop_assert!(found.signals.is_sorted_by_key(|signal| std::cmp::Reverse(signal.mnats.unsigned_abs())));
         prop_assert_eq!(found.mnats, total(found.signals.iter().map(|signal| (signal.family, signal.mnats))));
         prop_assert_eq!(found, assessment(&facts, &weights, &whoever()));
+    }
+
+    /// However new or trusted: without a bound device, evidence counts in full.
+    #[test]
+    fn evidence_counts_in_full_without_a_bound_device(
+        mut facts in anything_new(), sprayed in any::<Option<usize>>(), reputation in 0..4_000,
+    ) {
+        facts.device = facts.device.filter(|is_usual| !is_usual);
+        facts.sprayed = sprayed;
+        facts.reputation = Some(("tor", reputation));
+        let found = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        let evidence = found.signals.iter().filter(|signal| signal.family == SignalFamily::Evidence);
+        let evidence = total(evidence.map(|signal| (signal.family, signal.mnats)));
+        prop_assert!(found.mnats >= evidence, "{found:?}");
     }
 
     /// What the engine asks before it works anything out does not hide anything.
