@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use portcullis_policy::{Ban, BanScope, CountryCode, Principal, RiskAssessment};
+use portcullis_policy::{AuthenticationMethod, Ban, BanScope, CountryCode, Principal, PrincipalKind, RiskAssessment};
 
 use crate::abuse::{Abuse, Counted, FailedCredential, GUESSING_FACTOR, Limits, Offence, Probe, Subject};
 use crate::account::Accounts;
@@ -554,10 +554,13 @@ impl Plan {
     }
 }
 
-/// What tells one token of a principal from another: when it was issued and ends, and when its holder authenticated. Who carries
-/// something that is issued once and for all, such as an API key, may well carry it in two places.
+/// What tells one token of a user from another: when it was issued and ends, and when its holder authenticated. What is issued once and for all, an API
+/// key or a certificate, may well be carried in two places, and so may the token of a service that runs in two.
 fn token_of(principal: &Principal) -> Option<u16> {
     let authentication = &principal.authentication;
+    if authentication.method != AuthenticationMethod::Jwt || principal.kind != PrincipalKind::User {
+        return None;
+    }
     let micros = |time: Option<Timestamp>| time.map_or(0, |time| time.as_microsecond().cast_unsigned());
     let issued = micros(Some(authentication.issued?));
     let joined = mix(mix(issued) ^ micros(authentication.expires).rotate_left(21) ^ micros(authentication.auth_time));
