@@ -65,6 +65,12 @@ impl World {
         self.gateway.get("/", &[("x-forwarded-for", from), ("user-agent", agent), ("authorization", &authorization)])
     }
 
+    /// Authenticated with a second factor so many seconds from now.
+    fn strong(&self, seconds: i64) -> [(&'static str, Value); 2] {
+        let now = claims("alice").get("iat").and_then(Value::as_i64).unwrap();
+        [("amr", json!(["otp"])), ("auth_time", json!(now + seconds))]
+    }
+
     fn settle_in(&self) {
         for _ in 0..30 {
             assert_eq!(self.alice(HOME, FIREFOX, &[]).status(), 200);
@@ -120,11 +126,28 @@ fn who_has_stepped_up_is_not_asked_again_from_there() {
     let world = world(ENFORCED);
     world.settle_in();
     assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 401);
-    let now = claims("alice").get("iat").unwrap().clone();
-    let strong = [("amr", json!(["otp"])), ("auth_time", now)];
+    let strong = world.strong(10);
     assert_eq!(world.alice(FAR, "curl/8.5.0", &strong).status(), 200);
     assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 200);
     assert_eq!(world.alice("216.160.83.56", "curl/8.5.0", &[]).status(), 401, "but from a third place it is");
+}
+
+#[test]
+fn a_stolen_token_with_a_fresh_mfa_teaches_the_gateway_nothing() {
+    // It was got before anybody came from there with it; also where the provider's clock is ahead.
+    for seconds in [-10, 10] {
+        let world = world(ENFORCED);
+        world.settle_in();
+        let stolen = world.strong(seconds);
+        for _ in 0..3 {
+            assert_eq!(world.alice(FAR, "curl/8.5.0", &stolen).status(), 200, "nothing more is asked of a fresh mfa");
+        }
+        assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 401, "{seconds}");
+        assert_eq!(world.alice(FAR, "curl/8.5.0", &stolen).status(), 200);
+        assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 401, "{seconds}: nor after another one was asked");
+        assert_eq!(world.alice(FAR, "curl/8.5.0", &world.strong(30)).status(), 200);
+        assert_eq!(world.alice(FAR, "curl/8.5.0", &[]).status(), 200, "who authenticates after that is believed");
+    }
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! What is usual among all principals: how many of them come from a network, an autonomous system, a country, and how many of those
 //! with a role use a route.
 //!
-//! A count-min sketch (Cormode, Muthukrishnan 2005) of fixed size. It may count too many and never too few, which makes things look
-//! more common than they are and so never denies anybody. It is told once of each principal and thing, not of each request. Before it is so
-//! full that everything would look common, all counts are halved: 1 MiB knows the habits of some ten thousand principals.
+//! A count-min sketch (Cormode, Muthukrishnan 2005) of fixed size. It is an estimate, so it decides only how much what is new says, and
+//! never takes anything from evidence: who else uses a network, where that excuses anybody, is counted exactly
+//! ([`colleagues`](crate::colleagues)). Before it is so full that everything would look common, all counts are halved.
+//!
+//! A filter (Bloom 1970) remembers which principal was counted for what, so that one that forgets a network and comes back is not counted again:
+//! from one halving to the next each counts once. One or two in a hundred are taken for another at worst, and are then not counted at all.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Counts of principals by what they have in common.
 #[derive(Debug)]
 pub(crate) struct Commons {
     rows: [Box<[AtomicU32]>; ROWS],
+    /// Which principal was counted for what.
+    told: Box<[AtomicU64]>,
     /// What was added since the counts were last halved.
     added: AtomicUsize,
 }
@@ -26,51 +31,77 @@ pub(crate) enum Common {
     Country,
     /// A role or group, by its hash: the principals that hold it.
     Role,
-    /// A role and a route, by a hash of both.
+    /// A role and a route, by a hash of the one and the place of the other.
     RoleRoute,
 }
 
 const ROWS: usize = 4;
-/// A power of two, of 16 bits: four such indices are one hash.
-const WIDTH: usize = 1 << 16;
-const INDEX_BITS: u32 = 16;
-/// How much is added before all is halved.
-const ADDED_MAX: usize = 4 * WIDTH;
-
-impl Default for Commons {
-    fn default() -> Self {
-        let row = || (0..WIDTH).map(|_| AtomicU32::new(0)).collect();
-        Self { rows: std::array::from_fn(|_| row()), added: AtomicUsize::new(0) }
-    }
-}
+/// The width of a row: a power of two, no less than there are principals. 1 MiB to 16 MiB of counters, and half of that for the filter.
+const WIDTH_MIN: usize = 1 << 16;
+const WIDTH_MAX: usize = 1 << 20;
+/// How much is added before all is halved, for each counter of a row.
+const ADDED_PER_CELL: usize = 4;
 
 impl Commons {
-    /// One principal more has this.
-    pub(crate) fn add(&self, kind: Common, what: u64) {
+    /// Of a size for so many principals.
+    pub(crate) fn new(principals: usize) -> Self {
+        let width = principals.clamp(WIDTH_MIN, WIDTH_MAX).next_power_of_two();
+        let row = || (0..width).map(|_| AtomicU32::new(0)).collect();
+        // 64 bits for each counter of a row: at most one in eight is ever set.
+        let told = (0..width).map(|_| AtomicU64::new(0)).collect();
+        Self { rows: std::array::from_fn(|_| row()), told, added: AtomicUsize::new(0) }
+    }
+
+    /// This principal has this, too. Told again it changes nothing.
+    pub(crate) fn add(&self, kind: Common, what: u64, principal: u64) {
+        if !self.tell(kind, what, principal) {
+            return;
+        }
         let least = self.count(kind, what);
         // Only the counters that are lowest rise (Estan, Varghese 2002): the others have counted somebody else.
         for cell in self.cells(kind, what) {
             let _ = cell.compare_exchange(least, least.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
         }
         // The one thread that comes to the bound halves; a count that changes meanwhile is off by one.
-        if self.added.fetch_add(1, Ordering::Relaxed) + 1 == ADDED_MAX {
+        let added_max = ADDED_PER_CELL * self.told.len();
+        if self.added.fetch_add(1, Ordering::Relaxed) + 1 == added_max {
             for cell in self.rows.iter().flat_map(|row| row.iter()) {
                 let _ =
                     cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count > 0).then_some(count / 2));
             }
-            self.added.store(ADDED_MAX / 2, Ordering::Relaxed);
+            self.told.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            self.added.store(added_max / 2, Ordering::Relaxed);
         }
     }
 
-    /// How many principals have this, or a few more.
+    /// Notes that a principal is counted for this, and says whether it was not.
+    fn tell(&self, kind: Common, what: u64, principal: u64) -> bool {
+        let hash = mix(hash_of(kind, what) ^ principal.rotate_left(29));
+        let mut is_new = false;
+        for bit in [hash, mix(!hash)] {
+            let word = self.told.get((bit >> 6) as usize & (self.told.len() - 1));
+            let mask = 1 << (bit & 63);
+            is_new |= word.is_some_and(|word| word.fetch_or(mask, Ordering::Relaxed) & mask == 0);
+        }
+        is_new
+    }
+
+    /// About how many principals have this.
     pub(crate) fn count(&self, kind: Common, what: u64) -> u32 {
         self.cells(kind, what).map(|cell| cell.load(Ordering::Relaxed)).min().unwrap_or(0)
     }
 
     fn cells(&self, kind: Common, what: u64) -> impl Iterator<Item = &AtomicU32> {
-        let hash = mix(what ^ (kind as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        self.rows.iter().zip(0..).filter_map(move |(row, n)| row.get((hash >> (n * INDEX_BITS)) as usize % WIDTH))
+        let hash = hash_of(kind, what);
+        // Two hashes make as many as are needed (Kirsch, Mitzenmacher 2006).
+        let step = (hash >> 32) | 1;
+        let index = move |n: u64| hash.wrapping_add(n.wrapping_mul(step)) & 0xffff_ffff;
+        self.rows.iter().zip(0..).filter_map(move |(row, n)| row.get(index(n) as usize & (row.len() - 1)))
     }
+}
+
+fn hash_of(kind: Common, what: u64) -> u64 {
+    mix(what ^ (kind as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Spreads what is no hash yet, or joins two (the finalizer of SplitMix64). What an attacker could choose is hashed with a secret before.
@@ -93,11 +124,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_never_too_low_and_seldom_too_high() {
-        let commons = Commons::default();
+    fn counts_are_hardly_ever_wrong_while_there_is_room() {
+        let commons = Commons::new(1);
         for what in 0..1_000_u64 {
-            for _ in 0..=what % 5 {
-                commons.add(Common::Network, what);
+            for principal in 0..=what % 5 {
+                commons.add(Common::Network, what, principal);
             }
         }
         let over =
@@ -109,16 +140,35 @@ mod tests {
 
     #[test]
     fn what_few_share_stays_rare_however_much_was_seen() {
-        let commons = Commons::default();
+        let commons = Commons::new(1);
         for what in 0..1_000_000_u64 {
-            commons.add(Common::Network, what);
+            commons.add(Common::Network, what, mix(what));
             if what % 1_000 == 0 {
-                commons.add(Common::Country, 49);
+                commons.add(Common::Country, 49, mix(what));
             }
         }
         let common = (2_000_000..2_010_000_u64).filter(|what| commons.count(Common::Network, *what) >= 3).count();
         assert!(common < 100, "{common} of 10,000 that nobody has");
         assert!(commons.count(Common::Country, 49) >= 150, "{}", commons.count(Common::Country, 49));
+    }
+
+    #[test]
+    fn a_principal_counts_once_however_often_it_comes_back() {
+        let commons = Commons::new(1);
+        for _ in 0..1_000 {
+            commons.add(Common::Asn, 7, mix(1));
+        }
+        assert_eq!(commons.count(Common::Asn, 7), 1);
+        commons.add(Common::Asn, 7, mix(2));
+        assert_eq!((commons.count(Common::Asn, 7), commons.count(Common::Asn, 8)), (2, 0));
+    }
+
+    #[test]
+    fn it_is_as_wide_as_there_are_principals() {
+        let wide = |principals| Commons::new(principals).rows.map(|row| row.len());
+        assert_eq!(wide(0), [WIDTH_MIN; ROWS]);
+        assert_eq!(wide(100_000), [1 << 17; ROWS]);
+        assert_eq!(wide(usize::MAX), [WIDTH_MAX; ROWS]);
     }
 
     #[test]

@@ -184,8 +184,24 @@ impl RiskEngine {
         signal::assessment(&facts, &plan.weights, caller)
     }
 
+    /// Notes a doubt about who comes as a principal: it is asked to step up, or (`asked` is false) let in in spite of it. `since` is now, or later where its
+    /// credential says that it was got later: that credential can never [answer](Self::answered) it.
+    pub fn doubt(&self, keys: &CallerKeys, asked: bool, since: Timestamp) {
+        if let Some(key) = keys.principal
+            && self.plan.load().settings.risk_mode != RiskMode::Off
+        {
+            self.profiles.doubt(key, &keys.traits, asked, Moment::from(since).ticks);
+        }
+    }
+
+    /// Whether a principal that authenticated at this time answered a doubt: it did so after somebody first came from there, with that software or
+    /// device. And whether it was asked to. A credential that was stolen before it was used from there never does.
+    pub fn answered(&self, keys: &CallerKeys, authenticated: Timestamp) -> Option<bool> {
+        self.profiles.answered(keys.principal?, &keys.traits, Moment::from(authenticated).ticks)
+    }
+
     /// Remembers what is usual for a principal. Call it for a request that the policy let through below the step-up threshold, or
-    /// after a passed step-up, which `stepped_up` says; for no other, or an intruder teaches the engine to trust it. `keys` are
+    /// after a doubt that was [answered](Self::answered), with a step-up if `stepped_up`; for no other, or an intruder teaches the engine to trust it. `keys` are
     /// those that [`Self::assess`] has seen.
     pub fn learn(&self, caller: &Caller<'_>, keys: &CallerKeys, stepped_up: bool, now: Timestamp) {
         let (Some(key), Some(principal)) = (keys.principal, caller.principal) else { return };
@@ -223,7 +239,7 @@ impl RiskEngine {
         let family = caller.user_agent.map(|agent| self.keys.family(Family::of(agent)));
         let compared = self.profiles.compare_closely(key, traits, family, now);
         facts.corporate = caller.address.ip().is_some_and(|address| plan.corporate.contains(address));
-        facts.network = usual.network.map(|is_usual| self.network_fact(is_usual, &compared, traits));
+        facts.network = usual.network.map(|is_usual| self.network_fact(is_usual, &compared, (key, traits), now));
         facts.device = usual.device;
         facts.user_agent = usual.agent.map(|is_usual| (compared.family.max(u32::from(is_usual)), compared.history));
         facts.hour = (usual.hour == Some(false)).then_some(compared.hour);
@@ -231,7 +247,8 @@ impl RiskEngine {
         facts.unusual_route = usual.route == Some(false)
             && traits.route.is_some_and(|route| self.profiles.is_route_unusual(route, &roles_of(principal)));
         let colleagues = facts.network.is_some_and(|network| network.users >= COLLEAGUES_MIN);
-        facts.token_elsewhere = compared.token_elsewhere && compared.asn == 0 && !facts.corporate && !colleagues;
+        // INVARIANT: only what is usual for this principal, and what the operator says, takes away evidence.
+        facts.token_elsewhere = compared.token_elsewhere && compared.asn == 0 && !facts.corporate;
         if usual.network == Some(false) {
             let position = traits.location.and_then(|location| location.position);
             let trip = compared.last.zip(position);
@@ -250,7 +267,13 @@ impl RiskEngine {
         }
     }
 
-    fn network_fact(&self, is_usual: bool, compared: &Comparison, traits: &Traits) -> NetworkFact {
+    fn network_fact(
+        &self,
+        is_usual: bool,
+        compared: &Comparison,
+        (principal, traits): (u64, &Traits),
+        now: u64,
+    ) -> NetworkFact {
         let Location { country, asn, .. } = traits.location.unwrap_or_default();
         let levels = self.profiles.levels(compared, traits);
         let country = country.filter(|code| *code != CountryCode::NOWHERE && compared.country == 0);
@@ -264,7 +287,7 @@ impl RiskEngine {
             new,
             levels_mnats: levels.map(|levels| levels.novelty_mnats()),
             sights: compared.network.max(u32::from(is_usual)),
-            users: traits.network.map_or(0, |network| self.profiles.users_of_network(network)),
+            users: traits.network.map_or(0, |network| self.profiles.colleagues(network, principal, now)),
         }
     }
 

@@ -29,6 +29,7 @@ mod bucket;
 mod by_hand;
 mod charge;
 mod climate;
+mod colleagues;
 mod commons;
 mod contain;
 mod counted;

@@ -1,7 +1,7 @@
 //! What the engine makes of where callers are, with a small world of its own.
 
 use jiff::SignedDuration;
-use portcullis_policy::{Authentication, ClientAddress, Device, SignalFamily};
+use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Device, PrincipalKind, SignalFamily};
 
 use super::tests::{address, start, user};
 use super::*;
@@ -161,6 +161,57 @@ fn a_token_in_two_systems_at_once_is_evidence_and_denies_only_with_other_softwar
     let other_token = Authentication { issued: Some(minutes(0)), ..token };
     let other = Principal { authentication: other_token, ..user("alice") };
     assert!(signal(&assess(&engine, &at(MUNICH, &other), minutes(2)), "token.elsewhere").is_none());
+}
+
+#[test]
+fn nobody_takes_the_evidence_from_a_token_in_two_places_by_using_the_network() {
+    let token = Authentication { issued: Some(minutes(-50)), ..user("alice").authentication };
+    let alice = Principal { authentication: token, ..user("alice") };
+    let engine = settled(&alice, Settings::default());
+    for n in 0..300 {
+        let_in(&engine, &at(MUNICH, &user(&format!("somebody-{n}"))), minutes(0));
+    }
+    let stolen = assess(&engine, &Caller { user_agent: Some("curl/8"), ..at(MUNICH, &alice) }, minutes(2));
+    assert!(signal(&stolen, "token.elsewhere").is_some() && stolen.has_evidence(), "{stolen:?}");
+}
+
+#[test]
+fn only_the_token_of_a_user_can_be_in_two_places() {
+    let check = |kind: PrincipalKind, method: AuthenticationMethod, expected: bool| {
+        let token = Authentication { issued: Some(minutes(-50)), method, ..user("alice").authentication };
+        let alice = Principal { authentication: token, kind, ..user("alice") };
+        let engine = settled(&alice, Settings::default());
+        let found = assess(&engine, &Caller { user_agent: Some("curl/8"), ..at(MUNICH, &alice) }, minutes(2));
+        assert_eq!(signal(&found, "token.elsewhere").is_some(), expected, "{kind:?} {method:?}");
+        assert_eq!(found.has_evidence(), expected);
+    };
+    check(PrincipalKind::User, AuthenticationMethod::Jwt, true);
+    check(PrincipalKind::User, AuthenticationMethod::ApiKey, false);
+    check(PrincipalKind::Service, AuthenticationMethod::Jwt, false);
+    check(PrincipalKind::Service, AuthenticationMethod::ApiKey, false);
+    check(PrincipalKind::Certificate, AuthenticationMethod::ClientCertificate, false);
+}
+
+#[test]
+fn one_account_alone_excuses_no_journey() {
+    let (alice, mallory) = (user("alice"), user("mallory"));
+    let engine = settled(&alice, Settings::default());
+    for n in 0..60 {
+        // More networks than a profile remembers, and again and again the one that is to look usual.
+        for other in 0..20 {
+            let_in(&engine, &at(&format!("198.9.{other}.7"), &mallory), minutes(-60 + n));
+        }
+        let_in(&engine, &at(NEW_YORK, &mallory), minutes(-60 + n));
+    }
+    let trip = |engine: &RiskEngine| {
+        let found = assess(engine, &at(NEW_YORK, &alice), minutes(30));
+        signal(&found, "travel.impossible").map(|signal| signal.mnats)
+    };
+    assert_eq!(trip(&engine), Some(3_000));
+    let_in(&engine, &at(NEW_YORK, &user("carol")), minutes(0));
+    assert_eq!(trip(&engine), Some(3_000));
+    let_in(&engine, &at(NEW_YORK, &user("dave")), minutes(0));
+    assert_eq!(trip(&engine), Some(0), "three are colleagues");
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! What is usual for each principal: its networks, autonomous systems and countries, its devices and software, the hours of its week,
 //! the routes it uses, and the last places it was let in from. Bounded; the principal not seen for longest of a sample makes room.
 //!
-//! A profile is 632 bytes of atomics ([`kept`] writes them down). Counts fade by half in 30 days ([`decay`](crate::decay)). While a
+//! A profile is 664 bytes of atomics, of which [`kept`] writes 632 down. Counts fade by half in 30 days ([`decay`](crate::decay)). While a
 //! principal is hardly known each of its requests counts; later only one in ten minutes does, so that a busy one costs reads alone.
 
 mod hours;
 mod kept;
 mod places;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use portcullis_policy::CountryCode;
 
+use crate::colleagues::Colleagues;
 use crate::commons::{Common, Commons, mix};
 use crate::counted::{CountedSet, member};
 use crate::decay::{Decay, HALF_DAYS, ONCE, day};
@@ -45,12 +46,15 @@ const REFRESH_TICKS: u64 = 16 * 16;
 const TOKEN_TICKS: u64 = 5 * 60 * 16;
 /// A passed step-up counts for this: 12 hours.
 const STEP_UP_TICKS: u64 = 12 * 3_600 * 16;
+/// A doubt about somebody dates from its beginning for this: 7 days.
+const DOUBT_TICKS: u64 = 7 * 24 * 3_600 * 16;
 
 /// Keyed by principal.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     table: Table<Profile>,
     pub(crate) commons: Commons,
+    colleagues: Colleagues,
 }
 
 /// One principal. Counts are kept on the scale of `epoch`, a day.
@@ -80,6 +84,10 @@ struct Profile {
     stepped_up: RecentSet<RECENT_MAX>,
     /// A token, and the system it was used from.
     tokens: RecentSet<RECENT_MAX>,
+    /// Like `stepped_up`, those that were asked to step up, or let in in spite of a doubt. Not kept: after a restart they are asked again.
+    doubted: RecentSet<RECENT_MAX>,
+    /// Since the start, what the principal has in common with its peers was counted. Not kept.
+    counted: AtomicBool,
 }
 
 /// What a request is compared by, and then remembered by. Hashes, as far as they are of something said or secret.
@@ -157,7 +165,11 @@ pub(crate) struct Comparison {
 
 impl Profiles {
     pub(crate) fn new(bound: usize) -> Self {
-        Self { table: Table::kept(bound), commons: Commons::default() }
+        Self {
+            table: Table::kept(bound),
+            commons: Commons::new(bound),
+            colleagues: Colleagues::new(bound.saturating_mul(2)),
+        }
     }
 
     /// The first look: for nearly every request there is no other.
@@ -189,9 +201,28 @@ impl Profiles {
         })
     }
 
-    /// How many principals use this network.
-    pub(crate) fn users_of_network(&self, network: u64) -> u32 {
-        self.commons.count(Common::Network, member(network))
+    /// How many other principals use this network, up to three or four.
+    pub(crate) fn colleagues(&self, network: u64, principal: u64, now: u64) -> u32 {
+        self.colleagues.others(member(network), principal, now)
+    }
+
+    /// Notes that there was a doubt about who comes as this principal: it was asked to step up, or (`asked` is false) let in as it was.
+    pub(crate) fn doubt(&self, principal: u64, traits: &Traits, asked: bool, now: u64) {
+        let Some(session) = traits.doubted(asked) else { return };
+        let note = |profile: &Profile| profile.doubted.note_first(session, before(now, DOUBT_TICKS), now);
+        if self.table.with(principal, note).is_none() {
+            // Nobody is known by this name yet. Whoever is seen again is worth more.
+            self.table.with_or_insert(principal, Profile::default, last_seen, note);
+        }
+    }
+
+    /// Whether the principal authenticated after there was a doubt about who comes with these traits, and whether it was asked to.
+    pub(crate) fn answered(&self, principal: u64, traits: &Traits, authenticated: u64) -> Option<bool> {
+        let sessions = [true, false].map(|asked| traits.doubted(asked));
+        let seen = |profile: &Profile| sessions.map(|session| profile.doubted.seen(session?));
+        let [asked, let_in] = self.table.with(principal, seen)?;
+        // Whoever was let in in spite of a doubt had that credential before it was asked.
+        (authenticated > asked.max(let_in)?).then_some(asked.is_some())
     }
 
     /// Remembers these traits. `roles` are the hashes of what the principal has in common with its peers.
@@ -204,35 +235,36 @@ impl Profiles {
         stepped_up: bool,
         now: u64,
     ) {
-        // Higher is worth more, so the one not seen for longest goes first. None is ever pinned.
-        let worth = |profile: &Profile| Some(profile.last_seen.load(Ordering::Relaxed));
-        let learned = self.table.with_or_insert(principal, Profile::default, worth, |profile| {
+        let learned = self.table.with_or_insert(principal, Profile::default, last_seen, |profile| {
             profile.learn(traits, family, stepped_up, now)
         });
         if let Some(learned) = learned.filter(|learned| *learned != Learned::default()) {
-            self.tell_commons(learned, traits, roles);
+            self.tell_commons(principal, &learned, traits, roles, now);
         }
     }
 
-    fn tell_commons(&self, learned: Learned, traits: &Traits, roles: impl Fn() -> Vec<u64>) {
-        if let Some(network) = traits.network.filter(|_| learned.network) {
-            self.commons.add(Common::Network, member(network));
+    fn tell_commons(&self, principal: u64, learned: &Learned, traits: &Traits, roles: impl Fn() -> Vec<u64>, now: u64) {
+        if let Some(network) = traits.network.map(member).filter(|_| learned.network || learned.visit) {
+            self.colleagues.note(network, principal, now);
+            if learned.network {
+                self.commons.add(Common::Network, network, principal);
+            }
         }
         if let Some(asn) = learned.asn {
-            self.commons.add(Common::Asn, asn);
+            self.commons.add(Common::Asn, asn, principal);
         }
         if let Some(country) = learned.country {
-            self.commons.add(Common::Country, country);
+            self.commons.add(Common::Country, country, principal);
         }
-        if !learned.first && !learned.route {
+        if !learned.first && learned.routes == [0; 2] {
             return;
         }
         for role in roles() {
             if learned.first {
-                self.commons.add(Common::Role, role);
+                self.commons.add(Common::Role, role, principal);
             }
-            if let Some(route) = traits.route.filter(|_| learned.route) {
-                self.commons.add(Common::RoleRoute, mix(role ^ route));
+            for place in places_of(learned.routes) {
+                self.commons.add(Common::RoleRoute, role_route(role, place), principal);
             }
         }
     }
@@ -244,7 +276,7 @@ impl Profiles {
         let peers = roles.iter().map(|role| (role, self.commons.count(Common::Role, *role)));
         let mut many = peers.filter(|(_, peers)| *peers >= PEERS_MIN).peekable();
         let unusual = |(role, peers): (&u64, u32)| {
-            self.commons.count(Common::RoleRoute, mix(role ^ route)).saturating_mul(20) < peers
+            self.commons.count(Common::RoleRoute, role_route(*role, route_place(route))).saturating_mul(20) < peers
         };
         many.peek().is_some() && many.all(unusual)
     }
@@ -261,20 +293,21 @@ impl Profiles {
         forgotten.unwrap_or(false)
     }
 
-    /// Puts back a profile that was kept, and counts what its principal has in common with others. Says whether it could be read and
+    /// Puts back a profile that was kept, and counts where its principal comes from; which roles it has is seen when it comes. Says whether it could be read and
     /// there was room.
     pub(crate) fn restore(&self, principal: u64, kept: &[u8], now: u64) -> bool {
         let Some(profile) = Profile::decode(kept, now) else { return false };
         let networks: Vec<u64> = profile.networks.members().map(|(member, _)| member).collect();
         let asns: Vec<u64> = profile.asns.members().map(|(member, _)| member).collect();
         let countries: Vec<u64> = profile.countries.members().map(|(member, _)| member).collect();
-        let worth = |profile: &Profile| Some(profile.last_seen.load(Ordering::Relaxed));
-        if self.table.with_or_insert(principal, || profile, worth, |_| ()).is_none() {
+        let seen = profile.last_seen.load(Ordering::Relaxed);
+        if self.table.with_or_insert(principal, || profile, last_seen, |_| ()).is_none() {
             return false;
         }
+        networks.iter().for_each(|network| self.colleagues.note(*network, principal, seen));
         let all = [(Common::Network, networks), (Common::Asn, asns), (Common::Country, countries)];
         for (kind, members) in all {
-            members.into_iter().for_each(|member| self.commons.add(kind, member));
+            members.into_iter().for_each(|member| self.commons.add(kind, member, principal));
         }
         true
     }
@@ -314,11 +347,21 @@ impl Profiles {
 /// What was new to a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Learned {
+    /// The principal comes for the first time since the start.
     first: bool,
+    /// It comes for the first time in a while.
+    visit: bool,
     network: bool,
     asn: Option<u64>,
     country: Option<u64>,
-    route: bool,
+    /// The bits of the routes to count.
+    routes: [u64; 2],
+}
+
+/// Higher is worth more, so the one not seen for longest goes first. None is ever pinned.
+#[expect(clippy::unnecessary_wraps, reason = "a table asks whether an entry may go at all")]
+fn last_seen(profile: &Profile) -> Option<u64> {
+    Some(profile.last_seen.load(Ordering::Relaxed))
 }
 
 /// What a profile holds, in words.
@@ -359,6 +402,7 @@ impl Profile {
         self.places.clear();
         self.stepped_up.clear();
         self.tokens.clear();
+        self.doubted.clear();
     }
 
     fn decay(&self, now: u64) -> Decay {
@@ -421,7 +465,7 @@ impl Profile {
             // Several threads may step over the bound by one each, which changes nothing.
             self.history.fetch_add(more, Ordering::Relaxed);
         }
-        let mut learned = Learned { first: kept == 0, ..Learned::default() };
+        let mut learned = Learned { visit, ..Learned::default() };
         if let Some(key) = traits.network {
             learned.network = self.networks.note(member(key), more, decay.once());
             self.learn_place(key, traits, more, decay.once(), &mut learned, now);
@@ -442,7 +486,13 @@ impl Profile {
         }
         if let Some(route) = traits.route.filter(|route| !self.uses_route(*route)) {
             let (word, bit) = route_bit(route);
-            learned.route = self.routes.get(word).is_some_and(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0);
+            if let (Some(used), Some(learned)) = (self.routes.get(word), learned.routes.get_mut(word)) {
+                *learned = bit & !used.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        if !self.counted.load(Ordering::Relaxed) && !self.counted.swap(true, Ordering::Relaxed) {
+            learned.first = true;
+            learned.routes = [0, 1].map(|n| self.routes.get(n).map_or(0, |word| word.load(Ordering::Relaxed)));
         }
         if let Some(session) = traits.session().filter(|_| stepped_up) {
             self.stepped_up.note(session, now);
@@ -540,6 +590,12 @@ impl Traits {
         Some(mix(self.device.or(self.agent)? ^ from.rotate_left(17)))
     }
 
+    /// What a doubt is about: the same, and also somebody who does not say by what software it comes.
+    fn doubted(&self, asked: bool) -> Option<u64> {
+        let from = self.asn.map(asn_member).or(self.network)?;
+        Some(mix(mix(self.device.or(self.agent).unwrap_or(0) ^ from.rotate_left(17)) ^ u64::from(asked)))
+    }
+
     /// 16 bits of the token, 12 of the system.
     fn token_use(&self) -> Option<(u64, u64)> {
         Some((u64::from(self.token?), mix(u64::from(self.asn?)) & 0xfff))
@@ -547,8 +603,23 @@ impl Traits {
 }
 
 /// The route's place among 128 bits.
+fn route_place(route: u64) -> u64 {
+    route & 127
+}
+
+/// The word and the bit of that place.
 fn route_bit(route: u64) -> (usize, u64) {
-    (usize::from(route & 64 != 0), 1 << (route & 63))
+    (usize::from(route_place(route) >= 64), 1 << (route & 63))
+}
+
+/// The places of the routes whose bits are set.
+fn places_of(routes: [u64; 2]) -> impl Iterator<Item = u64> {
+    let [low, high] = routes;
+    (0..128).filter(move |place| (if *place < 64 { low } else { high }) >> (place & 63) & 1 == 1)
+}
+
+fn role_route(role: u64, place: u64) -> u64 {
+    mix(role ^ mix(place + 1))
 }
 
 /// No member is 0, and there is no system of that number.

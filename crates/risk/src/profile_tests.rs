@@ -162,6 +162,95 @@ fn a_token_is_elsewhere_if_another_system_used_it_within_five_minutes() {
 }
 
 #[test]
+fn one_principal_is_no_colleagues_however_often_it_forgets_and_comes_back() {
+    let profiles = Profiles::new(64);
+    let here = Traits {
+        location: Some(Location { asn: Some(1), country: CountryCode::parse("DE"), ..Location::default() }),
+        asn: Some(1),
+        ..traits(99, 0, 0)
+    };
+    let mut forgot = 0;
+    for n in 0..200 {
+        let now = NOW + n * DAY;
+        // More networks, systems and countries than a profile holds.
+        for other in 1..=20_u32 {
+            let code = format!("A{}", char::from(b'A' + u8::try_from(other).unwrap()));
+            let location =
+                Location { asn: Some(100 + other), country: CountryCode::parse(&code), ..Location::default() };
+            let there = Traits { location: Some(location), asn: location.asn, ..traits(u64::from(other), 0, 0) };
+            learn(&profiles, hash(9), &there, now);
+            learn(&profiles, hash(9), &there, now);
+        }
+        forgot += u32::from(profiles.compare(hash(9), &here, now).network == Some(false));
+        learn(&profiles, hash(9), &here, now);
+        if n % 50 == 49 {
+            assert!(profiles.forget(hash(9)));
+        }
+    }
+    assert!(forgot > 100, "it was new each time: {forgot}");
+    let now = NOW + 199 * DAY;
+    assert_eq!((profiles.colleagues(hash(99), hash(8), now), profiles.colleagues(hash(99), hash(9), now)), (1, 0));
+    let levels = profiles.levels(&Comparison::default(), &here).unwrap();
+    let principals = |level: Option<Level>| level.map(|level| level.principals);
+    assert_eq!((levels.network.principals, principals(levels.asn), principals(levels.country)), (1, Some(1), Some(1)));
+    (1..4).for_each(|who| learn(&profiles, hash(who), &here, now));
+    assert_eq!(profiles.colleagues(hash(99), hash(9), now), 3);
+}
+
+#[test]
+fn a_doubt_is_answered_by_who_authenticates_after_it_began() {
+    let profiles = Profiles::new(8);
+    let there = Traits { asn: Some(64_500), ..traits(1, 0, 1) };
+    let answered = |traits: &Traits, at: u64| profiles.answered(9, traits, at);
+    assert_eq!(answered(&there, NOW + 1), None, "nobody doubted");
+    profiles.doubt(9, &there, true, NOW);
+    assert_eq!((answered(&there, NOW - 1), answered(&there, NOW), answered(&there, NOW + 1)), (None, None, Some(true)));
+    // Asked again meanwhile, in vain: what counts is when it began.
+    profiles.doubt(9, &there, true, NOW + MINUTE);
+    assert_eq!(answered(&there, NOW + 1), Some(true));
+    profiles.doubt(9, &there, true, NOW + 8 * DAY);
+    assert_eq!(answered(&there, NOW + 8 * DAY), None);
+    // Of somebody else, from elsewhere, with other software.
+    assert_eq!(profiles.answered(10, &there, NOW + DAY), None);
+    assert_eq!(answered(&Traits { asn: Some(64_501), ..there }, NOW + 9 * DAY), None);
+    assert_eq!(answered(&Traits { agent: None, ..there }, NOW + 9 * DAY), None);
+    // Who was let in all the same has not been asked, and one without a name for its software can be doubted, too.
+    let nameless = traits(2, 0, 0);
+    profiles.doubt(9, &nameless, false, NOW);
+    assert_eq!((answered(&nameless, NOW), answered(&nameless, NOW + 1)), (None, Some(false)));
+    profiles.doubt(9, &nameless, true, NOW - MINUTE);
+    assert_eq!((answered(&nameless, NOW), answered(&nameless, NOW + 1)), (None, Some(true)), "after either");
+    assert!(profiles.show(9, NOW).is_none(), "a doubt makes nobody known");
+    assert!(!profiles.forget(9));
+    assert_eq!(answered(&there, NOW + 9 * DAY), None, "and is forgotten with the rest");
+}
+
+#[test]
+fn who_uses_a_route_is_counted_again_after_a_restart() {
+    let role = || vec![77];
+    let profiles = Profiles::new(1_000);
+    let traits = |route| Traits { route: Some(route), ..traits(1, 0, 0) };
+    for principal in 2..32 {
+        for route in [5, 6, 70] {
+            profiles.learn(principal, &traits(route), || None, role, false, NOW);
+        }
+    }
+    let again = Profiles::new(1_000);
+    profiles.take_changed(1_000, |key, kept| assert!(again.restore(key, &kept, NOW)));
+    assert!(!again.is_route_unusual(7, &[77]), "nothing can be said before they come");
+    for principal in 2..32 {
+        // Of the old ones each uses one of its routes, and a new one uses none of them.
+        again.learn(principal, &traits(5), || None, role, false, NOW + MINUTE);
+        again.learn(principal, &traits(5), || None, role, false, NOW + MINUTE);
+    }
+    assert!(again.is_route_unusual(7, &[77]));
+    for route in [5, 6, 70] {
+        assert!(!again.is_route_unusual(route, &[77]), "{route}");
+    }
+    assert_eq!(again.commons.count(Common::Role, 77), 30);
+}
+
+#[test]
 fn a_route_is_unusual_if_hardly_any_of_its_peers_use_it() {
     let check = |peers: u64, users: u64, expected: bool| {
         let profiles = Profiles::new(1_000);
@@ -245,5 +334,9 @@ fn a_profile_that_is_kept_is_the_same_again() {
     assert!(again.forget(9) && !again.forget(9));
     assert!(Profiles::new(8).restore(9, &keep(&again)[0].1, now), "and so does what was forgotten");
     assert!(!again.restore(10, b"no profile", now));
-    assert_eq!(again.users_of_network(hash(19)), 1, "what all have in common is counted again");
+    assert_eq!(
+        (again.colleagues(hash(19), hash(8), now), again.colleagues(hash(19), 9, now)),
+        (1, 0),
+        "and it is there again"
+    );
 }

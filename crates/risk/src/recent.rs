@@ -80,6 +80,32 @@ impl<const N: usize> RecentSet<N> {
             .any(|word| word != 0 && (word & TICK_MASK) > since && is(tag(word)))
     }
 
+    /// How many members but this one were seen after `since`.
+    pub(crate) fn others_seen_after(&self, since: u64, key: u64) -> usize {
+        let tag = tag(key);
+        let words = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
+        words.filter(|&word| word != 0 && (word & TICK_MASK) > since && word >> TICK_BITS != tag).count()
+    }
+
+    /// When a member was noted last; `None` of a stranger.
+    pub(crate) fn seen(&self, key: u64) -> Option<u64> {
+        let tag = tag(key);
+        let mut words = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
+        words.find(|&word| word != 0 && word >> TICK_BITS == tag).map(|word| word & TICK_MASK)
+    }
+
+    /// When any member was noted last; 0 of an empty set.
+    pub(crate) fn latest(&self) -> u64 {
+        self.0.iter().map(|slot| slot.load(Ordering::Relaxed) & TICK_MASK).max().unwrap_or(0)
+    }
+
+    /// Notes a member that was not noted after `since`; of one that was, the time stays.
+    pub(crate) fn note_first(&self, key: u64, since: u64, now: u64) {
+        if self.seen(key).is_none_or(|seen| seen <= since) {
+            self.note(key, now);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|slot| slot.load(Ordering::Relaxed) == 0)
     }
@@ -132,6 +158,19 @@ mod tests {
         let members: Vec<u64> = (0..10).filter(|&n| read.contains(key(n))).collect();
         assert_eq!(members, [0, 5]);
         assert_eq!((read.seen_after(999), read.seen_after(1_000), read.seen_after(5_000)), (2, 1, 0));
+    }
+
+    #[test]
+    fn the_first_time_stays_until_it_is_old() {
+        let set = RecentSet::<3>::default();
+        set.note_first(key(1), 0, 1_000);
+        set.note_first(key(1), 500, 2_000);
+        assert_eq!((set.seen(key(1)), set.seen(key(2))), (Some(1_000), None));
+        set.note_first(key(1), 1_000, 3_000);
+        set.note(key(2), 4_000);
+        assert_eq!((set.seen(key(1)), set.latest()), (Some(3_000), 4_000));
+        let others = |since, n| set.others_seen_after(since, key(n));
+        assert_eq!((others(0, 1), others(0, 3), others(3_000, 1), others(3_000, 2)), (1, 2, 1, 0));
     }
 
     #[test]

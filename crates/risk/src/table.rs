@@ -32,6 +32,13 @@ struct Entry<V> {
     value: V,
 }
 
+/// What an entry takes, in bytes: the value with its slot and its key, and the place of both in a map that is seven eighths full at most and grows by
+/// doubling; the slot itself.
+#[cfg(test)]
+pub(crate) const fn entry_size<V>() -> usize {
+    size_of::<(u64, Entry<V>)>() + 24 + size_of::<AtomicU64>()
+}
+
 const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
 const SAMPLE: usize = 16;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::Either;
+use jiff::Timestamp;
 use portcullis_identity::Identity;
 use portcullis_policy::{Decision, Permit, RiskLevel};
 use tower_layer::Layer;
@@ -46,20 +47,28 @@ pub struct Authorize<S> {
 }
 
 impl<S> Authorize<S> {
-    /// What is usual for a principal is learnt only from what was let through without a doubt, or after a step-up.
+    /// What is usual for a principal is learnt only from what was let through without a doubt, and from who authenticated with mfa after
+    /// there was one. A fresh mfa by itself says nothing about who holds the token: it was got before anybody came with it.
     fn learn(&self, transit: &Transit, permit: &Permit) {
         let facts = &transit.facts;
-        let policy = &facts.loaded.snapshot.policy;
-        let stepped_up = || match &facts.identity {
-            Some(Identity::Verified(principal)) => policy.is_mfa_fresh(principal, facts.now),
-            Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => false,
-        };
-        let low = permit.risk_level() == RiskLevel::Low;
-        // Who would have been asked and has answered already is not asked again from there for a while.
-        let stepped_up = !low && stepped_up();
-        if low || stepped_up {
-            self.worker.shared.risk.learn(&caller(transit), &facts.caller_keys, stepped_up, facts.steady_now);
+        let risk = &self.worker.shared.risk;
+        let learn = |stepped_up| risk.learn(&caller(transit), &facts.caller_keys, stepped_up, facts.steady_now);
+        if permit.risk_level() == RiskLevel::Low {
+            return learn(false);
         }
+        let Some(Identity::Verified(principal)) = &facts.identity else { return };
+        let is_fresh = facts.loaded.snapshot.policy.is_mfa_fresh(principal, facts.now);
+        match authenticated(facts).filter(|_| is_fresh).and_then(|at| risk.answered(&facts.caller_keys, at)) {
+            // Who was asked and has answered is not asked again from there for a while.
+            Some(asked) => learn(asked),
+            None => self.doubt(facts, false),
+        }
+    }
+
+    /// Notes that there was a doubt about the caller. Its credential cannot answer it, whatever it says about when it was got.
+    fn doubt(&self, facts: &Facts, asked: bool) {
+        let since = authenticated(facts).map_or(facts.steady_now, |at| at.max(facts.steady_now));
+        self.worker.shared.risk.doubt(&facts.caller_keys, asked, since);
     }
 }
 
@@ -98,12 +107,21 @@ where
                 }
                 Either::Left(self.inner.call(Permitted::new(transit, permit)))
             }
-            Decision::Deny(denial)
-            | Decision::Challenge(denial)
-            | Decision::StepUp(denial)
-            | Decision::Undecided(denial) => refused(Refusal::from_denial(denial), transit),
+            Decision::StepUp(denial) => {
+                self.doubt(&transit.facts, true);
+                refused(Refusal::from_denial(denial), transit)
+            }
+            Decision::Deny(denial) | Decision::Challenge(denial) | Decision::Undecided(denial) => {
+                refused(Refusal::from_denial(denial), transit)
+            }
         }
     }
+}
+
+/// When the principal last authenticated, by the clock that never jumps; `None` where its credential does not say.
+fn authenticated(facts: &Facts) -> Option<Timestamp> {
+    let at = facts.principal()?.authentication.auth_time?;
+    facts.steady_now.checked_sub(facts.now.duration_since(at)).ok()
 }
 
 /// What the policy says to these facts; `None` without a target.
