@@ -67,7 +67,7 @@ impl<S> Authorize<S> {
 
     /// Notes that there was a doubt about the caller. Its credential cannot answer it, whatever it says about when it was got.
     fn doubt(&self, facts: &Facts, asked: bool) {
-        let since = authenticated(facts).map_or(facts.steady_now, |at| at.max(facts.steady_now));
+        let since = authenticated(facts).map_or(facts.now, |at| at.max(facts.now));
         self.worker.shared.risk.doubt(&facts.caller_keys, asked, since);
     }
 }
@@ -118,10 +118,10 @@ where
     }
 }
 
-/// When the principal last authenticated, by the clock that never jumps; `None` where its credential does not say.
+/// When the caller authenticated, by the time of day: a doubt is noted by that, too, and not by the clock of bans. One worked out from
+/// the other would differ a little from one request to the next, and the same credential would come before a doubt and behind it.
 fn authenticated(facts: &Facts) -> Option<Timestamp> {
-    let at = facts.principal()?.authentication.auth_time?;
-    facts.steady_now.checked_sub(facts.now.duration_since(at)).ok()
+    facts.principal()?.authentication.auth_time
 }
 
 /// What the policy says to these facts; `None` without a target.
