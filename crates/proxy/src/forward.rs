@@ -391,13 +391,9 @@ fn asserted(transit: &Transit) -> Option<Option<HeaderValue>> {
     else {
         return Some(None);
     };
-    let principal = match &facts.identity {
-        Some(Identity::Verified(principal)) => Some(principal),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
-    };
     let upstream = facts.upstream?;
     let name = &settings.upstreams.get(upstream)?.name;
-    facts.loaded.asserted.get(assertions, principal, (upstream, name), facts.now).map(Some)
+    facts.loaded.asserted.get(assertions, facts.verified(), (upstream, name), facts.now).map(Some)
 }
 
 fn refusal_of(error: UpstreamError, transit: &Transit) -> Refusal {

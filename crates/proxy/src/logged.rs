@@ -13,7 +13,7 @@ use http::{Response, StatusCode, Version};
 use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use portcullis_events::{AccessEntry, AccessLog, ReasonCode};
-use portcullis_identity::Identity;
+use portcullis_policy::Principal;
 
 use crate::layers::respond::Sketch;
 use crate::report::event_id;
@@ -110,10 +110,7 @@ fn gather(log: &AccessLog, transit: &Transit) -> AccessEntry {
 }
 
 fn user(facts: &Facts) -> Option<String> {
-    match &facts.identity {
-        Some(Identity::Verified(principal)) => Some(format!("{}:{}", principal.kind.as_str(), principal.id)),
-        Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
-    }
+    facts.principal().map(Principal::reference)
 }
 
 /// The body of an answer, and the line that is written when it has ended.

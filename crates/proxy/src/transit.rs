@@ -224,6 +224,11 @@ impl Facts {
 
     /// Who it is, if that was verified.
     pub fn principal(&self) -> Option<&Principal> {
+        self.verified().map(Arc::as_ref)
+    }
+
+    /// The same, for who keeps it.
+    pub fn verified(&self) -> Option<&Arc<Principal>> {
         match &self.identity {
             Some(Identity::Verified(principal)) => Some(principal),
             Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,

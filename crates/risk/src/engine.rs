@@ -204,12 +204,18 @@ impl RiskEngine {
     /// after a doubt that was [answered](Self::answered), with a step-up if `stepped_up`; for no other, or an intruder teaches the engine to trust it. `keys` are
     /// those that [`Self::assess`] has seen.
     pub fn learn(&self, caller: &Caller<'_>, keys: &CallerKeys, stepped_up: bool, now: Timestamp) {
-        let (Some(key), Some(principal)) = (keys.principal, caller.principal) else { return };
+        self.learn_with(keys, || *caller, stepped_up, now);
+    }
+
+    /// [`learn`](Self::learn), for who has to look the caller up: that is asked for where something about it is new, which is seldom.
+    pub fn learn_with<'a>(&self, keys: &CallerKeys, caller: impl Fn() -> Caller<'a>, stepped_up: bool, now: Timestamp) {
+        let Some(key) = keys.principal else { return };
         if self.plan.load().settings.risk_mode == RiskMode::Off {
             return;
         }
-        let family = || caller.user_agent.map(|agent| self.keys.family(Family::of(agent)));
-        self.profiles.learn(key, &keys.traits, family, || roles_of(principal), stepped_up, Moment::from(now).ticks);
+        let family = || caller().user_agent.map(|agent| self.keys.family(Family::of(agent)));
+        let roles = || caller().principal.map(roles_of).unwrap_or_default();
+        self.profiles.learn(key, &keys.traits, family, roles, stepped_up, Moment::from(now).ticks);
     }
 
     /// Finds out where the caller is, where that is not remembered.

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use futures_util::future::Either;
 use jiff::Timestamp;
-use portcullis_identity::Identity;
 use portcullis_policy::{Decision, Permit, RiskLevel};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -52,11 +51,11 @@ impl<S> Authorize<S> {
     fn learn(&self, transit: &Transit, permit: &Permit) {
         let facts = &transit.facts;
         let risk = &self.worker.shared.risk;
-        let learn = |stepped_up| risk.learn(&caller(transit), &facts.caller_keys, stepped_up, facts.steady_now);
+        let learn = |stepped_up| risk.learn_with(&facts.caller_keys, || caller(transit), stepped_up, facts.steady_now);
         if permit.risk_level() == RiskLevel::Low {
             return learn(false);
         }
-        let Some(Identity::Verified(principal)) = &facts.identity else { return };
+        let Some(principal) = facts.principal() else { return };
         let is_fresh = facts.loaded.snapshot.policy.is_mfa_fresh(principal, facts.now);
         match authenticated(facts).filter(|_| is_fresh).and_then(|at| risk.answered(&facts.caller_keys, at)) {
             // Who was asked and has answered is not asked again from there for a while.
