@@ -221,7 +221,7 @@ const WITH_VALUE: [&str; 5] = ["-c", "-o", "--config", "--output", "--color"];
 
 impl CommandLine {
     fn read() -> Self {
-        let args = source("crates/gateway/src/cli/args.rs");
+        let args = arguments();
         let tasks = source("xtask/src/main.rs");
         let listed = tasks
             .split_once("verbs:")
@@ -350,6 +350,14 @@ fn crate_folders() -> Vec<String> {
     let entries = fs::read_dir(root().join("crates")).expect("the workspace has crates");
     let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.join("Cargo.toml").is_file());
     folders.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+}
+
+/// The text of all that says what can be typed: the verbs, and a file for each that takes much.
+fn arguments() -> String {
+    let folder = root().join("crates/gateway/src/cli/args");
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let verbs = files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("its text"));
+    [source("crates/gateway/src/cli/args.rs")].into_iter().chain(verbs).collect()
 }
 
 fn source(path: &str) -> String {
