@@ -14,6 +14,8 @@ mod inherited;
 mod keeping;
 mod keying;
 mod locating;
+#[cfg(feature = "mimalloc")]
+mod memory;
 mod notify;
 mod ops;
 mod reload;
@@ -21,11 +23,6 @@ mod running;
 mod telemetry;
 
 use std::process::ExitCode;
-
-/// Chosen by measurement: docs/performance.md has the figures.
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     cli::main()

@@ -151,6 +151,8 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     running.record_start();
     notify::ready(&running.status());
     notify::watch(running.shared());
+    #[cfg(feature = "mimalloc")]
+    tokio::spawn(crate::memory::give_back());
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {
