@@ -76,7 +76,7 @@ impl Client {
         Self { _relay: relay, port }
     }
 
-    fn conn(&self) -> Conn {
+    pub(crate) fn conn(&self) -> Conn {
         Conn::open(([127, 0, 0, 1], self.port).into())
     }
 
@@ -85,7 +85,7 @@ impl Client {
     }
 }
 
-fn ask(connection: &mut Conn, target: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) fn ask(connection: &mut Conn, target: &str, headers: &[(&str, &str)]) -> Answer {
     connection.send(request("GET", target, headers, b""));
     connection.answer()
 }

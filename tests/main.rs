@@ -26,6 +26,8 @@ mod authentication;
 mod authorization;
 /// Who fails too often is kept out for a while, and nobody else.
 mod bans;
+/// Tokens that are bound to a certificate or a key of their holder: proofs, replays, downgrades.
+mod bound_tokens;
 /// How large bodies may be, either way.
 mod bodies;
 /// Whose address counts: the peer's, or the one that a trusted proxy names.

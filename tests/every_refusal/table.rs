@@ -235,6 +235,6 @@ pub(super) const HTTP2: &[Head] = &[
 pub(super) const OUT_OF_REACH: &[(&str, &str)] = &[
     ("dependency.keys_unavailable", "it takes a provider that is gone: tests/provider_keys.rs brings it about"),
     ("dependency.directory_unavailable", "it takes a directory that is gone: tests/directory.rs brings it about"),
-    ("dependency.store_unavailable", "there is no store of credentials outside of the process"),
+    ("dependency.store_unavailable", "it takes more proofs than are remembered: tests/bound_tokens.rs brings it about"),
     ("internal.error", "a defect or an exhausted resource: a request that could cause it would be a defect"),
 ];

@@ -9,14 +9,16 @@ use jiff::Timestamp;
 use portcullis_policy::{CredentialProblemKind, Dependency, IdentityFact, Principal};
 
 use crate::api_key::ApiKeys;
+use crate::binding::{Binding, Terms};
 use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainProblem, ClientCertificate};
-use crate::credentials::{CredentialSources, Presented};
+use crate::credentials::{CredentialSources, DPOP, Presented, Scheme};
 use crate::directory::{Directory, Grouped, GroupsAwaited};
 use crate::error::IdentityError;
 use crate::jwt::{JwtProviders, Unverified};
-use crate::refusal::{Refusal, Rejection};
+use crate::proof::{ProofTarget, Proofs, Unproven};
+use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
-use crate::settings::{BesideCredential, LdapDirectory, Settings};
+use crate::settings::{BesideCredential, Bound, LdapDirectory, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
 
@@ -32,6 +34,37 @@ pub enum Identity {
     /// A credential was given and what would check it is missing, as the text says. Key sets that are read at start
     /// are never missing: without them there is no [`Authenticator`]. Those that are fetched can be.
     Unavailable(Dependency, String),
+}
+
+/// What a request shows besides its headers, which tokens that are bound to their holder are held to; and how long it may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Presenting<'a> {
+    /// The client certificate of its connection: verified in the handshake, and vouched for by the configuration in force.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// What it asks for. Without it no proof proves anything.
+    pub target: Option<ProofTarget<'a>>,
+    /// The same token was accepted for this very request before, so that its proof is used up: it is not asked for again.
+    pub proven: bool,
+    /// How long it may wait.
+    pub patience: Patience<'a>,
+}
+
+impl<'a> Presenting<'a> {
+    /// Nothing.
+    pub fn nothing(patience: Patience<'a>) -> Self {
+        Self { certificate: None, target: None, proven: false, patience }
+    }
+}
+
+/// Whether callers may prove to hold the key of their token (DPoP, RFC 9449), for who has none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofOffer {
+    /// Nobody asks for it. Tokens that are bound to a key are held to it all the same.
+    Unasked,
+    /// Some provider's tokens must be bound.
+    Beside,
+    /// All of them must be bound to a key.
+    Only,
 }
 
 /// Who makes a request, or what to wait for to know.
@@ -95,6 +128,14 @@ impl Identity {
         }
     }
 
+    /// What a caller whose token is bound to a key is to be told.
+    pub fn challenge(&self) -> Option<&Challenge> {
+        match self {
+            Self::Rejected(rejection) => rejection.challenge.as_ref(),
+            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) => None,
+        }
+    }
+
     /// The **unverified** name that a refused credential claims, for counting how many an address tries.
     pub fn attempted_id(&self) -> Option<&str> {
         match self {
@@ -114,6 +155,10 @@ impl From<Unverified> for Authentication {
     fn from(unverified: Unverified) -> Self {
         match unverified {
             Unverified::Rejected(rejection) => Self::Known(Identity::Rejected(Box::new(rejection))),
+            Unverified::NoMemory => {
+                let detail = "as many proofs are remembered as may be (`[identity.dpop] remembered`)".to_owned();
+                Self::Known(Identity::Unavailable(Dependency::Store, detail))
+            }
             Unverified::NoKeys(detail) => Self::Known(Identity::Unavailable(Dependency::Keys, detail)),
             Unverified::Awaited(keys, detail) => {
                 let otherwise = Identity::Unavailable(Dependency::Keys, detail);
@@ -129,6 +174,7 @@ pub struct Authenticator {
     sources: CredentialSources,
     credential_headers: Vec<HeaderName>,
     tokens: JwtProviders,
+    proofs: Proofs,
     cache: TokenCache,
     keys: Vec<ApiKeys>,
     certificates: Vec<CertificateReader>,
@@ -155,8 +201,9 @@ impl Authenticator {
         let key_headers = || settings.api_key.iter().map(|provider| provider.header.clone());
         Ok(Self {
             sources: CredentialSources::new(!settings.jwt.is_empty(), key_headers()),
-            credential_headers: std::iter::once(AUTHORIZATION).chain(key_headers()).collect(),
+            credential_headers: [AUTHORIZATION, DPOP].into_iter().chain(key_headers()).collect(),
             tokens,
+            proofs: Proofs::new(&settings.dpop),
             cache: TokenCache::new(settings.token_cache_entries),
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
             certificates: CertificateReader::all(&settings.certificate),
@@ -168,6 +215,7 @@ impl Authenticator {
     /// directories, so that a reload waits for nobody.
     pub fn adopt(&mut self, previous: &Self) {
         self.tokens.adopt(&previous.tokens);
+        self.proofs.adopt(&previous.proofs);
         for directory in &mut self.directories {
             if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
                 *directory = Arc::clone(before);
@@ -188,14 +236,21 @@ impl Authenticator {
     /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it holds costs one
     /// SHA-256 and one look into the cache for each token provider.
     pub fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Authentication {
-        self.authenticate_with(headers, now, Patience::Request)
+        self.authenticate_with(headers, now, &Presenting::nothing(Patience::Request))
     }
 
-    /// The same for somebody with more or less patience.
-    pub fn authenticate_with(&self, headers: &HeaderMap, now: Timestamp, patience: Patience<'_>) -> Authentication {
+    /// The same for somebody who shows more, or has more or less patience.
+    pub fn authenticate_with(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+        presenting: &Presenting<'_>,
+    ) -> Authentication {
         let verified = match self.sources.extract(headers) {
             Ok(None) => return Identity::Anonymous.into(),
-            Ok(Some(Presented::Bearer(token))) => self.verify_token(token.expose(), now, patience),
+            Ok(Some(Presented::Token { scheme, token })) => {
+                self.verify_token(&Shown { scheme, token: token.expose(), headers }, now, presenting)
+            }
             Ok(Some(Presented::ApiKey { provider, key })) => match self.keys.get(provider) {
                 Some(keys) => keys.verify(key.expose(), now).map_err(Unverified::from),
                 None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None).into()),
@@ -246,13 +301,13 @@ impl Authenticator {
         certificate: &CertificateIdentity,
         certificate_only: bool,
         now: Timestamp,
-        patience: Patience<'_>,
+        presenting: &Presenting<'_>,
     ) -> Authentication {
         let Some(carrier) = self.sources.carrier(headers) else { return self.grouped_certificate(certificate, now) };
         match certificate.beside_credential() {
             BesideCredential::Certificate => self.grouped_certificate(certificate, now),
             BesideCredential::Credential if certificate_only => self.grouped_certificate(certificate, now),
-            BesideCredential::Credential => self.authenticate_with(headers, now, patience),
+            BesideCredential::Credential => self.authenticate_with(headers, now, presenting),
             BesideCredential::Refuse => {
                 let detail = format!("a client certificate, and a credential in `{carrier}`");
                 let refusal = Refusal::new(CredentialProblemKind::Ambiguous, detail);
@@ -266,24 +321,110 @@ impl Authenticator {
         self.sources.reads_tokens()
     }
 
-    /// The headers that carry credentials: `authorization`, always, and the header of each API-key provider. The
-    /// upstream does not see them unless its route asks for it.
+    /// Whether callers are told that they may prove to hold the key of their token.
+    pub fn proof_offer(&self) -> ProofOffer {
+        let mut demands = self.tokens.demands().peekable();
+        let some = demands.peek().is_some();
+        let (mut any, mut all) = (false, some);
+        for demanded in demands {
+            any |= matches!(demanded, Bound::Dpop | Bound::Either);
+            all &= demanded == Bound::Dpop;
+        }
+        match (any, all) {
+            (_, true) => ProofOffer::Only,
+            (true, false) => ProofOffer::Beside,
+            (false, false) => ProofOffer::Unasked,
+        }
+    }
+
+    /// The algorithms that may sign proofs, separated by spaces, as a challenge names them.
+    pub fn proof_algorithms(&self) -> String {
+        self.proofs.algorithms()
+    }
+
+    /// The headers that carry credentials: `authorization` and the proof that goes with it, always, and the header of each API-key
+    /// provider. The upstream does not see them unless its route asks for it.
     pub fn credential_headers(&self) -> &[HeaderName] {
         &self.credential_headers
     }
 
-    fn verify_token(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Arc<Principal>, Unverified> {
-        let hash = TokenHash::of(token);
-        let cached =
-            self.tokens.current(now).find_map(|provider| self.cache.get(&CacheKey { provider, token: hash }, now));
-        if let Some(principal) = cached {
-            return Ok(principal);
+    fn verify_token(
+        &self,
+        shown: &Shown<'_>,
+        now: Timestamp,
+        presenting: &Presenting<'_>,
+    ) -> Result<Arc<Principal>, Unverified> {
+        let hash = TokenHash::of(shown.token);
+        let hold = |principal: &Arc<Principal>, terms: &Terms| {
+            let held = self.hold(&terms.binding, shown, &hash, now, presenting);
+            held.map(|()| Arc::clone(principal)).map_err(|unproven| unproven.of(principal))
+        };
+        let cached = self.tokens.current(now).find_map(|provider| {
+            self.cache.look(&CacheKey { provider, token: hash }, now, |principal, terms| hold(principal, terms))
+        });
+        if let Some(held) = cached {
+            return held;
         }
-        let verified = self.tokens.verify(token, now, patience)?;
+        let verified = self.tokens.verify(shown.token, now, presenting.patience)?;
         let principal = Arc::new(verified.principal);
+        let held = hold(&principal, &verified.terms);
+        // The token itself holds, whoever shows it.
         let key = CacheKey { provider: verified.provider, token: hash };
-        self.cache.insert(key, Arc::clone(&principal), verified.valid_from, verified.valid_before);
-        Ok(principal)
+        self.cache.insert(key, (principal, verified.terms), verified.valid_from, verified.valid_before);
+        held
+    }
+
+    /// Whether who shows a token that holds is who it is bound to. One that is bound to nothing is anybody's, as a bearer token.
+    fn hold(
+        &self,
+        binding: &Binding,
+        shown: &Shown<'_>,
+        hash: &TokenHash,
+        now: Timestamp,
+        presenting: &Presenting<'_>,
+    ) -> Result<(), Unproven> {
+        if let Some(bound) = &binding.certificate {
+            match presenting.certificate {
+                Some(certificate) if certificate.is(bound, now) => {}
+                Some(_) => return Err(Refusal::invalid("the token is bound to another client certificate").into()),
+                None => {
+                    let detail = "the token is bound to a client certificate, and the connection has none that counts";
+                    return Err(Refusal::new(CredentialProblemKind::CertificateRequired, detail).into());
+                }
+            }
+        }
+        let misused = |detail: &str| Err(Unproven::Bad(Refusal::invalid(detail), Some(Challenge::BadToken)));
+        match (&binding.key, shown.scheme) {
+            (None, Scheme::Bearer) => Ok(()),
+            // RFC 9449 section 7.1: a proof for a token that demands none proves nothing.
+            (None, Scheme::Dpop) => misused("the token is bound to no key, and came under the scheme DPoP"),
+            // RFC 9449 section 7.2: whoever stole it would leave the proof out.
+            (Some(_), Scheme::Bearer) => misused("the token is bound to a key, and came as a bearer token"),
+            (Some(_), Scheme::Dpop) if presenting.proven => Ok(()),
+            (Some(key), Scheme::Dpop) => {
+                self.proofs.check(shown.headers, key, &hash.0, presenting.target.as_ref(), now)
+            }
+        }
+    }
+}
+
+/// A token as it came.
+struct Shown<'a> {
+    scheme: Scheme,
+    token: &'a str,
+    headers: &'a HeaderMap,
+}
+
+impl Unproven {
+    /// What that makes of the token of this principal.
+    fn of(self, principal: &Principal) -> Unverified {
+        match self {
+            Self::Full => Unverified::NoMemory,
+            Self::Bad(refusal, challenge) => {
+                let problem = refusal.by(Some(&principal.authentication.provider));
+                Unverified::Rejected(Rejection { challenge, ..Rejection::new(problem, Some(&principal.id)) })
+            }
+        }
     }
 }
 

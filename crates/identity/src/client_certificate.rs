@@ -29,6 +29,7 @@ const MAX_SUBJECT_BYTES: usize = 512;
 /// What is read of a client's certificate. It is kept while the connection lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
+    hash: [u8; 32],
     sha256: Box<str>,
     subject: Option<Box<str>>,
     /// What it says, or why it cannot be a credential.
@@ -46,20 +47,29 @@ struct Content {
 impl ClientCertificate {
     /// Reads a leaf (DER, RFC 5280). One that cannot be read is nobody's, and that is told when it is asked for.
     pub fn read(der: &[u8]) -> Self {
-        let hex = data_encoding::HEXLOWER.encode(&sha256(der)).into();
+        let hash = sha256(der);
+        let hex = data_encoding::HEXLOWER.encode(&hash).into();
         match X509Certificate::from_der(der) {
             Ok(([], parsed)) => {
                 let subject = parsed.subject().to_string();
                 let (subject, _) = subject.split_at(subject.floor_char_boundary(MAX_SUBJECT_BYTES));
-                Self { sha256: hex, subject: Some(subject.into()), content: Content::of(&parsed) }
+                Self { hash, sha256: hex, subject: Some(subject.into()), content: Content::of(&parsed) }
             }
-            Ok(_) | Err(_) => Self { sha256: hex, subject: None, content: Err("it cannot be read") },
+            Ok(_) | Err(_) => Self { hash, sha256: hex, subject: None, content: Err("it cannot be read") },
         }
     }
 
     /// The SHA-256 of the certificate, in lower-case hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Whether it is the one with this SHA-256 (RFC 8705 section 3), and is valid now.
+    pub(crate) fn is(&self, hash: &[u8; 32], now: Timestamp) -> bool {
+        let valid = self.content.as_ref().is_ok_and(|content| {
+            (content.not_before..=content.not_after).contains(&now.as_second())
+        });
+        self.hash == *hash && valid
     }
 
     /// Its subject, for people; at most 512 bytes. It never decides anything.

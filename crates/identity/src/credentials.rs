@@ -13,8 +13,20 @@ use crate::secret::SecretText;
 
 /// Schemes whose name may be told to the operator (the IANA registry of HTTP authentication schemes, and a few common
 /// words). Any other first word might be a secret that was sent without a scheme.
-const KNOWN_SCHEMES: [&str; 11] =
-    ["Basic", "Concealed", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
+const KNOWN_SCHEMES: [&str; 10] =
+    ["Basic", "Concealed", "Digest", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
+
+/// Carries the proof that goes with a token which is bound to a key (RFC 9449 section 4.1). It is no credential by itself.
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+/// The scheme that a token is presented under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// RFC 6750 section 2.1: whoever has it may use it.
+    Bearer,
+    /// RFC 9449 section 7.1: whoever proves to hold its key may.
+    Dpop,
+}
 
 /// Where credentials may stand.
 #[derive(Debug)]
@@ -30,7 +42,7 @@ enum Source {
 /// The credential of a request. Not verified.
 #[derive(Debug)]
 pub(crate) enum Presented<'h> {
-    Bearer(SecretText<'h>),
+    Token { scheme: Scheme, token: SecretText<'h> },
     ApiKey { provider: usize, key: SecretText<'h> },
 }
 
@@ -68,28 +80,32 @@ impl CredentialSources {
         // An unreadable credential is a bad one, never a missing one: an optional route would let it pass as anonymous.
         let text = value.to_str().map_err(|_| Refusal::invalid(format!("the header `{name}` is not visible ASCII")))?;
         match source {
-            Source::Authorization => bearer(text).map(Some),
+            Source::Authorization => token(text).map(Some),
             Source::ApiKey(provider) => Ok(Some(Presented::ApiKey { provider, key: SecretText::new(text) })),
         }
     }
 }
 
-/// RFC 6750 section 2.1: the scheme, in any case (RFC 9110 section 11.1), one or more spaces, the token.
-fn bearer(text: &str) -> Result<Presented<'_>, Refusal> {
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        let known = KNOWN_SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme));
-        let name = known.unwrap_or("of the `authorization` header");
-        return Err(Refusal::invalid(format!("the scheme {name} is not accepted here")));
-    }
+/// The scheme, in any case (RFC 9110 section 11.1), one or more spaces, the token.
+fn token(text: &str) -> Result<Presented<'_>, Refusal> {
+    let (name, token) = text.split_once(' ').unwrap_or((text, ""));
+    let scheme = match name {
+        name if name.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
+        name if name.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
+        other => {
+            let known = KNOWN_SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(other));
+            let name = known.unwrap_or("of the `authorization` header");
+            return Err(Refusal::invalid(format!("the scheme {name} is not accepted here")));
+        }
+    };
     let token = token.trim_start_matches(' ');
     if token.is_empty() {
-        return Err(Refusal::invalid("the bearer token is empty"));
+        return Err(Refusal::invalid("the token is empty"));
     }
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refusal::invalid(format!("the token is longer than {MAX_TOKEN_BYTES} bytes")));
     }
-    Ok(Presented::Bearer(SecretText::new(token)))
+    Ok(Presented::Token { scheme, token: SecretText::new(token) })
 }
 
 fn ambiguous(first: &HeaderName, second: &HeaderName) -> Refusal {
@@ -106,7 +122,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
     use portcullis_policy::CredentialProblemKind as Kind;
 
-    use super::{CredentialSources, Presented};
+    use super::{CredentialSources, Presented, Scheme};
 
     /// What is found, written as `none`, `bearer T`, `key N T` or the refusal's kind and detail.
     fn extract(bearer: bool, lines: &[(&'static str, &[u8])]) -> String {
@@ -117,7 +133,8 @@ mod tests {
         let sources = CredentialSources::new(bearer, ["x-api-key", "x-other-key"].map(HeaderName::from_static));
         match sources.extract(&headers) {
             Ok(None) => "none".to_owned(),
-            Ok(Some(Presented::Bearer(token))) => format!("bearer {}", token.expose()),
+            Ok(Some(Presented::Token { scheme: Scheme::Bearer, token })) => format!("bearer {}", token.expose()),
+            Ok(Some(Presented::Token { scheme: Scheme::Dpop, token })) => format!("dpop {}", token.expose()),
             Ok(Some(Presented::ApiKey { provider, key })) => format!("key {provider} {}", key.expose()),
             Err(refusal) => format!("{:?}: {}", refusal.kind, refusal.detail),
         }
@@ -130,6 +147,9 @@ mod tests {
         check(&[("cookie", b"session=1"), ("x-api-keys", b"k")], "none");
         check(&[("authorization", b"Bearer abc")], "bearer abc");
         check(&[("authorization", b"bEARER   abc")], "bearer abc");
+        check(&[("authorization", b"DPoP abc")], "dpop abc");
+        check(&[("authorization", b"dpop  abc"), ("dpop", b"x"), ("dpop", b"y")], "dpop abc");
+        check(&[("dpop", b"abc")], "none");
         check(&[("x-api-key", b"abc")], "key 0 abc");
         check(&[("x-other-key", b"abc")], "key 1 abc");
         check(&[("x-api-key", b"")], "key 0 ");
@@ -141,8 +161,8 @@ mod tests {
     fn what_is_no_single_readable_credential_is_refused() {
         let too_long = format!("Bearer {}", "x".repeat(16 * 1024 + 1));
         for (lines, expected) in [
-            (&[("authorization", &b"Bearer"[..])][..], "Invalid: the bearer token is empty"),
-            (&[("authorization", b"Bearer ")], "Invalid: the bearer token is empty"),
+            (&[("authorization", &b"Bearer"[..])][..], "Invalid: the token is empty"),
+            (&[("authorization", b"Bearer ")], "Invalid: the token is empty"),
             (&[("authorization", b"")], "Invalid: the scheme of the `authorization` header is not accepted here"),
             (&[("authorization", b"basic dXNlcjpwYXNz")], "Invalid: the scheme Basic is not accepted here"),
             (&[("authorization", b"Bearertoken")], "Invalid: the scheme of the"),

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::jws::{Algorithm, Jws};
 use crate::refusal::{Refusal, excerpt};
+use crate::secret::sha256;
 use crate::strict_json::{self, Object};
 
 /// The longest key set that is read, in bytes.
@@ -83,8 +84,45 @@ pub(crate) struct KeySet {
 #[derive(Debug)]
 pub(crate) struct VerificationKey {
     pub(crate) id: Option<Box<str>>,
-    algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
     public: ParsedPublicKey,
+}
+
+impl VerificationKey {
+    /// The key that a proof brings, and the SHA-256 that names it (RFC 7638): public, and fit for one of our algorithms.
+    pub(crate) fn of_proof(jwk: &Value) -> Result<(Self, [u8; 32]), String> {
+        let key = match read_key(0, jwk) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Err("it is not for RS256, ES256 or EdDSA".to_owned()),
+            Err(KeySetProblem::PrivateKey { member, .. }) => {
+                return Err(format!("it has the member `{member}`: a proof brings a public key"));
+            }
+            Err(KeySetProblem::BadKey { problem, .. }) => return Err(problem),
+            Err(other) => return Err(other.to_string()),
+        };
+        let thumbprint = thumbprint(jwk).ok_or_else(|| "it is not a key".to_owned())?;
+        Ok((key, thumbprint))
+    }
+
+    /// Whether it has signed this.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.public.verify_sig(message, signature).is_ok()
+    }
+}
+
+/// RFC 7638 section 3: the members that make the key, in the order of their names, without white space.
+fn thumbprint(jwk: &Value) -> Option<[u8; 32]> {
+    let text = |member: &str| jwk.get(member).and_then(Value::as_str);
+    let members: &[&str] = match text("kty")? {
+        "RSA" => &["e", "kty", "n"],
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        _ => return None,
+    };
+    let members: Option<Vec<String>> =
+        members.iter().map(|member| Some(format!("\"{member}\":\"{}\"", text(member)?))).collect();
+    // INVARIANT: all of them are names and base64url, which JSON writes as they are: `read_key` has read them.
+    Some(sha256(format!("{{{}}}", members?.join(",")).as_bytes()))
 }
 
 impl KeySet {
@@ -157,7 +195,7 @@ impl KeySet {
         }
         fitting()
             .take(MAX_TRIALS)
-            .find(|key| key.public.verify_sig(jws.signing_input, &jws.signature).is_ok())
+            .find(|key| key.has_signed(jws.signing_input, &jws.signature))
             .ok_or_else(|| Refusal::invalid("the signature does not verify"))
     }
 }

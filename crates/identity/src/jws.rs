@@ -6,6 +6,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
+use crate::jwks::VerificationKey;
 use crate::refusal::{Refusal, excerpt};
 use crate::strict_json::{self, Object};
 
@@ -16,6 +17,12 @@ pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// 3.10); `crit` names extensions, of which we understand none (RFC 7515 section 4.1.11); the last two belong to
 /// encrypted tokens (RFC 7516 section 4.1), and inflating them is a known way to exhaust memory.
 const REFUSED_HEADER_MEMBERS: [&str; 7] = ["jwk", "jku", "x5u", "x5c", "crit", "zip", "enc"];
+
+/// The same of a proof, which has to bring its key: whose it is says the token (RFC 9449 section 4.2).
+const REFUSED_OF_PROOFS: [&str; 6] = ["jku", "x5u", "x5c", "crit", "zip", "enc"];
+
+/// The `typ` of a proof.
+const PROOF_TYPE: &str = "dpop+jwt";
 
 /// The signature algorithms we accept. Each key has exactly one (RFC 8725 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,21 +71,71 @@ impl<'t> Jws<'t> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::invalid(format!("the token is longer than {MAX_TOKEN_BYTES} bytes")));
         }
-        let parts = Parts::split(token)?;
-        let header = strict_json::parse_object(&decode(parts.header, "header")?)
-            .map_err(|problem| Refusal::invalid(format!("the token's header is {problem}")))?;
+        let parts = Parts::split(token, "token")?;
+        let header = parts.header()?;
         let (algorithm, key_id) = read_header(&header)?;
         Ok(Self {
             signing_input: parts.signing_input,
             algorithm,
             key_id,
-            payload: decode(parts.payload, "payload")?,
-            signature: decode(parts.signature, "signature")?,
+            payload: parts.decode(parts.payload, "payload")?,
+            signature: parts.decode(parts.signature, "signature")?,
         })
     }
 }
 
+/// A proof taken apart: a token that brings the key which it is signed with. Not verified.
+pub(crate) struct ProofJws<'t> {
+    signing_input: &'t [u8],
+    pub(crate) algorithm: Algorithm,
+    key: VerificationKey,
+    /// The SHA-256 that names the key (RFC 7638).
+    pub(crate) thumbprint: [u8; 32],
+    pub(crate) payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'t> ProofJws<'t> {
+    /// Takes a proof apart and holds its header to the rules of RFC 9449 section 4.2: `typ`, an algorithm for its key, and a public key.
+    pub(crate) fn parse(proof: &'t str) -> Result<Self, Refusal> {
+        let parts = Parts::split(proof, "proof")?;
+        let header = parts.header()?;
+        if let Some(member) = REFUSED_OF_PROOFS.into_iter().find(|member| header.contains_key(*member)) {
+            return Err(Refusal::invalid(format!("the proof's header has `{member}`, which is not accepted")));
+        }
+        if header.get("typ").and_then(Value::as_str) != Some(PROOF_TYPE) {
+            return Err(Refusal::invalid(format!("the proof's `typ` is not `{PROOF_TYPE}`")));
+        }
+        let algorithm = read_algorithm(&header, "proof")?;
+        let Some(jwk) = header.get("jwk") else { return Err(Refusal::invalid("the proof's header has no `jwk`")) };
+        let (key, thumbprint) =
+            VerificationKey::of_proof(jwk).map_err(|why| Refusal::invalid(format!("the proof's `jwk`: {why}")))?;
+        if key.algorithm != algorithm {
+            let detail = format!("the proof says {}, for which its key is not meant", algorithm.as_str());
+            return Err(Refusal::invalid(detail));
+        }
+        Ok(Self {
+            signing_input: parts.signing_input,
+            algorithm,
+            key,
+            thumbprint,
+            payload: parts.decode(parts.payload, "payload")?,
+            signature: parts.decode(parts.signature, "signature")?,
+        })
+    }
+
+    /// That its own key has signed it.
+    pub(crate) fn verify(&self) -> Result<(), Refusal> {
+        if self.key.has_signed(self.signing_input, &self.signature) {
+            return Ok(());
+        }
+        Err(Refusal::invalid("the proof's signature does not verify"))
+    }
+}
+
 struct Parts<'t> {
+    /// What it is: a token or a proof.
+    noun: &'static str,
     signing_input: &'t [u8],
     header: &'t str,
     payload: &'t str,
@@ -86,35 +143,40 @@ struct Parts<'t> {
 }
 
 impl<'t> Parts<'t> {
-    fn split(token: &'t str) -> Result<Self, Refusal> {
-        let dots = token.bytes().filter(|byte| *byte == b'.').count();
-        match (dots, token.rsplit_once('.')) {
+    fn split(text: &'t str, noun: &'static str) -> Result<Self, Refusal> {
+        let dots = text.bytes().filter(|byte| *byte == b'.').count();
+        let not_three = || Refusal::invalid(format!("the {noun} does not have three parts"));
+        match (dots, text.rsplit_once('.')) {
             (2, Some((signed, signature))) => match signed.split_once('.') {
-                Some((header, payload)) => Ok(Self { signing_input: signed.as_bytes(), header, payload, signature }),
-                None => Err(Refusal::invalid("the token does not have three parts")),
+                Some((header, payload)) => {
+                    Ok(Self { noun, signing_input: signed.as_bytes(), header, payload, signature })
+                }
+                None => Err(not_three()),
             },
             (4, _) => Err(Refusal::invalid("encrypted tokens (JWE) are not accepted")),
-            _ => Err(Refusal::invalid("the token does not have three parts")),
+            _ => Err(not_three()),
         }
     }
-}
 
-/// Unpadded base64url in its one canonical spelling (RFC 7515 section 2): no padding, no white space, no stray bits.
-fn decode(part: &str, name: &str) -> Result<Vec<u8>, Refusal> {
-    BASE64URL_NOPAD
-        .decode(part.as_bytes())
-        .map_err(|_| Refusal::invalid(format!("the token's {name} is not canonical unpadded base64url")))
+    fn header(&self) -> Result<Object, Refusal> {
+        strict_json::parse_object(&self.decode(self.header, "header")?)
+            .map_err(|problem| Refusal::invalid(format!("the {}'s header is {problem}", self.noun)))
+    }
+
+    /// Unpadded base64url in its one canonical spelling (RFC 7515 section 2): no padding, no white space, no stray bits.
+    fn decode(&self, part: &str, name: &str) -> Result<Vec<u8>, Refusal> {
+        let noun = self.noun;
+        BASE64URL_NOPAD
+            .decode(part.as_bytes())
+            .map_err(|_| Refusal::invalid(format!("the {noun}'s {name} is not canonical unpadded base64url")))
+    }
 }
 
 fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>), Refusal> {
     if let Some(member) = REFUSED_HEADER_MEMBERS.into_iter().find(|member| header.contains_key(*member)) {
         return Err(Refusal::invalid(format!("the token's header has `{member}`, which is not accepted")));
     }
-    let algorithm = match header.get("alg") {
-        Some(Value::String(name)) => Algorithm::named(name)
-            .ok_or_else(|| Refusal::invalid(format!("the algorithm {} is not accepted", excerpt(name))))?,
-        _ => return Err(Refusal::invalid("the token's header has no `alg` string")),
-    };
+    let algorithm = read_algorithm(header, "token")?;
     let key_id = match header.get("kid") {
         None => None,
         Some(Value::String(id)) => Some(Box::from(id.as_str())),
@@ -123,6 +185,14 @@ fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>), Refusal
     match header.get("typ") {
         None | Some(Value::String(_)) => Ok((algorithm, key_id)),
         Some(_) => Err(Refusal::invalid("the token's `typ` is not a string")),
+    }
+}
+
+fn read_algorithm(header: &Object, noun: &str) -> Result<Algorithm, Refusal> {
+    match header.get("alg") {
+        Some(Value::String(name)) => Algorithm::named(name)
+            .ok_or_else(|| Refusal::invalid(format!("the algorithm {} is not accepted", excerpt(name)))),
+        _ => Err(Refusal::invalid(format!("the {noun}'s header has no `alg` string"))),
     }
 }
 

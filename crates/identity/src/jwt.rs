@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{CredentialProblemKind as Kind, Principal};
 use serde_json::Value;
 
+use crate::binding::Terms;
 use crate::claims::{ClaimReader, numeric_date};
 use crate::error::{IdentityError, IdentityProblem};
 use crate::jwks::{KeySet, VerificationKey};
@@ -16,7 +17,7 @@ use crate::jws::Jws;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};
 use crate::remote::{KeysAwaited, Patience, Recourse, RemoteKeys};
-use crate::settings::{JwtProvider, KeySource};
+use crate::settings::{Bound, JwtProvider, KeySource};
 use crate::strict_json::{self, Object};
 
 /// All providers of signed tokens.
@@ -29,6 +30,7 @@ pub(crate) struct Verified {
     /// The place of the provider in the settings, and which set of its keys it was.
     pub(crate) provider: (usize, u64),
     pub(crate) principal: Principal,
+    pub(crate) terms: Terms,
     /// From when on and until before when the token holds, leeway included.
     pub(crate) valid_from: Timestamp,
     pub(crate) valid_before: Timestamp,
@@ -43,6 +45,8 @@ pub(crate) enum Unverified {
     NoKeys(String),
     /// They may come: they are being fetched. The text is what holds meanwhile.
     Awaited(KeysAwaited, String),
+    /// It holds, and whether its proof was used before cannot be known.
+    NoMemory,
 }
 
 impl From<Rejection> for Unverified {
@@ -79,6 +83,11 @@ impl JwtProviders {
     /// The providers that can be asked now, each with the set of keys that it has.
     pub(crate) fn current(&self, now: Timestamp) -> impl Iterator<Item = (usize, u64)> {
         self.0.iter().enumerate().filter_map(move |(place, provider)| Some((place, provider.keys.generation(now)?)))
+    }
+
+    /// What the providers' tokens must be bound to.
+    pub(crate) fn demands(&self) -> impl Iterator<Item = Bound> {
+        self.0.iter().map(|provider| provider.require)
     }
 
     /// The keys that are fetched.
@@ -168,6 +177,7 @@ struct Provider {
     issuer: String,
     audiences: Vec<String>,
     leeway: SignedDuration,
+    require: Bound,
     keys: Keys,
     claims: ClaimReader,
 }
@@ -199,6 +209,7 @@ impl Provider {
             audiences: settings.audiences.clone(),
             // INVARIANT: a leeway over 60 s was refused, so it always converts; without leeway is the strict side.
             leeway: SignedDuration::try_from(settings.leeway).unwrap_or(SignedDuration::ZERO),
+            require: settings.require,
             keys,
             claims: ClaimReader::new(settings, namespace),
         }
@@ -229,8 +240,9 @@ impl Provider {
         {
             return Err(Refusal::new(Kind::NotYetValid, format!("`{claim}` of the token is {start}, yet to come")));
         }
+        let terms = Terms::of(claims, self.require)?;
         let principal = self.claims.principal(claims, key.id.as_deref(), expires)?;
-        Ok(Verified { provider: place, principal, valid_from, valid_before })
+        Ok(Verified { provider: place, principal, terms, valid_from, valid_before })
     }
 
     /// The latest time that must have come: not before (RFC 7519 section 4.1.5), issued at (4.1.6), and the last

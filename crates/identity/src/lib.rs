@@ -11,6 +11,7 @@
 pub mod api_key;
 pub mod assertion;
 mod authenticator;
+mod binding;
 mod claims;
 mod client_certificate;
 mod credentials;
@@ -20,6 +21,7 @@ mod jwks;
 mod jws;
 mod jwt;
 mod namespace;
+mod proof;
 mod refusal;
 pub mod remote;
 mod secret;
@@ -33,9 +35,10 @@ mod signer;
 #[cfg(test)]
 mod wycheproof;
 
-pub use authenticator::{Authentication, Authenticator, Awaited, Identity};
+pub use authenticator::{Authentication, Authenticator, Awaited, Identity, Presenting, ProofOffer};
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;
-pub use refusal::Rejection;
+pub use proof::ProofTarget;
+pub use refusal::{Challenge, Rejection};
 pub use secret::SecretText;

@@ -19,6 +19,19 @@ pub struct Rejection {
     /// Whom the credential claims to be, **unverified**: anyone can write any name here. It serves only to count how
     /// many different names an address tries. At most 128 bytes; `None` where no name could be read.
     pub attempted: Option<Box<str>>,
+    /// What is said to a caller whose token is bound to a key; `None`: the usual challenge.
+    pub challenge: Option<Challenge>,
+}
+
+/// What a caller whose token is bound to a key is told (RFC 9449 sections 7.1 and 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Challenge {
+    /// `invalid_token`: the token cannot be used in this way.
+    BadToken,
+    /// `invalid_dpop_proof`
+    BadProof,
+    /// `use_dpop_nonce`: another proof with this nonce would be accepted.
+    UseNonce(Box<str>),
 }
 
 impl Rejection {
@@ -28,7 +41,7 @@ impl Rejection {
             let (shown, _) = name.split_at(name.floor_char_boundary(MAX_ATTEMPTED_BYTES));
             Box::from(shown)
         });
-        Self { problem, attempted }
+        Self { problem, attempted, challenge: None }
     }
 }
 

@@ -8,6 +8,8 @@ use portcullis_ldap::{Filter, Server};
 use portcullis_policy::PrincipalKind;
 use rustls_pki_types::CertificateDer;
 
+use crate::jws::Algorithm;
+
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
 
 /// All identity providers of one configuration.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub ldap: Vec<LdapDirectory>,
     /// How many verified tokens are remembered; at least 1. Default 65,536.
     pub token_cache_entries: usize,
+    /// How proofs of possession are verified.
+    pub dpop: DpopSettings,
 }
 
 impl Default for Settings {
@@ -33,6 +37,7 @@ impl Default for Settings {
             certificate: Vec::new(),
             ldap: Vec::new(),
             token_cache_entries: 65_536,
+            dpop: DpopSettings::default(),
         }
     }
 }
@@ -58,6 +63,98 @@ pub struct JwtProvider {
     pub trust_groups: Vec<String>,
     /// Clock leeway for `exp`, `nbf` and `iat`; at most 60 s. Default 30 s.
     pub leeway: Duration,
+    /// What its tokens must be bound to.
+    pub require: Bound,
+}
+
+/// What a provider's tokens must be bound to. What a token is bound to counts in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bound {
+    /// Nothing: bearer tokens are accepted, too.
+    #[default]
+    Unbound,
+    /// The client's certificate (RFC 8705).
+    Mtls,
+    /// A key of which each request brings a proof (RFC 9449).
+    Dpop,
+    /// One or the other.
+    Either,
+}
+
+/// `[identity.dpop]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DpopSettings {
+    /// Which algorithms may sign proofs; never empty. Default: all.
+    pub algorithms: Vec<ProofAlgorithm>,
+    /// How long ago a proof may have been made. Default 60 s.
+    pub max_age: Duration,
+    /// How far the caller's clock may be ahead. Default 30 s.
+    pub leeway: Duration,
+    /// Whether a proof must have a nonce of the gateway. Default no.
+    pub nonce: bool,
+    /// How long a nonce is good. Default 5 min.
+    pub nonce_lifetime: Duration,
+    /// How many proofs are remembered until they are too old to be used again; beyond, none is accepted. Default 500,000.
+    pub remembered: usize,
+}
+
+impl DpopSettings {
+    /// The default of `max_age`.
+    pub const MAX_AGE: Duration = Duration::from_secs(60);
+    /// The default of `leeway`.
+    pub const LEEWAY: Duration = Duration::from_secs(30);
+    /// The default of `nonce_lifetime`.
+    pub const NONCE_LIFETIME: Duration = Duration::from_secs(5 * 60);
+    /// The default of `remembered`.
+    pub const REMEMBERED: usize = 500_000;
+}
+
+impl Default for DpopSettings {
+    fn default() -> Self {
+        Self {
+            algorithms: ProofAlgorithm::ALL.to_vec(),
+            max_age: Self::MAX_AGE,
+            leeway: Self::LEEWAY,
+            nonce: false,
+            nonce_lifetime: Self::NONCE_LIFETIME,
+            remembered: Self::REMEMBERED,
+        }
+    }
+}
+
+/// An algorithm that signs proofs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofAlgorithm {
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// EdDSA on Ed25519.
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+}
+
+impl ProofAlgorithm {
+    /// All, what most libraries sign with first.
+    pub const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
+
+    /// Its name (RFC 7518 section 3.1, RFC 8037 section 3.1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+        }
+    }
+}
+
+impl From<Algorithm> for ProofAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
+            Algorithm::Rs256 => Self::Rs256,
+        }
+    }
 }
 
 /// Where a provider's keys are.

@@ -9,6 +9,7 @@ use portcullis_policy::PrincipalKind;
 
 use crate::api_key::is_key_id;
 use crate::claims::is_sound;
+use crate::credentials::DPOP;
 use crate::error::{IdentityError, IdentityProblem};
 use crate::settings::{
     ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, LdapDirectory, Membership, Nested,
@@ -20,8 +21,9 @@ const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Headers that frame, route or authenticate a message already. The credential header is removed before forwarding,
 /// which none of these survives.
-const RESERVED_HEADERS: [HeaderName; 9] = [
+const RESERVED_HEADERS: [HeaderName; 10] = [
     header::AUTHORIZATION,
+    DPOP,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::HOST,

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use papaya::HashMap;
 use portcullis_policy::Principal;
 
+use crate::binding::Terms;
 use crate::secret::sha256;
 
 /// How many entries an insertion looks at before it evicts one in use. It bounds the time that the lock is held.
@@ -20,7 +21,7 @@ const MAX_SWEEP: usize = 64;
 
 /// SHA-256 of a token's text. Tokens are looked up by it, so that none is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct TokenHash([u8; 32]);
+pub(crate) struct TokenHash(pub(crate) [u8; 32]);
 
 impl TokenHash {
     pub(crate) fn of(token: &str) -> Self {
@@ -47,6 +48,7 @@ pub(crate) struct TokenCache {
 #[derive(Debug)]
 struct CachedToken {
     principal: Arc<Principal>,
+    terms: Terms,
     valid_from: Timestamp,
     valid_before: Timestamp,
     /// Looked up since the hand last passed.
@@ -66,8 +68,13 @@ impl TokenCache {
         Self { tokens: HashMap::new(), ring: Mutex::default(), capacity: capacity.max(1) }
     }
 
-    /// The principal of a token that was verified and holds now.
-    pub(crate) fn get(&self, key: &CacheKey, now: Timestamp) -> Option<Arc<Principal>> {
+    /// What becomes of a token that was verified and holds now.
+    pub(crate) fn look<R>(
+        &self,
+        key: &CacheKey,
+        now: Timestamp,
+        then: impl FnOnce(&Arc<Principal>, &Terms) -> R,
+    ) -> Option<R> {
         let tokens = self.tokens.pin();
         let cached = tokens.get(key)?;
         if now >= cached.valid_before {
@@ -81,18 +88,23 @@ impl TokenCache {
         if !cached.used.load(Ordering::Relaxed) {
             cached.used.store(true, Ordering::Relaxed);
         }
-        Some(Arc::clone(&cached.principal))
+        Some(then(&cached.principal, &cached.terms))
+    }
+
+    #[cfg(test)]
+    fn get(&self, key: &CacheKey, now: Timestamp) -> Option<Arc<Principal>> {
+        self.look(key, now, |principal, _| Arc::clone(principal))
     }
 
     /// Remembers a verified token from `valid_from` until before `valid_before`.
     pub(crate) fn insert(
         &self,
         key: CacheKey,
-        principal: Arc<Principal>,
+        (principal, terms): (Arc<Principal>, Terms),
         valid_from: Timestamp,
         valid_before: Timestamp,
     ) {
-        let cached = CachedToken { principal, valid_from, valid_before, used: AtomicBool::new(false) };
+        let cached = CachedToken { principal, terms, valid_from, valid_before, used: AtomicBool::new(false) };
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let tokens = self.tokens.pin();
         if !tokens.contains_key(&key) {
@@ -144,6 +156,7 @@ mod tests {
     use portcullis_policy::{Authentication, AuthenticationMethod, Principal, PrincipalKind};
 
     use super::{CacheKey, TokenCache, TokenHash};
+    use crate::binding::Terms;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -179,7 +192,7 @@ mod tests {
     }
 
     fn remember(cache: &TokenCache, token: &str) {
-        cache.insert(key(0, token), principal(token), at(10), at(20));
+        cache.insert(key(0, token), (principal(token), Terms::default()), at(10), at(20));
     }
 
     fn knows(cache: &TokenCache, token: &str) -> bool {

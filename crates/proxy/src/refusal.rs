@@ -1,13 +1,14 @@
 //! Refusals: every answer that the gateway gives instead of forwarding. Only this file turns one into a response, and only
 //! `respond` uses it. In which of three forms is the caller's choice: see [`form`].
 
+mod challenge;
 pub mod form;
 mod grpc;
 
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::malformation::Malformation;
 use crate::page::{Page, Said};
+pub use crate::refusal::challenge::Challenges;
 use crate::refusal::form::Form;
 use crate::settings::RefusalSettings;
 use crate::throttle::Throttle;
@@ -174,8 +176,8 @@ pub struct Rendering<'a> {
     pub disclose: bool,
     /// See [`Refusal::retry_after_s`].
     pub retry_after_s: Option<u64>,
-    /// Whether tokens are accepted at all: a challenge names the scheme that would help.
-    pub accepts_tokens: bool,
+    /// What would help where a credential is missing or bad.
+    pub challenges: Challenges<'a>,
     /// In which form the caller wants to be told.
     pub form: Form,
 }
@@ -194,10 +196,8 @@ pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Byt
     if let Some(seconds) = rendering.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if refusal.status() == StatusCode::UNAUTHORIZED
-        && let Ok(challenge) = HeaderValue::try_from(challenge(refusal, rendering))
-    {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    if refusal.status() == StatusCode::UNAUTHORIZED {
+        rendering.challenges.write(refusal, &rendering.settings.realm, headers);
     }
     // Where the form of a request was in doubt, what follows it on the connection is, too.
     if matches!(refusal, Refusal::Malformed(_)) && code != ReasonCode::RequestUpgradeNotAllowed {
@@ -321,34 +321,4 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         Refusal::Internal(_) => "The gateway failed to handle this request.",
     };
     text.to_owned()
-}
-
-/// The challenge of a 401: RFC 6750 section 3 for a missing or bad token, RFC 9470 section 3 for one that is not strong
-/// or fresh enough.
-fn challenge(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
-    let realm: String =
-        rendering.settings.realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
-    if matches!(refusal.code(), ReasonCode::AuthnCertificateRequired | ReasonCode::AuthnCertificateInvalid) {
-        // No token would help. RFC 9110 section 11.6.1 wants a challenge, and no registered scheme means this.
-        return format!("Certificate realm=\"{realm}\"");
-    }
-    let scheme = if rendering.accepts_tokens { "Bearer" } else { "ApiKey" };
-    let mut text = format!("{scheme} realm=\"{realm}\"");
-    let Some(denial) = refusal.denial() else { return text };
-    if let Some(demand) = &denial.step_up {
-        let quotable = |value: &&std::sync::Arc<str>| {
-            value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
-        };
-        let acr: Vec<&str> = demand.acr_values.iter().filter(quotable).map(|value| &**value).collect();
-        text.push_str(", error=\"insufficient_user_authentication\", error_description=\"A stronger or more recent authentication is needed\"");
-        if !acr.is_empty() {
-            text.push_str(&format!(", acr_values=\"{}\"", acr.join(" ")));
-        }
-        if let Some(max_age) = demand.max_age_s {
-            text.push_str(&format!(", max_age=\"{max_age}\""));
-        }
-    } else if denial.reason != Reason::AuthnMissing && rendering.accepts_tokens {
-        text.push_str(", error=\"invalid_token\"");
-    }
-    text
 }

@@ -21,7 +21,7 @@ use crate::layers::respond::{Sketch, locate};
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
-use crate::refusal::{Refusal, Rendering, render};
+use crate::refusal::{Challenges, Refusal, Rendering, render};
 use crate::request_id::shown;
 use crate::route::origin_of;
 use crate::settings::Recorded;
@@ -59,7 +59,7 @@ impl Worker {
                 settings: &snapshot.settings.refusal,
                 disclose,
                 retry_after_s,
-                accepts_tokens: snapshot.authenticator.accepts_tokens(),
+                challenges: Challenges::of(facts),
                 form: Form::wanted(&transit.head.headers),
             },
         );
@@ -105,7 +105,7 @@ impl Worker {
             settings,
             disclose: false,
             retry_after_s: None,
-            accepts_tokens: true,
+            challenges: Challenges::default(),
             form: Form::Problem,
         };
         (render(&refusal, &rendering), receipt)

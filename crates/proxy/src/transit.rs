@@ -96,6 +96,8 @@ pub struct Facts {
     pub address_ban: Option<Arc<Ban>>,
     /// By `identify`.
     pub identity: Option<Identity>,
+    /// By `identify`: its credential was accepted once, with all that it must be shown with.
+    pub proven: bool,
     /// A fetch of keys, or a look-up of groups, that has to end before it is known who this is, for what is under way already. Boxed: hardly anybody has one.
     pub asked_for: Option<Box<Awaited>>,
     /// By the layers of `rate`: what is left of the limits that were asked, in the order of the route's.
@@ -189,6 +191,7 @@ impl Facts {
             country: None,
             address_ban: None,
             identity: None,
+            proven: false,
             asked_for: None,
             quotas: Vec::new(),
             caller_keys: CallerKeys::default(),

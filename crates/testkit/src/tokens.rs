@@ -99,6 +99,32 @@ impl SigningKey {
         jwk
     }
 
+    /// The SHA-256 that names the public half (RFC 7638), in base64url: the `jkt` of a token that is bound to this key.
+    pub fn thumbprint(&self) -> String {
+        let jwk = self.jwk();
+        let members: &[&str] = match self.pair {
+            Pair::EdDsa(_) => &["crv", "kty", "x"],
+            Pair::Es256(_) => &["crv", "kty", "x", "y"],
+            Pair::Rs256(_) => &["e", "kty", "n"],
+        };
+        let members: Vec<String> = members.iter().map(|name| format!("\"{name}\":{}", jwk[*name])).collect();
+        sha256_base64url(format!("{{{}}}", members.join(",")).as_bytes())
+    }
+
+    /// The header of a proof that this key signs (RFC 9449 section 4.2), for a test that changes it.
+    pub fn proof_header(&self) -> Value {
+        let mut jwk = self.jwk();
+        for name in ["kid", "alg", "use"] {
+            jwk.as_object_mut().expect("a key is an object").remove(name);
+        }
+        json!({"typ": "dpop+jwt", "alg": self.algorithm(), "jwk": jwk})
+    }
+
+    /// A proof for one request with this token (RFC 9449), made now.
+    pub fn proof(&self, method: &str, address: &str, token: &str) -> String {
+        self.token_with(&self.proof_header(), &Claims::proof(method, address, token))
+    }
+
     /// A token with these claims under the usual header: `alg`, `typ` `JWT` and `kid`.
     pub fn token(&self, claims: &Claims) -> String {
         self.token_with(&self.header(), claims)
@@ -186,6 +212,16 @@ impl Claims {
             .set("jti", data_encoding::HEXLOWER.encode(&random_bytes::<16>()))
     }
 
+    /// Those of a proof (RFC 9449 section 4.2), made now: `htm`, `htu`, `ath`, `iat` and a random `jti`.
+    pub fn proof(method: &str, address: &str, token: &str) -> Self {
+        Self(Map::new())
+            .set("htm", method)
+            .set("htu", address)
+            .set("ath", sha256_base64url(token.as_bytes()))
+            .set("iat", now())
+            .set("jti", data_encoding::HEXLOWER.encode(&random_bytes::<16>()))
+    }
+
     /// Sets a claim, in place of an earlier value.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -250,6 +286,11 @@ pub fn random_bytes<const LENGTH: usize>() -> [u8; LENGTH] {
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// SHA-256 in unpadded base64url.
+pub fn sha256_base64url(bytes: &[u8]) -> String {
+    encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 fn signing_input(header: &Value, claims: &Claims) -> String {

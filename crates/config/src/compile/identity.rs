@@ -64,6 +64,7 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         jwt,
         ldap: identity.ldap.iter().map(|directory| compile_directory(directory, &mut places)).collect(),
         token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
+        dpop: identity.dpop.clone(),
     };
     // A name that is there twice was reported, and would lead the answers to the wrong one.
     let providers = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.ldap.len();
@@ -127,6 +128,7 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
         prefix: provider.prefix.value.clone(),
         trust_groups: provider.trust_groups.clone(),
         leeway: provider.leeway,
+        require: provider.require,
     })
 }
 
@@ -371,6 +373,7 @@ const RESERVED: &[&str] = &[
     "content-length",
     "content-type",
     "cookie",
+    "dpop",
     "expect",
     "forwarded",
     "host",

@@ -5,14 +5,14 @@ use std::time::Duration;
 use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::LIFETIME;
-use portcullis_identity::settings::{BesideCredential, ClaimNames, SanKind};
+use portcullis_identity::settings::{BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind};
 use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::{At, Span};
 use crate::file::directory::{Directory, read_directory};
 use crate::file::key_source::{KeyPlace, read_jwks};
 use crate::file::receiver::{optional_text, required_text};
-use crate::kinds::{AnyText, Choice, FilePath, Header, Integer, Name, ResolvedPath, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, ResolvedPath, Text, Time};
 use crate::section::Section;
 
 /// Default leeway of clocks (identity's settings).
@@ -32,6 +32,7 @@ pub(crate) struct Identity {
     /// `Some(None)`: it is there and has errors.
     pub(crate) assertion: Option<Option<Assertion>>,
     pub(crate) token_cache: u64,
+    pub(crate) dpop: DpopSettings,
 }
 
 impl Default for Identity {
@@ -44,6 +45,7 @@ impl Default for Identity {
             headers: Vec::new(),
             assertion: None,
             token_cache: TOKEN_CACHE,
+            dpop: DpopSettings::default(),
         }
     }
 }
@@ -80,6 +82,7 @@ pub(crate) struct JwtProvider {
     pub(crate) prefix: At<String>,
     pub(crate) trust_groups: Vec<String>,
     pub(crate) leeway: Duration,
+    pub(crate) require: Bound,
 }
 
 /// `[[identity.api_key]]`
@@ -103,6 +106,14 @@ pub(crate) struct CertificateProvider {
 
 /// What can be written in `san`.
 pub(crate) const SAN: &[(&str, SanKind)] = &[("uri", SanKind::Uri), ("dns", SanKind::Dns), ("email", SanKind::Email)];
+/// What can be written as `require`.
+pub(crate) const REQUIRE: &[(&str, Bound)] =
+    &[("none", Bound::Unbound), ("mtls", Bound::Mtls), ("dpop", Bound::Dpop), ("either", Bound::Either)];
+/// What can be written in `algorithms`.
+pub(crate) const PROOF_ALGORITHMS: &[(&str, ProofAlgorithm)] =
+    &[("ES256", ProofAlgorithm::Es256), ("EdDSA", ProofAlgorithm::EdDsa), ("RS256", ProofAlgorithm::Rs256)];
+/// How many used proofs may be remembered.
+pub(crate) const REMEMBERED: std::ops::RangeInclusive<u64> = 1..=100_000_000;
 /// What can be written as `beside_credential`.
 pub(crate) const BESIDE_CREDENTIAL: &[(&str, BesideCredential)] = &[
     ("refuse", BesideCredential::Refuse),
@@ -123,6 +134,9 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
             identity.headers = read_headers(headers);
         }
         identity.assertion = section.table("assertion").map(read_assertion);
+        if let Some(dpop) = section.table("dpop") {
+            identity.dpop = read_dpop(dpop);
+        }
     }
     section.finish();
 }
@@ -141,6 +155,7 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
     let prefix = section.optional("prefix", AnyText);
     let trust_groups = section.list("trust_groups", Text).map_or_else(Vec::new, |list| list.value);
     let leeway = section.or("leeway", Time::within("0s", "60s"), LEEWAY);
+    let require = section.or("require", Choice(REQUIRE), Bound::Unbound);
     section.finish();
     let name = name?;
     Some(JwtProvider {
@@ -153,7 +168,27 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
         principal,
         trust_groups: trust_groups.into_iter().map(|group| group.value).collect(),
         leeway,
+        require,
     })
+}
+
+fn read_dpop(section: Section<'_>) -> DpopSettings {
+    let default = DpopSettings::default();
+    let algorithms = section.one_or_list("algorithms", Choice(PROOF_ALGORITHMS));
+    if let Some(algorithms) = algorithms.as_ref().filter(|algorithms| algorithms.value.is_empty()) {
+        section.report_empty("algorithms", algorithms.span, "leave it out for all: \"ES256\", \"EdDSA\", \"RS256\"");
+    }
+    let remembered = section.or("remembered", Integer(REMEMBERED), default.remembered as u64);
+    let dpop = DpopSettings {
+        algorithms: algorithms.map_or(default.algorithms, |list| list.value.into_iter().map(|at| at.value).collect()),
+        max_age: section.or("max_age", Time::within("1s", "10m"), DpopSettings::MAX_AGE),
+        leeway: section.or("leeway", Time::within("0s", "60s"), DpopSettings::LEEWAY),
+        nonce: section.or("nonce", Flag, false),
+        nonce_lifetime: section.or("nonce_lifetime", Time::within("1s", "1h"), DpopSettings::NONCE_LIFETIME),
+        remembered: usize::try_from(remembered).unwrap_or(DpopSettings::REMEMBERED),
+    };
+    section.finish();
+    dpop
 }
 
 fn read_claims(section: Section<'_>) -> ClaimNames {

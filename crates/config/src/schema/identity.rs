@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::file::receiver::Link;
-use crate::file::{Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, SAN, ServerUrl};
+use crate::file::{
+    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, REMEMBERED, REQUIRE, SAN, ServerUrl,
+};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
 use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
@@ -21,11 +23,13 @@ pub(super) fn identity() -> Table {
                 .default(65_536),
             within("headers", headers()),
             within("assertion", assertion()),
+            within("dpop", dpop()),
         ],
     )
 }
 
 fn jwt() -> Table {
+    let require: Vec<&str> = REQUIRE.iter().map(|(word, _)| *word).collect();
     table(
         "[[identity.jwt]]",
         "Tokens in `Authorization: Bearer`, signed with RS256, ES256 or EdDSA.",
@@ -40,6 +44,25 @@ fn jwt() -> Table {
                 .default(""),
             list("trust_groups", Text, "Local groups of the policy that its tokens may put callers into."),
             one("leeway", Time::within("0s", "60s"), "How far clocks may differ.").default("30s"),
+            choice("require", &require, "What its tokens must be bound to: nothing, a client certificate, a key, or either.")
+                .default("none"),
+        ],
+    )
+}
+
+fn dpop() -> Table {
+    let algorithms: Vec<&str> = PROOF_ALGORITHMS.iter().map(|(word, _)| *word).collect();
+    table(
+        "[identity.dpop]",
+        "How proofs of tokens that are bound to a key are verified (DPoP, RFC 9449).",
+        [
+            one_or_list("algorithms", Choice(PROOF_ALGORITHMS), "What may sign them.").not_empty().default(algorithms),
+            one("max_age", Time::within("1s", "10m"), "How long ago one may have been made.").default("60s"),
+            one("leeway", Time::within("0s", "60s"), "How far a caller's clock may be ahead.").default("30s"),
+            one("nonce", Flag, "`true`: each must have a nonce that the gateway gave.").default(false),
+            one("nonce_lifetime", Time::within("1s", "1h"), "How long a nonce is good.").default("5m"),
+            one("remembered", Integer(REMEMBERED), "Used ones that are remembered until they are too old; then 503.")
+                .default(500_000),
         ],
     )
 }

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::{Authenticator, Identity};
 use crate::api_key::mint;
 use crate::refusal::Rejection;
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, KeySource, Settings};
+use crate::settings::{Bound, ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;
 
+mod bound;
 mod garbage;
 mod settings;
 
@@ -34,6 +35,7 @@ fn provider(name: &str, jwks: &str) -> JwtProvider {
         prefix: String::new(),
         trust_groups: Vec::new(),
         leeway: Duration::from_secs(30),
+        require: Bound::Unbound,
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
 
 use super::*;
-use crate::Authenticator;
+use crate::{Authenticator, Presenting};
 use crate::remote::Patience;
 use crate::settings::{ApiKeyProvider, Settings};
 
@@ -158,9 +158,10 @@ fn a_header_beside_a_certificate_is_refused_or_has_its_fixed_place() {
         // Nobody reads tokens, so `Authorization` is none of the gateway's credentials.
         headers.insert("authorization", HeaderValue::from_static("Bearer x"));
         key.map(|key| headers.insert("x-api-key", HeaderValue::from_str(key).unwrap()));
+        let nothing = Presenting::nothing(Patience::Request);
         let found = told(
             &authenticator
-                .authenticate_connection(&headers, &identity, certificate_only, noon(), Patience::Request)
+                .authenticate_connection(&headers, &identity, certificate_only, noon(), &nothing)
                 .settled(),
         );
         assert!(found.starts_with(expected), "{beside_credential:?} {key:?}: {found}");

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use jiff::Timestamp;
 use portcullis_identity::remote::Patience;
-use portcullis_identity::{Authentication, Awaited, CertificateIdentity, Identity};
+use portcullis_identity::{Authentication, Awaited, CertificateIdentity, Identity, Presenting, ProofTarget};
 use portcullis_policy::AuthenticationRule;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -64,7 +64,7 @@ where
     }
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
-        let mut awaited = match authenticate(&transit, Patience::Request) {
+        let mut awaited = match authenticate(&mut transit, Patience::Request) {
             Authentication::Known(identity) => {
                 transit.facts.identity = Some(identity);
                 return Either::Left(self.inner.call(transit));
@@ -83,7 +83,7 @@ where
                 if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
                     return Err(Box::new(Refused { refusal, transit }));
                 }
-                let next = match (authenticate(&transit, waited(Some(&awaited))), &awaited) {
+                let next = match (authenticate(&mut transit, waited(Some(&awaited))), &awaited) {
                     // Whoever had to wait for keys was nobody until now, and the directory was not asked.
                     (Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. }, Awaited::Keys(_)) => groups,
                     (authentication, _) => {
@@ -144,22 +144,46 @@ pub(crate) fn begin_anew(worker: &Rc<Worker>, facts: &mut Facts) -> Result<(), R
     admit(worker, facts)
 }
 
-fn authenticate(transit: &Transit, patience: Patience<'_>) -> Authentication {
+fn authenticate(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
     let facts = &transit.facts;
     let snapshot = &facts.loaded.snapshot;
     let rule = facts.route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));
-    match rule {
-        AuthenticationRule::None => Identity::Anonymous.into(),
+    let authentication = match rule {
+        AuthenticationRule::None => return Identity::Anonymous.into(),
         AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::Certificate => {
             let headers = &transit.head.headers;
             let only = rule == AuthenticationRule::Certificate;
+            let presenting = presenting(facts, patience);
             match certificate_identity(facts) {
                 Some(certificate) => {
-                    snapshot.authenticator.authenticate_connection(headers, &certificate, only, facts.now, patience)
+                    snapshot.authenticator.authenticate_connection(headers, &certificate, only, facts.now, &presenting)
                 }
-                None => snapshot.authenticator.authenticate_with(headers, facts.now, patience),
+                None => snapshot.authenticator.authenticate_with(headers, facts.now, &presenting),
             }
         }
+    };
+    // Whoever is verified, were it not for a look into a directory, has proven it: the same proof is not good a second time.
+    transit.facts.proven |= matches!(
+        authentication,
+        Authentication::Known(Identity::Verified(_)) | Authentication::Awaited { awaited: Awaited::Groups(_), .. }
+    );
+    authentication
+}
+
+/// What tokens that are bound to their holder are held to.
+fn presenting<'a>(facts: &'a Facts, patience: Patience<'a>) -> Presenting<'a> {
+    let certificate = facts.connection.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    Presenting {
+        certificate: certificate.and_then(|certificate| certificate.proof(&facts.loaded.snapshot)),
+        target: facts.target.as_ref().map(|target| ProofTarget {
+            method: target.method.as_str(),
+            scheme: facts.scheme.as_str(),
+            host: &target.host,
+            port: target.port,
+            path: &target.path,
+        }),
+        proven: facts.proven,
+        patience,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct PeerCertificate {
 /// What it says, and to which configuration.
 struct Judged {
     by: Weak<Snapshot>,
+    /// Its authorities vouch for it.
+    is_vouched_for: bool,
     identity: Option<Rc<CertificateIdentity>>,
 }
 
@@ -54,21 +56,33 @@ impl PeerCertificate {
 
     /// Whom it makes of its holder under this configuration; `None` where certificates are nobody's credential.
     pub fn identity(&self, snapshot: &Arc<Snapshot>) -> Option<Rc<CertificateIdentity>> {
-        let known = self.judged.borrow().as_ref().filter(|known| is(&known.by, snapshot)).map(|it| it.identity.clone());
-        if let Some(identity) = known {
-            return identity;
+        self.judged(snapshot, |judged| judged.identity.clone())
+    }
+
+    /// What a token may be bound to (RFC 8705): itself, as long as this configuration's authorities vouch for it.
+    pub fn proof(&self, snapshot: &Arc<Snapshot>) -> Option<&ClientCertificate> {
+        self.judged(snapshot, |judged| judged.is_vouched_for).then_some(&self.read)
+    }
+
+    fn judged<R>(&self, snapshot: &Arc<Snapshot>, tell: impl Fn(&Judged) -> R) -> R {
+        let known = self.judged.borrow().as_ref().filter(|known| is(&known.by, snapshot)).map(&tell);
+        if let Some(told) = known {
+            return told;
         }
-        let identity = self.judge(snapshot).map(Rc::new);
-        // A weak one keeps the address from being used again, and not what was there.
-        self.judged.replace(Some(Judged { by: Arc::downgrade(snapshot), identity: identity.clone() }));
-        identity
+        let judged = self.judge(snapshot);
+        let told = tell(&judged);
+        self.judged.replace(Some(judged));
+        told
     }
 
     /// The verification of the handshake once more, by the authorities of now. A listener that is there no longer, which
     /// needs a restart, vouches for nobody; one that asks no client for a certificate any more takes none.
-    fn judge(&self, snapshot: &Snapshot) -> Option<CertificateIdentity> {
-        let inbound = snapshot.settings.inbound.iter().find(|inbound| inbound.name == self.inbound.name)?;
-        let verifier = inbound.tls.as_ref()?.verifier.as_ref()?;
+    fn judge(&self, snapshot: &Arc<Snapshot>) -> Judged {
+        // A weak one keeps the address from being used again, and not what was there.
+        let by = Arc::downgrade(snapshot);
+        let inbound = snapshot.settings.inbound.iter().find(|inbound| inbound.name == self.inbound.name);
+        let verifier = inbound.and_then(|inbound| Some((inbound, inbound.tls.as_ref()?.verifier.as_ref()?)));
+        let Some((inbound, verifier)) = verifier else { return Judged { by, is_vouched_for: false, identity: None } };
         // A session that was resumed was verified by the same settings: those of a reload take no older tickets.
         let chain = if Arc::ptr_eq(inbound, &self.inbound) {
             Ok(())
@@ -76,7 +90,9 @@ impl PeerCertificate {
             let verified = verifier.verify_client_cert(&self.leaf, &self.intermediates, UnixTime::now());
             verified.map(|_| ()).map_err(|error| problem(&error))
         };
-        snapshot.authenticator.certificate_identity(&inbound.name, &self.read, chain)
+        let is_vouched_for = chain.is_ok();
+        let identity = snapshot.authenticator.certificate_identity(&inbound.name, &self.read, chain).map(Rc::new);
+        Judged { by, is_vouched_for, identity }
     }
 }
 

@@ -15,9 +15,9 @@ use super::*;
 use crate::authenticator::Awaited;
 use crate::remote::job::KeyFetchError;
 use crate::remote::{KeysAwaited, Patience};
-use crate::settings::{ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
+use crate::settings::{Bound, ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
 use crate::signer::Signer;
-use crate::{Authentication, Authenticator, Identity};
+use crate::{Authentication, Authenticator, Identity, Presenting};
 
 const START: i64 = 1_800_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ fn authenticator(source: RemoteKeySource) -> Authenticator {
         prefix: String::new(),
         trust_groups: Vec::new(),
         leeway: Duration::ZERO,
+        require: Bound::Unbound,
     };
     Authenticator::new(Settings { jwt: vec![provider], ..Settings::default() }).unwrap()
 }
@@ -106,7 +107,7 @@ impl Site {
         };
         let value = format!("Bearer {token}");
         headers.insert(AUTHORIZATION, HeaderValue::try_from(value).unwrap());
-        self.authenticator.authenticate_with(&headers, self.wall(), patience)
+        self.authenticator.authenticate_with(&headers, self.wall(), &Presenting::nothing(patience))
     }
 
     /// What is known without waiting, in a word.
