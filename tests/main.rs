@@ -26,10 +26,10 @@ mod authentication;
 mod authorization;
 /// Who fails too often is kept out for a while, and nobody else.
 mod bans;
-/// Tokens that are bound to a certificate or a key of their holder: proofs, replays, downgrades.
-mod bound_tokens;
 /// How large bodies may be, either way.
 mod bodies;
+/// Tokens that are bound to a certificate or a key of their holder: proofs, replays, downgrades.
+mod bound_tokens;
 /// Whose address counts: the peer's, or the one that a trusted proxy names.
 mod client_address;
 /// Client certificates as principals: whom they name, beside other credentials, and for how long.
@@ -108,6 +108,8 @@ mod refusal_forms;
 mod reload;
 /// A public access log, replayed.
 mod replay;
+/// Credentials that count no longer: on requests, on what is open, and after a kill.
+mod revocations;
 /// What is new asks for a step-up, evidence denies, and what either came to is in the event.
 mod risk;
 /// Rewriting, header rules, redirects, fixed answers and maintenance.

@@ -16,6 +16,9 @@
 //! | `POST /v1/feeds/refresh` [`FeedName`] | [`Done`] |
 //! | `POST /v1/feeds/test` [`WhereIs`] | [`Located`] |
 //! | `POST /v1/feeds/accept` [`Acceptance`] | [`Done`] |
+//! | `GET /v1/revocations` | [`Revocations`] |
+//! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
+//! | `POST /v1/revocations/remove` [`RevokedName`] | [`Done`] |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].
@@ -685,6 +688,60 @@ pub struct PlaceOfAddress {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
+}
+
+/// Something that is to count no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRevocation {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// A token's `jti`, a key's id, or a principal as the policy writes it.
+    pub name: String,
+    /// Of a principal: what was issued later counts, RFC 3339; null: now.
+    #[serde(default)]
+    pub before: Option<String>,
+    /// For how many seconds; null: a token or a principal for 90 days, a key until it is lifted.
+    #[serde(default)]
+    pub for_s: Option<u64>,
+    /// Why, 1 to 128 bytes.
+    pub reason: String,
+}
+
+/// Something that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedName {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// All that is revoked, the last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// Each.
+    pub revocations: Vec<ShownRevocation>,
+    /// They survive a restart.
+    pub kept: bool,
+}
+
+/// A revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownRevocation {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// Of a principal: what was issued until then counts no longer, RFC 3339.
+    pub before: Option<String>,
+    /// When it was made, RFC 3339.
+    pub made: String,
+    /// When it ends, RFC 3339; null: when it is lifted.
+    pub until: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// A line between the events of a tail.

@@ -6,6 +6,7 @@ use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
     NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
 };
+use crate::api::{NewRevocation, Revocations, RevokedName};
 use crate::peer::Peer;
 use crate::tail::Tail;
 
@@ -119,6 +120,21 @@ pub trait Gateway: Send + Sync + 'static {
     /// Why not.
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem>;
 
+    /// What is revoked.
+    fn revocations(&self) -> Revocations;
+
+    /// Revokes, and returns when it is written down and in force.
+    ///
+    /// # Errors
+    /// Why nothing is revoked.
+    fn revoke(&self, revocation: &NewRevocation) -> Result<Done, Problem>;
+
+    /// Lifts a revocation.
+    ///
+    /// # Errors
+    /// That there is none, or that it cannot be written down.
+    fn lift_revocation(&self, revoked: &RevokedName) -> Result<Done, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -166,6 +182,10 @@ pub enum ActionKind {
     FeedRefresh,
     /// An update of a network's list was to be put in force.
     FeedAccept,
+    /// Something was to be revoked.
+    Revoke,
+    /// A revocation was to be lifted.
+    RevokeLift,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// Somebody who may not use the channel tried to.

@@ -18,6 +18,7 @@ use crate::api::{
     Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins,
     Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
 };
+use crate::api::{NewRevocation, RevokedName};
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::Peer;
@@ -171,6 +172,20 @@ impl<G: Gateway> Desk<G> {
                 let acceptance: Acceptance = read(request).await?;
                 self.blocking(move |desk| {
                     desk.act(ActionKind::FeedAccept, &acceptance.name, desk.gateway.accept_feed(&acceptance))
+                })
+                .await
+            }
+            (Method::GET, "/v1/revocations") => self.blocking(|desk| Ok(json(&desk.gateway.revocations()))).await,
+            (Method::POST, "/v1/revocations/add") => {
+                let new: NewRevocation = read(request).await?;
+                let what = format!("{} {}", new.what, new.name);
+                self.blocking(move |desk| desk.act(ActionKind::Revoke, &what, desk.gateway.revoke(&new))).await
+            }
+            (Method::POST, "/v1/revocations/remove") => {
+                let revoked: RevokedName = read(request).await?;
+                let what = format!("{} {}", revoked.what, revoked.name);
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::RevokeLift, &what, desk.gateway.lift_revocation(&revoked))
                 })
                 .await
             }

@@ -38,7 +38,8 @@ pub(crate) use feed::{
 };
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{
-    ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, PROOF_ALGORITHMS, REMEMBERED, REQUIRE, SAN,
+    ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, PROOF_ALGORITHMS,
+    REMEMBERED, REQUIRE, SAN,
 };
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};

@@ -262,6 +262,12 @@ pub enum EventKind {
     /// An operator put an update of a network's list in force that was held back, or tried to.
     #[serde(rename = "admin.feed_accept")]
     AdminFeedAccept,
+    /// An operator revoked a token, a key or what a principal was issued, or tried to.
+    #[serde(rename = "admin.revoke")]
+    AdminRevoke,
+    /// An operator lifted a revocation, or tried to.
+    #[serde(rename = "admin.revoke_lift")]
+    AdminRevokeLift,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -281,7 +287,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -311,6 +317,8 @@ impl EventKind {
         Self::AdminAlertMute,
         Self::AdminFeedRefresh,
         Self::AdminFeedAccept,
+        Self::AdminRevoke,
+        Self::AdminRevokeLift,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -350,6 +358,8 @@ impl EventKind {
             Self::AdminAlertMute => "admin.alert_mute",
             Self::AdminFeedRefresh => "admin.feed_refresh",
             Self::AdminFeedAccept => "admin.feed_accept",
+            Self::AdminRevoke => "admin.revoke",
+            Self::AdminRevokeLift => "admin.revoke_lift",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -372,6 +382,8 @@ impl EventKind {
             | Self::AdminBanAdd
             | Self::AdminBanRemove
             | Self::AdminFeedAccept
+            | Self::AdminRevoke
+            | Self::AdminRevokeLift
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
             | Self::AdminAlertLift

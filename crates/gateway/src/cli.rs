@@ -21,6 +21,7 @@ mod list;
 mod live;
 mod output;
 mod policy;
+mod revoke;
 mod risk;
 mod run;
 mod sink;
@@ -64,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
+        Command::Revoke(args) => revoke::run(&global, &args),
         Command::Geo(args) => geo::run(&global, &args),
         Command::Feed(args) => feed::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),

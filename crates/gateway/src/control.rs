@@ -14,7 +14,7 @@ use portcullis_admin::api::{
     Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
     Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
-use portcullis_admin::api::{MutedAlert, NewMute};
+use portcullis_admin::api::{MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
@@ -541,6 +541,19 @@ impl Gateway for Operated {
         accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
     }
 
+    fn revocations(&self) -> Revocations {
+        self.running.revoking().shown()
+    }
+
+    fn revoke(&self, revocation: &NewRevocation) -> Result<Done, Problem> {
+        self.running.revoking().revoke(revocation).map(|message| Done { message }).map_err(problem)
+    }
+
+    fn lift_revocation(&self, revoked: &RevokedName) -> Result<Done, Problem> {
+        let lifted = self.running.revoking().lift(&revoked.what, &revoked.name);
+        lifted.map(|message| Done { message }).map_err(problem)
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -620,6 +633,8 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::AlertMute => EventKind::AdminAlertMute,
         ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
+        ActionKind::Revoke => EventKind::AdminRevoke,
+        ActionKind::RevokeLift => EventKind::AdminRevokeLift,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

@@ -19,6 +19,7 @@ mod memory;
 mod notify;
 mod ops;
 mod reload;
+mod revoking;
 mod running;
 mod telemetry;
 

@@ -25,6 +25,7 @@ use crate::feeding::Feeds;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
+use crate::revoking::Revoking;
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -78,6 +79,7 @@ pub(crate) struct Running {
     keys: Arc<ProviderKeys>,
     /// `None`: bans and profiles end with the process.
     kept: Option<Arc<Kept>>,
+    revoking: Revoking,
     directories: Arc<Directories>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
@@ -152,6 +154,7 @@ impl Running {
         // First, so that a store that cannot be used leaves everything as it was.
         let mut database = keeping::open(loaded.store.as_ref())?;
         let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
+        let revoking = Revoking::restored(loaded.store.as_ref(), database.as_ref())?;
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let tracer = Tracer::start(&loaded.events)?;
@@ -160,7 +163,7 @@ impl Running {
         let alerts = std::mem::take(&mut loaded.alerts);
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
-        let snapshot = snapshot(loaded, None)?;
+        let snapshot = snapshot(loaded, None, &revoking)?;
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
@@ -186,6 +189,7 @@ impl Running {
             feeds: Arc::new(feeds),
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
+            revoking,
             directories: Arc::new(directories),
             files,
             started: (Instant::now(), Timestamp::now()),
@@ -219,6 +223,11 @@ impl Running {
         self.kept.as_ref()
     }
 
+    /// What is revoked.
+    pub(crate) fn revoking(&self) -> &Revoking {
+        &self.revoking
+    }
+
     /// The directories that are asked.
     pub(crate) fn directories(&self) -> &Arc<Directories> {
         &self.directories
@@ -248,7 +257,7 @@ impl Running {
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
-        let mut snapshot = snapshot(loaded, Some(&before.authenticator))?;
+        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
         let mut keeper = self.feeds.keeper();
         let now = self.feeds.now();
@@ -404,8 +413,9 @@ fn digest(loaded: &Loaded) -> String {
 }
 
 /// `before`: what was in force until now, whose keys go on.
-fn snapshot(loaded: Loaded, before: Option<&Authenticator>) -> Result<Snapshot, StartError> {
-    let mut authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+fn snapshot(loaded: Loaded, before: Option<&Authenticator>, revoking: &Revoking) -> Result<Snapshot, StartError> {
+    let authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+    let mut authenticator = authenticator.with_revocations(Arc::clone(revoking.all()));
     if let Some(before) = before {
         authenticator.adopt(before);
     }

@@ -145,7 +145,7 @@ fn principal(provider: &str, record: &ApiKeyRecord) -> Principal {
             acr: None,
             amr: Vec::new(),
             auth_time: None,
-            issued: None,
+            issued: record.created,
             expires: record.expires,
             stated_mfa: false,
         },
@@ -212,6 +212,7 @@ mod tests {
             principal: (PrincipalKind::Service, "ci".to_owned()),
             groups: vec!["builders".to_owned()],
             roles: vec!["deployer".to_owned()],
+            created: None,
             expires: None,
             revoked: false,
         }

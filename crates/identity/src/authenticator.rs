@@ -18,6 +18,7 @@ use crate::jwt::{JwtProviders, Unverified};
 use crate::proof::{ProofTarget, Proofs, Unproven};
 use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
+use crate::revocation::Revocations;
 use crate::settings::{BesideCredential, Bound, LdapDirectory, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
@@ -179,6 +180,7 @@ pub struct Authenticator {
     keys: Vec<ApiKeys>,
     certificates: Vec<CertificateReader>,
     directories: Vec<Arc<Directory>>,
+    revocations: Arc<Revocations>,
 }
 
 impl Authenticator {
@@ -208,7 +210,14 @@ impl Authenticator {
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
             certificates: CertificateReader::all(&settings.certificate),
             directories: directories(&settings),
+            revocations: Arc::default(),
         })
+    }
+
+    /// The same, held to these revocations, which outlive it.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Arc<Revocations>) -> Self {
+        Self { revocations, ..self }
     }
 
     /// Goes on with the keys that another configuration fetched from the same addresses, and with what it found in the same
@@ -216,6 +225,7 @@ impl Authenticator {
     pub fn adopt(&mut self, previous: &Self) {
         self.tokens.adopt(&previous.tokens);
         self.proofs.adopt(&previous.proofs);
+        self.revocations = Arc::clone(&previous.revocations);
         for directory in &mut self.directories {
             if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
                 *directory = Arc::clone(before);
@@ -263,8 +273,13 @@ impl Authenticator {
         }
     }
 
-    /// The principal with the groups of the directory that knows those of its provider, if one does.
+    /// The principal with the groups of the directory that knows those of its provider, if one does; unless what it was verified by, in
+    /// whatever way that was, counts no longer.
     fn grouped(&self, principal: Arc<Principal>, now: Timestamp) -> Authentication {
+        if let Err(refusal) = self.revocations.of_principal(&principal, now) {
+            let problem = refusal.by(Some(&principal.authentication.provider));
+            return Identity::Rejected(Box::new(Rejection::new(problem, Some(&principal.id)))).into();
+        }
         let provider = &*principal.authentication.provider;
         let found = self.directories.iter().find_map(|directory| Some((directory, directory.prefix_of(provider)?)));
         match found {
@@ -356,7 +371,9 @@ impl Authenticator {
     ) -> Result<Arc<Principal>, Unverified> {
         let hash = TokenHash::of(shown.token);
         let hold = |principal: &Arc<Principal>, terms: &Terms| {
-            let held = self.hold(&terms.binding, shown, &hash, now, presenting);
+            // First, so that one that counts no longer uses up no proof.
+            let counts = self.revocations.of_token(terms.id.as_deref(), now).map_err(Unproven::from);
+            let held = counts.and_then(|()| self.hold(&terms.binding, shown, &hash, now, presenting));
             held.map(|()| Arc::clone(principal)).map_err(|unproven| unproven.of(principal))
         };
         let cached = self.tokens.current(now).find_map(|provider| {

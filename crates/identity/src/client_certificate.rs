@@ -66,9 +66,10 @@ impl ClientCertificate {
 
     /// Whether it is the one with this SHA-256 (RFC 8705 section 3), and is valid now.
     pub(crate) fn is(&self, hash: &[u8; 32], now: Timestamp) -> bool {
-        let valid = self.content.as_ref().is_ok_and(|content| {
-            (content.not_before..=content.not_after).contains(&now.as_second())
-        });
+        let valid = self
+            .content
+            .as_ref()
+            .is_ok_and(|content| (content.not_before..=content.not_after).contains(&now.as_second()));
         self.hash == *hash && valid
     }
 

@@ -24,6 +24,7 @@ mod namespace;
 mod proof;
 mod refusal;
 pub mod remote;
+pub mod revocation;
 mod secret;
 pub mod settings;
 mod settings_check;

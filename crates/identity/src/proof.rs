@@ -104,7 +104,7 @@ impl Proofs {
         self.check_nonce(&claims, now)?;
         // One id of one key: another holder may happen to choose the same.
         let used = sha256(&[&thumbprint[..], id.as_bytes()].concat());
-        let until = now.saturating_add(self.max_age).and_then(|at| Ok(at.saturating_add(self.leeway)?)).unwrap_or(now);
+        let until = now.saturating_add(self.max_age).and_then(|at| at.saturating_add(self.leeway)).unwrap_or(now);
         match self.memory.use_once(&used, until.as_second().saturating_add(1), now.as_second()) {
             Used::First => Ok(()),
             Used::Again => Err(bad(Refusal::invalid("the proof was used before: each request needs one of its own"))),

@@ -306,6 +306,8 @@ pub struct ApiKeyRecord {
     pub groups: Vec<String>,
     /// Roles that the key carries.
     pub roles: Vec<String>,
+    /// When it was made, where the file says so.
+    pub created: Option<jiff::Timestamp>,
     /// From when on it is refused with `authn.expired`.
     pub expires: Option<jiff::Timestamp>,
     /// Withdrawn: refused with `authn.revoked`.

@@ -30,6 +30,14 @@ const STEPS: &[&str] = &[
     CREATE TABLE profile (key INTEGER PRIMARY KEY NOT NULL, written INTEGER NOT NULL, value BLOB NOT NULL) STRICT;
     CREATE TABLE healthy (key INTEGER PRIMARY KEY NOT NULL, seen INTEGER NOT NULL) STRICT;
     ",
+    // Credentials that were revoked. Times are microseconds since 1970, by the clocks of those who issue credentials.
+    "
+    CREATE TABLE revocation (
+        what TEXT NOT NULL, name TEXT NOT NULL,
+        before INTEGER NOT NULL, made INTEGER NOT NULL, until INTEGER, reason TEXT NOT NULL,
+        PRIMARY KEY (what, name)
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

@@ -107,7 +107,8 @@ impl SigningKey {
             Pair::Es256(_) => &["crv", "kty", "x", "y"],
             Pair::Rs256(_) => &["e", "kty", "n"],
         };
-        let members: Vec<String> = members.iter().map(|name| format!("\"{name}\":{}", jwk[*name])).collect();
+        let members: Vec<String> =
+            members.iter().filter_map(|name| Some(format!("\"{name}\":{}", jwk.get(*name)?))).collect();
         sha256_base64url(format!("{{{}}}", members.join(",")).as_bytes())
     }
 

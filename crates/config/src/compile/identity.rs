@@ -251,6 +251,7 @@ fn record(key: Key) -> ApiKeyRecord {
         principal: key.principal,
         groups: key.groups,
         roles: key.roles.into_iter().map(|role| role.value).collect(),
+        created: key.created,
         expires: key.expires,
         revoked: key.revoked,
     }

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, REMEMBERED, REQUIRE, SAN, ServerUrl,
+    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, REMEMBERED, REQUIRE, SAN,
+    ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
@@ -44,8 +45,12 @@ fn jwt() -> Table {
                 .default(""),
             list("trust_groups", Text, "Local groups of the policy that its tokens may put callers into."),
             one("leeway", Time::within("0s", "60s"), "How far clocks may differ.").default("30s"),
-            choice("require", &require, "What its tokens must be bound to: nothing, a client certificate, a key, or either.")
-                .default("none"),
+            choice(
+                "require",
+                &require,
+                "What its tokens must be bound to: nothing, a client certificate, a key, or either.",
+            )
+            .default("none"),
         ],
     )
 }

@@ -8,6 +8,7 @@ mod key;
 mod networks;
 mod policy;
 mod questions;
+mod revoke;
 mod risk;
 mod sinks;
 
@@ -27,6 +28,7 @@ pub(crate) use policy::{PolicyArgs, PolicyCommand, PolicyDiffArgs};
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,
 };
+pub(crate) use revoke::{LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
 pub(crate) use risk::{RiskArgs, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
 pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand};
 
@@ -130,6 +132,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// List, make, lift and explain bans of the running gateway
     Ban(BanArgs),
+    /// Revoke tokens, API keys and what principals were issued, on the running gateway
+    Revoke(RevokeArgs),
     /// List, refresh, test and accept the lists of networks that keep themselves current
     Feed(FeedArgs),
     /// Say where an address is, by the databases of the configuration

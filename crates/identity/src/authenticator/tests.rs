@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Authenticator, Identity};
 use crate::api_key::mint;
 use crate::refusal::Rejection;
-use crate::settings::{Bound, ApiKeyProvider, ApiKeyRecord, ClaimNames, JwtProvider, KeySource, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, Bound, ClaimNames, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;
 
 mod bound;
@@ -51,6 +51,7 @@ fn key_record(id: &str, sha256: [u8; 32]) -> ApiKeyRecord {
         principal: (PrincipalKind::Service, "ci".to_owned()),
         groups: Vec::new(),
         roles: Vec::new(),
+        created: None,
         expires: None,
         revoked: false,
     }
@@ -335,7 +336,7 @@ fn an_api_key_and_a_token_each_work_alone_and_never_together() {
     let authenticator =
         Authenticator::new(Settings { jwt, api_key: vec![keys, other], ..Settings::default() }).unwrap();
     let names: Vec<&str> = authenticator.credential_headers().iter().map(HeaderName::as_str).collect();
-    assert_eq!(names, ["authorization", "x-api-key", "x-other-key"]);
+    assert_eq!(names, ["authorization", "dpop", "x-api-key", "x-other-key"]);
 
     let with = |headers: HeaderMap, name: &'static str| {
         let mut headers = headers;

@@ -3,9 +3,9 @@ use proptest::prelude::*;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
 
 use super::*;
-use crate::{Authenticator, Presenting};
 use crate::remote::Patience;
 use crate::settings::{ApiKeyProvider, Settings};
+use crate::{Authenticator, Presenting};
 
 /// A certificate with these names, each written as `kind:name`, valid in 2025 and 2026.
 fn certificate(names: &[&str]) -> Vec<u8> {
@@ -160,9 +160,7 @@ fn a_header_beside_a_certificate_is_refused_or_has_its_fixed_place() {
         key.map(|key| headers.insert("x-api-key", HeaderValue::from_str(key).unwrap()));
         let nothing = Presenting::nothing(Patience::Request);
         let found = told(
-            &authenticator
-                .authenticate_connection(&headers, &identity, certificate_only, noon(), &nothing)
-                .settled(),
+            &authenticator.authenticate_connection(&headers, &identity, certificate_only, noon(), &nothing).settled(),
         );
         assert!(found.starts_with(expected), "{beside_credential:?} {key:?}: {found}");
     };

@@ -107,8 +107,7 @@ fn the_examples_of_the_standards_hold() {
     let jws = ProofJws::parse(proof).unwrap();
     assert_eq!(BASE64URL_NOPAD.encode(&jws.thumbprint), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     let path = CanonicalPath::parse("/protectedresource").unwrap();
-    let target =
-        ProofTarget { method: "GET", scheme: "https", host: "resource.example.org", port: None, path: &path };
+    let target = ProofTarget { method: "GET", scheme: "https", host: "resource.example.org", port: None, path: &path };
     let mut headers = HeaderMap::new();
     headers.append("dpop", HeaderValue::from_str(proof).unwrap());
     let token = sha256(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU");
@@ -224,7 +223,7 @@ fn exactly_one_proof_is_looked_at() {
         (&[&*good, &*second], Kind::Ambiguous, "two `dpop` headers"),
         (&[&*good, &*good], Kind::Ambiguous, "two `dpop` headers"),
         (&[""], Kind::Invalid, "three parts"),
-        (&[&*listed], Kind::Invalid, "the proof"),
+        (&[&*listed], Kind::Invalid, "are not accepted"),
         (&[&*long], Kind::Invalid, "longer than 8192"),
     ] {
         let (found, detail, challenge) = judge(&proofs, &signer, values, 0).unwrap();

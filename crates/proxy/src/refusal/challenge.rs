@@ -33,8 +33,7 @@ impl<'a> Challenges<'a> {
     /// RFC 6750 section 3 for a missing or bad token, RFC 9449 section 7 for one that is bound to a key, RFC 9470 section 3 for one
     /// that is not strong or fresh enough.
     pub(crate) fn write(&self, refusal: &Refusal, realm: &str, headers: &mut HeaderMap) {
-        let realm: String =
-            realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
+        let realm: String = realm.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).collect();
         for text in self.texts(refusal, &realm) {
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.append(WWW_AUTHENTICATE, value);

@@ -117,7 +117,10 @@ fn a_token_that_is_bound_to_a_key_needs_a_proof_each_time() {
     assert_eq!(world.ask(&headers("dpop", &token, Some(&proof(&holder, &token, "2"))), None, false), "user:alice");
     for (headers, expected) in [
         (headers("Bearer", &token, None), "Invalid BadToken: the token is bound to a key, and came as a bearer"),
-        (headers("Bearer", &token, Some(&proof(&holder, &token, "3"))), "Invalid BadToken: the token is bound to a key"),
+        (
+            headers("Bearer", &token, Some(&proof(&holder, &token, "3"))),
+            "Invalid BadToken: the token is bound to a key",
+        ),
         (headers("DPoP", &token, None), "Invalid BadProof: the token is bound to a key, and no `dpop`"),
         (
             headers("DPoP", &token, Some(&proof(&Signer::ed25519("thief"), &token, "4"))),

@@ -1,0 +1,66 @@
+//! `revoke`: credentials that count no longer, on the running gateway.
+
+use portcullis_admin::api::{Done, NewRevocation, Revocations, RevokedName, ShownRevocation};
+
+use crate::cli::args::{Global, LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
+use crate::cli::live::{ask, safe, show};
+use crate::cli::table::table;
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &RevokeArgs) -> Exit {
+    let done = match &args.command {
+        RevokeCommand::Token { id, terms } => revoke(global, "token", id, None, terms),
+        RevokeCommand::Key { id, terms } => revoke(global, "key", id, None, terms),
+        RevokeCommand::Principal { principal, before, terms } => {
+            revoke(global, "principal", principal, before.map(|before| before.to_string()), terms)
+        }
+        RevokeCommand::List => list(global),
+        RevokeCommand::Lift(args) => lift(global, args),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn revoke(global: &Global, what: &str, name: &str, before: Option<String>, terms: &RevokeTerms) -> Result<Exit, Exit> {
+    let new = NewRevocation {
+        what: what.to_owned(),
+        name: name.to_owned(),
+        before,
+        for_s: terms.duration.map(|duration| duration.as_secs()),
+        reason: terms.reason.clone(),
+    };
+    let done: Done = ask(global, async |client| client.post("/v1/revocations/add", &new).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn lift(global: &Global, args: &LiftArgs) -> Result<Exit, Exit> {
+    let name = RevokedName { what: args.what.as_str().to_owned(), name: args.name.clone() };
+    let done: Done = ask(global, async |client| client.post("/v1/revocations/remove", &name).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn list(global: &Global) -> Result<Exit, Exit> {
+    let all: Revocations = ask(global, async |client| client.get("/v1/revocations").await)?;
+    show(global, &all, || {
+        if all.revocations.is_empty() { "nothing is revoked".to_owned() } else { rows(&all.revocations) }
+    });
+    Ok(Exit::Success)
+}
+
+fn rows(revocations: &[ShownRevocation]) -> String {
+    let rows: Vec<_> = revocations
+        .iter()
+        .map(|each| {
+            [
+                safe(&each.what),
+                safe(&each.name),
+                each.before.as_deref().map_or_else(|| "-".to_owned(), safe),
+                safe(&each.made),
+                each.until.as_deref().map_or_else(|| "lifted".to_owned(), safe),
+                safe(&each.reason),
+            ]
+        })
+        .collect();
+    table(["WHAT", "NAME", "ISSUED UNTIL", "REVOKED", "UNTIL", "REASON"], &rows)
+}

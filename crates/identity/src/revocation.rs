@@ -1,0 +1,354 @@
+//! Credentials that count no longer, whatever they say of themselves: single tokens, API keys, and all that a principal was issued until a
+//! moment.
+//!
+//! One list for the process, which outlives reloads. While it is empty it costs a request one atomic load; else a look into a table that is
+//! replaced as a whole, so that nobody waits, and every request that begins after a change sees it. What was verified before is held to it as
+//! well: it is asked after the cache of tokens.
+//!
+//! It does not keep itself on disk: who changes it writes the change down first, and reads all of it back at a start.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, Principal, PrincipalKind};
+
+use crate::binding::MAX_ID_BYTES;
+use crate::claims::is_sound;
+use crate::refusal::{Refusal, excerpt};
+
+/// How many there can be at once.
+pub const MOST: usize = 50_000;
+
+/// The longest reason, in bytes.
+pub const MAX_REASON_BYTES: usize = 128;
+
+/// What counts no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    /// Tokens with this `jti`, of whatever issuer.
+    Token(Box<str>),
+    /// The API key with this id.
+    Key(Box<str>),
+    /// All that this principal was issued until a moment, and what does not say when it was issued.
+    Principal(PrincipalKind, Box<str>),
+}
+
+/// A withdrawal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Of what.
+    pub what: Revoked,
+    /// Of a principal: what was issued later counts. Of the others it says nothing.
+    pub before: Timestamp,
+    /// When it was made.
+    pub made: Timestamp,
+    /// When it ends, where it does: what it is about has expired by then.
+    pub until: Option<Timestamp>,
+    /// Why, for the operator.
+    pub reason: Box<str>,
+}
+
+/// Why something is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// There are as many as there may be.
+    #[error("there are {MOST} revocations, and no room for another: lift some, or make them end sooner")]
+    Full,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    count: AtomicUsize,
+    table: ArcSwap<Table>,
+}
+
+type Table = HashMap<Revoked, Arc<Revocation>>;
+
+impl Revoked {
+    /// Reads what an operator writes: `token`, `key` or `principal`, and its name.
+    pub fn parse(what: &str, name: &str) -> Option<Self> {
+        match what {
+            "token" if !name.is_empty() && name.len() <= MAX_ID_BYTES => Some(Self::Token(name.into())),
+            "key" if crate::api_key::is_key_id(name) => Some(Self::Key(name.into())),
+            "principal" => {
+                let (kind, id) = name.split_once(':')?;
+                let kinds = [PrincipalKind::User, PrincipalKind::Service, PrincipalKind::Certificate];
+                let kind = kinds.into_iter().find(|known| known.as_str() == kind)?;
+                (!id.is_empty() && is_sound(id)).then(|| Self::Principal(kind, id.into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Key(_) => "key",
+            Self::Principal(..) => "principal",
+        }
+    }
+
+    /// Its name, as an operator writes it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Token(name) | Self::Key(name) => name.to_string(),
+            Self::Principal(kind, id) => format!("{}:{id}", kind.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Revoked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.kind(), self.name().escape_debug())
+    }
+}
+
+impl Revocation {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
+}
+
+impl Revocations {
+    /// All that are in force, the last first.
+    pub fn list(&self, now: Timestamp) -> Vec<Arc<Revocation>> {
+        let mut all: Vec<_> = self.table.load().values().filter(|each| !each.is_over(now)).cloned().collect();
+        all.sort_by(|a, b| b.made.cmp(&a.made).then_with(|| a.what.name().cmp(&b.what.name())));
+        all
+    }
+
+    /// How many there are, those that are over and not forgotten yet included.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The one of this, if it is in force.
+    pub fn find(&self, what: &Revoked, now: Timestamp) -> Option<Arc<Revocation>> {
+        self.table.load().get(what).filter(|found| !found.is_over(now)).cloned()
+    }
+
+    /// Whether there is room for one of this.
+    pub fn has_room(&self, what: &Revoked, now: Timestamp) -> bool {
+        let table = self.table.load();
+        table.len() < MOST
+            || table.contains_key(what)
+            || table.values().filter(|each| !each.is_over(now)).count() < MOST
+    }
+
+    /// From now on. One of the same is replaced, and never to a milder one: a principal's later moment and the later end stay.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn add(&self, revocation: Revocation, now: Timestamp) -> Result<Arc<Revocation>, RevokeError> {
+        let (mut added, mut room) = (Arc::new(revocation), true);
+        self.change(|table| {
+            table.retain(|_, each| !each.is_over(now));
+            let before = table.get(&added.what).cloned();
+            room = before.is_some() || table.len() < MOST;
+            if let Some(before) = before {
+                let until = added.until.zip(before.until).map(|(one, other)| one.max(other));
+                let moment = added.before.max(before.before);
+                added = Arc::new(Revocation { before: moment, until, ..Revocation::clone(&added) });
+            }
+            if room {
+                table.insert(added.what.clone(), Arc::clone(&added));
+            }
+        });
+        if room { Ok(added) } else { Err(RevokeError::Full) }
+    }
+
+    /// What was written down before a restart.
+    pub fn restore(&self, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) -> usize {
+        let live = revocations.into_iter().filter(|each| !each.is_over(now)).take(MOST);
+        let table: Table = live.map(|each| (each.what.clone(), Arc::new(each))).collect();
+        let count = table.len();
+        self.change(|all| all.extend(table.iter().map(|(what, each)| (what.clone(), Arc::clone(each)))));
+        count
+    }
+
+    /// It counts again. Says whether it was revoked.
+    pub fn lift(&self, what: &Revoked) -> bool {
+        let mut found = false;
+        self.change(|table| found = table.remove(what).is_some());
+        found
+    }
+
+    fn change(&self, mut change: impl FnMut(&mut Table)) {
+        self.table.rcu(|table| {
+            let mut next = Table::clone(table);
+            change(&mut next);
+            next
+        });
+        // After the table: who sees a count finds what is counted.
+        self.count.store(self.table.load().len(), Ordering::Release);
+    }
+
+    /// What is wrong with a token of this id.
+    pub(crate) fn of_token(&self, id: Option<&str>, now: Timestamp) -> Result<(), Refusal> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        let Some(id) = id else { return Ok(()) };
+        match self.find(&Revoked::Token(id.into()), now) {
+            None => Ok(()),
+            Some(found) => Err(refusal("the token", &found)),
+        }
+    }
+
+    /// What is wrong with what a principal was verified by.
+    pub(crate) fn of_principal(&self, principal: &Principal, now: Timestamp) -> Result<(), Refusal> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Ok(());
+        }
+        let authentication = &principal.authentication;
+        if authentication.method == AuthenticationMethod::ApiKey
+            && let Some(id) = &authentication.key_id
+            && let Some(found) = self.find(&Revoked::Key(id.clone()), now)
+        {
+            return Err(refusal(&format!("the API key {}", excerpt(id)), &found));
+        }
+        match self.find(&Revoked::Principal(principal.kind, principal.id.clone()), now) {
+            Some(found) if authentication.issued.is_none_or(|issued| issued <= found.before) => {
+                let what = match authentication.issued {
+                    Some(issued) => format!(
+                        "the credential was issued at {issued}; what {} has until {:.0}",
+                        excerpt(&principal.reference()),
+                        found.before
+                    ),
+                    None => format!(
+                        "nobody knows when the credential was issued; what {} has until {:.0}",
+                        excerpt(&principal.reference()),
+                        found.before
+                    ),
+                };
+                Err(refusal(&what, &found))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn refusal(what: &str, found: &Revocation) -> Refusal {
+    let detail = format!("{what} was revoked at {:.0}: {}", found.made, found.reason.escape_debug());
+    Refusal::new(Kind::Revoked, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use portcullis_policy::{AuthenticationMethod, Principal};
+
+    use super::{MOST, Revocation, Revocations, RevokeError, Revoked};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn of(what: &str, name: &str, before: i64, until: Option<i64>) -> Revocation {
+        let what = Revoked::parse(what, name).unwrap();
+        Revocation { what, before: at(before), made: at(0), until: until.map(at), reason: "lost".into() }
+    }
+
+    fn user(issued: Option<i64>) -> Principal {
+        let mut principal = Principal::user("alice");
+        principal.authentication.issued = issued.map(at);
+        principal
+    }
+
+    #[test]
+    fn what_an_operator_writes_is_read_or_not() {
+        for (what, name) in [
+            ("token", "a-jti"),
+            ("key", "ci-1"),
+            ("principal", "user:alice"),
+            ("principal", "service:a:b"),
+            ("principal", "certificate:spiffe://td/x"),
+        ] {
+            let read = Revoked::parse(what, name).unwrap();
+            assert_eq!((read.kind(), read.name().as_str()), (what, name));
+        }
+        for (what, name) in [
+            ("token", ""),
+            ("token", &*"x".repeat(257)),
+            ("key", "CI"),
+            ("key", ""),
+            ("principal", "alice"),
+            ("principal", "group:finance"),
+            ("principal", "user:"),
+            ("principal", "user:a\nb"),
+            ("session", "x"),
+        ] {
+            assert_eq!(Revoked::parse(what, name), None, "{what} {name}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_id_until_the_end() {
+        let all = Revocations::default();
+        assert!(all.is_empty() && all.of_token(Some("a"), at(0)).is_ok());
+        all.add(of("token", "a", 0, Some(60)), at(0)).unwrap();
+        let told = all.of_token(Some("a"), at(59)).unwrap_err();
+        assert!(told.detail.contains("revoked at") && told.detail.contains("lost"), "{}", told.detail);
+        for (id, now, expected) in [(Some("a"), 60, true), (Some("b"), 0, true), (Some("A"), 0, true), (None, 0, true)]
+        {
+            assert_eq!(all.of_token(id, at(now)).is_ok(), expected, "{id:?} {now}");
+        }
+        assert!(all.lift(&Revoked::Token("a".into())) && !all.lift(&Revoked::Token("a".into())));
+        assert!(all.is_empty() && all.of_token(Some("a"), at(0)).is_ok());
+    }
+
+    #[test]
+    fn a_principal_is_held_to_when_it_was_issued_what_it_shows() {
+        let all = Revocations::default();
+        all.add(of("principal", "user:alice", 100, None), at(100)).unwrap();
+        for (issued, expected) in [(Some(99), false), (Some(100), false), (Some(101), true), (None, false)] {
+            assert_eq!(all.of_principal(&user(issued), at(200)).is_ok(), expected, "{issued:?}");
+        }
+        assert!(all.of_principal(&Principal::service("alice"), at(200)).is_ok(), "another kind is another principal");
+        // A second one never makes it milder.
+        all.add(of("principal", "user:alice", 50, Some(300)), at(150)).unwrap();
+        assert!(all.of_principal(&user(Some(100)), at(1_000)).is_err());
+        all.add(of("principal", "user:alice", 150, None), at(150)).unwrap();
+        assert!(all.of_principal(&user(Some(120)), at(200)).is_err());
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_id_and_no_token_is_taken_for_one() {
+        let all = Revocations::default();
+        all.add(of("key", "ci", 0, None), at(0)).unwrap();
+        let mut principal = Principal::service("ci");
+        principal.authentication.key_id = Some("ci".into());
+        for (method, expected) in [(AuthenticationMethod::ApiKey, false), (AuthenticationMethod::Jwt, true)] {
+            principal.authentication.method = method;
+            assert_eq!(all.of_principal(&principal, at(9)).is_ok(), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_what_is_over_makes_room() {
+        let all = Revocations::default();
+        let many = (0..MOST + 7).map(|number| of("token", &number.to_string(), 0, Some(60)));
+        assert_eq!(all.restore(many, at(0)), MOST);
+        let more = of("token", "more", 0, None);
+        assert!(!all.has_room(&more.what, at(0)) && all.has_room(&Revoked::Token("7".into()), at(0)));
+        assert_eq!(all.add(more.clone(), at(0)), Err(RevokeError::Full));
+        assert!(all.add(of("token", "7", 0, None), at(0)).is_ok(), "it takes no further place");
+        assert!(all.has_room(&more.what, at(60)));
+        assert!(all.add(more, at(60)).is_ok());
+        assert_eq!(all.len(), 2);
+        assert_eq!(all.list(at(60)).len(), 2);
+        // What is over is not put in force again.
+        assert_eq!(Revocations::default().restore([of("token", "a", 0, Some(5))], at(5)), 0);
+    }
+}
