@@ -11,8 +11,9 @@ pub(crate) fn run(global: &Global, args: &RevokeArgs) -> Exit {
     let done = match &args.command {
         RevokeCommand::Token { id, terms } => revoke(global, "token", id, None, terms),
         RevokeCommand::Key { id, terms } => revoke(global, "key", id, None, terms),
-        RevokeCommand::Principal { principal, before, terms } => {
-            revoke(global, "principal", principal, before.map(|before| before.to_string()), terms)
+        RevokeCommand::Principal(args) => {
+            let before = args.before.map(|before| before.to_string());
+            revoke(global, "principal", &args.principal, before, &args.terms)
         }
         RevokeCommand::List => list(global),
         RevokeCommand::Lift(args) => lift(global, args),

@@ -30,20 +30,23 @@ pub(crate) enum RevokeCommand {
         terms: RevokeTerms,
     },
     /// Revoke all that a principal was issued until a moment, and what does not say when it was issued
-    Principal {
-        /// The principal, as the policy writes it: `user:alice`
-        #[arg(value_name = "PRINCIPAL")]
-        principal: String,
-        /// What was issued later counts, in RFC 3339; left out, now
-        #[arg(long, value_name = "TIME")]
-        before: Option<Timestamp>,
-        #[command(flatten)]
-        terms: RevokeTerms,
-    },
+    Principal(RevokePrincipalArgs),
     /// List what is revoked
     List,
     /// Lift a revocation
     Lift(LiftArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokePrincipalArgs {
+    /// The principal, as the policy writes it: `user:alice`
+    #[arg(value_name = "PRINCIPAL")]
+    pub(crate) principal: String,
+    /// What was issued later counts, in RFC 3339; left out, now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) terms: RevokeTerms,
 }
 
 #[derive(Debug, Args)]
