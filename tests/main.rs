@@ -86,6 +86,8 @@ mod malformed;
 mod nginx;
 /// Health and metrics.
 mod ops;
+/// Users with passwords: who is let in, who waits, and what a change of the file does.
+mod passwords;
 /// The path that was decided on is the path that is forwarded.
 mod paths;
 /// What survives a restart, and a disk that is full.

@@ -26,6 +26,7 @@ mod store;
 mod trace;
 mod traffic;
 mod upstream;
+mod user_file;
 
 pub(crate) use alert::{Alert, Silence};
 pub(crate) use case::read_case_file;
@@ -39,7 +40,7 @@ pub(crate) use feed::{
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use identity::{
     ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, PROOF_ALGORITHMS,
-    REMEMBERED, REQUIRE, SAN,
+    PasswordProvider, REMEMBERED, REQUIRE, SAN,
 };
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
@@ -56,6 +57,7 @@ pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rul
 pub(crate) use store::Store;
 pub(crate) use traffic::{ClientAddress, Route};
 pub(crate) use upstream::{HTTP, Health, Upstream, UpstreamTls};
+pub(crate) use user_file::{HashText, User, UserName, parse_user_file, read_user_file};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;

@@ -24,6 +24,7 @@ mod render;
 mod schema;
 mod section;
 mod suggest;
+mod user_edit;
 
 #[cfg(test)]
 mod tests;
@@ -35,3 +36,4 @@ pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
 pub use load::{Loaded, OpsSettings, Summary, control_channel, load, load_with_policy};
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};
+pub use user_edit::{NewUser, ShownUser, UserChange, UserFileError, change_users, list_users};

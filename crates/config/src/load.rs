@@ -70,6 +70,8 @@ pub struct Summary {
     pub identity_providers: usize,
     /// API keys of all key files, revoked ones too.
     pub api_keys: usize,
+    /// Users with passwords, disabled ones too.
+    pub users: usize,
     /// Sinks, the one by default included.
     pub sinks: usize,
     /// The file of `[store]`; `None`: bans and profiles are kept in memory.
@@ -157,8 +159,10 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     compile::route::report_unknown_networks(reader, &gateway.entries.routes, &policy.networks);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     let mut summary = summarize(&gateway, &policy, &risk);
+    let settings = &identity.settings;
     summary.identity_providers =
-        identity.settings.jwt.len() + identity.settings.api_key.len() + identity.settings.certificate.len();
+        settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
+    summary.users = settings.password.iter().map(|provider| provider.users.len()).sum();
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
     let templates = gateway.operation.pages.clone();
@@ -221,6 +225,7 @@ fn summarize(gateway: &GatewayFile, policy: &PolicyFile, risk: &portcullis_risk:
         routes: gateway.entries.routes.len(),
         identity_providers: 0,
         api_keys: 0,
+        users: 0,
         sinks: 0,
         store: None,
         networks: policy.networks.len(),
@@ -245,7 +250,10 @@ impl fmt::Display for Summary {
             (self.identity_providers, "identity provider"),
             (self.api_keys, "API key"),
             (self.sinks, "sink"),
+            (self.users, "user"),
         ];
+        // Who has none is not told so: most have a provider of tokens.
+        let gateway = if self.users == 0 { gateway.get(..6).unwrap_or_default() } else { &gateway };
         let policy = [
             (self.networks, "network"),
             (self.resources, "resource"),
@@ -256,7 +264,7 @@ impl fmt::Display for Summary {
         let (denies, prefixes) = (self.denies, self.prefixes);
         let denies = if denies == 1 { "1 deny".to_owned() } else { format!("{denies} denies") };
         let prefixes = if prefixes == 1 { "1 prefix".to_owned() } else { format!("{prefixes} prefixes") };
-        write!(formatter, "gateway: {}; state: ", counted(&gateway))?;
+        write!(formatter, "gateway: {}; state: ", counted(gateway))?;
         match &self.store {
             Some(path) => writeln!(formatter, "{}", path.display())?,
             None => writeln!(formatter, "in memory")?,

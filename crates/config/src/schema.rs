@@ -16,6 +16,7 @@ mod receiver;
 mod risk;
 mod route;
 mod upstream;
+mod users;
 
 use serde_json::{Map, Value, json};
 
@@ -32,11 +33,13 @@ pub enum SchemaOf {
     Keys,
     /// A file of test cases.
     Cases,
+    /// A file of users with passwords.
+    Users,
 }
 
 impl SchemaOf {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Gateway, Self::Policy, Self::Keys, Self::Cases];
+    pub const ALL: [Self; 5] = [Self::Gateway, Self::Policy, Self::Keys, Self::Cases, Self::Users];
 
     /// The name of its file in `config/schema`.
     pub fn file_name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl SchemaOf {
             Self::Policy => "policy.schema.json",
             Self::Keys => "keys.schema.json",
             Self::Cases => "cases.schema.json",
+            Self::Users => "users.schema.json",
         }
     }
 
@@ -55,6 +59,7 @@ impl SchemaOf {
             Self::Policy => policy::file(),
             Self::Keys => keys::file(),
             Self::Cases => cases::file(),
+            Self::Users => users::file(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod geo;
 mod includes;
 mod listeners;
 mod many_mistakes;
+mod passwords;
 mod problem_pages;
 mod robustness;
 mod routes;

@@ -20,6 +20,7 @@ mod key;
 mod list;
 mod live;
 mod output;
+mod password;
 mod policy;
 mod revoke;
 mod risk;
@@ -30,6 +31,7 @@ mod standing;
 mod status;
 mod table;
 mod test;
+mod user;
 mod who_can;
 
 use std::process::ExitCode;
@@ -73,6 +75,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Events(args) => events::run(&global, &args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
+        Command::User(args) => user::run(&global, &args),
+        Command::HashPassword => user::hash_password(&global),
         Command::Demo(args) => demo::run(&global, &args),
         Command::Help(args) => help::run(&args),
     };

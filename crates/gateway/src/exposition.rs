@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
+use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
 use crate::keeping::Kept;
@@ -45,6 +46,7 @@ impl Exposition {
             keys: Arc::clone(running.keys()),
             kept: running.kept().map(Arc::clone),
             directories: Arc::clone(running.directories()),
+            checking: Arc::clone(running.checking()),
         }));
         Self { shared: Arc::clone(running.shared()), kept: running.kept().map(Arc::clone), registry }
     }
@@ -102,6 +104,7 @@ struct Counters {
     keys: Arc<ProviderKeys>,
     kept: Option<Arc<Kept>>,
     directories: Arc<Directories>,
+    checking: Arc<Checking>,
 }
 
 impl Collector for Counters {
@@ -116,6 +119,7 @@ impl Collector for Counters {
         self.feeds(&mut encoder)?;
         self.keys(&mut encoder)?;
         self.directories(&mut encoder)?;
+        self.passwords(&mut encoder)?;
         self.geo(&mut encoder)?;
         self.store(&mut encoder)?;
         self.upstreams(&mut encoder)?;
@@ -418,6 +422,16 @@ impl Counters {
         gauge(encoder, "portcullis_directory_waiting", "Look-ups in a directory that wait", &waiting)?;
         gauge(encoder, "portcullis_directory_usable", "0 while a directory does not answer as it should", &usable)?;
         counter(encoder, "portcullis_directory_lookups", "Look-ups in a directory, by result", &lookups)
+    }
+
+    /// The checks of passwords, where there are users with passwords.
+    fn passwords(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(report) = self.checking.report() else { return Ok(()) };
+        let pending = vec![(Vec::new(), i64::try_from(report.pending).unwrap_or(i64::MAX))];
+        let checks: Vec<_> =
+            report.checks.into_iter().map(|(result, count)| (vec![("result", result)], count)).collect();
+        gauge(encoder, "portcullis_password_checks_pending", "Passwords that are checked or wait for it", &pending)?;
+        counter(encoder, "portcullis_password_checks", "Checks of passwords, by result", &checks)
     }
 
     /// The networks that keep themselves current, where there are any.

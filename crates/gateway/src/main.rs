@@ -2,6 +2,7 @@
 //! shutdown. It decides nothing itself.
 
 mod alerting;
+mod checking;
 mod cli;
 mod control;
 mod demo;

@@ -20,6 +20,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
+use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
 use crate::keeping::{self, Kept};
@@ -39,6 +40,9 @@ pub(crate) enum StartError {
     /// There is no thread that writes to the store.
     #[error("the store: no thread: {0}")]
     Keeping(std::io::Error),
+    /// There is no thread that checks passwords.
+    #[error("passwords: no thread: {0}")]
+    Checking(std::io::Error),
     /// A sink cannot be opened.
     #[error("{error}{cause}", cause = cause(error))]
     Events {
@@ -81,6 +85,7 @@ pub(crate) struct Running {
     kept: Option<Arc<Kept>>,
     revoking: Revoking,
     directories: Arc<Directories>,
+    checking: Arc<Checking>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -96,6 +101,7 @@ struct Fixed {
     index: Option<portcullis_history::IndexSettings>,
     store: Option<portcullis_store::Settings>,
     max_connections: usize,
+    password_threads: usize,
 }
 
 impl Fixed {
@@ -108,6 +114,7 @@ impl Fixed {
             index: loaded.index.clone(),
             store: loaded.store.clone(),
             max_connections: loaded.proxy.limits.max_connections,
+            password_threads: loaded.identity.password_threads,
         }
     }
 
@@ -131,6 +138,7 @@ impl Fixed {
             ("[index]", self.index == now.index),
             ("[store]", self.store == now.store),
             ("[limits] max_connections", self.max_connections == now.max_connections),
+            ("[identity] password_threads", self.password_threads == now.password_threads),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -166,6 +174,7 @@ impl Running {
         let snapshot = snapshot(loaded, None, &revoking)?;
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
+        let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
@@ -191,6 +200,7 @@ impl Running {
             kept: kept.map(Arc::new),
             revoking,
             directories: Arc::new(directories),
+            checking: Arc::new(checking),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -233,6 +243,11 @@ impl Running {
         &self.directories
     }
 
+    /// Where passwords are checked.
+    pub(crate) fn checking(&self) -> &Arc<Checking> {
+        &self.checking
+    }
+
     /// Each listener's name and address.
     pub(crate) fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
@@ -258,6 +273,8 @@ impl Running {
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
         let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking)?;
+        // Before it is in force: without a thread every password would wait for nothing.
+        self.checking.watch(&snapshot.authenticator).map_err(StartError::Checking)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
         let mut keeper = self.feeds.keeper();
         let now = self.feeds.now();

@@ -1,5 +1,6 @@
 //! The door of this crate: headers and the time in, an identity out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use crate::credentials::{CredentialSources, DPOP, Presented, Scheme};
 use crate::directory::{Directory, Grouped, GroupsAwaited};
 use crate::error::IdentityError;
 use crate::jwt::{JwtProviders, Unverified};
+use crate::password::{Asks, Judged, PasswordAwaited, PasswordBench, Passwords, Unchecked};
 use crate::proof::{ProofTarget, Proofs, Unproven};
 use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
 use crate::revocation::Revocations;
+use crate::secret::SecretText;
 use crate::settings::{BesideCredential, Bound, LdapDirectory, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
@@ -35,6 +38,8 @@ pub enum Identity {
     /// A credential was given and what would check it is missing, as the text says. Key sets that are read at start
     /// are never missing: without them there is no [`Authenticator`]. Those that are fetched can be.
     Unavailable(Dependency, String),
+    /// A password was given and not looked at. Whoever asks refuses at once, and decides nothing.
+    Unchecked(Unchecked),
 }
 
 /// What a request shows besides its headers, which tokens that are bound to their holder are held to; and how long it may wait.
@@ -80,6 +85,15 @@ pub enum Authentication {
         /// What holds as long as nothing else is known.
         otherwise: Identity,
     },
+    /// A name and a password were given: [`Authenticator::check_password`] says whose they are, to who knows where the request comes from.
+    Typed(Typed),
+}
+
+/// A name and a password that were not looked at yet.
+#[derive(Debug)]
+pub struct Typed {
+    name: Box<str>,
+    password: SecretText<'static>,
 }
 
 /// What a request may wait for.
@@ -89,6 +103,8 @@ pub enum Awaited {
     Keys(KeysAwaited),
     /// What a directory says of the caller.
     Groups(GroupsAwaited),
+    /// Whether a password is right.
+    Password(PasswordAwaited),
 }
 
 impl Awaited {
@@ -97,6 +113,7 @@ impl Awaited {
         match self {
             Self::Keys(keys) => keys.patience(),
             Self::Groups(groups) => groups.patience(),
+            Self::Password(password) => password.patience(),
         }
     }
 
@@ -105,6 +122,7 @@ impl Awaited {
         match self {
             Self::Keys(keys) => keys.ended().await,
             Self::Groups(groups) => groups.ended().await,
+            Self::Password(password) => password.ended().await,
         }
     }
 }
@@ -114,6 +132,7 @@ impl Authentication {
     pub fn settled(self) -> Identity {
         match self {
             Self::Known(identity) | Self::Awaited { otherwise: identity, .. } => identity,
+            Self::Typed(_) => Identity::Unchecked(Unchecked::Full),
         }
     }
 }
@@ -126,6 +145,8 @@ impl Identity {
             Self::Verified(principal) => IdentityFact::Verified(principal),
             Self::Rejected(rejection) => IdentityFact::Rejected(&rejection.problem),
             Self::Unavailable(dependency, _) => IdentityFact::Unavailable(*dependency),
+            // INVARIANT: nobody asks. Were it asked, nothing is known of the caller, and so nothing can be decided.
+            Self::Unchecked(_) => IdentityFact::Unavailable(Dependency::Keys),
         }
     }
 
@@ -133,7 +154,7 @@ impl Identity {
     pub fn challenge(&self) -> Option<&Challenge> {
         match self {
             Self::Rejected(rejection) => rejection.challenge.as_ref(),
-            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) => None,
+            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) | Self::Unchecked(_) => None,
         }
     }
 
@@ -141,7 +162,8 @@ impl Identity {
     pub fn attempted_id(&self) -> Option<&str> {
         match self {
             Self::Rejected(rejection) => rejection.attempted.as_deref(),
-            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) => None,
+            Self::Unchecked(Unchecked::Locked { attempted, .. }) => Some(attempted),
+            Self::Anonymous | Self::Verified(_) | Self::Unavailable(..) | Self::Unchecked(Unchecked::Full) => None,
         }
     }
 }
@@ -179,6 +201,7 @@ pub struct Authenticator {
     cache: TokenCache,
     keys: Vec<ApiKeys>,
     certificates: Vec<CertificateReader>,
+    passwords: Option<Passwords>,
     directories: Vec<Arc<Directory>>,
     revocations: Arc<Revocations>,
 }
@@ -202,13 +225,14 @@ impl Authenticator {
         };
         let key_headers = || settings.api_key.iter().map(|provider| provider.header.clone());
         Ok(Self {
-            sources: CredentialSources::new(!settings.jwt.is_empty(), key_headers()),
+            sources: CredentialSources::new(!settings.jwt.is_empty(), !settings.password.is_empty(), key_headers()),
             credential_headers: [AUTHORIZATION, DPOP].into_iter().chain(key_headers()).collect(),
             tokens,
             proofs: Proofs::new(&settings.dpop),
             cache: TokenCache::new(settings.token_cache_entries),
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
             certificates: CertificateReader::all(&settings.certificate),
+            passwords: (!settings.password.is_empty()).then(|| Passwords::new(&settings)),
             directories: directories(&settings),
             revocations: Arc::default(),
         })
@@ -226,6 +250,9 @@ impl Authenticator {
         self.tokens.adopt(&previous.tokens);
         self.proofs.adopt(&previous.proofs);
         self.revocations = Arc::clone(&previous.revocations);
+        if let (Some(passwords), Some(before)) = (&mut self.passwords, &previous.passwords) {
+            passwords.adopt(before);
+        }
         for directory in &mut self.directories {
             if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
                 *directory = Arc::clone(before);
@@ -261,6 +288,7 @@ impl Authenticator {
             Ok(Some(Presented::Token { scheme, token })) => {
                 self.verify_token(&Shown { scheme, token: token.expose(), headers }, now, presenting)
             }
+            Ok(Some(Presented::Basic { name, password })) => return Authentication::Typed(Typed { name, password }),
             Ok(Some(Presented::ApiKey { provider, key })) => match self.keys.get(provider) {
                 Some(keys) => keys.verify(key.expose(), now).map_err(Unverified::from),
                 None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None).into()),
@@ -271,6 +299,48 @@ impl Authenticator {
             Ok(principal) => self.grouped(principal, now),
             Err(unverified) => unverified.into(),
         }
+    }
+
+    /// Whose name and password these are. A request from `address` may have to wait for that; `waited` is what it has waited for.
+    pub fn check_password(
+        &self,
+        typed: &Typed,
+        address: IpAddr,
+        now: Timestamp,
+        waited: Option<&PasswordAwaited>,
+    ) -> Authentication {
+        self.judge(typed, waited.map_or(Asks::Request(address), |waited| Asks::Waited(waited, address)), now)
+    }
+
+    /// The same of a stream that goes on meanwhile: its caller was verified when it began, so that somebody else's failures do not count.
+    pub fn check_password_again(
+        &self,
+        typed: &Typed,
+        now: Timestamp,
+        waited: Option<&PasswordAwaited>,
+    ) -> Authentication {
+        self.judge(typed, Asks::Stream(waited), now)
+    }
+
+    fn judge(&self, typed: &Typed, asks: Asks<'_>, now: Timestamp) -> Authentication {
+        let Some(passwords) = &self.passwords else {
+            let refusal = Refusal::invalid("no provider has users with passwords any more");
+            return Identity::Rejected(Box::new(Rejection::new(refusal.by(None), Some(&typed.name)))).into();
+        };
+        match passwords.check(&typed.name, typed.password.expose(), asks, now) {
+            Judged::Verified(principal) => self.grouped(principal, now),
+            Judged::Rejected(rejection) => Identity::Rejected(Box::new(rejection)).into(),
+            Judged::Unchecked(why) => Identity::Unchecked(why).into(),
+            Judged::Awaited(password) => {
+                let otherwise = Identity::Unchecked(Unchecked::Full);
+                Authentication::Awaited { awaited: Awaited::Password(password), otherwise }
+            }
+        }
+    }
+
+    /// Where passwords are checked, where there are users with passwords.
+    pub fn password_bench(&self) -> Option<&Arc<PasswordBench>> {
+        self.passwords.as_ref().map(Passwords::bench)
     }
 
     /// The principal with the groups of the directory that knows those of its provider, if one does; unless what it was verified by, in
@@ -334,6 +404,11 @@ impl Authenticator {
     /// Whether bearer tokens are accepted at all.
     pub fn accepts_tokens(&self) -> bool {
         self.sources.reads_tokens()
+    }
+
+    /// Whether there are users with passwords.
+    pub fn accepts_passwords(&self) -> bool {
+        self.sources.reads_passwords()
     }
 
     /// Whether callers are told that they may prove to hold the key of their token.
@@ -464,7 +539,8 @@ fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
     let tokens = || settings.jwt.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
     let keys = || settings.api_key.iter().map(|provider| (&provider.name, ""));
     let certificates = || settings.certificate.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
-    let all = || tokens().chain(keys()).chain(certificates());
+    let passwords = || settings.password.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let all = || tokens().chain(keys()).chain(certificates()).chain(passwords());
     let directory = |directory: &LdapDirectory| {
         let served = all().filter(|(name, _)| directory.providers.contains(name));
         let served = served.map(|(name, prefix)| (Arc::clone(name), Box::from(prefix))).collect();

@@ -3,18 +3,23 @@
 //! It takes at most one. Two of any kind are refused rather than ranked, since whoever is behind the gateway might rank
 //! them the other way round. It verifies nothing.
 
+use data_encoding::BASE64;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_policy::CredentialProblemKind;
 
 use crate::jws::MAX_TOKEN_BYTES;
+use crate::password::{MOST_BYTES, MOST_NAME_BYTES, is_password, is_user_name};
 use crate::refusal::Refusal;
 use crate::secret::SecretText;
 
 /// Schemes whose name may be told to the operator (the IANA registry of HTTP authentication schemes, and a few common
 /// words). Any other first word might be a secret that was sent without a scheme.
-const KNOWN_SCHEMES: [&str; 10] =
-    ["Basic", "Concealed", "Digest", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
+const KNOWN_SCHEMES: [&str; 12] =
+    ["Basic", "Bearer", "Concealed", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
+
+/// The longest name and password in base64, and somewhat more.
+const MAX_BASIC_BYTES: usize = (MOST_NAME_BYTES + 1 + MOST_BYTES).div_ceil(3) * 4;
 
 /// Carries the proof that goes with a token which is bound to a key (RFC 9449 section 4.1). It is no credential by itself.
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -30,7 +35,13 @@ pub(crate) enum Scheme {
 
 /// Where credentials may stand.
 #[derive(Debug)]
-pub(crate) struct CredentialSources(Vec<(Source, HeaderName)>);
+pub(crate) struct CredentialSources {
+    headers: Vec<(Source, HeaderName)>,
+    /// Some provider verifies tokens.
+    tokens: bool,
+    /// Some provider has users with passwords.
+    passwords: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Source {
@@ -43,30 +54,37 @@ enum Source {
 #[derive(Debug)]
 pub(crate) enum Presented<'h> {
     Token { scheme: Scheme, token: SecretText<'h> },
+    Basic { name: Box<str>, password: SecretText<'static> },
     ApiKey { provider: usize, key: SecretText<'h> },
 }
 
 impl CredentialSources {
-    /// `Authorization` counts only where some provider verifies tokens; elsewhere it is not the gateway's.
-    pub(crate) fn new(bearer: bool, api_key_headers: impl IntoIterator<Item = HeaderName>) -> Self {
+    /// `Authorization` counts only where some provider verifies what it carries; elsewhere it is not the gateway's.
+    pub(crate) fn new(tokens: bool, passwords: bool, api_key_headers: impl IntoIterator<Item = HeaderName>) -> Self {
         let keys = api_key_headers.into_iter().enumerate().map(|(place, header)| (Source::ApiKey(place), header));
-        Self(bearer.then_some((Source::Authorization, AUTHORIZATION)).into_iter().chain(keys).collect())
+        let authorization = (tokens || passwords).then_some((Source::Authorization, AUTHORIZATION));
+        Self { headers: authorization.into_iter().chain(keys).collect(), tokens, passwords }
     }
 
     /// Whether some provider verifies tokens.
     pub(crate) fn reads_tokens(&self) -> bool {
-        self.0.iter().any(|(source, _)| matches!(source, Source::Authorization))
+        self.tokens
+    }
+
+    /// Whether some provider has users with passwords.
+    pub(crate) fn reads_passwords(&self) -> bool {
+        self.passwords
     }
 
     /// The first header that carries a credential, where there is one.
     pub(crate) fn carrier(&self, headers: &HeaderMap) -> Option<&HeaderName> {
-        self.0.iter().map(|(_, name)| name).find(|name| headers.contains_key(*name))
+        self.headers.iter().map(|(_, name)| name).find(|name| headers.contains_key(*name))
     }
 
     /// The one credential, `None` where there is none.
     pub(crate) fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Presented<'h>>, Refusal> {
         let mut found: Option<(Source, &HeaderName, &HeaderValue)> = None;
-        for (source, name) in &self.0 {
+        for (source, name) in &self.headers {
             for value in headers.get_all(name) {
                 if let Some((_, first, _)) = found {
                     return Err(ambiguous(first, name));
@@ -80,25 +98,46 @@ impl CredentialSources {
         // An unreadable credential is a bad one, never a missing one: an optional route would let it pass as anonymous.
         let text = value.to_str().map_err(|_| Refusal::invalid(format!("the header `{name}` is not visible ASCII")))?;
         match source {
-            Source::Authorization => token(text).map(Some),
+            Source::Authorization => self.authorization(text).map(Some),
             Source::ApiKey(provider) => Ok(Some(Presented::ApiKey { provider, key: SecretText::new(text) })),
         }
     }
 }
 
-/// The scheme, in any case (RFC 9110 section 11.1), one or more spaces, the token.
-fn token(text: &str) -> Result<Presented<'_>, Refusal> {
-    let (name, token) = text.split_once(' ').unwrap_or((text, ""));
-    let scheme = match name {
-        name if name.eq_ignore_ascii_case("Bearer") => Scheme::Bearer,
-        name if name.eq_ignore_ascii_case("DPoP") => Scheme::Dpop,
-        other => {
-            let known = KNOWN_SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(other));
-            let name = known.unwrap_or("of the `authorization` header");
-            return Err(Refusal::invalid(format!("the scheme {name} is not accepted here")));
+impl CredentialSources {
+    /// RFC 9110 section 11.4: the scheme, in any case, one or more spaces, and what it says.
+    fn authorization<'h>(&self, text: &'h str) -> Result<Presented<'h>, Refusal> {
+        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let rest = rest.trim_start_matches(' ');
+        match name {
+            name if self.tokens && name.eq_ignore_ascii_case("Bearer") => token(Scheme::Bearer, rest),
+            name if self.tokens && name.eq_ignore_ascii_case("DPoP") => token(Scheme::Dpop, rest),
+            name if self.passwords && name.eq_ignore_ascii_case("Basic") => basic(rest),
+            other => {
+                let known = KNOWN_SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(other));
+                let name = known.unwrap_or("of the `authorization` header");
+                Err(Refusal::invalid(format!("the scheme {name} is not accepted here")))
+            }
         }
-    };
-    let token = token.trim_start_matches(' ');
+    }
+}
+
+/// RFC 7617 section 2: a name, a colon and a password, in base64. They are UTF-8, whatever the client was told.
+fn basic(text: &str) -> Result<Presented<'static>, Refusal> {
+    let malformed = || Refusal::invalid("the Basic credential is not a name, a colon and a password in base64");
+    if text.len() > MAX_BASIC_BYTES {
+        return Err(malformed());
+    }
+    let decoded = BASE64.decode(text.as_bytes()).map_err(|_| malformed())?;
+    let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
+    let (name, password) = decoded.split_once(':').ok_or_else(malformed)?;
+    if !is_user_name(name) || !is_password(password) {
+        return Err(malformed());
+    }
+    Ok(Presented::Basic { name: Box::from(name), password: SecretText::new(password.to_owned()) })
+}
+
+fn token(scheme: Scheme, token: &str) -> Result<Presented<'_>, Refusal> {
     if token.is_empty() {
         return Err(Refusal::invalid("the token is empty"));
     }
@@ -130,12 +169,13 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
             .collect();
-        let sources = CredentialSources::new(bearer, ["x-api-key", "x-other-key"].map(HeaderName::from_static));
+        let sources = CredentialSources::new(bearer, false, ["x-api-key", "x-other-key"].map(HeaderName::from_static));
         match sources.extract(&headers) {
             Ok(None) => "none".to_owned(),
             Ok(Some(Presented::Token { scheme: Scheme::Bearer, token })) => format!("bearer {}", token.expose()),
             Ok(Some(Presented::Token { scheme: Scheme::Dpop, token })) => format!("dpop {}", token.expose()),
             Ok(Some(Presented::ApiKey { provider, key })) => format!("key {provider} {}", key.expose()),
+            Ok(Some(Presented::Basic { name, password })) => format!("basic {name} {}", password.expose()),
             Err(refusal) => format!("{:?}: {}", refusal.kind, refusal.detail),
         }
     }
@@ -182,6 +222,37 @@ mod tests {
             let found = extract(true, lines);
             assert!(found.starts_with(expected), "{found}");
         }
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_read_as_rfc_7617_has_them() {
+        let check = |tokens: bool, value: &str, expected: &str| {
+            let sources = CredentialSources::new(tokens, true, []);
+            let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
+            let found = match sources.extract(&headers) {
+                Ok(Some(Presented::Basic { name, password })) => format!("{name}|{}", password.expose()),
+                Ok(other) => format!("{other:?}"),
+                Err(refusal) => refusal.detail,
+            };
+            assert!(found.starts_with(expected), "{value}: {found}");
+        };
+        let basic = |text: &[u8]| format!("Basic {}", data_encoding::BASE64.encode(text));
+        // The examples of sections 2 and 2.1.
+        check(true, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Aladdin|open sesame");
+        check(false, "bASIC   dGVzdDoxMjPCow==", "test|123£");
+        check(false, &basic(b"a:b:c"), "a|b:c");
+        check(false, &basic(format!("{}:{}", "n".repeat(128), "p".repeat(1024)).as_bytes()), "nnn");
+        let malformed = "the Basic credential is not";
+        for bad in [&b""[..], b"alice", b":secret", b"alice:", b"a\0:b", b"a:b\n", b"a:\xff", b" a:b", b"a,b:c"] {
+            check(false, &basic(bad), malformed);
+        }
+        check(false, &basic(format!("{}:x", "n".repeat(129)).as_bytes()), malformed);
+        check(false, &basic(format!("n:{}", "p".repeat(1025)).as_bytes()), malformed);
+        check(false, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ", malformed);
+        check(false, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZR==", malformed);
+        check(false, "Basic", malformed);
+        check(false, "Bearer abc", "the scheme Bearer is not accepted here");
+        check(true, "Digest abc", "the scheme Digest is not accepted here");
     }
 
     #[test]

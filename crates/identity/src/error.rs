@@ -120,6 +120,29 @@ pub enum IdentityProblem {
     /// A value of a directory is out of bounds, or two do not fit together.
     #[error("{0}")]
     BadDirectory(&'static str),
+    /// A user's name is none that can be typed.
+    #[error("the user's name `{user}` is not 1 to 128 characters without a colon, a comma or a control character")]
+    BadUserName {
+        /// The name, cut and escaped.
+        user: String,
+    },
+    /// Two users, of this or of another provider, share a name.
+    #[error("the user `{user}` is also one of `{other}`")]
+    DuplicateUser {
+        /// The name of both.
+        user: String,
+        /// The provider that has it already.
+        other: String,
+    },
+    /// A user's group is empty, longer than 256 bytes or has a control character.
+    #[error("a group of the user `{user}` is empty, too long or has a control character")]
+    BadUserGroup {
+        /// Which user.
+        user: String,
+    },
+    /// No password is checked at once.
+    #[error("at least 1 password must be checked at once")]
+    NoPasswordThreads,
     /// A key's principal, group or role is empty, longer than 256 bytes or has a control character; or the principal
     /// is of kind `certificate`.
     #[error("the principal, a group or a role of key `{key}` cannot be used: {what}")]

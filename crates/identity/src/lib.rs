@@ -21,6 +21,7 @@ mod jwks;
 mod jws;
 mod jwt;
 mod namespace;
+pub mod password;
 mod proof;
 mod refusal;
 pub mod remote;
@@ -36,7 +37,7 @@ mod signer;
 #[cfg(test)]
 mod wycheproof;
 
-pub use authenticator::{Authentication, Authenticator, Awaited, Identity, Presenting, ProofOffer};
+pub use authenticator::{Authentication, Authenticator, Awaited, Identity, Presenting, ProofOffer, Typed};
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;

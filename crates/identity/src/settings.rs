@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use crate::jws::Algorithm;
 
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
+use crate::password::PasswordHash;
 
 /// All identity providers of one configuration.
 #[derive(Debug, Clone)]
@@ -21,6 +22,12 @@ pub struct Settings {
     pub api_key: Vec<ApiKeyProvider>,
     /// Listeners whose clients are known by their certificates. No two share a listener.
     pub certificate: Vec<CertificateProvider>,
+    /// Users with passwords. No two have a user of one name.
+    pub password: Vec<PasswordProvider>,
+    /// How many passwords are checked at once; at least 1. Default 1.
+    pub password_threads: usize,
+    /// How many checks may wait; who comes then is told to come again (503). Default 64.
+    pub password_waiting: usize,
     /// Directories that principals get groups from. No two serve one provider.
     pub ldap: Vec<LdapDirectory>,
     /// How many verified tokens are remembered; at least 1. Default 65,536.
@@ -35,11 +42,21 @@ impl Default for Settings {
             jwt: Vec::new(),
             api_key: Vec::new(),
             certificate: Vec::new(),
+            password: Vec::new(),
+            password_threads: Self::PASSWORD_THREADS,
+            password_waiting: Self::PASSWORD_WAITING,
             ldap: Vec::new(),
             token_cache_entries: 65_536,
             dpop: DpopSettings::default(),
         }
     }
+}
+
+impl Settings {
+    /// The default of `password_threads`.
+    pub const PASSWORD_THREADS: usize = 1;
+    /// The default of `password_waiting`.
+    pub const PASSWORD_WAITING: usize = 64;
 }
 
 /// `[[identity.jwt]]`
@@ -312,6 +329,39 @@ pub struct ApiKeyRecord {
     pub expires: Option<jiff::Timestamp>,
     /// Withdrawn: refused with `authn.revoked`.
     pub revoked: bool,
+}
+
+/// `[[identity.password]]`, its file already read.
+#[derive(Debug, Clone)]
+pub struct PasswordProvider {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Put before the users' names.
+    pub prefix: String,
+    /// The users. Names are unique over all providers.
+    pub users: Vec<UserRecord>,
+    /// How long a password that was verified is not checked again. Default 1 min.
+    pub remember: Duration,
+}
+
+impl PasswordProvider {
+    /// The default of `remember`.
+    pub const REMEMBER: Duration = Duration::from_secs(60);
+}
+
+/// One `[[user]]` of a file of users.
+#[derive(Debug, Clone)]
+pub struct UserRecord {
+    /// What the user types, and the id of the principal after the prefix.
+    pub name: String,
+    /// The hash of the password.
+    pub hash: PasswordHash,
+    /// Local groups that the user is in.
+    pub groups: Vec<String>,
+    /// Refused with `authn.revoked`.
+    pub disabled: bool,
+    /// From when on the user is refused with `authn.expired`.
+    pub expires: Option<jiff::Timestamp>,
 }
 
 /// `[[identity.certificate]]`

@@ -11,6 +11,7 @@ use crate::api_key::is_key_id;
 use crate::claims::is_sound;
 use crate::credentials::DPOP;
 use crate::error::{IdentityError, IdentityProblem};
+use crate::password::is_user_name;
 use crate::settings::{
     ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, LdapDirectory, Membership, Nested,
     Settings,
@@ -49,6 +50,7 @@ pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
         }
     }
     check_api_keys(&settings.api_key, &mut errors);
+    check_passwords(settings, &mut errors);
     for (place, provider) in settings.certificate.iter().enumerate() {
         let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
         check_certificate(provider, settings.certificate.iter().take(place), &mut report);
@@ -65,8 +67,9 @@ fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
     let mut seen = Vec::new();
     let keys = settings.api_key.iter().map(|provider| &provider.name);
     let certificates = settings.certificate.iter().map(|provider| &provider.name);
+    let passwords = settings.password.iter().map(|provider| &provider.name);
     let directories = settings.ldap.iter().map(|directory| &directory.name);
-    for name in tokens.chain(keys).chain(certificates).chain(directories) {
+    for name in tokens.chain(keys).chain(passwords).chain(certificates).chain(directories) {
         if seen.contains(&name) {
             errors.push(IdentityError::new(name, IdentityProblem::DuplicateName));
         }
@@ -143,6 +146,36 @@ fn check_api_keys(providers: &[ApiKeyProvider], errors: &mut Vec<IdentityError>)
     }
 }
 
+/// A user's name is local, like a principal's of a provider without a prefix: no token may claim it.
+fn check_passwords(settings: &Settings, errors: &mut Vec<IdentityError>) {
+    let mut names = HashMap::new();
+    for (place, provider) in settings.password.iter().enumerate() {
+        let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
+        if !is_sound(&provider.prefix) {
+            report(IdentityProblem::BadPrefix);
+        }
+        if place == 0 && settings.password_threads == 0 {
+            report(IdentityProblem::NoPasswordThreads);
+        }
+        let tokens = settings.jwt.iter().filter(|other| other.principal == PrincipalKind::User);
+        if let Some(other) = tokens.into_iter().find(|other| other.prefix == provider.prefix) {
+            let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
+            report(IdentityProblem::SharedPrefix { prefix, other });
+        }
+        for record in &provider.users {
+            if !is_user_name(&record.name) {
+                report(IdentityProblem::BadUserName { user: shown(&record.name) });
+            }
+            if !record.groups.iter().all(|group| !group.is_empty() && is_sound(group)) {
+                report(IdentityProblem::BadUserGroup { user: shown(&record.name) });
+            }
+            if let Some(other) = names.insert(&record.name, &provider.name) {
+                report(IdentityProblem::DuplicateUser { user: shown(&record.name), other: other.to_string() });
+            }
+        }
+    }
+}
+
 /// `before` are the providers that were looked at already.
 fn check_certificate<'s>(
     provider: &CertificateProvider,
@@ -186,7 +219,8 @@ fn check_directory(
     let tokens = settings.jwt.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
     let keys = settings.api_key.iter().map(|provider| (&provider.name, None));
     let certificates = settings.certificate.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
-    let all: Vec<_> = tokens.chain(keys).chain(certificates).collect();
+    let passwords = settings.password.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let all: Vec<_> = tokens.chain(keys).chain(certificates).chain(passwords).collect();
     let mut are_known = true;
     for provider in &directory.providers {
         if !all.iter().any(|(name, _)| *name == provider) {

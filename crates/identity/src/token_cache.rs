@@ -27,6 +27,11 @@ impl TokenHash {
     pub(crate) fn of(token: &str) -> Self {
         Self(sha256(token.as_bytes()))
     }
+
+    /// What stands for a secret that could be guessed: a hash with a key, so that it cannot.
+    pub(crate) fn keyed(mark: [u8; 32]) -> Self {
+        Self(mark)
+    }
 }
 
 /// Which provider verified which token, with which set of its keys. Fields of fixed size: no two of them are encoded alike.

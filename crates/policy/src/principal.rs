@@ -140,6 +140,8 @@ pub enum AuthenticationMethod {
     ApiKey,
     /// A client certificate.
     ClientCertificate,
+    /// The password of a local user.
+    Password,
     /// Stated by an operator who asks a question offline.
     Stated,
 }
@@ -151,6 +153,7 @@ impl AuthenticationMethod {
             Self::Jwt => "jwt",
             Self::ApiKey => "api_key",
             Self::ClientCertificate => "client_certificate",
+            Self::Password => "password",
             Self::Stated => "stated",
         }
     }

@@ -55,6 +55,8 @@ pub enum Overload {
     InFlight,
     /// Work that waits for the worker (`limits.shed_after`).
     Queue,
+    /// Passwords that wait to be checked (`identity.password_waiting`).
+    Passwords,
 }
 
 /// How long to wait before a new attempt at an overloaded gateway.
@@ -132,6 +134,10 @@ impl Refusal {
             Self::Overloaded(Overload::InFlight) => "as many requests are in flight as the limits allow".to_owned(),
             Self::Overloaded(Overload::Queue) => {
                 "what is ready waits longer than `shed_after` for the worker: some requests are shed".to_owned()
+            }
+            Self::Overloaded(Overload::Passwords) => {
+                "as many passwords wait to be checked as `password_waiting` allows: this one was not looked at"
+                    .to_owned()
             }
             Self::Throttled(throttle) => throttle.to_string(),
             Self::UpstreamFailed(error) => error.to_string(),

@@ -234,7 +234,8 @@ impl Facts {
     pub fn verified(&self) -> Option<&Arc<Principal>> {
         match &self.identity {
             Some(Identity::Verified(principal)) => Some(principal),
-            Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..)) | None => None,
+            Some(Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..) | Identity::Unchecked(_))
+            | None => None,
         }
     }
 
@@ -242,7 +243,9 @@ impl Facts {
     pub fn shown_certificate(&self) -> Option<&ClientCertificate> {
         let certificate = self.connection.tls.as_ref()?.certificate.as_ref()?;
         let looked_at = match &self.identity {
-            Some(Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..)) => true,
+            Some(
+                Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..) | Identity::Unchecked(_),
+            ) => true,
             Some(Identity::Anonymous) | None => false,
         };
         (looked_at && certificate.identity(&self.loaded.snapshot).is_some()).then(|| certificate.read())
@@ -316,9 +319,9 @@ impl Remembered {
     pub(crate) fn of(headers: &HeaderMap, origin: Option<HeaderValue>, facts: &Facts) -> Box<Self> {
         let credentials = match facts.identity {
             Some(Identity::Anonymous) | None => &[],
-            Some(Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..)) => {
-                facts.loaded.snapshot.authenticator.credential_headers()
-            }
+            Some(
+                Identity::Verified(_) | Identity::Rejected(_) | Identity::Unavailable(..) | Identity::Unchecked(_),
+            ) => facts.loaded.snapshot.authenticator.credential_headers(),
         };
         // Boxed: it goes through several hands, each of which would move it.
         let mut kept = Box::new(Self { origin, ..Self::default() });

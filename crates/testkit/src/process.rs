@@ -4,7 +4,7 @@
 //! process by then. The program's own children are the program's business.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -63,6 +63,18 @@ impl Program {
     #[must_use]
     pub fn cwd(mut self, folder: impl AsRef<Path>) -> Self {
         self.0.current_dir(folder);
+        self
+    }
+
+    /// What stands on its standard input.
+    ///
+    /// # Panics
+    /// When the text cannot be put in a file of its own.
+    #[must_use]
+    pub fn stdin(mut self, text: &str) -> Self {
+        let mut file = tempfile::tempfile().expect("a file without a name");
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("it can be written");
+        self.0.stdin(Stdio::from(file));
         self
     }
 

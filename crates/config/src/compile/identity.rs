@@ -10,7 +10,8 @@ use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
-    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, LdapDirectory, Settings,
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, LdapDirectory, PasswordProvider,
+    Settings, UserRecord,
 };
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
@@ -19,7 +20,9 @@ use crate::codes;
 use crate::compile::report_duplicates;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::{FileToRead, MAX_KEY_SET, read_text};
-use crate::file::{self, ClientAuth, HeaderRole, Identity, Key, KeyPlace, Listener, read_key_file};
+use crate::file::{
+    self, ClientAuth, HeaderRole, Identity, Key, KeyPlace, Listener, User, read_key_file, read_user_file,
+};
 use crate::section::{Reader, shown};
 use crate::suggest;
 
@@ -48,8 +51,10 @@ pub(crate) struct Carried {
 pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Listener]) -> Compiled {
     let keys = identity.api_key.iter().map(|each| &each.name);
     let certificates = identity.certificate.iter().map(|each| &each.name);
+    let passwords = identity.password.iter().map(|each| &each.name);
     let directories = identity.ldap.iter().map(|each| &each.name);
-    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates).chain(directories);
+    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates);
+    let names = names.chain(passwords).chain(directories);
     report_duplicates(reader, "identity provider", names);
     let mut places = Places::default();
     let jwt = identity.jwt.iter().filter_map(|provider| compile_jwt(reader, provider, &mut places));
@@ -58,8 +63,13 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     let api_key: Vec<ApiKeyProvider> = api_key.collect();
     let certificate =
         identity.certificate.iter().filter_map(|each| compile_certificate(reader, each, listeners, &mut places));
+    let certificate = certificate.collect();
+    let password = identity.password.iter().filter_map(|each| compile_password(reader, each, &mut places)).collect();
     let settings = Settings {
-        certificate: certificate.collect(),
+        certificate,
+        password,
+        password_threads: usize::try_from(identity.password_threads).unwrap_or(1),
+        password_waiting: usize::try_from(identity.password_waiting).unwrap_or(1),
         api_key,
         jwt,
         ldap: identity.ldap.iter().map(|directory| compile_directory(directory, &mut places)).collect(),
@@ -67,9 +77,11 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         dpop: identity.dpop.clone(),
     };
     // A name that is there twice was reported, and would lead the answers to the wrong one.
-    let providers = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.ldap.len();
+    let verifying = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
+    let providers = verifying + settings.ldap.len();
     // Nor can it be said which provider a directory names where one of them could not be read.
-    let written = identity.jwt.len() + identity.api_key.len() + identity.certificate.len() + identity.ldap.len();
+    let written = identity.jwt.len() + identity.api_key.len() + identity.certificate.len();
+    let written = written + identity.password.len() + identity.ldap.len();
     if places.providers.len() == providers && (settings.ldap.is_empty() || providers == written && reader.is_complete())
     {
         ask_authenticator(reader, &settings, &places);
@@ -169,6 +181,45 @@ fn compile_api_key(
         name: provider.name.value.as_str().into(),
         header: header.value.clone(),
         keys: keys.into_iter().map(record).collect(),
+    })
+}
+
+fn compile_password(
+    reader: &Reader<'_>,
+    provider: &file::PasswordProvider,
+    places: &mut Places,
+) -> Option<PasswordProvider> {
+    let users = provider.file.as_ref().and_then(|file| {
+        places.files.push(file.value.path.clone());
+        read_user_file(reader, &file.value.path, &file.value.written, Some(file.span))
+    });
+    let (file, users) = (provider.file.as_ref()?, users?);
+    let place = ProviderPlaces {
+        name: provider.name.span,
+        file: file.span,
+        credential: file.span,
+        prefix: provider.prefix.span,
+        keys: users.iter().map(|user| (user.name.value.clone(), user.name.span)).collect(),
+    };
+    places.providers.insert(provider.name.value.clone(), place);
+    let carried = |user: &User| Carried {
+        principal: format!("user:{}{}", provider.prefix.value, user.name.value),
+        groups: user.groups.clone(),
+        roles: Vec::new(),
+    };
+    places.carried.extend(users.iter().filter(|user| !user.disabled).map(carried));
+    let record = |user: User| UserRecord {
+        name: user.name.value,
+        hash: user.hash,
+        groups: user.groups,
+        disabled: user.disabled,
+        expires: user.expires,
+    };
+    Some(PasswordProvider {
+        name: provider.name.value.as_str().into(),
+        prefix: provider.prefix.value.clone(),
+        users: users.into_iter().map(record).collect(),
+        remember: provider.remember,
     })
 }
 
@@ -328,10 +379,19 @@ impl Places {
                 let help = "write `client_auth` and `client_ca` in the `tls` of a listener, or remove the provider";
                 (place.name, None, help)
             }
-            IdentityProblem::BadSanKinds => (place.name, None, "write each kind in `san` once"),
-            IdentityProblem::UnknownProvider(provider) => {
-                (place.key(provider), None, "name providers of `[[identity.jwt]]`, `api_key` or `certificate`")
+            IdentityProblem::DuplicateUser { user, other: name } => {
+                let first = other(name).and_then(|other| other.keys.get(user)).copied();
+                (place.key(user), first, "names are unique over all files of users: rename one, or remove it")
             }
+            IdentityProblem::BadUserName { user } | IdentityProblem::BadUserGroup { user } => {
+                (place.key(user), None, "remove the user, and add it anew with `portcullis user add`")
+            }
+            IdentityProblem::BadSanKinds => (place.name, None, "write each kind in `san` once"),
+            IdentityProblem::UnknownProvider(provider) => (
+                place.key(provider),
+                None,
+                "name providers of `[[identity.jwt]]`, `api_key`, `certificate` or `password`",
+            ),
             IdentityProblem::SharedProvider { provider, other: name } => {
                 let first = other(name).map(|other| other.key(provider));
                 (place.key(provider), first, "a principal has one directory: remove it from one of them")
@@ -347,6 +407,7 @@ impl Places {
             | IdentityProblem::NoClaimName(_)
             | IdentityProblem::LeewayTooLong
             | IdentityProblem::CertificateKind
+            | IdentityProblem::NoPasswordThreads
             | IdentityProblem::NoCacheEntries => (place.name, None, "change the settings of this provider"),
         }
     }
@@ -356,7 +417,9 @@ impl Places {
 fn is_reported_by_reader(error: &IdentityError) -> bool {
     match &error.problem {
         IdentityProblem::NoIssuer | IdentityProblem::NoAudience => true,
-        IdentityProblem::DuplicateKeyId { other, .. } => **other == *error.provider,
+        IdentityProblem::DuplicateKeyId { other, .. } | IdentityProblem::DuplicateUser { other, .. } => {
+            **other == *error.provider
+        }
         _ => false,
     }
 }

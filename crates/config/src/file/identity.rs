@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::LIFETIME;
-use portcullis_identity::settings::{BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind};
+use portcullis_identity::settings::{
+    self, BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind, Settings,
+};
 use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::{At, Span};
@@ -27,12 +29,15 @@ pub(crate) struct Identity {
     pub(crate) jwt: Vec<JwtProvider>,
     pub(crate) api_key: Vec<ApiKeyProvider>,
     pub(crate) certificate: Vec<CertificateProvider>,
+    pub(crate) password: Vec<PasswordProvider>,
     pub(crate) ldap: Vec<Directory>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
     /// `Some(None)`: it is there and has errors.
     pub(crate) assertion: Option<Option<Assertion>>,
     pub(crate) token_cache: u64,
     pub(crate) dpop: DpopSettings,
+    pub(crate) password_threads: u64,
+    pub(crate) password_waiting: u64,
 }
 
 impl Default for Identity {
@@ -41,11 +46,14 @@ impl Default for Identity {
             jwt: Vec::new(),
             api_key: Vec::new(),
             certificate: Vec::new(),
+            password: Vec::new(),
             ldap: Vec::new(),
             headers: Vec::new(),
             assertion: None,
             token_cache: TOKEN_CACHE,
             dpop: DpopSettings::default(),
+            password_threads: Settings::PASSWORD_THREADS as u64,
+            password_waiting: Settings::PASSWORD_WAITING as u64,
         }
     }
 }
@@ -93,6 +101,15 @@ pub(crate) struct ApiKeyProvider {
     pub(crate) file: Option<At<ResolvedPath>>,
 }
 
+/// `[[identity.password]]`
+#[derive(Debug)]
+pub(crate) struct PasswordProvider {
+    pub(crate) name: At<String>,
+    pub(crate) file: Option<At<ResolvedPath>>,
+    pub(crate) prefix: At<String>,
+    pub(crate) remember: Duration,
+}
+
 /// `[[identity.certificate]]`
 #[derive(Debug)]
 pub(crate) struct CertificateProvider {
@@ -127,9 +144,13 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
     identity.jwt.extend(section.tables("jwt").into_iter().filter_map(read_jwt));
     identity.api_key.extend(section.tables("api_key").into_iter().filter_map(read_api_key));
     identity.certificate.extend(section.tables("certificate").into_iter().filter_map(read_certificate));
+    identity.password.extend(section.tables("password").into_iter().filter_map(read_password));
     identity.ldap.extend(section.tables("ldap").into_iter().filter_map(read_directory));
     if main {
         identity.token_cache = section.or("token_cache", Integer(1..=10_000_000), TOKEN_CACHE);
+        let (threads, waiting) = (identity.password_threads, identity.password_waiting);
+        identity.password_threads = section.or("password_threads", Integer(1..=64), threads);
+        identity.password_waiting = section.or("password_waiting", Integer(1..=10_000), waiting);
         if let Some(headers) = section.table("headers") {
             identity.headers = read_headers(headers);
         }
@@ -214,6 +235,16 @@ fn read_api_key(section: Section<'_>) -> Option<ApiKeyProvider> {
     let file = section.required("file", FilePath);
     section.finish();
     Some(ApiKeyProvider { name: name?, header, file })
+}
+
+fn read_password(section: Section<'_>) -> Option<PasswordProvider> {
+    let name = section.required("name", Name);
+    let file = section.required("file", FilePath);
+    let prefix = section.optional("prefix", AnyText);
+    let remember = section.or("remember", Time::within("0s", "15m"), settings::PasswordProvider::REMEMBER);
+    section.finish();
+    let name = name?;
+    Some(PasswordProvider { prefix: prefix.unwrap_or_else(|| At::new(String::new(), name.span)), name, file, remember })
 }
 
 fn read_certificate(section: Section<'_>) -> Option<CertificateProvider> {

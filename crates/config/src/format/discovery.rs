@@ -87,8 +87,8 @@ fn gateway(section: Section<'_>) -> Named {
     };
     let mut keys = Vec::new();
     if let Some(identity) = section.table("identity") {
-        let providers = identity.tables("api_key");
-        keys.extend(providers.iter().filter_map(|provider| Some(provider.optional("file", FilePath)?.value)));
+        let providers = identity.tables("api_key").into_iter().chain(identity.tables("password"));
+        keys.extend(providers.filter_map(|provider| Some(provider.optional("file", FilePath)?.value)));
     }
     Named { include: include(&section), policy: Some(policy.unwrap_or_else(default)), keys }
 }

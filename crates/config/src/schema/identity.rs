@@ -19,9 +19,18 @@ pub(super) fn identity() -> Table {
             several("jwt", jwt()),
             several("api_key", api_key()),
             several("certificate", certificate()),
+            several("password", password()),
             several("ldap", directory()),
             one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
                 .default(65_536),
+            one(
+                "password_threads",
+                Integer(1..=64),
+                "Passwords that are checked at once, each on a thread of its own.",
+            )
+            .default(1),
+            one("password_waiting", Integer(1..=10_000), "Checks of passwords that may wait; who comes then gets 503.")
+                .default(64),
             within("headers", headers()),
             within("assertion", assertion()),
             within("dpop", dpop()),
@@ -134,6 +143,25 @@ fn api_key() -> Table {
             one("name", Name, "Unique; shown in events.").required(),
             one("header", Header, "The header that carries the key.").required(),
             one("file", FilePath, "Ids and hashes; `portcullis key create` adds to it.").required(),
+        ],
+    )
+}
+
+fn password() -> Table {
+    table(
+        "[[identity.password]]",
+        "Users with passwords (HTTP Basic), for small installations and the first operator.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one("file", FilePath, "The users: names, hashes, groups; `portcullis user` edits it.").required(),
+            one(
+                "prefix",
+                AnyText,
+                "Put before the users' names, such as `local:`; no provider of tokens may share it.",
+            )
+            .default(""),
+            one("remember", Time::within("0s", "15m"), "How long a verified password is not checked again.")
+                .default("1m"),
         ],
     )
 }

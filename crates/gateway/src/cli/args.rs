@@ -11,6 +11,7 @@ mod questions;
 mod revoke;
 mod risk;
 mod sinks;
+mod user;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub(crate) use questions::{
 pub(crate) use revoke::{LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
 pub(crate) use risk::{RiskArgs, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
 pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand};
+pub(crate) use user::{UserAddArgs, UserArgs, UserCommand, UserFileArgs, UserNameArgs};
 
 /// An access-control gateway for HTTP APIs that says exactly why it refused.
 #[derive(Debug, Parser)]
@@ -150,6 +152,10 @@ pub(crate) enum Command {
     Risk(RiskArgs),
     /// Manage API keys
     Key(KeyArgs),
+    /// Add, list, disable and remove users with passwords
+    User(UserArgs),
+    /// Print the Argon2id hash of a password, which is asked for or read from standard input
+    HashPassword,
     /// Show the gateway at work with nothing else installed
     Demo(DemoArgs),
     /// Print the help of a verb, or the page of a code that a report shows, such as E0103

@@ -18,6 +18,7 @@ fn print_schema(global: &Global, args: &SchemaArgs) -> Exit {
         SchemaFile::Policy => SchemaOf::Policy,
         SchemaFile::Keys => SchemaOf::Keys,
         SchemaFile::Cases => SchemaOf::Cases,
+        SchemaFile::Users => SchemaOf::Users,
     });
     match global.output {
         Format::Human | Format::Json => answer(&format!("{schema:#}")),

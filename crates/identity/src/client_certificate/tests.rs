@@ -54,7 +54,7 @@ fn told(identity: &Identity) -> String {
     match identity {
         Identity::Verified(principal) => principal.reference(),
         Identity::Rejected(rejection) => format!("{:?}: {}", rejection.problem.kind, rejection.problem.detail),
-        Identity::Anonymous | Identity::Unavailable(..) => format!("{identity:?}"),
+        Identity::Anonymous | Identity::Unavailable(..) | Identity::Unchecked(_) => format!("{identity:?}"),
     }
 }
 

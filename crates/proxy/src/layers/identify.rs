@@ -4,13 +4,14 @@
 //! Nearly always that is known at once. Where a provider's keys are just being fetched, and may be what is needed, the request
 //! waits for that, once; and once for what a directory says of the caller.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use jiff::Timestamp;
+use portcullis_identity::password::{PasswordAwaited, Unchecked};
 use portcullis_identity::remote::Patience;
 use portcullis_identity::{Authentication, Awaited, CertificateIdentity, Identity, Presenting, ProofTarget};
 use portcullis_policy::AuthenticationRule;
@@ -19,7 +20,8 @@ use tower_service::Service;
 
 use crate::layers::client_addr::admit;
 use crate::layers::establish::Refused;
-use crate::refusal::Refusal;
+use crate::refusal::{Overload, Refusal};
+use crate::throttle::{Throttle, ThrottleKind};
 use crate::transit::{Facts, Transit};
 use crate::worker::Worker;
 
@@ -65,11 +67,18 @@ where
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
         let mut awaited = match authenticate(&mut transit, Patience::Request) {
+            Authentication::Known(Identity::Unchecked(why)) => {
+                return Either::Right(Box::pin(ready(Err(unchecked(why, transit)))));
+            }
             Authentication::Known(identity) => {
                 transit.facts.identity = Some(identity);
                 return Either::Left(self.inner.call(transit));
             }
             Authentication::Awaited { awaited, .. } => awaited,
+            // INVARIANT: `authenticate` has it checked.
+            Authentication::Typed(_) => {
+                return Either::Right(Box::pin(ready(Err(unchecked(Unchecked::Full, transit)))));
+            }
         };
         // The one that is ready is taken, and a clone of it stays.
         let clone = self.inner.clone();
@@ -83,13 +92,19 @@ where
                 if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
                     return Err(Box::new(Refused { refusal, transit }));
                 }
-                let next = match (authenticate(&mut transit, waited(Some(&awaited))), &awaited) {
-                    // Whoever had to wait for keys was nobody until now, and the directory was not asked.
-                    (Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. }, Awaited::Keys(_)) => groups,
-                    (authentication, _) => {
-                        transit.facts.identity = Some(authentication.settled());
-                        break;
-                    }
+                let next = match (authenticate_again(&mut transit, Some(&awaited), Asked::ByRequest), &awaited) {
+                    // Whoever had to wait for that was nobody until now, and the directory was not asked.
+                    (
+                        Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. },
+                        Awaited::Keys(_) | Awaited::Password(_),
+                    ) => groups,
+                    (authentication, _) => match authentication.settled() {
+                        Identity::Unchecked(why) => return Err(unchecked(why, transit)),
+                        identity => {
+                            transit.facts.identity = Some(identity);
+                            break;
+                        }
+                    },
                 };
                 awaited = next;
             }
@@ -103,7 +118,9 @@ where
 /// that is under way; asked the next time, what that brought is the answer.
 pub(crate) fn identify_again(transit: &mut Transit) -> bool {
     let asked = transit.facts.asked_for.take();
-    let identity = match authenticate(transit, waited(asked.as_deref())) {
+    let identity = match authenticate_again(transit, asked.as_deref(), Asked::ByStream) {
+        // Too much else is checked: it is looked at the next time.
+        Authentication::Known(Identity::Unchecked(_)) | Authentication::Typed(_) => return false,
         Authentication::Known(identity) => identity,
         // What a directory said last goes on being true while it is asked again.
         Authentication::Awaited { awaited: Awaited::Groups(_), otherwise: known @ Identity::Verified(_) } => known,
@@ -125,8 +142,23 @@ pub(crate) fn identify_again(transit: &mut Transit) -> bool {
 fn waited(awaited: Option<&Awaited>) -> Patience<'_> {
     match awaited {
         Some(Awaited::Keys(keys)) => Patience::Waited(keys),
-        Some(Awaited::Groups(_)) | None => Patience::Stream,
+        Some(Awaited::Groups(_) | Awaited::Password(_)) | None => Patience::Stream,
     }
+}
+
+/// A password that was not looked at: too many failures, or too much to do. It is never said to be wrong.
+fn unchecked(why: Unchecked, mut transit: Box<Transit>) -> Box<Refused> {
+    let refusal = match &why {
+        Unchecked::Full => Refusal::Overloaded(Overload::Passwords),
+        Unchecked::Locked { retry_after_s, .. } => Refusal::Throttled(Box::new(Throttle {
+            kind: ThrottleKind::Rate,
+            limit: "the attempts at passwords for this name or from this network".to_owned(),
+            key: transit.facts.address_key().to_string(),
+            retry_after_s: *retry_after_s,
+        })),
+    };
+    transit.facts.identity = Some(Identity::Unchecked(why));
+    Box::new(Refused { refusal, transit })
 }
 
 /// What was established so far, with the configuration that is in force now and at this time.
@@ -144,7 +176,50 @@ pub(crate) fn begin_anew(worker: &Rc<Worker>, facts: &mut Facts) -> Result<(), R
     admit(worker, facts)
 }
 
+/// Who asks for a password to be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ByRequest,
+    ByStream,
+}
+
+/// Asks for the first time.
 fn authenticate(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
+    let found = look(transit, patience);
+    check_password(transit, found, None, Asked::ByRequest)
+}
+
+/// Asks again, after that was waited for.
+fn authenticate_again(transit: &mut Transit, awaited: Option<&Awaited>, asked: Asked) -> Authentication {
+    let password = match awaited {
+        Some(Awaited::Password(password)) => Some(password),
+        Some(Awaited::Keys(_) | Awaited::Groups(_)) | None => None,
+    };
+    let found = look(transit, waited(awaited));
+    check_password(transit, found, password, asked)
+}
+
+/// Has a password checked, where one was given.
+fn check_password(
+    transit: &Transit,
+    found: Authentication,
+    waited: Option<&PasswordAwaited>,
+    asked: Asked,
+) -> Authentication {
+    let Authentication::Typed(typed) = &found else { return found };
+    let facts = &transit.facts;
+    let authenticator = &facts.loaded.snapshot.authenticator;
+    match asked {
+        Asked::ByRequest => {
+            // Where the client is unknown, its failures are the peer's.
+            let address = facts.client_address().ip().unwrap_or(facts.connection.peer.ip());
+            authenticator.check_password(typed, address, facts.now, waited)
+        }
+        Asked::ByStream => authenticator.check_password_again(typed, facts.now, waited),
+    }
+}
+
+fn look(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
     let facts = &transit.facts;
     let snapshot = &facts.loaded.snapshot;
     let rule = facts.route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));

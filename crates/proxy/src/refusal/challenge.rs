@@ -68,11 +68,19 @@ impl<'a> Challenges<'a> {
             let scheme = if accepts_tokens { "Bearer" } else { "ApiKey" };
             format!("{scheme} realm=\"{realm}\"{error}")
         };
-        match offer {
+        let texts = match offer {
             ProofOffer::Unasked => vec![bearer()],
             ProofOffer::Beside => vec![bearer(), dpop()],
             ProofOffer::Only => vec![dpop()],
+        };
+        // RFC 7617 section 2.1. Who is known and not well enough is helped by no password.
+        let is_step_up = refusal.denial().is_some_and(|denial| denial.step_up.is_some());
+        if is_step_up || !self.authenticator.is_some_and(Authenticator::accepts_passwords) {
+            return texts;
         }
+        let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+        // Without tokens there is no other scheme that a browser or a library would know.
+        if accepts_tokens { texts.into_iter().chain([basic]).collect() } else { vec![basic] }
     }
 }
 

@@ -32,4 +32,6 @@ pub(crate) enum SchemaFile {
     Keys,
     /// A file of test cases
     Cases,
+    /// A file of users with passwords
+    Users,
 }

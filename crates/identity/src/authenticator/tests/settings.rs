@@ -4,7 +4,7 @@ use std::time::Duration;
 use portcullis_policy::PrincipalKind;
 
 use super::{ISSUER, NOW, at, bearer, key_provider, provider};
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, DpopSettings, JwtProvider, KeySource, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;
 use crate::{Authenticator, Identity};
 
@@ -89,11 +89,9 @@ fn all_problems_are_told_at_once() {
     };
     let settings = Settings {
         jwt: vec![bad("one", ""), bad("two", "t:"), bad("three", "t:")],
-        certificate: Vec::new(),
         api_key: vec![key_provider("two", "host", &["_"])],
-        ldap: Vec::new(),
         token_cache_entries: 0,
-        dpop: DpopSettings::default(),
+        ..Settings::default()
     };
     // A leeway and a key set each, a shared prefix, no cache, a taken name, a header, a key id.
     assert_eq!(Authenticator::new(settings).map(|_| ()).unwrap_err().len(), 3 * 2 + 5);

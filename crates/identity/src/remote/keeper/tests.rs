@@ -115,6 +115,7 @@ impl Site {
         match self.ask(signer) {
             Authentication::Awaited { .. } => "waits",
             Authentication::Known(identity) => word(&identity),
+            Authentication::Typed(_) => "a password",
         }
     }
 }
@@ -124,7 +125,9 @@ fn word(identity: &Identity) -> &'static str {
         Identity::Verified(_) => "verified",
         Identity::Rejected(rejection) if rejection.problem.kind == Kind::UnknownKey => "unknown key",
         Identity::Unavailable(Dependency::Keys, _) => "no keys",
-        Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..) => "something else",
+        Identity::Anonymous | Identity::Rejected(_) | Identity::Unavailable(..) | Identity::Unchecked(_) => {
+            "something else"
+        }
     }
 }
 
@@ -133,14 +136,14 @@ fn told_after(site: &Site, signer: &Signer, waited: &KeysAwaited) -> &'static st
     match site.ask_with(signer, Patience::Waited(waited)) {
         Authentication::Awaited { .. } => "waits",
         Authentication::Known(identity) => word(&identity),
+        Authentication::Typed(_) => "a password",
     }
 }
 
 fn awaited(site: &Site, signer: &Signer, patience: Patience<'_>) -> KeysAwaited {
     match site.ask_with(signer, patience) {
         Authentication::Awaited { awaited: Awaited::Keys(keys), .. } => keys,
-        Authentication::Awaited { awaited: Awaited::Groups(_), .. } => panic!("no directory is asked"),
-        Authentication::Known(identity) => panic!("it is known: {identity:?}"),
+        other => panic!("no keys are awaited: {other:?}"),
     }
 }
 
