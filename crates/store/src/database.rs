@@ -70,7 +70,7 @@ impl Database {
 }
 
 /// Makes the file where there is none, and sees to it that nobody else can use it.
-fn prepare(path: &Path) -> Result<(), Trouble> {
+pub(crate) fn prepare(path: &Path) -> Result<(), Trouble> {
     // Made here and not by SQLite, so that there is no instant at which others can open it.
     match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
         Ok(_) => return Ok(()),
@@ -108,7 +108,7 @@ fn close_to_others(path: &Path, found: &fs::Metadata) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<(Connection, Secret), Trouble> {
+pub(crate) fn open(path: &Path) -> Result<(Connection, Secret), Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(PATIENCE)?;

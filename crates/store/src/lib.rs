@@ -11,7 +11,7 @@
 //! machine that loses power perhaps a few more of these.
 //!
 //! What it deliberately does not: decide, or know what a profile means. Each part of the program that has state owns the trait by which it
-//! is kept (`portcullis_risk::state::StateStore`), and a file of this crate with its rows (`schema.rs` has all tables).
+//! is kept (`portcullis_risk::state::StateStore`, `portcullis_governance::Ledger`), and a file of this crate with its rows (`schema.rs` has all tables).
 
 mod clock;
 mod database;
@@ -24,9 +24,11 @@ mod schema;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use keeping::{Keeping, Source};
 pub use revocation::{RevocationBook, RevocationRow};
 pub use stats::StoreStats;
+pub use versions::{Lock, LockError, Versions};

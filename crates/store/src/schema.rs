@@ -38,6 +38,20 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (what, name)
     ) STRICT, WITHOUT ROWID;
     ",
+    // Governance. Records and blobs are what the crate `governance` wrote, which holds them to their hashes.
+    "
+    CREATE TABLE version (
+        n INTEGER PRIMARY KEY NOT NULL, hash BLOB NOT NULL, content BLOB NOT NULL, approvers BLOB NOT NULL, record BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE blob (hash BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE change (
+        place INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL,
+        content BLOB NOT NULL, approvers BLOB NOT NULL, record BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE approval (
+        change BLOB NOT NULL, key TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (change, key)
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

@@ -1,0 +1,468 @@
+//! The only one who appends to the log.
+//!
+//! A change goes this way: [`Governor::propose`] has it compiled and classed, and stores it; [`Governor::approve`] takes signatures;
+//! [`Governor::activate`] holds it to the rules of the version that is live, and appends. What is checked when somebody approves is checked
+//! again then: between the two everything may have changed.
+
+mod log;
+
+use jiff::Timestamp;
+
+use crate::approval::{Approval, Decision};
+use crate::approver::ApproverSet;
+use crate::change::{Change, ChangeId, Class, Kind, Rules};
+use crate::content::Content;
+use crate::error::GovernanceError;
+use crate::hash::Hash;
+use crate::head::{Head, HeadPlace};
+use crate::ledger::{ChangeState, Ledger, NewVersion, StoredChange};
+use crate::threshold::{Count, Need, Shortfall};
+use crate::version::{MAX_APPROVALS, Version};
+
+/// What a content is, by whoever can read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assessed {
+    /// What it demands of the change after it.
+    pub rules: Rules,
+    /// The digest of what of it is governed: two contents with the same one decide alike.
+    pub governed: Hash,
+}
+
+/// Reads and compares contents. The program implements it with its configuration.
+pub trait PolicySource {
+    /// Compiles a content as if it were to be put in force.
+    ///
+    /// # Errors
+    /// Why it cannot be: sentences for the operator.
+    fn assess(&self, content: &Content) -> Result<Assessed, String>;
+
+    /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
+    fn class(&self, before: &Content, after: &Content) -> Class;
+}
+
+/// What somebody wants to be live.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What kind of version it would be.
+    pub kind: Kind,
+    /// The files.
+    pub content: Content,
+    /// Other approvers; `None`: those of now.
+    pub approvers: Option<ApproverSet>,
+    /// Every name that is known of the author.
+    pub authors: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Where more is said; may be empty.
+    pub ticket: String,
+    /// The hash of what was foreseen of its impact; none where nobody looked.
+    pub impact: Hash,
+    /// Of a rollback: whose content it is.
+    pub restores: u64,
+}
+
+/// A proposal, and how it stands.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// What is proposed.
+    pub change: Change,
+    /// How it stands.
+    pub state: ChangeState,
+    /// What was signed under it.
+    pub approvals: Vec<Approval>,
+    /// Who said what.
+    pub count: Count,
+    /// How many must approve.
+    pub need: Need,
+    /// What is missing; `None`: it can be activated.
+    pub missing: Option<Shortfall>,
+}
+
+/// What is live.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The version; `None`: nothing was ever live.
+    pub version: Option<Version>,
+    /// What is demanded of the next one.
+    pub rules: Rules,
+    /// Who may approve.
+    pub approvers: ApproverSet,
+    /// Which gateway it is; none until governance begins.
+    pub instance: Hash,
+}
+
+/// Keeps the log.
+pub struct Governor {
+    ledger: Box<dyn Ledger + Send>,
+    head: Box<dyn HeadPlace + Send>,
+    source: Box<dyn PolicySource + Send>,
+    last: Option<Version>,
+    approvers: ApproverSet,
+}
+
+impl std::fmt::Debug for Governor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Governor").field("version", &self.last.as_ref().map(|last| last.n)).finish_non_exhaustive()
+    }
+}
+
+impl Governor {
+    /// What is live.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            version: self.last.clone(),
+            rules: self.rules(),
+            approvers: self.approvers.clone(),
+            instance: self.instance(),
+        }
+    }
+
+    /// The number of the version that is live; 0 for none.
+    pub fn n(&self) -> u64 {
+        self.last.as_ref().map_or(0, |last| last.n)
+    }
+
+    /// Whether only what was approved becomes live.
+    pub fn is_required(&self) -> bool {
+        self.rules().required
+    }
+
+    /// The files of the version that is live.
+    ///
+    /// # Errors
+    /// They are not there, or not what they were.
+    pub fn live(&self) -> Result<Content, GovernanceError> {
+        self.last.as_ref().map_or_else(|| Err(GovernanceError::Unknown("version yet".to_owned())), |last| self.content_of(last))
+    }
+
+    /// Reads and compares contents.
+    pub fn source(&self) -> &dyn PolicySource {
+        &*self.source
+    }
+
+    fn rules(&self) -> Rules {
+        self.last.as_ref().map_or_else(Rules::default, Version::rules)
+    }
+
+    fn instance(&self) -> Hash {
+        self.last.as_ref().map_or(Hash::NONE, Version::instance_after)
+    }
+
+    fn base(&self) -> (u64, Hash) {
+        self.last.as_ref().map_or((0, Hash::NONE), |last| (last.n, last.hash()))
+    }
+
+    /// Stores a change that waits to be approved.
+    ///
+    /// # Errors
+    /// A content that cannot be put in force, a change that changes nothing or leaves too few approvers, no room.
+    pub fn propose(&mut self, wish: &Wish, now: Timestamp) -> Result<Change, GovernanceError> {
+        self.expire(now)?;
+        let (change, assessed) = self.change(wish, now)?;
+        let (base_governed, base_approvers) =
+            self.last.as_ref().map_or((Hash::NONE, Hash::NONE), |last| (last.change.governed, last.change.approvers));
+        if assessed.governed == base_governed && change.approvers == base_approvers {
+            return Err(GovernanceError::NothingChanges);
+        }
+        self.check_set(&change, wish.approvers.as_ref())?;
+        let (content, set) = (wish.content.encode(), wish.approvers.as_ref().map(ApproverSet::encode));
+        let mut blobs = vec![(change.content, content.as_slice())];
+        blobs.extend(set.as_deref().map(|set| (change.approvers, set)));
+        self.ledger.propose(change.id, &change.encode(), [change.content, change.approvers], &blobs)?;
+        Ok(change)
+    }
+
+    /// The change that a wish is.
+    fn change(&self, wish: &Wish, now: Timestamp) -> Result<(Change, Assessed), GovernanceError> {
+        if !wish.content.is_bounded() {
+            return Err(GovernanceError::Invalid(format!("the files are larger than {} MiB", crate::MAX_CONTENT >> 20)));
+        }
+        let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
+        let class = match self.last.as_ref() {
+            None => Class::Mixed,
+            Some(last) if last.change.governed == assessed.governed => Class::Neutral,
+            Some(last) => self.source.class(&self.content_of(last)?, &wish.content),
+        };
+        let (base_n, base) = self.base();
+        let change = Change {
+            id: ChangeId::random()?,
+            kind: wish.kind,
+            class,
+            base_n,
+            base,
+            content: wish.content.hash(),
+            governed: assessed.governed,
+            approvers: wish.approvers.as_ref().unwrap_or(&self.approvers).hash(),
+            impact: wish.impact,
+            rules: assessed.rules,
+            restores: wish.restores,
+            authors: wish.authors.clone(),
+            reason: wish.reason.clone(),
+            ticket: wish.ticket.clone(),
+            created: now.as_microsecond(),
+            expires: Change::end(&self.rules(), now).as_microsecond(),
+        };
+        match change.text_problem() {
+            Some(problem) => Err(GovernanceError::Invalid(problem)),
+            None => Ok((change, assessed)),
+        }
+    }
+
+    /// Whether the approvers that there would be can still change anything.
+    fn check_set(&self, change: &Change, new: Option<&ApproverSet>) -> Result<(), GovernanceError> {
+        let set = new.unwrap_or(&self.approvers);
+        if !set.keeps(&self.approvers) {
+            return Err(GovernanceError::Invalid("an approver or a key would be gone: they are revoked, not removed".to_owned()));
+        }
+        if change.rules.required && set.is_empty() && !self.rules().required {
+            let remedy = "it demands approvals, and there are no approvers: begin with `portcullis governance init`";
+            return Err(GovernanceError::Invalid(remedy.to_owned()));
+        }
+        let need = usize::from(change.rules.loosen.max(change.rules.keys).max(change.rules.tighten));
+        if change.rules.required && set.active() < need {
+            return Err(GovernanceError::TooFewApprovers { have: set.active(), need });
+        }
+        Ok(())
+    }
+
+    /// Takes what somebody signed under a change. A rejection ends it.
+    ///
+    /// # Errors
+    /// A change that waits no longer, and a signature that counts for nothing, with the reason.
+    pub fn approve(&mut self, id: ChangeId, approval: &Approval, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let proposal = self.waiting(id, now)?;
+        if !approval.is_valid(self.instance(), &proposal.change) {
+            return Err(GovernanceError::BadApproval("it is not signed under this change of this gateway"));
+        }
+        let new = self.set_of(&proposal.change)?;
+        let of = |set: &ApproverSet| set.owner(&approval.key).is_some();
+        if !of(&self.approvers) && !of(&new) {
+            return Err(GovernanceError::BadApproval("its key is not enrolled, or revoked"));
+        }
+        let sets = [&self.approvers, &new];
+        let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
+        if alone == Count::default() {
+            return Err(GovernanceError::BadApproval("its person is the author, or it was signed outside of the change's time"));
+        }
+        if proposal.approvals.len() >= MAX_APPROVALS {
+            return Err(GovernanceError::BadApproval("there are too many already"));
+        }
+        self.ledger.add_approval(id, approval.key, &approval.encode())?;
+        if approval.decision == Decision::Reject {
+            self.ledger.close(id, ChangeState::Rejected)?;
+        }
+        self.proposal(id, now)
+    }
+
+    /// Ends a change that waits.
+    ///
+    /// # Errors
+    /// That it does not wait.
+    pub fn reject(&mut self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let proposal = self.proposal(id, now)?;
+        if proposal.state != ChangeState::Open {
+            return Err(closed(&proposal));
+        }
+        self.ledger.close(id, ChangeState::Rejected)?;
+        self.proposal(id, now)
+    }
+
+    /// Makes a change live, if it may be. Says also what could not be written of it; the version is live all the same.
+    ///
+    /// # Errors
+    /// Why it may not be: nothing has changed then.
+    pub fn activate(
+        &mut self,
+        id: ChangeId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+        let proposal = self.waiting(id, now)?;
+        let change = proposal.change;
+        let content = self.blob(change.content).and_then(|bytes| decode_content(&bytes))?;
+        let new = self.set_of(&change)?;
+        self.check_again(&change, &content, &new)?;
+        let need = Need::of(&self.rules(), &change);
+        Count::of(self.instance(), &change, &proposal.approvals, [&self.approvers, &new], now).meets(need)?;
+        self.append(change, proposal.approvals, new, by, &[], now)
+    }
+
+    /// The content and its class were looked at when it was proposed; by now the store may hold something else.
+    fn check_again(&self, change: &Change, content: &Content, new: &ApproverSet) -> Result<(), GovernanceError> {
+        let assessed = self.source.assess(content).map_err(GovernanceError::Invalid)?;
+        if assessed.rules != change.rules || assessed.governed != change.governed {
+            let why = "what it holds is read otherwise than when it was proposed: propose it again";
+            return Err(GovernanceError::Invalid(why.to_owned()));
+        }
+        if let Some(last) = &self.last {
+            let class = match last.change.governed == change.governed {
+                true => Class::Neutral,
+                false => self.source.class(&self.content_of(last)?, content),
+            };
+            if class != change.class {
+                return Err(GovernanceError::of_class(change.class, class));
+            }
+            if change.kind == Kind::Keys && change.content != last.change.content {
+                return Err(GovernanceError::Invalid("a change of the approvers changes nothing else".to_owned()));
+            }
+        }
+        if change.kind != Kind::Keys && new != &self.approvers {
+            return Err(GovernanceError::Invalid("other approvers are a change of their own".to_owned()));
+        }
+        self.check_set(change, Some(new))
+    }
+
+    /// Notes what became live without anybody being asked: where approvals are not required. Returns the number of the version that it is.
+    ///
+    /// # Errors
+    /// Approvals are required, or it cannot be written.
+    pub fn note(
+        &mut self,
+        wish: &Wish,
+        now: Timestamp,
+    ) -> Result<(u64, bool, Option<GovernanceError>), GovernanceError> {
+        if self.is_required() {
+            return Err(GovernanceError::Required("it is no version before it is approved"));
+        }
+        if let Some(last) = &self.last {
+            let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
+            if assessed.governed == last.change.governed {
+                return Ok((last.n, false, None));
+            }
+        }
+        let (change, _) = self.change(wish, now)?;
+        let bytes = wish.content.encode();
+        let (by, set) = (change.authors.first().cloned().unwrap_or_default(), self.approvers.clone());
+        let hash = change.content;
+        let (version, trouble) = self.append(change, Vec::new(), set, &by, &[(hash, &bytes)], now)?;
+        Ok((version.n, true, trouble))
+    }
+
+    /// Begins governance: the first approvers.
+    ///
+    /// # Errors
+    /// It has begun already, or they are too few for the rules.
+    pub fn begin(&mut self, wish: &Wish, now: Timestamp) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+        if !self.approvers.is_empty() {
+            return Err(GovernanceError::Begun(self.n()));
+        }
+        let set = wish.approvers.clone().unwrap_or_default();
+        if set.is_empty() {
+            return Err(GovernanceError::Invalid("name the approvers".to_owned()));
+        }
+        let (change, _) = self.change(wish, now)?;
+        self.check_set(&change, Some(&set))?;
+        let (content, encoded) = (wish.content.encode(), set.encode());
+        let by = change.authors.first().cloned().unwrap_or_default();
+        let blobs = [(change.content, content.as_slice()), (change.approvers, encoded.as_slice())];
+        self.append(change, Vec::new(), set, &by, &blobs, now)
+    }
+
+    fn append(
+        &mut self,
+        change: Change,
+        approvals: Vec<Approval>,
+        set: ApproverSet,
+        by: &str,
+        blobs: &[(Hash, &[u8])],
+        now: Timestamp,
+    ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+        let (base_n, prev) = self.base();
+        let id = change.id;
+        let instance = self.instance();
+        let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
+        let version = Version { n, prev, instance, time, by: by.to_owned(), change, approvals };
+        let (record, refers) = (version.encode(), [version.change.content, version.change.approvers]);
+        let hash = Hash::of(&record);
+        self.ledger.append(NewVersion { n, hash, record: &record, refers, done: Some(id) }, blobs)?;
+        // From here on it is live, whatever happens: the next start finds it in the store, and approved.
+        self.approvers = set;
+        let head = Head { n, hash, required: version.rules().required };
+        self.last = Some(version.clone());
+        Ok((version, self.head.write(head).err()))
+    }
+
+    /// A proposal by its id.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn proposal(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let mut all = self.ledger.changes()?.into_iter();
+        let found = all.find(|(each, _)| *each == id);
+        let (_, stored) = found.ok_or_else(|| GovernanceError::Unknown(format!("change {}", id.short())))?;
+        self.read(id, &stored, now)
+    }
+
+    /// The proposals, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn proposals(&self, now: Timestamp) -> Result<Vec<Proposal>, GovernanceError> {
+        self.ledger.changes()?.iter().map(|(id, stored)| self.read(*id, stored, now)).collect()
+    }
+
+    /// The one proposal whose id begins so.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn find(&self, beginning: &str) -> Result<ChangeId, GovernanceError> {
+        let changes = self.ledger.changes()?;
+        let matching: Vec<ChangeId> =
+            changes.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(beginning)).collect();
+        match matching.as_slice() {
+            [id] if beginning.len() >= 4 => Ok(*id),
+            [] => Err(GovernanceError::Unknown(format!("change `{}`", beginning.escape_debug()))),
+            _ => Err(GovernanceError::Unknown(format!("one change that `{}` stands for: write more of its id", beginning.escape_debug()))),
+        }
+    }
+
+    fn read(&self, id: ChangeId, stored: &StoredChange, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let damaged = || GovernanceError::Unknown(format!("change {} that can be read", id.short()));
+        let change = Change::decode(&stored.record).map_err(|_| damaged())?;
+        if change.id != id {
+            return Err(damaged());
+        }
+        let approvals: Vec<Approval> =
+            stored.approvals.iter().filter_map(|record| Approval::decode(record).ok()).collect();
+        let state = if stored.state == ChangeState::Open && change.has_expired(now) { ChangeState::Expired } else { stored.state };
+        let need = Need::of(&self.rules(), &change);
+        // One that has ended may refer to approvers that are not there any more.
+        let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
+        let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
+        let missing = count.meets(need).err();
+        Ok(Proposal { change, state, approvals, count, need, missing })
+    }
+
+    /// A proposal that can still become live.
+    fn waiting(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let proposal = self.proposal(id, now)?;
+        if proposal.state != ChangeState::Open {
+            return Err(closed(&proposal));
+        }
+        let (head, hash) = self.base();
+        if (proposal.change.base_n, proposal.change.base) != (head, hash) {
+            let (id, base) = (id.short(), proposal.change.base_n);
+            return Err(GovernanceError::StaleBase { id, base, head });
+        }
+        Ok(proposal)
+    }
+
+    /// Ends what has waited too long.
+    fn expire(&mut self, now: Timestamp) -> Result<(), GovernanceError> {
+        for (id, stored) in self.ledger.changes()? {
+            let over = Change::decode(&stored.record).map_or(true, |change| change.has_expired(now));
+            if stored.state == ChangeState::Open && over {
+                self.ledger.close(id, ChangeState::Expired)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed(proposal: &Proposal) -> GovernanceError {
+    GovernanceError::Closed { id: proposal.change.id.short(), state: proposal.state.as_str() }
+}
+
+fn decode_content(bytes: &[u8]) -> Result<Content, GovernanceError> {
+    Content::decode(bytes).map_err(|error| GovernanceError::Invalid(error.to_string()))
+}

@@ -1,0 +1,250 @@
+//! Opening the log: it is held to its chain, to the signatures in it, and to the head file.
+
+use super::{Governor, PolicySource, decode_content};
+use crate::approver::ApproverSet;
+use crate::change::{Change, Kind};
+use crate::content::Content;
+use crate::error::GovernanceError;
+use crate::hash::Hash;
+use crate::head::{Head, HeadPlace};
+use crate::ledger::Ledger;
+use crate::threshold::{Count, Need};
+use crate::version::Version;
+
+impl Governor {
+    /// Opens the log. `pinned`: the gateway is to run governed, and where an instance is named, as that one. Returns also what happened on the
+    /// way that an operator should know, a sentence each.
+    ///
+    /// # Errors
+    /// The store or the head file is not what it was, and approvals are required; or it cannot be read.
+    pub fn open(
+        ledger: Box<dyn Ledger + Send>,
+        head: Box<dyn HeadPlace + Send>,
+        source: Box<dyn PolicySource + Send>,
+        pinned: Option<Option<Hash>>,
+    ) -> Result<(Self, Vec<String>), GovernanceError> {
+        let last = ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
+        let required = last.as_ref().is_some_and(|last| last.rules().required);
+        let known = head.read()?;
+        let mut remarks = Vec::new();
+        let found = last.as_ref().map_or(0, |last| last.n);
+        let from = match known {
+            None if required => return Err(GovernanceError::HeadMissing { found }),
+            None => 0,
+            Some(known) => match is_there(&*ledger, &known)? {
+                true => known.n,
+                false if known.required || required => {
+                    let found = if found == 0 { "none".to_owned() } else { format!("{found}, or another one") };
+                    return Err(GovernanceError::Downgraded { head: known.n, found });
+                }
+                false => {
+                    remarks.push(format!(
+                        "the store is another one than before, with {found} versions: the head file knew version {}",
+                        known.n
+                    ));
+                    0
+                }
+            },
+        };
+        let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default() };
+        governor.approvers = match &governor.last {
+            Some(last) => governor.set_of(&last.change)?,
+            None => ApproverSet::default(),
+        };
+        // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
+        let begin = if required || known.is_some_and(|known| known.required) { 1 } else { from.max(1) };
+        governor.verify(begin)?;
+        governor.check_pin(pinned)?;
+        governor.bring_forward(known, &mut remarks)?;
+        Ok((governor, remarks))
+    }
+
+    /// Writes the head file of a log in which governance has just begun, where the process ended before it was written. An operator says so, since
+    /// a start cannot tell that from a file that was taken away.
+    ///
+    /// # Errors
+    /// There is a head file, or the last version is not the one that begins governance.
+    pub fn finish_beginning(ledger: &dyn Ledger, head: &mut dyn HeadPlace) -> Result<(), GovernanceError> {
+        let last = ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
+        match last {
+            Some(last) if last.begins_governance() && head.read()?.is_none_or(|known| !known.required) => {
+                head.write(Head { n: last.n, hash: last.hash(), required: last.rules().required })
+            }
+            _ => Err(GovernanceError::Unknown("beginning of governance that was cut off".to_owned())),
+        }
+    }
+
+    fn check_pin(&self, pinned: Option<Option<Hash>>) -> Result<(), GovernanceError> {
+        let Some(wanted) = pinned else { return Ok(()) };
+        if !self.is_required() {
+            return Err(GovernanceError::NotGoverned);
+        }
+        match wanted {
+            Some(wanted) if wanted != self.instance() => Err(GovernanceError::WrongInstance { wanted, found: self.instance() }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The process may have ended between the store and the file.
+    fn bring_forward(&mut self, known: Option<Head>, remarks: &mut Vec<String>) -> Result<(), GovernanceError> {
+        let Some(last) = &self.last else { return Ok(()) };
+        let head = Head { n: last.n, hash: last.hash(), required: last.rules().required };
+        if known == Some(head) {
+            return Ok(());
+        }
+        if known.is_some_and(|known| known.n < head.n) {
+            remarks.push(format!("version {} is in the store and approved, and the head file did not know it yet", head.n));
+        }
+        self.head.write(head)
+    }
+
+    /// Holds the versions from this one on to the chain, to the approvers and rules of their time, and to the signatures.
+    ///
+    /// # Errors
+    /// The first that is not what it should be.
+    pub fn verify(&self, from: u64) -> Result<(), GovernanceError> {
+        let from = from.max(1);
+        let mut before = match from {
+            1 => None,
+            n => Some(self.version(n - 1)?),
+        };
+        let mut set = match &before {
+            Some(before) => self.set_of(&before.change)?,
+            None => ApproverSet::default(),
+        };
+        let last = self.last.as_ref().map_or(0, |last| last.n);
+        for n in from..=last {
+            let version = self.version(n)?;
+            let new = match version.change.approvers == set.hash() {
+                true => set.clone(),
+                false => self.set_of(&version.change)?,
+            };
+            follows(before.as_ref(), &version, [&set, &new]).map_err(|why| GovernanceError::Broken { n, why })?;
+            (before, set) = (Some(version), new);
+        }
+        match (&before, &self.last) {
+            (Some(before), Some(last)) if before != last => {
+                Err(GovernanceError::Broken { n: last.n, why: "the store was changed meanwhile".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, and the files of all versions, too. Returns how many there are.
+    ///
+    /// # Errors
+    /// The first that is not what it should be.
+    pub fn verify_all(&self) -> Result<u64, GovernanceError> {
+        self.verify(1)?;
+        let last = self.n();
+        for n in 1..=last {
+            let version = self.version(n)?;
+            self.content_of(&version).map_err(|error| GovernanceError::Broken { n, why: error.to_string() })?;
+        }
+        Ok(last)
+    }
+
+    /// A version by its number.
+    ///
+    /// # Errors
+    /// There is none, or it is not what it was.
+    pub fn version(&self, n: u64) -> Result<Version, GovernanceError> {
+        let record = self.ledger.record(n)?.ok_or_else(|| GovernanceError::Unknown(format!("version {n}")))?;
+        read(n, &record)
+    }
+
+    /// The files of a version.
+    ///
+    /// # Errors
+    /// They are not there, or not what they were.
+    pub fn content_of(&self, version: &Version) -> Result<Content, GovernanceError> {
+        decode_content(&self.blob(version.change.content)?)
+    }
+
+    /// The files of a change.
+    ///
+    /// # Errors
+    /// They are not there, or not what they were.
+    pub fn content_of_change(&self, change: &Change) -> Result<Content, GovernanceError> {
+        decode_content(&self.blob(change.content)?)
+    }
+
+    /// The approvers after a change.
+    pub(super) fn set_of(&self, change: &Change) -> Result<ApproverSet, GovernanceError> {
+        if change.approvers.is_none() {
+            return Ok(ApproverSet::default());
+        }
+        if change.approvers == self.approvers.hash() {
+            return Ok(self.approvers.clone());
+        }
+        let bytes = self.blob(change.approvers)?;
+        ApproverSet::decode(&bytes).map_err(|error| GovernanceError::Invalid(format!("the approvers: {error}")))
+    }
+
+    /// Bytes of the store, held to their hash.
+    pub(super) fn blob(&self, hash: Hash) -> Result<Vec<u8>, GovernanceError> {
+        let bytes = self.ledger.blob(hash)?.ok_or_else(|| GovernanceError::Unknown(format!("content {}", hash.short())))?;
+        if Hash::of(&bytes) == hash {
+            Ok(bytes)
+        } else {
+            Err(GovernanceError::Invalid(format!("the content {} is not what it was", hash.short())))
+        }
+    }
+
+    /// Ends it, so that another one can be opened on the same store.
+    pub fn into_parts(self) -> (Box<dyn Ledger + Send>, Box<dyn HeadPlace + Send>) {
+        (self.ledger, self.head)
+    }
+}
+
+/// Whether what the head file says is in the log.
+fn is_there(ledger: &dyn Ledger, head: &Head) -> Result<bool, GovernanceError> {
+    let record = ledger.record(head.n)?;
+    Ok(record.is_some_and(|record| Hash::of(&record) == head.hash))
+}
+
+fn read(n: u64, record: &[u8]) -> Result<Version, GovernanceError> {
+    let version = Version::decode(record).map_err(|error| GovernanceError::Broken { n, why: error.to_string() })?;
+    if version.n == n { Ok(version) } else { Err(GovernanceError::Broken { n, why: format!("it says that it is {}", version.n) }) }
+}
+
+/// Whether a version may follow on the one before it; the error is what is wrong.
+pub(crate) fn follows(
+    before: Option<&Version>,
+    version: &Version,
+    [old, new]: [&ApproverSet; 2],
+) -> Result<(), String> {
+    let (n, prev) = before.map_or((0, Hash::NONE), |before| (before.n, before.hash()));
+    let change = &version.change;
+    if version.n != n + 1 || version.prev != prev {
+        return Err("it does not follow on the one before it".to_owned());
+    }
+    if (change.base_n, change.base) != (n, prev) {
+        return Err("it was proposed for another version".to_owned());
+    }
+    if version.instance != before.map_or(Hash::NONE, Version::instance_after) {
+        return Err("it belongs to another gateway".to_owned());
+    }
+    if !new.keeps(old) {
+        return Err("an approver or a key is gone, or came back".to_owned());
+    }
+    if new != old {
+        let content = before.map(|before| before.change.content);
+        let begins = old.is_empty();
+        if change.kind != Kind::Keys || !(begins || content == Some(change.content)) {
+            return Err("other approvers came with another change".to_owned());
+        }
+    }
+    let rules = before.map_or_else(Default::default, Version::rules);
+    let need = Need::of(&rules, change);
+    if need.old == 0 {
+        return Ok(());
+    }
+    let time = jiff::Timestamp::from_microsecond(version.time).map_err(|_| "its time is none".to_owned())?;
+    if change.has_expired(time) {
+        return Err("its time was over".to_owned());
+    }
+    Count::of(version.instance, change, &version.approvals, [old, new], time)
+        .meets(need)
+        .map_err(|shortfall| shortfall.to_string())
+}

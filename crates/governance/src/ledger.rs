@@ -1,0 +1,122 @@
+//! How the log and the proposals are stored: by whoever has a place for them.
+
+use crate::change::ChangeId;
+use crate::error::LedgerError;
+use crate::hash::Hash;
+use crate::key::PublicKey;
+
+/// Versions that a log can hold.
+pub const MAX_VERSIONS: u64 = 100_000;
+/// Proposals that can wait at once.
+pub const MAX_OPEN: usize = 256;
+
+/// How a proposal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeState {
+    /// It waits.
+    Open,
+    /// It became a version.
+    Activated,
+    /// Somebody said no.
+    Rejected,
+    /// Its time was over.
+    Expired,
+}
+
+impl ChangeState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Activated, Self::Rejected, Self::Expired];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Activated => "activated",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A proposal as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredChange {
+    /// `Change::encode`
+    pub record: Vec<u8>,
+    /// How it stands.
+    pub state: ChangeState,
+    /// `Approval::encode`, each key once.
+    pub approvals: Vec<Vec<u8>>,
+}
+
+/// A new link of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct NewVersion<'v> {
+    /// Its number.
+    pub n: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// `Version::encode`
+    pub record: &'v [u8],
+    /// The blobs that it refers to.
+    pub refers: [Hash; 2],
+    /// The proposal that it was.
+    pub done: Option<ChangeId>,
+}
+
+/// Where the log and the proposals are. Every method is one transaction, which is on the disk when it returns.
+pub trait Ledger {
+    /// The number and the record of the last version; `None`: there is none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn last(&self) -> Result<Option<(u64, Vec<u8>)>, LedgerError>;
+
+    /// The record of a version.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn record(&self, n: u64) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Bytes by their hash.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn blob(&self, hash: Hash) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Adds a version after the one of the number before, and ends its proposal.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] where the last one is another by now; otherwise that it cannot be written.
+    fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError>;
+
+    /// Adds a proposal.
+    ///
+    /// # Errors
+    /// That it cannot be written, or that there is no room.
+    fn propose(
+        &mut self,
+        id: ChangeId,
+        record: &[u8],
+        refers: [Hash; 2],
+        blobs: &[(Hash, &[u8])],
+    ) -> Result<(), LedgerError>;
+
+    /// The proposals, the newest first; of those that ended the last ones.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn changes(&self) -> Result<Vec<(ChangeId, StoredChange)>, LedgerError>;
+
+    /// Adds what somebody signed under a proposal, in place of what the same key signed before.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    fn add_approval(&mut self, id: ChangeId, key: PublicKey, record: &[u8]) -> Result<(), LedgerError>;
+
+    /// Ends a proposal.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    fn close(&mut self, id: ChangeId, state: ChangeState) -> Result<(), LedgerError>;
+}

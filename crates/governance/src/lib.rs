@@ -1,0 +1,48 @@
+//! Keeps every policy that was ever live, and lets another one become live only as the rules say.
+//!
+//! The story in one page. What decides on requests is a [`Content`]: the policy, and of the gateway's files what says who is who and what is
+//! protected. A [`Version`] is a content that was live, with who wanted it, why, what it does ([`Class`], computed by the engine, never
+//! declared) and who approved it. Versions are a log that only grows, each bound to the one before it by its hash; a rollback is a new
+//! version with old content. A [`Change`] is a content that somebody proposes. An [`Approval`] is a person's signature (Ed25519) under a
+//! change, this one and no other. [`Governor`] is the only one who appends to the log, and it does so only for a change with enough valid
+//! approvals of distinct persons other than the author.
+//!
+//! Two things hold what is on the disk to what was: the chain of hashes in the store, and a file beside it that says how far the log has come
+//! ([`HeadFile`]), so that an older copy of the store is not taken for the newest.
+//!
+//! What it deliberately does not: read TOML or compile a policy. [`PolicySource`] is the trait for that, which the program implements; and
+//! [`Ledger`] is the one by which the log is stored. Time is passed in.
+
+mod approval;
+mod approver;
+pub mod backup;
+mod change;
+mod content;
+mod error;
+mod governor;
+mod hash;
+mod head;
+mod key;
+mod ledger;
+mod request;
+mod seal;
+mod threshold;
+mod version;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use approval::{Approval, Decision};
+pub use approver::{Approver, ApproverSet, EnrolledKey, MAX_KEYS, MAX_PERSONS, name_problem};
+pub use change::{Change, ChangeId, Class, Kind, Rules};
+pub use content::{Content, MAX_CONTENT};
+pub use error::{GovernanceError, LedgerError};
+pub use governor::{Assessed, Governor, PolicySource, Proposal, Standing, Wish};
+pub use hash::Hash;
+pub use head::{Head, HeadFile, HeadPlace};
+pub use key::{KeyError, PublicKey, SigningKey};
+pub use ledger::{ChangeState, Ledger, MAX_OPEN, MAX_VERSIONS, NewVersion, StoredChange};
+pub use request::{Request, armored_approval, parse_approval};
+pub use threshold::{Count, Need, Shortfall};
+pub use version::Version;

@@ -1,0 +1,6 @@
+//! The rules, with a log in memory that fails where a test wants it to.
+
+mod approvals;
+mod crashes;
+mod memory;
+mod properties;

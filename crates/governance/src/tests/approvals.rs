@@ -1,0 +1,401 @@
+//! What counts as an approval, and what does not.
+
+use super::memory::*;
+use crate::*;
+
+fn refused(result: Result<(Version, Option<GovernanceError>), GovernanceError>) -> String {
+    result.map(|(version, _)| version.n).expect_err("activated").to_string()
+}
+
+#[test]
+fn a_change_becomes_live_with_enough_persons_and_not_before() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    assert_eq!((change.class, change.base_n, change.impact), (Class::Loosens, 1, Hash::NONE));
+    assert!(refused(governor.activate(change.id, "ana", at(11))).contains("0 of 2 approvals"));
+    let one = governor.approve(change.id, &sign(&governor, &change, &people.ben, 12), at(12)).unwrap();
+    assert!(one.missing.is_some());
+    assert!(refused(governor.activate(change.id, "ana", at(13))).contains("1 of 2 approvals by persons other than the author (ben)"));
+    let two = governor.approve(change.id, &sign(&governor, &change, &people.cem, 14), at(14)).unwrap();
+    assert_eq!((two.missing, two.count.old.len()), (None, 2));
+    let (version, trouble) = governor.activate(change.id, "ana", at(15)).unwrap();
+    assert!(trouble.is_none());
+    assert_eq!((version.n, governor.n(), governor.live().unwrap()), (2, 2, content(6, REQUIRED)));
+    assert!(refused(governor.activate(change.id, "ana", at(16))).contains("activated"), "once");
+    // The next start believes it, by the signatures alone.
+    let (again, remarks) = shared.open().unwrap();
+    assert_eq!((again.n(), again.verify_all().unwrap(), remarks.len()), (2, 2, 0));
+}
+
+#[test]
+fn what_only_tightens_needs_fewer_and_the_engine_says_what_does() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    assert_eq!(change.class, Class::Tightens);
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    // Back again is no lesser thing: it loosens.
+    let back = Wish { kind: Kind::Rollback, restores: 1, ..wish(content(5, REQUIRED), "ana") };
+    let change = governor.propose(&back, at(13)).unwrap();
+    assert_eq!(change.class, Class::Loosens);
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 14), at(14)).unwrap();
+    assert!(refused(governor.activate(change.id, "ana", at(15))).contains("1 of 2"));
+    governor.approve(change.id, &sign(&governor, &change, &people.dia, 16), at(16)).unwrap();
+    let (version, _) = governor.activate(change.id, "ana", at(17)).unwrap();
+    assert_eq!((version.n, version.change.restores), (3, 1), "a new version, forward");
+}
+
+#[test]
+fn persons_are_counted_and_not_keys_or_signatures() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let one = sign(&governor, &change, &people.ben, 11);
+    for _ in 0..3 {
+        governor.approve(change.id, &one, at(12)).unwrap();
+    }
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 13), at(13)).unwrap();
+    governor.approve(change.id, &sign(&governor, &change, &people.ben_too, 14), at(14)).unwrap();
+    assert_eq!(shared.disk().changes[&change.id].approvals.len(), 5);
+    assert!(refused(governor.activate(change.id, "ana", at(15))).contains("1 of 2 approvals by persons other than the author (ben)"));
+}
+
+#[test]
+fn the_author_does_not_count_under_any_name() {
+    let people = people();
+    for author in ["ana", "ANA", "unix:aw"] {
+        let (_, mut governor) = governed(&people);
+        let change = governor.propose(&wish(content(6, REQUIRED), author), at(10)).unwrap();
+        let own = governor.approve(change.id, &sign(&governor, &change, &people.ana, 11), at(11));
+        assert!(own.unwrap_err().to_string().contains("author"), "{author}");
+        governor.approve(change.id, &sign(&governor, &change, &people.ben, 12), at(12)).unwrap();
+        assert!(refused(governor.activate(change.id, "ana", at(13))).contains("1 of 2"), "{author}");
+    }
+    // One of several names is enough to be the author.
+    let (_, mut governor) = governed(&people);
+    let several = Wish { authors: vec!["root".into(), "unix:aw".into()], ..wish(content(6, REQUIRED), "x") };
+    let change = governor.propose(&several, at(10)).unwrap();
+    assert!(governor.approve(change.id, &sign(&governor, &change, &people.ana, 11), at(11)).is_err());
+    assert!(governor.propose(&Wish { authors: Vec::new(), ..wish(content(6, REQUIRED), "x") }, at(10)).is_err());
+}
+
+#[test]
+fn a_signature_is_bound_to_every_value() {
+    let people = people();
+    let (_, governor) = governed(&people);
+    let instance = governor.standing().instance;
+    let mut governor = governor;
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let approval = sign(&governor, &change, &people.ben, 11);
+    assert!(approval.is_valid(instance, &change));
+    type Mutation = (&'static str, fn(&mut Change));
+    let mutations: [Mutation; 21] = [
+        ("id", |change| change.id.0[15] ^= 1),
+        ("kind", |change| change.kind = Kind::Rollback),
+        ("class", |change| change.class = Class::Tightens),
+        ("base_n", |change| change.base_n += 1),
+        ("base", |change| change.base.0[31] ^= 1),
+        ("content", |change| change.content.0[0] ^= 1),
+        ("governed", |change| change.governed.0[0] ^= 1),
+        ("approvers", |change| change.approvers.0[0] ^= 1),
+        ("impact", |change| change.impact.0[0] ^= 1),
+        ("required", |change| change.rules.required = false),
+        ("tighten", |change| change.rules.tighten = 0),
+        ("loosen", |change| change.rules.loosen = 1),
+        ("keys", |change| change.rules.keys = 1),
+        ("ttl", |change| change.rules.proposal_ttl_s += 1),
+        ("restores", |change| change.restores = 1),
+        ("authors", |change| change.authors = vec!["cem".to_owned()]),
+        ("another author", |change| change.authors.push("cem".to_owned())),
+        ("reason", |change| change.reason.push('!')),
+        ("ticket", |change| change.ticket.push('1')),
+        ("created", |change| change.created += 1),
+        ("expires", |change| change.expires += 1),
+    ];
+    for (name, mutate) in mutations {
+        let mut other = change.clone();
+        mutate(&mut other);
+        assert_ne!(other, change, "{name}");
+        assert!(!approval.is_valid(instance, &other), "{name}");
+        assert_eq!(Change::decode(&other.encode()).unwrap(), other, "{name}");
+    }
+    // A text cannot move into the one beside it.
+    let (mut left, mut right) = (change.clone(), change.clone());
+    (left.reason, left.ticket) = ("ab".to_owned(), "c".to_owned());
+    (right.reason, right.ticket) = ("a".to_owned(), "bc".to_owned());
+    assert_ne!(left.encode(), right.encode());
+    assert!(!approval.is_valid(Hash([7; 32]), &change), "the instance");
+    let rejected = Approval { decision: Decision::Reject, ..approval.clone() };
+    assert!(!rejected.is_valid(instance, &change), "the decision");
+    assert!(!Approval { signed: approval.signed + 1, ..approval.clone() }.is_valid(instance, &change), "the time");
+    assert!(!Approval { key: people.cem.public(), ..approval.clone() }.is_valid(instance, &change), "the key");
+    let mut signature = approval.signature;
+    signature[5] ^= 1;
+    assert!(!Approval { signature, ..approval.clone() }.is_valid(instance, &change), "the signature");
+    assert_eq!(Approval::decode(&approval.encode()).unwrap(), approval);
+}
+
+#[test]
+fn an_approval_is_of_one_change_and_one_gateway() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let first = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let second = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let approval = sign(&governor, &first, &people.ben, 11);
+    let error = governor.approve(second.id, &approval, at(12)).unwrap_err();
+    assert!(error.to_string().contains("not signed under this change"), "{error}");
+    let (_, other) = governed(&people);
+    assert_ne!(other.standing().instance, governor.standing().instance);
+    let foreign = sign(&other, &first, &people.ben, 11);
+    assert!(governor.approve(first.id, &foreign, at(12)).is_err());
+}
+
+#[test]
+fn a_stranger_a_revoked_key_and_a_key_of_later_count_for_nothing() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(400)).unwrap();
+    let stranger = governor.approve(change.id, &sign(&governor, &change, &key(), 401), at(401));
+    assert!(stranger.unwrap_err().to_string().contains("not enrolled"));
+    // Dia is revoked: by Ben and Cem, and Ana and Ben after it.
+    let mut set = people.set.clone();
+    set.revoke("dia", None, at(402)).unwrap();
+    let revoke = Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let keys = governor.propose(&revoke, at(402)).unwrap();
+    for key in [&people.ben, &people.cem] {
+        governor.approve(keys.id, &sign(&governor, &keys, key, 403), at(403)).unwrap();
+    }
+    governor.activate(keys.id, "ana", at(404)).unwrap();
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(405)).unwrap();
+    let late = governor.approve(change.id, &sign(&governor, &change, &people.dia, 406), at(406));
+    assert!(late.unwrap_err().to_string().contains("revoked"));
+    let mut back = governor.standing().approvers;
+    assert!(back.add("dia", &[], people.dia.public(), at(407)).unwrap_err().contains("stays so"));
+}
+
+#[test]
+fn what_was_signed_counts_until_the_key_is_revoked() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let mut set = people.set.clone();
+    set.revoke("ben", None, at(20)).unwrap();
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    for key in [&people.ben, &people.cem] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    let instance = governor.standing().instance;
+    let approvals = governor.proposal(change.id, at(12)).unwrap().approvals;
+    let count = |set: &ApproverSet| Count::of(instance, &change, &approvals, [set, set], at(12)).old.len();
+    assert_eq!((count(&people.set), count(&set)), (2, 1));
+}
+
+#[test]
+fn time_binds_a_change_and_its_approvals() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let ttl = 72 * 3_600;
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(1_000)).unwrap();
+    let mut try_at = |signed: i64, now: i64| governor.approve(change.id, &sign(&governor, &change, &people.ben, signed), at(now)).is_ok();
+    assert!(!try_at(600, 1_001), "before it was proposed");
+    assert!(!try_at(1_400, 1_001), "in the future");
+    assert!(try_at(1_002, 1_002));
+    for key in [&people.cem, &people.dia] {
+        governor.approve(change.id, &sign(&governor, &change, key, 1_003), at(1_003)).unwrap();
+    }
+    let late = refused(governor.activate(change.id, "ana", at(1_000 + ttl)));
+    assert!(late.contains("expired"), "{late}");
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(1_000)).unwrap();
+    for key in [&people.cem, &people.dia] {
+        governor.approve(change.id, &sign(&governor, &change, key, 1_003), at(1_003)).unwrap();
+    }
+    governor.activate(change.id, "ana", at(999 + ttl)).unwrap();
+}
+
+#[test]
+fn another_base_makes_approvals_worthless() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let first = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let second = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    for change in [&first, &second] {
+        for key in [&people.ben, &people.cem] {
+            governor.approve(change.id, &sign(&governor, change, key, 11), at(11)).unwrap();
+        }
+    }
+    governor.activate(second.id, "ana", at(12)).unwrap();
+    let stale = refused(governor.activate(first.id, "ana", at(13)));
+    assert!(stale.contains("version 1 was live, and 2 is now"), "{stale}");
+}
+
+#[test]
+fn one_no_is_enough() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    for key in [&people.ben, &people.cem] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    let instance = governor.standing().instance;
+    let no = Approval::sign(instance, &change, Decision::Reject, &people.dia, at(12));
+    assert_eq!(governor.approve(change.id, &no, at(12)).unwrap().state, ChangeState::Rejected);
+    assert!(refused(governor.activate(change.id, "ana", at(13))).contains("rejected"));
+    // Nor is it forgotten where the state was lost: the signature blocks.
+    let count = Count::of(instance, &change, &[no], [&people.set, &people.set], at(13));
+    assert_eq!(count.meets(Need { old: 1, new: 0 }), Err(Shortfall::Rejected("dia".to_owned())));
+}
+
+#[test]
+fn approvers_are_changed_by_the_old_and_the_new_ones() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    // Ben, Cem and Dia are to go, and Eli and Fay to come.
+    let (eli, fay) = (key(), key());
+    let mut set = people.set.clone();
+    for name in ["ben", "cem", "dia"] {
+        set.revoke(name, None, at(10)).unwrap();
+    }
+    set.add("eli", &[], eli.public(), at(10)).unwrap();
+    set.add("fay", &[], fay.public(), at(10)).unwrap();
+    let wished = Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let change = governor.propose(&wished, at(10)).unwrap();
+    assert_eq!(governor.proposal(change.id, at(10)).unwrap().need, Need { old: 2, new: 2 });
+    for key in [&people.ben, &people.cem] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    assert!(refused(governor.activate(change.id, "ana", at(12))).contains("approvers afterwards"));
+    for key in [&eli, &fay] {
+        governor.approve(change.id, &sign(&governor, &change, key, 13), at(13)).unwrap();
+    }
+    governor.activate(change.id, "ana", at(14)).unwrap();
+    // New ones alone cannot let themselves in.
+    let gus = key();
+    let mut set = governor.standing().approvers;
+    set.add("gus", &[], gus.public(), at(20)).unwrap();
+    let wished = Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let change = governor.propose(&wished, at(20)).unwrap();
+    for key in [&gus, &eli] {
+        governor.approve(change.id, &sign(&governor, &change, key, 21), at(21)).unwrap();
+    }
+    let error = refused(governor.activate(change.id, "ana", at(22)));
+    assert!(error.contains("1 of 2 approvals by persons other than the author (eli)"), "{error}");
+}
+
+#[test]
+fn a_set_that_loses_somebody_or_is_too_small_is_refused() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let with = |set: ApproverSet| Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let mut gone = people.set.clone();
+    gone.approvers.pop();
+    assert!(governor.propose(&with(gone), at(10)).unwrap_err().to_string().contains("revoked, not removed"));
+    let mut few = people.set.clone();
+    for name in ["ben", "cem", "dia"] {
+        few.revoke(name, None, at(10)).unwrap();
+    }
+    assert!(matches!(governor.propose(&with(few), at(10)), Err(GovernanceError::TooFewApprovers { have: 1, need: 2 })));
+    let both = Wish { approvers: Some(people.set.clone()), ..wish(content(6, REQUIRED), "ana") };
+    assert!(governor.propose(&both, at(10)).is_ok(), "the same approvers are no change of them");
+}
+
+#[test]
+fn lower_rules_need_what_the_rules_demand() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    for rules in ["0 1 2 2", "1 1 1 2", "1 1 2 1", "1 1 2 3"] {
+        // The class alone would be tightening, which one person approves.
+        let change = governor.propose(&wish(content(4, rules), "ana"), at(10)).unwrap();
+        assert_eq!((change.class, governor.proposal(change.id, at(10)).unwrap().need.old), (Class::Tightens, 2), "{rules}");
+    }
+    let change = governor.propose(&wish(content(5, "0 1 2 2"), "ana"), at(10)).unwrap();
+    for key in [&people.ben, &people.cem] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    assert!(!governor.is_required());
+    assert_eq!(governor.note(&wish(content(9, "0 1 2 2"), "file"), at(13)).unwrap().0, 3, "from here on files are believed");
+}
+
+#[test]
+fn where_nothing_is_required_what_becomes_live_is_noted_once() {
+    let shared = Shared::default();
+    let (mut governor, _) = shared.open().unwrap();
+    let open = |level| wish(content(level, "0 1 2 2"), "file");
+    assert!(matches!(governor.note(&open(1), at(1)), Ok((1, true, None))));
+    assert!(matches!(governor.note(&open(1), at(2)), Ok((1, false, None))), "the same again is no version");
+    let mut other_ops = open(1);
+    other_ops.content.files.insert("ops".to_owned(), b"x".to_vec());
+    assert!(matches!(governor.note(&other_ops, at(2)), Ok((1, false, None))), "nothing governed changed");
+    assert!(matches!(governor.note(&open(2), at(3)), Ok((2, true, None))));
+    assert_eq!(governor.version(2).unwrap().change.class, Class::Loosens);
+    assert_eq!(governor.content_of(&governor.version(1).unwrap()).unwrap(), content(1, "0 1 2 2"), "nothing is lost");
+    let change = governor.propose(&open(3), at(4)).unwrap();
+    governor.activate(change.id, "ops", at(5)).unwrap();
+    assert_eq!(governor.n(), 3);
+    assert!(matches!(governor.propose(&open(3), at(6)), Err(GovernanceError::NothingChanges)));
+    let demanding = governor.propose(&wish(content(3, REQUIRED), "ops"), at(7));
+    assert!(demanding.unwrap_err().to_string().contains("governance init"));
+}
+
+#[test]
+fn governance_begins_once_and_with_enough_people() {
+    let people = people();
+    let shared = Shared::default();
+    let (mut governor, _) = shared.open().unwrap();
+    governor.note(&wish(content(1, "0 1 2 2"), "file"), at(1)).unwrap();
+    let with = |set: ApproverSet| Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(1, REQUIRED), "root") };
+    let mut one = ApproverSet::default();
+    one.add("ana", &[], people.ana.public(), at(1)).unwrap();
+    assert!(matches!(governor.begin(&with(one), at(2)), Err(GovernanceError::TooFewApprovers { have: 1, need: 2 })));
+    assert!(governor.begin(&with(ApproverSet::default()), at(2)).is_err());
+    let (version, _) = governor.begin(&with(people.set.clone()), at(3)).unwrap();
+    assert_eq!((version.n, governor.standing().instance), (2, version.hash()));
+    assert!(matches!(governor.begin(&with(people.set.clone()), at(4)), Err(GovernanceError::Begun(2))));
+    assert!(matches!(governor.note(&wish(content(9, REQUIRED), "file"), at(5)), Err(GovernanceError::Required(_))));
+}
+
+#[test]
+fn a_request_goes_to_another_machine_and_an_approval_comes_back() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    let request = Request {
+        instance: governor.standing().instance,
+        change: change.clone(),
+        content: content(4, REQUIRED),
+        base: content(5, REQUIRED),
+        approvers: people.set.clone(),
+    };
+    let text = request.armored();
+    let read = Request::from_armored(&format!("From: somebody\n\n{text}-- \n")).unwrap();
+    assert_eq!(read, request);
+    let approval = Approval::sign(read.instance, &read.change, Decision::Approve, &people.ben, at(11));
+    let (id, back) = parse_approval(&armored_approval(read.change.id, &approval)).unwrap();
+    governor.approve(id, &back, at(12)).unwrap();
+    governor.activate(id, "ana", at(13)).unwrap();
+    // Other files than those that would be signed.
+    let lying = Request { content: content(9, REQUIRED), ..request.clone() };
+    assert!(Request::from_armored(&lying.armored()).is_err());
+    let lying = Request { approvers: ApproverSet::default(), ..request };
+    assert!(Request::from_armored(&lying.armored()).is_err());
+    assert!(parse_approval(&text).is_err());
+}
+
+#[test]
+fn what_the_engine_says_otherwise_by_then_is_not_activated() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let mut change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    // Somebody who can write the store says that it only tightens, and one person signs that.
+    change.class = Class::Tightens;
+    shared.disk().changes.get_mut(&change.id).unwrap().record = change.encode();
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
+    assert!(matches!(governor.activate(change.id, "ana", at(12)), Err(GovernanceError::ClassChanged { .. })));
+    // And other bytes under the hash that was signed.
+    let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
+    shared.disk().blobs.insert(change.content, content(9, REQUIRED).encode());
+    assert!(refused(governor.activate(change.id, "ana", at(12))).contains("not what it was"));
+}

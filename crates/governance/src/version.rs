@@ -1,0 +1,84 @@
+//! A version: a change that became live.
+
+use crate::approval::Approval;
+use crate::change::{Change, Rules};
+use crate::hash::Hash;
+use crate::wire::{Malformed, Parser, Writer};
+
+/// Approvals of one version: each key once.
+pub(crate) const MAX_APPROVALS: usize = 1_024;
+const DOMAIN: &str = "portcullis-version-v1";
+
+/// A link of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// 1 for the first.
+    pub n: u64,
+    /// The hash of the one before; none of the first.
+    pub prev: Hash,
+    /// Which gateway's log it is: the hash of the version that began governance; none before that and in it.
+    pub instance: Hash,
+    /// When it became live, in microseconds since 1970.
+    pub time: i64,
+    /// Who made it live.
+    pub by: String,
+    /// The change.
+    pub change: Change,
+    /// Who approved it.
+    pub approvals: Vec<Approval>,
+}
+
+impl Version {
+    /// Its bytes, which the store keeps as they are.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new(DOMAIN);
+        writer.number(self.n);
+        writer.hash(self.prev);
+        writer.hash(self.instance);
+        writer.time(self.time);
+        writer.text(&self.by);
+        self.change.write(&mut writer);
+        writer.list(&self.approvals, |writer, approval| approval.write(writer));
+        writer.finish()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut parser = Parser::new(bytes, DOMAIN)?;
+        let version = Self {
+            n: parser.number()?,
+            prev: parser.hash()?,
+            instance: parser.hash()?,
+            time: parser.time()?,
+            by: parser.text()?,
+            change: Change::read(&mut parser)?,
+            approvals: parser.list(MAX_APPROVALS, Approval::read)?,
+        };
+        parser.end()?;
+        Ok(version)
+    }
+
+    /// Its hash, which is the next one's `prev`.
+    pub fn hash(&self) -> Hash {
+        Hash::of(&self.encode())
+    }
+
+    /// Whether governance began with it: the first that has approvers.
+    pub fn begins_governance(&self) -> bool {
+        self.instance.is_none() && !self.change.approvers.is_none()
+    }
+
+    /// Which gateway the versions after it belong to.
+    pub fn instance_after(&self) -> Hash {
+        if self.begins_governance() { self.hash() } else { self.instance }
+    }
+
+    /// What is demanded of the version after it.
+    pub fn rules(&self) -> Rules {
+        // Without approvers nobody could meet them.
+        if self.change.approvers.is_none() { Rules { required: false, ..self.change.rules } } else { self.change.rules }
+    }
+}

@@ -1,0 +1,436 @@
+//! The rows of governance: the log of versions, what they hold, and what is proposed.
+//!
+//! They are written through a connection of their own, so that whoever activates a version does not wait for what is gathered of risk, and
+//! every transaction is on the disk when it returns (`synchronous = FULL`, `fullfsync` where the system has it).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use portcullis_governance::{
+    ChangeId, ChangeState, Hash, Ledger, LedgerError, MAX_CONTENT, MAX_OPEN, MAX_VERSIONS, NewVersion, PublicKey,
+    StoredChange,
+};
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::database::{self, Settings};
+use crate::error::{StoreError, Trouble};
+
+/// The log in a store.
+#[derive(Debug)]
+pub struct Versions {
+    db: Connection,
+}
+
+/// Whoever holds it uses the store: a gateway shares it, and who changes the store without one has it alone. It ends with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a store is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A gateway runs on it.
+    #[error("a gateway runs on the store {}, and has to be asked: its control channel does not answer", .0.display())]
+    Busy(PathBuf),
+    /// The file of the lock.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Lock {
+    /// Shares it with other gateways: during a takeover there are two.
+    ///
+    /// # Errors
+    /// Somebody has it alone, or the file cannot be made.
+    pub fn share(store: &Path) -> Result<Self, LockError> {
+        Self::take(store, File::try_lock_shared)
+    }
+
+    /// Has it alone.
+    ///
+    /// # Errors
+    /// A gateway runs, or the file cannot be made.
+    pub fn alone(store: &Path) -> Result<Self, LockError> {
+        Self::take(store, File::try_lock)
+    }
+
+    fn take(store: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
+        let mut name = store.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let io = |source| LockError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+        match lock(&file) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
+/// A blob unpacked is no larger than a content with its names and lengths.
+const MAX_BLOB: u64 = (MAX_CONTENT as u64) + (1 << 20);
+/// Blobs altogether as they are stored: beyond it nothing new is taken.
+const MAX_STORED: i64 = 8 << 30;
+/// Proposals that ended and are still shown.
+const ENDED: i64 = 1_000;
+/// Pages copied at a time, and the pause for others between.
+const PAGES: i32 = 256;
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Versions {
+    /// Opens the log in a store, which is made where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let of = |trouble| StoreError { path: settings.path.clone(), trouble };
+        database::prepare(&settings.path).map_err(of)?;
+        let (db, _) = database::open(&settings.path).map_err(of)?;
+        db.pragma_update(None, "synchronous", "FULL").map_err(|error| of(error.into()))?;
+        Ok(Self { db })
+    }
+
+    /// Copies the whole store, as it is at one moment, to a file that is not there yet, while others write to it.
+    ///
+    /// # Errors
+    /// It cannot be read, or the copy cannot be written.
+    pub fn copy_to(&self, file: &Path) -> Result<(), Trouble> {
+        // Made here, so that there is no instant at which others can open it.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(Trouble::File)?;
+        let mut copy = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Backup::new(&self.db, &mut copy)?.run_to_completion(PAGES, PAUSE, None)?;
+        // One file alone, without a log beside it.
+        copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))?;
+        copy.close().map_err(|(_, error)| Trouble::from(error))
+    }
+
+    fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
+        self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
+    }
+}
+
+fn failed(error: rusqlite::Error) -> LedgerError {
+    LedgerError::Failed(error.to_string())
+}
+
+fn store_blobs(transaction: &Connection, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {
+    for (hash, bytes) in blobs {
+        let there = "SELECT 1 FROM blob WHERE hash = ?1";
+        if transaction.query_row(there, [&hash.0[..]], |_| Ok(())).optional().map_err(failed)?.is_some() {
+            continue;
+        }
+        let stored: i64 = transaction
+            .query_row("SELECT coalesce(sum(length(bytes)), 0) FROM blob", [], |row| row.get(0))
+            .map_err(failed)?;
+        let packed = pack(bytes).map_err(|error| LedgerError::Failed(error.to_string()))?;
+        if bytes.len() as u64 > MAX_BLOB || stored.saturating_add(i64::try_from(packed.len()).unwrap_or(i64::MAX)) > MAX_STORED {
+            return Err(LedgerError::Full("the contents of all versions are larger than a store may hold"));
+        }
+        transaction
+            .execute("INSERT INTO blob (hash, bytes) VALUES (?1, ?2)", params![&hash.0[..], packed])
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(bytes)?;
+    packer.finish()
+}
+
+fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    DeflateDecoder::new(bytes).take(MAX_BLOB).read_to_end(&mut unpacked)?;
+    Ok(unpacked)
+}
+
+fn state(number: i64) -> Result<ChangeState, LedgerError> {
+    let index = usize::try_from(number).ok();
+    index
+        .and_then(|index| ChangeState::ALL.get(index).copied())
+        .ok_or_else(|| LedgerError::Failed(format!("a proposal has a state {number}")))
+}
+
+fn number(state: ChangeState) -> i64 {
+    match state {
+        ChangeState::Open => 0,
+        ChangeState::Activated => 1,
+        ChangeState::Rejected => 2,
+        ChangeState::Expired => 3,
+    }
+}
+
+fn set_state(transaction: &Connection, id: ChangeId, state: ChangeState) -> Result<(), LedgerError> {
+    transaction
+        .execute("UPDATE change SET state = ?2 WHERE id = ?1", params![&id.0[..], number(state)])
+        .map(drop)
+        .map_err(failed)
+}
+
+impl Ledger for Versions {
+    fn last(&self) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
+        let query = "SELECT n, record FROM version ORDER BY n DESC LIMIT 1";
+        let row = self.db.query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional().map_err(failed)?;
+        Ok(row.map(|(n, record)| (n.cast_unsigned(), record)))
+    }
+
+    fn record(&self, n: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        let query = "SELECT record FROM version WHERE n = ?1";
+        self.db.query_row(query, [n.cast_signed()], |row| row.get(0)).optional().map_err(failed)
+    }
+
+    fn blob(&self, hash: Hash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let query = "SELECT bytes FROM blob WHERE hash = ?1";
+        let packed: Option<Vec<u8>> =
+            self.db.query_row(query, [&hash.0[..]], |row| row.get(0)).optional().map_err(failed)?;
+        packed.map(|packed| unpack(&packed).map_err(|error| LedgerError::Failed(error.to_string()))).transpose()
+    }
+
+    fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {
+        let NewVersion { n, hash, record, refers: [content, approvers], done } = version;
+        if n > MAX_VERSIONS {
+            return Err(LedgerError::Full("the log has as many versions as it can hold"));
+        }
+        let transaction = self.begin()?;
+        let last: i64 = transaction
+            .query_row("SELECT coalesce(max(n), 0) FROM version", [], |row| row.get(0))
+            .map_err(failed)?;
+        if last.cast_unsigned().checked_add(1) != Some(n) {
+            return Err(LedgerError::Conflict);
+        }
+        store_blobs(&transaction, blobs)?;
+        transaction
+            .execute(
+                "INSERT INTO version (n, hash, content, approvers, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![n.cast_signed(), &hash.0[..], &content.0[..], &approvers.0[..], record],
+            )
+            .map_err(failed)?;
+        if let Some(id) = done {
+            set_state(&transaction, id, ChangeState::Activated)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    fn propose(
+        &mut self,
+        id: ChangeId,
+        record: &[u8],
+        [content, approvers]: [Hash; 2],
+        blobs: &[(Hash, &[u8])],
+    ) -> Result<(), LedgerError> {
+        let transaction = self.begin()?;
+        let open: i64 = transaction
+            .query_row("SELECT count(*) FROM change WHERE state = 0", [], |row| row.get(0))
+            .map_err(failed)?;
+        if usize::try_from(open).is_ok_and(|open| open >= MAX_OPEN) {
+            return Err(LedgerError::Full("as many proposals wait as can: activate or reject some"));
+        }
+        forget_ended(&transaction).map_err(failed)?;
+        store_blobs(&transaction, blobs)?;
+        transaction
+            .execute(
+                "INSERT INTO change (id, state, content, approvers, record) VALUES (?1, 0, ?2, ?3, ?4)",
+                params![&id.0[..], &content.0[..], &approvers.0[..], record],
+            )
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn changes(&self) -> Result<Vec<(ChangeId, StoredChange)>, LedgerError> {
+        let mut changes = Vec::new();
+        let mut statement =
+            self.db.prepare("SELECT id, state, record FROM change ORDER BY place DESC").map_err(failed)?;
+        let mut of = self.db.prepare("SELECT record FROM approval WHERE change = ?1 ORDER BY key").map_err(failed)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get(2)?)))
+            .map_err(failed)?;
+        for row in rows {
+            let (id, number, record) = row.map_err(failed)?;
+            let approvals = of.query_map([&id[..]], |row| row.get(0)).map_err(failed)?;
+            let approvals = approvals.collect::<Result<_, _>>().map_err(failed)?;
+            changes.push((ChangeId(id), StoredChange { record, state: state(number)?, approvals }));
+        }
+        Ok(changes)
+    }
+
+    fn add_approval(&mut self, id: ChangeId, key: PublicKey, record: &[u8]) -> Result<(), LedgerError> {
+        let transaction = self.begin()?;
+        transaction
+            .execute(
+                "INSERT OR REPLACE INTO approval (change, key, record) VALUES (?1, ?2, ?3)",
+                params![&id.0[..], key.id(), record],
+            )
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
+    fn close(&mut self, id: ChangeId, state: ChangeState) -> Result<(), LedgerError> {
+        let transaction = self.begin()?;
+        set_state(&transaction, id, state)?;
+        transaction.commit().map_err(failed)
+    }
+}
+
+/// Those that ended long ago, and what only they referred to. What became live is in the log, with all that was signed.
+fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM change WHERE state <> 0 AND place NOT IN (SELECT place FROM change WHERE state <> 0 ORDER BY place DESC LIMIT ?1)",
+        [ENDED],
+    )?;
+    transaction.execute("DELETE FROM approval WHERE change NOT IN (SELECT id FROM change)", [])?;
+    transaction.execute(
+        "DELETE FROM blob WHERE hash NOT IN (SELECT content FROM version UNION SELECT approvers FROM version \
+         UNION SELECT content FROM change UNION SELECT approvers FROM change)",
+        [],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_governance::{
+        ApproverSet, Assessed, Class, Content, Governor, HeadFile, Kind, PolicySource, Rules, SigningKey, Wish,
+    };
+
+    use super::*;
+
+    /// What is governed is all of it, and it demands nothing.
+    struct Plain;
+
+    impl PolicySource for Plain {
+        fn assess(&self, content: &Content) -> Result<Assessed, String> {
+            Ok(Assessed { rules: Rules::default(), governed: content.hash() })
+        }
+
+        fn class(&self, _: &Content, _: &Content) -> Class {
+            Class::Mixed
+        }
+    }
+
+    fn content(text: &str) -> Content {
+        Content { files: [("policy.toml".to_owned(), text.as_bytes().to_vec())].into() }
+    }
+
+    fn wish(text: &str) -> Wish {
+        Wish {
+            kind: Kind::Change,
+            content: content(text),
+            approvers: None,
+            authors: vec!["test".to_owned()],
+            reason: "a test".to_owned(),
+            ticket: String::new(),
+            impact: Hash::NONE,
+            restores: 0,
+        }
+    }
+
+    fn governor(path: &Path) -> Governor {
+        let versions = Versions::open(&Settings { path: path.to_owned() }).unwrap();
+        Governor::open(Box::new(versions), Box::new(HeadFile::beside(path)), Box::new(Plain), None).unwrap().0
+    }
+
+    fn now() -> jiff::Timestamp {
+        jiff::Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    #[test]
+    fn versions_and_proposals_are_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let mut first = governor(&path);
+        first.note(&wish("one"), now()).unwrap();
+        let change = first.propose(&wish(&"two".repeat(100_000)), now()).unwrap();
+        let mut set = ApproverSet::default();
+        let key = SigningKey::generate().unwrap().0;
+        set.add("ana", &[], key.public(), now()).unwrap();
+        let keys = Wish { kind: Kind::Keys, approvers: Some(set.clone()), ..wish("one") };
+        let keys = first.propose(&keys, now()).unwrap();
+        drop(first);
+        let mut second = governor(&path);
+        assert_eq!((second.n(), second.proposals(now()).unwrap().len()), (1, 2));
+        second.activate(change.id, "test", now()).unwrap();
+        assert!(second.activate(keys.id, "test", now()).is_err(), "of another base");
+        drop(second);
+        let third = governor(&path);
+        assert_eq!((third.n(), third.live().unwrap()), (2, content(&"two".repeat(100_000))));
+        assert_eq!(third.verify_all().unwrap(), 2);
+        assert_eq!(third.content_of(&third.version(1).unwrap()).unwrap(), content("one"));
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size < 200_000, "{size}: it is compressed");
+    }
+
+    #[test]
+    fn of_two_who_append_one_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let (mut one, mut other) = (governor(&path), governor(&path));
+        one.note(&wish("one"), now()).unwrap();
+        let error = other.note(&wish("other"), now()).unwrap_err();
+        assert!(error.to_string().contains("meanwhile"), "{error}");
+        assert_eq!(governor(&path).live().unwrap(), content("one"));
+    }
+
+    #[test]
+    fn a_copy_is_whole_while_others_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let mut live = governor(&path);
+        live.note(&wish("one"), now()).unwrap();
+        let versions = Versions::open(&Settings { path: path.clone() }).unwrap();
+        let copy = folder.path().join("copy.db");
+        versions.copy_to(&copy).unwrap();
+        live.note(&wish("two"), now()).unwrap();
+        assert!(versions.copy_to(&copy).is_err(), "what is there is not written over");
+        let copied = governor(&copy);
+        assert_eq!((copied.n(), copied.live().unwrap()), (1, content("one")));
+    }
+
+    #[test]
+    fn a_gateway_shares_the_store_and_whoever_has_it_alone_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let first = Lock::share(&path).unwrap();
+        let second = Lock::share(&path).unwrap();
+        assert!(matches!(Lock::alone(&path), Err(LockError::Busy(_))));
+        drop((first, second));
+        let alone = Lock::alone(&path).unwrap();
+        assert!(matches!(Lock::share(&path), Err(LockError::Busy(_))));
+        drop(alone);
+        Lock::share(&path).unwrap();
+    }
+
+    #[test]
+    fn what_ended_long_ago_goes_and_what_was_live_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let mut governor = governor(&path);
+        governor.note(&wish("one"), now()).unwrap();
+        let gone = governor.propose(&wish("never"), now()).unwrap();
+        governor.reject(gone.id, now()).unwrap();
+        let db = Connection::open(&path).unwrap();
+        let count = |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!((count("change"), count("blob")), (1, 2));
+        db.execute("DELETE FROM change", []).unwrap();
+        governor.propose(&wish("next"), now()).unwrap();
+        assert_eq!((count("change"), count("blob"), count("version")), (1, 2, 1), "the content of `never` is gone");
+        for n in 1..MAX_OPEN {
+            governor.propose(&wish(&format!("open {n}")), now()).unwrap();
+        }
+        assert!(governor.propose(&wish("too many"), now()).unwrap_err().to_string().contains("as many proposals"));
+    }
+}
