@@ -66,6 +66,8 @@ mod fmt;
 mod forwarding;
 /// Where a client is: countries as conditions, and what events say of it.
 mod geo;
+/// Versions, approvals, rollback and backups: what becomes live, by whose word, and how it comes back.
+mod governance;
 /// gRPC to a real etcd: its trailers arrive.
 mod grpc;
 /// Which headers cross the gateway, and which only the gateway may set.

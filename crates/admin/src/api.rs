@@ -19,6 +19,7 @@
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
 //! | `POST /v1/revocations/remove` [`RevokedName`] | [`Done`] |
+//! | `POST /v1/govern` [`Governed`](crate::govern::Governed) | [`Answer`](crate::govern::Answer) |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].

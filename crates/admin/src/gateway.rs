@@ -7,6 +7,7 @@ use crate::api::{
     NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
 };
 use crate::api::{NewRevocation, Revocations, RevokedName};
+use crate::govern;
 use crate::peer::Peer;
 use crate::tail::Tail;
 
@@ -134,12 +135,36 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// That there is none, or that it cannot be written down.
     fn lift_revocation(&self, revoked: &RevokedName) -> Result<Done, Problem>;
+    /// Versions, proposals and approvals.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    fn govern(
+        &self,
+        peer: &Peer,
+        wanted: govern::Governed,
+    ) -> impl Future<Output = Result<govern::Answer, Problem>> + Send;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
     /// Records an action: exactly one event.
     fn record(&self, action: &Action<'_>);
+}
+
+impl govern::Governed {
+    /// What it is as an action; `None`: a question.
+    pub fn action(&self) -> Option<ActionKind> {
+        match self {
+            Self::List { .. } | Self::Show { .. } | Self::Verify | Self::Request { .. } | Self::Approvers => None,
+            Self::Propose(_) => Some(ActionKind::PolicyPropose),
+            Self::Rollback { .. } => Some(ActionKind::PolicyRollback),
+            Self::Approve { .. } => Some(ActionKind::PolicyApprove),
+            Self::Reject { .. } => Some(ActionKind::PolicyReject),
+            Self::Activate { .. } => Some(ActionKind::PolicyActivate),
+            Self::ApproverAdd { .. } | Self::ApproverRevoke { .. } | Self::Init { .. } => Some(ActionKind::Approvers),
+        }
+    }
 }
 
 /// Something that somebody did or tried over the channel.
@@ -186,6 +211,18 @@ pub enum ActionKind {
     Revoke,
     /// A revocation was to be lifted.
     RevokeLift,
+    /// A change of what is live was to be proposed.
+    PolicyPropose,
+    /// A proposal was to be approved.
+    PolicyApprove,
+    /// A proposal was to be ended.
+    PolicyReject,
+    /// A proposal was to become live.
+    PolicyActivate,
+    /// An earlier version was to be live again.
+    PolicyRollback,
+    /// Other approvers were to be proposed, or the first ones to be named.
+    Approvers,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// Somebody who may not use the channel tried to.

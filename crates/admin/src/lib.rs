@@ -16,6 +16,7 @@ pub mod api;
 mod body;
 pub mod client;
 mod gateway;
+pub mod govern;
 mod peer;
 mod request;
 mod server;

@@ -28,6 +28,8 @@ use crate::tail::Line;
 const MAX_BODY: usize = 64 << 10;
 /// The same of a list of bans: 10,000 of them with long reasons.
 const MAX_IMPORT: usize = 8 << 20;
+/// The same of files that are proposed, in Base64.
+const MAX_GOVERNED: usize = 48 << 20;
 /// How long a request may take, its body and its answer included; following the events takes as long as somebody likes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that wait for one who follows, besides the ring.
@@ -189,6 +191,7 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::POST, "/v1/govern") => self.govern(read_up_to(request, MAX_GOVERNED).await?).await,
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
@@ -205,6 +208,18 @@ impl<G: Gateway> Desk<G> {
         let desk = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || work(&desk)).await;
         done.unwrap_or_else(|_| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")))
+    }
+
+    /// Versions, proposals and approvals. What changes something is recorded.
+    async fn govern(self: &Arc<Self>, wanted: crate::govern::Governed) -> Result<Response<Answer>, Failure> {
+        let action = wanted.action();
+        let outcome = self.gateway.govern(&self.peer, wanted).await;
+        if let Some(kind) = action {
+            let message =
+                outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());
+            self.record(kind, outcome.is_ok(), message);
+        }
+        outcome.map(|answer| json(&answer)).map_err(|problem| Failure(StatusCode::CONFLICT, problem))
     }
 
     /// Tests the notifiers of an alert, and records that.

@@ -5,6 +5,7 @@ pub(crate) mod control;
 mod cors;
 pub(crate) mod events;
 pub(crate) mod feeds;
+pub(crate) mod governance;
 pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod listener;

@@ -229,6 +229,11 @@ impl Sources {
         id
     }
 
+    /// The texts of all files, by the names that they were opened by.
+    pub(crate) fn texts(&self) -> std::collections::HashMap<&str, &Arc<str>> {
+        self.files.iter().map(|file| (&*file.name, &file.text)).collect()
+    }
+
     /// The file's name, as it was opened.
     pub fn name(&self, id: SourceId) -> Arc<str> {
         self.get(id).map_or_else(|| "?".into(), |source| source.name.clone())

@@ -149,6 +149,10 @@ pub(crate) fn add_text(
 
 /// The file's bytes, if all files of the configuration together are not too much.
 fn read_within(reader: &Reader<'_>, file: FileToRead<'_>) -> Result<Vec<u8>, String> {
+    if let Some(bytes) = reader.environment().file(file.path) {
+        reader.count_bytes(bytes.len() as u64);
+        return Ok(bytes.to_vec());
+    }
     let left = MAX_CONFIGURATION.saturating_sub(reader.bytes_read());
     if std::fs::metadata(file.path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > left.min(file.limit))
         && left < file.limit

@@ -23,6 +23,22 @@ pub(crate) enum DraftError {
     Io { path: PathBuf, source: std::io::Error },
 }
 
+/// Replaces a file by a text, or makes it: as a whole or not at all, with the rights that it had.
+///
+/// # Errors
+/// Why it is as it was, in a sentence.
+pub fn replace_file(path: &Path, text: &str) -> Result<(), String> {
+    // A link is followed: what it leads to is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let done = Draft::begin(&target).and_then(|draft| draft.write(text)).and_then(Draft::put_in_place);
+    done.map_err(|error| match error {
+        DraftError::Busy(path) => {
+            format!("{}: another change is under way, or one was cut off: remove this file then", path.display())
+        }
+        DraftError::Io { path, source } => format!("{}: {source}", path.display()),
+    })
+}
+
 impl<'p> Draft<'p> {
     /// Begins a draft for a file, which need not exist. A link must have been followed: it would be replaced itself.
     pub(crate) fn begin(target: &'p Path) -> Result<Self, DraftError> {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -15,6 +17,17 @@ pub trait Environment {
 
     /// What time it is, for warnings about what has expired. By default it is not known, and there are none.
     fn now(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// What a file holds, in place of what is on the disk. `None`: the disk is asked.
+    fn file(&self, _path: &Path) -> Option<Arc<[u8]>> {
+        None
+    }
+
+    /// The files that can be included. `None`: those that are on the disk. Otherwise these alone, so that nothing is added to a configuration
+    /// by laying a file beside it.
+    fn includable(&self) -> Option<Vec<PathBuf>> {
         None
     }
 }

@@ -9,6 +9,7 @@ mod directory;
 mod feed;
 mod gateway;
 mod geo;
+mod governance;
 mod identity;
 mod index;
 mod key_file;
@@ -38,6 +39,7 @@ pub(crate) use feed::{
     Suffix,
 };
 pub(crate) use gateway::{GatewayFile, read_gateway};
+pub(crate) use governance::{Backup, Governance};
 pub(crate) use identity::{
     ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider, PROOF_ALGORITHMS,
     PasswordProvider, REMEMBERED, REQUIRE, SAN,

@@ -23,6 +23,9 @@ pub(crate) struct Included {
 
 /// The files that match the patterns: in the order of the patterns, then by name, each once.
 pub(crate) fn included_files(reader: &Reader<'_>, main: &Path, patterns: &[At<String>]) -> Vec<Included> {
+    if let Some(files) = reader.environment().includable() {
+        return given_files(reader, main, patterns, files);
+    }
     let folder = match main.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
@@ -31,6 +34,32 @@ pub(crate) fn included_files(reader: &Reader<'_>, main: &Path, patterns: &[At<St
     let mut search = Search { reader, folder, root, main, seen: HashSet::new(), found: Vec::new() };
     patterns.iter().for_each(|pattern| search.add_pattern(pattern));
     search.found
+}
+
+/// Of the files that are given, those that match, in the same order as those on a disk would be.
+fn given_files(reader: &Reader<'_>, main: &Path, patterns: &[At<String>], mut files: Vec<PathBuf>) -> Vec<Included> {
+    let folder = main.parent().unwrap_or(Path::new(""));
+    files.sort_unstable();
+    let mut found: Vec<Included> = Vec::new();
+    for pattern in patterns {
+        let Ok((parent, last)) = split(&pattern.value) else {
+            reader.mark_incomplete();
+            let message = format!("`{}` names no file", pattern.value);
+            reader.report(Diagnostic::error(codes::INCLUDE, pattern.span, message));
+            continue;
+        };
+        for path in &files {
+            let Ok(relative) = path.strip_prefix(folder) else { continue };
+            let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let hidden = name.starts_with('.') && !last.starts_with('.');
+            let is_there = relative.parent() == Some(parent.as_path()) && !hidden && matches(last, name);
+            if is_there && path != main && !found.iter().any(|each| each.path == *path) {
+                let short_name = relative.display().to_string();
+                found.push(Included { path: path.clone(), short_name, at: pattern.span });
+            }
+        }
+    }
+    found
 }
 
 struct Search<'s> {

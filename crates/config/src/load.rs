@@ -11,6 +11,7 @@ use crate::compile;
 use crate::diagnostics::Report;
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
+use crate::governed::{FilesRead, Governed};
 use crate::section::Reader;
 
 /// A configuration without errors.
@@ -36,6 +37,12 @@ pub struct Loaded {
     pub index: Option<portcullis_history::IndexSettings>,
     /// What survives a restart; `None`: everything is kept in memory.
     pub store: Option<portcullis_store::Settings>,
+    /// What is demanded of a change of all this.
+    pub governance: portcullis_governance::Rules,
+    /// Copies of the store; `None`: none are made by themselves.
+    pub backup: Option<portcullis_governance::backup::Settings>,
+    /// What decides who gets in, file by file.
+    pub governed: Governed,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -123,6 +130,14 @@ pub fn control_channel(path: &Path, environment: &dyn Environment) -> Option<por
     compile::control::compile(&reader, control, path)
 }
 
+/// Where the store is of the gateway that runs on this file, as far as it can be read: also of a file with errors, since a gateway that is
+/// governed starts without it. `None`: there is none.
+pub fn store_place(path: &Path, environment: &dyn Environment) -> Option<portcullis_store::Settings> {
+    let reader = Reader::new(environment);
+    let store = read_gateway(&reader, path)?.operation.store;
+    compile::store::compile(store, path)
+}
+
 fn load_files(path: &Path, policy: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, Report> {
     let reader = Reader::new(environment);
     let loaded = compile_all(&reader, path, policy);
@@ -167,6 +182,17 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
     let templates = gateway.operation.pages.clone();
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
+    let policy_path = policy_path.unwrap_or(&gateway.policy.value.path);
+    let pinned = reader.take_pinned();
+    let read = FilesRead {
+        main: path,
+        policy_path,
+        gateway: &gateway.files,
+        policy: &policy.files,
+        identity: &identity.files,
+        pinned,
+    };
+    let governed = Governed::gather(read, &reader.sources.borrow());
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
     let geo = operation.geo;
@@ -190,6 +216,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     );
     let index = compile::index::compile(reader, operation.index, &events);
     let store = compile::store::compile(operation.store, path);
+    let governance = compile::governance::compile(reader, &operation.governance, store.as_ref());
+    let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
     summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
@@ -209,6 +237,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         control,
         index,
         store,
+        governance,
+        backup,
+        governed,
         feeds,
         geo,
         policy,

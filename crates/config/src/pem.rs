@@ -8,6 +8,19 @@ use crate::document::{FileToRead, MAX_KEY_SET, read_material};
 use crate::kinds::ResolvedPath;
 use crate::section::Reader;
 
+/// The same of certificates by which others are known: they are part of what is governed.
+pub(crate) fn read_pinned_pem<T>(
+    reader: &Reader<'_>,
+    key: &str,
+    file: &At<ResolvedPath>,
+    parse: impl FnOnce(&[u8]) -> Result<T, MaterialError>,
+) -> Option<T> {
+    read_pem(reader, key, file, |bytes| {
+        reader.pin(&file.value.path, bytes);
+        parse(bytes)
+    })
+}
+
 /// What a PEM file holds. What is wrong with it is reported where it is named, and never shows what it holds.
 pub(crate) fn read_pem<T>(
     reader: &Reader<'_>,

@@ -34,6 +34,8 @@ pub(crate) struct Reader<'e> {
     incomplete: Cell<bool>,
     /// Of all files so far.
     bytes_read: Cell<u64>,
+    /// Files that become no source and decide who is who.
+    pinned: RefCell<Vec<(PathBuf, Arc<[u8]>)>>,
 }
 
 impl<'e> Reader<'e> {
@@ -45,6 +47,7 @@ impl<'e> Reader<'e> {
             environment,
             incomplete: Cell::new(false),
             bytes_read: Cell::new(0),
+            pinned: RefCell::default(),
         }
     }
 
@@ -70,6 +73,21 @@ impl<'e> Reader<'e> {
     /// Says that names may be unknown only because their file could not be read.
     pub(crate) fn mark_incomplete(&self) {
         self.incomplete.set(true);
+    }
+
+    /// What the environment says of files.
+    pub(crate) fn environment(&self) -> &'e dyn Environment {
+        self.environment
+    }
+
+    /// Notes a file that decides who is who: it is part of what is governed.
+    pub(crate) fn pin(&self, path: &Path, bytes: &[u8]) {
+        self.pinned.borrow_mut().push((path.to_owned(), bytes.into()));
+    }
+
+    /// Those that were noted.
+    pub(crate) fn take_pinned(&self) -> Vec<(PathBuf, Arc<[u8]>)> {
+        self.pinned.take()
     }
 
     /// The size of all files so far.

@@ -12,6 +12,7 @@ mod defaults;
 mod directories;
 mod feeds;
 mod geo;
+mod governed;
 mod includes;
 mod listeners;
 mod many_mistakes;

@@ -268,6 +268,33 @@ pub enum EventKind {
     /// An operator lifted a revocation, or tried to.
     #[serde(rename = "admin.revoke_lift")]
     AdminRevokeLift,
+    /// The files on the disk are not what was approved: what was approved stays in force.
+    #[serde(rename = "policy.tampered")]
+    PolicyTampered,
+    /// A copy of the store was made.
+    #[serde(rename = "backup.created")]
+    BackupCreated,
+    /// No copy of the store could be made.
+    #[serde(rename = "backup.failed")]
+    BackupFailed,
+    /// An operator proposed a change of what is live, or tried to.
+    #[serde(rename = "admin.policy_propose")]
+    AdminPolicyPropose,
+    /// An operator brought an approval of a change, or tried to.
+    #[serde(rename = "admin.policy_approve")]
+    AdminPolicyApprove,
+    /// An operator ended a proposal, or tried to.
+    #[serde(rename = "admin.policy_reject")]
+    AdminPolicyReject,
+    /// An operator made a change live, or tried to.
+    #[serde(rename = "admin.policy_activate")]
+    AdminPolicyActivate,
+    /// An operator had an earlier version live again or proposed that, or tried to.
+    #[serde(rename = "admin.policy_rollback")]
+    AdminPolicyRollback,
+    /// An operator named or proposed approvers, or tried to.
+    #[serde(rename = "admin.approvers")]
+    AdminApprovers,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -287,7 +314,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 45] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -319,6 +346,15 @@ impl EventKind {
         Self::AdminFeedAccept,
         Self::AdminRevoke,
         Self::AdminRevokeLift,
+        Self::PolicyTampered,
+        Self::BackupCreated,
+        Self::BackupFailed,
+        Self::AdminPolicyPropose,
+        Self::AdminPolicyApprove,
+        Self::AdminPolicyReject,
+        Self::AdminPolicyActivate,
+        Self::AdminPolicyRollback,
+        Self::AdminApprovers,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -360,6 +396,15 @@ impl EventKind {
             Self::AdminFeedAccept => "admin.feed_accept",
             Self::AdminRevoke => "admin.revoke",
             Self::AdminRevokeLift => "admin.revoke_lift",
+            Self::PolicyTampered => "policy.tampered",
+            Self::BackupCreated => "backup.created",
+            Self::BackupFailed => "backup.failed",
+            Self::AdminPolicyPropose => "admin.policy_propose",
+            Self::AdminPolicyApprove => "admin.policy_approve",
+            Self::AdminPolicyReject => "admin.policy_reject",
+            Self::AdminPolicyActivate => "admin.policy_activate",
+            Self::AdminPolicyRollback => "admin.policy_rollback",
+            Self::AdminApprovers => "admin.approvers",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -387,7 +432,14 @@ impl EventKind {
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
             | Self::AdminAlertLift
-            | Self::AdminAlertMute => Severity::Medium,
+            | Self::AdminAlertMute
+            | Self::AdminPolicyPropose
+            | Self::AdminPolicyApprove
+            | Self::AdminPolicyReject
+            | Self::AdminPolicyActivate
+            | Self::AdminPolicyRollback
+            | Self::AdminApprovers => Severity::Medium,
+            Self::PolicyTampered => Severity::Critical,
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered
@@ -396,6 +448,7 @@ impl EventKind {
             | Self::FeedStale
             | Self::KeysStale
             | Self::DirectoryFailed
+            | Self::BackupFailed
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
@@ -408,6 +461,7 @@ impl EventKind {
             | Self::AdminSinkTest
             | Self::AdminAlertTest
             | Self::AdminFeedRefresh
+            | Self::BackupCreated
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

@@ -3,6 +3,7 @@
 mod alert;
 pub(crate) mod args;
 mod audit;
+mod backup;
 mod ban;
 mod can;
 mod check;
@@ -15,6 +16,7 @@ mod facts;
 pub(crate) mod feed;
 mod fmt;
 mod geo;
+mod governing;
 mod help;
 mod key;
 mod list;
@@ -56,6 +58,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(args) => fmt::run(&global, &args),
         Command::Config(args) => config::run(&global, &args),
         Command::Policy(args) => policy::run(&global, &args),
+        Command::Approver(args) => governing::approver(&global, &args.command).unwrap_or_else(|exit| exit),
+        Command::Governance(args) => governing::governance(&global, &args.command).unwrap_or_else(|exit| exit),
+        Command::Backup(args) => backup::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),

@@ -15,6 +15,7 @@ use portcullis_admin::api::{
     Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
 use portcullis_admin::api::{MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
+use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
@@ -25,14 +26,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::alerting::Entry;
 use crate::cli::feed::located;
+use crate::governing::{Who, Why};
 use crate::reload::Outcome;
 use crate::running::Running;
 
 /// What the main thread is to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Reload, and say what came of it.
-    Reload(oneshot::Sender<Outcome>),
+    /// Reload for this reason, as these names want it, and say what came of it.
+    Reload(Why, Vec<String>, oneshot::Sender<Outcome>),
     /// Drain and end.
     Drain,
 }
@@ -279,7 +281,7 @@ impl Gateway for Operated {
     async fn reload(&self) -> Reloaded {
         let (answer, outcome) = oneshot::channel();
         // Where the main thread does not take it, the answer is dropped with it.
-        let _ = self.orders.try_send(Order::Reload(answer));
+        let _ = self.orders.try_send(Order::Reload(Why::Asked, vec!["operator".to_owned()], answer));
         let outcome = outcome.await;
         let sha256 = self.policy().sha256;
         let Ok(outcome) = outcome else {
@@ -554,6 +556,27 @@ impl Gateway for Operated {
         lifted.map(|message| Done { message }).map_err(problem)
     }
 
+    async fn govern(&self, peer: &Peer, wanted: Governed) -> Result<GovernAnswer, Problem> {
+        let governing = self.running.governing().cloned();
+        let governing =
+            governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
+        let who = Who::account(peer.uid, peer.name.as_deref());
+        let names = who.names.clone();
+        let performed = tokio::task::spawn_blocking(move || governing.perform(wanted, &who, Timestamp::now())).await;
+        let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
+        let Some(n) = performed.activated else { return Ok(performed.answer) };
+        let (answer, outcome) = oneshot::channel();
+        let _ = self.orders.try_send(Order::Reload(Why::Activated, names, answer));
+        let trouble = match outcome.await {
+            Ok(Outcome { result: Ok(_), .. }) => return Ok(performed.answer),
+            Ok(Outcome { result: Err(reason), .. }) => reason,
+            Err(_) => "the gateway stops, or reloads already".to_owned(),
+        };
+        Err(problem(format!(
+            "version {n} is approved and the last one, but not in force yet: {trouble}; `portcullis reload` tries again"
+        )))
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -635,6 +658,12 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
         ActionKind::Revoke => EventKind::AdminRevoke,
         ActionKind::RevokeLift => EventKind::AdminRevokeLift,
+        ActionKind::PolicyPropose => EventKind::AdminPolicyPropose,
+        ActionKind::PolicyApprove => EventKind::AdminPolicyApprove,
+        ActionKind::PolicyReject => EventKind::AdminPolicyReject,
+        ActionKind::PolicyActivate => EventKind::AdminPolicyActivate,
+        ActionKind::PolicyRollback => EventKind::AdminPolicyRollback,
+        ActionKind::Approvers => EventKind::AdminApprovers,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

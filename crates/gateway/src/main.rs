@@ -2,6 +2,7 @@
 //! shutdown. It decides nothing itself.
 
 mod alerting;
+mod backing_up;
 mod checking;
 mod cli;
 mod control;
@@ -10,6 +11,7 @@ mod directing;
 mod exit;
 mod exposition;
 mod feeding;
+mod governing;
 mod indexing;
 mod inherited;
 mod keeping;

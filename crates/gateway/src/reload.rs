@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
+use portcullis_config::{ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 
+use crate::governing::{Decided, Refused, Why};
 use crate::locating::tell;
 use crate::running::Running;
 
@@ -33,29 +34,45 @@ impl Outcome {
     }
 }
 
-/// Reloads. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
-pub(crate) async fn reload(config: &Path, running: &Running) -> Outcome {
+/// Reloads, as these asked. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
+pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[String]) -> Outcome {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
     if let Some(log) = &running.shared().access_log {
         log.reopen();
     }
     let path = config.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || load(&path, &ProcessEnvironment)).await;
-    let outcome = match loaded {
-        Ok(Ok(loaded)) => {
+    let governing = running.governing().cloned();
+    let decided = tokio::task::spawn_blocking(move || {
+        let disk = load(&path, &ProcessEnvironment);
+        match governing {
+            Some(governing) => governing.decide(disk, why),
+            None => disk.map(Decided::unversioned).map_err(|report| Refused::Files(Box::new(report))),
+        }
+    })
+    .await;
+    let mut kind = EventKind::PolicyRejected;
+    let outcome = match decided {
+        Ok(Ok(decided)) => {
             // First the databases, which take a while: countries are known when the policy asks for them.
             let before = running.shared().geo.settings();
-            locate(running, loaded.geo.clone()).await;
-            let outcome = apply(loaded, running);
+            locate(running, decided.loaded.geo.clone()).await;
+            let outcome = apply(decided, running, by);
             if outcome.result.is_err() {
                 locate(running, before).await;
             }
             outcome
         }
-        Ok(Err(report)) => {
+        Ok(Err(Refused::Alarm(alarm))) => {
+            if alarm.tampered {
+                kind = EventKind::PolicyTampered;
+            }
+            Outcome::failed(alarm.message)
+        }
+        Ok(Err(Refused::Other(reason))) => Outcome::failed(reason),
+        Ok(Err(Refused::Files(report))) => {
             tracing::error!("the configuration on disk is invalid:\n{}", report.render_human(false).trim_end());
-            Outcome { result: Err(report.summary_line()), report, restart: Vec::new() }
+            Outcome { result: Err(report.summary_line()), report: *report, restart: Vec::new() }
         }
         Err(error) => Outcome::failed(format!("the configuration could not be read: {error}")),
     };
@@ -67,10 +84,7 @@ pub(crate) async fn reload(config: &Path, running: &Running) -> Outcome {
         Err(reason) => {
             running.reloads().failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, "not reloaded: the last good configuration stays in force");
-            running.record(
-                EventKind::PolicyRejected,
-                format!("not reloaded, the last good configuration stays: {reason}"),
-            );
+            running.record(kind, format!("not reloaded, the last good configuration stays: {reason}"));
         }
     }
     outcome
@@ -85,17 +99,17 @@ async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     }
 }
 
-fn apply(mut loaded: Loaded, running: &Running) -> Outcome {
-    let report = std::mem::take(&mut loaded.warnings);
+fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Outcome {
+    let report = std::mem::take(&mut decided.loaded.warnings);
     if report.warnings() > 0 {
         tracing::warn!("the configuration has warnings:\n{}", report.render_human(false).trim_end());
     }
-    let restart = running.fixed_but_changed(&loaded);
+    let restart = running.fixed_but_changed(&decided.loaded);
     if !restart.is_empty() {
         tracing::warn!(tables = restart.join(", "), "fixed while the process runs: restart to change them");
     }
-    let summary = loaded.summary.to_string().replace('\n', "; ");
-    if let Err(error) = running.replace(loaded) {
+    let summary = decided.loaded.summary.to_string().replace('\n', "; ");
+    if let Err(error) = running.replace(decided, by) {
         return Outcome { result: Err(error.to_string()), report, restart };
     }
     let snapshot = running.shared().snapshot().load();

@@ -23,6 +23,7 @@ use crate::alerting::Alerting;
 use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
+use crate::governing::{Decided, Governing, Number};
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
@@ -84,6 +85,8 @@ pub(crate) struct Running {
     /// `None`: bans and profiles end with the process.
     kept: Option<Arc<Kept>>,
     revoking: Revoking,
+    /// `None`: no versions are kept.
+    governing: Option<Arc<Governing>>,
     directories: Arc<Directories>,
     checking: Arc<Checking>,
     /// What the files held that are in force.
@@ -100,6 +103,7 @@ struct Fixed {
     control: Option<portcullis_admin::Settings>,
     index: Option<portcullis_history::IndexSettings>,
     store: Option<portcullis_store::Settings>,
+    backup: Option<portcullis_governance::backup::Settings>,
     max_connections: usize,
     password_threads: usize,
 }
@@ -113,6 +117,7 @@ impl Fixed {
             control: loaded.control.clone(),
             index: loaded.index.clone(),
             store: loaded.store.clone(),
+            backup: loaded.backup.clone(),
             max_connections: loaded.proxy.limits.max_connections,
             password_threads: loaded.identity.password_threads,
         }
@@ -137,6 +142,7 @@ impl Fixed {
             ("[control]", self.control == now.control),
             ("[index]", self.index == now.index),
             ("[store]", self.store == now.store),
+            ("[backup]", self.backup == now.backup),
             ("[limits] max_connections", self.max_connections == now.max_connections),
             ("[identity] password_threads", self.password_threads == now.password_threads),
         ];
@@ -158,7 +164,12 @@ impl Running {
     ///
     /// # Errors
     /// What could not be opened, bound or used.
-    pub(crate) fn start(mut loaded: Loaded, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        decided: Decided,
+        governing: Option<Arc<Governing>>,
+        inherited: Vec<Inherited>,
+    ) -> Result<Self, StartError> {
+        let Decided { mut loaded, number, alarm: _ } = decided;
         // First, so that a store that cannot be used leaves everything as it was.
         let mut database = keeping::open(loaded.store.as_ref())?;
         let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
@@ -171,7 +182,9 @@ impl Running {
         let alerts = std::mem::take(&mut loaded.alerts);
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
-        let snapshot = snapshot(loaded, None, &revoking)?;
+        let noted =
+            Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
+        let snapshot = snapshot(loaded, None, &revoking, noted)?;
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
@@ -199,6 +212,7 @@ impl Running {
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
             revoking,
+            governing,
             directories: Arc::new(directories),
             checking: Arc::new(checking),
             files,
@@ -238,6 +252,11 @@ impl Running {
         &self.revoking
     }
 
+    /// The versions, where they are kept.
+    pub(crate) fn governing(&self) -> Option<&Arc<Governing>> {
+        self.governing.as_ref()
+    }
+
     /// The directories that are asked.
     pub(crate) fn directories(&self) -> &Arc<Directories> {
         &self.directories
@@ -266,13 +285,15 @@ impl Running {
     ///
     /// # Errors
     /// An identity provider that cannot be used; then the old configuration stays.
-    pub(crate) fn replace(&self, mut loaded: Loaded) -> Result<(), StartError> {
+    pub(crate) fn replace(&self, decided: Decided, by: &[String]) -> Result<(), StartError> {
+        let Decided { mut loaded, number, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
-        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking)?;
+        let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
+        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, noted)?;
         // Before it is in force: without a thread every password would wait for nothing.
         self.checking.watch(&snapshot.authenticator).map_err(StartError::Checking)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
@@ -429,12 +450,42 @@ fn digest(loaded: &Loaded) -> String {
     data_encoding::HEXLOWER.encode(digest.finish().as_ref())
 }
 
+/// As whose what a start finds is noted.
+const STARTED: &str = "files";
+
+/// Which version a configuration is, and who wanted it where it is a new one.
+struct Noted<'n> {
+    governing: Option<&'n Governing>,
+    number: Number,
+    by: &'n [String],
+    reason: &'n str,
+}
+
+impl Noted<'_> {
+    fn number(&self, loaded: &Loaded) -> Option<u64> {
+        match (self.governing, &self.number) {
+            (_, Number::None) | (None, Number::Noted) => None,
+            (_, Number::Known(n)) => Some(*n),
+            (Some(governing), Number::Noted) => governing.note(loaded, self.by, self.reason),
+        }
+    }
+}
+
 /// `before`: what was in force until now, whose keys go on.
-fn snapshot(loaded: Loaded, before: Option<&Authenticator>, revoking: &Revoking) -> Result<Snapshot, StartError> {
-    let authenticator = Authenticator::new(loaded.identity).map_err(StartError::Identity)?;
+fn snapshot(
+    mut loaded: Loaded,
+    before: Option<&Authenticator>,
+    revoking: &Revoking,
+    noted: Noted<'_>,
+) -> Result<Snapshot, StartError> {
+    let authenticator = Authenticator::new(std::mem::take(&mut loaded.identity)).map_err(StartError::Identity)?;
     let mut authenticator = authenticator.with_revocations(Arc::clone(revoking.all()));
     if let Some(before) = before {
         authenticator.adopt(before);
+    }
+    // Only now: what cannot be used was never live.
+    if let Some(n) = noted.number(&loaded) {
+        loaded.policy = loaded.policy.numbered(n);
     }
     Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
 }

@@ -48,7 +48,8 @@ pub struct ApproverSet {
 
 /// What is wrong with a name; `None`: nothing.
 pub fn name_problem(name: &str) -> Option<String> {
-    let plain = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "._@:-+".contains(character);
+    let plain =
+        |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "._@:-+".contains(character);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
         return Some(format!("a name is 1 to {MAX_NAME} of a-z, 0-9 and . _ @ : - +"));
     }
@@ -159,7 +160,8 @@ impl ApproverSet {
     /// Whatever is revoked in the other set is revoked in this one; nothing is added and nothing comes back.
     pub fn take_revocations(&mut self, other: &Self) {
         for key in self.approvers.iter_mut().flat_map(|approver| &mut approver.keys) {
-            let there = other.approvers.iter().flat_map(|approver| &approver.keys).find(|each| each.public == key.public);
+            let there =
+                other.approvers.iter().flat_map(|approver| &approver.keys).find(|each| each.public == key.public);
             if let Some(revoked) = there.and_then(|there| there.revoked) {
                 key.revoked = Some(key.revoked.map_or(revoked, |before| before.min(revoked)));
             }
@@ -174,7 +176,9 @@ impl ApproverSet {
             names
                 && old.keys.iter().all(|key| {
                     let kept = new.keys.iter().find(|kept| kept.public == key.public);
-                    kept.is_some_and(|kept| kept.added == key.added && (key.revoked.is_none() || kept.revoked == key.revoked))
+                    kept.is_some_and(|kept| {
+                        kept.added == key.added && (key.revoked.is_none() || kept.revoked == key.revoked)
+                    })
                 })
         })
     }

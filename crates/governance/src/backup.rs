@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
@@ -16,6 +17,19 @@ use crate::seal::{self, MAGIC as SEALED};
 use crate::wire::{Malformed, Parser, Writer};
 
 pub use crate::seal::BackupKey;
+
+/// What a gateway makes by itself, as plain values. The shape of TOML (`[backup]`) lives in `config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder.
+    pub path: PathBuf,
+    /// How often. Default 6 h.
+    pub every: Duration,
+    /// How many are kept. Default 28.
+    pub keep: usize,
+    /// The file of the key that encrypts them; `None`: they are not encrypted.
+    pub key: Option<PathBuf>,
+}
 
 const TITLE: &[u8; 20] = b"PORTCULLIS-BACKUP/1\n";
 const DOMAIN: &str = "portcullis-manifest-v1";
@@ -340,12 +354,19 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_folder() {
-        for (name, good) in
-            [("a", true), ("a/b", true), ("../a", false), ("/a", false), ("a/../../b", false), ("", false), ("a\\b", false)]
-        {
+        for (name, good) in [
+            ("a", true),
+            ("a/b", true),
+            ("../a", false),
+            ("/a", false),
+            ("a/../../b", false),
+            ("", false),
+            ("a\\b", false),
+        ] {
             assert_eq!(is_name(name), good, "{name}");
         }
-        let wrong = Manifest { files: vec![Entry { name: "../a".into(), length: 0, sha256: Hash::NONE }], ..manifest() };
+        let wrong =
+            Manifest { files: vec![Entry { name: "../a".into(), length: 0, sha256: Hash::NONE }], ..manifest() };
         assert!(Manifest::decode(&wrong.encode()).is_err());
         let missing = create(Path::new("/nowhere/backup"), manifest(), &[], None);
         assert!(matches!(missing, Err(BackupError::Io { .. })));

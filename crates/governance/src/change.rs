@@ -198,7 +198,9 @@ impl Change {
             return Some("the reason must be there".to_owned());
         }
         if [&self.reason, &self.ticket].into_iter().chain(&self.authors).any(bad) {
-            return Some(format!("the reason, the ticket and the author are one line each, of at most {MAX_TEXT} bytes"));
+            return Some(format!(
+                "the reason, the ticket and the author are one line each, of at most {MAX_TEXT} bytes"
+            ));
         }
         None
     }

@@ -35,13 +35,17 @@ pub enum GovernanceError {
         why: String,
     },
     /// The file is not there, and the store says that governance is required.
-    #[error("the head file is not there, and the store holds {found} versions of which the last demands approvals: put the file back, or restore a backup")]
+    #[error(
+        "the head file is not there, and the store holds {found} versions of which the last demands approvals: put the file back, or restore a backup"
+    )]
     HeadMissing {
         /// The last version.
         found: u64,
     },
     /// The store is not the one that the head file was written for.
-    #[error("the store is older than it was, or another one: the head file knows version {head}, and the store has {found}; put the newest store back, or restore a backup")]
+    #[error(
+        "the store is older than it was, or another one: the head file knows version {head}, and the store has {found}; put the newest store back, or restore a backup"
+    )]
     Downgraded {
         /// What the head file says.
         head: u64,
@@ -79,7 +83,9 @@ pub enum GovernanceError {
         state: &'static str,
     },
     /// A change was made for another version.
-    #[error("the change {id} was proposed when version {base} was live, and {head} is now: propose it again, so that it is approved against what it changes")]
+    #[error(
+        "the change {id} was proposed when version {base} was live, and {head} is now: propose it again, so that it is approved against what it changes"
+    )]
     StaleBase {
         /// Which.
         id: String,

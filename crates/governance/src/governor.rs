@@ -102,7 +102,10 @@ pub struct Governor {
 
 impl std::fmt::Debug for Governor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Governor").field("version", &self.last.as_ref().map(|last| last.n)).finish_non_exhaustive()
+        formatter
+            .debug_struct("Governor")
+            .field("version", &self.last.as_ref().map(|last| last.n))
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +135,9 @@ impl Governor {
     /// # Errors
     /// They are not there, or not what they were.
     pub fn live(&self) -> Result<Content, GovernanceError> {
-        self.last.as_ref().map_or_else(|| Err(GovernanceError::Unknown("version yet".to_owned())), |last| self.content_of(last))
+        self.last
+            .as_ref()
+            .map_or_else(|| Err(GovernanceError::Unknown("version yet".to_owned())), |last| self.content_of(last))
     }
 
     /// Reads and compares contents.
@@ -175,7 +180,10 @@ impl Governor {
     /// The change that a wish is.
     fn change(&self, wish: &Wish, now: Timestamp) -> Result<(Change, Assessed), GovernanceError> {
         if !wish.content.is_bounded() {
-            return Err(GovernanceError::Invalid(format!("the files are larger than {} MiB", crate::MAX_CONTENT >> 20)));
+            return Err(GovernanceError::Invalid(format!(
+                "the files are larger than {} MiB",
+                crate::MAX_CONTENT >> 20
+            )));
         }
         let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
         let class = match self.last.as_ref() {
@@ -212,7 +220,9 @@ impl Governor {
     fn check_set(&self, change: &Change, new: Option<&ApproverSet>) -> Result<(), GovernanceError> {
         let set = new.unwrap_or(&self.approvers);
         if !set.keeps(&self.approvers) {
-            return Err(GovernanceError::Invalid("an approver or a key would be gone: they are revoked, not removed".to_owned()));
+            return Err(GovernanceError::Invalid(
+                "an approver or a key would be gone: they are revoked, not removed".to_owned(),
+            ));
         }
         if change.rules.required && set.is_empty() && !self.rules().required {
             let remedy = "it demands approvals, and there are no approvers: begin with `portcullis governance init`";
@@ -242,7 +252,9 @@ impl Governor {
         let sets = [&self.approvers, &new];
         let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
         if alone == Count::default() {
-            return Err(GovernanceError::BadApproval("its person is the author, or it was signed outside of the change's time"));
+            return Err(GovernanceError::BadApproval(
+                "its person is the author, or it was signed outside of the change's time",
+            ));
         }
         if proposal.approvals.len() >= MAX_APPROVALS {
             return Err(GovernanceError::BadApproval("there are too many already"));
@@ -342,7 +354,11 @@ impl Governor {
     ///
     /// # Errors
     /// It has begun already, or they are too few for the rules.
-    pub fn begin(&mut self, wish: &Wish, now: Timestamp) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+    pub fn begin(
+        &mut self,
+        wish: &Wish,
+        now: Timestamp,
+    ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         if !self.approvers.is_empty() {
             return Err(GovernanceError::Begun(self.n()));
         }
@@ -356,6 +372,59 @@ impl Governor {
         let by = change.authors.first().cloned().unwrap_or_default();
         let blobs = [(change.content, content.as_slice()), (change.approvers, encoded.as_slice())];
         self.append(change, Vec::new(), set, &by, &blobs, now)
+    }
+
+    /// What has to be signed to put a backup in the place of a log that is lost: a version on top of the backup's last one, with its content.
+    ///
+    /// # Errors
+    /// The backup holds no version, or no random bytes.
+    pub fn restoration(&self, authors: Vec<String>, reason: String, now: Timestamp) -> Result<Change, GovernanceError> {
+        let last = self.last.as_ref().ok_or_else(|| GovernanceError::Unknown("version in it".to_owned()))?;
+        let (base_n, base) = self.base();
+        let change = Change {
+            id: ChangeId::random()?,
+            kind: Kind::Rollback,
+            class: Class::Mixed,
+            base_n,
+            base,
+            restores: base_n,
+            impact: Hash::NONE,
+            authors,
+            reason,
+            ticket: String::new(),
+            created: now.as_microsecond(),
+            expires: Change::end(&self.rules(), now).as_microsecond(),
+            ..last.change.clone()
+        };
+        match change.text_problem() {
+            Some(problem) => Err(GovernanceError::Invalid(problem)),
+            None => Ok(change),
+        }
+    }
+
+    /// Appends that, if enough have signed it.
+    ///
+    /// # Errors
+    /// It is not such a change of this log, its time is over, or not enough have.
+    pub fn restore(
+        &mut self,
+        change: Change,
+        approvals: Vec<Approval>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Version, GovernanceError> {
+        let expected = self.restoration(change.authors.clone(), change.reason.clone(), now)?;
+        let Change { id, created, expires, .. } = change;
+        if (Change { id, created, expires, ..expected }) != change || change.has_expired(now) {
+            return Err(GovernanceError::Invalid(
+                "what was signed is not the restoration of this backup, or its time is over".to_owned(),
+            ));
+        }
+        let set = self.approvers.clone();
+        let need = Need::of(&self.rules(), &change);
+        Count::of(self.instance(), &change, &approvals, [&set, &set], now).meets(need)?;
+        let (version, trouble) = self.append(change, approvals, set, by, &[], now)?;
+        trouble.map_or(Ok(version), Err)
     }
 
     fn append(
@@ -412,7 +481,10 @@ impl Governor {
         match matching.as_slice() {
             [id] if beginning.len() >= 4 => Ok(*id),
             [] => Err(GovernanceError::Unknown(format!("change `{}`", beginning.escape_debug()))),
-            _ => Err(GovernanceError::Unknown(format!("one change that `{}` stands for: write more of its id", beginning.escape_debug()))),
+            _ => Err(GovernanceError::Unknown(format!(
+                "one change that `{}` stands for: write more of its id",
+                beginning.escape_debug()
+            ))),
         }
     }
 
@@ -424,7 +496,11 @@ impl Governor {
         }
         let approvals: Vec<Approval> =
             stored.approvals.iter().filter_map(|record| Approval::decode(record).ok()).collect();
-        let state = if stored.state == ChangeState::Open && change.has_expired(now) { ChangeState::Expired } else { stored.state };
+        let state = if stored.state == ChangeState::Open && change.has_expired(now) {
+            ChangeState::Expired
+        } else {
+            stored.state
+        };
         let need = Need::of(&self.rules(), &change);
         // One that has ended may refer to approvers that are not there any more.
         let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };

@@ -106,7 +106,9 @@ impl HeadPlace for HeadFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed(error)),
         };
-        Head::from_text(&text).map(Some).ok_or_else(|| self.failed("it is not what this program writes: restore a backup"))
+        Head::from_text(&text)
+            .map(Some)
+            .ok_or_else(|| self.failed("it is not what this program writes: restore a backup"))
     }
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
@@ -131,7 +133,9 @@ mod tests {
         file.write(open).unwrap();
         assert_eq!(file.read().unwrap(), Some(open));
         let good = head.to_text();
-        for wrong in ["", "portcullis-head/1 7\n", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2")] {
+        for wrong in
+            ["", "portcullis-head/1 7\n", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2")]
+        {
             fs::write(file.path(), wrong).unwrap();
             assert!(file.read().is_err(), "{wrong:?}");
         }

@@ -20,7 +20,9 @@ pub enum KeyError {
     #[error("it is no public key for Ed25519 in PEM (`-----BEGIN PUBLIC KEY-----`)")]
     Public,
     /// Anybody can make signatures that it verifies, or one signature would be valid under several forms of it.
-    #[error("it is a public key that verifies what nobody signed: a point of small order, or not in its one form (RFC 8032 section 5.1)")]
+    #[error(
+        "it is a public key that verifies what nobody signed: a point of small order, or not in its one form (RFC 8032 section 5.1)"
+    )]
     Weak,
     /// The system gave no random bytes.
     #[error("no key can be made: the system gives no random bytes")]

@@ -60,7 +60,8 @@ impl Request {
             approvers: ApproverSet::decode(parser.bytes()?)?,
         };
         parser.end()?;
-        let same = request.content.hash() == request.change.content && request.approvers.hash() == request.change.approvers;
+        let same =
+            request.content.hash() == request.change.content && request.approvers.hash() == request.change.approvers;
         if same { Ok(request) } else { Err(Malformed) }
     }
 }

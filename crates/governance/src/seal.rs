@@ -156,7 +156,9 @@ mod tests {
         for end in [head, head + 5, head + part, head + 2 * part, good.len() - 1] {
             assert!(opened(&key, &good[..end]).is_err(), "cut at {end}");
         }
-        let swapped = [&good[..head], &good[head + part..head + 2 * part], &good[head..head + part], &good[head + 2 * part..]].concat();
+        let swapped =
+            [&good[..head], &good[head + part..head + 2 * part], &good[head..head + part], &good[head + 2 * part..]]
+                .concat();
         assert!(opened(&key, &swapped).is_err());
         assert!(opened(&BackupKey::generate().unwrap().0, &good).is_err());
         assert_ne!(sealed(&key, &plain), good, "each file has a key of its own");

@@ -272,6 +272,12 @@ impl Policy {
         self.version
     }
 
+    /// The same policy under another number.
+    #[must_use]
+    pub fn numbered(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
     /// SHA-256 of what it was read from, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256

@@ -72,7 +72,14 @@ impl Lock {
         name.push(".lock");
         let path = PathBuf::from(name);
         let io = |source| LockError::Io { path: path.clone(), source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
         match lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
@@ -118,6 +125,31 @@ impl Versions {
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
+    /// Takes the log of another store, proposals and approvals with it, in place of this one's: all of it or nothing.
+    ///
+    /// # Errors
+    /// One of the two cannot be used.
+    pub fn take_log(&mut self, of: &Path) -> Result<(), Trouble> {
+        self.db.execute("ATTACH DATABASE ?1 AS newer", [of.to_string_lossy()])?;
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for table in ["version", "blob", "change", "approval"] {
+            transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
+            transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
+        }
+        transaction.commit()?;
+        self.db.execute("DETACH DATABASE newer", [])?;
+        Ok(())
+    }
+
+    /// Ends it in order: the file stands alone.
+    ///
+    /// # Errors
+    /// What was written ahead cannot be worked in.
+    pub fn close(self) -> Result<(), Trouble> {
+        self.db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))?;
+        self.db.close().map_err(|(_, error)| Trouble::from(error))
+    }
+
     fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
         self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
     }
@@ -137,7 +169,9 @@ fn store_blobs(transaction: &Connection, blobs: &[(Hash, &[u8])]) -> Result<(), 
             .query_row("SELECT coalesce(sum(length(bytes)), 0) FROM blob", [], |row| row.get(0))
             .map_err(failed)?;
         let packed = pack(bytes).map_err(|error| LedgerError::Failed(error.to_string()))?;
-        if bytes.len() as u64 > MAX_BLOB || stored.saturating_add(i64::try_from(packed.len()).unwrap_or(i64::MAX)) > MAX_STORED {
+        if bytes.len() as u64 > MAX_BLOB
+            || stored.saturating_add(i64::try_from(packed.len()).unwrap_or(i64::MAX)) > MAX_STORED
+        {
             return Err(LedgerError::Full("the contents of all versions are larger than a store may hold"));
         }
         transaction
@@ -185,7 +219,8 @@ fn set_state(transaction: &Connection, id: ChangeId, state: ChangeState) -> Resu
 impl Ledger for Versions {
     fn last(&self) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
         let query = "SELECT n, record FROM version ORDER BY n DESC LIMIT 1";
-        let row = self.db.query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional().map_err(failed)?;
+        let row =
+            self.db.query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional().map_err(failed)?;
         Ok(row.map(|(n, record)| (n.cast_unsigned(), record)))
     }
 
@@ -207,9 +242,8 @@ impl Ledger for Versions {
             return Err(LedgerError::Full("the log has as many versions as it can hold"));
         }
         let transaction = self.begin()?;
-        let last: i64 = transaction
-            .query_row("SELECT coalesce(max(n), 0) FROM version", [], |row| row.get(0))
-            .map_err(failed)?;
+        let last: i64 =
+            transaction.query_row("SELECT coalesce(max(n), 0) FROM version", [], |row| row.get(0)).map_err(failed)?;
         if last.cast_unsigned().checked_add(1) != Some(n) {
             return Err(LedgerError::Conflict);
         }
@@ -401,6 +435,23 @@ mod tests {
     }
 
     #[test]
+    fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+        let mut live = governor(&path);
+        live.note(&wish("one"), now()).unwrap();
+        Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
+        live.note(&wish("two"), now()).unwrap();
+        drop(live);
+        let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+        older.take_log(&path).unwrap();
+        older.close().unwrap();
+        assert!(!folder.path().join("copy.db-wal").exists());
+        let taken = governor(&copy);
+        assert_eq!((taken.verify_all().unwrap(), taken.live().unwrap()), (2, content("two")));
+    }
+
+    #[test]
     fn a_gateway_shares_the_store_and_whoever_has_it_alone_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
@@ -423,7 +474,9 @@ mod tests {
         let gone = governor.propose(&wish("never"), now()).unwrap();
         governor.reject(gone.id, now()).unwrap();
         let db = Connection::open(&path).unwrap();
-        let count = |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        let count = |table: &str| {
+            db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+        };
         assert_eq!((count("change"), count("blob")), (1, 2));
         db.execute("DELETE FROM change", []).unwrap();
         governor.propose(&wish("next"), now()).unwrap();

@@ -117,6 +117,9 @@ fn read<T>(
         reader,
         FileToRead { path, short_name: written, named_at: Some(file.span), limit: MAX_KEY_SET, defines_names: false },
     )?;
+    if key == "client_ca" {
+        reader.pin(path, &bytes);
+    }
     parse(&bytes).map_err(|error| report(reader, key, file, &error)).ok()
 }
 

@@ -11,7 +11,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
 use crate::file::{Health, Upstream, UpstreamTls};
 use crate::kinds::{ResolvedPath, WeightedLink};
-use crate::pem::read_pem;
+use crate::pem::{read_pem, read_pinned_pem};
 use crate::section::Reader;
 
 pub(crate) fn compile_upstream(reader: &Reader<'_>, upstream: &Upstream) -> UpstreamSettings {
@@ -87,7 +87,7 @@ fn compile_tls(reader: &Reader<'_>, upstream: &Upstream, secure: bool) -> Option
         reader.report(Diagnostic::error(codes::BAD_VALUE, span, message).with_help(help));
     };
     let roots = match ca {
-        Some(ca) => read_pem(reader, "ca", ca, material::certificates)?,
+        Some(ca) => read_pinned_pem(reader, "ca", ca, material::certificates)?,
         None if secure || certificate.is_some() || server_name.is_some() => ClientTls::system_roots(),
         None => Vec::new(),
     };

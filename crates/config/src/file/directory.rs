@@ -12,7 +12,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::receiver::optional_secret;
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Integer, Name, Text, Time};
-use crate::pem::read_pem;
+use crate::pem::read_pinned_pem;
 use crate::schema::matching;
 use crate::section::{Field, Kind, Section, shown};
 
@@ -111,7 +111,7 @@ fn read_servers(section: &Section<'_>) -> (Option<Vec<Server>>, bool, Option<Roo
     let allow_plain = section.or("allow_plain", Flag, false);
     let ca = section.optional("ca", FilePath);
     let roots = match ca.as_ref() {
-        Some(ca) => read_pem(section.reader(), "ca", ca, material::certificates),
+        Some(ca) => read_pinned_pem(section.reader(), "ca", ca, material::certificates),
         None => Some(Vec::new()),
     };
     let Some(servers) = servers else { return (None, start_tls, roots) };

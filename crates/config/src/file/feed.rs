@@ -13,7 +13,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::receiver::{Link, Parsed};
 use crate::kinds::{Choice, FilePath, Flag, Integer, Size, Text, Time};
-use crate::pem::read_pem;
+use crate::pem::read_pinned_pem;
 use crate::schema::matching;
 use crate::section::{Field, Kind, Section, shown};
 
@@ -61,7 +61,7 @@ fn read(section: &Section<'_>, name: &str) -> Option<FeedSettings> {
         }
     }
     let roots = match ca.as_ref() {
-        Some(ca) => read_pem(section.reader(), "ca", ca, material::certificates)?,
+        Some(ca) => read_pinned_pem(section.reader(), "ca", ca, material::certificates)?,
         None => Vec::new(),
     };
     let over_tls = url.as_ref().is_some_and(|url| url.value.secure) || preset.is_some();

@@ -82,7 +82,6 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
     for (key, help) in LATER {
         section.without_effect(key, help);
     }
-    section.unavailable("governance", "remove it; review changes of the policy file before they are installed");
     section.finish();
     (gateway, include)
 }
@@ -122,5 +121,4 @@ const LATER: &[(&str, &str)] = &[
     ("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics"),
     ("spike", "watch `portcullis_decisions_total` in the metrics"),
     ("audit", "`portcullis can` and `portcullis explain` answer who may do what"),
-    ("backup", "copy the configuration files"),
 ];

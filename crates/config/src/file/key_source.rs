@@ -9,7 +9,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::receiver::{Link, Parsed};
 use crate::kinds::{FilePath, Flag, ResolvedPath, Time};
-use crate::pem::read_pem;
+use crate::pem::read_pinned_pem;
 use crate::section::Section;
 
 /// Where a provider's keys are.
@@ -59,7 +59,7 @@ fn read(jwks: &Section<'_>, issuer: Option<&At<String>>) -> Option<KeyPlace> {
         return Some(KeyPlace::File(file));
     }
     let roots = match ca.as_ref() {
-        Some(ca) => read_pem(jwks.reader(), "ca", ca, material::certificates)?,
+        Some(ca) => read_pinned_pem(jwks.reader(), "ca", ca, material::certificates)?,
         None => Vec::new(),
     };
     if let Some(max_stale) = max_stale.as_ref().filter(|max_stale| max_stale.value < refresh.saturating_mul(2)) {

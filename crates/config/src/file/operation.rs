@@ -20,6 +20,7 @@ use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::control::{Control, read_control};
 use crate::file::geo::read_geo;
+use crate::file::governance::{Backup, Governance, read_backup, read_governance};
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
 use crate::file::receiver;
@@ -53,6 +54,9 @@ pub(crate) struct Operation {
     pub(crate) index: Option<Index>,
     /// `None`: everything is kept in memory.
     pub(crate) store: Option<Store>,
+    pub(crate) governance: Governance,
+    /// `None`: none are made.
+    pub(crate) backup: Option<Backup>,
     /// Where addresses are.
     pub(crate) geo: GeoSettings,
     /// Where the lists of networks are kept; `None`: where they are by default.
@@ -84,6 +88,8 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         control: read_control(root),
         index: read_index(root),
         store: read_store(root),
+        governance: read_governance(root),
+        backup: read_backup(root),
         geo: read_geo(root),
         feeds: read_feeds(root),
         limits,

@@ -37,6 +37,8 @@ pub(super) fn file() -> Table {
             within("control", control()),
             within("index", index()),
             within("store", store()),
+            within("governance", governance()),
+            within("backup", backup()),
             within("feeds", feeds()),
             within("geo", geo()),
             within("event", event()),
@@ -50,7 +52,6 @@ pub(super) fn file() -> Table {
             without_effect("admin"),
             without_effect("spike"),
             without_effect("audit"),
-            without_effect("backup"),
         ],
     )
 }
@@ -338,6 +339,49 @@ fn store() -> Table {
                 "path",
                 FilePath,
                 "The file, mode 0600. Left out: /var/lib/portcullis/portcullis.db for a configuration below /etc, else portcullis.db beside it.",
+            ),
+        ],
+    )
+}
+
+fn governance() -> Table {
+    let persons = |name, default: u64, what| one(name, Integer(1..=16), what).default(default);
+    table(
+        "[governance]",
+        "Who must approve what becomes live. Needs [store]; where it is required, `portcullis governance init` comes before the first start.",
+        [
+            one("required", Flag, "Only what was approved becomes live, whatever the files say.").default(false),
+            within(
+                "approvals",
+                table(
+                    "[governance.approvals]",
+                    "How many persons other than the author approve a change, by what the engine finds that it does.",
+                    [
+                        persons("tighten", 1, "Of one that only tightens, or changes no answer."),
+                        persons("loosen", 2, "Of one that loosens, or may."),
+                        persons("keys", 2, "Of one of the approvers, by old and by new ones; and of this table."),
+                    ],
+                ),
+            ),
+            one("proposal_ttl", Time::within("1m", "30d"), "How long a proposal can be approved and activated.")
+                .default("72h"),
+        ],
+    )
+}
+
+fn backup() -> Table {
+    table(
+        "[backup]",
+        "Copies of the store, made by the gateway. Needs [store]; changing it needs a restart.",
+        [
+            one("enabled", Flag, "`false`: none, as without this table.").default(true),
+            one("path", FilePath, "The folder; it is made. Left out: `backups` beside the store."),
+            one("every", Time::within("1m", "30d"), "How often.").default("6h"),
+            one("keep", Integer(1..=10_000), "How many are kept; the oldest goes.").default(28),
+            one(
+                "key",
+                FilePath,
+                "Encrypts them: a file of `portcullis backup keygen`. Left out: they are not encrypted.",
             ),
         ],
     )

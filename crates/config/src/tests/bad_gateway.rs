@@ -311,13 +311,21 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    for section in ["admin", "spike", "audit", "backup"] {
+    for section in ["admin", "spike", "audit"] {
         check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
     }
     check("[store]\npath = 1\n", ("E0104", 2, 8, ""));
     check("[store]\nenabled = \"yes\"\n", ("E0104", 2, 11, ""));
     check("[store]\npathh = \"x\"\n", ("E0103", 2, 1, "did you mean `path`"));
-    check("[governance]\n", ("E0106", 1, 2, "is not available in this version | remove it"));
+    check("[governance]\nrequired = true\n", ("E0203", 2, 12, "add `[store]`"));
+    check("[governance]\nrequired = 1\n", ("E0104", 2, 12, ""));
+    check("[governance]\napprovals = { loosen = 0 }\n", ("E0105", 2, 24, "1 to 16"));
+    check("[governance]\napprovals = { loosens = 2 }\n", ("E0103", 2, 15, "did you mean `loosen`"));
+    check("[governance]\nproposal_ttl = \"0s\"\n", ("E0105", 2, 16, "must be from 1m to 30d"));
+    check("[governance]\ncanary = [\"5%\"]\n", ("E0106", 2, 1, "is not available in this version"));
+    check("[backup]\n", ("E0203", 1, 1, "there is no store to make backups of"));
+    check("[store]\n[backup]\nkeep = 0\n", ("E0105", 3, 8, "1 to 10000"));
+    check("[store]\n[backup]\nevery = \"1s\"\n", ("E0105", 3, 9, "must be from 1m to 30d"));
     check("[route]\n", ("E0101", 1, 2, "written twice"));
     check("[ops\n", ("E0101", 1, 5, ""));
 }

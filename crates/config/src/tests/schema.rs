@@ -287,7 +287,9 @@ fn fill(file: &mut toml::Table, table: &Table) {
             Shape::Table(inner) => {
                 let needs = inner.keys.iter().any(|key| key.required);
                 // Who writes these two wants something by it.
-                if ["[step_up.mfa]", "[store]"].contains(&inner.title) || (needs && !file.contains_key(key.name)) {
+                if ["[step_up.mfa]", "[store]", "[backup]"].contains(&inner.title)
+                    || (needs && !file.contains_key(key.name))
+                {
                     continue;
                 }
                 let inside = file.entry(key.name).or_insert(toml::Value::Table(toml::Table::new()));

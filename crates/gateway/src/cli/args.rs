@@ -25,7 +25,11 @@ pub(crate) use events::{
 };
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
-pub(crate) use policy::{PolicyArgs, PolicyCommand, PolicyDiffArgs};
+pub(crate) use policy::{
+    ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupRestoreArgs,
+    GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand, PolicyDiffArgs, PolicyProposeArgs,
+    PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
+};
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,
 };
@@ -112,8 +116,14 @@ pub(crate) enum Command {
     Fmt(FmtArgs),
     /// Say what can be written in the configuration files
     Config(ConfigArgs),
-    /// Compare policies
+    /// Compare policies; list, propose, approve and activate versions, and roll back to one
     Policy(PolicyArgs),
+    /// Say who may approve a change of what is live
+    Approver(ApproverArgs),
+    /// Begin to require approvals, and say whether they are
+    Governance(GovernanceArgs),
+    /// Copy the store, verify a copy, and put one in its place
+    Backup(BackupArgs),
     /// Say whether a principal may do something: exit code 0 yes, 1 no
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it
@@ -163,7 +173,14 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {}
+pub(crate) struct RunArgs {
+    /// Start only if this store is governed, whatever the files say: what was approved last is in force
+    #[arg(long, value_name = "STORE")]
+    pub(crate) governed: Option<PathBuf>,
+    /// With --governed: and only as this instance, which `governance init` has shown
+    #[arg(long, value_name = "HASH", requires = "governed")]
+    pub(crate) instance: Option<portcullis_governance::Hash>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {

@@ -17,12 +17,7 @@ use crate::exit::Exit;
 /// # Errors
 /// The exit code, once why there is no answer is said.
 pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, Exit> {
-    let client = Client::new(socket(global)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        fail(global, &format!("no runtime: {error}"));
-        Exit::Internal
-    })?;
-    runtime.block_on(question(client)).map_err(|error| {
+    try_ask(global, question)?.map_err(|error| {
         fail(global, &error.to_string());
         match error {
             ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
@@ -30,6 +25,22 @@ pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Resu
             ClientError::Refused(_) => Exit::Negative,
         }
     })
+}
+
+/// The same for whoever can do without an answer.
+///
+/// # Errors
+/// The exit code, where nothing could be asked at all; that is said.
+pub(crate) fn try_ask<T>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> Result<Result<T, ClientError>, Exit> {
+    let client = Client::new(socket(global)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        fail(global, &format!("no runtime: {error}"));
+        Exit::Internal
+    })?;
+    Ok(runtime.block_on(question(client)))
 }
 
 /// The socket that is named, else that of the gateway which runs on the configuration.
@@ -46,7 +57,7 @@ fn socket(global: &Global) -> Result<PathBuf, Exit> {
     }
 }
 
-fn fail(global: &Global, error: &str) {
+pub(crate) fn fail(global: &Global, error: &str) {
     match global.output {
         Format::Human => remark(&format!("error: {}", safe(error))),
         Format::Json | Format::Jsonl => remark(&json!({ "error": error }).to_string()),

@@ -1,9 +1,10 @@
-//! `policy`: questions about policies as files. `diff`: what changes from one to another.
+//! `policy`: what changes from one policy to another (`diff`); versions are in `governing.rs`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use portcullis_admin::govern::Governed;
 use portcullis_config::{Loaded, ProcessEnvironment, load, load_with_policy};
 use portcullis_policy::{
     ChangedClass, ChangedPlace, DiffBounds, Effect, ExampleAnswer, ExampleIdentity, Policy, PolicyDiff, Principal,
@@ -14,13 +15,33 @@ use serde_json::{Value, json};
 use crate::cli::args::{Format, Global, PolicyArgs, PolicyCommand, PolicyDiffArgs};
 use crate::cli::check::is_policy;
 use crate::cli::configuration::{name, show};
+use crate::cli::governing;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
-    match &args.command {
-        PolicyCommand::Diff(args) => diff(global, args),
-    }
+    let done = match &args.command {
+        PolicyCommand::Diff(args) => return diff(global, args),
+        PolicyCommand::List(args) => governing::list(global, args.most),
+        PolicyCommand::Show(args) => governing::show_version(global, args),
+        PolicyCommand::Propose(args) => governing::propose(global, args),
+        PolicyCommand::Request(args) => governing::request(global, &args.change, args.out.as_deref()),
+        PolicyCommand::Sign(args) => governing::sign(global, args),
+        PolicyCommand::Approve(args) => governing::approve(global, args),
+        PolicyCommand::Reject(args) => {
+            governing::told(global, Governed::Reject { id: args.change.clone(), reason: args.reason.clone() })
+        }
+        PolicyCommand::Activate(args) => governing::told(global, Governed::Activate { id: args.change.clone() }),
+        PolicyCommand::Rollback(args) => governing::rollback(global, args),
+        PolicyCommand::Verify => governing::verify(global),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+/// A version, by its number, unless a file is called so.
+fn version(global: &Global, file: &Path) -> Option<Result<Loaded, Exit>> {
+    let n: u64 = file.to_str()?.parse().ok()?;
+    (!file.exists()).then(|| governing::loaded(global, n))
 }
 
 fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
@@ -39,6 +60,9 @@ fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
 
 /// A policy file with the routes of the configuration, or a whole configuration.
 fn loaded(global: &Global, file: &Path) -> Result<Loaded, Exit> {
+    if let Some(version) = version(global, file) {
+        return version;
+    }
     let loaded = if is_policy(file) || !file.is_file() {
         load_with_policy(&routes_of(global, file), file, &ProcessEnvironment)
     } else {

@@ -1,18 +1,21 @@
 //! `run`: serve until told to stop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_admin::Control;
+use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::backing_up::BackingUp;
 use crate::cli::args::{Global, RunArgs};
-use crate::cli::configuration::{loaded, show};
+use crate::cli::configuration::show;
 use crate::cli::output::remark;
 use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
 use crate::feeding::Feeding;
+use crate::governing::{BeginError, Beginning, Pin, Refused, Why, begin};
 use crate::indexing::Indexing;
 use crate::inherited;
 use crate::keying::Keying;
@@ -23,7 +26,7 @@ use crate::reload::reload;
 use crate::running::{Running, StartError};
 use crate::telemetry;
 
-pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
+pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
     telemetry::start(global);
     // Before the first thread.
     let inherited = match inherited::from_environment() {
@@ -33,10 +36,12 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let loaded = match loaded(global) {
-        Ok(loaded) => loaded,
-        Err(exit) => return exit,
+    let pin = args.governed.as_ref().map(|store| Pin { store: store.clone(), instance: args.instance });
+    let Beginning { decided, governing } = match begin(&global.config, pin.as_ref()) {
+        Ok(beginning) => beginning,
+        Err(error) => return not_begun(error, global),
     };
+    let loaded = &decided.loaded;
     if loaded.warnings.warnings() > 0 {
         show(&loaded.warnings, global);
     }
@@ -48,8 +53,14 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
         }
     };
     let summary = loaded.summary.to_string();
-    let settings = Settings { ops: loaded.ops, control: loaded.control.clone(), index: loaded.index.clone() };
-    let running = match Running::start(loaded, inherited) {
+    let settings = Settings {
+        ops: loaded.ops,
+        control: loaded.control.clone(),
+        index: loaded.index.clone(),
+        backup: loaded.backup.clone().map(|backup| (backup, loaded.feeds.0.folder.clone())),
+    };
+    let alarm = decided.alarm.clone();
+    let running = match Running::start(decided, governing, inherited) {
         Ok(running) => running,
         Err(error @ StartError::Identity(_)) => {
             remark(&format!("error: {error}"));
@@ -68,7 +79,25 @@ pub(crate) fn run(global: &Global, _args: &RunArgs) -> Exit {
     for line in summary.lines() {
         tracing::info!("{line}");
     }
+    if let Some(alarm) = alarm {
+        tracing::error!("{}", alarm.message);
+        let kind = if alarm.tampered { EventKind::PolicyTampered } else { EventKind::PolicyRejected };
+        running.record(kind, alarm.message);
+    }
     runtime.block_on(serve(global, Arc::new(running), settings))
+}
+
+fn not_begun(error: BeginError, global: &Global) -> Exit {
+    match error {
+        BeginError::Refused(Refused::Files(report)) => show(&report, global),
+        BeginError::Refused(Refused::Alarm(alarm)) => remark(&format!("error: {}", alarm.message)),
+        BeginError::Refused(Refused::Other(reason)) => remark(&format!("error: {reason}")),
+        BeginError::Governing(error) => {
+            remark(&format!("error: {error}"));
+            return if error.is_lasting() { Exit::Configuration } else { Exit::Unreachable };
+        }
+    }
+    Exit::Configuration
 }
 
 /// What is served beside the listeners.
@@ -76,6 +105,8 @@ struct Settings {
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
     index: Option<portcullis_history::IndexSettings>,
+    /// With the folder of the lists of networks.
+    backup: Option<(portcullis_governance::backup::Settings, PathBuf)>,
 }
 
 /// The signals that the process listens to.
@@ -135,6 +166,17 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let backup = settings
+        .backup
+        .map(|(settings, feeds)| BackingUp::start(settings, &global.config, feeds, &running))
+        .transpose();
+    let backing_up = match backup {
+        Ok(backing_up) => backing_up.flatten(),
+        Err(error) => {
+            remark(&format!("error: there is no thread for backups: {error}"));
+            return Exit::Internal;
+        }
+    };
     let locating = match Locating::start(running.shared()) {
         Ok(locating) => locating,
         Err(error) => {
@@ -157,13 +199,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         tokio::select! {
             _ = signals.hangup.recv() => {
                 notify::reloading();
-                let ended = reload(&global.config, &running).await;
+                let ended = reload(&global.config, &running, Why::Asked, &["signal".to_owned()]).await;
                 notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
             }
             Some(order) = ordered.recv() => match order {
-                Order::Reload(answer) => {
+                Order::Reload(why, by, answer) => {
                     notify::reloading();
-                    let ended = reload(&global.config, &running).await;
+                    let ended = reload(&global.config, &running, why, &by).await;
                     notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
                     // Who asked may have gone meanwhile: the log and the event have it.
                     let _ = answer.send(ended);
@@ -181,7 +223,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // First what operators may wait for: the control channel ends when nobody waits on it any more.
     drop(feeding);
     drop(keying);
-    drop((control, indexing, locating));
+    drop((control, indexing, locating, backing_up));
     running.finish(LAST_EVENTS);
     exit
 }

@@ -28,6 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::args::Global;
 use crate::exit::Exit;
+use crate::governing::Decided;
 use crate::running::{Running, StartError};
 use crate::telemetry;
 use audience::Audience;
@@ -165,7 +166,7 @@ impl Demo {
         let loaded = load(&folder.config(), &ProcessEnvironment)
             .map_err(|report| DemoError::Configuration(report.render_human(false).trim_end().to_owned()))?;
         let ops = loaded.ops.map(|ops| ops.address);
-        let running = Running::start(loaded, Vec::new())?;
+        let running = Running::start(Decided::unversioned(loaded), None, Vec::new())?;
         let gateway = running.addresses().first().map(|(_, address)| *address).ok_or(DemoError::NoListener)?;
         running.record_start();
         Ok(Self { credentials, sample_api, folder, running, gateway, ops })

@@ -80,7 +80,9 @@ impl Governor {
             return Err(GovernanceError::NotGoverned);
         }
         match wanted {
-            Some(wanted) if wanted != self.instance() => Err(GovernanceError::WrongInstance { wanted, found: self.instance() }),
+            Some(wanted) if wanted != self.instance() => {
+                Err(GovernanceError::WrongInstance { wanted, found: self.instance() })
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -93,7 +95,10 @@ impl Governor {
             return Ok(());
         }
         if known.is_some_and(|known| known.n < head.n) {
-            remarks.push(format!("version {} is in the store and approved, and the head file did not know it yet", head.n));
+            remarks.push(format!(
+                "version {} is in the store and approved, and the head file did not know it yet",
+                head.n
+            ));
         }
         self.head.write(head)
     }
@@ -170,6 +175,14 @@ impl Governor {
     }
 
     /// The approvers after a change.
+    ///
+    /// # Errors
+    /// They are not there, or not what they were.
+    pub fn approvers_of(&self, change: &Change) -> Result<ApproverSet, GovernanceError> {
+        self.set_of(change)
+    }
+
+    /// The approvers after a change.
     pub(super) fn set_of(&self, change: &Change) -> Result<ApproverSet, GovernanceError> {
         if change.approvers.is_none() {
             return Ok(ApproverSet::default());
@@ -183,7 +196,8 @@ impl Governor {
 
     /// Bytes of the store, held to their hash.
     pub(super) fn blob(&self, hash: Hash) -> Result<Vec<u8>, GovernanceError> {
-        let bytes = self.ledger.blob(hash)?.ok_or_else(|| GovernanceError::Unknown(format!("content {}", hash.short())))?;
+        let bytes =
+            self.ledger.blob(hash)?.ok_or_else(|| GovernanceError::Unknown(format!("content {}", hash.short())))?;
         if Hash::of(&bytes) == hash {
             Ok(bytes)
         } else {
@@ -205,7 +219,11 @@ fn is_there(ledger: &dyn Ledger, head: &Head) -> Result<bool, GovernanceError> {
 
 fn read(n: u64, record: &[u8]) -> Result<Version, GovernanceError> {
     let version = Version::decode(record).map_err(|error| GovernanceError::Broken { n, why: error.to_string() })?;
-    if version.n == n { Ok(version) } else { Err(GovernanceError::Broken { n, why: format!("it says that it is {}", version.n) }) }
+    if version.n == n {
+        Ok(version)
+    } else {
+        Err(GovernanceError::Broken { n, why: format!("it says that it is {}", version.n) })
+    }
 }
 
 /// Whether a version may follow on the one before it; the error is what is wrong.

@@ -16,7 +16,10 @@ fn a_change_becomes_live_with_enough_persons_and_not_before() {
     assert!(refused(governor.activate(change.id, "ana", at(11))).contains("0 of 2 approvals"));
     let one = governor.approve(change.id, &sign(&governor, &change, &people.ben, 12), at(12)).unwrap();
     assert!(one.missing.is_some());
-    assert!(refused(governor.activate(change.id, "ana", at(13))).contains("1 of 2 approvals by persons other than the author (ben)"));
+    assert!(
+        refused(governor.activate(change.id, "ana", at(13)))
+            .contains("1 of 2 approvals by persons other than the author (ben)")
+    );
     let two = governor.approve(change.id, &sign(&governor, &change, &people.cem, 14), at(14)).unwrap();
     assert_eq!((two.missing, two.count.old.len()), (None, 2));
     let (version, trouble) = governor.activate(change.id, "ana", at(15)).unwrap();
@@ -59,7 +62,10 @@ fn persons_are_counted_and_not_keys_or_signatures() {
     governor.approve(change.id, &sign(&governor, &change, &people.ben, 13), at(13)).unwrap();
     governor.approve(change.id, &sign(&governor, &change, &people.ben_too, 14), at(14)).unwrap();
     assert_eq!(shared.disk().changes[&change.id].approvals.len(), 5);
-    assert!(refused(governor.activate(change.id, "ana", at(15))).contains("1 of 2 approvals by persons other than the author (ben)"));
+    assert!(
+        refused(governor.activate(change.id, "ana", at(15)))
+            .contains("1 of 2 approvals by persons other than the author (ben)")
+    );
 }
 
 #[test]
@@ -197,7 +203,9 @@ fn time_binds_a_change_and_its_approvals() {
     let (_, mut governor) = governed(&people);
     let ttl = 72 * 3_600;
     let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(1_000)).unwrap();
-    let mut try_at = |signed: i64, now: i64| governor.approve(change.id, &sign(&governor, &change, &people.ben, signed), at(now)).is_ok();
+    let mut try_at = |signed: i64, now: i64| {
+        governor.approve(change.id, &sign(&governor, &change, &people.ben, signed), at(now)).is_ok()
+    };
     assert!(!try_at(600, 1_001), "before it was proposed");
     assert!(!try_at(1_400, 1_001), "in the future");
     assert!(try_at(1_002, 1_002));
@@ -307,7 +315,11 @@ fn lower_rules_need_what_the_rules_demand() {
     for rules in ["0 1 2 2", "1 1 1 2", "1 1 2 1", "1 1 2 3"] {
         // The class alone would be tightening, which one person approves.
         let change = governor.propose(&wish(content(4, rules), "ana"), at(10)).unwrap();
-        assert_eq!((change.class, governor.proposal(change.id, at(10)).unwrap().need.old), (Class::Tightens, 2), "{rules}");
+        assert_eq!(
+            (change.class, governor.proposal(change.id, at(10)).unwrap().need.old),
+            (Class::Tightens, 2),
+            "{rules}"
+        );
     }
     let change = governor.propose(&wish(content(5, "0 1 2 2"), "ana"), at(10)).unwrap();
     for key in [&people.ben, &people.cem] {
@@ -315,7 +327,11 @@ fn lower_rules_need_what_the_rules_demand() {
     }
     governor.activate(change.id, "ana", at(12)).unwrap();
     assert!(!governor.is_required());
-    assert_eq!(governor.note(&wish(content(9, "0 1 2 2"), "file"), at(13)).unwrap().0, 3, "from here on files are believed");
+    assert_eq!(
+        governor.note(&wish(content(9, "0 1 2 2"), "file"), at(13)).unwrap().0,
+        3,
+        "from here on files are believed"
+    );
 }
 
 #[test]
@@ -398,4 +414,26 @@ fn what_the_engine_says_otherwise_by_then_is_not_activated() {
     governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
     shared.disk().blobs.insert(change.content, content(9, REQUIRED).encode());
     assert!(refused(governor.activate(change.id, "ana", at(12))).contains("not what it was"));
+}
+
+#[test]
+fn a_log_that_is_lost_is_replaced_by_an_older_one_only_with_approvals() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let backup = shared.copy();
+    let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    let (mut restored, _) = backup.open().unwrap();
+    let change = restored.restoration(vec!["ana".to_owned()], "version 2 is lost".to_owned(), at(20)).unwrap();
+    let one = sign(&restored, &change, &people.ben, 21);
+    let two = sign(&restored, &change, &people.cem, 21);
+    let own = sign(&restored, &change, &people.ana, 21);
+    assert!(restored.restore(change.clone(), vec![], "ana", at(22)).is_err());
+    assert!(restored.restore(change.clone(), vec![one.clone(), one.clone(), own], "ana", at(22)).is_err());
+    let other = Change { rules: Rules { required: false, ..change.rules }, ..change.clone() };
+    assert!(restored.restore(other, vec![one.clone(), two.clone()], "ana", at(22)).is_err());
+    assert!(restored.restore(change.clone(), vec![one.clone(), two.clone()], "ana", at(20 + 72 * 3_600)).is_err());
+    let version = restored.restore(change, vec![one, two], "ana", at(22)).unwrap();
+    assert_eq!((version.n, version.change.restores, restored.verify_all().unwrap()), (2, 1, 2));
 }

@@ -57,7 +57,8 @@ fn wherever_the_process_ends_while_governance_begins_it_has_begun_or_not() {
             let (mut governor, _) = shared.open().unwrap();
             shared.disk().working = Some(working);
             shared.disk().done_unheard = unheard;
-            let begin = Wish { kind: Kind::Keys, approvers: Some(people.set.clone()), ..wish(content(5, REQUIRED), "root") };
+            let begin =
+                Wish { kind: Kind::Keys, approvers: Some(people.set.clone()), ..wish(content(5, REQUIRED), "root") };
             let begun = governor.begin(&begin, at(1)).is_ok() || unheard;
             shared.disk().working = None;
             if begun && shared.disk().head.is_none() {

@@ -10,14 +10,31 @@ use crate::*;
 /// What somebody does next.
 #[derive(Debug, Clone)]
 enum Step {
-    Propose { level: u32, author: usize },
-    Approve { signer: usize, change: usize, reject: bool },
+    Propose {
+        level: u32,
+        author: usize,
+    },
+    Approve {
+        signer: usize,
+        change: usize,
+        reject: bool,
+    },
     /// With a signature that was made for another change.
-    Reuse { signer: usize, from: usize, to: usize },
-    Activate { change: usize },
-    Revoke { person: usize },
+    Reuse {
+        signer: usize,
+        from: usize,
+        to: usize,
+    },
+    Activate {
+        change: usize,
+    },
+    Revoke {
+        person: usize,
+    },
     Restart,
-    Wait { hours: i64 },
+    Wait {
+        hours: i64,
+    },
 }
 
 const PERSONS: [&str; 5] = ["ana", "ben", "cem", "dia", "eve"];

@@ -1,4 +1,4 @@
-//! `policy`: policies beside each other.
+//! `policy`, `approver` and `governance`: policies beside each other, versions of them, and who approves these.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,33 @@ pub(crate) enum PolicyCommand {
     /// Show every class of requests whose answer changes from one policy to another: exit code 0 none, 1 some, or not all
     /// could be compared
     Diff(PolicyDiffArgs),
+    /// List the versions that were live, the last first, and the changes that wait
+    List(PolicyListArgs),
+    /// Show a version and its policy
+    Show(PolicyShowArgs),
+    /// Propose another policy, or what is on the gateway's disk
+    Propose(PolicyProposeArgs),
+    /// Write what has to be signed to a file, for another machine
+    Request(PolicyRequestArgs),
+    /// Look at a request and sign it, without a gateway
+    Sign(PolicySignArgs),
+    /// Approve a change: sign it with a key, or bring what was signed elsewhere
+    Approve(PolicyApproveArgs),
+    /// End a change that waits
+    Reject(PolicyRejectArgs),
+    /// Make a change live: exit code 1 where it may not be
+    Activate(PolicyChangeArgs),
+    /// Have an earlier version live again, as a new one; where approvals are required it is proposed
+    Rollback(PolicyRollbackArgs),
+    /// Hold all versions to their hashes, their signatures and the rules of their time
+    Verify,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyDiffArgs {
-    /// The policy as it is; or a whole configuration
+    /// The policy as it is; or a whole configuration, or the number of a version
     pub(crate) before: PathBuf,
-    /// The policy as it would be; or a whole configuration
+    /// The policy as it would be; or a whole configuration, or the number of a version
     pub(crate) after: PathBuf,
     /// Another reason for the same outcome counts as a change, too
     #[arg(long)]
@@ -30,4 +50,227 @@ pub(crate) struct PolicyDiffArgs {
     /// The time from which examples are chosen, in RFC 3339; left out, now
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyListArgs {
+    /// At most so many versions
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) most: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyShowArgs {
+    /// The version's number
+    #[arg(value_name = "N")]
+    pub(crate) n: u64,
+    /// Print this file of it alone, as it was
+    #[arg(long, value_name = "NAME")]
+    pub(crate) file: Option<String>,
+}
+
+/// Who proposes, and why.
+#[derive(Debug, Args)]
+pub(crate) struct AuthorArgs {
+    /// Why: it stands in the log and in what is signed
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Who proposes, besides the account that asks
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Where more is said of it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ticket: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyProposeArgs {
+    /// A policy in place of the one that is live, or a whole configuration; left out, what is on the gateway's disk
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) by: AuthorArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyChangeArgs {
+    /// The change, or the first digits of its id
+    pub(crate) change: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyRequestArgs {
+    /// The change, or the first digits of its id
+    pub(crate) change: String,
+    /// Where the request goes; left out, to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicySignArgs {
+    /// The request
+    pub(crate) request: PathBuf,
+    /// The private key; left out, the request is only shown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Sign that it must not become live
+    #[arg(long, requires = "key")]
+    pub(crate) reject: bool,
+    /// Where the approval goes; left out, to standard output
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyApproveArgs {
+    /// The change, or the first digits of its id
+    #[arg(required_unless_present = "approval")]
+    pub(crate) change: Option<String>,
+    /// The private key that signs it here
+    #[arg(long, value_name = "FILE", required_unless_present = "approval", conflicts_with = "approval")]
+    pub(crate) key: Option<PathBuf>,
+    /// What `policy sign` wrote elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "change")]
+    pub(crate) approval: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyRejectArgs {
+    /// The change, or the first digits of its id
+    pub(crate) change: String,
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value = "not wanted")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyRollbackArgs {
+    /// Which version; left out, the one before the last
+    #[arg(value_name = "N")]
+    pub(crate) n: Option<u64>,
+    #[command(flatten)]
+    pub(crate) by: AuthorArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproverArgs {
+    #[command(subcommand)]
+    pub(crate) command: ApproverCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApproverCommand {
+    /// List who may approve, and with which keys
+    List,
+    /// Make a key, write its private half to a file, and print the public one
+    Keygen {
+        /// Where the private key goes, for its owner alone: a file that is not there yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Propose a key of a person, who may be new
+    Add {
+        #[command(flatten)]
+        approver: ApproverKeyArgs,
+        #[command(flatten)]
+        by: AuthorArgs,
+    },
+    /// Propose that a person's keys count no more: for good
+    Revoke {
+        /// The person
+        person: String,
+        /// Only the key of this id
+        #[arg(long, value_name = "ID")]
+        key: Option<String>,
+        #[command(flatten)]
+        by: AuthorArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproverKeyArgs {
+    /// The person
+    pub(crate) person: String,
+    /// The public key, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Another name under which the same person proposes, such as unix:alice; may be repeated
+    #[arg(long = "alias", value_name = "NAME")]
+    pub(crate) aliases: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GovernanceArgs {
+    #[command(subcommand)]
+    pub(crate) command: GovernanceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GovernanceCommand {
+    /// Begin: name the first approvers. The configuration must say `[governance] required = true`
+    Init {
+        /// A person and the file of the public key, with further names: `alice=alice.pub` or `alice,unix:al=alice.pub`; repeated
+        #[arg(long = "approver", value_name = "PERSON=FILE", required = true)]
+        approvers: Vec<String>,
+        #[command(flatten)]
+        by: AuthorArgs,
+    },
+    /// Say what is live, which instance it is, and what is demanded: exit code 0 if approvals are, else 1
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(subcommand)]
+    pub(crate) command: BackupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Copy the store to one file, while the gateway runs
+    Create {
+        /// The file; left out, one with the time in its name, in the folder of `[backup]`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Encrypt it with this key; left out, as `[backup]` says
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Hold a backup to its manifest, and what is in it to its chain and signatures
+    Verify(BackupFileArgs),
+    /// Put a backup in the place of the store, while no gateway runs
+    Restore(BackupRestoreArgs),
+    /// Make a key that encrypts backups
+    Keygen {
+        /// Where it goes, for the gateway's user alone: a file that is not there yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupFileArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// The key that it is encrypted with; left out, as `[backup]` says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupRestoreArgs {
+    #[command(flatten)]
+    pub(crate) backup: BackupFileArgs,
+    /// Try all of it in a folder that is removed again, and change nothing
+    #[arg(long)]
+    pub(crate) drill: bool,
+    /// The backup is older than the store was: versions are lost. Where approvals are required, --approval says who wants that
+    #[arg(long)]
+    pub(crate) accept_rollback: bool,
+    /// With --accept-rollback: write what has to be signed to this file; later, what was written there
+    #[arg(long, value_name = "FILE", requires = "accept_rollback")]
+    pub(crate) request: Option<PathBuf>,
+    /// With --request: what `policy sign` wrote; may be repeated
+    #[arg(long = "approval", value_name = "FILE", requires = "request")]
+    pub(crate) approvals: Vec<PathBuf>,
 }

@@ -1,0 +1,232 @@
+//! The shapes of governance: versions, proposals, approvals, approvers. `POST /v1/govern` [`Governed`] is answered by [`Answer`].
+
+use serde::{Deserialize, Serialize};
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Governed {
+    /// The versions, the last first, and what waits.
+    List {
+        /// At most so many versions.
+        most: u64,
+    },
+    /// One version with its files.
+    Show {
+        /// Its number.
+        n: u64,
+    },
+    /// Holds all of the log to its hashes and signatures.
+    Verify,
+    /// Proposes other files.
+    Propose(Proposed),
+    /// Proposes the files of an earlier version; makes them live where nobody has to be asked.
+    Rollback {
+        /// Which; null: the one before the last.
+        n: Option<u64>,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
+    /// What has to be signed.
+    Request {
+        /// The change, or as much of its id as tells it from others.
+        id: String,
+    },
+    /// Takes what somebody signed.
+    Approve {
+        /// A block of text.
+        approval: String,
+    },
+    /// Ends a proposal.
+    Reject {
+        /// The change.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Makes a proposal live.
+    Activate {
+        /// The change.
+        id: String,
+    },
+    /// The approvers.
+    Approvers,
+    /// Proposes a key of an approver, who may be new.
+    ApproverAdd {
+        /// Whose.
+        approver: NewApprover,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
+    /// Proposes to revoke keys of an approver.
+    ApproverRevoke {
+        /// Whose.
+        person: String,
+        /// Which; null: all.
+        key: Option<String>,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
+    /// Begins governance.
+    Init {
+        /// The first approvers.
+        approvers: Vec<NewApprover>,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
+}
+
+/// Who proposes, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Author {
+    /// As who proposes says; the account is added to it.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Where more is said.
+    pub ticket: Option<String>,
+}
+
+/// Files that are proposed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// A policy in place of the one that is live. Null, as `files`: what is on the gateway's disk.
+    pub policy: Option<String>,
+    /// All files that are governed, in Base64.
+    pub files: Option<Vec<File>>,
+    /// Who, why, and where more is said.
+    pub by: Author,
+}
+
+/// A file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its name: relative to the folder of the gateway's main file, or absolute.
+    pub name: String,
+    /// Its bytes, in Base64.
+    pub content: String,
+}
+
+/// An approver's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewApprover {
+    /// The person.
+    pub person: String,
+    /// Under which other names the same person proposes.
+    pub aliases: Vec<String>,
+    /// The public key, in PEM.
+    pub key: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// In one sentence.
+    pub message: String,
+    /// What is live; null: nothing was ever.
+    pub live: Option<Live>,
+    /// Versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Version>,
+    /// Proposals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// Approvers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<Approver>,
+    /// Files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// A block of text to be signed elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+/// What is live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// The version.
+    pub n: u64,
+    /// Its hash: written down elsewhere, it tells this log from any other.
+    pub hash: String,
+    /// Which gateway it is; null until governance begins.
+    pub instance: Option<String>,
+    /// Only what was approved becomes live.
+    pub required: bool,
+}
+
+/// A version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its number.
+    pub n: u64,
+    /// Its hash.
+    pub hash: String,
+    /// The hash of its files.
+    pub content: String,
+    /// When it became live, RFC 3339.
+    pub time: String,
+    /// Who made it live.
+    pub by: String,
+    /// The change that it was.
+    pub change: Change,
+}
+
+/// A proposal, or what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it is called.
+    pub id: String,
+    /// `open`, `activated`, `rejected` or `expired`.
+    pub state: String,
+    /// `change`, `rollback` or `keys`.
+    pub kind: String,
+    /// What the engine finds that it does: `tightens`, `loosens`, `mixed` or `neutral`.
+    pub class: String,
+    /// The version that it changes.
+    pub base: u64,
+    /// The version whose files it has, of a rollback.
+    pub restores: Option<u64>,
+    /// Every name of the author.
+    pub authors: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Where more is said.
+    pub ticket: String,
+    /// The hash of what was foreseen of its impact; null: nobody looked.
+    pub impact: Option<String>,
+    /// When it was proposed, RFC 3339.
+    pub created: String,
+    /// Until when it can be approved and activated, RFC 3339.
+    pub expires: String,
+    /// Who approves.
+    pub approved: Vec<String>,
+    /// How many must.
+    pub need: u64,
+    /// How many of those who approve from then on.
+    pub need_new: u64,
+    /// What is missing; null: nothing.
+    pub missing: Option<String>,
+}
+
+/// An approver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approver {
+    /// The person.
+    pub person: String,
+    /// Other names.
+    pub aliases: Vec<String>,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+/// A key of an approver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Its id.
+    pub id: String,
+    /// Since when, RFC 3339.
+    pub added: String,
+    /// Since when it is revoked, RFC 3339; null: it is not.
+    pub revoked: Option<String>,
+}

@@ -1,0 +1,39 @@
+//! What `[governance]` and `[backup]` need: a store.
+
+use portcullis_governance::Rules;
+use portcullis_governance::backup::Settings;
+
+use crate::codes;
+use crate::diagnostics::Diagnostic;
+use crate::file::{Backup, Governance};
+use crate::section::Reader;
+
+pub(crate) fn compile(
+    reader: &Reader<'_>,
+    governance: &Governance,
+    store: Option<&portcullis_store::Settings>,
+) -> Rules {
+    if let (Some(at), None) = (governance.required_at, store) {
+        let message = "approvals are kept in the store, and there is none";
+        let help = "add `[store]`, so that versions and approvals survive a restart";
+        reader.report(Diagnostic::error(codes::CONFLICT, at, message).with_help(help));
+    }
+    governance.rules
+}
+
+pub(crate) fn compile_backup(
+    reader: &Reader<'_>,
+    backup: Option<Backup>,
+    store: Option<&portcullis_store::Settings>,
+) -> Option<Settings> {
+    let backup = backup?;
+    let Some(store) = store else {
+        let message = "there is no store to make backups of";
+        reader.report(
+            Diagnostic::error(codes::CONFLICT, backup.at, message).with_help("add `[store]`, or remove `[backup]`"),
+        );
+        return None;
+    };
+    let path = backup.path.map_or_else(|| store.path.with_file_name("backups"), |path| path.path);
+    Some(Settings { path, every: backup.every, keep: backup.keep, key: backup.key })
+}

@@ -1,0 +1,222 @@
+//! What of a configuration is governed: all that decides who gets in. That is the policy with its files, the files by which callers are known, and
+//! of the gateway's own files every table but those that say how the process runs.
+//!
+//! A table that is not listed in [`OPERATED`] is governed, so that one which a later version adds cannot be forgotten.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostics::Sources;
+
+/// Tables of the gateway's files that say how it runs, what it records and whom it tells: operators change these without being asked.
+const OPERATED: &[&str] = &[
+    "process",
+    "shutdown",
+    "ops",
+    "limits",
+    "refusal",
+    "access_log",
+    "trace",
+    "event",
+    "spool",
+    "sink",
+    "alert",
+    "notifier",
+    "mute",
+    "index",
+    "backup",
+    "spike",
+    "audit",
+];
+/// Tables of a policy that the comparison of answers does not look at.
+const UNSEEN: &[&str] = &["risk", "ban"];
+
+/// What is governed.
+#[derive(Debug, Clone)]
+pub struct Governed {
+    /// The files, in the order in which they were read.
+    pub files: Vec<GovernedFile>,
+    /// The name of the policy file.
+    pub policy: String,
+    /// The digest of what is governed in the gateway's own files.
+    pub gateway: [u8; 32],
+    /// The digest of all that is governed.
+    pub digest: [u8; 32],
+}
+
+/// One file.
+#[derive(Debug, Clone)]
+pub struct GovernedFile {
+    /// Relative to the folder of the main file, or absolute.
+    pub name: String,
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it holds.
+    pub bytes: Arc<[u8]>,
+    /// What it is.
+    pub kind: GovernedKind,
+}
+
+/// What a governed file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GovernedKind {
+    /// The gateway's main file, or one that it includes.
+    Gateway,
+    /// The policy, what it includes, and the files of its networks.
+    Policy,
+    /// API keys, by their hashes.
+    Keys,
+    /// By which others are known: key sets, certificates of authorities.
+    Trust,
+}
+
+/// The files that a run read.
+pub(crate) struct FilesRead<'f> {
+    pub(crate) main: &'f Path,
+    pub(crate) policy_path: &'f Path,
+    pub(crate) gateway: &'f [PathBuf],
+    pub(crate) policy: &'f [PathBuf],
+    pub(crate) identity: &'f [PathBuf],
+    pub(crate) pinned: Vec<(PathBuf, Arc<[u8]>)>,
+}
+
+impl Governed {
+    /// Gathers what was read.
+    pub(crate) fn gather(read: FilesRead<'_>, sources: &Sources) -> Self {
+        let folder = read.main.parent().unwrap_or(Path::new(""));
+        let texts = sources.texts();
+        let (mut files, mut names) = (Vec::new(), HashSet::new());
+        let mut add = |path: &Path, bytes: Arc<[u8]>, kind| {
+            let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+            if names.insert(name.clone()) {
+                files.push(GovernedFile { name, path: path.to_owned(), bytes, kind });
+            }
+        };
+        let kinds = [
+            (read.gateway, GovernedKind::Gateway),
+            (read.policy, GovernedKind::Policy),
+            (read.identity, GovernedKind::Keys),
+        ];
+        for (paths, kind) in kinds {
+            for path in paths {
+                let Some(text) = texts.get(&*path.display().to_string()) else { continue };
+                // A key set is JSON, a key file is TOML.
+                let kind = match kind {
+                    GovernedKind::Keys if text.trim_start().starts_with('{') => GovernedKind::Trust,
+                    kind => kind,
+                };
+                add(path, text.as_bytes().into(), kind);
+            }
+        }
+        for (path, bytes) in read.pinned {
+            add(&path, bytes, GovernedKind::Trust);
+        }
+        let policy = read.policy_path.strip_prefix(folder).unwrap_or(read.policy_path).display().to_string();
+        let gateway = digest_of(&files, GovernedKind::Gateway, |table| !OPERATED.contains(&table));
+        let digest = whole(&files, gateway);
+        Self { files, policy, gateway, digest }
+    }
+
+    /// The digest of what the comparison of answers does not look at: how risk and bans are judged, and lists that are fetched.
+    pub fn unseen(&self) -> [u8; 32] {
+        let tables = digest_of(&self.files, GovernedKind::Policy, |table| UNSEEN.contains(&table));
+        let mut context = Context::new(&SHA256);
+        context.update(&tables);
+        for file in self.files.iter().filter(|file| file.kind == GovernedKind::Policy) {
+            sources_of_networks(file, &mut context);
+        }
+        bytes(context)
+    }
+}
+
+/// The digest over the governed tables and all other files.
+fn whole(files: &[GovernedFile], gateway: [u8; 32]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(&gateway);
+    let mut others: Vec<&GovernedFile> = files.iter().filter(|file| file.kind != GovernedKind::Gateway).collect();
+    others.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    for file in others {
+        part(&mut context, file.name.as_bytes());
+        part(&mut context, &file.bytes);
+    }
+    bytes(context)
+}
+
+fn digest_of(files: &[GovernedFile], kind: GovernedKind, wanted: impl Fn(&str) -> bool) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for file in files.iter().filter(|file| file.kind == kind) {
+        part(&mut context, file.name.as_bytes());
+        // It was read as TOML without an error before. What is not is no table, and then all of it counts.
+        let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+        match DeTable::parse(text) {
+            Ok(table) => table_into(&mut context, table.get_ref(), &wanted),
+            Err(_) => part(&mut context, &file.bytes),
+        }
+    }
+    bytes(context)
+}
+
+fn sources_of_networks(file: &GovernedFile, context: &mut Context) {
+    let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+    let Ok(table) = DeTable::parse(text) else { return };
+    let Some(DeValue::Array(networks)) = table.get_ref().get("network").map(toml::Spanned::get_ref) else { return };
+    for network in networks.iter() {
+        if let DeValue::Table(network) = network.get_ref()
+            && network.contains_key("source")
+        {
+            table_into(context, network, &|_| true);
+        }
+    }
+}
+
+/// The keys that are wanted, in their order by name: layout and comments are no content.
+fn table_into(context: &mut Context, table: &DeTable<'_>, wanted: &dyn Fn(&str) -> bool) {
+    let mut entries: Vec<(&str, &DeValue<'_>)> =
+        table.iter().map(|(key, value)| (&**key.get_ref(), value.get_ref())).filter(|(key, _)| wanted(key)).collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    context.update(&(entries.len() as u64).to_be_bytes());
+    for (key, value) in entries {
+        part(context, key.as_bytes());
+        value_into(context, value);
+    }
+}
+
+fn value_into(context: &mut Context, value: &DeValue<'_>) {
+    let mut simple = |kind: u8, text: &str| {
+        context.update(&[kind]);
+        part(context, text.as_bytes());
+    };
+    match value {
+        DeValue::String(text) => simple(b's', text),
+        DeValue::Integer(number) => simple(b'i', &format!("{} {}", number.radix(), number.as_str())),
+        DeValue::Float(number) => simple(b'f', number.as_str()),
+        DeValue::Boolean(yes) => simple(b'b', if *yes { "true" } else { "false" }),
+        DeValue::Datetime(time) => simple(b'd', &time.to_string()),
+        DeValue::Array(values) => {
+            context.update(b"a");
+            context.update(&(values.len() as u64).to_be_bytes());
+            values.iter().for_each(|value| value_into(context, value.get_ref()));
+        }
+        DeValue::Table(table) => {
+            context.update(b"t");
+            table_into(context, table, &|_| true);
+        }
+    }
+}
+
+/// Its length before it, so that nothing moves from one part into the next.
+fn part(context: &mut Context, bytes: &[u8]) {
+    context.update(&(bytes.len() as u64).to_be_bytes());
+    context.update(bytes);
+}
+
+fn bytes(context: Context) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // INVARIANT: a SHA-256 has 32 bytes.
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
+}

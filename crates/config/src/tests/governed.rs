@@ -1,0 +1,137 @@
+//! What is governed, and what a governed gateway starts with in place of its files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_governance::Rules;
+use portcullis_governance::backup::Settings;
+
+use super::{Folder, GATEWAY, POLICY};
+use crate::{Environment, GovernedKind, Loaded, load};
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let folder = Folder::new();
+    let loaded = folder.loaded();
+    assert_eq!((loaded.governance, loaded.backup), (Rules::default(), None));
+    let tables = "[store]\n[governance]\nrequired = true\napprovals = { tighten = 2, loosen = 3, keys = 4 }\nproposal_ttl = \"1h\"\n\
+                  [backup]\npath = \"b\"\nevery = \"1h\"\nkeep = 3\nkey = \"backup.key\"\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{tables}"));
+    let loaded = folder.loaded();
+    assert_eq!(loaded.governance, Rules { required: true, tighten: 2, loosen: 3, keys: 4, proposal_ttl_s: 3_600 });
+    let expected = Settings {
+        path: folder.path("b"),
+        every: Duration::from_secs(3_600),
+        keep: 3,
+        key: Some(folder.path("backup.key")),
+    };
+    assert_eq!(loaded.backup, Some(expected));
+    folder.write("portcullis.toml", format!("{GATEWAY}[store]\n[backup]\n"));
+    let expected =
+        Settings { path: folder.path("backups"), every: Duration::from_secs(6 * 3_600), keep: 28, key: None };
+    assert_eq!(folder.loaded().backup, Some(expected));
+    folder.write("portcullis.toml", format!("{GATEWAY}[store]\n[backup]\nenabled = false\n"));
+    assert_eq!(folder.loaded().backup, None);
+}
+
+#[test]
+fn what_says_how_the_process_runs_is_not_governed_and_all_else_is() {
+    let folder = Folder::new();
+    let digest = |gateway: &str, policy: &str| {
+        folder.write("portcullis.toml", gateway);
+        folder.write("policy.toml", policy);
+        folder.loaded().governed.digest
+    };
+    let before = digest(GATEWAY, POLICY);
+    let same = |more: &str| assert_eq!(digest(&format!("{GATEWAY}{more}"), POLICY), before, "{more}");
+    let other = |more: &str| assert_ne!(digest(&format!("{GATEWAY}{more}"), POLICY), before, "{more}");
+    same("\n# a comment\n");
+    same("[limits]\nmax_uri_bytes = \"4KiB\"\n");
+    same("[process]\nworkers = 3\n");
+    same("[[sink]]\nname = \"s\"\nkind = \"stdout\"\n");
+    same("[access_log]\nkind = \"stdout\"\n");
+    other("[governance]\napprovals = { loosen = 1 }\n");
+    other("[store]\n");
+    other("[client_address]\ntrusted_proxies = [\"10.0.0.0/8\"]\n");
+    other("[[upstream]]\nname = \"x\"\nendpoints = [\"http://127.0.0.1:9\"]\n");
+    assert_ne!(digest(GATEWAY, &format!("{POLICY}# a comment\n")), before, "lines of a policy stand in events");
+}
+
+#[test]
+fn what_the_comparison_of_answers_does_not_see_has_a_digest_of_its_own() {
+    let folder = Folder::new();
+    let unseen = |more: &str| {
+        folder.write("policy.toml", format!("{POLICY}{more}"));
+        folder.loaded().governed.unseen()
+    };
+    let before = unseen("");
+    assert_eq!(unseen("[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n"), before);
+    assert_ne!(unseen("[ban]\nmode = \"off\"\n"), before);
+    assert_ne!(unseen("[risk]\nmode = \"off\"\n"), before);
+    folder.write("list.txt", "10.0.0.0/8\n");
+    let network = "[[network]]\nname = \"n\"\nsource = { file = \"list.txt\", refresh = \"1h\" }\n";
+    let first = unseen(network);
+    assert_ne!(first, before);
+    assert_ne!(unseen(&network.replace("1h", "2h")), first);
+}
+
+/// A configuration as it was, in place of the files on the disk.
+struct Sealed(BTreeMap<PathBuf, Arc<[u8]>>);
+
+impl Sealed {
+    fn of(loaded: &Loaded) -> Self {
+        Self(loaded.governed.files.iter().map(|file| (file.path.clone(), Arc::clone(&file.bytes))).collect())
+    }
+}
+
+impl Environment for Sealed {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, path: &Path) -> Option<Arc<[u8]>> {
+        self.0.get(path).cloned()
+    }
+
+    fn includable(&self) -> Option<Vec<PathBuf>> {
+        Some(self.0.keys().cloned().collect())
+    }
+}
+
+#[test]
+fn a_sealed_configuration_is_read_as_it_was_whatever_is_on_the_disk() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("more")).unwrap();
+    folder.write("portcullis.toml", format!("include = [\"more/*.toml\"]\n{GATEWAY}[[identity.api_key]]\nname = \"k\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n"));
+    folder.write("more/b.toml", "[[upstream]]\nname = \"b\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
+    folder.write("more/a.toml", "[[upstream]]\nname = \"a\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
+    folder.write("keys.toml", "version = 1\n");
+    folder.write("policy.toml", format!("include = [\"more/*.policy\"]\n{POLICY}"));
+    folder.write("more/x.policy", "[[group]]\nname = \"g\"\nmembers = [\"user:a\"]\n");
+    let before = folder.loaded();
+    let names: Vec<(&str, GovernedKind)> = before.governed.files.iter().map(|file| (&*file.name, file.kind)).collect();
+    let expected = [
+        ("portcullis.toml", GovernedKind::Gateway),
+        ("more/a.toml", GovernedKind::Gateway),
+        ("more/b.toml", GovernedKind::Gateway),
+        ("policy.toml", GovernedKind::Policy),
+        ("more/x.policy", GovernedKind::Policy),
+        ("keys.toml", GovernedKind::Keys),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(before.governed.policy, "policy.toml");
+    let sealed = Sealed::of(&before);
+    folder.write("portcullis.toml", "broken = ");
+    folder.write("policy.toml", "broken = ");
+    folder.write("keys.toml", "broken = ");
+    folder.write("more/0.toml", "[[upstream]]\nname = \"evil\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
+    folder.write("more/0.policy", "broken = ");
+    std::fs::remove_file(folder.path("more/a.toml")).unwrap();
+    assert!(load(&folder.path("portcullis.toml"), &BTreeMap::new()).is_err());
+    let after = load(&folder.path("portcullis.toml"), &sealed).unwrap();
+    assert_eq!(after.governed.digest, before.governed.digest);
+    assert_eq!(after.policy.sha256(), before.policy.sha256());
+    assert_eq!(after.summary, before.summary);
+}

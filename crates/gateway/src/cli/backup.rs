@@ -1,0 +1,182 @@
+//! `backup`: copies of the store.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use portcullis_admin::accounts;
+use portcullis_config::{ProcessEnvironment, load, store_place};
+use portcullis_governance::backup::{BackupError, BackupKey, Manifest};
+use portcullis_governance::{GovernanceError, Request, parse_approval};
+use serde_json::json;
+
+use crate::backing_up::{self, BackingUpError, Restored, Restoring};
+use crate::cli::args::{BackupArgs, BackupCommand, BackupRestoreArgs, Format, Global};
+use crate::cli::governing::{read, write};
+use crate::cli::live::{fail, safe};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+use crate::governing::Who;
+
+pub(crate) fn run(global: &Global, args: &BackupArgs) -> Exit {
+    let done = match &args.command {
+        BackupCommand::Create { out, key } => create(global, out.as_deref(), key.as_deref()),
+        BackupCommand::Verify(args) => verify(global, &args.file, args.key.as_deref()),
+        BackupCommand::Restore(args) => restore(global, args),
+        BackupCommand::Keygen { out } => keygen(global, out),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+/// What the configuration says, as far as it can be read: a backup is restored when not everything is well.
+struct Places {
+    store: PathBuf,
+    feeds: Option<PathBuf>,
+    folder: PathBuf,
+    key: Option<PathBuf>,
+}
+
+fn places(global: &Global) -> Result<Places, Exit> {
+    let loaded = load(&global.config, &ProcessEnvironment).ok();
+    let store = loaded.as_ref().and_then(|loaded| loaded.store.clone());
+    let store = store.or_else(|| store_place(&global.config, &ProcessEnvironment));
+    let Some(store) = store.map(|store| store.path) else {
+        fail(global, "the configuration has no `[store]`, so there is nothing to copy");
+        return Err(Exit::Configuration);
+    };
+    let backup = loaded.as_ref().and_then(|loaded| loaded.backup.clone());
+    Ok(Places {
+        folder: backup.as_ref().map_or_else(|| store.with_file_name("backups"), |backup| backup.path.clone()),
+        key: backup.and_then(|backup| backup.key),
+        feeds: loaded.map(|loaded| loaded.feeds.0.folder),
+        store,
+    })
+}
+
+fn failed(global: &Global, error: &BackingUpError) -> Exit {
+    fail(global, &error.to_string());
+    match error {
+        BackingUpError::Backup(BackupError::Io { .. }) | BackingUpError::Io { .. } | BackingUpError::Lock(_) => {
+            Exit::Unreachable
+        }
+        BackingUpError::Governance(GovernanceError::Shortfall(_)) | BackingUpError::Refused(_) => Exit::NotPermitted,
+        BackingUpError::Backup(_)
+        | BackingUpError::Store(_)
+        | BackingUpError::Copy { .. }
+        | BackingUpError::Governance(_) => Exit::Negative,
+    }
+}
+
+fn key(global: &Global, named: Option<&Path>, places: Option<&Places>) -> Result<Option<BackupKey>, Exit> {
+    let file = named.or_else(|| places.and_then(|places| places.key.as_deref()));
+    file.map(backing_up::read_key).transpose().map_err(|error| failed(global, &error))
+}
+
+fn create(global: &Global, out: Option<&Path>, named: Option<&Path>) -> Result<Exit, Exit> {
+    let places = places(global)?;
+    let key = key(global, named, Some(&places))?;
+    if !places.store.exists() {
+        fail(global, &format!("there is no store {}", places.store.display()));
+        return Err(Exit::Unreachable);
+    }
+    let out = out.map_or_else(|| backing_up::place(&places.folder, Timestamp::now()), Path::to_owned);
+    let store = portcullis_store::Settings { path: places.store };
+    let made = backing_up::make(&global.config, &store, places.feeds.as_deref(), &out, key.as_ref());
+    let manifest = made.map_err(|error| failed(global, &error))?;
+    told(global, &out, &manifest, "made");
+    Ok(Exit::Success)
+}
+
+fn verify(global: &Global, file: &Path, named: Option<&Path>) -> Result<Exit, Exit> {
+    let key = key(global, named, places(global).ok().as_ref())?;
+    let manifest = backing_up::verify(&global.config, file, key.as_ref()).map_err(|error| failed(global, &error))?;
+    told(global, file, &manifest, "is as it was made");
+    Ok(Exit::Success)
+}
+
+fn told(global: &Global, file: &Path, manifest: &Manifest, what: &str) {
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => answer(&format!(
+            "{}: {what}: version {}, {} files, of {:.0}",
+            safe(&file.display().to_string()),
+            manifest.n,
+            manifest.files.len(),
+            manifest.created()
+        )),
+        Format::Json | Format::Jsonl => {
+            let value = json!({
+                "file": file.display().to_string(), "version": manifest.n, "head": manifest.head.to_string(),
+                "created": manifest.created().to_string(), "files": manifest.files.len(),
+            });
+            answer(&value.to_string());
+        }
+    }
+}
+
+fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
+    let places = places(global)?;
+    let key = key(global, args.backup.key.as_deref(), Some(&places))?;
+    let uid = rustix::process::getuid().as_raw();
+    let signed = match (&args.request, args.approvals.as_slice()) {
+        (Some(request), [_, ..]) => Some(signed(global, request, &args.approvals)?),
+        _ => None,
+    };
+    let restoring = Restoring {
+        config: &global.config,
+        store: &places.store,
+        feeds: places.feeds.as_deref(),
+        drill: args.drill,
+        accept_rollback: args.accept_rollback,
+        signed,
+        who: Who::account(uid, accounts::user_name(uid).as_deref()).names,
+    };
+    let done = backing_up::restore(&args.backup.file, key.as_ref(), &restoring);
+    match done.map_err(|error| failed(global, &error))? {
+        Restored::Done(message) => {
+            match global.output {
+                Format::Human => answer(&safe(&message)),
+                Format::Json | Format::Jsonl => answer(&json!({ "message": message }).to_string()),
+            }
+            Ok(Exit::Success)
+        }
+        Restored::ToSign(request) => {
+            let Some(out) = &args.request else {
+                fail(global, "approvals are required: name a file for the request with --request, and have it signed");
+                return Err(Exit::NotPermitted);
+            };
+            write(global, out, request.armored().as_bytes(), 0o644)?;
+            remark(&format!(
+                "approvals are required: have {} signed with `portcullis policy sign`, and restore again with --approval",
+                out.display()
+            ));
+            Err(Exit::NotPermitted)
+        }
+    }
+}
+
+fn signed(
+    global: &Global,
+    request: &Path,
+    approvals: &[PathBuf],
+) -> Result<(Request, Vec<portcullis_governance::Approval>), Exit> {
+    let wrong = |file: &Path, error: &dyn std::fmt::Display| {
+        fail(global, &format!("{}: {error}", file.display()));
+        Exit::Negative
+    };
+    let parsed = Request::from_armored(&read(global, request)?).map_err(|error| wrong(request, &error))?;
+    let approvals = approvals.iter().map(|file| {
+        let (_, approval) = parse_approval(&read(global, file)?).map_err(|error| wrong(file, &error))?;
+        Ok(approval)
+    });
+    Ok((parsed, approvals.collect::<Result<_, Exit>>()?))
+}
+
+fn keygen(global: &Global, out: &Path) -> Result<Exit, Exit> {
+    let (_, text) = BackupKey::generate().map_err(|error| {
+        fail(global, &error.to_string());
+        Exit::Internal
+    })?;
+    write(global, out, text.as_bytes(), 0o600)?;
+    remark(&format!("{} encrypts backups, and nothing reads them without it: keep a copy elsewhere", out.display()));
+    Ok(Exit::Success)
+}

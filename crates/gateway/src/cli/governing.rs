@@ -1,0 +1,308 @@
+//! `policy`, `approver` and `governance`, as far as they are about versions: the running gateway is asked, or the store where none runs.
+
+mod review;
+mod words;
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
+use portcullis_admin::{ClientError, accounts};
+use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
+use portcullis_governance::{Approval, Content, Decision, Governor, HeadFile, Request, SigningKey, armored_approval};
+use portcullis_store::Versions;
+
+use crate::cli::args::{
+    ApproverCommand, ApproverKeyArgs, AuthorArgs, Format, Global, GovernanceCommand, PolicyApproveArgs,
+    PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
+};
+use crate::cli::check::is_policy;
+use crate::cli::configuration::show as show_report;
+use crate::cli::live::{fail, safe, show, try_ask};
+use crate::cli::output::{answer, answer_text, remark};
+use crate::exit::Exit;
+use crate::governing::{Governing, GoverningError, Who, content_of, load_sealed};
+
+/// Who can read a private key can sign with it.
+const PRIVATE: u32 = 0o600;
+
+/// Asks the running gateway, or does it on the store.
+pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
+    match try_ask(global, async |client| client.post("/v1/govern", &wanted).await)? {
+        Ok(answer) => Ok(answer),
+        Err(ClientError::Unreachable { path, source }) if global.admin.is_none() => {
+            let error = ClientError::Unreachable { path, source };
+            on_the_store(global, wanted, &error)
+        }
+        Err(error) => {
+            fail(global, &error.to_string());
+            Err(match error {
+                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
+                ClientError::Forbidden { .. } => Exit::NotPermitted,
+                ClientError::Refused(_) => Exit::Negative,
+            })
+        }
+    }
+}
+
+/// No gateway answers. Whoever may write the store may do what the gateway's user may; approvals are signed all the same.
+fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) -> Result<Answer, Exit> {
+    let is_init = matches!(wanted, Governed::Init { .. });
+    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| is_init || store.path.exists());
+    let Some(store) = store else {
+        fail(global, &format!("{unreachable}; and there is no store to look into"));
+        return Err(Exit::Unreachable);
+    };
+    let open = || Governing::open_alone(&global.config, &store);
+    let opened = match open() {
+        // Beginning was cut off before the head file was written: who begins again finishes it.
+        Err(GoverningError::Governance(_)) if is_init => finish_beginning(&store).and_then(|()| open()),
+        opened => opened,
+    };
+    let governing = opened.map_err(|error| {
+        fail(global, &error.to_string());
+        if error.is_lasting() { Exit::Negative } else { Exit::Unreachable }
+    })?;
+    let uid = rustix::process::getuid().as_raw();
+    let who = Who::account(uid, accounts::user_name(uid).as_deref());
+    let mut performed = governing.perform(wanted, &who, Timestamp::now()).map_err(|error| {
+        fail(global, &error);
+        Exit::Negative
+    })?;
+    if performed.activated.is_some() {
+        performed.answer.message.push_str("; no gateway runs: it is in force at the next start");
+    }
+    Ok(performed.answer)
+}
+
+fn finish_beginning(store: &portcullis_store::Settings) -> Result<(), GoverningError> {
+    let versions = Versions::open(store)?;
+    Ok(Governor::finish_beginning(&versions, &mut HeadFile::beside(&store.path))?)
+}
+
+fn author(by: &AuthorArgs) -> Author {
+    Author { name: by.author.clone(), reason: by.reason.clone(), ticket: by.ticket.clone() }
+}
+
+/// Does it, and says what came of it.
+pub(crate) fn told(global: &Global, wanted: Governed) -> Result<Exit, Exit> {
+    let done = asked(global, wanted)?;
+    show(global, &done, || words::of_change(&done));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn list(global: &Global, most: u64) -> Result<Exit, Exit> {
+    let done = asked(global, Governed::List { most })?;
+    show(global, &done, || words::of_list(&done));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exit, Exit> {
+    let done = asked(global, Governed::Show { n: args.n })?;
+    if let Some(name) = &args.file {
+        let found = done.files.iter().find(|file| file.name == *name);
+        let bytes = found.and_then(|file| BASE64.decode(file.content.as_bytes()).ok());
+        let Some(bytes) = bytes else {
+            fail(global, &format!("version {} has no file `{name}`", args.n));
+            return Err(Exit::Negative);
+        };
+        answer_text(&String::from_utf8_lossy(&bytes));
+        return Ok(Exit::Success);
+    }
+    show(global, &done, || words::of_version(&done));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn verify(global: &Global) -> Result<Exit, Exit> {
+    let done = asked(global, Governed::Verify)?;
+    show(global, &done, || words::of_verification(&done));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit, Exit> {
+    let by = author(&args.by);
+    let proposed = match &args.file {
+        None => Proposed { policy: None, files: None, by },
+        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, by },
+        Some(file) => {
+            let loaded = load(file, &ProcessEnvironment).map_err(|report| {
+                show_report(&report, global);
+                Exit::Configuration
+            })?;
+            let files = content_of(&loaded).files.into_iter();
+            let files =
+                files.map(|(name, bytes)| portcullis_admin::govern::File { name, content: BASE64.encode(&bytes) });
+            Proposed { policy: None, files: Some(files.collect()), by }
+        }
+    };
+    told(global, Governed::Propose(proposed))
+}
+
+pub(crate) fn request(global: &Global, change: &str, out: Option<&Path>) -> Result<Exit, Exit> {
+    let done = asked(global, Governed::Request { id: change.to_owned() })?;
+    let text = done.request.unwrap_or_default();
+    match out {
+        Some(out) => {
+            write(global, out, text.as_bytes(), 0o644)?;
+            remark(&format!("{} is to be signed with `portcullis policy sign`", out.display()));
+        }
+        None => answer_text(&text),
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows what is asked, and signs it where a key is given. It needs no gateway, and believes none.
+pub(crate) fn sign(global: &Global, args: &PolicySignArgs) -> Result<Exit, Exit> {
+    let request = parsed(global, &read(global, &args.request)?)?;
+    remark(&review::of(&request));
+    let Some(key) = &args.key else { return Ok(Exit::Success) };
+    let key = signing_key(global, key)?;
+    let decision = if args.reject { Decision::Reject } else { Decision::Approve };
+    let approval = Approval::sign(request.instance, &request.change, decision, &key, Timestamp::now());
+    let text = armored_approval(request.change.id, &approval);
+    match &args.out {
+        Some(out) => write(global, out, text.as_bytes(), 0o644)?,
+        None => answer_text(&text),
+    }
+    remark(&format!("signed with the key {}: {}", key.public().id(), decision.as_str()));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit, Exit> {
+    let approval = match (&args.approval, &args.change, &args.key) {
+        (Some(file), _, _) => read(global, file)?,
+        (None, Some(change), Some(key)) => {
+            let done = asked(global, Governed::Request { id: change.clone() })?;
+            let request = parsed(global, &done.request.unwrap_or_default())?;
+            let key = signing_key(global, key)?;
+            remark(&review::of(&request));
+            let approval = Approval::sign(request.instance, &request.change, Decision::Approve, &key, Timestamp::now());
+            armored_approval(request.change.id, &approval)
+        }
+        (None, _, _) => return Err(Exit::Usage),
+    };
+    told(global, Governed::Approve { approval })
+}
+
+pub(crate) fn rollback(global: &Global, args: &PolicyRollbackArgs) -> Result<Exit, Exit> {
+    told(global, Governed::Rollback { n: args.n, by: author(&args.by) })
+}
+
+/// A version, read as this machine's gateway would.
+pub(crate) fn loaded(global: &Global, n: u64) -> Result<Loaded, Exit> {
+    let done = asked(global, Governed::Show { n })?;
+    let files =
+        done.files.into_iter().filter_map(|file| Some((file.name, BASE64.decode(file.content.as_bytes()).ok()?)));
+    load_sealed(&global.config, &Content { files: files.collect() }).map_err(|report| {
+        show_report(&report, global);
+        Exit::Configuration
+    })
+}
+
+pub(crate) fn approver(global: &Global, command: &ApproverCommand) -> Result<Exit, Exit> {
+    match command {
+        ApproverCommand::List => {
+            let done = asked(global, Governed::Approvers)?;
+            show(global, &done, || words::of_approvers(&done));
+            Ok(Exit::Success)
+        }
+        ApproverCommand::Keygen { out } => keygen(global, out),
+        ApproverCommand::Add { approver, by } => {
+            told(global, Governed::ApproverAdd { approver: new_approver(global, approver)?, by: author(by) })
+        }
+        ApproverCommand::Revoke { person, key, by } => {
+            told(global, Governed::ApproverRevoke { person: person.clone(), key: key.clone(), by: author(by) })
+        }
+    }
+}
+
+pub(crate) fn governance(global: &Global, command: &GovernanceCommand) -> Result<Exit, Exit> {
+    match command {
+        GovernanceCommand::Init { approvers, by } => {
+            let approvers = approvers.iter().map(|text| named_approver(global, text)).collect::<Result<_, _>>()?;
+            told(global, Governed::Init { approvers, by: author(by) })
+        }
+        GovernanceCommand::Status => {
+            let done = asked(global, Governed::List { most: 1 })?;
+            show(global, &done, || words::of_status(&done));
+            let required = done.live.as_ref().is_some_and(|live| live.required);
+            Ok(if required { Exit::Success } else { Exit::Negative })
+        }
+    }
+}
+
+/// The private key is never printed: who reads the screen could sign.
+fn keygen(global: &Global, out: &Path) -> Result<Exit, Exit> {
+    let (key, private) = SigningKey::generate().map_err(|error| {
+        fail(global, &error.to_string());
+        Exit::Internal
+    })?;
+    write(global, out, private.as_bytes(), PRIVATE)?;
+    let public = key.public();
+    match global.output {
+        Format::Human => {
+            answer(public.to_pem().trim_end());
+            remark(&format!(
+                "{} is the private key {}: for its owner alone, on a machine of their own",
+                out.display(),
+                public.id()
+            ));
+        }
+        Format::Json | Format::Jsonl => {
+            let value = serde_json::json!({ "file": out.display().to_string(), "id": public.id(), "public_key": public.to_pem() });
+            answer(&value.to_string());
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// `alice=alice.pub`, or `alice,unix:al=alice.pub`.
+fn named_approver(global: &Global, text: &str) -> Result<NewApprover, Exit> {
+    let Some((names, file)) = text.split_once('=') else {
+        fail(global, "--approver: expected a person and a file, such as alice=alice.pub");
+        return Err(Exit::Usage);
+    };
+    let mut names = names.split(',').map(str::to_owned);
+    let person = names.next().unwrap_or_default();
+    Ok(NewApprover { person, aliases: names.collect(), key: read(global, Path::new(file))? })
+}
+
+fn new_approver(global: &Global, args: &ApproverKeyArgs) -> Result<NewApprover, Exit> {
+    Ok(NewApprover { person: args.person.clone(), aliases: args.aliases.clone(), key: read(global, &args.key)? })
+}
+
+fn parsed(global: &Global, text: &str) -> Result<Request, Exit> {
+    Request::from_armored(text).map_err(|error| {
+        fail(global, &format!("the request: {error}"));
+        Exit::Negative
+    })
+}
+
+fn signing_key(global: &Global, file: &Path) -> Result<SigningKey, Exit> {
+    let pem = read(global, file)?;
+    SigningKey::from_pem(pem.as_bytes()).map_err(|error| {
+        fail(global, &format!("{}: {error}", file.display()));
+        Exit::Usage
+    })
+}
+
+pub(crate) fn read(global: &Global, file: &Path) -> Result<String, Exit> {
+    std::fs::read_to_string(file).map_err(|error| {
+        fail(global, &format!("{}: {error}", file.display()));
+        Exit::Unreachable
+    })
+}
+
+/// Writes a file that is not there yet.
+pub(crate) fn write(global: &Global, out: &Path, bytes: &[u8], mode: u32) -> Result<(), Exit> {
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(out);
+    let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| {
+        fail(global, &format!("{}: {}", out.display(), safe(&error.to_string())));
+        Exit::Unreachable
+    })
+}

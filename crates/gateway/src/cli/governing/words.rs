@@ -1,0 +1,140 @@
+//! Versions, proposals and approvers in words for people.
+
+use data_encoding::BASE64;
+use portcullis_admin::govern::{Answer, Change, Live, Version};
+
+use crate::cli::live::{safe, short};
+use crate::cli::table::table;
+
+/// What came of a change.
+pub(super) fn of_change(done: &Answer) -> String {
+    let mut text = safe(&done.message);
+    if let Some(change) = done.changes.first().filter(|change| change.state == "open") {
+        text.push_str(&format!("\n{}", next_step(change)));
+    }
+    text
+}
+
+fn next_step(change: &Change) -> String {
+    let id = short(&change.id);
+    match &change.missing {
+        Some(_) => format!("next: portcullis policy approve {id} --key FILE"),
+        None => format!("next: portcullis policy activate {id}"),
+    }
+}
+
+pub(super) fn of_status(done: &Answer) -> String {
+    done.live.as_ref().map_or_else(|| "nothing was ever live".to_owned(), live)
+}
+
+fn live(live: &Live) -> String {
+    let instance = live.instance.as_deref().unwrap_or("none: governance has not begun");
+    let required = if live.required { "approvals are required" } else { "approvals are not required" };
+    format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance))
+}
+
+pub(super) fn of_verification(done: &Answer) -> String {
+    format!("{}\n{}", safe(&done.message), of_status(done))
+}
+
+pub(super) fn of_list(done: &Answer) -> String {
+    let mut parts = vec![of_status(done)];
+    if !done.versions.is_empty() {
+        let rows: Vec<_> = done.versions.iter().map(row).collect();
+        parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
+    }
+    let waiting: Vec<_> = done.changes.iter().filter(|change| change.state == "open").map(change_row).collect();
+    if !waiting.is_empty() {
+        parts.push(table(["CHANGE", "UNTIL", "KIND", "CLASS", "AUTHOR", "APPROVED", "MISSING"], &waiting));
+    }
+    parts.join("\n\n")
+}
+
+fn kind(change: &Change) -> String {
+    match change.restores {
+        Some(n) => format!("{} to {n}", safe(&change.kind)),
+        None => safe(&change.kind),
+    }
+}
+
+fn author(change: &Change) -> String {
+    safe(change.authors.first().map_or("-", String::as_str))
+}
+
+fn row(version: &Version) -> [String; 7] {
+    let change = &version.change;
+    [
+        version.n.to_string(),
+        safe(&version.time),
+        kind(change),
+        safe(&change.class),
+        author(change),
+        change.approved.len().to_string(),
+        safe(&change.reason),
+    ]
+}
+
+fn change_row(change: &Change) -> [String; 7] {
+    let approved = if change.approved.is_empty() { "-".to_owned() } else { change.approved.join(", ") };
+    [
+        short(&change.id).to_owned(),
+        safe(&change.expires),
+        kind(change),
+        safe(&change.class),
+        author(change),
+        safe(&approved),
+        safe(change.missing.as_deref().unwrap_or("nothing: it can be activated")),
+    ]
+}
+
+pub(super) fn of_version(done: &Answer) -> String {
+    let Some(version) = done.versions.first() else { return safe(&done.message) };
+    let change = &version.change;
+    let mut lines = vec![
+        format!("version   {}, live since {}, made live by {}", version.n, safe(&version.time), safe(&version.by)),
+        format!("hash      {}", safe(&version.hash)),
+        format!(
+            "change    {}: {}, {}, of version {}",
+            safe(&change.id),
+            kind(change),
+            safe(&change.class),
+            change.base
+        ),
+        format!("author    {}", safe(&change.authors.join(", "))),
+        format!("reason    {}", safe(&change.reason)),
+    ];
+    if !change.ticket.is_empty() {
+        lines.push(format!("ticket    {}", safe(&change.ticket)));
+    }
+    lines.push(format!("impact    {}", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
+    let keys =
+        if change.approved.is_empty() { "none".to_owned() } else { format!("keys {}", change.approved.join(", ")) };
+    lines.push(format!("approvals {}", safe(&keys)));
+    for file in &done.files {
+        let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
+        lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
+    }
+    lines.push(format!("print one with: portcullis policy show {} --file NAME", version.n));
+    lines.join("\n")
+}
+
+pub(super) fn of_approvers(done: &Answer) -> String {
+    if done.approvers.is_empty() {
+        return "nobody may approve: governance has not begun".to_owned();
+    }
+    let mut rows = Vec::new();
+    for approver in &done.approvers {
+        for key in &approver.keys {
+            let state =
+                key.revoked.as_ref().map_or_else(|| "active".to_owned(), |time| format!("revoked {}", safe(time)));
+            rows.push([
+                safe(&approver.person),
+                safe(&approver.aliases.join(", ")),
+                safe(&key.id),
+                safe(&key.added),
+                state,
+            ]);
+        }
+    }
+    table(["PERSON", "OTHER NAMES", "KEY", "SINCE", "STATE"], &rows)
+}

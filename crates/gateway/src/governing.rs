@@ -1,0 +1,327 @@
+//! What is in force where versions are kept: the files on the disk, or what was approved.
+//!
+//! Without `[governance] required` the files are believed: what they hold when they become live is noted as a version. Where approvals are
+//! required only the last version is believed. Files that hold the same are read from the disk (so that what is not governed can be changed
+//! there); files that hold anything else are refused, and at a start the version itself is put in force in their place.
+
+mod desk;
+mod shown;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
+use portcullis_governance::{GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_store::{Lock, LockError, StoreError, Versions};
+use thiserror::Error;
+
+pub(crate) use desk::Who;
+pub(crate) use source::{Source, content_of, load_sealed};
+
+/// The versions of a gateway.
+#[derive(Debug)]
+pub(crate) struct Governing {
+    governor: Mutex<Governor>,
+    config: PathBuf,
+    store: portcullis_store::Settings,
+    _lock: Lock,
+}
+
+/// How the gateway was told to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// The store that must be governed.
+    pub(crate) store: PathBuf,
+    /// As which instance.
+    pub(crate) instance: Option<Hash>,
+}
+
+/// Why there are no versions.
+#[derive(Debug, Error)]
+pub(crate) enum GoverningError {
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Somebody else has it.
+    #[error("{0}")]
+    Lock(#[from] LockError),
+    /// The log.
+    #[error("{0}")]
+    Governance(#[from] GovernanceError),
+}
+
+impl GoverningError {
+    /// Whether it stays until somebody does something.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Store(error) => error.trouble.is_lasting(),
+            Self::Lock(_) => false,
+            Self::Governance(error) => error.is_tampering() || matches!(error, GovernanceError::Head { .. }),
+        }
+    }
+}
+
+/// Why a configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The process starts.
+    Start,
+    /// An operator wants the files.
+    Asked,
+    /// A version became live.
+    Activated,
+}
+
+/// What is to be put in force.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) loaded: Loaded,
+    pub(crate) number: Number,
+    /// What is wrong with the files, where the version was put in force in their place.
+    pub(crate) alarm: Option<Alarm>,
+}
+
+/// The files are not what is live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) message: String,
+    /// Nobody ever approved them; else they are those of an earlier version.
+    pub(crate) tampered: bool,
+}
+
+/// Which version it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// Nobody counts.
+    None,
+    /// This one.
+    Known(u64),
+    /// It is noted when it becomes live.
+    Noted,
+}
+
+/// Why nothing is put in force.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The files have errors.
+    Files(Box<Report>),
+    /// They are not what was approved.
+    Alarm(Alarm),
+    /// Something else, in a sentence.
+    Other(String),
+}
+
+/// A lock that is held while the store is changed is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+/// Among so many earlier versions it is looked for what the files are.
+const EARLIER: u64 = 200;
+
+impl Decided {
+    /// The files alone, where no versions are kept.
+    pub(crate) fn unversioned(loaded: Loaded) -> Self {
+        Self { loaded, number: Number::None, alarm: None }
+    }
+}
+
+impl Governing {
+    /// Opens the versions of a gateway that runs.
+    pub(crate) fn open(
+        config: &Path,
+        store: &portcullis_store::Settings,
+        pin: Option<&Pin>,
+    ) -> Result<Self, GoverningError> {
+        let began = Instant::now();
+        let lock = loop {
+            match Lock::share(&store.path) {
+                Err(LockError::Busy(_)) if began.elapsed() < PATIENCE => std::thread::sleep(POLL),
+                lock => break lock?,
+            }
+        };
+        Self::open_with(config, store, pin, lock)
+    }
+
+    /// The same for whoever changes them without a gateway.
+    pub(crate) fn open_alone(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
+        Self::open_with(config, store, None, Lock::alone(&store.path)?)
+    }
+
+    fn open_with(
+        config: &Path,
+        store: &portcullis_store::Settings,
+        pin: Option<&Pin>,
+        lock: Lock,
+    ) -> Result<Self, GoverningError> {
+        let governor = open_governor(config, store, pin)?;
+        Ok(Self { governor: Mutex::new(governor), config: config.to_owned(), store: store.clone(), _lock: lock })
+    }
+
+    fn governor(&self) -> MutexGuard<'_, Governor> {
+        self.governor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version that is live; 0 for none.
+    pub(crate) fn n(&self) -> u64 {
+        self.governor().n()
+    }
+
+    /// Whether only what was approved becomes live.
+    pub(crate) fn is_required(&self) -> bool {
+        self.governor().is_required()
+    }
+
+    /// Where they are.
+    pub(crate) fn store(&self) -> &portcullis_store::Settings {
+        &self.store
+    }
+
+    /// Says what of the disk, or instead of it, is to be put in force.
+    pub(crate) fn decide(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
+        if !self.is_required() {
+            let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
+            if loaded.governance.required {
+                let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
+                return Err(Refused::Other(message.to_owned()));
+            }
+            return Ok(Decided { loaded, number: Number::Noted, alarm: None });
+        }
+        let (n, content) = {
+            let governor = self.governor();
+            (governor.n(), governor.live().map_err(|error| Refused::Other(error.to_string()))?)
+        };
+        let number = Number::Known(n);
+        let live = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
+        match disk {
+            Ok(loaded) if loaded.governed.digest == live.governed.digest => Ok(Decided { loaded, number, alarm: None }),
+            disk => {
+                let alarm = self.alarm(disk.as_ref(), &live, n);
+                match why {
+                    Why::Asked => Err(Refused::Alarm(alarm)),
+                    Why::Start => Ok(Decided { loaded: live, number, alarm: Some(alarm) }),
+                    Why::Activated => Ok(Decided { loaded: live, number, alarm: None }),
+                }
+            }
+        }
+    }
+
+    /// What the files are, where they are not what is live.
+    fn alarm(&self, disk: Result<&Loaded, &Report>, live: &Loaded, n: u64) -> Alarm {
+        let disk = match disk {
+            Ok(disk) => disk,
+            Err(report) => {
+                let message = format!(
+                    "the files on disk are invalid ({}), and were not approved: version {n} stays in force",
+                    report.summary_line()
+                );
+                return Alarm { message, tampered: true };
+            }
+        };
+        let governor = self.governor();
+        let same = |number: &u64| {
+            governor.version(*number).is_ok_and(|version| version.change.governed == Hash(disk.governed.digest))
+        };
+        if let Some(earlier) = (1..n).rev().take(usize::try_from(EARLIER).unwrap_or(usize::MAX)).find(same) {
+            let message =
+                format!("the files on disk are those of version {earlier}, and version {n} is live and stays so");
+            return Alarm { message, tampered: false };
+        }
+        let mut names: Vec<&str> = differing(disk, live);
+        names.truncate(5);
+        let message = format!(
+            "{} on disk was not approved: version {n} stays in force; `portcullis policy propose` has it reviewed",
+            if names.is_empty() { "what is".to_owned() } else { names.join(", ") }
+        );
+        Alarm { message, tampered: true }
+    }
+
+    /// Notes what becomes live. Returns its number, where it could be noted.
+    pub(crate) fn note(&self, loaded: &Loaded, authors: &[String], reason: &str) -> Option<u64> {
+        let wish = Wish {
+            kind: Kind::Change,
+            content: content_of(loaded),
+            approvers: None,
+            authors: authors.to_vec(),
+            reason: reason.to_owned(),
+            ticket: String::new(),
+            impact: Hash::NONE,
+            restores: 0,
+        };
+        match self.governor().note(&wish, Timestamp::now()) {
+            Ok((n, is_new, trouble)) => {
+                if is_new {
+                    tracing::info!(version = n, "what is live now is a new version");
+                }
+                if let Some(error) = trouble {
+                    tracing::error!(%error, "the version is in the store, and the head file does not know it");
+                }
+                Some(n)
+            }
+            Err(error) => {
+                tracing::error!(%error, "what is live now could not be kept as a version");
+                None
+            }
+        }
+    }
+}
+
+fn open_governor(
+    config: &Path,
+    store: &portcullis_store::Settings,
+    pin: Option<&Pin>,
+) -> Result<Governor, GoverningError> {
+    let versions = Versions::open(store)?;
+    let head = HeadFile::beside(&store.path);
+    let source = Source { config: config.to_owned() };
+    let pinned = pin.map(|pin| pin.instance);
+    let (governor, remarks) = Governor::open(Box::new(versions), Box::new(head), Box::new(source), pinned)?;
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+    Ok(governor)
+}
+
+/// The names of files that hold something else, or are there on one side alone.
+fn differing<'l>(disk: &'l Loaded, live: &'l Loaded) -> Vec<&'l str> {
+    let file = |loaded: &'l Loaded, name: &str| {
+        loaded.governed.files.iter().find(|file| file.name == name).map(|file| &file.bytes)
+    };
+    let names = disk.governed.files.iter().chain(&live.governed.files).map(|file| file.name.as_str());
+    let mut found: Vec<&str> = names.filter(|name| file(disk, name) != file(live, name)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// What a start runs on.
+pub(crate) struct Beginning {
+    pub(crate) decided: Decided,
+    pub(crate) governing: Option<Arc<Governing>>,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug)]
+pub(crate) enum BeginError {
+    Refused(Refused),
+    Governing(GoverningError),
+}
+
+/// Reads the files, and where versions are kept says what of them is to be put in force.
+pub(crate) fn begin(config: &Path, pin: Option<&Pin>) -> Result<Beginning, BeginError> {
+    let disk = load(config, &ProcessEnvironment);
+    let store = match (pin, &disk) {
+        (Some(pin), _) => Some(portcullis_store::Settings { path: pin.store.clone() }),
+        (None, Ok(loaded)) => loaded.store.clone(),
+        // Files with errors are no reason to be down where what was approved is in the store.
+        (None, Err(_)) => {
+            portcullis_config::store_place(config, &ProcessEnvironment).filter(|store| store.path.exists())
+        }
+    };
+    let Some(store) = store else {
+        let loaded = disk.map_err(|report| BeginError::Refused(Refused::Files(Box::new(report))))?;
+        return Ok(Beginning { decided: Decided::unversioned(loaded), governing: None });
+    };
+    let governing = Governing::open(config, &store, pin).map_err(BeginError::Governing)?;
+    let decided = governing.decide(disk, Why::Start).map_err(BeginError::Refused)?;
+    Ok(Beginning { decided, governing: Some(Arc::new(governing)) })
+}

@@ -1,0 +1,402 @@
+//! What operators have done with versions: over the control channel of a running gateway, or on the store where none runs.
+
+use std::path::Path;
+
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
+use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load, replace_file};
+use portcullis_governance::{
+    ApproverSet, Change, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
+};
+
+use super::source::{content_of, in_a_line, load_sealed};
+use super::{Governing, shown};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Every name of the account.
+    pub(crate) names: Vec<String>,
+    /// The account says nothing of who it is.
+    pub(crate) is_shared: bool,
+}
+
+impl Who {
+    /// An account of the system.
+    pub(crate) fn account(uid: u32, name: Option<&str>) -> Self {
+        let mut names = vec![format!("uid:{uid}")];
+        if let Some(name) = name {
+            names = vec![name.to_owned(), format!("unix:{name}"), format!("uid:{uid}")];
+        }
+        Self { names, is_shared: uid == 0 }
+    }
+
+    fn first(&self) -> &str {
+        self.names.first().map_or("somebody", String::as_str)
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Performed {
+    pub(crate) answer: Answer,
+    /// The version that is to be put in force now.
+    pub(crate) activated: Option<u64>,
+}
+
+type Outcome = Result<Performed, String>;
+
+impl Governing {
+    /// Does what is wanted.
+    ///
+    /// # Errors
+    /// Why it is not done, in a sentence.
+    pub(crate) fn perform(&self, wanted: Governed, who: &Who, now: Timestamp) -> Outcome {
+        match wanted {
+            Governed::List { most } => self.list(most, now),
+            Governed::Show { n } => self.show(n, now),
+            Governed::Verify => {
+                let n = self.governor().verify_all().map_err(said)?;
+                Ok(self.answer(format!("{n} versions are what they were, and were approved as their rules demanded")))
+            }
+            Governed::Propose(proposed) => self.propose(&proposed, who, now),
+            Governed::Rollback { n, by } => self.rollback(n, &by, who, now),
+            Governed::Request { id } => self.request(&id, now),
+            Governed::Approve { approval } => self.approve(&approval, now),
+            Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
+            Governed::Activate { id } => self.activate(&id, who, now),
+            Governed::Approvers => Ok(self.answer("the approvers".to_owned())),
+            Governed::ApproverAdd { approver, by } => {
+                let mut set = self.governor().standing().approvers;
+                add(&mut set, &approver, now)?;
+                self.change_set(set, &by, who, now)
+            }
+            Governed::ApproverRevoke { person, key, by } => {
+                let mut set = self.governor().standing().approvers;
+                set.revoke(&person, key.as_deref(), now)?;
+                self.change_set(set, &by, who, now)
+            }
+            Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
+        }
+    }
+
+    fn answer(&self, message: String) -> Performed {
+        let standing = self.governor().standing();
+        let answer = Answer {
+            message,
+            live: standing.version.as_ref().map(|version| shown::live(version, &standing)),
+            approvers: standing.approvers.approvers.iter().map(shown::approver).collect(),
+            ..Answer::default()
+        };
+        Performed { answer, activated: None }
+    }
+
+    fn list(&self, most: u64, now: Timestamp) -> Outcome {
+        let mut performed = self.answer(String::new());
+        let governor = self.governor();
+        let last = governor.n();
+        let from = last.saturating_sub(most.clamp(1, MOST_LISTED)).saturating_add(1).max(1);
+        for n in (from..=last).rev() {
+            performed.answer.versions.push(shown::version(&governor.version(n).map_err(said)?));
+        }
+        let proposals = governor.proposals(now).map_err(said)?;
+        performed.answer.changes = proposals.iter().map(shown::proposal).collect();
+        performed.answer.message = format!("{last} versions");
+        Ok(performed)
+    }
+
+    fn show(&self, n: u64, _: Timestamp) -> Outcome {
+        let mut performed = self.answer(format!("version {n}"));
+        let governor = self.governor();
+        let version = governor.version(n).map_err(said)?;
+        let content = governor.content_of(&version).map_err(said)?;
+        performed.answer.versions = vec![shown::version(&version)];
+        performed.answer.files = files(&content);
+        Ok(performed)
+    }
+
+    /// The author is every name that is known: the account's, and the one that is given.
+    fn authors(&self, by: &Author, who: &Who) -> Result<Vec<String>, String> {
+        let named = by.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        if named.is_none() && who.is_shared && self.is_required() {
+            return Err(format!("{} is an account of many: say who proposes, with --author", who.first()));
+        }
+        let mut authors: Vec<String> = named.map(str::to_ascii_lowercase).into_iter().collect();
+        authors.extend(who.names.iter().map(|name| name.to_ascii_lowercase()));
+        authors.dedup();
+        Ok(authors)
+    }
+
+    fn wish(&self, kind: Kind, content: Content, by: &Author, who: &Who) -> Result<Wish, String> {
+        Ok(Wish {
+            kind,
+            content,
+            approvers: None,
+            authors: self.authors(by, who)?,
+            reason: by.reason.clone(),
+            ticket: by.ticket.clone().unwrap_or_default(),
+            impact: Hash::NONE,
+            restores: 0,
+        })
+    }
+
+    fn propose(&self, proposed: &Proposed, who: &Who, now: Timestamp) -> Outcome {
+        let content = match (&proposed.policy, &proposed.files) {
+            (Some(policy), None) => self.with_policy(policy)?,
+            (None, Some(files)) => {
+                let decoded = files.iter().map(|file| {
+                    let bytes =
+                        BASE64.decode(file.content.as_bytes()).map_err(|error| format!("{}: {error}", file.name))?;
+                    Ok::<_, String>((file.name.clone(), bytes))
+                });
+                Content { files: decoded.collect::<Result<_, _>>()? }
+            }
+            (None, None) => content_of(&self.on_disk()?),
+            (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
+        };
+        let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
+        self.put(&wish, now)
+    }
+
+    /// What is live, or where nothing is yet what is on the disk, with another policy.
+    fn with_policy(&self, policy: &str) -> Result<Content, String> {
+        let live = if self.is_required() { self.live()? } else { self.on_disk()? };
+        let mut content = content_of(&live);
+        content.files.insert(live.governed.policy, policy.as_bytes().to_vec());
+        Ok(content)
+    }
+
+    fn on_disk(&self) -> Result<Loaded, String> {
+        load(&self.config, &ProcessEnvironment).map_err(|report| in_a_line(&report))
+    }
+
+    fn live(&self) -> Result<Loaded, String> {
+        let content = self.governor().live().map_err(said)?;
+        load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))
+    }
+
+    fn put(&self, wish: &Wish, now: Timestamp) -> Outcome {
+        let change = self.governor().propose(wish, now).map_err(said)?;
+        let proposal = self.governor().proposal(change.id, now).map_err(said)?;
+        let next = match proposal.need.old {
+            0 => "it can be activated".to_owned(),
+            1 => "1 person other than the author has to approve".to_owned(),
+            need => format!("{need} persons other than the author have to approve"),
+        };
+        let preview = if change.impact.is_none() { "; nobody looked at its impact on recorded requests" } else { "" };
+        let message = format!("change {} {}: {next}{preview}", change.id.short(), does(&change));
+        let mut performed = self.answer(message);
+        performed.answer.changes = vec![shown::proposal(&proposal)];
+        Ok(performed)
+    }
+
+    fn rollback(&self, n: Option<u64>, by: &Author, who: &Who, now: Timestamp) -> Outcome {
+        let last = self.n();
+        let n = n.unwrap_or_else(|| last.saturating_sub(1));
+        if n == 0 || n >= last {
+            return Err(format!("there is no version {n} before the live one, which is {last}"));
+        }
+        let content = {
+            let governor = self.governor();
+            let version = governor.version(n).map_err(said)?;
+            governor.content_of(&version).map_err(said)?
+        };
+        let content = self.keep_what_was_revoked(content)?;
+        let wish = Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? };
+        let mut performed = self.put(&wish, now)?;
+        let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
+        if self.is_required() {
+            performed.answer.message = format!("rollback to version {n}: {}", performed.answer.message);
+            return Ok(performed);
+        }
+        let id = change.id.clone();
+        let mut activated = self.activate(&id, who, now)?;
+        activated.answer.message = format!("rolled back to version {n}: {}", activated.answer.message);
+        Ok(activated)
+    }
+
+    /// An earlier content, with the API keys of now: what was revoked since does not come back. Of the gateway's own files those of now stay,
+    /// too, where what is governed in them is the same, so that nothing else is undone with it.
+    fn keep_what_was_revoked(&self, mut content: Content) -> Result<Content, String> {
+        let now = self.live()?;
+        let then = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
+        let same_gateway = now.governed.gateway == then.governed.gateway;
+        for file in &now.governed.files {
+            let stays = match file.kind {
+                GovernedKind::Keys => true,
+                GovernedKind::Gateway => same_gateway,
+                GovernedKind::Policy | GovernedKind::Trust => false,
+            };
+            if let Some(place) = content.files.get_mut(&file.name).filter(|_| stays) {
+                *place = file.bytes.to_vec();
+            }
+        }
+        Ok(content)
+    }
+
+    fn request(&self, id: &str, now: Timestamp) -> Outcome {
+        let request = {
+            let governor = self.governor();
+            let id = governor.find(id).map_err(said)?;
+            let proposal = governor.proposal(id, now).map_err(said)?;
+            let standing = governor.standing();
+            let content = governor.content_of_change(&proposal.change).map_err(said)?;
+            let base = governor.live().unwrap_or_default();
+            let approvers = governor.approvers_of(&proposal.change).map_err(said)?;
+            Request { instance: standing.instance, change: proposal.change, content, base, approvers }
+        };
+        let mut performed = self.answer(format!("change {}", request.change.id.short()));
+        performed.answer.request = Some(request.armored());
+        Ok(performed)
+    }
+
+    fn approve(&self, approval: &str, now: Timestamp) -> Outcome {
+        let (id, approval) = parse_approval(approval).map_err(|error| format!("the approval: {error}"))?;
+        let proposal = self.governor().approve(id, &approval, now).map_err(said)?;
+        let person = {
+            let standing = self.governor().standing();
+            standing.approvers.owner(&approval.key).map(|(approver, _)| approver.person.clone())
+        };
+        let person = person.unwrap_or_else(|| "a new approver".to_owned());
+        let missing = match &proposal.missing {
+            None => "it can be activated".to_owned(),
+            Some(missing) => missing.to_string(),
+        };
+        let word = match approval.decision {
+            portcullis_governance::Decision::Approve => "approved",
+            portcullis_governance::Decision::Reject => "rejected",
+        };
+        let mut performed = self.answer(format!("change {} {word} by {person}: {missing}", id.short()));
+        performed.answer.changes = vec![shown::proposal(&proposal)];
+        Ok(performed)
+    }
+
+    fn reject(&self, id: &str, reason: &str, who: &Who, now: Timestamp) -> Outcome {
+        let proposal = {
+            let mut governor = self.governor();
+            let id = governor.find(id).map_err(said)?;
+            governor.reject(id, now).map_err(said)?
+        };
+        let mut performed =
+            self.answer(format!("change {} rejected by {}: {reason}", proposal.change.id.short(), who.first()));
+        performed.answer.changes = vec![shown::proposal(&proposal)];
+        Ok(performed)
+    }
+
+    fn activate(&self, id: &str, who: &Who, now: Timestamp) -> Outcome {
+        let id = self.governor().find(id).map_err(said)?;
+        let required = self.is_required();
+        let (content, before) = {
+            let governor = self.governor();
+            let change = governor.proposal(id, now).map_err(said)?.change;
+            (governor.content_of_change(&change).map_err(said)?, governor.live().unwrap_or_default())
+        };
+        let next = self.n().saturating_add(1);
+        // Where files are believed they have to hold it, or the next reload would undo it.
+        if !required {
+            write_back(&self.config, &content, &before, next)?;
+        }
+        let (version, trouble) = self.governor().activate(id, who.first(), now).map_err(said)?;
+        let mut message =
+            format!("version {} is live: change {} by {}", version.n, id.short(), version.change.authors.join(", "));
+        if !version.approvals.is_empty() {
+            message.push_str(&format!(
+                ", approved by {}",
+                shown::approved(&version, &self.governor().standing()).join(", ")
+            ));
+        }
+        if required && let Err(error) = write_back(&self.config, &content, &before, next) {
+            message.push_str(&format!("; the files on disk still hold something else ({error})"));
+        }
+        if let Some(error) = trouble {
+            message.push_str(&format!("; it is in the store, but the head file does not know it: {error}"));
+        }
+        let mut performed = self.answer(message);
+        performed.answer.versions = vec![shown::version(&version)];
+        performed.activated = Some(version.n);
+        Ok(performed)
+    }
+
+    fn change_set(&self, set: ApproverSet, by: &Author, who: &Who, now: Timestamp) -> Outcome {
+        if !self.is_required() {
+            return Err(
+                "governance has not begun: name the first approvers with `portcullis governance init`".to_owned()
+            );
+        }
+        let content = self.governor().live().map_err(said)?;
+        let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content, by, who)? };
+        self.put(&wish, now)
+    }
+
+    fn init(&self, approvers: &[NewApprover], by: &Author, who: &Who, now: Timestamp) -> Outcome {
+        let loaded = self.on_disk()?;
+        if !loaded.governance.required {
+            return Err("write `required = true` into `[governance]` first: that is what begins".to_owned());
+        }
+        let mut set = ApproverSet::default();
+        for approver in approvers {
+            add(&mut set, approver, now)?;
+        }
+        let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
+        let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
+        let mut message = format!(
+            "governance begins with version {}; this instance is {}: write it down, and start the gateway with `--governed {}`",
+            version.n,
+            version.instance_after(),
+            self.store.path.display()
+        );
+        if let Some(error) = trouble {
+            message.push_str(&format!("; run it again, since the head file could not be written: {error}"));
+        }
+        let mut performed = self.answer(message);
+        performed.answer.versions = vec![shown::version(&version)];
+        performed.activated = Some(version.n);
+        Ok(performed)
+    }
+}
+
+/// Versions that are listed at once.
+const MOST_LISTED: u64 = 10_000;
+
+fn said(error: GovernanceError) -> String {
+    error.to_string()
+}
+
+fn does(change: &Change) -> String {
+    match change.kind {
+        Kind::Keys => "changes the approvers".to_owned(),
+        _ => format!("({})", change.class.as_str()),
+    }
+}
+
+fn add(set: &mut ApproverSet, approver: &NewApprover, now: Timestamp) -> Result<(), String> {
+    let key = PublicKey::from_pem(approver.key.as_bytes()).map_err(|error| format!("{}: {error}", approver.person))?;
+    set.add(&approver.person, &approver.aliases, key, now)
+}
+
+fn files(content: &Content) -> Vec<File> {
+    content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) }).collect()
+}
+
+/// Writes a content to the disk, each file as a whole. What was a part of the content before and is none now is laid aside, so that no pattern
+/// of `include` finds it.
+fn write_back(config: &Path, content: &Content, before: &Content, n: u64) -> Result<(), String> {
+    let folder = config.parent().unwrap_or(Path::new(""));
+    for (name, bytes) in &content.files {
+        let path = folder.join(name);
+        if std::fs::read(&path).is_ok_and(|there| there == *bytes) {
+            continue;
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
+        replace_file(&path, text)?;
+    }
+    for name in before.files.keys().filter(|name| !content.files.contains_key(*name)) {
+        let path = folder.join(name);
+        let aside = folder.join(format!("{name}.before-version-{n}"));
+        if path.is_file() {
+            std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}

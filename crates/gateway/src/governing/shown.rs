@@ -1,0 +1,90 @@
+//! Versions and proposals in the shapes of the control channel.
+
+use jiff::Timestamp;
+use portcullis_admin::govern::{Approver, Change, Key, Live, Version};
+use portcullis_governance as governance;
+
+fn time(micros: i64) -> String {
+    Timestamp::from_microsecond(micros).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+pub(super) fn live(version: &governance::Version, standing: &governance::Standing) -> Live {
+    Live {
+        n: version.n,
+        hash: version.hash().to_string(),
+        instance: Some(standing.instance).filter(|instance| !instance.is_none()).map(|instance| instance.to_string()),
+        required: standing.rules.required,
+    }
+}
+
+pub(super) fn version(version: &governance::Version) -> Version {
+    Version {
+        n: version.n,
+        hash: version.hash().to_string(),
+        content: version.change.content.to_string(),
+        time: time(version.time),
+        by: version.by.clone(),
+        change: Change { approved: keys(version), ..change(&version.change, "activated") },
+    }
+}
+
+/// The keys that signed: whose they were is said by the approvers of that time.
+fn keys(version: &governance::Version) -> Vec<String> {
+    version.approvals.iter().map(|approval| approval.key.id()).collect()
+}
+
+/// Who approved, as far as their keys are known now.
+pub(super) fn approved(version: &governance::Version, standing: &governance::Standing) -> Vec<String> {
+    let person = |approval: &governance::Approval| {
+        let approvers = &standing.approvers.approvers;
+        let of = approvers.iter().find(|approver| approver.keys.iter().any(|key| key.public == approval.key));
+        of.map_or_else(|| approval.key.id(), |approver| approver.person.clone())
+    };
+    let mut persons: Vec<String> = version.approvals.iter().map(person).collect();
+    persons.sort_unstable();
+    persons.dedup();
+    persons
+}
+
+fn change(change: &governance::Change, state: &str) -> Change {
+    Change {
+        id: change.id.to_string(),
+        state: state.to_owned(),
+        kind: change.kind.as_str().to_owned(),
+        class: change.class.as_str().to_owned(),
+        base: change.base_n,
+        restores: Some(change.restores).filter(|n| *n > 0),
+        authors: change.authors.clone(),
+        reason: change.reason.clone(),
+        ticket: change.ticket.clone(),
+        impact: Some(change.impact).filter(|impact| !impact.is_none()).map(|impact| impact.to_string()),
+        created: time(change.created),
+        expires: time(change.expires),
+        approved: Vec::new(),
+        need: 0,
+        need_new: 0,
+        missing: None,
+    }
+}
+
+pub(super) fn proposal(proposal: &governance::Proposal) -> Change {
+    Change {
+        approved: proposal.count.old.union(&proposal.count.new).cloned().collect(),
+        need: proposal.need.old as u64,
+        need_new: proposal.need.new as u64,
+        missing: proposal.missing.as_ref().map(ToString::to_string),
+        ..change(&proposal.change, proposal.state.as_str())
+    }
+}
+
+pub(super) fn approver(approver: &governance::Approver) -> Approver {
+    Approver {
+        person: approver.person.clone(),
+        aliases: approver.aliases.clone(),
+        keys: approver
+            .keys
+            .iter()
+            .map(|key| Key { id: key.public.id(), added: time(key.added), revoked: key.revoked.map(time) })
+            .collect(),
+    }
+}

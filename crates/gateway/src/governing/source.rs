@@ -1,0 +1,140 @@
+//! Contents, read and compared with the configuration's own code.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis_config::{Environment, GovernedKind, Loaded, ProcessEnvironment, Report, load};
+use portcullis_governance::{Assessed, Class, Content, Hash, PolicySource};
+use portcullis_identity::settings::ApiKeyRecord;
+use portcullis_policy::{DiffBounds, Effect, compare};
+
+/// Reads contents as the gateway that runs on this file would.
+pub(crate) struct Source {
+    pub(crate) config: PathBuf,
+}
+
+/// The files of a configuration that are governed.
+pub(crate) fn content_of(loaded: &Loaded) -> Content {
+    Content { files: loaded.governed.files.iter().map(|file| (file.name.clone(), file.bytes.to_vec())).collect() }
+}
+
+/// Reads a content in place of the files on the disk. What is not governed (certificates of listeners, keys, pages) is still read there.
+pub(crate) fn load_sealed(config: &Path, content: &Content) -> Result<Loaded, Report> {
+    load(config, &Sealed::new(config, content))
+}
+
+/// A content in place of the disk.
+struct Sealed(BTreeMap<PathBuf, Arc<[u8]>>);
+
+impl Sealed {
+    fn new(config: &Path, content: &Content) -> Self {
+        let folder = config.parent().unwrap_or(Path::new(""));
+        let main = config.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut files: BTreeMap<PathBuf, Arc<[u8]>> =
+            content.files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice().into())).collect();
+        // A content without the main file is none: it must not be read from the disk.
+        files.entry(folder.join(main)).or_insert_with(|| Arc::from(&b""[..]));
+        Self(files)
+    }
+}
+
+impl Environment for Sealed {
+    fn variable(&self, name: &str) -> Option<String> {
+        ProcessEnvironment.variable(name)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        ProcessEnvironment.now()
+    }
+
+    fn file(&self, path: &Path) -> Option<Arc<[u8]>> {
+        self.0.get(path).cloned()
+    }
+
+    fn includable(&self) -> Option<Vec<PathBuf>> {
+        Some(self.0.keys().cloned().collect())
+    }
+}
+
+/// A report in a line: how much is wrong, and the first of it.
+pub(crate) fn in_a_line(report: &Report) -> String {
+    let first = report.diagnostics().next().map(|first| {
+        let at = report.position(first.primary);
+        format!("{}:{}:{}: {}", report.file(first.primary), at.line, at.column, first.message)
+    });
+    first.map_or_else(|| report.summary_line(), |first| format!("{}: {first}", report.summary_line()))
+}
+
+impl PolicySource for Source {
+    fn assess(&self, content: &Content) -> Result<Assessed, String> {
+        let loaded = load_sealed(&self.config, content).map_err(|report| in_a_line(&report))?;
+        Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) })
+    }
+
+    fn class(&self, before: &Content, after: &Content) -> Class {
+        let loaded = |content| load_sealed(&self.config, content);
+        let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };
+        class_of(&before, &after)
+    }
+}
+
+/// What a change does. What no comparison looks at counts as mixed: who may call, where requests go, how risk is judged.
+fn class_of(before: &Loaded, after: &Loaded) -> Class {
+    let of = |kind: GovernedKind| {
+        let files = |loaded: &Loaded| {
+            let files = loaded.governed.files.iter().filter(|file| file.kind == kind);
+            files.map(|file| (file.name.clone(), Arc::clone(&file.bytes))).collect::<BTreeMap<_, _>>()
+        };
+        files(before) == files(after)
+    };
+    let (governed, other) = (&before.governed, &after.governed);
+    if governed.gateway != other.gateway || governed.unseen() != other.unseen() || !of(GovernedKind::Trust) {
+        return Class::Mixed;
+    }
+    let keys = match of(GovernedKind::Keys) {
+        true => Class::Neutral,
+        false if only_withdraws(before, after) => Class::Tightens,
+        false => Class::Mixed,
+    };
+    let policy = match compare(&before.policy, &after.policy, Timestamp::now(), &DiffBounds::default()) {
+        diff if !diff.incomplete.is_empty() => Class::Mixed,
+        diff => match diff.effect() {
+            Effect::None => Class::Neutral,
+            Effect::Tightens => Class::Tightens,
+            Effect::Loosens => Class::Loosens,
+            Effect::Mixed => Class::Mixed,
+        },
+    };
+    match (keys, policy) {
+        (Class::Neutral, class) | (class, Class::Neutral) => class,
+        (Class::Tightens, Class::Tightens) => Class::Tightens,
+        _ => Class::Mixed,
+    }
+}
+
+/// Whether every key of now was there before, carried the same, and held at least as long: then some keys were withdrawn, and no more.
+fn only_withdraws(before: &Loaded, after: &Loaded) -> bool {
+    let keys = |loaded: &Loaded| {
+        let providers = loaded.identity.api_key.iter();
+        let each = providers.flat_map(|provider| {
+            provider.keys.iter().map(|key| ((provider.name.to_string(), key.id.clone()), key.clone()))
+        });
+        each.collect::<BTreeMap<_, _>>()
+    };
+    let earlier = keys(before);
+    keys(after).into_iter().all(|(place, key)| earlier.get(&place).is_some_and(|known| is_no_more(known, &key)))
+}
+
+fn is_no_more(before: &ApiKeyRecord, after: &ApiKeyRecord) -> bool {
+    let ends_no_later = match (before.expires, after.expires) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(before), Some(after)) => after <= before,
+    };
+    (before.sha256, &before.principal, &before.groups, &before.roles)
+        == (after.sha256, &after.principal, &after.groups, &after.roles)
+        && ends_no_later
+        && (after.revoked || !before.revoked)
+}
