@@ -236,7 +236,8 @@ fn where_approvals_are_required_files_are_not_believed() {
             program = program.arg("--governed").arg(site.path("state.db"));
         }
         let mut process = program.start();
-        let line = process.wait_for("the alarm", PATIENCE, |line| line.contains("stays in force").then(|| line.to_owned()));
+        let line =
+            process.wait_for("the alarm", PATIENCE, |line| line.contains("stays in force").then(|| line.to_owned()));
         assert!(line.contains("version 1 stays in force"), "{what}: {line}");
         process.stop(PATIENCE);
     };

@@ -252,19 +252,23 @@ enum Fate {
 }
 
 fn keep_newer_log(restoring: &Restoring<'_>, checked: &Checked, known: Option<Head>) -> Result<Fate, BackingUpError> {
-    let Some(known) = known else { return Ok(Fate::AsItIs) };
     let settings = portcullis_store::Settings { path: checked.store() };
+    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
     let mut versions = Versions::open(&settings)?;
-    let record = versions.record(known.n).map_err(GovernanceError::from)?;
-    if record.is_some_and(|record| Hash::of(&record) == known.hash) {
-        return Ok(Fate::AsItIs);
-    }
     // A copy of the store that was there, so that it stays as it is whatever happens.
     let there = checked.folder.path().join("there.db");
     let copied = fs::metadata(restoring.store)
         .map_err(|_| ())
         .and_then(|_| Versions::open(&portcullis_store::Settings { path: restoring.store.to_owned() }).map_err(drop))
         .and_then(|current| current.copy_to(&there).map_err(drop));
+    if copied.is_ok() {
+        versions.take_from(&there, false).map_err(of)?;
+    }
+    let Some(known) = known else { return Ok(Fate::AsItIs) };
+    let record = versions.record(known.n).map_err(GovernanceError::from)?;
+    if record.is_some_and(|record| Hash::of(&record) == known.hash) {
+        return Ok(Fate::AsItIs);
+    }
     let readable = copied.ok().and_then(|()| open(restoring.config, &there, Some(known)).ok());
     let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else { return Ok(Fate::Lost(known)) };
     let knows = current.version(checked.head.n).is_ok_and(|version| version.hash() == checked.head.hash);
@@ -275,8 +279,7 @@ fn keep_newer_log(restoring: &Restoring<'_>, checked: &Checked, known: Option<He
     }
     let n = current.n();
     drop(current);
-    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
-    versions.take_log(&there).map_err(of)?;
+    versions.take_from(&there, true).map_err(of)?;
     versions.close().map_err(of)?;
     Ok(Fate::NewerKept(n))
 }

@@ -125,14 +125,16 @@ impl Versions {
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
-    /// Takes the log of another store, proposals and approvals with it, in place of this one's: all of it or nothing.
+    /// Takes from a newer store what must never be taken back: what was revoked; and where that is wanted its log, proposals and approvals
+    /// with it, in place of this one's. All of it or nothing.
     ///
     /// # Errors
     /// One of the two cannot be used.
-    pub fn take_log(&mut self, of: &Path) -> Result<(), Trouble> {
-        self.db.execute("ATTACH DATABASE ?1 AS newer", [of.to_string_lossy()])?;
+    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<(), Trouble> {
+        self.db.execute("ATTACH DATABASE ?1 AS newer", [newer.to_string_lossy()])?;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for table in ["version", "blob", "change", "approval"] {
+        transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
+        for table in ["version", "blob", "change", "approval"].iter().filter(|_| log) {
             transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
             transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
         }
@@ -443,10 +445,17 @@ mod tests {
         Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
         live.note(&wish("two"), now()).unwrap();
         drop(live);
+        let revoked = |name: &str| format!("INSERT INTO revocation VALUES ('key', '{name}', 1, 1, NULL, 'test')");
+        Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
+        Connection::open(&copy).unwrap().execute(&revoked("old"), []).unwrap();
         let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-        older.take_log(&path).unwrap();
+        older.take_from(&path, false).unwrap();
+        assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
+        older.take_from(&path, true).unwrap();
         older.close().unwrap();
         assert!(!folder.path().join("copy.db-wal").exists());
+        let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));
+        assert_eq!(rows, Ok(2), "nothing that is revoked on either side is lost");
         let taken = governor(&copy);
         assert_eq!((taken.verify_all().unwrap(), taken.live().unwrap()), (2, content("two")));
     }
