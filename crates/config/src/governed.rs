@@ -70,6 +70,8 @@ pub enum GovernedKind {
     Policy,
     /// API keys, by their hashes.
     Keys,
+    /// Users with their groups and the hashes of their passwords.
+    Users,
     /// By which others are known: key sets, certificates of authorities.
     Trust,
 }
@@ -104,11 +106,7 @@ impl Governed {
         for (paths, kind) in kinds {
             for path in paths {
                 let Some(text) = texts.get(&*path.display().to_string()) else { continue };
-                // A key set is JSON, a key file is TOML.
-                let kind = match kind {
-                    GovernedKind::Keys if text.trim_start().starts_with('{') => GovernedKind::Trust,
-                    kind => kind,
-                };
+                let kind = if kind == GovernedKind::Keys { kind_of(text) } else { kind };
                 add(path, text.as_bytes().into(), kind);
             }
         }
@@ -130,6 +128,17 @@ impl Governed {
             sources_of_networks(file, &mut context);
         }
         bytes(context)
+    }
+}
+
+/// A key set is JSON, key files and files of users are TOML.
+fn kind_of(text: &str) -> GovernedKind {
+    if text.trim_start().starts_with('{') {
+        return GovernedKind::Trust;
+    }
+    match DeTable::parse(text) {
+        Ok(table) if table.get_ref().contains_key("key") => GovernedKind::Keys,
+        Ok(_) | Err(_) => GovernedKind::Users,
     }
 }
 

@@ -107,7 +107,8 @@ fn a_sealed_configuration_is_read_as_it_was_whatever_is_on_the_disk() {
     folder.write("portcullis.toml", format!("include = [\"more/*.toml\"]\n{GATEWAY}[[identity.api_key]]\nname = \"k\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n"));
     folder.write("more/b.toml", "[[upstream]]\nname = \"b\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
     folder.write("more/a.toml", "[[upstream]]\nname = \"a\"\nendpoints = [\"http://127.0.0.1:1\"]\n");
-    folder.write("keys.toml", "version = 1\n");
+    let key = format!("[[key]]\nid = \"k\"\nsha256 = \"{}\"\nprincipal = \"service:k\"\n", "00".repeat(32));
+    folder.write("keys.toml", format!("version = 1\n{key}"));
     folder.write("policy.toml", format!("include = [\"more/*.policy\"]\n{POLICY}"));
     folder.write("more/x.policy", "[[group]]\nname = \"g\"\nmembers = [\"user:a\"]\n");
     let before = folder.loaded();

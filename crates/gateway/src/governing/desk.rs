@@ -216,7 +216,7 @@ impl Governing {
         Ok(activated)
     }
 
-    /// An earlier content, with the API keys of now: what was revoked since does not come back. Of the gateway's own files those of now stay,
+    /// An earlier content, with the API keys and users of now: what was revoked since does not come back. Of the gateway's own files those of now stay,
     /// too, where what is governed in them is the same, so that nothing else is undone with it.
     fn keep_what_was_revoked(&self, mut content: Content) -> Result<Content, String> {
         let now = self.live()?;
@@ -224,7 +224,7 @@ impl Governing {
         let same_gateway = now.governed.gateway == then.governed.gateway;
         for file in &now.governed.files {
             let stays = match file.kind {
-                GovernedKind::Keys => true,
+                GovernedKind::Keys | GovernedKind::Users => true,
                 GovernedKind::Gateway => same_gateway,
                 GovernedKind::Policy | GovernedKind::Trust => false,
             };

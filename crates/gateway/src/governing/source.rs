@@ -90,7 +90,11 @@ fn class_of(before: &Loaded, after: &Loaded) -> Class {
         files(before) == files(after)
     };
     let (governed, other) = (&before.governed, &after.governed);
-    if governed.gateway != other.gateway || governed.unseen() != other.unseen() || !of(GovernedKind::Trust) {
+    if governed.gateway != other.gateway
+        || governed.unseen() != other.unseen()
+        || !of(GovernedKind::Trust)
+        || !of(GovernedKind::Users)
+    {
         return Class::Mixed;
     }
     let keys = match of(GovernedKind::Keys) {
