@@ -2,24 +2,38 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{NewRevocation, Revocations as Shown, ShownRevocation};
-use portcullis_identity::revocation::{MAX_REASON_BYTES, Revocation, Revocations, RevokeError, Revoked};
-use portcullis_store::{Database, RevocationBook, RevocationRow, Settings, StoreError, Trouble};
+use portcullis_identity::revocation::{AHEAD, MAX_REASON_BYTES, Revocation, Revocations, RevokeError, Revoked};
+use portcullis_store::{Database, RevocationBook, RevocationFollower, RevocationRow, Settings, StoreError, Trouble};
+use tokio::time::MissedTickBehavior;
+
+use crate::running::Running;
 
 /// What counts no longer, and where that is written down.
 #[derive(Debug)]
 pub(crate) struct Revoking {
     all: Arc<Revocations>,
     /// `None`: there is no store.
-    book: Option<RevocationBook>,
+    book: Option<Book>,
     /// One change after the other, so that memory and file agree. No request asks for it.
     changing: Mutex<()>,
 }
 
-/// How long a token or a principal stays revoked where nobody says: longer than what was issued is good for.
+/// The file that revocations are kept in, and what others wrote into it.
+#[derive(Debug)]
+struct Book {
+    rows: RevocationBook,
+    follower: Mutex<RevocationFollower>,
+    path: PathBuf,
+}
+
+/// How long a token stays revoked where nobody says: longer than one is good for.
 const LASTS: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How often it is looked whether another process revoked something.
+const LOOK: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_S: u64 = 10 * 366 * 86_400;
 
@@ -29,17 +43,54 @@ impl Revoking {
     /// # Errors
     /// A store that cannot be read: whoever was revoked would count again.
     pub(crate) fn restored(settings: Option<&Settings>, database: Option<&Database>) -> Result<Self, StoreError> {
-        let all = Arc::<Revocations>::default();
-        if let (Some(settings), Some(database)) = (settings, database) {
-            let rows = database.revocations()?;
-            let read: Result<Vec<_>, _> = rows.into_iter().map(|row| revocation(row, &settings.path)).collect();
-            let restored = all.restore(read?, Timestamp::now());
-            if restored > 0 {
-                tracing::info!(revocations = restored, "what was revoked before stays revoked");
-            }
+        let (all, changing) = (Arc::<Revocations>::default(), Mutex::new(()));
+        let (Some(settings), Some(_)) = (settings, database) else {
+            return Ok(Self { all, book: None, changing });
+        };
+        let (rows, path) = (RevocationBook::of(settings), settings.path.clone());
+        let follower = Mutex::new(rows.follow()?);
+        let revoking = Self { all, book: Some(Book { rows, follower, path }), changing };
+        revoking.look()?;
+        if !revoking.all.is_empty() {
+            tracing::info!(revocations = revoking.all.len(), "what was revoked before stays revoked");
         }
-        let book = settings.map(RevocationBook::of);
-        Ok(Self { all, book, changing: Mutex::new(()) })
+        Ok(revoking)
+    }
+
+    /// Puts in force what another process wrote since the last look.
+    fn look(&self) -> Result<(), StoreError> {
+        let Some(book) = &self.book else { return Ok(()) };
+        let mut follower = book.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rows) = follower.look()? {
+            let read: Result<Vec<_>, _> = rows.into_iter().map(|row| revocation(row, &book.path)).collect();
+            self.all.restore(read?, Timestamp::now());
+        }
+        Ok(())
+    }
+
+    /// Looks each second what another process wrote, as long as this one lives: in a takeover an operator may have spoken to either.
+    pub(crate) async fn follow(running: Arc<Running>) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        while running.revoking().book.is_some() {
+            tick.tick().await;
+            let looking = Arc::clone(&running);
+            let looked = tokio::task::spawn_blocking(move || {
+                let revoking = looking.revoking();
+                let _changing = revoking.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                revoking.look()
+            });
+            let error = match looked.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error.as_ref().filter(|_| !failing) {
+                tracing::error!(%error, "what another process revokes is not seen: what is in force stays");
+            }
+            failing = error.is_some();
+        }
     }
 
     /// What requests are held to.
@@ -72,19 +123,15 @@ impl Revoking {
         if !self.all.has_room(&wanted.what, now) {
             return Err(RevokeError::Full.to_string());
         }
-        // Never milder than the one that is there.
-        let wanted = match self.all.find(&wanted.what, now) {
-            Some(before) => Revocation {
-                before: wanted.before.max(before.before),
-                until: wanted.until.zip(before.until).map(|(one, other)| one.max(other)),
-                ..wanted
-            },
+        let wanted = match &self.book {
+            Some(book) => {
+                let written = book.rows.write(&row(&wanted), now.as_microsecond());
+                written
+                    .and_then(|row| revocation(row, &book.path))
+                    .map_err(|error| format!("nothing is revoked, because it cannot be written down: {error}"))?
+            }
             None => wanted,
         };
-        if let Some(book) = &self.book {
-            book.write(&row(&wanted), now.as_microsecond())
-                .map_err(|error| format!("nothing is revoked, because it cannot be written down: {error}"))?;
-        }
         let made = self.all.add(wanted, now).map_err(|error| error.to_string())?;
         tracing::warn!(what = %made.what, reason = %made.reason, "revoked by hand");
         let what = match &made.what {
@@ -103,12 +150,13 @@ impl Revoking {
     pub(crate) fn lift(&self, what: &str, name: &str) -> Result<String, String> {
         let revoked = read(what, name)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = |error| format!("it stays revoked, because the store cannot be used: {error}");
+        self.look().map_err(stays)?;
         if self.all.find(&revoked, Timestamp::now()).is_none() {
             return Err(format!("{revoked} is not revoked"));
         }
         if let Some(book) = &self.book {
-            book.remove(revoked.kind(), &revoked.name())
-                .map_err(|error| format!("it stays revoked, because it cannot be written down: {error}"))?;
+            book.rows.remove(revoked.kind(), &revoked.name()).map_err(stays)?;
         }
         self.all.lift(&revoked);
         tracing::warn!(what = %revoked, "a revocation was lifted by hand");
@@ -140,17 +188,19 @@ fn wanted(new: &NewRevocation, now: Timestamp) -> Result<Revocation, String> {
         None => now,
         Some(text) => text.parse().map_err(|_| "`before` is a time in RFC 3339".to_owned())?,
     };
-    if before > now {
-        return Err("what will be issued cannot be revoked: the time lies ahead".to_owned());
+    // As far as the clock of an issuer may be ahead of this one.
+    if before > now.saturating_add(AHEAD).unwrap_or(now) {
+        return Err("what will be issued cannot be revoked: the time lies ahead by more than a minute".to_owned());
     }
     let until = match new.for_s {
         Some(seconds) if (1..=LONGEST_S).contains(&seconds) => {
             Some(SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
         }
         Some(_) => return Err("it is revoked for a second to ten years".to_owned()),
+        // API keys and certificates may be good for years, and a principal has them as well.
         None => match what {
-            Revoked::Key(_) => None,
-            Revoked::Token(_) | Revoked::Principal(..) => Some(LASTS),
+            Revoked::Key(_) | Revoked::Principal(..) => None,
+            Revoked::Token(_) => Some(LASTS),
         },
     };
     let until = until.map(|lasts| now.checked_add(lasts)).transpose().map_err(|error| error.to_string())?;
@@ -216,6 +266,24 @@ mod tests {
         let again = Revoking::restored(Some(&settings), Some(&Database::open(&settings).unwrap())).unwrap();
         assert_eq!(again.shown().revocations.len(), 2);
         assert!(again.lift("key", "ci").unwrap_err().contains("not revoked"));
+        // The other one is told something meanwhile.
+        revoking.revoke(&new("key", "late")).unwrap();
+        assert_eq!(again.shown().revocations.len(), 2);
+        again.look().unwrap();
+        assert_eq!(again.shown().revocations.len(), 3);
+        again.lift("principal", "user:alice").unwrap();
+        revoking.look().unwrap();
+        assert_eq!(revoking.shown().revocations.len(), 2);
+    }
+
+    #[test]
+    fn a_principal_stays_revoked_until_it_is_lifted_and_a_token_for_ninety_days() {
+        let revoking = Revoking::restored(None, None).unwrap();
+        for (what, name, ends) in [("token", "a", true), ("key", "ci", false), ("principal", "user:alice", false)] {
+            revoking.revoke(&new(what, name)).unwrap();
+            let shown = revoking.shown().revocations.into_iter().find(|each| each.name == name).unwrap();
+            assert_eq!(shown.until.is_some(), ends, "{what}");
+        }
     }
 
     #[test]

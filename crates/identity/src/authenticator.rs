@@ -477,8 +477,7 @@ impl Authenticator {
     ) -> Result<(), Unproven> {
         if let Some(bound) = &binding.certificate {
             match presenting.certificate {
-                Some(certificate) if certificate.is(bound, now) => {}
-                Some(_) => return Err(Refusal::invalid("the token is bound to another client certificate").into()),
+                Some(certificate) => certificate.is_bound(bound, now)?,
                 None => {
                     let detail = "the token is bound to a client certificate, and the connection has none that counts";
                     return Err(Refusal::new(CredentialProblemKind::CertificateRequired, detail).into());

@@ -32,6 +32,8 @@ pub struct ClientCertificate {
     hash: [u8; 32],
     sha256: Box<str>,
     subject: Option<Box<str>>,
+    /// From when until when it is valid, in seconds since the epoch, both included.
+    validity: Option<(i64, i64)>,
     /// What it says, or why it cannot be a credential.
     content: Result<Content, &'static str>,
 }
@@ -53,9 +55,13 @@ impl ClientCertificate {
             Ok(([], parsed)) => {
                 let subject = parsed.subject().to_string();
                 let (subject, _) = subject.split_at(subject.floor_char_boundary(MAX_SUBJECT_BYTES));
-                Self { hash, sha256: hex, subject: Some(subject.into()), content: Content::of(&parsed) }
+                let validity = parsed.validity();
+                let validity = Some((validity.not_before.timestamp(), validity.not_after.timestamp()));
+                Self { hash, sha256: hex, subject: Some(subject.into()), validity, content: Content::of(&parsed) }
             }
-            Ok(_) | Err(_) => Self { hash, sha256: hex, subject: None, content: Err("it cannot be read") },
+            Ok(_) | Err(_) => {
+                Self { hash, sha256: hex, subject: None, validity: None, content: Err("it cannot be read") }
+            }
         }
     }
 
@@ -64,13 +70,17 @@ impl ClientCertificate {
         &self.sha256
     }
 
-    /// Whether it is the one with this SHA-256 (RFC 8705 section 3), and is valid now.
-    pub(crate) fn is(&self, hash: &[u8; 32], now: Timestamp) -> bool {
-        let valid = self
-            .content
-            .as_ref()
-            .is_ok_and(|content| (content.not_before..=content.not_after).contains(&now.as_second()));
-        self.hash == *hash && valid
+    /// Whether it is the one that a token is bound to by its SHA-256 (RFC 8705 section 3), and is valid now: connections outlive
+    /// certificates.
+    ///
+    /// # Errors
+    /// Another one, or one whose time is over or yet to come, or cannot be read.
+    pub(crate) fn is_bound(&self, hash: &[u8; 32], now: Timestamp) -> Result<(), Refusal> {
+        if self.hash != *hash {
+            return Err(Refusal::invalid("the token is bound to another client certificate"));
+        }
+        let cannot = || Refusal::invalid("the validity of the token's client certificate cannot be read");
+        check_validity(self.validity.ok_or_else(cannot)?, now)
     }
 
     /// Its subject, for people; at most 512 bytes. It never decides anything.
@@ -152,6 +162,17 @@ fn email_name(email: &str) -> Result<Box<str>, &'static str> {
     }
 }
 
+fn check_validity((not_before, not_after): (i64, i64), now: Timestamp) -> Result<(), Refusal> {
+    let seconds = now.as_second();
+    if seconds > not_after {
+        return Err(Refusal::new(Kind::Expired, "the client certificate has expired"));
+    }
+    if seconds < not_before {
+        return Err(Refusal::new(Kind::NotYetValid, "the client certificate is not valid yet"));
+    }
+    Ok(())
+}
+
 /// Why a certificate that was verified once is not vouched for any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainProblem {
@@ -178,15 +199,10 @@ impl CertificateIdentity {
             Ok(principal) => principal,
             Err(rejection) => return Identity::Rejected(rejection.clone()),
         };
-        let seconds = now.as_second();
-        let refusal = if seconds > self.not_after {
-            Refusal::new(Kind::Expired, "the client certificate has expired")
-        } else if seconds < self.not_before {
-            Refusal::new(Kind::NotYetValid, "the client certificate is not valid yet")
-        } else {
-            return Identity::Verified(Arc::clone(principal));
-        };
-        Identity::Rejected(Box::new(Rejection::new(refusal.by(Some(&self.provider)), None)))
+        match check_validity((self.not_before, self.not_after), now) {
+            Ok(()) => Identity::Verified(Arc::clone(principal)),
+            Err(refusal) => Identity::Rejected(Box::new(Rejection::new(refusal.by(Some(&self.provider)), None))),
+        }
     }
 
     pub(crate) fn beside_credential(&self) -> BesideCredential {

@@ -25,7 +25,7 @@ use crate::settings::{DpopSettings, ProofAlgorithm};
 use crate::strict_json::{self, Object};
 
 pub(crate) use memory::ProofMemory;
-use memory::Used;
+use memory::{Use, Used};
 use nonce::Nonces;
 pub use target::ProofTarget;
 
@@ -100,13 +100,15 @@ impl Proofs {
         check_target(&claims, target).map_err(bad)?;
         check_token(&claims, token).map_err(bad)?;
         let id = read_id(&claims).map_err(bad)?;
-        self.check_age(&claims, now).map_err(bad)?;
+        let made = self.check_age(&claims, now).map_err(bad)?;
         self.check_nonce(&claims, now)?;
         // One id of one key: another holder may happen to choose the same.
         let used = sha256(&[&thumbprint[..], id.as_bytes()].concat());
-        let until = now.saturating_add(self.max_age).and_then(|at| at.saturating_add(self.leeway)).unwrap_or(now);
-        match self.memory.use_once(&used, until.as_second().saturating_add(1), now.as_second()) {
+        let (made, now) = (made.as_second(), now.as_second());
+        let until = made.saturating_add(self.max_age.as_secs()).saturating_add(1);
+        match self.memory.use_once(Use { hash: &used, holder: thumbprint, made, until }, now) {
             Used::First => Ok(()),
+            Used::Forgotten => Err(bad(Refusal::new(Kind::Expired, "the proof was made too long ago"))),
             Used::Again => Err(bad(Refusal::invalid("the proof was used before: each request needs one of its own"))),
             Used::Full => Err(Unproven::Full),
         }
@@ -139,7 +141,7 @@ impl Proofs {
 
     /// It was made a short while ago (RFC 9449 section 11.1). That one is too old happens to a slow caller, and that it is too young to one
     /// whose clock is ahead: neither is an attack.
-    fn check_age(&self, claims: &Object, now: Timestamp) -> Result<(), Refusal> {
+    fn check_age(&self, claims: &Object, now: Timestamp) -> Result<Timestamp, Refusal> {
         let made = numeric_date(claims, "iat")?.ok_or_else(|| missing("iat"))?;
         let age = now.duration_since(made);
         if age > self.max_age {
@@ -148,7 +150,7 @@ impl Proofs {
         if -age > self.leeway {
             return Err(Refusal::new(Kind::NotYetValid, format!("the proof was made at {made}, which is yet to come")));
         }
-        Ok(())
+        Ok(made)
     }
 
     /// It has a nonce that the gateway gave a short while ago, where that is demanded (RFC 9449 section 9).
@@ -176,9 +178,15 @@ fn check_target(claims: &Object, target: Option<&ProofTarget<'_>>) -> Result<(),
     }
     let address = text(claims, "htu")?;
     if !target.is_at(address) {
-        return Err(Refusal::invalid(format!("the proof is for {}, and this is {target}", excerpt(address))));
+        return Err(Refusal::invalid(format!("the proof is for {}, and this is {target}", excerpt(shown(address)))));
     }
     Ok(())
+}
+
+/// An address without what may be secret in it: its query, and who is named before `@`.
+fn shown(address: &str) -> &str {
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    address.rsplit_once('@').map_or(address, |(_, place)| place)
 }
 
 /// `ath` is the hash of the token that it comes with.

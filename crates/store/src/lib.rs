@@ -29,6 +29,6 @@ mod versions;
 pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use keeping::{Keeping, Source};
-pub use revocation::{RevocationBook, RevocationRow};
+pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use stats::StoreStats;
 pub use versions::{Lock, LockError, Versions};

@@ -5,11 +5,17 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::database::{Database, PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::risk::{keep, kept};
 use crate::schema;
+
+/// How often revocations were changed, by whichever process: in the table `kept`.
+const CHANGES: &str = "revocations";
+/// What has ended is forgotten a day later: a clock that jumped ahead and is set back has cost nothing. Microseconds.
+const FORGET_AFTER: i64 = 86_400_000_000;
 
 /// One revocation. Times are microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,34 @@ pub struct RevocationBook {
     path: PathBuf,
 }
 
+/// Sees what others wrote: in a takeover there are two processes, and an operator may have spoken to either.
+#[derive(Debug)]
+pub struct RevocationFollower {
+    db: Connection,
+    path: PathBuf,
+    seen: Option<i64>,
+}
+
+impl RevocationFollower {
+    /// All that are written, where that changed since it was asked the last time.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn look(&mut self) -> Result<Option<Vec<RevocationRow>>, StoreError> {
+        let mut look = || {
+            let transaction = self.db.transaction()?;
+            let changes = Some(kept(&transaction, CHANGES)?.unwrap_or(0));
+            if changes == self.seen {
+                return Ok(None);
+            }
+            let rows = read(&transaction)?;
+            self.seen = changes;
+            Ok(Some(rows))
+        };
+        look().map_err(|trouble| StoreError { path: self.path.clone(), trouble })
+    }
+}
+
 impl Database {
     /// All that were written.
     ///
@@ -50,20 +84,41 @@ impl RevocationBook {
         Self { path: settings.path.clone() }
     }
 
-    /// Writes one, and forgets those that ended before `now`. It returns when it is on the disk.
+    /// Writes one, and forgets those that ended a day before `now`. It never makes one that is in force milder, whoever wrote that: the
+    /// later moment and the later end stay. It returns what stands there when it is on the disk.
     ///
     /// # Errors
     /// It is not written.
-    pub fn write(&self, row: &RevocationRow, now: i64) -> Result<(), StoreError> {
+    pub fn write(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {
         self.with(|db| {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute("DELETE FROM revocation WHERE until <= ?1", [now])?;
+            transaction
+                .execute("DELETE FROM revocation WHERE until <= ?1", [now.saturating_sub(FORGET_AFTER)])?;
+            let row = match in_force(&transaction, row, now)? {
+                Some((before, until)) => RevocationRow {
+                    before: row.before.max(before),
+                    until: row.until.zip(until).map(|(one, other)| one.max(other)),
+                    ..row.clone()
+                },
+                None => row.clone(),
+            };
             transaction.execute(
                 "INSERT OR REPLACE INTO revocation (what, name, before, made, until, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![row.what, row.name, row.before, row.made, row.until, row.reason],
             )?;
-            Ok(transaction.commit()?)
+            count(&transaction)?;
+            transaction.commit()?;
+            Ok(row)
         })
+    }
+
+    /// Looks what others write from now on.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub fn follow(&self) -> Result<RevocationFollower, StoreError> {
+        let db = self.open().map_err(|trouble| StoreError { path: self.path.clone(), trouble })?;
+        Ok(RevocationFollower { db, path: self.path.clone(), seen: None })
     }
 
     /// Forgets one. It returns when that is on the disk.
@@ -72,23 +127,46 @@ impl RevocationBook {
     /// It is not written.
     pub fn remove(&self, what: &str, name: &str) -> Result<(), StoreError> {
         self.with(|db| {
-            db.execute("DELETE FROM revocation WHERE what = ?1 AND name = ?2", [what, name])?;
-            Ok(())
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("DELETE FROM revocation WHERE what = ?1 AND name = ?2", [what, name])?;
+            count(&transaction)?;
+            Ok(transaction.commit()?)
         })
     }
 
-    fn with(&self, work: impl FnOnce(&mut Connection) -> Result<(), Trouble>) -> Result<(), StoreError> {
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let done = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let mut db = Connection::open_with_flags(&self.path, flags)?;
-            db.busy_timeout(PATIENCE)?;
-            schema::check(&db)?;
+            let mut db = self.open()?;
             // Each transaction is forced to the disk before it is done.
             db.pragma_update(None, "synchronous", "FULL")?;
             work(&mut db)
         };
         done().map_err(|trouble| StoreError { path: self.path.clone(), trouble })
     }
+
+    fn open(&self) -> Result<Connection, Trouble> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.path, flags)?;
+        db.busy_timeout(PATIENCE)?;
+        schema::check(&db)?;
+        Ok(db)
+    }
+}
+
+/// The moment and the end of the one of the same that is in force.
+fn in_force(db: &Connection, row: &RevocationRow, now: i64) -> Result<Option<(i64, Option<i64>)>, Trouble> {
+    let found = db.query_row(
+        "SELECT before, until FROM revocation WHERE what = ?1 AND name = ?2 AND (until IS NULL OR until > ?3)",
+        params![row.what, row.name, now],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    );
+    Ok(found.optional()?)
+}
+
+/// Others see that something changed.
+fn count(transaction: &Transaction<'_>) -> Result<(), Trouble> {
+    let changes = kept(transaction, CHANGES)?.unwrap_or(0);
+    keep(transaction, CHANGES, changes.wrapping_add(1))
 }
 
 fn read(db: &Connection) -> Result<Vec<RevocationRow>, Trouble> {
@@ -135,12 +213,35 @@ mod tests {
         left.sort_by(|one, other| one.what.cmp(&other.what));
         assert_eq!(left.len(), 2, "{left:?}");
         assert_eq!((&*left[0].what, &*left[0].reason), ("key", "again"));
-        // What has ended goes with the next one.
-        book.write(&row("token", "b", None), 100).unwrap();
+        // What has ended goes with the next one, a day later.
+        book.write(&row("token", "b", None), 100 + FORGET_AFTER).unwrap();
         assert_eq!(
             second.revocations().unwrap().iter().filter(|each| each.name == "a" && each.what == "token").count(),
             0
         );
+    }
+
+    #[test]
+    fn the_stricter_one_stays_whoever_wrote_it_and_others_hear_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        // Two processes of a takeover.
+        let (one, other) = (RevocationBook::of(&settings), RevocationBook::of(&settings));
+        let mut follower = other.follow().unwrap();
+        assert_eq!(follower.look().unwrap(), Some(Vec::new()));
+        assert_eq!(follower.look().unwrap(), None);
+        one.write(&RevocationRow { before: 90, ..row("principal", "user:a", None) }, 1).unwrap();
+        assert_eq!(follower.look().unwrap().map(|rows| rows.len()), Some(1));
+        assert_eq!(follower.look().unwrap(), None);
+        let stands = other.write(&row("principal", "user:a", Some(500)), 1).unwrap();
+        assert_eq!((stands.before, stands.until), (90, None));
+        // One that is over says nothing any more.
+        one.write(&RevocationRow { before: 90, ..row("key", "k", Some(50)) }, 1).unwrap();
+        let stands = other.write(&row("key", "k", Some(60)), 50).unwrap();
+        assert_eq!((stands.before, stands.until), (5, Some(60)));
+        one.remove("key", "k").unwrap();
+        assert_eq!(follower.look().unwrap().map(|rows| rows.len()), Some(1));
     }
 
     #[test]

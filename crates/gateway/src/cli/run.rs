@@ -23,6 +23,7 @@ use crate::locating::Locating;
 use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
+use crate::revoking::Revoking;
 use crate::running::{Running, StartError};
 use crate::telemetry;
 
@@ -195,6 +196,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     notify::watch(running.shared());
     #[cfg(feature = "mimalloc")]
     tokio::spawn(crate::memory::give_back());
+    tokio::spawn(Revoking::follow(Arc::clone(&running)));
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {

@@ -276,13 +276,14 @@ fn a_nonce_is_demanded_given_and_accepted() {
 #[test]
 fn where_no_proof_can_be_remembered_none_is_accepted() {
     let signer = Signer::ed25519("k");
-    let settings = DpopSettings { remembered: 2, max_age: Duration::from_secs(10), ..DpopSettings::default() };
+    let settings = DpopSettings { remembered: 16, max_age: Duration::from_secs(10), ..DpopSettings::default() };
     let proofs = proofs(settings);
     let with = |id: &str, iat: i64| {
         proof(&signer, &header(&signer), &changed(claims(), &json!({ "jti": id, "iat": NOW + iat })))
     };
     assert_eq!(judge(&proofs, &signer, &[&with("a", 0)], 0), None);
     assert_eq!(judge(&proofs, &signer, &[&with("b", 0)], 0), None);
+    // An eighth of them, for one holder.
     assert_eq!(judge(&proofs, &signer, &[&with("c", 0)], 0).unwrap().1, "full");
     assert!(judge(&proofs, &signer, &[&with("a", 0)], 0).unwrap().1.contains("used before"));
     // Once the first ones could not be used any more.
@@ -299,4 +300,34 @@ fn a_refusal_repeats_neither_the_proof_nor_the_key() {
     let (_, detail, _) = judge(&proofs, &signer, &[&bad], 0).unwrap();
     let signature = bad.rsplit('.').next().unwrap().to_owned();
     assert!(!detail.contains(&signature) && !detail.contains(jwk(&signer)["x"].as_str().unwrap()), "{detail}");
+}
+
+#[test]
+fn a_reload_that_lets_proofs_become_older_makes_no_used_one_good_again() {
+    let signer = Signer::ed25519("k");
+    let lasting = |seconds| DpopSettings { max_age: Duration::from_secs(seconds), ..DpopSettings::default() };
+    let first = proofs(lasting(10));
+    let with = |id: &str, iat: i64| {
+        proof(&signer, &header(&signer), &changed(claims(), &json!({ "jti": id, "iat": NOW + iat })))
+    };
+    let used = with("a", 0);
+    assert_eq!(judge(&first, &signer, &[&used], 0), None);
+    let mut longer = Proofs::new(&lasting(600));
+    longer.adopt(&first);
+    // As many as there are places in the memory, so that the one with the used proof has forgotten it.
+    for number in 0..1_000 {
+        let _ = judge(&longer, &signer, &[&with(&number.to_string(), 12)], 12);
+    }
+    let (kind, detail, _) = judge(&longer, &signer, &[&used], 13).unwrap();
+    assert!(kind == Kind::Expired && detail.contains("too long ago"), "{kind:?} {detail}");
+}
+
+#[test]
+fn the_query_of_an_address_is_told_to_nobody() {
+    let signer = Signer::ed25519("k");
+    let proofs = proofs(DpopSettings::default());
+    let address = "https://someone:canary-1@elsewhere.test/a?code=canary-2#canary-3";
+    let bad = proof(&signer, &header(&signer), &changed(claims(), &json!({ "htu": address })));
+    let (_, detail, _) = judge(&proofs, &signer, &[&bad], 0).unwrap();
+    assert!(detail.contains("elsewhere.test/a") && !detail.contains("canary"), "{detail}");
 }

@@ -1,9 +1,14 @@
 //! What alerts demand beyond the policy: credentials that count no longer, and a fresh mfa of a principal or on a route. It only ever adds a
 //! refusal.
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::principal::CredentialProblemKind;
 use crate::request::Containment;
+
+/// How far the clock of an issuer may be ahead.
+const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
 impl Policy {
     /// A credential that was issued before an alert revoked what its holder had is refused, and so is one of which nobody knows when it was
@@ -15,7 +20,10 @@ impl Policy {
         record: &mut impl Record,
     ) -> Option<&'a Containment> {
         let revoked = view.request.contained.revoked?;
-        let issued_since = principal.authentication.issued.is_some_and(|issued| issued > revoked.since);
+        // What says that it will be issued says nothing: the clock of an issuer is ahead by a minute at most.
+        let believable = view.request.now.saturating_add(AHEAD).unwrap_or(view.request.now);
+        let issued = principal.authentication.issued;
+        let issued_since = issued.is_some_and(|issued| issued > revoked.since && issued <= believable);
         // Whoever is supposed to bring any credential is supposed to bring a new one.
         if issued_since || view.supposed.any_credential {
             return None;

@@ -98,7 +98,9 @@ fn a_token_that_is_bound_to_a_certificate_needs_that_very_one() {
         assert!(found.starts_with("CertificateRequired: "), "{found}");
     }
     let found = world.ask(&headers("Bearer", &token(&old), None), Some(&old), false);
-    assert!(found.starts_with("Invalid: "), "one that has expired since the handshake: {found}");
+    assert!(found.starts_with("Expired: "), "one that has expired since the handshake: {found}");
+    let found = world.ask(&headers("Bearer", &token(&own), None), Some(&old), false);
+    assert!(found.starts_with("Invalid: "), "another one that has expired, too: {found}");
     let found = world.ask(&headers("DPoP", &token(&own), Some("x")), Some(&own), false);
     assert!(found.starts_with("Invalid BadToken: the token is bound to no key"), "{found}");
 }
