@@ -16,6 +16,7 @@
 //! | `POST /v1/feeds/refresh` [`FeedName`] | [`Done`] |
 //! | `POST /v1/feeds/test` [`WhereIs`] | [`Located`] |
 //! | `POST /v1/feeds/accept` [`Acceptance`] | [`Done`] |
+//! | `GET /v1/keys` | [`KeyUses`] |
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
 //! | `POST /v1/revocations/remove` [`RevokedName`] | [`Done`] |
@@ -689,6 +690,22 @@ pub struct PlaceOfAddress {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
+}
+
+/// When API keys were last used: those that were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUses {
+    /// Each, by its id.
+    pub keys: Vec<KeyUse>,
+}
+
+/// The last use of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUse {
+    /// The key's id.
+    pub id: String,
+    /// When it was last accepted, RFC 3339, give or take a minute.
+    pub last_used: String,
 }
 
 /// Something that is to count no longer.

@@ -6,7 +6,7 @@ use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
     NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
 };
-use crate::api::{NewRevocation, Revocations, RevokedName};
+use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
 use crate::govern;
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -120,6 +120,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Why not.
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem>;
+
+    /// When API keys were last used.
+    fn key_uses(&self) -> KeyUses;
 
     /// What is revoked.
     fn revocations(&self) -> Revocations;

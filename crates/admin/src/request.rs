@@ -177,6 +177,7 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::GET, "/v1/keys") => self.blocking(|desk| Ok(json(&desk.gateway.key_uses()))).await,
             (Method::GET, "/v1/revocations") => self.blocking(|desk| Ok(json(&desk.gateway.revocations()))).await,
             (Method::POST, "/v1/revocations/add") => {
                 let new: NewRevocation = read(request).await?;

@@ -48,7 +48,7 @@ pub const NOTHING_INCLUDED: &str = "W0101";
 pub const WITHOUT_EFFECT: &str = "W0102";
 /// Without a route every request is refused.
 pub const NO_ROUTE: &str = "W0201";
-/// An API key carries a role that the policy does not have.
+/// An API key names a role, route or network that is not there.
 pub const UNKNOWN_ROLE: &str = "W0202";
 /// The certificate of a listener is past its date.
 pub const EXPIRED_CERTIFICATE: &str = "W0203";
@@ -121,7 +121,7 @@ pub const ALL: &[(&str, &str)] = &[
     (NOTHING_INCLUDED, "a pattern of `include` matches no file"),
     (WITHOUT_EFFECT, "a documented key whose feature this version does not have; ignoring it lets nobody in"),
     (NO_ROUTE, "without a route every request is refused"),
-    (UNKNOWN_ROLE, "an API key carries a role that the policy does not have"),
+    (UNKNOWN_ROLE, "an API key names a role, route or network that is not there"),
     (EXPIRED_CERTIFICATE, "the certificate of a listener is past its date"),
     (BROKEN_LIST, "what was kept of a network's list is broken, and not used"),
     (NO_DATABASE, "a geo database is not where it should be"),

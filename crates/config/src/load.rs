@@ -173,6 +173,12 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
     compile::route::report_unknown_networks(reader, &gateway.entries.routes, &policy.networks);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
+    compile::identity::report_unknown_scopes(
+        reader,
+        &identity.key_scopes,
+        gateway.entries.routes.iter().map(|route| route.name.value.as_str()),
+        policy.networks.iter().map(|network| network.name.value.as_str()),
+    );
     let mut summary = summarize(&gateway, &policy, &risk);
     let settings = &identity.settings;
     summary.identity_providers =

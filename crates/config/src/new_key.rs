@@ -24,6 +24,10 @@ pub struct NewKey {
     pub groups: Vec<String>,
     /// Roles that it carries.
     pub roles: Vec<String>,
+    /// The routes that it is for; none: all.
+    pub routes: Vec<String>,
+    /// The networks that it is for; none: any.
+    pub networks: Vec<String>,
     /// When it was made.
     pub created: Option<Timestamp>,
     /// From when on it is refused.
@@ -111,7 +115,12 @@ fn block(key: &NewKey) -> String {
         data_encoding::HEXLOWER.encode(&key.sha256),
         quoted(&key.principal),
     );
-    for (name, values) in [("groups", &key.groups), ("roles", &key.roles)] {
+    for (name, values) in
+        [("groups", &key.groups), ("roles", &key.roles), ("routes", &key.routes), ("networks", &key.networks)]
+    {
+        if values.is_empty() && matches!(name, "routes" | "networks") {
+            continue;
+        }
         let list: Vec<String> = values.iter().map(|value| quoted(value)).collect();
         block.push_str(&format!("{name} = [{}]\n", list.join(", ")));
     }
@@ -139,6 +148,8 @@ fn reads_back(text: &str, path: &Path, key: &NewKey) -> bool {
             && Some(&last.principal) == parse_principal(&key.principal).as_ref()
             && last.groups == key.groups
             && last.roles.iter().map(|role| &role.value).eq(&key.roles)
+            && last.routes.iter().map(|route| &route.value).eq(&key.routes)
+            && last.networks.iter().map(|network| &network.value).eq(&key.networks)
             && last.created == key.created
             && last.expires == key.expires
             && !last.revoked
@@ -170,6 +181,8 @@ mod tests {
             principal: "service:reporting".into(),
             groups: vec!["batch".into()],
             roles: vec!["a\"b\\${HOME}".into()],
+            routes: vec!["billing".into()],
+            networks: Vec::new(),
             created: Some("2026-01-01T00:00:00Z".parse().unwrap()),
             expires: Some("2027-01-01T00:00:00.5Z".parse().unwrap()),
         }

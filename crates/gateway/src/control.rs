@@ -14,7 +14,7 @@ use portcullis_admin::api::{
     Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
     Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
-use portcullis_admin::api::{MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
+use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -541,6 +541,10 @@ impl Gateway for Operated {
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem> {
         let accepted = self.running.accept_feed(&acceptance.name, &acceptance.sha256);
         accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
+    }
+
+    fn key_uses(&self) -> KeyUses {
+        self.running.key_uses()
     }
 
     fn revocations(&self) -> Revocations {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::directing;
+use crate::noting;
 use crate::running::Running;
 
 /// The providers' keys of a running gateway. No request asks for the lock.
@@ -75,6 +76,7 @@ impl Keying {
                 tokio::select! {
                     () = keep(&running) => {}
                     () = directing::keep(&running) => {}
+                    () = noting::keep(&running) => {}
                     _ = stopped => {}
                 }
             });

@@ -20,6 +20,7 @@ mod locating;
 #[cfg(feature = "mimalloc")]
 mod memory;
 mod notify;
+mod noting;
 mod ops;
 mod reload;
 mod revoking;

@@ -98,6 +98,11 @@ impl Revoking {
         &self.all
     }
 
+    /// Where the use of keys is noted, too.
+    pub(crate) fn book(&self) -> Option<&RevocationBook> {
+        self.book.as_ref()
+    }
+
     /// All that are in force.
     pub(crate) fn shown(&self) -> Shown {
         let now = Timestamp::now();

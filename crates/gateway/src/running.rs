@@ -1,5 +1,6 @@
 //! The running gateway: the crates wired together.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
-use portcullis_store::StoreError;
+use portcullis_store::{Database, StoreError};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -174,6 +175,7 @@ impl Running {
         let mut database = keeping::open(loaded.store.as_ref())?;
         let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
         let revoking = Revoking::restored(loaded.store.as_ref(), database.as_ref())?;
+        let key_uses = database.as_ref().map(Database::key_uses).transpose()?;
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let tracer = Tracer::start(&loaded.events)?;
@@ -185,6 +187,7 @@ impl Running {
         let noted =
             Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
         let snapshot = snapshot(loaded, None, &revoking, noted)?;
+        snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
@@ -418,6 +421,7 @@ impl Running {
     pub(crate) fn finish(&self, timeout: Duration) {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         self.alerting.alerts.shutdown(timeout);
+        self.note_key_uses(HashMap::new());
         if let Some(kept) = &self.kept {
             kept.shutdown(timeout);
         }

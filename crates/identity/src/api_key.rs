@@ -7,16 +7,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_lc_rs::rand;
 use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
-use portcullis_policy::{Authentication, AuthenticationMethod, CredentialProblemKind as Kind, GroupClaim, Principal};
+use portcullis_policy::{
+    Authentication, AuthenticationMethod, CredentialProblemKind as Kind, CredentialScope, GroupClaim, Principal,
+};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::refusal::{Refusal, Rejection, excerpt};
 use crate::secret::{SecretText, sha256};
-use crate::settings::{ApiKeyProvider, ApiKeyRecord};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, PreviousSecret};
 
 const PREFIX: &str = "pcl_";
 const MAX_ID_BYTES: usize = 64;
@@ -27,6 +30,11 @@ const MAX_TEXT_BYTES: usize = PREFIX.len() + MAX_ID_BYTES + 1 + SECRET_CHARACTER
 
 /// What an unknown id is compared with, so that it takes as long as a wrong secret.
 const NO_SECRET: [u8; 32] = [0; 32];
+
+/// A use is noted again only so many seconds later: it is for people who ask which keys are used at all.
+const USE_S: i64 = 60;
+/// What no use is.
+const NEVER: i64 = i64::MIN;
 
 /// A new key. Its text is shown once and stored nowhere.
 #[derive(Debug, Clone)]
@@ -79,6 +87,9 @@ pub(crate) struct ApiKeys {
 #[derive(Debug)]
 struct StoredKey {
     sha256: [u8; 32],
+    previous: Option<PreviousSecret>,
+    /// When it was last accepted, in seconds since 1970.
+    used: AtomicI64,
     expires: Option<Timestamp>,
     revoked: bool,
     principal: Arc<Principal>,
@@ -89,6 +100,8 @@ impl ApiKeys {
         let store = |record: &ApiKeyRecord| {
             let key = StoredKey {
                 sha256: record.sha256,
+                previous: record.previous,
+                used: AtomicI64::new(NEVER),
                 expires: record.expires,
                 revoked: record.revoked,
                 principal: Arc::new(principal(&settings.name, record)),
@@ -109,18 +122,58 @@ impl ApiKeys {
     fn check(&self, key: &KeyText<'_>, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
         let stored = self.keys.get(key.id);
         let expected = stored.map_or(&NO_SECRET, |stored| &stored.sha256);
-        let proven = sha256(&key.secret).ct_eq(expected) & Choice::from(u8::from(stored.is_some()));
-        let Some(stored) = stored.filter(|_| proven.into()) else {
+        let previous = stored.and_then(|stored| stored.previous);
+        // Both are compared in any case, so that the time says nothing of which it was.
+        let hash = sha256(&key.secret);
+        let known = Choice::from(u8::from(stored.is_some()));
+        let proven = hash.ct_eq(expected) & known;
+        let replaced = hash.ct_eq(previous.as_ref().map_or(&NO_SECRET, |previous| &previous.sha256))
+            & Choice::from(u8::from(previous.is_some()));
+        let Some(stored) = stored.filter(|_| (proven | replaced).into()) else {
             return Err(Refusal::invalid(format!("unknown API key or wrong secret for {}", excerpt(key.id))));
         };
         if stored.revoked {
             return Err(Refusal::new(Kind::Revoked, format!("the API key {} was revoked", excerpt(key.id))));
         }
+        if let Some(previous) = previous.filter(|previous| !bool::from(proven) && now >= previous.until) {
+            let detail = format!(
+                "the API key {} was rotated, and its old secret was good until {}",
+                excerpt(key.id),
+                previous.until
+            );
+            return Err(Refusal::new(Kind::Expired, detail));
+        }
         match stored.expires {
             Some(expires) if now >= expires => {
                 Err(Refusal::new(Kind::Expired, format!("the API key {} expired at {expires}", excerpt(key.id))))
             }
-            _ => Ok(Arc::clone(&stored.principal)),
+            _ => {
+                stored.note_use(now);
+                Ok(Arc::clone(&stored.principal))
+            }
+        }
+    }
+
+    /// When keys were last accepted, in seconds since 1970, by their ids.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (&str, i64)> {
+        let used = |key: &StoredKey| Some(key.used.load(Ordering::Relaxed)).filter(|used| *used != NEVER);
+        self.keys.iter().filter_map(move |(id, key)| Some((&**id, used(key)?)))
+    }
+
+    /// That a key was accepted then, as somebody else knows.
+    pub(crate) fn remember_use(&self, id: &str, used: i64) {
+        if let Some(key) = self.keys.get(id) {
+            key.used.fetch_max(used, Ordering::Relaxed);
+        }
+    }
+}
+
+impl StoredKey {
+    /// Reading first keeps the cache line shared among the workers: it is written once a minute.
+    fn note_use(&self, now: Timestamp) {
+        let now = now.as_second();
+        if now.saturating_sub(self.used.load(Ordering::Relaxed)) >= USE_S {
+            self.used.store(now, Ordering::Relaxed);
         }
     }
 }
@@ -137,6 +190,7 @@ fn principal(provider: &str, record: &ApiKeyRecord) -> Principal {
         directory: None,
         roles: record.roles.iter().map(|role| Box::from(role.as_str())).collect(),
         device: None,
+        scope: scope(record),
         authentication: Authentication {
             method: AuthenticationMethod::ApiKey,
             provider: Box::from(provider),
@@ -150,6 +204,12 @@ fn principal(provider: &str, record: &ApiKeyRecord) -> Principal {
             stated_mfa: false,
         },
     }
+}
+
+fn scope(record: &ApiKeyRecord) -> Option<Arc<CredentialScope>> {
+    let names = |names: &[String]| names.iter().map(|name| Box::from(name.as_str())).collect();
+    let scope = CredentialScope { routes: names(&record.routes), networks: names(&record.networks) };
+    (scope != CredentialScope::default()).then(|| Arc::new(scope))
 }
 
 /// A key's text taken apart. Its form and checksum are right; its secret may be wrong.
@@ -199,7 +259,7 @@ mod tests {
     use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, PrincipalKind};
 
     use super::{ApiKeys, KeyText, MintError, MintedKey, mint, sha256};
-    use crate::settings::{ApiKeyProvider, ApiKeyRecord};
+    use crate::settings::{ApiKeyProvider, ApiKeyRecord, PreviousSecret};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -214,6 +274,9 @@ mod tests {
             roles: vec!["deployer".to_owned()],
             created: None,
             expires: None,
+            routes: Vec::new(),
+            networks: Vec::new(),
+            previous: None,
             revoked: false,
         }
     }
@@ -332,6 +395,48 @@ mod tests {
         check(false, Some(100), 100, Some(Kind::Expired));
         check(true, None, 99, Some(Kind::Revoked));
         check(true, Some(100), 100, Some(Kind::Revoked));
+    }
+
+    #[test]
+    fn a_rotated_key_counts_with_both_secrets_as_long_as_they_overlap() {
+        let (old, new, guessed) = (mint("ci").unwrap(), mint("ci").unwrap(), mint("ci").unwrap());
+        let previous = Some(PreviousSecret { sha256: old.sha256, until: at(100) });
+        let keys = keys(vec![ApiKeyRecord { previous, ..record("ci", &new) }]);
+        let kind = |minted: &MintedKey, now: i64| {
+            keys.verify(minted.text.expose(), at(now)).err().map(|rejection| rejection.problem.kind)
+        };
+        assert_eq!((kind(&new, 99), kind(&old, 99), kind(&guessed, 99)), (None, None, Some(Kind::Invalid)));
+        assert_eq!((kind(&new, 100), kind(&old, 100)), (None, Some(Kind::Expired)));
+        assert_eq!(kind(&guessed, 100), Some(Kind::Invalid));
+    }
+
+    #[test]
+    fn the_last_use_is_noted_once_a_minute() {
+        let minted = mint("ci").unwrap();
+        let keys = keys(vec![record("ci", &minted), record("other", &mint("other").unwrap())]);
+        let uses = || keys.uses().map(|(id, used)| (id.to_owned(), used)).collect::<Vec<_>>();
+        assert!(uses().is_empty());
+        assert!(keys.verify(mint("ci").unwrap().text.expose(), at(500)).is_err());
+        assert!(uses().is_empty(), "a guess is no use");
+        for (now, expected) in [(1_000, 1_000), (1_059, 1_000), (1_060, 1_060), (1_061, 1_060)] {
+            assert!(keys.verify(minted.text.expose(), at(now)).is_ok());
+            assert_eq!(uses(), [("ci".to_owned(), expected)]);
+        }
+        keys.remember_use("ci", 900);
+        keys.remember_use("other", 800);
+        keys.remember_use("gone", 800);
+        assert_eq!(uses().len(), 2);
+        assert!(uses().contains(&("ci".to_owned(), 1_060)));
+    }
+
+    #[test]
+    fn where_a_key_counts_goes_with_its_principal() {
+        let minted = mint("ci").unwrap();
+        let narrow = ApiKeyRecord { routes: vec!["billing".to_owned()], ..record("ci", &minted) };
+        let principal = keys(vec![narrow]).verify(minted.text.expose(), at(0)).unwrap();
+        let scope = principal.scope.as_ref().unwrap();
+        assert_eq!((&*scope.routes[0], scope.networks.len()), ("billing", 0));
+        assert!(keys(vec![record("ci", &minted)]).verify(minted.text.expose(), at(0)).unwrap().scope.is_none());
     }
 
     #[test]

@@ -253,10 +253,23 @@ impl Authenticator {
         if let (Some(passwords), Some(before)) = (&mut self.passwords, &previous.passwords) {
             passwords.adopt(before);
         }
+        self.remember_key_uses(previous.key_uses());
         for directory in &mut self.directories {
             if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
                 *directory = Arc::clone(before);
             }
+        }
+    }
+
+    /// When API keys were last accepted, in seconds since 1970, give or take a minute, by their ids.
+    pub fn key_uses(&self) -> Vec<(String, i64)> {
+        self.keys.iter().flat_map(ApiKeys::uses).map(|(id, used)| (id.to_owned(), used)).collect()
+    }
+
+    /// That keys were accepted then, as was known before.
+    pub fn remember_key_uses(&self, uses: Vec<(String, i64)>) {
+        for (id, used) in &uses {
+            self.keys.iter().for_each(|keys| keys.remember_use(id, *used));
         }
     }
 

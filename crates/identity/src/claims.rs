@@ -60,6 +60,7 @@ impl ClaimReader {
             directory: None,
             roles: Vec::new(),
             device: self.device(claims)?,
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Jwt,
                 provider: Box::from(&*self.provider),

@@ -271,6 +271,7 @@ impl CertificateReader {
             directory: None,
             roles: Vec::new(),
             device: None,
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::ClientCertificate,
                 provider: Box::from(&*self.name),

@@ -327,6 +327,12 @@ pub struct ApiKeyRecord {
     pub created: Option<jiff::Timestamp>,
     /// From when on it is refused with `authn.expired`.
     pub expires: Option<jiff::Timestamp>,
+    /// The routes that it is for; none: all.
+    pub routes: Vec<String>,
+    /// The networks that it is for; none: any.
+    pub networks: Vec<String>,
+    /// The secret of before it was rotated, which is good until then beside it.
+    pub previous: Option<PreviousSecret>,
     /// Withdrawn: refused with `authn.revoked`.
     pub revoked: bool,
 }
@@ -362,6 +368,15 @@ pub struct UserRecord {
     pub disabled: bool,
     /// From when on the user is refused with `authn.expired`.
     pub expires: Option<jiff::Timestamp>,
+}
+
+/// A secret that was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousSecret {
+    /// SHA-256 of the 32 secret bytes.
+    pub sha256: [u8; 32],
+    /// From when on it is refused with `authn.expired`.
+    pub until: jiff::Timestamp,
 }
 
 /// `[[identity.certificate]]`

@@ -181,6 +181,7 @@ mod tests {
             directory: None,
             roles: Vec::new(),
             device: None,
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Jwt,
                 provider: "p".into(),

@@ -8,6 +8,7 @@ mod containment;
 mod denies;
 mod grants;
 mod risk;
+mod scope;
 mod subjects;
 
 use std::ops::ControlFlow;

@@ -45,6 +45,8 @@ pub struct Principal {
     pub roles: Vec<Box<str>>,
     /// The device the credential is bound to, where it says so.
     pub device: Option<Device>,
+    /// Where the credential may be used, if not everywhere. Boxed: hardly any is bound to a place.
+    pub scope: Option<Arc<CredentialScope>>,
     /// How, and how strongly, the caller proved who they are.
     pub authentication: Authentication,
 }
@@ -77,6 +79,7 @@ impl Principal {
             directory: None,
             roles: Vec::new(),
             device: None,
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Stated,
                 provider: Box::default(),
@@ -129,6 +132,15 @@ pub struct Device {
     pub id: Box<str>,
     /// Whether it meets the organisation's rules; `None` when nobody said.
     pub compliant: Option<bool>,
+}
+
+/// Where a credential may be used, such as an API key that is meant for one route. It only ever narrows what its holder may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CredentialScope {
+    /// The names of the routes that it is for; none: all of them.
+    pub routes: Vec<Box<str>>,
+    /// The names of the networks that it is for; none: from anywhere. One that the policy does not have is nowhere.
+    pub networks: Vec<Box<str>>,
 }
 
 /// By which means the caller was authenticated.

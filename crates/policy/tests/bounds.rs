@@ -78,6 +78,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Stated,
             provider: "test".into(),

@@ -94,6 +94,7 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
             directory: None,
             roles: ask.roles.iter().map(|role| Box::from(*role)).collect(),
             device: ask.device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Stated,
                 provider: "test".into(),

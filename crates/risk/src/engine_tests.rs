@@ -30,6 +30,7 @@ pub(super) fn user(id: &str) -> Principal {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Jwt,
             provider: "corporate".into(),

@@ -1,4 +1,5 @@
-//! The rows of revocations. An operator waits for them: a revocation is on the disk before it is answered.
+//! The rows of revocations, and when API keys were last used. An operator waits for the former: a revocation is on the disk before it is
+//! answered, and in force after it.
 //!
 //! It is written on a connection of its own, opened for each change: that happens seldom, and the thread that writes the rest is not in the
 //! way. Times are by the clocks of those who issue credentials, so they stay as they are when this machine's clock is set.
@@ -76,6 +77,14 @@ impl Database {
     pub fn revocations(&self) -> Result<Vec<RevocationRow>, StoreError> {
         read(&self.db).map_err(|trouble| self.error(trouble))
     }
+
+    /// When keys were last used, in seconds since 1970, by their ids.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn key_uses(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        uses(&self.db).map_err(|trouble| self.error(trouble))
+    }
 }
 
 impl RevocationBook {
@@ -134,6 +143,27 @@ impl RevocationBook {
         })
     }
 
+    /// Notes when keys were last used, in seconds since 1970, by their ids. What is there and later stays.
+    ///
+    /// # Errors
+    /// It is not written.
+    pub fn note_uses(&self, uses: &[(String, i64)]) -> Result<(), StoreError> {
+        self.with(|db| {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (id, used) in uses {
+                transaction.execute(
+                    "INSERT INTO key_use (id, used) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET used = max(used, excluded.used)",
+                    params![id, used],
+                )?;
+            }
+            transaction.execute(
+                "DELETE FROM key_use WHERE id NOT IN (SELECT id FROM key_use ORDER BY used DESC LIMIT ?1)",
+                [MOST_KEYS],
+            )?;
+            Ok(transaction.commit()?)
+        })
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let done = || {
             let mut db = self.open()?;
@@ -169,6 +199,9 @@ fn count(transaction: &Transaction<'_>) -> Result<(), Trouble> {
     keep(transaction, CHANGES, changes.wrapping_add(1))
 }
 
+/// Of how many keys it is kept when they were used.
+const MOST_KEYS: i64 = 100_000;
+
 fn read(db: &Connection) -> Result<Vec<RevocationRow>, Trouble> {
     let mut statement =
         db.prepare("SELECT what, name, before, made, until, reason FROM revocation ORDER BY made DESC")?;
@@ -182,6 +215,12 @@ fn read(db: &Connection) -> Result<Vec<RevocationRow>, Trouble> {
             reason: row.get(5)?,
         })
     })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn uses(db: &Connection) -> Result<Vec<(String, i64)>, Trouble> {
+    let mut statement = db.prepare("SELECT id, used FROM key_use")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -242,6 +281,19 @@ mod tests {
         assert_eq!((stands.before, stands.until), (5, Some(60)));
         one.remove("key", "k").unwrap();
         assert_eq!(follower.look().unwrap().map(|rows| rows.len()), Some(1));
+    }
+
+    #[test]
+    fn the_last_use_of_a_key_only_moves_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let database = Database::open(&settings).unwrap();
+        let book = RevocationBook::of(&settings);
+        book.note_uses(&[("a".to_owned(), 10), ("b".to_owned(), 20)]).unwrap();
+        book.note_uses(&[("a".to_owned(), 15), ("b".to_owned(), 5)]).unwrap();
+        let mut uses = database.key_uses().unwrap();
+        uses.sort();
+        assert_eq!(uses, [("a".to_owned(), 15), ("b".to_owned(), 20)]);
     }
 
     #[test]

@@ -52,6 +52,10 @@ const STEPS: &[&str] = &[
         change BLOB NOT NULL, key TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (change, key)
     ) STRICT, WITHOUT ROWID;
     ",
+    // When API keys were last used, in seconds since 1970.
+    "
+    CREATE TABLE key_use (id TEXT PRIMARY KEY NOT NULL, used INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

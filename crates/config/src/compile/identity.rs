@@ -34,6 +34,8 @@ pub(crate) struct Compiled {
     pub(crate) files: Vec<PathBuf>,
     /// The roles that API keys carry.
     pub(crate) key_roles: Vec<At<String>>,
+    /// The routes, and the networks, that API keys are for.
+    pub(crate) key_scopes: (Vec<At<String>>, Vec<At<String>>),
     /// What API keys carry that were not revoked.
     pub(crate) carried: Vec<Carried>,
 }
@@ -86,7 +88,13 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     {
         ask_authenticator(reader, &settings, &places);
     }
-    Compiled { settings, files: places.files, key_roles: places.key_roles, carried: places.carried }
+    Compiled {
+        settings,
+        files: places.files,
+        key_roles: places.key_roles,
+        key_scopes: places.key_scopes,
+        carried: places.carried,
+    }
 }
 
 /// Where the parts of the providers are.
@@ -94,6 +102,7 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
 struct Places {
     files: Vec<PathBuf>,
     key_roles: Vec<At<String>>,
+    key_scopes: (Vec<At<String>>, Vec<At<String>>),
     carried: Vec<Carried>,
     providers: HashMap<String, ProviderPlaces>,
 }
@@ -176,6 +185,8 @@ fn compile_api_key(
     };
     places.providers.insert(provider.name.value.clone(), place);
     places.key_roles.extend(keys.iter().flat_map(|key| key.roles.iter().cloned()));
+    places.key_scopes.0.extend(keys.iter().flat_map(|key| key.routes.iter().cloned()));
+    places.key_scopes.1.extend(keys.iter().flat_map(|key| key.networks.iter().cloned()));
     places.carried.extend(keys.iter().filter(|key| !key.revoked).map(carried));
     Some(ApiKeyProvider {
         name: provider.name.value.as_str().into(),
@@ -304,6 +315,9 @@ fn record(key: Key) -> ApiKeyRecord {
         roles: key.roles.into_iter().map(|role| role.value).collect(),
         created: key.created,
         expires: key.expires,
+        routes: key.routes.into_iter().map(|route| route.value).collect(),
+        networks: key.networks.into_iter().map(|network| network.value).collect(),
+        previous: key.previous,
         revoked: key.revoked,
     }
 }
@@ -318,6 +332,28 @@ pub(crate) fn report_unknown_roles(reader: &Reader<'_>, key_roles: &[At<String>]
         let near = suggest::nearest(&role.value, known.iter().copied());
         diagnostic.help = Some(near.map_or("remove it".into(), |name| format!("did you mean `{name}`?")));
         reader.report(diagnostic);
+    }
+}
+
+/// Warns of routes and networks of keys that are not there: such a key counts nowhere, or from nowhere. It is no error for the same reason.
+pub(crate) fn report_unknown_scopes<'n>(
+    reader: &Reader<'_>,
+    (routes, networks): &(Vec<At<String>>, Vec<At<String>>),
+    known_routes: impl IntoIterator<Item = &'n str>,
+    known_networks: impl IntoIterator<Item = &'n str>,
+) {
+    let known: [(&str, &[At<String>], HashSet<&str>); 2] = [
+        ("the configuration has no route", routes, known_routes.into_iter().collect()),
+        ("the policy has no network", networks, known_networks.into_iter().collect()),
+    ];
+    for (message, named, known) in known {
+        for name in named.iter().filter(|name| reader.is_complete() && !known.contains(name.value.as_str())) {
+            let message = format!("{message} `{}`: the key does not count there", shown(&name.value));
+            let mut diagnostic = Diagnostic::warning(codes::UNKNOWN_ROLE, name.span, message);
+            let near = suggest::nearest(&name.value, known.iter().copied());
+            diagnostic.help = Some(near.map_or("remove it".into(), |name| format!("did you mean `{name}`?")));
+            reader.report(diagnostic);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_identity::api_key::is_key_id;
+use portcullis_identity::settings::PreviousSecret;
 use portcullis_policy::PrincipalKind;
 use serde_json::Value;
 
@@ -25,6 +26,9 @@ pub(crate) struct Key {
     pub(crate) roles: Vec<At<String>>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) expires: Option<Timestamp>,
+    pub(crate) routes: Vec<At<String>>,
+    pub(crate) networks: Vec<At<String>>,
+    pub(crate) previous: Option<PreviousSecret>,
     pub(crate) revoked: bool,
 }
 
@@ -64,6 +68,8 @@ fn read_key(section: Section<'_>) -> Option<Key> {
     let (groups, roles) = (names("groups"), names("roles"));
     let created = section.optional("created", Moment);
     let expires = section.optional("expires", Moment);
+    let (routes, networks) = (names("routes"), names("networks"));
+    let previous = section.table("previous").and_then(read_previous);
     let revoked = section.or("revoked", Flag, false);
     section.finish();
     Some(Key {
@@ -74,8 +80,19 @@ fn read_key(section: Section<'_>) -> Option<Key> {
         roles,
         created: created.map(|moment| moment.value),
         expires: expires.map(|moment| moment.value),
+        routes,
+        networks,
+        previous,
         revoked,
     })
+}
+
+/// The secret of before the last rotation.
+fn read_previous(section: Section<'_>) -> Option<PreviousSecret> {
+    let sha256 = section.required("sha256", Sha256);
+    let until = section.required("until", Moment);
+    section.finish();
+    Some(PreviousSecret { sha256: sha256?.value, until: until?.value })
 }
 
 fn report_duplicates(reader: &Reader<'_>, keys: &[Key]) {

@@ -440,6 +440,7 @@ fn alice() -> Principal {
         directory: None,
         roles: Vec::new(),
         device: Some(policy::Device { id: "d-9".into(), compliant: Some(false) }),
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Jwt,
             provider: "corporate".into(),

@@ -23,7 +23,7 @@ pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};
 pub(crate) use events::{
     EventExplainArgs, EventsArgs, EventsCommand, FilterArgs, SearchArgs, SpanArgs, StatsArgs, TailArgs,
 };
-pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs};
+pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupRestoreArgs,

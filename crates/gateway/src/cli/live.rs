@@ -43,6 +43,19 @@ pub(crate) fn try_ask<T>(
     Ok(runtime.block_on(question(client)))
 }
 
+/// The same where it is no matter if there is no gateway: then there is no answer, and nothing is said.
+pub(crate) fn ask_quietly<T>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> Option<T> {
+    let socket = match &global.admin {
+        Some(path) => path.clone(),
+        None => control_channel(&global.config, &ProcessEnvironment)?.socket,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(question(Client::new(socket))).ok()
+}
+
 /// The socket that is named, else that of the gateway which runs on the configuration.
 fn socket(global: &Global) -> Result<PathBuf, Exit> {
     if let Some(path) = &global.admin {

@@ -61,6 +61,8 @@ impl DemoFolder {
             principal: format!("service:{API_KEY_ID}"),
             groups: Vec::new(),
             roles: Vec::new(),
+            routes: Vec::new(),
+            networks: Vec::new(),
             created: Some(now),
             expires: None,
         };

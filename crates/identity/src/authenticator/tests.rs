@@ -53,6 +53,9 @@ fn key_record(id: &str, sha256: [u8; 32]) -> ApiKeyRecord {
         roles: Vec::new(),
         created: None,
         expires: None,
+        routes: Vec::new(),
+        networks: Vec::new(),
+        previous: None,
         revoked: false,
     }
 }

@@ -28,7 +28,8 @@ impl Policy {
         match view.request.identity {
             IdentityFact::Verified(principal) if resource.authentication.takes(principal) => self
                 .revocation(view, principal, record)
-                .map(|_| Stop::challenge(Reason::Authn(CredentialProblemKind::Revoked))),
+                .map(|_| Stop::challenge(Reason::Authn(CredentialProblemKind::Revoked)))
+                .or_else(|| self.out_of_scope(view, principal)),
             _ if view.supposed.any_credential => None,
             IdentityFact::Rejected(problem) => Some(Stop::challenge(Reason::Authn(problem.kind))),
             IdentityFact::Unavailable(Dependency::Keys) => {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::condition::{ConditionKind, Truth};
 use crate::principal::{CredentialProblem, CredentialProblemKind};
+use crate::reason::Stage;
 
 impl Policy {
     pub(super) fn permit_message(&self, view: &View<'_>, grant: Option<AssignmentId>) -> String {
@@ -63,6 +64,9 @@ impl Policy {
             Reason::NoMatchingGrant => format!("{who} may not {method} {path}: {}", self.no_grant_message(view, route)),
             Reason::ExplicitDeny => {
                 format!("deny {} forbids {who} to {method} {path}{}", rule.map_or("", |rule| &*rule.name), at(rule))
+            }
+            Reason::ConditionUnmet if stop.stage == Stage::Authentication => {
+                format!("{who} may not {method} {path}: {}", self.scope_message(view).unwrap_or_default())
             }
             Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet => {
                 format!("{who} may not {method} {path}: {}", self.held_grant_message(view, stop))
@@ -183,6 +187,26 @@ impl Policy {
             },
             ConditionKind::MaxRisk => format!("at most {}", when.max_risk.map_or("", |level| level.as_str())),
         }
+    }
+
+    /// Where the credential may be used, and this is not.
+    pub(super) fn scope_message(&self, view: &View<'_>) -> Option<String> {
+        let IdentityFact::Verified(principal) = view.request.identity else { return None };
+        let scope = principal.scope.as_deref()?;
+        let what = match &principal.authentication.key_id {
+            Some(id) => format!("the key {id}"),
+            None => "the credential".to_owned(),
+        };
+        let route = view.request.route.map_or("", |route| self.route_name(route));
+        Some(if self.is_route_of(view, scope) {
+            let client = client(view);
+            format!(
+                "{what} is only for callers from {}, and {client} is not known to be there",
+                scope.networks.join(", ")
+            )
+        } else {
+            format!("{what} is only for the routes {}, and this is {route}", scope.routes.join(", "))
+        })
     }
 
     /// A step-up that no rule demands is one that an alert does.

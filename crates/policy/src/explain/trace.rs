@@ -109,6 +109,11 @@ impl Policy {
                 check(stage, CheckOutcome::Fail, &value, &detail)
             }
             Some(stop) if stop.reason == Reason::BanActive => check(stage, CheckOutcome::Fail, &value, "banned"),
+            Some(stop) if matches!(stop.reason, Reason::ConditionUnmet | Reason::FeedStale) => {
+                let outcome =
+                    if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
+                check(stage, outcome, &value, &self.scope_message(view).unwrap_or_default())
+            }
             Some(stop) => {
                 let outcome =
                     if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };

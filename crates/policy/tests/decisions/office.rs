@@ -143,6 +143,7 @@ pub(crate) fn principal(kind: PrincipalKind, id: &str) -> Principal {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Jwt,
             provider: "corporate".into(),

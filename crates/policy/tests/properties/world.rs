@@ -456,6 +456,7 @@ fn principal() -> impl Strategy<Value = Principal> {
             groups,
             roles: roles.into_iter().map(Into::into).collect(),
             device: device.map(|compliant| Device { id: "laptop".into(), compliant }),
+            scope: None,
             authentication: Authentication {
                 acr: acr.map(Into::into),
                 auth_time: auth_time.map(|text| text.parse().unwrap()),
@@ -477,6 +478,7 @@ pub(crate) fn bare_principal(kind: PrincipalKind, id: &str) -> Principal {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Jwt,
             provider: "corporate".into(),
