@@ -66,6 +66,7 @@ impl Asked for Case {
             directory: None,
             roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
             device: facts.compliant_device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Stated,
                 provider: "case".into(),

@@ -16,6 +16,8 @@ mod harness;
 mod access_log;
 /// Rules over the events: who is told, what is contained, and how that is lifted.
 mod alerts;
+/// API keys over their life: scopes, rotation, last use.
+mod api_keys;
 /// The gateway's signed word to upstreams of who calls.
 mod assertions;
 /// `audit verify`: events as they were written, and every change of them.
@@ -80,6 +82,8 @@ mod http2_conformance;
 mod http2_floods;
 /// HTTP/2 to upstreams: a real nginx, by prior knowledge.
 mod http2_upstreams;
+/// Opaque tokens, of which their provider is asked.
+mod introspection;
 /// More at once than the limits allow.
 mod limits;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.

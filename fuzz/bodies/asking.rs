@@ -14,6 +14,7 @@ pub(crate) fn user(index: usize) -> Principal {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Stated,
             provider: "fuzz".into(),

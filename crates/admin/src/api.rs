@@ -91,6 +91,28 @@ pub struct Status {
     /// What survives a restart; null: nothing does.
     #[serde(default)]
     pub store: Option<Store>,
+    /// Whom callers' credentials are checked with, where that is asked for over the network.
+    #[serde(default)]
+    pub providers: Vec<Provider>,
+}
+
+/// A provider of keys, of what is known about tokens, or of groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name.
+    pub name: String,
+    /// `keys`, `introspection` or `directory`.
+    pub kind: String,
+    /// Where it is, without a query; null of a directory, which may be several servers.
+    pub address: Option<String>,
+    /// Credentials that need it can be checked now, as far as is known.
+    pub usable: bool,
+    /// How many keys, tokens or principals of it are held.
+    pub entries: u64,
+    /// When it last answered, RFC 3339; null for never.
+    pub answered: Option<String>,
+    /// Why it does not, if so.
+    pub problem: Option<String>,
 }
 
 /// The store.

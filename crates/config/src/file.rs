@@ -12,6 +12,7 @@ mod geo;
 mod governance;
 mod identity;
 mod index;
+mod introspection;
 mod key_file;
 mod key_source;
 pub(crate) mod limits;

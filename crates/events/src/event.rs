@@ -226,6 +226,12 @@ pub enum EventKind {
     /// A directory that failed answers again.
     #[serde(rename = "directory.recovered")]
     DirectoryRecovered,
+    /// A provider does not say which opaque tokens are good.
+    #[serde(rename = "introspection.failed")]
+    IntrospectionFailed,
+    /// It says so again.
+    #[serde(rename = "introspection.recovered")]
+    IntrospectionRecovered,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -314,7 +320,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -332,6 +338,8 @@ impl EventKind {
         Self::KeysStale,
         Self::DirectoryFailed,
         Self::DirectoryRecovered,
+        Self::IntrospectionFailed,
+        Self::IntrospectionRecovered,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
@@ -382,6 +390,8 @@ impl EventKind {
             Self::KeysStale => "keys.stale",
             Self::DirectoryFailed => "directory.failed",
             Self::DirectoryRecovered => "directory.recovered",
+            Self::IntrospectionFailed => "introspection.failed",
+            Self::IntrospectionRecovered => "introspection.recovered",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
@@ -449,6 +459,7 @@ impl EventKind {
             | Self::KeysStale
             | Self::DirectoryFailed
             | Self::BackupFailed
+            | Self::IntrospectionFailed
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
@@ -456,6 +467,7 @@ impl EventKind {
             | Self::FeedUpdated
             | Self::KeysUpdated
             | Self::DirectoryRecovered
+            | Self::IntrospectionRecovered
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest

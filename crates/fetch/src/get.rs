@@ -161,7 +161,7 @@ async fn exchange(
 
 /// Tries the host's addresses one after the other, each for its share of half of the time: one that nobody answers at leaves time for the
 /// next.
-async fn connect(source: &UrlSource, timeout: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn connect(source: &UrlSource, timeout: Duration) -> io::Result<TcpStream> {
     let addresses: Vec<_> = tokio::net::lookup_host((&*source.host, source.port)).await?.take(MAX_ADDRESSES).collect();
     let share = timeout / 2 / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");

@@ -1,6 +1,7 @@
 //! What the control channel can have done: the running gateway as `admin` needs it.
 
 mod feed;
+mod providers;
 mod risk;
 
 use std::path::{Path, PathBuf};
@@ -271,6 +272,7 @@ impl Gateway for Operated {
             bans: shared.risk.bans_active(shared.clock.now()) as u64,
             geo: shared.geo.reports().into_iter().map(geo).collect(),
             store: self.running.kept().map(|kept| store(kept.stats())),
+            providers: providers::shown(&self.running),
         }
     }
 

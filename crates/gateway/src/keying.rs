@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::directing;
+use crate::introspecting;
 use crate::noting;
 use crate::running::Running;
 
@@ -76,6 +77,7 @@ impl Keying {
                 tokio::select! {
                     () = keep(&running) => {}
                     () = directing::keep(&running) => {}
+                    () = introspecting::keep(&running) => {}
                     () = noting::keep(&running) => {}
                     _ = stopped => {}
                 }

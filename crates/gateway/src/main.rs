@@ -14,6 +14,7 @@ mod feeding;
 mod governing;
 mod indexing;
 mod inherited;
+mod introspecting;
 mod keeping;
 mod keying;
 mod locating;

@@ -25,6 +25,7 @@ use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
 use crate::governing::{Decided, Governing, Number};
+use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
@@ -90,6 +91,7 @@ pub(crate) struct Running {
     governing: Option<Arc<Governing>>,
     directories: Arc<Directories>,
     checking: Arc<Checking>,
+    introspecting: Introspecting,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -191,6 +193,7 @@ impl Running {
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
+        let introspecting = Introspecting::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
@@ -218,6 +221,7 @@ impl Running {
             governing,
             directories: Arc::new(directories),
             checking: Arc::new(checking),
+            introspecting,
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -258,6 +262,11 @@ impl Running {
     /// The versions, where they are kept.
     pub(crate) fn governing(&self) -> Option<&Arc<Governing>> {
         self.governing.as_ref()
+    }
+
+    /// The provider that is asked about opaque tokens.
+    pub(crate) fn introspecting(&self) -> &Introspecting {
+        &self.introspecting
     }
 
     /// The directories that are asked.
@@ -317,6 +326,7 @@ impl Running {
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);
         self.directories.watch(&authenticator);
+        self.introspecting.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
         if let Err(error) = self.alerting.alerts.replace(alerts) {
             tracing::error!(%error, "the alerts stay as they were");

@@ -15,6 +15,8 @@ use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainPro
 use crate::credentials::{CredentialSources, DPOP, Presented, Scheme};
 use crate::directory::{Directory, Grouped, GroupsAwaited};
 use crate::error::IdentityError;
+use crate::introspection::{Introspection, TokenAwaited, Told, Verdict};
+use crate::jws::Jws;
 use crate::jwt::{JwtProviders, Unverified};
 use crate::password::{Asks, Judged, PasswordAwaited, PasswordBench, Passwords, Unchecked};
 use crate::proof::{ProofTarget, Proofs, Unproven};
@@ -101,6 +103,8 @@ pub struct Typed {
 pub enum Awaited {
     /// A provider's keys.
     Keys(KeysAwaited),
+    /// What its provider says of a token.
+    Token(TokenAwaited),
     /// What a directory says of the caller.
     Groups(GroupsAwaited),
     /// Whether a password is right.
@@ -112,6 +116,7 @@ impl Awaited {
     pub fn patience(&self) -> Duration {
         match self {
             Self::Keys(keys) => keys.patience(),
+            Self::Token(token) => token.patience(),
             Self::Groups(groups) => groups.patience(),
             Self::Password(password) => password.patience(),
         }
@@ -121,6 +126,7 @@ impl Awaited {
     pub async fn ended(&mut self) {
         match self {
             Self::Keys(keys) => keys.ended().await,
+            Self::Token(token) => token.ended().await,
             Self::Groups(groups) => groups.ended().await,
             Self::Password(password) => password.ended().await,
         }
@@ -178,6 +184,11 @@ impl From<Unverified> for Authentication {
     fn from(unverified: Unverified) -> Self {
         match unverified {
             Unverified::Rejected(rejection) => Self::Known(Identity::Rejected(Box::new(rejection))),
+            Unverified::AwaitedToken(token, detail) => {
+                let otherwise = Identity::Unavailable(Dependency::Store, detail);
+                Self::Awaited { awaited: Awaited::Token(token), otherwise }
+            }
+            Unverified::NoAnswer(detail) => Self::Known(Identity::Unavailable(Dependency::Store, detail)),
             Unverified::NoMemory => {
                 let detail = "as many proofs are remembered as may be (`[identity.dpop] remembered`)".to_owned();
                 Self::Known(Identity::Unavailable(Dependency::Store, detail))
@@ -197,6 +208,7 @@ pub struct Authenticator {
     sources: CredentialSources,
     credential_headers: Vec<HeaderName>,
     tokens: JwtProviders,
+    introspection: Option<Arc<Introspection>>,
     proofs: Proofs,
     cache: TokenCache,
     keys: Vec<ApiKeys>,
@@ -214,7 +226,10 @@ impl Authenticator {
     /// providers that accept the same token, share a name, a header, a prefix or a key id, and values out of bounds.
     pub fn new(settings: Settings) -> Result<Self, Vec<IdentityError>> {
         let mut errors = settings_check::check(&settings);
-        let prefixes: Vec<&str> = settings.ldap.iter().map(|directory| directory.prefix.as_str()).collect();
+        let asked = settings.introspection.iter().map(|provider| provider.prefix.as_str());
+        let passwords = settings.password.iter().map(|provider| provider.prefix.as_str());
+        let prefixes = settings.ldap.iter().map(|directory| directory.prefix.as_str());
+        let prefixes: Vec<&str> = prefixes.chain(asked).chain(passwords).collect();
         let tokens = match JwtProviders::new(&settings.jwt, &prefixes) {
             Ok(tokens) if errors.is_empty() => tokens,
             Ok(_) => return Err(errors),
@@ -225,9 +240,14 @@ impl Authenticator {
         };
         let key_headers = || settings.api_key.iter().map(|provider| provider.header.clone());
         Ok(Self {
-            sources: CredentialSources::new(!settings.jwt.is_empty(), !settings.password.is_empty(), key_headers()),
+            sources: CredentialSources::new(
+                !settings.jwt.is_empty() || settings.introspection.is_some(),
+                !settings.password.is_empty(),
+                key_headers(),
+            ),
             credential_headers: [AUTHORIZATION, DPOP].into_iter().chain(key_headers()).collect(),
             tokens,
+            introspection: introspection(&settings),
             proofs: Proofs::new(&settings.dpop),
             cache: TokenCache::new(settings.token_cache_entries),
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
@@ -249,6 +269,11 @@ impl Authenticator {
     pub fn adopt(&mut self, previous: &Self) {
         self.tokens.adopt(&previous.tokens);
         self.proofs.adopt(&previous.proofs);
+        if let (Some(own), Some(before)) = (&mut self.introspection, &previous.introspection)
+            && before.is_same(own)
+        {
+            *own = Arc::clone(before);
+        }
         self.revocations = Arc::clone(&previous.revocations);
         if let (Some(passwords), Some(before)) = (&mut self.passwords, &previous.passwords) {
             passwords.adopt(before);
@@ -271,6 +296,11 @@ impl Authenticator {
         for (id, used) in &uses {
             self.keys.iter().for_each(|keys| keys.remember_use(id, *used));
         }
+    }
+
+    /// The provider that is to be asked about tokens while this is in force.
+    pub fn introspection(&self) -> Option<&Arc<Introspection>> {
+        self.introspection.as_ref()
     }
 
     /// The directories that are to be asked while this is in force.
@@ -426,7 +456,8 @@ impl Authenticator {
 
     /// Whether callers are told that they may prove to hold the key of their token.
     pub fn proof_offer(&self) -> ProofOffer {
-        let mut demands = self.tokens.demands().peekable();
+        let asked = self.introspection.iter().map(|introspection| introspection.demand());
+        let mut demands = self.tokens.demands().chain(asked).peekable();
         let some = demands.peek().is_some();
         let (mut any, mut all) = (false, some);
         for demanded in demands {
@@ -469,6 +500,16 @@ impl Authenticator {
         });
         if let Some(held) = cached {
             return held;
+        }
+        if let Some(introspection) = self.introspection.as_ref().filter(|_| !Jws::is_signed(shown.token)) {
+            return match introspection.look(shown.token, &hash, now) {
+                Told::Known(Verdict::Active(held)) => hold(&held.principal, &held.terms),
+                Told::Known(Verdict::Inactive(refusal)) => {
+                    Err(Rejection::new(refusal.by(Some(introspection.name())), None).into())
+                }
+                Told::Awaited(awaited, otherwise) => Err(Unverified::AwaitedToken(awaited, otherwise)),
+                Told::Unavailable(detail) => Err(Unverified::NoAnswer(detail)),
+            };
         }
         let verified = self.tokens.verify(shown.token, now, presenting.patience)?;
         let principal = Arc::new(verified.principal);
@@ -547,8 +588,18 @@ fn judged(grouped: Grouped) -> Authentication {
     }
 }
 
+fn introspection(settings: &Settings) -> Option<Arc<Introspection>> {
+    let tokens = settings.jwt.iter().map(|provider| provider.prefix.clone());
+    let passwords = settings.password.iter().map(|provider| provider.prefix.clone());
+    let directories = settings.ldap.iter().map(|directory| directory.prefix.clone());
+    let prefixes: Vec<String> = tokens.chain(passwords).chain(directories).collect();
+    settings.introspection.as_ref().map(|provider| Arc::new(Introspection::new(provider, &prefixes)))
+}
+
 fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
-    let tokens = || settings.jwt.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let signed = || settings.jwt.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let opaque = || settings.introspection.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let tokens = || signed().chain(opaque());
     let keys = || settings.api_key.iter().map(|provider| (&provider.name, ""));
     let certificates = || settings.certificate.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
     let passwords = || settings.password.iter().map(|provider| (&provider.name, provider.prefix.as_str()));

@@ -11,7 +11,7 @@ use serde_json::{Number, Value};
 
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, excerpt};
-use crate::settings::{ClaimNames, JwtProvider};
+use crate::settings::{ClaimNames, IntrospectionProvider, JwtProvider};
 use crate::strict_json::Object;
 
 /// The longest text of a claim, in bytes.
@@ -24,7 +24,8 @@ const MAX_ELEMENTS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct ClaimReader {
     provider: Arc<str>,
-    issuer: Box<str>,
+    method: AuthenticationMethod,
+    issuer: Option<Box<str>>,
     kind: PrincipalKind,
     names: ClaimNames,
     namespace: Namespace,
@@ -35,7 +36,21 @@ impl ClaimReader {
     pub(crate) fn new(settings: &JwtProvider, namespace: Namespace) -> Self {
         Self {
             provider: Arc::clone(&settings.name),
-            issuer: Box::from(settings.issuer.as_str()),
+            method: AuthenticationMethod::Jwt,
+            issuer: Some(Box::from(settings.issuer.as_str())),
+            kind: settings.principal,
+            names: settings.claims.clone(),
+            namespace,
+            trust_groups: settings.trust_groups.clone(),
+        }
+    }
+
+    /// How what a provider says of opaque tokens is read.
+    pub(crate) fn of_introspection(settings: &IntrospectionProvider, namespace: Namespace) -> Self {
+        Self {
+            provider: Arc::clone(&settings.name),
+            method: AuthenticationMethod::Introspection,
+            issuer: settings.issuer.as_deref().map(Box::from),
             kind: settings.principal,
             names: settings.claims.clone(),
             namespace,
@@ -62,9 +77,9 @@ impl ClaimReader {
             device: self.device(claims)?,
             scope: None,
             authentication: Authentication {
-                method: AuthenticationMethod::Jwt,
+                method: self.method,
                 provider: Box::from(&*self.provider),
-                issuer: Some(self.issuer.clone()),
+                issuer: self.issuer.clone(),
                 key_id: key_id.map(Box::from),
                 acr: text(claims, &self.names.acr)?.map(Box::from),
                 amr: self.authentication_methods(claims)?,

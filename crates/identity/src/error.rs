@@ -30,6 +30,9 @@ pub enum IdentityProblem {
     /// `audiences` is empty or holds an empty string.
     #[error("the audiences must be named, none of them empty")]
     NoAudience,
+    /// Neither `audiences` nor `clients` says whose tokens count.
+    #[error("neither audiences nor clients say whose tokens count: a token for another service is no proof")]
+    NoAddressee,
     /// A claim's name is empty.
     #[error("the name of the claim for `{0}` is empty")]
     NoClaimName(&'static str),

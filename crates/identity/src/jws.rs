@@ -66,6 +66,12 @@ pub(crate) struct Jws<'t> {
 }
 
 impl<'t> Jws<'t> {
+    /// Whether it has the form of a signed token, however good: a header that names an algorithm, and two more parts.
+    pub(crate) fn is_signed(token: &str) -> bool {
+        let Ok(parts) = Parts::split(token, "token") else { return false };
+        parts.header().is_ok_and(|header| header.contains_key("alg"))
+    }
+
     /// Takes a token apart and holds its header to the rules.
     pub(crate) fn parse(token: &'t str) -> Result<Self, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {

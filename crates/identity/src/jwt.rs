@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::binding::Terms;
 use crate::claims::{ClaimReader, numeric_date};
 use crate::error::{IdentityError, IdentityProblem};
+use crate::introspection::TokenAwaited;
 use crate::jwks::{KeySet, VerificationKey};
 use crate::jws::Jws;
 use crate::namespace::Namespace;
@@ -47,6 +48,10 @@ pub(crate) enum Unverified {
     Awaited(KeysAwaited, String),
     /// It holds, and whether its proof was used before cannot be known.
     NoMemory,
+    /// Its provider is being asked about it. The text is what holds meanwhile.
+    AwaitedToken(TokenAwaited, String),
+    /// Its provider cannot be asked about it, as the text says.
+    NoAnswer(String),
 }
 
 impl From<Rejection> for Unverified {

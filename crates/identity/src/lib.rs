@@ -17,6 +17,7 @@ mod client_certificate;
 mod credentials;
 pub mod directory;
 mod error;
+pub mod introspection;
 mod jwks;
 mod jws;
 mod jwt;

@@ -210,6 +210,7 @@ impl User {
             directory: None,
             roles: Vec::new(),
             device: None,
+            scope: None,
             authentication: Authentication {
                 method: AuthenticationMethod::Password,
                 provider: Box::from(&*self.provider),

@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use crate::jws::Algorithm;
 
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
+pub use crate::introspection::ClientSecret;
 use crate::password::PasswordHash;
 
 /// All identity providers of one configuration.
@@ -18,6 +19,8 @@ use crate::password::PasswordHash;
 pub struct Settings {
     /// Providers of signed tokens.
     pub jwt: Vec<JwtProvider>,
+    /// The provider that is asked about tokens which are none of the providers'.
+    pub introspection: Option<IntrospectionProvider>,
     /// Providers of API keys. No two share a header.
     pub api_key: Vec<ApiKeyProvider>,
     /// Listeners whose clients are known by their certificates. No two share a listener.
@@ -40,6 +43,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             jwt: Vec::new(),
+            introspection: None,
             api_key: Vec::new(),
             certificate: Vec::new(),
             password: Vec::new(),
@@ -174,6 +178,64 @@ impl From<Algorithm> for ProofAlgorithm {
     }
 }
 
+/// `[[identity.introspection]]`: who is asked about opaque tokens (RFC 7662).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntrospectionProvider {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Where it is asked.
+    pub endpoint: UrlSource,
+    /// As whom it is asked, and the secret of that.
+    pub client_id: String,
+    /// See there.
+    pub client_secret: ClientSecret,
+    /// The exact `iss`, where an answer says one.
+    pub issuer: Option<String>,
+    /// The acceptable `aud` values; none: it is not looked at. Either these or `clients` are there.
+    pub audiences: Vec<String>,
+    /// The acceptable `client_id` values; none: it is not looked at.
+    pub clients: Vec<String>,
+    /// Which members of an answer carry what.
+    pub claims: ClaimNames,
+    /// Whether its subjects are users or services.
+    pub principal: PrincipalKind,
+    /// Put before ids and groups.
+    pub prefix: String,
+    /// The local groups that its answers may put callers into.
+    pub trust_groups: Vec<String>,
+    /// Clock leeway for `exp`, `nbf` and `iat`; at most 60 s. Default 30 s.
+    pub leeway: Duration,
+    /// What its tokens must be bound to.
+    pub require: Bound,
+    /// How long one question may take. Default 5 s.
+    pub timeout: Duration,
+    /// How long it counts that a token is good. Default 60 s.
+    pub max_cache: Duration,
+    /// How long it counts that one is not. Default 10 s.
+    pub negative: Duration,
+    /// How many tokens are remembered. Default 10,000.
+    pub entries: usize,
+    /// How many questions are asked at once. Default 8.
+    pub connections: usize,
+    /// How many may wait for that. Default 256.
+    pub max_waiting: usize,
+}
+
+impl IntrospectionProvider {
+    /// The default of `timeout`.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+    /// The default of `max_cache`.
+    pub const MAX_CACHE: Duration = Duration::from_secs(60);
+    /// The default of `negative`.
+    pub const NEGATIVE: Duration = Duration::from_secs(10);
+    /// The default of `entries`.
+    pub const ENTRIES: usize = 10_000;
+    /// The default of `connections`.
+    pub const CONNECTIONS: usize = 8;
+    /// The default of `max_waiting`.
+    pub const MAX_WAITING: usize = 256;
+}
+
 /// Where a provider's keys are.
 #[derive(Debug, Clone)]
 pub enum KeySource {
@@ -261,7 +323,7 @@ impl KeyLocation {
 }
 
 /// Which claims carry what.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimNames {
     /// Default `sub`.
     pub id: String,

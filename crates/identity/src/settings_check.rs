@@ -13,8 +13,8 @@ use crate::credentials::DPOP;
 use crate::error::{IdentityError, IdentityProblem};
 use crate::password::is_user_name;
 use crate::settings::{
-    ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, JwtProvider, LdapDirectory, Membership, Nested,
-    Settings,
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, IntrospectionProvider, JwtProvider, LdapDirectory,
+    Membership, Nested, Settings,
 };
 
 /// RFC 7519 section 4.1.4 allows "some small leeway, usually no more than a few minutes"; we allow one.
@@ -49,6 +49,11 @@ pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
             report(IdentityProblem::NoCacheEntries);
         }
     }
+    if let Some(provider) = &settings.introspection {
+        check_introspection(provider, settings, &mut |problem| {
+            errors.push(IdentityError::new(&provider.name, problem))
+        });
+    }
     check_api_keys(&settings.api_key, &mut errors);
     check_passwords(settings, &mut errors);
     for (place, provider) in settings.certificate.iter().enumerate() {
@@ -66,6 +71,7 @@ fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
     let tokens = settings.jwt.iter().map(|provider| &provider.name);
     let mut seen = Vec::new();
     let keys = settings.api_key.iter().map(|provider| &provider.name);
+    let keys = settings.introspection.iter().map(|provider| &provider.name).chain(keys);
     let certificates = settings.certificate.iter().map(|provider| &provider.name);
     let passwords = settings.password.iter().map(|provider| &provider.name);
     let directories = settings.ldap.iter().map(|directory| &directory.name);
@@ -122,6 +128,40 @@ fn check_jwt_pair(provider: &JwtProvider, other: &JwtProvider, report: &mut impl
     if let Some(audience) = shared.filter(|_| same_issuer) {
         let (audience, other) = (audience.clone(), other.name.to_string());
         report(IdentityProblem::SharedAudience { audience, other });
+    }
+}
+
+fn check_introspection(
+    provider: &IntrospectionProvider,
+    settings: &Settings,
+    report: &mut impl FnMut(IdentityProblem),
+) {
+    if provider.audiences.is_empty() && provider.clients.is_empty() {
+        report(IdentityProblem::NoAddressee);
+    }
+    if provider.leeway > MAX_LEEWAY {
+        report(IdentityProblem::LeewayTooLong);
+    }
+    if provider.principal == PrincipalKind::Certificate {
+        report(IdentityProblem::CertificateKind);
+    }
+    if !is_sound(&provider.prefix) {
+        report(IdentityProblem::BadPrefix);
+    }
+    if provider.entries == 0 || provider.connections == 0 || provider.max_waiting == 0 {
+        report(IdentityProblem::NoCacheEntries);
+    }
+    let users = settings.password.iter().filter(|_| provider.principal == PrincipalKind::User);
+    for other in users.filter(|other| other.prefix == provider.prefix) {
+        let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
+        report(IdentityProblem::SharedPrefix { prefix, other });
+    }
+    // The same authority may give the same names in both forms; another one must not.
+    for other in settings.jwt.iter().filter(|other| provider.issuer.as_deref() != Some(other.issuer.as_str())) {
+        if provider.prefix == other.prefix {
+            let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
+            report(IdentityProblem::SharedPrefix { prefix, other });
+        }
     }
 }
 
@@ -217,6 +257,8 @@ fn check_directory(
         report(IdentityProblem::NoDirectory);
     }
     let tokens = settings.jwt.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let asked = settings.introspection.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let tokens = tokens.chain(asked);
     let keys = settings.api_key.iter().map(|provider| (&provider.name, None));
     let certificates = settings.certificate.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
     let passwords = settings.password.iter().map(|provider| (&provider.name, Some(&provider.prefix)));

@@ -148,6 +148,8 @@ pub struct CredentialScope {
 pub enum AuthenticationMethod {
     /// A signed token (RFC 7519).
     Jwt,
+    /// An opaque token that its provider vouches for (RFC 7662).
+    Introspection,
     /// An API key.
     ApiKey,
     /// A client certificate.
@@ -163,6 +165,7 @@ impl AuthenticationMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
+            Self::Introspection => "introspection",
             Self::ApiKey => "api_key",
             Self::ClientCertificate => "client_certificate",
             Self::Password => "password",

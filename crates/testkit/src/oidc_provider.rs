@@ -15,7 +15,10 @@ use crate::wire;
 /// The resource that its tokens are for: the audience.
 pub const RESOURCE: &str = "urn:test:billing";
 
-/// Its only client.
+/// The resource whose tokens say nothing by themselves.
+pub const OPAQUE: &str = "urn:test:opaque";
+
+/// Its only client that gets tokens; another one, `gateway` with the secret `a-secret-of-the-gateway`, may ask about them.
 const CLIENT: &str = "robot";
 
 /// ES256 with the key that is made at each start, under the id that is given. Node's `fetch` is not needed: it only answers.
@@ -31,17 +34,23 @@ const [folder, port, kid] = process.argv.slice(1);
       client_id: 'robot', client_secret: 'a-secret-of-the-test', redirect_uris: [], response_types: [],
       grant_types: ['client_credentials'], token_endpoint_auth_method: 'client_secret_post',
       id_token_signed_response_alg: 'ES256',
+    }, {
+      client_id: 'gateway', client_secret: 'a-secret-of-the-gateway', redirect_uris: [], response_types: [], grant_types: [],
+      token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: 'ES256',
     }],
     cookies: { keys: ['k'] },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'gateway' },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => 'urn:test:billing',
         useGrantedResource: () => true,
-        getResourceServerInfo: () => ({
-          scope: 'read', audience: 'urn:test:billing', accessTokenTTL: 600, accessTokenFormat: 'jwt',
+        getResourceServerInfo: (ctx, resource) => ({
+          scope: 'read', audience: resource, accessTokenTTL: 600,
+          accessTokenFormat: resource === 'urn:test:opaque' ? 'opaque' : 'jwt',
           jwt: { sign: { alg: 'ES256' } },
         }),
       },
@@ -103,11 +112,34 @@ impl OidcProvider {
     /// # Panics
     /// When it gives none.
     pub fn token(&self) -> String {
-        let form = format!(
-            "grant_type=client_credentials&client_id={CLIENT}&client_secret=a-secret-of-the-test&scope=read&resource={RESOURCE}"
-        );
+        self.token_for(RESOURCE)
+    }
+
+    /// The same that says nothing by itself.
+    ///
+    /// # Panics
+    /// When it gives none.
+    pub fn opaque_token(&self) -> String {
+        self.token_for(OPAQUE)
+    }
+
+    /// Withdraws a token (RFC 7009).
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn revoke(&self, token: &str) {
+        let answer = self.post("/token/revocation", &format!("token={token}"));
+        assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    fn post(&self, path: &str, fields: &str) -> wire::Answer {
+        let form = format!("client_id={CLIENT}&client_secret=a-secret-of-the-test&{fields}");
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = wire::send(self.address, wire::request("POST", "/token", &headers, form.as_bytes()));
+        wire::send(self.address, wire::request("POST", path, &headers, form.as_bytes()))
+    }
+
+    fn token_for(&self, resource: &str) -> String {
+        let answer = self.post("/token", &format!("grant_type=client_credentials&scope=read&resource={resource}"));
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no token: {text}"));
         body.get("access_token").and_then(Value::as_str).unwrap_or_else(|| panic!("no token: {text}")).to_owned()

@@ -10,8 +10,8 @@ use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
-    ApiKeyProvider, ApiKeyRecord, CertificateProvider, JwtProvider, KeySource, LdapDirectory, PasswordProvider,
-    Settings, UserRecord,
+    ApiKeyProvider, ApiKeyRecord, CertificateProvider, IntrospectionProvider, JwtProvider, KeySource, LdapDirectory,
+    PasswordProvider, Settings, UserRecord,
 };
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
@@ -55,7 +55,8 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     let certificates = identity.certificate.iter().map(|each| &each.name);
     let passwords = identity.password.iter().map(|each| &each.name);
     let directories = identity.ldap.iter().map(|each| &each.name);
-    let names = identity.jwt.iter().map(|each| &each.name).chain(keys).chain(certificates);
+    let asked = identity.introspection.iter().map(|each| &each.name);
+    let names = identity.jwt.iter().map(|each| &each.name).chain(asked).chain(keys).chain(certificates);
     let names = names.chain(passwords).chain(directories);
     report_duplicates(reader, "identity provider", names);
     let mut places = Places::default();
@@ -63,11 +64,13 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     let jwt: Vec<JwtProvider> = jwt.collect();
     let api_key = identity.api_key.iter().filter_map(|provider| compile_api_key(reader, provider, &mut places));
     let api_key: Vec<ApiKeyProvider> = api_key.collect();
+    let introspection = compile_introspection(reader, identity, &mut places);
     let certificate =
         identity.certificate.iter().filter_map(|each| compile_certificate(reader, each, listeners, &mut places));
     let certificate = certificate.collect();
     let password = identity.password.iter().filter_map(|each| compile_password(reader, each, &mut places)).collect();
     let settings = Settings {
+        introspection,
         certificate,
         password,
         password_threads: usize::try_from(identity.password_threads).unwrap_or(1),
@@ -79,11 +82,12 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         dpop: identity.dpop.clone(),
     };
     // A name that is there twice was reported, and would lead the answers to the wrong one.
+    let asked = usize::from(settings.introspection.is_some());
     let verifying = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
-    let providers = verifying + settings.ldap.len();
+    let providers = asked + verifying + settings.ldap.len();
     // Nor can it be said which provider a directory names where one of them could not be read.
     let written = identity.jwt.len() + identity.api_key.len() + identity.certificate.len();
-    let written = written + identity.password.len() + identity.ldap.len();
+    let written = written + identity.introspection.len() + identity.password.len() + identity.ldap.len();
     if places.providers.len() == providers && (settings.ldap.is_empty() || providers == written && reader.is_complete())
     {
         ask_authenticator(reader, &settings, &places);
@@ -151,6 +155,31 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
         leeway: provider.leeway,
         require: provider.require,
     })
+}
+
+/// One provider alone is asked: of two nobody could say which one a token belongs to.
+fn compile_introspection(
+    reader: &Reader<'_>,
+    identity: &Identity,
+    places: &mut Places,
+) -> Option<IntrospectionProvider> {
+    let (first, more) = identity.introspection.split_first()?;
+    if let Some(second) = more.first() {
+        let message = "there is one `[[identity.introspection]]`: of two nobody could say whose token it is";
+        let diagnostic = Diagnostic::error(codes::CONFLICT, second.name.span, message)
+            .with_related(first.name.span, "the first one is here")
+            .with_help("remove one of them");
+        reader.report(diagnostic);
+    }
+    let place = ProviderPlaces {
+        name: first.name.span,
+        file: first.name.span,
+        credential: first.name.span,
+        prefix: first.prefix,
+        keys: HashMap::new(),
+    };
+    places.providers.insert(first.name.value.clone(), place);
+    Some(first.settings.clone())
 }
 
 fn compile_directory(directory: &file::Directory, places: &mut Places) -> LdapDirectory {
@@ -440,6 +469,7 @@ impl Places {
             IdentityProblem::BadPrefix => (place.prefix, None, "choose a short prefix, such as \"partner:\""),
             IdentityProblem::DuplicateName
             | IdentityProblem::NoAudience
+            | IdentityProblem::NoAddressee
             | IdentityProblem::NoClaimName(_)
             | IdentityProblem::LeewayTooLong
             | IdentityProblem::CertificateKind
@@ -452,7 +482,7 @@ impl Places {
 /// Whether the strict reader has said this already, at a better place.
 fn is_reported_by_reader(error: &IdentityError) -> bool {
     match &error.problem {
-        IdentityProblem::NoIssuer | IdentityProblem::NoAudience => true,
+        IdentityProblem::NoIssuer | IdentityProblem::NoAudience | IdentityProblem::NoAddressee => true,
         IdentityProblem::DuplicateKeyId { other, .. } | IdentityProblem::DuplicateUser { other, .. } => {
             **other == *error.provider
         }

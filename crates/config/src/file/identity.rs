@@ -12,13 +12,14 @@ use portcullis_policy::PrincipalKind;
 
 use crate::diagnostics::{At, Span};
 use crate::file::directory::{Directory, read_directory};
+use crate::file::introspection::{Introspection, read_introspection};
 use crate::file::key_source::{KeyPlace, read_jwks};
 use crate::file::receiver::{optional_text, required_text};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, ResolvedPath, Text, Time};
 use crate::section::Section;
 
 /// Default leeway of clocks (identity's settings).
-const LEEWAY: Duration = Duration::from_secs(30);
+pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Default number of remembered tokens.
 pub(crate) const TOKEN_CACHE: u64 = 65_536;
@@ -27,6 +28,7 @@ pub(crate) const TOKEN_CACHE: u64 = 65_536;
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) jwt: Vec<JwtProvider>,
+    pub(crate) introspection: Vec<Introspection>,
     pub(crate) api_key: Vec<ApiKeyProvider>,
     pub(crate) certificate: Vec<CertificateProvider>,
     pub(crate) password: Vec<PasswordProvider>,
@@ -44,6 +46,7 @@ impl Default for Identity {
     fn default() -> Self {
         Self {
             jwt: Vec::new(),
+            introspection: Vec::new(),
             api_key: Vec::new(),
             certificate: Vec::new(),
             password: Vec::new(),
@@ -142,6 +145,7 @@ pub(crate) const BESIDE_CREDENTIAL: &[(&str, BesideCredential)] = &[
 pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: bool) {
     let Some(section) = root.table("identity") else { return };
     identity.jwt.extend(section.tables("jwt").into_iter().filter_map(read_jwt));
+    identity.introspection.extend(section.tables("introspection").into_iter().filter_map(read_introspection));
     identity.api_key.extend(section.tables("api_key").into_iter().filter_map(read_api_key));
     identity.certificate.extend(section.tables("certificate").into_iter().filter_map(read_certificate));
     identity.password.extend(section.tables("password").into_iter().filter_map(read_password));
@@ -212,7 +216,7 @@ fn read_dpop(section: Section<'_>) -> DpopSettings {
     dpop
 }
 
-fn read_claims(section: Section<'_>) -> ClaimNames {
+pub(super) fn read_claims(section: Section<'_>) -> ClaimNames {
     let default = ClaimNames::default();
     let claims = ClaimNames {
         id: section.or("id", Text, default.id),

@@ -17,6 +17,7 @@ pub(super) fn identity() -> Table {
         "Who is calling.",
         [
             several("jwt", jwt()),
+            several("introspection", introspection()),
             several("api_key", api_key()),
             several("certificate", certificate()),
             several("password", password()),
@@ -133,6 +134,43 @@ fn claims() -> Table {
             one("auth_time", Text, "When; without it no authentication counts as fresh.").default("auth_time"),
         ],
     )
+}
+
+fn introspection() -> Table {
+    let require: Vec<&str> = REQUIRE.iter().map(|(word, _)| *word).collect();
+    table(
+        "[[identity.introspection]]",
+        "Who is asked about tokens that are no signed ones of a known issuer (RFC 7662).",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one("url", Link { path: true }, "Where it is asked.").required(),
+            one("allow_http", Flag, "`true`: in plain text, too.").default(false),
+            one(
+                "ca",
+                FilePath,
+                "The authorities that may have signed the server's certificate (PEM); left out: the system's.",
+            ),
+            one("client_id", Text, "As whom it is asked.").required(),
+            within("client_secret", receiver::secret("`client_secret` of [[identity.introspection]]")).required(),
+            one("issuer", Text, "The exact `iss`, where an answer has one."),
+            list("audiences", Text, "A token must be meant for one of these (`aud`)."),
+            list("clients", Text, "A token must have been given to one of these (`client_id`)."),
+            within("claims", claims()),
+            choice("principal", &["user", "service"], "What its subjects are.").default("user"),
+            one("prefix", AnyText, "Put before ids and groups, such as `partner:`.").default(""),
+            list("trust_groups", Text, "Local groups of the policy that it may put callers into."),
+            one("leeway", Time::within("0s", "60s"), "How far clocks may differ.").default("30s"),
+            choice("require", &require, "What its tokens must be bound to.").default("none"),
+            one("timeout", Time::within("100ms", "30s"), "How long one question may take.").default("5s"),
+            one("max_cache", Time::within("1s", "1h"), "How long it counts that a token is good.").default("60s"),
+            one("negative", Time::within("1s", "1h"), "How long it counts that one is not.").default("10s"),
+            one("entries", Integer(1..=1_000_000), "Tokens that are remembered.").default(10_000),
+            one("connections", Integer(1..=64), "Questions at once.").default(8),
+            one("max_waiting", Integer(1..=10_000), "How many may wait for that; who comes then gets 503.")
+                .default(256),
+        ],
+    )
+    .rule(json!({ "anyOf": [{ "required": ["audiences"] }, { "required": ["clients"] }] }))
 }
 
 fn api_key() -> Table {

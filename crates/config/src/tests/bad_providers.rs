@@ -74,6 +74,7 @@ fn wrong_providers_are_reported_where_they_stand() {
         one(&text, code, line, column, fragment);
     }
     one(&jwt("a", "https://a", "leeway = \"61s\""), "E0105", 6, 10, "must be from 0s to 1m");
+    one(&jwt("a", "https://a", "require = \"bound\""), "E0105", 6, 11, "\"none\", \"mtls\", \"dpop\" or \"either\"");
     one(&jwt("a", "https://a", "principal = \"certificate\""), "E0105", 6, 13, "\"user\" or \"service\"");
     one(&jwt("a", "https://a", "claims = { mail = \"m\" }"), "E0103", 6, 12, "did you mean `email`?");
     one(&(first.clone() + &jwt("b", "https://b", "")), "E0205", 8, 8, "the prefix `` is also that of `a`");
@@ -100,6 +101,9 @@ fn wrong_keys_are_reported_in_their_file() {
     one(&key("b", "secret = \"x\""), "E0103", 5, 1, "unknown key `secret`");
     one(&key("b", "roles = \"x\""), "E0104", 5, 9, "write it in brackets");
     one(&key("b", "roles = [\"x\"]"), "W0202", 5, 10, "the policy has no role `x`");
+    one(&key("b", "routes = [\"x\"]"), "W0202", 5, 11, "no route `x`: the key does not count there");
+    one(&key("b", "networks = [\"x\"]"), "W0202", 5, 13, "no network `x`");
+    one(&key("b", "previous = { until = 2030-01-01T00:00:00Z }"), "E0102", 5, 12, "`sha256` is missing");
     one(&key("b", "revoked = \"no\""), "E0104", 5, 11, "`true` or `false`");
     one(&key("b", "").replace(&"00".repeat(32), "hunter2"), "E0105", 3, 10, "64 hexadecimal digits");
     one(&key("b", "").replace("service:x", "group:x"), "E0105", 4, 13, "expected a principal");
@@ -121,6 +125,53 @@ fn providers_of_keys_are_checked_together() {
         &key("b", ""),
         &[("E0205", "more-keys.toml:3:6", "the key id `b` is also used by `k`")],
     );
+}
+
+#[test]
+fn how_proofs_are_verified_is_checked() {
+    let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        check(text, "", &[(code, &format!("portcullis.toml:{}:{column}", line + 10), fragment)]);
+    };
+    let dpop = |lines: &str| format!("[identity.dpop]\n{lines}\n");
+    let all = "algorithms = [\"ES256\"]\nmax_age = \"5m\"\nleeway = \"0s\"\nnonce = true\nnonce_lifetime = \"1m\"\nremembered = 1";
+    check(&dpop(all), "", &[]);
+    one(&dpop("algorithms = []"), "E0105", 2, 14, "leave it out for all");
+    one(&dpop("algorithms = \"HS256\""), "E0105", 2, 14, "\"ES256\", \"EdDSA\" or \"RS256\"");
+    one(&dpop("max_age = \"11m\""), "E0105", 2, 11, "must be from 1s to 10m");
+    one(&dpop("leeway = \"2m\""), "E0105", 2, 10, "must be from 0s to 1m");
+    one(&dpop("nonce = 1"), "E0104", 2, 9, "`true` or `false`");
+    one(&dpop("remembered = 0"), "E0105", 2, 14, "from 1 to 100000000");
+    one(&dpop("max_ages = \"1m\""), "E0103", 2, 1, "did you mean `max_age`?");
+    one(&api_key("k", "dpop", "keys.toml"), "E0205", 3, 10, "the header `dpop`");
+}
+
+fn introspection(more: &str) -> String {
+    format!(
+        "[[identity.introspection]]\nname = \"o\"\nurl = \"https://a/introspect\"\nclient_id = \"gw\"\n\
+         client_secret = {{ file = \"broken.json\" }}\n{more}\n"
+    )
+}
+
+#[test]
+fn who_is_asked_about_tokens_is_checked() {
+    let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {
+        check(text, "", &[(code, &format!("portcullis.toml:{}:{column}", line + 10), fragment)]);
+    };
+    let good = introspection("audiences = [\"a\"]");
+    check(&good, "", &[]);
+    check(&introspection("clients = [\"app\"]\nprefix = \"o:\"\nmax_cache = \"5m\"\nrequire = \"either\""), "", &[]);
+    // The same authority in both forms.
+    check(&(jwt("a", "https://a", "") + &good + "issuer = \"https://a\"\n"), "", &[]);
+    one(&introspection(""), "E0203", 1, 1, "nothing says whose tokens count");
+    one(&good.replace("https:", "http:"), "E0203", 3, 7, "anybody on the way can read the tokens");
+    one(&good.replace("url = \"https://a/introspect\"\n", ""), "E0102", 1, 1, "`url` is missing");
+    one(&good.replace("client_id = \"gw\"\n", ""), "E0102", 1, 1, "`client_id` is missing");
+    one(&good.replace("{ file = \"broken.json\" }", "\"hunter2\""), "E0104", 5, 17, "expected a table");
+    one(&(good.clone() + "max_cache = \"2h\"\n"), "E0105", 7, 13, "must be from 1s to 1h");
+    one(&(good.clone() + "cache = \"1m\"\n"), "E0103", 7, 1, "unknown key `cache`");
+    one(&(jwt("a", "https://a", "") + &good), "E0205", 8, 8, "the prefix `` is also that of `a`");
+    let second = good.replace("name = \"o\"", "name = \"p\"");
+    one(&(good + &second), "E0203", 8, 8, "there is one `[[identity.introspection]]`");
 }
 
 #[test]

@@ -55,6 +55,21 @@ fn for_people(status: &Status) -> String {
         ]
     });
     lines.push(table(["SINK", "WAITING", "WRITTEN", "FAILED ATTEMPTS", "LOST", "TROUBLE"], &sinks.collect::<Vec<_>>()));
+    if !status.providers.is_empty() {
+        lines.push(String::new());
+        let providers = status.providers.iter().map(|each| {
+            [
+                safe(&each.name),
+                safe(&each.kind),
+                if each.usable { "usable" } else { "NOT USABLE" }.to_owned(),
+                each.entries.to_string(),
+                each.answered.as_deref().map_or_else(|| "never".to_owned(), safe),
+                safe(each.problem.as_deref().unwrap_or("-")),
+            ]
+        });
+        let titles = ["PROVIDER", "OF", "STATE", "HELD", "ANSWERED", "TROUBLE"];
+        lines.push(table(titles, &providers.collect::<Vec<_>>()));
+    }
     if !status.geo.is_empty() {
         lines.push(String::new());
         let databases = status.geo.iter().map(|each| {

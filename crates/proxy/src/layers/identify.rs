@@ -96,7 +96,7 @@ where
                     // Whoever had to wait for that was nobody until now, and the directory was not asked.
                     (
                         Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. },
-                        Awaited::Keys(_) | Awaited::Password(_),
+                        Awaited::Keys(_) | Awaited::Token(_) | Awaited::Password(_),
                     ) => groups,
                     (authentication, _) => match authentication.settled() {
                         Identity::Unchecked(why) => return Err(unchecked(why, transit)),
@@ -129,6 +129,12 @@ pub(crate) fn identify_again(transit: &mut Transit) -> bool {
         {
             otherwise
         }
+        // It was asked about the token before, and has not said that it is good.
+        Authentication::Awaited { awaited: Awaited::Token(_), otherwise }
+            if matches!(asked.as_deref(), Some(Awaited::Token(_))) =>
+        {
+            otherwise
+        }
         Authentication::Awaited { awaited, .. } => {
             transit.facts.asked_for = Some(Box::new(awaited));
             return false;
@@ -142,7 +148,7 @@ pub(crate) fn identify_again(transit: &mut Transit) -> bool {
 fn waited(awaited: Option<&Awaited>) -> Patience<'_> {
     match awaited {
         Some(Awaited::Keys(keys)) => Patience::Waited(keys),
-        Some(Awaited::Groups(_) | Awaited::Password(_)) | None => Patience::Stream,
+        Some(Awaited::Groups(_) | Awaited::Token(_) | Awaited::Password(_)) | None => Patience::Stream,
     }
 }
 
@@ -193,7 +199,7 @@ fn authenticate(transit: &mut Transit, patience: Patience<'_>) -> Authentication
 fn authenticate_again(transit: &mut Transit, awaited: Option<&Awaited>, asked: Asked) -> Authentication {
     let password = match awaited {
         Some(Awaited::Password(password)) => Some(password),
-        Some(Awaited::Keys(_) | Awaited::Groups(_)) | None => None,
+        Some(Awaited::Keys(_) | Awaited::Token(_) | Awaited::Groups(_)) | None => None,
     };
     let found = look(transit, waited(awaited));
     check_password(transit, found, password, asked)

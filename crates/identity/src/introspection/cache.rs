@@ -1,0 +1,223 @@
+//! What is known of which token, and what is to be asked. Tokens are kept by their hash; the token itself only as long as it waits to be asked
+//! for.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use papaya::HashMap;
+use tokio::sync::{Notify, watch};
+
+use super::Verdict;
+use crate::secret::SecretText;
+use crate::token_cache::TokenHash;
+
+/// What no time is.
+const NEVER: i64 = i64::MIN;
+/// Clocks of requests differ by their way; what seems to lie further ahead is of another clock, in milliseconds.
+const AHEAD_MS: i64 = 5_000;
+/// Of what is remembered, one in so many goes at once when it is full.
+const EVICTED: usize = 16;
+
+/// Every token that was asked for, or is to be. All times are in milliseconds since 1970.
+#[derive(Debug)]
+pub(super) struct Cache {
+    entries: HashMap<TokenHash, Arc<Entry>>,
+    capacity: usize,
+    queue: Mutex<VecDeque<(Arc<Entry>, SecretText<'static>)>>,
+    max_waiting: usize,
+    /// Wakes who asks.
+    wake: Notify,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Entry {
+    hash: TokenHash,
+    known: ArcSwapOption<Known>,
+    seen: AtomicI64,
+    failed: AtomicI64,
+    /// It is in the queue, or being asked for.
+    is_asked: AtomicBool,
+    /// How many questions have ended.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    verdict: Verdict,
+    /// When it was asked for, which is before the provider said it, and until before when it counts.
+    asked: i64,
+    until: i64,
+}
+
+/// What came of asking.
+pub(super) enum Looked {
+    /// It will be asked for: as many have ended then.
+    Asked { ended: watch::Receiver<u64>, count: u64 },
+    /// Too many wait.
+    TooMany,
+}
+
+impl Cache {
+    pub(super) fn new(capacity: usize, max_waiting: usize) -> Self {
+        Self { entries: HashMap::new(), capacity, queue: Mutex::default(), max_waiting, wake: Notify::new() }
+    }
+
+    pub(super) fn get(&self, hash: &TokenHash) -> Option<Arc<Entry>> {
+        self.entries.pin().get(hash).cloned()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().len()
+    }
+
+    /// Has a token asked for, once. `known` is what was found of it.
+    pub(super) fn ask(&self, hash: &TokenHash, token: &str, known: Option<Arc<Entry>>, now: i64) -> Looked {
+        let mut queue = self.queue();
+        // Another request may have asked meanwhile.
+        let known = known.or_else(|| self.get(hash));
+        let asked = |entry: &Entry| {
+            let ended = entry.ended.subscribe();
+            let count = *ended.borrow() + 1;
+            Looked::Asked { ended, count }
+        };
+        if let Some(entry) = known.as_ref().filter(|entry| entry.is_asked.load(Ordering::Acquire)) {
+            return asked(entry);
+        }
+        if queue.len() >= self.max_waiting {
+            return Looked::TooMany;
+        }
+        let entry = known.unwrap_or_else(|| {
+            let entry = Arc::new(Entry {
+                hash: *hash,
+                known: ArcSwapOption::empty(),
+                seen: AtomicI64::new(now),
+                failed: AtomicI64::new(NEVER),
+                is_asked: AtomicBool::new(false),
+                ended: watch::Sender::new(0),
+            });
+            self.entries.pin().insert(*hash, Arc::clone(&entry));
+            entry
+        });
+        entry.is_asked.store(true, Ordering::Release);
+        let looked = asked(&entry);
+        queue.push_back((entry, SecretText::new(token.to_owned())));
+        drop(queue);
+        self.wake.notify_one();
+        // A flood must not have to wait for its turn to be forgotten.
+        if self.entries.len() > self.capacity.saturating_add(self.capacity / EVICTED).saturating_add(1) {
+            self.evict(now);
+        }
+        looked
+    }
+
+    /// What is to be asked next, once there is something.
+    pub(super) async fn next(&self) -> Job<'_> {
+        loop {
+            let (next, more) = {
+                let mut queue = self.queue();
+                (queue.pop_front(), !queue.is_empty())
+            };
+            if let Some((entry, token)) = next {
+                // One word wakes one of those who ask.
+                if more {
+                    self.wake.notify_one();
+                }
+                return Job { cache: self, entry, token };
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Lets go of everybody who waits: nobody asks any more.
+    pub(super) fn abandon(&self) {
+        let queue = std::mem::take(&mut *self.queue());
+        queue.into_iter().for_each(|(entry, _)| entry.end());
+    }
+
+    /// Forgets what says nothing any more, and where there is too much what was seen longest ago.
+    pub(super) fn evict(&self, now: i64) {
+        let entries = self.entries.pin();
+        entries.retain(|_, entry| {
+            entry.is_asked.load(Ordering::Acquire) || entry.young(now).is_some() || entry.has_failed_since(now - 1_000)
+        });
+        if entries.len() <= self.capacity {
+            return;
+        }
+        let mut by_age: Vec<(i64, TokenHash)> = entries
+            .values()
+            .filter(|entry| !entry.is_asked.load(Ordering::Acquire))
+            .map(|entry| (entry.seen.load(Ordering::Relaxed), entry.hash))
+            .collect();
+        by_age.sort_unstable_by_key(|(seen, _)| *seen);
+        let surplus = entries.len() - self.capacity + self.capacity / EVICTED;
+        for (_, hash) in by_age.into_iter().take(surplus) {
+            entries.remove(&hash);
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<(Arc<Entry>, SecretText<'static>)>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question that is under way. Dropping it without a word is one that brought nothing.
+pub(super) struct Job<'c> {
+    cache: &'c Cache,
+    entry: Arc<Entry>,
+    token: SecretText<'static>,
+}
+
+impl Job<'_> {
+    pub(super) fn token(&self) -> &str {
+        self.token.expose()
+    }
+
+    /// What the provider said, to a question that began at `asked`.
+    pub(super) fn found(self, verdict: Verdict, asked: i64, lasts: Duration) {
+        let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+        self.entry.known.store(Some(Arc::new(Known { verdict, asked, until: asked.saturating_add(lasts) })));
+        self.entry.failed.store(NEVER, Ordering::Release);
+    }
+
+    /// Nothing, for now.
+    pub(super) fn failed(self, now: i64) {
+        self.entry.failed.store(now, Ordering::Release);
+    }
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        // Under the lock, so that nobody begins to wait for what has just ended.
+        let _queue = self.cache.queue();
+        self.entry.end();
+    }
+}
+
+impl Entry {
+    fn end(&self) {
+        self.is_asked.store(false, Ordering::Release);
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+
+    /// What is known, if it counts still.
+    pub(super) fn young(&self, now: i64) -> Option<Verdict> {
+        let known = self.known.load();
+        let known = known.as_ref().filter(|known| now < known.until && now > known.asked - AHEAD_MS)?;
+        if now.saturating_sub(self.seen.load(Ordering::Relaxed)) > 200 {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        Some(known.verdict.clone())
+    }
+
+    pub(super) fn has_failed_since(&self, time: i64) -> bool {
+        self.failed.load(Ordering::Acquire) > time
+    }
+}
