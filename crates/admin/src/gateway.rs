@@ -6,6 +6,7 @@ use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
     NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
 };
+use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
 use crate::govern;
 use crate::peer::Peer;
@@ -148,6 +149,30 @@ pub trait Gateway: Send + Sync + 'static {
         wanted: govern::Governed,
     ) -> impl Future<Output = Result<govern::Answer, Problem>> + Send;
 
+    /// The second factors of a principal.
+    ///
+    /// # Errors
+    /// That it is none that could have any, or that the gateway keeps none.
+    fn factors(&self, on: &str) -> Result<Factors, Problem>;
+
+    /// Begins an app with codes for a principal.
+    ///
+    /// # Errors
+    /// Why not.
+    fn enroll_factor(&self, new: &NewFactor) -> Result<FactorBegun, Problem>;
+
+    /// Confirms it with a code.
+    ///
+    /// # Errors
+    /// Why not.
+    fn confirm_factor(&self, code: &FactorCode) -> Result<FactorConfirmed, Problem>;
+
+    /// Removes all second factors of a principal.
+    ///
+    /// # Errors
+    /// Why not.
+    fn reset_factors(&self, on: &str) -> Result<Done, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -228,6 +253,10 @@ pub enum ActionKind {
     Approvers,
     /// Somebody began to follow the events, which name people.
     EventsTail,
+    /// A second factor was to be given to somebody.
+    FactorEnroll,
+    /// All second factors of somebody were to be taken away.
+    FactorReset,
     /// Somebody who may not use the channel tried to.
     Refused,
 }

@@ -18,6 +18,7 @@ use crate::api::{
     Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins,
     Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
 };
+use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
@@ -193,6 +194,25 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/govern") => self.govern(read_up_to(request, MAX_GOVERNED).await?).await,
+            (Method::POST, "/v1/factors") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| found(desk.gateway.factors(&whom.on))).await
+            }
+            (Method::POST, "/v1/factors/enroll") => {
+                let new: NewFactor = read(request).await?;
+                self.blocking(move |desk| found(desk.gateway.enroll_factor(&new))).await
+            }
+            (Method::POST, "/v1/factors/confirm") => {
+                let code: FactorCode = read(request).await?;
+                self.blocking(move |desk| desk.confirm_factor(&code)).await
+            }
+            (Method::POST, "/v1/factors/reset") => {
+                let whom: Whom = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::FactorReset, &whom.on, desk.gateway.reset_factors(&whom.on))
+                })
+                .await
+            }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
@@ -221,6 +241,20 @@ impl<G: Gateway> Desk<G> {
             self.record(kind, outcome.is_ok(), message);
         }
         outcome.map(|answer| json(&answer)).map_err(|problem| Failure(StatusCode::CONFLICT, problem))
+    }
+
+    /// Confirms a second factor, and records that. The recovery codes are in the answer alone.
+    fn confirm_factor(&self, code: &FactorCode) -> Result<Response<Answer>, Failure> {
+        match self.gateway.confirm_factor(code) {
+            Ok(confirmed) => {
+                self.record(ActionKind::FactorEnroll, true, confirmed.message.clone());
+                Ok(json(&confirmed))
+            }
+            Err(problem) => {
+                self.record(ActionKind::FactorEnroll, false, format!("{}: {}", code.on, problem.error));
+                Err(Failure(StatusCode::CONFLICT, problem))
+            }
+        }
     }
 
     /// Tests the notifiers of an alert, and records that.

@@ -9,6 +9,7 @@ pub(crate) mod governance;
 pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod listener;
+pub(crate) mod mfa;
 pub(crate) mod policy;
 mod products;
 pub(crate) mod proxy;

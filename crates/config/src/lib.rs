@@ -32,6 +32,7 @@ mod user_edit;
 mod tests;
 
 pub use cases::{Case, CaseFile, Expected, load_cases};
+pub use compile::mfa::MfaLoaded;
 pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
 pub use draft::replace_file;
 pub use edit_key::{EditKeyError, KeyEdit, KeyEntry, edit_key, list_keys};

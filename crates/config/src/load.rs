@@ -8,6 +8,7 @@ use portcullis_policy::Policy;
 use portcullis_risk::settings::{BanMode, RiskMode};
 
 use crate::compile;
+use crate::compile::mfa::MfaLoaded;
 use crate::diagnostics::Report;
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
@@ -43,6 +44,8 @@ pub struct Loaded {
     pub backup: Option<portcullis_governance::backup::Settings>,
     /// What decides who gets in, file by file.
     pub governed: Governed,
+    /// Second factors that the gateway keeps; `None`: none.
+    pub mfa: Option<MfaLoaded>,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -224,6 +227,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let store = compile::store::compile(operation.store, path);
     let governance = compile::governance::compile(reader, &operation.governance, store.as_ref());
     let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
+    let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
     summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
     let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
@@ -246,6 +250,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         governance,
         backup,
         governed,
+        mfa,
         feeds,
         geo,
         policy,

@@ -16,6 +16,7 @@ mod governed;
 mod includes;
 mod listeners;
 mod many_mistakes;
+mod mfa;
 mod passwords;
 mod problem_pages;
 mod robustness;

@@ -301,6 +301,27 @@ pub enum EventKind {
     /// An operator named or proposed approvers, or tried to.
     #[serde(rename = "admin.approvers")]
     AdminApprovers,
+    /// A session has shown a second factor.
+    #[serde(rename = "auth.step_up")]
+    AuthStepUp,
+    /// A second factor, or a password in the form of a login, was not accepted.
+    #[serde(rename = "auth.failed")]
+    AuthFailed,
+    /// It was not looked at: too many were wrong.
+    #[serde(rename = "auth.locked")]
+    AuthLocked,
+    /// Somebody has added a second factor of their own.
+    #[serde(rename = "auth.factor_added")]
+    AuthFactorAdded,
+    /// Somebody has removed a second factor of their own.
+    #[serde(rename = "auth.factor_removed")]
+    AuthFactorRemoved,
+    /// An operator gave somebody a second factor, or tried to.
+    #[serde(rename = "admin.factor_enroll")]
+    AdminFactorEnroll,
+    /// An operator took all second factors of somebody away, or tried to.
+    #[serde(rename = "admin.factor_reset")]
+    AdminFactorReset,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -320,7 +341,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 54] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -363,6 +384,13 @@ impl EventKind {
         Self::AdminPolicyActivate,
         Self::AdminPolicyRollback,
         Self::AdminApprovers,
+        Self::AuthStepUp,
+        Self::AuthFailed,
+        Self::AuthLocked,
+        Self::AuthFactorAdded,
+        Self::AuthFactorRemoved,
+        Self::AdminFactorEnroll,
+        Self::AdminFactorReset,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -415,6 +443,13 @@ impl EventKind {
             Self::AdminPolicyActivate => "admin.policy_activate",
             Self::AdminPolicyRollback => "admin.policy_rollback",
             Self::AdminApprovers => "admin.approvers",
+            Self::AuthStepUp => "auth.step_up",
+            Self::AuthFailed => "auth.failed",
+            Self::AuthLocked => "auth.locked",
+            Self::AuthFactorAdded => "auth.factor_added",
+            Self::AuthFactorRemoved => "auth.factor_removed",
+            Self::AdminFactorEnroll => "admin.factor_enroll",
+            Self::AdminFactorReset => "admin.factor_reset",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -439,6 +474,11 @@ impl EventKind {
             | Self::AdminFeedAccept
             | Self::AdminRevoke
             | Self::AdminRevokeLift
+            | Self::AuthFailed
+            | Self::AuthFactorAdded
+            | Self::AuthFactorRemoved
+            | Self::AdminFactorEnroll
+            | Self::AdminFactorReset
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
             | Self::AdminAlertLift
@@ -460,6 +500,7 @@ impl EventKind {
             | Self::DirectoryFailed
             | Self::BackupFailed
             | Self::IntrospectionFailed
+            | Self::AuthLocked
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
@@ -474,6 +515,7 @@ impl EventKind {
             | Self::AdminAlertTest
             | Self::AdminFeedRefresh
             | Self::BackupCreated
+            | Self::AuthStepUp
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

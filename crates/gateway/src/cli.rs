@@ -12,6 +12,7 @@ mod configuration;
 mod demo;
 mod events;
 mod explain;
+mod factor;
 mod facts;
 pub(crate) mod feed;
 mod fmt;
@@ -81,6 +82,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),
         Command::User(args) => user::run(&global, &args),
+        Command::Totp(args) => factor::totp(&global, &args),
+        Command::Factor(args) => factor::factor(&global, &args),
         Command::HashPassword => user::hash_password(&global),
         Command::Demo(args) => demo::run(&global, &args),
         Command::Help(args) => help::run(&args),

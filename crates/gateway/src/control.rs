@@ -1,5 +1,6 @@
 //! What the control channel can have done: the running gateway as `admin` needs it.
 
+mod factor;
 mod feed;
 mod providers;
 mod risk;
@@ -15,6 +16,7 @@ use portcullis_admin::api::{
     Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
     Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
 };
+use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
@@ -583,6 +585,22 @@ impl Gateway for Operated {
         )))
     }
 
+    fn factors(&self, on: &str) -> Result<Factors, Problem> {
+        factor::list(self.running.factors(), on)
+    }
+
+    fn enroll_factor(&self, new: &NewFactor) -> Result<FactorBegun, Problem> {
+        factor::enroll(self.running.factors(), new)
+    }
+
+    fn confirm_factor(&self, code: &FactorCode) -> Result<FactorConfirmed, Problem> {
+        factor::confirm(self.running.factors(), code)
+    }
+
+    fn reset_factors(&self, on: &str) -> Result<Done, Problem> {
+        factor::reset(self.running.factors(), on)
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -670,6 +688,8 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::PolicyActivate => EventKind::AdminPolicyActivate,
         ActionKind::PolicyRollback => EventKind::AdminPolicyRollback,
         ActionKind::Approvers => EventKind::AdminApprovers,
+        ActionKind::FactorEnroll => EventKind::AdminFactorEnroll,
+        ActionKind::FactorReset => EventKind::AdminFactorReset,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

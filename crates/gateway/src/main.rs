@@ -10,6 +10,7 @@ mod demo;
 mod directing;
 mod exit;
 mod exposition;
+mod factoring;
 mod feeding;
 mod governing;
 mod indexing;

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::alerting::Alerting;
 use crate::checking::Checking;
 use crate::directing::Directories;
+use crate::factoring::Factors;
 use crate::feeding::Feeds;
 use crate::governing::{Decided, Governing, Number};
 use crate::introspecting::Introspecting;
@@ -92,6 +93,7 @@ pub(crate) struct Running {
     directories: Arc<Directories>,
     checking: Arc<Checking>,
     introspecting: Introspecting,
+    factors: Arc<Factors>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -109,6 +111,7 @@ struct Fixed {
     backup: Option<portcullis_governance::backup::Settings>,
     max_connections: usize,
     password_threads: usize,
+    mfa: bool,
 }
 
 impl Fixed {
@@ -123,6 +126,7 @@ impl Fixed {
             backup: loaded.backup.clone(),
             max_connections: loaded.proxy.limits.max_connections,
             password_threads: loaded.identity.password_threads,
+            mfa: loaded.mfa.is_some(),
         }
     }
 
@@ -147,6 +151,7 @@ impl Fixed {
             ("[store]", self.store == now.store),
             ("[backup]", self.backup == now.backup),
             ("[limits] max_connections", self.max_connections == now.max_connections),
+            ("[mfa] enabled", self.mfa == now.mfa),
             ("[identity] password_threads", self.password_threads == now.password_threads),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
@@ -184,6 +189,7 @@ impl Running {
         let fixed = Fixed::of(&loaded);
         let files = ArcSwap::from_pointee(digest(&loaded));
         let alerts = std::mem::take(&mut loaded.alerts);
+        let mfa = loaded.mfa.take();
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
         let noted =
@@ -198,6 +204,8 @@ impl Running {
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
+        let factors = Factors::new(mfa, database.as_ref())?;
+        factors.start().map_err(StartError::Keeping)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
@@ -222,6 +230,7 @@ impl Running {
             directories: Arc::new(directories),
             checking: Arc::new(checking),
             introspecting,
+            factors: Arc::new(factors),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -274,6 +283,11 @@ impl Running {
         &self.directories
     }
 
+    /// The second factors that it keeps.
+    pub(crate) fn factors(&self) -> &Arc<Factors> {
+        &self.factors
+    }
+
     /// Where passwords are checked.
     pub(crate) fn checking(&self) -> &Arc<Checking> {
         &self.checking
@@ -300,6 +314,7 @@ impl Running {
     pub(crate) fn replace(&self, decided: Decided, by: &[String]) -> Result<(), StartError> {
         let Decided { mut loaded, number, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
+        let mfa = loaded.mfa.take();
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
@@ -325,6 +340,7 @@ impl Running {
         let authenticator = Arc::clone(&snapshot.authenticator);
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);
+        self.factors.configure(mfa);
         self.directories.watch(&authenticator);
         self.introspecting.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.

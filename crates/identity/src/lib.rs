@@ -21,6 +21,7 @@ pub mod introspection;
 mod jwks;
 mod jws;
 mod jwt;
+pub mod mfa;
 mod namespace;
 pub mod password;
 mod proof;

@@ -16,6 +16,7 @@
 mod clock;
 mod database;
 mod error;
+mod factors;
 mod keeping;
 mod owner;
 mod revocation;
@@ -28,6 +29,7 @@ mod versions;
 
 pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
+pub use factors::KeptFactors;
 pub use keeping::{Keeping, Source};
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use stats::StoreStats;

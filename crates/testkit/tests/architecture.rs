@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("portcullis-identity", &["portcullis-fetch", "portcullis-ldap", "portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
     ("portcullis-governance", &[]),
-    ("portcullis-store", &["portcullis-governance", "portcullis-policy", "portcullis-risk"]),
+    ("portcullis-store", &["portcullis-governance", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-fetch", &[]),

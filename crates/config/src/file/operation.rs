@@ -23,6 +23,7 @@ use crate::file::geo::read_geo;
 use crate::file::governance::{Backup, Governance, read_backup, read_governance};
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
+use crate::file::mfa::{Mfa, read_mfa};
 use crate::file::receiver;
 use crate::file::route::read_page;
 use crate::file::sink_options::{read_dead_letter, read_filter, read_fold, read_retry, read_rotation};
@@ -57,6 +58,8 @@ pub(crate) struct Operation {
     pub(crate) governance: Governance,
     /// `None`: none are made.
     pub(crate) backup: Option<Backup>,
+    /// `None`: the gateway keeps no second factors.
+    pub(crate) mfa: Option<Mfa>,
     /// Where addresses are.
     pub(crate) geo: GeoSettings,
     /// Where the lists of networks are kept; `None`: where they are by default.
@@ -90,6 +93,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         store: read_store(root),
         governance: read_governance(root),
         backup: read_backup(root),
+        mfa: read_mfa(root),
         geo: read_geo(root),
         feeds: read_feeds(root),
         limits,

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
-use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
+use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
@@ -39,6 +39,7 @@ pub(super) fn file() -> Table {
             within("store", store()),
             within("governance", governance()),
             within("backup", backup()),
+            within("mfa", mfa()),
             within("feeds", feeds()),
             within("geo", geo()),
             within("event", event()),
@@ -325,6 +326,35 @@ fn index() -> Table {
             one("path", FilePath, "Where; left out: beside the event file, such as events.jsonl.index."),
             one("max_age", Time::within("1h", "3660d"), "Older events are found in the files.").default("31d"),
             one("max_size", Size(INDEX_SIZES), "On disk; the oldest events go first.").default("2GiB"),
+        ],
+    )
+}
+
+fn mfa() -> Table {
+    table(
+        "[mfa]",
+        "Second factors that the gateway keeps in the store, for sessions of browsers. Turning it on or off needs a restart.",
+        [
+            one("enabled", Flag, "`false`: as without this table.").default(true),
+            within("key", receiver::secret("[mfa.key]")).required(),
+            within("other_key", receiver::secret("[mfa.other_key]")),
+            one("issuer", Text, "What authenticator apps show.").default(MFA_ISSUER),
+            one("totp", Flag, "`false`: no codes of apps.").default(true),
+            within("passkeys", passkeys()),
+        ],
+    )
+}
+
+fn passkeys() -> Table {
+    table(
+        "[mfa.passkeys]",
+        "Passkeys (WebAuthn); left out: none.",
+        [
+            one("rp_id", Text, "The domain that passkeys are bound to: the host of each origin, or one above it.")
+                .required(),
+            list("origins", Text, "Where passkeys are shown, such as `https://app.example.com`.")
+                .required()
+                .not_empty(),
         ],
     )
 }

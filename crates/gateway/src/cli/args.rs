@@ -4,6 +4,7 @@ mod audit;
 mod ban;
 mod config;
 mod events;
+mod factor;
 mod key;
 mod networks;
 mod policy;
@@ -23,6 +24,7 @@ pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};
 pub(crate) use events::{
     EventExplainArgs, EventsArgs, EventsCommand, FilterArgs, SearchArgs, SpanArgs, StatsArgs, TailArgs,
 };
+pub(crate) use factor::{FactorArgs, FactorCommand, TotpArgs, TotpCommand, TotpEnrollArgs};
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
@@ -164,6 +166,10 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Add, list, disable and remove users with passwords
     User(UserArgs),
+    /// Add an app with codes for a principal of the running gateway, or take all second factors away
+    Totp(TotpArgs),
+    /// List the second factors of a principal
+    Factor(FactorArgs),
     /// Print the Argon2id hash of a password, which is asked for or read from standard input
     HashPassword,
     /// Show the gateway at work with nothing else installed
