@@ -100,7 +100,7 @@ impl Revoking {
 
     /// Where the use of keys is noted, too.
     pub(crate) fn book(&self) -> Option<&RevocationBook> {
-        self.book.as_ref()
+        self.book.as_ref().map(|book| &book.rows)
     }
 
     /// All that are in force.
