@@ -86,6 +86,8 @@ mod http2_upstreams;
 mod introspection;
 /// More at once than the limits allow.
 mod limits;
+/// Browsers log in at a real provider, stay so for a while, and log out.
+mod login;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.

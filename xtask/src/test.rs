@@ -15,6 +15,7 @@ use crate::tools;
 pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     let components = tools::components(may_install)?;
     let provider = tools::OIDC_PROVIDER.find(may_install)?;
+    let playwright = tools::PLAYWRIGHT.find(may_install)?;
     let started = Instant::now();
     let mut tally = Tally::default();
     let mut run = |runner: Runner, command: &mut Command| {
@@ -22,6 +23,7 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
             command.env(component.variable, path);
         }
         command.env(tools::OIDC_PROVIDER.variable, &provider);
+        command.env(tools::PLAYWRIGHT.variable, &playwright);
         step::run_reading(command, |line| tally.read(runner, line))
     };
     let (runner, mut command) = tests();

@@ -39,6 +39,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "slapd", variable: "PORTCULLIS_SLAPD", package: "slapd" },
     Component { program: "ldapadd", variable: "PORTCULLIS_LDAPADD", package: "ldap-utils" },
     Component { program: "ldapmodify", variable: "PORTCULLIS_LDAPMODIFY", package: "ldap-utils" },
+    Component { program: "chromium", variable: "PORTCULLIS_CHROMIUM", package: "chromium" },
     Component { program: "aiosmtpd", variable: "PORTCULLIS_AIOSMTPD", package: "python3-aiosmtpd" },
 ];
 
@@ -56,6 +57,10 @@ pub(crate) struct Package {
 /// A real OpenID Connect provider.
 pub(crate) const OIDC_PROVIDER: Package =
     Package { name: "oidc-provider", version: "9.13.3", variable: "PORTCULLIS_OIDC_PROVIDER" };
+
+/// What drives a real browser.
+pub(crate) const PLAYWRIGHT: Package =
+    Package { name: "playwright-core", version: "1.65.1", variable: "PORTCULLIS_PLAYWRIGHT" };
 
 /// Installs packages; comes with Node from its makers, and is a package of its own in Debian.
 const NPM: Component = Component { program: "npm", variable: "PORTCULLIS_NPM", package: "npm" };

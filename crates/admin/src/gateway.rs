@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
-    NewMute, PastLogins, Problem, Profile, Reloaded, SinkTested, Status, WhereIs,
+    NewMute, PastLogins, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -173,6 +173,15 @@ pub trait Gateway: Send + Sync + 'static {
     /// Why not.
     fn reset_factors(&self, on: &str) -> Result<Done, Problem>;
 
+    /// The sessions of browsers that hold.
+    fn sessions(&self) -> Sessions;
+
+    /// Ends sessions: it is done when this returns, and a restart does not bring them back.
+    ///
+    /// # Errors
+    /// That there are none, or that the store does not know of it yet.
+    fn revoke_sessions(&self, which: &WhichSessions) -> Result<Done, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -251,6 +260,8 @@ pub enum ActionKind {
     PolicyRollback,
     /// Other approvers were to be proposed, or the first ones to be named.
     Approvers,
+    /// Sessions were to be ended.
+    SessionRevoke,
     /// Somebody began to follow the events, which name people.
     EventsTail,
     /// A second factor was to be given to somebody.

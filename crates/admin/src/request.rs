@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
     Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins,
-    Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, Whom,
+    Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
@@ -210,6 +210,15 @@ impl<G: Gateway> Desk<G> {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| {
                     desk.act(ActionKind::FactorReset, &whom.on, desk.gateway.reset_factors(&whom.on))
+                })
+                .await
+            }
+            (Method::GET, "/v1/sessions") => self.blocking(|desk| Ok(json(&desk.gateway.sessions()))).await,
+            (Method::POST, "/v1/sessions/revoke") => {
+                let which: WhichSessions = read(request).await?;
+                self.blocking(move |desk| {
+                    let on = which.id.as_deref().or(which.principal.as_deref()).unwrap_or("nothing").to_owned();
+                    desk.act(ActionKind::SessionRevoke, &on, desk.gateway.revoke_sessions(&which))
                 })
                 .await
             }

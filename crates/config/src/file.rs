@@ -17,6 +17,7 @@ mod key_file;
 mod key_source;
 pub(crate) mod limits;
 mod listener;
+mod login;
 mod mfa;
 mod operation;
 mod policy;
@@ -50,6 +51,7 @@ pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
+pub(crate) use login::{Oidc, PagePath, SCOPES, SECRET_SENT};
 pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{

@@ -184,8 +184,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     );
     let mut summary = summarize(&gateway, &policy, &risk);
     let settings = &identity.settings;
-    summary.identity_providers =
-        settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
+    let verifying = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
+    summary.identity_providers = verifying + settings.oidc.len();
     summary.users = settings.password.iter().map(|provider| provider.users.len()).sum();
     summary.api_keys = identity.settings.api_key.iter().map(|provider| provider.keys.len()).sum();
     let pages = gateway.entries.routes.iter().flat_map(|route| route.treatment.files.iter().cloned()).collect();
@@ -230,7 +230,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
     summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
-    let trusted = identity.settings.jwt.iter().flat_map(|provider| provider.trust_groups.iter().cloned()).collect();
+    let of_tokens = identity.settings.jwt.iter().map(|provider| &provider.trust_groups);
+    let of_logins = identity.settings.oidc.iter().map(|provider| &provider.trust_groups);
+    let trusted = of_tokens.chain(of_logins).flatten().cloned().collect();
     let callers = compile::policy::Callers { carried: &identity.carried, trusted };
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);

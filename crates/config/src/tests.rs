@@ -15,6 +15,7 @@ mod geo;
 mod governed;
 mod includes;
 mod listeners;
+mod logins;
 mod many_mistakes;
 mod mfa;
 mod passwords;

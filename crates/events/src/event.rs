@@ -232,6 +232,12 @@ pub enum EventKind {
     /// It says so again.
     #[serde(rename = "introspection.recovered")]
     IntrospectionRecovered,
+    /// A browser has logged in.
+    #[serde(rename = "session.opened")]
+    SessionOpened,
+    /// A session was ended before its time: its holder logged out, or its provider said so.
+    #[serde(rename = "session.ended")]
+    SessionEnded,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -322,6 +328,9 @@ pub enum EventKind {
     /// An operator took all second factors of somebody away, or tried to.
     #[serde(rename = "admin.factor_reset")]
     AdminFactorReset,
+    /// An operator ended sessions, or tried to.
+    #[serde(rename = "admin.session_revoke")]
+    AdminSessionRevoke,
     /// An operator began to follow the events.
     #[serde(rename = "admin.events_tail")]
     AdminEventsTail,
@@ -341,7 +350,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 57] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -361,6 +370,8 @@ impl EventKind {
         Self::DirectoryRecovered,
         Self::IntrospectionFailed,
         Self::IntrospectionRecovered,
+        Self::SessionOpened,
+        Self::SessionEnded,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
@@ -391,6 +402,7 @@ impl EventKind {
         Self::AuthFactorRemoved,
         Self::AdminFactorEnroll,
         Self::AdminFactorReset,
+        Self::AdminSessionRevoke,
         Self::AdminEventsTail,
         Self::AdminRefused,
         Self::GatewayStarted,
@@ -420,6 +432,8 @@ impl EventKind {
             Self::DirectoryRecovered => "directory.recovered",
             Self::IntrospectionFailed => "introspection.failed",
             Self::IntrospectionRecovered => "introspection.recovered",
+            Self::SessionOpened => "session.opened",
+            Self::SessionEnded => "session.ended",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
@@ -450,6 +464,7 @@ impl EventKind {
             Self::AuthFactorRemoved => "auth.factor_removed",
             Self::AdminFactorEnroll => "admin.factor_enroll",
             Self::AdminFactorReset => "admin.factor_reset",
+            Self::AdminSessionRevoke => "admin.session_revoke",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
             Self::GatewayStarted => "gateway.started",
@@ -479,6 +494,7 @@ impl EventKind {
             | Self::AuthFactorRemoved
             | Self::AdminFactorEnroll
             | Self::AdminFactorReset
+            | Self::AdminSessionRevoke
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
             | Self::AdminAlertLift
@@ -509,6 +525,8 @@ impl EventKind {
             | Self::KeysUpdated
             | Self::DirectoryRecovered
             | Self::IntrospectionRecovered
+            | Self::SessionOpened
+            | Self::SessionEnded
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest

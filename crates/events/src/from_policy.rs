@@ -68,13 +68,14 @@ impl Identity {
     pub fn of(principal: &Principal, roles: &[Arc<str>], now: Timestamp) -> Self {
         let authentication = &principal.authentication;
         let api_key = authentication.method == AuthenticationMethod::ApiKey;
+        let session = matches!(authentication.method, AuthenticationMethod::Oidc | AuthenticationMethod::Password);
         Self {
             id: Some(principal.id.to_string()),
             name: principal.name.as_deref().map(str::to_owned),
             kind: Some(principal.kind.as_str()),
             method: Some(authentication.method.as_str()),
             issuer: authentication.issuer.as_deref().map(str::to_owned),
-            session: None,
+            session: authentication.key_id.as_deref().filter(|_| session).map(str::to_owned),
             groups: principal.groups.iter().map(|group| group.name.to_string()).collect(),
             directory: principal.directory.as_deref().map(str::to_owned),
             roles: if roles.is_empty() { direct_roles(principal) } else { owned(roles) },

@@ -1,4 +1,5 @@
-//! One POST of a form (RFC 6749 appendix B), by a client that names itself (RFC 6749 section 2.3.1), and the JSON that comes back.
+//! One POST of a form (RFC 6749 appendix B): for what a server answers to a question that must not stand in an address, such as a code with
+//! its secret.
 
 use std::time::Duration;
 
@@ -18,7 +19,16 @@ use crate::body::Body;
 use crate::get::{FetchError, connect};
 use crate::tls;
 
-/// What is sent.
+/// What a server answered.
+#[derive(Debug)]
+pub struct Posted {
+    /// The status, whatever it is.
+    pub status: StatusCode,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+/// A form that a client sends under its own name (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy)]
 pub struct Form<'a> {
     /// Its fields.
@@ -27,42 +37,26 @@ pub struct Form<'a> {
     pub client: (&'a str, &'a str),
 }
 
-/// POSTs a form to an address and returns the body of its 200: at most `most` bytes, within `timeout` from the first connection to the last
-/// byte. No redirect is followed: what is sent is for nobody else. It needs a tokio runtime with IO and time.
+impl Form<'_> {
+    fn body(&self) -> String {
+        let fields: Vec<String> =
+            self.fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        fields.join("&")
+    }
+
+    fn authorization(&self) -> String {
+        let (id, secret) = self.client;
+        format!("Basic {}", BASE64.encode(format!("{}:{}", encoded(id), encoded(secret)).as_bytes()))
+    }
+}
+
+/// POSTs a form and returns the body of its 200, bounded as that of [`post_form`].
 ///
 /// # Errors
 /// [`FetchError`]; it holds nothing of what was sent.
 pub async fn post(source: &UrlSource, form: Form<'_>, most: usize, timeout: Duration) -> Result<Vec<u8>, FetchError> {
-    let posting = async {
-        let request = request(source, form)?;
-        let failed = |source_error| FetchError::Connect { host: source.authority(), source: source_error };
-        let stream = connect(source, timeout).await.map_err(failed)?;
-        if source.secure {
-            let stream = tls::connect(stream, &source.host, &source.roots, &[b"http/1.1"]).await.map_err(failed)?;
-            speak(stream, request, most).await
-        } else {
-            speak(stream, request, most).await
-        }
-    };
-    tokio::time::timeout(timeout, posting).await.unwrap_or(Err(FetchError::Timeout(timeout)))
-}
-
-fn request(source: &UrlSource, form: Form<'_>) -> Result<Request<Full<Bytes>>, http::Error> {
-    let (id, secret) = form.client;
-    let basic = BASE64.encode(format!("{}:{}", encoded(id), encoded(secret)).as_bytes());
-    let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))?;
-    authorization.set_sensitive(true);
-    let fields: Vec<String> =
-        form.fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    Request::post(&*source.path)
-        .header(HOST, source.authority())
-        .header(USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "gzip")
-        .header(CONNECTION, "close")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(AUTHORIZATION, authorization)
-        .body(Full::new(Bytes::from(fields.join("&"))))
+    let posted = post_form(source, form.body(), Some(&form.authorization()), most, timeout).await?;
+    if posted.status == StatusCode::OK { Ok(posted.bytes) } else { Err(FetchError::Status(posted.status)) }
 }
 
 /// `application/x-www-form-urlencoded`, of the strict kind: everything but letters, digits and `-._` is escaped.
@@ -78,18 +72,71 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
+/// POSTs fields (`application/x-www-form-urlencoded`, encoded already) to the source's path: an answer of at most `most` bytes, within
+/// `timeout` from the first connection to the last byte. `authorization`: the value of that header. A redirect is an answer like any other,
+/// and followed nowhere: what is sent is for nobody else. It needs a tokio runtime with IO and time.
+///
+/// # Errors
+/// [`FetchError`]
+pub async fn post_form(
+    source: &UrlSource,
+    fields: String,
+    authorization: Option<&str>,
+    most: usize,
+    timeout: Duration,
+) -> Result<Posted, FetchError> {
+    let posting = exchange(source, fields, authorization, most, timeout);
+    tokio::time::timeout(timeout, posting).await.unwrap_or(Err(FetchError::Timeout(timeout)))
+}
+
+async fn exchange(
+    source: &UrlSource,
+    fields: String,
+    authorization: Option<&str>,
+    most: usize,
+    timeout: Duration,
+) -> Result<Posted, FetchError> {
+    let request = request(source, fields, authorization)?;
+    let failed = |error| FetchError::Connect { host: source.authority(), source: error };
+    let stream = connect(source, timeout).await.map_err(failed)?;
+    if source.secure {
+        let stream = tls::connect(stream, &source.host, &source.roots, &[b"http/1.1"]).await.map_err(failed)?;
+        speak(stream, request, most).await
+    } else {
+        speak(stream, request, most).await
+    }
+}
+
+fn request(
+    source: &UrlSource,
+    fields: String,
+    authorization: Option<&str>,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut request = Request::post(&*source.path)
+        .header(HOST, source.authority())
+        .header(USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json")
+        .header(ACCEPT_ENCODING, "gzip")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(CONNECTION, "close")
+        .body(Full::new(Bytes::from(fields)))?;
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::try_from(authorization).map_err(http::Error::from)?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
     most: usize,
-) -> Result<Vec<u8>, FetchError> {
+) -> Result<Posted, FetchError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Exchange)?;
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(FetchError::Exchange)?;
         let (head, mut incoming) = response.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status(head.status));
-        }
         let coding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         let mut body = Body::new(coding, most)?;
         while let Some(frame) = incoming.frame().await {
@@ -97,7 +144,7 @@ async fn speak(
                 body.take(&piece)?;
             }
         }
-        Ok(body.finish()?)
+        Ok(Posted { status: head.status, bytes: body.finish()? })
     };
     tokio::pin!(exchange);
     // Driven here and not by a task of its own: it ends with the exchange, however that ends.
@@ -124,7 +171,8 @@ mod tests {
         }
         let source = UrlSource::parse("https://login.test/introspect?x=y", Vec::new()).unwrap();
         let form = Form { fields: &[("token", "a/b=")], client: ("gate:way", "p ss") };
-        let request = request(&source, form).unwrap();
+        assert_eq!(form.body(), "token=a%2Fb%3D");
+        let request = request(&source, form.body(), Some(&form.authorization())).unwrap();
         assert_eq!(request.uri(), "/introspect?x=y");
         assert_eq!(request.headers()[HOST], "login.test");
         // RFC 6749 section 2.3.1: escaped before they are joined, so that a colon in the id is none between the two.

@@ -28,6 +28,7 @@ mod policy;
 mod revoke;
 mod risk;
 mod run;
+mod session;
 mod sink;
 mod span;
 mod standing;
@@ -74,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
         Command::Revoke(args) => revoke::run(&global, &args),
+        Command::Session(args) => session::run(&global, &args),
         Command::Geo(args) => geo::run(&global, &args),
         Command::Feed(args) => feed::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),

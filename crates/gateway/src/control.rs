@@ -14,7 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Contained, DiskState, DiskStatus, Done,
     Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
-    Problem, Profile, Reloaded, Reloads, Sample, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs,
+    Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store, Tried, Upstream,
+    WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -22,6 +23,7 @@ use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
+use portcullis_identity::session::SessionEntry;
 use portcullis_policy::{Ban, BanScope};
 use portcullis_risk::{Actor, BanEntry, ImposeError};
 use serde_json::Value;
@@ -77,6 +79,8 @@ const TEST_PATIENCE: Duration = Duration::from_secs(10);
 const TEST_POLL: Duration = Duration::from_millis(20);
 /// A reason for a ban is no longer, in bytes.
 const MAX_REASON: usize = 256;
+/// Sessions that are listed.
+const MOST_SESSIONS: usize = 10_000;
 /// Bans that can be imported at once.
 const MOST_IMPORTED: usize = 10_000;
 
@@ -601,6 +605,37 @@ impl Gateway for Operated {
         factor::reset(self.running.factors(), on)
     }
 
+    fn sessions(&self) -> Sessions {
+        let sessions = self.running.sessions();
+        let (opened, ended) = sessions.counts();
+        let entries = sessions.entries(Timestamp::now(), MOST_SESSIONS);
+        Sessions { sessions: entries.iter().map(shown_session).collect(), opened, ended }
+    }
+
+    fn revoke_sessions(&self, which: &WhichSessions) -> Result<Done, Problem> {
+        let sessions = self.running.sessions();
+        let (ended, written) = match (which.id.as_deref(), which.principal.as_deref()) {
+            (Some(id), None) if id.len() < 8 => {
+                return Err(problem("name at least eight characters of the session's id"));
+            }
+            (Some(id), None) => sessions.revoke(id),
+            (None, Some(principal)) => sessions.revoke_principal(principal),
+            (Some(_), Some(_)) | (None, None) => return Err(problem("name a session or a principal")),
+        };
+        // It opens nothing from now on, whatever the store says.
+        let kept = written.wait();
+        let Some(first) = ended.first() else { return Err(problem("there is no such session")) };
+        tracing::warn!(principal = %first, sessions = ended.len(), "sessions were ended by hand");
+        let count = ended.len();
+        let what = format!("{count} session{} of {}", if count == 1 { "" } else { "s" }, shown(first));
+        match kept {
+            Ok(()) => Ok(Done { message: format!("{what} ended") }),
+            Err(why) => Err(problem(format!(
+                "{what} ended, but the store could not be written, and a restart now would bring it back: {why}"
+            ))),
+        }
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -626,6 +661,19 @@ impl Operated {
         event.identity.kind = Some("operator");
         event.identity.method = Some("unix_socket");
         event
+    }
+}
+
+fn shown_session(entry: &SessionEntry) -> Session {
+    Session {
+        id: entry.reference.clone(),
+        principal: entry.principal.clone(),
+        provider: entry.provider.to_string(),
+        created: format!("{:.0}", entry.created),
+        last_seen: format!("{:.0}", entry.last_seen),
+        idle_until: format!("{:.0}", entry.idle_until),
+        until: format!("{:.0}", entry.until),
+        raised: entry.raised.as_ref().map(|(method, at)| format!("{method} at {at:.0}")),
     }
 }
 
@@ -690,6 +738,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::Approvers => EventKind::AdminApprovers,
         ActionKind::FactorEnroll => EventKind::AdminFactorEnroll,
         ActionKind::FactorReset => EventKind::AdminFactorReset,
+        ActionKind::SessionRevoke => EventKind::AdminSessionRevoke,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,
     }

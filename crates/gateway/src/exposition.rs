@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use portcullis_feeds::FeedState;
 use portcullis_geo::GeoReport;
+use portcullis_identity::session::Sessions;
 use portcullis_proxy::Shared;
 use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
 use portcullis_store::StoreStats;
@@ -46,6 +47,7 @@ impl Exposition {
             keys: Arc::clone(running.keys()),
             kept: running.kept().map(Arc::clone),
             directories: Arc::clone(running.directories()),
+            sessions: Arc::clone(running.sessions()),
             checking: Arc::clone(running.checking()),
         }));
         Self { shared: Arc::clone(running.shared()), kept: running.kept().map(Arc::clone), registry }
@@ -104,6 +106,7 @@ struct Counters {
     keys: Arc<ProviderKeys>,
     kept: Option<Arc<Kept>>,
     directories: Arc<Directories>,
+    sessions: Arc<Sessions>,
     checking: Arc<Checking>,
 }
 
@@ -119,6 +122,7 @@ impl Collector for Counters {
         self.feeds(&mut encoder)?;
         self.keys(&mut encoder)?;
         self.directories(&mut encoder)?;
+        self.sessions(&mut encoder)?;
         self.passwords(&mut encoder)?;
         self.geo(&mut encoder)?;
         self.store(&mut encoder)?;
@@ -398,6 +402,19 @@ impl Counters {
         let last = stats.last_written.map_or(0, |last| last.as_second());
         let help = "When something was last written to the store; 0 for never";
         gauge(encoder, "portcullis_store_last_write_timestamp_seconds", help, &[(Vec::new(), last)])
+    }
+
+    /// The sessions of browsers, where these can log in.
+    fn sessions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if !self.shared.snapshot().load().authenticator.reads_sessions() {
+            return Ok(());
+        }
+        let (opened, ended) = self.sessions.counts();
+        let help = "Sessions that are open, or were ended a while ago";
+        gauge(encoder, "portcullis_sessions", help, &[(Vec::new(), signed(self.sessions.len()))])?;
+        counter(encoder, "portcullis_sessions_opened", "Sessions that were opened", &[(Vec::new(), opened)])?;
+        let help = "Sessions that were ended before their time";
+        counter(encoder, "portcullis_sessions_ended", help, &[(Vec::new(), ended)])
     }
 
     /// The directories, where there are any.

@@ -19,11 +19,13 @@ mod introspecting;
 mod keeping;
 mod keying;
 mod locating;
+mod logins;
 #[cfg(feature = "mimalloc")]
 mod memory;
 mod notify;
 mod noting;
 mod ops;
+mod pages;
 mod reload;
 mod revoking;
 mod running;

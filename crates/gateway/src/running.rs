@@ -12,11 +12,12 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
+use portcullis_identity::session::Sessions;
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Shared, Snapshot};
-use portcullis_store::{Database, StoreError};
+use portcullis_store::{Database, KeptSessions, RestoredSessions, StoreError};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
+use crate::logins::Logins;
+use crate::pages::OwnPages;
 use crate::revoking::Revoking;
 
 /// Why the gateway did not start.
@@ -94,6 +97,10 @@ pub(crate) struct Running {
     checking: Arc<Checking>,
     introspecting: Introspecting,
     factors: Arc<Factors>,
+    /// The sessions of browsers.
+    sessions: Arc<Sessions>,
+    kept_sessions: Option<Arc<KeptSessions>>,
+    logins: Arc<Logins>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -194,13 +201,19 @@ impl Running {
         let geo = loaded.geo.clone();
         let noted =
             Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
-        let snapshot = snapshot(loaded, None, &revoking, noted)?;
+        let sessions = Arc::<Sessions>::default();
+        let snapshot = snapshot(loaded, None, &revoking, &sessions, noted)?;
         snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
+        let kept_sessions =
+            database.as_ref().map(|database| keep_sessions(database, &snapshot, &sessions)).transpose()?;
         let keys = ProviderKeys::new(&snapshot.authenticator);
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
         let introspecting = Introspecting::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
+        let logins = Arc::new(Logins::new(&shared, &sessions));
+        // Nobody has set it before.
+        let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins)));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
@@ -231,6 +244,9 @@ impl Running {
             checking: Arc::new(checking),
             introspecting,
             factors: Arc::new(factors),
+            sessions,
+            kept_sessions,
+            logins,
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -293,6 +309,16 @@ impl Running {
         &self.checking
     }
 
+    /// The sessions of browsers.
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// What logins have done beside the requests.
+    pub(crate) fn logins(&self) -> &Arc<Logins> {
+        &self.logins
+    }
+
     /// Each listener's name and address.
     pub(crate) fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
@@ -320,7 +346,7 @@ impl Running {
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
         let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
-        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, noted)?;
+        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, &self.sessions, noted)?;
         // Before it is in force: without a thread every password would wait for nothing.
         self.checking.watch(&snapshot.authenticator).map_err(StartError::Checking)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
@@ -448,6 +474,13 @@ impl Running {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         self.alerting.alerts.shutdown(timeout);
         self.note_key_uses(HashMap::new());
+        if let Some(kept) = &self.kept_sessions {
+            // When each was last used, too.
+            let swept = self.sessions.sweep(Timestamp::now());
+            if let Err(error) = swept.wait().and_then(|()| kept.flush()) {
+                tracing::error!(error, "what has changed last of sessions is not in the store");
+            }
+        }
         if let Some(kept) = &self.kept {
             kept.shutdown(timeout);
         }
@@ -501,11 +534,12 @@ impl Noted<'_> {
     }
 }
 
-/// `before`: what was in force until now, whose keys go on.
+/// `before`: what was in force until now, whose keys go on. `sessions`: those of the process.
 fn snapshot(
     mut loaded: Loaded,
     before: Option<&Authenticator>,
     revoking: &Revoking,
+    sessions: &Arc<Sessions>,
     noted: Noted<'_>,
 ) -> Result<Snapshot, StartError> {
     let authenticator = Authenticator::new(std::mem::take(&mut loaded.identity)).map_err(StartError::Identity)?;
@@ -517,5 +551,25 @@ fn snapshot(
     if let Some(n) = noted.number(&loaded) {
         loaded.policy = loaded.policy.numbered(n);
     }
+    authenticator.use_sessions(sessions);
     Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
+}
+
+/// Takes up the sessions that the store has, and keeps them there from now on. Those of a provider that is asked again now and then are not
+/// taken up: what to ask with was in memory alone.
+fn keep_sessions(
+    database: &Database,
+    snapshot: &Snapshot,
+    sessions: &Arc<Sessions>,
+) -> Result<Arc<KeptSessions>, StartError> {
+    let now = Timestamp::now();
+    let mut restored = RestoredSessions::open(database, now)?;
+    let relying = snapshot.authenticator.relying();
+    let is_asked = |provider: &str| relying.named(provider).is_some_and(|party| party.settings().refresh.is_some());
+    let saved = std::mem::take(&mut restored.sessions).into_iter().filter(|saved| !is_asked(&saved.provider));
+    let count = sessions.restore(saved, now);
+    if count > 0 {
+        tracing::info!(sessions = count, "the sessions of before are open");
+    }
+    KeptSessions::start(restored, sessions).map_err(StartError::Keeping)
 }

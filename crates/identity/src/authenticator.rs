@@ -7,24 +7,26 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
-use portcullis_policy::{CredentialProblemKind, Dependency, IdentityFact, Principal};
+use portcullis_policy::{CredentialProblem, CredentialProblemKind, Dependency, IdentityFact, Principal};
 
 use crate::api_key::ApiKeys;
 use crate::binding::{Binding, Terms};
 use crate::client_certificate::{CertificateIdentity, CertificateReader, ChainProblem, ClientCertificate};
-use crate::credentials::{CredentialSources, DPOP, Presented, Scheme};
+use crate::credentials::{CredentialSources, DPOP, Presented, Scheme, SessionCookies};
 use crate::directory::{Directory, Grouped, GroupsAwaited};
 use crate::error::IdentityError;
 use crate::introspection::{Introspection, TokenAwaited, Told, Verdict};
 use crate::jws::Jws;
 use crate::jwt::{JwtProviders, Unverified};
+use crate::oidc::RelyingParties;
 use crate::password::{Asks, Judged, PasswordAwaited, PasswordBench, Passwords, Unchecked};
 use crate::proof::{ProofTarget, Proofs, Unproven};
 use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
 use crate::revocation::Revocations;
 use crate::secret::SecretText;
-use crate::settings::{BesideCredential, Bound, LdapDirectory, Settings};
+use crate::session::{EndCause, Found, Session, SessionId, Sessions};
+use crate::settings::{BesideCredential, Bound, LdapDirectory, LoginSettings, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
 
@@ -216,6 +218,11 @@ pub struct Authenticator {
     passwords: Option<Passwords>,
     directories: Vec<Arc<Directory>>,
     revocations: Arc<Revocations>,
+    sessions: Arc<Sessions>,
+    /// Each login by its name, with what its settings are as a number.
+    logins: Vec<(Box<str>, u64)>,
+    relying: RelyingParties,
+    login: Option<LoginSettings>,
 }
 
 impl Authenticator {
@@ -228,8 +235,10 @@ impl Authenticator {
         let mut errors = settings_check::check(&settings);
         let asked = settings.introspection.iter().map(|provider| provider.prefix.as_str());
         let passwords = settings.password.iter().map(|provider| provider.prefix.as_str());
-        let prefixes = settings.ldap.iter().map(|directory| directory.prefix.as_str());
-        let prefixes: Vec<&str> = prefixes.chain(asked).chain(passwords).collect();
+        let of_directories = settings.ldap.iter().map(|directory| directory.prefix.as_str());
+        let others: Vec<&str> = of_directories.chain(asked).chain(passwords).collect();
+        let of_logins = settings.oidc.iter().map(|provider| provider.prefix.as_str());
+        let prefixes: Vec<&str> = others.iter().copied().chain(of_logins).collect();
         let tokens = match JwtProviders::new(&settings.jwt, &prefixes) {
             Ok(tokens) if errors.is_empty() => tokens,
             Ok(_) => return Err(errors),
@@ -238,12 +247,25 @@ impl Authenticator {
                 return Err(errors);
             }
         };
+        let of_tokens = settings.jwt.iter().map(|provider| provider.prefix.as_str());
+        let prefixes: Vec<&str> = others.iter().copied().chain(of_tokens).collect();
+        let relying = RelyingParties::new(&settings.oidc, &prefixes)?;
         let key_headers = || settings.api_key.iter().map(|provider| provider.header.clone());
+        let cookies = match &settings.login {
+            None => SessionCookies::None,
+            Some(login) if login.allow_http => SessionCookies::Any,
+            Some(_) => SessionCookies::Secure,
+        };
+        let sessions = Sessions::default();
+        if let Some(login) = &settings.login {
+            sessions.configure(login.sessions);
+        }
         Ok(Self {
             sources: CredentialSources::new(
                 !settings.jwt.is_empty() || settings.introspection.is_some(),
                 !settings.password.is_empty(),
                 key_headers(),
+                cookies,
             ),
             credential_headers: [AUTHORIZATION, DPOP].into_iter().chain(key_headers()).collect(),
             tokens,
@@ -255,6 +277,10 @@ impl Authenticator {
             passwords: (!settings.password.is_empty()).then(|| Passwords::new(&settings)),
             directories: directories(&settings),
             revocations: Arc::default(),
+            sessions: Arc::new(sessions),
+            logins: settings.oidc.iter().map(|each| (Box::from(&*each.name), each.fingerprint())).collect(),
+            relying,
+            login: settings.login,
         })
     }
 
@@ -262,6 +288,34 @@ impl Authenticator {
     #[must_use]
     pub fn with_revocations(self, revocations: Arc<Revocations>) -> Self {
         Self { revocations, ..self }
+    }
+
+    /// Goes by these sessions from now on: those of the process, which outlive a configuration.
+    pub fn use_sessions(&mut self, sessions: &Arc<Sessions>) {
+        if let Some(login) = &self.login {
+            sessions.configure(login.sessions);
+        }
+        self.sessions = Arc::clone(sessions);
+    }
+
+    /// The sessions that cookies are looked up in.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// The providers at which browsers log in.
+    pub fn relying(&self) -> &RelyingParties {
+        &self.relying
+    }
+
+    /// How browsers log in, where they can.
+    pub fn login(&self) -> Option<&LoginSettings> {
+        self.login.as_ref()
+    }
+
+    /// Whether cookies of sessions count at all, and so must not go on to upstreams.
+    pub fn reads_sessions(&self) -> bool {
+        self.login.is_some()
     }
 
     /// Goes on with the keys that another configuration fetched from the same addresses, and with what it found in the same
@@ -279,6 +333,7 @@ impl Authenticator {
             passwords.adopt(before);
         }
         self.remember_key_uses(previous.key_uses());
+        self.relying.adopt(&previous.relying);
         for directory in &mut self.directories {
             if let Some(before) = previous.directories.iter().find(|before| before.serves(directory)) {
                 *directory = Arc::clone(before);
@@ -310,7 +365,7 @@ impl Authenticator {
 
     /// The keys that are to be fetched while this is in force.
     pub fn remote_keys(&self) -> Vec<Arc<RemoteKeys>> {
-        self.tokens.remote().map(Arc::clone).collect()
+        self.tokens.remote().chain(self.relying.remote()).map(Arc::clone).collect()
     }
 
     /// Who makes the request with these headers, at this time. It does not block; a token that is seen again while it holds costs one
@@ -336,6 +391,9 @@ impl Authenticator {
                 Some(keys) => keys.verify(key.expose(), now).map_err(Unverified::from),
                 None => Err(Rejection::new(Refusal::invalid("no provider reads this header").by(None), None).into()),
             },
+            Ok(Some(Presented::Session(id))) => self
+                .session(id.expose(), now, presenting.patience)
+                .map_err(|refusal| Rejection::new(refusal, None).into()),
             Err(refusal) => Err(Rejection::new(refusal.by(None), None).into()),
         };
         match verified {
@@ -381,9 +439,36 @@ impl Authenticator {
         }
     }
 
+    /// The principal of a session that holds, and that was opened by a login which still stands in the configuration as it did then.
+    fn session(&self, id: &str, now: Timestamp, patience: Patience<'_>) -> Result<Arc<Principal>, CredentialProblem> {
+        let Some(id) = SessionId::parse(id) else {
+            return Err(Refusal::invalid("the cookie of the session is not one that this gateway gave").by(None));
+        };
+        // A stream that goes on is no request.
+        let is_used = matches!(patience, Patience::Request);
+        let over = |kind, detail: &str, provider: Option<&str>| Err(Refusal::new(kind, detail).by(provider));
+        match self.sessions.find(&id, now, is_used) {
+            Found::Live(session) if self.is_current(&session) => Ok(Arc::clone(&session.principal)),
+            Found::Live(session) => {
+                let detail = "the login that opened the session is not configured any more as it was then";
+                over(CredentialProblemKind::Expired, detail, Some(&session.principal.authentication.provider))
+            }
+            Found::Ended(EndCause::Revoked) => over(CredentialProblemKind::Revoked, "the session was revoked", None),
+            Found::Ended(EndCause::LoggedOut | EndCause::Replaced) | Found::None => {
+                over(CredentialProblemKind::Expired, "the session is over, or there never was one with this id", None)
+            }
+        }
+    }
+
     /// Where passwords are checked, where there are users with passwords.
     pub fn password_bench(&self) -> Option<&Arc<PasswordBench>> {
         self.passwords.as_ref().map(Passwords::bench)
+    }
+
+    /// Whether the login that opened a session is configured as it was then.
+    pub fn is_current(&self, session: &Session) -> bool {
+        let provider = &*session.principal.authentication.provider;
+        self.logins.iter().any(|(name, fingerprint)| **name == *provider && *fingerprint == session.fingerprint)
     }
 
     /// The principal with the groups of the directory that knows those of its provider, if one does; unless what it was verified by, in
@@ -592,7 +677,8 @@ fn introspection(settings: &Settings) -> Option<Arc<Introspection>> {
     let tokens = settings.jwt.iter().map(|provider| provider.prefix.clone());
     let passwords = settings.password.iter().map(|provider| provider.prefix.clone());
     let directories = settings.ldap.iter().map(|directory| directory.prefix.clone());
-    let prefixes: Vec<String> = tokens.chain(passwords).chain(directories).collect();
+    let logins = settings.oidc.iter().map(|provider| provider.prefix.clone());
+    let prefixes: Vec<String> = tokens.chain(passwords).chain(directories).chain(logins).collect();
     settings.introspection.as_ref().map(|provider| Arc::new(Introspection::new(provider, &prefixes)))
 }
 
@@ -603,7 +689,8 @@ fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
     let keys = || settings.api_key.iter().map(|provider| (&provider.name, ""));
     let certificates = || settings.certificate.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
     let passwords = || settings.password.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
-    let all = || tokens().chain(keys()).chain(certificates()).chain(passwords());
+    let logins = || settings.oidc.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
+    let all = || tokens().chain(keys()).chain(certificates()).chain(passwords()).chain(logins());
     let directory = |directory: &LdapDirectory| {
         let served = all().filter(|(name, _)| directory.providers.contains(name));
         let served = served.map(|(name, prefix)| (Arc::clone(name), Box::from(prefix))).collect();

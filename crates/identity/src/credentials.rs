@@ -4,14 +4,15 @@
 //! them the other way round. It verifies nothing.
 
 use data_encoding::BASE64;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName};
 use portcullis_policy::CredentialProblemKind;
 
 use crate::jws::MAX_TOKEN_BYTES;
 use crate::password::{MOST_BYTES, MOST_NAME_BYTES, is_password, is_user_name};
 use crate::refusal::Refusal;
 use crate::secret::SecretText;
+use crate::session::{CookieKind, cookie_name};
 
 /// Schemes whose name may be told to the operator (the IANA registry of HTTP authentication schemes, and a few common
 /// words). Any other first word might be a secret that was sent without a scheme.
@@ -48,22 +49,42 @@ enum Source {
     Authorization,
     /// The header of the API-key provider at this place in the settings.
     ApiKey(usize),
+    /// The cookie of this name.
+    Session(&'static str),
 }
 
 /// The credential of a request. Not verified.
 #[derive(Debug)]
 pub(crate) enum Presented<'h> {
-    Token { scheme: Scheme, token: SecretText<'h> },
-    Basic { name: Box<str>, password: SecretText<'static> },
-    ApiKey { provider: usize, key: SecretText<'h> },
+    Token {
+        scheme: Scheme,
+        token: SecretText<'h>,
+    },
+    Basic {
+        name: Box<str>,
+        password: SecretText<'static>,
+    },
+    ApiKey {
+        provider: usize,
+        key: SecretText<'h>,
+    },
+    /// The id of a session.
+    Session(SecretText<'h>),
 }
 
 impl CredentialSources {
-    /// `Authorization` counts only where some provider verifies what it carries; elsewhere it is not the gateway's.
-    pub(crate) fn new(tokens: bool, passwords: bool, api_key_headers: impl IntoIterator<Item = HeaderName>) -> Self {
+    /// `Authorization` counts only where some provider verifies what it carries; elsewhere it is not the gateway's. Nor is a session's cookie
+    /// where nobody can log in.
+    pub(crate) fn new(
+        tokens: bool,
+        passwords: bool,
+        api_key_headers: impl IntoIterator<Item = HeaderName>,
+        cookies: SessionCookies,
+    ) -> Self {
         let keys = api_key_headers.into_iter().enumerate().map(|(place, header)| (Source::ApiKey(place), header));
+        let cookies = cookies.names().map(|name| (Source::Session(name), COOKIE));
         let authorization = (tokens || passwords).then_some((Source::Authorization, AUTHORIZATION));
-        Self { headers: authorization.into_iter().chain(keys).collect(), tokens, passwords }
+        Self { headers: authorization.into_iter().chain(keys).chain(cookies).collect(), tokens, passwords }
     }
 
     /// Whether some provider verifies tokens.
@@ -78,14 +99,15 @@ impl CredentialSources {
 
     /// The first header that carries a credential, where there is one.
     pub(crate) fn carrier(&self, headers: &HeaderMap) -> Option<&HeaderName> {
-        self.headers.iter().map(|(_, name)| name).find(|name| headers.contains_key(*name))
+        let carries = |(source, name): &&(Source, HeaderName)| values(*source, name, headers).next().is_some();
+        self.headers.iter().find(carries).map(|(_, name)| name)
     }
 
     /// The one credential, `None` where there is none.
     pub(crate) fn extract<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Presented<'h>>, Refusal> {
-        let mut found: Option<(Source, &HeaderName, &HeaderValue)> = None;
+        let mut found: Option<(Source, &HeaderName, &[u8])> = None;
         for (source, name) in &self.headers {
-            for value in headers.get_all(name) {
+            for value in values(*source, name, headers) {
                 if let Some((_, first, _)) = found {
                     return Err(ambiguous(first, name));
                 }
@@ -96,12 +118,50 @@ impl CredentialSources {
             return Ok(None);
         };
         // An unreadable credential is a bad one, never a missing one: an optional route would let it pass as anonymous.
-        let text = value.to_str().map_err(|_| Refusal::invalid(format!("the header `{name}` is not visible ASCII")))?;
+        let text =
+            visible(value).ok_or_else(|| Refusal::invalid(format!("the header `{name}` is not visible ASCII")))?;
         match source {
+            Source::Session(_) => Ok(Some(Presented::Session(SecretText::new(text)))),
             Source::Authorization => self.authorization(text).map(Some),
             Source::ApiKey(provider) => Ok(Some(Presented::ApiKey { provider, key: SecretText::new(text) })),
         }
     }
+}
+
+/// In which cookies a session counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionCookies {
+    /// In none.
+    None,
+    /// In that which browsers send over TLS alone.
+    Secure,
+    /// In that of plain text, too.
+    Any,
+}
+
+impl SessionCookies {
+    /// Their names.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let secure = (self != Self::None).then(|| cookie_name(CookieKind::Session, true));
+        let plain = (self == Self::Any).then(|| cookie_name(CookieKind::Session, false));
+        secure.into_iter().chain(plain)
+    }
+}
+
+/// What stands in a source, each value.
+fn values<'h>(source: Source, name: &HeaderName, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
+    let (whole, cookie) = match source {
+        Source::Authorization | Source::ApiKey(_) => (Some(headers.get_all(name)), None),
+        Source::Session(cookie) => (None, Some(crate::session::values(headers, cookie))),
+    };
+    let whole = whole.into_iter().flat_map(|all| all.into_iter().map(http::HeaderValue::as_bytes));
+    whole.chain(cookie.into_iter().flatten())
+}
+
+/// As text, where it is nothing but visible ASCII, spaces and tabs.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    std::str::from_utf8(value).ok().filter(|_| is_visible)
 }
 
 impl CredentialSources {
@@ -148,7 +208,9 @@ fn token(scheme: Scheme, token: &str) -> Result<Presented<'_>, Refusal> {
 }
 
 fn ambiguous(first: &HeaderName, second: &HeaderName) -> Refusal {
-    let detail = if first == second {
+    let detail = if first == second && *first == COOKIE {
+        "two cookies of a session".to_owned()
+    } else if first == second {
         format!("two `{first}` headers")
     } else {
         format!("credentials in both `{first}` and `{second}`")
@@ -161,7 +223,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
     use portcullis_policy::CredentialProblemKind as Kind;
 
-    use super::{CredentialSources, Presented, Scheme};
+    use super::{CredentialSources, Presented, Scheme, SessionCookies};
 
     /// What is found, written as `none`, `bearer T`, `key N T` or the refusal's kind and detail.
     fn extract(bearer: bool, lines: &[(&'static str, &[u8])]) -> String {
@@ -169,13 +231,15 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
             .collect();
-        let sources = CredentialSources::new(bearer, false, ["x-api-key", "x-other-key"].map(HeaderName::from_static));
+        let keys = ["x-api-key", "x-other-key"].map(HeaderName::from_static);
+        let sources = CredentialSources::new(bearer, false, keys, SessionCookies::Secure);
         match sources.extract(&headers) {
             Ok(None) => "none".to_owned(),
             Ok(Some(Presented::Token { scheme: Scheme::Bearer, token })) => format!("bearer {}", token.expose()),
             Ok(Some(Presented::Token { scheme: Scheme::Dpop, token })) => format!("dpop {}", token.expose()),
             Ok(Some(Presented::ApiKey { provider, key })) => format!("key {provider} {}", key.expose()),
             Ok(Some(Presented::Basic { name, password })) => format!("basic {name} {}", password.expose()),
+            Ok(Some(Presented::Session(id))) => format!("session {}", id.expose()),
             Err(refusal) => format!("{:?}: {}", refusal.kind, refusal.detail),
         }
     }
@@ -193,6 +257,10 @@ mod tests {
         check(&[("x-api-key", b"abc")], "key 0 abc");
         check(&[("x-other-key", b"abc")], "key 1 abc");
         check(&[("x-api-key", b"")], "key 0 ");
+        check(&[("cookie", b"a=b; __Host-portcullis-session=id; c=d")], "session id");
+        check(&[("cookie", b"a=b"), ("cookie", b"__Host-portcullis-session=")], "session ");
+        // That of plain text is none where it does not count, and that of a login under way never is.
+        check(&[("cookie", b"portcullis-session=id; __Host-portcullis-login=x")], "none");
         let longest = "x".repeat(16 * 1024);
         check(&[("authorization", format!("Bearer {longest}").as_bytes())], &format!("bearer {longest}"));
     }
@@ -218,6 +286,20 @@ mod tests {
             (&[("x-api-key", b"a"), ("x-other-key", b"b")], "Ambiguous: credentials in both"),
             (&[("authorization", b"Bearer a"), ("x-api-key", b"b")], "Ambiguous: credentials in both"),
             (&[("authorization", b"Basic a"), ("x-api-key", b"\xff")], "Ambiguous: credentials in both"),
+            (
+                &[("authorization", b"Bearer a"), ("cookie", b"__Host-portcullis-session=a")],
+                "Ambiguous: credentials in",
+            ),
+            (&[("x-api-key", b"a"), ("cookie", b"b=c; __Host-portcullis-session=")], "Ambiguous: credentials in both"),
+            (
+                &[("cookie", b"__Host-portcullis-session=a; __Host-portcullis-session=a")],
+                "Ambiguous: two cookies of a session",
+            ),
+            (
+                &[("cookie", b"__Host-portcullis-session=a"), ("cookie", b"__Host-portcullis-session=b")],
+                "Ambiguous: two",
+            ),
+            (&[("cookie", b"__Host-portcullis-session=\xff")], "Invalid: the header `cookie` is not visible ASCII"),
         ] {
             let found = extract(true, lines);
             assert!(found.starts_with(expected), "{found}");
@@ -227,7 +309,7 @@ mod tests {
     #[test]
     fn a_name_and_a_password_are_read_as_rfc_7617_has_them() {
         let check = |tokens: bool, value: &str, expected: &str| {
-            let sources = CredentialSources::new(tokens, true, []);
+            let sources = CredentialSources::new(tokens, true, [], SessionCookies::None);
             let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
             let found = match sources.extract(&headers) {
                 Ok(Some(Presented::Basic { name, password })) => format!("{name}|{}", password.expose()),

@@ -146,6 +146,12 @@ pub enum IdentityProblem {
     /// No password is checked at once.
     #[error("at least 1 password must be checked at once")]
     NoPasswordThreads,
+    /// `client_id` is empty.
+    #[error("the client has no id")]
+    NoClient,
+    /// Browsers cannot log in, and here is where they would.
+    #[error("nobody can log in: there is no `[identity.login]`")]
+    NoLogin,
     /// A key's principal, group or role is empty, longer than 256 bytes or has a control character; or the principal
     /// is of kind `certificate`.
     #[error("the principal, a group or a role of key `{key}` cannot be used: {what}")]

@@ -13,7 +13,7 @@ use crate::binding::Terms;
 use crate::claims::{ClaimReader, numeric_date};
 use crate::error::{IdentityError, IdentityProblem};
 use crate::introspection::TokenAwaited;
-use crate::jwks::{KeySet, VerificationKey};
+use crate::jwks::KeySet;
 use crate::jws::Jws;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};
@@ -35,6 +35,17 @@ pub(crate) struct Verified {
     /// From when on and until before when the token holds, leeway included.
     pub(crate) valid_from: Timestamp,
     pub(crate) valid_before: Timestamp,
+}
+
+/// A token whose signature, issuer, audience and times hold, whomever it is about.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    provider: (usize, u64),
+    pub(crate) claims: Object,
+    key_id: Option<Box<str>>,
+    pub(crate) expires: Timestamp,
+    valid_from: Timestamp,
+    valid_before: Timestamp,
 }
 
 /// A token that was not verified.
@@ -116,6 +127,27 @@ impl JwtProviders {
 
     /// Verifies a token at a point in time.
     pub(crate) fn verify(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Verified, Unverified> {
+        let proven = self.prove(token, now, patience)?;
+        Ok(self.principal(&proven)?)
+    }
+
+    /// Whom a token is about.
+    pub(crate) fn principal(&self, proven: &Proven) -> Result<Verified, Rejection> {
+        let Some(provider) = self.0.get(proven.provider.0) else {
+            return Err(Rejection::new(Refusal::invalid("no provider has verified the token").by(None), None));
+        };
+        let Proven { provider: place, claims, key_id, expires, valid_from, valid_before } = proven;
+        let rejected = |refusal: Refusal| {
+            let attempted = provider.claims.attempted(claims);
+            Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref())
+        };
+        let terms = Terms::of(claims, provider.require).map_err(rejected)?;
+        let principal = provider.claims.principal(claims, key_id.as_deref(), *expires).map_err(rejected)?;
+        Ok(Verified { provider: *place, principal, terms, valid_from: *valid_from, valid_before: *valid_before })
+    }
+
+    /// Verifies all of a token but whom it is about.
+    pub(crate) fn prove(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Proven, Unverified> {
         let nameless = |refusal: Refusal| Rejection::new(refusal.by(None), None);
         let jws = Jws::parse(token).map_err(nameless)?;
         let claims = strict_json::parse_object(&jws.payload)
@@ -129,8 +161,9 @@ impl JwtProviders {
         };
         let keys = match &provider.keys {
             Keys::Fixed(keys) => {
-                let key = keys.verify(&jws).map_err(rejected)?;
-                return provider.verify((place, 0), key, &claims, now).map_err(rejected);
+                let key = keys.verify(&jws).map_err(rejected)?.id.clone();
+                let times = provider.check(&claims, now).map_err(rejected)?;
+                return Ok(times.proven((place, 0), key, claims));
             }
             Keys::Remote(keys) => keys,
         };
@@ -138,7 +171,11 @@ impl JwtProviders {
         let (refusal, missing) = match &held {
             None => (None, "are not there, or too old"),
             Some(held) => match held.set.verify(&jws) {
-                Ok(key) => return provider.verify((place, held.generation), key, &claims, now).map_err(rejected),
+                Ok(key) => {
+                    let key = key.id.clone();
+                    let times = provider.check(&claims, now).map_err(rejected)?;
+                    return Ok(times.proven((place, held.generation), key, claims));
+                }
                 // A provider that rotates its keys signs with the new one before anybody has it.
                 Err(refusal) if refusal.kind == Kind::UnknownKey || jws.key_id.is_none() => {
                     (Some(refusal), "do not have that of the token, and cannot be fetched anew")
@@ -204,6 +241,20 @@ impl Keys {
     }
 }
 
+/// When a token holds.
+struct Times {
+    expires: Timestamp,
+    valid_from: Timestamp,
+    valid_before: Timestamp,
+}
+
+impl Times {
+    fn proven(self, provider: (usize, u64), key_id: Option<Box<str>>, claims: Object) -> Proven {
+        let Self { expires, valid_from, valid_before } = self;
+        Proven { provider, claims, key_id, expires, valid_from, valid_before }
+    }
+}
+
 impl Provider {
     fn new(settings: &JwtProvider, keys: Keys, all: &[JwtProvider], directories: &[&str]) -> Self {
         let prefixes = all.iter().map(|other| other.prefix.as_str()).chain(directories.iter().copied());
@@ -220,13 +271,8 @@ impl Provider {
         }
     }
 
-    fn verify(
-        &self,
-        place: (usize, u64),
-        key: &VerificationKey,
-        claims: &Object,
-        now: Timestamp,
-    ) -> Result<Verified, Refusal> {
+    /// That a signed token is for us and for now.
+    fn check(&self, claims: &Object, now: Timestamp) -> Result<Times, Refusal> {
         let expires = numeric_date(claims, "exp")?.ok_or_else(|| Refusal::invalid("the token has no claim `exp`"))?;
         let starts = self.starts(claims)?;
         if !self.is_addressed(&audiences(claims)?) {
@@ -245,9 +291,7 @@ impl Provider {
         {
             return Err(Refusal::new(Kind::NotYetValid, format!("`{claim}` of the token is {start}, yet to come")));
         }
-        let terms = Terms::of(claims, self.require)?;
-        let principal = self.claims.principal(claims, key.id.as_deref(), expires)?;
-        Ok(Verified { provider: place, principal, terms, valid_from, valid_before })
+        Ok(Times { expires, valid_from, valid_before })
     }
 
     /// The latest time that must have come: not before (RFC 7519 section 4.1.5), issued at (4.1.6), and the last

@@ -13,6 +13,8 @@ use crate::jws::Algorithm;
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
 pub use crate::introspection::ClientSecret;
 use crate::password::PasswordHash;
+use crate::secret::SecretText;
+use crate::session::SessionBounds;
 
 /// All identity providers of one configuration.
 #[derive(Debug, Clone)]
@@ -33,6 +35,10 @@ pub struct Settings {
     pub password_waiting: usize,
     /// Directories that principals get groups from. No two serve one provider.
     pub ldap: Vec<LdapDirectory>,
+    /// How browsers log in; `None`: they cannot, and no cookie counts.
+    pub login: Option<LoginSettings>,
+    /// Where they log in. Only with `login`.
+    pub oidc: Vec<OidcProvider>,
     /// How many verified tokens are remembered; at least 1. Default 65,536.
     pub token_cache_entries: usize,
     /// How proofs of possession are verified.
@@ -50,6 +56,8 @@ impl Default for Settings {
             password_threads: Self::PASSWORD_THREADS,
             password_waiting: Self::PASSWORD_WAITING,
             ldap: Vec::new(),
+            login: None,
+            oidc: Vec::new(),
             token_cache_entries: 65_536,
             dpop: DpopSettings::default(),
         }
@@ -61,6 +69,110 @@ impl Settings {
     pub const PASSWORD_THREADS: usize = 1;
     /// The default of `password_waiting`.
     pub const PASSWORD_WAITING: usize = 64;
+}
+
+/// `[identity.login]`
+#[derive(Debug, Clone, Default)]
+pub struct LoginSettings {
+    /// How many sessions there may be, and how long they hold.
+    pub sessions: SessionBounds,
+    /// Sessions count in plain text, too. Default no.
+    pub allow_http: bool,
+    /// Whether a page tells a caller what is known of it. Default no.
+    pub whoami: bool,
+    /// What seals the state of logins under way, for several gateways that share it; `None`: a key that is made at each start.
+    pub key: Option<SecretText<'static>>,
+}
+
+/// `[[identity.oidc]]`: a provider of OpenID Connect at which browsers log in.
+#[derive(Debug, Clone)]
+pub struct OidcProvider {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// What the page on which a login is chosen calls it.
+    pub label: String,
+    /// The exact issuer. What it offers and where its keys are is found by discovery.
+    pub issuer: Arc<str>,
+    /// As whom the gateway is known there: the audience of its id tokens.
+    pub client_id: String,
+    /// How the gateway proves that it is that client.
+    pub client: ClientProof,
+    /// What is asked for; `openid` is always.
+    pub scopes: Vec<String>,
+    /// Which ways to authenticate are asked for, the preferred one first (`acr_values`).
+    pub acr_values: Vec<String>,
+    /// Where its discovery document is, and how its keys are fetched.
+    pub keys: RemoteKeySource,
+    /// Its endpoints may be spoken to without TLS. Default no.
+    pub allow_http: bool,
+    /// Which claims carry what.
+    pub claims: ClaimNames,
+    /// Put before ids and groups.
+    pub prefix: String,
+    /// The local groups that its claims may carry.
+    pub trust_groups: Vec<String>,
+    /// Clock leeway for `exp`, `nbf` and `iat`; at most 60 s. Default 30 s.
+    pub leeway: Duration,
+    /// How often the provider is asked again whether a session still holds, by its refresh token; `None`: never.
+    pub refresh: Option<Duration>,
+    /// Whoever logs out here logs out there, too. Default yes.
+    pub logout: bool,
+}
+
+/// How the gateway authenticates at a provider's token endpoint (OpenID Connect Core 1.0, section 9).
+#[derive(Clone)]
+pub enum ClientProof {
+    /// Not at all: a public client, which PKCE alone protects.
+    None,
+    /// `client_secret_basic`
+    Basic(SecretText<'static>),
+    /// `client_secret_post`
+    Post(SecretText<'static>),
+}
+
+impl std::fmt::Debug for ClientProof {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "None",
+            Self::Basic(_) => "Basic(…)",
+            Self::Post(_) => "Post(…)",
+        })
+    }
+}
+
+impl OidcProvider {
+    /// Its id tokens, as tokens of any other provider: for this client alone.
+    pub(crate) fn id_tokens(&self) -> JwtProvider {
+        JwtProvider {
+            name: Arc::clone(&self.name),
+            issuer: self.issuer.to_string(),
+            audiences: vec![self.client_id.clone()],
+            keys: KeySource::Remote(self.keys.clone()),
+            claims: self.claims.clone(),
+            principal: PrincipalKind::User,
+            prefix: self.prefix.clone(),
+            trust_groups: self.trust_groups.clone(),
+            leeway: self.leeway,
+            require: Bound::Unbound,
+        }
+    }
+
+    /// What of it says whom a session is of, as a number: where that changes, sessions that were opened before do not hold any more.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let ClaimNames { id, groups, email, name, device, device_compliant, acr, amr, auth_time } = &self.claims;
+        let claims = [id, groups, email, name, device, device_compliant, acr, amr, auth_time];
+        let fixed = [&*self.issuer, &self.client_id, &self.prefix];
+        let parts = fixed.into_iter().chain(claims.into_iter().map(String::as_str));
+        let parts = parts.chain(self.trust_groups.iter().map(String::as_str));
+        let mut text = Vec::new();
+        for part in parts {
+            // With its length, so that no two lists are written alike.
+            text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            text.extend_from_slice(part.as_bytes());
+        }
+        let hash = crate::secret::sha256(&text);
+        hash.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    }
 }
 
 /// `[[identity.jwt]]`

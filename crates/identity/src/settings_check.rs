@@ -54,6 +54,7 @@ pub(crate) fn check(settings: &Settings) -> Vec<IdentityError> {
             errors.push(IdentityError::new(&provider.name, problem))
         });
     }
+    check_logins(settings, &mut errors);
     check_api_keys(&settings.api_key, &mut errors);
     check_passwords(settings, &mut errors);
     for (place, provider) in settings.certificate.iter().enumerate() {
@@ -75,7 +76,8 @@ fn check_names(settings: &Settings, errors: &mut Vec<IdentityError>) {
     let certificates = settings.certificate.iter().map(|provider| &provider.name);
     let passwords = settings.password.iter().map(|provider| &provider.name);
     let directories = settings.ldap.iter().map(|directory| &directory.name);
-    for name in tokens.chain(keys).chain(passwords).chain(certificates).chain(directories) {
+    let logins = settings.oidc.iter().map(|provider| &provider.name);
+    for name in tokens.chain(keys).chain(passwords).chain(certificates).chain(directories).chain(logins) {
         if seen.contains(&name) {
             errors.push(IdentityError::new(name, IdentityProblem::DuplicateName));
         }
@@ -161,6 +163,33 @@ fn check_introspection(
         if provider.prefix == other.prefix {
             let (prefix, other) = (provider.prefix.clone(), other.name.to_string());
             report(IdentityProblem::SharedPrefix { prefix, other });
+        }
+    }
+}
+
+/// Id tokens are tokens. One issuer gives names for both, bearer tokens and logins, so these may share a prefix; two issuers may not.
+fn check_logins(settings: &Settings, errors: &mut Vec<IdentityError>) {
+    for (place, provider) in settings.oidc.iter().enumerate() {
+        let tokens = provider.id_tokens();
+        let mut report = |problem| errors.push(IdentityError::new(&provider.name, problem));
+        check_jwt(&tokens, &mut report);
+        if provider.client_id.is_empty() {
+            report(IdentityProblem::NoClient);
+        }
+        if settings.login.is_none() {
+            report(IdentityProblem::NoLogin);
+        }
+        for other in settings.oidc.iter().take(place) {
+            check_jwt_pair(&tokens, &other.id_tokens(), &mut report);
+        }
+        let signed = settings.jwt.iter().map(|other| (&other.name, &other.prefix, Some(other.issuer.as_str())));
+        let asked = settings.introspection.iter();
+        let opaque = asked.map(|other| (&other.name, &other.prefix, other.issuer.as_deref()));
+        let local = settings.password.iter().map(|other| (&other.name, &other.prefix, None));
+        for (name, prefix, issuer) in signed.chain(opaque).chain(local) {
+            if *prefix == provider.prefix && issuer != Some(&*provider.issuer) {
+                report(IdentityProblem::SharedPrefix { prefix: prefix.clone(), other: name.to_string() });
+            }
         }
     }
 }
@@ -262,7 +291,8 @@ fn check_directory(
     let keys = settings.api_key.iter().map(|provider| (&provider.name, None));
     let certificates = settings.certificate.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
     let passwords = settings.password.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
-    let all: Vec<_> = tokens.chain(keys).chain(certificates).chain(passwords).collect();
+    let logins = settings.oidc.iter().map(|provider| (&provider.name, Some(&provider.prefix)));
+    let all: Vec<_> = tokens.chain(keys).chain(certificates).chain(passwords).chain(logins).collect();
     let mut are_known = true;
     for provider in &directory.providers {
         if !all.iter().any(|(name, _)| *name == provider) {

@@ -154,6 +154,8 @@ pub enum AuthenticationMethod {
     ApiKey,
     /// A client certificate.
     ClientCertificate,
+    /// A session of a browser, opened by a login at an OpenID Connect provider.
+    Oidc,
     /// The password of a local user.
     Password,
     /// Stated by an operator who asks a question offline.
@@ -168,6 +170,7 @@ impl AuthenticationMethod {
             Self::Introspection => "introspection",
             Self::ApiKey => "api_key",
             Self::ClientCertificate => "client_certificate",
+            Self::Oidc => "oidc",
             Self::Password => "password",
             Self::Stated => "stated",
         }
@@ -183,7 +186,7 @@ pub struct Authentication {
     pub provider: Box<str>,
     /// The token's issuer (`iss`).
     pub issuer: Option<Box<str>>,
-    /// The id of the API key or of the signing key.
+    /// The id of the API key or of the signing key; of a session what events call it.
     pub key_id: Option<Box<str>>,
     /// Authentication context class reference (`acr`, OpenID Connect Core 2).
     pub acr: Option<Box<str>>,

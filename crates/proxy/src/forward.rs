@@ -179,7 +179,7 @@ pub(crate) fn answered(
         return Err(refused(Refusal::UpstreamFailed(error), transit));
     }
     let announced = passing.and_then(|passing| passing.announced_down(response.headers()));
-    prepare_response(response.headers_mut());
+    prepare_response(response.headers_mut(), &transit.facts.loaded.snapshot.headers);
     if let Some(announced) = announced {
         response.headers_mut().insert(TRAILER, announced);
     }

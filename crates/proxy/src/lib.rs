@@ -18,6 +18,7 @@ pub mod logged;
 pub mod malformation;
 pub mod metrics;
 pub mod page;
+pub mod pages;
 pub mod permitted;
 pub mod proxy_protocol;
 pub mod rate;

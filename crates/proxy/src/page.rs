@@ -137,7 +137,7 @@ impl Page {
 }
 
 /// As text or as an attribute's value in quotes.
-fn escape(text: &str, html: &mut String) {
+pub(crate) fn escape(text: &str, html: &mut String) {
     for character in text.chars() {
         match character {
             '&' => html.push_str("&amp;"),
@@ -150,7 +150,10 @@ fn escape(text: &str, html: &mut String) {
     }
 }
 
-/// The one style of the gateway's pages, by its hash, and nothing else.
+/// The style of the gateway's pages, by its hash.
+pub(crate) const OWN_STYLE: &str = "'sha256-9giVAGHdmjInfxA7udGf8G17rbsWXnaqicc7S9RJH2g='";
+
+/// The same and nothing else.
 const OWN_POLICY: &str = "default-src 'none'; style-src 'sha256-9giVAGHdmjInfxA7udGf8G17rbsWXnaqicc7S9RJH2g='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Whatever styles and images a template brings with it.
@@ -224,5 +227,6 @@ mod tests {
             assert!(Page::own(text).policy.contains(&format!("style-src 'sha256-{hash}'")), "{hash}");
         }
         assert_eq!(Pages::default().any.policy, OWN_POLICY);
+        assert!(OWN_POLICY.contains(OWN_STYLE));
     }
 }

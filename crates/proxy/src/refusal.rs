@@ -8,7 +8,7 @@ mod grpc;
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::malformation::Malformation;
 use crate::page::{Page, Said};
+use crate::pages::PageRefusal;
 pub use crate::refusal::challenge::Challenges;
 use crate::refusal::form::Form;
 use crate::settings::RefusalSettings;
@@ -44,6 +45,8 @@ pub enum Refusal {
     Undecided(Box<Denial>),
     /// The upstream did not answer properly.
     UpstreamFailed(UpstreamError),
+    /// A visit to one of the gateway's own pages that is not to be: a login that failed, a form from elsewhere.
+    Page(Box<PageRefusal>),
     /// The gateway itself failed. The text is for the operator.
     Internal(String),
 }
@@ -91,6 +94,7 @@ impl Refusal {
                 FaultKind::CircuitOpen { .. } => ReasonCode::UpstreamCircuitOpen,
                 FaultKind::RequestBody => ReasonCode::RequestMalformed,
             },
+            Self::Page(page) => page.code,
             Self::Internal(_) => ReasonCode::InternalError,
         }
     }
@@ -106,6 +110,7 @@ impl Refusal {
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Throttled(throttle) => throttle.status(),
             Self::UpstreamFailed(_) => by_code(self.code()).unwrap_or(StatusCode::BAD_GATEWAY),
+            Self::Page(page) => page.status.or_else(|| by_code(page.code)).unwrap_or(StatusCode::FORBIDDEN),
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -120,6 +125,7 @@ impl Refusal {
             | Self::Overloaded(_)
             | Self::Throttled(_)
             | Self::UpstreamFailed(_)
+            | Self::Page(_)
             | Self::Internal(_) => None,
         }
     }
@@ -141,6 +147,7 @@ impl Refusal {
             }
             Self::Throttled(throttle) => throttle.to_string(),
             Self::UpstreamFailed(error) => error.to_string(),
+            Self::Page(page) => page.message.clone(),
             Self::Internal(detail) => detail.clone(),
         }
     }
@@ -164,6 +171,7 @@ impl Refusal {
             | Self::Challenged(_)
             | Self::Undecided(_)
             | Self::UpstreamFailed(_)
+            | Self::Page(_)
             | Self::Internal(_) => None,
         }
     }
@@ -204,6 +212,11 @@ pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Byt
     }
     if refusal.status() == StatusCode::UNAUTHORIZED {
         rendering.challenges.write(refusal, &rendering.settings.realm, headers);
+    }
+    if let Refusal::Page(page) = refusal {
+        for cookie in &page.cookies {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
     }
     // Where the form of a request was in doubt, what follows it on the connection is, too.
     if matches!(refusal, Refusal::Malformed(_)) && code != ReasonCode::RequestUpgradeNotAllowed {
@@ -324,6 +337,7 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         Refusal::Throttled(_) => "Too many requests. Try again later.",
         Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
         Refusal::UpstreamFailed(_) => "The service behind the gateway did not answer properly.",
+        Refusal::Page(page) => page.said,
         Refusal::Internal(_) => "The gateway failed to handle this request.",
     };
     text.to_owned()

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{HeaderName, REFERER, USER_AGENT};
+use http::header::{HeaderName, LOCATION, REFERER, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
 use crate::layers::respond::{Sketch, locate};
+use crate::pages::invite::invitation;
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
@@ -48,6 +49,10 @@ impl Worker {
         let retry_after_s = refusal.retry_after_s(ban_until, facts.steady_now);
         let mut event = self.event(refusal, transit);
         event.remedy.retry_after_s = retry_after_s;
+        let invitation = invitation(refusal, transit);
+        if invitation.is_some() {
+            event.status = Some(StatusCode::FOUND.as_u16());
+        }
         let receipt = self.shared.recorder.record_answered(event);
         self.observe(transit, refusal.status(), Some(code));
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
@@ -63,6 +68,11 @@ impl Worker {
                 form: Form::wanted(&transit.head.headers),
             },
         );
+        if let Some(place) = invitation {
+            *response.status_mut() = StatusCode::FOUND;
+            response.headers_mut().remove(WWW_AUTHENTICATE);
+            response.headers_mut().insert(LOCATION, place);
+        }
         if let Some(rates) = facts.loaded.rates(facts.route) {
             write_fields(response.headers_mut(), rates, &facts.quotas);
         }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use portcullis_identity::assertion::Assertions;
 
 use crate::page::Pages;
+use crate::pages::PagesSettings;
 use crate::route::{Cors, FieldRules, LocationBack, Maintenance, PathTemplate, RouteAction};
 use crate::tls::ServerTls;
 use crate::trace::TraceMode;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[refusal]`
     pub refusal: RefusalSettings,
+    /// Where the gateway's own pages are; `None`: nowhere.
+    pub pages: Option<PagesSettings>,
 }
 
 /// `[[upstream]]`

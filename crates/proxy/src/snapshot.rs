@@ -1,7 +1,7 @@
 //! What a reload replaces as a whole, and what all workers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use crate::before::Before;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::rate::Rates;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
@@ -42,7 +43,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// A configuration made of its parts.
     pub fn new(policy: Arc<Policy>, settings: Settings, authenticator: Authenticator) -> Self {
-        let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers());
+        let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers())
+            .with_own_cookies(authenticator.reads_sessions());
         let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
         let authenticator = Arc::new(authenticator);
         Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
@@ -90,6 +92,8 @@ pub struct Shared {
     pub(crate) before: Before,
     /// Where addresses are.
     pub geo: Geo,
+    /// Who makes the gateway's own pages, once that is known.
+    pub pages: OnceLock<Arc<dyn Pages>>,
     draining: AtomicBool,
 }
 
@@ -110,6 +114,7 @@ impl Shared {
             upstreams: UpstreamStates::default(),
             before: Before::default(),
             geo: Geo::default(),
+            pages: OnceLock::new(),
             draining: AtomicBool::new(false),
         }
     }

@@ -21,6 +21,7 @@ use crate::layers::preflight::PreflightLayer;
 use crate::layers::rate::{RateByAddress, RateByPrincipal};
 use crate::layers::respond::{Answer, RespondLayer, Withheld};
 use crate::layers::share::ShareLayer;
+use crate::pages::PagesLayer;
 use crate::transit::Transit;
 use crate::worker::Worker;
 
@@ -40,6 +41,8 @@ pub(crate) fn stack(
         .layer(EstablishLayer::new(ClientAddr::new(worker)))
         // How often that address may come: a flood of bad tokens ends here, before a signature is verified.
         .layer(EstablishLayer::new(RateByAddress::new(worker)))
+        // The gateway's own pages, where somebody can log in: they go to no upstream, and nobody need be known yet.
+        .layer(PagesLayer::new(worker))
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
         .layer(PreflightLayer::new(worker))
         // Who it is. The only layer out here that may wait for something: a provider's new keys.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
 use http::{Method, Request, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use portcullis_identity::session::only_session;
 use portcullis_identity::{Awaited, ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
@@ -86,6 +87,8 @@ pub struct Facts {
     pub target: Option<Target>,
     /// By `normalize`: the route, or `None` where none leads there.
     pub route: Option<RouteId>,
+    /// By `normalize`: it is for a page of the gateway's own, wherever the route would lead.
+    pub is_page: bool,
     /// By `client_addr`.
     pub client: Option<Derived>,
     /// By `client_addr`, where the policy asks for it: the client's country.
@@ -187,6 +190,7 @@ impl Facts {
             upgrade: None,
             target: None,
             route: None,
+            is_page: false,
             client: None,
             country: None,
             address_ban: None,
@@ -325,9 +329,15 @@ impl Remembered {
         };
         // Boxed: it goes through several hands, each of which would move it.
         let mut kept = Box::new(Self { origin, ..Self::default() });
+        let reads_sessions = facts.loaded.snapshot.authenticator.reads_sessions();
         for (name, value) in headers {
             if credentials.contains(name) {
                 kept.keep_credential(name, value);
+            } else if reads_sessions && *name == COOKIE && !credentials.is_empty() {
+                // Of all cookies that of the session alone.
+                if let Some(own) = only_session(value) {
+                    kept.keep_credential(name, &own);
+                }
             }
             if let Some(place) = kept.place_of(name)
                 && place.is_none()

@@ -60,7 +60,7 @@ pub(crate) async fn switch(
     let (Some(gate), Ok(value)) = (&connection.gate, HeaderValue::try_from(&protocol)) else {
         return Err(refused(Refusal::Internal("an upgrade without a connection of its own".to_owned()), transit));
     };
-    prepare_response(&mut head.headers);
+    prepare_response(&mut head.headers, &transit.facts.loaded.snapshot.headers);
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = head.headers;

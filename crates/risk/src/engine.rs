@@ -587,7 +587,15 @@ impl Plan {
 /// key or a certificate, may well be carried in two places, and so may the token of a service that runs in two.
 fn token_of(principal: &Principal) -> Option<u16> {
     let authentication = &principal.authentication;
-    if authentication.method != AuthenticationMethod::Jwt || principal.kind != PrincipalKind::User {
+    let is_carried = match authentication.method {
+        // A session's cookie is carried like a token, and its times are those of its login.
+        AuthenticationMethod::Jwt
+        | AuthenticationMethod::Introspection
+        | AuthenticationMethod::Oidc
+        | AuthenticationMethod::Password => true,
+        AuthenticationMethod::ApiKey | AuthenticationMethod::ClientCertificate | AuthenticationMethod::Stated => false,
+    };
+    if !is_carried || principal.kind != PrincipalKind::User {
         return None;
     }
     let micros = |time: Option<Timestamp>| time.map_or(0, |time| time.as_microsecond().cast_unsigned());

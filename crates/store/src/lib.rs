@@ -1,5 +1,5 @@
-//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, and the secret that the
-//! keys of all that are hashed with.
+//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, sessions of browsers, and the secret that the
+//! keys of profiles are hashed with.
 //!
 //! [`Database`] is the file: it is verified when it is opened, and one that is damaged, of another program or of a newer version is
 //! refused with a remedy, and never replaced. [`Keeping`] is the one thread that writes to it. Nobody waits for that thread: the state lives
@@ -9,6 +9,9 @@
 //! What is written when: bans, lifted bans and demands within 100 ms, forced to the disk; the rest every two seconds where it is little, else
 //! every thirty, and at an orderly end. So a process that is killed loses the last 100 ms of bans and up to thirty seconds of profiles, and a
 //! machine that loses power perhaps a few more of these.
+//!
+//! Sessions have a connection and a thread of their own ([`KeptSessions`]): whoever ends a session can wait until that is on the disk, and need not wait
+//! for profiles.
 //!
 //! What it deliberately does not: decide, or know what a profile means. Each part of the program that has state owns the trait by which it
 //! is kept (`portcullis_risk::state::StateStore`, `portcullis_governance::Ledger`), and a file of this crate with its rows (`schema.rs` has all tables).
@@ -22,6 +25,7 @@ mod owner;
 mod revocation;
 mod risk;
 mod schema;
+mod sessions;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,5 +36,6 @@ pub use error::{StoreError, Trouble};
 pub use factors::KeptFactors;
 pub use keeping::{Keeping, Source};
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
+pub use sessions::{KeptSessions, RestoredSessions};
 pub use stats::StoreStats;
 pub use versions::{Lock, LockError, Versions};

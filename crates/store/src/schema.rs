@@ -68,6 +68,14 @@ const STEPS: &[&str] = &[
         principal TEXT PRIMARY KEY NOT NULL, failures INTEGER NOT NULL, last INTEGER NOT NULL, until INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Sessions of browsers, by the hash of what is in their cookies. Times are microseconds since 1970, `idle` too.
+    "
+    CREATE TABLE session (
+        key BLOB PRIMARY KEY NOT NULL, provider TEXT NOT NULL, subject TEXT NOT NULL, sid TEXT,
+        fingerprint INTEGER NOT NULL, created INTEGER NOT NULL, until INTEGER NOT NULL, idle INTEGER NOT NULL,
+        seen INTEGER NOT NULL, content TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

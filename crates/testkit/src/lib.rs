@@ -24,11 +24,13 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test kit fails a test")]
 
 pub mod active_directory;
+pub mod browser;
 pub mod certificates;
 pub mod etcd;
 pub mod events;
 pub mod http2;
 pub mod interpreter;
+pub mod login_provider;
 pub mod mail;
 mod message;
 pub mod nginx;

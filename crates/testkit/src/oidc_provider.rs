@@ -147,11 +147,16 @@ impl OidcProvider {
 }
 
 /// The folder that npm installed it into.
-fn modules() -> PathBuf {
-    let given = std::env::var_os("PORTCULLIS_OIDC_PROVIDER").map(PathBuf::from);
+pub(crate) fn modules() -> PathBuf {
+    modules_of("PORTCULLIS_OIDC_PROVIDER", "oidc-provider")
+}
+
+/// The folder that npm installed a package into: that which the variable names, else the usual one.
+pub(crate) fn modules_of(variable: &str, package: &str) -> PathBuf {
+    let given = std::env::var_os(variable).map(PathBuf::from);
     let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/npm/node_modules");
     let modules = given.unwrap_or_else(usual);
-    let entry = modules.join("oidc-provider/lib/index.js");
-    assert!(entry.is_file(), "{} is missing: `cargo xtask test` installs oidc-provider by npm", entry.display());
+    let entry = modules.join(package).join("package.json");
+    assert!(entry.is_file(), "{} is missing: `cargo xtask test` installs {package} by npm", entry.display());
     std::fs::canonicalize(modules).expect("a folder that is there has a path")
 }

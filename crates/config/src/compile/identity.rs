@@ -11,7 +11,7 @@ use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
     ApiKeyProvider, ApiKeyRecord, CertificateProvider, IntrospectionProvider, JwtProvider, KeySource, LdapDirectory,
-    PasswordProvider, Settings, UserRecord,
+    OidcProvider, PasswordProvider, Settings, UserRecord,
 };
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
@@ -57,7 +57,8 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     let directories = identity.ldap.iter().map(|each| &each.name);
     let asked = identity.introspection.iter().map(|each| &each.name);
     let names = identity.jwt.iter().map(|each| &each.name).chain(asked).chain(keys).chain(certificates);
-    let names = names.chain(passwords).chain(directories);
+    let logins = identity.oidc.iter().map(|each| &each.name);
+    let names = names.chain(passwords).chain(directories).chain(logins);
     report_duplicates(reader, "identity provider", names);
     let mut places = Places::default();
     let jwt = identity.jwt.iter().filter_map(|provider| compile_jwt(reader, provider, &mut places));
@@ -78,16 +79,24 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         api_key,
         jwt,
         ldap: identity.ldap.iter().map(|directory| compile_directory(directory, &mut places)).collect(),
+        login: identity.login.as_ref().map(|login| login.settings.clone()),
+        oidc: identity.oidc.iter().map(|provider| compile_oidc(provider, &mut places)).collect(),
         token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
         dpop: identity.dpop.clone(),
     };
+    if let Some(login) = identity.login.as_ref().filter(|_| !identity.has_oidc && reader.is_complete()) {
+        let message = "nobody can log in: there is no provider";
+        let help = "write `[[identity.oidc]]`, or remove it";
+        reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, login.at, message).with_help(help));
+    }
     // A name that is there twice was reported, and would lead the answers to the wrong one.
     let asked = usize::from(settings.introspection.is_some());
     let verifying = settings.jwt.len() + settings.api_key.len() + settings.certificate.len() + settings.password.len();
-    let providers = asked + verifying + settings.ldap.len();
+    let providers = asked + verifying + settings.ldap.len() + settings.oidc.len();
     // Nor can it be said which provider a directory names where one of them could not be read.
     let written = identity.jwt.len() + identity.api_key.len() + identity.certificate.len();
     let written = written + identity.introspection.len() + identity.password.len() + identity.ldap.len();
+    let written = written + identity.oidc.len();
     if places.providers.len() == providers && (settings.ldap.is_empty() || providers == written && reader.is_complete())
     {
         ask_authenticator(reader, &settings, &places);
@@ -180,6 +189,18 @@ fn compile_introspection(
     };
     places.providers.insert(first.name.value.clone(), place);
     Some(first.settings.clone())
+}
+
+fn compile_oidc(provider: &file::Oidc, places: &mut Places) -> OidcProvider {
+    let place = ProviderPlaces {
+        name: provider.name.span,
+        file: provider.issuer,
+        credential: provider.issuer,
+        prefix: provider.prefix,
+        keys: HashMap::new(),
+    };
+    places.providers.insert(provider.name.value.clone(), place);
+    provider.settings.clone()
 }
 
 fn compile_directory(directory: &file::Directory, places: &mut Places) -> LdapDirectory {
@@ -455,7 +476,7 @@ impl Places {
             IdentityProblem::UnknownProvider(provider) => (
                 place.key(provider),
                 None,
-                "name providers of `[[identity.jwt]]`, `api_key`, `certificate` or `password`",
+                "name providers of `[[identity.jwt]]`, `api_key`, `certificate`, `password` or `oidc`",
             ),
             IdentityProblem::SharedProvider { provider, other: name } => {
                 let first = other(name).map(|other| other.key(provider));
@@ -464,6 +485,8 @@ impl Places {
             IdentityProblem::BadDirectory(_) => {
                 (place.file, None, "see `[[identity.ldap]]` in the documentation of directories")
             }
+            IdentityProblem::NoClient => (place.name, None, "write the `client_id` that the provider has given"),
+            IdentityProblem::NoLogin => (place.name, None, "write `[identity.login]`"),
             IdentityProblem::NoDirectory => (place.name, None, "write `for` and `url`"),
             IdentityProblem::NoIssuer => (place.credential, None, "write the `iss` that its tokens carry"),
             IdentityProblem::BadPrefix => (place.prefix, None, "choose a short prefix, such as \"partner:\""),

@@ -66,6 +66,7 @@ pub(crate) fn compile_settings(
         forwarding: gateway.forwarding.clone(),
         limits: gateway.operation.limits.clone(),
         refusal: gateway.operation.refusal.clone(),
+        pages: gateway.entries.identity.login.as_ref().map(|login| login.pages.clone()),
     }
 }
 

@@ -14,12 +14,13 @@ use crate::diagnostics::{At, Span};
 use crate::file::directory::{Directory, read_directory};
 use crate::file::introspection::{Introspection, read_introspection};
 use crate::file::key_source::{KeyPlace, read_jwks};
+use crate::file::login::{Login, Oidc, read_login, read_oidc};
 use crate::file::receiver::{optional_text, required_text};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, ResolvedPath, Text, Time};
 use crate::section::Section;
 
 /// Default leeway of clocks (identity's settings).
-pub(super) const LEEWAY: Duration = Duration::from_secs(30);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Default number of remembered tokens.
 pub(crate) const TOKEN_CACHE: u64 = 65_536;
@@ -33,6 +34,10 @@ pub(crate) struct Identity {
     pub(crate) certificate: Vec<CertificateProvider>,
     pub(crate) password: Vec<PasswordProvider>,
     pub(crate) ldap: Vec<Directory>,
+    pub(crate) oidc: Vec<Oidc>,
+    /// Some are written, with errors or without.
+    pub(crate) has_oidc: bool,
+    pub(crate) login: Option<Login>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
     /// `Some(None)`: it is there and has errors.
     pub(crate) assertion: Option<Option<Assertion>>,
@@ -51,6 +56,9 @@ impl Default for Identity {
             certificate: Vec::new(),
             password: Vec::new(),
             ldap: Vec::new(),
+            oidc: Vec::new(),
+            has_oidc: false,
+            login: None,
             headers: Vec::new(),
             assertion: None,
             token_cache: TOKEN_CACHE,
@@ -150,6 +158,9 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
     identity.certificate.extend(section.tables("certificate").into_iter().filter_map(read_certificate));
     identity.password.extend(section.tables("password").into_iter().filter_map(read_password));
     identity.ldap.extend(section.tables("ldap").into_iter().filter_map(read_directory));
+    let oidc = section.tables("oidc");
+    identity.has_oidc |= !oidc.is_empty();
+    identity.oidc.extend(oidc.into_iter().filter_map(read_oidc));
     if main {
         identity.token_cache = section.or("token_cache", Integer(1..=10_000_000), TOKEN_CACHE);
         let (threads, waiting) = (identity.password_threads, identity.password_waiting);
@@ -158,6 +169,7 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
         if let Some(headers) = section.table("headers") {
             identity.headers = read_headers(headers);
         }
+        identity.login = section.table("login").map(read_login);
         identity.assertion = section.table("assertion").map(read_assertion);
         if let Some(dpop) = section.table("dpop") {
             identity.dpop = read_dpop(dpop);
@@ -216,7 +228,7 @@ fn read_dpop(section: Section<'_>) -> DpopSettings {
     dpop
 }
 
-pub(super) fn read_claims(section: Section<'_>) -> ClaimNames {
+pub(crate) fn read_claims(section: Section<'_>) -> ClaimNames {
     let default = ClaimNames::default();
     let claims = ClaimNames {
         id: section.or("id", Text, default.id),

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, REMEMBERED, REQUIRE, SAN,
-    ServerUrl,
+    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE,
+    SAN, SCOPES, SECRET_SENT, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
@@ -22,6 +22,8 @@ pub(super) fn identity() -> Table {
             several("certificate", certificate()),
             several("password", password()),
             several("ldap", directory()),
+            several("oidc", oidc()),
+            within("login", login()),
             one("token_cache", Integer(1..=10_000_000), "Verified tokens that are remembered until they expire.")
                 .default(65_536),
             one(
@@ -49,7 +51,7 @@ fn jwt() -> Table {
             one("issuer", Text, "The exact `iss`.").required(),
             list("audiences", Text, "A token must be meant for one of these (`aud`).").required().not_empty(),
             within("jwks", jwks()).required(),
-            within("claims", claims()),
+            within("claims", claims("`claims` of [[identity.jwt]]")),
             choice("principal", &["user", "service"], "What its subjects are.").default("user"),
             one("prefix", AnyText, "Put before ids and groups, such as `partner:`; one provider may leave it empty.")
                 .default(""),
@@ -117,9 +119,9 @@ fn jwks() -> Table {
     ] }))
 }
 
-fn claims() -> Table {
+fn claims(title: &'static str) -> Table {
     table(
-        "`claims` of [[identity.jwt]]",
+        title,
         "Which claim carries what.",
         [
             one("id", Text, "The caller's id.").default("sub"),
@@ -155,7 +157,7 @@ fn introspection() -> Table {
             one("issuer", Text, "The exact `iss`, where an answer has one."),
             list("audiences", Text, "A token must be meant for one of these (`aud`)."),
             list("clients", Text, "A token must have been given to one of these (`client_id`)."),
-            within("claims", claims()),
+            within("claims", claims("`claims` of [[identity.introspection]]")),
             choice("principal", &["user", "service"], "What its subjects are.").default("user"),
             one("prefix", AnyText, "Put before ids and groups, such as `partner:`.").default(""),
             list("trust_groups", Text, "Local groups of the policy that it may put callers into."),
@@ -291,6 +293,60 @@ fn directory() -> Table {
             one("negative", Time::within("1s", "1d"), "How long it counts that somebody was not found.").default("1m"),
             one("entries", Integer(1..=1_000_000), "Principals that are remembered.").default(10_000),
             one("max_waiting", Integer(1..=10_000), "Look-ups that may wait; who comes then gets 503.").default(256),
+        ],
+    )
+}
+
+fn login() -> Table {
+    table(
+        "[identity.login]",
+        "How browsers log in, and how long they stay so. Left out: they cannot.",
+        [
+            one("path", PagePath, "What the paths of the gateway's own pages begin with; no route gets them.")
+                .default("/.portcullis"),
+            one("idle", Time::within("1s", "30d"), "How long a session holds without a request.").default("30m"),
+            one("absolute", Time::within("1s", "90d"), "How long it holds at all.").default("12h"),
+            one("max_sessions", Integer(1..=10_000_000), "Sessions at once; a further login gets 503.")
+                .default(100_000),
+            one("whoami", Flag, "`true`: `/.portcullis/whoami` tells a caller what is known of it.").default(false),
+            one("allow_http", Flag, "`true`: in plain text, too, for tests on one machine.").default(false),
+            within("key", receiver::secret("[identity.login.key]")),
+        ],
+    )
+}
+
+fn oidc() -> Table {
+    let auth: Vec<&str> = SECRET_SENT.iter().map(|(word, _)| *word).collect();
+    table(
+        "[[identity.oidc]]",
+        "A provider of OpenID Connect at which browsers log in.",
+        [
+            one("name", Name, "Unique; shown in events.").required(),
+            one("label", Text, "What the page on which a login is chosen calls it; left out: its name."),
+            one("issuer", Text, "The exact `iss`; its discovery document is below it.").required(),
+            one("client_id", Text, "As whom the gateway is known there.").required(),
+            within("client_secret", receiver::secret("`client_secret` of [[identity.oidc]]")),
+            choice("client_auth", &auth, "How the secret is sent. Default `basic`, where there is a secret."),
+            list("scopes", Text, "What is asked for; `openid` always is.").default(SCOPES.to_vec()),
+            list("acr_values", Text, "Which ways to authenticate are asked for, the preferred one first."),
+            within("claims", claims("`claims` of [[identity.oidc]]")),
+            one("prefix", AnyText, "Put before ids and groups, such as `partner:`; one provider may leave it empty.")
+                .default(""),
+            list("trust_groups", Text, "Local groups of the policy that its claims may put callers into."),
+            one("leeway", Time::within("0s", "60s"), "How far clocks may differ.").default("30s"),
+            one(
+                "refresh",
+                Time::within("1s", "1d"),
+                "How often it is asked again whether a session still holds; left out: never.",
+            ),
+            one("logout", Flag, "`true`: whoever logs out here logs out there, too.").default(true),
+            one("allow_http", Flag, "`true`: it is spoken to in plain text, too.").default(false),
+            one("timeout", Time::within("100ms", "30s"), "How long one exchange with it may take.").default("5s"),
+            one(
+                "ca",
+                FilePath,
+                "The authorities that may have signed its servers' certificates (PEM); left out: the system's.",
+            ),
         ],
     )
 }

@@ -86,6 +86,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     super::directories::folder_of_all().loaded();
     super::passwords::folder_of_all().loaded();
     super::mfa::folder_with_all().loaded();
+    super::logins::folder_of_all().loaded();
     super::checkpoint::folder_with_all().loaded();
     super::assertion::folder_with_all().loaded();
     super::sinks::load_traces_with_every_proof();
@@ -313,6 +314,7 @@ fn fill(file: &mut toml::Table, table: &Table) {
 fn the_defaults_of_the_schema_are_those_of_the_readers() {
     let gateway = format!(
         "{}[[identity.jwt]]\nname = \"a\"\nissuer = \"https://a\"\naudiences = [\"a\"]\njwks = {{ file = \"jwks.json\" }}\n\
+         [identity.login]\n[[identity.oidc]]\nname = \"o\"\nissuer = \"https://o\"\nclient_id = \"o\"\nprefix = \"o:\"\n\
          [[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[alert]]\nname = \"a\"\ncount = 1\n",
         super::GATEWAY
     );

@@ -11,6 +11,7 @@ mod policy;
 mod questions;
 mod revoke;
 mod risk;
+mod session;
 mod sinks;
 mod user;
 
@@ -37,6 +38,7 @@ pub(crate) use questions::{
 };
 pub(crate) use revoke::{LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
 pub(crate) use risk::{RiskArgs, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
+pub(crate) use session::{SessionArgs, SessionCommand, SessionRevokeArgs};
 pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand};
 pub(crate) use user::{UserAddArgs, UserArgs, UserCommand, UserFileArgs, UserNameArgs};
 
@@ -152,6 +154,8 @@ pub(crate) enum Command {
     Feed(FeedArgs),
     /// Say where an address is, by the databases of the configuration
     Geo(GeoArgs),
+    /// List and end the sessions of browsers at the running gateway
+    Session(SessionArgs),
     /// Test the sinks of the running gateway
     Sink(SinkArgs),
     /// List the alerts of the running gateway, test who is told, and lift what they contain

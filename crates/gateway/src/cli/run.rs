@@ -20,6 +20,7 @@ use crate::indexing::Indexing;
 use crate::inherited;
 use crate::keying::Keying;
 use crate::locating::Locating;
+use crate::logins::LoginThread;
 use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
@@ -178,6 +179,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let tending = match LoginThread::start(running.logins()) {
+        Ok(tending) => tending,
+        Err(error) => {
+            remark(&format!("error: there is no thread for logins: {error}"));
+            return Exit::Internal;
+        }
+    };
     let locating = match Locating::start(running.shared()) {
         Ok(locating) => locating,
         Err(error) => {
@@ -225,6 +233,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     // First what operators may wait for: the control channel ends when nobody waits on it any more.
     drop(feeding);
     drop(keying);
+    drop(tending);
     drop((control, indexing, locating, backing_up));
     running.finish(LAST_EVENTS);
     exit

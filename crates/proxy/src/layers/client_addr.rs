@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::CountryCode;
+use portcullis_policy::{CountryCode, Reason};
 
 use crate::client_address::{derive, forwarded_scheme, is_trusted};
 use crate::layers::establish::Establishes;
@@ -51,7 +51,11 @@ pub(crate) fn admit(worker: &Worker, facts: &mut Facts) -> Result<(), Refusal> {
     let Some(request) = facts.access_request() else {
         return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
     };
-    facts.loaded.snapshot.policy.admit_client(&request).map_err(Refusal::from_denial)
+    match facts.loaded.snapshot.policy.admit_client(&request) {
+        // The gateway's own pages need no route.
+        Err(denial) if facts.is_page && denial.reason == Reason::RouteNotFound => Ok(()),
+        admitted => admitted.map_err(Refusal::from_denial),
+    }
 }
 
 /// The client's country, looked up only where a rule of the route asks for it.

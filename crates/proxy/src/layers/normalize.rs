@@ -30,6 +30,7 @@ impl Establishes for Normalize {
             return Err(Refusal::Malformed(misdirected()));
         }
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
+        facts.is_page = facts.loaded.snapshot.settings.pages.as_ref().is_some_and(|pages| pages.owns(&target.path));
         facts.target = Some(target);
         match facts.upgrade.take() {
             Some(asked) => {

@@ -87,6 +87,7 @@ pub(crate) fn worker_with(limits: Limits, recorder: Recorder) -> Rc<Worker> {
         forwarding: ForwardingSettings::default(),
         limits,
         refusal: RefusalSettings::default(),
+        pages: None,
     };
     let authenticator = Authenticator::new(portcullis_identity::settings::Settings::default()).unwrap();
     let risk = RiskEngine::new(portcullis_risk::Settings::default());

@@ -13,8 +13,10 @@ use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    VIA,
 };
+use portcullis_identity::session::{is_own_cookie, without_own};
 use portcullis_policy::ClientAddress;
 
 use crate::route::FieldRules;
@@ -26,6 +28,8 @@ pub struct HeaderPlan {
     reserved: LookAlikes,
     credentials: Vec<HeaderName>,
     identity: IdentityHeaders,
+    /// The gateway has cookies of its own.
+    own_cookies: bool,
 }
 
 impl HeaderPlan {
@@ -37,7 +41,14 @@ impl HeaderPlan {
             reserved: LookAlikes::new(RESERVED.iter().copied().chain(configured.map(HeaderName::as_str))),
             credentials: api_key_headers.to_vec(),
             identity: identity.clone(),
+            own_cookies: false,
         }
+    }
+
+    /// The same where browsers have cookies of the gateway's own, which no upstream sees or sets.
+    #[must_use]
+    pub fn with_own_cookies(self, own_cookies: bool) -> Self {
+        Self { own_cookies, ..self }
     }
 
     /// Whether only the gateway may say this to an upstream, in this spelling or another.
@@ -165,6 +176,9 @@ pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &
             || plan.reserved.contains(name.as_str())
             || (!forwarding.forward_credentials && is_credential(name))
     });
+    if plan.own_cookies {
+        without_own(headers);
+    }
     // No rule is about a name that is set below.
     if let Some(rules) = forwarding.rules {
         rules.apply(headers);
@@ -183,9 +197,23 @@ pub fn prepare_request(headers: &mut HeaderMap, plan: &HeaderPlan, forwarding: &
 }
 
 /// Makes a response's headers fit for the caller: what ends at this hop goes, and so does an `X-Request-Id`, which is the
-/// gateway's to set.
-pub fn prepare_response(headers: &mut HeaderMap) {
+/// gateway's to set. Nor does an upstream set the gateway's own cookies: it could put somebody into another one's session.
+pub fn prepare_response(headers: &mut HeaderMap, plan: &HeaderPlan) {
     remove(headers, |name| ends_here(name) || *name == X_REQUEST_ID);
+    if plan.own_cookies && headers.get_all(SET_COOKIE).iter().any(sets_own) {
+        let others: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|each| !sets_own(each)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for other in others {
+            headers.append(SET_COOKIE, other);
+        }
+    }
+}
+
+/// Whether a `Set-Cookie` names one of the gateway's own.
+fn sets_own(value: &HeaderValue) -> bool {
+    let name = value.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+    is_own_cookie(name.trim_ascii())
 }
 
 /// Removes what is `unwanted`, and what `Connection` names. `Connection` itself must be unwanted.

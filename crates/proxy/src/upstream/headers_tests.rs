@@ -237,7 +237,7 @@ fn a_response_loses_what_ends_at_this_hop_and_keeps_the_rest() {
         ("www-authenticate", "Basic"),
         ("x-auth-user", "alice"),
     ]);
-    prepare_response(&mut headers);
+    prepare_response(&mut headers, &plan());
     let mut left: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
     left.sort_unstable();
     let kept = ["content-length", "content-type", "set-cookie", "set-cookie", "www-authenticate", "x-auth-user"];

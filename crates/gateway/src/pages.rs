@@ -1,0 +1,150 @@
+//! The gateway's own pages: login, its end, and who one is. The door to them is `proxy`'s.
+//!
+//! | page | |
+//! |---|---|
+//! | `login` | leads to a provider, or asks which |
+//! | `callback/NAME` | where that provider sends the browser back to |
+//! | `logout`, `logged-out` | ends the session, here and at the provider |
+//! | `backchannel-logout/NAME` | where that provider says that a session is over |
+//! | `whoami` | what is known of the caller, where the configuration wants that |
+
+mod login;
+mod logout;
+mod whoami;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderValue, LOCATION, SET_COOKIE};
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use portcullis_events::{EventKind, ReasonCode};
+use portcullis_identity::oidc::{RelyingParty, Replays};
+use portcullis_identity::session::{CookieKind, Found, SealKey, Session, SessionId, Sessions, Written, cookie_value};
+use portcullis_policy::Principal;
+use portcullis_proxy::Shared;
+use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit};
+
+use crate::logins::{Logins, session_event};
+
+/// How long it is waited for that the store has what was ended.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What makes the pages.
+#[derive(Debug)]
+pub(crate) struct OwnPages {
+    shared: Weak<Shared>,
+    sessions: Arc<Sessions>,
+    logins: Arc<Logins>,
+    /// Seals where the configuration has no key for it; `None`: there are no random bytes.
+    seal: Option<Arc<SealKey>>,
+    replays: Replays,
+}
+
+impl OwnPages {
+    pub(crate) fn new(shared: &Arc<Shared>, sessions: &Arc<Sessions>, logins: &Arc<Logins>) -> Self {
+        Self {
+            shared: Arc::downgrade(shared),
+            sessions: Arc::clone(sessions),
+            logins: Arc::clone(logins),
+            seal: SealKey::random().map(Arc::new),
+            replays: Replays::default(),
+        }
+    }
+}
+
+impl Pages for OwnPages {
+    fn answer(self: Arc<Self>, visit: Visit) -> Pin<Box<dyn Future<Output = PageAnswer>>> {
+        Box::pin(async move { self.turn(&visit).await.unwrap_or_else(PageAnswer::from) })
+    }
+}
+
+impl OwnPages {
+    async fn turn(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
+        let (page, rest) = visit.page.split_once('/').unwrap_or((&visit.page, ""));
+        let is_on = |page: &str| page != "whoami" || visit.snapshot.authenticator.login().is_some_and(|it| it.whoami);
+        match (page, rest, &visit.method) {
+            ("login", "", &Method::GET) => self.login(visit).await,
+            ("callback", name, &Method::GET) => self.callback(visit, name).await,
+            ("logout", "", &Method::GET) => Ok(self.ask_to_log_out(visit)),
+            ("logout", "", &Method::POST) => self.log_out(visit).await,
+            ("logged-out", "", &Method::GET) => Ok(logout::done()),
+            ("backchannel-logout", name, &Method::POST) => self.logged_out_elsewhere(visit, name).await,
+            ("whoami", "", &Method::GET) if is_on("whoami") => Ok(whoami::whoami(visit)),
+            ("login" | "logout" | "logged-out" | "whoami", "", _) | ("callback" | "backchannel-logout", _, _)
+                if is_on(page) =>
+            {
+                let message = format!("a page of the gateway's own was asked for by {}", visit.method);
+                let refusal =
+                    PageRefusal::new(ReasonCode::RequestMalformed, message, "The page is not there for this method.");
+                Err(PageRefusal { status: Some(StatusCode::METHOD_NOT_ALLOWED), ..refusal })
+            }
+            _ => Err(PageRefusal::new(ReasonCode::RouteNotFound, "the gateway has no such page", NOTHING)),
+        }
+    }
+
+    /// What seals the state of logins: the configuration's key, or that of this process.
+    fn seal(&self, visit: &Visit) -> Result<Arc<SealKey>, PageRefusal> {
+        let configured = visit.snapshot.authenticator.login().and_then(|login| login.key.as_ref());
+        let seal = match configured {
+            Some(secret) => SealKey::from_secret(secret.expose().as_bytes()).map(Arc::new),
+            None => self.seal.clone(),
+        };
+        let message = "there is no key that seals logins: the system gives no random bytes";
+        seal.ok_or_else(|| PageRefusal::new(ReasonCode::InternalError, message, FAILED))
+    }
+
+    /// The session that the visitor's cookie leads to, where it holds.
+    fn session(&self, visit: &Visit) -> Option<Arc<Session>> {
+        let value = cookie_value(&visit.headers, CookieKind::Session, visit.is_secure)?;
+        match self.sessions.find(&SessionId::parse(value)?, visit.now, true) {
+            Found::Live(session) if visit.snapshot.authenticator.is_current(&session) => Some(session),
+            Found::Live(_) | Found::Ended(_) | Found::None => None,
+        }
+    }
+
+    /// A provider of the configuration in force for this visit.
+    fn party<'v>(&self, visit: &'v Visit, name: &str) -> Result<&'v Arc<RelyingParty>, PageRefusal> {
+        let party = visit.snapshot.authenticator.relying().named(name);
+        let message = "the page of a login that is not configured";
+        party.ok_or_else(|| PageRefusal::new(ReasonCode::RouteNotFound, message, NOTHING))
+    }
+
+    /// Records something about a session.
+    fn tell(&self, visit: &Visit, kind: EventKind, principal: Option<&Principal>, message: String) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut event = session_event(&shared, kind, principal, message);
+        event.client.ip = visit.client.ip();
+        event.request.id = uuid::Uuid::parse_str(&visit.request_id).ok().map(Into::into);
+        shared.recorder.record(event);
+    }
+}
+
+/// Waits until the store has it, but not for ever.
+///
+/// # Errors
+/// Why it may not have it.
+async fn kept(written: Written) -> Result<(), String> {
+    match tokio::time::timeout(STORE_PATIENCE, written.ended()).await {
+        Ok(kept) => kept,
+        Err(_) => Err("the store takes too long".to_owned()),
+    }
+}
+
+/// Sends a browser on, with cookies.
+fn lead(place: &str, cookies: impl IntoIterator<Item = Option<HeaderValue>>) -> Result<PageAnswer, PageRefusal> {
+    let unusable = |_| PageRefusal::new(ReasonCode::InternalError, "an address that no header can carry", FAILED);
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::FOUND;
+    answer.headers_mut().insert(LOCATION, HeaderValue::try_from(place).map_err(unusable)?);
+    for cookie in cookies.into_iter().flatten() {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(answer.into())
+}
+
+const NOTHING: &str = "There is nothing at this address.";
+const FAILED: &str = "The gateway failed to handle this request.";

@@ -1,0 +1,206 @@
+//! Login: to the provider, and back.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use portcullis_events::{EventKind, ReasonCode};
+use portcullis_identity::oidc::exchange::{ExchangeProblem, Tokens};
+use portcullis_identity::oidc::{Metadata, NotAdmitted, Place, RelyingParty, Replay, ReturnedProblem, encoded};
+use portcullis_identity::remote::Patience;
+use portcullis_identity::session::{CookieKind, NoSession, Opening, clear_cookie, cookie_value, set_cookie};
+use portcullis_proxy::pages::{Markup, PageAnswer, PageRefusal, Visit, own_page};
+
+use super::{OwnPages, lead};
+use crate::logins::waited;
+
+/// How long the browser keeps what a login needs: as long as a login may take.
+const LOGIN_AGE: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+
+impl OwnPages {
+    /// `login?to=PLACE`, and `with=NAME` where there are several providers. Whoever has a session logs in anew: one that holds may be refused all the same, such as
+    /// one that an alert has revoked.
+    pub(super) async fn login(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
+        let parameters = visit.parameters();
+        let to = parameters.get("to").and_then(Place::parse).unwrap_or_else(Place::root);
+        let parties = visit.snapshot.authenticator.relying().all();
+        let party = match (parameters.get("with"), parties) {
+            (Some(name), _) => self.party(visit, name)?,
+            (None, [only]) => only,
+            (None, []) => {
+                let message = "somebody wants to log in, and no provider is configured";
+                return Err(PageRefusal::new(ReasonCode::RouteNotFound, message, "Nobody can log in here."));
+            }
+            (None, several) => return Ok(choice(visit, several, &to)),
+        };
+        let metadata = self.metadata(party).await?;
+        let seal = self.seal(visit)?;
+        let begun = party.begin(&metadata, &redirect_uri(visit, party), to, &seal, visit.now).map_err(|problem| {
+            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be begun: {problem}"), super::FAILED)
+        })?;
+        lead(&begun.address, [set_cookie(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))])
+    }
+
+    async fn metadata(&self, party: &RelyingParty) -> Result<Arc<Metadata>, PageRefusal> {
+        self.logins.metadata(party).await.map_err(|why| unreachable(party, &why))
+    }
+
+    /// `callback/NAME`: the browser comes back from that provider.
+    pub(super) async fn callback(&self, visit: &Visit, name: &str) -> Result<PageAnswer, PageRefusal> {
+        let party = self.party(visit, name)?;
+        // Whatever comes of it, it is not done twice.
+        let forget = clear_cookie(CookieKind::Login, visit.is_secure);
+        let returned = self.returned(visit, party).await.map_err(|refusal| refusal.with_cookie(forget.clone()))?;
+        let (opening, place, tokens) = returned;
+        let principal = opening.principal.clone();
+        let subject = opening.subject.clone();
+        let (id, session, written) = self
+            .sessions
+            .open(opening, visit.now)
+            .map_err(|problem| no_session(problem).with_cookie(forget.clone()))?;
+        // What the browser had before is over: nobody can have planted the session that it has now.
+        if let Some(before) = self.session(visit) {
+            self.sessions.replace(&before.key);
+        }
+        self.logins.ask_again(session.key, party, &subject, tokens);
+        let provider = &party.settings().name;
+        self.tell(
+            visit,
+            EventKind::SessionOpened,
+            Some(&session.principal),
+            format!("{} has logged in by {provider}", principal.reference()),
+        );
+        // A session that a restart would forget is no danger.
+        if let Err(error) = super::kept(written).await {
+            tracing::warn!(error, "a session was opened that a restart would end");
+        }
+        lead(place.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])
+    }
+
+    /// Whom the browser's return is a login of, and where it is led.
+    async fn returned(
+        &self,
+        visit: &Visit,
+        party: &Arc<RelyingParty>,
+    ) -> Result<(Opening, Place, Tokens), PageRefusal> {
+        let metadata = self.metadata(party).await?;
+        let seal = self.seal(visit)?;
+        let parameters = visit.parameters();
+        let returned = party
+            .returned(
+                metadata.names_itself,
+                cookie_value(&visit.headers, CookieKind::Login, visit.is_secure),
+                &seal,
+                visit.now,
+                |name| parameters.get(name),
+                |name| parameters.has(name),
+            )
+            .map_err(|problem| refused(party, &problem))?;
+        let login = &returned.login;
+        match self.replays.take("login", login.reference(), login.ends(), visit.now) {
+            Replay::First => {}
+            Replay::Again => {
+                return Err(invalid(party, "the browser came back a second time from one login"));
+            }
+            Replay::Full => {
+                let message = "more logins than can be told apart end at once";
+                return Err(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY));
+            }
+        }
+        if *login.redirect_uri != *redirect_uri(visit, party) {
+            return Err(invalid(party, "the browser came back to another address than the login was begun with"));
+        }
+        let (asked, with, exchanged) = (Arc::clone(party), Arc::clone(&metadata), returned.clone());
+        let tokens = self.logins.run(async move { asked.exchange(&with, &exchanged).await }).await;
+        let tokens = match tokens {
+            Some(Ok(tokens)) => tokens,
+            Some(Err(ExchangeProblem::Refused(why))) => {
+                return Err(invalid(party, &format!("the code of a login was not exchanged: {why}")));
+            }
+            Some(Err(ExchangeProblem::Unreachable(why))) => return Err(unreachable(party, &why)),
+            None => return Err(PageRefusal::new(ReasonCode::LimitOverload, "too many logins end at once", BUSY)),
+        };
+        let Some(id_token) = &tokens.id_token else { return Err(invalid(party, "no id token came")) };
+        let admit =
+            |patience: Patience<'_>| party.admit(id_token.expose(), &login.nonce, jiff::Timestamp::now(), patience);
+        let mut admitted = admit(Patience::Request);
+        if let Err(NotAdmitted::Awaited(mut awaited)) = admitted {
+            // Whether it ended or took too long: what is there then counts.
+            let _ = tokio::time::timeout(awaited.patience(), awaited.ended()).await;
+            admitted = admit(waited(&awaited));
+        }
+        match admitted {
+            Ok(opening) => Ok((opening, returned.login.to, tokens)),
+            Err(NotAdmitted::Rejected(problem)) => {
+                let message = format!("the id token of {} is not accepted: {}", party.settings().name, problem.detail);
+                Err(PageRefusal::new(problem.kind.into(), message, NOT_ACCEPTED))
+            }
+            Err(NotAdmitted::NoKeys(why)) => Err(unreachable(party, &why)),
+            Err(NotAdmitted::Awaited(_)) => Err(unreachable(party, "its keys are not there")),
+        }
+    }
+}
+
+/// Where a provider sends browsers back to: at the host that this one came to, so that its cookies are there. The provider holds it against those
+/// that it knows.
+fn redirect_uri(visit: &Visit, party: &RelyingParty) -> String {
+    format!("{}{}/callback/{}", visit.origin(), prefix(visit), party.settings().name)
+}
+
+pub(super) fn prefix(visit: &Visit) -> &str {
+    visit.snapshot.settings.pages.as_ref().map_or("", |pages| &pages.prefix)
+}
+
+/// The page on which somebody says where to log in.
+fn choice(visit: &Visit, parties: &[Arc<RelyingParty>], to: &Place) -> PageAnswer {
+    let mut main = Markup::default().tag("<p>Log in with one of these:</p>\n<ul>\n");
+    for party in parties {
+        let settings = party.settings();
+        let link = format!("{}/login?with={}&to={}", prefix(visit), encoded(&settings.name), encoded(to.as_str()));
+        main = main.tag("<li><a href=\"").text(&link).tag("\">").text(&settings.label).tag("</a></li>\n");
+    }
+    own_page(StatusCode::OK, "Log in", main.tag("</ul>\n"), "'none'", false).into()
+}
+
+fn refused(party: &RelyingParty, problem: &ReturnedProblem) -> PageRefusal {
+    let said = match problem {
+        ReturnedProblem::TooLate | ReturnedProblem::NoLogin | ReturnedProblem::OtherState => OVER,
+        ReturnedProblem::Refused(_) => "The login was not completed at the provider.",
+        ReturnedProblem::OtherProvider
+        | ReturnedProblem::OtherIssuer
+        | ReturnedProblem::NoIssuer
+        | ReturnedProblem::Malformed => NOT_ACCEPTED,
+    };
+    let code = match problem {
+        // It happens to honest people: several tabs, the way back, a pause. It counts towards no ban.
+        ReturnedProblem::TooLate | ReturnedProblem::NoLogin | ReturnedProblem::OtherState => ReasonCode::AuthnExpired,
+        ReturnedProblem::OtherIssuer | ReturnedProblem::NoIssuer => ReasonCode::AuthnWrongIssuer,
+        ReturnedProblem::OtherProvider | ReturnedProblem::Malformed | ReturnedProblem::Refused(_) => {
+            ReasonCode::AuthnInvalid
+        }
+    };
+    PageRefusal::new(code, format!("a login at {} failed: {problem}", party.settings().name), said)
+}
+
+fn invalid(party: &RelyingParty, why: &str) -> PageRefusal {
+    let message = format!("a login at {} failed: {why}", party.settings().name);
+    PageRefusal::new(ReasonCode::AuthnInvalid, message, NOT_ACCEPTED)
+}
+
+fn unreachable(party: &RelyingParty, why: &str) -> PageRefusal {
+    let message = format!("nobody can log in at {} now: {why}", party.settings().name);
+    PageRefusal::new(ReasonCode::DependencyKeysUnavailable, message, UNREACHABLE)
+}
+
+fn no_session(problem: NoSession) -> PageRefusal {
+    let code = match problem {
+        NoSession::Full => ReasonCode::LimitOverload,
+        NoSession::NoRandomness => ReasonCode::InternalError,
+    };
+    PageRefusal::new(code, format!("a login succeeded, and there is no session for it: {problem}"), BUSY)
+}
+
+const OVER: &str = "This login is not under way any more: it took too long, or another one was begun in this browser. Go back to where you \
+                    wanted to go, and log in again.";
+const NOT_ACCEPTED: &str = "The login was not accepted. Go back to where you wanted to go, and log in again.";
+const UNREACHABLE: &str = "The place where you would log in does not answer now. Try again later.";
+const BUSY: &str = "The gateway has too much to do. Try again in a moment.";

@@ -1,0 +1,236 @@
+//! A login: where a browser is sent, what it keeps for us, and what it may come back with.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::BASE64URL_NOPAD;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
+
+use super::url::with_parameters;
+use super::{Metadata, RelyingParty};
+use crate::session::{SealKey, SealProblem};
+use crate::strict_json;
+
+/// How long somebody may take to log in.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+/// What the state of a login is sealed for.
+const PURPOSE: &str = "login";
+
+/// A place on this very host that somebody is led to: a path with a query, and nothing that a browser could take for another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    /// The longest place, in bytes.
+    pub const MAX_BYTES: usize = 2_048;
+
+    /// `None` for what is not one, two spellings of another host included: browsers take `\` for `/`, and leave out tabs and line feeds.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_local = text.starts_with('/') && !text.starts_with("//");
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        (is_local && is_plain && text.len() <= Self::MAX_BYTES).then(|| Self(text.to_owned()))
+    }
+
+    /// The root of the host.
+    pub fn root() -> Self {
+        Self("/".to_owned())
+    }
+
+    /// As a `Location`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A login that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where the browser is sent.
+    pub address: String,
+    /// What it keeps for us, sealed: the value of a cookie.
+    pub sealed: String,
+}
+
+/// What is to be known when the browser comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginState {
+    /// The provider that was asked.
+    pub provider: Box<str>,
+    /// The `nonce` of the id token.
+    pub nonce: Box<str>,
+    /// What proves to the provider that whoever exchanges the code has begun the login (RFC 7636).
+    pub verifier: Box<str>,
+    /// Where the provider sends the browser back to.
+    pub redirect_uri: Box<str>,
+    /// Where the browser is led in the end.
+    pub to: Place,
+    state: Box<str>,
+    began: Timestamp,
+}
+
+/// What a browser came back with: a code that is to be exchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// The code.
+    pub code: Box<str>,
+    /// The login that it is for.
+    pub login: LoginState,
+}
+
+/// Why a browser's return is no login.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReturnedProblem {
+    /// There is no cookie of a login under way, or not one of ours.
+    #[error("no login is under way in this browser, or its cookie is not one that this gateway sealed")]
+    NoLogin,
+    /// It took too long.
+    #[error("the login took longer than ten minutes")]
+    TooLate,
+    /// It is for another login: an old one, or one that somebody else has begun.
+    #[error("the `state` is not that of the login that is under way in this browser")]
+    OtherState,
+    /// It came to the address of another provider.
+    #[error("it came back to the address of another provider than the one that was asked")]
+    OtherProvider,
+    /// Another provider says that it sent it (RFC 9207).
+    #[error("the answer names another issuer than the provider that was asked: a mix-up, or an attack by one")]
+    OtherIssuer,
+    /// The provider says that it always names itself, and this does not.
+    #[error("the answer has no `iss`, and the provider says that it always names itself")]
+    NoIssuer,
+    /// A parameter is there twice, or neither a code nor an error is there.
+    #[error("the answer has neither a code nor an error, or a parameter twice")]
+    Malformed,
+    /// The provider refused: its words, cut and escaped.
+    #[error("the provider answered {0}")]
+    Refused(String),
+}
+
+impl RelyingParty {
+    /// Begins a login that comes back to `redirect_uri` and leads to `to`. `acr`: asked for before those that are configured, by a step-up. `anew`: whoever is logged in there
+    /// proves again who it is.
+    ///
+    /// # Errors
+    /// It cannot be sealed; or the system gives no random bytes.
+    pub fn begin(
+        &self,
+        metadata: &Metadata,
+        redirect_uri: &str,
+        to: Place,
+        seal: &SealKey,
+        now: Timestamp,
+    ) -> Result<Begun, SealProblem> {
+        let random = || {
+            let mut bytes = [0; 32];
+            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| SealProblem::Failed)?;
+            Ok::<_, SealProblem>(BASE64URL_NOPAD.encode(&bytes))
+        };
+        let (state, nonce, verifier) = (random()?, random()?, random()?);
+        let challenge = BASE64URL_NOPAD.encode(digest(&SHA256, verifier.as_bytes()).as_ref());
+        let settings = self.settings();
+        let mut scopes = vec!["openid"];
+        scopes.extend(settings.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
+        let scope = scopes.join(" ");
+        let acr_values = settings.acr_values.join(" ");
+        let mut parameters = vec![
+            ("response_type", "code"),
+            ("client_id", settings.client_id.as_str()),
+            ("redirect_uri", redirect_uri),
+            ("scope", scope.as_str()),
+            ("state", state.as_str()),
+            ("nonce", nonce.as_str()),
+            ("code_challenge", challenge.as_str()),
+            ("code_challenge_method", "S256"),
+        ];
+        if !acr_values.is_empty() {
+            parameters.push(("acr_values", &acr_values));
+        }
+        let address = with_parameters(&metadata.authorization_endpoint, parameters);
+        let login = LoginState {
+            provider: Box::from(&*settings.name),
+            nonce: nonce.into(),
+            verifier: verifier.into(),
+            redirect_uri: redirect_uri.into(),
+            to,
+            state: state.into(),
+            began: now,
+        };
+        Ok(Begun { address, sealed: seal.seal(login.written().as_bytes(), PURPOSE)? })
+    }
+
+    /// Judges what a browser came back with to this provider's address. `parameter`: the value of one that is there once; `is_there`: whether it is, however
+    /// often.
+    ///
+    /// # Errors
+    /// [`ReturnedProblem`]
+    pub fn returned<'p>(
+        &self,
+        names_itself: bool,
+        cookie: Option<&str>,
+        seal: &SealKey,
+        now: Timestamp,
+        parameter: impl Fn(&str) -> Option<&'p str>,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Result<Returned, ReturnedProblem> {
+        let opened = cookie.and_then(|cookie| seal.open(cookie, PURPOSE)).ok_or(ReturnedProblem::NoLogin)?;
+        let login = LoginState::read(&opened).ok_or(ReturnedProblem::NoLogin)?;
+        if now < login.began || now >= login.began.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX) {
+            return Err(ReturnedProblem::TooLate);
+        }
+        let state = parameter("state").ok_or(ReturnedProblem::OtherState)?;
+        if !bool::from(state.as_bytes().ct_eq(login.state.as_bytes())) {
+            return Err(ReturnedProblem::OtherState);
+        }
+        let settings = self.settings();
+        if *login.provider != *settings.name {
+            return Err(ReturnedProblem::OtherProvider);
+        }
+        match parameter("iss") {
+            Some(issuer) if *issuer == *settings.issuer => {}
+            Some(_) => return Err(ReturnedProblem::OtherIssuer),
+            None if is_there("iss") => return Err(ReturnedProblem::Malformed),
+            None if names_itself => return Err(ReturnedProblem::NoIssuer),
+            None => {}
+        }
+        if is_there("error") {
+            let said = parameter("error").unwrap_or_default();
+            return Err(ReturnedProblem::Refused(crate::refusal::excerpt(said)));
+        }
+        let code = parameter("code").filter(|code| !code.is_empty()).ok_or(ReturnedProblem::Malformed)?;
+        Ok(Returned { code: code.into(), login })
+    }
+}
+
+impl LoginState {
+    fn written(&self) -> String {
+        json!({
+            "p": self.provider, "n": self.nonce, "v": self.verifier, "r": self.redirect_uri,
+            "t": self.to.as_str(), "s": self.state, "b": self.began.as_microsecond(),
+        })
+        .to_string()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let object = strict_json::parse_object(bytes).ok()?;
+        let text = |name: &str| object.get(name).and_then(Value::as_str);
+        Some(Self {
+            provider: text("p")?.into(),
+            nonce: text("n")?.into(),
+            verifier: text("v")?.into(),
+            redirect_uri: text("r")?.into(),
+            to: Place::parse(text("t")?)?,
+            state: text("s")?.into(),
+            began: object.get("b").and_then(Value::as_i64).and_then(|at| Timestamp::from_microsecond(at).ok())?,
+        })
+    }
+
+    /// What a login is known by when it must not be done twice.
+    pub fn reference(&self) -> &str {
+        &self.state
+    }
+
+    /// Until when it can be ended.
+    pub fn ends(&self) -> Timestamp {
+        self.began.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX)
+    }
+}

@@ -1,0 +1,222 @@
+//! The front door of the gateway's own pages: what is under a reserved prefix of every listener (`/.portcullis/`) is answered by the gateway itself and goes to
+//! no upstream, whatever a route says.
+//!
+//! This crate owns the door: who may come to it, how much may be sent, which other sites may send it, and the fields that keep an answer from being
+//! anything but a page. What a page does is behind [`Pages`], which the program implements. Where nobody can log in there is no door, and the prefix is
+//! a path like any other.
+
+pub(crate) mod invite;
+mod layer;
+mod markup;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use jiff::Timestamp;
+use portcullis_events::ReasonCode;
+use portcullis_policy::{CanonicalPath, ClientAddress};
+
+pub(crate) use layer::PagesLayer;
+pub use markup::{Markup, own_page};
+
+use crate::snapshot::Snapshot;
+use crate::upstream::headers::Scheme;
+
+/// Where the pages are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PagesSettings {
+    /// What their paths begin with, without a slash at its end. Default `/.portcullis`.
+    pub prefix: Arc<str>,
+    /// They are there in plain text, too. Default no: then whoever comes without TLS finds nothing there.
+    pub allow_http: bool,
+}
+
+impl PagesSettings {
+    /// The default of `prefix`.
+    pub const PREFIX: &'static str = "/.portcullis";
+
+    /// Whether a path is theirs.
+    pub fn owns(&self, path: &CanonicalPath) -> bool {
+        self.behind(path.as_str()).is_some()
+    }
+
+    /// What stands behind the prefix, without the slash.
+    fn behind<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&*self.prefix)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// Whether they are there for a request that came in this way.
+    pub fn are_open(&self, scheme: Scheme) -> bool {
+        scheme == Scheme::Https || self.allow_http
+    }
+}
+
+/// What answers. It is called on the worker's thread, and must not block it.
+pub trait Pages: Send + Sync + fmt::Debug {
+    /// Answers one visit, within a minute: then it is given up.
+    fn answer(self: Arc<Self>, visit: Visit) -> Pin<Box<dyn Future<Output = PageAnswer>>>;
+}
+
+/// A request for a page. Who is banned, or may not come from where it is to the route that the path would lead to, is not among them; nor is one that another site
+/// sent.
+#[derive(Debug)]
+pub struct Visit {
+    /// The method.
+    pub method: Method,
+    /// What stands behind the prefix, such as `login`.
+    pub page: String,
+    /// The query, not decoded.
+    pub query: Option<String>,
+    /// The caller's headers, cookies included.
+    pub headers: HeaderMap,
+    /// The body, whole; at most [`MAX_BODY`].
+    pub body: Bytes,
+    /// It came over TLS, to the gateway or to a trusted proxy in front of it.
+    pub is_secure: bool,
+    /// Host and port as the caller names them.
+    pub authority: String,
+    /// Where it comes from.
+    pub client: ClientAddress,
+    /// The id that the caller can name.
+    pub request_id: String,
+    /// When it came.
+    pub now: Timestamp,
+    /// What is in force for it.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl Visit {
+    /// `scheme://host:port` as the caller's browser knows this place (RFC 6454).
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.authority)
+    }
+
+    /// The fields of a form (`application/x-www-form-urlencoded`): none where it is another body, or has more than [`MAX_FIELDS`].
+    pub fn form(&self) -> Fields {
+        let is_form = self.headers.get(http::header::CONTENT_TYPE).is_some_and(|value| {
+            let value = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            value.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        });
+        if is_form { Fields::parse(&self.body) } else { Fields::default() }
+    }
+
+    /// The fields of the query.
+    pub fn parameters(&self) -> Fields {
+        Fields::parse(self.query.as_deref().unwrap_or_default().as_bytes())
+    }
+}
+
+/// The longest body of a request for a page, in bytes.
+pub const MAX_BODY: usize = 64 << 10;
+/// The most fields of a form.
+pub const MAX_FIELDS: usize = 64;
+/// How long a body may take, and then a page.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The fields of a form or a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn parse(text: &[u8]) -> Self {
+        let pieces = || text.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
+        if pieces().count() > MAX_FIELDS {
+            return Self::default();
+        }
+        let field = |piece: &[u8]| {
+            let at = piece.iter().position(|byte| *byte == b'=').unwrap_or(piece.len());
+            let (name, value) = piece.split_at_checked(at).unwrap_or((piece, &[]));
+            Some((decoded(name)?, decoded(value.get(1..).unwrap_or_default())?))
+        };
+        // Where one cannot be read, none counts.
+        pieces().map(field).collect::<Option<Vec<_>>>().map_or_else(Self::default, Self)
+    }
+
+    /// The value of a field that is there once. One that is there twice means nothing.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        Some(value)
+    }
+
+    /// Whether it is there, however often.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, _)| found == name)
+    }
+}
+
+/// `+` is a space, and `%` begins two digits (WHATWG URL section 5.1). `None` where it does not, or what comes out is no UTF-8.
+fn decoded(text: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let mut digit = || char::from(*rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                bytes.push(digit()? << 4 | digit()?);
+            }
+            byte => bytes.push(*byte),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What a page comes to.
+#[derive(Debug)]
+pub enum PageAnswer {
+    /// An answer; what it does not say of its safety is said for it.
+    Answer(Response<Full<Bytes>>),
+    /// The visit is refused: there is one event with this reason, and a page that names the request.
+    Refused(Box<PageRefusal>),
+}
+
+/// Why a visit is refused.
+#[derive(Debug, Clone)]
+pub struct PageRefusal {
+    /// The reason.
+    pub code: ReasonCode,
+    /// The status; `None`: that of the reason.
+    pub status: Option<StatusCode>,
+    /// What happened, for the operator. It holds no secret.
+    pub message: String,
+    /// What the caller is told.
+    pub said: &'static str,
+    /// Cookies that are set or cleared with it.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl PageRefusal {
+    /// A refusal with the status of its reason.
+    pub fn new(code: ReasonCode, message: impl Into<String>, said: &'static str) -> Self {
+        Self { code, status: None, message: message.into(), said, cookies: Vec::new() }
+    }
+
+    /// The same with a cookie.
+    #[must_use]
+    pub fn with_cookie(mut self, cookie: Option<HeaderValue>) -> Self {
+        self.cookies.extend(cookie);
+        self
+    }
+}
+
+impl From<PageRefusal> for PageAnswer {
+    fn from(refusal: PageRefusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<Response<Full<Bytes>>> for PageAnswer {
+    fn from(response: Response<Full<Bytes>>) -> Self {
+        Self::Answer(response)
+    }
+}

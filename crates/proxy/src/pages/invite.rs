@@ -1,0 +1,75 @@
+//! A browser that nobody knows is led to the login; a program is told 401.
+//!
+//! Who is a browser is said by the browser: it asks for a page of HTML, by GET, as a navigation (Fetch Metadata). A script, an image or a
+//! frame in a page is none: it would be led to a page that it cannot show. When in doubt it is a program.
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use portcullis_identity::session::{CookieKind, cookie_value};
+use portcullis_policy::{CredentialProblemKind, Reason};
+
+use crate::refusal::Refusal;
+use crate::refusal::form::Form;
+use crate::transit::Transit;
+
+/// The longest place that somebody is led back to, in bytes.
+const MAX_PLACE: usize = 2_048;
+
+/// Where the caller of a refused request is led instead of being told 401; `None`: nowhere.
+pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderValue> {
+    let facts = &transit.facts;
+    let settings = facts.loaded.snapshot.settings.pages.as_ref()?;
+    if !would_help(refusal, transit) || !settings.are_open(facts.scheme) || !is_navigation(&transit.head) {
+        return None;
+    }
+    let target = facts.target.as_ref()?;
+    let place = target.uri.path_and_query().map_or("/", |place| place.as_str());
+    let place = if place.len() > MAX_PLACE { "/" } else { place };
+    HeaderValue::try_from(format!("{}/login?to={}", settings.prefix, encoded(place))).ok()
+}
+
+/// Whether a login would change the answer: there was no credential, or there was a session that is over, and nothing else.
+fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
+    let Refusal::Challenged(denial) = refusal else { return false };
+    let headers = &transit.head.headers;
+    let authenticator = &transit.facts.loaded.snapshot.authenticator;
+    match denial.reason {
+        Reason::AuthnMissing => true,
+        Reason::Authn(
+            CredentialProblemKind::Expired | CredentialProblemKind::Revoked | CredentialProblemKind::Invalid,
+        ) => has_session(headers) && !authenticator.credential_headers().iter().any(|name| headers.contains_key(name)),
+        _ => false,
+    }
+}
+
+fn has_session(headers: &HeaderMap) -> bool {
+    [true, false].into_iter().any(|secure| cookie_value(headers, CookieKind::Session, secure).is_some())
+}
+
+/// Whether a browser asks for a page that it will show as a whole.
+fn is_navigation(head: &http::request::Parts) -> bool {
+    let says = |name: &HeaderName, wanted: &str| {
+        head.headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes())
+    };
+    head.method == Method::GET
+        && Form::wanted(&head.headers) == Form::Html
+        && says(&SEC_FETCH_MODE, "navigate")
+        && says(&SEC_FETCH_DEST, "document")
+}
+
+/// As the value of a parameter (RFC 3986 section 2): what is not unreserved, or a slash, is percent-encoded.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte))
+            }
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");

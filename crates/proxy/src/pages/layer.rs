@@ -1,0 +1,192 @@
+//! `pages`: has the gateway answer what is under the reserved prefix. Everything else goes on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use portcullis_events::ReasonCode;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{MAX_BODY, PATIENCE, PageAnswer, PageRefusal, PagesSettings, Visit};
+use crate::layers::establish::Refused;
+use crate::layers::share::Shared;
+use crate::logged::Entry;
+use crate::refusal::Refusal;
+use crate::transit::{RequestBody, Transit};
+use crate::upstream::headers::Scheme;
+use crate::worker::Worker;
+
+/// Makes [`OwnPages`].
+pub(crate) struct PagesLayer {
+    worker: Rc<Worker>,
+}
+
+impl PagesLayer {
+    /// A layer whose answers are in this worker's access log.
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker) }
+    }
+}
+
+impl<S> Layer<S> for PagesLayer {
+    type Service = OwnPages<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        OwnPages { worker: Rc::clone(&self.worker), inner }
+    }
+}
+
+/// Answers visits to the gateway's own pages.
+#[derive(Clone)]
+pub(crate) struct OwnPages<S> {
+    worker: Rc<Worker>,
+    inner: S,
+}
+
+impl<S> Service<Box<Transit>> for OwnPages<S>
+where
+    S: Service<Box<Transit>, Response = Response<Shared>, Error = Box<Refused>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<S::Response, S::Error>>>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, transit: Box<Transit>) -> Self::Future {
+        if transit.facts.is_page {
+            Either::Right(Box::pin(visit(Rc::clone(&self.worker), transit)))
+        } else {
+            Either::Left(self.inner.call(transit))
+        }
+    }
+}
+
+async fn visit(worker: Rc<Worker>, mut transit: Box<Transit>) -> Result<Response<Shared>, Box<Refused>> {
+    let refuse = |refusal, transit| Err(Box::new(Refused { refusal, transit }));
+    let answered = match tokio::time::timeout(PATIENCE, answer(&worker, &mut transit)).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Refusal::Internal("a page took too long".to_owned())),
+    };
+    let mut response = match answered {
+        Ok(PageAnswer::Answer(response)) => response,
+        Ok(PageAnswer::Refused(refusal)) => return refuse(Refusal::Page(refusal), transit),
+        Err(refusal) => return refuse(refusal, transit),
+    };
+    protect(response.headers_mut());
+    let facts = &transit.facts;
+    facts.loaded.counters(facts.route).requests.observe(facts.started.elapsed());
+    Entry::attach(Entry::of(&worker, &transit), &mut response);
+    Ok(response.map(|body| Shared::new(http_body_util::Either::Right(body), None)))
+}
+
+async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Refusal> {
+    let snapshot = Arc::clone(&transit.facts.loaded.snapshot);
+    let (Some(settings), Some(pages)) = (&snapshot.settings.pages, worker.shared.pages.get()) else {
+        return Err(Refusal::Internal("pages are configured, and nobody makes them".to_owned()));
+    };
+    if !settings.are_open(transit.facts.scheme) {
+        let message = "the gateway's own pages are there over TLS alone";
+        let said = "This page is there over TLS alone: use https.";
+        let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(message, said) };
+        return Ok(refusal.into());
+    }
+    let mut visit = read(transit, settings, &snapshot)?;
+    if visit.method == Method::POST {
+        if let Some(why) = is_from_elsewhere(&visit.headers, &visit.origin()) {
+            let said = "This form was not sent by a page of this place.";
+            let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(why, said) };
+            return Ok(refusal.into());
+        }
+        visit.body = match transit.body.take() {
+            Some(body) => match whole(body).await {
+                Some(body) => body,
+                None => {
+                    let message =
+                        format!("the body of a visit to a page broke off, or is longer than {MAX_BODY} bytes");
+                    return Ok(malformed(&message, "The form could not be read.").into());
+                }
+            },
+            None => Bytes::new(),
+        };
+    }
+    Ok(Arc::clone(pages).answer(visit).await)
+}
+
+fn malformed(message: &str, said: &'static str) -> PageRefusal {
+    PageRefusal::new(ReasonCode::RequestMalformed, message, said)
+}
+
+fn read(
+    transit: &Transit,
+    settings: &PagesSettings,
+    snapshot: &Arc<crate::snapshot::Snapshot>,
+) -> Result<Visit, Refusal> {
+    let facts = &transit.facts;
+    let missing = || Refusal::Internal("a page was visited without a target".to_owned());
+    let target = facts.target.as_ref().ok_or_else(missing)?;
+    let page = settings.behind(target.path.as_str()).ok_or_else(missing)?;
+    // `normalize` has seen that there is one, and that it is a host.
+    let authority = transit.head.headers.get(HOST).and_then(|host| host.to_str().ok()).ok_or_else(missing)?;
+    Ok(Visit {
+        method: target.method.clone(),
+        page: page.to_owned(),
+        query: target.uri.query().map(str::to_owned),
+        headers: transit.head.headers.clone(),
+        body: Bytes::new(),
+        is_secure: facts.scheme == Scheme::Https,
+        authority: authority.to_ascii_lowercase(),
+        client: facts.client_address(),
+        request_id: facts.shown_id_text(),
+        now: facts.now,
+        snapshot: Arc::clone(snapshot),
+    })
+}
+
+/// Why a form may not have been sent by a page of this origin: a browser that says where it comes from says another place. One that says nothing
+/// of it is decided on by the token that the form carries.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap, origin: &str) -> Option<&'static str> {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    if sites.any(|site| site.as_bytes() != b"same-origin") {
+        return Some("the form was sent by another site (Sec-Fetch-Site)");
+    }
+    let mut origins = headers.get_all(ORIGIN).iter();
+    if origins.any(|found| !found.as_bytes().eq_ignore_ascii_case(origin.as_bytes())) {
+        return Some("the form was sent by a page of another origin (Origin)");
+    }
+    None
+}
+
+/// The body, unless it is too long or breaks off.
+async fn whole(body: RequestBody) -> Option<Bytes> {
+    Limited::new(body, MAX_BODY).collect().await.ok().map(http_body_util::Collected::to_bytes)
+}
+
+/// What keeps an answer from being framed, guessed at, kept, or told to others. A page that says so itself is left as it is.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With `no-referrer` browsers would send forms with the origin `null`.
+        (REFERRER_POLICY, "same-origin"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

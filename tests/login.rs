@@ -1,0 +1,758 @@
+//! Browsers log in at a real provider of OpenID Connect, stay so for a while, and log out; and everything that an attacker would try on the way.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use portcullis_testkit::browser::in_browser;
+use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::login_provider::{LoginProvider, SECRET};
+use portcullis_testkit::ports::free_port;
+use portcullis_testkit::process::Signal;
+use portcullis_testkit::tokens::SigningKey;
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{self, Answer};
+use serde_json::{Value, json};
+
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
+
+const SESSION: &str = "portcullis-session";
+const LOGIN: &str = "portcullis-login";
+
+struct World {
+    gateway: Gateway,
+    provider: LoginProvider,
+    upstream: Upstream,
+}
+
+/// A gateway with this more in its configuration, in front of a provider.
+fn world(login: &str, oidc: &str, more: impl FnOnce(&mut Site)) -> World {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let provider = LoginProvider::start(&format!("http://{address}/.portcullis"));
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.listen_on(address);
+    site.file("secret", SECRET);
+    site.tell_identity();
+    site.add(&format!(
+        "[identity.login]\nallow_http = true\n{login}\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
+         client_secret = {{ file = \"secret\" }}\nallow_http = true\ntrust_groups = [\"finance\"]\n{oidc}\n",
+        provider.issuer()
+    ));
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    more(&mut site);
+    World { gateway: site.start(), provider, upstream }
+}
+
+fn plain() -> World {
+    world("", "", |_| {})
+}
+
+/// What a person's browser does, and no more: it follows redirects, keeps cookies for each host and port, and fills in forms.
+#[derive(Default)]
+struct Browser {
+    jars: BTreeMap<SocketAddr, BTreeMap<String, String>>,
+}
+
+/// Where a browser has come to.
+struct Shown {
+    url: String,
+    answer: Answer,
+}
+
+fn parted(url: &str) -> (SocketAddr, String) {
+    let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("not an address of the test: {url}"));
+    let at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(at);
+    (authority.parse().unwrap(), if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+impl Browser {
+    /// One request, without following anything.
+    fn once(&mut self, method: &str, url: &str, more: &[(&str, &str)], body: &str) -> Answer {
+        let (address, path) = parted(url);
+        let jar = self.jars.entry(address).or_default();
+        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (host, cookies) = (address.to_string(), cookies.join("; "));
+        let mut headers = vec![("host", host.as_str()), ("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
+        if !cookies.is_empty() {
+            headers.push(("cookie", &cookies));
+        }
+        if method == "POST" {
+            headers.push(("content-type", "application/x-www-form-urlencoded"));
+        }
+        headers.extend(more);
+        let answer = wire::send(address, wire::request(method, &path, &headers, body.as_bytes()));
+        for line in answer.head.header_values("set-cookie") {
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let (name, value) = pair.split_once('=').unwrap();
+            let attributes = attributes.to_ascii_lowercase();
+            if value.is_empty() || attributes.contains("max-age=0") || attributes.contains("expires=thu, 01 jan 1970") {
+                jar.remove(name);
+            } else {
+                jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    /// Goes there, and wherever that leads.
+    fn go(&mut self, url: &str) -> Shown {
+        self.follow("GET", url, "")
+    }
+
+    fn follow(&mut self, method: &str, url: &str, body: &str) -> Shown {
+        let (mut method, mut url, mut body) = (method, url.to_owned(), body);
+        for _ in 0..20 {
+            let answer = self.once(method, &url, &[], body);
+            let Some(location) = answer.header("location").map(str::to_owned) else { return Shown { url, answer } };
+            let (address, _) = parted(&url);
+            url = if location.starts_with('/') { format!("http://{address}{location}") } else { location };
+            (method, body) = ("GET", "");
+        }
+        panic!("it leads on and on: {url}");
+    }
+
+    /// Sends the form of a page with these fields beside the hidden ones.
+    fn submit(&mut self, page: &Shown, fields: &str) -> Shown {
+        let html = page.answer.text();
+        let action = between(html, "action=\"", "\"").unwrap_or_else(|| panic!("no form at {}: {html}", page.url));
+        let hidden = html.split("<input").filter(|input| input.contains("type=\"hidden\"")).filter_map(|input| {
+            Some(format!("{}={}", between(input, "name=\"", "\"")?, between(input, "value=\"", "\"")?))
+        });
+        let body = hidden.chain([fields.to_owned()]).filter(|field| !field.is_empty()).collect::<Vec<_>>().join("&");
+        let (address, _) = parted(&page.url);
+        let action = if action.starts_with('/') { format!("http://{address}{action}") } else { action.to_owned() };
+        self.follow("POST", &action, &body)
+    }
+
+    fn cookie(&self, address: SocketAddr, name: &str) -> Option<&String> {
+        self.jars.get(&address)?.get(name)
+    }
+}
+
+fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(behind)?.0)
+}
+
+impl World {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gateway.address)
+    }
+
+    /// Logs in as somebody on the way to a path, and says what is shown in the end.
+    fn log_in(&self, browser: &mut Browser, who: &str, path: &str) -> Shown {
+        let login = browser.go(&self.url(path));
+        assert!(login.url.starts_with(&self.provider.issuer()), "{}: {}", login.url, login.answer.text());
+        self.answer_provider(browser, login, who)
+    }
+
+    /// Fills in what the provider shows, up to its answer to the gateway.
+    fn answer_provider(&self, browser: &mut Browser, shown: Shown, who: &str) -> Shown {
+        let mut shown = shown;
+        for _ in 0..3 {
+            if !shown.url.starts_with(&self.provider.issuer()) {
+                break;
+            }
+            let asks_for_login = shown.answer.text().contains("name=\"login\"");
+            let fields = if asks_for_login { format!("login={who}&password=x") } else { String::new() };
+            shown = browser.submit(&shown, &fields);
+        }
+        shown
+    }
+
+    /// The address at which the provider's answer would be given to the gateway, which is not asked for.
+    fn callback(&self, browser: &mut Browser, who: &str) -> String {
+        let mut next = self.url("/");
+        let (mut method, mut body) = ("GET", String::new());
+        for _ in 0..30 {
+            if next.contains("/.portcullis/callback/") {
+                return next;
+            }
+            let answer = browser.once(method, &next, &[], &body);
+            let (address, _) = parted(&next);
+            let whole =
+                |link: &str| if link.starts_with('/') { format!("http://{address}{link}") } else { link.to_owned() };
+            if let Some(location) = answer.header("location") {
+                (method, body, next) = ("GET", String::new(), whole(location));
+                continue;
+            }
+            let html = answer.text().to_owned();
+            let prompt = if html.contains("name=\"login\"") {
+                format!("prompt=login&login={who}&password=x")
+            } else {
+                "prompt=consent".to_owned()
+            };
+            (method, body) = ("POST", prompt);
+            next = whole(between(&html, "action=\"", "\"").unwrap_or_else(|| panic!("no form at {next}: {html}")));
+        }
+        panic!("no answer of the provider");
+    }
+
+    fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
+        let enough = || {
+            let events = self.gateway.events.all();
+            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
+            (found.len() >= count).then_some(found)
+        };
+        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+    }
+
+    fn run(&self, arguments: &[&str]) -> portcullis_testkit::process::Finished {
+        portcullis().arg("-c").arg(self.gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    }
+
+    fn sessions(&self) -> Value {
+        let finished = self.run(&["session", "list", "-o", "json"]);
+        serde_json::from_str(&finished.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+    }
+}
+
+#[test]
+fn a_browser_logs_in_and_the_upstream_is_told_who_it_is() {
+    let world = plain();
+    let mut browser = Browser::default();
+    let shown = world.log_in(&mut browser, "alice", "/reports?year=2026");
+    assert_eq!((shown.answer.status(), shown.url.as_str()), (200, world.url("/reports?year=2026").as_str()));
+    let cookie = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    assert!(browser.cookie(world.gateway.address, LOGIN).is_none(), "the login is over");
+    // Again, without asking the provider; with a cookie of the tool's own beside it.
+    let answer = browser.once("GET", &world.url("/again"), &[], "");
+    assert_eq!(answer.status(), 200);
+    let seen = world.upstream.requests();
+    let last = seen.last().unwrap();
+    assert_eq!((last.header("x-auth-user"), last.header("x-auth-groups")), (Some("alice"), Some("finance")));
+    // I5: neither the session nor a login under way goes on.
+    for request in &seen {
+        let text = format!("{:?}", request.head);
+        assert!(!text.contains("portcullis-") && !text.contains(&cookie), "{text}");
+    }
+    let opened = world.wait_for("session.opened", 1);
+    assert_eq!(opened[0]["identity"]["id"], "alice");
+    assert_eq!(opened[0]["identity"]["method"], "oidc");
+    assert_eq!(opened[0]["policy"]["rule"], "staff");
+    let sessions = world.sessions();
+    assert_eq!(sessions["sessions"][0]["principal"], "user:alice");
+    assert_eq!(sessions["sessions"][0]["id"], opened[0]["identity"]["session"]);
+    // What was recorded of the way there is the challenge, and no secret.
+    let events = world.gateway.events.all();
+    let challenged = of_kind(&events, "access.denied");
+    assert_eq!(
+        (challenged.len(), &challenged[0]["reason"], &challenged[0]["status"]),
+        (1, &"authn.missing".into(), &302.into())
+    );
+    let text = std::fs::read_to_string(world.gateway.site.path("events.jsonl")).unwrap();
+    assert!(!text.contains(&cookie) && !text.contains(SECRET) && !text.contains("code="), "{text}");
+}
+
+#[test]
+fn programs_are_told_401_and_browsers_are_led_to_the_login() {
+    let world = plain();
+    let html = ("accept", "text/html,*/*;q=0.8");
+    let asked = |headers: &[(&str, &str)]| {
+        let answer = world.gateway.get("/reports?a=b", headers);
+        (answer.status(), answer.header("location").map(str::to_owned))
+    };
+    let place = Some("/.portcullis/login?to=/reports%3Fa%3Db".to_owned());
+    assert_eq!(asked(&[html]), (302, place.clone()));
+    assert_eq!(asked(&[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]), (302, place));
+    for program in [
+        &[][..],
+        &[("accept", "application/json")],
+        &[("accept", "*/*")],
+        &[html, ("sec-fetch-mode", "cors")],
+        &[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],
+        &[html, ("authorization", "Bearer x"), ("cookie", "portcullis-session=x")],
+    ] {
+        assert_eq!(asked(program), (401, None), "{program:?}");
+    }
+    let answer = world.gateway.get("/", &[("accept", "application/json")]);
+    world.gateway.check_refused("a program", &answer, 401, "authn.missing");
+    // A form that is sent to a tool without a session is not sent again after a login.
+    let post = wire::request("POST", "/", &[html], b"");
+    assert_eq!(world.gateway.send(post).status(), 401);
+}
+
+#[test]
+fn nobody_is_led_away_by_a_link() {
+    let world = plain();
+    for (to, expected) in [
+        ("/fine?x=1", "/fine?x=1"),
+        ("https://evil.example/", "/"),
+        ("//evil.example/", "/"),
+        ("/%5Cevil.example/", "/"),
+        ("/%09/evil.example/", "/"),
+        ("%2F%2Fevil.example", "/"),
+    ] {
+        let mut browser = Browser::default();
+        let shown = browser.go(&world.url(&format!("/.portcullis/login?to={}", to.replace('?', "%3F"))));
+        let shown = world.answer_provider(&mut browser, shown, "alice");
+        assert_eq!(shown.url, world.url(expected), "{to}");
+    }
+}
+
+#[test]
+fn a_login_belongs_to_one_browser_and_is_done_once() {
+    let world = plain();
+    let check = |answer: &Answer, what: &str, reason: &str, words: &str| {
+        assert_eq!(answer.status(), 401, "{what}: {}", answer.text());
+        assert!(answer.text().contains(answer.header("x-request-id").unwrap()), "{what}: the page names the request");
+        assert!(answer.head.header_values("set-cookie").iter().all(|line| !line.contains("-session=")), "{what}");
+        let event = world.gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+        assert_eq!(event["reason"], reason, "{what}");
+        assert!(event["message"].as_str().unwrap().contains(words), "{what}: {event:#}");
+    };
+    let over = |answer: &Answer, what: &str, words: &str| check(answer, what, "authn.expired", words);
+    let refused = |answer: &Answer, what: &str, words: &str| check(answer, what, "authn.invalid", words);
+    // Login CSRF: the attacker's answer in the victim's browser, with and without a login of its own under way.
+    let mut attacker = Browser::default();
+    let link = world.callback(&mut attacker, "mallory");
+    let mut victim = Browser::default();
+    over(&victim.once("GET", &link, &[], ""), "without a login", "no login is under way");
+    victim.callback_started(&world);
+    over(&victim.once("GET", &link, &[], ""), "with another login", "the `state`");
+    // Code injection: the victim's state with the attacker's code. PKCE and nonce bind a code to the login that it was got by.
+    let mut victim = Browser::default();
+    let own = world.callback(&mut victim, "alice");
+    let code = between(&link, "code=", "&").unwrap();
+    let injected = own.replacen(between(&own, "code=", "&").unwrap(), code, 1);
+    refused(&victim.once("GET", &injected, &[], ""), "an injected code", "the code of a login was not exchanged");
+    // A login is done once: its answer is worth nothing afterwards, with its cookie or without.
+    let mut alice = Browser::default();
+    let link = world.callback(&mut alice, "alice");
+    let kept = alice.jars.clone();
+    assert_eq!(alice.once("GET", &link, &[], "").status(), 302);
+    assert!(alice.cookie(world.gateway.address, SESSION).is_some());
+    let mut thief = Browser { jars: kept };
+    refused(&thief.once("GET", &link, &[], ""), "replayed", "a second time");
+    // A mix-up: another provider's name in the answer (RFC 9207).
+    let mut alice = Browser::default();
+    let link = world.callback(&mut alice, "alice");
+    let issuer = between(&link, "iss=", "&").or_else(|| link.split_once("iss=").map(|(_, rest)| rest)).unwrap();
+    let mixed = link.replacen(issuer, "https%3A%2F%2Fevil.example", 1);
+    let answer = alice.once("GET", &mixed, &[], "");
+    let event = world.gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+    assert_eq!((answer.status(), &event["reason"]), (401, &"authn.wrong_issuer".into()));
+}
+
+impl Browser {
+    /// Begins a login and does not end it.
+    fn callback_started(&mut self, world: &World) {
+        let answer = self.once("GET", &world.url("/.portcullis/login"), &[], "");
+        assert_eq!(answer.status(), 302);
+        assert!(self.cookie(world.gateway.address, LOGIN).is_some());
+    }
+}
+
+#[test]
+fn a_session_that_was_planted_is_not_the_one_that_a_login_opens() {
+    let world = plain();
+    let mut mallory = Browser::default();
+    world.log_in(&mut mallory, "mallory", "/");
+    let planted = mallory.cookie(world.gateway.address, SESSION).unwrap().clone();
+    // The victim has the attacker's session, and logs in as herself.
+    let mut alice = Browser::default();
+    alice.jars.entry(world.gateway.address).or_default().insert(SESSION.to_owned(), "A".repeat(43));
+    world.log_in(&mut alice, "alice", "/");
+    let own = alice.cookie(world.gateway.address, SESSION).unwrap();
+    assert!(*own != planted && *own != "A".repeat(43), "a login gives a new id");
+    // The cookie that browsers take from TLS alone is another one, so none of another host or of plain text counts there.
+    let two = format!("portcullis-session={own}; portcullis-session={planted}");
+    let answer = world.gateway.get("/", &[("cookie", &two)]);
+    world.gateway.check_refused("two sessions", &answer, 401, "authn.ambiguous");
+    let both = format!("portcullis-session={own}; __Host-portcullis-session={planted}");
+    let answer = world.gateway.get("/", &[("cookie", &both)]);
+    world.gateway.check_refused("of TLS and of plain text", &answer, 401, "authn.ambiguous");
+}
+
+#[test]
+fn two_principals_in_one_request_are_refused() {
+    let signer = SigningKey::es256("k");
+    let world = world("", "prefix = \"staff:\"", |site| site.accept_tokens(&[&signer], ""));
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let cookie = format!("portcullis-session={}", browser.cookie(world.gateway.address, SESSION).unwrap());
+    let token = bearer(&signer, &claims("alice"));
+    assert_eq!(world.gateway.get("/", &[("cookie", &cookie)]).status(), 200);
+    assert_eq!(world.gateway.get("/", &[("authorization", &token)]).status(), 200);
+    let answer = world.gateway.get("/", &[("cookie", &cookie), ("authorization", &token)]);
+    world.gateway.check_refused("a session and a token", &answer, 401, "authn.ambiguous");
+}
+
+#[test]
+fn logging_out_is_a_form_of_our_own_and_ends_the_session_for_good() {
+    let world = world("", "", |site| site.add("[store]\npath = \"state.db\"\n"));
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let session = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    let (cookie, logout) = (format!("portcullis-session={session}"), world.url("/.portcullis/logout"));
+    let works = |world: &World| world.gateway.get("/", &[("cookie", &cookie)]).status() == 200;
+    // Following a link logs nobody out, nor does a form of another site, with whatever token.
+    let page = browser.go(&logout);
+    assert_eq!(page.answer.header("x-frame-options"), Some("DENY"));
+    assert_eq!(page.answer.header("cache-control"), Some("no-store"));
+    let policy = page.answer.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'")
+            && !policy.contains("unsafe")
+            && policy.contains("frame-ancestors 'none'")
+    );
+    assert!(!page.answer.text().contains("<script") && !page.answer.text().contains(&session));
+    let token = between(page.answer.text(), "name=\"token\" value=\"", "\"").unwrap().to_owned();
+    for (headers, body) in [
+        (&[][..], String::new()),
+        (&[], "token=x".to_owned()),
+        (&[], format!("token={token}&token={token}")),
+        (&[("origin", "https://evil.example")], format!("token={token}")),
+        (&[("sec-fetch-site", "cross-site")], format!("token={token}")),
+        (&[("sec-fetch-site", "same-site")], format!("token={token}")),
+        (&[("origin", "null")], format!("token={token}")),
+    ] {
+        let answer = browser.once("POST", &logout, headers, &body);
+        assert_eq!(answer.status(), 403, "{headers:?} {body}");
+        assert!(works(&world), "{headers:?} {body}");
+    }
+    let own = format!("http://{}", world.gateway.address);
+    let answer = browser.once(
+        "POST",
+        &logout,
+        &[("origin", &own), ("sec-fetch-site", "same-origin")],
+        &format!("token={token}"),
+    );
+    assert_eq!(answer.status(), 302);
+    // There, too (RP-Initiated Logout).
+    let location = answer.header("location").unwrap();
+    assert!(
+        location.starts_with(&format!(
+            "{}/session/end?client_id=portcullis&post_logout_redirect_uri=",
+            world.provider.issuer()
+        )),
+        "{location}"
+    );
+    assert!(browser.cookie(world.gateway.address, SESSION).is_none());
+    assert!(!works(&world));
+    let answer = world.gateway.get("/", &[("cookie", &cookie)]);
+    world.gateway.check_refused("after the logout", &answer, 401, "authn.expired");
+    assert_eq!(world.wait_for("session.ended", 1)[0]["identity"]["id"], "alice");
+    // What was answered is on the disk: a process that is killed has not forgotten it, nor those who are still in.
+    let mut bob = Browser::default();
+    world.log_in(&mut bob, "bob", "/");
+    let World { mut gateway, provider: _provider, upstream: _upstream } = world;
+    gateway.process.signal(Signal::Kill);
+    let Gateway { site, process, .. } = gateway;
+    drop(process);
+    let again = site.start();
+    let bobs = format!("portcullis-session={}", bob.cookie(again.address, SESSION).unwrap());
+    assert_eq!(again.get("/", &[("cookie", &bobs)]).status(), 200);
+    assert_eq!(again.get("/", &[("cookie", &cookie)]).status(), 401);
+}
+
+#[test]
+fn a_provider_says_that_a_session_is_over() {
+    let world = plain();
+    let (mut alice, mut bob) = (Browser::default(), Browser::default());
+    world.log_in(&mut alice, "alice", "/");
+    world.log_in(&mut bob, "bob", "/");
+    let status =
+        |browser: &mut Browser| browser.once("GET", &world.url("/"), &[("accept", "application/json")], "").status();
+    assert_eq!((status(&mut alice), status(&mut bob)), (200, 200));
+    // Alice logs out at the provider itself, which tells the gateway before it answers her.
+    let page = alice.go(&format!("{}/session/end", world.provider.issuer()));
+    let page = alice.submit(&page, "logout=yes");
+    assert_eq!(page.answer.status(), 200, "{}", page.answer.text());
+    let over = || (status(&mut Browser { jars: alice.jars.clone() }) == 401).then_some(());
+    assert!(wait::until(Duration::from_secs(1), over).is_some(), "within a second");
+    assert_eq!(status(&mut bob), 200);
+    let answer = alice.once("GET", &world.url("/"), &[("accept", "application/json")], "");
+    world.gateway.check_refused("after it", &answer, 401, "authn.expired");
+    assert!(world.wait_for("session.ended", 1)[0]["message"].as_str().unwrap().contains("user:alice"));
+    // What is no logout token ends nothing.
+    let place = "/.portcullis/backchannel-logout/staff";
+    for body in ["", "logout_token=", "logout_token=a.b.c", "token=x"] {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = world.gateway.send(wire::request("POST", place, &headers, body.as_bytes()));
+        assert_eq!((answer.status(), answer.header("cache-control")), (400, Some("no-store")), "{body}");
+    }
+    assert_eq!(status(&mut bob), 200);
+}
+
+#[test]
+fn an_operator_lists_sessions_and_ends_them_on_streams_too() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = peer.local_addr().unwrap();
+    let world = world("", "", |site| {
+        site.add("[limits]\nrecheck = \"1s\"\n");
+        site.add(&format!("[[upstream]]\nname = \"peer\"\nendpoints = [\"http://{address}\"]\n"));
+        site.add(
+            "[[route]]\nname = \"socket\"\nupstream = \"peer\"\npaths = [\"/socket\"]\nupgrades = [\"websocket\"]\n",
+        );
+    });
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let cookie = format!("portcullis-session={}", browser.cookie(world.gateway.address, SESSION).unwrap());
+    let sessions = world.sessions();
+    let id = sessions["sessions"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(id.len(), 16);
+    assert!(!sessions.to_string().contains(&cookie["portcullis-session=".len()..]));
+    let mut tunnel = world.gateway.conn();
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    tunnel.send(wire::request(
+        "GET",
+        "/socket",
+        &[
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", key),
+            ("cookie", &cookie),
+        ],
+        b"",
+    ));
+    let (mut upstream, _) = peer.accept().unwrap();
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    upstream.write_all(switched.as_bytes()).unwrap();
+    assert_eq!(tunnel.try_head().unwrap().status, 101);
+    assert_eq!(world.run(&["session", "revoke", "0123456789abcdef"]).status.code(), Some(1));
+    assert_eq!(world.run(&["session", "revoke", "--user", "bob"]).status.code(), Some(1));
+    let done = world.run(&["session", "revoke", &id[..8]]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(done.stdout.join("\n").contains("1 session of user:alice ended"), "{done:?}");
+    let answer = world.gateway.get("/", &[("cookie", &cookie)]);
+    world.gateway.check_refused("revoked", &answer, 401, "authn.revoked");
+    // The stream is cut within `recheck`, and a little.
+    assert!(tunnel.closed_within(PATIENCE));
+    let cut = wait::until(PATIENCE, || {
+        world.gateway.events.all().into_iter().find(|event| event["reason"] == "session.terminated")
+    });
+    let cut = cut.expect("the stream's end is an event");
+    assert_eq!(cut["reasons"][1], "authn.revoked", "{cut:#}");
+    assert_eq!(world.wait_for("admin.session_revoke", 3).last().unwrap()["decision"], "permit");
+    assert_eq!(world.sessions()["sessions"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_session_ends_by_itself_and_with_the_settings_it_was_opened_under() {
+    let mut world = world("idle = \"2s\"\nwhoami = true", "", |_| {});
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let whoami = world.url("/.portcullis/whoami");
+    let known = |browser: &mut Browser| browser.once("GET", &whoami, &[], "").json();
+    let first = known(&mut browser);
+    assert_eq!(
+        (&first["principal"], &first["how"], &first["known"]),
+        (&"user:alice".into(), &"oidc".into(), &true.into())
+    );
+    assert_eq!(first["groups"], serde_json::json!(["finance"]));
+    let over = || (known(&mut browser)["known"] == false).then_some(());
+    // Asking who one is keeps nobody from being idle.
+    assert!(wait::until(PATIENCE, over).is_some());
+    // With another prefix nobody is who they were.
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let config = world.gateway.site.path("portcullis.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("idle = \"2s\"", "idle = \"5m\"")
+            .replace("allow_http = true\ntrust", "prefix = \"s:\"\nallow_http = true\ntrust"),
+    )
+    .unwrap();
+    world.gateway.reload("ok");
+    let cookie = format!("portcullis-session={}", browser.cookie(world.gateway.address, SESSION).unwrap());
+    let answer = world.gateway.get("/", &[("cookie", &cookie)]);
+    let event = world.gateway.check_refused("another prefix", &answer, 401, "authn.expired");
+    assert!(event.to_string().contains("not configured any more as it was then"), "{event:#}");
+}
+
+#[test]
+fn a_provider_that_is_down_is_said_to_be() {
+    let mut world = plain();
+    let mut alice = Browser::default();
+    world.log_in(&mut alice, "alice", "/");
+    let mut bob = Browser::default();
+    let link = world.callback(&mut bob, "bob");
+    world.provider.stop();
+    // Whoever is in stays in; whoever is on the way is told to try again.
+    assert_eq!(alice.once("GET", &world.url("/"), &[], "").status(), 200);
+    let answer = bob.once("GET", &link, &[], "");
+    assert_eq!(answer.status(), 503, "{}", answer.text());
+    let event = world.gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+    assert_eq!((&event["reason"], &event["decision"]), (&"dependency.keys_unavailable".into(), &"undecided".into()));
+    world.provider.start_again();
+    // It has another key now, which is fetched once `cooldown` is over.
+    let back = wait::until(Duration::from_secs(15), || {
+        let mut carol = Browser::default();
+        let shown = carol.go(&world.url("/"));
+        let shown = world.answer_provider(&mut carol, shown, "carol");
+        (shown.answer.status() == 200 && shown.url == world.url("/")).then_some(())
+    });
+    assert!(back.is_some(), "nobody can log in again");
+}
+
+#[test]
+fn a_session_is_asked_about_again_and_ends_when_its_provider_forgets_it() {
+    let mut world = world("", "refresh = \"1s\"", |_| {});
+    let mut alice = Browser::default();
+    world.log_in(&mut alice, "alice", "/");
+    let cookie = format!("portcullis-session={}", alice.cookie(world.gateway.address, SESSION).unwrap());
+    let status = |world: &World| world.gateway.get("/", &[("cookie", &cookie)]).status();
+    assert_eq!(world.gateway.metric("portcullis_sessions"), Some(1.0));
+    assert_eq!(world.gateway.metric("portcullis_sessions_opened_total"), Some(1.0));
+    // One that does not answer leaves the session as it is, and says so once it is asked.
+    world.provider.stop();
+    world.gateway.process.wait_for_line("a session's provider does not answer");
+    assert_eq!(status(&world), 200);
+    // One that knows nothing of it any more ends it.
+    world.provider.start_again();
+    let over = wait::until(Duration::from_secs(30), || (status(&world) == 401).then_some(()));
+    assert!(over.is_some());
+    let ended = world.wait_for("session.ended", 1);
+    assert!(ended[0]["message"].as_str().unwrap().contains("does not confirm it any more"), "{:#}", ended[0]);
+    assert_eq!(ended[0]["identity"]["id"], "alice");
+    assert_eq!(world.gateway.metric("portcullis_sessions_ended_total"), Some(1.0));
+}
+
+#[test]
+fn the_gateways_own_pages_are_behind_one_door() {
+    let world = plain();
+    let asked = |request: Vec<u8>| {
+        let answer = world.gateway.send(request);
+        let event = world.gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+        (answer.status(), event["reason"].as_str().unwrap().to_owned())
+    };
+    let refused = |status: u16, reason: &str| (status, reason.to_owned());
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for page in
+        ["", "/", "/nothing", "/login/x", "/callback", "/callback/nobody", "/whoami", "/backchannel-logout/nobody"]
+    {
+        let method = if page.starts_with("/back") { "POST" } else { "GET" };
+        let request = wire::request(method, &format!("/.portcullis{page}"), &form, b"");
+        assert_eq!(asked(request), refused(404, "route.not_found"), "{page}");
+    }
+    for (method, page) in
+        [("POST", "login"), ("PUT", "logout"), ("GET", "backchannel-logout/staff"), ("POST", "callback/staff")]
+    {
+        let request = wire::request(method, &format!("/.portcullis/{page}"), &form, b"");
+        assert_eq!(asked(request), refused(405, "request.malformed"), "{method} {page}");
+    }
+    let large = format!("logout_token={}", "x".repeat(64 << 10));
+    let request = wire::request("POST", "/.portcullis/backchannel-logout/staff", &form, large.as_bytes());
+    assert_eq!(asked(request), refused(400, "request.malformed"));
+    // Nothing of all that went further.
+    assert_eq!(world.gateway.get("/.portcullis/logged-out", &[]).status(), 200);
+    assert!(world.upstream.requests().is_empty());
+}
+
+#[test]
+fn without_tls_nobody_logs_in_unless_that_is_wanted() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.add(
+        "[identity.login]\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"https://127.0.0.1:1\"\nclient_id = \"x\"\n",
+    );
+    site.add("[client_address]\ntrusted_proxies = [\"127.0.0.7\"]\n");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let gateway = site.start();
+    let html = ("accept", "text/html");
+    assert_eq!(gateway.get("/", &[html]).status(), 401);
+    assert_eq!(gateway.get("/.portcullis/login", &[html]).status(), 403);
+    // A trusted proxy ends TLS; nobody else can say that.
+    let over_tls = [html, ("x-forwarded-proto", "https"), ("x-forwarded-for", "203.0.113.7")];
+    let answer = gateway.get_from("127.0.0.7", "/a", &over_tls);
+    assert_eq!((answer.status(), answer.header("location")), (302, Some("/.portcullis/login?to=/a")));
+    assert_eq!(gateway.get("/a", &over_tls).status(), 401);
+    // The provider is not there: that is said, as a page.
+    let answer = gateway.get_from("127.0.0.7", "/.portcullis/login?to=/a", &over_tls);
+    assert_eq!((answer.status(), answer.header("content-type")), (503, Some("text/html; charset=utf-8")));
+    // A session's cookie of plain text is none here.
+    let answer = gateway.get("/", &[("cookie", "portcullis-session=x")]);
+    gateway.check_refused("a cookie of plain text", &answer, 401, "authn.missing");
+    let answer = gateway.get("/", &[("cookie", "__Host-portcullis-session=x")]);
+    gateway.check_refused("not one of ours", &answer, 401, "authn.invalid");
+}
+
+/// What a person does in a real browser; the addresses of the gateway and of the provider are given.
+const PERSON: &str = r#"
+const [gateway, provider] = given;
+const seen = { problems: [] };
+page.on('console', (message) => { if (message.text().includes('Content Security Policy')) seen.problems.push(message.text()); });
+await page.goto(gateway + '/reports?year=2026');
+seen.asked = new URL(page.url()).origin;
+await page.fill('input[name=login]', 'alice');
+await page.fill('input[name=password]', 'x');
+await page.click('button[type=submit]');
+await page.click('button[type=submit]');
+await page.waitForURL(gateway + '/**');
+seen.back = page.url();
+const own = (await context.cookies(gateway)).filter((cookie) => cookie.name.includes('portcullis'));
+seen.cookies = own.map(({ name, httpOnly, secure, sameSite, path, domain }) => ({ name, httpOnly, secure, sameSite, path, domain }));
+seen.scripts = await page.evaluate(() => document.cookie);
+seen.inside = await page.evaluate(() => fetch('/api/x').then((answer) => answer.status));
+// Another site's page that sends the logout.
+await page.goto(provider + '/.well-known/openid-configuration');
+seen.forged = await page.evaluate(async (place) => {
+  const form = document.createElement('form');
+  form.method = 'post'; form.action = place; document.documentElement.appendChild(form);
+  form.submit();
+}, gateway + '/.portcullis/logout').then(() => page.waitForURL(gateway + '/**')).then(() => page.textContent('body'));
+await page.goto(gateway + '/reports');
+seen.still = page.url();
+await page.goto(gateway + '/.portcullis/logout');
+seen.asks = await page.textContent('main');
+await page.click('button[type=submit]');
+await page.waitForURL(provider + '/**');
+await page.click('button[value=yes]');
+await page.waitForURL(gateway + '/.portcullis/logged-out*');
+seen.end = await page.textContent('h1');
+seen.left = (await context.cookies(gateway)).filter((cookie) => cookie.name.includes('session')).length;
+seen.outside = (await context.request.get(gateway + '/api/x')).status();
+// Who is logged out there, too, is asked again who it is.
+await page.goto(gateway + '/reports');
+seen.again = new URL(page.url()).origin;
+return seen;
+"#;
+
+#[test]
+fn a_person_logs_in_and_out_in_chromium() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let provider = LoginProvider::start(&format!("https://{address}/.portcullis"));
+    let upstream = Upstream::start();
+    let issued = Authority::new("tools").issue(&[San::Host("127.0.0.1")]);
+    let mut site = Site::new(&upstream.url());
+    site.listen_with("tls = { certificate = \"tls.crt\", key = \"tls.key\" }");
+    site.listen_on(address);
+    site.file("tls.crt", &issued.certificate);
+    site.file("tls.key", &issued.key);
+    site.file("secret", SECRET);
+    site.add(&format!(
+        "[identity.login]\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
+         client_secret = {{ file = \"secret\" }}\nallow_http = true\n",
+        provider.issuer()
+    ));
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let gateway = site.start();
+    let own = format!("https://{address}");
+    let seen = in_browser(PERSON, &[&own, &provider.issuer()]);
+    assert_eq!(seen["problems"], json!([]), "{seen:#}");
+    assert_eq!(seen["asked"], provider.issuer(), "{seen:#}");
+    assert_eq!(seen["back"], format!("{own}/reports?year=2026"), "{seen:#}");
+    let cookie = json!({
+        "name": "__Host-portcullis-session", "httpOnly": true, "secure": true, "sameSite": "Lax", "path": "/", "domain": "127.0.0.1",
+    });
+    assert_eq!(seen["cookies"], json!([cookie]), "{seen:#}");
+    assert_eq!((&seen["scripts"], &seen["inside"]), (&json!(""), &json!(200)), "{seen:#}");
+    // The browser itself does not send the cookie with another site's form, so there is nobody to log out.
+    assert_eq!(seen["still"], format!("{own}/reports"), "{seen:#}");
+    assert!(seen["asks"].as_str().unwrap().contains("You are logged in as Dr. alice"), "{seen:#}");
+    assert_eq!(
+        (&seen["end"], &seen["left"], &seen["outside"]),
+        (&json!("Logged out"), &json!(0), &json!(401)),
+        "{seen:#}"
+    );
+    assert_eq!(seen["again"], provider.issuer(), "{seen:#}");
+    drop(gateway);
+}
