@@ -152,6 +152,13 @@ fn introspection(more: &str) -> String {
     )
 }
 
+/// Every table of it, and of a key that was rotated.
+pub(super) fn load_all() {
+    let rotated = format!("previous = {{ sha256 = \"{}\", until = 2030-01-01T00:00:00Z }}", "00".repeat(32));
+    let all = introspection("audiences = [\"a\"]\nclaims = { id = \"client_id\" }");
+    check(&(all + &api_key("k", "x-api-key", "keys.toml") + "[identity.dpop]\n"), &key("b", &rotated), &[]);
+}
+
 #[test]
 fn who_is_asked_about_tokens_is_checked() {
     let one = |text: &str, code: &str, line: usize, column: usize, fragment: &str| {

@@ -87,6 +87,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     super::passwords::folder_of_all().loaded();
     super::mfa::folder_with_all().loaded();
     super::logins::folder_of_all().loaded();
+    super::bad_providers::load_all();
     super::checkpoint::folder_with_all().loaded();
     super::assertion::folder_with_all().loaded();
     super::sinks::load_traces_with_every_proof();
