@@ -124,6 +124,8 @@ mod revocations;
 mod risk;
 /// Rewriting, header rules, redirects, fixed answers and maintenance.
 mod routes;
+/// Second factors: added, asked for by the gateway's page, used once, and locked; a passkey in a real browser.
+mod second_factors;
 /// Other people's examples, each with its source, counted.
 mod second_opinion;
 /// The service manager: what it is told, sockets that it passes on, and one process that takes over from another.

@@ -166,7 +166,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     };
     let (inbound, certificates) =
         compile::listener::compile(reader, &gateway.entries.listeners, &gateway.client_address);
-    let proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
+    let mut proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
     let identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
     let mut policy = policy.unwrap_or_default();
@@ -228,6 +228,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let governance = compile::governance::compile(reader, &operation.governance, store.as_ref());
     let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
     let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
+    if let Some(pages) = &mut proxy.pages {
+        pages.step_up = mfa.is_some();
+    }
     summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
     let of_tokens = identity.settings.jwt.iter().map(|provider| &provider.trust_groups);

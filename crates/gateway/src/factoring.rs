@@ -5,9 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use jiff::Timestamp;
 use portcullis_config::MfaLoaded;
-use portcullis_events::{Event, EventKind};
 use portcullis_identity::mfa::{FactorRefusal, SecondFactors};
 use portcullis_store::{Database, KeptFactors, StoreError};
 use tokio::sync::oneshot;
@@ -144,15 +142,6 @@ impl fmt::Debug for Factors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Factors").field("are_on", &self.are_on()).finish_non_exhaustive()
     }
-}
-
-/// An event about the factors of a principal, `user:alice` as the policy writes it. Only what a log may say is in it.
-pub(crate) fn factor_event(kind: EventKind, principal: &str, message: String, now: Timestamp) -> Event {
-    let mut event = Event::new(kind, uuid::Uuid::now_v7(), now);
-    event.identity.id = principal.split_once(':').map(|(_, id)| id.to_owned());
-    event.identity.kind = principal.starts_with("user:").then_some("user");
-    event.message = Some(message);
-    event
 }
 
 /// What came of a wrong, a late or an unanswerable attempt, for an event.

@@ -2,14 +2,18 @@
 //!
 //! | page | |
 //! |---|---|
-//! | `login` | leads to a provider, or asks which |
+//! | `login` | leads to a provider, or asks which; and for local users the form for a name and a password |
 //! | `callback/NAME` | where that provider sends the browser back to |
 //! | `logout`, `logged-out` | ends the session, here and at the provider |
 //! | `backchannel-logout/NAME` | where that provider says that a session is over |
+//! | `step-up`, `factors`, `passkey.js` | a second factor is shown, added, removed |
 //! | `whoami` | what is known of the caller, where the configuration wants that |
 
+mod factors;
 mod login;
 mod logout;
+mod password;
+mod step_up;
 mod whoami;
 
 use std::future::Future;
@@ -28,6 +32,7 @@ use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
 use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit};
 
+use crate::factoring::Factors;
 use crate::logins::{Logins, session_event};
 
 /// How long it is waited for that the store has what was ended.
@@ -39,17 +44,24 @@ pub(crate) struct OwnPages {
     shared: Weak<Shared>,
     sessions: Arc<Sessions>,
     logins: Arc<Logins>,
+    factors: Arc<Factors>,
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
     replays: Replays,
 }
 
 impl OwnPages {
-    pub(crate) fn new(shared: &Arc<Shared>, sessions: &Arc<Sessions>, logins: &Arc<Logins>) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        sessions: &Arc<Sessions>,
+        logins: &Arc<Logins>,
+        factors: &Arc<Factors>,
+    ) -> Self {
         Self {
             shared: Arc::downgrade(shared),
             sessions: Arc::clone(sessions),
             logins: Arc::clone(logins),
+            factors: Arc::clone(factors),
             seal: SealKey::random().map(Arc::new),
             replays: Replays::default(),
         }
@@ -68,13 +80,20 @@ impl OwnPages {
         let is_on = |page: &str| page != "whoami" || visit.snapshot.authenticator.login().is_some_and(|it| it.whoami);
         match (page, rest, &visit.method) {
             ("login", "", &Method::GET) => self.login(visit).await,
+            ("login", "", &Method::POST) => self.log_in_with_password(visit).await,
+            ("step-up", "", &Method::GET) => self.ask_for_factor(visit).await,
+            ("step-up", "", &Method::POST) => self.show_factor(visit).await,
+            ("factors", "", &Method::GET) => self.list_factors(visit).await,
+            ("factors", "", &Method::POST) => self.change_factors(visit).await,
+            ("passkey.js", "", &Method::GET) => Ok(step_up::passkey_script()),
             ("callback", name, &Method::GET) => self.callback(visit, name).await,
             ("logout", "", &Method::GET) => Ok(self.ask_to_log_out(visit)),
             ("logout", "", &Method::POST) => self.log_out(visit).await,
             ("logged-out", "", &Method::GET) => Ok(logout::done()),
             ("backchannel-logout", name, &Method::POST) => self.logged_out_elsewhere(visit, name).await,
             ("whoami", "", &Method::GET) if is_on("whoami") => Ok(whoami::whoami(visit)),
-            ("login" | "logout" | "logged-out" | "whoami", "", _) | ("callback" | "backchannel-logout", _, _)
+            ("login" | "logout" | "logged-out" | "whoami" | "step-up" | "factors" | "passkey.js", "", _)
+            | ("callback" | "backchannel-logout", _, _)
                 if is_on(page) =>
             {
                 let message = format!("a page of the gateway's own was asked for by {}", visit.method);
@@ -101,7 +120,7 @@ impl OwnPages {
     fn session(&self, visit: &Visit) -> Option<Arc<Session>> {
         let value = cookie_value(&visit.headers, CookieKind::Session, visit.is_secure)?;
         match self.sessions.find(&SessionId::parse(value)?, visit.now, true) {
-            Found::Live(session) if visit.snapshot.authenticator.is_current(&session) => Some(session),
+            Found::Live(session) if visit.snapshot.authenticator.is_current(&session, visit.now) => Some(session),
             Found::Live(_) | Found::Ended(_) | Found::None => None,
         }
     }

@@ -212,13 +212,13 @@ impl Running {
         let introspecting = Introspecting::new(&snapshot.authenticator);
         let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
         let logins = Arc::new(Logins::new(&shared, &sessions));
+        let factors = Arc::new(Factors::new(mfa, database.as_ref())?);
+        factors.start().map_err(StartError::Keeping)?;
         // Nobody has set it before.
-        let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins)));
+        let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
-        let factors = Factors::new(mfa, database.as_ref())?;
-        factors.start().map_err(StartError::Keeping)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
@@ -243,7 +243,7 @@ impl Running {
             directories: Arc::new(directories),
             checking: Arc::new(checking),
             introspecting,
-            factors: Arc::new(factors),
+            factors,
             sessions,
             kept_sessions,
             logins,

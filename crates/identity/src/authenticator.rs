@@ -19,7 +19,7 @@ use crate::introspection::{Introspection, TokenAwaited, Told, Verdict};
 use crate::jws::Jws;
 use crate::jwt::{JwtProviders, Unverified};
 use crate::oidc::RelyingParties;
-use crate::password::{Asks, Judged, PasswordAwaited, PasswordBench, Passwords, Unchecked};
+use crate::password::{Asks, Judged, PasswordAwaited, PasswordBench, Passwords, Unchecked, is_password, is_user_name};
 use crate::proof::{ProofTarget, Proofs, Unproven};
 use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
@@ -98,6 +98,14 @@ pub enum Authentication {
 pub struct Typed {
     name: Box<str>,
     password: SecretText<'static>,
+}
+
+impl Typed {
+    /// What was typed in a form; `None` where it can be nobody's.
+    pub fn new(name: &str, password: &str) -> Option<Self> {
+        let is_good = is_user_name(name) && is_password(password);
+        is_good.then(|| Self { name: name.into(), password: SecretText::new(password.to_owned()) })
+    }
 }
 
 /// What a request may wait for.
@@ -448,7 +456,7 @@ impl Authenticator {
         let is_used = matches!(patience, Patience::Request);
         let over = |kind, detail: &str, provider: Option<&str>| Err(Refusal::new(kind, detail).by(provider));
         match self.sessions.find(&id, now, is_used) {
-            Found::Live(session) if self.is_current(&session) => Ok(Arc::clone(&session.principal)),
+            Found::Live(session) if self.is_current(&session, now) => Ok(Arc::clone(&session.principal)),
             Found::Live(session) => {
                 let detail = "the login that opened the session is not configured any more as it was then";
                 over(CredentialProblemKind::Expired, detail, Some(&session.principal.authentication.provider))
@@ -466,9 +474,15 @@ impl Authenticator {
     }
 
     /// Whether the login that opened a session is configured as it was then.
-    pub fn is_current(&self, session: &Session) -> bool {
+    pub fn is_current(&self, session: &Session, now: Timestamp) -> bool {
         let provider = &*session.principal.authentication.provider;
         self.logins.iter().any(|(name, fingerprint)| **name == *provider && *fingerprint == session.fingerprint)
+            || self.user_fingerprint(&session.subject, provider, now) == Some(session.fingerprint)
+    }
+
+    /// What a session has to be opened with by a local user of this name; `None` where there is none that counts.
+    pub fn user_fingerprint(&self, name: &str, provider: &str, now: Timestamp) -> Option<u64> {
+        self.passwords.as_ref()?.fingerprint(name, provider, now)
     }
 
     /// The principal with the groups of the directory that knows those of its provider, if one does; unless what it was verified by, in

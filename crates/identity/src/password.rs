@@ -159,6 +159,17 @@ impl Passwords {
         }
     }
 
+    /// What of a user says whether a session that the password opened still holds, as a number; `None`: there is none, it is disabled, or it has
+    /// expired.
+    pub(crate) fn fingerprint(&self, name: &str, provider: &str, now: Timestamp) -> Option<u64> {
+        let user = self.users.get(name)?;
+        let counts = !user.disabled && *user.provider == *provider && user.expires.is_none_or(|expires| now < expires);
+        let groups = user.groups.iter().map(|group| &*group.name).collect::<Vec<_>>().join(",");
+        let text = [&*user.hash.to_string(), &*user.id, &groups].join("\0");
+        let hash = crate::secret::sha256(text.as_bytes());
+        counts.then(|| hash.first_chunk().map_or(0, |first| u64::from_le_bytes(*first)))
+    }
+
     fn right(&self, user: Option<&User>, key: CacheKey, name: &str, now: Timestamp) -> Judged {
         // The decoy has no password; were one found, it would be nobody's.
         let Some(user) = user else { return Judged::Rejected(self.wrong(None, name)) };

@@ -156,7 +156,7 @@ pub enum AuthenticationMethod {
     ClientCertificate,
     /// A session of a browser, opened by a login at an OpenID Connect provider.
     Oidc,
-    /// The password of a local user.
+    /// The password of a local user, or a session that it opened.
     Password,
     /// Stated by an operator who asks a question offline.
     Stated,

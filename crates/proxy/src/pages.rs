@@ -35,6 +35,8 @@ use crate::upstream::headers::Scheme;
 pub struct PagesSettings {
     /// What their paths begin with, without a slash at its end. Default `/.portcullis`.
     pub prefix: Arc<str>,
+    /// A second factor can be shown there.
+    pub step_up: bool,
     /// They are there in plain text, too. Default no: then whoever comes without TLS finds nothing there.
     pub allow_http: bool,
 }

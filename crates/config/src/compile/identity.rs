@@ -84,9 +84,10 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         token_cache_entries: usize::try_from(identity.token_cache).unwrap_or(1),
         dpop: identity.dpop.clone(),
     };
-    if let Some(login) = identity.login.as_ref().filter(|_| !identity.has_oidc && reader.is_complete()) {
+    let nobody = !identity.has_oidc && identity.password.is_empty();
+    if let Some(login) = identity.login.as_ref().filter(|_| nobody && reader.is_complete()) {
         let message = "nobody can log in: there is no provider";
-        let help = "write `[[identity.oidc]]`, or remove it";
+        let help = "write `[[identity.oidc]]` or `[[identity.password]]`, or remove it";
         reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, login.at, message).with_help(help));
     }
     // A name that is there twice was reported, and would lead the answers to the wrong one.

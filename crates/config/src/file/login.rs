@@ -107,7 +107,7 @@ pub(crate) fn read_login(section: Section<'_>) -> Login {
             whoami,
             key: key.as_ref().map(text_of),
         },
-        pages: PagesSettings { prefix, allow_http },
+        pages: PagesSettings { prefix, step_up: false, allow_http },
     }
 }
 

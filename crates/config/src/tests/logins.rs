@@ -67,7 +67,7 @@ fn the_least_login_has_every_default() {
     let login = loaded.identity.login.unwrap();
     assert_eq!(login.sessions, SessionBounds::default());
     assert!(!login.allow_http && !login.whoami && login.key.is_none());
-    let expected = PagesSettings { prefix: "/.portcullis".into(), allow_http: false };
+    let expected = PagesSettings { prefix: "/.portcullis".into(), step_up: false, allow_http: false };
     assert_eq!(loaded.proxy.pages, Some(expected));
     let [provider] = loaded.identity.oidc.as_slice() else { panic!("there is one") };
     assert!(matches!(provider.client, ClientProof::None));
@@ -89,7 +89,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(login.sessions, bounds);
     assert!(login.allow_http && login.whoami);
     assert_eq!(login.key.unwrap().expose(), "0123456789abcdef0123456789abcdef");
-    assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), allow_http: true }));
+    assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), step_up: false, allow_http: true }));
     let [staff, partner] = loaded.identity.oidc.as_slice() else { panic!("there are two") };
     assert!(matches!(&staff.client, ClientProof::Post(secret) if secret.expose() == "hunter2"));
     assert!(matches!(&partner.client, ClientProof::Basic(secret) if secret.expose() == "pa55"));

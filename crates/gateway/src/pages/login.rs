@@ -10,6 +10,7 @@ use portcullis_identity::remote::Patience;
 use portcullis_identity::session::{CookieKind, NoSession, Opening, clear_cookie, cookie_value, set_cookie};
 use portcullis_proxy::pages::{Markup, PageAnswer, PageRefusal, Visit, own_page};
 
+use super::password::{password_form, password_page};
 use super::{OwnPages, lead};
 use crate::logins::waited;
 
@@ -23,8 +24,11 @@ impl OwnPages {
         let parameters = visit.parameters();
         let to = parameters.get("to").and_then(Place::parse).unwrap_or_else(Place::root);
         let parties = visit.snapshot.authenticator.relying().all();
+        let has_users = visit.snapshot.authenticator.accepts_passwords();
         let party = match (parameters.get("with"), parties) {
             (Some(name), _) => self.party(visit, name)?,
+            (None, []) if has_users => return Ok(password_page(visit, &to, StatusCode::OK, None).into()),
+            (None, several) if has_users => return Ok(choice(visit, several, &to)),
             (None, [only]) => only,
             (None, []) => {
                 let message = "somebody wants to log in, and no provider is configured";
@@ -158,7 +162,12 @@ fn choice(visit: &Visit, parties: &[Arc<RelyingParty>], to: &Place) -> PageAnswe
         let link = format!("{}/login?with={}&to={}", prefix(visit), encoded(&settings.name), encoded(to.as_str()));
         main = main.tag("<li><a href=\"").text(&link).tag("\">").text(&settings.label).tag("</a></li>\n");
     }
-    own_page(StatusCode::OK, "Log in", main.tag("</ul>\n"), "'none'", false).into()
+    let main = main.tag("</ul>\n");
+    if visit.snapshot.authenticator.accepts_passwords() {
+        let main = password_form(main.tag("<p>Or with a name and a password:</p>\n"), visit, to);
+        return own_page(StatusCode::OK, "Log in", main, "'self'", false).into();
+    }
+    own_page(StatusCode::OK, "Log in", main, "'none'", false).into()
 }
 
 fn refused(party: &RelyingParty, problem: &ReturnedProblem) -> PageRefusal {
@@ -191,7 +200,7 @@ fn unreachable(party: &RelyingParty, why: &str) -> PageRefusal {
     PageRefusal::new(ReasonCode::DependencyKeysUnavailable, message, UNREACHABLE)
 }
 
-fn no_session(problem: NoSession) -> PageRefusal {
+pub(super) fn no_session(problem: NoSession) -> PageRefusal {
     let code = match problem {
         NoSession::Full => ReasonCode::LimitOverload,
         NoSession::NoRandomness => ReasonCode::InternalError,

@@ -1,4 +1,4 @@
-//! A browser that nobody knows is led to the login; a program is told 401.
+//! A browser that nobody knows is led to the login, and one whose session needs a second factor to the page that asks for it; a program is told 401.
 //!
 //! Who is a browser is said by the browser: it asks for a page of HTML, by GET, as a navigation (Fetch Metadata). A script, an image or a
 //! frame in a page is none: it would be led to a page that it cannot show. When in doubt it is a program.
@@ -19,13 +19,20 @@ const MAX_PLACE: usize = 2_048;
 pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderValue> {
     let facts = &transit.facts;
     let settings = facts.loaded.snapshot.settings.pages.as_ref()?;
-    if !would_help(refusal, transit) || !settings.are_open(facts.scheme) || !is_navigation(&transit.head) {
+    let (page, field) = if would_help(refusal, transit) {
+        ("login", "to")
+    } else if settings.step_up && wants_factor(refusal, transit) {
+        ("step-up", "return")
+    } else {
+        return None;
+    };
+    if !settings.are_open(facts.scheme) || !is_navigation(&transit.head) {
         return None;
     }
     let target = facts.target.as_ref()?;
     let place = target.uri.path_and_query().map_or("/", |place| place.as_str());
     let place = if place.len() > MAX_PLACE { "/" } else { place };
-    HeaderValue::try_from(format!("{}/login?to={}", settings.prefix, encoded(place))).ok()
+    HeaderValue::try_from(format!("{}/{page}?{field}={}", settings.prefix, encoded(place))).ok()
 }
 
 /// Whether a login would change the answer: there was no credential, or there was a session that is over, and nothing else.
@@ -40,6 +47,16 @@ fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
         ) => has_session(headers) && !authenticator.credential_headers().iter().any(|name| headers.contains_key(name)),
         _ => false,
     }
+}
+
+/// Whether a second factor would change the answer to somebody who has a session: what comes under another credential is not raised here.
+fn wants_factor(refusal: &Refusal, transit: &Transit) -> bool {
+    let Refusal::Challenged(denial) = refusal else { return false };
+    let headers = &transit.head.headers;
+    let others = transit.facts.loaded.snapshot.authenticator.credential_headers();
+    denial.reason == Reason::StepUpRequired
+        && has_session(headers)
+        && !others.iter().any(|name| headers.contains_key(name))
 }
 
 fn has_session(headers: &HeaderMap) -> bool {

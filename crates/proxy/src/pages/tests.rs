@@ -15,7 +15,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 
 #[test]
 fn the_prefix_is_the_gateways_and_nothing_beside_it() {
-    let settings = PagesSettings { prefix: PagesSettings::PREFIX.into(), allow_http: false };
+    let settings = PagesSettings { prefix: PagesSettings::PREFIX.into(), step_up: false, allow_http: false };
     let check = |path: &str, expected: bool| {
         assert_eq!(settings.owns(&CanonicalPath::parse(path).unwrap()), expected, "{path}");
     };

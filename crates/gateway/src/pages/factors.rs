@@ -1,0 +1,357 @@
+//! The factors of whoever has a session: which there are, how one is added, and how one is removed.
+//!
+//! Nothing can be changed but by somebody who has just shown a factor, or, where there is none yet, has just logged in: whoever finds a browser open adds no
+//! passkey of their own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use portcullis_events::EventKind;
+use portcullis_identity::mfa::factor::{FactorId, FactorKind};
+use portcullis_identity::mfa::webauthn::{Challenge, Registration};
+use portcullis_identity::mfa::{Added, FactorRefusal, MOST_NAME, Question, SecondFactors, ShownFactor};
+use portcullis_identity::oidc::{Place, encoded};
+use portcullis_identity::session::{FormToken, Session};
+use portcullis_proxy::pages::{Fields, Markup, PageAnswer, PageRefusal, Visit, own_page};
+use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
+
+use super::login::prefix;
+use super::step_up::{
+    asker, bytes, check_token, malformed, outage, own_cookie, passkey_form, script, to_login, told, unasked,
+};
+use super::{OwnPages, lead};
+
+/// What the forms' token is for.
+const PURPOSE: &str = "factors";
+/// What was shown or logged in with is fresh for so long.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+
+impl OwnPages {
+    /// `factors`: the list, and the forms where it may be changed.
+    pub(super) async fn list_factors(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
+        let Some(session) = self.session(visit) else { return to_login(visit, &here(visit)) };
+        Ok(self.factors_page(visit, &session, StatusCode::OK, None).await?.into())
+    }
+
+    /// A form of that page: what is to be done is its field `act`.
+    pub(super) async fn change_factors(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
+        let Some(session) = self.session(visit) else { return to_login(visit, &here(visit)) };
+        let form = visit.form();
+        check_token(visit, &form, PURPOSE)?;
+        let principal = session.principal.reference();
+        let list = self.list(&principal).await?;
+        if !is_fresh(&session, &list, visit) {
+            return lead(&again(visit, &list), []);
+        }
+        let name = form.get("name").unwrap_or_default().to_owned();
+        let now = visit.now;
+        match form.get("act") {
+            Some("begin-totp") => {
+                let begun =
+                    self.ask(visit, &session, move |factors| factors.begin_totp(&principal, &name, now)).await?;
+                match begun {
+                    Ok(begun) => Ok(totp_page(visit, &begun.id.to_string(), &begun.secret, &begun.uri).into()),
+                    Err(page) => Ok(page.into()),
+                }
+            }
+            Some("confirm-totp") => {
+                let id = form.get("id").and_then(FactorId::parse).ok_or_else(|| malformed("no id of a factor"))?;
+                let code = form.get("code").unwrap_or_default().to_owned();
+                let confirm = move |factors: &SecondFactors| factors.confirm_totp(&principal, id, &code, now);
+                match self.factors.ask(confirm).await.map_err(unasked)? {
+                    Ok(added) => Ok(self.added(visit, &session, &added)),
+                    // The app is set up already: only the code is typed again.
+                    Err(refusal @ FactorRefusal::Wrong) => {
+                        self.tell_failure(visit, &session, &refusal);
+                        let (status, said) = told(&refusal)?;
+                        let main = Markup::default().tag("<p role=\"alert\">").text(&said).tag("</p>\n");
+                        let main = confirm_form(main, visit, &id.to_string());
+                        Ok(own_page(status, "Add an app with codes", main, "'self'", false).into())
+                    }
+                    Err(refusal) => {
+                        self.tell_failure(visit, &session, &refusal);
+                        let (status, said) = told(&refusal)?;
+                        Ok(self.factors_page(visit, &session, status, Some(&said)).await?.into())
+                    }
+                }
+            }
+            Some("add-passkey") => {
+                let made = Made::of(&form).ok_or_else(|| malformed("no passkey in the form"))?;
+                let asker = asker(&session);
+                let add = move |factors: &SecondFactors| {
+                    factors.add_passkey((&principal, &asker), &made.challenge, made.registration(), &name, now)
+                };
+                let added = self.ask(visit, &session, add).await?;
+                Ok(added.map_or_else(|page| page.into(), |added| self.added(visit, &session, &added)))
+            }
+            Some("renew-recovery") => {
+                let codes = self.ask(visit, &session, move |factors| factors.renew_recovery(&principal, now)).await?;
+                Ok(match codes {
+                    Ok(codes) => {
+                        self.tell_change(visit, &session, EventKind::AuthFactorAdded, FactorKind::Recovery, "renewed");
+                        codes_page(visit, &codes).into()
+                    }
+                    Err(page) => page.into(),
+                })
+            }
+            Some("remove") => {
+                let id = form.get("id").and_then(FactorId::parse).ok_or_else(|| malformed("no id of a factor"))?;
+                let kind = list.iter().find(|factor| factor.id == id).map(|factor| factor.kind);
+                let removed = self.ask(visit, &session, move |factors| factors.remove(&principal, id)).await?;
+                match (removed, kind) {
+                    (Ok(()), Some(kind)) => {
+                        self.tell_change(visit, &session, EventKind::AuthFactorRemoved, kind, "removed");
+                        lead(here(visit).as_str(), [])
+                    }
+                    (Ok(()), None) => lead(here(visit).as_str(), []),
+                    (Err(page), _) => Ok(page.into()),
+                }
+            }
+            Some(_) | None => Err(malformed("a form of the factors that wants nothing")),
+        }
+    }
+
+    async fn list(&self, principal: &str) -> Result<Vec<ShownFactor>, PageRefusal> {
+        let principal = principal.to_owned();
+        let list = self.factors.ask(move |factors| factors.list(&principal)).await.map_err(unasked)?;
+        list.map_err(|refusal| outage(&refusal))
+    }
+
+    /// Asks; a refusal becomes the page with what is to be said, and an event.
+    async fn ask<T: Send + 'static>(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        question: impl FnOnce(&SecondFactors) -> Result<T, FactorRefusal> + Send + 'static,
+    ) -> Result<Result<T, Response<Full<Bytes>>>, PageRefusal> {
+        match self.factors.ask(question).await.map_err(unasked)? {
+            Ok(value) => Ok(Ok(value)),
+            Err(refusal) => {
+                self.tell_failure(visit, session, &refusal);
+                let (status, said) = told(&refusal)?;
+                Ok(Err(self.factors_page(visit, session, status, Some(&said)).await?))
+            }
+        }
+    }
+
+    fn added(&self, visit: &Visit, session: &Session, added: &Added) -> PageAnswer {
+        self.tell_change(visit, session, EventKind::AuthFactorAdded, added.kind, "added");
+        match &added.recovery {
+            Some(codes) => codes_page(visit, codes).into(),
+            None => lead(here(visit).as_str(), []).unwrap_or_else(PageAnswer::from),
+        }
+    }
+
+    fn tell_change(&self, visit: &Visit, session: &Session, kind: EventKind, of: FactorKind, done: &str) {
+        let message = format!("{} has {done} a second factor: {}", session.principal.reference(), of.as_str());
+        self.tell(visit, kind, Some(&session.principal), message);
+    }
+
+    async fn factors_page(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        status: StatusCode,
+        said: Option<&str>,
+    ) -> Result<Response<Full<Bytes>>, PageRefusal> {
+        let principal = session.principal.reference();
+        let list = self.list(&principal).await?;
+        let may_change = is_fresh(session, &list, visit);
+        let question = if may_change { self.question(visit, session).await? } else { None };
+        let mut main = Markup::default();
+        if let Some(said) = said {
+            main = main.tag("<p role=\"alert\">").text(said).tag("</p>\n");
+        }
+        main = shown(main, visit, &list, may_change);
+        if !may_change {
+            let main = main.tag("<p><a href=\"").text(&again(visit, &list)).tag(if list.is_empty() {
+                "\">Log in again to add one</a></p>\n"
+            } else {
+                "\">Show a factor to change them</a></p>\n"
+            });
+            return Ok(own_page(status, "Second factors", main, "'self'", false));
+        }
+        main = begun(main.tag("<h2>Add an app with codes</h2>\n"), visit, "begin-totp");
+        main = named(main).tag("<button type=\"submit\">Go on</button>\n</form>\n");
+        if let Some(question) = &question {
+            let user = BASE64URL.encode(&user_handle(&principal));
+            main = main.tag("<h2>Add a passkey</h2>\n");
+            main = passkey_form(main, here(visit).as_str(), question, Some((&user, &session.principal.id)));
+            let token = FormToken::of(own_cookie(visit), PURPOSE);
+            main = named(main.hidden("token", token.as_str()).hidden("act", "add-passkey"))
+                .tag("<input type=\"hidden\" name=\"attestation\"><input type=\"hidden\" name=\"unused\">\n")
+                .tag(
+                    "<button type=\"submit\">Make one</button>\n</form>\n<p id=\"passkey-said\" role=\"alert\"></p>\n",
+                );
+            main = script(main, visit);
+        }
+        if !list.is_empty() {
+            main = begun(main.tag("<h2>Recovery codes</h2>\n"), visit, "renew-recovery");
+            main = main.tag("<button type=\"submit\">Make new ones; the old ones end</button>\n</form>\n");
+        }
+        Ok(own_page(status, "Second factors", main, "'self'", question.is_some()))
+    }
+
+    async fn question(&self, visit: &Visit, session: &Session) -> Result<Option<Question>, PageRefusal> {
+        let (principal, asker, now) = (session.principal.reference(), asker(session), visit.now);
+        let asked = self.factors.ask(move |factors| factors.ask_for_new_passkey(&principal, &asker, now)).await;
+        match asked.map_err(unasked)? {
+            Ok(question) => Ok(Some(question)),
+            Err(FactorRefusal::Off | FactorRefusal::TooMany) => Ok(None),
+            Err(refusal) => Err(outage(&refusal)),
+        }
+    }
+}
+
+const BASE64URL: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
+
+/// A passkey that was made, as a browser sends it.
+struct Made {
+    challenge: Challenge,
+    client_data: Vec<u8>,
+    attestation: Vec<u8>,
+}
+
+impl Made {
+    fn of(form: &Fields) -> Option<Self> {
+        Some(Self {
+            challenge: Challenge::parse(form.get("challenge")?)?,
+            client_data: bytes(form, "client_data")?,
+            attestation: bytes(form, "attestation")?,
+        })
+    }
+
+    fn registration(&self) -> Registration<'_> {
+        Registration { client_data: &self.client_data, attestation: &self.attestation }
+    }
+}
+
+/// What an authenticator knows its holder by: nothing that says who it is (WebAuthn section 14.6.1).
+fn user_handle(principal: &str) -> Vec<u8> {
+    let text = [b"portcullis passkey user\0".as_slice(), principal.as_bytes()].concat();
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref().to_vec()
+}
+
+/// Whether somebody who is there now has just proven it.
+fn is_fresh(session: &Session, list: &[ShownFactor], visit: &Visit) -> bool {
+    let proven = match (&session.raised, list.is_empty()) {
+        (Some(raised), _) => raised.at,
+        (None, true) => session.created,
+        (None, false) => return false,
+    };
+    let age = visit.now.duration_since(proven);
+    age.unsigned_abs() <= FRESH
+}
+
+/// Where somebody proves it anew.
+fn again(visit: &Visit, list: &[ShownFactor]) -> String {
+    let (page, field) = if list.is_empty() { ("login", "to") } else { ("step-up", "return") };
+    format!("{}/{page}?{field}={}", prefix(visit), encoded(here(visit).as_str()))
+}
+
+fn here(visit: &Visit) -> Place {
+    Place::parse(&format!("{}/factors", prefix(visit))).unwrap_or_else(Place::root)
+}
+
+/// The beginning of a form that does something.
+fn begun(main: Markup, visit: &Visit, act: &'static str) -> Markup {
+    let token = FormToken::of(own_cookie(visit), PURPOSE);
+    main.tag("<form method=\"post\" action=\"")
+        .text(here(visit).as_str())
+        .tag("\">\n")
+        .hidden("token", token.as_str())
+        .hidden("act", act)
+}
+
+fn named(main: Markup) -> Markup {
+    main.tag("<label>What you call it <input name=\"name\" maxlength=\"")
+        .text(&MOST_NAME.to_string())
+        .tag("\" required></label>\n")
+}
+
+fn shown(main: Markup, visit: &Visit, list: &[ShownFactor], may_change: bool) -> Markup {
+    if list.is_empty() {
+        return main.tag("<p>You have none yet.</p>\n");
+    }
+    let mut main = main.tag("<ul>\n");
+    for factor in list {
+        let kind = match factor.kind {
+            FactorKind::Totp => "app with codes",
+            FactorKind::Recovery => "recovery codes",
+            FactorKind::Passkey => "passkey",
+        };
+        main = main.tag("<li>").text(&factor.name).tag(" (").tag(kind).tag("), added ").text(&day(factor.created));
+        if let Some(used) = factor.used {
+            main = main.tag(", last used ").text(&day(used));
+        }
+        if let Some(left) = factor.left {
+            main = main.tag(", ").text(&left.to_string()).tag(" left");
+        }
+        if may_change {
+            main = begun(main, visit, "remove").hidden("id", &factor.id.to_string());
+            main = main.tag("<button type=\"submit\">Remove</button>\n</form>");
+        }
+        main = main.tag("</li>\n");
+    }
+    main.tag("</ul>\n")
+}
+
+fn day(time: jiff::Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}
+
+/// The secret as a picture and as text, and the form for its first code.
+fn totp_page(visit: &Visit, id: &str, secret: &str, uri: &str) -> Response<Full<Bytes>> {
+    let mut main = Markup::default().tag("<p>Read this with your app:</p>\n");
+    if let Some(picture) = picture(uri) {
+        main = main
+            .tag("<p><img width=\"240\" height=\"240\" alt=\"The secret for your app; it stands below, too\" src=\"data:image/svg+xml;base64,")
+            .text(&BASE64.encode(picture.as_bytes()))
+            .tag("\"></p>\n");
+    }
+    main = main
+        .tag("<p>Or type: <code id=\"secret\">")
+        .text(&in_groups(secret))
+        .tag("</code></p>\n<p>Then type the code that it shows.</p>\n");
+    let main = confirm_form(main, visit, id);
+    own_page(StatusCode::OK, "Add an app with codes", main, "'self'", false)
+}
+
+/// The form for the first code of an app.
+fn confirm_form(main: Markup, visit: &Visit, id: &str) -> Markup {
+    begun(main, visit, "confirm-totp")
+        .hidden("id", id)
+        .tag("<label>Code <input name=\"code\" autocomplete=\"one-time-code\" inputmode=\"numeric\" maxlength=\"12\" ")
+        .tag("required autofocus></label>\n<button type=\"submit\">Confirm</button>\n</form>\n")
+}
+
+fn picture(uri: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(uri.as_bytes(), EcLevel::M).ok()?;
+    Some(code.render::<svg::Color<'_>>().min_dimensions(240, 240).build())
+}
+
+fn in_groups(secret: &str) -> String {
+    let mut text = String::with_capacity(secret.len() * 5 / 4);
+    for (place, character) in secret.chars().enumerate() {
+        if place > 0 && place % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(character);
+    }
+    text
+}
+
+/// The recovery codes, this once.
+fn codes_page(visit: &Visit, codes: &[String]) -> Response<Full<Bytes>> {
+    let mut main = Markup::default()
+        .tag("<p>Each of these is good once in the place of your other factors. Keep them where nobody finds them; they are not shown again.</p>\n<ul>\n");
+    for code in codes {
+        main = main.tag("<li><code>").text(code).tag("</code></li>\n");
+    }
+    let main = main.tag("</ul>\n<p><a href=\"").text(here(visit).as_str()).tag("\">Done</a></p>\n");
+    own_page(StatusCode::OK, "Recovery codes", main, "'self'", false)
+}

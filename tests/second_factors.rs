@@ -1,0 +1,317 @@
+//! Second factors over the real pages: added, asked for, used once, locked, and kept over a restart.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use aws_lc_rs::hmac;
+use data_encoding::BASE32_NOPAD;
+use portcullis_testkit::browser::in_browser;
+use portcullis_testkit::ports::free_port;
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
+use portcullis_testkit::wire::{self, Answer};
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis};
+
+const POLICY: &str = r#"
+[[role]]
+name = "everything"
+permissions = [{ actions = ["* /**"], not_actions = ["* /secret/**"] }]
+
+[[role]]
+name = "secrets"
+permissions = [{ actions = ["* /secret/**"] }]
+
+[[assignment]]
+name = "the-known-do-nearly-everything"
+role = "everything"
+principals = ["authenticated"]
+scope = "*"
+
+[[assignment]]
+name = "secrets-need-a-second-factor"
+role = "secrets"
+principals = ["authenticated"]
+scope = "*"
+when = { assurance = "mfa" }
+"#;
+
+/// A gateway with Alice as a local user, on this host.
+fn start(upstream: &Upstream, host: &str) -> Gateway {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let mut site = Site::new(&upstream.url());
+    site.listen_on(address);
+    site.tell_identity();
+    site.add("[[identity.password]]\nname = \"local\"\nfile = \"users.toml\"\n");
+    site.add("[identity.login]\nallow_http = true\n");
+    site.add("[store]\npath = \"my.db\"\n");
+    let port = address.port();
+    site.add(&format!(
+        "[mfa]\nkey = {{ file = \"mfa.key\" }}\nissuer = \"Example\"\n[mfa.passkeys]\nrp_id = \"{host}\"\norigins = [\"http://{host}:{port}\"]\n"
+    ));
+    site.file("mfa.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    site.policy(&[POLICY, NO_BANS].concat());
+    let file = site.path("users.toml");
+    let added = portcullis().args(["user", "add", "alice", "--file"]).arg(file).stdin("correct horse\n").run(PATIENCE);
+    assert!(added.status.success(), "{:?}", added.stderr);
+    site.start()
+}
+
+/// As much of a browser as the pages need: cookies, redirects, forms.
+struct Browser {
+    address: SocketAddr,
+    cookies: BTreeMap<String, String>,
+}
+
+struct Shown {
+    place: String,
+    answer: Answer,
+}
+
+impl Shown {
+    fn html(&self) -> &str {
+        self.answer.text()
+    }
+}
+
+fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
+    Some(text.split_once(before)?.1.split_once(behind)?.0)
+}
+
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+impl Browser {
+    fn new(gateway: &Gateway) -> Self {
+        Self { address: gateway.address, cookies: BTreeMap::new() }
+    }
+
+    fn once(&mut self, method: &str, place: &str, body: &str) -> Answer {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (host, cookies) = (self.address.to_string(), cookies.join("; "));
+        let mut headers = vec![("host", host.as_str()), ("accept", "text/html")];
+        if !cookies.is_empty() {
+            headers.push(("cookie", &cookies));
+        }
+        if method == "POST" {
+            headers.push(("content-type", "application/x-www-form-urlencoded"));
+        }
+        let answer = wire::send(self.address, wire::request(method, place, &headers, body.as_bytes()));
+        for line in answer.head.header_values("set-cookie") {
+            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+            if value.is_empty() {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    fn follow(&mut self, method: &str, place: &str, body: &str) -> Shown {
+        let (mut method, mut place, mut body) = (method, place.to_owned(), body);
+        for _ in 0..10 {
+            let answer = self.once(method, &place, body);
+            let Some(location) = answer.header("location").map(str::to_owned) else { return Shown { place, answer } };
+            assert!(location.starts_with('/') && !location.starts_with("//"), "{location}");
+            (method, place, body) = ("GET", location, "");
+        }
+        panic!("it leads on and on: {place}");
+    }
+
+    fn go(&mut self, place: &str) -> Shown {
+        self.follow("GET", place, "")
+    }
+
+    /// Sends the form whose markup has this in it, with these fields beside its hidden ones.
+    fn submit(&mut self, page: &Shown, form: &str, fields: &[(&str, &str)]) -> Shown {
+        let html = page.html();
+        let found =
+            html.split("<form").find(|piece| piece.split("</form>").next().is_some_and(|piece| piece.contains(form)));
+        let piece = found
+            .and_then(|piece| piece.split("</form>").next())
+            .unwrap_or_else(|| panic!("no form with {form}: {html}"));
+        let action = between(piece, "action=\"", "\"").unwrap();
+        let hidden = piece.split("<input").filter(|input| input.contains("type=\"hidden\"")).filter_map(|input| {
+            Some((between(input, "name=\"", "\"")?.to_owned(), between(input, "value=\"", "\"")?.to_owned()))
+        });
+        let given = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let body: Vec<String> =
+            hidden.chain(given).map(|(name, value)| format!("{name}={}", encoded(&value))).collect();
+        self.follow("POST", action, &body.join("&"))
+    }
+
+    /// Logs in as Alice on the page that it was led to.
+    fn log_in(&mut self, page: &Shown) -> Shown {
+        self.submit(page, "name=\"password\"", &[("name", "alice"), ("password", "correct horse")])
+    }
+}
+
+/// The code that an app with this secret shows so many steps from now.
+fn code(secret: &str, steps: i64) -> String {
+    let secret = BASE32_NOPAD.decode(secret.replace(' ', "").as_bytes()).unwrap();
+    let step = jiff::Timestamp::now().as_second() / 30 + steps;
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret), &step.to_be_bytes());
+    let mac = mac.as_ref();
+    let offset = usize::from(mac[19] & 0xf);
+    let number = u32::from_be_bytes(mac[offset..offset + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:06}", number % 1_000_000)
+}
+
+/// Adds an app by the pages; its secret, and the recovery codes.
+fn enrol(browser: &mut Browser) -> (String, Vec<String>) {
+    let page = browser.go("/.portcullis/factors");
+    let page = browser.submit(&page, "begin-totp", &[("name", "phone")]);
+    let secret = between(page.html(), "<code id=\"secret\">", "</code>").unwrap().to_owned();
+    assert!(page.html().contains("data:image/svg+xml;base64,"), "{}", page.html());
+    let page = browser.submit(&page, "confirm-totp", &[("code", &code(&secret, -1))]);
+    let codes: Vec<String> =
+        page.html().split("<li><code>").skip(1).map(|piece| piece.split('<').next().unwrap().to_owned()).collect();
+    assert_eq!(codes.len(), 10, "{}", page.html());
+    (secret, codes)
+}
+
+#[test]
+fn a_session_is_raised_by_a_code_and_goes_back_to_where_it_was() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "localhost");
+    let mut browser = Browser::new(&gateway);
+    let page = browser.go("/secret/plans?year=2026");
+    assert!(page.place.starts_with("/.portcullis/login"), "{}", page.place);
+    let refused = browser.submit(&page, "name=\"password\"", &[("name", "alice"), ("password", "wrong horse")]);
+    assert!(refused.answer.status() >= 400 && browser.cookies.is_empty(), "{}", refused.html());
+    // Nobody is led to another host.
+    let page = browser.log_in(&page);
+    assert!(page.place.starts_with("/.portcullis/step-up?return="), "{}", page.place);
+    assert!(page.html().contains("you have none yet"), "{}", page.html());
+    let api = gateway.get("/secret/plans", &[("cookie", &cookies(&browser)), ("accept", "application/json")]);
+    let event = gateway.check_refused("a program", &api, 401, "step_up.required");
+    assert_eq!(event["identity"]["id"], "alice");
+    assert!(api.header("www-authenticate").unwrap().contains("insufficient_user_authentication"));
+
+    let (secret, recovery) = enrol(&mut browser);
+    let before = browser.cookies.clone();
+    let page = browser.go("/secret/plans?year=2026");
+    assert!(page.place.starts_with("/.portcullis/step-up?return=/secret/plans"), "{}", page.place);
+    let wrong = browser.submit(&page, "name=\"code\"", &[("code", "000000")]);
+    assert_eq!(wrong.answer.status(), 403, "{}", wrong.html());
+    let used = code(&secret, 0);
+    let shown = browser.submit(&wrong, "name=\"code\"", &[("code", &used)]);
+    assert_eq!((shown.place.as_str(), shown.answer.status()), ("/secret/plans?year=2026", 200));
+    assert_ne!(browser.cookies, before, "the session has another id");
+    let mut old = Browser { address: gateway.address, cookies: before };
+    assert!(old.go("/secret/plans").place.starts_with("/.portcullis/login"), "the old id opens nothing");
+    // A code is good once, also for another session of its owner.
+    let mut other = Browser::new(&gateway);
+    let page = other.go("/secret/plans");
+    let page = other.log_in(&page);
+    let page = other.submit(&page, "name=\"code\"", &[("code", &used)]);
+    assert_eq!(page.answer.status(), 403);
+    let page = other.submit(&page, "name=\"code\"", &[("code", &recovery[0].to_uppercase())]);
+    assert_eq!((page.place.as_str(), page.answer.status()), ("/secret/plans", 200));
+
+    let events = gateway.stop();
+    for (kind, count) in [("auth.step_up", 2), ("auth.failed", 3), ("auth.factor_added", 1)] {
+        assert_eq!(of_kind(&events, kind).len(), count, "{kind}");
+    }
+    let text: String = events.iter().map(Value::to_string).collect();
+    for secret in [&secret.replace(' ', ""), &recovery[0], "correct horse"] {
+        assert!(!text.contains(secret), "{secret} is in an event");
+    }
+    // Six digits stand in many a number: here they are looked for where words are.
+    assert!(events.iter().all(|event| !event["message"].as_str().unwrap_or_default().contains(&used)));
+}
+
+fn cookies(browser: &Browser) -> String {
+    browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn what_others_send_and_what_is_not_fresh_changes_nothing() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "localhost");
+    let mut browser = Browser::new(&gateway);
+    let page = browser.go("/secret/plans");
+    browser.log_in(&page);
+    // Without the token of the page.
+    let sent = browser.once("POST", "/.portcullis/factors", "act=begin-totp&name=x");
+    assert_eq!(sent.status(), 403, "{}", sent.text());
+    let sent = browser.once("POST", "/.portcullis/step-up", "code=000000&return=/");
+    assert_eq!(sent.status(), 403, "{}", sent.text());
+    let (_, recovery) = enrol(&mut browser);
+    // Alice has a factor now: who only knows her password may not add or remove one.
+    let mut thief = Browser::new(&gateway);
+    let page = thief.go("/secret/plans");
+    thief.log_in(&page);
+    let page = thief.go("/.portcullis/factors");
+    assert!(page.html().contains("Show a factor to change them") && !page.html().contains("<form"), "{}", page.html());
+    // Nobody is led to another host.
+    for place in ["https://evil.test/", "//evil.test", "/\\evil.test", "javascript:alert(1)"] {
+        let page = thief.go(&format!("/.portcullis/step-up?return={}", encoded(place)));
+        assert!(page.html().contains("name=\"return\" value=\"/\""), "{place}: {}", page.html());
+    }
+    // Whoever guesses waits, and so does the right code; that survives a restart.
+    let page = thief.go("/.portcullis/step-up?return=/");
+    for _ in 0..5 {
+        assert_eq!(thief.submit(&page, "name=\"code\"", &[("code", "000000")]).answer.status(), 403);
+    }
+    let locked = thief.submit(&page, "name=\"code\"", &[("code", &recovery[1])]);
+    assert_eq!(locked.answer.status(), 429, "{}", locked.html());
+    assert!(locked.answer.header("retry-after").is_some());
+    let listed = gateway.site.run(&["factor", "list", "alice", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout.join("\n")).unwrap();
+    assert_eq!(listed["factors"][1]["left"], json!(10));
+    let reset = gateway.site.run(&["totp", "reset", "alice"]);
+    assert!(reset.stdout.concat().contains("2 were removed"), "{reset:?}");
+    let none = gateway.site.run(&["factor", "list", "alice"]);
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    let events = gateway.stop();
+    assert_eq!(of_kind(&events, "auth.locked").len(), 1);
+    assert_eq!(of_kind(&events, "admin.factor_reset").len(), 1);
+}
+
+const PERSON: &str = r#"
+const [own] = given;
+const problems = [];
+page.on('console', (line) => { if (line.type() === 'error') problems.push(line.text()); });
+page.on('pageerror', (error) => problems.push(String(error)));
+const devtools = await context.newCDPSession(page);
+await devtools.send('WebAuthn.enable');
+const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
+await page.goto(own + '/secret/plans');
+await page.fill('input[name=name]', 'alice');
+await page.fill('input[name=password]', 'correct horse');
+await page.click('button[type=submit]');
+const asked = page.url();
+await page.goto(own + '/.portcullis/factors');
+await page.fill('#passkey input[name=name]', 'this laptop');
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('text=Recovery codes');
+const codes = await page.locator('li code').count();
+await page.goto(own + '/secret/plans');
+const again = page.url();
+await page.click('#passkey button[type=submit]');
+await page.waitForURL(own + '/secret/plans');
+const status = await page.evaluate(async () => (await fetch('/secret/plans')).status);
+return { asked, codes, again, end: page.url(), status, problems };
+"#;
+
+#[test]
+fn a_passkey_of_a_real_browser_raises_the_session() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "localhost");
+    let own = format!("http://localhost:{}", gateway.address.port());
+    let seen = in_browser(PERSON, &[&own]);
+    assert!(seen["asked"].as_str().unwrap().contains("/.portcullis/step-up?return=/secret/plans"), "{seen:#}");
+    assert!(seen["again"].as_str().unwrap().contains("/.portcullis/step-up"), "{seen:#}");
+    assert_eq!((&seen["codes"], &seen["problems"]), (&json!(10), &json!([])), "{seen:#}");
+    assert_eq!((&seen["end"], &seen["status"]), (&json!(format!("{own}/secret/plans")), &json!(200)), "{seen:#}");
+    let events = gateway.stop();
+    let steps = of_kind(&events, "auth.step_up");
+    assert_eq!(steps.len(), 1);
+    assert!(steps[0]["message"].as_str().unwrap().ends_with("has shown a second factor: passkey"), "{}", steps[0]);
+}
