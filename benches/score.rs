@@ -63,7 +63,11 @@ fn main() {
         let began = Instant::now();
         (0..ROUNDS).for_each(|_| drop(black_box(round())));
         let nanoseconds = began.elapsed().as_nanos() / u128::from(ROUNDS);
-        println!("{nanoseconds:>6} ns  {what}: {} milli-nats, {} signals", round().mnats, round().signals.len());
+        println!(
+            "{nanoseconds:>6} ns  {what}: {} milli-nats, {} signals",
+            round().assessment.mnats,
+            round().assessment.signals.len()
+        );
     };
     measure("familiar, assessed", &home, false);
     measure("familiar, assessed and learnt", &home, true);

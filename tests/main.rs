@@ -32,6 +32,8 @@ mod bans;
 mod bodies;
 /// Tokens that are bound to a certificate or a key of their holder: proofs, replays, downgrades.
 mod bound_tokens;
+/// Thresholds of risk that are worked out from good traffic, and scores that are worked out again.
+mod calibration;
 /// Whose address counts: the peer's, or the one that a trusted proxy names.
 mod client_address;
 /// Client certificates as principals: whom they name, beside other credentials, and for how long.

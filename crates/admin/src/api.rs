@@ -457,6 +457,48 @@ pub struct PastLogin {
     pub user_agent: Option<String>,
 }
 
+/// The calibrations of risk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibrations {
+    /// `[risk] step_up_budget` in millionths; `None`: nothing is counted.
+    pub budget: Option<u32>,
+    /// How many visits of users were counted so far, to resources of low, normal and high sensitivity.
+    pub counted: [u64; 3],
+    /// How many of one sensitivity are enough.
+    pub enough: Option<u64>,
+    /// The latest first. At most 32.
+    pub calibrations: Vec<Calibration>,
+}
+
+/// Thresholds that were worked out from good traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Its id, such as `c12-4f0c93ab`.
+    pub id: String,
+    /// When it was made, RFC 3339.
+    pub made_at: String,
+    /// Its thresholds hold, where the policy does not say its own.
+    pub in_force: bool,
+    /// The budget, in millionths.
+    pub budget: u32,
+    /// From how many visits, for each sensitivity.
+    pub counted: [u64; 3],
+    /// The digest of the counts.
+    pub digest: String,
+    /// Where a step-up and where a denial begins, in milli-nats, for each sensitivity; `None`: too little was counted.
+    pub thresholds: [Option<[i32; 2]>; 3],
+    /// What scores mean: milli-nats, and from 0 to 1,000 how rare it is.
+    pub scale: Vec<(i32, u16)>,
+}
+
+/// A calibration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationId {
+    /// Its id.
+    pub id: String,
+}
+
 /// A sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans,
-    NewMute, PastLogins, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
+    NewBans, NewMute, PastLogins, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -70,6 +70,27 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// That risk is off.
     fn warm(&self, logins: &PastLogins) -> Result<Done, Problem>;
+
+    /// The calibrations of risk that are kept, and what is counted for the next.
+    fn calibrations(&self) -> Calibrations;
+
+    /// Works out thresholds from what is counted now, as a calibration that is not in force yet.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn propose_calibration(&self) -> Result<Done, Problem>;
+
+    /// Puts a calibration in force.
+    ///
+    /// # Errors
+    /// That there is none of that id.
+    fn activate_calibration(&self, id: &str) -> Result<Done, Problem>;
+
+    /// Takes the calibration in force back.
+    ///
+    /// # Errors
+    /// That none is in force.
+    fn roll_calibration_back(&self) -> Result<Done, Problem>;
 
     /// Has a sink deliver a test event, which is also the record of this action, and says what came of it within some seconds.
     ///
@@ -232,6 +253,8 @@ pub enum ActionKind {
     RiskForget,
     /// Logins of the past were learnt from.
     RiskWarm,
+    /// Thresholds of risk were worked out, put in force or taken back.
+    RiskCalibration,
     /// A sink was tested.
     SinkTest,
     /// The notifiers of an alert were tested.

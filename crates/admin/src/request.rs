@@ -15,8 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins,
-    Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
+    Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
+    PastLogins, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
@@ -126,6 +126,28 @@ impl<G: Gateway> Desk<G> {
             (Method::POST, "/v1/risk/warm") => {
                 let logins: PastLogins = read(request).await?;
                 self.blocking(move |desk| desk.act(ActionKind::RiskWarm, "a history", desk.gateway.warm(&logins))).await
+            }
+            (Method::GET, "/v1/risk/calibrations") => {
+                self.blocking(|desk| Ok(json(&desk.gateway.calibrations()))).await
+            }
+            (Method::POST, "/v1/risk/calibrations/propose") => {
+                self.blocking(|desk| {
+                    desk.act(ActionKind::RiskCalibration, "propose", desk.gateway.propose_calibration())
+                })
+                .await
+            }
+            (Method::POST, "/v1/risk/calibrations/activate") => {
+                let wanted: CalibrationId = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::RiskCalibration, &wanted.id, desk.gateway.activate_calibration(&wanted.id))
+                })
+                .await
+            }
+            (Method::POST, "/v1/risk/calibrations/rollback") => {
+                self.blocking(|desk| {
+                    desk.act(ActionKind::RiskCalibration, "rollback", desk.gateway.roll_calibration_back())
+                })
+                .await
             }
             (Method::POST, "/v1/sinks/test") => {
                 let sink: SinkName = read(request).await?;

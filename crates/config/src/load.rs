@@ -204,7 +204,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let governed = Governed::gather(read, &reader.sources.borrow());
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
-    let geo = operation.geo;
+    let geo = operation.geo.databases;
+    risk.max_speed_kmh = operation.geo.max_speed_kmh.unwrap_or(risk.max_speed_kmh);
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(
         reader,

@@ -14,6 +14,8 @@ pub(crate) const USER_AGENT_BYTES: usize = 1_024;
 pub(crate) const REFERRER_BYTES: usize = 1_024;
 /// `message`, in bytes.
 pub(crate) const MESSAGE_BYTES: usize = 2_048;
+/// `risk.inputs`, in bytes.
+pub(crate) const INPUT_BYTES: usize = 1_024;
 /// Every other text, in bytes.
 pub(crate) const TEXT_BYTES: usize = 256;
 /// Groups, roles, checks and every list without a bound of its own.
@@ -111,6 +113,7 @@ impl Bounds {
         self.text("identity.cert_subject", &mut identity.cert_subject, TEXT_BYTES);
         self.text("device.id", &mut event.device.id, TEXT_BYTES);
         self.text("device.fingerprint", &mut event.device.fingerprint, TEXT_BYTES);
+        self.text("risk.inputs", &mut event.risk.inputs, INPUT_BYTES);
         self.list("risk.signals", &mut event.risk.signals, SIGNAL_ENTRIES);
         for signal in &mut event.risk.signals {
             self.required("risk.signals", &mut signal.value, TEXT_BYTES);

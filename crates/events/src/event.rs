@@ -238,6 +238,9 @@ pub enum EventKind {
     /// A session was ended before its time: its holder logged out, or its provider said so.
     #[serde(rename = "session.ended")]
     SessionEnded,
+    /// Other thresholds of risk are in force: a calibration, or what was before it.
+    #[serde(rename = "risk.calibrated")]
+    RiskCalibrated,
     /// An operator had the configuration reloaded, or tried to.
     #[serde(rename = "admin.reload")]
     AdminReload,
@@ -256,6 +259,9 @@ pub enum EventKind {
     /// An operator had logins of the past learnt from, or tried to.
     #[serde(rename = "admin.risk_warm")]
     AdminRiskWarm,
+    /// An operator had thresholds of risk worked out, put in force or taken back, or tried to.
+    #[serde(rename = "admin.risk_calibration")]
+    AdminRiskCalibration,
     /// An operator tested a sink: this event is the test.
     #[serde(rename = "admin.sink_test")]
     AdminSinkTest,
@@ -350,7 +356,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -372,12 +378,14 @@ impl EventKind {
         Self::IntrospectionRecovered,
         Self::SessionOpened,
         Self::SessionEnded,
+        Self::RiskCalibrated,
         Self::AdminReload,
         Self::AdminDrain,
         Self::AdminBanAdd,
         Self::AdminBanRemove,
         Self::AdminRiskForget,
         Self::AdminRiskWarm,
+        Self::AdminRiskCalibration,
         Self::AdminSinkTest,
         Self::AdminAlertTest,
         Self::AdminAlertLift,
@@ -434,12 +442,14 @@ impl EventKind {
             Self::IntrospectionRecovered => "introspection.recovered",
             Self::SessionOpened => "session.opened",
             Self::SessionEnded => "session.ended",
+            Self::RiskCalibrated => "risk.calibrated",
             Self::AdminReload => "admin.reload",
             Self::AdminDrain => "admin.drain",
             Self::AdminBanAdd => "admin.ban_add",
             Self::AdminBanRemove => "admin.ban_remove",
             Self::AdminRiskForget => "admin.risk_forget",
             Self::AdminRiskWarm => "admin.risk_warm",
+            Self::AdminRiskCalibration => "admin.risk_calibration",
             Self::AdminSinkTest => "admin.sink_test",
             Self::AdminAlertTest => "admin.alert_test",
             Self::AdminAlertLift => "admin.alert_lift",
@@ -497,6 +507,7 @@ impl EventKind {
             | Self::AdminSessionRevoke
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
+            | Self::AdminRiskCalibration
             | Self::AdminAlertLift
             | Self::AdminAlertMute
             | Self::AdminPolicyPropose
@@ -527,6 +538,7 @@ impl EventKind {
             | Self::IntrospectionRecovered
             | Self::SessionOpened
             | Self::SessionEnded
+            | Self::RiskCalibrated
             | Self::AdminReload
             | Self::AdminDrain
             | Self::AdminSinkTest

@@ -121,7 +121,10 @@ impl Risk {
             level: verdict.map(|verdict| verdict.level.as_str()),
             threshold: verdict.map(|verdict| centinats(verdict.threshold_mnats)),
             mnats: Some(assessment.mnats),
+            calibration: None,
+            display: None,
             degraded: Some(assessment.degraded),
+            inputs: None,
             signals: assessment.signals.iter().map(Signal::from).collect(),
         }
     }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Contained, DiskState, DiskStatus, Done,
-    Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus,
-    Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store, Tried, Upstream,
-    WhereIs, WhichSessions,
+    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState,
+    DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins,
+    PolicyStatus, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store,
+    Tried, Upstream, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -25,7 +25,7 @@ use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::{Answer, Event, EventKind, SinkStats, Tap};
 use portcullis_identity::session::SessionEntry;
 use portcullis_policy::{Ban, BanScope};
-use portcullis_risk::{Actor, BanEntry, ImposeError};
+use portcullis_risk::{Actor, BanEntry, CalibrationError, ImposeError};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -372,6 +372,35 @@ impl Gateway for Operated {
         }
         let risk::Warmed { learnt, left_out } = risk::warm(shared, logins);
         Ok(Done { message: format!("learnt from {learnt} logins of the past, {left_out} left out") })
+    }
+
+    fn calibrations(&self) -> Calibrations {
+        risk::calibrations(&self.running.shared().risk)
+    }
+
+    fn propose_calibration(&self) -> Result<Done, Problem> {
+        let made = self.running.shared().risk.calibrate(Timestamp::now(), false);
+        let made = made.map_err(|error| problem(error.to_string()))?;
+        Ok(Done {
+            message: format!(
+                "calibration {} is made, and not in force: `risk calibration show {0}`, then `activate {0}`",
+                made.id
+            ),
+        })
+    }
+
+    fn activate_calibration(&self, id: &str) -> Result<Done, Problem> {
+        if self.running.shared().risk.counted().0.is_none() {
+            return Err(problem(CalibrationError::NoBudget.to_string()));
+        }
+        let put = self.running.put_calibration(id).map_err(|error| problem(error.to_string()))?;
+        Ok(Done { message: format!("calibration {} is in force: {}", put.id, self.running.thresholds_in_words()) })
+    }
+
+    fn roll_calibration_back(&self) -> Result<Done, Problem> {
+        let before = self.running.take_calibration_back().map_err(|error| problem(error.to_string()))?;
+        let what = before.map_or_else(|| "none is".to_owned(), |before| format!("{} is again", before.id));
+        Ok(Done { message: format!("of the calibrations {what} in force: {}", self.running.thresholds_in_words()) })
     }
 
     fn add_ban(&self, ban: &NewBan) -> Result<Done, Problem> {
@@ -722,6 +751,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::BanRemove => EventKind::AdminBanRemove,
         ActionKind::RiskForget => EventKind::AdminRiskForget,
         ActionKind::RiskWarm => EventKind::AdminRiskWarm,
+        ActionKind::RiskCalibration => EventKind::AdminRiskCalibration,
         ActionKind::SinkTest => EventKind::AdminSinkTest,
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,

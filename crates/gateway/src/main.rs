@@ -3,6 +3,7 @@
 
 mod alerting;
 mod backing_up;
+mod calibrating;
 mod checking;
 mod cli;
 mod control;

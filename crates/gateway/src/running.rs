@@ -22,6 +22,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
+use crate::calibrating::calibrated;
 use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::factoring::Factors;
@@ -202,7 +203,7 @@ impl Running {
         let noted =
             Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
         let sessions = Arc::<Sessions>::default();
-        let snapshot = snapshot(loaded, None, &revoking, &sessions, noted)?;
+        let snapshot = calibrated(snapshot(loaded, None, &revoking, &sessions, noted)?, &risk);
         snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
         let kept_sessions =
             database.as_ref().map(|database| keep_sessions(database, &snapshot, &sessions)).transpose()?;
@@ -363,6 +364,7 @@ impl Running {
             tracing::error!(error, "the lists in force could not be kept through the reload");
         }
         self.shared.risk.reconfigure(risk);
+        let snapshot = calibrated(snapshot, &self.shared.risk);
         let authenticator = Arc::clone(&snapshot.authenticator);
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);

@@ -141,6 +141,7 @@ impl Compiler {
             denies: denies.into_iter().map(|(deny, _, _)| deny).collect(),
             asks_country,
             risk: draft.risk.clone(),
+            calibrated: None,
             step_up: draft.step_up.clone(),
         }
     }

@@ -330,6 +330,8 @@ pub struct RiskRules {
     pub deny_services: bool,
     /// Thresholds for sensitivity low, normal and high.
     pub thresholds: [RiskThresholds; 3],
+    /// Which of them the policy says itself: these hold whatever a calibration says.
+    pub stated: [bool; 3],
 }
 
 /// Where the bands begin, in milli-nats.
@@ -346,7 +348,12 @@ impl Default for RiskRules {
     /// sensitivity) and 2.0 nats more for a denial (risk.md 1.2: `t.deny >= t.step_up + 2.0`).
     fn default() -> Self {
         let band = |step_up_mnats: i32| RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
-        Self { enforce: false, deny_services: false, thresholds: [band(2_500), band(2_000), band(1_200)] }
+        Self {
+            enforce: false,
+            deny_services: false,
+            thresholds: [band(2_500), band(2_000), band(1_200)],
+            stated: [false; 3],
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub use diff::{
 };
 pub use draft::*;
 pub use lint::{CredentialFacts, LintFacts, lint};
-pub use live::{ContentError, NetworkContent, Whereabouts};
+pub use live::{Calibrated, ContentError, NetworkContent, Whereabouts};
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;

@@ -1,4 +1,5 @@
-//! Networks that change while a policy is in force: the same policy with other prefixes, without compiling it anew.
+//! What changes while a policy is in force: the same policy with other prefixes in its networks, or other thresholds of risk, without compiling it
+//! anew.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::compile::MAX_PREFIXES;
 use crate::decision::RuleRef;
+use crate::draft::RiskThresholds;
 use crate::network::{NetworkId, NetworkIndex};
 use crate::policy::Policy;
 
@@ -30,6 +32,15 @@ pub enum ContentError {
     /// More prefixes than a policy may have.
     #[error("the networks would have more than {MAX_PREFIXES} prefixes altogether")]
     TooMany,
+}
+
+/// Thresholds of risk that were worked out from good traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calibrated {
+    /// What the record of them is called.
+    pub id: Arc<str>,
+    /// For sensitivity low, normal and high.
+    pub thresholds: [RiskThresholds; 3],
 }
 
 /// The networks that an address is in.
@@ -67,6 +78,26 @@ impl Policy {
         policy.networks = NetworkIndex::build(&each, &unknown);
         policy.prefixes = Some(prefixes);
         Ok(policy)
+    }
+
+    /// The same policy with the thresholds of a calibration, for sensitivity low, normal and high, where it has some and the policy does not say its
+    /// own; with `None`, as its files have it. Nothing else changes, and so neither does its hash.
+    #[must_use]
+    pub fn with_calibration(&self, calibration: Option<(Arc<str>, [Option<RiskThresholds>; 3])>) -> Self {
+        let mut policy = self.clone();
+        policy.calibrated = calibration.map(|(id, worked_out)| {
+            let mut thresholds = self.risk.thresholds;
+            for ((threshold, worked_out), stated) in thresholds.iter_mut().zip(worked_out).zip(self.risk.stated) {
+                *threshold = worked_out.filter(|_| !stated).unwrap_or(*threshold);
+            }
+            Calibrated { id, thresholds }
+        });
+        policy
+    }
+
+    /// The calibration that its thresholds are by, where one is in force.
+    pub fn calibration(&self) -> Option<&Arc<str>> {
+        self.calibrated.as_ref().map(|calibrated| &calibrated.id)
     }
 
     /// The prefixes of the networks that are denied where this one is allowed: what a list for it should not touch.

@@ -15,6 +15,7 @@ use crate::action::{ActionSet, ActionTable, MethodMask};
 use crate::condition::Conditions;
 use crate::decision::{Permit, RuleRef};
 use crate::draft::{AuthenticationRule, RiskRules, Sensitivity, StepUpRules};
+use crate::live::Calibrated;
 use crate::network::{NetworkId, NetworkIndex};
 use crate::path::CanonicalPath;
 use crate::principal::Principal;
@@ -57,6 +58,8 @@ pub struct Policy {
     /// By route: some rule that covers it has a condition on the country.
     pub(crate) asks_country: Box<[bool]>,
     pub(crate) risk: RiskRules,
+    /// Thresholds of another origin than the policy's files.
+    pub(crate) calibrated: Option<Calibrated>,
     pub(crate) step_up: StepUpRules,
 }
 
@@ -355,12 +358,17 @@ impl Policy {
     /// The band of an assessment on a route, by the thresholds of its sensitivity, and the threshold that was crossed,
     /// or would be crossed next, in milli-nats. The sensitivity of a resource in shadow mode changes nothing.
     pub fn risk_level(&self, route: RouteId, assessment: &RiskAssessment) -> (RiskLevel, i32) {
+        self.band(self.sensitivity(route), assessment)
+    }
+
+    /// The sensitivity by which risk is judged on a route. That of a resource in shadow mode changes nothing.
+    pub fn sensitivity(&self, route: RouteId) -> Sensitivity {
         let resource = self.resources.get(route.index()).filter(|resource| !resource.shadow);
-        self.band(resource.map_or(Sensitivity::Normal, |resource| resource.sensitivity), assessment)
+        resource.map_or(Sensitivity::Normal, |resource| resource.sensitivity)
     }
 
     pub(crate) fn band(&self, sensitivity: Sensitivity, assessment: &RiskAssessment) -> (RiskLevel, i32) {
-        let [low, normal, high] = self.risk.thresholds;
+        let [low, normal, high] = self.risk_thresholds();
         let thresholds = match sensitivity {
             Sensitivity::Low => low,
             Sensitivity::Normal => normal,
@@ -401,7 +409,7 @@ impl Policy {
 
     /// Where the bands of risk begin, for sensitivity low, normal and high.
     pub fn risk_thresholds(&self) -> [crate::RiskThresholds; 3] {
-        self.risk.thresholds
+        self.calibrated.as_ref().map_or(self.risk.thresholds, |calibrated| calibrated.thresholds)
     }
 
     /// Whether risk decides, or is only reported.

@@ -156,3 +156,22 @@ fn a_million_prefixes_are_replaced() {
     assert_eq!((is_in(&policy, "0.0.0.1"), is_in(&replaced, "0.0.0.1")), (Some(true), Some(false)));
     assert_eq!((is_in(&policy, "61.9.0.1"), is_in(&replaced, "61.9.0.1")), (Some(false), Some(true)));
 }
+
+#[test]
+fn a_calibration_sets_the_thresholds_that_the_policy_does_not() {
+    let at = |step_up_mnats: i32| RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+    let built_in = RiskRules::default().thresholds;
+    let own = [built_in[0], built_in[1], at(700)];
+    let rules = RiskRules { thresholds: own, stated: [false, false, true], ..RiskRules::default() };
+    let policy = compiled(&PolicyDraft { risk: rules, ..PolicyDraft::default() });
+    assert_eq!((policy.risk_thresholds(), policy.calibration()), (own, None));
+    let calibrated = policy.with_calibration(Some(("c1-00000000".into(), [None, Some(at(1_500)), Some(at(3_000))])));
+    assert_eq!(calibrated.risk_thresholds(), [built_in[0], at(1_500), at(700)]);
+    assert_eq!(calibrated.calibration().map(|id| &**id), Some("c1-00000000"));
+    assert_eq!(calibrated.sha256(), policy.sha256());
+    assert_eq!(
+        calibrated.with_calibration(None).risk_thresholds(),
+        own,
+        "taken back, the policy is as its files have it"
+    );
+}

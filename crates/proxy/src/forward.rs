@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::TRAILER;
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
@@ -225,7 +225,7 @@ pub(crate) fn observed<B>(
     remembered: Option<&Remembered>,
     response: Response<B>,
 ) -> Response<B> {
-    observe(worker, transit, remembered, response.status());
+    observe(worker, transit, remembered, response.status(), sent_length(transit, &response));
     response
 }
 
@@ -243,7 +243,20 @@ pub(crate) fn record(
     }
 }
 
-fn observe(worker: &Rc<Worker>, transit: &Transit, remembered: Option<&Remembered>, status: StatusCode) {
+/// What the caller is sent, as far as its length is known beforehand (RFC 9110 section 8.6). Answers to HEAD have a length and no content.
+fn sent_length<B>(transit: &Transit, response: &Response<B>) -> Option<u64> {
+    let is_sent = response.status().is_success() && transit.facts.principal().is_some();
+    let target = transit.facts.target.as_ref().filter(|target| is_sent && target.method != Method::HEAD);
+    target.and_then(|_| response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
+}
+
+fn observe(
+    worker: &Rc<Worker>,
+    transit: &Transit,
+    remembered: Option<&Remembered>,
+    status: StatusCode,
+    length: Option<u64>,
+) {
     let (facts, now) = (&transit.facts, Instant::now());
     facts.loaded.counters(facts.route).requests.observe(now.saturating_duration_since(facts.started));
     if let (Some(upstream), Some(decided)) = (facts.upstream, facts.decided)
@@ -254,7 +267,7 @@ fn observe(worker: &Rc<Worker>, transit: &Transit, remembered: Option<&Remembere
     if let Some(tracer) = &worker.shared.tracer {
         trace(tracer, transit, remembered, Ended::Answered(status), now);
     }
-    worker.observe_answer(transit, remembered, status);
+    worker.observe_answer(transit, remembered, status, length);
 }
 
 /// An answer that the route itself has for a permitted request.

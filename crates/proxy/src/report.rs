@@ -1,6 +1,7 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,10 +14,11 @@ use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, CountryCode, Permit, Reason, RouteId};
+use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
+use crate::layers::assess::caller;
 use crate::layers::respond::{Sketch, locate};
 use crate::pages::invite::invitation;
 use crate::rate::write_fields;
@@ -212,7 +214,17 @@ impl Worker {
     }
 
     /// Tells risk how the upstream answered a permitted request.
-    pub(crate) fn observe_answer(&self, transit: &Transit, remembered: Option<&Remembered>, status: StatusCode) {
+    pub(crate) fn observe_answer(
+        &self,
+        transit: &Transit,
+        remembered: Option<&Remembered>,
+        status: StatusCode,
+        length: Option<u64>,
+    ) {
+        if let Some(bytes) = length {
+            let facts = &transit.facts;
+            self.shared.risk.exported(&facts.caller_keys, facts.principal(), bytes, facts.steady_now);
+        }
         let said = remembered.map_or_else(|| Said::of(&transit.head.headers), Remembered::said);
         self.observe_said(transit, &said, status, None);
     }
@@ -306,9 +318,7 @@ impl Worker {
         fill_facts(&mut event, facts, roles);
         self.fill_place(&mut event);
         fill_head(&mut event, transit);
-        if let Some(risk) = &facts.risk {
-            event.risk = Risk::of(risk, refusal.denial().map(|denial| denial.risk));
-        }
+        self.fill_risk(&mut event, transit, refusal.denial().map(|denial| denial.risk));
         event.remedy.help = Some(help_url(&facts.loaded.snapshot.settings.refusal.help_base, code));
         event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
         event.latency_us.decision = facts.decision_us;
@@ -332,12 +342,26 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// What was thought of the caller, in words, and what it was worked out from.
+    fn fill_risk(&self, event: &mut Event, transit: &Transit, verdict: Option<RiskVerdict>) {
+        let Some(mut risk) = transit.facts.risk.clone() else { return };
+        risk.tell(&caller(transit));
+        event.risk = Risk::of(&risk.assessment, verdict);
+        event.risk.inputs = risk.inputs.map(|inputs| inputs.to_string());
+        if let Some(id) = transit.facts.loaded.snapshot.policy.calibration() {
+            event.risk.display = self.shared.risk.display(id, risk.assessment.mnats);
+            event.risk.calibration = Some(Arc::clone(id));
+        }
+    }
+}
+
 fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {
     event.policy.version = Some(loaded.snapshot.policy.version());
     event.policy.sha256 = Some(loaded.snapshot.policy_sha256.clone());
 }
 
-fn fill_facts(event: &mut Event, facts: &Facts, roles: &[std::sync::Arc<str>]) {
+fn fill_facts(event: &mut Event, facts: &Facts, roles: &[Arc<str>]) {
     let snapshot = &facts.loaded.snapshot;
     event.policy.route = facts.route_name().cloned();
     event.policy.mode = facts.route.map(|route| {

@@ -18,7 +18,7 @@ use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
     RouteId,
 };
-use portcullis_risk::{CallerKeys, Demanded};
+use portcullis_risk::{Assessed, CallerKeys, Demanded};
 use uuid::Uuid;
 
 use crate::client_address::Derived;
@@ -110,7 +110,7 @@ pub struct Facts {
     /// By `assess`.
     pub principal_ban: Option<Arc<Ban>>,
     /// By `assess`.
-    pub risk: Option<RiskAssessment>,
+    pub risk: Option<Assessed>,
     /// By `assess`: what alerts demand. `None`, as a rule.
     pub demanded: Option<Box<Demanded>>,
     /// By `authorize`: how long the decision took.
@@ -265,7 +265,7 @@ impl Facts {
             client: self.client_address(),
             country: self.country,
             identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
-            risk: self.risk.as_ref().unwrap_or(RiskAssessment::none()),
+            risk: self.risk.as_ref().map_or(RiskAssessment::none(), |risk| &risk.assessment),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
             contained: self.demanded.as_deref().map(Demanded::facts).unwrap_or_default(),
             activations: &[],

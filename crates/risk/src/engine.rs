@@ -13,17 +13,23 @@ use crate::account::Accounts;
 use crate::actor::{Actor, Keys, Network};
 use crate::ban::{BanEntry, BanNotice, BanTable, Imposed, Sentence, Started};
 use crate::by_hand::{NetworkBans, Outlook};
+use crate::calibration::{Calibration, CalibrationError, Calibrations};
 use crate::charge::Charge;
 use crate::climate::Climate;
 use crate::commons::{mix, mix_text};
 use crate::contain::Demands;
 use crate::evidence::EvidenceRing;
+use crate::habit::Unusual;
+use crate::inputs::{Assessed, Inputs};
 use crate::moment::{Moment, TICK_MASK};
 use crate::network_set::NetworkSet;
+use crate::passed::Passed;
+use crate::peers::Measure;
 use crate::place::Location;
+use crate::posture::{self, Posture};
 use crate::profile::{Comparison, Familiarity, Profiles, Traits};
 use crate::score::Weights;
-use crate::settings::{BanMode, RiskMode, Settings};
+use crate::settings::{BanMode, Calibrate, RiskMode, Settings};
 use crate::signal::{self, COLLEAGUES_MIN, Facts, NetworkFact, NewLevel};
 use crate::signature::{self, Found, Parts};
 use crate::state::{Journal, Secret};
@@ -50,6 +56,9 @@ pub struct RiskEngine {
     /// What alerts demand.
     pub(crate) demands: Demands,
     pub(crate) evidence: EvidenceRing,
+    /// The scores of good traffic, where thresholds are to be worked out from them.
+    pub(crate) passed: Passed,
+    pub(crate) calibrations: Calibrations,
     /// What a store has to know of.
     pub(crate) journal: Journal,
 }
@@ -59,9 +68,11 @@ pub struct RiskEngine {
 struct Plan {
     settings: Settings,
     limits: Limits,
-    weights: Weights,
+    weights: Arc<Weights>,
     never: NetworkSet,
     corporate: NetworkSet,
+    /// `[risk] reputation`, to share.
+    reputation: Vec<(Arc<str>, i32)>,
 }
 
 /// A listing of bans is cut off here.
@@ -97,6 +108,8 @@ impl RiskEngine {
             network_bans: NetworkBans::default(),
             demands: Demands::default(),
             evidence: EvidenceRing::new(),
+            passed: Passed::new(),
+            calibrations: Calibrations::default(),
             journal: Journal::default(),
             plan: ArcSwap::from_pointee(Plan::of(settings)),
         }
@@ -150,12 +163,13 @@ impl RiskEngine {
     }
 
     /// How risky this caller looks. A familiar one has no signals, and costs no allocation. `keys` are the caller's; where the caller
-    /// had to be looked up, they say afterwards where it is.
-    pub fn assess(&self, caller: &Caller<'_>, keys: &mut CallerKeys, now: Timestamp) -> RiskAssessment {
+    /// had to be looked up, they say afterwards where it is. The signals have [no words](Inputs::tell) yet.
+    pub fn assess(&self, caller: &Caller<'_>, keys: &mut CallerKeys, now: Timestamp) -> Assessed {
         let plan = self.plan.load();
         if plan.settings.risk_mode == RiskMode::Off {
-            return RiskAssessment::NONE;
+            return Assessed::default();
         }
+        let time = now;
         let now = Moment::from(now).ticks;
         let address = caller.address.ip();
         let mut facts = Facts {
@@ -169,19 +183,115 @@ impl RiskEngine {
             facts.history = usual.history;
             facts.degraded = address.is_none() || keys.traits.location.is_some_and(|location| location.missing);
             facts.attack = self.accounts.attack(|| self.keys.account(&principal.id), now);
-            facts.not_compliant = principal.device.as_ref().is_some_and(|device| device.compliant == Some(false));
-            if usual.network == Some(true) && facts.reputation.is_some_and(|(_, mnats)| mnats < EVIDENCE) {
+            facts.posture = caller.posture.as_ref().and_then(Posture::lack).or_else(|| posture::stated(principal));
+            if usual.network == Some(true) && facts.reputation.as_ref().is_some_and(|(_, mnats)| *mnats < EVIDENCE) {
                 // Where the principal comes from anyway is held against it only where that is bad enough to deny.
                 facts.reputation = None;
             }
             if !usual.is_usual() || facts.speaks_against() {
-                self.look_closely(&mut facts, &usual, caller, keys, &plan, now);
+                self.look_closely(&mut facts, &usual, caller, keys, &plan, time);
             }
         }
         if !facts.speaks_against() {
-            return RiskAssessment { degraded: facts.degraded, ..RiskAssessment::NONE };
+            return Assessed::of(RiskAssessment { degraded: facts.degraded, ..RiskAssessment::NONE });
         }
-        signal::assessment(&facts, &plan.weights, caller)
+        let assessment = signal::assessment(&facts, &plan.weights);
+        let inputs = Inputs { facts, weights: Arc::clone(&plan.weights) };
+        let inputs = (!assessment.signals.is_empty()).then(|| Box::new(inputs));
+        Assessed { assessment, inputs }
+    }
+
+    /// Counts the score of a request that the engine learns from, where thresholds are to be worked out: `sensitivity` is that of its resource, 0
+    /// low, 1 normal, 2 high. Only users count: nobody else can be asked to step up.
+    pub fn count_passed(&self, keys: &CallerKeys, sensitivity: usize, mnats: i32, now: Timestamp) {
+        if let Some(key) = keys.principal
+            && self.plan.load().settings.step_up_budget.is_some()
+        {
+            self.passed.note(key, sensitivity, mnats, Moment::from(now).ticks);
+        }
+    }
+
+    /// Notes how many bytes a principal was sent. `roles` are asked for where an hour of its has ended.
+    pub fn exported(&self, keys: &CallerKeys, principal: Option<&Principal>, bytes: u64, now: Timestamp) {
+        if let Some(key) = keys.principal
+            && self.plan.load().settings.risk_mode != RiskMode::Off
+        {
+            let roles = || principal.map(roles_of).unwrap_or_default();
+            self.profiles.exported(key, bytes, roles, Moment::from(now).ticks);
+        }
+    }
+
+    /// Works out thresholds from what was counted, as a record that is not in force yet. With `fade` what was counted counts half from then on.
+    ///
+    /// # Errors
+    /// There is no budget, or too little was counted.
+    pub fn calibrate(&self, made_at: Timestamp, fade: bool) -> Result<Arc<Calibration>, CalibrationError> {
+        let budget = self.plan.load().settings.step_up_budget.ok_or(CalibrationError::NoBudget)?;
+        let counts = self.passed.counts();
+        let made = self.calibrations.make(|number| Calibration::of(&counts, budget, number, made_at))?;
+        if fade {
+            self.passed.fade();
+        }
+        self.journal.ban_changed();
+        Ok(made)
+    }
+
+    /// `[risk] step_up_budget` in millionths, and how many visits of users were counted for each sensitivity.
+    pub fn counted(&self) -> (Option<u32>, [u64; 3]) {
+        (self.plan.load().settings.step_up_budget, self.passed.counts().totals())
+    }
+
+    /// Whether the gateway itself has thresholds worked out once a day.
+    pub fn calibrates_daily(&self) -> bool {
+        let plan = self.plan.load();
+        plan.settings.step_up_budget.is_some() && plan.settings.calibrate == Calibrate::Daily
+    }
+
+    /// The calibration in force, for who puts its thresholds into a policy: `None` also where the policy has no budget.
+    pub fn calibration(&self) -> Option<Arc<Calibration>> {
+        self.plan.load().settings.step_up_budget?;
+        self.calibrations.in_force()
+    }
+
+    /// All that are kept, the latest first.
+    pub fn calibrations(&self) -> Vec<Arc<Calibration>> {
+        self.calibrations.all()
+    }
+
+    /// One of them.
+    pub fn calibration_named(&self, id: &str) -> Option<Arc<Calibration>> {
+        self.calibrations.find(id)
+    }
+
+    /// When the last one was made.
+    pub fn last_calibrated(&self) -> Option<Timestamp> {
+        self.calibrations.last_made()
+    }
+
+    /// Puts one in force. Whoever calls it puts its thresholds into the policy.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub fn put_calibration(&self, id: &str) -> Result<Arc<Calibration>, CalibrationError> {
+        let put = self.calibrations.put_in_force(id)?;
+        self.journal.ban_changed();
+        Ok(put)
+    }
+
+    /// Takes the one in force back. The answer is what was in force before it; `None`: what is built in.
+    ///
+    /// # Errors
+    /// None is in force.
+    pub fn take_calibration_back(&self) -> Result<Option<Arc<Calibration>>, CalibrationError> {
+        let before = self.calibrations.take_back()?;
+        self.journal.ban_changed();
+        Ok(before)
+    }
+
+    /// What a score means, from 0 to 1,000, by the calibration of this id; `None` where another one is in force.
+    pub fn display(&self, id: &str, mnats: i32) -> Option<u16> {
+        let in_force = self.calibrations.in_force()?;
+        (*in_force.id == *id).then(|| in_force.display(mnats))
     }
 
     /// Notes a doubt about who comes as a principal: it is asked to step up, or (`asked` is false) let in in spite of it. `since` is now, or later where its
@@ -227,24 +337,25 @@ impl RiskEngine {
         let (Some(address), Some(places)) = (caller.address.ip(), caller.places) else { return };
         traits.location = places.locate(address);
         traits.asn = traits.location.and_then(|location| location.asn);
-        traits.hidden = hidden || plan.corporate.contains(address);
+        traits.hidden = hidden || plan.is_corporate(caller, address);
     }
 
     /// All that is to be known of a caller about whom something is new.
-    fn look_closely<'a>(
+    fn look_closely(
         &self,
-        facts: &mut Facts<'a>,
+        facts: &mut Facts,
         usual: &Familiarity,
-        caller: &Caller<'a>,
+        caller: &Caller<'_>,
         keys: &CallerKeys,
         plan: &Plan,
-        now: u64,
+        time: Timestamp,
     ) {
+        let now = Moment::from(time).ticks;
         let (Some(principal), Some(key)) = (caller.principal, keys.principal) else { return };
         let traits = &keys.traits;
         let family = caller.user_agent.map(|agent| self.keys.family(Family::of(agent)));
         let compared = self.profiles.compare_closely(key, traits, family, now);
-        facts.corporate = caller.address.ip().is_some_and(|address| plan.corporate.contains(address));
+        facts.corporate = caller.address.ip().is_some_and(|address| plan.is_corporate(caller, address));
         facts.network = usual.network.map(|is_usual| self.network_fact(is_usual, &compared, (key, traits), now));
         facts.device = usual.device;
         facts.user_agent = usual.agent.map(|is_usual| (compared.family.max(u32::from(is_usual)), compared.history));
@@ -252,14 +363,19 @@ impl RiskEngine {
         facts.stepped_up = compared.stepped_up;
         facts.unusual_route = usual.route == Some(false)
             && traits.route.is_some_and(|route| self.profiles.is_route_unusual(route, &roles_of(principal)));
+        let alone = |measure, much: &Unusual| !self.profiles.peers_are_used_to(measure, &roles_of(principal), much.now);
+        facts.rate = usual.rate.filter(|much| alone(Measure::Requests, much));
+        facts.volume = usual.volume.filter(|much| alone(Measure::Exported, much));
         let colleagues = facts.network.is_some_and(|network| network.users >= COLLEAGUES_MIN);
         // INVARIANT: only what is usual for this principal, and what the operator says, takes away evidence.
         facts.token_elsewhere = compared.token_elsewhere && compared.asn == 0 && !facts.corporate;
         if usual.network == Some(false) {
+            facts.banned = (usual.history > 0 && self.is_banned_for_others(caller, plan, time)).then_some(colleagues);
             let position = traits.location.and_then(|location| location.position);
-            let trip = compared.last.zip(position);
-            facts.trip =
-                trip.and_then(|(last, position)| travel::trip(last, Sight { at: now, position })).map(|trip| {
+            let (trip, fastest) = (compared.last.zip(position), plan.settings.max_speed_kmh.max(1));
+            facts.trip = trip
+                .and_then(|(last, position)| travel::trip(last, Sight { at: now, position }, fastest))
+                .map(|trip| {
                     let hidden = traits.hidden || facts.corporate || compared.last_hidden;
                     let excuses = [
                         (usual.device == Some(true), Excuse::SameDevice),
@@ -273,6 +389,12 @@ impl RiskEngine {
         }
     }
 
+    /// Whether the address is banned, in earnest, for whoever is no verified principal.
+    fn is_banned_for_others(&self, caller: &Caller<'_>, plan: &Plan, now: Timestamp) -> bool {
+        let banned = caller.address.ip().and_then(|address| self.ban_on_address(address, now));
+        plan.settings.ban.mode == BanMode::Enforce && banned.is_some_and(|ban| !ban.simulated)
+    }
+
     fn network_fact(
         &self,
         is_usual: bool,
@@ -281,7 +403,6 @@ impl RiskEngine {
         now: u64,
     ) -> NetworkFact {
         let Location { country, asn, .. } = traits.location.unwrap_or_default();
-        let levels = self.profiles.levels(compared, traits);
         let country = country.filter(|code| *code != CountryCode::NOWHERE && compared.country == 0);
         let new = match (country, asn.filter(|_| compared.asn == 0)) {
             _ if is_usual => None,
@@ -291,7 +412,7 @@ impl RiskEngine {
         };
         NetworkFact {
             new,
-            levels_mnats: levels.map(|levels| levels.novelty_mnats()),
+            levels: self.profiles.levels(compared, traits),
             sights: compared.network.max(u32::from(is_usual)),
             users: traits.network.map_or(0, |network| self.profiles.colleagues(network, principal, now)),
         }
@@ -555,7 +676,8 @@ impl Plan {
     fn of(settings: Settings) -> Self {
         Self {
             limits: Limits::of(&settings.ban),
-            weights: Weights::of(&settings),
+            weights: Arc::new(Weights::of(&settings)),
+            reputation: settings.reputation.iter().map(|each| (each.network.as_str().into(), each.mnats)).collect(),
             never: NetworkSet::of(&settings.ban.never),
             corporate: NetworkSet::of(&settings.corporate_egress),
             settings,
@@ -563,14 +685,20 @@ impl Plan {
     }
 
     /// The worst of the networks of bad repute that an address is in.
-    fn reputation<'c>(&self, caller: &Caller<'c>, address: IpAddr) -> Option<(&'c str, i32)> {
-        let policy = caller.policy.filter(|_| !self.settings.reputation.is_empty())?;
-        let in_it = self.settings.reputation.iter().filter_map(|each| {
-            // Where it is not known what is in a network, nothing can be held against anybody.
-            let name = policy.network_with(&each.network, address)?;
-            Some((name, each.mnats))
-        });
-        in_it.max_by_key(|(_, mnats)| *mnats)
+    fn reputation(&self, caller: &Caller<'_>, address: IpAddr) -> Option<(Arc<str>, i32)> {
+        let policy = caller.policy.filter(|_| !self.reputation.is_empty())?;
+        // Where it is not known what is in a network, nothing can be held against anybody.
+        let in_it = self.reputation.iter().filter(|(network, _)| policy.network_with(network, address).is_some());
+        in_it.max_by_key(|(_, mnats)| *mnats).cloned()
+    }
+
+    /// Whether the address is one of the organisation's: by what the policy's networks hold now, which feeds keep current, or, where nobody knows the
+    /// policy, by what its file says.
+    fn is_corporate(&self, caller: &Caller<'_>, address: IpAddr) -> bool {
+        self.corporate.contains(address)
+            || caller.policy.is_some_and(|policy| {
+                self.settings.corporate_networks.iter().any(|name| policy.network_with(name, address).is_some())
+            })
     }
 
     /// A ban as the mode of now has it: one that began under another mode is not stronger than this one allows.

@@ -83,7 +83,7 @@ pub(super) fn scan(engine: &RiskEngine, template: &Observation<'_>, count: usize
 }
 
 fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
-    engine.assess(who, &mut engine.keys_of(who), now)
+    engine.assess(who, &mut engine.keys_of(who), now).told(who)
 }
 
 fn caller<'a>(from: &str, principal: Option<&'a Principal>, user_agent: Option<&'a str>) -> Caller<'a> {

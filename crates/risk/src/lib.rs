@@ -27,6 +27,7 @@ mod actor;
 mod ban;
 mod bucket;
 mod by_hand;
+mod calibration;
 mod charge;
 mod climate;
 mod colleagues;
@@ -38,13 +39,18 @@ mod distance;
 mod engine;
 pub mod evaluation;
 mod evidence;
+mod habit;
 mod hierarchy;
+mod inputs;
 mod known;
 mod ln;
 mod moment;
 mod network_set;
+mod passed;
 mod paths;
+mod peers;
 mod place;
+pub mod posture;
 mod profile;
 mod recent;
 mod score;
@@ -55,19 +61,23 @@ pub mod state;
 mod table;
 mod travel;
 mod user_agent;
+mod words;
 
 use std::net::IpAddr;
 
 use portcullis_policy::{ClientAddress, Policy, Principal};
 
+use crate::posture::Posture;
 use crate::profile::Traits;
 
 pub use actor::{Actor, ActorError};
 pub use ban::{BanEntry, BanNotice};
 pub use by_hand::{BanReport, ImposeError, Outlook};
+pub use calibration::{Calibration, CalibrationError, enough};
 pub use contain::{Demand, Demanded};
 pub use engine::RiskEngine;
 pub use evidence::BanSample;
+pub use inputs::{Assessed, Inputs, InputsError, Score};
 pub use known::{PlaceReport, ProfileReport};
 pub use place::{Locate, Location, Position};
 pub use score::total as total_mnats;
@@ -89,13 +99,15 @@ pub struct Caller<'a> {
     pub places: Option<&'a dyn Locate>,
     /// The policy, which knows what is in the networks that `[risk] reputation` names.
     pub policy: Option<&'a Policy>,
+    /// What is known of its device; `None` where nothing is expected to be.
+    pub posture: Option<Posture>,
 }
 
 impl<'a> Caller<'a> {
     /// A caller of whom nothing is known but its address and, perhaps, who it is. Set what is known with `..Caller::new(…)`.
     #[must_use]
     pub fn new(address: ClientAddress, principal: Option<&'a Principal>) -> Self {
-        Self { address, principal, user_agent: None, route: None, places: None, policy: None }
+        Self { address, principal, user_agent: None, route: None, places: None, policy: None, posture: None }
     }
 }
 

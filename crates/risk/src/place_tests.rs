@@ -48,7 +48,7 @@ fn at<'a>(from: &str, principal: &'a Principal) -> Caller<'a> {
 }
 
 fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
-    engine.assess(who, &mut engine.keys_of(who), now)
+    engine.assess(who, &mut engine.keys_of(who), now).told(who)
 }
 
 fn let_in(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) {

@@ -1,7 +1,7 @@
 //! What is usual for each principal: its networks, autonomous systems and countries, its devices and software, the hours of its week,
 //! the routes it uses, and the last places it was let in from. Bounded; the principal not seen for longest of a sample makes room.
 //!
-//! A profile is 664 bytes of atomics, of which [`kept`] writes 632 down. Counts fade by half in 30 days ([`decay`](crate::decay)). While a
+//! A profile is 680 bytes of atomics, of which [`kept`] writes 640 down. Counts fade by half in 30 days ([`decay`](crate::decay)). While a
 //! principal is hardly known each of its requests counts; later only one in ten minutes does, so that a busy one costs reads alone.
 
 mod hours;
@@ -16,8 +16,10 @@ use crate::colleagues::Colleagues;
 use crate::commons::{Common, Commons, mix};
 use crate::counted::{CountedSet, member};
 use crate::decay::{Decay, HALF_DAYS, ONCE, day};
+use crate::habit::{Habit, Unusual};
 use crate::hierarchy::{Level, Levels};
 use crate::moment::before;
+use crate::peers::{Measure, Peers};
 use crate::place::Location;
 use crate::recent::RecentSet;
 use crate::table::Table;
@@ -46,6 +48,8 @@ const REFRESH_TICKS: u64 = 16 * 16;
 const TOKEN_TICKS: u64 = 5 * 60 * 16;
 /// A passed step-up counts for this: 12 hours.
 const STEP_UP_TICKS: u64 = 12 * 3_600 * 16;
+/// Bytes are counted in these: less than half of one is nothing.
+const VOLUME_UNIT: u64 = 64 * 1_024;
 /// A doubt about somebody dates from its beginning for this: 7 days.
 const DOUBT_TICKS: u64 = 7 * 24 * 3_600 * 16;
 
@@ -55,6 +59,7 @@ pub(crate) struct Profiles {
     table: Table<Profile>,
     pub(crate) commons: Commons,
     colleagues: Colleagues,
+    peers: Peers,
 }
 
 /// One principal. Counts are kept on the scale of `epoch`, a day.
@@ -77,6 +82,10 @@ struct Profile {
     /// Families of user agents.
     families: CountedSet<FAMILIES_MAX>,
     hours: Hours,
+    /// Requests in an hour.
+    rate: Habit,
+    /// What it gets in an hour, in units of 64 KiB.
+    volume: Habit,
     /// One bit of 128 for each route that was used.
     routes: [AtomicU64; 2],
     places: Places,
@@ -129,13 +138,17 @@ pub(crate) struct Familiarity {
     pub(crate) placed: bool,
     /// The system of the network, where that is remembered.
     pub(crate) asn: Option<u32>,
+    /// Far more requests in this hour than the principal makes, and far more bytes than it gets.
+    pub(crate) rate: Option<Unusual>,
+    pub(crate) volume: Option<Unusual>,
 }
 
 impl Familiarity {
     /// Whether nothing is new.
     pub(crate) fn is_usual(&self) -> bool {
         let news = [self.network, self.device, self.agent, self.hour, self.route];
-        self.history == 0 || !news.contains(&Some(false))
+        let much = self.rate.is_some() || self.volume.is_some();
+        self.history == 0 || !(much || news.contains(&Some(false)))
     }
 }
 
@@ -169,6 +182,7 @@ impl Profiles {
             table: Table::kept(bound),
             commons: Commons::new(bound),
             colleagues: Colleagues::new(bound.saturating_mul(2)),
+            peers: Peers::new(),
         }
     }
 
@@ -256,10 +270,14 @@ impl Profiles {
         if let Some(country) = learned.country {
             self.commons.add(Common::Country, country, principal);
         }
-        if !learned.first && learned.routes == [0; 2] {
+        if !learned.first && learned.routes == [0; 2] && learned.ended.is_none() {
             return;
         }
-        for role in roles() {
+        let roles = roles();
+        if let Some(requests) = learned.ended {
+            self.peers.learn(Measure::Requests, &roles, requests);
+        }
+        for role in roles {
             if learned.first {
                 self.commons.add(Common::Role, role, principal);
             }
@@ -267,6 +285,23 @@ impl Profiles {
                 self.commons.add(Common::RoleRoute, role_route(role, place), principal);
             }
         }
+    }
+
+    /// A principal got so many bytes. Of one that is not known nothing is remembered.
+    pub(crate) fn exported(&self, principal: u64, bytes: u64, roles: impl Fn() -> Vec<u64>, now: u64) {
+        let units = u32::try_from(bytes.saturating_add(VOLUME_UNIT / 2) / VOLUME_UNIT).unwrap_or(u32::MAX);
+        if units == 0 {
+            return;
+        }
+        let ended = self.table.with(principal, |profile| profile.volume.note(units, now)).flatten();
+        if let Some(units) = ended {
+            self.peers.learn(Measure::Exported, &roles(), units);
+        }
+    }
+
+    /// Whether those who hold these roles do so much in an hour.
+    pub(crate) fn peers_are_used_to(&self, measure: Measure, roles: &[u64], count: u32) -> bool {
+        self.peers.are_used_to(measure, roles, count)
     }
 
     /// Whether hardly any of the peers use a route: less than one in twenty of those with each role, of whom there are ten or more.
@@ -356,6 +391,8 @@ struct Learned {
     country: Option<u64>,
     /// The bits of the routes to count.
     routes: [u64; 2],
+    /// Requests in an hour that has ended.
+    ended: Option<u32>,
 }
 
 /// Higher is worth more, so the one not seen for longest goes first. None is ever pinned.
@@ -399,6 +436,8 @@ impl Profile {
         self.agents.clear();
         self.families.clear();
         self.hours.clear();
+        self.rate.clear();
+        self.volume.clear();
         self.places.clear();
         self.stepped_up.clear();
         self.tokens.clear();
@@ -422,6 +461,8 @@ impl Profile {
             route: traits.route.filter(|_| history >= HARDLY_KNOWN / 2).map(|route| self.uses_route(route)),
             placed: place.is_some(),
             asn: place.and_then(|place| place.asn),
+            rate: self.rate.unusual(now),
+            volume: self.volume.unusual(now),
         }
     }
 
@@ -465,7 +506,7 @@ impl Profile {
             // Several threads may step over the bound by one each, which changes nothing.
             self.history.fetch_add(more, Ordering::Relaxed);
         }
-        let mut learned = Learned { visit, ..Learned::default() };
+        let mut learned = Learned { visit, ended: self.rate.note(1, now), ..Learned::default() };
         if let Some(key) = traits.network {
             learned.network = self.networks.note(member(key), more, decay.once());
             self.learn_place(key, traits, more, decay.once(), &mut learned, now);

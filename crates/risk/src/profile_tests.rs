@@ -294,7 +294,7 @@ fn a_profile_of_another_clock_is_moved_to_that_of_now() {
     let by = i64::try_from(YEARS).unwrap();
     let hours = 4 * 8;
     let without_hours = |bytes: &[u8]| {
-        let at = bytes.len() - 8 * (2 * RECENT_MAX + 12 + 2) - hours;
+        let at = bytes.len() - 8 * (2 * RECENT_MAX + 12 + 2 + 1) - hours;
         [&bytes[..at], &bytes[at + hours..]].concat()
     };
     assert_eq!(

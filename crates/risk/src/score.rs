@@ -67,6 +67,20 @@ impl Weight {
         i32::try_from(clipped).unwrap_or(if clipped < 0 { i32::MIN } else { i32::MAX })
     }
 
+    /// Thousandths, bounds, and whether it is looked at: what [`Self::of_parts`] takes.
+    pub(crate) fn parts(self) -> (i32, (i32, i32), bool) {
+        (self.milli, self.cap_mnats, self.enabled)
+    }
+
+    pub(crate) fn of_parts(milli: i32, cap_mnats: (i32, i32), enabled: bool) -> Self {
+        Self { milli, cap_mnats, enabled }
+    }
+
+    /// The upper bound, in milli-nats.
+    pub(crate) fn most(self) -> i32 {
+        self.cap_mnats.1
+    }
+
     pub(crate) fn is_enabled(self) -> bool {
         self.enabled && self.milli != 0
     }
@@ -105,6 +119,17 @@ impl Weights {
             let setting = settings.signals.iter().find(|setting| setting.name == name);
             setting.map_or(Weight { milli: 1_000, cap_mnats, enabled: true }, Weight::from)
         }))
+    }
+
+    /// In the order of [`SIGNALS`].
+    pub(crate) fn all(&self) -> &[Weight] {
+        &self.0
+    }
+
+    /// Another weight for the signal at this place of [`SIGNALS`]; `None` where there is no such place.
+    pub(crate) fn set(&mut self, index: usize, weight: Weight) -> Option<()> {
+        *self.0.get_mut(index)? = weight;
+        Some(())
     }
 
     pub(crate) fn get(&self, source: Source) -> Weight {

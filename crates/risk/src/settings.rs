@@ -13,6 +13,14 @@ pub struct Settings {
     pub signals: Vec<SignalSetting>,
     /// The addresses of `[risk] corporate_egress`: never new.
     pub corporate_egress: Vec<IpNet>,
+    /// The names of the same networks: what else is in them is asked of the policy, which feeds keep current.
+    pub corporate_networks: Vec<String>,
+    /// `[risk] step_up_budget`, in millionths: the share of good traffic that may be asked to step up. `None`: nothing is counted for it.
+    pub step_up_budget: Option<u32>,
+    /// `[risk] calibration`.
+    pub calibrate: Calibrate,
+    /// `[geo] max_speed_kmh`: what anybody travels. Default 900, an airliner.
+    pub max_speed_kmh: u32,
     /// Networks whose addresses are evidence: `[risk] reputation`.
     pub reputation: Vec<Reputation>,
     /// `[ban]`.
@@ -34,6 +42,15 @@ pub enum RiskMode {
     Monitor,
     /// It is not computed.
     Off,
+}
+
+/// `[risk] calibration`: who has thresholds worked out from the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calibrate {
+    /// The gateway, once a day, and puts them in force. What holds without the key.
+    Daily,
+    /// An operator, who also puts them in force.
+    ByHand,
 }
 
 /// `[risk] signals.NAME`.
@@ -181,6 +198,10 @@ impl Default for Settings {
             risk_mode: RiskMode::Monitor,
             signals: Vec::new(),
             corporate_egress: Vec::new(),
+            corporate_networks: Vec::new(),
+            step_up_budget: None,
+            calibrate: Calibrate::Daily,
+            max_speed_kmh: 900,
             reputation: Vec::new(),
             ban: BanSettings::default(),
             max_profiles: 100_000,

@@ -1,22 +1,25 @@
-//! The signals: which of the facts about a caller speak for or against it, how strongly, and in which words.
+//! The signals: which of the facts about a caller speak for or against it, and how strongly.
 //!
-//! Pure: the engine gathers the facts. Only what is bad by itself is evidence: an address that attacks, one of bad repute, a token in two
-//! places at once. Everything that is merely new, unusual or impossible, or that somebody else did under this principal's name, is
+//! Pure: the engine gathers the facts. Only what is bad by itself is evidence: an address that attacks or is banned, one of bad repute, a token in
+//! two places at once. Everything that is merely new, unusual or impossible, or that somebody else did under this principal's name, is
 //! novelty and asks for a step-up at most. What speaks for a caller counts only where something speaks against it.
+//!
+//! What a signal says [in words](crate::words) is worked out when somebody asks: a score is summed up far more often than it is read.
+
+use std::sync::Arc;
 
 use portcullis_policy::{CountryCode, RiskAssessment, RiskSignal, SignalFamily};
 
-use crate::Caller;
 use crate::account::AccountAttack;
-use crate::actor::{Network, first_bytes};
+use crate::habit::Unusual;
+use crate::hierarchy::Levels;
 use crate::ln::ln_ratio_mnats;
 use crate::score::{Source, Weights, surprise_mnats, total};
 use crate::travel::Trip;
-use crate::user_agent::Family;
 
 /// What is known about a caller.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Facts<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Facts {
     /// How often the principal was let in. At 0 nothing is new.
     pub(crate) history: u32,
     pub(crate) network: Option<NetworkFact>,
@@ -31,10 +34,16 @@ pub(crate) struct Facts<'a> {
     pub(crate) trip: Option<Trip>,
     /// A route that neither the principal nor its peers use.
     pub(crate) unusual_route: bool,
-    /// The device does not meet the organisation's rules.
-    pub(crate) not_compliant: bool,
+    /// Far more requests in this hour than the principal and its peers make.
+    pub(crate) rate: Option<Unusual>,
+    /// Far more bytes in this hour than they get.
+    pub(crate) volume: Option<Unusual>,
+    /// What the device lacks.
+    pub(crate) posture: Option<Lack>,
     /// The worst network of bad repute that the address is in, with its milli-nats.
-    pub(crate) reputation: Option<(&'a str, i32)>,
+    pub(crate) reputation: Option<(Arc<str>, i32)>,
+    /// The address is banned for anonymous traffic, and new to the principal; and whether others are let in from there.
+    pub(crate) banned: Option<bool>,
     /// The account was attacked by failed credentials.
     pub(crate) attack: Option<AccountAttack>,
     /// The address failed as this many principals, too many.
@@ -47,14 +56,26 @@ pub(crate) struct Facts<'a> {
     pub(crate) degraded: bool,
 }
 
-impl Facts<'_> {
+impl Facts {
     /// Whether anything is there that could speak against the caller.
     pub(crate) fn speaks_against(&self) -> bool {
         let new = self.network.is_some_and(|network| network.new.is_some()) || self.device == Some(false);
         let unusual = self.user_agent.is_some() || self.hour.is_some() || self.trip.is_some() || self.unusual_route;
-        let bad = self.not_compliant || self.reputation.is_some() || self.sprayed.is_some() || self.token_elsewhere;
-        new || unusual || bad || self.attack.is_some()
+        let much = self.rate.is_some() || self.volume.is_some();
+        let bad = self.reputation.is_some() || self.banned.is_some() || self.sprayed.is_some() || self.token_elsewhere;
+        new || unusual || much || bad || self.posture.is_some() || self.attack.is_some()
     }
+}
+
+/// What a device lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// It does not meet the organisation's rules.
+    Compliance,
+    /// What was said of it is older than it may be.
+    News,
+    /// Nothing was said of it, where something is expected.
+    Word,
 }
 
 /// How usual a network is.
@@ -62,8 +83,8 @@ impl Facts<'_> {
 pub(crate) struct NetworkFact {
     /// The coarsest level that is new to the principal.
     pub(crate) new: Option<NewLevel>,
-    /// What the levels come to, where a database knows some of them.
-    pub(crate) levels_mnats: Option<i32>,
+    /// Where it stands among all that is known, where a database knows something of it.
+    pub(crate) levels: Option<Levels>,
     /// How often it was seen, in sixteenths.
     pub(crate) sights: u32,
     /// How many other principals use it.
@@ -79,13 +100,13 @@ pub(crate) enum NewLevel {
 
 /// A signal before its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Contribution {
-    kind: Kind,
-    mnats: i32,
+pub(crate) struct Contribution {
+    pub(crate) kind: Kind,
+    pub(crate) mnats: i32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     NewNetwork,
     UsualNetwork,
     CorporateNetwork,
@@ -96,18 +117,37 @@ enum Kind {
     UnusualHour,
     ImpossibleTravel,
     UnusualRoute,
+    UnusualRate,
+    UnusualVolume,
     NotCompliant,
+    StalePosture,
+    NoPosture,
     BadReputation,
+    AddressBanned,
     AccountFailures,
     AddressSpraying,
     TokenElsewhere,
     RecentStepUp,
 }
 
+/// So many signals can fire at once.
+const MOST: usize = 15;
+/// Of a caller, in the order of [`contributions`].
+type Contributions = [Option<Contribution>; MOST];
+/// Where the signals of behaviour stand among them.
+const BEHAVIOUR: std::ops::Range<usize> = 5..8;
+
 const CORPORATE_MNATS: i32 = -1_500;
 const KNOWN_DEVICE_MNATS: i32 = -3_000;
 const UNUSUAL_ROUTE_MNATS: i32 = 1_000;
+const UNUSUAL_RATE_MNATS: i32 = 1_000;
+const UNUSUAL_VOLUME_MNATS: i32 = 1_500;
 const NOT_COMPLIANT_MNATS: i32 = 2_000;
+const STALE_POSTURE_MNATS: i32 = 1_000;
+const NO_POSTURE_MNATS: i32 = 1_500;
+const ADDRESS_BANNED_MNATS: i32 = 4_000;
+/// Others are let in from there, so that it is an address of many: too little to deny.
+const SHARED_ADDRESS_BANNED_MNATS: i32 = 1_000;
 const ACCOUNT_FAILURES_MNATS: i32 = 2_000;
 const ADDRESS_SPRAYING_MNATS: i32 = 3_000;
 /// Phones change between two systems all day. With other software or another device it is evidence enough to deny.
@@ -116,30 +156,46 @@ const TOKEN_ELSEWHERE_OTHER_DEVICE_MNATS: i32 = 2_500;
 const RECENT_STEP_UP_MNATS: i32 = -3_000;
 /// This many principals beside the caller make a network a place where colleagues are.
 pub(crate) const COLLEAGUES_MIN: u32 = 3;
-const VALUE_BYTES_MAX: usize = 128;
-const REASON_BYTES_MAX: usize = 256;
 
-/// Folds the facts to an assessment. Where nothing speaks against the caller it allocates nothing.
-pub(crate) fn assessment(facts: &Facts<'_>, weights: &Weights, caller: &Caller<'_>) -> RiskAssessment {
+/// Folds the facts to an assessment, whose signals have no words yet. Where nothing speaks against the caller it allocates nothing.
+pub(crate) fn assessment(facts: &Facts, weights: &Weights) -> RiskAssessment {
+    let (fired, count) = fired(facts, weights);
+    let mut signals = Vec::with_capacity(count);
+    signals.extend(fired.iter().flatten().map(|fired| RiskSignal {
+        name: fired.kind.name(),
+        family: fired.kind.family(),
+        mnats: fired.mnats,
+        value: String::new(),
+        reason: String::new(),
+    }));
+    let mnats = total(signals.iter().map(|signal| (signal.family, signal.mnats)));
+    RiskAssessment { mnats, signals, degraded: facts.degraded, stated: None }
+}
+
+/// The signals that fire, the strongest first, and how many they are. None, where none speaks against the caller.
+pub(crate) fn fired(facts: &Facts, weights: &Weights) -> (Contributions, usize) {
     let mut contributions = contributions(facts, weights);
+    bound_behaviour(&mut contributions, weights);
     spare_evidence(&mut contributions, facts);
     let tells = |contribution: &Contribution| {
         contribution.mnats > 0
             || contribution.kind == Kind::ImpossibleTravel && weights.get(Source::Travel).is_enabled()
     };
     if !contributions.iter().flatten().any(tells) {
-        return RiskAssessment { degraded: facts.degraded, ..RiskAssessment::NONE };
+        return ([None; MOST], 0);
     }
-    let worth_telling = |contribution: &Contribution| contribution.mnats != 0 || tells(contribution);
-    let mut fired: Vec<Contribution> = contributions.into_iter().flatten().filter(worth_telling).collect();
-    fired.sort_by_key(|contribution| (std::cmp::Reverse(contribution.mnats.unsigned_abs()), contribution.kind.name()));
-    let mnats = total(fired.iter().map(|contribution| (contribution.kind.family(), contribution.mnats)));
-    let signals = fired.into_iter().map(|contribution| contribution.in_words(facts, caller)).collect();
-    RiskAssessment { mnats, signals, degraded: facts.degraded, stated: None }
+    for place in &mut contributions {
+        *place = place.filter(|contribution| contribution.mnats != 0 || tells(contribution));
+    }
+    contributions.sort_unstable_by_key(|place| {
+        let strength = |fired: &Contribution| (std::cmp::Reverse(fired.mnats.unsigned_abs()), fired.kind.name());
+        (place.is_none(), place.as_ref().map(strength))
+    });
+    (contributions, contributions.iter().flatten().count())
 }
 
 /// Every signal whose facts are there, weighted.
-fn contributions(facts: &Facts<'_>, weights: &Weights) -> [Option<Contribution>; 12] {
+fn contributions(facts: &Facts, weights: &Weights) -> Contributions {
     let weighted = |kind: Kind, mnats: i32| {
         // A bound above nothing is for what fires.
         let mnats = if mnats == 0 { 0 } else { weights.get(kind.source()).apply(mnats) };
@@ -176,10 +232,20 @@ fn contributions(facts: &Facts<'_>, weights: &Weights) -> [Option<Contribution>;
         when(history, Kind::UnusualHour, facts.hour.map_or(0, hour_mnats)),
         facts
             .trip
-            .and_then(|trip| weighted(Kind::ImpossibleTravel, if trip.excuse.is_some() { 0 } else { trip.mnats })),
+            .and_then(|trip| weighted(Kind::ImpossibleTravel, if trip.excuse.is_some() { 0 } else { trip.mnats() })),
         when(facts.unusual_route, Kind::UnusualRoute, UNUSUAL_ROUTE_MNATS),
-        when(facts.not_compliant, Kind::NotCompliant, NOT_COMPLIANT_MNATS),
-        facts.reputation.and_then(|(_, mnats)| weighted(Kind::BadReputation, mnats)),
+        when(facts.rate.is_some(), Kind::UnusualRate, UNUSUAL_RATE_MNATS),
+        when(facts.volume.is_some(), Kind::UnusualVolume, UNUSUAL_VOLUME_MNATS),
+        match facts.posture {
+            Some(Lack::Compliance) => weighted(Kind::NotCompliant, NOT_COMPLIANT_MNATS),
+            Some(Lack::News) => weighted(Kind::StalePosture, STALE_POSTURE_MNATS),
+            Some(Lack::Word) => weighted(Kind::NoPosture, NO_POSTURE_MNATS),
+            None => None,
+        },
+        facts.reputation.as_ref().and_then(|(_, mnats)| weighted(Kind::BadReputation, *mnats)),
+        facts.banned.and_then(|shared| {
+            weighted(Kind::AddressBanned, if shared { SHARED_ADDRESS_BANNED_MNATS } else { ADDRESS_BANNED_MNATS })
+        }),
         when(facts.attack.is_some(), Kind::AccountFailures, ACCOUNT_FAILURES_MNATS),
         when(facts.sprayed.is_some(), Kind::AddressSpraying, ADDRESS_SPRAYING_MNATS),
         when(facts.token_elsewhere, Kind::TokenElsewhere, token_mnats),
@@ -187,9 +253,18 @@ fn contributions(facts: &Facts<'_>, weights: &Weights) -> [Option<Contribution>;
     ]
 }
 
+/// What a principal does otherwise than usual has one bound for all of it, that of its source.
+fn bound_behaviour(contributions: &mut Contributions, weights: &Weights) {
+    let mut room = weights.get(Source::Behaviour).most();
+    for contribution in contributions.get_mut(BEHAVIOUR).into_iter().flatten().flatten() {
+        contribution.mnats = contribution.mnats.min(room);
+        room = room.saturating_sub(contribution.mnats.max(0)).max(0);
+    }
+}
+
 /// Whoever has stolen a credential may have stolen one that was just stepped up, and may come from anywhere: what is not bound to a device makes up for
 /// what is new, and for nothing that is bad by itself.
-fn spare_evidence(contributions: &mut [Option<Contribution>; 12], facts: &Facts<'_>) {
+fn spare_evidence(contributions: &mut Contributions, facts: &Facts) {
     let of = |family: SignalFamily| {
         let fired = contributions.iter().flatten().filter(|contribution| contribution.kind.family() == family);
         total(fired.map(|contribution| (family, contribution.mnats)))
@@ -213,8 +288,8 @@ fn spare_evidence(contributions: &mut [Option<Contribution>; 12], facts: &Facts<
 
 /// With databases, what the levels say; without, how much is known of the principal, and half of that where colleagues are.
 fn network_mnats(network: &NetworkFact, history: u32) -> i32 {
-    match (network.levels_mnats, network.new) {
-        (Some(mnats), _) => mnats,
+    match (network.levels, network.new) {
+        (Some(levels), _) => levels.novelty_mnats(),
         (None, Some(_)) if network.users >= COLLEAGUES_MIN => surprise_mnats(history) / 2,
         (None, Some(_)) => surprise_mnats(history),
         (None, None) => -surprise_mnats(network.sights.div_ceil(crate::decay::ONCE)) / 2,
@@ -239,7 +314,7 @@ fn hour_mnats((here, all): (u32, u32)) -> i32 {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NewNetwork => "network.new",
             Self::UsualNetwork => "network.usual",
@@ -251,8 +326,13 @@ impl Kind {
             Self::UnusualHour => "hour.unusual",
             Self::ImpossibleTravel => "travel.impossible",
             Self::UnusualRoute => "route.unusual",
+            Self::UnusualRate => "rate.unusual",
+            Self::UnusualVolume => "volume.unusual",
             Self::NotCompliant => "device.not_compliant",
+            Self::StalePosture => "posture.stale",
+            Self::NoPosture => "posture.missing",
             Self::BadReputation => "address.reputation",
+            Self::AddressBanned => "address.banned",
             Self::AccountFailures => "account.failures",
             Self::AddressSpraying => "address.spraying",
             Self::TokenElsewhere => "token.elsewhere",
@@ -261,7 +341,7 @@ impl Kind {
     }
 
     /// INVARIANT: what is only new is novelty, and so never denies.
-    fn family(self) -> SignalFamily {
+    pub(crate) fn family(self) -> SignalFamily {
         match self {
             Self::NewNetwork
             | Self::UsualNetwork
@@ -271,10 +351,14 @@ impl Kind {
             | Self::UnusualHour
             | Self::ImpossibleTravel
             | Self::UnusualRoute
+            | Self::UnusualRate
+            | Self::UnusualVolume
             | Self::AccountFailures => SignalFamily::Novelty,
             Self::CorporateNetwork | Self::KnownDevice | Self::RecentStepUp => SignalFamily::Trust,
-            Self::NotCompliant => SignalFamily::Posture,
-            Self::BadReputation | Self::AddressSpraying | Self::TokenElsewhere => SignalFamily::Evidence,
+            Self::NotCompliant | Self::StalePosture | Self::NoPosture => SignalFamily::Posture,
+            Self::BadReputation | Self::AddressBanned | Self::AddressSpraying | Self::TokenElsewhere => {
+                SignalFamily::Evidence
+            }
         }
     }
 
@@ -285,9 +369,9 @@ impl Kind {
             Self::NewUserAgent | Self::UsualUserAgent => Source::UserAgent,
             Self::UnusualHour => Source::Hour,
             Self::ImpossibleTravel => Source::Travel,
-            Self::UnusualRoute => Source::Behaviour,
-            Self::NotCompliant => Source::Posture,
-            Self::BadReputation => Source::Reputation,
+            Self::UnusualRoute | Self::UnusualRate | Self::UnusualVolume => Source::Behaviour,
+            Self::NotCompliant | Self::StalePosture | Self::NoPosture => Source::Posture,
+            Self::BadReputation | Self::AddressBanned => Source::Reputation,
             Self::AccountFailures => Source::Failures,
             Self::AddressSpraying => Source::Spraying,
             Self::TokenElsewhere => Source::Token,
@@ -296,98 +380,6 @@ impl Kind {
     }
 }
 
-impl Contribution {
-    fn in_words(self, facts: &Facts<'_>, caller: &Caller<'_>) -> RiskSignal {
-        let (value, reason) = self.words(facts, caller);
-        RiskSignal {
-            name: self.kind.name(),
-            family: self.kind.family(),
-            mnats: self.mnats,
-            value: first_bytes(&value, VALUE_BYTES_MAX).into(),
-            reason: first_bytes(&reason, REASON_BYTES_MAX).into(),
-        }
-    }
-
-    fn words(self, facts: &Facts<'_>, caller: &Caller<'_>) -> (String, String) {
-        let history = facts.history;
-        let to_whom = |what: &str| format!("{what} that is new to this principal, let in {history} times before");
-        match self.kind {
-            Kind::NewNetwork => {
-                let what = match facts.network.and_then(|network| network.new) {
-                    Some(NewLevel::Country(code)) => format!("a country ({})", code.as_str()),
-                    Some(NewLevel::Asn(number)) => format!("an autonomous system (AS{number})"),
-                    Some(NewLevel::Network) | None => String::from("a network"),
-                };
-                (network_of(caller), to_whom(&what))
-            }
-            Kind::UsualNetwork => (network_of(caller), String::from("a network that this principal uses")),
-            Kind::CorporateNetwork => (network_of(caller), String::from("a network of the organisation itself")),
-            Kind::NewDevice => (device_of(caller), to_whom("a device")),
-            Kind::KnownDevice => (device_of(caller), String::from("a device that this principal uses")),
-            Kind::NewUserAgent => (software_of(caller), to_whom("software")),
-            Kind::UsualUserAgent => (software_of(caller), String::from("software that this principal uses")),
-            Kind::UnusualHour => {
-                let (here, all) = facts.hour.unwrap_or_default();
-                let reason = "an hour of the week at which this principal does not come";
-                (format!("{here} of {all} visits"), String::from(reason))
-            }
-            Kind::ImpossibleTravel => {
-                let Some(trip) = facts.trip else { return Default::default() };
-                let value = format!("{} km in {} min: {} km/h", trip.km, trip.minutes, trip.speed);
-                let reason = "farther from where this principal was last let in than anybody travels in that time";
-                let excuse = trip.excuse.map(|excuse| format!("suppressed: {}", excuse.as_str()));
-                (value, excuse.unwrap_or_else(|| String::from(reason)))
-            }
-            Kind::UnusualRoute => {
-                let reason = "a route that this principal never used, and hardly any of its peers";
-                (caller.route.unwrap_or("unknown").into(), String::from(reason))
-            }
-            Kind::NotCompliant => {
-                (device_of(caller), String::from("the device does not meet the rules, says who issued the credential"))
-            }
-            Kind::BadReputation => {
-                let (network, _) = facts.reputation.unwrap_or(("unknown", 0));
-                (network.into(), String::from("an address in a network that the policy counts as evidence"))
-            }
-            Kind::AccountFailures => {
-                let (failures, networks) = facts.attack.map_or((0, 0), |attack| (attack.failures, attack.networks));
-                let value = format!("{failures} failures from {networks} networks");
-                (value, String::from("credentials for this account failed repeatedly in the last 10 minutes"))
-            }
-            Kind::AddressSpraying => {
-                let value = format!("{} principals", facts.sprayed.unwrap_or(0));
-                (value, String::from("this address failed to authenticate as many different principals"))
-            }
-            Kind::TokenElsewhere => {
-                let reason = "the same token was used from another autonomous system within 5 minutes";
-                (network_of(caller), String::from(reason))
-            }
-            Kind::RecentStepUp => {
-                (device_of(caller), String::from("a step-up was passed from here within the last 12 hours"))
-            }
-        }
-    }
-}
-
-fn network_of(caller: &Caller<'_>) -> String {
-    let network = caller.address.ip().map(|address| Network::neighbourhood(address).to_ipnet().to_string());
-    network.unwrap_or_else(|| String::from("unknown"))
-}
-
-fn device_of(caller: &Caller<'_>) -> String {
-    let device = caller.principal.and_then(|principal| principal.device.as_ref()).map(|device| &*device.id);
-    first_bytes(device.or(caller.user_agent).unwrap_or("unknown"), VALUE_BYTES_MAX).into()
-}
-
-fn software_of(caller: &Caller<'_>) -> String {
-    let family = Family::of(caller.user_agent.unwrap_or(""));
-    match (family.software, family.system) {
-        ("", "") => String::from("unknown"),
-        (software, "") => software.into(),
-        (software, system) => format!("{software} on {system}"),
-    }
-}
-
 #[cfg(test)]
 #[path = "signal_tests.rs"]
-mod tests;
+pub(crate) mod tests;

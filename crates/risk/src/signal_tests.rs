@@ -4,27 +4,45 @@ use portcullis_policy::ClientAddress;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Caller;
+use crate::hierarchy::Level;
+use crate::inputs::Inputs;
 use crate::settings::{SIGNALS, Settings, SignalSetting};
+use crate::words::{REASON_BYTES_MAX, VALUE_BYTES_MAX};
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
 
-fn whoever() -> Caller<'static> {
+pub(crate) fn whoever() -> Caller<'static> {
     let address = ClientAddress::known([203, 0, 113, 7].into());
     Caller { user_agent: Some(AGENT), ..Caller::new(address, None) }
 }
 
-fn signals(facts: Facts<'_>, settings: &Settings) -> (i32, Vec<(&'static str, i32)>) {
-    let assessment = assessment(&facts, &Weights::of(settings), &whoever());
+fn signals(facts: Facts, settings: &Settings) -> (i32, Vec<(&'static str, i32)>) {
+    let assessment = assessment(&facts, &Weights::of(settings));
     (assessment.mnats, assessment.signals.iter().map(|signal| (signal.name, signal.mnats)).collect())
 }
 
 /// Of a principal let in so many times.
-fn known(history: u32) -> Facts<'static> {
+fn known(history: u32) -> Facts {
     Facts { history, ..Facts::default() }
 }
 
-fn network(new: Option<NewLevel>, levels_mnats: Option<i32>) -> Option<NetworkFact> {
-    Some(NetworkFact { new, levels_mnats, sights: 64 * 16, users: 0 })
+/// The assessment with its words.
+fn told(facts: &Facts) -> RiskAssessment {
+    let weights = Weights::of(&Settings::default());
+    let mut found = assessment(facts, &weights);
+    Inputs { facts: facts.clone(), weights: Arc::new(weights) }.tell(&mut found, &whoever());
+    found
+}
+
+fn network(new: Option<NewLevel>, levels: Option<Levels>) -> Option<NetworkFact> {
+    Some(NetworkFact { new, levels, sights: 64 * 16, users: 0 })
+}
+
+/// Of a country where neither the principal nor any of a hundred others was.
+fn nowhere_near() -> Option<Levels> {
+    let never = Some(Level::default());
+    Some(Levels { history: 64 * 16, principals: 100, country: never, asn: never, network: Level::default() })
 }
 
 fn elsewhere() -> Option<NetworkFact> {
@@ -33,7 +51,7 @@ fn elsewhere() -> Option<NetworkFact> {
 
 #[test]
 fn each_fact_gives_its_signal_strongest_first() {
-    let check = |what: &str, facts: Facts<'_>, mnats: i32, expected: &[(&'static str, i32)]| {
+    let check = |what: &str, facts: Facts, mnats: i32, expected: &[(&'static str, i32)]| {
         assert_eq!(signals(facts, &Settings::default()), (mnats, expected.to_vec()), "{what}");
     };
     let usual =
@@ -47,7 +65,7 @@ fn each_fact_gives_its_signal_strongest_first() {
     );
     check("a network after one sight", Facts { network: elsewhere(), ..known(1) }, 416, &[("network.new", 416)]);
     check("a network after many", Facts { network: elsewhere(), ..known(64) }, 2_500, &[("network.new", 2_500)]);
-    let country = network(Some(NewLevel::Country(CountryCode::parse("NZ").unwrap())), Some(9_000));
+    let country = network(Some(NewLevel::Country(CountryCode::parse("NZ").unwrap())), nowhere_near());
     check("a country", Facts { network: country, ..known(64) }, 4_000, &[("network.new", 4_000)]);
     let colleagues = elsewhere().map(|fact| NetworkFact { users: 3, ..fact });
     check("a network of colleagues", Facts { network: colleagues, ..known(64) }, 1_250, &[("network.new", 1_250)]);
@@ -86,13 +104,13 @@ fn each_fact_gives_its_signal_strongest_first() {
     check("a route", Facts { unusual_route: true, ..known(64) }, 1_000, &[("route.unusual", 1_000)]);
     check(
         "a device against the rules",
-        Facts { not_compliant: true, ..known(64) },
+        Facts { posture: Some(Lack::Compliance), ..known(64) },
         2_000,
         &[("device.not_compliant", 2_000)],
     );
     check(
         "an address of bad repute",
-        Facts { reputation: Some(("tor", 2_500)), ..known(0) },
+        Facts { reputation: Some(("tor".into(), 2_500)), ..known(0) },
         2_500,
         &[("address.reputation", 2_500)],
     );
@@ -109,6 +127,29 @@ fn each_fact_gives_its_signal_strongest_first() {
         -1_000,
         &[("step_up.recent", -3_000), ("account.failures", 2_000)],
     );
+    let far = Some(Unusual { now: 900, mean: 160, deviation: 24 });
+    check("many requests", Facts { rate: far, ..known(64) }, 1_000, &[("rate.unusual", 1_000)]);
+    check(
+        "many requests, much, and a route: no more than behaviour may come to",
+        Facts { rate: far, volume: far, unusual_route: true, ..known(64) },
+        2_000,
+        &[("rate.unusual", 1_000), ("route.unusual", 1_000)],
+    );
+    check("much", Facts { volume: far, ..known(64) }, 1_500, &[("volume.unusual", 1_500)]);
+    check(
+        "nothing is said of the device",
+        Facts { posture: Some(Lack::Word), ..known(0) },
+        1_500,
+        &[("posture.missing", 1_500)],
+    );
+    check(
+        "what is said of it is old",
+        Facts { posture: Some(Lack::News), ..known(0) },
+        1_000,
+        &[("posture.stale", 1_000)],
+    );
+    check("a banned address", Facts { banned: Some(false), ..known(64) }, 4_000, &[("address.banned", 4_000)]);
+    check("one of many", Facts { banned: Some(true), ..known(64) }, 1_000, &[("address.banned", 1_000)]);
     check("a token in two places", Facts { token_elsewhere: true, ..known(64) }, 1_000, &[("token.elsewhere", 1_000)]);
     check(
         "with other software",
@@ -120,37 +161,43 @@ fn each_fact_gives_its_signal_strongest_first() {
 
 #[test]
 fn what_is_not_bound_to_a_device_makes_up_for_no_evidence() {
-    let check = |what: &str, facts: Facts<'_>, mnats: i32, expected: &[(&'static str, i32)]| {
+    let check = |what: &str, facts: Facts, mnats: i32, expected: &[(&'static str, i32)]| {
         assert_eq!(signals(facts, &Settings::default()), (mnats, expected.to_vec()), "{what}");
     };
     let spraying = Facts { sprayed: Some(5), ..known(64) };
     check(
         "a step-up of whoever holds the credential",
-        Facts { stepped_up: true, ..spraying },
+        Facts { stepped_up: true, ..spraying.clone() },
         3_000,
         &[("address.spraying", 3_000)],
     );
     check(
         "with a device that is new",
-        Facts { stepped_up: true, device: Some(false), ..spraying },
+        Facts { stepped_up: true, device: Some(false), ..spraying.clone() },
         3_000,
         &[("address.spraying", 3_000), ("device.new", 2_500), ("step_up.recent", -2_500)],
     );
     check(
         "from a network of the organisation",
-        Facts { corporate: true, network: elsewhere(), ..spraying },
+        Facts { corporate: true, network: elsewhere(), ..spraying.clone() },
         3_000,
         &[("address.spraying", 3_000)],
     );
     check(
         "with something that is new, which it makes up for",
-        Facts { stepped_up: true, hour: Some((0, 40)), ..spraying },
+        Facts { stepped_up: true, hour: Some((0, 40)), ..spraying.clone() },
         3_000,
         &[("address.spraying", 3_000), ("hour.unusual", 1_000), ("step_up.recent", -1_000)],
     );
     check(
         "both at once do not do it twice",
-        Facts { stepped_up: true, corporate: true, network: elsewhere(), not_compliant: true, ..spraying },
+        Facts {
+            stepped_up: true,
+            corporate: true,
+            network: elsewhere(),
+            posture: Some(Lack::Compliance),
+            ..spraying.clone()
+        },
         3_000,
         &[
             ("address.spraying", 3_000),
@@ -161,7 +208,7 @@ fn what_is_not_bound_to_a_device_makes_up_for_no_evidence() {
     );
     check(
         "on a device that the credential is bound to",
-        Facts { stepped_up: true, device: Some(true), ..spraying },
+        Facts { stepped_up: true, device: Some(true), ..spraying.clone() },
         0,
         &[("address.spraying", 3_000), ("device.known", -3_000), ("step_up.recent", -3_000)],
     );
@@ -169,10 +216,9 @@ fn what_is_not_bound_to_a_device_makes_up_for_no_evidence() {
 
 #[test]
 fn an_excused_journey_is_told_and_counts_nothing() {
-    let trip = Trip { km: 6_365, minutes: 60, speed: 6_365, mnats: 2_956, excuse: None };
+    let trip = Trip { metres: 6_365_000, ticks: 57_600, vague: false, fastest: 900, excuse: None };
     let check = |trip: Trip, mnats: i32, reason: &str| {
-        let assessment =
-            assessment(&Facts { trip: Some(trip), ..known(64) }, &Weights::of(&Settings::default()), &whoever());
+        let assessment = told(&Facts { trip: Some(trip), ..known(64) });
         let [signal] = assessment.signals.as_slice() else { panic!("{assessment:?}") };
         assert_eq!((assessment.mnats, signal.mnats, signal.name), (mnats, mnats, "travel.impossible"));
         assert_eq!(signal.value, "6365 km in 60 min: 6365 km/h");
@@ -186,8 +232,8 @@ fn an_excused_journey_is_told_and_counts_nothing() {
 #[test]
 fn a_signal_names_the_coarsest_level_that_is_new() {
     let check = |new: NewLevel, expected: &str| {
-        let facts = Facts { network: network(Some(new), Some(3_000)), ..known(64) };
-        let assessment = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        let facts = Facts { network: network(Some(new), nowhere_near()), ..known(64) };
+        let assessment = told(&facts);
         assert_eq!(
             assessment.signals[0].reason,
             format!("{expected} that is new to this principal, let in 64 times before")
@@ -215,8 +261,15 @@ fn a_signal_can_be_weighed_bounded_and_turned_off() {
 }
 
 prop_compose! {
+    fn any_levels()(history in any::<u32>(), principals in any::<u32>(), own in any::<[(u32, u32); 3]>(), has in any::<[bool; 2]>()) -> Levels {
+        let level = |n: usize| Level { own: own[n].0, principals: own[n].1 };
+        Levels { history, principals, country: has[0].then(|| level(0)), asn: has[1].then(|| level(1)), network: level(2) }
+    }
+}
+
+prop_compose! {
     fn any_network()(
-        new in 0..4_u8, levels_mnats in any::<Option<i32>>(), sights in any::<u32>(), users in any::<u32>(), asn in any::<u32>(),
+        new in 0..4_u8, levels in prop::option::of(any_levels()), sights in any::<u32>(), users in any::<u32>(), asn in any::<u32>(),
     ) -> NetworkFact {
         let new = match new {
             0 => None,
@@ -224,8 +277,19 @@ prop_compose! {
             2 => Some(NewLevel::Asn(asn)),
             _ => CountryCode::parse("NZ").map(NewLevel::Country),
         };
-        NetworkFact { new, levels_mnats, sights, users }
+        NetworkFact { new, levels, sights, users }
     }
+}
+
+prop_compose! {
+    fn any_trip()(metres in any::<u64>(), ticks in any::<u64>(), vague in any::<bool>(), fastest in any::<u32>(), excuse in 0..6_usize) -> Trip {
+        let excuse = crate::travel::Excuse::CODES.get(excuse).map(|(_, excuse)| *excuse);
+        Trip { metres, ticks, vague, fastest, excuse }
+    }
+}
+
+fn any_unusual() -> impl Strategy<Value = Option<Unusual>> {
+    prop::option::of(any::<(u32, u32, u32)>().prop_map(|(now, mean, deviation)| Unusual { now, mean, deviation }))
 }
 
 prop_compose! {
@@ -233,19 +297,32 @@ prop_compose! {
     fn anything_new()(
         history in any::<u32>(), network in prop::option::of(any_network()), device in any::<Option<bool>>(),
         user_agent in any::<Option<(u32, u32)>>(), hour in any::<Option<(u32, u32)>>(),
-        trip in any::<Option<(u64, u64, u64, i32)>>(), bits in any::<[bool; 5]>(), failures in any::<Option<u32>>(),
-    ) -> Facts<'static> {
-        let [corporate, unusual_route, not_compliant, stepped_up, degraded] = bits;
+        trip in prop::option::of(any_trip()), bits in any::<[bool; 4]>(), failures in any::<Option<u32>>(),
+        much in (any_unusual(), any_unusual()), lack in 0..4_usize,
+    ) -> Facts {
+        let [corporate, unusual_route, stepped_up, degraded] = bits;
+        let posture = [Lack::Compliance, Lack::News, Lack::Word].get(lack).copied();
         Facts {
-            history, network, corporate, device, user_agent, hour, unusual_route, not_compliant, stepped_up, degraded,
-            trip: trip.map(|(km, minutes, speed, mnats)| Trip { km, minutes, speed, mnats, excuse: None }),
+            history, network, corporate, device, user_agent, hour, unusual_route, stepped_up, degraded, trip, posture,
+            rate: much.0, volume: much.1,
             attack: failures.map(|failures| AccountAttack { failures, networks: 3 }),
             ..Facts::default()
         }
     }
 }
 
-fn any_weights() -> impl Strategy<Value = Weights> {
+prop_compose! {
+    /// Everything that can be said of a caller.
+    pub(crate) fn any_facts()(
+        facts in anything_new(), sprayed in any::<Option<usize>>(), reputation in any::<Option<i32>>(), token in any::<bool>(),
+        banned in any::<Option<bool>>(),
+    ) -> Facts {
+        let reputation = reputation.map(|mnats| ("tor".into(), mnats));
+        Facts { sprayed, reputation, token_elsewhere: token, banned, ..facts }
+    }
+}
+
+pub(crate) fn any_weights() -> impl Strategy<Value = Weights> {
     let setting = (any::<i32>(), any::<i32>(), any::<i32>(), any::<bool>());
     prop::collection::vec(setting, SIGNALS.len()).prop_map(|settings| {
         let signals = SIGNALS.iter().zip(settings).map(|((name, _), (weight_milli, low, high, enabled))| {
@@ -258,30 +335,27 @@ fn any_weights() -> impl Strategy<Value = Weights> {
 proptest! {
     /// However new, however unusual, however weighed: without evidence there is nothing that a denial could rest on.
     #[test]
-    fn novelty_alone_never_denies(facts in anything_new(), weights in any_weights(), agent in ".{0,400}") {
-        let caller = Caller { user_agent: Some(&agent), ..Caller::new(ClientAddress::Unknown, None) };
-        let found = assessment(&facts, &weights, &caller);
+    fn novelty_alone_never_denies(facts in anything_new(), weights in any_weights()) {
+        let found = assessment(&facts, &weights);
         prop_assert!(!found.has_evidence(), "{found:?}");
         prop_assert!(found.signals.iter().all(|signal| signal.family != SignalFamily::Evidence));
     }
 
     #[test]
     fn every_assessment_is_bounded_and_is_the_sum_of_its_signals(
-        mut facts in anything_new(), weights in any_weights(), sprayed in any::<Option<usize>>(),
-        reputation in any::<Option<i32>>(), token in any::<bool>(),
+        facts in any_facts(), weights in any_weights(), agent in ".{0,400}",
     ) {
-        facts.sprayed = sprayed;
-        facts.reputation = reputation.map(|mnats| ("tor", mnats));
-        facts.token_elsewhere = token;
-        let found = assessment(&facts, &weights, &whoever());
+        let mut found = assessment(&facts, &weights);
+        prop_assert_eq!(&found, &assessment(&facts, &weights));
         prop_assert!(found.signals.len() <= 16);
+        let caller = Caller { user_agent: Some(&agent), ..Caller::new(ClientAddress::Unknown, None) };
+        Inputs { facts, weights: Arc::new(weights) }.tell(&mut found, &caller);
         for signal in &found.signals {
             prop_assert!(signal.value.len() <= VALUE_BYTES_MAX && signal.reason.len() <= REASON_BYTES_MAX);
-            prop_assert!(!signal.value.is_empty() && !signal.reason.is_empty());
+            prop_assert!(!signal.reason.is_empty());
         }
         prop_assert!(found.signals.is_sorted_by_key(|signal| std::cmp::Reverse(signal.mnats.unsigned_abs())));
         prop_assert_eq!(found.mnats, total(found.signals.iter().map(|signal| (signal.family, signal.mnats))));
-        prop_assert_eq!(found, assessment(&facts, &weights, &whoever()));
     }
 
     /// However new or trusted: without a bound device, evidence counts in full.
@@ -291,8 +365,8 @@ proptest! {
     ) {
         facts.device = facts.device.filter(|is_usual| !is_usual);
         facts.sprayed = sprayed;
-        facts.reputation = Some(("tor", reputation));
-        let found = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        facts.reputation = Some(("tor".into(), reputation));
+        let found = assessment(&facts, &Weights::of(&Settings::default()));
         let evidence = found.signals.iter().filter(|signal| signal.family == SignalFamily::Evidence);
         let evidence = total(evidence.map(|signal| (signal.family, signal.mnats)));
         prop_assert!(found.mnats >= evidence, "{found:?}");
@@ -301,7 +375,7 @@ proptest! {
     /// What the engine asks before it works anything out does not hide anything.
     #[test]
     fn where_nothing_speaks_against_a_caller_there_is_no_score(facts in anything_new()) {
-        let found = assessment(&facts, &Weights::of(&Settings::default()), &whoever());
+        let found = assessment(&facts, &Weights::of(&Settings::default()));
         if !facts.speaks_against() {
             prop_assert!(found.mnats <= 0, "{found:?}");
         }

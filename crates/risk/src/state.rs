@@ -188,16 +188,24 @@ pub struct Changes {
     pub profiles: Vec<(u64, Vec<u8>)>,
     /// When a verified principal was last let in from an address, by its key.
     pub healthy: Vec<(u64, Timestamp)>,
+    /// What is kept as a whole, by its name, in forms that only this crate reads.
+    pub notes: Vec<(&'static str, Vec<u8>)>,
     /// There is more.
     pub more: bool,
 }
 
+/// The names of what is kept as a whole.
+pub const NOTES: [&str; 2] = [CALIBRATIONS, PASSED];
+const CALIBRATIONS: &str = "calibrations";
+const PASSED: &str = "passed";
+
 impl Changes {
     /// Whether nothing has changed.
     pub fn is_empty(&self) -> bool {
-        let Self { lifted, bans, released, demands, profiles, healthy, more: _ } = self;
+        let Self { lifted, bans, released, demands, profiles, healthy, notes, more: _ } = self;
         let of_bans = lifted.is_empty() && bans.is_empty();
-        of_bans && released.is_empty() && demands.is_empty() && profiles.is_empty() && healthy.is_empty()
+        let of_demands = released.is_empty() && demands.is_empty();
+        of_bans && of_demands && profiles.is_empty() && healthy.is_empty() && notes.is_empty()
     }
 }
 
@@ -329,6 +337,7 @@ impl RiskEngine {
             self.network_bans.for_each(|actor, imposed| bans.push(saved(&actor, imposed, (0.0, 0), now)));
         }
         self.take_demands(&mut changes, now);
+        changes.notes.extend(self.calibrations.take_changed().map(|kept| (CALIBRATIONS, kept)));
         changes
     }
 
@@ -355,6 +364,8 @@ impl RiskEngine {
         let more_profiles = self.profiles.take_changed(most, |key, kept| profiles.push((key, kept)));
         let healthy = &mut changes.healthy;
         let more_healthy = self.abuse.take_healthy(most, |key, seen| healthy.push((key, now.to_wall(time_of(seen)))));
+        let counts = self.passed.take_changed(Moment::from(now.steady).ticks);
+        changes.notes.extend(counts.map(|kept| (PASSED, kept)));
         changes.more = more_profiles || more_healthy;
         changes
     }
@@ -363,6 +374,8 @@ impl RiskEngine {
     pub fn mark_all(&self) {
         self.mark_times();
         self.profiles.mark_all();
+        self.calibrations.mark();
+        self.passed.mark();
     }
 
     /// Marks what is kept by the time of day: all bans, all that is demanded, and when principals were let in.
@@ -376,7 +389,10 @@ impl RiskEngine {
     /// How many records are marked as changed; lists that are kept as a whole count as one.
     pub fn marked(&self) -> usize {
         let bans: usize = self.ban_tables().iter().map(|table| table.marked()).sum();
-        bans + self.journal.waiting() + self.profiles.marked() + self.abuse.marked()
+        bans + usize::from(self.calibrations.has_changed())
+            + self.journal.waiting()
+            + self.profiles.marked()
+            + self.abuse.marked()
     }
 
     /// Puts back what was kept of an actor, by what is known of it since. Says whether a ban is in force; `None`: there was no room.
@@ -428,6 +444,15 @@ impl RiskEngine {
         // Since when counts by the time of day, as what is issued does.
         let containment = Arc::new(Containment { alert, since, until, simulated });
         self.demands.put(&demand, &containment, now).ok().map(|()| true)
+    }
+
+    /// Puts back what was kept as a whole. Says whether it could be read.
+    pub fn restore_note(&self, name: &str, kept: &[u8]) -> bool {
+        match name {
+            CALIBRATIONS => self.calibrations.restore(kept),
+            PASSED => self.passed.restore(kept),
+            _ => false,
+        }
     }
 
     /// Everything was put back: from now on changes are marked.

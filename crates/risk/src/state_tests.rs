@@ -319,7 +319,13 @@ fn what_is_usual_stays_usual_under_the_same_secret_alone() {
     }
     let names = |engine: &RiskEngine, from: &str| -> Vec<&'static str> {
         let who = caller(from);
-        engine.assess(&who, &mut engine.keys_of(&who), after(60)).signals.iter().map(|signal| signal.name).collect()
+        engine
+            .assess(&who, &mut engine.keys_of(&who), after(60))
+            .assessment
+            .signals
+            .iter()
+            .map(|signal| signal.name)
+            .collect()
     };
     let before = [names(&engine, "203.0.113.9"), names(&engine, "198.51.100.1")];
     assert!(before[0].is_empty() && !before[1].is_empty(), "{before:?}");

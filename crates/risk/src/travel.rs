@@ -11,17 +11,17 @@ pub(crate) struct Sight {
     pub(crate) position: Position,
 }
 
-/// A journey that nobody makes.
+/// A journey that nobody makes, as it was measured: what it comes to is worked out from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trip {
-    /// Kilometres, less what the two places may be off by.
-    pub(crate) km: u64,
-    /// Minutes, at least 1.
-    pub(crate) minutes: u64,
-    /// Kilometres in an hour.
-    pub(crate) speed: u64,
-    /// What it would contribute.
-    pub(crate) mnats: i32,
+    /// Metres, less what the two places may be off by.
+    pub(crate) metres: u64,
+    /// How long it took, in ticks, at least a minute.
+    pub(crate) ticks: u64,
+    /// A database did not say how far it is off.
+    pub(crate) vague: bool,
+    /// What anybody travels, in kilometres an hour.
+    pub(crate) fastest: u32,
     /// Why it contributes nothing nevertheless.
     pub(crate) excuse: Option<Excuse>,
 }
@@ -42,6 +42,15 @@ pub(crate) enum Excuse {
 }
 
 impl Excuse {
+    /// Each with the letter that stands for it where inputs are recorded.
+    pub(crate) const CODES: [(char, Self); 5] = [
+        ('d', Self::SameDevice),
+        ('n', Self::NotWhereItSeems),
+        ('o', Self::UsedByOthers),
+        ('f', Self::FewSights),
+        ('p', Self::UsualPlace),
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SameDevice => "the device is a usual one, and the credential is bound to it",
@@ -56,29 +65,37 @@ impl Excuse {
 const TICKS_PER_MINUTE: u64 = 60 * 16;
 /// Databases are off by that much often enough.
 const METRES_MIN: u64 = 300_000;
-/// An airliner.
-const KM_PER_HOUR_MAX: u64 = 900;
 const MNATS_MAX: i32 = 3_000;
 
-/// The journey from one place to the other, where it is impossible. Times that run backwards tell nothing.
-pub(crate) fn trip(from: Sight, to: Sight) -> Option<Trip> {
+/// The journey from one place to the other, where it is impossible: farther than anybody gets at `fastest` kilometres an hour. Times that run
+/// backwards tell nothing.
+pub(crate) fn trip(from: Sight, to: Sight, fastest: u32) -> Option<Trip> {
     let ticks = to.at.checked_sub(from.at)?.max(TICKS_PER_MINUTE);
     let radii = u64::from(from.position.radius_or_default_km()) + u64::from(to.position.radius_or_default_km());
-    let distance = metres(from.position, to.position).saturating_sub(radii * 1_000);
-    if distance < METRES_MIN {
-        return None;
-    }
-    // Metres in an hour, of at most 20,015,000 in a minute.
-    let speed = distance * 3_600 * 16 / ticks;
-    if speed <= KM_PER_HOUR_MAX * 1_000 {
-        return None;
-    }
-    let faster = ln_ratio_mnats(u128::from(speed), u128::from(KM_PER_HOUR_MAX * 1_000));
-    let mnats = faster.saturating_add(1_000).min(MNATS_MAX);
-    // A database that does not say how far it is off is believed half.
+    let metres = metres(from.position, to.position).saturating_sub(radii * 1_000);
     let vague = from.position.radius_km.is_none() || to.position.radius_km.is_none();
-    let mnats = if vague { mnats / 2 } else { mnats };
-    Some(Trip { km: distance / 1_000, minutes: ticks / TICKS_PER_MINUTE, speed: speed / 1_000, mnats, excuse: None })
+    let trip = Trip { metres, ticks, vague, fastest, excuse: None };
+    (metres >= METRES_MIN && trip.metres_per_hour() > u128::from(fastest) * 1_000).then_some(trip)
+}
+
+impl Trip {
+    /// What it would contribute.
+    pub(crate) fn mnats(&self) -> i32 {
+        let faster = ln_ratio_mnats(self.metres_per_hour(), u128::from(self.fastest) * 1_000);
+        let mnats = faster.saturating_add(1_000).clamp(0, MNATS_MAX);
+        // A database that does not say how far it is off is believed half.
+        if self.vague { mnats / 2 } else { mnats }
+    }
+
+    /// `6365 km in 60 min: 6365 km/h`
+    pub(crate) fn in_words(&self) -> String {
+        let (km, minutes) = (self.metres / 1_000, self.ticks / TICKS_PER_MINUTE);
+        format!("{km} km in {minutes} min: {} km/h", self.metres_per_hour() / 1_000)
+    }
+
+    fn metres_per_hour(&self) -> u128 {
+        u128::from(self.metres) * 3_600 * 16 / u128::from(self.ticks.max(TICKS_PER_MINUTE))
+    }
 }
 
 /// Whether two places may be the same one.
@@ -103,8 +120,8 @@ mod tests {
     #[test]
     fn what_nobody_travels_is_impossible() {
         let check = |what: &str, from: (i16, i16), to: (i16, i16), ticks: u64, radius: u16, expected: Option<i32>| {
-            let found = trip(sight(from, HOUR, Some(radius)), sight(to, HOUR + ticks, Some(radius)));
-            let mnats = found.map(|trip| trip.mnats);
+            let found = trip(sight(from, HOUR, Some(radius)), sight(to, HOUR + ticks, Some(radius)), 900);
+            let mnats = found.map(|trip| trip.mnats());
             let close = mnats.zip(expected).is_none_or(|(found, expected)| (found - expected).abs() <= 2);
             assert!(mnats.is_some() == expected.is_some() && close, "{what}: {found:?}");
         };
@@ -121,13 +138,24 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_tells_nothing() {
-        assert_eq!(trip(sight(BERLIN, HOUR, Some(10)), sight(NEW_YORK, HOUR - 1, Some(10))), None);
+        assert_eq!(trip(sight(BERLIN, HOUR, Some(10)), sight(NEW_YORK, HOUR - 1, Some(10)), 900), None);
     }
 
     #[test]
     fn a_place_without_its_accuracy_counts_half() {
-        let known = trip(sight(BERLIN, 0, Some(250)), sight(NEW_YORK, HOUR, Some(250))).unwrap();
-        let vague = trip(sight(BERLIN, 0, None), sight(NEW_YORK, HOUR, Some(250))).unwrap();
-        assert_eq!((known.km, vague.mnats), (vague.km, known.mnats / 2));
+        let known = trip(sight(BERLIN, 0, Some(250)), sight(NEW_YORK, HOUR, Some(250)), 900).unwrap();
+        let vague = trip(sight(BERLIN, 0, None), sight(NEW_YORK, HOUR, Some(250)), 900).unwrap();
+        assert_eq!((known.metres, vague.mnats()), (vague.metres, known.mnats() / 2));
+    }
+
+    #[test]
+    fn what_anybody_travels_is_a_setting() {
+        // (6,385 − 20 km) in 3 h are 2,122 km/h.
+        let in_three_hours = |fastest| {
+            trip(sight(BERLIN, HOUR, Some(10)), sight(NEW_YORK, 4 * HOUR, Some(10)), fastest).map(|trip| trip.mnats())
+        };
+        assert_eq!(in_three_hours(2_122), None);
+        assert!(in_three_hours(2_121).is_some_and(|mnats| (1_000..1_010).contains(&mnats)));
+        assert!(in_three_hours(100).is_some_and(|mnats| mnats == MNATS_MAX));
     }
 }

@@ -230,9 +230,9 @@ impl Writer {
     fn save(&mut self, changes: Changes, now: Reading) -> Result<(), Failed> {
         match self.database.write(&changes, now) {
             Ok(again) => {
-                let Changes { lifted, bans, released, demands, profiles, healthy, more: _ } = &changes;
+                let Changes { lifted, bans, released, demands, profiles, healthy, notes, more: _ } = &changes;
                 let of_demands = released.len() + demands.len();
-                let rows = lifted.len() + bans.len() + of_demands + profiles.len() + healthy.len();
+                let rows = lifted.len() + bans.len() + of_demands + profiles.len() + healthy.len() + notes.len();
                 if again {
                     self.source.risk().mark_all();
                 }

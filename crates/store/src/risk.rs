@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{BanScope, PrincipalKind};
-use portcullis_risk::state::{Bounds, Changes, Downtime, Reading, Restored, SavedBan, SavedDemand, Secret, StateStore};
+use portcullis_risk::state::{
+    Bounds, Changes, Downtime, NOTES, Reading, Restored, SavedBan, SavedDemand, Secret, StateStore,
+};
 use portcullis_risk::{Actor, BanSample, Demand, RiskEngine};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
@@ -96,6 +98,7 @@ fn restore(db: &Connection, engine: &RiskEngine, now: Reading) -> Result<Restore
         );
         restored.forgotten += usize::try_from(count).unwrap_or_default();
     } else {
+        restore_notes(&reading, engine)?;
         restore_profiles(&reading, engine, &downtime, &mut restored)?;
         restore_healthy(&reading, engine, &downtime, &mut restored)?;
     }
@@ -220,6 +223,18 @@ fn restore_profiles(
     Ok(())
 }
 
+/// What is kept as a whole. One that cannot be read is forgotten, and said.
+fn restore_notes(db: &Connection, engine: &RiskEngine) -> Result<(), Trouble> {
+    for name in NOTES {
+        let kept: Option<Vec<u8>> =
+            db.query_row("SELECT value FROM kept WHERE name = ?1", [name], |row| row.get(0)).optional()?;
+        if kept.is_some_and(|kept| !engine.restore_note(name, &kept)) {
+            tracing::warn!(name, "what is kept under this name is of another version of this program: it begins anew");
+        }
+    }
+    Ok(())
+}
+
 fn restore_healthy(
     db: &Connection,
     engine: &RiskEngine,
@@ -246,7 +261,7 @@ fn save(
     ahead: SignedDuration,
     now: Reading,
 ) -> Result<Right, Trouble> {
-    let Changes { lifted, bans, released, demands, profiles, healthy, more: _ } = changes;
+    let Changes { lifted, bans, released, demands, profiles, healthy, notes, more: _ } = changes;
     // What must be written at once is forced to the disk; of profiles a loss of power may take the last seconds.
     let urgent = !(lifted.is_empty() && bans.is_empty() && released.is_empty() && demands.is_empty());
     db.pragma_update(None, "synchronous", if urgent { "FULL" } else { "NORMAL" })?;
@@ -265,6 +280,7 @@ fn save(
             save_demands(&transaction, demands, None)?;
             save_profiles(&transaction, profiles, ahead, now)?;
             save_healthy(&transaction, healthy)?;
+            save_notes(&transaction, notes)?;
         }
         Right::Add(since) => {
             save_bans(&transaction, bans, Some(since))?;
@@ -292,6 +308,13 @@ fn save_profiles(
     for (key, value) in profiles {
         let value = [value, &ahead[..]].concat();
         upsert.execute(params![key.cast_signed(), now.wall.as_microsecond(), value])?;
+    }
+    Ok(())
+}
+
+fn save_notes(transaction: &Transaction<'_>, notes: &[(&'static str, Vec<u8>)]) -> Result<(), Trouble> {
+    for (name, kept) in notes {
+        transaction.execute("INSERT OR REPLACE INTO kept (name, value) VALUES (?1, ?2)", params![name, kept])?;
     }
     Ok(())
 }

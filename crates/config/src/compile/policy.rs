@@ -126,8 +126,9 @@ fn risk_rules(reader: &Reader<'_>, policy: &PolicyFile) -> RiskRules {
     let Some(risk) = &policy.risk else { return rules };
     rules.enforce = risk.mode == RiskMode::Enforce;
     rules.deny_services = risk.deny_services;
-    for (rule, written) in rules.thresholds.iter_mut().zip(&risk.thresholds) {
+    for ((rule, stated), written) in rules.thresholds.iter_mut().zip(&mut rules.stated).zip(&risk.thresholds) {
         let Some(written) = written else { continue };
+        *stated = true;
         let step_up_mnats = written.step_up.unwrap_or(rule.step_up_mnats);
         let deny_mnats = written.deny.map_or(step_up_mnats.saturating_add(DENY_ABOVE_STEP_UP), |deny| deny.value);
         if let Some(deny) = written.deny.filter(|deny| deny.value < step_up_mnats) {

@@ -17,6 +17,9 @@ pub(crate) fn compile(reader: &Reader<'_>, policy: &PolicyFile) -> Settings {
     if let Some(risk) = &policy.risk {
         settings.risk_mode = risk.mode;
         settings.corporate_egress = networks.prefixes(&risk.corporate_egress);
+        settings.corporate_networks = risk.corporate_egress.iter().map(|name| name.value.clone()).collect();
+        settings.step_up_budget = risk.step_up_budget;
+        settings.calibrate = risk.calibrate;
         for entry in &risk.reputation {
             // Only its name is kept: what is in it may come from a feed, and is asked of the policy.
             networks.prefixes(std::slice::from_ref(&entry.network));

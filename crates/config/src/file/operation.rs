@@ -11,7 +11,6 @@ use portcullis_events::settings::{
     AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, TraceSettings,
     WHOLE,
 };
-use portcullis_geo::GeoSettings;
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -19,7 +18,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::control::{Control, read_control};
-use crate::file::geo::read_geo;
+use crate::file::geo::{Geo, read_geo};
 use crate::file::governance::{Backup, Governance, read_backup, read_governance};
 use crate::file::index::{Index, read_index};
 use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, read_concurrent, read_rates};
@@ -61,7 +60,7 @@ pub(crate) struct Operation {
     /// `None`: the gateway keeps no second factors.
     pub(crate) mfa: Option<Mfa>,
     /// Where addresses are.
-    pub(crate) geo: GeoSettings,
+    pub(crate) geo: Geo,
     /// Where the lists of networks are kept; `None`: where they are by default.
     pub(crate) feeds: Option<ResolvedPath>,
     pub(crate) limits: Limits,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_risk::settings::{
-    BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, RiskMode, SIGNALS, Signatures, Spraying,
+    BanMode, BanSettings, BlastRadius, Calibrate, Credentials, Flood, Probing, RiskMode, SIGNALS, Signatures, Spraying,
 };
 
 use crate::codes;
@@ -29,6 +29,9 @@ pub(crate) struct Risk {
     pub(crate) reputation: Vec<ReputationEntry>,
     /// What a risk that asks for a step-up means to a caller that cannot answer one.
     pub(crate) deny_services: bool,
+    /// In millionths.
+    pub(crate) step_up_budget: Option<u32>,
+    pub(crate) calibrate: Calibrate,
 }
 
 /// `reputation = [{ network = "tor", nats = 2.5 }]`
@@ -63,13 +66,28 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         corporate_egress: section.one_or_list("corporate_egress", Name).map_or_else(Vec::new, |list| list.value),
         reputation: section.tables("reputation").into_iter().filter_map(read_reputation).collect(),
         deny_services: section.or("services", Choice(&[("allow", false), ("deny", true)]), false),
+        step_up_budget: section.optional("step_up_budget", Percentage).and_then(|share| read_budget(&section, &share)),
+        calibrate: section.or("calibration", CALIBRATIONS, Calibrate::Daily),
     };
-    section.without_effect(
-        "step_up_budget",
-        "set `thresholds` instead: `risk evaluate --logins FILE --budget 1%` says to what",
-    );
     section.finish();
     risk
+}
+
+/// The values of `calibration`.
+const CALIBRATIONS: Choice<Calibrate> = Choice(&[("daily", Calibrate::Daily), ("by_hand", Calibrate::ByHand)]);
+
+/// From one in ten thousand: less would need more traffic than is worth waiting for. To a half: more is no budget.
+fn read_budget(section: &Section<'_>, share: &At<f64>) -> Option<u32> {
+    let millionths = (share.value * 1_000_000.0).round();
+    if (100.0..=500_000.0).contains(&millionths) {
+        // Exact: a whole number that fits.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 100 to 500,000")]
+        return Some(millionths as u32);
+    }
+    let message = "`step_up_budget` must be from 0.01% to 50%";
+    let help = "it is the share of good traffic that may be asked to step up, such as \"1%\"";
+    section.reader().report(Diagnostic::error(codes::BAD_VALUE, share.span, message).with_help(help));
+    None
 }
 
 fn read_reputation(section: Section<'_>) -> Option<ReputationEntry> {

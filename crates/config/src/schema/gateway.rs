@@ -439,6 +439,12 @@ fn geo() -> Table {
             one("asn", FilePath, "Autonomous systems."),
             one("refresh", Time::within("1s", "1d"), "How often it is looked whether a file has changed.")
                 .default("1m"),
+            one(
+                "max_speed_kmh",
+                Integer(100..=10_000),
+                "What anybody travels, in kilometres an hour: a caller that came farther is a signal of [risk].",
+            )
+            .default(900),
         ],
     )
 }

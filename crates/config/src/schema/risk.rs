@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::file::{MAX_NATS, MAX_REPUTATION_NATS, REPUTATION_NATS};
 use crate::kinds::{Decimal, Flag, Integer, Name, Percentage, Text, Time};
 
-use super::{Key, Table, choice, list, one, one_or_list, several, table, within, without_effect};
+use super::{Key, Table, choice, list, one, one_or_list, several, table, within};
 
 pub(super) fn risk() -> Table {
     table(
@@ -28,7 +28,17 @@ pub(super) fn risk() -> Table {
                 "What a risk that asks for a step-up means to a service or the holder of a certificate, which cannot answer one.",
             )
             .default("allow"),
-            without_effect("step_up_budget"),
+            one(
+                "step_up_budget",
+                Percentage,
+                "The share of good traffic that may be asked to step up, from 0.01% to 50%: sets the thresholds that are left out.",
+            ),
+            choice(
+                "calibration",
+                &["daily", "by_hand"],
+                "Who has thresholds worked out from `step_up_budget`: `daily`: the gateway, and puts them in force; `by_hand`: `risk calibration propose` and `activate`.",
+            )
+            .default("daily"),
         ],
     )
 }

@@ -66,7 +66,10 @@ fn each_mistake_is_named_where_it_stands() {
         "[[deny]]\nname = \"d\"\nactions = [\"GET /**\"]\nscope = \"*\"\n",
         ("E0102", 1, 1, "`principals` is missing"),
     );
-    check("[risk]\nstep_up_budget = \"1%\"\n", ("W0102", 2, 1, "set `thresholds` instead"));
+    check("[risk]\nstep_up_budget = 1\n", ("E0104", 2, 18, "write the sign"));
+    check("[risk]\nstep_up_budget = \"0.001%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
+    check("[risk]\nstep_up_budget = \"51%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
+    check("[risk]\ncalibration = \"weekly\"\n", ("E0105", 2, 15, "\"daily\" or \"by_hand\""));
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));
     check("[risk]\nthresholds.high = { step_up = nan }\n", ("E0105", 2, 31, "expected a number"));

@@ -313,8 +313,8 @@ ejection = { enabled = false }
 #[test]
 fn the_keys_of_risk_and_bans_reach_their_settings() {
     use portcullis_risk::settings::{
-        BanMode, BanSettings, BlastRadius, Credentials, Flood, Probing, Reputation, RiskMode, Settings, SignalSetting,
-        Signatures, Spraying,
+        BanMode, BanSettings, BlastRadius, Calibrate, Credentials, Flood, Probing, Reputation, RiskMode, Settings,
+        SignalSetting, Signatures, Spraying,
     };
     let folder = Folder::new();
     folder.write(
@@ -329,6 +329,8 @@ mode = "enforce"
 corporate_egress = ["office"]
 reputation = [{ network = "office", nats = 1.25 }, { network = "office" }]
 services = "deny"
+step_up_budget = "1.5%"
+calibration = "by_hand"
 signals.network = { weight = 0.5, cap = [-1, 2.5], enabled = false }
 signals.device = {}
 [ban]
@@ -361,6 +363,9 @@ blast_radius = { bans = 9, share = "30%" }
         risk_mode: RiskMode::Enforce,
         signals: vec![signal("network", 500, (-1_000, 2_500), false), signal("device", 1_000, (-3_000, 2_500), true)],
         corporate_egress: office.clone(),
+        corporate_networks: vec!["office".into()],
+        step_up_budget: Some(15_000),
+        calibrate: Calibrate::ByHand,
         reputation: [1_250, 2_500].map(|mnats| Reputation { network: "office".into(), mnats }).into(),
         ban: BanSettings {
             mode: BanMode::Simulate,

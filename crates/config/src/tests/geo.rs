@@ -50,5 +50,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[geo]\ncity = \".\"\n", ("W0205", 2, 8, "unknown"));
     check("[geo]\ncity = 1\n", ("E0104", 2, 8, "found an integer"));
     check("[geo]\nrefresh = \"0s\"\n", ("E0105", 2, 11, "must be from 1s to 1d"));
+    check("[geo]\nmax_speed_kmh = 99\n", ("E0105", 2, 17, "100 to 10000"));
+    check("[geo]\nmax_speed_kmh = \"fast\"\n", ("E0104", 2, 17, "found a string"));
     check("[geo]\ncountries = \"a\"\n", ("E0103", 2, 1, "did you mean `country`?"));
 }

@@ -183,8 +183,15 @@ pub struct Risk {
     pub threshold: Option<i32>,
     /// The score again, in the milli-nats that it is decided on: the sum of the signals, each family clipped to its bounds.
     pub mnats: Option<i32>,
+    /// The record that the thresholds are by; `None`: they are those of the policy, or built in.
+    pub calibration: Option<Arc<str>>,
+    /// What the score means by that record, from 0 (all good traffic scores as much) to 1,000 (one visit in ten thousand).
+    pub display: Option<u16>,
     /// Something could not be looked up, so a signal may be missing. It is never held against anybody.
     pub degraded: Option<bool>,
+    /// What the score was worked out from, so that it can be worked out again; `None` where no signal fired. Of at most 1,024 bytes, and mostly less
+    /// than 200.
+    pub inputs: Option<String>,
     /// The signals that fired, strongest first. At most 16.
     pub signals: Vec<Signal>,
 }

@@ -27,7 +27,7 @@ const KEYS: &str = "
     identity.directory identity.roles identity.acr identity.mfa identity.auth_age_s identity.api_key_id identity.cert_sha256
     identity.cert_subject
     device device.id device.managed device.compliant device.fingerprint
-    risk risk.score risk.level risk.threshold risk.mnats risk.degraded risk.signals
+    risk risk.score risk.level risk.threshold risk.mnats risk.calibration risk.display risk.degraded risk.inputs risk.signals
     ban ban.active ban.until ban.offences
     nearest checks shadow
     remedy remedy.required_roles remedy.acr_values remedy.retry_after_s remedy.help

@@ -378,7 +378,12 @@ pub(crate) struct Risk<'l> {
     pub(crate) level: Maybe<'l>,
     pub(crate) threshold: Option<i32>,
     pub(crate) mnats: Option<i32>,
+    #[serde(borrow)]
+    pub(crate) calibration: Maybe<'l>,
+    pub(crate) display: Option<u16>,
     pub(crate) degraded: Option<bool>,
+    #[serde(borrow)]
+    pub(crate) inputs: Maybe<'l>,
     #[serde(borrow)]
     pub(crate) signals: Vec<Signal<'l>>,
 }

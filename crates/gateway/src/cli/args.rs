@@ -37,7 +37,7 @@ pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,
 };
 pub(crate) use revoke::{LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
-pub(crate) use risk::{RiskArgs, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
+pub(crate) use risk::{RiskArgs, RiskCalibrationCommand, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
 pub(crate) use session::{SessionArgs, SessionCommand, SessionRevokeArgs};
 pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand};
 pub(crate) use user::{UserAddArgs, UserArgs, UserCommand, UserFileArgs, UserNameArgs};

@@ -1,5 +1,6 @@
 //! `risk`: how good the detection is, measured on recorded requests and logins; and what is known of a principal.
 
+mod calibration;
 mod known;
 mod logins;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(global: &Global, args: &RiskArgs) -> Exit {
         RiskCommand::Evaluate(args) => evaluate(global, args).unwrap_or_else(|exit| exit),
         RiskCommand::Show(whom) => known::show_profile(global, whom).unwrap_or_else(|exit| exit),
         RiskCommand::Forget(whom) => known::forget(global, whom).unwrap_or_else(|exit| exit),
+        RiskCommand::Calibration(command) => calibration::run(global, command).unwrap_or_else(|exit| exit),
         RiskCommand::Warm { file } => known::warm(global, file).unwrap_or_else(|exit| exit),
     }
 }

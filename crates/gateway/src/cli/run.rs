@@ -9,6 +9,7 @@ use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::backing_up::BackingUp;
+use crate::calibrating::Calibrating;
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::configuration::show;
 use crate::cli::output::remark;
@@ -193,6 +194,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let calibrating = match Calibrating::start(&running) {
+        Ok(calibrating) => calibrating,
+        Err(error) => {
+            remark(&format!("error: there is no thread for calibrations of risk: {error}"));
+            return Exit::Internal;
+        }
+    };
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
     }
@@ -234,7 +242,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     drop(feeding);
     drop(keying);
     drop(tending);
-    drop((control, indexing, locating, backing_up));
+    drop((control, indexing, locating, calibrating, backing_up));
     running.finish(LAST_EVENTS);
     exit
 }

@@ -1,10 +1,12 @@
 //! What is known of a principal, as the control channel shows it, and what is learnt from a history.
 
-use portcullis_admin::api::{Habit, PastLogin, PastLogins, Profile, ProfilePlace};
+use portcullis_admin::api::{
+    Calibration as ShownCalibration, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace,
+};
 use portcullis_policy::{ClientAddress, CountryCode, Principal, PrincipalKind};
 use portcullis_proxy::Shared;
 use portcullis_proxy::layers::assess::Atlas;
-use portcullis_risk::{Actor, Caller, Locate, Location, PlaceReport, ProfileReport};
+use portcullis_risk::{Actor, Calibration, Caller, Locate, Location, PlaceReport, ProfileReport, RiskEngine, enough};
 
 /// What was done with a history.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,28 @@ fn place(place: PlaceReport) -> ProfilePlace {
         radius_km: place.position.and_then(|position| position.radius_km),
     }
 }
+
+/// The calibrations, and what is counted for the next.
+pub(super) fn calibrations(risk: &RiskEngine) -> Calibrations {
+    let (budget, counted) = risk.counted();
+    let in_force = risk.calibration();
+    let shown = |made: &Calibration| ShownCalibration {
+        id: made.id.to_string(),
+        made_at: format!("{:.0}", made.made_at),
+        in_force: in_force.as_ref().is_some_and(|in_force| in_force.id == made.id),
+        budget: made.budget,
+        counted: made.counted,
+        digest: format!("{:032x}", made.digest),
+        thresholds: made.thresholds.map(|each| each.map(|each| [each.step_up_mnats, each.deny_mnats])),
+        scale: (0..=SCALE_STEPS).map(|step| step * SCALE_MNATS).map(|mnats| (mnats, made.display(mnats))).collect(),
+    };
+    let calibrations = risk.calibrations().iter().map(|made| shown(made)).collect();
+    Calibrations { budget, counted, enough: budget.map(enough), calibrations }
+}
+
+/// What is shown of the meaning of scores: each half nat, to eight.
+const SCALE_MNATS: i32 = 500;
+const SCALE_STEPS: i32 = 16;
 
 /// Where a login was: what the databases of the gateway know, else what the history says.
 #[derive(Debug)]

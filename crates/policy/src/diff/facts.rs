@@ -242,7 +242,7 @@ pub(super) fn risks(sides: [&Looking<'_>; 2]) -> Vec<RiskClass> {
     if !asked {
         return vec![none];
     }
-    let thresholds = sides.iter().flat_map(|side| side.policy.risk.thresholds);
+    let thresholds = sides.iter().flat_map(|side| side.policy.risk_thresholds());
     let borders: BTreeSet<i32> = thresholds.flat_map(|each| [each.step_up_mnats, each.deny_mnats]).collect();
     let lowest = borders.first().map_or(0, |border| border.saturating_sub(1));
     let policies = sides.map(|side| side.policy);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use futures_util::future::Either;
 use jiff::Timestamp;
-use portcullis_policy::{Decision, Permit, RiskLevel};
+use portcullis_policy::{Decision, Permit, PrincipalKind, RiskLevel, Sensitivity};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -53,14 +53,42 @@ impl<S> Authorize<S> {
         let risk = &self.worker.shared.risk;
         let learn = |stepped_up| risk.learn_with(&facts.caller_keys, || caller(transit), stepped_up, facts.steady_now);
         if permit.risk_level() == RiskLevel::Low {
+            self.count(facts);
             return learn(false);
         }
         let Some(principal) = facts.principal() else { return };
         let is_fresh = facts.loaded.snapshot.policy.is_mfa_fresh(principal, facts.now);
         match authenticated(facts).filter(|_| is_fresh).and_then(|at| risk.answered(&facts.caller_keys, at)) {
             // Who was asked and has answered is not asked again from there for a while.
-            Some(asked) => learn(asked),
-            None => self.doubt(facts, false),
+            Some(asked) => {
+                self.count(facts);
+                learn(asked);
+            }
+            None => {
+                // Where the risk only watches, whoever would have been asked is let in: what it came to counts, too.
+                if !is_fresh && !facts.loaded.snapshot.policy.enforces_risk() {
+                    self.count(facts);
+                }
+                self.doubt(facts, false);
+            }
+        }
+    }
+
+    /// Counts the score of good traffic: what the engine learns from. Nobody but users can be asked to step up.
+    fn count(&self, facts: &Facts) {
+        let is_user = facts.principal().is_some_and(|principal| principal.kind == PrincipalKind::User);
+        if let (Some(route), Some(risk)) = (facts.route, facts.risk.as_ref().filter(|_| is_user)) {
+            let sensitivity = match facts.loaded.snapshot.policy.sensitivity(route) {
+                Sensitivity::Low => 0,
+                Sensitivity::Normal => 1,
+                Sensitivity::High => 2,
+            };
+            self.worker.shared.risk.count_passed(
+                &facts.caller_keys,
+                sensitivity,
+                risk.assessment.mnats,
+                facts.steady_now,
+            );
         }
     }
 
@@ -88,6 +116,7 @@ where
         if transit.facts.client.is_none() || transit.facts.identity.is_none() || transit.facts.risk.is_none() {
             return refused(Refusal::Internal("authorize was reached without a fact it needs".to_owned()), transit);
         }
+        tell_of_risk(&mut transit);
         let began = Instant::now();
         let Some(decision) = ask(&transit.facts) else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
@@ -117,6 +146,19 @@ where
     }
 }
 
+/// Gives the signals their words where the band is one that is asked about: a refusal says why. For all others nobody reads them.
+fn tell_of_risk(transit: &mut Transit) {
+    let facts = &transit.facts;
+    let Some((route, risk)) = facts.route.zip(facts.risk.as_ref()) else { return };
+    if facts.loaded.snapshot.policy.risk_level(route, &risk.assessment).0 == RiskLevel::Low {
+        return;
+    }
+    if let Some(mut risk) = transit.facts.risk.take() {
+        risk.tell(&caller(transit));
+        transit.facts.risk = Some(risk);
+    }
+}
+
 /// When the caller authenticated, by the time of day: a doubt is noted by that, too, and not by the clock of bans. One worked out from
 /// the other would differ a little from one request to the next, and the same credential would come before a doubt and behind it.
 fn authenticated(facts: &Facts) -> Option<Timestamp> {
@@ -132,8 +174,9 @@ fn ask(facts: &Facts) -> Option<Decision> {
 ///
 /// # Errors
 /// The refusal, if it is not permitted any more.
-pub(crate) fn ask_again(facts: &Facts) -> Result<(), Refusal> {
-    match ask(facts) {
+pub(crate) fn ask_again(transit: &mut Transit) -> Result<(), Refusal> {
+    tell_of_risk(transit);
+    match ask(&transit.facts) {
         Some(Decision::Permit(_)) => Ok(()),
         Some(
             Decision::Deny(denial)

@@ -244,7 +244,7 @@ impl<'e> LoginReplay<'e> {
             return;
         }
         let mut keys = self.engine.keys_of(&caller);
-        let assessment = self.engine.assess(&caller, &mut keys, login.time);
+        let assessment = self.engine.assess(&caller, &mut keys, login.time).assessment;
         let asked = assessment.mnats >= self.thresholds.step_up_mnats;
         let denied = assessment.mnats >= self.thresholds.deny_mnats && assessment.has_evidence();
         self.count(login, &assessment, asked, denied);

@@ -24,6 +24,31 @@ pub(crate) enum RiskCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Thresholds that were worked out from good traffic and `step_up_budget`: which there are, and which is in force
+    #[command(subcommand)]
+    Calibration(RiskCalibrationCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RiskCalibrationCommand {
+    /// List the calibrations that are kept, and what is counted for the next
+    List,
+    /// Show one, or the one in force: its thresholds, and what scores mean by it
+    Show {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Work one out from what is counted now; it is not in force until it is activated
+    Propose,
+    /// Put one in force
+    Activate {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Take the one in force back: the one before it holds again, or what is built in
+    Rollback,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,164 @@
+//! Thresholds of risk from a budget: counted by the live gateway, worked out, put in force, kept over a restart, and taken back. And that a score can be
+//! worked out again from what its event keeps.
+
+use portcullis_testkit::process::Signal;
+use portcullis_testkit::tokens::SigningKey;
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire;
+use serde_json::{Value, json};
+
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
+
+const HOME: &str = "81.2.69.142";
+/// In no database, and in nobody's history.
+const ELSEWHERE: &str = "203.0.113.7";
+const BUDGET: &str = "[risk]\nmode = \"enforce\"\nstep_up_budget = \"2%\"\ncalibration = \"by_hand\"\n";
+
+struct World {
+    gateway: Gateway,
+    _upstream: Upstream,
+    signer: SigningKey,
+}
+
+fn world(risk: &str) -> World {
+    let upstream = Upstream::start();
+    let signer = SigningKey::ed25519("k");
+    let mut site = Site::new(&upstream.url());
+    site.policy(&[AUTHENTICATED, NO_BANS, risk].concat());
+    site.add("[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n[store]\npath = \"state.db\"\n");
+    site.accept_tokens(&[&signer], "");
+    World { gateway: site.start(), _upstream: upstream, signer }
+}
+
+impl World {
+    fn get(&self, user: &str, from: &str) -> wire::Answer {
+        let authorization = bearer(&self.signer, &claims(user));
+        self.gateway.get("/", &[("x-forwarded-for", from), ("authorization", &authorization)])
+    }
+
+    /// A user with a history of six requests, for whom a new network comes to 1.168 nats.
+    fn settle_in(&self, user: &str) {
+        (0..6).for_each(|_| assert_eq!(self.get(user, HOME).status(), 200));
+    }
+
+    /// So many users come once each.
+    fn visits(&self, users: u32) {
+        let mut connection = self.gateway.conn();
+        for n in 0..users {
+            let authorization = bearer(&self.signer, &claims(&format!("u{n}")));
+            let headers = [("x-forwarded-for", HOME), ("authorization", authorization.as_str())];
+            connection.send(wire::request("GET", "/", &headers, b""));
+            assert_eq!(connection.answer().status(), 200);
+        }
+    }
+
+    #[track_caller]
+    fn verb(&self, arguments: &[&str], code: i32) -> String {
+        let config = self.gateway.site.path("portcullis.toml");
+        let finished = portcullis().arg("-c").arg(config).args(arguments).run(PATIENCE);
+        let said = finished.stdout.join("\n");
+        assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {said}\n{}", finished.stderr.join("\n"));
+        said
+    }
+
+    fn calibrations(&self) -> Value {
+        serde_json::from_str(&self.verb(&["-o", "json", "risk", "calibration", "list"], 0)).unwrap()
+    }
+
+    fn kill_and_start(self) -> Self {
+        let Self { gateway, _upstream, signer } = self;
+        let Gateway { site, mut process, .. } = gateway;
+        process.signal(Signal::Kill);
+        process.wait_exit(PATIENCE);
+        Self { gateway: site.start(), _upstream, signer }
+    }
+}
+
+#[test]
+fn thresholds_are_worked_out_put_in_force_kept_and_taken_back() {
+    let world = world(BUDGET);
+    let none = world.calibrations();
+    assert_eq!((&none["budget"], &none["enough"], &none["calibrations"]), (&json!(20_000), &json!(1_000), &json!([])));
+    world.verb(&["risk", "calibration", "rollback"], 1);
+    world.settle_in("bob");
+    world.visits(998);
+    // Each user counts once, whatever it sends.
+    assert_eq!(world.calibrations()["counted"], json!([0, 999, 0]));
+    world.verb(&["risk", "calibration", "propose"], 1);
+    world.visits(999);
+    let said = world.verb(&["risk", "calibration", "propose"], 0);
+    let all = world.calibrations();
+    let made = &all["calibrations"][0];
+    let id = made["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("c1-") && said.contains(&id), "{said}");
+    assert_eq!(
+        (&made["thresholds"], &made["counted"], &made["in_force"]),
+        (&json!([null, [1_000, 3_000], null]), &json!([0, 1_000, 0]), &json!(false))
+    );
+    // It is not in force: 1.168 nats are below 2.0.
+    assert_eq!(world.get("bob", ELSEWHERE).status(), 200);
+    world.verb(&["risk", "calibration", "show"], 1);
+    world.verb(&["risk", "calibration", "activate", "c7-00000000"], 1);
+    world.verb(&["risk", "calibration", "activate", &id], 0);
+    assert!(world.verb(&["risk", "calibration", "show"], 0).contains("step-up from 1.00"));
+
+    world.settle_in("carol");
+    let event = world.gateway.check_refused("carol", &world.get("carol", ELSEWHERE), 401, "step_up.required");
+    let risk = &event["risk"];
+    assert_eq!((&risk["mnats"], &risk["threshold"]), (&json!(1_168), &json!(100)));
+    assert_eq!(risk["calibration"], json!(id));
+    assert!(risk["display"].as_u64().is_some_and(|shown| (800..=1_000).contains(&shown)), "{risk}");
+
+    let written = || (world.gateway.metric("portcullis_store_pending") == Some(0.0)).then_some(());
+    wait::until(PATIENCE, written).expect("it is not written");
+    let world = world.kill_and_start();
+    assert_eq!(world.calibrations()["calibrations"][0]["in_force"], json!(true));
+    world.settle_in("dave");
+    let event = world.gateway.check_refused("dave", &world.get("dave", ELSEWHERE), 401, "step_up.required");
+    assert_eq!(event["risk"]["calibration"], json!(id), "after kill -9 it is in force still");
+    assert!(world.verb(&["risk", "calibration", "rollback"], 0).contains("2.000 (normal)"));
+    assert_eq!(world.get("dave", ELSEWHERE).status(), 200, "what is built in holds again");
+    let events = world.gateway.stop();
+    assert_eq!(of_kind(&events, "risk.calibrated").len(), 2);
+    let by_hand = of_kind(&events, "admin.risk_calibration");
+    let decisions: Vec<_> = by_hand.iter().map(|event| event["decision"].as_str().unwrap()).collect();
+    assert_eq!(decisions, ["deny", "deny", "permit", "deny", "permit", "permit"]);
+}
+
+#[test]
+fn a_policy_without_a_budget_or_with_thresholds_of_its_own_is_not_calibrated() {
+    let mut world = world(&format!("{BUDGET}thresholds.normal = {{ step_up = 1.9, deny = 3.9 }}\n"));
+    world.visits(1_000);
+    let said = world.verb(&["risk", "calibration", "propose"], 0);
+    let id = said.split_whitespace().nth(1).unwrap().to_owned();
+    world.verb(&["risk", "calibration", "activate", &id], 0);
+    world.settle_in("bob");
+    assert_eq!(world.get("bob", ELSEWHERE).status(), 200, "the policy's own threshold wins");
+    world.gateway.site.policy(&[AUTHENTICATED, NO_BANS, "[risk]\nmode = \"enforce\"\n"].concat());
+    world.gateway.reload("ok");
+    world.settle_in("carol");
+    assert_eq!(world.get("carol", ELSEWHERE).status(), 200, "without a budget what is built in holds");
+    world.verb(&["risk", "calibration", "activate", &id], 1);
+    world.gateway.site.policy(&[AUTHENTICATED, NO_BANS, BUDGET].concat());
+    world.gateway.reload("ok");
+    world.settle_in("dave");
+    assert_eq!(world.get("dave", ELSEWHERE).status(), 401, "the one that was put in force is, with a budget");
+}
+
+#[test]
+fn a_score_is_worked_out_again_from_its_event() {
+    let world = world(
+        "[risk]\nmode = \"enforce\"\nthresholds.normal = { step_up = 1.0, deny = 3.0 }\nsignals.network = { weight = 1.1 }\n",
+    );
+    world.settle_in("bob");
+    let event = world.gateway.check_refused("bob", &world.get("bob", ELSEWHERE), 401, "step_up.required");
+    let inputs = event["risk"]["inputs"].as_str().unwrap();
+    assert_eq!(inputs, "1;h6;nn;wn1100.-3000.4000+");
+    assert_eq!((&event["risk"]["mnats"], &event["risk"]["display"]), (&json!(1_284), &Value::Null));
+    let id = event["id"].as_str().unwrap();
+    let said = world.verb(&["explain", "--event", id], 0);
+    assert!(said.contains("worked out again from its recorded inputs: the same, to the last bit"), "{said}");
+    let said: Value = serde_json::from_str(&world.verb(&["-o", "json", "explain", "--event", id], 0)).unwrap();
+    assert_eq!(said["risk"]["replay"], json!({ "same": true }), "{said}");
+}
