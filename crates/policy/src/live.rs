@@ -87,8 +87,14 @@ impl Policy {
         let mut policy = self.clone();
         policy.calibrated = calibration.map(|(id, worked_out)| {
             let mut thresholds = self.risk.thresholds;
+            let mut less_sensitive: Option<RiskThresholds> = None;
             for ((threshold, worked_out), stated) in thresholds.iter_mut().zip(worked_out).zip(self.risk.stated) {
-                *threshold = worked_out.filter(|_| !stated).unwrap_or(*threshold);
+                // What does more harm is not asked about later than what does less, also where too little was counted of it.
+                let inherited = less_sensitive.filter(|less| less.step_up_mnats < threshold.step_up_mnats);
+                if let Some(other) = worked_out.or(inherited).filter(|_| !stated) {
+                    *threshold = other;
+                }
+                less_sensitive = worked_out.or(less_sensitive);
             }
             Calibrated { id, thresholds }
         });

@@ -90,6 +90,11 @@ impl Passed {
 
     pub(crate) fn mark(&self) {
         self.changed.store(true, Ordering::Relaxed);
+        self.hurry();
+    }
+
+    /// What has changed is handed out next, whenever that was last.
+    pub(crate) fn hurry(&self) {
         self.kept.store(0, Ordering::Relaxed);
     }
 

@@ -370,6 +370,11 @@ impl RiskEngine {
         changes
     }
 
+    /// The end comes: what is only written now and then is handed out next, if it has changed.
+    pub fn hurry(&self) {
+        self.passed.hurry();
+    }
+
     /// Marks everything as changed but the bans that were lifted and what was released: what was handed out may not have been written.
     pub fn mark_all(&self) {
         self.mark_times();

@@ -303,6 +303,7 @@ impl Writer {
 
     /// Writes all that is left, and closes the file.
     fn end(mut self) {
+        self.source.risk().hurry();
         let written = self.write_urgent().and_then(|()| self.write_rest());
         // The time of the end, by which the next start tells how long nobody ran.
         let written = written.and_then(|()| self.write_nothing());
