@@ -3,7 +3,7 @@
 //!
 //! A count-min sketch (Cormode, Muthukrishnan 2005) of fixed size. It is an estimate, so it decides only how much what is new says, and
 //! never takes anything from evidence: who else uses a network, where that excuses anybody, is counted exactly
-//! ([`colleagues`](crate::colleagues)). Before it is so full that everything would look common, all counts are halved.
+//! ([`colleagues`](crate::colleagues)). Before it is so full that everything would look common, all counts are halved, a part with each that is added.
 //!
 //! A filter (Bloom 1970) remembers which principal was counted for what, so that one that forgets a network and comes back is not counted again:
 //! from one halving to the next each counts once. One or two in a hundred are taken for another at worst, and are then not counted at all.
@@ -18,6 +18,8 @@ pub(crate) struct Commons {
     told: Box<[AtomicU64]>,
     /// What was added since the counts were last halved.
     added: AtomicUsize,
+    /// How many of the counters and of the words of the filter are halved; all of them, while nothing is to be.
+    halved: AtomicUsize,
 }
 
 /// What principals can have in common.
@@ -41,6 +43,8 @@ const WIDTH_MIN: usize = 1 << 16;
 const WIDTH_MAX: usize = 1 << 20;
 /// How much is added before all is halved, for each counter of a row.
 const ADDED_PER_CELL: usize = 4;
+/// How many counters one that comes halves: some microseconds of work.
+const HALVED_AT_ONCE: usize = 1_024;
 
 impl Commons {
     /// Of a size for so many principals.
@@ -49,7 +53,7 @@ impl Commons {
         let row = || (0..width).map(|_| AtomicU32::new(0)).collect();
         // 64 bits for each counter of a row: at most one in eight is ever set.
         let told = (0..width).map(|_| AtomicU64::new(0)).collect();
-        Self { rows: std::array::from_fn(|_| row()), told, added: AtomicUsize::new(0) }
+        Self { rows: std::array::from_fn(|_| row()), told, added: AtomicUsize::new(0), halved: AtomicUsize::new(usize::MAX / 2) }
     }
 
     /// This principal has this, too. Told again it changes nothing.
@@ -62,15 +66,37 @@ impl Commons {
         for cell in self.cells(kind, what) {
             let _ = cell.compare_exchange(least, least.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
         }
-        // The one thread that comes to the bound halves; a count that changes meanwhile is off by one.
+        // The one thread that comes to the bound has the halving begin.
         let added_max = ADDED_PER_CELL * self.told.len();
         if self.added.fetch_add(1, Ordering::Relaxed) + 1 == added_max {
-            for cell in self.rows.iter().flat_map(|row| row.iter()) {
-                let _ =
-                    cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count > 0).then_some(count / 2));
-            }
-            self.told.iter().for_each(|word| word.store(0, Ordering::Relaxed));
             self.added.store(added_max / 2, Ordering::Relaxed);
+            self.halved.store(0, Ordering::Relaxed);
+        }
+        self.halve_some();
+    }
+
+    /// Halves the next of the counts, and forgets who was counted for them, where that has begun: each that comes does a part of it, so that no
+    /// request does it all. Meanwhile some counts are halved and others not yet.
+    fn halve_some(&self) {
+        let (width, all) = (self.told.len(), (ROWS + 1) * self.told.len());
+        if self.halved.load(Ordering::Relaxed) >= all {
+            return;
+        }
+        let from = self.halved.fetch_add(HALVED_AT_ONCE, Ordering::Relaxed);
+        for place in from..from.saturating_add(HALVED_AT_ONCE).min(all) {
+            match self.rows.get(place / width) {
+                Some(row) => {
+                    let halved = |count: u32| (count > 0).then_some(count / 2);
+                    if let Some(cell) = row.get(place % width) {
+                        let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, halved);
+                    }
+                }
+                None => {
+                    if let Some(word) = self.told.get(place % width) {
+                        word.store(0, Ordering::Relaxed);
+                    }
+                }
+            }
         }
     }
 
@@ -150,6 +176,22 @@ mod tests {
         let common = (2_000_000..2_010_000_u64).filter(|what| commons.count(Common::Network, *what) >= 3).count();
         assert!(common < 100, "{common} of 10,000 that nobody has");
         assert!(commons.count(Common::Country, 49) >= 150, "{}", commons.count(Common::Country, 49));
+    }
+
+    #[test]
+    fn counts_are_halved_a_part_at_a_time_and_each_once() {
+        let commons = Commons::new(1);
+        (0..64).for_each(|principal| commons.add(Common::Country, 49, mix(principal)));
+        commons.added.store(ADDED_PER_CELL * WIDTH_MIN - 1, Ordering::Relaxed);
+        commons.add(Common::Network, 1, mix(1));
+        assert_eq!(commons.halved.load(Ordering::Relaxed), HALVED_AT_ONCE);
+        let parts = (ROWS + 1) * WIDTH_MIN / HALVED_AT_ONCE;
+        (1..parts as u64).for_each(|n| commons.add(Common::Network, 1_000 + n, mix(n)));
+        assert_eq!(commons.count(Common::Country, 49), 32);
+        (0..100).for_each(|n| commons.add(Common::Network, 5_000 + n, mix(n)));
+        assert_eq!(commons.count(Common::Country, 49), 32, "once");
+        commons.add(Common::Country, 49, mix(1));
+        assert_eq!(commons.count(Common::Country, 49), 33, "who was counted is counted anew");
     }
 
     #[test]

@@ -749,6 +749,10 @@ fn let_in(observation: &Observation<'_>) -> bool {
 mod tests;
 
 #[cfg(test)]
+#[path = "behaviour_tests.rs"]
+mod behaviour;
+
+#[cfg(test)]
 #[path = "flood_tests.rs"]
 mod floods;
 

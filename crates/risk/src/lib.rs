@@ -8,7 +8,7 @@
 //! gives to a store and takes back from it ([`state`]); without one nobody is banned after a restart, and nothing is new to anybody.
 //!
 //! **Threads.** All workers share one engine. The tables are lock-free and their records are atomics: a request of a familiar
-//! principal takes no lock and allocates nothing.
+//! principal takes no lock and allocates nothing, but for once an hour, when what an hour came to is told to its peers.
 //!
 //! **Time** is passed in. The live gateway derives `now` from a monotonic clock anchored to the wall clock at its start, so
 //! that setting the wall clock neither ends nor prolongs a ban; a replay passes the recorded time. A `now` that steps back
