@@ -106,6 +106,8 @@ mod persistence;
 mod policy_diff;
 /// `test`: a policy held to its cases, with coverage and JUnit.
 mod policy_tests;
+/// What is said of devices, and by whom.
+mod posture;
 /// The keys of identity providers are fetched: new ones work on first use, and what cannot be judged is a 503.
 mod provider_keys;
 /// Whom a trusted proxy names with the PROXY protocol is the client.

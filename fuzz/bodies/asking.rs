@@ -48,6 +48,7 @@ pub(crate) fn permits(
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
         contained: Contained::default(),
+        posture: None,
         activations: &[],
         now,
     };

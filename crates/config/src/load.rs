@@ -168,12 +168,16 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         compile::listener::compile(reader, &gateway.entries.listeners, &gateway.client_address);
     let mut proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
     let identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
+    let mut identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
     let mut policy = policy.unwrap_or_default();
     let feeds = compile::feeds::compile(reader, gateway.operation.feeds.as_ref(), &mut policy, path);
     let mut risk = compile::risk::compile(reader, &policy);
     // A trusted proxy carries everybody's requests: a ban on it would be a ban on all of them.
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
+    // Among the files by which callers are known, which are governed.
+    let files = &mut identity.files;
+    proxy.posture = compile::risk::compile_posture(reader, &policy, &proxy.client_address.trusted_proxies, files);
     compile::route::report_unknown_networks(reader, &gateway.entries.routes, &policy.networks);
     compile::identity::report_unknown_roles(reader, &identity.key_roles, &policy.roles);
     compile::identity::report_unknown_scopes(

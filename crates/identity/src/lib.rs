@@ -25,6 +25,7 @@ pub mod mfa;
 mod namespace;
 pub mod oidc;
 pub mod password;
+pub mod posture;
 mod proof;
 mod refusal;
 pub mod remote;

@@ -234,6 +234,7 @@ impl ExampleRequest {
             risk: &self.risk,
             bans: Bans::default(),
             contained: Contained::default(),
+            posture: None,
             activations: &self.activations,
             now: self.now,
         }

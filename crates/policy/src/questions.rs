@@ -195,6 +195,7 @@ impl<'a> Circumstances<'a> {
             risk: self.risk,
             bans: Bans::default(),
             contained: Contained::default(),
+            posture: None,
             activations: self.activations,
             now: self.now,
         }

@@ -23,6 +23,8 @@ pub struct AccessRequest<'a> {
     pub country: Option<CountryCode>,
     /// Who it is.
     pub identity: IdentityFact<'a>,
+    /// Whether the device meets the rules, by a word about it that is fresher than the credential; `None`: what the credential says counts.
+    pub posture: Option<bool>,
     /// How risky the caller looks.
     pub risk: &'a RiskAssessment,
     /// The bans in force that touch this request.
@@ -55,6 +57,7 @@ impl<'a> AccessRequest<'a> {
             client: ClientAddress::Unknown,
             country: None,
             identity: IdentityFact::Anonymous,
+            posture: None,
             risk: RiskAssessment::none(),
             bans: Bans::default(),
             contained: Contained::default(),

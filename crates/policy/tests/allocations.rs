@@ -156,6 +156,7 @@ fn a_permit_allocates_nothing_whatever_is_asked_of_it() {
                 risk: &risk,
                 bans: Bans::default(),
                 contained: Contained::default(),
+                posture: None,
                 activations: &[],
                 now: "2026-11-23T10:00:00Z".parse().unwrap(),
             };

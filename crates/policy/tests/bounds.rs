@@ -103,6 +103,7 @@ fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
         risk: &RiskAssessment::NONE,
         bans: Bans::default(),
         contained: Contained::default(),
+        posture: None,
         activations: &[],
         now: Timestamp::UNIX_EPOCH,
     };

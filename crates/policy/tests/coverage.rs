@@ -115,6 +115,7 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
             route: policy.find_route("any.test", &path),
             client: ask.from.map_or(ClientAddress::Unknown, |ip| ClientAddress::known(ip.parse().unwrap())),
             country: None,
+            posture: None,
             activations: &[],
             identity: if ask.who.is_empty() { IdentityFact::Anonymous } else { IdentityFact::Verified(&principal) },
             risk: &risk,

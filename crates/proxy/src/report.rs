@@ -15,6 +15,7 @@ use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity,
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
+use portcullis_risk::posture::Posture;
 use portcullis_risk::{Actor, BanNotice, Observation, Told};
 use uuid::Uuid;
 
@@ -397,6 +398,12 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[Arc<str>]) {
     if let Some(principal) = facts.principal() {
         event.identity = EventIdentity::of(principal, roles, facts.now);
         event.device = principal.device.as_ref().map(Device::from).unwrap_or_default();
+        // What the rule was asked with: a no of either is a no.
+        let said = facts.device.and_then(Posture::compliant);
+        event.device.compliant = match (event.device.compliant, said) {
+            (Some(false), _) => Some(false),
+            (stated, said) => said.or(stated),
+        };
     }
     if let Some(certificate) = facts.shown_certificate() {
         event.identity.cert_sha256 = Some(certificate.sha256().to_owned());

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use portcullis_identity::assertion::Assertions;
+use portcullis_identity::posture::PostureReader;
 
 use crate::page::Pages;
 use crate::pages::PagesSettings;
@@ -86,6 +87,8 @@ pub struct Settings {
     pub client_address: ClientAddressSettings,
     /// `[identity.headers]`
     pub identity_headers: IdentityHeaders,
+    /// `[risk.posture]` of the policy: who reads what is said of devices. `None`: nothing is expected to be.
+    pub posture: Option<Arc<PostureReader>>,
     /// `[identity.assertion]`: what signs the assertion; its public keys are under
     /// [`WELL_KNOWN`](portcullis_identity::assertion::WELL_KNOWN) on every listener.
     pub assertions: Option<Arc<Assertions>>,

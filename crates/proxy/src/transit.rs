@@ -13,11 +13,13 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use portcullis_identity::session::only_session;
+use portcullis_identity::posture::PostureWord;
 use portcullis_identity::{Awaited, ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
     RouteId,
 };
+use portcullis_risk::posture::Posture;
 use portcullis_risk::{Assessed, CallerKeys, Demanded};
 use uuid::Uuid;
 
@@ -109,6 +111,10 @@ pub struct Facts {
     pub caller_keys: CallerKeys,
     /// By `assess`.
     pub principal_ban: Option<Arc<Ban>>,
+    /// By `assess`: what was said of the caller's device and can be believed. It goes on growing older.
+    pub posture: Option<PostureWord>,
+    /// By `assess`: what that is worth now; `None` where nothing is expected.
+    pub device: Option<Posture>,
     /// By `assess`.
     pub risk: Option<Assessed>,
     /// By `assess`: what alerts demand. `None`, as a rule.
@@ -200,6 +206,8 @@ impl Facts {
             quotas: Vec::new(),
             caller_keys: CallerKeys::default(),
             principal_ban: None,
+            posture: None,
+            device: None,
             risk: None,
             demanded: None,
             decision_us: None,
@@ -265,6 +273,7 @@ impl Facts {
             client: self.client_address(),
             country: self.country,
             identity: self.identity.as_ref().map_or(IdentityFact::Anonymous, Identity::fact),
+            posture: self.device.and_then(Posture::compliant),
             risk: self.risk.as_ref().map_or(RiskAssessment::none(), |risk| &risk.assessment),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
             contained: self.demanded.as_deref().map(Demanded::facts).unwrap_or_default(),

@@ -53,7 +53,12 @@ impl Commons {
         let row = || (0..width).map(|_| AtomicU32::new(0)).collect();
         // 64 bits for each counter of a row: at most one in eight is ever set.
         let told = (0..width).map(|_| AtomicU64::new(0)).collect();
-        Self { rows: std::array::from_fn(|_| row()), told, added: AtomicUsize::new(0), halved: AtomicUsize::new(usize::MAX / 2) }
+        Self {
+            rows: std::array::from_fn(|_| row()),
+            told,
+            added: AtomicUsize::new(0),
+            halved: AtomicUsize::new(usize::MAX / 2),
+        }
     }
 
     /// This principal has this, too. Told again it changes nothing.

@@ -62,6 +62,8 @@ pub(crate) fn compile_settings(
         routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),
         identity_headers,
+        // By the policy, which is read later.
+        posture: None,
         assertions,
         forwarding: gateway.forwarding.clone(),
         limits: gateway.operation.limits.clone(),

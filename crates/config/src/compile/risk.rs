@@ -1,12 +1,16 @@
 //! `[risk]` and `[ban]`: their settings, with the names of networks replaced by prefixes.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
+use portcullis_identity::posture::{PostureReader, PostureSource};
 use portcullis_risk::settings::{Reputation, Settings, SignalSetting};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic};
+use crate::document::{FileToRead, MAX_KEY_SET, read_text};
 use crate::file::{Network, PolicyFile};
 use crate::section::{Reader, shown};
 use crate::suggest;
@@ -41,6 +45,43 @@ pub(crate) fn compile(reader: &Reader<'_>, policy: &PolicyFile) -> Settings {
         settings.ban.never = networks.prefixes(&ban.never);
     }
     settings
+}
+
+/// Who reads what is said of devices, by `[risk.posture]`; and the files that it was made of. A proxy's word is nobody's where no proxy is trusted.
+pub(crate) fn compile_posture(
+    reader: &Reader<'_>,
+    policy: &PolicyFile,
+    trusted_proxies: &[IpNet],
+    files: &mut Vec<PathBuf>,
+) -> Option<Arc<PostureReader>> {
+    let entry = policy.risk.as_ref()?.posture.as_ref()?;
+    let source = match &entry.keys {
+        None => {
+            if trusted_proxies.is_empty() {
+                let message = "nobody may say it: no proxy is trusted";
+                let help = "name the proxies in [client_address] `trusted_proxies`, or write `from = \"agent\"`";
+                reader.report(Diagnostic::error(codes::CONFLICT, entry.from, message).with_help(help));
+            }
+            PostureSource::Proxy
+        }
+        Some(keys) => {
+            let (path, short_name) = (&keys.value.path, keys.value.written.as_str());
+            files.push(path.clone());
+            let file =
+                FileToRead { path, short_name, named_at: Some(keys.span), limit: MAX_KEY_SET, defines_names: false };
+            PostureSource::Agent { keys: read_text(reader, file)?.1 }
+        }
+    };
+    match PostureReader::new(entry.header.clone(), entry.max_age, &source) {
+        Ok(made) => Some(Arc::new(made)),
+        Err(problems) => {
+            let at = entry.keys.as_ref().map_or(entry.from, |keys| keys.span);
+            for problem in problems {
+                reader.report(Diagnostic::error(codes::BAD_VALUE, at, problem.to_string()));
+            }
+            None
+        }
+    }
 }
 
 /// The networks of the policy by name.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use portcullis_risk::settings::{
     BanMode, BanSettings, BlastRadius, Calibrate, Credentials, Flood, Probing, RiskMode, SIGNALS, Signatures, Spraying,
 };
 
 use crate::codes;
-use crate::diagnostics::{At, Diagnostic};
-use crate::kinds::{Choice, Decimal, Flag, Integer, Name, Percentage, Text, Time};
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::kinds::{Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time};
 use crate::section::Section;
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
@@ -32,6 +33,18 @@ pub(crate) struct Risk {
     /// In millionths.
     pub(crate) step_up_budget: Option<u32>,
     pub(crate) calibrate: Calibrate,
+    pub(crate) posture: Option<PostureEntry>,
+}
+
+/// `[risk.posture]`
+#[derive(Debug)]
+pub(crate) struct PostureEntry {
+    pub(crate) header: HeaderName,
+    /// Whose word it is: an agent's, by the keys of this file; `None`: a trusted proxy's.
+    pub(crate) keys: Option<At<ResolvedPath>>,
+    pub(crate) max_age: Duration,
+    /// Where it says whose word it is.
+    pub(crate) from: Span,
 }
 
 /// `reputation = [{ network = "tor", nats = 2.5 }]`
@@ -68,6 +81,7 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         deny_services: section.or("services", Choice(&[("allow", false), ("deny", true)]), false),
         step_up_budget: section.optional("step_up_budget", Percentage).and_then(|share| read_budget(&section, &share)),
         calibrate: section.or("calibration", CALIBRATIONS, Calibrate::Daily),
+        posture: section.table("posture").and_then(read_posture),
     };
     section.finish();
     risk
@@ -88,6 +102,31 @@ fn read_budget(section: &Section<'_>, share: &At<f64>) -> Option<u32> {
     let help = "it is the share of good traffic that may be asked to step up, such as \"1%\"";
     section.reader().report(Diagnostic::error(codes::BAD_VALUE, share.span, message).with_help(help));
     None
+}
+
+/// The header that says something of devices, where no other is named.
+pub(crate) const POSTURE_HEADER: HeaderName = HeaderName::from_static("x-device-posture");
+
+fn read_posture(section: Section<'_>) -> Option<PostureEntry> {
+    let header = section.or("header", Header, POSTURE_HEADER);
+    let from = section.required("from", Choice(&[("proxy", false), ("agent", true)]));
+    let max_age = section.or("max_age", Time::within("1s", "30d"), Duration::from_secs(10 * 60));
+    let keys = section.optional("keys", FilePath);
+    let from = match (&from, &keys) {
+        (Some(At { value: true, .. }), None) => {
+            section.report_missing("keys", "the file with the public keys of the agents, a JWK set");
+            None
+        }
+        (Some(At { value: false, .. }), Some(keys)) => {
+            let message = "`keys` says nothing of a proxy's word, which is not signed";
+            let help = "remove it, or write `from = \"agent\"`";
+            section.reader().report(Diagnostic::error(codes::CONFLICT, keys.span, message).with_help(help));
+            None
+        }
+        _ => from.map(|from| from.span),
+    };
+    section.finish();
+    Some(PostureEntry { header, keys, max_age, from: from? })
 }
 
 fn read_reputation(section: Section<'_>) -> Option<ReputationEntry> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::file::{MAX_NATS, MAX_REPUTATION_NATS, REPUTATION_NATS};
-use crate::kinds::{Decimal, Flag, Integer, Name, Percentage, Text, Time};
+use crate::file::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
+use crate::kinds::{Decimal, FilePath, Flag, Header, Integer, Name, Percentage, Text, Time};
 
 use super::{Key, Table, choice, list, one, one_or_list, several, table, within};
 
@@ -39,6 +39,25 @@ pub(super) fn risk() -> Table {
                 "Who has thresholds worked out from `step_up_budget`: `daily`: the gateway, and puts them in force; `by_hand`: `risk calibration propose` and `activate`.",
             )
             .default("daily"),
+            within("posture", posture()),
+        ],
+    )
+}
+
+fn posture() -> Table {
+    table(
+        "[risk.posture]",
+        "A header that says whether a user's device meets the organisation's rules.",
+        [
+            one("header", Header, "Its name. No upstream sees it.").default(POSTURE_HEADER.as_str()),
+            choice(
+                "from",
+                &["proxy", "agent"],
+                "`proxy`: a trusted proxy sets it; `agent`: an agent on the device signs it.",
+            )
+            .required(),
+            one("max_age", Time::within("1s", "30d"), "What is older is no news.").default("10m"),
+            one("keys", FilePath, "With `from = \"agent\"`: the public keys of the agents, a JWK set."),
         ],
     )
 }

@@ -69,6 +69,16 @@ fn each_mistake_is_named_where_it_stands() {
     check("[risk]\nstep_up_budget = 1\n", ("E0104", 2, 18, "write the sign"));
     check("[risk]\nstep_up_budget = \"0.001%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
     check("[risk]\nstep_up_budget = \"51%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
+    let posture = |lines: &str| format!("[risk]\nmode = \"monitor\"\n[risk.posture]\n{lines}\n");
+    check(&posture("max_age = \"1h\""), ("E0102", 3, 2, "`from` is missing"));
+    check(&posture("from = \"device\""), ("E0105", 4, 8, "\"proxy\" or \"agent\""));
+    check(&posture("from = \"agent\""), ("E0102", 3, 2, "`keys` is missing"));
+    check(&posture("from = \"proxy\"\nkeys = \"a.json\""), ("E0203", 5, 8, "which is not signed"));
+    check(&posture("from = \"proxy\""), ("E0203", 4, 8, "no proxy is trusted"));
+    check(&posture("from = \"agent\"\nkeys = \"none.json\""), ("E0100", 5, 8, "cannot read `none.json`"));
+    check(&posture("from = \"agent\"\nkeys = \"policy.toml\""), ("E0105", 5, 8, "the key set is"));
+    check(&posture("from = \"agent\"\nmax_age = \"0s\""), ("E0105", 5, 11, "from 1s to 30d"));
+    check(&posture("from = \"agent\"\nheader = \"a b\""), ("E0105", 5, 10, "the name of a header"));
     check("[risk]\ncalibration = \"weekly\"\n", ("E0105", 2, 15, "\"daily\" or \"by_hand\""));
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));

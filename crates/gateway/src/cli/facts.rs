@@ -153,6 +153,7 @@ impl Supposed {
             risk: &self.risk,
             bans: Bans::default(),
             contained: Contained::default(),
+            posture: None,
             activations: &self.activations,
             now: self.now,
         }

@@ -52,6 +52,7 @@ impl Search<'_, '_> {
             risk: assessment,
             bans: Bans::default(),
             contained: Contained::default(),
+            posture: None,
             activations: &activations,
             now: time.at,
         });

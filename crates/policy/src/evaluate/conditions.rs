@@ -44,10 +44,14 @@ impl Policy {
                 Caller::Anonymous => Truth::Unknown,
                 Caller::SomeVerified | Caller::Verified(_) if view.supposed.compliant_device => Truth::Yes,
                 Caller::SomeVerified => Truth::Unknown,
-                Caller::Verified(principal) => match principal.device.as_ref().and_then(|device| device.compliant) {
-                    Some(compliant) => Truth::from_bool(compliant),
-                    None => Truth::Unknown,
-                },
+                Caller::Verified(principal) => {
+                    let stated = principal.device.as_ref().and_then(|device| device.compliant);
+                    // A no of either is a no.
+                    match [view.request.posture, stated] {
+                        [None, None] => Truth::Unknown,
+                        both => Truth::from_bool(!both.contains(&Some(false))),
+                    }
+                }
             },
             ConditionKind::Assurance => Truth::from_bool(!when.assurance_mfa || self.has_fresh_mfa(view, caller)),
             ConditionKind::Activation => when.activation.as_ref().map_or(Truth::Yes, |eligible| {

@@ -203,6 +203,7 @@ pub(crate) fn answer(draft: &PolicyDraft, ask: &Ask) -> Explanation {
         risk: &ask.risk,
         bans: Bans { address: ask.address_ban.as_ref(), principal: ask.principal_ban.as_ref() },
         contained: Contained::default(),
+        posture: None,
         activations: &ask.activations,
         now: ask.now.parse().unwrap(),
     };

@@ -132,6 +132,7 @@ impl Facts {
             risk: &self.risk,
             bans: Bans { address: self.address_ban.as_ref(), principal: self.principal_ban.as_ref() },
             contained: Contained::default(),
+            posture: None,
             activations: &self.activations,
             now: self.now,
         }

@@ -138,6 +138,7 @@ pub(crate) fn ask<'a>(policy: &Policy, probe: &'a Probe, risk: &'a RiskAssessmen
         risk,
         bans: Bans::default(),
         contained: Contained::default(),
+        posture: None,
         activations: &[],
         now: "2026-11-23T10:00:00Z".parse().unwrap(),
     }

@@ -83,6 +83,7 @@ pub(crate) fn worker_with(limits: Limits, recorder: Recorder) -> Rc<Worker> {
         routes: vec![RouteSettings::new("open", RouteAction::Upstream(0))],
         client_address: ClientAddressSettings::default(),
         identity_headers: IdentityHeaders::default(),
+        posture: None,
         assertions: None,
         forwarding: ForwardingSettings::default(),
         limits,

@@ -35,8 +35,17 @@ pub struct HeaderPlan {
 impl HeaderPlan {
     /// For these identity headers, and these headers that carry API keys.
     pub fn new(identity: &IdentityHeaders, api_key_headers: &[HeaderName]) -> Self {
+        Self::with_posture(identity, api_key_headers, None)
+    }
+
+    /// The same where this header says something of the caller's device.
+    pub fn with_posture(
+        identity: &IdentityHeaders,
+        api_key_headers: &[HeaderName],
+        posture: Option<&HeaderName>,
+    ) -> Self {
         let configured = [&identity.user, &identity.groups, &identity.roles, &identity.email, &identity.assertion];
-        let configured = configured.into_iter().flatten();
+        let configured = configured.into_iter().flatten().chain(posture);
         Self {
             reserved: LookAlikes::new(RESERVED.iter().copied().chain(configured.map(HeaderName::as_str))),
             credentials: api_key_headers.to_vec(),
