@@ -104,6 +104,7 @@ impl Asked for Case {
             risk: &risk,
             bans: Bans::default(),
             contained: Contained::default(),
+            posture: None,
             activations: &[],
             now: facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap()),
         };

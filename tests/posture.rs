@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use portcullis_testkit::tokens::{Claims, SigningKey};
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wire::Answer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Gateway, NO_BANS, Site, bearer, claims};
 

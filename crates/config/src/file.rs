@@ -59,7 +59,7 @@ pub(crate) use policy::{
 };
 pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;
-pub(crate) use risk::{MAX_NATS, MAX_POSTURE_HEADER, PostureEntry, REPUTATION_NATS};
+pub(crate) use risk::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use store::Store;
 pub(crate) use traffic::{ClientAddress, Route};

@@ -69,7 +69,7 @@ pub(crate) fn compile_posture(
             files.push(path.clone());
             let file =
                 FileToRead { path, short_name, named_at: Some(keys.span), limit: MAX_KEY_SET, defines_names: false };
-            PostureSource::Agent { keys: read_text(reader, file)?.1 }
+            PostureSource::Agent { keys: read_text(reader, file)?.1.to_string() }
         }
     };
     match PostureReader::new(entry.header.clone(), entry.max_age, &source) {
