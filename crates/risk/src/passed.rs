@@ -88,9 +88,12 @@ impl Passed {
         Some(self.counts().encode())
     }
 
+    /// What was handed out may not have been kept. Where nothing was ever counted there is nothing to keep.
     pub(crate) fn mark(&self) {
-        self.changed.store(true, Ordering::Relaxed);
-        self.hurry();
+        if self.counts().totals() != [0; 3] {
+            self.changed.store(true, Ordering::Relaxed);
+            self.hurry();
+        }
     }
 
     /// What has changed is handed out next, whenever that was last.

@@ -314,7 +314,11 @@ fn save_profiles(
 
 fn save_notes(transaction: &Transaction<'_>, notes: &[(&'static str, Vec<u8>)]) -> Result<(), Trouble> {
     for (name, kept) in notes {
-        transaction.execute("INSERT OR REPLACE INTO kept (name, value) VALUES (?1, ?2)", params![name, kept])?;
+        transaction.execute(
+            "INSERT INTO kept (name, value) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+            params![name, kept],
+        )?;
     }
     Ok(())
 }
