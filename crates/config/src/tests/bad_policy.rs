@@ -70,9 +70,9 @@ fn each_mistake_is_named_where_it_stands() {
     check("[risk]\nstep_up_budget = \"0.001%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
     check("[risk]\nstep_up_budget = \"51%\"\n", ("E0105", 2, 18, "from 0.01% to 50%"));
     let posture = |lines: &str| format!("[risk]\nmode = \"monitor\"\n[risk.posture]\n{lines}\n");
-    check(&posture("max_age = \"1h\""), ("E0102", 3, 2, "`from` is missing"));
+    check(&posture("max_age = \"1h\""), ("E0102", 3, 1, "`from` is missing"));
     check(&posture("from = \"device\""), ("E0105", 4, 8, "\"proxy\" or \"agent\""));
-    check(&posture("from = \"agent\""), ("E0102", 3, 2, "`keys` is missing"));
+    check(&posture("from = \"agent\""), ("E0102", 3, 1, "`keys` is missing"));
     check(&posture("from = \"proxy\"\nkeys = \"a.json\""), ("E0203", 5, 8, "which is not signed"));
     check(&posture("from = \"proxy\""), ("E0203", 4, 8, "no proxy is trusted"));
     check(&posture("from = \"agent\"\nkeys = \"none.json\""), ("E0100", 5, 8, "cannot read `none.json`"));
