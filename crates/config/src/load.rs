@@ -167,7 +167,6 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let (inbound, certificates) =
         compile::listener::compile(reader, &gateway.entries.listeners, &gateway.client_address);
     let mut proxy = compile::proxy::compile_settings(reader, &gateway, inbound);
-    let identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let mut identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
     let mut policy = policy.unwrap_or_default();

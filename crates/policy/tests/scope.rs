@@ -43,6 +43,7 @@ fn ask(routes: &[&str], networks: &[&str], path: &str, client: Option<&str>) -> 
         client: client.map_or(ClientAddress::Unknown, |client| ClientAddress::Known(client.parse().unwrap())),
         country: None,
         identity: IdentityFact::Verified(&principal),
+        posture: None,
         risk: RiskAssessment::none(),
         bans: Bans::default(),
         contained: Contained::default(),

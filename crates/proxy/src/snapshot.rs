@@ -43,10 +43,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// A configuration made of its parts.
     pub fn new(policy: Arc<Policy>, settings: Settings, authenticator: Authenticator) -> Self {
-        let headers = HeaderPlan::new(&settings.identity_headers, authenticator.credential_headers())
-            .with_own_cookies(authenticator.reads_sessions());
         let posture = settings.posture.as_ref().map(|posture| posture.header());
-        let headers = HeaderPlan::with_posture(&settings.identity_headers, authenticator.credential_headers(), posture);
+        let headers = HeaderPlan::with_posture(&settings.identity_headers, authenticator.credential_headers(), posture)
+            .with_own_cookies(authenticator.reads_sessions());
         let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
         let authenticator = Arc::new(authenticator);
         Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
