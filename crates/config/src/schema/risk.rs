@@ -60,6 +60,11 @@ fn posture() -> Table {
             one("keys", FilePath, "With `from = \"agent\"`: the public keys of the agents, a JWK set."),
         ],
     )
+    // An agent's word is nobody's without keys.
+    .rule(json!({ "anyOf": [
+        { "not": { "properties": { "from": { "enum": ["agent"] } }, "required": ["from"] } },
+        { "required": ["keys"] },
+    ] }))
 }
 
 fn reputation() -> Table {

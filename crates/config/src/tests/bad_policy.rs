@@ -1,6 +1,6 @@
 //! Mistakes in the policy file, each with its code and place.
 
-use super::{Folder, check_policy};
+use super::{Folder, GATEWAY, check_policy};
 
 #[test]
 fn each_mistake_is_named_where_it_stands() {
@@ -77,8 +77,6 @@ fn each_mistake_is_named_where_it_stands() {
     check(&posture("from = \"proxy\""), ("E0203", 4, 8, "no proxy is trusted"));
     check(&posture("from = \"agent\"\nkeys = \"none.json\""), ("E0100", 5, 8, "cannot read `none.json`"));
     check(&posture("from = \"agent\"\nkeys = \"policy.toml\""), ("E0105", 5, 8, "the key set is"));
-    check(&posture("from = \"agent\"\nmax_age = \"0s\""), ("E0105", 5, 11, "from 1s to 30d"));
-    check(&posture("from = \"agent\"\nheader = \"a b\""), ("E0105", 5, 10, "the name of a header"));
     check("[risk]\ncalibration = \"weekly\"\n", ("E0105", 2, 15, "\"daily\" or \"by_hand\""));
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));
@@ -113,4 +111,18 @@ fn a_name_of_another_file_is_not_unknown_when_that_file_cannot_be_read() {
     folder.write("networks.toml", "[[network]\nname = \"office\"\n");
     let codes: Vec<&str> = folder.problems().iter().map(|(code, _, _)| *code).collect();
     assert_eq!(codes, ["E0101"]);
+}
+
+#[test]
+fn a_posture_is_bounded_and_its_header_named() {
+    let folder = Folder::new();
+    let trusted = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{trusted}"));
+    let check = |line: &str, (column, expected): (u32, &str)| {
+        folder.write("policy.toml", format!("version = 1\n[risk.posture]\nfrom = \"proxy\"\n{line}\n"));
+        folder.check(line, &[("E0105", &format!("policy.toml:4:{column}"), expected)]);
+    };
+    check("max_age = \"0s\"", (11, "from 1s to 30d"));
+    check("max_age = \"31d\"", (11, "from 1s to 30d"));
+    check("header = \"a b\"", (10, "the name of a header"));
 }
