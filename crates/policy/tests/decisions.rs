@@ -175,6 +175,13 @@ fn a_ban_refuses_whom_it_is_for_and_where_it_is_decided() {
             "deny ban.active",
             Stage::Authentication,
         ),
+        (
+            "anonymous, a credential that is ignored and cannot be verified",
+            with(Rule::None),
+            address(Who::Unavailable(Dependency::Keys), BanScope::Anonymous),
+            "deny ban.active",
+            Stage::Authentication,
+        ),
         ("principal", with(Rule::Required), of_alice(alice()), "deny ban.active", Stage::Authentication),
         ("principal, ignored", with(Rule::None), of_alice(alice()), "permit", Stage::Ban),
         ("simulated", with(Rule::Required), simulated, "permit", Stage::Ban),
@@ -186,6 +193,12 @@ fn a_ban_refuses_whom_it_is_for_and_where_it_is_decided() {
             assert!(denial.message.starts_with("banned until 2026-11-23T10:10:00Z ("), "{case}: {}", denial.message);
             assert!(denial.message.contains("offence 2): credentials: 6 failed in 2m"), "{case}: {}", denial.message);
         }
+    }
+    // Nobody knows whether it is anonymous: that is no refusal for the ban.
+    let unknown = |rule| answer(&with(rule), &address(Who::Unavailable(Dependency::Keys), BanScope::Anonymous));
+    for rule in [Rule::Required, Rule::Optional] {
+        let denial = unknown(rule).denial.unwrap();
+        assert_eq!((denial.reason, denial.status()), (Reason::KeysUnavailable, 503));
     }
     // The one that refuses is told, not one that happens to be there too.
     let both = Ask { address_ban: ban(BanScope::Anonymous), ..of_alice(alice()) };

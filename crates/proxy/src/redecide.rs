@@ -31,8 +31,8 @@ pub(crate) enum Ending {
 /// # Errors
 /// The refusal, if a request like this would be refused now.
 pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Option<&str>) -> Result<(), Refusal> {
-    begin_anew(worker, &mut transit.facts)?;
-    if !identify_again(transit) {
+    begin_anew(worker, transit)?;
+    if !identify_again(worker, transit) {
         // The provider's keys are just being fetched: it is looked at again when they are there, or known not to come.
         return Ok(());
     }

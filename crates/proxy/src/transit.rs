@@ -99,6 +99,8 @@ pub struct Facts {
     pub scheme: Scheme,
     /// By `client_addr`.
     pub address_ban: Option<Arc<Ban>>,
+    /// By `client_addr`: the credential is looked at in spite of a ban of the whole address, and `identify` says what became of it.
+    pub(crate) heard: bool,
     /// By `identify`.
     pub identity: Option<Identity>,
     /// By `identify`: its credential was accepted once, with all that it must be shown with.
@@ -200,6 +202,7 @@ impl Facts {
             client: None,
             country: None,
             address_ban: None,
+            heard: false,
             identity: None,
             proven: false,
             asked_for: None,

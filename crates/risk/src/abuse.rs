@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::actor::{Keys, Network};
 use crate::bucket::{Bucket, Counts, Share};
 use crate::moment::{Moment, TICKS_PER_SECOND, before, in_words, seconds, seconds_before, ticks};
+use crate::pace::{Limit, Pace};
 use crate::paths::{LastPaths, PathMap};
 use crate::recent::RecentSet;
 use crate::settings::{BanSettings, Credentials, Flood, Probing, Signatures, Spraying};
@@ -77,8 +78,17 @@ impl Counted {
     }
 }
 
-/// What was done wrong, for the operator, such as `credentials: 5 failed in the last 2m`.
+/// What was done wrong, for the operator, such as `credentials: 5 failed in the last 2m`. Its first word says what kind it is, also of a
+/// ban that a store has kept.
 pub(crate) type Offence = String;
+
+const CREDENTIALS: &str = "credentials";
+const SPRAYING: &str = "spraying";
+
+/// Whether it was credentials that failed.
+pub(crate) fn is_for_credentials(offence: &str) -> bool {
+    offence.split_once(':').is_some_and(|(kind, _)| matches!(kind, CREDENTIALS | SPRAYING))
+}
 
 /// One failed credential.
 #[derive(Debug, Clone, Copy)]
@@ -349,9 +359,7 @@ pub(crate) struct Limits {
     signatures: Signatures,
     signatures_half: u64,
     flood: Flood,
-    /// How much one request adds, in microseconds: the window shared by as many as may come in it.
-    flood_interval: u64,
-    flood_window: u64,
+    flood_limit: Limit,
 }
 
 impl Limits {
@@ -368,8 +376,7 @@ impl Limits {
             signatures: settings.signatures,
             signatures_half: ticks(settings.signatures.half),
             flood: settings.flood,
-            flood_interval: micros(settings.flood.window) / u64::from(settings.flood.requests.max(1)),
-            flood_window: micros(settings.flood.window),
+            flood_limit: Limit::new(settings.flood.requests, micros(settings.flood.window)),
         }
     }
 }
@@ -381,8 +388,7 @@ struct Record {
     credentials: Bucket,
     signatures: Bucket,
     share: Share,
-    /// When a flood would be over, in microseconds since 1970: the theoretical arrival time of GCRA (ITU-T I.371).
-    flood: AtomicU64,
+    flood: Pace,
     paths: PathMap,
     /// When a verified principal was last let in from this address, in seconds since 1970; 0 for never.
     healthy: AtomicU32,
@@ -434,30 +440,18 @@ impl Record {
         let level = self.credentials.pour(1.0, limits.credentials_half, now);
         let spraying = sprayed >= limits.spraying_principals;
         let offence = if spraying && is_new {
-            Some(format!("spraying: {sprayed} principals tried in the last {}", in_words(limits.spraying.window)))
+            Some(format!("{SPRAYING}: {sprayed} principals tried in the last {}", in_words(limits.spraying.window)))
         } else if level >= limits.credentials.level * TOLERANCE {
-            Some(format!("credentials: {:.0} failed in the last {}", level.ceil(), in_words(limits.credentials.half)))
+            Some(format!("{CREDENTIALS}: {:.0} failed in the last {}", level.ceil(), in_words(limits.credentials.half)))
         } else {
             None
         };
         (offence, spraying)
     }
 
-    /// More requests than fit into the window: GCRA, whose burst is all that fit.
+    /// More requests than fit into the window.
     fn flood(&self, limits: &Limits, now: Moment) -> Option<Offence> {
-        let now_micros = u64::try_from(now.micros).unwrap_or(0);
-        let mut full = self.flood.load(Ordering::Relaxed);
-        let next = loop {
-            // A clock that steps back makes nobody a flood: what is ahead of it by more than a window is of another time.
-            let ahead = full.saturating_sub(now_micros);
-            let from = if ahead > limits.flood_window.saturating_mul(2) { now_micros } else { full.max(now_micros) };
-            let next = from.saturating_add(limits.flood_interval);
-            match self.flood.compare_exchange_weak(full, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break next,
-                Err(current) => full = current,
-            }
-        };
-        (next.saturating_sub(now_micros) > limits.flood_window).then(|| {
+        self.flood.note(limits.flood_limit, now.micros).then(|| {
             format!("flood: more than {} requests in {}", limits.flood.requests, in_words(limits.flood.window))
         })
     }
@@ -499,12 +493,12 @@ impl Record {
         self.settle();
         self.share.clear();
         self.banned_until.store(0, Ordering::Relaxed);
-        self.flood.store(0, Ordering::Relaxed);
+        self.flood.clear();
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+fn micros(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn probing_in_words(level: f64, paths: f64, counts: Counts, limits: &Limits) -> Offence {

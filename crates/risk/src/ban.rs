@@ -15,7 +15,9 @@ use portcullis_policy::{Ban, BanScope};
 use crate::actor::{Actor, Keys};
 use crate::bucket::Bucket;
 use crate::evidence::BanSample;
+use crate::hearing::{OF_ONE_ADDRESS, may_be_narrowed};
 use crate::moment::{Moment, ticks};
+use crate::pace::Pace;
 use crate::settings::BanSettings;
 use crate::table::Table;
 
@@ -74,6 +76,8 @@ struct BanRecord {
     /// The end of the last ban in microseconds.
     end: AtomicI64,
     offences: Bucket,
+    /// Credentials that were looked at in spite of the ban, and did not hold.
+    heard: Pace,
 }
 
 /// The ban to start.
@@ -172,12 +176,34 @@ impl BanTable {
             end: AtomicI64::new(until),
             ban: ArcSwapOption::from_pointee(imposed),
             offences: Bucket::of_parts(past.0, past.1),
+            heard: Pace::default(),
         };
         let room = self.table.with_or_insert(key, make, |record| record.worth(now), |_| ()).is_some();
         if room {
             self.latest_end.fetch_max(until, Ordering::AcqRel);
         }
         room
+    }
+
+    /// Whether a credential is looked at while this is banned: few have failed of late.
+    pub(crate) fn hears(&self, key: u64, now: Moment) -> bool {
+        let hears =
+            |record: &BanRecord| record.in_force(now).is_some() && record.heard.has_room(OF_ONE_ADDRESS, now.micros);
+        self.table.with(key, hears) == Some(true)
+    }
+
+    /// A credential was looked at, and did not hold.
+    pub(crate) fn heard_in_vain(&self, key: u64, now: Moment) {
+        self.table.with(key, |record| record.heard.note(OF_ONE_ADDRESS, now.micros));
+    }
+
+    /// Makes a ban of a whole address, if it is of the gateway's own making, one of its anonymous traffic. Says whether it was one.
+    pub(crate) fn narrow(&self, key: u64, now: Moment) -> bool {
+        let narrowed = self.table.with(key, |record| record.narrow(now)) == Some(true);
+        if narrowed {
+            self.table.mark(key);
+        }
+        narrowed
     }
 
     /// Shows what has changed, about `most` records of it; says whether there is more.
@@ -276,7 +302,13 @@ impl BanTable {
 
 impl BanRecord {
     fn new(actor: Actor) -> Self {
-        Self { actor, ban: ArcSwapOption::empty(), end: AtomicI64::new(i64::MIN), offences: Bucket::default() }
+        Self {
+            actor,
+            ban: ArcSwapOption::empty(),
+            end: AtomicI64::new(i64::MIN),
+            offences: Bucket::default(),
+            heard: Pace::default(),
+        }
     }
 
     fn in_force(&self, now: Moment) -> Option<Arc<Ban>> {
@@ -314,6 +346,15 @@ impl BanRecord {
         let imposed = Arc::new(Imposed { ban, began: now.time(), evidence: evidence().into() });
         self.ban.store(Some(Arc::clone(&imposed)));
         Some(imposed)
+    }
+
+    /// A ban that takes its place meanwhile stays as it is.
+    fn narrow(&self, now: Moment) -> bool {
+        let Some(current) = self.imposed(now).filter(|imposed| may_be_narrowed(&imposed.ban)) else { return false };
+        let ban = Arc::new(Ban { scope: BanScope::Anonymous, ..Ban::clone(&current.ban) });
+        let narrowed = Arc::new(Imposed { ban, ..Imposed::clone(&current) });
+        let before = self.ban.compare_and_swap(&Some(Arc::clone(&current)), Some(narrowed));
+        before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &current))
     }
 
     fn impose(&self, imposed: Imposed) {

@@ -56,7 +56,7 @@ impl Charge {
 }
 
 /// A credential was given, and what is wrong with it does not happen to a forgetful caller.
-const FAILED_CREDENTIALS: [&str; 6] = [
+pub(crate) const FAILED_CREDENTIALS: [&str; 6] = [
     "authn.invalid",
     "authn.wrong_issuer",
     "authn.wrong_audience",

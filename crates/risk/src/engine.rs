@@ -25,6 +25,7 @@ use crate::moment::{Moment, TICK_MASK};
 use crate::network_set::NetworkSet;
 use crate::passed::Passed;
 use crate::peers::Measure;
+use crate::pace::Pace;
 use crate::place::Location;
 use crate::posture::{self, Posture};
 use crate::profile::{Comparison, Familiarity, Profiles, Traits};
@@ -51,6 +52,8 @@ pub struct RiskEngine {
     pub(crate) address_bans: BanTable,
     pub(crate) neighbourhood_bans: BanTable,
     pub(crate) principal_bans: BanTable,
+    /// Credentials that were looked at in spite of bans, and did not hold.
+    pub(crate) heard_of_all: Pace,
     /// Networks that were banned by hand. The table of neighbourhoods says whether there can be one.
     pub(crate) network_bans: NetworkBans,
     /// What alerts demand.
@@ -105,6 +108,7 @@ impl RiskEngine {
             address_bans: BanTable::new(address_bans),
             neighbourhood_bans: BanTable::new(neighbourhood_bans),
             principal_bans: BanTable::new(principal_bans),
+            heard_of_all: Pace::default(),
             network_bans: NetworkBans::default(),
             demands: Demands::default(),
             evidence: EvidenceRing::new(),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Device, PrincipalKind, SignalFamily};
+use portcullis_policy::{ClientAddress, Device, PrincipalKind, SignalFamily};
 
 use super::*;
+use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
 
 pub(super) fn start() -> Timestamp {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::tests::{address, failed, good, refused, scan, start, user};
 use super::*;
+use crate::fixtures::{address, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
 use jiff::SignedDuration;
 use portcullis_policy::ClientAddress;

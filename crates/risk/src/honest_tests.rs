@@ -1,13 +1,9 @@
 //! Who must not be banned, whatever it looks like; what a flood of attackers costs; and what bans do to themselves.
 
-use super::tests::{address, failed, good, refused, scan, start, user};
 use super::*;
+use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
 use crate::settings::{BanSettings, BlastRadius, Flood};
 use jiff::SignedDuration;
-
-fn after(seconds: i64) -> Timestamp {
-    start() + SignedDuration::from_secs(seconds)
-}
 
 fn answered(from: IpAddr, path: &str, status: u16) -> Observation<'_> {
     Observation { path, status, route: Some(0), ..good(from) }

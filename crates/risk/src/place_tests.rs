@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Device, PrincipalKind, SignalFamily};
 
-use super::tests::{address, start, user};
 use super::*;
+use crate::fixtures::{address, start, user};
 use crate::{Locate, Position};
 
 /// 10.0.0.0/8 is private; the second number of any other address chooses the place, the third one nothing.

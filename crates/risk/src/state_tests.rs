@@ -1,50 +1,20 @@
 //! What an engine gives to a store is what the next one begins with.
 
-use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 
 use portcullis_policy::{ClientAddress, Principal, PrincipalKind};
 
 use super::*;
+use crate::fixtures::{address, after, good, start};
 use crate::settings::{BanSettings, Settings};
-use crate::{Caller, CallerKeys, Observation, Told};
-
-fn start() -> Timestamp {
-    "2026-11-23T10:00:00Z".parse().unwrap()
-}
-
-fn after(seconds: i64) -> Timestamp {
-    start() + SignedDuration::from_secs(seconds)
-}
+use crate::{Caller, Observation};
 
 fn even(now: Timestamp) -> Reading {
     Reading::beginning(now)
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
 fn settings() -> Settings {
     Settings { max_profiles: 64, max_actors: 256, max_bans: 64, ..Settings::default() }
-}
-
-/// An anonymous request that the upstream answered with 200.
-fn good(from: IpAddr) -> Observation<'static> {
-    Observation {
-        address: ClientAddress::known(from),
-        peer: from,
-        principal: None,
-        keys: CallerKeys::default(),
-        attempted: None,
-        path: "/",
-        told: Told::default(),
-        own_change: false,
-        route: None,
-        status: 200,
-        reason: None,
-        upstream: true,
-    }
 }
 
 /// Fails until it is banned.

@@ -12,7 +12,11 @@ impl Policy {
     ) -> Option<Stop> {
         let verified = matches!(view.caller(resource.authentication), Caller::Verified(_) | Caller::SomeVerified);
         let bans = view.request.bans;
-        let ban = match bans.address.filter(|ban| ban.scope == BanScope::Anonymous && !verified) {
+        // INVARIANT: whether it is anonymous is not known of who brings a credential that cannot be verified now. That is 503, not this ban.
+        let unknown = matches!(view.request.identity, IdentityFact::Unavailable(_))
+            && resource.authentication != AuthenticationRule::None;
+        let anonymous = !verified && !unknown;
+        let ban = match bans.address.filter(|ban| ban.scope == BanScope::Anonymous && anonymous) {
             Some(ban) => Some(ban),
             None => bans.principal.filter(|_| verified),
         };

@@ -99,6 +99,7 @@ impl<'a> Stages<'a> {
         let in_force = |ban: &Option<Ban>, scope| ban.as_ref().is_some_and(|ban| ban.scope == scope && !ban.simulated);
         let banned = match self.principal() {
             Some(_) => in_force(&self.facts.principal_ban, BanScope::Principal),
+            None if self.is_unknown() => false,
             None => in_force(&self.facts.address_ban, BanScope::Anonymous),
         };
         if banned {
@@ -119,6 +120,12 @@ impl<'a> Stages<'a> {
                 AuthenticationRule::Optional | AuthenticationRule::None => None,
             },
         }
+    }
+
+    /// Whether there is a credential of which nobody can say now whose it is.
+    fn is_unknown(&self) -> bool {
+        let looked_at = self.resource.authentication != AuthenticationRule::None;
+        looked_at && matches!(self.facts.identity, Identity::Unavailable(_))
     }
 
     fn explicit_deny(&self) -> Option<Verdict> {

@@ -14,11 +14,12 @@ use jiff::Timestamp;
 use portcullis_identity::password::{PasswordAwaited, Unchecked};
 use portcullis_identity::remote::Patience;
 use portcullis_identity::{Authentication, Awaited, CertificateIdentity, Identity, Presenting, ProofTarget};
-use portcullis_policy::AuthenticationRule;
+use portcullis_policy::{AuthenticationRule, Reason};
+use portcullis_risk::Heard;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layers::client_addr::admit;
+use crate::layers::client_addr::{admit, charged_address};
 use crate::layers::establish::Refused;
 use crate::refusal::{Overload, Refusal};
 use crate::throttle::{Throttle, ThrottleKind};
@@ -71,7 +72,7 @@ where
                 return Either::Right(Box::pin(ready(Err(unchecked(why, transit)))));
             }
             Authentication::Known(identity) => {
-                transit.facts.identity = Some(identity);
+                establish(&self.worker, &mut transit.facts, identity);
                 return Either::Left(self.inner.call(transit));
             }
             Authentication::Awaited { awaited, .. } => awaited,
@@ -89,7 +90,7 @@ where
                 // Whether it ended or took too long: what is there then counts.
                 let _ = tokio::time::timeout(awaited.patience(), awaited.ended()).await;
                 // Time has passed: a ban or another policy may have come, and what holds is decided for now.
-                if let Err(refusal) = begin_anew(&worker, &mut transit.facts) {
+                if let Err(refusal) = begin_anew(&worker, &mut transit) {
                     return Err(Box::new(Refused { refusal, transit }));
                 }
                 let next = match (authenticate_again(&mut transit, Some(&awaited), Asked::ByRequest), &awaited) {
@@ -101,7 +102,7 @@ where
                     (authentication, _) => match authentication.settled() {
                         Identity::Unchecked(why) => return Err(unchecked(why, transit)),
                         identity => {
-                            transit.facts.identity = Some(identity);
+                            establish(&worker, &mut transit.facts, identity);
                             break;
                         }
                     },
@@ -116,7 +117,7 @@ where
 
 /// Establishes the identity of what is under way already, which goes on meanwhile. `false`: it cannot be known before a fetch has ended
 /// that is under way; asked the next time, what that brought is the answer.
-pub(crate) fn identify_again(transit: &mut Transit) -> bool {
+pub(crate) fn identify_again(worker: &Worker, transit: &mut Transit) -> bool {
     let asked = transit.facts.asked_for.take();
     let identity = match authenticate_again(transit, asked.as_deref(), Asked::ByStream) {
         // Too much else is checked: it is looked at the next time.
@@ -140,8 +141,24 @@ pub(crate) fn identify_again(transit: &mut Transit) -> bool {
             return false;
         }
     };
-    transit.facts.identity = Some(identity);
+    establish(worker, &mut transit.facts, identity);
     true
+}
+
+/// Notes who it is, and what became of a credential that was looked at in spite of a ban.
+fn establish(worker: &Worker, facts: &mut Facts, identity: Identity) {
+    if std::mem::take(&mut facts.heard) {
+        let heard = match &identity {
+            Identity::Verified(_) => Heard::Verified,
+            Identity::Rejected(rejection) => Heard::refused(Reason::Authn(rejection.problem.kind).code()),
+            Identity::Anonymous | Identity::Unavailable(..) | Identity::Unchecked(_) => Heard::Undecided,
+        };
+        let address = charged_address(facts);
+        if worker.shared.risk.heard(address, heard, facts.steady_now) {
+            tracing::info!(%address, "the ban is of anonymous traffic from now on: a verified principal comes from there, too");
+        }
+    }
+    facts.identity = Some(identity);
 }
 
 /// With how much patience somebody asks who has waited for that, or goes on meanwhile.
@@ -171,7 +188,8 @@ fn unchecked(why: Unchecked, mut transit: Box<Transit>) -> Box<Refused> {
 ///
 /// # Errors
 /// The client may not come any more.
-pub(crate) fn begin_anew(worker: &Rc<Worker>, facts: &mut Facts) -> Result<(), Refusal> {
+pub(crate) fn begin_anew(worker: &Rc<Worker>, transit: &mut Transit) -> Result<(), Refusal> {
+    let facts = &mut transit.facts;
     facts.loaded = worker.loaded();
     facts.now = Timestamp::now();
     facts.steady_now = worker.shared.clock.now();
@@ -179,7 +197,7 @@ pub(crate) fn begin_anew(worker: &Rc<Worker>, facts: &mut Facts) -> Result<(), R
         Some(target) => facts.loaded.snapshot.policy.find_route(&target.host, &target.path),
         None => None,
     };
-    admit(worker, facts)
+    admit(worker, facts, &transit.head.headers)
 }
 
 /// Who asks for a password to be checked.
@@ -269,6 +287,6 @@ fn presenting<'a>(facts: &'a Facts, patience: Patience<'a>) -> Presenting<'a> {
 }
 
 /// What the connection's client certificate says, where it has one that counts.
-fn certificate_identity(facts: &Facts) -> Option<Rc<CertificateIdentity>> {
+pub(crate) fn certificate_identity(facts: &Facts) -> Option<Rc<CertificateIdentity>> {
     facts.connection.tls.as_ref()?.certificate.as_ref()?.identity(&facts.loaded.snapshot)
 }

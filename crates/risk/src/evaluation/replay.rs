@@ -7,7 +7,7 @@ use portcullis_policy::{BanScope, ClientAddress, Principal};
 use super::counter::PlainCounter;
 use super::line::LoggedRequest;
 use super::outcome::Outcomes;
-use crate::{CallerKeys, Observation, RiskEngine, Told};
+use crate::{CallerKeys, Heard, Observation, RiskEngine, Told};
 
 /// What bans.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl Detector<'_> {
             Self::Engine(engine) => {
                 let on_principal = principal.and_then(|principal| engine.ban_on_principal(principal, now)).is_some();
                 let on_address = engine.ban_on_address(address, now).is_some_and(|ban| match ban.scope {
+                    BanScope::Address if principal.is_some() && engine.hear(address, &ban, now).is_some() => {
+                        engine.heard(address, Heard::Verified, now);
+                        false
+                    }
                     BanScope::Address => true,
                     BanScope::Anonymous => principal.is_none(),
                     BanScope::Principal => false,
