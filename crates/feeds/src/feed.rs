@@ -110,6 +110,8 @@ pub(crate) struct Feed {
     pub(crate) settings: Arc<FeedSettings>,
     pub(crate) current: Option<Current>,
     pub(crate) held: Option<Held>,
+    /// What updates are compared with, besides the list in force.
+    pub(crate) base: Option<Base>,
     /// By the steady clock.
     pub(crate) next: Duration,
     pub(crate) running: bool,
@@ -139,6 +141,18 @@ pub(crate) struct Current {
     pub(crate) validators: Validators,
     /// Its age at a moment of the steady clock.
     pub(crate) aged: (Duration, Duration),
+    /// When it last came whole, and when it was last written to the disk, by the steady clock.
+    pub(crate) whole: Duration,
+    pub(crate) saved: Duration,
+}
+
+/// The list that was in force when the time began over which updates are compared.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) list: Arc<List>,
+    pub(crate) at: Timestamp,
+    /// Its age at a moment of the steady clock.
+    aged: (Duration, Duration),
 }
 
 /// An update that is held back.
@@ -158,15 +172,22 @@ pub(crate) struct Held {
 
 /// How many prefixes of what was added and removed are named.
 pub(crate) const SAMPLE: usize = 5;
+/// A list that is only ever confirmed is fetched whole this often: who answers 304 need not know what is kept here.
+const WHOLE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// That a list was confirmed is written once in this part of the age that it may have.
+const SAVED_PER_MAX_AGE: u32 = 20;
 /// The first pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Feed {
     pub(crate) fn new(restored: Restored, now: Now) -> Self {
         let activated = restored.activated();
-        let Restored { settings, good, held, .. } = restored;
+        let Restored { settings, good, held, base, .. } = restored;
+        let base = base.map(|base| Base::restored(base, now));
         let current = good.map(|good| Current {
             aged: (age_of(good.checked, now.wall), now.steady),
+            whole: now.steady,
+            saved: now.steady,
             list: good.list,
             checked: good.checked,
             changed: good.changed,
@@ -180,6 +201,7 @@ impl Feed {
             settings,
             current,
             held,
+            base,
             next: now.steady,
             running: false,
             failures: 0,
@@ -253,6 +275,40 @@ impl Feed {
         self.next = now.steady.saturating_add(jittered(doubled.min(self.settings.refresh)));
     }
 
+    /// What a fetch need not bring again, and the list that it is of.
+    pub(crate) fn known(&self, now: Now) -> (Validators, Option<Arc<str>>) {
+        let current = self.current.as_ref().filter(|current| now.steady.saturating_sub(current.whole) < WHOLE_EVERY);
+        current.map(|current| (current.validators.clone(), Some(Arc::clone(current.list.sha256())))).unwrap_or_default()
+    }
+
+    /// Whether it is time to write that the list was confirmed: each time would be a whole list.
+    pub(crate) fn is_save_due(&self, now: Now) -> bool {
+        let since = self.current.as_ref().map(|current| now.steady.saturating_sub(current.saved));
+        since.is_some_and(|since| since >= self.settings.max_age / SAVED_PER_MAX_AGE)
+    }
+
+    /// Compares with the list in force from now on, where the time is over for which another one was compared with. Says whether it does.
+    pub(crate) fn renew_base(&mut self, now: Now) -> bool {
+        let over = self.settings.guards.compare_over;
+        let Some(current) = self.current.as_ref() else { return false };
+        let is_due = self.base.as_ref().is_none_or(|base| base.age(now) >= over);
+        if is_due {
+            self.base = Some(Base::new(Arc::clone(&current.list), now));
+        }
+        is_due
+    }
+
+    pub(crate) fn saved_base(&self) -> Option<Saved> {
+        let base = self.base.as_ref()?;
+        Some(Saved {
+            list: Arc::clone(&base.list),
+            checked: base.at,
+            changed: base.at,
+            validators: Validators::default(),
+            findings: Vec::new(),
+        })
+    }
+
     pub(crate) fn saved(&self) -> Option<Saved> {
         let current = self.current.as_ref()?;
         Some(Saved {
@@ -296,6 +352,23 @@ impl Feed {
             added: held.added.clone(),
             removed: held.removed.clone(),
         }
+    }
+}
+
+impl Base {
+    pub(crate) fn new(list: Arc<List>, now: Now) -> Self {
+        Self { list, at: now.wall, aged: (Duration::ZERO, now.steady) }
+    }
+
+    /// Where nobody knows how old it is, it begins anew: that compares for longer and never for less.
+    fn restored(saved: Saved, now: Now) -> Self {
+        let age = age_of(saved.checked, now.wall);
+        let age = if age == Duration::MAX { Duration::ZERO } else { age };
+        Self { list: saved.list, at: saved.checked, aged: (age, now.steady) }
+    }
+
+    fn age(&self, now: Now) -> Duration {
+        self.aged.0.saturating_add(now.steady.saturating_sub(self.aged.1))
     }
 }
 

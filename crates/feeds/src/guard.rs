@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 
 use ipnet::IpNet;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::list::List;
@@ -69,8 +70,21 @@ impl fmt::Display for Finding {
 /// A name and its prefixes.
 pub(crate) type Denied = [(Arc<str>, Arc<[IpNet]>)];
 
+/// What was in force a while ago, and when: so that many small steps are as much as one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base<'l> {
+    pub(crate) list: &'l List,
+    pub(crate) at: Timestamp,
+}
+
 /// Every reason to hold `new` back; none: it may take the place of `old`.
-pub(crate) fn judge(new: &List, old: Option<&List>, guards: &Guards, denied: &Denied) -> Vec<Finding> {
+pub(crate) fn judge(
+    new: &List,
+    old: Option<&List>,
+    base: Option<Base<'_>>,
+    guards: &Guards,
+    denied: &Denied,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |hold, message: Option<String>| findings.extend(message.map(|message| Finding { hold, message }));
     if new.is_empty() {
@@ -79,8 +93,17 @@ pub(crate) fn judge(new: &List, old: Option<&List>, guards: &Guards, denied: &De
     }
     find(Hold::TooFew, too_few(new, guards));
     if let Some(old) = old.filter(|old| !old.is_empty()) {
-        find(Hold::Shrink, shrink(new, old, guards));
-        find(Hold::Growth, growth(new, old, guards));
+        let base = base.filter(|base| !base.list.is_empty() && base.list.sha256() != old.sha256());
+        let since = |check: fn(&List, &List, &Guards) -> Option<String>| {
+            let base = base?;
+            Some(format!(
+                "since {}: {}",
+                base.at.round(Unit::Second).unwrap_or(base.at),
+                check(new, base.list, guards)?
+            ))
+        };
+        find(Hold::Shrink, shrink(new, old, guards).or_else(|| since(shrink)));
+        find(Hold::Growth, growth(new, old, guards).or_else(|| since(growth)));
     }
     let nothing = List::new(&[]);
     let old = old.unwrap_or(&nothing);

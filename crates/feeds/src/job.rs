@@ -14,6 +14,8 @@ use crate::settings::{FeedSettings, Source};
 pub struct Job {
     pub(crate) settings: Arc<FeedSettings>,
     pub(crate) known: Validators,
+    /// The SHA-256 of the list that they are of.
+    pub(crate) known_list: Option<Arc<str>>,
 }
 
 /// What came of it, to be given to [`Keeper::finish`](crate::Keeper::finish).
@@ -25,8 +27,12 @@ pub struct Outcome {
 
 #[derive(Debug)]
 pub(crate) enum Took {
-    NotModified,
-    List { list: List, validators: Validators },
+    /// That list is still the one; `None`: nobody asked about any.
+    NotModified(Option<Arc<str>>),
+    List {
+        list: List,
+        validators: Validators,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +77,10 @@ impl Job {
             Source::File(path) => obtain::read(path, known, settings.max_size, settings.timeout).await?,
             Source::Url(url) => obtain::get(url, &url.path, known, settings.max_size, settings.timeout).await?,
         };
-        let Obtained::Body { bytes, mut validators } = fetched else { return Ok(Took::NotModified) };
+        let Obtained::Body { bytes, mut validators } = fetched else {
+            let of = self.known_list.clone().filter(|_| *known != Validators::default());
+            return Ok(Took::NotModified(of));
+        };
         if let Some(signature) = &settings.signature {
             let signed = self.signature(&signature.suffix).await.map_err(JobError::NoSignature)?;
             validators.signed = signature.key.verify(&bytes, &signed).map_err(JobError::Signature)?;

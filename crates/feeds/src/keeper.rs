@@ -1,15 +1,16 @@
 //! All feeds together: which are due, what becomes of what came, and what is told about it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use portcullis_policy::NetworkContent;
 
-use crate::feed::{Current, Feed, FeedState, Held, Now, Report, SAMPLE};
-use crate::guard::{Finding, Hold, judge};
+use crate::feed::{Base, Current, Feed, FeedState, Held, Now, Report, SAMPLE};
+use crate::guard::{self, Finding, Hold, judge};
 use crate::job::{Job, JobError, Outcome, Took};
 use crate::list::List;
 use crate::obtain::Validators;
@@ -140,8 +141,8 @@ impl Keeper {
         due.take(AT_ONCE.saturating_sub(running))
             .map(|feed| {
                 feed.running = true;
-                let known = feed.current.as_ref().map(|current| current.validators.clone()).unwrap_or_default();
-                Job { settings: Arc::clone(&feed.settings), known }
+                let (known, known_list) = feed.known(now);
+                Job { settings: Arc::clone(&feed.settings), known, known_list }
             })
             .collect()
     }
@@ -190,7 +191,7 @@ impl Keeper {
             feed.running = false;
         }
         match result {
-            Ok(Took::NotModified) => self.confirm(index, None, now, activate),
+            Ok(Took::NotModified(of)) => self.not_modified(index, of.as_deref(), now, activate),
             Ok(Took::List { list, validators }) => self.take(index, list, validators, denied, now, activate),
             Err(JobError::Parse(ParseError::Page)) => {
                 let finding = Finding { hold: Hold::Page, message: ParseError::Page.to_string() };
@@ -247,9 +248,18 @@ impl Keeper {
             return Err(AcceptError::Another(Arc::clone(list.sha256())));
         }
         let (checked, validators) = (held.checked, held.validators.clone());
+        let accepted = Arc::clone(&list);
         let told =
             self.put_in_force(index, list, validators, checked, now, activate).map_err(AcceptError::Activation)?;
-        Ok(told)
+        // Somebody has looked at it: from now on it is what updates are compared with.
+        let problem = match self.feeds.get_mut(index) {
+            Some(feed) => {
+                feed.base = Some(Base::new(accepted, now));
+                save_base(&self.folder, feed)
+            }
+            None => String::new(),
+        };
+        Ok(Finished { message: told.message + &problem, ..told })
     }
 
     fn feed(&mut self, name: &str) -> Option<&mut Feed> {
@@ -266,23 +276,53 @@ impl Keeper {
         activate: &mut Activate<'_>,
     ) -> Finished {
         let Some(feed) = self.feeds.get(index) else { return Finished::nothing() };
+        if let Some(why) = too_long_ago(&feed.settings, validators.signed, now) {
+            return self.fail(index, why, now);
+        }
         let before = feed.current.as_ref().and_then(|current| current.validators.signed);
         if before.is_some_and(|before| validators.signed.is_none_or(|signed| signed < before)) {
             let why = "it was signed before the list in force: an older one is given out again".to_owned();
             return self.fail(index, why, now);
         }
-        let old = feed.current.as_ref().map(|current| &*current.list);
-        if old.is_some_and(|old| old.sha256() == list.sha256()) {
+        if feed.current.as_ref().is_some_and(|current| current.list.sha256() == list.sha256()) {
             return self.confirm(index, Some(validators), now, activate);
         }
-        let findings = judge(&list, old, &feed.settings.guards, denied);
+        let base_problem = self.renew_base(index, now);
+        let Some(feed) = self.feeds.get(index) else { return Finished::nothing() };
+        let old = feed.current.as_ref().map(|current| &*current.list);
+        let base = feed.base.as_ref().map(|base| guard::Base { list: &base.list, at: base.at });
+        let findings = judge(&list, old, base, &feed.settings.guards, denied);
         let list = Arc::new(list);
         if !findings.is_empty() {
             return self.hold(index, Some(list), validators, findings, now);
         }
         match self.put_in_force(index, list, validators, now.wall, now, activate) {
-            Ok(finished) => finished,
+            Ok(finished) => Finished { message: finished.message + &base_problem, ..finished },
             Err(why) => self.fail(index, why, now),
+        }
+    }
+
+    /// The list that updates are compared with follows the one in force from time to time. What is wrong with that, for a message.
+    fn renew_base(&mut self, index: usize, now: Now) -> String {
+        let Some(feed) = self.feeds.get_mut(index) else { return String::new() };
+        if feed.renew_base(now) { save_base(&self.folder, feed) } else { String::new() }
+    }
+
+    /// An answer that a list is still the same, about that very list.
+    fn not_modified(&mut self, index: usize, of: Option<&str>, now: Now, activate: &mut Activate<'_>) -> Finished {
+        let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
+        let name = Arc::clone(&feed.settings.name);
+        match (feed.current.as_ref().map(|current| &**current.list.sha256()), of) {
+            (Some(current), Some(of)) if current == of => self.confirm(index, None, now, activate),
+            (Some(_), Some(_)) => {
+                feed.next = now.steady;
+                let message = format!("another list of the network {name} is in force by now: it is fetched again");
+                Finished { feed: name, is_current: false, message, notices: Vec::new() }
+            }
+            (None, _) | (_, None) => {
+                let why = "the answer says that nothing has changed, and it was not asked that".to_owned();
+                self.fail(index, why, now)
+            }
         }
     }
 
@@ -297,13 +337,13 @@ impl Keeper {
         let folder = self.folder.clone();
         let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
         let before = feed.state(now);
-        let Some(current) = feed.current.as_mut() else {
-            // Nothing was asked for conditionally: the server answers what it was not asked.
-            return self.fail(index, "the answer says that nothing has changed, and nothing was there".to_owned(), now);
-        };
+        let Some(current) = feed.current.as_mut() else { return Finished::nothing() };
         current.checked = now.wall;
         current.aged = (Duration::ZERO, now.steady);
+        let mut differs = false;
         if let Some(validators) = validators {
+            current.whole = now.steady;
+            differs = current.validators != validators;
             current.validators = validators;
         }
         feed.counts.unchanged += 1;
@@ -312,7 +352,7 @@ impl Keeper {
         feed.held = None;
         let name = Arc::clone(&feed.settings.name);
         let mut message = format!("the list of the network {name} is still the same");
-        let saved = feed.saved().map_or(Ok(()), |saved| store::save(&folder, &feed.settings, Kind::Good, &saved));
+        let saved = if differs || feed.is_save_due(now) { save(&folder, feed, now) } else { Ok(()) };
         let saved = saved.and_then(|()| store::remove(&folder, &name, Kind::Held));
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
@@ -403,13 +443,13 @@ impl Keeper {
         let name = Arc::clone(&feed.settings.name);
         let mut message = changes(&name, &feed.settings.source.shown(), feed.current.as_ref(), &list);
         let aged = (store::age_of(checked, now.wall), now.steady);
-        feed.current = Some(Current { list, checked, changed: now.wall, validators, aged });
+        let (whole, saved) = (now.steady, now.steady);
+        feed.current = Some(Current { list, checked, changed: now.wall, validators, aged, whole, saved });
         feed.held = None;
         feed.counts.updated += 1;
         feed.succeeded(now);
         feed.told = FeedState::Current;
-        let saved = feed.saved().map_or(Ok(()), |saved| store::save(&folder, &feed.settings, Kind::Good, &saved));
-        let saved = saved.and_then(|()| store::remove(&folder, &name, Kind::Held));
+        let saved = save(&folder, feed, now).and_then(|()| store::remove(&folder, &name, Kind::Held));
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
         }
@@ -445,6 +485,40 @@ impl Finished {
     fn nothing() -> Self {
         Self { feed: Arc::default(), is_current: false, message: String::new(), notices: Vec::new() }
     }
+}
+
+/// Writes the list in force.
+fn save(folder: &Path, feed: &mut Feed, now: Now) -> io::Result<()> {
+    let Some(saved) = feed.saved() else { return Ok(()) };
+    store::save(folder, &feed.settings, Kind::Good, &saved)?;
+    if let Some(current) = feed.current.as_mut() {
+        current.saved = now.steady;
+    }
+    Ok(())
+}
+
+/// Writes the list that updates are compared with; says what is wrong with that, for a message.
+fn save_base(folder: &Path, feed: &Feed) -> String {
+    let saved = feed.saved_base().map(|saved| store::save(folder, &feed.settings, Kind::Base, &saved));
+    match saved {
+        Some(Err(error)) => format!("; what it is compared with could not be kept on disk: {error}"),
+        Some(Ok(())) | None => String::new(),
+    }
+}
+
+/// Why a list is not believed that was signed so long ago, whoever gives it out now.
+fn too_long_ago(settings: &FeedSettings, signed: Option<u64>, now: Now) -> Option<String> {
+    let most = settings.signature.as_ref()?.max_age?;
+    let Some(signed) = signed else {
+        return Some("its signature does not say when it was made, and signature.max_age asks for that".to_owned());
+    };
+    let since = u64::try_from(now.wall.as_second()).unwrap_or_default().saturating_sub(signed);
+    (since > most.as_secs()).then(|| {
+        format!(
+            "it was signed {since} s ago, and signature.max_age is {} s: an old list is given out on and on",
+            most.as_secs()
+        )
+    })
 }
 
 fn stays(feed: &Feed) -> &'static str {

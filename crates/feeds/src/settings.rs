@@ -137,11 +137,19 @@ pub struct Guards {
     pub max_grow: u32,
     /// Private, reserved and documentation addresses may be in it.
     pub private: bool,
+    /// Over how long `max_shrink` and `max_grow` hold, however many updates there are. Default 24 h.
+    pub compare_over: Duration,
 }
 
 impl Default for Guards {
     fn default() -> Self {
-        Self { min_entries: 1, max_shrink: 2_000, max_grow: 5_000, private: false }
+        Self {
+            min_entries: 1,
+            max_shrink: 2_000,
+            max_grow: 5_000,
+            private: false,
+            compare_over: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }
 
@@ -162,6 +170,8 @@ pub struct SignatureSettings {
     pub key: PublicKey,
     /// Where the signature is: beside the list, with this at the end of its path. Default `.minisig`.
     pub suffix: Arc<str>,
+    /// How long ago a list may have been signed, however often it is given out; `None`: for ever.
+    pub max_age: Option<Duration>,
 }
 
 impl FeedSettings {

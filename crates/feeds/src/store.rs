@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Good,
     /// The update that is held back.
     Held,
+    /// The list that updates are compared with besides the one in force.
+    Base,
 }
 
 /// What a file holds.
@@ -168,6 +170,7 @@ fn path(folder: &Path, name: &str, kind: Kind) -> PathBuf {
     let ending = match kind {
         Kind::Good => "good",
         Kind::Held => "held",
+        Kind::Base => "base",
     };
     folder.join(format!("{shown}-{}.{ending}", hash.get(..12).unwrap_or_default()))
 }
@@ -178,6 +181,7 @@ pub struct Restored {
     pub(crate) settings: Arc<FeedSettings>,
     pub(crate) good: Option<Saved>,
     pub(crate) held: Option<Saved>,
+    pub(crate) base: Option<Saved>,
     /// It is too old, by the time that it was restored at.
     pub(crate) is_stale: bool,
     problem: Option<String>,
@@ -238,13 +242,18 @@ pub fn restore(settings: &Settings, now: Option<Timestamp>) -> Vec<Restored> {
             Ok(held) => (held, None),
             Err(error) => (None, Some(error.to_string())),
         };
+        let (base, base_problem) = match load(&settings.folder, feed, Kind::Base) {
+            Ok(base) => (base, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
         let age = good.as_ref().zip(now).map(|(good, now)| age_of(good.checked, now));
         Restored {
             settings: Arc::clone(feed),
             is_stale: age.is_some_and(|age| age > feed.max_age),
             good,
             held,
-            problem: problem.or(held_problem),
+            base,
+            problem: problem.or(held_problem).or(base_problem),
         }
     };
     settings.feeds.iter().map(one).collect()

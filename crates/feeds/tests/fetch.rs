@@ -49,9 +49,9 @@ impl Fetcher {
         self
     }
 
-    /// Fetches once. Each time is a day later than the one before.
+    /// Fetches once. Each time is twelve hours later than the one before.
     fn fetch(&mut self) -> Finished {
-        self.hours += 24;
+        self.hours += 12;
         let steady = Duration::from_secs(self.hours * 3_600);
         let now = Now { wall: "2026-11-29T00:00:00Z".parse().unwrap(), steady };
         if self.keeper.is_empty() {
@@ -242,7 +242,8 @@ fn a_signed_list_is_believed_by_its_signature_alone() {
         Fetcher::new(server.address(), Some(&authority)).with(|settings, url| {
             url.path = path.into();
             let key = portcullis_feeds::PublicKey::parse(KEY).unwrap();
-            settings.signature = Some(portcullis_feeds::SignatureSettings { key, suffix: ".minisig".into() });
+            settings.signature =
+                Some(portcullis_feeds::SignatureSettings { key, suffix: ".minisig".into(), max_age: None });
         })
     };
     at("/list").fails("`test` is no address");

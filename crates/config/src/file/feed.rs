@@ -108,6 +108,7 @@ fn read_rest(section: &Section<'_>, settings: &mut FeedSettings) {
         max_shrink: section.or("max_shrink", Share { most: 10_000 }, guards.max_shrink),
         max_grow: section.or("max_grow", Share { most: 100_000_000 }, guards.max_grow),
         private: section.or("private", Flag, guards.private),
+        compare_over: section.or("compare_over", Time::within("1s", "30d"), guards.compare_over),
     };
     settings.signature = section.table("signature").and_then(read_signature);
 }
@@ -115,8 +116,9 @@ fn read_rest(section: &Section<'_>, settings: &mut FeedSettings) {
 fn read_signature(section: Section<'_>) -> Option<SignatureSettings> {
     let key = section.required("key", MinisignKey);
     let suffix = section.or("suffix", Suffix, ".minisig".to_owned());
+    let max_age = section.optional("max_age", Time::within("1m", "3660d")).map(|max_age| max_age.value);
     section.finish();
-    Some(SignatureSettings { key: key?.value, suffix: suffix.into() })
+    Some(SignatureSettings { key: key?.value, suffix: suffix.into(), max_age })
 }
 
 /// `None` after an error. A preset brings its own.

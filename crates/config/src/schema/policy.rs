@@ -88,6 +88,12 @@ fn source() -> Table {
             one("max_shrink", Share { most: 10_000 }, "An update of which more is gone is held back.").default("20%"),
             one("max_grow", Share { most: 100_000_000 }, "An update that grows by more is held back.").default("50%"),
             one("private", Flag, "`true`: private, reserved and documentation addresses may be in it.").default(false),
+            one(
+                "compare_over",
+                Time::within("1s", "30d"),
+                "Over how long `max_shrink` and `max_grow` hold, however many updates there are.",
+            )
+            .default("24h"),
             one("max_age", Time::within("1s", "3660d"), "How old a list may be since it was last confirmed.")
                 .default("7d"),
             choice("on_stale", &stale, "With an older one: `keep` goes on, `undecided` makes the network unknown.")
@@ -111,6 +117,11 @@ fn signature() -> Table {
         [
             one("key", MinisignKey, "The public key.").required(),
             one("suffix", Suffix, "What is put behind the path of the list to find its signature.").default(".minisig"),
+            one(
+                "max_age",
+                Time::within("1m", "3660d"),
+                "How long ago the list may have been signed, however often it is given out; left out: for ever.",
+            ),
         ],
     )
 }

@@ -39,7 +39,13 @@ fn the_least_source_has_every_default() {
         refresh: Duration::from_secs(6 * 3_600),
         timeout: Duration::from_secs(10),
         max_size: 4 << 20,
-        guards: Guards { min_entries: 1, max_shrink: 2_000, max_grow: 5_000, private: false },
+        guards: Guards {
+            min_entries: 1,
+            max_shrink: 2_000,
+            max_grow: 5_000,
+            private: false,
+            compare_over: Duration::from_secs(24 * 3_600),
+        },
         max_age: Duration::from_secs(7 * 24 * 3_600),
         on_stale: OnStale::Keep,
         signature: None,
@@ -76,9 +82,10 @@ min_entries = 3
 max_shrink = "0.5%"
 max_grow = "300%"
 private = true
+compare_over = "7d"
 max_age = "2d"
 on_stale = "undecided"
-signature = {{ key = "{key}", suffix = ".sig" }}
+signature = {{ key = "{key}", suffix = ".sig", max_age = "30d" }}
 "#
         ),
     );
@@ -93,9 +100,12 @@ signature = {{ key = "{key}", suffix = ".sig" }}
         (settings.refresh.as_secs(), settings.timeout.as_secs(), settings.max_size, settings.max_age.as_secs()),
         (3_600, 2, 1 << 20, 2 * 86_400)
     );
-    assert_eq!(settings.guards, Guards { min_entries: 3, max_shrink: 50, max_grow: 30_000, private: true });
+    let compare_over = Duration::from_secs(7 * 86_400);
+    let guards = Guards { min_entries: 3, max_shrink: 50, max_grow: 30_000, private: true, compare_over };
+    assert_eq!(settings.guards, guards);
     assert_eq!(settings.on_stale, OnStale::Undecided);
-    assert_eq!(&*settings.signature.as_ref().unwrap().suffix, ".sig");
+    let signature = settings.signature.as_ref().unwrap();
+    assert_eq!((&*signature.suffix, signature.max_age), (".sig", Some(Duration::from_secs(30 * 86_400))));
     let csv = |text: &str| with_source(&folder, &format!("file = \"a\", format = \"csv\", {text}")).format;
     let table = |column, delimiter| Format::Csv { column, delimiter };
     assert_eq!(csv("column = 2"), table(Column::Number(2), b','));
@@ -151,10 +161,15 @@ fn each_mistake_is_named_where_it_stands() {
     check("file = \"a\", min_entries = 0", ("E0105", 38, "from 1 to 1000000"));
     check("file = \"a\", max_shrink = 20", ("E0104", 37, "write the sign"));
     check("file = \"a\", max_shrink = \"101%\"", ("E0105", 37, "from \"0%\" to \"100%\""));
+    check("file = \"a\", compare_over = \"31d\"", ("E0105", 39, "must be from 1s to 30d"));
+    check("file = \"a\", compare_over = 24", ("E0104", 39, "write the unit"));
     check("file = \"a\", max_age = \"0s\"", ("E0105", 34, "must be from 1s"));
     check("file = \"a\", on_stale = \"deny\"", ("E0105", 35, "expected \"keep\" or \"undecided\""));
     check("file = \"a\", signature = {}", ("E0102", 36, "`key` is missing"));
     check("file = \"a\", signature = { key = \"RWQ\" }", ("E0105", 44, "is no public key of minisign"));
+    let signed = "key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"";
+    let source = format!("file = \"a\", signature = {{ {signed}, max_age = \"1s\" }}");
+    check(&source, ("E0105", 114, "must be from 1m to 3660d"));
     check("file = \"a\", max_shirnk = \"20%\"", ("E0103", 24, "did you mean `max_shrink`?"));
     check_gateway("[feeds]\nfolder = \"x\"\n", ("E0103", 2, 1, "known keys: `path`"));
     check_gateway("[feeds]\npath = 1\n", ("E0104", 2, 8, "found an integer"));

@@ -13,7 +13,7 @@ fn hosts(count: u32) -> List {
 }
 
 fn holds(new: &List, old: Option<&List>, guards: Guards) -> Vec<Hold> {
-    judge(new, old, &guards, &[]).iter().map(|finding| finding.hold).collect()
+    judge(new, old, None, &guards, &[]).iter().map(|finding| finding.hold).collect()
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn few_and_none() {
 #[test]
 fn what_is_denied_beside_it_is_held() {
     let denied: Vec<(Arc<str>, Arc<[IpNet]>)> = vec![("tor".into(), Arc::from(["9.0.0.9/32".parse().unwrap()]))];
-    let judged = |new: &List, old: Option<&List>| judge(new, old, &Guards::default(), &denied);
+    let judged = |new: &List, old: Option<&List>| judge(new, old, None, &Guards::default(), &denied);
     assert_eq!(judged(&list(&["9.0.1.0/24"]), None), []);
     let findings = judged(&list(&["9.0.0.0/24"]), None);
     assert_eq!(findings.len(), 1);
@@ -204,7 +204,7 @@ fn what_is_denied_beside_it_is_held() {
 #[test]
 fn a_finding_has_its_numbers() {
     let told = |new: &List, old: Option<&List>| {
-        judge(new, old, &Guards::default(), &[]).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        judge(new, old, None, &Guards::default(), &[]).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(
         told(&hosts(40), Some(&hosts(100))),
@@ -218,4 +218,30 @@ fn a_finding_has_its_numbers() {
         told(&list(&["10.0.0.1/32", "10.0.0.3/32", "10.0.0.5/32", "10.0.0.7/32", "10.0.0.9/32"]), None),
         "bogon: 10.0.0.1/32, 10.0.0.3/32, 10.0.0.5/32 and 2 more is private, reserved or for documentation"
     );
+}
+
+#[test]
+fn many_small_steps_are_as_much_as_one() {
+    let at = "2026-11-29T10:00:00.25Z".parse().unwrap();
+    let judged = |new: &List, old: &List, base: &List| {
+        let base = Some(Base { list: base, at });
+        judge(new, Some(old), base, &Guards::default(), &[]).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // 49 % more than before, each time.
+    assert!(judged(&hosts(149), &hosts(100), &hosts(100)).is_empty());
+    assert_eq!(
+        judged(&hosts(222), &hosts(149), &hosts(100)),
+        ["growth: since 2026-11-29T10:00:00Z: 122 % more prefixes: 122 new ones beside 100, and max_grow is 50 %"]
+    );
+    assert_eq!(
+        judged(&hosts(66), &hosts(81), &hosts(100)),
+        [
+            "shrink: since 2026-11-29T10:00:00Z: 34 % of the IPv4 addresses in force are gone: 34 of 100, and max_shrink is 20 %"
+        ]
+    );
+    // What is too much in one step is said of that step, once.
+    assert_eq!(judged(&hosts(200), &hosts(100), &hosts(90)).len(), 1);
+    // There and back is nothing, and a base without an entry says nothing.
+    assert!(judged(&hosts(100), &hosts(110), &hosts(100)).is_empty());
+    assert!(judged(&hosts(110), &hosts(100), &List::new(&[])).is_empty());
 }

@@ -53,6 +53,10 @@ impl Bench {
         self.finish(Ok(Took::List { list: list.clone(), validators: Validators::default() }), at)
     }
 
+    fn not_modified(&mut self, list: &List, at: Now) -> Finished {
+        self.finish(Ok(Took::NotModified(Some(Arc::clone(list.sha256())))), at)
+    }
+
     fn fails(&mut self, at: Now) -> Finished {
         self.finish(Err(JobError::Obtain(FetchError::Timeout(HOUR).into())), at)
     }
@@ -123,7 +127,7 @@ fn the_same_list_is_young_again_and_nothing_is_told() {
     bench.takes(&hosts(100), now(0.0));
     for (hours, result) in [(1.0, None), (2.0, Some(hosts(100)))] {
         let finished = match &result {
-            None => bench.finish(Ok(Took::NotModified), now(hours)),
+            None => bench.not_modified(&hosts(100), now(hours)),
             Some(list) => bench.takes(list, now(hours)),
         };
         assert!(finished.is_current && finished.notices.is_empty(), "{finished:?}");
@@ -134,8 +138,10 @@ fn the_same_list_is_young_again_and_nothing_is_told() {
     bench.restart(now(3.0));
     assert_eq!(bench.report(now(3.0)).age, Some(HOUR), "that it was confirmed is on the disk");
     let mut never = Bench::new(|_| {});
-    let finished = never.finish(Ok(Took::NotModified), now(0.0));
-    assert!(!finished.is_current && finished.message.contains("nothing was there"), "{finished:?}");
+    let finished = never.not_modified(&hosts(100), now(0.0));
+    assert!(!finished.is_current && finished.message.contains("it was not asked that"), "{finished:?}");
+    let finished = bench.finish(Ok(Took::NotModified(None)), now(3.0));
+    assert!(!finished.is_current && finished.message.contains("it was not asked that"), "{finished:?}");
 }
 
 #[test]
@@ -234,7 +240,7 @@ fn what_is_too_old_is_told_once_and_stays_or_is_dropped() {
         let contents = bench.keeper.contents(late);
         assert_eq!((contents[0].prefixes.len(), contents[0].unknown), after);
         // And well again, although the list is the same.
-        let finished = bench.finish(Ok(Took::NotModified), now(26.0));
+        let finished = bench.not_modified(&hosts(99), now(26.0));
         assert_eq!(bench.in_force(), Some((100, false)));
         assert_eq!(finished.notices.is_empty(), on_stale == OnStale::Keep, "{finished:?}");
         assert_eq!(kinds(&bench.tick(now(51.0))), [NoticeKind::Stale]);
@@ -397,4 +403,96 @@ fn an_empty_keeper_sleeps() {
     let mut keeper = Keeper::new(&settings, Vec::new(), now(0.0));
     assert!(keeper.is_empty() && keeper.due(now(0.0)).is_empty() && keeper.contents(now(0.0)).is_empty());
     assert_eq!(keeper.sleep(now(0.0)), LONGEST_SLEEP);
+}
+
+#[test]
+fn a_list_that_grows_step_by_step_is_held_and_a_start_does_not_forget_what_it_was() {
+    let mut bench = Bench::new(|settings| settings.max_age = HOUR * 24 * 30);
+    bench.takes(&hosts(100), now(0.0));
+    assert!(bench.takes(&hosts(149), now(1.0)).is_current, "49 % more");
+    let held = bench.takes(&hosts(222), now(2.0));
+    assert!(held.message.contains("growth: since 2026-11-29T01:00:00Z: 122 % more prefixes"), "{}", held.message);
+    bench.restart(now(3.0));
+    for hours in [3.0, 10.0, 24.0] {
+        assert!(!bench.takes(&hosts(222), now(hours)).is_current, "{hours}");
+    }
+    assert_eq!(bench.in_force(), Some((149, false)));
+    // A day after the last comparison began, what is in force is what counts: one such step a day.
+    assert!(bench.takes(&hosts(222), now(25.0)).is_current);
+    assert!(!bench.takes(&hosts(330), now(26.0)).is_current);
+    // Shrinking is the same.
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    assert!(bench.takes(&hosts(81), now(1.0)).is_current, "19 % less");
+    let held = bench.takes(&hosts(66), now(2.0));
+    assert!(held.message.contains("shrink: since 2026-11-29T01:00:00Z: 34 % of the"), "{}", held.message);
+}
+
+#[test]
+fn what_somebody_has_accepted_is_what_updates_are_compared_with() {
+    let mut bench = Bench::new(|settings| settings.max_age = HOUR * 24 * 30);
+    bench.takes(&hosts(100), now(0.0));
+    bench.takes(&hosts(149), now(1.0));
+    bench.takes(&hosts(222), now(2.0));
+    bench.accept(hosts(222).sha256(), now(3.0)).unwrap();
+    assert!(bench.takes(&hosts(300), now(4.0)).is_current);
+    assert!(!bench.takes(&hosts(340), now(5.0)).is_current);
+    bench.restart(now(6.0));
+    assert!(!bench.takes(&hosts(340), now(7.0)).is_current);
+    assert!(bench.takes(&hosts(330), now(8.0)).is_current);
+}
+
+#[test]
+fn an_answer_that_nothing_has_changed_confirms_the_list_that_was_asked_about() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    let job = bench.keeper.due(now(1.25)).remove(0);
+    assert_eq!(job.known_list.as_ref(), Some(hosts(100).sha256()));
+    // While it is asked, somebody accepts another one.
+    bench.takes(&hosts(40), now(1.25));
+    bench.accept(hosts(40).sha256(), now(1.5)).unwrap();
+    let finished = bench.not_modified(&hosts(100), now(1.75));
+    assert!(!finished.is_current && finished.message.contains("fetched again"), "{finished:?}");
+    assert_eq!(bench.report(now(2.0)).age, Some(HOUR.mul_f64(0.75)), "nothing is confirmed by that");
+    assert_eq!(bench.keeper.due(now(2.0)).len(), 1, "at once");
+    assert!(bench.not_modified(&hosts(40), now(2.25)).is_current);
+}
+
+#[test]
+fn what_is_only_ever_confirmed_is_fetched_whole_once_a_day() {
+    let mut bench = Bench::new(|settings| settings.max_age = HOUR * 24 * 30);
+    let validators = Validators { etag: Some("\"1\"".to_owned()), ..Validators::default() };
+    bench.finish(Ok(Took::List { list: hosts(100), validators: validators.clone() }), now(0.0));
+    for hours in [2.0, 12.0, 23.0] {
+        let job = bench.keeper.due(now(hours)).remove(0);
+        assert_eq!(job.known, validators, "{hours}");
+        bench.not_modified(&hosts(100), now(hours));
+    }
+    let job = bench.keeper.due(now(25.0)).remove(0);
+    assert_eq!((job.known, job.known_list), (Validators::default(), None));
+}
+
+#[test]
+fn what_was_signed_too_long_ago_is_not_believed_however_often_it_is_given_out() {
+    // The example of minisign's own documentation.
+    let key = crate::PublicKey::parse("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3").unwrap();
+    let mut bench = Bench::new(|settings| {
+        let (suffix, max_age) = (".minisig".into(), Some(HOUR * 48));
+        settings.signature = Some(crate::SignatureSettings { key, suffix, max_age });
+        settings.on_stale = OnStale::Undecided;
+    });
+    let start = u64::try_from(now(0.0).wall.as_second()).unwrap();
+    let mut takes = |signed: Option<u64>, at| {
+        let validators = Validators { signed, ..Validators::default() };
+        bench.finish(Ok(Took::List { list: hosts(100), validators }), at)
+    };
+    assert!(takes(Some(start), now(0.0)).is_current);
+    for hours in [20.0, 40.0, 48.0] {
+        assert!(takes(Some(start), now(hours)).is_current, "{hours}");
+    }
+    let said = takes(Some(start), now(48.1));
+    assert!(said.message.contains("signature.max_age is 172800 s"), "{}", said.message);
+    assert!(takes(None, now(49.0)).message.contains("its signature does not say when"));
+    // It is as old as its last confirmation, and is dropped in the end.
+    assert_eq!(bench.report(now(73.0)).state, FeedState::Dropped);
 }
