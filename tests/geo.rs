@@ -133,6 +133,37 @@ fn a_start_without_a_database_is_no_start_with_everybody_let_in() {
 }
 
 #[test]
+fn a_question_about_an_address_is_answered_by_where_it_is() {
+    let upstream = Upstream::start();
+    let site = site(&upstream, POLICY);
+    let ask = |verb: &str, more: &[&str], expected: i32| {
+        let finished = site.run(&[&[verb, "GET", "http://a/x"], more].concat());
+        assert_eq!(finished.status.code(), Some(expected), "{finished:?}");
+        (finished.stdout.join("\n"), finished.stderr.join("\n"))
+    };
+    for verb in ["can", "explain"] {
+        let (said, note) = ask(verb, &["--ip", "81.2.69.142"], 0);
+        assert!(said.starts_with("permit"), "{said}");
+        assert_eq!(note, "note: by the geo database 81.2.69.142 is in GB; --country states another");
+        let (said, note) = ask(verb, &["--ip", "89.160.20.128"], 1);
+        assert!(said.starts_with("deny rbac.explicit_deny"), "{said}");
+        assert!(note.contains("89.160.20.128 is in SE, and its network is AS29518 Bredband2 AB; "), "{note}");
+        // What is stated is believed, and nothing is looked up.
+        let (said, note) = ask(verb, &["--ip", "89.160.20.128", "--country", "GB"], 0);
+        assert!(said.starts_with("permit") && note.is_empty(), "{said} {note}");
+        let (_, note) = ask(verb, &["--ip", "192.168.0.1"], 1);
+        assert_eq!(note, "note: 192.168.0.1 is private or reserved: it is in no country");
+        let (said, note) = ask(verb, &["--ip", "9.9.9.9"], 1);
+        assert!(said.starts_with("undecided policy.unavailable"), "{said}");
+        assert!(note.contains("no geo database knows the country of 9.9.9.9"), "{note}");
+    }
+    fs::write(site.path("city.mmdb"), "no database").unwrap();
+    let finished = site.run(&["can", "GET", "http://a/x", "--ip", "81.2.69.142"]);
+    assert!(finished.stderr.join("\n").contains("city"), "{finished:?}");
+    assert_ne!(finished.status.code(), Some(0));
+}
+
+#[test]
 fn somebody_can_ask_where_an_address_is() {
     let upstream = Upstream::start();
     let site = site(&upstream, POLICY);

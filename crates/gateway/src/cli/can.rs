@@ -10,14 +10,15 @@ use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
-    let policy = match loaded(global) {
-        Ok(loaded) => loaded.policy,
+    let loaded = match loaded(global) {
+        Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match Supposed::new(&policy, &args.method, &args.url, &args.facts) {
-        Ok(supposed) => {
+    match Supposed::new(&loaded.policy, &args.method, &args.url, &args.facts) {
+        Ok(mut supposed) => {
+            supposed.locate(&loaded.policy, &loaded.geo);
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
-            decide(global, &policy, &supposed)
+            decide(global, &loaded.policy, &supposed)
         }
         Err(QuestionError::Usage(text)) => {
             remark(&format!("error: {text}"));

@@ -36,7 +36,8 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
 fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &ExplainArgs) -> Exit {
     let policy = &loaded.policy;
     let explained = match Supposed::new(policy, method, url, &args.facts) {
-        Ok(supposed) => {
+        Ok(mut supposed) => {
+            supposed.locate(policy, &loaded.geo);
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
             let route = supposed.route.and_then(|route| loaded.proxy.routes.get(route.index()));
             let limits = route.map(|route| limits_json(&route.limits)).unwrap_or_default();

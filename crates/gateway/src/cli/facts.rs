@@ -1,6 +1,7 @@
 //! From stated facts to the question that the policy is asked: the same one that the live gateway asks.
 
 use jiff::Timestamp;
+use portcullis_geo::{Geo, GeoSettings};
 use portcullis_policy::{
     AccessRequest, ActionQuestion, Activation, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress,
     Contained, CountryCode, Device, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts,
@@ -9,6 +10,7 @@ use portcullis_policy::{
 use portcullis_proxy::malformation::Malformation;
 
 use crate::cli::args::{AssuranceState, DeviceState, FactArgs, RiskState};
+use crate::cli::live::safe;
 
 /// A supposed request, owned.
 #[derive(Debug)]
@@ -117,6 +119,35 @@ impl Supposed {
             path,
             remarks,
         })
+    }
+
+    /// Finds out in which country the stated address is, as the gateway does, where that can matter and nobody has stated it; and says so.
+    pub(crate) fn locate(&mut self, policy: &Policy, settings: &GeoSettings) {
+        let matters = self.country.is_none() && self.route.is_some_and(|route| policy.asks_country(route));
+        let GeoSettings { city, country, .. } = settings;
+        let Some(address) = self.client.ip().filter(|_| matters && (city.is_some() || country.is_some())) else {
+            return;
+        };
+        let geo = Geo::default();
+        for change in geo.configure(settings) {
+            if let Err(problem) = change.result {
+                self.remarks.push(format!("the geo database `{}`: {}", change.database, safe(&problem)));
+            }
+        }
+        self.country = geo.country(address);
+        let place = geo.place(address);
+        let network = match (place.asn, &place.as_org) {
+            (Some(asn), Some(organization)) => format!(", and its network is AS{asn} {}", safe(organization)),
+            (Some(asn), None) => format!(", and its network is AS{asn}"),
+            (None, _) => String::new(),
+        };
+        self.remarks.push(match self.country {
+            Some(CountryCode::NOWHERE) => format!("{address} is private or reserved: it is in no country"),
+            Some(country) => {
+                format!("by the geo database {address} is in {}{network}; --country states another", country.as_str())
+            }
+            None => format!("no geo database knows the country of {address}{network}; --country states one"),
+        });
     }
 
     /// Its action, for a question that leaves open who asks; `None` where it leads to no route.
