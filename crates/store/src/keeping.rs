@@ -40,7 +40,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// file for itself, since its key is a hash.
 const LITTLE: usize = 250;
 const SELDOM: Duration = Duration::from_secs(30);
-/// What must be written at once is gathered for so long, so that a flood of bans is some twenty writes a second.
+/// What must be written at once is, but where that was done this short a time ago: then what comes is gathered, so that a flood of bans is some
+/// twenty writes a second.
 const GATHER: Duration = Duration::from_millis(40);
 /// Records in one transaction.
 const BATCH: usize = 1_000;
@@ -82,6 +83,7 @@ impl Keeping {
             retry: None,
             last: Instant::now(),
             next: Instant::now() + EVERY,
+            woken: None,
             written_rest: None,
             next_prune: Instant::now(),
         };
@@ -127,6 +129,8 @@ struct Writer {
     retry: Option<Instant>,
     last: Instant,
     next: Instant,
+    /// When it last wrote because it was woken.
+    woken: Option<Instant>,
     /// When the rest was last written, all of it; `None` where that failed.
     written_rest: Option<Instant>,
     next_prune: Instant,
@@ -159,7 +163,9 @@ impl Writer {
             }
             self.retry = None;
             if was_woken {
-                thread::sleep(GATHER);
+                // One alone is on the disk at once; the thread of the request that made it goes on meanwhile.
+                thread::sleep(GATHER.saturating_sub(self.woken.map_or(GATHER, |woken| woken.elapsed())));
+                self.woken = Some(Instant::now());
             }
             // A failure is tried again after its pause, whatever comes.
             let _ = self.write();
