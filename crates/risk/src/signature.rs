@@ -4,8 +4,8 @@
 //! This is no web application firewall: a body is never looked at, and what is not listed is not seen. It exists because an attack of
 //! one to three requests is over before any counter of errors has counted it.
 //!
-//! **Cost.** A request that was answered without complaint, and whose target has no byte that an exploit needs, is passed by one look
-//! at each byte. Only the others are searched, at most [`LOOKED_AT_MAX`] bytes of each part, in one pass for all words.
+//! **Cost.** A request that was answered without complaint, and whose target has no byte that an exploit needs and names no program of a
+//! server (`.php` and its like, whose holes plain requests go through), is passed by one look at each byte. Only the others are searched, at most [`LOOKED_AT_MAX`] bytes of each part, in one pass for all words.
 
 mod decode;
 mod words;
@@ -67,7 +67,7 @@ pub(crate) fn look(parts: &Parts<'_>) -> Option<Found> {
     let (path, query) = (start(parts.path), parts.query.map(start).unwrap_or_default());
     let agent = parts.user_agent.map(start).unwrap_or_default();
     let referrer = parts.referrer.map(start).unwrap_or_default();
-    let unusual = parts.refused || path.contains("..") || is_unusual(path) || is_unusual(query);
+    let unusual = parts.refused || path.contains("..") || is_unusual(path) || is_unusual(query) || is_program(path);
     let mut found = None;
     let mut note = |hit: Option<Found>| found = [found, hit].into_iter().flatten().reduce(stronger);
     if unusual {
@@ -108,6 +108,18 @@ fn is_unusual(text: &str) -> bool {
         !(byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~' | b'=' | b'&' | b'+' | b','))
     })
 }
+
+/// Whether a path names a program of a server. Who goes through a hole in one may send nothing unusual, and is answered without complaint.
+fn is_program(path: &str) -> bool {
+    let ending = |segment: &'_ str| {
+        segment
+            .rsplit_once('.')
+            .is_some_and(|(_, ending)| PROGRAMS.iter().any(|each| each.eq_ignore_ascii_case(ending)))
+    };
+    path.contains('.') && path.split('/').any(ending)
+}
+
+const PROGRAMS: [&str; 10] = ["php", "php5", "phtml", "jsp", "jspx", "asp", "aspx", "cgi", "action", "cfm"];
 
 /// Browsers say `Mozilla/5.0 (`; a scanner that says so too is not found by its name anyway.
 fn is_of_a_browser(agent: &str) -> bool {

@@ -32,6 +32,12 @@ fn exploits_are_known_whatever_the_answer_was() {
     check("/logo?url=http%3A%2F%2F169.254.169.254%2Flatest", "cloud metadata");
     check("/search?q=1%27+UNION+SELECT+password", "sql");
     check("/search?q=%3Cscript%3E", "script");
+    check("/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php", "php");
+    check("/vendor/htmlawed/htmlawed/htmLawedTest.php", "php");
+    check("/apps/graphapi/vendor/microsoft/microsoft-graph/tests/GetPhpInfo.php/.css", "php");
+    check("/wp-content/uploads/2024/05/wso.php", "web shell");
+    check("/search?q=%24%7Bscript%3Ajavascript%3A1%7D", "text lookup");
+    check("/ping?host=127.0.0.1$(id)", "shell command");
 }
 
 #[test]
@@ -45,6 +51,8 @@ fn what_is_searched_for_counts_only_where_it_was_not_found() {
     check("/Telerik.Web.UI.WebResource.axd?type=rau", "program with a known hole");
     check("/wp-content/plugins/x/readme.txt", "weblog software");
     check("/phpMyAdmin/index.php", "database tool");
+    check("/s/x/_/;/WEB-INF/web.xml", "program with a known hole");
+    check("/remote_agent.php?action=polldata", "program with a known hole");
 }
 
 #[test]
@@ -74,6 +82,9 @@ fn ordinary_requests_are_not_signatures() {
         "/items/5203a7e70b667d2c/Images/Primary?MaxHeight=330&tag=a%20b",
         "/a/b.html%3Fnot-a-query",
         "/%E2%82%AC/%F0%9F%98%80",
+        "/index.php?page=2",
+        "/shop/cart.aspx?item=7",
+        "/forum/viewtopic.php?t=12&sid=abc",
         "/favicon.ico",
         "/robots.txt",
         "/apple-touch-icon-precomposed.png",

@@ -24,6 +24,7 @@ macro_rules! words {
 /// Syntax of exploits, in a path or a query whose escapes are undone, whatever the answer was; of the first, also in headers.
 pub(super) const PAYLOADS: &[Word] = words! {
     "jndi lookup" 3.0: "${jndi:" "${lower:" "${upper:" "${::-" "${env:" "${sys:" "${java:" "${ctx:";
+    "text lookup" 3.0: "${script:" "${dns:" "${url:utf" "${base64decoder:" "${urldecoder:";
     "expression language" 3.0: "@java.lang." "java.lang.runtime" "java.lang.processbuilder" "getruntime(" "freemarker.template.utility"
         "class.module.classloader" "#_memberaccess" "%{(#" "${(#" "#context[" "t(java." "ognl.ognlcontext" ".getclass().forname";
     "system file" 3.0: "/etc/passwd" "/etc/shadow" "/proc/self/" "/windows/win.ini" "/boot.ini" "file:///" "/usr/share/locale/locale.alias"
@@ -32,9 +33,12 @@ pub(super) const PAYLOADS: &[Word] = words! {
     "path traversal, short" 1.3: "../../" "/../";
     "php" 3.0: "php://input" "php://filter" "data://text" "expect://" "phar://" "<?php" "<?=" "call_user_func_array" "allow_url_include"
         "auto_prepend_file" "/think/app/invokefunction" "/think/container/" "/think/view/driver/" "eval-stdin.php" "htmlawedtest.php"
-        "base64_decode(" "system($_" "shell_exec(" "passthru(";
+        "base64_decode(" "system($_" "shell_exec(" "passthru(" "auto_append_file" "disable_functions=" "suhosin.simulation" "cgi.force_redirect"
+        "/getphpinfo.php";
+    "web shell" 3.0: "/c99.php" "/c99shell" "/r57.php" "/r57shell" "/wso.php" "/wso2.php" "/b374k" "/alfacgiapi" "/indoxploit" "/phpspy" "/weevely";
     "shell command" 3.0: ";wget " "|wget " "`wget " "$(wget" ";curl " "|curl " "`curl " "$(curl" "&&wget " "&&curl " ";cat /" "|cat /"
-        ";sh " "|sh " "|bash" "/bin/sh" "/bin/bash" "rm -rf /" "chmod 777 " "busybox " "/dev/tcp/" "powershell -" "cmd.exe /c" "cmd.exe?/c";
+        ";sh " "|sh " "|bash" "/bin/sh" "/bin/bash" "rm -rf /" "chmod 777 " "busybox " "/dev/tcp/" "powershell -" "cmd.exe /c" "cmd.exe?/c" "${ifs}" "$(whoami" "`whoami`"
+        "$(id)" "`id`" "|id;" ";nc -" "|nc -" "$(sleep " "`sleep ";
     "cloud metadata" 3.0: "169.254.169.254" "metadata.google.internal" "100.100.100.200/latest";
     "deserialization" 3.0: "ac ed 00 05" "ro0abx" "o:8:\"stdclass\"" "!!javax.script" "!!python/object";
     "scanner's greeting" 3.0: "w00tw00t" "/muieblackcat" "hellothinkphp" "/nmaplowercheck" "/nice%20ports" "/trinity.txt.bak" "/nice ports";
@@ -67,7 +71,10 @@ pub(super) const TARGETS: &[Word] = words! {
         "/core/skin/login.aspx" "/wsman" "/evox/about" "/sitecore/" "/umbraco/" "/index.php/.js" "/onvif/" "/device.rsp" "/isapi/" "/system/deviceinfo" "/pan_help/"
         "/global-protect/" "/ssl-vpn/" "/admin/config.php" "/vicidial/" "/recordings/index.php" "/a2billing/" "/login.cgi" "/cgi-mod/" "/ws_ftp" "/mobileiron"
         "/saas/auth" "/securityrealm/user/" "/plugins/servlet/" "/pages/createpage-entervariables.action" "/template/aui/text-inline.vm" "/rest/tinymce/1/macro"
-        "/descriptorbyname/" "/user/register/ahah" "/?q=user/password" "/clients/mycrl" "/sslmgr" "/mailview" "/zimbraadmin" "/service/extension/";
+        "/descriptorbyname/" "/user/register/ahah" "/?q=user/password" "/clients/mycrl" "/sslmgr" "/mailview" "/zimbraadmin" "/service/extension/"
+        "/remote_agent.php" "/json/setup-restore" "/setup/setupdbchoice" "/api/v2/cmdb/system" "/php-cgi/php-cgi" "/webui_wsma_http" "/nas_sharing.cgi" "/vitogate.cgi"
+        "/web-inf/" "/meta-inf/maven" "/__debugging_center_utils" "/ajax/render/widget_php" "/tmunblock.cgi"
+        "/dnscfg.cgi" "/apply_sec.cgi" "/board.cgi" "/shell?cd" "/ztp/cgi-bin" "/language/swedish${ifs}" "/portal/redlion" "/cgi-bin/nobody" "/cgi/conf.bin";
     "secret file" 1.0: "/.env" "/.git" "/.svn" "/.hg/" "/.bzr" "/.cvs" "/.ht" "/.ssh" "/.aws/" "/.azure/" "/.kube/" "/.config" "/.docker" "/.npmrc" "/.pypirc" "/.netrc" "/.bash"
         "/.zsh" "/.sh_history" "/.history" "/.mysql_history" "/.psql_history" "/.passwd" "/.pwd" "/.perf" "/.profile" "/.rhosts" "/.listing" "/.subversion" "/.ds_store"
         "/.vscode/" "/.idea/" "/.sftp" "/.ftp" "/.travis.yml" "/.gitlab-ci" "/.circleci" "/.terraform" "/.pgpass" "/.my.cnf" "/.viminfo" "/.lesshst" "/.wp-config" "/.swp"
