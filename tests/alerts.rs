@@ -236,6 +236,21 @@ fn what_was_issued_before_it_was_revoked_counts_no_longer() {
     assert_eq!(go(&gateway, "/ok", &token(&key, "bob", false, -60)).status(), 200);
 }
 
+/// Whoever comes from outside could have it closed for everybody.
+#[test]
+fn a_route_that_asks_for_no_credential_is_not_tightened() {
+    let (key, upstream) = (SigningKey::es256("k"), Upstream::start());
+    let open = format!("[[resource]]\nroute = \"app\"\nauthentication = \"none\"\n{ALERTS_BAN}");
+    let gateway = containing(&key, &upstream, "route", "tighten = \"route\", for = \"30m\"", &open);
+    let go = |target: &str| gateway.get(target, &[]);
+    for _ in 0..2 {
+        assert_eq!(go("/no").status(), 403);
+    }
+    let event = fired(&gateway, 1).remove(0);
+    assert!(event["alert"]["actions"].to_string().contains("that would close it for everybody"), "{event:#}");
+    assert_ne!(go("/ok").json()["reason"], "rbac.condition_unmet");
+}
+
 #[test]
 fn a_route_that_is_tightened_demands_assurance_of_everybody() {
     let (key, upstream) = (SigningKey::es256("k"), Upstream::start());

@@ -392,6 +392,11 @@ impl Runner {
     fn replace(&mut self, settings: Arc<Settings>, now: Now) {
         self.plan = Arc::new(Plan { rules: settings.rules.clone() });
         self.engine.replace(&settings.rules, now);
+        for rule in settings.rules.iter().filter(|rule| !rule.contain.is_empty()) {
+            for (key, containment) in self.response.contained(&rule.name) {
+                self.engine.note_contained(rule, &key, containment, now);
+            }
+        }
         // What a rule that goes has gathered is for those whom it named.
         let orphaned = self.grouping.without_rule(&settings.rules);
         self.tell(orphaned);

@@ -39,6 +39,10 @@ pub trait Response: Send + Sync {
     /// Why nothing was done.
     fn contain(&self, firing: &Firing, containment: settings::Containment) -> Result<String, String>;
 
+    /// What a rule of this name has contained that is in force, and for how long yet: it counts against the rule's bound, also where it was
+    /// contained before the process began, or before the rule was changed.
+    fn contained(&self, rule: &str) -> Vec<(Key, settings::Containment)>;
+
     /// Completes an event with what it says of the policy in force.
     fn stamp(&self, event: &mut Event);
 }

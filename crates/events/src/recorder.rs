@@ -9,7 +9,7 @@ mod earlier;
 pub(crate) mod end;
 mod start;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -33,6 +33,9 @@ pub use earlier::Earlier;
 pub use start::StartError;
 pub(crate) use start::{open, start_writer};
 
+/// So many events that no sink takes wait to be shown.
+const UNPLACED_MAX: usize = 1_024;
+
 /// The most sinks: each has one bit in the set of those that take an event.
 pub const MAX_SINKS: usize = 60;
 
@@ -53,6 +56,8 @@ pub(crate) struct Shared {
     /// What no answer goes without: these, and the feeds of sinks that block.
     kept: u64,
     intake: Sender<Intake>,
+    /// How many events wait to be shown that have a place in no lane, which would bound them.
+    pub(crate) unplaced: AtomicUsize,
     /// The sinks in the order of the configuration.
     sinks: Vec<SinkPlace>,
     /// What the configuration says of each.
@@ -149,11 +154,11 @@ impl Recorder {
         let (durable, kept) = if answered { (self.shared.durable, self.shared.kept) } else { (0, 0) };
         let Taken { takers, over, missing, without } = self.reserve(&event, bytes, answered);
         if takers | missing == 0 {
-            self.shared.show(&event);
             // What has no number leaves no gap among them.
             let unwanted = without == 0 || event.is_sampled_permit();
             let counter = if unwanted { &counts.unwanted } else { &counts.lost };
             counter.fetch_add(1, SeqCst);
+            self.shared.show_beside(event);
             return if without & kept == 0 { Receipt::default() } else { Receipt::lost() };
         }
         let lost_before = counts.lost.load(SeqCst);
@@ -366,6 +371,25 @@ impl Shared {
         if let Some(watch) = self.watch.get().filter(|watch| watch.is_looking()) {
             watch.see(event);
         }
+    }
+
+    /// Has an event shown by the recorder's thread that no sink takes. Where many of them wait already, it is shown here and now.
+    fn show_beside(&self, event: Event) {
+        if !self.watch.get().is_some_and(|watch| watch.is_looking()) {
+            return;
+        }
+        if self.unplaced.fetch_add(1, SeqCst) < UNPLACED_MAX {
+            match self.intake.send(Intake::Unplaced(Box::new(event))) {
+                Ok(()) => return,
+                // There is no thread any more, and nobody to be told.
+                Err(_) => {
+                    self.unplaced.fetch_sub(1, SeqCst);
+                    return;
+                }
+            }
+        }
+        self.unplaced.fetch_sub(1, SeqCst);
+        self.show(&event);
     }
 
     /// Takes a place in every lane for an event that follows at once on one that has a place in these lanes. Those that have none for it

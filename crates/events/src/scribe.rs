@@ -47,6 +47,8 @@ const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Intake {
     /// Write this.
     Event(Box<Entry>),
+    /// Show this to whoever watches: no sink takes it.
+    Unplaced(Box<Event>),
     /// Have each sink opened anew, with the number of its request.
     Reopen(Vec<u64>),
     /// Look whether the recorder was closed.
@@ -244,6 +246,10 @@ impl Scribe {
             match message {
                 Intake::Event(entry) if entry.missing == 0 => self.write(*entry),
                 Intake::Event(entry) => self.aside.push_back(*entry),
+                Intake::Unplaced(event) => {
+                    self.shared.unplaced.fetch_sub(1, SeqCst);
+                    self.shared.show(&event);
+                }
                 Intake::Reopen(requests) => return requests,
                 Intake::Wake => {}
             }

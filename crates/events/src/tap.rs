@@ -16,7 +16,7 @@ pub trait Tap: fmt::Debug + Send + Sync {
 }
 
 /// Watches what is recorded, event by event, whether or not a sink takes it. Its methods are called where the event is numbered, in the
-/// recorder's one thread; one that no sink takes is shown by whoever records it. They must not wait for anything.
+/// recorder's one thread, also of an event that no sink takes; where many of those wait already, by whoever records it. They must not wait for anything.
 pub trait Watch: fmt::Debug + Send + Sync {
     /// Whether it looks at this moment.
     fn is_looking(&self) -> bool;

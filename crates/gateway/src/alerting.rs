@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_alerts::settings::{Containment, Measure};
 use portcullis_alerts::{Alerts, Firing, Key, Response, Settings, Stats};
 use portcullis_events::Event;
-use portcullis_policy::BanScope;
+use portcullis_policy::{AuthenticationRule, BanScope};
 use portcullis_proxy::Shared;
 use portcullis_risk::state::SavedDemand;
 use portcullis_risk::{Actor, BanEntry, Demand};
@@ -151,6 +151,15 @@ impl Response for Surroundings {
         Ok(format!("until {until:.0}{simulated}; lift it with `portcullis alert lift {id}`"))
     }
 
+    fn contained(&self, rule: &str) -> Vec<(Key, Containment)> {
+        let now = self.shared.clock.now();
+        let left = |entry: Entry| {
+            let lasts = Duration::try_from(entry.until.duration_since(now)).unwrap_or_default();
+            (entry.on, Containment { measure: entry.measure, lasts })
+        };
+        self.contained.in_force(&self.shared, now).into_iter().filter(|entry| *entry.alert == *rule).map(left).collect()
+    }
+
     fn stamp(&self, event: &mut Event) {
         let snapshot = self.shared.snapshot().load();
         event.policy.version = Some(snapshot.policy.version());
@@ -183,12 +192,25 @@ impl Surroundings {
     /// Says whether it is only simulated.
     fn demand(&self, measure: Measure, firing: &Firing, until: Timestamp, now: Timestamp) -> Result<bool, String> {
         let wanted = demand(measure, &firing.key).ok_or_else(|| format!("{} is nobody's name", firing.key))?;
-        if measure != Measure::TightenRoute {
-            self.check_spared(firing)?;
+        match &wanted {
+            Demand::Tighten(route) => self.check_takes_credentials(route)?,
+            Demand::StepUp(..) | Demand::Revoke(..) => self.check_spared(firing)?,
         }
         // What was issued counts by the clock on the wall, as the issuer's does.
         let since = Timestamp::now();
         self.shared.risk.demand(&wanted, &firing.rule.name, since, until, now).map_err(|error| error.to_string())
+    }
+
+    /// A route that asks for no credential has nobody on it who could bring a fresh mfa: to tighten it is to close it for everybody, and whoever
+    /// comes from outside could have that done.
+    fn check_takes_credentials(&self, route: &str) -> Result<(), String> {
+        let snapshot = self.shared.snapshot().load();
+        let policy = &snapshot.policy;
+        let rule = policy.route_named(route).map(|route| policy.authentication(route));
+        if rule == Some(AuthenticationRule::None) {
+            return Err("the route asks for no credential: that would close it for everybody".to_owned());
+        }
+        Ok(())
     }
 
     /// A principal that comes only from where nobody is banned is not contained, either. One that was seen elsewhere, too, is: its token may be

@@ -12,6 +12,10 @@ use crate::settings::{Containment, ExecSettings, Rule};
 struct Nobody;
 
 impl Response for Nobody {
+    fn contained(&self, _: &str) -> Vec<(crate::Key, Containment)> {
+        Vec::new()
+    }
+
     fn contain(&self, _: &crate::Firing, _: Containment) -> Result<String, String> {
         Err("nobody is contained".to_owned())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_alerts::settings::*;
-use portcullis_alerts::{Alerts, Delivered, Firing, Response};
+use portcullis_alerts::{Alerts, Delivered, Firing, Key, Response};
 use portcullis_events::{Capture, Event, ReasonCode, Recorder, Severity};
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
@@ -16,6 +16,10 @@ use uuid::Uuid;
 pub(crate) struct World(pub(crate) Mutex<Vec<String>>);
 
 impl Response for World {
+    fn contained(&self, _: &str) -> Vec<(Key, Containment)> {
+        Vec::new()
+    }
+
     fn contain(&self, firing: &Firing, containment: Containment) -> Result<String, String> {
         let what = format!("{} {}", containment.measure.as_str(), firing.key);
         self.0.lock().unwrap().push(what.clone());

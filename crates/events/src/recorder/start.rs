@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -281,6 +282,7 @@ impl Parts {
             durable: self.durable,
             kept: self.kept,
             intake,
+            unplaced: AtomicUsize::new(0),
             sinks: self.places,
             settings: self.settings,
             spooling,

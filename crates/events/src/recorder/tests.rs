@@ -288,6 +288,32 @@ fn recorders_that_shut_down_while_others_record_still_account_for_everything() {
     }
 }
 
+/// Notes on which threads events are shown.
+#[derive(Debug)]
+struct Witness(Sender<Option<String>>);
+
+impl Watch for Witness {
+    fn is_looking(&self) -> bool {
+        true
+    }
+
+    fn see(&self, _: &Event) {
+        let _ = self.0.send(thread::current().name().map(str::to_owned));
+    }
+}
+
+#[test]
+fn what_no_sink_takes_is_shown_by_the_recorders_thread() {
+    let recorder = Recorder::start(&Settings::default()).unwrap();
+    let (shown, shows) = std::sync::mpsc::channel();
+    recorder.set_watch(Box::new(Witness(shown)));
+    record(&recorder, 3);
+    for _ in 0..3 {
+        assert_eq!(shows.recv().unwrap().as_deref(), Some("sink-recorder"));
+    }
+    assert_eq!(recorder.recorded(), 3);
+}
+
 #[test]
 fn a_recorder_without_sinks_only_counts() {
     let recorder = Recorder::start(&Settings::default()).unwrap();
