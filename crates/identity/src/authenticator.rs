@@ -557,7 +557,8 @@ impl Authenticator {
     /// none. It verifies nothing.
     pub fn is_credential_brought(&self, headers: &HeaderMap) -> bool {
         const BASIC: &[u8] = b"basic ";
-        let begins = |value: &HeaderValue| value.as_bytes().get(..BASIC.len()).is_some_and(|it| it.eq_ignore_ascii_case(BASIC));
+        let begins =
+            |value: &HeaderValue| value.as_bytes().get(..BASIC.len()).is_some_and(|it| it.eq_ignore_ascii_case(BASIC));
         let guessable = headers.get_all(AUTHORIZATION).iter().any(begins);
         !guessable && self.sources.carrier(headers).is_some()
     }
