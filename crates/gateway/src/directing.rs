@@ -104,8 +104,6 @@ impl Running {
                 EventKind::DirectoryRecovered
             }
         };
-        let mut event = self.event(kind, notice.message);
-        event.policy.rule = Some(notice.directory);
-        self.shared().recorder.record(event);
+        self.record_notice(kind, &notice.directory, &notice.message);
     }
 }

@@ -1,21 +1,19 @@
 //! The thread that keeps the networks with a source current, and what the rest of the process asks of it.
 
-use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::EventKind;
-use portcullis_feeds::{AcceptError, Finished, Job, Keeper, Lost, Notice, NoticeKind, Now, Outcome, Report};
+use portcullis_feeds::{AcceptError, Finished, Job, Keeper, Notice, NoticeKind, Now, Outcome, Report};
 use portcullis_policy::NetworkContent;
 use portcullis_proxy::Shared;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::sync::mpsc;
 
+use crate::beside::{Beside, UnderWay};
 use crate::running::Running;
 
 /// The feeds of a running gateway.
@@ -101,81 +99,26 @@ pub(crate) fn put_in_force(shared: &Shared, contents: &[NetworkContent]) -> Resu
     Ok(())
 }
 
-/// The running thread. Dropping it ends it; a fetch that is under way is let go.
-#[derive(Debug)]
-pub(crate) struct Feeding {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Starts the thread.
+///
+/// # Errors
+/// No thread, or no runtime on it.
+pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Beside> {
+    let Some(orders) = running.feeds().ordered.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return Err(std::io::Error::other("it runs already"));
+    };
+    let running = Arc::clone(running);
+    Beside::start("feeds", 4, move || async move { keep(&running, orders).await })
 }
 
-impl Feeding {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// No thread, or no runtime on it.
-    pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Self> {
-        let Some(orders) = running.feeds().ordered.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return Err(std::io::Error::other("it runs already"));
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
-        let (stop, stopped) = oneshot::channel();
-        let running = Arc::clone(running);
-        let thread = thread::Builder::new().name("feeds".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = keep(&running, orders) => {}
-                    _ = stopped => {}
-                }
-            });
-            // A look-up of a name may take long; nobody waits for its end.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Feeding {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic on that thread was reported where it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// What is being fetched, and who waits for it.
+/// Who waits for a list.
 #[derive(Default)]
-struct UnderWay {
-    jobs: JoinSet<Outcome>,
-    lost: HashMap<Id, Lost>,
-    waiting: Vec<(Arc<str>, Answer)>,
-}
+struct Waiting(Vec<(Arc<str>, Answer)>);
 
-impl UnderWay {
-    fn begin(&mut self, job: Job) {
-        let lost = job.lost();
-        let id = self.jobs.spawn(job.run()).id();
-        self.lost.insert(id, lost);
-    }
-
-    fn outcome(&mut self, ended: Result<(Id, Outcome), JoinError>) -> Option<Outcome> {
-        match ended {
-            Ok((id, outcome)) => {
-                self.lost.remove(&id);
-                Some(outcome)
-            }
-            Err(error) => self.lost.remove(&error.id()).map(Lost::outcome),
-        }
-    }
-
+impl Waiting {
     /// Says what came of it to those who asked for it.
     fn answer(&mut self, finished: &Finished) {
-        let (asked, others) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(name, _)| *name == finished.feed);
-        self.waiting = others;
-        let asked: Vec<(Arc<str>, Answer)> = asked;
-        for (_, answer) in asked {
+        for (_, answer) in self.0.extract_if(.., |(name, _)| *name == finished.feed) {
             // Who asked may have gone meanwhile.
             let _ = answer.try_send(finished.clone());
         }
@@ -183,28 +126,26 @@ impl UnderWay {
 }
 
 async fn keep(running: &Running, mut orders: mpsc::Receiver<Order>) {
-    let mut under_way = UnderWay::default();
+    let (mut under_way, mut waiting) = (UnderWay::default(), Waiting::default());
     loop {
-        let sleep = running.tend_feeds(|job| under_way.begin(job));
+        let sleep = running.tend_feeds(|job| {
+            let lost = job.lost().outcome();
+            under_way.begin(job.run(), lost);
+        });
         tokio::select! {
             order = orders.recv() => match order {
                 None => return,
                 // Nothing will come for a feed that is gone: who waits for it is told by the end of the channel.
-                Some(Order::Look) => under_way.waiting.retain(|(name, _)| running.feeds().keeper().has(name)),
+                Some(Order::Look) => waiting.0.retain(|(name, _)| running.feeds().keeper().has(name)),
                 Some(Order::Refresh(name, answer)) => {
                     let feeds = running.feeds();
                     // Where there is none of that name, the answer is dropped.
                     if feeds.keeper().ask(&name, feeds.now()) {
-                        under_way.waiting.push((name, answer));
+                        waiting.0.push((name, answer));
                     }
                 }
             },
-            Some(ended) = under_way.jobs.join_next_with_id() => {
-                if let Some(outcome) = under_way.outcome(ended) {
-                    let finished = running.finish_feed(outcome);
-                    under_way.answer(&finished);
-                }
-            }
+            outcome = under_way.next() => waiting.answer(&running.finish_feed(outcome)),
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -270,9 +211,7 @@ impl Running {
                     EventKind::FeedStale
                 }
             };
-            let mut event = self.event(kind, notice.message.clone());
-            event.policy.rule = Some(Arc::clone(&notice.feed));
-            self.shared().recorder.record(event);
+            self.record_notice(kind, &notice.feed, &notice.message);
         }
     }
 }

@@ -1,17 +1,14 @@
 //! The thread that keeps the identity providers' keys current, and on which directories are asked.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_events::EventKind;
 use portcullis_identity::Authenticator;
 use portcullis_identity::remote::{KeyJob, KeyKeeper, KeyNotice, KeyNoticeKind, KeyOutcome, KeyReport};
-use tokio::sync::oneshot;
-use tokio::task::{Id, JoinError, JoinSet};
 
+use crate::beside::{Beside, UnderWay};
 use crate::directing;
 use crate::introspecting;
 use crate::noting;
@@ -95,39 +92,35 @@ impl Drop for Keying {
         if let Some(thread) = self.thread.take() {
             // A panic on that thread was reported where it happened.
             let _ = thread.join();
+/// Starts the thread.
+///
+/// # Errors
+/// No thread, or no runtime on it.
+pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Beside> {
+    let running = Arc::clone(running);
+    // A look-up of a name can take longer than the fetch that asked for it: enough threads that the names of one provider do not keep
+    // others waiting.
+    Beside::start("keys", 64, move || async move {
+        tokio::select! {
+            () = keep(&running) => {}
+            () = directing::keep(&running) => {}
         }
-    }
+    })
 }
 
 async fn keep(running: &Running) {
     let wake = running.keys().keeper().wake();
-    let mut jobs = JoinSet::new();
-    // What each fetch comes to if it ends without an outcome.
-    let mut lost: HashMap<Id, KeyOutcome> = HashMap::new();
+    let mut under_way = UnderWay::default();
     loop {
         let sleep = running.tend_keys(|job| {
-            let without = job.lost();
-            lost.insert(jobs.spawn(job.run()).id(), without);
+            let lost = job.lost();
+            under_way.begin(job.run(), lost);
         });
         tokio::select! {
-            Some(ended) = jobs.join_next_with_id() => {
-                if let Some(outcome) = outcome(ended, &mut lost) {
-                    running.finish_keys(outcome);
-                }
-            }
+            outcome = under_way.next() => running.finish_keys(outcome),
             () = wake.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
-    }
-}
-
-fn outcome(ended: Result<(Id, KeyOutcome), JoinError>, lost: &mut HashMap<Id, KeyOutcome>) -> Option<KeyOutcome> {
-    match ended {
-        Ok((id, outcome)) => {
-            lost.remove(&id);
-            Some(outcome)
-        }
-        Err(error) => lost.remove(&error.id()),
     }
 }
 
@@ -168,9 +161,7 @@ impl Running {
                     EventKind::KeysStale
                 }
             };
-            let mut event = self.event(kind, notice.message.clone());
-            event.policy.rule = Some(Arc::clone(&notice.provider));
-            self.shared().recorder.record(event);
+            self.record_notice(kind, &notice.provider, &notice.message);
         }
     }
 }

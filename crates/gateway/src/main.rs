@@ -4,6 +4,7 @@
 mod alerting;
 mod backing_up;
 mod calibrating;
+mod beside;
 mod checking;
 mod cli;
 mod control;

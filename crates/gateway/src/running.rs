@@ -416,6 +416,13 @@ impl Running {
         event
     }
 
+    /// One event of what a thread beside the requests has to say of something that has a name.
+    pub(crate) fn record_notice(&self, kind: EventKind, about: &Arc<str>, message: &str) {
+        let mut event = self.event(kind, message.to_owned());
+        event.policy.rule = Some(Arc::clone(about));
+        self.shared.recorder.record(event);
+    }
+
     pub(crate) fn record_start(&self) {
         let places: Vec<String> = self.addresses.iter().map(|(name, address)| format!("{name} on {address}")).collect();
         let mut message = format!("listening: {}", places.join(", "));

@@ -15,11 +15,11 @@ use crate::cli::configuration::show;
 use crate::cli::output::remark;
 use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
-use crate::feeding::Feeding;
+use crate::feeding;
 use crate::governing::{BeginError, Beginning, Pin, Refused, Why, begin};
 use crate::indexing::Indexing;
 use crate::inherited;
-use crate::keying::Keying;
+use crate::keying;
 use crate::locating::Locating;
 use crate::logins::LoginThread;
 use crate::notify;
@@ -155,14 +155,14 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         Err(exit) => return exit,
     };
     let indexing = settings.index.and_then(Indexing::start);
-    let feeding = match Feeding::start(&running) {
+    let feeding = match feeding::start(&running) {
         Ok(feeding) => feeding,
         Err(error) => {
             remark(&format!("error: there is no thread for the lists of networks: {error}"));
             return Exit::Internal;
         }
     };
-    let keying = match Keying::start(&running) {
+    let keying = match keying::start(&running) {
         Ok(keying) => keying,
         Err(error) => {
             remark(&format!("error: there is no thread for keys: {error}"));
