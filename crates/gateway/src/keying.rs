@@ -51,47 +51,6 @@ impl ProviderKeys {
     }
 }
 
-/// The running thread. Dropping it ends it; a fetch that is under way is let go.
-#[derive(Debug)]
-pub(crate) struct Keying {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keying {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// No thread, or no runtime on it.
-    pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Self> {
-        // A look-up of a name can take longer than the fetch that asked for it: enough threads that the names of one provider do not keep
-        // others waiting.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build()?;
-        let (stop, stopped) = oneshot::channel();
-        let running = Arc::clone(running);
-        let thread = thread::Builder::new().name("keys".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = keep(&running) => {}
-                    () = directing::keep(&running) => {}
-                    () = introspecting::keep(&running) => {}
-                    () = noting::keep(&running) => {}
-                    _ = stopped => {}
-                }
-            });
-            // A look-up of a name may take long; nobody waits for its end.
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Keying {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic on that thread was reported where it happened.
-            let _ = thread.join();
 /// Starts the thread.
 ///
 /// # Errors
@@ -104,6 +63,8 @@ pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Beside> {
         tokio::select! {
             () = keep(&running) => {}
             () = directing::keep(&running) => {}
+            () = introspecting::keep(&running) => {}
+            () = noting::keep(&running) => {}
         }
     })
 }

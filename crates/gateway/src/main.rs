@@ -3,8 +3,8 @@
 
 mod alerting;
 mod backing_up;
-mod calibrating;
 mod beside;
+mod calibrating;
 mod checking;
 mod cli;
 mod control;

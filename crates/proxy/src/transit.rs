@@ -12,8 +12,8 @@ use http::{Method, Request, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use portcullis_identity::session::only_session;
 use portcullis_identity::posture::PostureWord;
+use portcullis_identity::session::only_session;
 use portcullis_identity::{Awaited, ClientCertificate, Identity};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,

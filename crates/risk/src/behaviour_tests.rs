@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use portcullis_policy::{ClientAddress, GroupClaim, RiskSignal, SignalFamily};
 
-use super::tests::{address, failed, good, start, user};
 use super::*;
+use crate::fixtures::{address, failed, good, start, user};
 use crate::settings::Calibrate;
 
 const HOME: &str = "203.0.113.7";

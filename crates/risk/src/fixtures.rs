@@ -29,6 +29,7 @@ pub(crate) fn user(id: &str) -> Principal {
         directory: None,
         roles: Vec::new(),
         device: None,
+        scope: None,
         authentication: Authentication {
             method: AuthenticationMethod::Jwt,
             provider: "corporate".into(),

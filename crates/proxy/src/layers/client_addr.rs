@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use portcullis_policy::{AuthenticationRule, Ban, CountryCode, Reason};
 use http::{HeaderMap, Method};
+use portcullis_policy::{AuthenticationRule, Ban, CountryCode, Reason};
 
 use crate::client_address::{derive, forwarded_scheme, is_trusted};
 use crate::layers::establish::Establishes;
