@@ -17,6 +17,7 @@ pub mod diff;
 pub mod draft;
 mod evaluate;
 mod explain;
+pub mod kept;
 pub mod lint;
 pub mod live;
 mod nearest;
@@ -31,6 +32,7 @@ pub mod reason;
 mod record;
 pub mod request;
 pub mod route;
+pub mod ruling;
 pub mod stated;
 mod suggest;
 
@@ -41,6 +43,7 @@ pub use diff::{
     PolicyDiff, compare,
 };
 pub use draft::*;
+pub use kept::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptTarget, KeptText};
 pub use lint::{CredentialFacts, LintFacts, lint};
 pub use live::{Calibrated, ContentError, NetworkContent, Whereabouts};
 pub use path::{CanonicalPath, PathProblem};
@@ -50,4 +53,5 @@ pub use questions::*;
 pub use reason::*;
 pub use request::*;
 pub use route::{RouteId, canonical_host};
+pub use ruling::{Ruling, UsedPermission};
 pub use stated::{StatedFacts, stated_host, stated_principal, stated_target};
