@@ -143,6 +143,13 @@ impl Bounds {
             self.texts("remedy.acr_values", values, LIST_ENTRIES);
         }
         self.text("remedy.help", &mut event.remedy.help, REFERRER_BYTES);
+        if let Some(facts) = &mut event.facts {
+            self.texts("facts.local_groups", &mut facts.local_groups, LIST_ENTRIES);
+            self.texts("facts.direct_roles", &mut facts.direct_roles, LIST_ENTRIES);
+            self.texts("facts.amr", &mut facts.amr, LIST_ENTRIES);
+            self.texts("facts.activated", &mut facts.activated, LIST_ENTRIES);
+            self.bytes = self.bytes.saturating_add(size_of::<crate::event::DecidedOn>());
+        }
         if let Some(alert) = &mut event.alert {
             self.required("alert.condition", &mut alert.condition, TEXT_BYTES);
             self.required("alert.key", &mut alert.key.value, TEXT_BYTES);

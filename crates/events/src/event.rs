@@ -4,6 +4,7 @@
 //! them, a writer thread serializes them. Every key of the fixed part is always present; what is not known is `null`. There
 //! is no field for a credential, a cookie, a query's value or a body, so none of them can be recorded.
 
+mod facts;
 mod parts;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::checkpoint::Checkpoint;
 use crate::reason_code::ReasonCode;
 
+pub use facts::DecidedOn;
 pub use parts::*;
 
 /// The value of `schema`. Its number changes only if a key changes its meaning or goes away.
@@ -87,6 +89,9 @@ pub struct Event {
     pub upstream: Upstream,
     /// How long it took.
     pub latency_us: Latency,
+    /// What else the decision rested on. Present only where a policy was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<DecidedOn>>,
     /// The alert that fired. Present only in events of kind `alert.*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Box<Alert>>,
@@ -133,6 +138,7 @@ impl Event {
             remedy: Remedy::default(),
             upstream: Upstream::default(),
             latency_us: Latency::default(),
+            facts: None,
             alert: None,
             truncated: Vec::new(),
             checkpoint: None,

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::event::RequestId;
 use portcullis_events::event::claimed_name;
-use portcullis_events::event::{Check, Client, Device, Identity as EventIdentity, Origin, Risk};
+use portcullis_events::event::{Check, Client, DecidedOn, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
@@ -181,6 +181,9 @@ impl Worker {
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
         self.fill_place(&mut event);
+        if let Some(risk) = &facts.risk {
+            event.risk = Risk::of(risk, None);
+        }
         self.shared.recorder.record(event);
     }
 
@@ -208,6 +211,9 @@ impl Worker {
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
         fill_head(&mut event, transit);
+        if let Some(risk) = &facts.risk {
+            event.risk = Risk::of(risk, None);
+        }
         event.upstream.forwarded = true;
         event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
         event.latency_us.decision = facts.decision_us;
@@ -236,6 +242,9 @@ impl Worker {
 
     fn observe_said(&self, transit: &Transit, said: &Said<'_>, status: StatusCode, code: Option<ReasonCode>) {
         let facts = &transit.facts;
+        if let Some(lane) = &self.lane {
+            lane.note(facts, said.user_agent, code, status.as_u16());
+        }
         let observation = Observation {
             address: facts.client_address(),
             peer: facts.connection.peer.ip(),
@@ -409,6 +418,7 @@ fn fill_facts(event: &mut Event, facts: &Facts, roles: &[Arc<str>]) {
         event.identity.cert_sha256 = Some(certificate.sha256().to_owned());
         event.identity.cert_subject = certificate.subject().map(str::to_owned);
     }
+    event.facts = facts.access_request().map(|request| Box::new(DecidedOn::of(&request, facts.identity.is_some())));
     event.ban = Bans { address: facts.address_ban.as_deref(), principal: facts.principal_ban.as_deref() }.into();
     let chosen = facts.upstream.or_else(|| facts.route_settings()?.action.upstream());
     let upstream = chosen.and_then(|index| snapshot.settings.upstreams.get(index));

@@ -345,12 +345,12 @@ pub struct Latency {
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
-fn country<S: Serializer>(code: &Option<CountryCode>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn country<S: Serializer>(code: &Option<CountryCode>, serializer: S) -> Result<S::Ok, S::Error> {
     code.as_ref().map(CountryCode::as_str).serialize(serializer)
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
-fn optional_time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn optional_time<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => rfc3339_micros(time, serializer),
         None => serializer.serialize_none(),

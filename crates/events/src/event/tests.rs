@@ -67,6 +67,31 @@ fn a_checkpoint_has_its_signature_beside_the_keys_of_every_event() {
 }
 
 #[test]
+fn what_a_policy_was_asked_has_what_it_rests_on_beside_the_keys_of_every_event() {
+    let path = portcullis_policy::CanonicalPath::parse("/").unwrap();
+    let mut principal = Principal::user("alice").in_group("staff").with_role("reader");
+    principal.groups.push(GroupClaim { name: "foreign".into(), trusted: false });
+    principal.authentication.amr = vec!["otp".into()];
+    let request = policy::AccessRequest {
+        identity: policy::IdentityFact::Verified(&principal),
+        ..policy::AccessRequest::new("GET", &path, None, now())
+    };
+    let mut event = Event::new(EventKind::AccessAllowed, Uuid::nil(), now());
+    event.facts = Some(Box::new(DecidedOn::of(&request, true)));
+    let value = to_value(event);
+    let more =
+        "facts facts.time facts.identity facts.country facts.local_groups facts.direct_roles facts.amr facts.auth_time
+        facts.bans facts.demanded facts.activated";
+    assert_eq!(keys(&value), &words(KEYS) | &words(more));
+    let facts = &value["facts"];
+    assert_eq!(facts["identity"], "verified");
+    assert_eq!(facts["local_groups"], serde_json::json!(["staff"]));
+    assert_eq!((&facts["direct_roles"][0], &facts["amr"][0]), (&"reader".into(), &"otp".into()));
+    let value = DecidedOn::of(&policy::AccessRequest::new("GET", &path, None, now()), false);
+    assert_eq!(value.identity, "not_looked_at");
+}
+
+#[test]
 fn a_full_event_adds_only_the_documented_keys() {
     let mut event = missing_grant();
     event.request.path = Some("/".repeat(bounds::PATH_BYTES + 1));

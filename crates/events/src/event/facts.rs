@@ -1,0 +1,77 @@
+//! `facts`: what a decision rested on that no other key says, so that it can be decided on again under another policy.
+
+use jiff::Timestamp;
+use portcullis_policy::{AccessRequest, CountryCode, IdentityFact, Principal};
+use serde::Serialize;
+
+use super::parts::{country, optional_time};
+use crate::event::rfc3339_micros;
+
+/// `facts`. Present only where a policy was asked. Native lines alone have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecidedOn {
+    /// The time that the decision goes by.
+    #[serde(serialize_with = "rfc3339_micros")]
+    pub time: Timestamp,
+    /// `not_looked_at`, `anonymous`, `verified`, `rejected` or `unavailable`.
+    pub identity: &'static str,
+    /// The country, where a rule asked for it: `ZZ` is an address of no country.
+    #[serde(serialize_with = "country")]
+    pub country: Option<CountryCode>,
+    /// Those of `identity.groups` that the provider may put callers into. At most 64.
+    pub local_groups: Vec<String>,
+    /// The roles that the credential itself carries. At most 64.
+    pub direct_roles: Vec<String>,
+    /// Authentication methods references (RFC 8176). At most 64.
+    pub amr: Vec<String>,
+    /// When the caller last authenticated.
+    #[serde(serialize_with = "optional_time")]
+    pub auth_time: Option<Timestamp>,
+    /// The scopes of the bans in force that touched it.
+    pub bans: Vec<&'static str>,
+    /// What alerts demanded: `step_up`, `revoked`, `tightened`.
+    pub demanded: Vec<&'static str>,
+    /// The eligible assignments that were activated. At most 64.
+    pub activated: Vec<String>,
+}
+
+impl DecidedOn {
+    /// What a question to the policy rests on. `looked_at`: somebody has looked at who it is.
+    pub fn of(request: &AccessRequest<'_>, looked_at: bool) -> Self {
+        let principal = match request.identity {
+            IdentityFact::Verified(principal) => Some(principal),
+            IdentityFact::Anonymous | IdentityFact::Rejected(_) | IdentityFact::Unavailable(_) => None,
+        };
+        let owned = |texts: &[Box<str>]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        let bans = [request.bans.address, request.bans.principal].into_iter().flatten();
+        let contained = &request.contained;
+        let demanded =
+            [("step_up", contained.step_up), ("revoked", contained.revoked), ("tightened", contained.tightened)];
+        Self {
+            time: request.now,
+            identity: match request.identity {
+                _ if !looked_at => "not_looked_at",
+                IdentityFact::Anonymous => "anonymous",
+                IdentityFact::Verified(_) => "verified",
+                IdentityFact::Rejected(_) => "rejected",
+                IdentityFact::Unavailable(_) => "unavailable",
+            },
+            country: request.country,
+            local_groups: principal.map(local_groups).unwrap_or_default(),
+            direct_roles: principal.map(|principal| owned(&principal.roles)).unwrap_or_default(),
+            amr: principal.map(|principal| owned(&principal.authentication.amr)).unwrap_or_default(),
+            auth_time: principal.and_then(|principal| principal.authentication.auth_time),
+            bans: bans.filter(|ban| !ban.simulated).map(|ban| ban.scope.as_str()).collect(),
+            demanded: demanded
+                .into_iter()
+                .filter(|(_, demand)| demand.is_some_and(|demand| !demand.simulated))
+                .map(|(name, _)| name)
+                .collect(),
+            activated: request.activations.iter().map(|activation| activation.assignment.to_string()).collect(),
+        }
+    }
+}
+
+fn local_groups(principal: &Principal) -> Vec<String> {
+    principal.groups.iter().filter(|claim| claim.trusted).map(|claim| claim.name.to_string()).collect()
+}
