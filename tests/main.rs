@@ -86,6 +86,8 @@ mod http2_floods;
 mod http2_upstreams;
 /// Opaque tokens, of which their provider is asked.
 mod introspection;
+/// What another policy would have done to requests that were made: `replay`, `policy preview`.
+mod insight;
 /// More at once than the limits allow.
 mod limits;
 /// Browsers log in at a real provider, stay so for a while, and log out.

@@ -27,6 +27,7 @@
 //! | `POST /v1/factors/reset` [`Whom`] | [`Done`] |
 //! | `GET /v1/sessions` | [`Sessions`] |
 //! | `POST /v1/sessions/revoke` [`WhichSessions`] | [`Done`] |
+//! | `POST /v1/policy/preview` [`PolicyText`] | [`Previewed`] |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].
@@ -830,6 +831,27 @@ pub struct ShownRevocation {
     pub until: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+/// A policy that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyText {
+    /// What its file is called, without a folder: it is read as if it stood where the policy's file does.
+    pub name: String,
+    /// The text. At most 32 MiB.
+    pub text: String,
+}
+
+/// What a policy would have done to the requests of the sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previewed {
+    /// In sentences.
+    pub text: Vec<String>,
+    /// Whether nobody is answered otherwise, as far as the sample tells.
+    pub unchanged: bool,
+    /// The report, `portcullis.impact/1`, with the hash that an approval binds.
+    pub report: Value,
 }
 
 /// A line between the events of a tail.

@@ -3,8 +3,7 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
-    NewBans, NewMute, PastLogins, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -202,6 +201,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// That there are none, or that the store does not know of it yet.
     fn revoke_sessions(&self, which: &WhichSessions) -> Result<Done, Problem>;
+    /// Tries a policy on the requests of the sample.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no requests are kept.
+    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem>;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;

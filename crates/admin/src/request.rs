@@ -15,8 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
-    PastLogins, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
+    Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
@@ -31,6 +30,8 @@ const MAX_BODY: usize = 64 << 10;
 const MAX_IMPORT: usize = 8 << 20;
 /// The same of files that are proposed, in Base64.
 const MAX_GOVERNED: usize = 48 << 20;
+/// The same of a policy, whose text may be escaped.
+const MAX_POLICY: usize = 64 << 20;
 /// How long a request may take, its body and its answer included; following the events takes as long as somebody likes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that wait for one who follows, besides the ring.
@@ -241,6 +242,15 @@ impl<G: Gateway> Desk<G> {
                 self.blocking(move |desk| {
                     let on = which.id.as_deref().or(which.principal.as_deref()).unwrap_or("nothing").to_owned();
                     desk.act(ActionKind::SessionRevoke, &on, desk.gateway.revoke_sessions(&which))
+                })
+                .await
+            }
+
+            (Method::POST, "/v1/policy/preview") => {
+                let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
+                self.blocking(move |desk| match desk.gateway.preview_policy(&candidate) {
+                    Ok(previewed) => Ok(json(&previewed)),
+                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
                 .await
             }

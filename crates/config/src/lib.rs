@@ -39,7 +39,9 @@ pub use edit_key::{EditKeyError, KeyEdit, KeyEntry, edit_key, list_keys};
 pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
 pub use governed::{Governed, GovernedFile, GovernedKind};
-pub use load::{Loaded, OpsSettings, Summary, control_channel, load, load_with_policy, store_place};
+pub use load::{
+    Loaded, OpsSettings, Summary, control_channel, load, load_with_policy, load_with_policy_text, store_place,
+};
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};
 pub use user_edit::{NewUser, ShownUser, UserChange, UserFileError, change_users, list_users};

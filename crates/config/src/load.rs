@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use portcullis_policy::Policy;
 use portcullis_risk::settings::{BanMode, RiskMode};
 
@@ -46,6 +48,8 @@ pub struct Loaded {
     pub governed: Governed,
     /// Second factors that the gateway keeps; `None`: none.
     pub mfa: Option<MfaLoaded>,
+    /// The requests that are kept for a while; `None`: none are.
+    pub sample: Option<portcullis_insight::SampleLimits>,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -120,6 +124,50 @@ pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Report
 /// As [`load`].
 pub fn load_with_policy(path: &Path, policy: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
     load_files(path, Some(policy), environment)
+}
+
+/// The same with a text in place of the policy file, as if it stood there under this name: what it includes and names is looked for where the
+/// policy file is.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_policy_text(
+    path: &Path,
+    name: &str,
+    text: &str,
+    environment: &dyn Environment,
+) -> Result<Loaded, Report> {
+    let place = match read_gateway(&Reader::new(environment), path) {
+        Some(gateway) => gateway.policy.value.path.with_file_name(name),
+        None => path.with_file_name(name),
+    };
+    let environment = Beside { environment, path: &place, text: text.as_bytes().into() };
+    load_files(path, Some(&place), &environment)
+}
+
+/// An environment in which a file holds something else.
+struct Beside<'e> {
+    environment: &'e dyn Environment,
+    path: &'e Path,
+    text: Arc<[u8]>,
+}
+
+impl Environment for Beside<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.variable(name)
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.environment.now()
+    }
+
+    fn file(&self, path: &Path) -> Option<Arc<[u8]>> {
+        if path == self.path { Some(Arc::clone(&self.text)) } else { self.environment.file(path) }
+    }
+
+    fn includable(&self) -> Option<Vec<PathBuf>> {
+        self.environment.includable()
+    }
 }
 
 /// Where the control channel is of the gateway that runs on this file, as far as it can be read: also of a file with errors, since who
@@ -209,6 +257,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let operation = gateway.operation;
     let geo = operation.geo.databases;
     risk.max_speed_kmh = operation.geo.max_speed_kmh.unwrap_or(risk.max_speed_kmh);
+    let geo = operation.geo;
+    let sample = operation.sample;
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(
         reader,
@@ -260,6 +310,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         backup,
         governed,
         mfa,
+        sample,
         feeds,
         geo,
         policy,

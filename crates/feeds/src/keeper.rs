@@ -209,6 +209,15 @@ impl Keeper {
         notices
     }
 
+    /// What those networks hold now that have one of these sources, whatever is in force.
+    pub fn contents_of(&self, settings: &[Arc<FeedSettings>], now: Now) -> Vec<NetworkContent> {
+        let same = |name: &str| {
+            let feed = self.feeds.iter().find(|feed| *feed.settings.name == *name)?;
+            settings.iter().find(|wanted| wanted.fingerprint() == feed.settings.fingerprint())
+        };
+        self.contents(now).into_iter().filter(|content| same(&content.name).is_some()).collect()
+    }
+
     /// Puts in force what is wanted of all feeds, where something else is.
     ///
     /// # Errors

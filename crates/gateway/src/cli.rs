@@ -25,6 +25,7 @@ mod live;
 mod output;
 mod password;
 mod policy;
+mod replay;
 mod revoke;
 mod risk;
 mod run;
@@ -63,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Approver(args) => governing::approver(&global, &args.command).unwrap_or_else(|exit| exit),
         Command::Governance(args) => governing::governance(&global, &args.command).unwrap_or_else(|exit| exit),
         Command::Backup(args) => backup::run(&global, &args),
+        Command::Replay(args) => replay::run(&global, &args),
         Command::Can(args) => can::run(&global, &args),
         Command::Explain(args) => explain::run(&global, &args),
         Command::List(args) => list::run(&global, &args),

@@ -3,6 +3,7 @@
 mod factor;
 mod feed;
 mod providers;
+mod preview;
 mod risk;
 
 use std::path::{Path, PathBuf};
@@ -12,10 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState,
-    DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins,
-    PolicyStatus, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store,
-    Tried, Upstream, WhereIs, WhichSessions,
+    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState, DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus, PolicyText, Previewed, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -663,6 +661,10 @@ impl Gateway for Operated {
                 "{what} ended, but the store could not be written, and a restart now would bring it back: {why}"
             ))),
         }
+    }
+
+    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem> {
+        preview::preview(&self.running, &self.config, candidate).map_err(problem)
     }
 
     fn tail(&self) -> &Tail {

@@ -18,6 +18,7 @@ mod governing;
 mod indexing;
 mod inherited;
 mod introspecting;
+mod insight;
 mod keeping;
 mod keying;
 mod locating;

@@ -16,8 +16,9 @@ use portcullis_identity::session::Sessions;
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
-use portcullis_proxy::{DataPlane, Shared, Snapshot};
+use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot};
 use portcullis_store::{Database, KeptSessions, RestoredSessions, StoreError};
+use portcullis_store::StoreError;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ use crate::factoring::Factors;
 use crate::feeding::Feeds;
 use crate::governing::{Decided, Governing, Number};
 use crate::introspecting::Introspecting;
+use crate::insight::Insight;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
@@ -58,6 +60,9 @@ pub(crate) enum StartError {
         #[from]
         error: portcullis_events::StartError,
     },
+    /// There is no thread that takes the requests that are kept.
+    #[error("the sample of requests: no thread: {0}")]
+    Insight(std::io::Error),
     /// The alerts cannot be watched for.
     #[error("alerts: {0}")]
     Alerts(std::io::Error),
@@ -102,6 +107,8 @@ pub(crate) struct Running {
     sessions: Arc<Sessions>,
     kept_sessions: Option<Arc<KeptSessions>>,
     logins: Arc<Logins>,
+    /// `None`: no requests are kept.
+    insight: Option<Arc<Insight>>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -117,6 +124,7 @@ struct Fixed {
     index: Option<portcullis_history::IndexSettings>,
     store: Option<portcullis_store::Settings>,
     backup: Option<portcullis_governance::backup::Settings>,
+    sample: Option<portcullis_insight::SampleLimits>,
     max_connections: usize,
     password_threads: usize,
     mfa: bool,
@@ -132,6 +140,7 @@ impl Fixed {
             index: loaded.index.clone(),
             store: loaded.store.clone(),
             backup: loaded.backup.clone(),
+            sample: loaded.sample,
             max_connections: loaded.proxy.limits.max_connections,
             password_threads: loaded.identity.password_threads,
             mfa: loaded.mfa.is_some(),
@@ -158,6 +167,7 @@ impl Fixed {
             ("[index]", self.index == now.index),
             ("[store]", self.store == now.store),
             ("[backup]", self.backup == now.backup),
+            ("[sample]", self.sample == now.sample),
             ("[limits] max_connections", self.max_connections == now.max_connections),
             ("[mfa] enabled", self.mfa == now.mfa),
             ("[identity] password_threads", self.password_threads == now.password_threads),
@@ -217,12 +227,17 @@ impl Running {
         factors.start().map_err(StartError::Keeping)?;
         // Nobody has set it before.
         let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
+        let sampling = fixed.sample.map(|_| Sampling::new(fixed.process.workers));
+        let shared = Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer);
+        let shared = Arc::new(shared.with_sampling(sampling));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
+        let insight = fixed.sample.map(|limits| Insight::start(limits, &shared));
+        let insight = insight.transpose().map_err(StartError::Insight)?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -248,6 +263,7 @@ impl Running {
             sessions,
             kept_sessions,
             logins,
+            insight: insight.map(Arc::new),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -318,6 +334,11 @@ impl Running {
     /// What logins have done beside the requests.
     pub(crate) fn logins(&self) -> &Arc<Logins> {
         &self.logins
+    }
+
+    /// The requests that are kept, where they are.
+    pub(crate) fn insight(&self) -> Option<&Arc<Insight>> {
+        self.insight.as_ref()
     }
 
     /// Each listener's name and address.
@@ -489,6 +510,10 @@ impl Running {
             if let Err(error) = swept.wait().and_then(|()| kept.flush()) {
                 tracing::error!(error, "what has changed last of sessions is not in the store");
             }
+        }
+
+        if let Some(insight) = &self.insight {
+            insight.shutdown();
         }
         if let Some(kept) = &self.kept {
             kept.shutdown(timeout);

@@ -59,6 +59,37 @@ pub fn files_of(path: &Path) -> (Vec<EventFile>, Vec<(PathBuf, io::Error)>) {
     (files, failures)
 }
 
+/// Calls `take` with each line of a file, which may be compressed by gzip, without its line feed; also with a last one that is not ended. Says how
+/// many lines were passed over because they are longer than any event.
+///
+/// # Errors
+/// When the file cannot be read to its end.
+pub fn for_each_line(path: &Path, take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
+    let Some(file) = EventFile::open(path)? else { return Ok(0) };
+    for_each_line_of(file.reader(0)?, take)
+}
+
+/// The same of what is read from anywhere.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub fn for_each_line_of(reader: impl BufRead, take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
+    let (mut lines, mut too_long) = (Lines::new(reader, 0), 0);
+    loop {
+        match lines.next()? {
+            // An empty line ends one that a crash left open.
+            Line::Whole(_, []) => {}
+            Line::Whole(_, line) => take(line),
+            Line::Unfinished(line) => {
+                take(line);
+                return Ok(too_long);
+            }
+            Line::TooLong => too_long += 1,
+            Line::End => return Ok(too_long),
+        }
+    }
+}
+
 fn rotated(path: &Path) -> Vec<PathBuf> {
     let mut names = vec![path.to_owned()];
     let Some(name) = path.file_name() else { return names };

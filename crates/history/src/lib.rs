@@ -19,7 +19,7 @@ mod search;
 mod stats;
 
 pub use facts::Facts;
-pub use files::{EventFile, files_of};
+pub use files::{EventFile, files_of, for_each_line, for_each_line_of};
 pub use filter::Filter;
 pub use index::{Index, IndexError, IndexSettings, Indexer};
 pub use scan::Trouble;

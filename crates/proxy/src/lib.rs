@@ -27,6 +27,7 @@ pub mod refusal;
 mod report;
 pub mod request_id;
 pub mod route;
+pub mod sampling;
 pub mod seats;
 pub mod settings;
 mod shed;
@@ -49,5 +50,6 @@ pub mod wire;
 pub mod worker;
 
 pub use data_plane::{DataPlane, StartError};
+pub use sampling::Sampling;
 pub use settings::Settings;
 pub use snapshot::{Shared, Snapshot};

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::rate::Rates;
+use crate::sampling::Sampling;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
 use crate::trailers::Trailers;
@@ -95,6 +96,8 @@ pub struct Shared {
     pub geo: Geo,
     /// Who makes the gateway's own pages, once that is known.
     pub pages: OnceLock<Arc<dyn Pages>>,
+    /// Where requests are kept for a while, where they are.
+    pub sampling: Option<Sampling>,
     draining: AtomicBool,
 }
 
@@ -116,6 +119,7 @@ impl Shared {
             before: Before::default(),
             geo: Geo::default(),
             pages: OnceLock::new(),
+            sampling: None,
             draining: AtomicBool::new(false),
         }
     }
@@ -130,6 +134,12 @@ impl Shared {
     #[must_use]
     pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
         Self { tracer, ..self }
+    }
+
+    /// The same that keeps requests for a while.
+    #[must_use]
+    pub fn with_sampling(self, sampling: Option<Sampling>) -> Self {
+        Self { sampling, ..self }
     }
 
     /// The configuration in force.

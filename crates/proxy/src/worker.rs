@@ -12,6 +12,7 @@ use crate::asserted::Asserted;
 use crate::metrics::{Histogram, RouteCounters};
 use crate::rate::RouteRates;
 use crate::request_id::RequestIds;
+use crate::sampling::Lane;
 use crate::shed::Load;
 use crate::sizes::SentBody;
 use crate::snapshot::{Shared, Snapshot};
@@ -32,6 +33,8 @@ pub struct Worker {
     pub(crate) load: Load,
     pub(crate) request_ids: RequestIds,
     pub(crate) streams: Streams,
+    /// Where requests are handed to that are kept for a while, where they are.
+    pub(crate) lane: Option<Arc<Lane>>,
 }
 
 /// A configuration as one worker uses it: with its own connections to the upstreams and its own counters.
@@ -62,6 +65,7 @@ impl Worker {
         beat.store(shared.clock.nanoseconds(Instant::now()), Ordering::Relaxed);
         let load = Load::new(shared.metrics.wait_of(index));
         let loaded = Loaded::new(snapshot, &shared, index, workers, None);
+        let lane = shared.sampling.as_ref().and_then(|sampling| sampling.lane(index));
         Rc::new(Self {
             shared,
             index,
@@ -72,6 +76,7 @@ impl Worker {
             load,
             request_ids: RequestIds::default(),
             streams: Streams::default(),
+            lane,
         })
     }
 

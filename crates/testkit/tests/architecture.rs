@@ -33,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &["portcullis-events", "portcullis-geo", "portcullis-identity", "portcullis-policy", "portcullis-risk"],
     ),
     ("portcullis-history", &["portcullis-events"]),
+    ("portcullis-insight", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-admin", &["portcullis-history"]),
     (
         "portcullis-config",
@@ -46,6 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-governance",
             "portcullis-history",
             "portcullis-identity",
+            "portcullis-insight",
             "portcullis-ldap",
             "portcullis-policy",
             "portcullis-proxy",
@@ -66,6 +68,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-governance",
             "portcullis-history",
             "portcullis-identity",
+            "portcullis-insight",
             "portcullis-policy",
             "portcullis-proxy",
             "portcullis-risk",
@@ -85,7 +88,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("toml", &["portcullis-config"]),
     ("toml_edit", &["portcullis-config"]),
     ("toml_parser", &["portcullis-config"]),
-    // The event (events, and history, which reads it back), tokens and key sets (identity), the problem body (proxy), the
+    // The event (events; history and insight, which read it back), tokens and key sets (identity), the problem body (proxy), the
     // control channel (admin), notifications (alerts), lists in JSON (feeds), answers with `-o json` (config, gateway), and what reads those
     // back (testkit, xtask).
     (
@@ -97,6 +100,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "portcullis-fetch",
             "portcullis-geo",
             "portcullis-history",
+            "portcullis-insight",
             "portcullis-admin",
             "portcullis-identity",
             "portcullis-feeds",

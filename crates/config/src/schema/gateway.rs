@@ -6,6 +6,9 @@ use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PE
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
+use crate::file::{
+    CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SinkKind,
+};
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
@@ -40,6 +43,7 @@ pub(super) fn file() -> Table {
             within("governance", governance()),
             within("backup", backup()),
             within("mfa", mfa()),
+            within("sample", sample()),
             within("feeds", feeds()),
             within("geo", geo()),
             within("event", event()),
@@ -413,6 +417,19 @@ fn backup() -> Table {
                 FilePath,
                 "Encrypts them: a file of `portcullis backup keygen`. Left out: they are not encrypted.",
             ),
+        ],
+    )
+}
+
+fn sample() -> Table {
+    table(
+        "[sample]",
+        "The requests that are kept for a while, in memory, so that `policy preview` can try a change on them: no bodies, no queries, no credentials. Changing it needs a restart.",
+        [
+            one("enabled", Flag, "`false`: none are kept.").default(true),
+            one("recent", Integer(SAMPLE_RECENT), "The last requests.").default(10_000),
+            one("most", Integer(SAMPLE_MOST), "Altogether: beyond the last ones the newest of each kind.")
+                .default(40_000),
         ],
     )
 }

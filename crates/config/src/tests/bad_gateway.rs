@@ -314,6 +314,13 @@ fn each_mistake_is_named_where_it_stands() {
     for section in ["admin", "spike", "audit"] {
         check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
     }
+    check("[sample]\nrecent = 1\n", ("E0105", 2, 10, "expected a whole number from 100"));
+    check(
+        "[sample]\nrecent = 5000\nmost = 4999\n",
+        ("E0203", 1, 1, "must not be less than `recent`, which is a part of it | write at least `most = 5000`"),
+    );
+    check("[sample]\nenabled = 1\n", ("E0104", 2, 11, ""));
+    check("[sample]\nrecents = 5\n", ("E0103", 2, 1, "did you mean `recent`?"));
     check("[store]\npath = 1\n", ("E0104", 2, 8, ""));
     check("[store]\nenabled = \"yes\"\n", ("E0104", 2, 11, ""));
     check("[store]\npathh = \"x\"\n", ("E0103", 2, 1, "did you mean `path`"));

@@ -42,6 +42,7 @@ fn the_least_configuration_has_every_default() {
     let control = loaded.control.unwrap();
     assert!(control.socket.ends_with("portcullis.sock") && !control.required && control.group.is_none());
     assert_eq!((loaded.index, loaded.store), (None, None));
+    assert_eq!(loaded.sample, Some(portcullis_insight::SampleLimits::default()));
     assert!(!loaded.policy.enforces_risk());
     assert_eq!(loaded.files.len(), 2);
     let summary = loaded.summary.to_string();
@@ -133,6 +134,9 @@ max_age = "2h"
 max_size = "17MiB"
 [store]
 path = "state/my.db"
+[sample]
+recent = 200
+most = 300
 [event]
 node = "n"
 cluster = "c"
@@ -241,6 +245,8 @@ rotate_compress = false
     };
     assert_eq!(loaded.index, Some(index));
     assert_eq!(loaded.store.unwrap().path, folder.path("state/my.db"));
+    let sample = portcullis_insight::SampleLimits { recent: 200, most: 300, ..Default::default() };
+    assert_eq!(loaded.sample, Some(sample));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     let admin = EventKind::ALL.into_iter().filter(|kind| kind.as_str().starts_with("admin."));

@@ -30,8 +30,8 @@ pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeA
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupRestoreArgs,
-    GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand, PolicyDiffArgs, PolicyProposeArgs,
-    PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
+    GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs,
+    PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
 };
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,
@@ -120,7 +120,7 @@ pub(crate) enum Command {
     Fmt(FmtArgs),
     /// Say what can be written in the configuration files
     Config(ConfigArgs),
-    /// Compare policies; list, propose, approve and activate versions, and roll back to one
+    /// Compare policies, and try one on requests that were made; list, propose, approve and activate versions, and roll back to one
     Policy(PolicyArgs),
     /// Say who may approve a change of what is live
     Approver(ApproverArgs),
@@ -128,6 +128,8 @@ pub(crate) enum Command {
     Governance(GovernanceArgs),
     /// Copy the store, verify a copy, and put one in its place
     Backup(BackupArgs),
+    /// Decide on recorded requests again under another policy: exit code 0 if nobody is answered otherwise, else 1
+    Replay(ReplayArgs),
     /// Say whether a principal may do something: exit code 0 yes, 1 no
     Can(QuestionArgs),
     /// Show every check of a decision, the rule that decided, and the nearest changes that would permit it

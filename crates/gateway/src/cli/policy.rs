@@ -1,4 +1,7 @@
-//! `policy`: what changes from one policy to another (`diff`); versions are in `governing.rs`.
+//! `policy`: what changes from one policy to another (`diff`), and what would change for requests that were made (`preview`); versions are
+//! in `governing.rs`.
+
+mod preview;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,7 @@ use crate::exit::Exit;
 pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
     let done = match &args.command {
         PolicyCommand::Diff(args) => return diff(global, args),
+        PolicyCommand::Preview(args) => return preview::run(global, args),
         PolicyCommand::List(args) => governing::list(global, args.most),
         PolicyCommand::Show(args) => governing::show_version(global, args),
         PolicyCommand::Propose(args) => governing::propose(global, args),
@@ -59,7 +63,7 @@ fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
 }
 
 /// A policy file with the routes of the configuration, or a whole configuration.
-fn loaded(global: &Global, file: &Path) -> Result<Loaded, Exit> {
+pub(crate) fn loaded(global: &Global, file: &Path) -> Result<Loaded, Exit> {
     if let Some(version) = version(global, file) {
         return version;
     }

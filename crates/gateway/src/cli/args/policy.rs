@@ -1,4 +1,4 @@
-//! `policy`, `approver` and `governance`: policies beside each other, versions of them, and who approves these.
+//! `policy`, `replay`, `approver` and `governance`: policies beside each other, versions of them, and who approves these.
 
 use std::path::PathBuf;
 
@@ -36,6 +36,26 @@ pub(crate) enum PolicyCommand {
     Rollback(PolicyRollbackArgs),
     /// Hold all versions to their hashes, their signatures and the rules of their time
     Verify,
+    /// Show what a policy would have done to the requests that the running gateway has kept: exit code 0 if nobody is
+    /// answered otherwise, else 1
+    Preview(PolicyPreviewArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyPreviewArgs {
+    /// The policy as it would be; `-` reads it from standard input
+    #[arg(value_name = "CANDIDATE")]
+    pub(crate) candidate: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Files of native events or of the access log in JSON, plain or compressed with gzip; `-` is standard input
+    #[arg(required = true, value_name = "EVENTS")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The policy as it would be; or a whole configuration
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,56 @@
+//! `policy preview`: what a policy would have done to the requests that the running gateway has kept.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use portcullis_admin::api::{PolicyText, Previewed};
+
+use crate::cli::args::{Format, Global, PolicyPreviewArgs};
+use crate::cli::live::{ask, safe};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+/// The longest text that is tried.
+const MAX_TEXT: u64 = 32 << 20;
+
+pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
+    let text = match read(&args.candidate) {
+        Ok(text) => text,
+        Err(error) => {
+            remark(&format!("error: {}: {error}", args.candidate.display()));
+            return Exit::Unreachable;
+        }
+    };
+    let name = args.candidate.file_name().map_or_else(|| "policy.toml".to_owned(), |name| name.display().to_string());
+    let name = if name == "-" { "policy.toml".to_owned() } else { name };
+    let candidate = PolicyText { name, text };
+    let previewed: Previewed = match ask(global, async |client| client.post("/v1/policy/preview", &candidate).await) {
+        Ok(previewed) => previewed,
+        Err(exit) => return exit,
+    };
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => {
+            previewed.text.iter().for_each(|line| answer(&safe(line)));
+            if let Some(hash) = previewed.report.get("impact_sha256").and_then(serde_json::Value::as_str) {
+                answer(&format!("impact {}", safe(hash)));
+            }
+        }
+        Format::Json => answer(&serde_json::to_string_pretty(&previewed.report).unwrap_or_default()),
+        Format::Jsonl => answer(&previewed.report.to_string()),
+    }
+    if previewed.unchanged { Exit::Success } else { Exit::Negative }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(MAX_TEXT + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path)?.take(MAX_TEXT + 1).read_to_string(&mut text)
+    }?;
+    if read as u64 > MAX_TEXT {
+        return Err(std::io::Error::other(format!("it is larger than {} MiB", MAX_TEXT >> 20)));
+    }
+    Ok(text)
+}

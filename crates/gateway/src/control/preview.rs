@@ -1,0 +1,63 @@
+//! Trying a policy on the requests that are kept.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_admin::api::{PolicyText, Previewed};
+use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_text};
+use portcullis_policy::Policy;
+
+use super::shown;
+use crate::running::Running;
+
+/// The longest text of a policy, in bytes.
+const MAX_TEXT: usize = 32 << 20;
+/// Problems of a policy that are told.
+const TOLD: usize = 20;
+
+/// Tries a policy that is not in force.
+///
+/// # Errors
+/// A sentence: what is wrong with it, or that no requests are kept.
+pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
+    let Some(insight) = running.insight() else {
+        return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
+    };
+    let policy = compile(running, config, candidate)?;
+    let present = Arc::clone(&running.shared().snapshot().load().policy);
+    let stamped = insight.preview(present, policy)?;
+    let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
+    let text = stamped.report.in_words();
+    let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;
+    Ok(Previewed { text, unchanged, report })
+}
+
+/// The policy as it would be in force now: with the lists that its networks have at this moment.
+fn compile(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Policy, String> {
+    let PolicyText { name, text } = candidate;
+    if text.len() > MAX_TEXT {
+        return Err(format!("the policy is larger than {} MiB", MAX_TEXT >> 20));
+    }
+    if name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) || matches!(name.as_str(), "." | "..") {
+        return Err(format!("`{}` is not the name of a file", shown(name)));
+    }
+    let loaded = load_with_policy_text(config, name, text, &ProcessEnvironment);
+    let Loaded { policy, feeds: (settings, _), .. } = loaded.map_err(|report| problems(&report, name))?;
+    let (keeper, now) = (running.feeds().keeper(), running.feeds().now());
+    let contents = keeper.contents_of(&settings.feeds, now);
+    drop(keeper);
+    if contents.is_empty() { Ok(policy) } else { policy.with_networks(&contents).map_err(|error| error.to_string()) }
+}
+
+/// What is wrong with the text itself. Whoever asks may have named other files in it: what stands in those is not told.
+fn problems(report: &Report, name: &str) -> String {
+    let mut lines = vec![format!("{}: {}", shown(name), report.summary_line())];
+    let of_the_text = |diagnostic: &&portcullis_config::Diagnostic| {
+        Path::new(&*report.file(diagnostic.primary)).file_name().is_some_and(|file| file == name)
+    };
+    for diagnostic in report.diagnostics().filter(of_the_text).take(TOLD) {
+        let at = report.position(diagnostic.primary);
+        lines.push(format!("{}:{}:{}: {}", shown(name), at.line, at.column, diagnostic.message));
+    }
+    lines.join("; ")
+}

@@ -1,0 +1,109 @@
+//! The requests that are kept for a while: the thread that takes them from the workers, and what is asked of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portcullis_insight::{Answered, Outlook, Preview, Sample, SampleLimits, Seen, Stamped, preview};
+use portcullis_policy::{KeptRequest, Policy};
+use portcullis_proxy::Shared;
+use portcullis_proxy::sampling::{Noted, Tallied};
+
+/// How often the thread comes by. A worker hands over 512 requests at most in between.
+const TICK: Duration = Duration::from_millis(200);
+/// What is tried on requests yields to whatever serves them.
+const NICE: i32 = 10;
+
+/// The requests that are kept.
+#[derive(Debug)]
+pub(crate) struct Insight {
+    kept: Arc<Kept>,
+    stop: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held while a policy is tried, so that only one is at a time.
+    trying: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// Held for moments, and by no request.
+    sample: Mutex<Sample>,
+    shared: Arc<Shared>,
+}
+
+impl Insight {
+    /// Starts to take requests.
+    ///
+    /// # Errors
+    /// No thread.
+    pub(crate) fn start(limits: SampleLimits, shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let kept = Arc::new(Kept { sample: Mutex::new(Sample::new(limits)), shared: Arc::clone(shared) });
+        let stop = Arc::new(AtomicBool::new(false));
+        let (taking, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
+        let thread = thread::Builder::new().name("insight".to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Acquire) {
+                taking.take();
+                thread::park_timeout(TICK);
+            }
+        })?;
+        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Mutex::new(()) })
+    }
+
+    /// Tries a policy on the requests that are kept, on a thread of its own that yields to all others.
+    ///
+    /// # Errors
+    /// A sentence, where one is tried already or there is no thread.
+    pub(crate) fn preview(&self, present: Arc<Policy>, candidate: Policy) -> Result<Stamped<Preview>, String> {
+        let Ok(_trying) = self.trying.try_lock() else { return Err("another policy is being tried".to_owned()) };
+        self.kept.take();
+        let outlook = self.kept.look();
+        let tried = thread::Builder::new().name("preview".to_owned()).spawn(move || {
+            if let Err(error) = rustix::process::nice(NICE) {
+                tracing::debug!(%error, "a preview runs with the priority of the gateway");
+            }
+            preview(&present, &candidate, &outlook, Timestamp::now(), &thread::yield_now)
+        });
+        let tried = tried.map_err(|error| format!("no thread: {error}"))?.join();
+        tried.map_err(|_| "that failed: see the log".to_owned())
+    }
+
+    /// Takes no more.
+    pub(crate) fn shutdown(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            thread.thread().unpark();
+            // A panic on that thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Kept {
+    fn sample(&self) -> MutexGuard<'_, Sample> {
+        self.sample.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> Outlook {
+        let mut outlook = self.sample().look();
+        if let Some(sampling) = &self.shared.sampling {
+            let Tallied { requests, noted, .. } = sampling.tallied();
+            outlook.missed = requests.saturating_sub(noted);
+        }
+        outlook
+    }
+
+    /// Takes what the workers have handed over.
+    fn take(&self) {
+        let Some(sampling) = &self.shared.sampling else { return };
+        let snapshot = self.shared.snapshot().load_full();
+        let mut sample = self.sample();
+        sampling.take(|Noted { request, refused, status }| {
+            let answered = refused.map_or(Answered::Permitted(status), Answered::Refused);
+            // No rule asked for the country then; a candidate's may.
+            let country = request.country.or_else(|| self.shared.geo.country(request.client.ip()?));
+            sample.add(Seen { request: KeptRequest { country, ..request }, answered }, &snapshot.policy);
+        });
+    }
+}

@@ -1,0 +1,24 @@
+//! Explains: what a change of the policy would do to requests that were really made.
+//!
+//! A request is a [`KeptRequest`](portcullis_policy::KeptRequest): all that its decision rested on, from the gateway's [`Sample`] or read
+//! back from recorded events ([`replay`]). Deciding again is the live engine, asked once with the policy in force and once with the
+//! candidate; what differs is an [`Impact`]. Where a fact was not kept that the answer depends on, the answer is [`Missing`] and is counted
+//! as such: nothing is guessed.
+//!
+//! It reads no clock, no file and no configuration: times, lines and compiled policies are passed in. Everything that grows has a bound.
+
+mod again;
+mod counts;
+mod impact;
+mod preview;
+pub mod replay;
+mod sample;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use again::{Again, Change, Missing, Unknown, again};
+pub use counts::{Count, Counts};
+pub use impact::{Flips, Impact, PolicyId, Stamped, Tally};
+pub use preview::{Coverage, Preview, Unseen, preview};
+pub use sample::{Answered, Outlook, Sample, SampleLimits, Sampled, Seen};

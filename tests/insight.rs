@@ -1,0 +1,227 @@
+//! What a change of the policy would do to requests that were made: `replay` of recorded ones, and `policy preview` of those that the running
+//! gateway has kept.
+
+use std::fs;
+
+use portcullis_testkit::process::{Finished, Program};
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{Conn, request};
+use serde_json::Value;
+
+use crate::harness::{Gateway, NO_BANS, Site, portcullis};
+
+/// Reports are for staff, from the office (127.0.0.8/29) or from home (127.0.0.16/28).
+const POLICY: &str = r#"
+[[network]]
+name = "office-berlin"
+addresses = ["127.0.0.8/29"]
+
+[[network]]
+name = "home"
+addresses = ["127.0.0.16/28"]
+
+[[resource]]
+route = "app"
+networks = { allow = ["office-berlin", "home"] }
+
+[[role]]
+name = "reporter"
+permissions = [{ actions = ["POST /reports", "GET /reports/**"] }]
+
+[[assignment]]
+name = "staff-reports"
+role = "reporter"
+principals = ["user:dave", "user:carol"]
+scope = "app"
+"#;
+
+/// Their keys: of dave, of carol, and of mallory, who may do nothing.
+struct Keys {
+    dave: String,
+    carol: String,
+    mallory: String,
+}
+
+fn site(upstream: &Upstream, more: &str) -> (Site, Keys) {
+    let mut site = Site::new(&upstream.url());
+    site.add(more);
+    let mut key = |user: &str| site.key(user, &format!("user:{user}"), "");
+    let keys = Keys { dave: key("dave"), carol: key("carol"), mallory: key("mallory") };
+    site.policy(&[POLICY, NO_BANS].concat());
+    (site, keys)
+}
+
+fn ask(gateway: &Gateway, method: &str, source: &str, target: &str, key: &str) -> u16 {
+    let mut connection = Conn::open_from(source.parse().unwrap(), gateway.address);
+    connection.send(request(method, target, &[("x-api-key", key), ("user-agent", "reporter/1.2 x")], b""));
+    connection.answer().status()
+}
+
+/// Seven posts of dave and two of carol from the office, one of carol from home, one of mallory from the office, and one from elsewhere.
+fn traffic(gateway: &Gateway, keys: &Keys) {
+    for _ in 0..7 {
+        assert_eq!(ask(gateway, "POST", "127.0.0.9", "/reports?token=s3cret", &keys.dave), 200);
+    }
+    for source in ["127.0.0.9", "127.0.0.10", "127.0.0.17"] {
+        assert_eq!(ask(gateway, "POST", source, "/reports", &keys.carol), 200);
+    }
+    assert_eq!(ask(gateway, "GET", "127.0.0.9", "/reports/7", &keys.mallory), 403);
+    assert_eq!(ask(gateway, "GET", "127.0.0.99", "/reports/7", &keys.dave), 403);
+}
+
+fn run(gateway: &Gateway, arguments: &[&str]) -> Finished {
+    portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+}
+
+#[track_caller]
+fn check(gateway: &Gateway, arguments: &[&str], code: i32) -> String {
+    let finished = run(gateway, arguments);
+    let said = finished.stdout.join("\n");
+    assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {said}\n{}", finished.stderr.join("\n"));
+    said
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn candidate(gateway: &Gateway, policy: &str) -> String {
+    gateway.site.file("candidate.toml", &["version = 1\n", policy, NO_BANS].concat());
+    gateway.site.path("candidate.toml").to_str().unwrap().to_owned()
+}
+
+/// `[["user:dave", 7], …]`
+fn counts(value: &Value) -> Vec<(String, u64)> {
+    let count = |count: &Value| (count["name"].as_str().unwrap().to_owned(), count["requests"].as_u64().unwrap());
+    value.as_array().unwrap().iter().map(count).collect()
+}
+
+fn pairs(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+const RECORDED: &str = "[event]\npermits = { sample = \"100%\" }\n\n[access_log]\nkind = \"file\"\npath = \"access.jsonl\"\nformat = \"json\"\n\n\
+    [[sink]]\nname = \"traffic\"\nkind = \"file\"\npath = \"traffic.jsonl\"\nkinds = [\"access.*\"]\n";
+
+#[test]
+fn recorded_requests_are_decided_on_again_under_another_policy() {
+    let upstream = Upstream::start();
+    let (site, keys) = site(&upstream, RECORDED);
+    let gateway = site.start();
+    traffic(&gateway, &keys);
+    let lines = |name: &str| fs::read_to_string(gateway.site.path(name)).unwrap_or_default().lines().count();
+    assert!(
+        wait::until(PATIENCE, || (lines("traffic.jsonl") >= 12 && lines("access.jsonl") >= 12).then_some(())).is_some()
+    );
+    let events = gateway.site.path("traffic.jsonl").to_str().unwrap().to_owned();
+    let without_office = candidate(&gateway, &POLICY.replace("127.0.0.8/29", "127.0.0.200/32"));
+
+    let said = check(&gateway, &["replay", &events, "--policy", &without_office], 1);
+    assert!(
+        said.starts_with("would newly deny 9 of 12 recorded requests (75.00 %), by 2 users (dave 7, carol 2), all on POST /reports, by network/office-berlin\nnewly permits 0"),
+        "{said}"
+    );
+    let report = json(&check(&gateway, &["replay", &events, "--policy", &without_office, "-o", "json"], 1));
+    let denied = &report["impact"]["newly_denied"];
+    assert_eq!(counts(&denied["by_user"]), pairs(&[("user:dave", 7), ("user:carol", 2)]));
+    assert_eq!(counts(&denied["by_reason"]), pairs(&[("ip.not_allowed", 9)]));
+    // Mallory is refused either way, for another reason.
+    assert_eq!(report["impact"]["other_refusal"]["requests"], 1, "{report:#}");
+    assert_eq!(report["impact"]["unchanged"], 2);
+    assert_eq!(report["impact_sha256"].as_str().unwrap().len(), 64);
+
+    // A grant to mallory lets in what was refused for want of one; from elsewhere nobody was looked at.
+    let wider = POLICY.replace("\"user:carol\"]", "\"user:carol\", \"user:mallory\"]");
+    let wider = candidate(&gateway, &wider.replace("\"127.0.0.16/28\"", "\"127.0.0.16/28\", \"127.0.0.99/32\""));
+    let report = json(&check(&gateway, &["replay", &events, "--policy", &wider, "-o", "json"], 1));
+    assert_eq!(counts(&report["impact"]["newly_permitted"]["by_user"]), pairs(&[("user:mallory", 1)]));
+    assert_eq!(counts(&report["impact"]["newly_permitted"]["by_rule"]), pairs(&[("assignment/staff-reports", 1)]));
+    assert_eq!(counts(&report["impact"]["not_replayed"]), pairs(&[("identity", 1)]));
+
+    // The same policy changes nothing; the access log does not say what a credential says, and nothing is guessed.
+    let same = candidate(&gateway, POLICY);
+    assert!(check(&gateway, &["replay", &events, "--policy", &same], 0).contains("would newly deny 0 of 12"));
+    let log = gateway.site.path("access.jsonl").to_str().unwrap().to_owned();
+    let report = json(&check(&gateway, &["replay", &log, "--policy", &without_office, "-o", "json"], 0));
+    assert_eq!(counts(&report["impact"]["not_replayed"]), pairs(&[("claims", 11)]));
+    assert_eq!(report["impact"]["requests"], 1);
+}
+
+#[test]
+fn a_file_that_is_not_there_and_a_policy_with_errors_are_no_replay() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "");
+    let config = site.write();
+    let program = || -> Program { portcullis().arg("-c").arg(&config) };
+    let policy = site.path("policy.toml");
+    let missing = program().args(["replay", "/nowhere/events.jsonl", "--policy"]).arg(&policy).run(PATIENCE);
+    assert_eq!(missing.status.code(), Some(4), "{missing:?}");
+    site.file("bad.toml", "version = 1\n[[rule]]\n");
+    let bad = program().args(["replay", "/dev/null", "--policy"]).arg(site.path("bad.toml")).run(PATIENCE);
+    assert_eq!(bad.status.code(), Some(3), "{bad:?}");
+    let nothing = program().args(["replay", "/dev/null", "--policy"]).arg(&policy).run(PATIENCE);
+    assert_eq!(nothing.status.code(), Some(0), "{nothing:?}");
+}
+
+#[test]
+fn a_candidate_is_tried_on_the_requests_that_the_gateway_has_kept() {
+    let upstream = Upstream::start();
+    let (site, keys) = site(&upstream, "");
+    let gateway = site.start();
+    traffic(&gateway, &keys);
+    let without_office = candidate(&gateway, &POLICY.replace("127.0.0.8/29", "127.0.0.200/32"));
+    let said = check(&gateway, &["policy", "preview", &without_office], 1);
+    assert!(
+        said.starts_with("would newly deny 9 of the last 12 requests (75.00 %), by 2 users (dave 7, carol 2), all on POST /reports, by network/office-berlin\nnewly permits 0\n"),
+        "{said}"
+    );
+    // Nobody has read a report from the office, which would be refused, too.
+    assert!(said.contains("never seen in the sample: here the preview is blind"), "{said}");
+    let preview = |file: &str, code: i32| json(&check(&gateway, &["policy", "preview", file, "-o", "json"], code));
+    let report = preview(&without_office, 1);
+    assert_eq!(counts(&report["recent"]["newly_denied"]["by_user"]), pairs(&[("user:dave", 7), ("user:carol", 2)]));
+    assert_eq!(report["coverage"]["taken"], 12);
+    assert_eq!(report["coverage"]["missed"], 0);
+    // The same question about the same requests is answered with the same hash: an approval can bind it.
+    assert_eq!(report["impact_sha256"], preview(&without_office, 1)["impact_sha256"]);
+    let text = report.to_string();
+    for secret in ["s3cret", &keys.dave, "token="] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let granted = candidate(&gateway, &POLICY.replace("\"user:carol\"]", "\"user:carol\", \"user:mallory\"]"));
+    let report = preview(&granted, 1);
+    assert_eq!(counts(&report["recent"]["newly_permitted"]["by_user"]), pairs(&[("user:mallory", 1)]));
+    assert_ne!(report["impact_sha256"], text);
+    let same = candidate(&gateway, POLICY);
+    let said = check(&gateway, &["policy", "preview", &same], 0);
+    assert!(said.contains("would newly deny 0 of the last 12") && said.contains("answered alike"), "{said}");
+    // It was tried, and not put in force.
+    assert_eq!(ask(&gateway, "POST", "127.0.0.9", "/reports", &keys.dave), 200);
+}
+
+#[test]
+fn a_candidate_with_errors_is_told_where_and_nothing_of_other_files() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "");
+    site.file("secrets.txt", "hunter2 is no prefix\n");
+    let gateway = site.start();
+    let bad = candidate(&gateway, "[[network]]\nname = \"a\"\nfile = \"secrets.txt\"\n\n[[rule]]\nname = \"x\"\n");
+    let refused = run(&gateway, &["policy", "preview", &bad]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = refused.stderr.join("\n");
+    assert!(said.contains("candidate.toml:") && said.contains("unknown key `rule`"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_gateway_that_keeps_no_requests_says_so() {
+    let upstream = Upstream::start();
+    let (site, keys) = site(&upstream, "[sample]\nenabled = false\n");
+    let gateway = site.start();
+    traffic(&gateway, &keys);
+    let same = candidate(&gateway, POLICY);
+    let refused = run(&gateway, &["policy", "preview", &same]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.join("\n").contains("`[sample] enabled = false`"), "{refused:?}");
+}
