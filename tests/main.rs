@@ -142,6 +142,8 @@ mod sinks;
 mod slow_clients;
 /// What follows a refused request on its connection is never taken for another request.
 mod smuggling;
+/// More refusals than usual: noticed, and put down to what turned them away.
+mod spikes;
 /// Answers that stream and requests that wait, as long as they are permitted.
 mod streams;
 /// TLS on a listener: which certificate is shown, and which one is demanded.

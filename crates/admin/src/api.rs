@@ -28,6 +28,7 @@
 //! | `GET /v1/sessions` | [`Sessions`] |
 //! | `POST /v1/sessions/revoke` [`WhichSessions`] | [`Done`] |
 //! | `POST /v1/policy/preview` [`PolicyText`] | [`Previewed`] |
+//! | `GET /v1/spikes` | [`Spikes`] |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].
@@ -851,6 +852,32 @@ pub struct Previewed {
     /// Whether nobody is answered otherwise, as far as the sample tells.
     pub unchanged: bool,
     /// The report, `portcullis.impact/1`, with the hash that an approval binds.
+    pub report: Value,
+}
+
+/// Spikes of refusals that were explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spikes {
+    /// The last one first. At most 64.
+    pub spikes: Vec<Spike>,
+    /// What is usual is not known yet: the gateway has not run for long enough.
+    pub learning: bool,
+}
+
+/// One spike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spike {
+    /// The id of its event.
+    pub id: String,
+    /// When it began, RFC 3339.
+    pub onset: String,
+    /// Refusals beyond the usual.
+    pub excess: u64,
+    /// The causes in a few words, such as `config_change 96 %, attack 3 %`.
+    pub causes: String,
+    /// What it says, in sentences.
+    pub text: Vec<String>,
+    /// The same for a machine.
     pub report: Value,
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Status, WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -206,6 +206,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with it, or that no requests are kept.
     fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem>;
+
+    /// Spikes of refusals that were explained.
+    ///
+    /// # Errors
+    /// That nobody looks for them.
+    fn spikes(&self) -> Result<Spikes, Problem>;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;

@@ -254,6 +254,13 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::GET, "/v1/spikes") => {
+                self.blocking(move |desk| match desk.gateway.spikes() {
+                    Ok(spikes) => Ok(json(&spikes)),
+                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                })
+                .await
+            }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)

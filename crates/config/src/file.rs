@@ -62,7 +62,7 @@ pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;
 pub(crate) use risk::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
-pub(crate) use sample::{MOST as SAMPLE_MOST, RECENT as SAMPLE_RECENT};
+pub(crate) use sample::{EXCESS as SPIKE_EXCESS, MOST as SAMPLE_MOST, RECENT as SAMPLE_RECENT};
 pub(crate) use store::Store;
 pub(crate) use traffic::{ClientAddress, Route};
 pub(crate) use upstream::{HTTP, Health, Upstream, UpstreamTls};

@@ -50,6 +50,8 @@ pub struct Loaded {
     pub mfa: Option<MfaLoaded>,
     /// The requests that are kept for a while; `None`: none are.
     pub sample: Option<portcullis_insight::SampleLimits>,
+    /// How spikes of refusals are looked for; `None`: not at all.
+    pub spike: Option<portcullis_insight::SpikeSettings>,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -258,7 +260,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let geo = operation.geo.databases;
     risk.max_speed_kmh = operation.geo.max_speed_kmh.unwrap_or(risk.max_speed_kmh);
     let geo = operation.geo;
-    let sample = operation.sample;
+    let (sample, spike) = (operation.sample, operation.spike);
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(
         reader,
@@ -311,6 +313,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         governed,
         mfa,
         sample,
+        spike,
         feeds,
         geo,
         policy,

@@ -199,6 +199,9 @@ pub enum EventKind {
     /// Somebody was to be told of it, and could not be.
     #[serde(rename = "alert.undelivered")]
     AlertUndelivered,
+    /// There are more refusals than usual, and this is why.
+    #[serde(rename = "spike.explained")]
+    SpikeExplained,
     /// A new policy or configuration is in force.
     #[serde(rename = "policy.reloaded")]
     PolicyReloaded,
@@ -362,13 +365,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
         Self::AlertFired,
         Self::AlertResolved,
         Self::AlertUndelivered,
+        Self::SpikeExplained,
         Self::PolicyReloaded,
         Self::PolicyRejected,
         Self::FeedUpdated,
@@ -433,6 +437,7 @@ impl EventKind {
             Self::AlertFired => "alert.fired",
             Self::AlertResolved => "alert.resolved",
             Self::AlertUndelivered => "alert.undelivered",
+            Self::SpikeExplained => "spike.explained",
             Self::PolicyReloaded => "policy.reloaded",
             Self::PolicyRejected => "policy.rejected",
             Self::FeedUpdated => "feed.updated",
@@ -526,6 +531,7 @@ impl EventKind {
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered
+            | Self::SpikeExplained
             | Self::PolicyRejected
             | Self::FeedHeld
             | Self::FeedStale

@@ -32,6 +32,7 @@ mod run;
 mod session;
 mod sink;
 mod span;
+mod spike;
 mod standing;
 mod status;
 mod table;
@@ -82,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Feed(args) => feed::run(&global, &args),
         Command::Sink(args) => sink::run(&global, &args),
         Command::Alert(args) => alert::run(&global, &args),
+        Command::Spike(args) => spike::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Audit(args) => audit::run(&global, &args),
         Command::Key(args) => key::run(&global, &args),

@@ -5,6 +5,7 @@ mod feed;
 mod providers;
 mod preview;
 mod risk;
+mod spikes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState, DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus, PolicyText, Previewed, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Status, Store, Tried, Upstream, WhereIs, WhichSessions,
+    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState, DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus, PolicyText, Previewed, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Spikes, Status, Store, Tried, Upstream, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -665,6 +666,10 @@ impl Gateway for Operated {
 
     fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem> {
         preview::preview(&self.running, &self.config, candidate).map_err(problem)
+    }
+
+    fn spikes(&self) -> Result<Spikes, Problem> {
+        spikes::shown(&self.running).map_err(problem)
     }
 
     fn tail(&self) -> &Tail {

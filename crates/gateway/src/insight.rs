@@ -1,4 +1,4 @@
-//! The requests that are kept for a while: the thread that takes them from the workers, and what is asked of them.
+//! The requests that are kept for a while: the thread that takes them from the workers, looks for spikes of refusals, and what is asked of both.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_insight::{Answered, Outlook, Preview, Sample, SampleLimits, Seen, Stamped, preview};
+use portcullis_insight::{Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, preview};
 use portcullis_policy::{KeptRequest, Policy};
 use portcullis_proxy::Shared;
 use portcullis_proxy::sampling::{Noted, Tallied};
+
+use crate::spiking::{Spike, Spiking};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
@@ -30,6 +32,8 @@ pub(crate) struct Insight {
 struct Kept {
     /// Held for moments, and by no request.
     sample: Mutex<Sample>,
+    /// `None`: nobody looks for spikes. Held for moments, and by no request.
+    spiking: Option<Mutex<Spiking>>,
     shared: Arc<Shared>,
 }
 
@@ -38,13 +42,20 @@ impl Insight {
     ///
     /// # Errors
     /// No thread.
-    pub(crate) fn start(limits: SampleLimits, shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let kept = Arc::new(Kept { sample: Mutex::new(Sample::new(limits)), shared: Arc::clone(shared) });
+    pub(crate) fn start(
+        limits: SampleLimits,
+        spike: Option<SpikeSettings>,
+        shared: &Arc<Shared>,
+    ) -> std::io::Result<Self> {
+        let spiking = spike.map(|settings| Mutex::new(Spiking::new(settings, shared)));
+        let sample = Mutex::new(Sample::new(limits));
+        let kept = Arc::new(Kept { sample, spiking, shared: Arc::clone(shared) });
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
         let thread = thread::Builder::new().name("insight".to_owned()).spawn(move || {
             while !stopped.load(Ordering::Acquire) {
                 taking.take();
+                taking.look_for_spikes();
                 thread::park_timeout(TICK);
             }
         })?;
@@ -67,6 +78,12 @@ impl Insight {
         });
         let tried = tried.map_err(|error| format!("no thread: {error}"))?.join();
         tried.map_err(|_| "that failed: see the log".to_owned())
+    }
+
+    /// The spikes that were explained, the last one first; `None`: nobody looks for them.
+    pub(crate) fn spikes(&self) -> Option<(Vec<Spike>, bool)> {
+        let spiking = self.kept.spiking.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((spiking.found(), spiking.is_learning()))
     }
 
     /// Takes no more.
@@ -92,6 +109,14 @@ impl Kept {
             outlook.missed = requests.saturating_sub(noted);
         }
         outlook
+    }
+
+    fn look_for_spikes(&self) {
+        let Some(spiking) = &self.spiking else { return };
+        let mut spiking = spiking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = spiking.tick(&self.shared, || self.look()) {
+            self.shared.recorder.record(event);
+        }
     }
 
     /// Takes what the workers have handed over.

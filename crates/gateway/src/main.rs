@@ -32,6 +32,7 @@ mod pages;
 mod reload;
 mod revoking;
 mod running;
+mod spiking;
 mod telemetry;
 
 use std::process::ExitCode;

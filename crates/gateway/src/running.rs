@@ -125,6 +125,7 @@ struct Fixed {
     store: Option<portcullis_store::Settings>,
     backup: Option<portcullis_governance::backup::Settings>,
     sample: Option<portcullis_insight::SampleLimits>,
+    spike: Option<portcullis_insight::SpikeSettings>,
     max_connections: usize,
     password_threads: usize,
     mfa: bool,
@@ -141,6 +142,7 @@ impl Fixed {
             store: loaded.store.clone(),
             backup: loaded.backup.clone(),
             sample: loaded.sample,
+            spike: loaded.spike,
             max_connections: loaded.proxy.limits.max_connections,
             password_threads: loaded.identity.password_threads,
             mfa: loaded.mfa.is_some(),
@@ -168,6 +170,7 @@ impl Fixed {
             ("[store]", self.store == now.store),
             ("[backup]", self.backup == now.backup),
             ("[sample]", self.sample == now.sample),
+            ("[spike]", self.spike == now.spike),
             ("[limits] max_connections", self.max_connections == now.max_connections),
             ("[mfa] enabled", self.mfa == now.mfa),
             ("[identity] password_threads", self.password_threads == now.password_threads),
@@ -236,7 +239,7 @@ impl Running {
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
-        let insight = fixed.sample.map(|limits| Insight::start(limits, &shared));
+        let insight = fixed.sample.map(|limits| Insight::start(limits, fixed.spike, &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),

@@ -278,6 +278,22 @@ impl<'p> Tally<'p> {
         }
     }
 
+    /// What the refusal of a request by the candidate is due to; `None`: it is not refused, or that is not known.
+    pub(crate) fn rule_of(&mut self, request: &KeptRequest) -> Option<String> {
+        let answer = |policy: &'p Policy| again(policy, request, &Unknown::default());
+        let Again::Ruled(after) = answer(self.candidate) else { return None };
+        let by_network = matches!(after.reason, Some(Reason::IpNotAllowed | Reason::IpDenied | Reason::ConditionUnmet));
+        if let Some(network) = by_network.then(|| self.moved(request)).flatten() {
+            return Some(format!("network/{network}"));
+        }
+        let before = match answer(self.present) {
+            Again::Ruled(before) => before.rule,
+            Again::Depends(_) => None,
+        };
+        let rule = after.rule.or(before)?;
+        Some(format!("{}/{}", rule.kind.as_str(), rule.name))
+    }
+
     /// The network that the address is in under one of both policies alone.
     fn moved(&mut self, request: &KeptRequest) -> Option<Box<str>> {
         let address = request.client.ip()?;

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use portcullis_events::ReasonCode;
@@ -48,6 +48,14 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether the caller was refused, by the gateway or with 401 or 403 by the upstream.
+    pub fn is_refused(&self) -> bool {
+        match self.answered {
+            Answered::Permitted(status) => matches!(status, 401 | 403),
+            Answered::Refused(_) => true,
+        }
+    }
+
     /// Whether the policy decided that it may pass; `None`: the policy was not asked, or something failed before it was.
     pub fn permitted(&self) -> Option<bool> {
         match self.answered {
@@ -79,7 +87,7 @@ pub struct Outlook {
     pub recent: Vec<Arc<Seen>>,
     /// The newest of each kind that is not among them, the oldest first.
     pub older: Vec<Sampled>,
-    /// The last refusals, the oldest first.
+    /// The last refusals, those of upstreams too, the oldest first.
     pub refusals: Vec<Arc<Seen>>,
     /// Requests that were taken into the sample so far.
     pub taken: u64,
@@ -114,7 +122,7 @@ impl Sample {
         let number = self.taken;
         self.taken = self.taken.saturating_add(1);
         push(&mut self.recent, &seen, self.limits.recent);
-        if matches!(seen.answered, Answered::Refused(_)) {
+        if seen.is_refused() {
             push(&mut self.refusals, &seen, self.limits.refusals);
         }
         if let Some(sampled) = self.kinds.get_mut(&kind) {
@@ -206,11 +214,20 @@ fn kind_of(seen: &Seen, policy: &Policy) -> u64 {
 }
 
 /// The network of an address: /24 of IPv4, /48 of IPv6.
-fn network_of(address: Option<IpAddr>) -> Option<u64> {
+pub(crate) fn network_of(address: Option<IpAddr>) -> Option<u64> {
     Some(match address? {
         IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
         IpAddr::V6(address) => (1 << 63) | u64::try_from(address.to_bits() >> 80).unwrap_or_default(),
     })
+}
+
+/// The same as text; empty where the address is unknown.
+pub(crate) fn network_text(address: Option<IpAddr>) -> String {
+    match address {
+        None => String::new(),
+        Some(IpAddr::V4(address)) => format!("{}/24", Ipv4Addr::from_bits(address.to_bits() & !0xff)),
+        Some(IpAddr::V6(address)) => format!("{}/48", Ipv6Addr::from_bits(address.to_bits() >> 80 << 80)),
+    }
 }
 
 #[cfg(test)]

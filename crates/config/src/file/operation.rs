@@ -12,7 +12,7 @@ use portcullis_events::settings::{
     WHOLE,
 };
 use portcullis_geo::GeoSettings;
-use portcullis_insight::SampleLimits;
+use portcullis_insight::{SampleLimits, SpikeSettings};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};
 
@@ -27,7 +27,7 @@ use crate::file::limits::{MAX_CONCURRENT, MAX_STREAMS, WINDOWS, read_body_size, 
 use crate::file::mfa::{Mfa, read_mfa};
 use crate::file::receiver;
 use crate::file::route::read_page;
-use crate::file::sample::read_sample;
+use crate::file::sample::{read_sample, read_spike};
 use crate::file::sink_options::{read_dead_letter, read_filter, read_fold, read_retry, read_rotation};
 use crate::file::spool::{Keeping, read_keeping};
 use crate::file::store::{Store, read_store};
@@ -64,6 +64,8 @@ pub(crate) struct Operation {
     pub(crate) mfa: Option<Mfa>,
     /// `None`: no requests are kept.
     pub(crate) sample: Option<SampleLimits>,
+    /// `None`: spikes of refusals are not looked for.
+    pub(crate) spike: Option<SpikeSettings>,
     /// Where addresses are.
     pub(crate) geo: Geo,
     /// Where the lists of networks are kept; `None`: where they are by default.
@@ -99,6 +101,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         backup: read_backup(root),
         mfa: read_mfa(root),
         sample: read_sample(root),
+        spike: read_spike(root),
         geo: read_geo(root),
         feeds: read_feeds(root),
         limits,

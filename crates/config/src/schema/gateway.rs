@@ -7,7 +7,8 @@ use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERI
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::file::{
-    CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SinkKind,
+    CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS,
+    SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -44,6 +45,7 @@ pub(super) fn file() -> Table {
             within("backup", backup()),
             within("mfa", mfa()),
             within("sample", sample()),
+            within("spike", spike()),
             within("feeds", feeds()),
             within("geo", geo()),
             within("event", event()),
@@ -55,7 +57,6 @@ pub(super) fn file() -> Table {
             within("access_log", access_log()),
             within("trace", receiver::trace()),
             without_effect("admin"),
-            without_effect("spike"),
             without_effect("audit"),
         ],
     )
@@ -430,6 +431,21 @@ fn sample() -> Table {
             one("recent", Integer(SAMPLE_RECENT), "The last requests.").default(10_000),
             one("most", Integer(SAMPLE_MOST), "Altogether: beyond the last ones the newest of each kind.")
                 .default(40_000),
+        ],
+    )
+}
+
+fn spike() -> Table {
+    table(
+        "[spike]",
+        "More refusals than usual are noticed and explained, by the requests that `[sample]` keeps. Changing it needs a restart.",
+        [
+            one("enabled", Flag, "`false`: nobody looks.").default(true),
+            one("bucket", Time::within("1s", "5m"), "What is counted together.").default("10s"),
+            one("min_excess", Integer(SPIKE_EXCESS), "Fewer refusals than these beyond the usual are no spike.")
+                .default(20),
+            one("lookback", Time::within("1m", "1d"), "A change is a suspect that came at most so long before.")
+                .default("15m"),
         ],
     )
 }

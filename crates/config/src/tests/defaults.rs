@@ -43,6 +43,7 @@ fn the_least_configuration_has_every_default() {
     assert!(control.socket.ends_with("portcullis.sock") && !control.required && control.group.is_none());
     assert_eq!((loaded.index, loaded.store), (None, None));
     assert_eq!(loaded.sample, Some(portcullis_insight::SampleLimits::default()));
+    assert_eq!(loaded.spike, Some(portcullis_insight::SpikeSettings::default()));
     assert!(!loaded.policy.enforces_risk());
     assert_eq!(loaded.files.len(), 2);
     let summary = loaded.summary.to_string();
@@ -137,6 +138,10 @@ path = "state/my.db"
 [sample]
 recent = 200
 most = 300
+[spike]
+bucket = "2s"
+min_excess = 7
+lookback = "5m"
 [event]
 node = "n"
 cluster = "c"
@@ -247,6 +252,12 @@ rotate_compress = false
     assert_eq!(loaded.store.unwrap().path, folder.path("state/my.db"));
     let sample = portcullis_insight::SampleLimits { recent: 200, most: 300, ..Default::default() };
     assert_eq!(loaded.sample, Some(sample));
+    let spike = portcullis_insight::SpikeSettings {
+        bucket: Duration::from_secs(2),
+        min_excess: 7,
+        lookback: Duration::from_secs(300),
+    };
+    assert_eq!(loaded.spike, Some(spike));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));
     let kind = SinkKind::File { path: folder.path("events.jsonl") };
     let admin = EventKind::ALL.into_iter().filter(|kind| kind.as_str().starts_with("admin."));

@@ -153,7 +153,7 @@ pub(crate) enum Class {
     Authentication,
     /// The gateway or its policy changed, by itself or by hand: all the rest.
     Administration,
-    /// Something was found out about a caller: `ban.*`, `anomaly.*`, `alert.*`.
+    /// Something was found out about a caller: `ban.*`, `anomaly.*`, `alert.*`, `spike.*`.
     Detection,
 }
 
@@ -180,7 +180,7 @@ impl<'l> Record<'l> {
         match self.kind.as_ref().split('.').next().unwrap_or_default() {
             "access" => Class::Access,
             "auth" => Class::Authentication,
-            "ban" | "anomaly" | "alert" => Class::Detection,
+            "ban" | "anomaly" | "alert" | "spike" => Class::Detection,
             _ => Class::Administration,
         }
     }

@@ -39,7 +39,7 @@ pub(crate) use questions::{
 pub(crate) use revoke::{LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
 pub(crate) use risk::{RiskArgs, RiskCalibrationCommand, RiskCommand, RiskEvaluateArgs, RiskWhomArgs};
 pub(crate) use session::{SessionArgs, SessionCommand, SessionRevokeArgs};
-pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand};
+pub(crate) use sinks::{AlertArgs, AlertCommand, SinkArgs, SinkCommand, SpikeArgs, SpikeCommand};
 pub(crate) use user::{UserAddArgs, UserArgs, UserCommand, UserFileArgs, UserNameArgs};
 
 /// An access-control gateway for HTTP APIs that says exactly why it refused.
@@ -162,6 +162,8 @@ pub(crate) enum Command {
     Sink(SinkArgs),
     /// List the alerts of the running gateway, test who is told, and lift what they contain
     Alert(AlertArgs),
+    /// Say why there were more refusals than usual
+    Spike(SpikeArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
     /// Hold recorded events to their chain

@@ -1,4 +1,4 @@
-//! `sink` and `alert`: where events go, and who is told.
+//! `sink`, `alert` and `spike`: where events go, who is told, and what they come to.
 
 use clap::{Args, Subcommand};
 
@@ -64,4 +64,21 @@ pub(crate) struct WhoseAlertArgs {
     /// All alerts, those that a reload brings too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpikeArgs {
+    #[command(subcommand)]
+    pub(crate) command: SpikeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpikeCommand {
+    /// Show the spikes of refusals that the running gateway has noticed, the last one first
+    List,
+    /// Say what one is due to, and what would help: exit code 1 if there is none
+    Explain {
+        /// Its id or a part of it, as `spike list` and its event have it; left out, the last one
+        id: Option<String>,
+    },
 }

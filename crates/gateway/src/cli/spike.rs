@@ -1,0 +1,52 @@
+//! `spike`: why there were more refusals than usual.
+
+use portcullis_admin::api::{Spike, Spikes};
+
+use crate::cli::args::{Format, Global, SpikeArgs, SpikeCommand};
+use crate::cli::live::{ask, safe, show};
+use crate::cli::output::{answer, remark};
+use crate::cli::table::table;
+use crate::exit::Exit;
+
+pub(crate) fn run(global: &Global, args: &SpikeArgs) -> Exit {
+    let spikes: Spikes = match ask(global, async |client| client.get("/v1/spikes").await) {
+        Ok(spikes) => spikes,
+        Err(exit) => return exit,
+    };
+    match &args.command {
+        SpikeCommand::List => {
+            show(global, &spikes, || listed(&spikes));
+            Exit::Success
+        }
+        SpikeCommand::Explain { id } => explain(global, &spikes, id.as_deref()),
+    }
+}
+
+fn listed(spikes: &Spikes) -> String {
+    if spikes.spikes.is_empty() {
+        let why = if spikes.learning { "what is usual is still being learnt" } else { "as many refusals as usual" };
+        return format!("no spike: {why}");
+    }
+    let row = |spike: &Spike| [safe(&spike.onset), spike.excess.to_string(), safe(&spike.causes), safe(&spike.id)];
+    let rows: Vec<_> = spikes.spikes.iter().map(row).collect();
+    table(["BEGAN", "EXCESS", "CAUSES", "ID"], &rows)
+}
+
+/// One of them, by its id or a part of it; left out, the last one.
+fn explain(global: &Global, spikes: &Spikes, id: Option<&str>) -> Exit {
+    let is_it = |spike: &&Spike| id.is_none_or(|id| spike.id.contains(id));
+    let Some(spike) = spikes.spikes.iter().find(is_it) else {
+        remark(&match id {
+            Some(id) => format!("error: there is no spike `{}`", safe(id)),
+            None => "there was no spike".to_owned(),
+        });
+        return Exit::Negative;
+    };
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => spike.text.iter().for_each(|line| answer(&safe(line))),
+        Format::Json => answer(&serde_json::to_string_pretty(&spike.report).unwrap_or_default()),
+        Format::Jsonl => answer(&spike.report.to_string()),
+    }
+    Exit::Success
+}

@@ -1,0 +1,32 @@
+//! The spikes of refusals that were explained, as the control channel shows them.
+
+use portcullis_admin::api::{Spike as Shown, Spikes};
+
+use crate::running::Running;
+use crate::spiking::Spike;
+
+/// All of them, the last one first.
+///
+/// # Errors
+/// That nobody looks for them.
+pub(super) fn shown(running: &Running) -> Result<Spikes, String> {
+    let found = running.insight().and_then(|insight| insight.spikes());
+    let Some((spikes, learning)) = found else {
+        return Err("spikes are not looked for: `[spike]` or `[sample]` is off".to_owned());
+    };
+    Ok(Spikes { spikes: spikes.iter().map(one).collect(), learning })
+}
+
+fn one(spike: &Spike) -> Shown {
+    let explained = &spike.explained;
+    let causes = explained.causes.iter().map(|cause| format!("{} {} %", cause.kind.as_str(), cause.share_percent));
+    let causes: Vec<String> = causes.collect();
+    Shown {
+        id: spike.id.to_string(),
+        onset: format!("{:.0}", explained.onset),
+        excess: explained.observed.saturating_sub(explained.expected),
+        causes: if causes.is_empty() { "unexplained".to_owned() } else { causes.join(", ") },
+        text: explained.in_words(),
+        report: serde_json::to_value(explained).unwrap_or_default(),
+    }
+}

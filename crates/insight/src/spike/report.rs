@@ -1,0 +1,123 @@
+//! What is said of a spike.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::counts::Count;
+use crate::words::number;
+
+/// A spike and its causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// When it began.
+    #[serde(serialize_with = "shown")]
+    pub onset: Timestamp,
+    /// Until when it was looked at.
+    #[serde(serialize_with = "shown")]
+    pub until: Timestamp,
+    /// Refusals in that time.
+    pub observed: u64,
+    /// As many as were to be expected.
+    pub expected: u64,
+    /// Of how many there are the facts.
+    pub looked_at: u64,
+    /// The causes, the largest first. At most 3.
+    pub causes: Vec<Cause>,
+    /// Refusals beyond the usual that none of them explains.
+    pub unexplained: u64,
+    /// Changes that came in time, and are no cause.
+    pub ruled_out: Vec<String>,
+}
+
+/// One cause of a spike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// What kind of cause.
+    pub kind: CauseKind,
+    /// How many refusals beyond the usual it explains.
+    pub requests: u64,
+    /// The same of a hundred.
+    pub share_percent: u64,
+    /// In a sentence.
+    pub summary: String,
+    /// Who was refused, the most frequent first; at most 5.
+    pub by_user: Vec<Count>,
+    /// From where: /24 or /48; likewise.
+    pub by_network: Vec<Count>,
+    /// Why; likewise.
+    pub by_reason: Vec<Count>,
+    /// What would help, tried.
+    pub fix: Option<Fix>,
+}
+
+/// What kind of cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// The policy was changed.
+    ConfigChange,
+    /// The list of a network changed.
+    FeedChange,
+    /// The upstream refuses.
+    Upstream,
+    /// Credentials do not verify any more.
+    Keys,
+    /// A software that is new.
+    ClientRelease,
+    /// Nobody that was ever let in.
+    Attack,
+    /// One principal that does what it may not.
+    OnePrincipal,
+}
+
+impl CauseKind {
+    /// The word that reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigChange => "config_change",
+            Self::FeedChange => "feed_change",
+            Self::Upstream => "upstream",
+            Self::Keys => "keys",
+            Self::ClientRelease => "client_release",
+            Self::Attack => "attack",
+            Self::OnePrincipal => "one_principal",
+        }
+    }
+}
+
+/// What would help, and what it would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// What to do.
+    pub command: String,
+    /// What it would do.
+    pub preview: String,
+}
+
+fn shown<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.0}"))
+}
+
+impl Explained {
+    /// What it says, in lines.
+    pub fn in_words(&self) -> Vec<String> {
+        let excess = self.observed.saturating_sub(self.expected);
+        let mut lines = vec![format!(
+            "spike of refusals {:.0} to {:.0}: {} more than expected ({} in place of {})",
+            self.onset,
+            self.until,
+            number(excess),
+            number(self.observed),
+            number(self.expected)
+        )];
+        for (index, cause) in self.causes.iter().enumerate() {
+            let (kind, share) = (cause.kind.as_str(), cause.share_percent);
+            lines.push(format!("{}. {kind} {share} % ({}): {}", index + 1, number(cause.requests), cause.summary));
+            lines.extend(cause.fix.iter().map(|fix| format!("   -> {} ({})", fix.command, fix.preview)));
+        }
+        let share = self.unexplained.saturating_mul(100).checked_div(excess).unwrap_or(0);
+        lines.push(format!("unexplained {share} % ({})", number(self.unexplained)));
+        lines.extend(self.ruled_out.iter().map(|what| format!("ruled out: {what}")));
+        lines
+    }
+}
