@@ -28,6 +28,7 @@ const OPERATED: &[&str] = &[
     "notifier",
     "mute",
     "index",
+    "sample",
     "backup",
     "spike",
     "audit",
