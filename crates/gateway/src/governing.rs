@@ -14,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
-use portcullis_governance::{GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
 
 pub(crate) use desk::Who;
 pub(crate) use source::{Source, content_of, load_sealed};
+
+use source::class_of;
 
 /// The versions of a gateway.
 #[derive(Debug)]
@@ -99,8 +102,8 @@ pub(crate) enum Number {
     None,
     /// This one.
     Known(u64),
-    /// It is noted when it becomes live.
-    Noted,
+    /// It is noted when it becomes live, and does this.
+    Noted(Class),
 }
 
 /// Why nothing is put in force.
@@ -117,6 +120,8 @@ pub(crate) enum Refused {
 /// A lock that is held while the store is changed is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
+/// Evaluations of a comparison that a reload waits for: about a second.
+const QUICK: u64 = 3_000_000;
 /// Among so many earlier versions it is looked for what the files are.
 const EARLIER: u64 = 200;
 
@@ -186,7 +191,8 @@ impl Governing {
                 let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
                 return Err(Refused::Other(message.to_owned()));
             }
-            return Ok(Decided { loaded, number: Number::Noted, alarm: None });
+            let number = Number::Noted(self.class(&loaded));
+            return Ok(Decided { loaded, number, alarm: None });
         }
         let (n, content) = {
             let governor = self.governor();
@@ -205,6 +211,20 @@ impl Governing {
                 }
             }
         }
+    }
+
+    /// What files do that are believed, by a comparison that takes a moment and no more: where it would take longer, it is not known.
+    fn class(&self, loaded: &Loaded) -> Class {
+        let standing = self.governor().standing();
+        let Some(last) = standing.version else { return Class::Mixed };
+        if last.change.governed == Hash(loaded.governed.digest) {
+            return Class::Neutral;
+        }
+        let content = self.governor().content_of(&last);
+        let before = content.ok().and_then(|content| load_sealed(&self.config, &content).ok());
+        before.map_or(Class::Mixed, |before| {
+            class_of(&before, loaded, &DiffBounds { evaluations: QUICK, ..DiffBounds::default() })
+        })
     }
 
     /// What the files are, where they are not what is live.
@@ -238,7 +258,7 @@ impl Governing {
     }
 
     /// Notes what becomes live. Returns its number, where it could be noted.
-    pub(crate) fn note(&self, loaded: &Loaded, authors: &[String], reason: &str) -> Option<u64> {
+    pub(crate) fn note(&self, loaded: &Loaded, class: Class, authors: &[String], reason: &str) -> Option<u64> {
         let wish = Wish {
             kind: Kind::Change,
             content: content_of(loaded),
@@ -249,7 +269,8 @@ impl Governing {
             impact: Hash::NONE,
             restores: 0,
         };
-        match self.governor().note(&wish, Timestamp::now()) {
+        let assessed = Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) };
+        match self.governor().note(&wish, (assessed, class), Timestamp::now()) {
             Ok((n, is_new, trouble)) => {
                 if is_new {
                     tracing::info!(version = n, "what is live now is a new version");

@@ -564,9 +564,9 @@ struct Noted<'n> {
 impl Noted<'_> {
     fn number(&self, loaded: &Loaded) -> Option<u64> {
         match (self.governing, &self.number) {
-            (_, Number::None) | (None, Number::Noted) => None,
+            (_, Number::None) | (None, Number::Noted(_)) => None,
             (_, Number::Known(n)) => Some(*n),
-            (Some(governing), Number::Noted) => governing.note(loaded, self.by, self.reason),
+            (Some(governing), Number::Noted(class)) => governing.note(loaded, *class, self.by, self.reason),
         }
     }
 }

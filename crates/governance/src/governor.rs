@@ -191,6 +191,23 @@ impl Governor {
             Some(last) if last.change.governed == assessed.governed => Class::Neutral,
             Some(last) => self.source.class(&self.content_of(last)?, &wish.content),
         };
+        Ok((self.change_of(wish, assessed, class, now)?, assessed))
+    }
+
+    /// The same of a wish that was read and compared.
+    fn change_of(
+        &self,
+        wish: &Wish,
+        assessed: Assessed,
+        class: Class,
+        now: Timestamp,
+    ) -> Result<Change, GovernanceError> {
+        if !wish.content.is_bounded() {
+            return Err(GovernanceError::Invalid(format!(
+                "the files are larger than {} MiB",
+                crate::MAX_CONTENT >> 20
+            )));
+        }
         let (base_n, base) = self.base();
         let change = Change {
             id: ChangeId::random()?,
@@ -212,7 +229,7 @@ impl Governor {
         };
         match change.text_problem() {
             Some(problem) => Err(GovernanceError::Invalid(problem)),
-            None => Ok((change, assessed)),
+            None => Ok(change),
         }
     }
 
@@ -324,25 +341,24 @@ impl Governor {
         self.check_set(change, Some(new))
     }
 
-    /// Notes what became live without anybody being asked: where approvals are not required. Returns the number of the version that it is.
+    /// Notes what becomes live without anybody being asked: where approvals are not required. Whoever puts it in force has read it, and says what
+    /// it is and does. Returns the number of the version that it is, and whether that is a new one.
     ///
     /// # Errors
     /// Approvals are required, or it cannot be written.
     pub fn note(
         &mut self,
         wish: &Wish,
+        (assessed, class): (Assessed, Class),
         now: Timestamp,
     ) -> Result<(u64, bool, Option<GovernanceError>), GovernanceError> {
         if self.is_required() {
             return Err(GovernanceError::Required("it is no version before it is approved"));
         }
-        if let Some(last) = &self.last {
-            let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
-            if assessed.governed == last.change.governed {
-                return Ok((last.n, false, None));
-            }
+        if let Some(last) = self.last.as_ref().filter(|last| last.change.governed == assessed.governed) {
+            return Ok((last.n, false, None));
         }
-        let (change, _) = self.change(wish, now)?;
+        let change = self.change_of(wish, assessed, class, now)?;
         let bytes = wish.content.encode();
         let (by, set) = (change.authors.first().cloned().unwrap_or_default(), self.approvers.clone());
         let hash = change.content;

@@ -375,6 +375,15 @@ mod tests {
         }
     }
 
+    fn note(
+        governor: &mut Governor,
+        wish: Wish,
+    ) -> Result<(u64, bool, Option<portcullis_governance::GovernanceError>), portcullis_governance::GovernanceError>
+    {
+        let assessed = Plain.assess(&wish.content).unwrap();
+        governor.note(&wish, (assessed, Class::Mixed), now())
+    }
+
     fn governor(path: &Path) -> Governor {
         let versions = Versions::open(&Settings { path: path.to_owned() }).unwrap();
         Governor::open(Box::new(versions), Box::new(HeadFile::beside(path)), Box::new(Plain), None).unwrap().0
@@ -389,7 +398,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
         let mut first = governor(&path);
-        first.note(&wish("one"), now()).unwrap();
+        note(&mut first, wish("one")).unwrap();
         let change = first.propose(&wish(&"two".repeat(100_000)), now()).unwrap();
         let mut set = ApproverSet::default();
         let key = SigningKey::generate().unwrap().0;
@@ -415,8 +424,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
         let (mut one, mut other) = (governor(&path), governor(&path));
-        one.note(&wish("one"), now()).unwrap();
-        let error = other.note(&wish("other"), now()).unwrap_err();
+        note(&mut one, wish("one")).unwrap();
+        let error = note(&mut other, wish("other")).unwrap_err();
         assert!(error.to_string().contains("meanwhile"), "{error}");
         assert_eq!(governor(&path).live().unwrap(), content("one"));
     }
@@ -426,11 +435,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
         let mut live = governor(&path);
-        live.note(&wish("one"), now()).unwrap();
+        note(&mut live, wish("one")).unwrap();
         let versions = Versions::open(&Settings { path: path.clone() }).unwrap();
         let copy = folder.path().join("copy.db");
         versions.copy_to(&copy).unwrap();
-        live.note(&wish("two"), now()).unwrap();
+        note(&mut live, wish("two")).unwrap();
         assert!(versions.copy_to(&copy).is_err(), "what is there is not written over");
         let copied = governor(&copy);
         assert_eq!((copied.n(), copied.live().unwrap()), (1, content("one")));
@@ -441,9 +450,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
         let mut live = governor(&path);
-        live.note(&wish("one"), now()).unwrap();
+        note(&mut live, wish("one")).unwrap();
         Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
-        live.note(&wish("two"), now()).unwrap();
+        note(&mut live, wish("two")).unwrap();
         drop(live);
         let revoked = |name: &str| format!("INSERT INTO revocation VALUES ('key', '{name}', 1, 1, NULL, 'test')");
         Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
@@ -479,7 +488,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
         let mut governor = governor(&path);
-        governor.note(&wish("one"), now()).unwrap();
+        note(&mut governor, wish("one")).unwrap();
         let gone = governor.propose(&wish("never"), now()).unwrap();
         governor.reject(gone.id, now()).unwrap();
         let db = Connection::open(&path).unwrap();

@@ -76,12 +76,12 @@ impl PolicySource for Source {
     fn class(&self, before: &Content, after: &Content) -> Class {
         let loaded = |content| load_sealed(&self.config, content);
         let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };
-        class_of(&before, &after)
+        class_of(&before, &after, &DiffBounds::default())
     }
 }
 
 /// What a change does. What no comparison looks at counts as mixed: who may call, where requests go, how risk is judged.
-fn class_of(before: &Loaded, after: &Loaded) -> Class {
+pub(super) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> Class {
     let of = |kind: GovernedKind| {
         let files = |loaded: &Loaded| {
             let files = loaded.governed.files.iter().filter(|file| file.kind == kind);
@@ -102,7 +102,7 @@ fn class_of(before: &Loaded, after: &Loaded) -> Class {
         false if only_withdraws(before, after) => Class::Tightens,
         false => Class::Mixed,
     };
-    let policy = match compare(&before.policy, &after.policy, Timestamp::now(), &DiffBounds::default()) {
+    let policy = match compare(&before.policy, &after.policy, Timestamp::now(), bounds) {
         diff if !diff.incomplete.is_empty() => Class::Mixed,
         diff => match diff.effect() {
             Effect::None => Class::Neutral,

@@ -122,7 +122,7 @@ fn an_older_store_is_told_by_the_head_file() {
     assert!(gone.finish_beginning().is_err(), "only of a log that has just begun");
     let begun = Shared::default();
     let (mut governor, _) = begun.open().unwrap();
-    governor.note(&wish(content(1, "0 1 2 2"), "file"), at(1)).unwrap();
+    note(&mut governor, &wish(content(1, "0 1 2 2"), "file"), at(1)).unwrap();
     let anew = Shared::default();
     anew.disk().head = begun.disk().head;
     let (_, remarks) = anew.open().unwrap();

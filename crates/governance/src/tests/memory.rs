@@ -214,6 +214,16 @@ pub(crate) fn governed(people: &People) -> (Shared, Governor) {
     (shared, governor)
 }
 
+/// Notes it as whoever puts it in force would.
+pub(crate) fn note(
+    governor: &mut Governor,
+    wish: &Wish,
+    now: Timestamp,
+) -> Result<(u64, bool, Option<GovernanceError>), GovernanceError> {
+    let class = governor.live().map_or(Class::Mixed, |live| Lines.class(&live, &wish.content));
+    governor.note(wish, (Lines.assess(&wish.content).unwrap(), class), now)
+}
+
 pub(crate) fn sign(governor: &Governor, change: &Change, key: &SigningKey, second: i64) -> Approval {
     Approval::sign(governor.standing().instance, change, Decision::Approve, key, at(second))
 }
