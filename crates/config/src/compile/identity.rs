@@ -393,18 +393,17 @@ pub(crate) fn report_unknown_scopes<'n>(
     known_routes: impl IntoIterator<Item = &'n str>,
     known_networks: impl IntoIterator<Item = &'n str>,
 ) {
-    let known: [(&str, &[At<String>], HashSet<&str>); 2] = [
-        ("the configuration has no route", routes, known_routes.into_iter().collect()),
-        ("the policy has no network", networks, known_networks.into_iter().collect()),
-    ];
-    for (message, named, known) in known {
-        for name in named.iter().filter(|name| reader.is_complete() && !known.contains(name.value.as_str())) {
-            let message = format!("{message} `{}`: the key does not count there", shown(&name.value));
-            let mut diagnostic = Diagnostic::warning(codes::UNKNOWN_ROLE, name.span, message);
-            let near = suggest::nearest(&name.value, known.iter().copied());
-            diagnostic.help = Some(near.map_or("remove it".into(), |name| format!("did you mean `{name}`?")));
-            reader.report(diagnostic);
-        }
+    report_absent(reader, "the configuration has no route", routes, &known_routes.into_iter().collect());
+    report_absent(reader, "the policy has no network", networks, &known_networks.into_iter().collect());
+}
+
+fn report_absent(reader: &Reader<'_>, message: &str, named: &[At<String>], known: &HashSet<&str>) {
+    for name in named.iter().filter(|name| reader.is_complete() && !known.contains(name.value.as_str())) {
+        let message = format!("{message} `{}`: the key does not count there", shown(&name.value));
+        let mut diagnostic = Diagnostic::warning(codes::UNKNOWN_ROLE, name.span, message);
+        let near = suggest::nearest(&name.value, known.iter().copied());
+        diagnostic.help = Some(near.map_or("remove it".into(), |name| format!("did you mean `{name}`?")));
+        reader.report(diagnostic);
     }
 }
 
