@@ -84,10 +84,10 @@ mod http2_conformance;
 mod http2_floods;
 /// HTTP/2 to upstreams: a real nginx, by prior knowledge.
 mod http2_upstreams;
-/// Opaque tokens, of which their provider is asked.
-mod introspection;
 /// What another policy would have done to requests that were made: `replay`, `policy preview`.
 mod insight;
+/// Opaque tokens, of which their provider is asked.
+mod introspection;
 /// More at once than the limits allow.
 mod limits;
 /// Browsers log in at a real provider, stay so for a while, and log out.

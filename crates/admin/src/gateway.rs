@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
+    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes,
+    Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};

@@ -15,7 +15,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use crate::api::{
-    Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
+    Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
+    PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};

@@ -259,7 +259,6 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let operation = gateway.operation;
     let geo = operation.geo.databases;
     risk.max_speed_kmh = operation.geo.max_speed_kmh.unwrap_or(risk.max_speed_kmh);
-    let geo = operation.geo;
     let (sample, spike) = (operation.sample, operation.spike);
     compile::events::report_unknown_routes(reader, &gateway.entries.sinks, &operation.keeping, &gateway.entries.routes);
     let events = compile::events::compile(

@@ -2,8 +2,8 @@
 
 mod factor;
 mod feed;
-mod providers;
 mod preview;
+mod providers;
 mod risk;
 mod spikes;
 
@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
-    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState, DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins, PolicyStatus, PolicyText, Previewed, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink, SinkTested, Spikes, Status, Store, Tried, Upstream, WhereIs, WhichSessions,
+    Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState,
+    DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins,
+    PolicyStatus, PolicyText, Previewed, Problem, Profile, Reloaded, Reloads, Sample, Session, Sessions, Sink,
+    SinkTested, Spikes, Status, Store, Tried, Upstream, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};

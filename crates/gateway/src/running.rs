@@ -18,7 +18,6 @@ use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot};
 use portcullis_store::{Database, KeptSessions, RestoredSessions, StoreError};
-use portcullis_store::StoreError;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -29,8 +28,8 @@ use crate::directing::Directories;
 use crate::factoring::Factors;
 use crate::feeding::Feeds;
 use crate::governing::{Decided, Governing, Number};
-use crate::introspecting::Introspecting;
 use crate::insight::Insight;
+use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
 use crate::locating::tell;
@@ -224,15 +223,14 @@ impl Running {
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
         let introspecting = Introspecting::new(&snapshot.authenticator);
-        let shared = Arc::new(Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer));
+        let sampling = fixed.sample.map(|_| Sampling::new(fixed.process.workers));
+        let shared = Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer);
+        let shared = Arc::new(shared.with_sampling(sampling));
         let logins = Arc::new(Logins::new(&shared, &sessions));
         let factors = Arc::new(Factors::new(mfa, database.as_ref())?);
         factors.start().map_err(StartError::Keeping)?;
         // Nobody has set it before.
         let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
-        let sampling = fixed.sample.map(|_| Sampling::new(fixed.process.workers));
-        let shared = Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer);
-        let shared = Arc::new(shared.with_sampling(sampling));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;

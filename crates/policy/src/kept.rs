@@ -26,6 +26,8 @@ pub struct KeptRequest {
     pub country: Option<CountryCode>,
     /// Who it was.
     pub identity: KeptIdentity,
+    /// Whether the device met the rules, by a word fresher than the credential's.
+    pub posture: Option<bool>,
     /// How risky the caller looked; `None`: that was not looked at.
     pub risk: Option<KeptRisk>,
     /// What hardly any request has.
@@ -124,6 +126,7 @@ impl KeptRequest {
             client: ClientAddress::Unknown,
             country: None,
             identity: KeptIdentity::NotLookedAt,
+            posture: None,
             risk: None,
             rare: None,
             now,
@@ -192,6 +195,7 @@ impl KeptRequest {
             client: self.client,
             country: self.country,
             identity,
+            posture: self.posture,
             risk: risk.as_ref().unwrap_or(RiskAssessment::none()),
             bans: rare.map(KeptRare::bans).unwrap_or_default(),
             contained: rare.map(KeptRare::contained).unwrap_or_default(),

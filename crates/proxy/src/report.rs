@@ -167,7 +167,8 @@ impl Worker {
 
     /// A permitted request that a rule in shadow mode would have treated otherwise. Monitored risk is only counted, since
     /// it says something about most new callers; what an alert would demand is of few, and is recorded.
-    pub(crate) fn report_shadow(&self, facts: &Facts, permit: &Permit) {
+    pub(crate) fn report_shadow(&self, transit: &Transit, permit: &Permit) {
+        let facts = &transit.facts;
         facts.loaded.counters(facts.route).shadow();
         let monitored = |reason: Option<Reason>| matches!(reason, Some(Reason::RiskTooHigh | Reason::StepUpRequired));
         if facts.demanded.is_none() && permit.shadow().iter().all(|finding| monitored(finding.reason)) {
@@ -181,9 +182,7 @@ impl Worker {
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
         self.fill_place(&mut event);
-        if let Some(risk) = &facts.risk {
-            event.risk = Risk::of(risk, None);
-        }
+        self.fill_risk(&mut event, transit, None);
         self.shared.recorder.record(event);
     }
 
@@ -211,9 +210,7 @@ impl Worker {
         fill_policy(&mut event, &facts.loaded);
         fill_facts(&mut event, facts, &[]);
         fill_head(&mut event, transit);
-        if let Some(risk) = &facts.risk {
-            event.risk = Risk::of(risk, None);
-        }
+        self.fill_risk(&mut event, transit, None);
         event.upstream.forwarded = true;
         event.latency_us.total = u64::try_from(facts.started.elapsed().as_micros()).ok();
         event.latency_us.decision = facts.decision_us;

@@ -11,6 +11,7 @@ use http::HeaderValue;
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
 use portcullis_policy::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText};
+use portcullis_risk::posture::Posture;
 
 use crate::transit::Facts;
 
@@ -174,7 +175,8 @@ fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<KeptRequest> 
         client: facts.client_address(),
         country: facts.country,
         identity,
-        risk: facts.risk.as_ref().map(KeptRisk::of),
+        posture: facts.device.and_then(Posture::compliant),
+        risk: facts.risk.as_ref().map(|risk| KeptRisk::of(&risk.assessment)),
         rare,
         ..KeptRequest::new(text, facts.now)?
     })

@@ -11,7 +11,6 @@ use portcullis_events::settings::{
     AccessFormat, DeadLetterSettings, FoldSettings, OnFull, RemoteKind, RetrySettings, RotationSettings, TraceSettings,
     WHOLE,
 };
-use portcullis_geo::GeoSettings;
 use portcullis_insight::{SampleLimits, SpikeSettings};
 use portcullis_proxy::page::{Page, Pages};
 use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownSettings};

@@ -5,10 +5,9 @@ use serde_json::json;
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
-use crate::file::{CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SinkKind};
 use crate::file::{
-    CLIENT_AUTH, FileVersion, INDEX_SIZES, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS,
-    SinkKind,
+    CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT,
+    SPIKE_EXCESS, SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 

@@ -131,7 +131,7 @@ where
                 counters.permit();
                 self.learn(&transit, &permit);
                 if !permit.shadow().is_empty() {
-                    self.worker.report_shadow(&transit.facts, &permit);
+                    self.worker.report_shadow(&transit, &permit);
                 }
                 Either::Left(self.inner.call(Permitted::new(transit, permit)))
             }
