@@ -184,7 +184,7 @@ impl Governing {
     }
 
     /// Says what of the disk, or instead of it, is to be put in force.
-    pub(crate) fn decide(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
+    pub(crate) fn choose(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
         if !self.is_required() {
             let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
             if loaded.governance.required {
@@ -343,6 +343,6 @@ pub(crate) fn begin(config: &Path, pin: Option<&Pin>) -> Result<Beginning, Begin
         return Ok(Beginning { decided: Decided::unversioned(loaded), governing: None });
     };
     let governing = Governing::open(config, &store, pin).map_err(BeginError::Governing)?;
-    let decided = governing.decide(disk, Why::Start).map_err(BeginError::Refused)?;
+    let decided = governing.choose(disk, Why::Start).map_err(BeginError::Refused)?;
     Ok(Beginning { decided, governing: Some(Arc::new(governing)) })
 }

@@ -46,7 +46,7 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
     let decided = tokio::task::spawn_blocking(move || {
         let disk = load(&path, &ProcessEnvironment);
         match governing {
-            Some(governing) => governing.decide(disk, why),
+            Some(governing) => governing.choose(disk, why),
             None => disk.map(Decided::unversioned).map_err(|report| Refused::Files(Box::new(report))),
         }
     })
