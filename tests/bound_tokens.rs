@@ -198,9 +198,10 @@ fn a_nonce_is_asked_for_and_then_good() {
 
 #[test]
 fn where_no_further_proof_can_be_remembered_nobody_knows_and_nobody_gets_in() {
-    let world = world("", "[identity.dpop]\nremembered = 2\n");
+    let world = world("", "[identity.dpop]\nremembered = 16\n");
     let first = world.proof("/a");
     assert_eq!(world.ask("/a", "DPoP", &[&first]).status(), 200);
+    // One holder has an eighth of the places.
     assert_eq!(world.ask("/a", "DPoP", &[&world.proof("/a")]).status(), 200);
     let answer = world.ask("/a", "DPoP", &[&world.proof("/a")]);
     let event = world.gateway.check_refused("no room", &answer, 503, "dependency.store_unavailable");

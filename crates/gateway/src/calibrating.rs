@@ -49,7 +49,8 @@ pub(crate) fn calibrated(snapshot: Snapshot, risk: &RiskEngine) -> Snapshot {
     }
 }
 
-fn with_thresholds(policy: &Policy, risk: &RiskEngine) -> Policy {
+/// A policy with the thresholds of the calibration in force.
+pub(crate) fn with_thresholds(policy: &Policy, risk: &RiskEngine) -> Policy {
     policy.with_calibration(risk.calibration().map(|made| (Arc::clone(&made.id), made.thresholds)))
 }
 

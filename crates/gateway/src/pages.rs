@@ -20,6 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{HeaderValue, LOCATION, SET_COOKIE};
@@ -47,7 +48,9 @@ pub(crate) struct OwnPages {
     factors: Arc<Factors>,
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
+    /// Logins that were ended, and logouts that providers told: apart, so that nobody who begins logins keeps a logout from counting.
     replays: Replays,
+    told: Replays,
 }
 
 impl OwnPages {
@@ -64,6 +67,7 @@ impl OwnPages {
             factors: Arc::clone(factors),
             seal: SealKey::random().map(Arc::new),
             replays: Replays::default(),
+            told: Replays::default(),
         }
     }
 }
@@ -123,6 +127,15 @@ impl OwnPages {
             Found::Live(session) if visit.snapshot.authenticator.is_current(&session, visit.now) => Some(session),
             Found::Live(_) | Found::Ended(_) | Found::None => None,
         }
+    }
+
+    /// The same where its principal may change anything: neither banned, nor revoked since.
+    fn session_in_good_standing(&self, visit: &Visit) -> Option<Arc<Session>> {
+        let session = self.session(visit)?;
+        let shared = self.shared.upgrade()?;
+        let ban = shared.risk.ban_on_principal(&session.principal, shared.clock.at(Instant::now()));
+        let is_banned = ban.is_some_and(|ban| !ban.simulated);
+        (!is_banned && visit.snapshot.authenticator.is_good(&session.principal, visit.now)).then_some(session)
     }
 
     /// A provider of the configuration in force for this visit.

@@ -26,7 +26,8 @@ pub(crate) struct Revoking {
 #[derive(Debug)]
 struct Book {
     rows: RevocationBook,
-    follower: Mutex<RevocationFollower>,
+    /// `None` after the end: whoever closes the file last has it stand alone.
+    follower: Mutex<Option<RevocationFollower>>,
     path: PathBuf,
 }
 
@@ -48,7 +49,7 @@ impl Revoking {
             return Ok(Self { all, book: None, changing });
         };
         let (rows, path) = (RevocationBook::of(settings), settings.path.clone());
-        let follower = Mutex::new(rows.follow()?);
+        let follower = Mutex::new(Some(rows.follow()?));
         let revoking = Self { all, book: Some(Book { rows, follower, path }), changing };
         revoking.look()?;
         if !revoking.all.is_empty() {
@@ -61,6 +62,7 @@ impl Revoking {
     fn look(&self) -> Result<(), StoreError> {
         let Some(book) = &self.book else { return Ok(()) };
         let mut follower = book.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(follower) = follower.as_mut() else { return Ok(()) };
         if let Some(rows) = follower.look()? {
             let read: Result<Vec<_>, _> = rows.into_iter().map(|row| revocation(row, &book.path)).collect();
             self.all.restore(read?, Timestamp::now());
@@ -90,6 +92,13 @@ impl Revoking {
                 tracing::error!(%error, "what another process revokes is not seen: what is in force stays");
             }
             failing = error.is_some();
+        }
+    }
+
+    /// Looks no more: the process ends.
+    pub(crate) fn shutdown(&self) {
+        if let Some(book) = &self.book {
+            *book.follower.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 

@@ -505,6 +505,7 @@ impl Running {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         self.alerting.alerts.shutdown(timeout);
         self.note_key_uses(HashMap::new());
+        self.revoking.shutdown();
         if let Some(kept) = &self.kept_sessions {
             // When each was last used, too.
             let swept = self.sessions.sweep(Timestamp::now());

@@ -25,7 +25,7 @@ use crate::refusal::{Challenge, Refusal, Rejection};
 use crate::remote::{KeysAwaited, Patience, RemoteKeys};
 use crate::revocation::Revocations;
 use crate::secret::SecretText;
-use crate::session::{EndCause, Found, Session, SessionId, Sessions};
+use crate::session::{CookieKind, EndCause, Found, Session, SessionId, Sessions, cookie_value};
 use crate::settings::{BesideCredential, Bound, LdapDirectory, LoginSettings, Settings};
 use crate::settings_check;
 use crate::token_cache::{CacheKey, TokenCache, TokenHash};
@@ -466,6 +466,18 @@ impl Authenticator {
                 over(CredentialProblemKind::Expired, "the session is over, or there never was one with this id", None)
             }
         }
+    }
+
+    /// Whether the cookie of a session is there and opens none any more. It uses none.
+    pub fn is_session_over(&self, headers: &HeaderMap, now: Timestamp) -> bool {
+        let ids = [true, false].into_iter().filter_map(|secure| cookie_value(headers, CookieKind::Session, secure));
+        let mut found = ids.map(|text| SessionId::parse(text).map(|id| self.sessions.find(&id, now, false))).peekable();
+        found.peek().is_some() && !found.any(|found| matches!(found, Some(Found::Live(_))))
+    }
+
+    /// Whether what a principal was verified by is not revoked.
+    pub fn is_good(&self, principal: &Principal, now: Timestamp) -> bool {
+        self.revocations.of_principal(principal, now).is_ok()
     }
 
     /// Where passwords are checked, where there are users with passwords.

@@ -67,7 +67,7 @@ impl Worker {
                 settings: &snapshot.settings.refusal,
                 disclose,
                 retry_after_s,
-                challenges: Challenges::of(facts),
+                challenges: Challenges::of(facts, &transit.head.headers),
                 form: Form::wanted(&transit.head.headers),
             },
         );

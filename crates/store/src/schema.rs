@@ -76,18 +76,6 @@ const STEPS: &[&str] = &[
         seen INTEGER NOT NULL, content TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
-    // Second factors, their secrets sealed, and wrong codes. Times of factors are microseconds since 1970, those of attempts seconds.
-    "
-    CREATE TABLE factor (
-        principal TEXT NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,
-        created INTEGER NOT NULL, used INTEGER, confirmed INTEGER NOT NULL, counter INTEGER NOT NULL, credential BLOB UNIQUE,
-        key INTEGER NOT NULL, sealed BLOB NOT NULL, version INTEGER NOT NULL,
-        PRIMARY KEY (principal, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE factor_attempt (
-        principal TEXT PRIMARY KEY NOT NULL, failures INTEGER NOT NULL, last INTEGER NOT NULL, until INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

@@ -10,7 +10,7 @@ use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::identity::{LEEWAY, REQUIRE, read_claims};
 use crate::file::receiver::{Link, Parsed, required_text};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Integer, Name, Text, Time};
-use crate::pem::read_pem;
+use crate::pem::read_pinned_pem;
 use crate::section::Section;
 
 /// A provider that is asked, with the places that others are held against.
@@ -90,7 +90,7 @@ fn read_endpoint(section: &Section<'_>) -> Option<UrlSource> {
     let allow_http = section.or("allow_http", Flag, false);
     let ca = section.optional("ca", FilePath);
     let roots = match ca.as_ref() {
-        Some(ca) => read_pem(section.reader(), "ca", ca, material::certificates)?,
+        Some(ca) => read_pinned_pem(section.reader(), "ca", ca, material::certificates)?,
         None => Vec::new(),
     };
     let url = url?;

@@ -21,7 +21,7 @@ use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::identity::{LEEWAY, read_claims};
 use crate::file::receiver::optional_secret;
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Integer, Name, Text, Time};
-use crate::pem::read_pem;
+use crate::pem::read_pinned_pem;
 use crate::section::{Field, Kind, Section};
 
 /// `[identity.login]`
@@ -140,7 +140,7 @@ fn read(section: &Section<'_>) -> Option<Oidc> {
     let timeout = section.or("timeout", Time::within("100ms", "30s"), RemoteKeySource::TIMEOUT);
     let ca = section.optional("ca", FilePath);
     let roots = match ca.as_ref() {
-        Some(ca) => read_pem(section.reader(), "ca", ca, material::certificates)?,
+        Some(ca) => read_pinned_pem(section.reader(), "ca", ca, material::certificates)?,
         None => Vec::new(),
     };
     let (name, issuer) = (name?, issuer?);

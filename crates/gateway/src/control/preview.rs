@@ -8,6 +8,7 @@ use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_tex
 use portcullis_policy::Policy;
 
 use super::shown;
+use crate::calibrating::with_thresholds;
 use crate::running::Running;
 
 /// The longest text of a policy, in bytes.
@@ -42,7 +43,9 @@ fn compile(running: &Running, config: &Path, candidate: &PolicyText) -> Result<P
         return Err(format!("`{}` is not the name of a file", shown(name)));
     }
     let loaded = load_with_policy_text(config, name, text, &ProcessEnvironment);
-    let Loaded { policy, feeds: (settings, _), .. } = loaded.map_err(|report| problems(&report, name))?;
+    let Loaded { policy, risk, feeds: (settings, _), .. } = loaded.map_err(|report| problems(&report, name))?;
+    // With the thresholds that a reload would give it: those of the calibration in force.
+    let policy = if risk.step_up_budget.is_some() { with_thresholds(&policy, &running.shared().risk) } else { policy };
     let (keeper, now) = (running.feeds().keeper(), running.feeds().now());
     let contents = keeper.contents_of(&settings.feeds, now);
     drop(keeper);

@@ -132,13 +132,17 @@ fn only_withdraws(before: &Loaded, after: &Loaded) -> bool {
 }
 
 fn is_no_more(before: &ApiKeyRecord, after: &ApiKeyRecord) -> bool {
-    let ends_no_later = match (before.expires, after.expires) {
+    // Exhaustive on purpose: a new part of a key must be given its place here.
+    let ApiKeyRecord { id: _, sha256, principal, groups, roles, created, expires, routes, networks, previous, revoked } =
+        after;
+    let ends_no_later = match (before.expires, expires) {
         (None, _) => true,
         (Some(_), None) => false,
-        (Some(before), Some(after)) => after <= before,
+        (Some(before), Some(after)) => *after <= before,
     };
-    (before.sha256, &before.principal, &before.groups, &before.roles)
-        == (after.sha256, &after.principal, &after.groups, &after.roles)
+    (&before.sha256, &before.principal, &before.groups, &before.roles) == (sha256, principal, groups, roles)
+        && (&before.routes, &before.networks, before.created) == (routes, networks, *created)
+        && (previous.is_none() || before.previous == *previous)
         && ends_no_later
-        && (after.revoked || !before.revoked)
+        && (*revoked || !before.revoked)
 }

@@ -90,7 +90,7 @@ impl OwnPages {
         let Some(token) = form.get("logout_token") else {
             return Err(refuse(ReasonCode::RequestMalformed, "there is none"));
         };
-        let verify = |patience: Patience<'_>| party.logged_out(token, &self.replays, visit.now, patience);
+        let verify = |patience: Patience<'_>| party.logged_out(token, &self.told, visit.now, patience);
         let mut found = verify(Patience::Request);
         if let Err(LogoutTokenProblem::NotAdmitted(NotAdmitted::Awaited(mut awaited))) = found {
             // Whether it ended or took too long: what is there then counts.

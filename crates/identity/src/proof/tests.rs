@@ -264,7 +264,9 @@ fn a_nonce_is_demanded_given_and_accepted() {
     // A reload goes on with those that were given.
     let mut reloaded = Proofs::new(&settings);
     reloaded.adopt(&proofs);
-    assert!(judge(&reloaded, &signer, &[&with(nonce.clone(), 0)], 1).unwrap().1.contains("used before"));
+    assert!(judge(&reloaded, &signer, &[&with(nonce.clone(), 300)], 300).unwrap().1.contains("used before"));
+    // Of one as old as those that were forgotten nobody knows any more, also where the clock was set back.
+    assert!(judge(&reloaded, &signer, &[&with(nonce.clone(), 0)], 1).unwrap().1.contains("too long ago"));
     assert_eq!(judge(&reloaded, &signer, &[&with(nonce.clone(), 1)], 1), None);
     proofs = reloaded;
     let (kind, _, challenge) = judge(&proofs, &signer, &[&with(nonce, 301)], 301).unwrap();

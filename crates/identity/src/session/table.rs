@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use papaya::HashMap as SharedMap;
-use portcullis_policy::Principal;
+use portcullis_policy::{AuthenticationMethod, Principal};
 
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::record::{EndCause, Opening, Session};
@@ -217,8 +217,7 @@ impl Sessions {
 
     /// Ends all sessions of a principal, as a policy writes it.
     pub fn revoke_principal(&self, principal: &str) -> (Vec<String>, Written) {
-        let keys = self.index().principals.get(principal).cloned().unwrap_or_default();
-        self.end_all(|session| keys.contains(&session.key), EndCause::Revoked)
+        self.end_all(|session| session.principal.reference() == principal, EndCause::Revoked)
     }
 
     /// Ends what a provider says is over: its session `sid` where it names one, else all of its subject (OpenID Connect Back-Channel Logout 1.0,
@@ -300,7 +299,9 @@ fn begin(key: SessionKey, opening: Opening, bounds: SessionBounds, now: Timestam
     let until = now.saturating_add(span(bounds.absolute)).unwrap_or(Timestamp::MAX);
     let Opening { mut principal, subject, sid, fingerprint } = opening;
     principal.authentication.expires = Some(until);
-    principal.authentication.issued = Some(now);
+    // Nobody can say when a password was given: what is revoked for having been issued before stays so.
+    principal.authentication.issued =
+        (principal.authentication.method != AuthenticationMethod::Password).then_some(now);
     principal.authentication.key_id = Some(key.reference().into());
     Session {
         key,

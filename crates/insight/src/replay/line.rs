@@ -222,7 +222,10 @@ fn of_event(line: &[u8]) -> Recorded {
     };
     let client = event.client.ip.map_or(ClientAddress::Unknown, ClientAddress::known);
     let rare = event.facts.as_ref().and_then(|facts| facts.rare(now));
-    Recorded::Decision { request: KeptRequest { client, country, identity, risk, rare, ..request }, unknown, permitted }
+    // A no of the credential's or of the word about the device is a no, and the event has what came of both.
+    let posture = event.device.compliant;
+    let request = KeptRequest { client, country, identity, posture, risk, rare, ..request };
+    Recorded::Decision { request, unknown, permitted }
 }
 
 /// The part of a reason code before the dot.

@@ -81,7 +81,8 @@ pub(crate) fn charged_address(facts: &Facts) -> IpAddr {
 fn asks_to_be_heard(facts: &Facts, headers: &HeaderMap, ban: &Ban) -> bool {
     let snapshot = &facts.loaded.snapshot;
     let looks = |route| snapshot.policy.authentication(route) != AuthenticationRule::None;
-    if ban.simulated || !facts.route.is_some_and(looks) {
+    // Pages of the gateway's own are answered before anybody looks at a credential: nothing there would narrow the ban.
+    if ban.simulated || facts.is_page || !facts.route.is_some_and(looks) {
         return false;
     }
     let brought = snapshot.authenticator.is_credential_brought(headers) || certificate_identity(facts).is_some();

@@ -42,6 +42,10 @@ fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
     let authenticator = &transit.facts.loaded.snapshot.authenticator;
     match denial.reason {
         Reason::AuthnMissing => true,
+        // What was revoked by the session's id alone: whoever is disabled, or has nothing that counts any more, would be led in a circle.
+        Reason::Authn(CredentialProblemKind::Revoked) if !authenticator.is_session_over(headers, transit.facts.now) => {
+            false
+        }
         Reason::Authn(
             CredentialProblemKind::Expired | CredentialProblemKind::Revoked | CredentialProblemKind::Invalid,
         ) => has_session(headers) && !authenticator.credential_headers().iter().any(|name| headers.contains_key(name)),

@@ -17,15 +17,20 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub struct Challenges<'a> {
     /// The providers in force; `None` where that is not known.
     authenticator: Option<&'a Authenticator>,
+    /// The caller is a browser where people log in by a page.
+    has_login: bool,
     /// What is said of a token that is bound to a key.
     bound: Option<&'a Challenge>,
 }
 
 impl<'a> Challenges<'a> {
     /// Those of a request.
-    pub(crate) fn of(facts: &'a Facts) -> Self {
+    pub(crate) fn of(facts: &'a Facts, headers: &HeaderMap) -> Self {
+        let authenticator = &facts.loaded.snapshot.authenticator;
         Self {
-            authenticator: Some(&facts.loaded.snapshot.authenticator),
+            // A browser would ask for the password itself, and send it beside the cookie of a session for ever after: it is led to the login.
+            has_login: authenticator.reads_sessions() && headers.contains_key("sec-fetch-mode"),
+            authenticator: Some(authenticator),
             bound: facts.identity.as_ref().and_then(Identity::challenge),
         }
     }
@@ -75,7 +80,7 @@ impl<'a> Challenges<'a> {
         };
         // RFC 7617 section 2.1. Who is known and not well enough is helped by no password.
         let is_step_up = refusal.denial().is_some_and(|denial| denial.step_up.is_some());
-        if is_step_up || !self.authenticator.is_some_and(Authenticator::accepts_passwords) {
+        if is_step_up || self.has_login || !self.authenticator.is_some_and(Authenticator::accepts_passwords) {
             return texts;
         }
         let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
