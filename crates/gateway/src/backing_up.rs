@@ -264,6 +264,12 @@ fn keep_newer_log(restoring: &Restoring<'_>, checked: &Checked, known: Option<He
     if copied.is_ok() {
         versions.take_from(&there, false).map_err(of)?;
     }
+    // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind.
+    let there_now = copied.is_ok().then(|| head_of(&there)).transpose()?.filter(|head| head.n > 0);
+    let known = match (known, there_now) {
+        (Some(known), Some(now)) if now.n > known.n => Some(now),
+        (known, now) => known.or(now),
+    };
     let Some(known) = known else { return Ok(Fate::AsItIs) };
     let record = versions.record(known.n).map_err(GovernanceError::from)?;
     if record.is_some_and(|record| Hash::of(&record) == known.hash) {
@@ -292,6 +298,12 @@ enum Accepted {
 /// The newer log is lost: somebody has to want that.
 fn accept(restoring: &Restoring<'_>, checked: &Checked, lost: Head) -> Result<Accepted, BackingUpError> {
     let n = checked.head.n;
+    if lost.required && !checked.head.required {
+        let message = format!(
+            "the backup ends with version {n}, before approvals were required, and the store that is lost required them: restore a later backup"
+        );
+        return Err(BackingUpError::Refused(message));
+    }
     if !restoring.accept_rollback {
         let message = format!(
             "the backup ends with version {n}, the store was at version {}, and cannot be read: with --accept-rollback these versions are lost, and what was revoked in them has to be revoked again",

@@ -194,12 +194,20 @@ impl Governing {
             let number = Number::Noted(self.class(&loaded));
             return Ok(Decided { loaded, number, alarm: None });
         }
-        let (n, content) = {
+        let (n, content, signed) = {
             let governor = self.governor();
-            (governor.n(), governor.live().map_err(|error| Refused::Other(error.to_string()))?)
+            let content = governor.live().map_err(|error| Refused::Other(error.to_string()))?;
+            (governor.n(), content, governor.standing().version.map(|version| version.change.governed))
         };
         let number = Number::Known(n);
         let live = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
+        // A file that is named and no part of what was approved would be read from the disk.
+        if signed != Some(Hash(live.governed.digest)) {
+            let message = format!(
+                "version {n} cannot be put in force: with the files that it names it is not what was approved; put them back as they were, or start with the path of the configuration that it was approved under"
+            );
+            return Err(Refused::Other(message));
+        }
         match disk {
             Ok(loaded) if loaded.governed.digest == live.governed.digest => Ok(Decided { loaded, number, alarm: None }),
             disk => {

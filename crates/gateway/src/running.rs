@@ -509,7 +509,7 @@ impl Running {
         if let Some(kept) = &self.kept_sessions {
             // When each was last used, too.
             let swept = self.sessions.sweep(Timestamp::now());
-            if let Err(error) = swept.wait().and_then(|()| kept.flush()) {
+            if let Err(error) = swept.wait().and(kept.close()) {
                 tracing::error!(error, "what has changed last of sessions is not in the store");
             }
         }

@@ -1,6 +1,6 @@
 //! Users with passwords, for small installations and for the first operator: HTTP Basic (RFC 7617).
 //!
-//! [`Passwords`] is what requests look at. A password that was verified a short while ago is found by a keyed hash, without a lock; every other one is
+//! `Passwords` is what requests look at. A password that was verified a short while ago is found by a keyed hash, without a lock; every other one is
 //! checked on a [`PasswordBench`] beside the requests, and the request waits for that, once. What is remembered belongs to one
 //! configuration: a reload forgets it, so a password that was changed, and a user that was disabled, are out with it.
 //!

@@ -37,6 +37,8 @@ pub struct RestoredSessions {
 struct Task {
     changes: Vec<SessionChange>,
     writing: Writing,
+    /// Nothing comes after it: the file is closed.
+    closes: bool,
 }
 
 /// Tasks that wait. Whoever comes then is told that it is not kept.
@@ -92,20 +94,34 @@ impl KeptSessions {
     /// # Errors
     /// Why it is not.
     pub fn flush(&self) -> Result<(), String> {
-        self.write(Vec::new()).wait()
+        self.send(Vec::new(), false).wait()
     }
-}
 
-impl SessionStore for KeptSessions {
-    fn write(&self, changes: Vec<SessionChange>) -> Written {
+    /// The same, and closes the file: whoever closes it last has it stand alone. Nothing is kept from then on.
+    ///
+    /// # Errors
+    /// Why something is not on the disk.
+    pub fn close(&self) -> Result<(), String> {
+        let flushed = self.flush();
+        let closed = self.send(Vec::new(), true).wait();
+        flushed.and(closed)
+    }
+
+    fn send(&self, changes: Vec<SessionChange>, closes: bool) -> Written {
         let (writing, written) = Written::pair();
-        match self.tasks.try_send(Task { changes, writing }) {
+        match self.tasks.try_send(Task { changes, writing, closes }) {
             Ok(()) => written,
             Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) => {
                 keep_for_later(&self.unwritten, &task.changes);
                 Written::failed("the store has more to write than it can")
             }
         }
+    }
+}
+
+impl SessionStore for KeptSessions {
+    fn write(&self, changes: Vec<SessionChange>) -> Written {
+        self.send(changes, false)
     }
 }
 
@@ -143,7 +159,12 @@ impl Writer {
                 count += task.changes.len();
                 tasks.push(task);
             }
+            let closing = tasks.iter().position(|task| task.closes).map(|place| tasks.swap_remove(place));
             self.write(tasks);
+            if let Some(closing) = closing {
+                drop(self.db);
+                return closing.writing.end(Ok(()));
+            }
             self.prune();
         }
     }

@@ -70,6 +70,10 @@ pub(crate) fn in_a_line(report: &Report) -> String {
 impl PolicySource for Source {
     fn assess(&self, content: &Content) -> Result<Assessed, String> {
         let loaded = load_sealed(&self.config, content).map_err(|report| in_a_line(&report))?;
+        // All that is read: the rest would come from the disk, where nobody approves it.
+        if let Some(name) = content_of(&loaded).files.keys().find(|name| !content.files.contains_key(*name)) {
+            return Err(format!("`{name}` is read, and is not among the files of the change: propose it with them"));
+        }
         Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) })
     }
 
