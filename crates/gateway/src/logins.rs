@@ -285,6 +285,8 @@ impl Logins {
             refresh.under_way = false;
             match outcome {
                 Ok(Renewed { token, principal }) => {
+                    // Its id may have been changed a moment ago.
+                    let key = self.sessions.current(&key);
                     (refresh.due, refresh.answered) = (now + every, now);
                     if let Some(token) = token {
                         refresh.token = token;
@@ -307,7 +309,7 @@ impl Logins {
             }
         };
         if let Some(why) = is_over {
-            self.end(&key, &format!("its provider does not confirm it any more: {why}")).await;
+            self.end(&self.sessions.current(&key), &format!("its provider does not confirm it any more: {why}")).await;
         }
     }
 

@@ -84,7 +84,9 @@ impl OwnPages {
         let is_on = |page: &str| page != "whoami" || visit.snapshot.authenticator.login().is_some_and(|it| it.whoami);
         match (page, rest, &visit.method) {
             ("login", "", &Method::GET) => self.login(visit).await,
-            ("login", "", &Method::POST) => self.log_in_with_password(visit).await,
+            ("login", "", &Method::POST) if visit.snapshot.authenticator.accepts_passwords() => {
+                self.log_in_with_password(visit).await
+            }
             ("step-up", "", &Method::GET) => self.ask_for_factor(visit).await,
             ("step-up", "", &Method::POST) => self.show_factor(visit).await,
             ("factors", "", &Method::GET) => self.list_factors(visit).await,

@@ -94,7 +94,7 @@ impl PostureReader {
         let text = value.to_str().ok().filter(|text| text.len() <= MAX_BYTES)?;
         let word = match &self.keys {
             None => of_proxy(text),
-            Some(keys) => of_agent(text, keys, principal),
+            Some(keys) => of_agent(text, keys, principal, now),
         };
         word.filter(|word| word.at.duration_since(now) <= LEEWAY)
     }
@@ -124,7 +124,7 @@ fn of_proxy(text: &str) -> Option<PostureWord> {
     Some(PostureWord { compliant: compliant? && looked_at, at: found? })
 }
 
-fn of_agent(text: &str, keys: &KeySet, principal: &Principal) -> Option<PostureWord> {
+fn of_agent(text: &str, keys: &KeySet, principal: &Principal, now: Timestamp) -> Option<PostureWord> {
     let jws = Jws::parse(text).ok()?;
     if !is_posture(text) || keys.verify(&jws).is_err() {
         return None;
@@ -136,6 +136,12 @@ fn of_agent(text: &str, keys: &KeySet, principal: &Principal) -> Option<PostureW
         return None;
     }
     let at = numeric_date(&claims, "iat").ok()??;
+    // RFC 7519 sections 4.1.4 and 4.1.5, where the agent says for how long it speaks.
+    let is_over = numeric_date(&claims, "exp").ok()?.is_some_and(|ends| now >= ends);
+    let is_early = numeric_date(&claims, "nbf").ok()?.is_some_and(|begins| begins.duration_since(now) > LEEWAY);
+    if is_over || is_early {
+        return None;
+    }
     let compliant = claims.get("compliant")?.as_bool()?;
     let looked_at = claims.values().all(|claim| claim.as_bool() != Some(false));
     Some(PostureWord { compliant: compliant && looked_at, at })
@@ -244,6 +250,9 @@ mod tests {
         check("compliant by a word", &typed(&signer, TYPE, &with("compliant", json!("yes"))), &alice, None);
         check("without a time", &typed(&signer, TYPE, &with("iat", Value::Null)), &alice, None);
         check("of the future", &typed(&signer, TYPE, &with("iat", json!(NOW + 3_600))), &alice, None);
+        check("that ends now", &typed(&signer, TYPE, &with("exp", json!(NOW))), &alice, None);
+        check("that ends in a second", &typed(&signer, TYPE, &with("exp", json!(NOW + 1))), &alice, Some((true, -5)));
+        check("that begins later", &typed(&signer, TYPE, &with("nbf", json!(NOW + 3_600))), &alice, None);
         check("a proxy's word", "compliant, at=1764400000", &alice, None);
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load, replace_file};
 use portcullis_governance::{
-    ApproverSet, Change, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
+    ApproverSet, Change, ChangeState, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
 };
 
 use super::source::{content_of, in_a_line, load_sealed};
@@ -150,13 +150,23 @@ impl Governing {
                         BASE64.decode(file.content.as_bytes()).map_err(|error| format!("{}: {error}", file.name))?;
                     Ok::<_, String>((file.name.clone(), bytes))
                 });
-                Content { files: decoded.collect::<Result<_, _>>()? }
+                self.all_read(Content { files: decoded.collect::<Result<_, _>>()? })?
             }
             (None, None) => content_of(&self.on_disk()?),
             (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
         self.put(&wish, now)
+    }
+
+    /// What nothing reads is no part of a configuration, and must not be written anywhere once it is live.
+    fn all_read(&self, content: Content) -> Result<Content, String> {
+        let loaded = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
+        let read = content_of(&loaded);
+        match content.files.keys().find(|name| !read.files.contains_key(*name)) {
+            Some(name) => Err(format!("nothing reads `{}`: leave it out", name.escape_debug())),
+            None => Ok(content),
+        }
     }
 
     /// What is live, or where nothing is yet what is on the disk, with another policy.
@@ -288,9 +298,14 @@ impl Governing {
         let id = self.governor().find(id).map_err(said)?;
         let required = self.is_required();
         let (content, before) = {
-            let governor = self.governor();
-            let change = governor.proposal(id, now).map_err(said)?.change;
-            (governor.content_of_change(&change).map_err(said)?, governor.live().unwrap_or_default())
+            let mut governor = self.governor();
+            let proposal = governor.proposal(id, now).map_err(said)?;
+            if !required && (proposal.state != ChangeState::Open || proposal.missing.is_some()) {
+                // Nothing of it may be written: this says why it cannot be live.
+                let refused = governor.activate(id, who.first(), now).map(|_| ());
+                return Err(refused.map_or_else(said, |()| format!("change {} is not open", id.short())));
+            }
+            (governor.content_of_change(&proposal.change).map_err(said)?, governor.live().unwrap_or_default())
         };
         let next = self.n().saturating_add(1);
         // Where files are believed they have to hold it, or the next reload would undo it.

@@ -150,3 +150,60 @@ fn is_no_more(before: &ApiKeyRecord, after: &ApiKeyRecord) -> bool {
         && ends_no_later
         && (*revoked || !before.revoked)
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_identity::settings::PreviousSecret;
+    use portcullis_policy::PrincipalKind;
+
+    use super::*;
+
+    fn key() -> ApiKeyRecord {
+        ApiKeyRecord {
+            id: "ci".to_owned(),
+            sha256: [7; 32],
+            principal: (PrincipalKind::Service, "ci".to_owned()),
+            groups: vec!["robots".to_owned()],
+            roles: vec!["reader".to_owned()],
+            created: Some(at(0)),
+            expires: Some(at(100)),
+            routes: vec!["billing".to_owned()],
+            networks: vec!["office".to_owned()],
+            previous: None,
+            revoked: false,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_carries_more_was_not_withdrawn() {
+        let less: [fn(&mut ApiKeyRecord); 3] = [|_| {}, |key| key.revoked = true, |key| key.expires = Some(at(99))];
+        for change in less {
+            let mut after = key();
+            change(&mut after);
+            assert!(is_no_more(&key(), &after), "{after:?}");
+        }
+        let more: [fn(&mut ApiKeyRecord); 10] = [
+            |key| key.sha256 = [8; 32],
+            |key| key.principal.1 = "root".to_owned(),
+            |key| key.groups.clear(),
+            |key| key.roles.push("admin".to_owned()),
+            |key| key.created = Some(at(50)),
+            |key| key.expires = Some(at(101)),
+            |key| key.expires = None,
+            |key| key.routes.clear(),
+            |key| key.networks.clear(),
+            |key| key.previous = Some(PreviousSecret { sha256: [9; 32], until: at(50) }),
+        ];
+        for change in more {
+            let mut after = key();
+            change(&mut after);
+            assert!(!is_no_more(&key(), &after), "{after:?}");
+        }
+        let revoked = ApiKeyRecord { revoked: true, ..key() };
+        assert!(!is_no_more(&revoked, &key()));
+    }
+}

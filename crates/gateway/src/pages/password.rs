@@ -23,12 +23,8 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const WAITS: usize = 2;
 
 impl OwnPages {
-    /// A name and a password, from the form of the page `login`.
+    /// A name and a password, from the form of the page `login`, where there are users with passwords.
     pub(super) async fn log_in_with_password(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
-        if !visit.snapshot.authenticator.accepts_passwords() {
-            let message = "somebody sent a password, and there are no users with passwords";
-            return Err(PageRefusal::new(ReasonCode::RouteNotFound, message, "Nobody can log in so here."));
-        }
         let form = visit.form();
         let to = form.get("to").and_then(Place::parse).unwrap_or_else(Place::root);
         let (Some(name), Some(password)) = (form.get("name"), form.get("password")) else {

@@ -88,7 +88,7 @@ impl OwnPages {
         lead(to.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])
     }
 
-    /// Records an attempt that failed. What is locked is said once, by the attempt that locked it.
+    /// Records an attempt that failed, also each one that comes while it is locked.
     pub(super) fn tell_failure(&self, visit: &Visit, session: &Session, refusal: &FactorRefusal) {
         let message = failure(&session.principal.reference(), refusal);
         let kind =

@@ -265,8 +265,9 @@ fn a_nonce_is_demanded_given_and_accepted() {
     let mut reloaded = Proofs::new(&settings);
     reloaded.adopt(&proofs);
     assert!(judge(&reloaded, &signer, &[&with(nonce.clone(), 300)], 300).unwrap().1.contains("used before"));
-    // Of one as old as those that were forgotten nobody knows any more, also where the clock was set back.
-    assert!(judge(&reloaded, &signer, &[&with(nonce.clone(), 0)], 1).unwrap().1.contains("too long ago"));
+    // Also where the clock was set back: it is known still, or as old as those that were forgotten.
+    let (_, detail, _) = judge(&reloaded, &signer, &[&with(nonce.clone(), 0)], 1).unwrap();
+    assert!(detail.contains("used before") || detail.contains("too long ago"), "{detail}");
     assert_eq!(judge(&reloaded, &signer, &[&with(nonce.clone(), 1)], 1), None);
     proofs = reloaded;
     let (kind, _, challenge) = judge(&proofs, &signer, &[&with(nonce, 301)], 301).unwrap();

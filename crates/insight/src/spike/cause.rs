@@ -198,7 +198,15 @@ fn class(seen: &Seen, changes: &[&RecentChange], familiar: &Familiar) -> Class {
             | ReasonCode::DependencyKeysUnavailable,
             true,
         ) => Class::Keys,
-        (_, true) => Class::Other,
+        // What the gateway could not decide is nobody's attack.
+        (
+            ReasonCode::DependencyKeysUnavailable
+            | ReasonCode::DependencyFeedStale
+            | ReasonCode::DependencyStoreUnavailable
+            | ReasonCode::DependencyDirectoryUnavailable,
+            _,
+        )
+        | (_, true) => Class::Other,
         (_, false) => Class::Attack,
     }
 }
