@@ -20,6 +20,7 @@ async def main():
         reloads=(100, "how many"),
         seconds=(10.0, "within how long"),
         connections=(64, "how many callers"),
+        warm=(10.0, "how long they call before the first reload"),
         settle=(60.0, "how long to wait before memory is looked at again"),
     )
     upstream = rig.Upstream()
@@ -52,7 +53,8 @@ async def main():
         caller.close()
 
     callers = [asyncio.create_task(call(number)) for number in range(options.connections)]
-    await asyncio.sleep(3)
+    # Long enough that what requests take by themselves (connections, tables, each thread's heap) is there before.
+    await asyncio.sleep(options.warm)
     before = gateway.rss_kib()
     phase[0] = "reloading"
     began, took = time.monotonic(), []
