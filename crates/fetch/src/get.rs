@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, ETAG, HOST, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, ETAG, HOST, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, USER_AGENT,
 };
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use http_body_util::Empty;
 
 use crate::address::{UrlSource, without_query};
-use crate::body::{Body, BodyError};
-use crate::tls;
+use crate::body::BodyError;
+use crate::exchange::{Wanted, exchange};
 
 /// What is there already, so that an answer may be short (RFC 9110 section 13.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,8 +79,6 @@ pub enum FetchError {
 
 /// The most redirects of one fetch.
 const MAX_REDIRECTS: usize = 3;
-/// The most addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 8;
 /// The longest validator that is kept, in bytes.
 const MAX_VALIDATOR: usize = 1_024;
 
@@ -113,7 +107,7 @@ async fn follow(
 ) -> Result<Fetched, FetchError> {
     let mut path = path.to_owned();
     for _ in 0..=MAX_REDIRECTS {
-        match exchange(source, &path, known, most, timeout).await? {
+        match ask(source, &path, known, most, timeout).await? {
             Exchanged::Fetched(fetched) => return Ok(fetched),
             Exchanged::Leads(location) if !source.redirects => {
                 return Err(FetchError::Redirect(without_query(&location)));
@@ -141,38 +135,25 @@ fn within(source: &UrlSource, location: &str) -> Option<String> {
     fine.then(|| path.to_owned())
 }
 
-async fn exchange(
+async fn ask(
     source: &UrlSource,
     path: &str,
     known: Known<'_>,
     most: usize,
     timeout: Duration,
 ) -> Result<Exchanged, FetchError> {
-    let request = request(source, path, known)?;
-    let failed = |source_error| FetchError::Connect { host: source.authority(), source: source_error };
-    let stream = connect(source, timeout).await.map_err(failed)?;
-    if source.secure {
-        let stream = tls::connect(stream, &source.host, &source.roots, &[b"http/1.1"]).await.map_err(failed)?;
-        speak(stream, request, most).await
-    } else {
-        speak(stream, request, most).await
-    }
-}
-
-/// Tries the host's addresses one after the other, each for its share of half of the time: one that nobody answers at leaves time for the
-/// next.
-pub(crate) async fn connect(source: &UrlSource, timeout: Duration) -> io::Result<TcpStream> {
-    let addresses: Vec<_> = tokio::net::lookup_host((&*source.host, source.port)).await?.take(MAX_ADDRESSES).collect();
-    let share = timeout / 2 / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => error,
-            Err(_) => io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {address} within {share:?}")),
-        };
-    }
-    Err(last)
+    let wanted = Wanted { most, of: |status| status == StatusCode::OK };
+    let (head, bytes) = exchange(source, request(source, path, known)?, wanted, timeout).await?;
+    let fetched = match head.status {
+        StatusCode::OK => {
+            let (etag, last_modified) = (kept(&head.headers, ETAG), kept(&head.headers, LAST_MODIFIED));
+            Fetched::Body { bytes, etag, last_modified }
+        }
+        StatusCode::NOT_MODIFIED => Fetched::NotModified,
+        status if status.is_redirection() => return Ok(Exchanged::Leads(location(&head.headers))),
+        status => return Err(FetchError::Status(status)),
+    };
+    Ok(Exchanged::Fetched(fetched))
 }
 
 fn request(source: &UrlSource, path: &str, known: Known<'_>) -> Result<Request<Empty<Bytes>>, http::Error> {
@@ -189,45 +170,6 @@ fn request(source: &UrlSource, path: &str, known: Known<'_>) -> Result<Request<E
         }
     }
     Ok(request)
-}
-
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Empty<Bytes>>,
-    most: usize,
-) -> Result<Exchanged, FetchError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Exchange)?;
-    let exchange = async move {
-        let response = sender.send_request(request).await.map_err(FetchError::Exchange)?;
-        let (head, mut incoming) = response.into_parts();
-        match head.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_MODIFIED => return Ok(Exchanged::Fetched(Fetched::NotModified)),
-            status if status.is_redirection() => return Ok(Exchanged::Leads(location(&head.headers))),
-            status => return Err(FetchError::Status(status)),
-        }
-        let coding = head.headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-        let mut body = Body::new(coding, most)?;
-        while let Some(frame) = incoming.frame().await {
-            if let Ok(piece) = frame.map_err(FetchError::Exchange)?.into_data() {
-                body.take(&piece)?;
-            }
-        }
-        let (etag, last_modified) = (kept(&head.headers, ETAG), kept(&head.headers, LAST_MODIFIED));
-        Ok(Exchanged::Fetched(Fetched::Body { bytes: body.finish()?, etag, last_modified }))
-    };
-    tokio::pin!(exchange);
-    // Driven here and not by a task of its own: it ends with the exchange, however that ends.
-    tokio::pin!(connection);
-    tokio::select! {
-        biased;
-        exchanged = &mut exchange => exchanged,
-        ended = &mut connection => {
-            // The connection may end before its last bytes were looked at; an exchange that waits for more hears of it.
-            drop(ended);
-            exchange.await
-        }
-    }
 }
 
 fn location(headers: &HeaderMap) -> String {

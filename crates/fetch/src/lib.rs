@@ -7,6 +7,7 @@
 
 mod address;
 mod body;
+mod exchange;
 mod get;
 mod post;
 pub mod tls;
@@ -14,4 +15,4 @@ pub mod tls;
 pub use address::{UrlError, UrlSource, without_query};
 pub use body::BodyError;
 pub use get::{FetchError, Fetched, Known, get};
-pub use post::{Form, Posted, post, post_form};
+pub use post::{Form, Posted, post};

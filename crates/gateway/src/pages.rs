@@ -20,7 +20,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{HeaderValue, LOCATION, SET_COOKIE};
@@ -131,13 +130,19 @@ impl OwnPages {
         }
     }
 
-    /// The same where its principal may change anything: neither banned, nor revoked since.
-    fn session_in_good_standing(&self, visit: &Visit) -> Option<Arc<Session>> {
-        let session = self.session(visit)?;
-        let shared = self.shared.upgrade()?;
-        let ban = shared.risk.ban_on_principal(&session.principal, shared.clock.at(Instant::now()));
-        let is_banned = ban.is_some_and(|ban| !ban.simulated);
-        (!is_banned && visit.snapshot.authenticator.is_good(&session.principal, visit.now)).then_some(session)
+    /// The same where its principal may change anything: `None` where what it was verified by is revoked, so that a login may help.
+    ///
+    /// # Errors
+    /// The principal is banned: a login, which a provider may well give unasked, would lead back here.
+    fn session_in_good_standing(&self, visit: &Visit) -> Result<Option<Arc<Session>>, PageRefusal> {
+        let Some((session, shared)) = self.session(visit).zip(self.shared.upgrade()) else { return Ok(None) };
+        let ban = shared.risk.ban_on_principal(&session.principal, shared.clock.now());
+        if ban.is_some_and(|ban| !ban.simulated) {
+            let message = format!("{} is banned, and came to a page of its own", session.principal.reference());
+            return Err(PageRefusal::new(ReasonCode::BanActive, message, "You cannot change anything here for now."));
+        }
+        let is_good = visit.snapshot.authenticator.is_good(&session.principal, visit.now);
+        Ok(is_good.then_some(session))
     }
 
     /// A provider of the configuration in force for this visit.

@@ -306,14 +306,28 @@ impl Governor {
         by: &str,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+        let (proposal, _, new) = self.admitted(id, now)?;
+        self.append(proposal.change, proposal.approvals, new, by, &[], now)
+    }
+
+    /// The content of a change that could become live now.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn ready(&self, id: ChangeId, now: Timestamp) -> Result<Content, GovernanceError> {
+        self.admitted(id, now).map(|(_, content, _)| content)
+    }
+
+    /// A change that may become live, with its content and the approvers that there are then.
+    fn admitted(&self, id: ChangeId, now: Timestamp) -> Result<(Proposal, Content, ApproverSet), GovernanceError> {
         let proposal = self.waiting(id, now)?;
-        let change = proposal.change;
+        let change = &proposal.change;
         let content = self.blob(change.content).and_then(|bytes| decode_content(&bytes))?;
-        let new = self.set_of(&change)?;
-        self.check_again(&change, &content, &new)?;
-        let need = Need::of(&self.rules(), &change);
-        Count::of(self.instance(), &change, &proposal.approvals, [&self.approvers, &new], now).meets(need)?;
-        self.append(change, proposal.approvals, new, by, &[], now)
+        let new = self.set_of(change)?;
+        self.check_again(change, &content, &new)?;
+        let need = Need::of(&self.rules(), change);
+        Count::of(self.instance(), change, &proposal.approvals, [&self.approvers, &new], now).meets(need)?;
+        Ok((proposal, content, new))
     }
 
     /// The content and its class were looked at when it was proposed; by now the store may hold something else.

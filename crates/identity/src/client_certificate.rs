@@ -41,9 +41,6 @@ pub struct ClientCertificate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Content {
     names: Vec<(SanKind, Result<Box<str>, &'static str>)>,
-    /// Seconds since the epoch, both included.
-    not_before: i64,
-    not_after: i64,
 }
 
 impl ClientCertificate {
@@ -99,12 +96,7 @@ impl Content {
         if names.len() > MAX_NAMES {
             return Err("it has more than 64 names");
         }
-        let validity = parsed.validity();
-        Ok(Self {
-            names: names.iter().filter_map(name).collect(),
-            not_before: validity.not_before.timestamp(),
-            not_after: validity.not_after.timestamp(),
-        })
+        Ok(Self { names: names.iter().filter_map(name).collect() })
     }
 }
 
@@ -247,9 +239,8 @@ impl CertificateReader {
             .and_then(|()| self.principal(certificate))
             .map(Arc::new)
             .map_err(|refusal| Box::new(Rejection::new(refusal.by(Some(&self.name)), None)));
-        let validity = certificate.content.as_ref().map(|content| (content.not_before, content.not_after));
-        // Without a content there is no principal, either.
-        let (not_before, not_after) = validity.unwrap_or((i64::MAX, i64::MIN));
+        // One that cannot be read is no principal, either.
+        let (not_before, not_after) = certificate.validity.unwrap_or((i64::MAX, i64::MIN));
         CertificateIdentity {
             provider: Arc::clone(&self.name),
             proven: principal,
@@ -261,6 +252,7 @@ impl CertificateReader {
 
     fn principal(&self, certificate: &ClientCertificate) -> Result<Principal, Refusal> {
         let content = certificate.content.as_ref().map_err(|problem| invalid(problem))?;
+        let (not_before, not_after) = certificate.validity.ok_or_else(|| invalid("it cannot be read"))?;
         let id = self.namespace.local(self.name_of(content)?).map_err(|refusal| invalid(&refusal.detail))?;
         Ok(Principal {
             kind: PrincipalKind::Certificate,
@@ -280,9 +272,9 @@ impl CertificateReader {
                 acr: None,
                 amr: Vec::new(),
                 auth_time: None,
-                issued: Timestamp::from_second(content.not_before).ok(),
+                issued: Timestamp::from_second(not_before).ok(),
                 // A date that no calendar reaches is the "no well-defined expiration" of RFC 5280 section 4.1.2.5.
-                expires: Timestamp::from_second(content.not_after).ok(),
+                expires: Timestamp::from_second(not_after).ok(),
                 stated_mfa: false,
             },
         })

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::StatusCode;
 use jiff::Timestamp;
-use portcullis_fetch::{Form, post};
+use portcullis_fetch::{FetchError, Form, Posted, post};
 use portcullis_policy::Principal;
 use tokio::sync::watch;
 
@@ -249,8 +250,12 @@ impl Introspection {
     async fn question(&self, token: &str) -> Result<Vec<u8>, String> {
         let settings = &self.settings;
         let fields = [("token", token), ("token_type_hint", "access_token")];
-        let form = Form { fields: &fields, client: (&settings.client_id, settings.client_secret.expose()) };
-        post(&settings.endpoint, form, MAX_ANSWER, settings.timeout).await.map_err(|error| error.to_string())
+        let form = Form { fields: &fields, client: Some((&settings.client_id, settings.client_secret.expose())) };
+        match post(&settings.endpoint, form, MAX_ANSWER, settings.timeout).await {
+            Ok(Posted { status: StatusCode::OK, bytes }) => Ok(bytes),
+            Ok(Posted { status, .. }) => Err(FetchError::Status(status).to_string()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn recovered(&self, tell: &(dyn Fn(IntrospectionNotice) + Sync)) {

@@ -73,7 +73,57 @@ pub struct Revocations {
     table: ArcSwap<Table>,
 }
 
-type Table = HashMap<Revoked, Arc<Revocation>>;
+/// One map for each kind, so that a request looks a name up without a copy of it.
+#[derive(Debug, Clone, Default)]
+struct Table([HashMap<Box<str>, Arc<Revocation>>; KINDS]);
+
+/// Tokens, keys, and the kinds of principals that can be revoked.
+const KINDS: usize = 5;
+
+/// The place of a kind, and the name there.
+type Place<'n> = (usize, &'n str);
+
+const TOKENS: usize = 0;
+const KEYS: usize = 1;
+
+/// Where principals of this kind are.
+fn place_of(kind: PrincipalKind) -> usize {
+    match kind {
+        PrincipalKind::User => 2,
+        PrincipalKind::Service => 3,
+        PrincipalKind::Certificate => 4,
+    }
+}
+
+impl Table {
+    fn get(&self, (kind, name): Place<'_>) -> Option<&Arc<Revocation>> {
+        self.0.get(kind)?.get(name)
+    }
+
+    fn insert(&mut self, revocation: Arc<Revocation>) {
+        let (kind, name) = revocation.what.place();
+        let name = Box::from(name);
+        if let Some(names) = self.0.get_mut(kind) {
+            names.insert(name, revocation);
+        }
+    }
+
+    fn remove(&mut self, (kind, name): Place<'_>) -> bool {
+        self.0.get_mut(kind).is_some_and(|names| names.remove(name).is_some())
+    }
+
+    fn retain(&mut self, keeps: impl Fn(&Revocation) -> bool) {
+        self.0.iter_mut().for_each(|names| names.retain(|_, each| keeps(each)));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Revocation>> {
+        self.0.iter().flat_map(HashMap::values)
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(HashMap::len).sum()
+    }
+}
 
 impl Revoked {
     /// Reads what an operator writes: `token`, `key` or `principal`, and its name.
@@ -89,6 +139,14 @@ impl Revoked {
                 sound.then(|| Self::Principal(kind, id.into()))
             }
             _ => None,
+        }
+    }
+
+    fn place(&self) -> Place<'_> {
+        match self {
+            Self::Token(name) => (TOKENS, name),
+            Self::Key(name) => (KEYS, name),
+            Self::Principal(kind, id) => (place_of(*kind), id),
         }
     }
 
@@ -125,7 +183,7 @@ impl Revocation {
 impl Revocations {
     /// All that are in force, the last first.
     pub fn list(&self, now: Timestamp) -> Vec<Arc<Revocation>> {
-        let mut all: Vec<_> = self.table.load().values().filter(|each| !each.is_over(now)).cloned().collect();
+        let mut all: Vec<_> = self.table.load().all().filter(|each| !each.is_over(now)).cloned().collect();
         all.sort_by(|a, b| b.made.cmp(&a.made).then_with(|| a.what.name().cmp(&b.what.name())));
         all
     }
@@ -142,15 +200,19 @@ impl Revocations {
 
     /// The one of this, if it is in force.
     pub fn find(&self, what: &Revoked, now: Timestamp) -> Option<Arc<Revocation>> {
-        self.table.load().get(what).filter(|found| !found.is_over(now)).cloned()
+        self.find_at(what.place(), now)
+    }
+
+    fn find_at(&self, place: Place<'_>, now: Timestamp) -> Option<Arc<Revocation>> {
+        self.table.load().get(place).filter(|found| !found.is_over(now)).cloned()
     }
 
     /// Whether there is room for one of this.
     pub fn has_room(&self, what: &Revoked, now: Timestamp) -> bool {
         let table = self.table.load();
         table.len() < MOST
-            || table.contains_key(what)
-            || table.values().filter(|each| !each.is_over(now)).count() < MOST
+            || table.get(what.place()).is_some()
+            || table.all().filter(|each| !each.is_over(now)).count() < MOST
     }
 
     /// From now on. One of the same is replaced, and never to a milder one: a principal's later moment and the later end stay.
@@ -160,8 +222,8 @@ impl Revocations {
     pub fn add(&self, revocation: Revocation, now: Timestamp) -> Result<Arc<Revocation>, RevokeError> {
         let (mut added, mut room) = (Arc::new(revocation), true);
         self.change(|table| {
-            table.retain(|_, each| !each.is_over(now));
-            let before = table.get(&added.what).cloned();
+            table.retain(|each| !each.is_over(now));
+            let before = table.get(added.what.place()).cloned();
             room = before.is_some() || table.len() < MOST;
             if let Some(before) = before {
                 let until = added.until.zip(before.until).map(|(one, other)| one.max(other));
@@ -169,7 +231,7 @@ impl Revocations {
                 added = Arc::new(Revocation { before: moment, until, ..Revocation::clone(&added) });
             }
             if room {
-                table.insert(added.what.clone(), Arc::clone(&added));
+                table.insert(Arc::clone(&added));
             }
         });
         if room { Ok(added) } else { Err(RevokeError::Full) }
@@ -178,7 +240,8 @@ impl Revocations {
     /// Those that are written down, and no others: read at a start, and again when another process wrote.
     pub fn restore(&self, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) -> usize {
         let live = revocations.into_iter().filter(|each| !each.is_over(now)).take(MOST);
-        let table: Table = live.map(|each| (each.what.clone(), Arc::new(each))).collect();
+        let mut table = Table::default();
+        live.for_each(|each| table.insert(Arc::new(each)));
         self.change(|all| all.clone_from(&table));
         table.len()
     }
@@ -186,7 +249,7 @@ impl Revocations {
     /// It counts again. Says whether it was revoked.
     pub fn lift(&self, what: &Revoked) -> bool {
         let mut found = false;
-        self.change(|table| found = table.remove(what).is_some());
+        self.change(|table| found = table.remove(what.place()));
         found
     }
 
@@ -206,7 +269,7 @@ impl Revocations {
             return Ok(());
         }
         let Some(id) = id else { return Ok(()) };
-        match self.find(&Revoked::Token(id.into()), now) {
+        match self.find_at((TOKENS, id), now) {
             None => Ok(()),
             Some(found) => Err(refusal("the token", &found)),
         }
@@ -220,14 +283,14 @@ impl Revocations {
         let authentication = &principal.authentication;
         if authentication.method == AuthenticationMethod::ApiKey
             && let Some(id) = &authentication.key_id
-            && let Some(found) = self.find(&Revoked::Key(id.clone()), now)
+            && let Some(found) = self.find_at((KEYS, id), now)
         {
             return Err(refusal(&format!("the API key {}", excerpt(id)), &found));
         }
         // What says that it will be issued says nothing: the clock of an issuer is ahead by a minute at most.
         let believable = now.saturating_add(AHEAD).unwrap_or(now);
         let counts_since = |before| authentication.issued.is_some_and(|issued| issued > before && issued <= believable);
-        match self.find(&Revoked::Principal(principal.kind, principal.id.clone()), now) {
+        match self.find_at((place_of(principal.kind), &principal.id), now) {
             Some(found) if !counts_since(found.before) => {
                 let what = match authentication.issued {
                     Some(issued) => format!(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load, replace_file};
 use portcullis_governance::{
-    ApproverSet, Change, ChangeState, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
+    ApproverSet, Change, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
 };
 
 use super::source::{content_of, in_a_line, load_sealed};
@@ -298,14 +298,9 @@ impl Governing {
         let id = self.governor().find(id).map_err(said)?;
         let required = self.is_required();
         let (content, before) = {
-            let mut governor = self.governor();
-            let proposal = governor.proposal(id, now).map_err(said)?;
-            if !required && (proposal.state != ChangeState::Open || proposal.missing.is_some()) {
-                // Nothing of it may be written: this says why it cannot be live.
-                let refused = governor.activate(id, who.first(), now).map(|_| ());
-                return Err(refused.map_or_else(said, |()| format!("change {} is not open", id.short())));
-            }
-            (governor.content_of_change(&proposal.change).map_err(said)?, governor.live().unwrap_or_default())
+            let governor = self.governor();
+            // Before anything of it is written anywhere.
+            (governor.ready(id, now).map_err(said)?, governor.live().unwrap_or_default())
         };
         let next = self.n().saturating_add(1);
         // Where files are believed they have to hold it, or the next reload would undo it.

@@ -33,13 +33,13 @@ const FRESH: Duration = Duration::from_secs(10 * 60);
 impl OwnPages {
     /// `factors`: the list, and the forms where it may be changed.
     pub(super) async fn list_factors(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
-        let Some(session) = self.session_in_good_standing(visit) else { return to_login(visit, &here(visit)) };
+        let Some(session) = self.session_in_good_standing(visit)? else { return to_login(visit, &here(visit)) };
         Ok(self.factors_page(visit, &session, StatusCode::OK, None).await?.into())
     }
 
     /// A form of that page: what is to be done is its field `act`.
     pub(super) async fn change_factors(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
-        let Some(session) = self.session_in_good_standing(visit) else { return to_login(visit, &here(visit)) };
+        let Some(session) = self.session_in_good_standing(visit)? else { return to_login(visit, &here(visit)) };
         let form = visit.form();
         check_token(visit, &form, PURPOSE)?;
         let principal = session.principal.reference();

@@ -30,7 +30,7 @@ impl OwnPages {
     /// `step-up?return=PLACE`: the page that asks for a factor.
     pub(super) async fn ask_for_factor(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let to = place(&visit.parameters());
-        let Some(session) = self.session_in_good_standing(visit) else { return to_login(visit, &to) };
+        let Some(session) = self.session_in_good_standing(visit)? else { return to_login(visit, &to) };
         self.factor_page(visit, &session, &to, StatusCode::OK, None).await.map(PageAnswer::from)
     }
 
@@ -38,7 +38,7 @@ impl OwnPages {
     pub(super) async fn show_factor(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let form = visit.form();
         let to = place(&form);
-        let Some(session) = self.session_in_good_standing(visit) else { return to_login(visit, &to) };
+        let Some(session) = self.session_in_good_standing(visit)? else { return to_login(visit, &to) };
         check_token(visit, &form, PURPOSE)?;
         let (principal, asker, now) = (session.principal.reference(), asker(&session), visit.now);
         let passed = if let Some(code) = form.get("code").map(str::to_owned) {

@@ -1,14 +1,12 @@
 //! The exchange of a code, or of a refresh token, for tokens (OpenID Connect Core 1.0, sections 3.1.3 and 12), and the fetch of what a provider offers. All
 //! of it is done beside the requests, on a runtime that is given.
 
-use data_encoding::BASE64;
-use portcullis_fetch::{FetchError, Fetched, Known, get, post_form};
+use portcullis_fetch::{FetchError, Fetched, Form, Known, get, post};
 use serde_json::Value;
 
 use super::RelyingParty;
 use super::login::Returned;
 use super::metadata::{Metadata, MetadataProblem};
-use super::url::encoded;
 use crate::remote::discovery_address;
 use crate::secret::SecretText;
 use crate::settings::{ClientProof, KeyLocation};
@@ -99,7 +97,7 @@ impl RelyingParty {
     async fn ask(&self, metadata: &Metadata, fields: &[(&str, &str)]) -> Result<Tokens, ExchangeProblem> {
         let settings = self.settings();
         let mut fields = fields.to_vec();
-        let authorization = match &settings.client {
+        let client = match &settings.client {
             ClientProof::None => {
                 fields.push(("client_id", &settings.client_id));
                 None
@@ -109,17 +107,10 @@ impl RelyingParty {
                 fields.push(("client_secret", secret.expose()));
                 None
             }
-            // Both are encoded as in a form before they are joined (RFC 6749 section 2.3.1).
-            ClientProof::Basic(secret) => {
-                let pair = format!("{}:{}", encoded(&settings.client_id), encoded(secret.expose()));
-                Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
-            }
+            ClientProof::Basic(secret) => Some((settings.client_id.as_str(), secret.expose())),
         };
-        let form: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-        let timeout = settings.keys.timeout;
-        let posted =
-            post_form(&metadata.token_endpoint, form.join("&"), authorization.as_deref(), MAX_ANSWER, timeout).await?;
+        let form = Form { fields: &fields, client };
+        let posted = post(&metadata.token_endpoint, form, MAX_ANSWER, settings.keys.timeout).await?;
         read(posted.status, &posted.bytes)
     }
 }

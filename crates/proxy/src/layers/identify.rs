@@ -236,8 +236,7 @@ fn check_password(
     match asked {
         Asked::ByRequest => {
             // Where the client is unknown, its failures are the peer's.
-            let address = facts.client_address().ip().unwrap_or(facts.connection.peer.ip());
-            authenticator.check_password(typed, address, facts.now, waited)
+            authenticator.check_password(typed, charged_address(facts), facts.now, waited)
         }
         Asked::ByStream => authenticator.check_password_again(typed, facts.now, waited),
     }
