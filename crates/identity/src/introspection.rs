@@ -179,7 +179,7 @@ impl Introspection {
         if found.as_ref().is_some_and(|entry| entry.has_failed_since(millis.saturating_sub(RETRY_MS))) {
             return Told::Unavailable(missing);
         }
-        match self.cache.ask(hash, token, found, millis) {
+        match self.cache.ask(hash, token, millis) {
             Looked::Asked { ended, count } => {
                 let patience = self.settings.timeout.saturating_mul(2).saturating_add(Duration::from_secs(1));
                 Told::Awaited(TokenAwaited { ended, count, patience }, missing)

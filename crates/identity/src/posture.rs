@@ -8,19 +8,19 @@
 //! - **An agent's word** is a JWT (RFC 7519) with the header `"typ": "posture+jwt"`, so that no token made for something else passes for one (RFC 8725 section
 //!   3.11), signed by a key of the configured set. Its `sub` is the id of the principal, and its `device`, where the credential is bound to a device,
 //!   that device's id: the word of one device says nothing of another. `iat` is when it was found, `compliant` whether it meets the rules,
-//!   and each further boolean claim like a member above.
+//!   and each further boolean claim like a member above. Its signature is verified once, and what it says is [remembered](agent).
+
+mod agent;
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::Principal;
-use serde_json::Value;
 
-use crate::claims::numeric_date;
 use crate::jwks::{KeySet, KeySetProblem};
-use crate::jws::Jws;
-use crate::strict_json::{self, Object};
+
+use agent::Agents;
 
 /// Whose word counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct PostureReader {
     /// So old a word may be.
     max_age: Duration,
     /// `None`: a proxy's word.
-    keys: Option<KeySet>,
+    agents: Option<Agents>,
 }
 
 /// What was said of a device, and can be believed.
@@ -57,7 +57,6 @@ pub struct PostureWord {
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// Longer headers are not looked at, in bytes.
 const MAX_BYTES: usize = 4_096;
-const TYPE: &str = "posture+jwt";
 
 impl PostureReader {
     /// With the keys of agents, where their word counts.
@@ -65,11 +64,11 @@ impl PostureReader {
     /// # Errors
     /// What is wrong with the keys.
     pub fn new(header: HeaderName, max_age: Duration, source: &PostureSource) -> Result<Self, Vec<KeySetProblem>> {
-        let keys = match source {
+        let agents = match source {
             PostureSource::Proxy => None,
-            PostureSource::Agent { keys } => Some(KeySet::parse(keys)?),
+            PostureSource::Agent { keys } => Some(Agents::new(KeySet::parse(keys)?)),
         };
-        Ok(Self { header, max_age, keys })
+        Ok(Self { header, max_age, agents })
     }
 
     /// The header. Nobody else may say it to an upstream.
@@ -79,7 +78,7 @@ impl PostureReader {
 
     /// Whether only a trusted proxy may say it.
     pub fn is_a_proxys(&self) -> bool {
-        self.keys.is_none()
+        self.agents.is_none()
     }
 
     /// So old a word may be.
@@ -92,9 +91,9 @@ impl PostureReader {
         let mut values = headers.get_all(&self.header).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return None };
         let text = value.to_str().ok().filter(|text| text.len() <= MAX_BYTES)?;
-        let word = match &self.keys {
+        let word = match &self.agents {
             None => of_proxy(text),
-            Some(keys) => of_agent(text, keys, principal, now),
+            Some(agents) => agents.word(text, principal, now),
         };
         word.filter(|word| word.at.duration_since(now) <= LEEWAY)
     }
@@ -124,44 +123,14 @@ fn of_proxy(text: &str) -> Option<PostureWord> {
     Some(PostureWord { compliant: compliant? && looked_at, at: found? })
 }
 
-fn of_agent(text: &str, keys: &KeySet, principal: &Principal, now: Timestamp) -> Option<PostureWord> {
-    let jws = Jws::parse(text).ok()?;
-    if !is_posture(text) || keys.verify(&jws).is_err() {
-        return None;
-    }
-    let claims = strict_json::parse_object(&jws.payload).ok()?;
-    let is = |claim: &str, expected: &str| claims.get(claim).and_then(Value::as_str) == Some(expected);
-    let bound = principal.device.as_ref().is_none_or(|device| is("device", &device.id));
-    if !is("sub", &principal.id) || !bound {
-        return None;
-    }
-    let at = numeric_date(&claims, "iat").ok()??;
-    // RFC 7519 sections 4.1.4 and 4.1.5, where the agent says for how long it speaks.
-    let is_over = numeric_date(&claims, "exp").ok()?.is_some_and(|ends| now >= ends);
-    let is_early = numeric_date(&claims, "nbf").ok()?.is_some_and(|begins| begins.duration_since(now) > LEEWAY);
-    if is_over || is_early {
-        return None;
-    }
-    let compliant = claims.get("compliant")?.as_bool()?;
-    let looked_at = claims.values().all(|claim| claim.as_bool() != Some(false));
-    Some(PostureWord { compliant: compliant && looked_at, at })
-}
-
-/// Whether the header of a token says that it is one.
-fn is_posture(token: &str) -> bool {
-    let header = token.split('.').next().unwrap_or_default();
-    let header = data_encoding::BASE64URL_NOPAD.decode(header.as_bytes()).unwrap_or_default();
-    let header: Object = strict_json::parse_object(&header).unwrap_or_default();
-    header.get("typ").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case(TYPE))
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
     use portcullis_policy::Device;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
+    use super::agent::TYPE;
     use super::*;
     use crate::signer::Signer;
 
@@ -232,6 +201,7 @@ mod tests {
         };
         let check = |what: &str, token: &str, principal: &Principal, expected: Option<(bool, i64)>| {
             assert_eq!(read(&reader, token, principal), expected, "{what}");
+            assert_eq!(read(&reader, token, principal), expected, "{what}, once more");
         };
         check("a good one", &typed(&signer, TYPE, &good), &alice, Some((true, -5)));
         check("of the device that the credential is bound to", &typed(&signer, TYPE, &good), &bound, Some((true, -5)));
@@ -254,6 +224,38 @@ mod tests {
         check("that ends in a second", &typed(&signer, TYPE, &with("exp", json!(NOW + 1))), &alice, Some((true, -5)));
         check("that begins later", &typed(&signer, TYPE, &with("nbf", json!(NOW + 3_600))), &alice, None);
         check("a proxy's word", "compliant, at=1764400000", &alice, None);
+    }
+
+    /// Remembered is what was verified, and to whom and when it says something is asked each time.
+    #[test]
+    fn a_word_is_verified_once_and_held_to_the_principal_and_the_time_each_time() {
+        let (signer, other) = (Signer::ed25519("agents"), Signer::ed25519("agents"));
+        let source = |signer: &Signer| PostureSource::Agent { keys: signer.jwks() };
+        let reader = |signer| PostureReader::new(header(), Duration::from_secs(600), &source(signer)).unwrap();
+        let ours = reader(&signer);
+        let word = |claims: Value| {
+            let mut header = signer.header();
+            header["typ"] = TYPE.into();
+            signer.sign_with(&header, claims.to_string().as_bytes())
+        };
+        let first = word(json!({ "sub": "alice", "iat": NOW - 5, "exp": NOW + 10, "compliant": true }));
+        let second = word(json!({ "sub": "alice", "iat": NOW - 5, "compliant": false }));
+        let alice = Principal::user("alice");
+        assert_eq!(read(&ours, &first, &alice), Some((true, -5)));
+        // From now on nothing that is not remembered verifies.
+        let keys = KeySet::parse(&other.jwks()).unwrap();
+        let ours = PostureReader { agents: ours.agents.map(|agents| agents.with_keys(keys)), ..ours };
+        assert_eq!(read(&ours, &first, &alice), Some((true, -5)));
+        assert_eq!(read(&ours, &second, &alice), None);
+        assert_eq!(read(&ours, &first, &Principal::user("mallory")), None);
+        let mut headers = HeaderMap::new();
+        headers.insert(header(), HeaderValue::from_str(&first).unwrap());
+        let at = |seconds: i64| ours.read(&headers, &alice, Timestamp::from_second(NOW + seconds).unwrap());
+        assert!(at(9).is_some() && at(10).is_none(), "it ends when it says");
+        let mut changed = first.clone().into_bytes();
+        *changed.last_mut().unwrap() ^= 1;
+        assert_eq!(read(&ours, &String::from_utf8(changed).unwrap(), &alice), None, "another one by one bit");
+        assert_eq!(read(&reader(&other), &first, &alice), None, "a reload with other keys remembers nothing");
     }
 
     #[test]

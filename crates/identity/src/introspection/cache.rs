@@ -78,11 +78,11 @@ impl Cache {
         self.queue().len()
     }
 
-    /// Has a token asked for, once. `known` is what was found of it.
-    pub(super) fn ask(&self, hash: &TokenHash, token: &str, known: Option<Arc<Entry>>, now: i64) -> Looked {
+    /// Has a token asked for, once.
+    pub(super) fn ask(&self, hash: &TokenHash, token: &str, now: i64) -> Looked {
         let mut queue = self.queue();
-        // Another request may have asked meanwhile.
-        let known = known.or_else(|| self.get(hash));
+        // Another request may have asked meanwhile; and what the caller found may have been forgotten.
+        let known = self.get(hash);
         let asked = |entry: &Entry| {
             let ended = entry.ended.subscribe();
             let count = *ended.borrow() + 1;
@@ -95,18 +95,18 @@ impl Cache {
             return Looked::TooMany;
         }
         let entry = known.unwrap_or_else(|| {
-            let entry = Arc::new(Entry {
+            Arc::new(Entry {
                 hash: *hash,
                 known: ArcSwapOption::empty(),
                 seen: AtomicI64::new(now),
                 failed: AtomicI64::new(NEVER),
                 is_asked: AtomicBool::new(false),
                 ended: watch::Sender::new(0),
-            });
-            self.entries.pin().insert(*hash, Arc::clone(&entry));
-            entry
+            })
         });
         entry.is_asked.store(true, Ordering::Release);
+        // Also one that is there: it may just be forgotten, by who has not seen yet that it is asked for. The answer must be found.
+        self.entries.pin().insert(*hash, Arc::clone(&entry));
         let looked = asked(&entry);
         queue.push_back((entry, SecretText::new(token.to_owned())));
         drop(queue);
@@ -159,7 +159,8 @@ impl Cache {
         by_age.sort_unstable_by_key(|(seen, _)| *seen);
         let surplus = entries.len() - self.capacity + self.capacity / EVICTED;
         for (_, hash) in by_age.into_iter().take(surplus) {
-            entries.remove(&hash);
+            // Somebody may ask for it since.
+            let _ = entries.remove_if(&hash, |_, entry| !entry.is_asked.load(Ordering::Acquire));
         }
     }
 
@@ -219,5 +220,52 @@ impl Entry {
 
     pub(super) fn has_failed_since(&self, time: i64) -> bool {
         self.failed.load(Ordering::Acquire) > time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Refusal;
+
+    const NOW: i64 = 1_764_400_000_000;
+
+    fn hash(n: u8) -> TokenHash {
+        TokenHash([n; 32])
+    }
+
+    fn ask(cache: &Cache, n: u8, now: i64) {
+        assert!(matches!(cache.ask(&hash(n), "token", now), Looked::Asked { .. }));
+    }
+
+    /// What nobody knows any more is forgotten each second, also between the look of a request and its question: the answer was given to an entry
+    /// that nobody could find, and the caller was told that the provider cannot be asked.
+    #[tokio::test]
+    async fn an_answer_is_found_by_who_asked_though_the_entry_was_forgotten_meanwhile() {
+        let cache = Cache::new(100, 10);
+        ask(&cache, 1, NOW);
+        drop(cache.next().await);
+        assert!(cache.get(&hash(1)).is_some(), "the caller has found it, with nothing known");
+        cache.evict(NOW + 2_000);
+        assert!(cache.get(&hash(1)).is_none());
+        ask(&cache, 1, NOW + 2_000);
+        cache.evict(NOW + 2_000);
+        let job = cache.next().await;
+        job.found(Verdict::Inactive(Refusal::invalid("no")), NOW + 2_000, Duration::from_secs(60));
+        assert!(cache.get(&hash(1)).and_then(|entry| entry.young(NOW + 2_001)).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_is_kept_however_full_it_is() {
+        let cache = Cache::new(4, 100);
+        (0..20).for_each(|n| ask(&cache, n, NOW + i64::from(n)));
+        cache.evict(NOW + 10_000);
+        assert_eq!(cache.len(), 20, "all are asked for");
+        for _ in 0..20 {
+            let job = cache.next().await;
+            job.found(Verdict::Inactive(Refusal::invalid("no")), NOW, Duration::from_secs(60));
+        }
+        cache.evict(NOW + 10_000);
+        assert_eq!(cache.len(), 4);
     }
 }
