@@ -148,6 +148,10 @@ impl Bounds {
             self.texts("facts.direct_roles", &mut facts.direct_roles, LIST_ENTRIES);
             self.texts("facts.amr", &mut facts.amr, LIST_ENTRIES);
             self.texts("facts.activated", &mut facts.activated, LIST_ENTRIES);
+            if let Some(scope) = &mut facts.scope {
+                self.texts("facts.scope.routes", &mut scope.routes, LIST_ENTRIES);
+                self.texts("facts.scope.networks", &mut scope.networks, LIST_ENTRIES);
+            }
             self.bytes = self.bytes.saturating_add(size_of::<crate::event::DecidedOn>());
         }
         if let Some(alert) = &mut event.alert {

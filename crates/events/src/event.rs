@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::checkpoint::Checkpoint;
 use crate::reason_code::ReasonCode;
 
-pub use facts::DecidedOn;
+pub use facts::{DecidedOn, ScopedTo};
 pub use parts::*;
 
 /// The value of `schema`. Its number changes only if a key changes its meaning or goes away.

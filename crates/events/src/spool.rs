@@ -36,6 +36,8 @@ pub(crate) struct Spool {
     state: Mutex<State>,
     /// Something was appended, taken or closed.
     changed: Condvar,
+    /// Files that were set aside, at this start or an earlier one.
+    set_aside: usize,
     /// Held as long as the process uses the folder.
     _lock: File,
 }
@@ -91,6 +93,9 @@ pub struct SpoolStats {
     pub max_bytes: u64,
     /// Files.
     pub segments: usize,
+    /// Files that could not be read at a start, set aside as `.damaged`, and are there still: no sink gets what was in them, and nobody can say how
+    /// many events that was.
+    pub set_aside: usize,
 }
 
 impl Spool {
@@ -114,6 +119,7 @@ impl Spool {
             segment_size: settings.segment_size,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            set_aside: segment::set_aside(&settings.path)?,
             _lock: lock,
         };
         Ok((spool, found))
@@ -199,7 +205,12 @@ impl Spool {
     /// How full it is.
     pub(crate) fn stats(&self) -> SpoolStats {
         let state = self.state();
-        SpoolStats { bytes: state.bytes(), max_bytes: self.max_size, segments: state.segments.len() }
+        SpoolStats {
+            bytes: state.bytes(),
+            max_bytes: self.max_size,
+            segments: state.segments.len(),
+            set_aside: self.set_aside,
+        }
     }
 
     /// Plain numbers: a poisoned lock is as good as any.
@@ -315,7 +326,7 @@ fn set_aside(folder: &Path, first: u64) -> io::Result<()> {
         return fs::remove_file(path);
     }
     tracing::error!(path = %path.display(), "a file of the spool cannot be read; it is set aside as .damaged");
-    fs::rename(&path, path.with_extension("damaged"))
+    fs::rename(&path, path.with_extension(segment::DAMAGED))
 }
 
 #[cfg(test)]

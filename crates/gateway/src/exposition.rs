@@ -265,7 +265,11 @@ impl Counters {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         gauge(encoder, "portcullis_event_spool_bytes", "Size of the spool", &[(Vec::new(), signed(spool.bytes))])?;
         let help = "How large the spool may become";
-        gauge(encoder, "portcullis_event_spool_max_bytes", help, &[(Vec::new(), signed(spool.max_bytes))])
+        gauge(encoder, "portcullis_event_spool_max_bytes", help, &[(Vec::new(), signed(spool.max_bytes))])?;
+        let help =
+            "Files of the spool that could not be read at a start and were set aside: no sink gets what was in them";
+        let set_aside = i64::try_from(spool.set_aside).unwrap_or(i64::MAX);
+        gauge(encoder, "portcullis_event_spool_set_aside", help, &[(Vec::new(), set_aside)])
     }
 
     /// Nothing where there is no access log.

@@ -27,12 +27,23 @@ pub struct DecidedOn {
     /// When the caller last authenticated.
     #[serde(serialize_with = "optional_time")]
     pub auth_time: Option<Timestamp>,
+    /// Where its credential may be used at all; `None`: everywhere.
+    pub scope: Option<ScopedTo>,
     /// The scopes of the bans in force that touched it.
     pub bans: Vec<&'static str>,
     /// What alerts demanded: `step_up`, `revoked`, `tightened`.
     pub demanded: Vec<&'static str>,
     /// The eligible assignments that were activated. At most 64.
     pub activated: Vec<String>,
+}
+
+/// `facts.scope`: what a credential, such as an API key, was bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScopedTo {
+    /// The names of routes; none: all of them. At most 64.
+    pub routes: Vec<String>,
+    /// The names of networks; none: from anywhere. At most 64.
+    pub networks: Vec<String>,
 }
 
 impl DecidedOn {
@@ -61,6 +72,9 @@ impl DecidedOn {
             direct_roles: principal.map(|principal| owned(&principal.roles)).unwrap_or_default(),
             amr: principal.map(|principal| owned(&principal.authentication.amr)).unwrap_or_default(),
             auth_time: principal.and_then(|principal| principal.authentication.auth_time),
+            scope: principal
+                .and_then(|principal| principal.scope.as_deref())
+                .map(|scope| ScopedTo { routes: owned(&scope.routes), networks: owned(&scope.networks) }),
             bans: bans.filter(|ban| !ban.simulated).map(|ban| ban.scope.as_str()).collect(),
             demanded: demanded
                 .into_iter()

@@ -72,6 +72,8 @@ fn what_a_policy_was_asked_has_what_it_rests_on_beside_the_keys_of_every_event()
     let mut principal = Principal::user("alice").in_group("staff").with_role("reader");
     principal.groups.push(GroupClaim { name: "foreign".into(), trusted: false });
     principal.authentication.amr = vec!["otp".into()];
+    let scope = policy::CredentialScope { routes: vec!["reports".into()], networks: vec![] };
+    principal.scope = Some(std::sync::Arc::new(scope));
     let request = policy::AccessRequest {
         identity: policy::IdentityFact::Verified(&principal),
         ..policy::AccessRequest::new("GET", &path, None, now())
@@ -81,14 +83,15 @@ fn what_a_policy_was_asked_has_what_it_rests_on_beside_the_keys_of_every_event()
     let value = to_value(event);
     let more =
         "facts facts.time facts.identity facts.country facts.local_groups facts.direct_roles facts.amr facts.auth_time
-        facts.bans facts.demanded facts.activated";
+        facts.scope facts.scope.routes facts.scope.networks facts.bans facts.demanded facts.activated";
     assert_eq!(keys(&value), &words(KEYS) | &words(more));
     let facts = &value["facts"];
     assert_eq!(facts["identity"], "verified");
     assert_eq!(facts["local_groups"], serde_json::json!(["staff"]));
     assert_eq!((&facts["direct_roles"][0], &facts["amr"][0]), (&"reader".into(), &"otp".into()));
+    assert_eq!(facts["scope"], serde_json::json!({ "routes": ["reports"], "networks": [] }));
     let value = DecidedOn::of(&policy::AccessRequest::new("GET", &path, None, now()), false);
-    assert_eq!(value.identity, "not_looked_at");
+    assert_eq!((value.identity, value.scope), ("not_looked_at", None));
 }
 
 #[test]

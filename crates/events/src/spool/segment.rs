@@ -13,6 +13,8 @@ const MAGIC: &[u8; 8] = b"PCSPOOL1";
 /// The magic, and the number of the first record.
 pub(crate) const HEADER: u64 = 16;
 const EXTENSION: &str = "seg";
+/// Of one that could not be read and stood in the way of a new one.
+pub(crate) const DAMAGED: &str = "damaged";
 /// Only the gateway's user may read what it refused to whom.
 const MODE: u32 = 0o600;
 /// How much is read at once.
@@ -51,6 +53,15 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<u64>> {
     }
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// How many segments were set aside and are there still.
+pub(crate) fn set_aside(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in folder.read_dir()? {
+        count += usize::from(entry?.path().extension().is_some_and(|extension| extension == DAMAGED));
+    }
+    Ok(count)
 }
 
 /// Makes a new segment, and makes sure that its name is on the disk. What an attempt that failed leaves is taken away, so that it

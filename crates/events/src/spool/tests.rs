@@ -284,7 +284,8 @@ fn a_segment_that_the_disk_does_not_give_keeps_nobody_from_starting() {
         append(&spool, &["new"]);
         // What was last is set aside, not deleted: somebody may still get at it.
         let aside = segment::path(folder.path(), first).with_extension("damaged");
-        assert_eq!(fs::symlink_metadata(aside).is_ok(), first == 3);
+        assert_eq!(fs::symlink_metadata(&aside).is_ok(), first == 3);
+        assert_eq!(spool.stats().set_aside, usize::from(first == 3), "and told of");
         let mut reader = Reader::new(Arc::clone(&spool), reader);
         let (mut found, mut line) = (Vec::new(), Vec::new());
         for _ in 0..10 {
@@ -293,5 +294,11 @@ fn a_segment_that_the_disk_does_not_give_keeps_nobody_from_starting() {
             }
         }
         assert_eq!(found, if first == 1 { vec![2, 3, 4] } else { vec![1, 2, 3] }, "{first}");
+        if first == 3 {
+            drop((reader, spool));
+            assert_eq!(open(folder.path()).0.stats().set_aside, 1, "for as long as nobody has taken it away");
+            fs::remove_file(aside).unwrap();
+            assert_eq!(open(folder.path()).0.stats().set_aside, 0);
+        }
     }
 }

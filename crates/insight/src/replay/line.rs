@@ -9,10 +9,10 @@ use portcullis_events::access::ACCESS_SCHEMA;
 use portcullis_events::event::SCHEMA;
 use portcullis_policy::{
     Activation, Authentication, AuthenticationMethod, Ban, BanScope, ClientAddress, CountryCode, CredentialProblemKind,
-    Dependency, Device, GroupClaim, KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText, Principal, PrincipalKind,
-    RiskAssessment, SignalFamily,
+    CredentialScope, Dependency, Device, GroupClaim, KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText,
+    Principal, PrincipalKind, RiskAssessment, SignalFamily,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::again::{Missing, Unknown};
 
@@ -167,10 +167,30 @@ struct Facts<'l> {
     demanded: Vec<Cow<'l, str>>,
     #[serde(borrow, default)]
     activated: Vec<Cow<'l, str>>,
+    /// Events of older versions do not say.
+    #[serde(borrow, default, deserialize_with = "said")]
+    scope: Option<Option<Scope<'l>>>,
+}
+
+#[derive(Deserialize)]
+struct Scope<'l> {
+    #[serde(borrow)]
+    routes: Vec<Cow<'l, str>>,
+    #[serde(borrow)]
+    networks: Vec<Cow<'l, str>>,
+}
+
+/// A null that is there says something.
+fn said<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// What a cut of these keys would change.
-const CUT: [&str; 9] = [
+const CUT: [&str; 11] = [
     "request.method",
     "request.host",
     "request.path",
@@ -180,6 +200,8 @@ const CUT: [&str; 9] = [
     "facts.local_groups",
     "facts.direct_roles",
     "facts.amr",
+    "facts.scope.routes",
+    "facts.scope.networks",
 ];
 
 fn of_event(line: &[u8]) -> Recorded {
@@ -288,6 +310,16 @@ impl Event<'_> {
             // What it is decides only whether it is a certificate.
             _ => AuthenticationMethod::Stated,
         };
+        let scope = match &facts.scope {
+            Some(None) => None,
+            Some(Some(scope)) => {
+                let (routes, networks) = (owned(&scope.routes), owned(&scope.networks));
+                Some(Arc::new(CredentialScope { routes, networks }))
+            }
+            // Only such a key is bound to anything; whether this one was, nobody knows.
+            None if method == AuthenticationMethod::ApiKey => return None,
+            None => None,
+        };
         let auth_time = match &facts.auth_time {
             Some(time) => Some(time.parse().ok()?),
             None => None,
@@ -295,6 +327,7 @@ impl Event<'_> {
         Some(Principal {
             groups: groups.map(|group| GroupClaim { name: (&**group).into(), trusted: trusted(group) }).collect(),
             roles: owned(&facts.direct_roles),
+            scope,
             device: self.device.id.as_deref().map(|id| Device { id: id.into(), compliant: self.device.compliant }),
             authentication: Authentication {
                 method,

@@ -1,6 +1,10 @@
 //! What is replayed is decided as it was, and what cannot be is counted.
 
-use portcullis_policy::Outcome;
+use std::sync::Arc;
+
+use portcullis_policy::{
+    AuthenticationMethod, CredentialScope, Decision, KeptIdentity, KeptRequest, Outcome, Principal,
+};
 
 use super::*;
 use crate::again::{Again, Change, Unknown, again};
@@ -121,6 +125,66 @@ fn without_what_the_credential_says_nothing_is_guessed() {
     check(&format!("{before}{after}"), Ok(Outcome::Deny));
     let demanded = full.replace("\"demanded\":[]", "\"demanded\":[\"step_up\"]");
     check(&demanded, Err(Missing::Alert));
+}
+
+/// What a proxy or an agent said of a device is in the event, also of who has a credential that is bound to none.
+#[test]
+fn what_was_said_of_a_device_is_decided_on_again() {
+    let mut draft = draft();
+    draft.assignments[0].when.compliant_device = true;
+    let present = compiled(&draft);
+    let request = requests().into_iter().find(|request| {
+        let permitted =
+            |policy: &Policy| request.under(policy, |asked| matches!(policy.decide(asked), Decision::Permit(_)));
+        let said = KeptRequest { posture: Some(true), ..request.clone() };
+        let by_word = said.under(&present, |asked| matches!(present.decide(asked), Decision::Permit(_)));
+        request.principal().is_some() && permitted(&present) == Some(false) && by_word == Some(true)
+    });
+    let text = String::from_utf8(line(&present, &request.expect("somebody is let in by a word alone"))).unwrap();
+    let check = |compliant: &str, expected: Outcome| {
+        let line = text.replace("\"compliant\":null", &format!("\"compliant\":{compliant}"));
+        let Recorded::Decision { request, unknown, .. } = read(line.as_bytes()) else { panic!("{line}") };
+        let Again::Ruled(ruling) = again(&present, &request, &unknown) else { panic!("{line}") };
+        assert_eq!(ruling.outcome, expected, "{line}");
+    };
+    check("null", Outcome::Deny);
+    check("true", Outcome::Permit);
+    check("false", Outcome::Deny);
+}
+
+/// A key that is bound to a route or a network is held to that again, and one of an event that does not say is not guessed at.
+#[test]
+fn a_key_is_replayed_within_what_it_is_bound_to() {
+    let present = compiled(&draft());
+    let permitted = requests().into_iter().find(|request| {
+        let ruling = request.under(&present, |asked| matches!(present.decide(asked), Decision::Permit(_)));
+        request.principal().is_some() && ruling == Some(true)
+    });
+    let request = permitted.unwrap();
+    let bound_to = |routes: &[&str], networks: &[&str]| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        let scope = CredentialScope { routes: names(routes), networks: names(networks) };
+        let mut principal = Principal::clone(request.principal().unwrap());
+        principal.authentication.method = AuthenticationMethod::ApiKey;
+        principal.scope = (scope != CredentialScope::default()).then(|| Arc::new(scope));
+        let request = KeptRequest { identity: KeptIdentity::Verified(Arc::new(principal)), ..request.clone() };
+        String::from_utf8(line(&present, &request)).unwrap()
+    };
+    let check = |what: &str, line: &str, expected: Result<Outcome, Missing>| {
+        let Recorded::Decision { request, unknown, .. } = read(line.as_bytes()) else { panic!("{line}") };
+        let found = match again(&present, &request, &unknown) {
+            Again::Ruled(ruling) => Ok(ruling.outcome),
+            Again::Depends(missing) => Err(missing),
+        };
+        assert_eq!(found, expected, "{what}: {line}");
+    };
+    check("to nothing", &bound_to(&[], &[]), Ok(Outcome::Permit));
+    check("to another route", &bound_to(&["elsewhere"], &[]), Ok(Outcome::Deny));
+    check("to another network", &bound_to(&[], &["nowhere"]), Ok(Outcome::Deny));
+    let before = bound_to(&[], &[]).replace("\"scope\":null,", "");
+    assert!(!before.contains("scope"));
+    check("of an older version", &before, Err(Missing::Claims));
+    check("that is no key", &before.replace("\"api_key\"", "\"jwt\""), Ok(Outcome::Permit));
 }
 
 #[test]

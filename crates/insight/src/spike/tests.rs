@@ -194,6 +194,27 @@ fn keys_that_changed_are_the_providers_doing() {
     scene.check(300, CauseKind::Keys, 95);
 }
 
+/// Callers are turned away for what the gateway cannot do at the moment: nobody is to be banned for that, known or not.
+#[test]
+fn an_outage_of_what_the_gateway_leans_on_is_no_attack() {
+    for reason in [
+        ReasonCode::DependencyKeysUnavailable,
+        ReasonCode::DependencyStoreUnavailable,
+        ReasonCode::DependencyDirectoryUnavailable,
+        ReasonCode::DependencyFeedStale,
+    ] {
+        for of in [office, stranger] {
+            let mut scene = Scene::new();
+            scene.locked_out(Answered::Refused(reason), of);
+            let explained = scene.explain(300);
+            let blamed: Vec<_> = explained.causes.iter().map(|cause| cause.kind).collect();
+            assert!(!blamed.contains(&CauseKind::Attack), "{reason:?}: {explained:#?}");
+            let proposed = explained.causes.iter().filter_map(|cause| cause.fix.as_ref());
+            assert_eq!(proposed.filter(|fix| fix.command.contains(" ban ")).count(), 0, "{reason:?}");
+        }
+    }
+}
+
 #[test]
 fn an_upstream_that_answers_403_is_the_upstreams_doing() {
     let mut scene = Scene::new();
