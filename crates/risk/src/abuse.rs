@@ -205,11 +205,12 @@ impl Abuse {
         now: u64,
     ) -> Option<(Counted, Option<Offence>)> {
         self.with_record(keys, subject, limits, now, |record, key| {
-            let is_new = self.with_detail(key, limits, now, |detail| {
+            let (is_new, known) = self.with_detail(key, limits, now, |detail| {
                 let last = detail.map(|detail| &detail.paths);
-                record.paths.note(probe.path, last, limits.probing_half, now)
+                let is_new = record.paths.note(probe.path, last, limits.probing_half, now);
+                (is_new, last.map_or(0, |last| last.seen_after(0)))
             });
-            record.probe(probe, is_new, limits, now)
+            record.probe(probe, is_new, known, limits, now)
         })
     }
 
@@ -422,11 +423,13 @@ impl Detail {
 }
 
 impl Record {
-    fn probe(&self, probe: Probe, is_new: bool, limits: &Limits, now: u64) -> Option<Offence> {
+    /// `known`: so many paths are told apart for certain.
+    fn probe(&self, probe: Probe, is_new: bool, known: usize, limits: &Limits, now: u64) -> Option<Offence> {
         let counts = self.share.count(true, now);
         let amount = if is_new { probe.weight } else { probe.weight * REPEAT };
         let level = self.probing.pour(amount, limits.probing_half, now);
-        let paths = self.paths.estimate();
+        // Of four paths the bits alone would take one in six hundred for two.
+        let paths = self.paths.estimate().max(known as f64);
         let is_over = |factor: f64| level >= factor * limits.probing.level * TOLERANCE;
         let looks_around = if paths >= FEWEST_PATHS { is_over(1.0) } else { probe.on_few_paths.is_some_and(is_over) };
         let likely = looks_around && counts.refused_at_least() >= limits.probing.ratio;

@@ -17,7 +17,7 @@ fn path(n: u64) -> u64 {
 
 fn probe(record: &Record, n: u64, weight: f64, now: u64) -> Option<Offence> {
     let is_new = record.paths.note(path(n), None, limits().probing_half, now);
-    record.probe(Probe { weight, path: path(n), on_few_paths: None }, is_new, &limits(), now)
+    record.probe(Probe { weight, path: path(n), on_few_paths: None }, is_new, 0, &limits(), now)
 }
 
 #[test]
@@ -45,6 +45,20 @@ fn four_refusals_over_four_paths_are_an_offence() {
     check(4, 4, 1.0, 0, false);
 }
 
+/// The bits of a record alone would take these four for one path, and a client that does not give up.
+#[test]
+fn four_paths_are_four_though_they_share_a_bit() {
+    let (abuse, keys) = (Abuse::new(16), Keys::new(crate::state::Secret::random()));
+    let subject = Subject::Address([203, 0, 113, 7].into());
+    let shared = |n: u64| Probe { weight: 1.0, path: (9 << 58) | (n << 40), on_few_paths: None };
+    let offences: Vec<bool> = (0..4)
+        .map(|n| abuse.probe(&keys, subject, shared(n), &limits(), NOW).is_some_and(|(_, offence)| offence.is_some()))
+        .collect();
+    assert_eq!(offences, [false, false, false, true]);
+    let again = Subject::Address([203, 0, 113, 8].into());
+    assert!((0..12).all(|_| abuse.probe(&keys, again, shared(1), &limits(), NOW).is_none_or(|(_, it)| it.is_none())));
+}
+
 #[test]
 fn a_repeated_path_counts_a_tenth_and_is_no_probing_by_itself() {
     let requests = |paths: u64, on_few_paths: Option<f64>| {
@@ -53,7 +67,7 @@ fn a_repeated_path_counts_a_tenth_and_is_no_probing_by_itself() {
             .take_while(|n| {
                 let path = path(n % paths);
                 let is_new = record.paths.note(path, None, limits().probing_half, NOW);
-                record.probe(Probe { weight: 1.0, path, on_few_paths }, is_new, &limits(), NOW).is_none()
+                record.probe(Probe { weight: 1.0, path, on_few_paths }, is_new, 0, &limits(), NOW).is_none()
             })
             .count()
     };

@@ -15,7 +15,7 @@ use portcullis_policy::{Ban, BanScope};
 use crate::actor::{Actor, Keys};
 use crate::bucket::Bucket;
 use crate::evidence::BanSample;
-use crate::hearing::{OF_ONE_ADDRESS, may_be_narrowed};
+use crate::hearing::{EXCUSED_OF_ONE_ADDRESS, GUESSES_OF_ONE_ADDRESS, may_be_narrowed};
 use crate::moment::{Moment, ticks};
 use crate::pace::Pace;
 use crate::settings::BanSettings;
@@ -76,8 +76,10 @@ struct BanRecord {
     /// The end of the last ban in microseconds.
     end: AtomicI64,
     offences: Bucket,
-    /// Credentials that were looked at in spite of the ban, and did not hold.
-    heard: Pace,
+    /// Credentials that were looked at in spite of the ban and failed as guesses do.
+    guesses: Pace,
+    /// Others that led to nothing.
+    excused: Pace,
 }
 
 /// The ban to start.
@@ -176,7 +178,8 @@ impl BanTable {
             end: AtomicI64::new(until),
             ban: ArcSwapOption::from_pointee(imposed),
             offences: Bucket::of_parts(past.0, past.1),
-            heard: Pace::default(),
+            guesses: Pace::default(),
+            excused: Pace::default(),
         };
         let room = self.table.with_or_insert(key, make, |record| record.worth(now), |_| ()).is_some();
         if room {
@@ -185,16 +188,24 @@ impl BanTable {
         room
     }
 
-    /// Whether a credential is looked at while this is banned: few have failed of late.
+    /// Whether a credential is looked at while this is banned: few have led to nothing of late.
     pub(crate) fn hears(&self, key: u64, now: Moment) -> bool {
-        let hears =
-            |record: &BanRecord| record.in_force(now).is_some() && record.heard.has_room(OF_ONE_ADDRESS, now.micros);
+        let hears = |record: &BanRecord| {
+            record.in_force(now).is_some()
+                && record.guesses.has_room(GUESSES_OF_ONE_ADDRESS, now.micros)
+                && record.excused.has_room(EXCUSED_OF_ONE_ADDRESS, now.micros)
+        };
         self.table.with(key, hears) == Some(true)
     }
 
-    /// A credential was looked at, and did not hold.
+    /// A credential was looked at, and failed as guesses do.
     pub(crate) fn heard_in_vain(&self, key: u64, now: Moment) {
-        self.table.with(key, |record| record.heard.note(OF_ONE_ADDRESS, now.micros));
+        self.table.with(key, |record| record.guesses.note(GUESSES_OF_ONE_ADDRESS, now.micros));
+    }
+
+    /// A credential was looked at, and led to nothing.
+    pub(crate) fn heard_an_excuse(&self, key: u64, now: Moment) {
+        self.table.with(key, |record| record.excused.note(EXCUSED_OF_ONE_ADDRESS, now.micros));
     }
 
     /// Makes a ban of a whole address, if it is of the gateway's own making, one of its anonymous traffic. Says whether it was one.
@@ -307,7 +318,8 @@ impl BanRecord {
             ban: ArcSwapOption::empty(),
             end: AtomicI64::new(i64::MIN),
             offences: Bucket::default(),
-            heard: Pace::default(),
+            guesses: Pace::default(),
+            excused: Pace::default(),
         }
     }
 

@@ -1,11 +1,12 @@
 //! How much a principal does in an hour, what others do who share an address with it, and how scores of good traffic become thresholds.
 
-use jiff::SignedDuration;
-use portcullis_policy::{ClientAddress, GroupClaim, RiskSignal, SignalFamily};
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{BanScope, ClientAddress, GroupClaim, RiskSignal, SignalFamily};
 
 use super::*;
 use crate::fixtures::{address, failed, good, start, user};
 use crate::settings::Calibrate;
+use crate::{CalibrationError, Caller, Observation};
 
 const HOME: &str = "203.0.113.7";
 const SHARED: &str = "198.51.100.7";
@@ -140,7 +141,8 @@ fn scores_are_counted_for_a_budget_alone_and_become_thresholds() {
     assert!(engine.display(&made.id, 2_730).is_some_and(|shown| (600..800).contains(&shown)));
     assert_eq!(engine.display("c9-00000000", 2_730), None);
     assert_eq!(engine.counted().1, [0, 1_000, 0], "what was counted counts half");
-    // What is kept is read again by another process.
+    // What is kept is read again by another process, what peers do too.
+    engine.profiles.peers.learn(crate::peers::Measure::Requests, &[7], 5);
     let other = RiskEngine::new(settings(10_000));
     let now = crate::state::Reading::beginning(start());
     let notes = [engine.urgent_changes(10, now).notes, engine.changes(10, now).notes].concat();

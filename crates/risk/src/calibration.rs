@@ -66,6 +66,10 @@ pub enum CalibrationError {
 const STEP_UP_MNATS: (i32, i32) = (1_000, 4_000);
 /// A denial begins so much above.
 const DENY_ABOVE_MNATS: i32 = 2_000;
+/// What the counts of one day alone raise a threshold by, at most: whoever sends for a day moves it by no more than this.
+const RISE_MNATS: i32 = 250;
+/// Where a policy has no calibration a step-up is asked for from here on: low, normal, high.
+const BUILT_IN_MNATS: [i32; 3] = [2_500, 2_000, 1_200];
 /// So many visits above the threshold are expected among what is enough, which tells their share to about a fifth.
 const ABOVE_MIN: u64 = 20;
 const ENOUGH_MIN: u64 = 1_000;
@@ -98,6 +102,20 @@ impl Calibration {
         let digest = digest(counts);
         let id = format!("c{number}-{:08x}", digest >> 96).into();
         Ok(Self { id, made_at, budget, counted, digest, thresholds, display: display(counts) })
+    }
+
+    /// The same with thresholds that are higher than those in force by a quarter of a nat at most: what nobody has looked at.
+    pub(crate) fn rising_slowly_from(mut self, in_force: Option<&Self>) -> Self {
+        let mut least = STEP_UP_MNATS.1;
+        for (n, threshold) in self.thresholds.iter_mut().enumerate() {
+            let Some(threshold) = threshold else { continue };
+            let in_force = in_force.and_then(|made| made.thresholds.get(n).copied().flatten());
+            let now = in_force.map(|threshold| threshold.step_up_mnats).or_else(|| BUILT_IN_MNATS.get(n).copied());
+            let most = now.unwrap_or(STEP_UP_MNATS.0).saturating_add(RISE_MNATS);
+            least = least.min(threshold.step_up_mnats.min(most));
+            *threshold = RiskThresholds { step_up_mnats: least, deny_mnats: least.saturating_add(DENY_ABOVE_MNATS) };
+        }
+        self
     }
 
     /// What a score means, from 0 (all good traffic scores as much) to 1,000 (one visit in ten thousand, or fewer).
@@ -218,6 +236,26 @@ pub(crate) mod tests {
         let found = Calibration::of(&all, 10_000, 1, AT).unwrap().thresholds.map(|each| each.unwrap());
         assert_eq!(found.map(|each| each.step_up_mnats), [3_050, 1_000, 1_000]);
         assert_eq!(found.map(|each| each.deny_mnats), [5_050, 3_000, 3_000]);
+    }
+
+    #[test]
+    fn a_day_raises_a_threshold_by_a_quarter_of_a_nat_and_lowers_it_at_once() {
+        let rules = portcullis_policy::RiskRules::default();
+        assert_eq!(rules.thresholds.map(|each| each.step_up_mnats), BUILT_IN_MNATS);
+        let made = |scores: &[(i32, u32)]| Calibration::of(&counts(scores), 10_000, 1, AT).unwrap();
+        let [high, low] = [made(&[(0, 9_000), (3_500, 1_000)]), made(&[(0, 9_900), (1_500, 100)])];
+        let normal = |made: &Calibration| made.thresholds[1].map(|each| (each.step_up_mnats, each.deny_mnats));
+        assert_eq!((normal(&high), normal(&low)), (Some((3_550, 5_550)), Some((1_000, 3_000))));
+        let mut in_force = high.clone().rising_slowly_from(None);
+        assert_eq!(normal(&in_force), Some((2_250, 4_250)), "from what is built in");
+        for expected in [2_500, 2_750, 3_000, 3_250, 3_500, 3_550, 3_550] {
+            in_force = high.clone().rising_slowly_from(Some(&in_force));
+            assert_eq!(normal(&in_force), Some((expected, expected + 2_000)));
+        }
+        assert_eq!(normal(&low.clone().rising_slowly_from(Some(&in_force))), Some((1_000, 3_000)));
+        let all = Counts([high, low.clone(), low].map(|_| counts(&[(0, 9_000), (3_500, 1_000)]).0[1]));
+        let all = Calibration::of(&all, 10_000, 1, AT).unwrap().rising_slowly_from(None);
+        assert_eq!(all.thresholds.map(|each| each.unwrap().step_up_mnats), [2_750, 2_250, 1_450]);
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Charge {
             500.. => Self::Nothing,
             404 if is_asset(path) => Self::Probing(NOT_FOUND_ASSET),
             404 if verified => Self::Probing(NOT_FOUND_FOR_A_PRINCIPAL),
+            404 if is_object(path) => Self::Probing(NOT_FOUND_OBJECT),
             _ => weight(status).map_or(Self::Good, Self::Probing),
         }
     }
@@ -66,6 +67,10 @@ pub(crate) const FAILED_CREDENTIALS: [&str; 6] = [
 ];
 
 const NOT_FOUND_FOR_A_PRINCIPAL: f64 = 0.1;
+
+/// One thing of many that an application keeps, and that is gone: its pages ask for a cover, an avatar or a thumbnail of each, whether there is one or not.
+/// Who looks for what is there asks for names. Whoever goes through numbers comes to a third of the level as fast.
+const NOT_FOUND_OBJECT: f64 = 0.2;
 
 /// What a page is made of and a page that is still open asks for, long after an application was replaced by its next version.
 const NOT_FOUND_ASSET: f64 = 0.05;
@@ -103,6 +108,19 @@ const ASSETS: [&str; 24] = [
     "ogg",
     "m4a",
 ];
+
+/// Whether a path names one thing of many: a segment of it is a number, a UUID (RFC 9562) or a hash.
+fn is_object(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let bytes = segment.as_bytes();
+        let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+        let is_hex = bytes.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+        is_number || bytes.len() >= HASH_BYTES_MIN && is_hex && bytes.iter().any(u8::is_ascii_digit)
+    })
+}
+
+/// Half of an MD5 in hexadecimal digits: no word is as long.
+const HASH_BYTES_MIN: usize = 16;
 
 /// How much a status speaks of probing (risk.md 1.5); `None` for one that does not.
 fn weight(status: u16) -> Option<f64> {
@@ -198,6 +216,28 @@ mod tests {
         check("/backup.zip", 0.6);
         check("/.git/config", 0.6);
         check("", 0.6);
+    }
+
+    #[test]
+    fn what_an_application_keeps_many_of_counts_little_where_one_is_gone() {
+        let check = |path: &str, expected: f64| {
+            assert_eq!(Charge::of_answer(404, false, path), Charge::Probing(expected), "{path}");
+            assert_eq!(Charge::of_refusal("route.not_found", 404, path), Charge::Probing(0.6), "{path}");
+            assert_eq!(Charge::of_answer(403, false, path), Charge::Probing(1.0), "{path}");
+            assert_eq!(Charge::of_answer(404, true, path), Charge::Probing(0.1), "{path}");
+        };
+        check("/Items/5203a7e70b667d2cfaee2cd2eb3de082/Images/Primary", 0.2);
+        check("/api/assets/0b6d9f1e-58a5-4c7e-9d9c-0f7f8d3a1b2c/thumbnail", 0.2);
+        check("/bookmark/460/favicon", 0.2);
+        check("/orders/7", 0.2);
+        check("/orders/7a", 0.6);
+        check("/deadbeefdeadbeef", 0.6);
+        check("/deadbeefdeadbee1", 0.2);
+        check("/deadbeefdeadbe1", 0.6);
+        check("/wp-login2/", 0.6);
+        check("/v1/secrets", 0.6);
+        check("/", 0.6);
+        check("//", 0.6);
     }
 
     const NEVER_CHARGED: [(u16, &str); 17] = [

@@ -42,6 +42,20 @@ const METRES: u64 = 22_239_016;
 
 /// The distance over ground in metres.
 pub(crate) fn metres(from: Position, to: Position) -> u64 {
+    let half = arcsine(haversine(from, to));
+    u64::try_from(half).unwrap_or(0) * METRES / 100_000_000
+}
+
+/// Whether the distance is less than so many metres, for a quarter of the work.
+pub(crate) fn is_within(from: Position, to: Position, metres: u64) -> bool {
+    // The least half angle that comes to so many.
+    let half = metres.saturating_mul(100_000_000).div_ceil(METRES);
+    let half = i64::try_from(half).unwrap_or(i64::MAX);
+    half > QUARTER || square(sine(half)) > haversine(from, to)
+}
+
+/// The square of the sine of half the angle between two places, Q60.
+fn haversine(from: Position, to: Position) -> i128 {
     let angle = |hundredths: i16| i64::from(hundredths) * 10_000;
     let latitudes = [angle(from.latitude), angle(to.latitude)].map(|angle| angle.clamp(-QUARTER, QUARTER));
     let apart = (angle(from.longitude) - angle(to.longitude)).abs() % (4 * QUARTER);
@@ -50,8 +64,7 @@ pub(crate) fn metres(from: Position, to: Position) -> u64 {
     let cosines = (sine(QUARTER - first.abs()) * sine(QUARTER - second.abs())) >> 30;
     let haversine = square(sine((first - second).abs() / 2)) + ((i128::from(cosines) * square(sine(apart / 2))) >> 30);
     // Of two places opposite to each other rounding may come to more than the whole.
-    let half = arcsine(haversine.min(square(ONE)));
-    u64::try_from(half).unwrap_or(0) * METRES / 100_000_000
+    haversine.min(square(ONE))
 }
 
 /// The sine of an angle from 0 to 90 degrees, Q30, by its series to the 13th power: off by less than a hundred-millionth.
@@ -67,14 +80,58 @@ fn square(sine: i64) -> i128 {
     i128::from(sine) * i128::from(sine)
 }
 
-/// The largest angle up to 90 degrees whose sine squared is at most this (Q60).
+/// The largest angle up to 90 degrees whose sine squared is at most this (Q60): searched for about a guess that is hardly ever off by more than one.
 fn arcsine(squared: i128) -> i64 {
-    let (mut low, mut high) = (0, QUARTER);
+    let fits = |angle: i64| square(sine(angle)) <= squared;
+    let guess = guess(squared);
+    let (mut low, mut high, mut step) = (0, QUARTER, 1);
+    if fits(guess) {
+        low = guess;
+        while low < high {
+            let next = (low + step).min(QUARTER);
+            if !fits(next) {
+                high = next - 1;
+                break;
+            }
+            (low, step) = (next, step * 2);
+        }
+    } else {
+        high = (guess - 1).max(0);
+        while low < high {
+            let next = (high + 1 - step).max(0);
+            if fits(next) {
+                low = next;
+                break;
+            }
+            (high, step) = ((next - 1).max(0), step * 2);
+        }
+    }
     while low < high {
         let middle = (low + high + 1) / 2;
-        if square(sine(middle)) <= squared { low = middle } else { high = middle - 1 }
+        if fits(middle) { low = middle } else { high = middle - 1 }
     }
     low
+}
+
+/// About the angle whose sine squared is this (Q60): the series of the arcsine for the smaller of sine and cosine, and one step of Newton's method.
+fn guess(squared: i128) -> i64 {
+    let root = |squared: i128| i64::try_from(u64::try_from(squared).unwrap_or(0).isqrt()).unwrap_or(ONE);
+    let (sine_, cosine) = (root(squared), root(square(ONE) - squared));
+    let (small, large) = (sine_.min(cosine), sine_.max(cosine).max(1));
+    let of_small = (small * small) >> 30;
+    let series = ARCSINE_Q30.iter().fold(0, |inner, coefficient| coefficient + ((of_small * inner) >> 30));
+    let about = angle_of((small * series) >> 30);
+    let angle = about + angle_of(((small - sine(about)) << 30) / large);
+    if sine_ <= cosine { angle.clamp(0, QUARTER) } else { (QUARTER - angle).clamp(0, QUARTER) }
+}
+
+/// 6435/557056, 143/10240, 231/13312, 63/2816, 35/1152, 5/112, 3/40, 1/6 and 1, Q30.
+const ARCSINE_Q30: [i64; 9] =
+    [12_403_652, 14_994_637, 18_632_389, 24_021_923, 32_622_364, 47_934_903, 80_530_637, 178_956_971, 1_073_741_824];
+
+/// Radians, Q30, in millionths of a degree.
+fn angle_of(radians: i64) -> i64 {
+    (radians << 30) / RADIANS
 }
 
 #[cfg(test)]
@@ -114,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn small_and_great_angles_have_their_arcsine() {
+        let check = |angle: i64| {
+            let found = arcsine(square(sine(angle)));
+            assert!(sine(found) == sine(angle) && (found - angle).abs() < 3_000, "{angle}: {found}");
+        };
+        (0..2_000).for_each(check);
+        (0..2_000).for_each(|n| check(QUARTER - n));
+        (0..900).for_each(|n| check(n * 100_000 + 7));
+        (-500..500).for_each(|n| check(QUARTER / 2 + n));
+        assert_eq!((arcsine(0), arcsine(square(ONE))), (0, QUARTER));
+    }
+
+    #[test]
     fn what_is_on_no_globe_is_no_place() {
         for (latitude, longitude) in [(90.01, 0.0), (0.0, -180.01), (f64::NAN, 0.0), (0.0, f64::INFINITY)] {
             assert_eq!(Position::from_degrees(latitude, longitude, None), None);
@@ -132,6 +202,26 @@ mod tests {
             // Where places are nearly opposite to each other the formula itself is flat.
             let tolerance = if reference_km(from, to) > 19_900.0 { 6.0 } else { 0.2 };
             prop_assert!((found as f64 / 1_000.0 - reference_km(from, to)).abs() < tolerance);
+        }
+
+        /// The guess only saves work: the answer is that of a search among all angles.
+        #[test]
+        fn the_arcsine_is_the_largest_angle_that_fits(squared in 0..=1_i64 << 60) {
+            let found = arcsine(squared.into());
+            prop_assert!(square(sine(found)) <= squared.into());
+            prop_assert!(found == QUARTER || square(sine(found + 1)) > squared.into());
+        }
+
+        #[test]
+        fn what_is_within_a_distance_is_no_farther(
+            a in -9_000..=9_000_i16, b in -18_000..=18_000_i16, c in -9_000..=9_000_i16, d in -18_000..=18_000_i16,
+            limit in 0..25_000_000_u64,
+        ) {
+            let from = Position { latitude: a, longitude: b, radius_km: None };
+            let to = Position { latitude: c, longitude: d, radius_km: None };
+            let found = metres(from, to);
+            // Rounding may tell them apart at the border itself.
+            prop_assert!(is_within(from, to, limit) == (found < limit) || found.abs_diff(limit) <= 300);
         }
 
         #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use portcullis_policy::{ClientAddress, Device, PrincipalKind, SignalFamily};
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{BanScope, ClientAddress, Device, PrincipalKind, RiskAssessment, SignalFamily};
 
 use super::*;
 use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
+use crate::{Actor, BanNotice, Caller, Observation};
 
 fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
     engine.assess(who, &mut engine.keys_of(who), now).told(who)

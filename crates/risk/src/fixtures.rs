@@ -75,7 +75,7 @@ pub(crate) fn failed(from: IpAddr, attempted: Option<&str>) -> Observation<'_> {
 pub(crate) fn scan(engine: &RiskEngine, template: &Observation<'_>, count: usize, now: Timestamp) -> Option<BanNotice> {
     let mut last = None;
     for n in 0..count {
-        let path = format!("/{}/{n}", now.as_microsecond());
+        let path = format!("/at-{}/page-{n}", now.as_microsecond());
         last = engine.observe(&Observation { path: &path, ..*template }, now).or(last);
     }
     last

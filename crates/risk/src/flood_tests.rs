@@ -1,11 +1,14 @@
 //! Properties under random traffic: bounds hold, bans last, and nobody is charged for another.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::fixtures::{address, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
-use jiff::SignedDuration;
+use crate::{Actor, BanNotice, Caller, Observation};
+use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::ClientAddress;
 
 fn small() -> Settings {

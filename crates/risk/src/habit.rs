@@ -113,6 +113,11 @@ impl Habit {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Puts back what was kept. Any word does.
+    pub(crate) fn put(&self, word: u64) {
+        self.0.store(word, Ordering::Relaxed);
+    }
+
     /// What was kept. Any word does.
     pub(crate) fn of_word(word: u64) -> Self {
         Self(AtomicU64::new(word))
@@ -127,22 +132,6 @@ pub(crate) fn moved(word: u64, by: i64) -> u64 {
     }
     let hours = by.div_euclid(3_600 * 16);
     Parts { hour: parts.hour.saturating_add_signed(hours).min((1 << 20) - 1), ..parts }.word()
-}
-
-/// The lower 44 bits of a word, all but its hour, as they are in the hour of another one: an hour that has ended is taken in.
-pub(crate) fn in_the_hour_of(word: u64, other: u64) -> u64 {
-    let parts = Parts::of(word);
-    let parts = match parts.count {
-        _ if parts.hour == other >> HOUR_SHIFT => parts,
-        0 => parts,
-        count => Parts { count: 0, ..parts.with(count) },
-    };
-    parts.word() & ((1 << HOUR_SHIFT) - 1)
-}
-
-/// The word of such bits.
-pub(crate) fn with_hour_of(bits: u64, other: u64) -> u64 {
-    if bits == 0 { 0 } else { bits | (other & !((1 << HOUR_SHIFT) - 1)) }
 }
 
 /// Where the hour stands in a word.
@@ -303,8 +292,6 @@ mod tests {
             prop_assert!(unusual.is_none_or(|unusual| unusual.is_far()));
             habit.is_used_to(more);
             moved(word, by);
-            let bits = in_the_hour_of(word, word);
-            prop_assert_eq!(with_hour_of(bits, word), if bits == 0 { 0 } else { word });
         }
     }
 }

@@ -2,15 +2,17 @@
 //! ones behind it, too, is not known as long as none was let in from there, as on a gateway that has just begun.
 //!
 //! So a ban for anonymous traffic (probing, signatures, a flood) is one of anonymous traffic for whoever brings a credential: the credential
-//! is verified. The first one that holds shows that the address is shared, and makes the ban one of [anonymous traffic](BanScope::Anonymous)
-//! for all its time. One that does not hold is refused for the ban, and counts. A ban for credentials that failed hears nobody, or it would
-//! let go on what it is to end; nor does one by an operator or by an alert.
+//! is verified. The first request of one that holds which is let in, too, shows that the address is shared, and makes the ban one of
+//! [anonymous traffic](BanScope::Anonymous) for all its time. One that does not hold is refused for the ban, and counts; so does one that holds
+//! where its principal is not let in: a key that has leaked, say, and is good elsewhere alone. A ban for credentials that failed hears nobody, or it
+//! would let go on what it is to end; nor does one by an operator or by an alert.
 //!
-//! **What that costs.** Verifying is what a ban of a whole address is to save. So only so many credentials that do not hold are looked at
-//! while one is in force: [`OF_ONE_ADDRESS`], so that nobody guesses under a ban for something else, and [`OF_ALL`] for the whole process,
-//! however many addresses are banned. What comes beyond is refused unseen until there is room again; so is what brings no credential,
-//! always. Only failures count, and only once they have failed, so that many honest callers who come at once take nothing from one
-//! another. Several may be looked at at the same time; that exceeds the limit by as many as are under way.
+//! **What that costs.** Verifying is what a ban of a whole address is to save. So only so many credentials that lead to nothing are looked at
+//! while one is in force: of those that fail as guesses do [`GUESSES_OF_ONE_ADDRESS`], so that nobody guesses under a ban for something else; of the
+//! others [`EXCUSED_OF_ONE_ADDRESS`], so that no address has all that there is for itself; and [`OF_ALL`] for the whole process, however many
+//! addresses are banned. What comes beyond is refused unseen until there is room again; so is what brings no credential, always. Only
+//! failures count, and only once they have failed, so that many honest callers who come at once take nothing from one another. Several may be
+//! looked at at the same time; that exceeds the limit by as many as are under way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,18 +30,20 @@ use crate::pace::Limit;
 const SECOND: i64 = 1_000_000;
 
 /// Ten, and then one a minute. Whoever guesses more before anybody was let in from there has all of the address refused.
-pub(crate) const OF_ONE_ADDRESS: Limit = Limit::new(10, 600 * SECOND);
+pub(crate) const GUESSES_OF_ONE_ADDRESS: Limit = Limit::new(10, 600 * SECOND);
+/// Sixty, and then one a second: a fourth of what there is for all, in one moment, and a 250th for as long as it goes on.
+pub(crate) const EXCUSED_OF_ONE_ADDRESS: Limit = Limit::new(60, 60 * SECOND);
 /// 250 a second, at once or evenly: at 100 µs for a signature, a fortieth of one processor.
 pub(crate) const OF_ALL: Limit = Limit::new(250, SECOND);
 
 /// What became of a credential that was looked at in spite of a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// A principal was verified.
-    Verified,
+    /// A principal was verified, and let in.
+    LetIn,
     /// It does not hold, as happens to who guesses.
     Failed,
-    /// It does not hold, as happens to honest callers: it has expired, say.
+    /// It does not hold, as happens to honest callers: it has expired, say. Or it holds, and its principal was refused.
     Excused,
     /// It could not be found out, which is held against nobody.
     Undecided,
@@ -79,9 +83,10 @@ impl RiskEngine {
             }
             Heard::Excused => {
                 self.heard_of_all.note(OF_ALL, now.micros);
+                self.address_bans.heard_an_excuse(key, now);
                 false
             }
-            Heard::Verified => {
+            Heard::LetIn => {
                 let narrowed = self.address_bans.narrow(key, now);
                 if narrowed {
                     self.journal.ban_changed();

@@ -36,9 +36,11 @@ fn the_first_credential_that_holds_makes_it_a_ban_of_the_rest() {
     assert_eq!(*heard, Ban { scope: BanScope::Anonymous, ..Ban::clone(&ban) });
     assert!(!engine.heard(from, Heard::Undecided, start()));
     assert_eq!(ban_now(&engine, from).scope, BanScope::Address, "it is not known who that was");
-    assert!(engine.heard(from, Heard::Verified, start()));
+    assert!(!engine.heard(from, Heard::Excused, start()));
+    assert_eq!(ban_now(&engine, from).scope, BanScope::Address, "who was verified and refused shows nothing");
+    assert!(engine.heard(from, Heard::LetIn, start()));
     assert_eq!(*ban_now(&engine, from), *heard, "as long, and for the same");
-    assert!(!engine.heard(from, Heard::Verified, start()), "it is narrowed once");
+    assert!(!engine.heard(from, Heard::LetIn, start()), "it is narrowed once");
     assert_eq!(engine.hear(from, &ban_now(&engine, from), start()), None, "who has one is let in anyway");
     assert_eq!(engine.bans(start()).len(), 1);
 }
@@ -49,7 +51,7 @@ fn a_narrowed_ban_is_written_and_comes_back_as_one() {
     banned(&engine, from);
     let now = Reading::beginning(start());
     assert_eq!(engine.urgent_changes(100, now).bans.len(), 1);
-    engine.heard(from, Heard::Verified, start());
+    engine.heard(from, Heard::LetIn, start());
     let changes = engine.urgent_changes(100, now);
     let [saved] = &changes.bans[..] else { panic!("{changes:?}") };
     assert_eq!((saved.scope, saved.offences), (BanScope::Anonymous, 1));
@@ -75,23 +77,45 @@ fn only_so_many_credentials_that_fail_are_looked_at() {
     assert_eq!(looked_at(&engine, after_ms(240_000)), 3);
 }
 
+/// How many of these are looked at at once.
+fn excused_at(engine: &RiskEngine, from: IpAddr, ban: &Ban, reason: &str, now: Timestamp) -> usize {
+    let mut looked_at = 0;
+    while engine.hear(from, ban, now).is_some() {
+        engine.heard(from, Heard::refused(reason), now);
+        looked_at += 1;
+        assert!(looked_at < 10_000, "without a bound");
+    }
+    looked_at
+}
+
 #[test]
-fn what_happens_to_honest_callers_uses_up_nothing_of_their_address() {
+fn what_happens_to_honest_callers_takes_none_of_the_ten_and_has_a_bound_of_its_own() {
     let (engine, from) = (engine(), address("203.0.113.50"));
     let ban = banned(&engine, from).ban;
-    for n in 0..1_000 {
-        let now = after_ms(n * 5);
+    for n in 0..400 {
+        let now = after_ms(n * 1_000);
         assert!(engine.hear(from, &ban, now).is_some(), "{n}");
         engine.heard(from, if n % 2 == 0 { Heard::Undecided } else { Heard::refused("authn.expired") }, now);
     }
-    // Verifying costs what it costs: too many at once are refused unseen, wherever they come from.
-    let mut looked_at = 0;
-    while engine.hear(from, &ban, after_ms(10_000)).is_some() {
-        engine.heard(from, Heard::refused("authn.unknown_key"), after_ms(10_000));
-        looked_at += 1;
+    // Verifying costs what it costs: too many at once are refused unseen.
+    let later = |ms: i64| after_ms(500_000 + ms);
+    assert_eq!(excused_at(&engine, from, &ban, "authn.unknown_key", later(0)), 60);
+    assert_eq!(excused_at(&engine, from, &ban, "authn.unknown_key", later(999)), 0);
+    assert_eq!(excused_at(&engine, from, &ban, "authn.unknown_key", later(1_000)), 1);
+}
+
+/// One that is banned cannot take the hearing from who is behind another banned address, however much it sends.
+#[test]
+fn no_address_uses_up_what_there_is_for_all() {
+    let (engine, loud, quiet) = (engine(), address("203.0.113.50"), address("198.51.100.50"));
+    let (of_loud, of_quiet) = (banned(&engine, loud).ban, banned(&engine, quiet).ban);
+    for second in 0..60 {
+        let now = after_ms(second * 1_000);
+        excused_at(&engine, loud, &of_loud, "authn.expired", now);
+        assert_eq!(engine.hear(loud, &of_loud, now), None, "{second}");
+        assert!(engine.hear(quiet, &of_quiet, now).is_some(), "{second}");
     }
-    assert_eq!(looked_at, 250);
-    assert!(engine.hear(from, &ban, after_ms(11_000)).is_some());
+    assert!(engine.heard(quiet, Heard::LetIn, after_ms(60_000)));
 }
 
 #[test]
@@ -115,7 +139,7 @@ fn a_ban_for_credentials_that_failed_hears_nobody() {
     for from in [guesses, sprays] {
         let ban = ban_now(&engine, from);
         assert_eq!((ban.scope, engine.hear(from, &ban, start())), (BanScope::Address, None), "{}", ban.cause);
-        assert!(!engine.heard(from, Heard::Verified, start()));
+        assert!(!engine.heard(from, Heard::LetIn, start()));
         assert_eq!(ban_now(&engine, from), ban);
     }
 }
@@ -146,13 +170,13 @@ fn a_ban_that_somebody_made_hears_nobody() {
     let until = after_ms(60_000);
     let by_hand = engine.impose(&Actor::address(from), until, "by hand", start()).unwrap();
     assert_eq!(engine.hear(from, &by_hand, start()), None);
-    assert!(!engine.heard(from, Heard::Verified, start()));
+    assert!(!engine.heard(from, Heard::LetIn, start()));
     assert_eq!(ban_now(&engine, from), by_hand);
     // One that replaces a ban of the gateway's own is not narrowed by who was being looked at.
     let own = banned(&engine, address("203.0.113.51")).ban;
     assert!(engine.hear(address("203.0.113.51"), &own, start()).is_some());
     engine.impose(&Actor::address(address("203.0.113.51")), until, "by hand", start()).unwrap();
-    assert!(!engine.heard(address("203.0.113.51"), Heard::Verified, start()));
+    assert!(!engine.heard(address("203.0.113.51"), Heard::LetIn, start()));
     assert_eq!(ban_now(&engine, address("203.0.113.51")).scope, BanScope::Address);
 }
 
@@ -161,7 +185,7 @@ fn a_ban_that_is_over_or_simulated_hears_nobody() {
     let (engine, from) = (engine(), address("203.0.113.50"));
     let ban = banned(&engine, from).ban;
     assert_eq!(engine.hear(from, &ban, ban.until), None);
-    assert!(!engine.heard(from, Heard::Verified, ban.until));
+    assert!(!engine.heard(from, Heard::LetIn, ban.until));
     let settings = BanSettings { mode: BanMode::Simulate, ..BanSettings::default() };
     let engine = RiskEngine::new(Settings { ban: settings, ..Settings::default() });
     let ban = scan(&engine, &refused(from, "/"), 4, start()).unwrap().ban;

@@ -1,8 +1,11 @@
 //! Who must not be banned, whatever it looks like; what a flood of attackers costs; and what bans do to themselves.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
 use crate::settings::{BanSettings, BlastRadius, Flood};
+use crate::{Actor, Observation};
 use jiff::SignedDuration;
 
 fn answered(from: IpAddr, path: &str, status: u16) -> Observation<'_> {

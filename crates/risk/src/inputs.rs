@@ -41,14 +41,26 @@ impl Assessed {
 
     /// The assessment with its words. `caller` is the one that was assessed.
     #[must_use]
-    pub fn told(mut self, caller: &Caller<'_>) -> RiskAssessment {
+    pub fn told(self, caller: &Caller<'_>) -> RiskAssessment {
+        self.with_words(caller).assessment
+    }
+
+    /// The same with its words.
+    #[must_use]
+    pub fn with_words(mut self, caller: &Caller<'_>) -> Self {
         self.tell(caller);
-        self.assessment
+        self
+    }
+
+    /// Whether its signals have their words. Without signals there are none to have.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        !self.assessment.signals.iter().any(|signal| signal.reason.is_empty())
     }
 
     /// Gives the signals their words, where they have none yet.
     pub fn tell(&mut self, caller: &Caller<'_>) {
-        let silent = self.assessment.signals.iter().any(|signal| signal.reason.is_empty());
+        let silent = !self.is_told();
         if let Some(inputs) = self.inputs.as_ref().filter(|_| silent) {
             inputs.tell(&mut self.assessment, caller);
         }

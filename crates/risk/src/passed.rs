@@ -1,11 +1,12 @@
 //! The scores of good traffic, counted: what thresholds are worked out from.
 //!
-//! What counts is a visit: of each user, on resources of each sensitivity, one request in ten minutes, and one more where its score is raised. So a
-//! busy script weighs no more than a person, and nobody can move a threshold by sending much. Only what the gateway learns from is counted:
-//! what was permitted at a low risk, or after a doubt that was answered.
+//! What counts is a visit: of each user, on resources of each sensitivity, one request in ten minutes, and one in twelve hours whose score is raised:
+//! whoever is asked and answers is not asked again for so long. So a busy script weighs no more than a person, and an account that scores high all
+//! day, while the risk is only watched, weighs as much as one prompt in the morning and one in the evening. Only what the gateway learns from is
+//! counted: what was permitted at a low risk, or after a doubt that was answered.
 //!
-//! A request costs one look at a cache line, and no lock. Bounded: 221 counters for each sensitivity and 32,768 visits; where more users come
-//! within ten minutes, some are counted more often.
+//! A request costs one look at a cache line, and no lock. Bounded: 221 counters for each sensitivity, 32,768 visits and 8,192 raised ones; where
+//! more users come within these times, some are counted more often.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -26,14 +27,18 @@ pub(crate) struct Counts(pub(crate) [[u32; BUCKETS]; 3]);
 pub(crate) struct Passed {
     counts: [Box<[AtomicU32]>; 3],
     visits: Box<[RecentSet<8>]>,
+    raised: Box<[RecentSet<8>]>,
     changed: AtomicBool,
     /// When they were last handed out to be kept, in ticks.
     kept: AtomicU64,
 }
 
-const SETS: usize = 4_096;
+const VISIT_SETS: usize = 4_096;
+const RAISED_SETS: usize = 1_024;
 /// A visit: ten minutes.
 const VISIT_TICKS: u64 = 10 * 60 * 16;
+/// As long as a passed step-up counts: twelve hours.
+const RAISED_TICKS: u64 = 12 * 3_600 * 16;
 /// They are kept as often as this: five minutes.
 const KEEP_TICKS: u64 = 5 * 60 * 16;
 
@@ -42,7 +47,8 @@ impl Passed {
         let row = || (0..BUCKETS).map(|_| AtomicU32::new(0)).collect();
         Self {
             counts: [row(), row(), row()],
-            visits: (0..SETS).map(|_| RecentSet::default()).collect(),
+            visits: (0..VISIT_SETS).map(|_| RecentSet::default()).collect(),
+            raised: (0..RAISED_SETS).map(|_| RecentSet::default()).collect(),
             changed: AtomicBool::new(false),
             kept: AtomicU64::new(0),
         }
@@ -51,10 +57,10 @@ impl Passed {
     /// A principal was let in. `sensitivity`: 0 low, 1 normal, 2 high.
     pub(crate) fn note(&self, principal: u64, sensitivity: usize, mnats: i32, now: u64) {
         let bucket = bucket(mnats);
-        let kind = 2 * sensitivity as u64 + u64::from(bucket > 0);
-        let key = mix(principal ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let Some(visits) = self.visits.get(usize::try_from(key & 0xffff_ffff).unwrap_or(0) % SETS) else { return };
-        if visits.seen(key).is_some_and(|seen| seen > before(now, VISIT_TICKS)) {
+        let (sets, lasts) = if bucket > 0 { (&self.raised, RAISED_TICKS) } else { (&self.visits, VISIT_TICKS) };
+        let key = mix(principal ^ (sensitivity as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let Some(visits) = sets.get(usize::try_from(key & 0xffff_ffff).unwrap_or(0) % sets.len()) else { return };
+        if visits.seen(key).is_some_and(|seen| seen > before(now, lasts)) {
             return;
         }
         visits.note(key, now);
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_counts_once_in_ten_minutes_and_once_more_with_a_raised_score() {
+    fn a_user_counts_once_in_ten_minutes_and_once_in_twelve_hours_with_a_raised_score() {
         let passed = Passed::new();
         for n in 0..100 {
             passed.note(principal(1), 1, 0, NOW + n);
@@ -163,6 +169,26 @@ mod tests {
         passed.note(principal(1), 1, 0, NOW + VISIT_TICKS);
         passed.note(principal(2), 1, 0, NOW);
         assert_eq!(passed.counts().totals(), [0, 4, 1]);
+        passed.note(principal(1), 1, 4_000, NOW + RAISED_TICKS - 1);
+        assert_eq!(passed.counts().totals(), [0, 4, 1], "raised once, whatever it comes to");
+        passed.note(principal(1), 1, 4_000, NOW + RAISED_TICKS);
+        assert_eq!(passed.counts().totals(), [0, 5, 1]);
+    }
+
+    /// While the risk is only watched, what scores high is let in and counted: of one account among few, too little to matter.
+    #[test]
+    fn one_account_that_scores_high_all_day_is_two_visits_of_it() {
+        let passed = Passed::new();
+        for minute in 0..24 * 60 {
+            let now = NOW + minute * 60 * 16;
+            passed.note(principal(0), 1, 4_000 + i32::try_from(minute).unwrap(), now);
+            if (480..960).contains(&minute) {
+                (1..=20).for_each(|n| passed.note(principal(n), 1, 0, now));
+            }
+        }
+        let Counts([_, normal, _]) = passed.counts();
+        let raised: u32 = normal[1..].iter().sum();
+        assert_eq!((raised, normal[0]), (2, 20 * 48));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! What the engine makes of where callers are, with a small world of its own.
 
-use jiff::SignedDuration;
-use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Device, PrincipalKind, SignalFamily};
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{
+    Authentication, AuthenticationMethod, ClientAddress, CountryCode, Device, PrincipalKind, RiskAssessment,
+    SignalFamily,
+};
 
 use super::*;
 use crate::fixtures::{address, start, user};
-use crate::{Locate, Position};
+use crate::{Actor, Caller, Locate, Location, Position};
 
 /// 10.0.0.0/8 is private; the second number of any other address chooses the place, the third one nothing.
 #[derive(Debug)]

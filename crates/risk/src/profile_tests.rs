@@ -1,8 +1,9 @@
 //! What a profile remembers, and for how long.
 
 use super::*;
-use crate::distance::Position;
+use crate::decay::ONCE;
 use crate::moment::TICK_BITS;
+use crate::place::Location;
 
 /// A Monday, 10:00 UTC.
 const NOW: u64 = 1_795_428_000 * 16;
@@ -118,7 +119,9 @@ fn a_place_is_looked_up_once_and_counted_with_each_visit() {
     assert_eq!((found.placed, found.asn), (true, Some(64_500)));
     let compared = profiles.compare_closely(9, &looked_up, None, NOW);
     assert_eq!([compared.history, compared.network, compared.asn, compared.country], [160; 4]);
-    assert!(compared.near);
+    assert!(profiles.was_near(9, location.position.unwrap()));
+    let far = Position::from_degrees(-33.87, 151.21, None).unwrap();
+    assert!(!profiles.was_near(9, far) && !profiles.was_near(10, location.position.unwrap()));
     assert_eq!(compared.last.map(|sight| sight.at), Some(NOW + 90 * MINUTE));
     let levels = profiles.levels(&compared, &looked_up).unwrap();
     let users = |level: Option<Level>| level.map(|level| level.principals);
@@ -226,6 +229,29 @@ fn a_doubt_is_answered_by_who_authenticates_after_it_began() {
 }
 
 #[test]
+fn a_doubt_outlasts_the_process() {
+    let there = Traits { asn: Some(64_500), ..traits(1, 0, 1) };
+    let kept = |profiles: &Profiles| {
+        let mut kept = Vec::new();
+        profiles.take_changed(10, |_, bytes| kept = bytes);
+        kept
+    };
+    let profiles = Profiles::new(8);
+    learn(&profiles, 9, &traits(2, 0, 0), NOW - DAY);
+    kept(&profiles);
+    // Its credential says that it was got later.
+    profiles.doubt(9, &there, true, NOW + MINUTE);
+    let kept = kept(&profiles);
+    assert!(!kept.is_empty(), "a doubt is a change");
+    let again = Profiles::new(8);
+    // The clock that bans go by was set back meanwhile: a doubt goes by the time of day.
+    assert!(again.restore(9, &moved(&kept, -16 * 3_600), NOW));
+    let answered = |at: u64| again.answered(9, &there, at);
+    assert_eq!((answered(NOW), answered(NOW + MINUTE), answered(NOW + MINUTE + 1)), (None, None, Some(true)));
+    assert_eq!(again.answered(9, &traits(2, 0, 0), NOW + DAY), None, "nobody doubted that");
+}
+
+#[test]
 fn who_uses_a_route_is_counted_again_after_a_restart() {
     let role = || vec![77];
     let profiles = Profiles::new(1_000);
@@ -281,7 +307,7 @@ fn a_profile_of_another_clock_is_moved_to_that_of_now() {
                 position: Some(Position::from_degrees(1.0, 2.0, None).unwrap()),
                 ..Location::default()
             });
-            let traits = Traits { token: Some(n as u16), asn: Some(7), location, ..traits(n % 20, n % 9, n % 5) };
+            let traits = Traits { token: Some(n as u32), asn: Some(7), location, ..traits(n % 20, n % 9, n % 5) };
             profiles.learn(9, &traits, || Some(n << TICK_BITS), Vec::new, n % 3 == 0, at);
         }
         let mut kept = Vec::new();
@@ -294,7 +320,7 @@ fn a_profile_of_another_clock_is_moved_to_that_of_now() {
     let by = i64::try_from(YEARS).unwrap();
     let hours = 4 * 8;
     let without_hours = |bytes: &[u8]| {
-        let at = bytes.len() - 8 * (2 * RECENT_MAX + 12 + 2 + 1) - hours;
+        let at = bytes.len() - 8 * (2 + 3 * 4 + 10 + 2) - hours;
         [&bytes[..at], &bytes[at + hours..]].concat()
     };
     assert_eq!(

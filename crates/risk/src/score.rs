@@ -20,13 +20,15 @@ pub(crate) fn family_bounds(family: SignalFamily) -> (i32, i32) {
 pub fn total(contributions: impl Iterator<Item = (SignalFamily, i32)> + Clone) -> i32 {
     let families = [SignalFamily::Novelty, SignalFamily::Evidence, SignalFamily::Posture, SignalFamily::Trust];
     families.into_iter().fold(0, |sum: i32, family| {
-        let (low, high) = family_bounds(family);
-        let of_family = contributions
-            .clone()
-            .filter(|(of, _)| *of == family)
-            .fold(0_i32, |sum, (_, mnats)| sum.saturating_add(mnats));
-        sum.saturating_add(of_family.clamp(low, high))
+        let of_family = contributions.clone().filter(|(of, _)| *of == family).map(|(_, mnats)| mnats);
+        sum.saturating_add(clipped(family, of_family))
     })
+}
+
+/// What contributions of one family add up to.
+pub(crate) fn clipped(family: SignalFamily, mnats: impl Iterator<Item = i32>) -> i32 {
+    let (low, high) = family_bounds(family);
+    mnats.fold(0_i32, i32::saturating_add).clamp(low, high)
 }
 
 /// How much something new says about a principal with `history` remembered successes: min(2.5, 0.6 · ln(1 + n)) nats.

@@ -14,7 +14,7 @@ use crate::account::AccountAttack;
 use crate::habit::Unusual;
 use crate::hierarchy::Levels;
 use crate::ln::ln_ratio_mnats;
-use crate::score::{Source, Weights, surprise_mnats, total};
+use crate::score::{Source, Weights, clipped, surprise_mnats, total};
 use crate::travel::Trip;
 
 /// What is known about a caller.
@@ -184,14 +184,16 @@ pub(crate) fn fired(facts: &Facts, weights: &Weights) -> (Contributions, usize) 
     if !contributions.iter().flatten().any(tells) {
         return ([None; MOST], 0);
     }
-    for place in &mut contributions {
-        *place = place.filter(|contribution| contribution.mnats != 0 || tells(contribution));
+    let mut fired = [None; MOST];
+    let says = contributions.into_iter().flatten().filter(|each| each.mnats != 0 || tells(each));
+    let count = fired.iter_mut().zip(says).map(|(place, each)| *place = Some(each)).count();
+    // Few of them fire; no two have the same name.
+    if let Some(places) = fired.get_mut(..count) {
+        places.sort_unstable_by_key(|place| {
+            place.map(|fired| (std::cmp::Reverse(fired.mnats.unsigned_abs()), fired.kind.name()))
+        });
     }
-    contributions.sort_unstable_by_key(|place| {
-        let strength = |fired: &Contribution| (std::cmp::Reverse(fired.mnats.unsigned_abs()), fired.kind.name());
-        (place.is_none(), place.as_ref().map(strength))
-    });
-    (contributions, contributions.iter().flatten().count())
+    (fired, count)
 }
 
 /// Every signal whose facts are there, weighted.
@@ -267,7 +269,7 @@ fn bound_behaviour(contributions: &mut Contributions, weights: &Weights) {
 fn spare_evidence(contributions: &mut Contributions, facts: &Facts) {
     let of = |family: SignalFamily| {
         let fired = contributions.iter().flatten().filter(|contribution| contribution.kind.family() == family);
-        total(fired.map(|contribution| (family, contribution.mnats)))
+        clipped(family, fired.map(|contribution| contribution.mnats))
     };
     if of(SignalFamily::Evidence) == 0 {
         return;

@@ -195,9 +195,10 @@ pub struct Changes {
 }
 
 /// The names of what is kept as a whole.
-pub const NOTES: [&str; 2] = [CALIBRATIONS, PASSED];
+pub const NOTES: [&str; 3] = [CALIBRATIONS, PASSED, PEERS];
 const CALIBRATIONS: &str = "calibrations";
 const PASSED: &str = "passed";
+const PEERS: &str = "peers";
 
 impl Changes {
     /// Whether nothing has changed.
@@ -364,8 +365,9 @@ impl RiskEngine {
         let more_profiles = self.profiles.take_changed(most, |key, kept| profiles.push((key, kept)));
         let healthy = &mut changes.healthy;
         let more_healthy = self.abuse.take_healthy(most, |key, seen| healthy.push((key, now.to_wall(time_of(seen)))));
-        let counts = self.passed.take_changed(Moment::from(now.steady).ticks);
-        changes.notes.extend(counts.map(|kept| (PASSED, kept)));
+        let ticks = Moment::from(now.steady).ticks;
+        changes.notes.extend(self.passed.take_changed(ticks).map(|kept| (PASSED, kept)));
+        changes.notes.extend(self.profiles.peers.take_changed(ticks).map(|kept| (PEERS, kept)));
         changes.more = more_profiles || more_healthy;
         changes
     }
@@ -373,6 +375,7 @@ impl RiskEngine {
     /// The end comes: what is only written now and then is handed out next, if it has changed.
     pub fn hurry(&self) {
         self.passed.hurry();
+        self.profiles.peers.hurry();
     }
 
     /// Marks everything as changed but the bans that were lifted and what was released: what was handed out may not have been written.
@@ -381,6 +384,7 @@ impl RiskEngine {
         self.profiles.mark_all();
         self.calibrations.mark();
         self.passed.mark();
+        self.profiles.peers.mark();
     }
 
     /// Marks what is kept by the time of day: all bans, all that is demanded, and when principals were let in.
@@ -456,6 +460,7 @@ impl RiskEngine {
         match name {
             CALIBRATIONS => self.calibrations.restore(kept),
             PASSED => self.passed.restore(kept),
+            PEERS => self.profiles.peers.restore(kept),
             _ => false,
         }
     }

@@ -32,11 +32,11 @@ struct Entry<V> {
     value: V,
 }
 
-/// What an entry takes, in bytes: the value with its slot and its key, and the place of both in a map that is seven eighths full at most and grows by
-/// doubling; the slot itself.
+/// What an entry of a full [kept](Table::kept) table takes, in bytes: the value with its slot and its key; their place in the map, of nine bytes where two
+/// places in five are taken at least; the slot itself, and the bit of its mark.
 #[cfg(test)]
 pub(crate) const fn entry_size<V>() -> usize {
-    size_of::<(u64, Entry<V>)>() + 24 + size_of::<AtomicU64>()
+    size_of::<(u64, Entry<V>)>() + 23 + size_of::<AtomicU64>() + 1
 }
 
 const FREE: u64 = 0;
@@ -49,9 +49,11 @@ impl<V> Table<V> {
         Self::with_samples(bound, 4, false)
     }
 
-    /// The same, and every entry that is asked for in order to change it counts as changed.
+    /// The same, and every entry that is asked for in order to change it counts as changed. Its map has the size that it needs when it is full, a power of two
+    /// of which four fifths are enough: what grows leaves what it was before behind, for a while.
     pub(crate) fn kept(bound: usize) -> Self {
-        Self::with_samples(bound, 4, true)
+        let map = HashMap::builder().hasher(BuildHasherDefault::default()).capacity(bound - bound / 16).build();
+        Self { map, ..Self::with_samples(bound, 4, true) }
     }
 
     /// A table that looks at every entry before it counts as full.

@@ -1,6 +1,6 @@
 //! Impossible travel (risk.md 1.3): the caller is farther from where the principal was last let in than anybody moves.
 
-use crate::distance::{Position, metres};
+use crate::distance::{Position, is_within, metres};
 use crate::ln::ln_ratio_mnats;
 
 /// A principal at a place.
@@ -72,6 +72,9 @@ const MNATS_MAX: i32 = 3_000;
 pub(crate) fn trip(from: Sight, to: Sight, fastest: u32) -> Option<Trip> {
     let ticks = to.at.checked_sub(from.at)?.max(TICKS_PER_MINUTE);
     let radii = u64::from(from.position.radius_or_default_km()) + u64::from(to.position.radius_or_default_km());
+    if is_within(from.position, to.position, radii * 1_000 + METRES_MIN) {
+        return None;
+    }
     let metres = metres(from.position, to.position).saturating_sub(radii * 1_000);
     let vague = from.position.radius_km.is_none() || to.position.radius_km.is_none();
     let trip = Trip { metres, ticks, vague, fastest, excuse: None };
@@ -101,7 +104,7 @@ impl Trip {
 /// Whether two places may be the same one.
 pub(crate) fn is_near(one: Position, other: Position) -> bool {
     let radii = u64::from(one.radius_or_default_km()) + u64::from(other.radius_or_default_km());
-    metres(one, other).saturating_sub(radii * 1_000) < METRES_MIN
+    is_within(one, other, radii * 1_000 + METRES_MIN)
 }
 
 #[cfg(test)]

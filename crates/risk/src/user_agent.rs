@@ -1,6 +1,10 @@
 //! Which software calls: its family and the system it runs on, without versions. It is what the caller says and proves nothing; a
 //! change of it is worth a look all the same.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 /// A family of software on a system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Family<'a> {
@@ -41,20 +45,37 @@ const SYSTEMS: [(&str, &str); 9] = [
 /// The bytes that are looked at.
 const LOOKED_AT: usize = 256;
 
+/// All of them at once, software first.
+static NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    // A few short words fit any automaton.
+    AhoCorasick::new(SOFTWARE.iter().chain(&SYSTEMS).map(|(needle, _)| needle)).ok()
+});
+
 impl<'a> Family<'a> {
     /// Of a `user-agent` (RFC 9110 section 10.1.5).
     pub(crate) fn of(text: &'a str) -> Self {
         let text = text.get(..text.floor_char_boundary(LOOKED_AT)).unwrap_or(text);
-        let named = |names: &[(&str, &'static str)]| {
-            names.iter().find(|(needle, _)| text.contains(needle)).map(|(_, name)| *name)
-        };
+        // The one that stands first in its list, wherever it stands in the text.
+        let (mut software, mut system) = (SOFTWARE.len(), SYSTEMS.len());
+        if let Some(names) = &*NAMES {
+            for found in names.find_overlapping_iter(text) {
+                let index = found.pattern().as_usize();
+                match index.checked_sub(SOFTWARE.len()) {
+                    Some(index) => system = system.min(index),
+                    None => software = software.min(index),
+                }
+            }
+        }
         let first = || {
             text.split(['/', ' ', '(', ';'])
                 .next()
                 .unwrap_or("")
                 .trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')
         };
-        Self { software: named(&SOFTWARE).unwrap_or_else(first), system: named(&SYSTEMS).unwrap_or("") }
+        Self {
+            software: SOFTWARE.get(software).map_or_else(first, |(_, name)| name),
+            system: SYSTEMS.get(system).map_or("", |(_, name)| name),
+        }
     }
 }
 
@@ -83,6 +104,10 @@ mod tests {
         check("Go-http-client/2.0", "Go-http-client", "");
         check("internal tool", "internal", "");
         check("", "", "");
+        // The list decides, and not where a name stands; capitals count.
+        check("Chrome/1 Firefox/2 Edge/3 Linux Windows", "Edge", "Windows");
+        check("Windows X11 Android", "Windows", "Android");
+        check("firefox/2 windows", "firefox", "");
         check(&"é".repeat(300), &"é".repeat(128), "");
     }
 }

@@ -27,7 +27,8 @@ impl Detector<'_> {
                 let on_principal = principal.and_then(|principal| engine.ban_on_principal(principal, now)).is_some();
                 let on_address = engine.ban_on_address(address, now).is_some_and(|ban| match ban.scope {
                     BanScope::Address if principal.is_some() && engine.hear(address, &ban, now).is_some() => {
-                        engine.heard(address, Heard::Verified, now);
+                        let let_in = request.status < 400;
+                        engine.heard(address, if let_in { Heard::LetIn } else { Heard::Excused }, now);
                         false
                     }
                     BanScope::Address => true,

@@ -1,112 +1,118 @@
-//! A profile as bytes that outlast the process. Fixed in size, and anything can be read: what is no profile is none.
+//! A record as bytes that outlast the process. Fixed in size, and anything can be read: what is no record is none.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::array::from_fn;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::{
-    AGENTS_MAX, ASNS_MAX, COUNTRIES_MAX, DEVICES_MAX, FAMILIES_MAX, HISTORY_MAX, Hours, NETWORKS_MAX, Places, Profile,
-    RECENT_MAX,
+use super::agents::{AGENTS_MAX, Agents};
+use super::hours::Hours;
+use super::places::{self, PLACES_MAX, Places};
+use super::record::{
+    ASNS_MAX, COUNTRIES_MAX, DEVICES_MAX, FAMILIES_MAX, HISTORY_MAX, NETWORKS_MAX, RECENT_MAX, Rare, Record,
 };
+use super::tokens::{self, Tokens, USES_MAX};
 use crate::counted::CountedSet;
 use crate::habit::{self, Habit};
-use crate::moment::TICK_MASK;
+use crate::moment::{TICK_MASK, TICKS_PER_SECOND, seconds};
 use crate::recent::RecentSet;
 
-/// The first byte: how the rest is written. One that is written otherwise is forgotten.
-const FORM: u8 = 3;
-/// The form before it, which had no word for what is done in an hour.
-const FORM_WITHOUT_HABITS: u8 = 2;
-const WORDS: usize = WORDS_WITHOUT_HABITS + 1;
-const WORDS_WITHOUT_HABITS: usize =
-    3 + NETWORKS_MAX + ASNS_MAX + COUNTRIES_MAX + DEVICES_MAX + AGENTS_MAX + FAMILIES_MAX + 4 + 2 + 12 + 2 * RECENT_MAX;
-/// The bound of what is kept of a principal.
-const BYTES_MAX: usize = 640;
-const _: () = assert!(8 * WORDS <= BYTES_MAX);
+/// The first byte: how the rest is written. What is written otherwise is forgotten.
+const FORM: u8 = 4;
 
-impl Profile {
-    /// The profile as it is kept over a restart: 641 bytes, opaque to everybody else.
+// Where each part begins, in words of 64 bits.
+const TIMES: usize = 1;
+const NETWORKS: usize = TIMES + 1;
+const ASNS: usize = NETWORKS + NETWORKS_MAX;
+const DEVICES: usize = ASNS + ASNS_MAX;
+const COUNTRIES: usize = DEVICES + DEVICES_MAX;
+const AGENTS: usize = COUNTRIES + COUNTRIES_MAX / 2;
+const FAMILIES: usize = AGENTS + AGENTS_MAX / 2;
+const HOURS: usize = FAMILIES + FAMILIES_MAX / 2;
+const ROUTES: usize = HOURS + 4;
+const HEADS: usize = ROUTES + 2;
+const POSITIONS: usize = HEADS + PLACES_MAX;
+const SYSTEMS: usize = POSITIONS + PLACES_MAX;
+const STEPPED_UP: usize = SYSTEMS + PLACES_MAX / 2;
+const TOKENS: usize = STEPPED_UP + RECENT_MAX;
+const DOUBTED: usize = TOKENS + USES_MAX;
+const RATE: usize = DOUBTED + RECENT_MAX;
+const VOLUME: usize = RATE + 1;
+const WORDS: usize = VOLUME + 1;
+
+/// The bound of what a principal costs, here and in memory.
+const BYTES_MAX: usize = 640;
+const _: () = assert!(1 + 8 * WORDS <= BYTES_MAX);
+
+impl Record {
+    /// The record as it is kept over a restart: 585 bytes, opaque to everybody else.
     pub(super) fn encode(&self) -> Vec<u8> {
-        // What it gets in an hour has no word of its own, but 44 bits where two others have room: its hour is that of the requests.
-        let rate = self.rate.word();
-        let volume = habit::in_the_hour_of(self.volume.word(), rate);
-        let epoch = u64::from(self.epoch.load(Ordering::Relaxed)) & 0xffff;
-        let counts = epoch | ((volume >> 32) << 16) | (u64::from(self.history.load(Ordering::Relaxed)) << 32);
-        let mut hours = self.hours.words();
-        if let Some(last) = hours.last_mut() {
-            *last = (*last & 0xffff_ffff) | (volume << 32);
-        }
-        let times = [&self.last_seen, &self.last_counted].map(|time| time.load(Ordering::Relaxed));
-        let words = std::iter::once(counts)
-            .chain(times)
-            .chain(self.networks.words())
-            .chain(self.asns.words())
-            .chain(self.countries.words())
-            .chain(self.devices.words())
-            .chain(self.agents.words())
-            .chain(self.families.words())
-            .chain(hours)
-            .chain(self.routes.iter().map(|word| word.load(Ordering::Relaxed)))
-            .chain(self.places.words())
-            .chain(self.stepped_up.words())
-            .chain(self.tokens.words())
-            .chain([rate]);
-        std::iter::once(FORM).chain(words.flat_map(u64::to_le_bytes)).collect()
+        let mut words = [0; WORDS];
+        let counts = u64::from(self.epoch.load(Ordering::Relaxed));
+        let [seen, counted] = [&self.last_seen, &self.last_counted].map(|time| time.load(Ordering::Relaxed).into());
+        let places = self.places.kept();
+        put(&mut words, 0, [counts | (u64::from(self.history.load(Ordering::Relaxed)) << 32)]);
+        put(&mut words, TIMES, [pair([seen, counted])]);
+        put(&mut words, NETWORKS, self.networks.words());
+        put(&mut words, ASNS, self.asns.words());
+        put(&mut words, DEVICES, self.devices.words());
+        put_halves(&mut words, COUNTRIES, &self.countries.words());
+        put_halves(&mut words, AGENTS, &self.agents.values());
+        put_halves(&mut words, FAMILIES, &self.rare.families.words());
+        put(&mut words, HOURS, self.hours.words());
+        put(&mut words, ROUTES, [0, 1].map(|n| self.routes.get(n).map_or(0, |word| word.load(Ordering::Relaxed))));
+        put(&mut words, HEADS, places.heads);
+        put(&mut words, POSITIONS, places.positions);
+        put_halves(&mut words, SYSTEMS, &places.systems);
+        put(&mut words, STEPPED_UP, self.rare.stepped_up.words());
+        put(&mut words, TOKENS, self.tokens.words());
+        put(&mut words, DOUBTED, self.rare.doubted.words());
+        put(&mut words, RATE, [self.rate.word(), self.volume.word()]);
+        std::iter::once(FORM).chain(words.into_iter().flat_map(u64::to_le_bytes)).collect()
     }
 
-    /// A profile that was kept. `None` where it is written in another form. Nothing in it is later than `now`.
+    /// A record that was kept. `None` where it is written in another form. Nothing in it is later than `now`, but for doubts: these go by the time of
+    /// day, and one that was dated ahead, as the credential it was about, must not be answered by that.
     pub(super) fn decode(kept: &[u8], now: u64) -> Option<Self> {
-        let (form, rest) = kept.split_first()?;
-        let (words, more) = rest.as_chunks::<8>();
-        let has_habits = match (*form, words.len()) {
-            (FORM, WORDS) => true,
-            (FORM_WITHOUT_HABITS, WORDS_WITHOUT_HABITS) => false,
-            _ => return None,
-        };
-        if !more.is_empty() {
-            return None;
-        }
-        let rate = words.last().filter(|_| has_habits).map_or(0, |word| u64::from_le_bytes(*word));
-        let mut words = Words(words);
-        let [counts, last_seen, last_counted] = words.take();
-        let epoch = u32::try_from(counts & 0xffff).unwrap_or(0).min(crate::decay::day(now));
+        let words = words_of(kept)?;
+        let [counts, times] = take(&words, 0);
+        let today = crate::decay::day(now);
+        let epoch = u32::try_from(counts & 0xffff).unwrap_or(0).min(today);
         let history = u32::try_from(counts >> 32).unwrap_or(0).min(2 * HISTORY_MAX);
-        let mut volume = (counts >> 16 & 0xfff) << 32;
+        let [seen, counted] = halves(times).map(|time| u32::try_from(time).unwrap_or(0).min(seconds(now)));
+        let [rate, volume] = take(&words, RATE).map(Habit::of_word);
+        let places = places::Kept {
+            heads: take(&words, HEADS),
+            positions: take(&words, POSITIONS),
+            systems: take_halves(&words, SYSTEMS),
+        };
         Some(Self {
-            epoch: AtomicU32::new(epoch),
-            history: AtomicU32::new(history),
-            last_seen: AtomicU64::new(last_seen.min(now).min(TICK_MASK)),
-            last_counted: AtomicU64::new(last_counted.min(now).min(TICK_MASK)),
-            networks: CountedSet::of_words(words.take()),
-            asns: CountedSet::of_words(words.take()),
-            countries: CountedSet::of_words(words.take()),
-            devices: CountedSet::of_words(words.take()),
-            agents: RecentSet::of_words(words.take(), now),
-            families: CountedSet::of_words(words.take()),
-            hours: {
-                let kept: [u64; 4] = words.take();
-                volume |= kept.last().map_or(0, |last| last >> 32);
-                Hours::of_words(kept)
-            },
-            rate: Habit::of_word(rate),
-            // Fields are read in this order, so that the volume is whole by now.
-            volume: Habit::of_word(if has_habits { habit::with_hour_of(volume, rate) } else { 0 }),
-            routes: words.take().map(AtomicU64::new),
-            places: Places::of_words(words.take(), now),
-            stepped_up: RecentSet::of_words(words.take(), now),
-            tokens: RecentSet::of_words(words.take(), now),
-            doubted: RecentSet::default(),
+            epoch: AtomicU16::new(u16::try_from(epoch).unwrap_or(u16::MAX)),
             counted: AtomicBool::new(false),
+            history: AtomicU32::new(history),
+            last_seen: AtomicU32::new(seen),
+            last_counted: AtomicU32::new(counted),
+            networks: CountedSet::of_words(take(&words, NETWORKS)),
+            asns: CountedSet::of_words(take(&words, ASNS)),
+            countries: CountedSet::of_words(take_halves(&words, COUNTRIES)),
+            devices: CountedSet::of_words(take(&words, DEVICES)),
+            agents: Agents::of_values(take_halves(&words, AGENTS)),
+            hours: Hours::of_words(take(&words, HOURS)),
+            rate,
+            volume,
+            routes: take(&words, ROUTES).map(AtomicU64::new),
+            places: Places::of_kept(places, now),
+            tokens: Tokens::of_words(take(&words, TOKENS), now),
+            rare: Box::new(Rare {
+                families: CountedSet::of_words(take_halves(&words, FAMILIES)),
+                stepped_up: RecentSet::of_words(take(&words, STEPPED_UP), now),
+                doubted: RecentSet::of_words(take(&words, DOUBTED), TICK_MASK),
+            }),
         })
     }
 }
 
-/// A kept profile with all its times moved by so many ticks: the clock that it was kept by went otherwise than that of now. Whatever is no
-/// profile stays none.
+/// A kept record with all its times moved by so many ticks: the clock that it was kept by went otherwise than that of now. Doubts stay, which
+/// go by the time of day. Whatever is no record stays none.
 pub(crate) fn moved(kept: &[u8], by: i64) -> Vec<u8> {
-    const AGENTS: usize = 3 + NETWORKS_MAX + ASNS_MAX + COUNTRIES_MAX + DEVICES_MAX;
-    const AGENTS_END: usize = AGENTS + AGENTS_MAX;
-    const PLACES: usize = AGENTS_END + FAMILIES_MAX + 4 + 2;
-    const RECENT: usize = PLACES + 12;
-    const HABIT: usize = WORDS_WITHOUT_HABITS;
     let mut kept = kept.to_vec();
     let Some((_, rest)) = kept.split_first_mut() else { return kept };
     let (words, _) = rest.as_chunks_mut::<8>();
@@ -114,17 +120,52 @@ pub(crate) fn moved(kept: &[u8], by: i64) -> Vec<u8> {
         let word = u64::from_le_bytes(*bytes);
         let moved = match at {
             0 => (word & !0xffff) | moved_day(word & 0xffff, by),
-            1 | 2 => moved_time(word, by),
-            AGENTS..AGENTS_END => moved_member(word, by),
-            // The head of each place alone has a time.
-            PLACES..RECENT if !(at - PLACES).is_multiple_of(3) => word,
-            PLACES..HABIT => moved_member(word, by),
-            HABIT => habit::moved(word, by),
+            TIMES => pair(halves(word).map(|seconds| moved_seconds(seconds, by))),
+            HEADS..POSITIONS | STEPPED_UP..TOKENS => moved_member(word, by),
+            TOKENS..DOUBTED => tokens::moved(word, by),
+            RATE | VOLUME => habit::moved(word, by),
             _ => word,
         };
         *bytes = moved.to_le_bytes();
     }
     kept
+}
+
+/// The words, where they are written as this version writes them.
+fn words_of(kept: &[u8]) -> Option<[u64; WORDS]> {
+    let (form, rest) = kept.split_first()?;
+    let (words, more) = rest.as_chunks::<8>();
+    let words: &[[u8; 8]; WORDS] = words.try_into().ok()?;
+    (*form == FORM && more.is_empty()).then(|| words.map(u64::from_le_bytes))
+}
+
+fn put<const N: usize>(words: &mut [u64; WORDS], at: usize, values: [u64; N]) {
+    words.iter_mut().skip(at).zip(values).for_each(|(word, value)| *word = value);
+}
+
+/// Two values of 32 bits to a word.
+fn put_halves(words: &mut [u64; WORDS], at: usize, values: &[u64]) {
+    let (pairs, _) = values.as_chunks::<2>();
+    words.iter_mut().skip(at).zip(pairs).for_each(|(word, values)| *word = pair(*values));
+}
+
+fn take<const N: usize>(words: &[u64; WORDS], at: usize) -> [u64; N] {
+    from_fn(|n| words.get(at + n).copied().unwrap_or(0))
+}
+
+fn take_halves<const N: usize>(words: &[u64; WORDS], at: usize) -> [u64; N] {
+    from_fn(|n| {
+        let [low, high] = halves(words.get(at + n / 2).copied().unwrap_or(0));
+        if n.is_multiple_of(2) { low } else { high }
+    })
+}
+
+fn pair([low, high]: [u64; 2]) -> u64 {
+    (low & 0xffff_ffff) | (high << 32)
+}
+
+fn halves(word: u64) -> [u64; 2] {
+    [word & 0xffff_ffff, word >> 32]
 }
 
 /// A word whose lower part is a time.
@@ -137,6 +178,11 @@ fn moved_time(ticks: u64, by: i64) -> u64 {
     if ticks == 0 { 0 } else { ticks.saturating_add_signed(by).clamp(1, TICK_MASK) }
 }
 
+fn moved_seconds(seconds: u64, by: i64) -> u64 {
+    let by = by.div_euclid(i64::try_from(TICKS_PER_SECOND).unwrap_or(1));
+    if seconds == 0 { 0 } else { seconds.saturating_add_signed(by).clamp(1, 0xffff_ffff) }
+}
+
 fn moved_day(day: u64, by: i64) -> u64 {
     let half = TICKS_PER_DAY / 2;
     let days = by.saturating_add(half).div_euclid(TICKS_PER_DAY);
@@ -145,86 +191,101 @@ fn moved_day(day: u64, by: i64) -> u64 {
 
 const TICKS_PER_DAY: i64 = 16 * 86_400;
 
-/// Words one after the other.
-struct Words<'a>(&'a [[u8; 8]]);
-
-impl Words<'_> {
-    /// The next so many; 0 after the last.
-    fn take<const N: usize>(&mut self) -> [u64; N] {
-        std::array::from_fn(|_| match self.0.split_first() {
-            Some((word, rest)) => {
-                self.0 = rest;
-                u64::from_le_bytes(*word)
-            }
-            None => 0,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::profile::Traits;
+    use crate::table::{Table, entry_size};
 
+    /// As docs/policy.md has it. An allocator such as mimalloc, the gateway's, rounds up to 512 and to 96 bytes, which both are already.
     #[test]
-    fn a_profile_takes_no_more_than_its_bytes() {
-        // As docs/policy.md has it.
-        assert_eq!(size_of::<Profile>(), 680);
-        assert_eq!(crate::table::entry_size::<Profile>(), 728);
-        assert_eq!((Profile::default().encode().len(), WORDS), (641, 80));
+    fn a_principal_takes_no_more_than_its_bytes() {
+        const RECORD: usize = size_of::<Record>();
+        const RARE: usize = size_of::<Rare>();
+        const ALL_IN: usize = entry_size::<Record>() + RARE;
+        const { assert!(ALL_IN <= BYTES_MAX) };
+        assert_eq!((RECORD, RARE, ALL_IN), (496, 96, 640));
+        assert_eq!(Record::default().encode().len(), 585);
     }
 
     #[test]
-    fn what_is_done_in_an_hour_is_kept_and_what_was_kept_before_that_is_read() {
+    fn so_much_is_allocated_for_each_of_many_principals() {
+        // The last one that a map of 32,768 places is enough for, the first one that it is not, and as many as there are by default.
+        for many in [26_214_u64, 26_215, 100_000] {
+            let mut table = None;
+            let allocated = allocation_counter::measure(|| {
+                let filled = Table::<Record>::kept(usize::try_from(many).unwrap());
+                for n in 0..many {
+                    let key = crate::commons::mix(n).max(2);
+                    filled.with_or_insert(key, Record::default, |_| Some(0), |_| ());
+                }
+                table = Some(filled);
+            });
+            let each = u64::try_from(allocated.bytes_current).unwrap() / many;
+            assert!((600..=640).contains(&each), "{each} bytes for each of {many}");
+            assert_eq!(table.map(|table| table.len()), usize::try_from(many).ok());
+        }
+    }
+
+    #[test]
+    fn what_is_done_in_an_hour_is_kept() {
         const HOUR: u64 = 3_600 * 16;
-        let profile = Profile::default();
+        let record = Record::default();
         for n in 0..20 {
-            profile.rate.note(300, n * HOUR);
-            profile.volume.note(200, n * HOUR);
+            record.rate.note(300, n * HOUR);
+            record.volume.note(200, n * HOUR);
         }
         let now = 20 * HOUR;
-        profile.rate.note(9_000, now);
-        let kept = profile.encode();
-        let read = Profile::decode(&kept, now).unwrap();
-        assert_eq!(read.rate.unusual(now), profile.rate.unusual(now));
+        record.rate.note(9_000, now);
+        let kept = record.encode();
+        let read = Record::decode(&kept, now).unwrap();
+        assert_eq!(read.rate.unusual(now), record.rate.unusual(now));
         assert!(read.rate.unusual(now).is_some() && read.volume.unusual(now).is_none());
         read.volume.note(9_000, now);
-        profile.volume.note(9_000, now);
-        assert_eq!(read.volume.unusual(now), profile.volume.unusual(now));
+        record.volume.note(9_000, now);
+        assert_eq!(read.volume.unusual(now), record.volume.unusual(now));
         assert!(read.volume.unusual(now).is_some());
-        let later = Profile::decode(&moved(&kept, i64::try_from(HOUR).unwrap()), now + HOUR).unwrap();
-        assert_eq!(later.rate.unusual(now + HOUR), profile.rate.unusual(now));
-        let mut before: Vec<u8> = kept[..kept.len() - 8].to_vec();
-        before[0] = FORM_WITHOUT_HABITS;
-        let read = Profile::decode(&before, now).unwrap();
-        assert_eq!((read.rate.word(), read.volume.word()), (0, 0));
+        let later = Record::decode(&moved(&kept, i64::try_from(HOUR).unwrap()), now + HOUR).unwrap();
+        assert_eq!(later.rate.unusual(now + HOUR), record.rate.unusual(now));
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_none() {
+        let kept = Record::default().encode();
+        assert!(Record::decode(&kept, 0).is_some());
+        for form in (0..=u8::MAX).filter(|form| *form != FORM) {
+            assert!(Record::decode(&[&[form], &kept[1..]].concat(), 0).is_none(), "{form}");
+        }
+        for other in [&kept[..kept.len() - 1], &kept[..kept.len() - 8], &[kept.clone(), vec![0; 8]].concat(), &[]] {
+            assert!(Record::decode(other, 0).is_none(), "{}", other.len());
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..700), now in 0..=TICK_MASK) {
-            prop_assert!(Profile::decode(&bytes, now).is_none() || bytes.len() > 8 * WORDS_WITHOUT_HABITS);
+            prop_assert!(Record::decode(&bytes, now).is_none() || bytes.len() == 1 + 8 * WORDS);
         }
 
         #[test]
         fn whatever_is_read_can_be_used(
-            mut bytes in prop::collection::vec(any::<u8>(), 1 + 8 * WORDS), now in 0..=TICK_MASK,
-            network in any::<u64>(), agent in any::<u64>(), route in any::<u64>(), token in any::<u16>(), asn in any::<u32>(),
+            mut bytes in prop::collection::vec(any::<u8>(), 1 + 8 * WORDS), now in 0..=TICK_MASK, by in any::<i64>(),
+            network in any::<u64>(), agent in any::<u64>(), route in any::<u64>(), token in any::<u32>(), asn in any::<u32>(),
         ) {
             bytes[0] = FORM;
-            let profile = Profile::decode(&bytes, now).unwrap();
+            let record = Record::decode(&moved(&bytes, by), now).unwrap();
             let traits = Traits {
                 network: Some(network), agent: Some(agent), route: Some(route), token: Some(token), asn: Some(asn),
                 ..Traits::default()
             };
-            profile.familiarity(&traits, now);
-            profile.comparison(&traits, Some(agent), now);
-            profile.learn(&traits, || Some(agent), true, now);
-            profile.show(now);
-            let again = Profile::decode(&profile.encode(), now).unwrap();
-            prop_assert_eq!(again.encode(), profile.encode());
+            record.familiarity(&traits, now);
+            record.comparison(&traits, Some(agent), now);
+            record.learn(&traits, || Some(agent), true, now);
+            record.show(now);
+            let again = Record::decode(&record.encode(), now).unwrap();
+            prop_assert_eq!(again.encode(), record.encode());
         }
     }
 }

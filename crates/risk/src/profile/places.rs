@@ -1,7 +1,7 @@
 //! The last places that a principal was let in from, four at most: who uses a tunnel at one end of the world and the office at the
 //! other has two.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use portcullis_policy::CountryCode;
 
@@ -9,20 +9,27 @@ use crate::distance::Position;
 use crate::moment::{TICK_BITS, TICK_MASK};
 use crate::travel::is_near;
 
-const PLACES_MAX: usize = 4;
+pub(super) const PLACES_MAX: usize = 4;
 /// A place's time is written again only when it is older than this: 16 seconds.
 const REFRESH_TICKS: u64 = 16 * 16;
 
+/// Twenty bytes each, in three rows, so that none is lost between them.
 #[derive(Debug, Default)]
-pub(super) struct Places([Slot; PLACES_MAX]);
+pub(super) struct Places {
+    /// 28 bits of the network and the time.
+    heads: [AtomicU64; PLACES_MAX],
+    /// Position, country and flags.
+    positions: [AtomicU64; PLACES_MAX],
+    /// The autonomous system, or 0.
+    systems: [AtomicU32; PLACES_MAX],
+}
 
-/// Three words. The head, 28 bits of the network and the time, is [`BUSY`] while the others change, and read before and after them. Only who made it
-/// so may write.
-#[derive(Debug, Default)]
-struct Slot {
-    head: AtomicU64,
-    position: AtomicU64,
-    origin: AtomicU64,
+/// One of them. The head is [`BUSY`] while the others change, and read before and after them. Only who made it so may write.
+#[derive(Debug, Clone, Copy)]
+struct Slot<'a> {
+    head: &'a AtomicU64,
+    position: &'a AtomicU64,
+    system: &'a AtomicU32,
 }
 
 /// A place where a principal was.
@@ -43,34 +50,50 @@ const BUSY: u64 = !TICK_MASK;
 const HAS_POSITION: u64 = 1;
 const HAS_RADIUS: u64 = 2;
 const HIDDEN: u64 = 4;
+/// Where the number of the country stands, of ten bits.
+const COUNTRY_SHIFT: u32 = 3;
+const COUNTRY_MASK: u64 = 0x3ff;
+
+/// What is kept of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) heads: [u64; PLACES_MAX],
+    pub(super) positions: [u64; PLACES_MAX],
+    pub(super) systems: [u64; PLACES_MAX],
+}
 
 impl Places {
+    fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        let rows = self.heads.iter().zip(&self.positions).zip(&self.systems);
+        rows.map(|((head, position), system)| Slot { head, position, system })
+    }
+
     /// What is remembered of a network.
     pub(super) fn of_network(&self, network: u64) -> Option<Place> {
-        self.0.iter().find(|slot| slot.is_of(network)).and_then(Slot::read).map(|(_, place)| place)
+        self.slots().find(|slot| slot.is_of(network)).and_then(Slot::read).map(|(_, place)| place)
     }
 
     /// Where the principal was last.
     pub(super) fn latest(&self) -> Option<Place> {
-        self.0.iter().filter_map(Slot::read).map(|(_, place)| place).max_by_key(|place| place.at)
+        self.slots().filter_map(Slot::read).map(|(_, place)| place).max_by_key(|place| place.at)
     }
 
     /// The latest first.
     pub(super) fn all(&self) -> Vec<Place> {
-        let mut all: Vec<Place> = self.0.iter().filter_map(Slot::read).map(|(_, place)| place).collect();
+        let mut all: Vec<Place> = self.slots().filter_map(Slot::read).map(|(_, place)| place).collect();
         all.sort_by_key(|place| std::cmp::Reverse(place.at));
         all
     }
 
     /// Whether a position may be that of one of them.
     pub(super) fn is_near(&self, position: Position) -> bool {
-        let positions = self.0.iter().filter_map(Slot::read).filter_map(|(_, place)| place.position);
-        positions.into_iter().any(|known| is_near(known, position))
+        let mut positions = self.slots().filter_map(Slot::read).filter_map(|(_, place)| place.position);
+        positions.any(|known| is_near(known, position))
     }
 
     /// Notes that the principal is in a network; where that is, if it was looked up. The answer is what is remembered of it now.
     pub(super) fn note(&self, network: u64, looked_up: Option<Place>, now: u64) -> Option<Place> {
-        let found = self.0.iter().find(|slot| slot.is_of(network));
+        let found = self.slots().find(|slot| slot.is_of(network));
         match (found, looked_up) {
             (Some(slot), None) => {
                 let (head, place) = slot.read()?;
@@ -81,7 +104,7 @@ impl Places {
                 Some(place)
             }
             (found, Some(place)) => {
-                let oldest = || self.0.iter().min_by_key(|slot| slot.head.load(Ordering::Relaxed) & TICK_MASK);
+                let oldest = || self.slots().min_by_key(|slot| slot.head.load(Ordering::Relaxed) & TICK_MASK);
                 found.or_else(oldest)?.write(network, place);
                 Some(place)
             }
@@ -90,52 +113,48 @@ impl Places {
     }
 
     pub(super) fn clear(&self) {
-        self.0.iter().for_each(|slot| {
+        self.heads.iter().for_each(|head| {
             let free = |head: u64| (head != BUSY).then_some(0);
-            let _ = slot.head.fetch_update(Ordering::Release, Ordering::Relaxed, free);
+            let _ = head.fetch_update(Ordering::Release, Ordering::Relaxed, free);
         });
     }
 
-    pub(super) fn words(&self) -> [u64; 3 * PLACES_MAX] {
-        let mut words = [0; 3 * PLACES_MAX];
-        for (slot, words) in self.0.iter().zip(words.chunks_mut(3)) {
-            let all = [&slot.head, &slot.position, &slot.origin];
-            for (word, from) in words.iter_mut().zip(all) {
-                *word = from.load(Ordering::Relaxed);
-            }
-            if let [head, ..] = words
-                && *head == BUSY
-            {
-                *head = 0;
-            }
+    pub(super) fn kept(&self) -> Kept {
+        let load = |row: &[AtomicU64; PLACES_MAX], n: usize| row.get(n).map_or(0, |word| word.load(Ordering::Relaxed));
+        let head = |n| Some(load(&self.heads, n)).filter(|head| *head != BUSY).unwrap_or(0);
+        Kept {
+            heads: std::array::from_fn(head),
+            positions: std::array::from_fn(|n| load(&self.positions, n)),
+            systems: std::array::from_fn(|n| {
+                self.systems.get(n).map_or(0, |system| system.load(Ordering::Relaxed).into())
+            }),
         }
-        words
     }
 
     /// What was kept. Any words do; nobody was anywhere later than now.
-    pub(super) fn of_words(words: [u64; 3 * PLACES_MAX], now: u64) -> Self {
-        let (places, _) = words.as_chunks::<3>();
-        let mut all = Self::default();
-        for (slot, [head, position, origin]) in all.0.iter_mut().zip(places) {
-            let at = (head & TICK_MASK).min(now).max(u64::from(*head != 0));
-            slot.head = AtomicU64::new((head & !TICK_MASK) | at);
-            slot.position = AtomicU64::new(*position);
-            slot.origin = AtomicU64::new(*origin);
+    pub(super) fn of_kept(kept: Kept, now: u64) -> Self {
+        let head = |head: u64| {
+            let at = (head & TICK_MASK).min(now).max(u64::from(head != 0));
+            AtomicU64::new((head & !TICK_MASK) | at)
+        };
+        Self {
+            heads: kept.heads.map(head),
+            positions: kept.positions.map(AtomicU64::new),
+            systems: kept.systems.map(|system| AtomicU32::new(u32::try_from(system & 0xffff_ffff).unwrap_or(0))),
         }
-        all
     }
 }
 
-impl Slot {
-    fn is_of(&self, network: u64) -> bool {
+impl Slot<'_> {
+    fn is_of(self, network: u64) -> bool {
         let head = self.head.load(Ordering::Relaxed);
         head != 0 && head != BUSY && head >> TICK_BITS == network >> TICK_BITS
     }
 
     /// The head and the place; `None` of an empty slot, and of one that is being written.
-    fn read(&self) -> Option<(u64, Place)> {
+    fn read(self) -> Option<(u64, Place)> {
         let head = self.head.load(Ordering::Acquire);
-        let (position, origin) = (self.position.load(Ordering::Acquire), self.origin.load(Ordering::Acquire));
+        let (position, system) = (self.position.load(Ordering::Acquire), self.system.load(Ordering::Acquire));
         if head == 0 || head == BUSY || self.head.load(Ordering::Relaxed) != head {
             return None;
         }
@@ -148,18 +167,15 @@ impl Slot {
                 longitude: i16::from_be_bytes([c, d]),
                 radius_km: (flags & HAS_RADIUS != 0).then(|| u16::from_be_bytes([e, f])),
             }),
-            asn: u32::try_from(origin >> 32).ok().filter(|asn| *asn != 0),
-            country: {
-                let [.., first, second] = origin.to_be_bytes();
-                std::str::from_utf8(&[first, second]).ok().and_then(CountryCode::parse)
-            },
+            asn: Some(system).filter(|system| *system != 0),
+            country: country_of_number((flags >> COUNTRY_SHIFT) & COUNTRY_MASK),
             hidden: flags & HIDDEN != 0,
         };
         Some((head, place))
     }
 
     /// Of two writers at one instant the second writes nothing: its place is noted at its next sight.
-    fn write(&self, network: u64, place: Place) {
+    fn write(self, network: u64, place: Place) {
         let head = self.head.load(Ordering::Relaxed);
         if head == BUSY || self.head.compare_exchange(head, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
@@ -171,14 +187,26 @@ impl Slot {
             let flags = HAS_POSITION | if position.radius_km.is_some() { HAS_RADIUS } else { 0 };
             u64::from_be_bytes([a, b, c, d, e, f, 0, 0]) | flags
         });
-        let country = place
-            .country
-            .map_or(0, |country| country.as_str().bytes().fold(0, |code: u64, byte| (code << 8) | u64::from(byte)));
-        self.position.store(position | if place.hidden { HIDDEN } else { 0 }, Ordering::Release);
-        self.origin.store((u64::from(place.asn.unwrap_or(0)) << 32) | country, Ordering::Release);
+        let country = place.country.map_or(0, number_of_country) << COUNTRY_SHIFT;
+        self.position.store(position | country | if place.hidden { HIDDEN } else { 0 }, Ordering::Release);
+        self.system.store(place.asn.unwrap_or(0), Ordering::Release);
         let at = (place.at & TICK_MASK).max(1);
         self.head.store((network & !TICK_MASK) | at, Ordering::Release);
     }
+}
+
+/// A country as a number from 1 to 676; two letters have no more.
+pub(super) fn number_of_country(country: CountryCode) -> u64 {
+    let letters = country.as_str().bytes().map(|letter| u64::from(letter.wrapping_sub(b'A') % 26));
+    letters.fold(0, |number, letter| number * 26 + letter) + 1
+}
+
+/// The country of such a number; none of any other.
+pub(super) fn country_of_number(number: u64) -> Option<CountryCode> {
+    let number = number.checked_sub(1).filter(|number| *number < 26 * 26)?;
+    let letter = |number: u64| u8::try_from(number).ok().map(|letter| letter + b'A');
+    let letters = [letter(number / 26)?, letter(number % 26)?];
+    CountryCode::parse(std::str::from_utf8(&letters).ok()?)
 }
 
 #[cfg(test)]
@@ -214,11 +242,26 @@ mod tests {
             }
         }
         // What is kept while it is being written is nothing.
-        places.0[0].head.store(BUSY, Ordering::Relaxed);
-        assert_eq!(Places::of_words(places.words(), 10).0[0].head.load(Ordering::Relaxed), 0);
-        assert_eq!(places.0[0].read(), None);
-        places.0[0].write(network(1), place(9, 1));
-        assert_eq!(places.0[0].head.load(Ordering::Relaxed), BUSY, "there is a writer already");
+        places.heads[0].store(BUSY, Ordering::Relaxed);
+        assert_eq!(places.kept().heads[0], 0);
+        let first = places.slots().next().unwrap();
+        assert_eq!(first.read(), None);
+        first.write(network(1), place(9, 1));
+        assert_eq!(first.head.load(Ordering::Relaxed), BUSY, "there is a writer already");
+    }
+
+    #[test]
+    fn every_country_has_a_number_of_its_own() {
+        let mut numbers = std::collections::BTreeSet::new();
+        for first in 'A'..='Z' {
+            for second in 'A'..='Z' {
+                let country = CountryCode::parse(&format!("{first}{second}")).unwrap();
+                let number = number_of_country(country);
+                assert_eq!(country_of_number(number), Some(country));
+                assert!(number <= COUNTRY_MASK && numbers.insert(number));
+            }
+        }
+        assert_eq!([0, 677, u64::MAX].map(country_of_number), [None; 3]);
     }
 
     #[test]
@@ -231,8 +274,8 @@ mod tests {
         assert_eq!(places.of_network(network(1)), None);
         assert_eq!(places.of_network(network(2)), Some(place(2_000, -200)));
         assert_eq!(places.latest(), Some(place(5_000, 500)));
-        assert_eq!(Places::of_words(places.words(), 10_000).all(), places.all());
-        assert_eq!(Places::of_words(places.words(), 2_500).latest().map(|place| place.at), Some(2_500));
+        assert_eq!(Places::of_kept(places.kept(), 10_000).all(), places.all());
+        assert_eq!(Places::of_kept(places.kept(), 2_500).latest().map(|place| place.at), Some(2_500));
         // Who comes back is remembered as there now, without a look.
         assert!(places.note(network(2), None, 9_000).is_some());
         assert_eq!(places.latest().map(|place| place.at), Some(9_000));
