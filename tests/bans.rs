@@ -248,6 +248,26 @@ fn under_a_ban_for_something_else_only_so_many_credentials_are_looked_at() {
     world.gateway.check_refused("by hand", &world.good("127.0.0.76"), 403, "ban.active");
 }
 
+/// A key that has leaked and is bound to another network is verified and refused: it shows nothing of who else comes from there.
+#[test]
+fn a_credential_that_holds_and_is_refused_narrows_no_ban() {
+    const SOURCE: &str = "127.0.0.79";
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    let leaked = site.key("leaked", "user:mallory", "networks = [\"office\"]");
+    let alice = site.key("alice", "user:alice", "");
+    site.policy(&[AUTHENTICATED, "[[network]]\nname = \"office\"\naddresses = [\"127.0.0.200\"]\n"].concat());
+    let gateway = site.start();
+    let ask = |key: &str| gateway.get_from(SOURCE, "/", &[("X-Api-Key", key)]);
+    gateway.get_from(SOURCE, EXPLOIT, &[]);
+    for _ in 0..12 {
+        gateway.check_refused("leaked", &ask(&leaked), 403, "rbac.condition_unmet");
+    }
+    assert_eq!(scope(&gateway, SOURCE), "address");
+    assert_eq!(ask(&alice).status(), 200, "and takes none of the ten guesses");
+    assert_eq!(scope(&gateway, SOURCE), "anonymous");
+}
+
 #[test]
 fn who_tries_again_while_banned_is_free_when_the_ban_ends() {
     let world = world("[ban]\nfirst = \"1s\"\nlongest = \"1s\"\n", "");

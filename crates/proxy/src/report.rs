@@ -1,5 +1,6 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,10 +17,11 @@ use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url,
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::posture::Posture;
-use portcullis_risk::{Actor, BanNotice, Observation, Told};
+use portcullis_risk::{Actor, BanNotice, Heard, Observation, Told};
 use uuid::Uuid;
 
 use crate::layers::assess::caller;
+use crate::layers::identify::tell_what_was_heard;
 use crate::layers::respond::{Sketch, locate};
 use crate::pages::invite::invitation;
 use crate::rate::write_fields;
@@ -42,6 +44,10 @@ impl Worker {
         let code = refusal.code();
         let counters = facts.loaded.counters(facts.route);
         counters.refuse(code);
+        if facts.principal().is_some() {
+            // Who is verified and refused shows nothing of who else comes from a banned address.
+            tell_what_was_heard(self, facts, Heard::Excused);
+        }
         let now = Instant::now();
         counters.requests.observe(now.saturating_duration_since(facts.started));
         if let Some(tracer) = &self.shared.tracer {
@@ -352,10 +358,12 @@ impl Worker {
 impl Worker {
     /// What was thought of the caller, in words, and what it was worked out from.
     fn fill_risk(&self, event: &mut Event, transit: &Transit, verdict: Option<RiskVerdict>) {
-        let Some(mut risk) = transit.facts.risk.clone() else { return };
-        risk.tell(&caller(transit));
-        event.risk = Risk::of(&risk.assessment, verdict);
-        event.risk.inputs = risk.inputs.map(|inputs| inputs.to_string());
+        let Some(risk) = &transit.facts.risk else { return };
+        // Who refuses for a risk has asked for its words already.
+        let told =
+            if risk.is_told() { Cow::Borrowed(risk) } else { Cow::Owned(risk.clone().with_words(&caller(transit))) };
+        event.risk = Risk::of(&told.assessment, verdict);
+        event.risk.inputs = risk.inputs.as_ref().map(|inputs| inputs.to_string());
         if let Some(id) = transit.facts.loaded.snapshot.policy.calibration() {
             event.risk.display = self.shared.risk.display(id, risk.assessment.mnats);
             event.risk.calibration = Some(Arc::clone(id));

@@ -1,6 +1,6 @@
 //! A request on its way through the stack, with the facts that the layers have established so far.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -99,8 +99,9 @@ pub struct Facts {
     pub scheme: Scheme,
     /// By `client_addr`.
     pub address_ban: Option<Arc<Ban>>,
-    /// By `client_addr`: the credential is looked at in spite of a ban of the whole address, and `identify` says what became of it.
-    pub(crate) heard: bool,
+    /// By `client_addr`: the credential is looked at in spite of a ban of the whole address. Until somebody has said what became of it: `identify`
+    /// where it does not hold, else `authorize`, or who refuses.
+    pub(crate) heard: Cell<bool>,
     /// By `identify`.
     pub identity: Option<Identity>,
     /// By `identify`: its credential was accepted once, with all that it must be shown with.
@@ -202,7 +203,7 @@ impl Facts {
             client: None,
             country: None,
             address_ban: None,
-            heard: false,
+            heard: Cell::new(false),
             identity: None,
             proven: false,
             asked_for: None,

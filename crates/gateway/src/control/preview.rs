@@ -8,7 +8,6 @@ use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_tex
 use portcullis_policy::Policy;
 
 use super::shown;
-use crate::calibrating::with_thresholds;
 use crate::running::Running;
 
 /// The longest text of a policy, in bytes.
@@ -44,8 +43,9 @@ fn compile(running: &Running, config: &Path, candidate: &PolicyText) -> Result<P
     }
     let loaded = load_with_policy_text(config, name, text, &ProcessEnvironment);
     let Loaded { policy, risk, feeds: (settings, _), .. } = loaded.map_err(|report| problems(&report, name))?;
-    // With the thresholds that a reload would give it: those of the calibration in force.
-    let policy = if risk.step_up_budget.is_some() { with_thresholds(&policy, &running.shared().risk) } else { policy };
+    // With the thresholds that a reload would give it: those of the calibration in force, also where it is the first with a budget.
+    let in_force = risk.step_up_budget.and_then(|_| running.shared().risk.calibration_in_force());
+    let policy = policy.with_calibration(in_force.map(|made| (Arc::clone(&made.id), made.thresholds)));
     let (keeper, now) = (running.feeds().keeper(), running.feeds().now());
     let contents = keeper.contents_of(&settings.feeds, now);
     drop(keeper);

@@ -8,11 +8,13 @@ use std::time::Instant;
 use futures_util::future::Either;
 use jiff::Timestamp;
 use portcullis_policy::{Decision, Permit, PrincipalKind, RiskLevel, Sensitivity};
+use portcullis_risk::Heard;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::layers::assess::caller;
 use crate::layers::establish::Refused;
+use crate::layers::identify::tell_what_was_heard;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::transit::{Facts, Transit};
@@ -129,6 +131,7 @@ where
         match decision {
             Decision::Permit(permit) => {
                 counters.permit();
+                tell_what_was_heard(&self.worker, &transit.facts, Heard::LetIn);
                 self.learn(&transit, &permit);
                 if !permit.shadow().is_empty() {
                     self.worker.report_shadow(&transit, &permit);
@@ -149,7 +152,8 @@ where
 /// Gives the signals their words where the band is one that is asked about: a refusal says why. For all others nobody reads them.
 fn tell_of_risk(transit: &mut Transit) {
     let facts = &transit.facts;
-    let Some((route, risk)) = facts.route.zip(facts.risk.as_ref()) else { return };
+    let risk = facts.risk.as_ref().filter(|risk| !risk.assessment.signals.is_empty());
+    let Some((route, risk)) = facts.route.zip(risk) else { return };
     if facts.loaded.snapshot.policy.risk_level(route, &risk.assessment).0 == RiskLevel::Low {
         return;
     }

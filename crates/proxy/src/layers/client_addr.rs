@@ -52,13 +52,13 @@ pub(crate) fn admit(worker: &Worker, facts: &mut Facts, headers: &HeaderMap) -> 
     let charged = charged_address(facts);
     let risk = &worker.shared.risk;
     facts.address_ban = risk.ban_on_address(charged, facts.steady_now);
-    facts.heard = false;
+    facts.heard.set(false);
     if let Some(ban) = &facts.address_ban
         && asks_to_be_heard(facts, headers, ban)
         && let Some(ban) = risk.hear(charged, ban, facts.steady_now)
     {
         facts.address_ban = Some(ban);
-        facts.heard = true;
+        facts.heard.set(true);
     }
     facts.country = country(worker, facts);
     let Some(request) = facts.access_request() else {
@@ -83,6 +83,10 @@ fn asks_to_be_heard(facts: &Facts, headers: &HeaderMap, ban: &Ban) -> bool {
     let looks = |route| snapshot.policy.authentication(route) != AuthenticationRule::None;
     // Pages of the gateway's own are answered before anybody looks at a credential: nothing there would narrow the ban.
     if ban.simulated || facts.is_page || !facts.route.is_some_and(looks) {
+        return false;
+    }
+    // A password can be guessed, and would be looked at beside a certificate, too.
+    if snapshot.authenticator.is_password_brought(headers) {
         return false;
     }
     let brought = snapshot.authenticator.is_credential_brought(headers) || certificate_identity(facts).is_some();

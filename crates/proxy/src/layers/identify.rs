@@ -145,20 +145,29 @@ pub(crate) fn identify_again(worker: &Worker, transit: &mut Transit) -> bool {
     true
 }
 
-/// Notes who it is, and what became of a credential that was looked at in spite of a ban.
+/// Notes who it is, and that a credential which was looked at in spite of a ban does not hold. Of one that holds more is known once it is decided.
 fn establish(worker: &Worker, facts: &mut Facts, identity: Identity) {
-    if std::mem::take(&mut facts.heard) {
-        let heard = match &identity {
-            Identity::Verified(_) => Heard::Verified,
-            Identity::Rejected(rejection) => Heard::refused(Reason::Authn(rejection.problem.kind).code()),
-            Identity::Anonymous | Identity::Unavailable(..) | Identity::Unchecked(_) => Heard::Undecided,
-        };
-        let address = charged_address(facts);
-        if worker.shared.risk.heard(address, heard, facts.steady_now) {
-            tracing::info!(%address, "the ban is of anonymous traffic from now on: a verified principal comes from there, too");
+    match &identity {
+        Identity::Verified(_) => {}
+        Identity::Rejected(rejection) => {
+            tell_what_was_heard(worker, facts, Heard::refused(Reason::Authn(rejection.problem.kind).code()));
+        }
+        Identity::Anonymous | Identity::Unavailable(..) | Identity::Unchecked(_) => {
+            tell_what_was_heard(worker, facts, Heard::Undecided);
         }
     }
     facts.identity = Some(identity);
+}
+
+/// Says once what became of a credential that was looked at in spite of a ban, where one was.
+pub(crate) fn tell_what_was_heard(worker: &Worker, facts: &Facts, heard: Heard) {
+    if !facts.heard.replace(false) {
+        return;
+    }
+    let address = charged_address(facts);
+    if worker.shared.risk.heard(address, heard, facts.steady_now) {
+        tracing::info!(%address, "the ban is of anonymous traffic from now on: a verified principal is let in from there, too");
+    }
 }
 
 /// With how much patience somebody asks who has waited for that, or goes on meanwhile.
