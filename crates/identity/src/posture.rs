@@ -8,7 +8,7 @@
 //! - **An agent's word** is a JWT (RFC 7519) with the header `"typ": "posture+jwt"`, so that no token made for something else passes for one (RFC 8725 section
 //!   3.11), signed by a key of the configured set. Its `sub` is the id of the principal, and its `device`, where the credential is bound to a device,
 //!   that device's id: the word of one device says nothing of another. `iat` is when it was found, `compliant` whether it meets the rules,
-//!   and each further boolean claim like a member above. Its signature is verified once, and what it says is [remembered](agent).
+//!   and each further boolean claim like a member above. Its signature is verified once, and what it says is remembered.
 
 mod agent;
 
