@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_config::{Case, Environment, Loaded, load, load_cases};
 use portcullis_policy::{
     AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
@@ -74,12 +74,21 @@ impl Asked for Case {
                 key_id: None,
                 acr: None,
                 amr: Vec::new(),
-                auth_time: None,
+                auth_time: self.authenticated(),
                 issued: None,
                 expires: None,
                 stated_mfa: facts.fresh_mfa,
             },
         })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap())
+    }
+
+    fn authenticated(&self) -> Option<Timestamp> {
+        let ago = SignedDuration::from_secs(self.facts.authenticated_s?.try_into().unwrap());
+        Some(self.now().checked_sub(ago).unwrap())
     }
 
     /// The outcome word and the reason; `explain` must say the same as `decide`.
@@ -106,7 +115,7 @@ impl Asked for Case {
             contained: Contained::default(),
             posture: None,
             activations: &[],
-            now: facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap()),
+            now: self.now(),
         };
         let decided = match policy.decide(&request) {
             Decision::Permit(_) => (Outcome::Permit, None),
@@ -137,6 +146,7 @@ impl Asked for Case {
         add("--country", facts.country.as_ref().map(|country| country.as_str()));
         add("--device", facts.compliant_device.map(|compliant| if compliant { "compliant" } else { "noncompliant" }));
         add("--assurance", facts.fresh_mfa.then_some("mfa"));
+        add("--authenticated", facts.authenticated_s.map(|ago| format!("{ago}s")).as_deref());
         add("--risk", facts.risk.map(|level| level.as_str()));
         add("--ip", facts.ip.map(|ip| ip.to_string()).as_deref());
         add("--at", facts.at.map(|at| at.to_string()).as_deref());
