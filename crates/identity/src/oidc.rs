@@ -8,6 +8,7 @@
 //! Nothing is kept of a login under way: all of it is in the browser's cookie, so that a flood of logins that nobody ends costs no memory. It reads no
 //! clock and no file.
 
+mod client_key;
 pub mod exchange;
 mod login;
 mod logout_token;
@@ -31,6 +32,7 @@ use crate::remote::{Patience, RemoteKeys};
 use crate::session::Opening;
 use crate::settings::OidcProvider;
 
+pub use client_key::{ClientAlgorithm, ClientAudience, ClientKey, ClientKeyError};
 pub use login::{Begun, LoginState, Place, Returned, ReturnedProblem};
 pub use logout_token::{LoggedOut, LogoutTokenProblem};
 pub use metadata::{Metadata, MetadataProblem};
