@@ -214,6 +214,68 @@ fn a_step_up_says_what_is_missing_as_rfc_9470_does() {
 }
 
 #[test]
+fn an_api_client_whose_authentication_is_too_old_for_a_grant_or_a_route_is_told_how_old_it_may_be() {
+    let upstream = Upstream::start();
+    let signer = SigningKey::ed25519("k");
+    let mut site = Site::without_route(&upstream.url());
+    for name in ["app", "vault"] {
+        site.add(&format!("[[route]]\nname = \"{name}\"\nhosts = [\"{name}.test\"]\nupstream = \"app\"\n"));
+    }
+    site.accept_tokens(&[&signer], "");
+    site.policy(
+        "[[resource]]\nroute = \"vault\"\nassurance = \"mfa\"\nmax_age = \"5m\"\n\
+         [[role]]\nname = \"all\"\npermissions = [{ actions = [\"* /**\"] }]\n\
+         [[assignment]]\nname = \"who-has-just-logged-in\"\nrole = \"all\"\nprincipals = [\"authenticated\"]\n\
+         scope = \"*\"\nwhen = { max_age = \"1h\" }\n[ban]\nmode = \"off\"\n",
+    );
+    let gateway = site.start();
+    let now = claims("u").get("iat").unwrap().as_i64().unwrap();
+    let ask = |host: &str, age: Option<i64>, amr: &str| {
+        let claims = claims("u").set("amr", json!([amr]));
+        let claims = age.map_or_else(|| claims.clone(), |age| claims.clone().set("auth_time", json!(now - age)));
+        let authorization = bearer(&signer, &claims);
+        gateway.send(request("GET", "/x", &[("host", host), ("authorization", &authorization)], b""))
+    };
+    assert_eq!(ask("app.test", Some(3_000), "pwd").status(), 200);
+    for (host, age, amr, max_age, acr, words) in [
+        ("app.test", Some(3_700), "pwd", 3_600, false, "assignment who-has-just-logged-in demands it, at most 1h ago"),
+        ("app.test", None, "otp", 3_600, false, "assignment who-has-just-logged-in demands it, at most 1h ago"),
+        ("vault.test", Some(10), "pwd", 300, true, "resource vault demands it, at most 5m ago"),
+        ("vault.test", Some(400), "otp", 300, true, "resource vault demands it, at most 5m ago"),
+    ] {
+        let answer = ask(host, age, amr);
+        let event = gateway.check_refused(host, &answer, 401, "step_up.required");
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
+        assert!(challenge.ends_with(&format!("max_age=\"{max_age}\"")), "{challenge}");
+        assert_eq!(challenge.contains("acr_values=\"urn:mfa\""), acr, "{challenge}");
+        assert!(event["message"].as_str().unwrap().contains(words), "{event:#}");
+        assert_eq!(event["remedy"]["acr_values"], if acr { json!(["urn:mfa"]) } else { json!(null) });
+        let checks = event["checks"].to_string();
+        assert!(
+            checks.contains("is demanded") || checks.contains("the route demands a fresh mfa of at most 5m ago"),
+            "{event:#}"
+        );
+    }
+    assert_eq!(ask("vault.test", Some(200), "otp").status(), 200, "with what was asked for it is let in");
+    let explained = gateway.site.run(&[
+        "explain",
+        "GET",
+        "http://vault.test/x",
+        "--as",
+        "u",
+        "--authenticated",
+        "10m",
+        "--assurance",
+        "mfa",
+    ]);
+    let text = explained.stdout.join("\n");
+    assert!(text.contains("step_up.required") && text.contains("authentication:5m"), "{text}");
+    let can = ["can", "GET", "http://vault.test/x", "--as", "u", "--authenticated", "5m", "--assurance", "mfa"];
+    assert_eq!(gateway.site.run(&can).status.code(), Some(0));
+}
+
+#[test]
 fn callers_are_told_no_more_than_the_route_discloses() {
     let world = world();
     let secretive = world.ask("app", "GET", "/invoices/7", "bob", &[]);

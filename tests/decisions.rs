@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_config::{Case, Environment, Loaded, load, load_cases};
 use portcullis_policy::{
     AccessRequest, Authentication, AuthenticationMethod, AuthenticationRule, Bans, CanonicalPath, ClientAddress,
@@ -48,6 +48,8 @@ fn read(world: &Path) -> (Loaded, Vec<Case>) {
 
 /// A request as a test has it, built here by hand: what the command line builds is held against it below.
 trait Asked {
+    fn now(&self) -> Timestamp;
+    fn authenticated(&self) -> Option<Timestamp>;
     fn principal(&self) -> Option<Principal>;
     fn decide(&self, policy: &Policy) -> (Outcome, Option<String>);
     fn arguments(&self) -> Vec<String>;
@@ -74,12 +76,21 @@ impl Asked for Case {
                 key_id: None,
                 acr: None,
                 amr: Vec::new(),
-                auth_time: None,
+                auth_time: self.authenticated(),
                 issued: None,
                 expires: None,
                 stated_mfa: facts.fresh_mfa,
             },
         })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap())
+    }
+
+    fn authenticated(&self) -> Option<Timestamp> {
+        let ago = SignedDuration::from_secs(self.facts.authenticated_s?.try_into().unwrap());
+        Some(self.now().checked_sub(ago).unwrap())
     }
 
     /// The outcome word and the reason; `explain` must say the same as `decide`.
@@ -106,7 +117,7 @@ impl Asked for Case {
             contained: Contained::default(),
             posture: None,
             activations: &[],
-            now: facts.at.unwrap_or_else(|| "2026-11-23T10:00:00Z".parse().unwrap()),
+            now: self.now(),
         };
         let decided = match policy.decide(&request) {
             Decision::Permit(_) => (Outcome::Permit, None),
@@ -137,6 +148,7 @@ impl Asked for Case {
         add("--country", facts.country.as_ref().map(|country| country.as_str()));
         add("--device", facts.compliant_device.map(|compliant| if compliant { "compliant" } else { "noncompliant" }));
         add("--assurance", facts.fresh_mfa.then_some("mfa"));
+        add("--authenticated", facts.authenticated_s.map(|ago| format!("{ago}s")).as_deref());
         add("--risk", facts.risk.map(|level| level.as_str()));
         add("--ip", facts.ip.map(|ip| ip.to_string()).as_deref());
         add("--at", facts.at.map(|at| at.to_string()).as_deref());
@@ -241,6 +253,7 @@ fn the_worlds_warn_of_what_they_are_about() {
         ("azure-rbac", &["W0322", "W0316"]),
         ("billing", &["W0330", "W0330", "W0310"]),
         ("conditions", &["W0303", "W0303", "W0310", "W0303", "W0303"]),
+        ("freshness", &[]),
         ("kubernetes-rbac", &["W0323", "W0330", "W0331"]),
         ("nist-rbac", &["W0322"]),
         ("risk", &["W0331"]),

@@ -120,6 +120,11 @@ impl Site {
         self.config = self.config.replacen(address, &format!("{address}{line}\n"), 1);
     }
 
+    /// What `portcullis.toml` has in the end, instead of what was gathered.
+    pub(crate) fn replace_config(&mut self, toml: &str) {
+        toml.clone_into(&mut self.config);
+    }
+
     /// Adds lines to the sink of events.
     pub(crate) fn sink_with(&mut self, lines: &str) {
         let path = "path = \"events.jsonl\"\n";

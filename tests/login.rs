@@ -17,6 +17,7 @@ use portcullis_testkit::wire::{self, Answer};
 use serde_json::{Value, json};
 
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
+use crate::second_factors::code;
 
 const SESSION: &str = "portcullis-session";
 const LOGIN: &str = "portcullis-login";
@@ -29,8 +30,13 @@ struct World {
 
 /// A gateway with this more in its configuration, in front of a provider.
 fn world(login: &str, oidc: &str, more: impl FnOnce(&mut Site)) -> World {
+    world_of(login, &format!("client_secret = {{ file = \"secret\" }}\n{oidc}"), json!({}), more)
+}
+
+/// The same, as a client of which the provider knows this.
+fn world_of(login: &str, oidc: &str, client: Value, more: impl FnOnce(&mut Site)) -> World {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let provider = LoginProvider::start(&format!("http://{address}/.portcullis"));
+    let provider = LoginProvider::start_with(&format!("http://{address}/.portcullis"), client);
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
     site.listen_on(address);
@@ -38,7 +44,7 @@ fn world(login: &str, oidc: &str, more: impl FnOnce(&mut Site)) -> World {
     site.tell_identity();
     site.add(&format!(
         "[identity.login]\nallow_http = true\n{login}\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"{}\"\nclient_id = \"portcullis\"\n\
-         client_secret = {{ file = \"secret\" }}\nallow_http = true\ntrust_groups = [\"finance\"]\n{oidc}\n",
+         allow_http = true\ntrust_groups = [\"finance\"]\n{oidc}\n",
         provider.issuer()
     ));
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
@@ -52,14 +58,18 @@ fn plain() -> World {
 
 /// What a person's browser does, and no more: it follows redirects, keeps cookies for each host and port, and fills in forms.
 #[derive(Default)]
-struct Browser {
-    jars: BTreeMap<SocketAddr, BTreeMap<String, String>>,
+pub(crate) struct Browser {
+    pub(crate) jars: BTreeMap<SocketAddr, BTreeMap<String, String>>,
+    /// Where it has been.
+    pub(crate) visited: Vec<String>,
+    /// The values of all cookies that it was given.
+    pub(crate) given: Vec<String>,
 }
 
 /// Where a browser has come to.
-struct Shown {
-    url: String,
-    answer: Answer,
+pub(crate) struct Shown {
+    pub(crate) url: String,
+    pub(crate) answer: Answer,
 }
 
 fn parted(url: &str) -> (SocketAddr, String) {
@@ -71,8 +81,9 @@ fn parted(url: &str) -> (SocketAddr, String) {
 
 impl Browser {
     /// One request, without following anything.
-    fn once(&mut self, method: &str, url: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn once(&mut self, method: &str, url: &str, more: &[(&str, &str)], body: &str) -> Answer {
         let (address, path) = parted(url);
+        self.visited.push(url.to_owned());
         let jar = self.jars.entry(address).or_default();
         let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let (host, cookies) = (address.to_string(), cookies.join("; "));
@@ -89,6 +100,7 @@ impl Browser {
             let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
             let (name, value) = pair.split_once('=').unwrap();
             let attributes = attributes.to_ascii_lowercase();
+            self.given.push(value.to_owned());
             if value.is_empty() || attributes.contains("max-age=0") || attributes.contains("expires=thu, 01 jan 1970") {
                 jar.remove(name);
             } else {
@@ -99,7 +111,7 @@ impl Browser {
     }
 
     /// Goes there, and wherever that leads.
-    fn go(&mut self, url: &str) -> Shown {
+    pub(crate) fn go(&mut self, url: &str) -> Shown {
         self.follow("GET", url, "")
     }
 
@@ -128,12 +140,26 @@ impl Browser {
         self.follow("POST", &action, &body)
     }
 
+    /// Fills in what a provider shows, up to its answer to the gateway.
+    pub(crate) fn answer_provider(&mut self, provider: &LoginProvider, shown: Shown, who: &str) -> Shown {
+        let mut shown = shown;
+        for _ in 0..3 {
+            if !shown.url.starts_with(&provider.issuer()) {
+                break;
+            }
+            let asks_for_login = shown.answer.text().contains("name=\"login\"");
+            let fields = if asks_for_login { format!("login={who}&password=x") } else { String::new() };
+            shown = self.submit(&shown, &fields);
+        }
+        shown
+    }
+
     fn cookie(&self, address: SocketAddr, name: &str) -> Option<&String> {
         self.jars.get(&address)?.get(name)
     }
 }
 
-fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
+pub(crate) fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(behind)?.0)
 }
@@ -152,16 +178,7 @@ impl World {
 
     /// Fills in what the provider shows, up to its answer to the gateway.
     fn answer_provider(&self, browser: &mut Browser, shown: Shown, who: &str) -> Shown {
-        let mut shown = shown;
-        for _ in 0..3 {
-            if !shown.url.starts_with(&self.provider.issuer()) {
-                break;
-            }
-            let asks_for_login = shown.answer.text().contains("name=\"login\"");
-            let fields = if asks_for_login { format!("login={who}&password=x") } else { String::new() };
-            shown = browser.submit(&shown, &fields);
-        }
-        shown
+        browser.answer_provider(&self.provider, shown, who)
     }
 
     /// The address at which the provider's answer would be given to the gateway, which is not asked for.
@@ -199,6 +216,12 @@ impl World {
             (found.len() >= count).then_some(found)
         };
         wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+    }
+
+    /// Waits until the provider was asked so often whether sessions still hold.
+    fn wait_for_refreshes(&self, count: u64) {
+        let asked = || (self.provider.requests("refresh_token") >= count).then_some(());
+        wait::until(PATIENCE, asked).expect("the provider is asked again");
     }
 
     fn run(&self, arguments: &[&str]) -> portcullis_testkit::process::Finished {
@@ -326,7 +349,7 @@ fn a_login_belongs_to_one_browser_and_is_done_once() {
     let kept = alice.jars.clone();
     assert_eq!(alice.once("GET", &link, &[], "").status(), 302);
     assert!(alice.cookie(world.gateway.address, SESSION).is_some());
-    let mut thief = Browser { jars: kept };
+    let mut thief = Browser { jars: kept, ..Browser::default() };
     refused(&thief.once("GET", &link, &[], ""), "replayed", "a second time");
     // A mix-up: another provider's name in the answer (RFC 9207).
     let mut alice = Browser::default();
@@ -463,7 +486,7 @@ fn a_provider_says_that_a_session_is_over() {
     let page = alice.go(&format!("{}/session/end", world.provider.issuer()));
     let page = alice.submit(&page, "logout=yes");
     assert_eq!(page.answer.status(), 200, "{}", page.answer.text());
-    let over = || (status(&mut Browser { jars: alice.jars.clone() }) == 401).then_some(());
+    let over = || (status(&mut Browser { jars: alice.jars.clone(), ..Browser::default() }) == 401).then_some(());
     assert!(wait::until(Duration::from_secs(1), over).is_some(), "within a second");
     assert_eq!(status(&mut bob), 200);
     let answer = alice.once("GET", &world.url("/"), &[("accept", "application/json")], "");
@@ -673,6 +696,217 @@ fn without_tls_nobody_logs_in_unless_that_is_wanted() {
     gateway.check_refused("a cookie of plain text", &answer, 401, "authn.missing");
     let answer = gateway.get("/", &[("cookie", "__Host-portcullis-session=x")]);
     gateway.check_refused("not one of ours", &answer, 401, "authn.invalid");
+}
+
+#[test]
+fn the_gateway_signs_who_it_is_instead_of_sharing_a_secret() {
+    let (key, other) = (SigningKey::es256("gateway-1"), SigningKey::rs256("gateway-2"));
+    let client = json!({
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": { "keys": [key.jwk(), other.jwk()] },
+    });
+    for (pem, oidc) in [
+        // To its issuer, by the name of the key; to its token endpoint, by the algorithm alone; and with another kind of key.
+        (key.pem(), "client_key_id = \"gateway-1\"\nrefresh = \"1s\""),
+        (key.pem(), "client_auth = \"private_key_jwt\"\nclient_audience = \"token_endpoint\""),
+        (other.pem(), "client_key_alg = \"RS256\"\nclient_key_id = \"gateway-2\""),
+    ] {
+        let oidc = format!("client_key = {{ file = \"client.pem\" }}\n{oidc}");
+        let world = world_of("", &oidc, client.clone(), |site| site.file("client.pem", &pem));
+        let mut browser = Browser::default();
+        let shown = world.log_in(&mut browser, "alice", "/reports");
+        assert_eq!((shown.answer.status(), shown.url), (200, world.url("/reports")), "{oidc}");
+        if oidc.contains("refresh") {
+            // Each exchange has an assertion of its own: a provider takes one once.
+            let asked = world.gateway.metric("portcullis_sessions");
+            assert_eq!(asked, Some(1.0));
+            world.wait_for_refreshes(2);
+            assert_eq!(browser.once("GET", &world.url("/"), &[], "").status(), 200);
+        }
+        let told = std::fs::read_to_string(world.gateway.site.path("events.jsonl")).unwrap();
+        assert!(!told.contains("PRIVATE KEY") && !told.contains("client_assertion"), "{told}");
+    }
+    // A key that the provider does not know proves nothing.
+    let oidc = "client_key = { file = \"client.pem\" }\nclient_key_id = \"gateway-1\"";
+    let world = world_of("", oidc, client, |site| site.file("client.pem", &key.impostor().pem()));
+    let mut browser = Browser::default();
+    let shown = world.log_in(&mut browser, "alice", "/reports");
+    assert_eq!(shown.answer.status(), 401, "{}", shown.answer.text());
+    assert!(browser.cookie(world.gateway.address, SESSION).is_none());
+    let event = world.gateway.events.wait_for_request(shown.answer.header("x-request-id").unwrap());
+    assert!(event["message"].as_str().unwrap().contains("invalid_client"), "{event:#}");
+}
+
+/// Everything is granted to whoever is known; what is below `/fresh` to who has just logged in, below `/vault` with a second factor.
+const FRESHNESS: &str = r#"
+[[role]]
+name = "everything"
+permissions = [{ actions = ["* /**"], not_actions = ["* /fresh/**", "* /vault/**"] }]
+[[role]]
+name = "fresh"
+permissions = [{ actions = ["* /fresh/**"] }]
+[[role]]
+name = "vault"
+permissions = [{ actions = ["* /vault/**"] }]
+[[assignment]]
+name = "nearly-everything"
+role = "everything"
+principals = ["authenticated"]
+scope = "*"
+[[assignment]]
+name = "fresh"
+role = "fresh"
+principals = ["authenticated"]
+scope = "*"
+when = { max_age = "6s" }
+[[assignment]]
+name = "vault"
+role = "vault"
+principals = ["authenticated"]
+scope = "*"
+when = { assurance = "mfa", max_age = "1h" }
+"#;
+
+#[test]
+fn a_browser_whose_login_is_too_old_or_too_weak_is_led_to_a_better_one() {
+    let world = world("", "claims = { acr = \"level\" }", |site| site.policy(&[FRESHNESS, NO_BANS].concat()));
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/a");
+    // Who lets it pass unasked says nothing of when somebody authenticated: it is asked, and asks.
+    let place = world.url("/fresh/a?b=c");
+    let asked = browser.once("GET", &place, &[], "");
+    let location = asked.header("location").unwrap().to_owned();
+    assert_eq!((asked.status(), location.as_str()), (302, "/.portcullis/login?prove=anew&to=/fresh/a%3Fb%3Dc"));
+    let event = world.gateway.events.wait_for_request(asked.header("x-request-id").unwrap());
+    assert_eq!((&event["reason"], &event["status"]), (&"step_up.required".into(), &302.into()), "{event:#}");
+    assert_eq!(event["remedy"]["acr_values"], json!(null));
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains("assignment fresh demands it, at most 6s ago"), "{message}");
+    let sent = browser.once("GET", &world.url(&location), &[], "");
+    let sent = sent.header("location").unwrap();
+    assert!(sent.contains("&prompt=login&max_age=0") && !sent.contains("acr_values"), "{sent}");
+    let shown = browser.go(&place);
+    assert!(shown.answer.text().contains("name=\"login\""), "it asks again: {}", shown.answer.text());
+    let before = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    let shown = world.answer_provider(&mut browser, shown, "alice");
+    assert_eq!((shown.answer.status(), shown.url), (200, place.clone()));
+    assert_ne!(*browser.cookie(world.gateway.address, SESSION).unwrap(), before);
+    assert_eq!(world.sessions()["sessions"].as_array().unwrap().len(), 1, "the old one is over");
+    // It is too old after a while, and a program is told so.
+    let cookie = format!("portcullis-session={}", browser.cookie(world.gateway.address, SESSION).unwrap());
+    let program = [("cookie", cookie.as_str()), ("accept", "application/json")];
+    let stale = || Some(world.gateway.get("/fresh/a", &program)).filter(|answer| answer.status() == 401);
+    let stale = wait::until(PATIENCE, stale).expect("it is too old in the end");
+    let challenge = stale.header("www-authenticate").unwrap();
+    assert!(challenge.contains("max_age=\"6\"") && !challenge.contains("acr_values"), "{challenge}");
+    assert_eq!(browser.once("GET", &world.url("/a"), &[], "").status(), 200, "elsewhere it holds");
+
+    // A second factor, where the gateway keeps none itself, is the provider's affair.
+    let shown = browser.go(&world.url("/vault/a"));
+    let (_, query) = shown.url.split_once("/interaction").unwrap_or(("", ""));
+    assert!(shown.url.starts_with(&world.provider.issuer()), "{} {query}", shown.url);
+    // Somebody of whom it says none that counts is told so, and led nowhere.
+    let shown = world.answer_provider(&mut browser, shown, "alice");
+    assert_eq!(shown.answer.status(), 403, "{}", shown.answer.text());
+    let event = world.gateway.events.wait_for_request(shown.answer.header("x-request-id").unwrap());
+    assert_eq!(event["reason"], "step_up.required", "{event:#}");
+    assert_eq!(browser.once("GET", &world.url("/a"), &[], "").status(), 200, "the session that there was goes on");
+    let sent = browser.once("GET", &world.url("/.portcullis/login?prove=mfa&to=/vault/a"), &[], "");
+    assert!(sent.header("location").unwrap().contains("&acr_values=urn%3Amfa&prompt=login&max_age=0"), "{sent:?}");
+    let shown = browser.go(&world.url("/vault/a"));
+    let shown = world.answer_provider(&mut browser, shown, "strong-alice");
+    assert_eq!((shown.answer.status(), shown.url), (200, world.url("/vault/a")), "{}", shown.answer.text());
+}
+
+/// What the gateway needs to keep second factors.
+fn with_factors(site: &mut Site) {
+    site.add("[store]\npath = \"my.db\"\n[mfa]\nkey = { file = \"mfa.key\" }\n");
+    site.file("mfa.key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+}
+
+impl Browser {
+    /// Sends the form of a page of the gateway's whose markup has this in it, with these fields beside its hidden ones.
+    pub(crate) fn send_form(&mut self, page: &Shown, form: &str, fields: &str) -> Shown {
+        let html = page.answer.text();
+        let piece =
+            html.split("<form").filter_map(|piece| piece.split("</form>").next()).find(|piece| piece.contains(form));
+        let piece = piece.unwrap_or_else(|| panic!("no form with {form} at {}: {html}", page.url)).to_owned();
+        let (address, _) = parted(&page.url);
+        let action = between(&piece, "action=\"", "\"").unwrap();
+        let hidden = piece.split("<input").filter(|input| input.contains("type=\"hidden\"")).filter_map(|input| {
+            Some(format!("{}={}", between(input, "name=\"", "\"")?, between(input, "value=\"", "\"")?))
+        });
+        let body = hidden.chain([fields.to_owned()]).collect::<Vec<_>>().join("&");
+        self.follow("POST", &format!("http://{address}{action}"), &body)
+    }
+}
+
+#[test]
+fn whoever_finds_a_browser_open_adds_no_factor_by_a_provider_that_still_knows_it() {
+    let world = world("", "", |site| {
+        with_factors(site);
+        site.policy(AUTHENTICATED);
+    });
+    let mut browser = Browser::default();
+    world.log_in(&mut browser, "alice", "/");
+    let factors = world.url("/.portcullis/factors");
+    let page = browser.go(&factors);
+    assert!(page.answer.text().contains("Log in again to add one"), "{}", page.answer.text());
+    assert!(!page.answer.text().contains("<form"), "{}", page.answer.text());
+    // A login that the provider lets pass unasked is none of who sits there now.
+    let silent = browser.go(&world.url("/.portcullis/login?to=/.portcullis/factors"));
+    assert_eq!((silent.url.as_str(), silent.answer.text().contains("<form")), (factors.as_str(), false));
+    let link = between(page.answer.text(), "<a href=\"", "\"").unwrap().replace("&amp;", "&");
+    assert_eq!(link, "/.portcullis/login?prove=anew&to=%2F.portcullis%2Ffactors");
+    let asked = browser.go(&world.url(&link));
+    assert!(asked.answer.text().contains("name=\"login\""), "{}", asked.answer.text());
+    let page = world.answer_provider(&mut browser, asked, "alice");
+    assert_eq!(page.url, factors);
+    assert!(page.answer.text().contains("begin-totp"), "{}", page.answer.text());
+
+    // Enrolled, and raised: the session has another id, and its provider is asked about that one.
+    let page = browser.send_form(&page, "begin-totp", "name=phone");
+    let secret = between(page.answer.text(), "<code id=\"secret\">", "</code>").unwrap().to_owned();
+    let page = browser.send_form(&page, "confirm-totp", &format!("code={}", code(&secret, -1)));
+    assert!(page.answer.text().contains("Recovery codes"), "{}", page.answer.text());
+    let page = browser.go(&world.url("/.portcullis/step-up?return=/there"));
+    let page = browser.send_form(&page, "name=\"code\"", &format!("code={}", code(&secret, 0)));
+    assert_eq!((page.url, page.answer.status()), (world.url("/there"), 200));
+    assert_eq!(of_kind(&world.gateway.events.all(), "auth.factor_added").len(), 1);
+
+    // Somebody who is banned is told so, and not led round between that page and a provider that lets them pass.
+    let banned = world.run(&["ban", "add", "--user", "alice", "--for", "1h", "--reason", "a test"]);
+    assert_eq!(banned.status.code(), Some(0), "{banned:?}");
+    for page in ["factors", "step-up"] {
+        let shown = browser.go(&world.url(&format!("/.portcullis/{page}")));
+        assert_eq!((shown.answer.status(), shown.url.ends_with(page)), (403, true), "{}", shown.url);
+        let event = world.gateway.events.wait_for_request(shown.answer.header("x-request-id").unwrap());
+        assert_eq!(event["reason"], "ban.active", "{event:#}");
+    }
+}
+
+#[test]
+fn a_session_that_was_raised_ends_when_its_provider_forgets_it() {
+    let mut world = world("", "refresh = \"1s\"", with_factors);
+    let mut browser = Browser::default();
+    let page = browser.go(&world.url("/.portcullis/login?prove=anew&to=/.portcullis/factors"));
+    let page = world.answer_provider(&mut browser, page, "alice");
+    let page = browser.send_form(&page, "begin-totp", "name=phone");
+    let secret = between(page.answer.text(), "<code id=\"secret\">", "</code>").unwrap().to_owned();
+    browser.send_form(&page, "confirm-totp", &format!("code={}", code(&secret, -1)));
+    let before = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    let page = browser.go(&world.url("/.portcullis/step-up?return=/"));
+    browser.send_form(&page, "name=\"code\"", &format!("code={}", code(&secret, 0)));
+    let cookie = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    assert_ne!(cookie, before);
+    world.provider.stop();
+    world.provider.start_again();
+    let cookie = format!("portcullis-session={cookie}");
+    let over = wait::until(Duration::from_secs(30), || {
+        (world.gateway.get("/", &[("cookie", &cookie)]).status() == 401).then_some(())
+    });
+    assert!(over.is_some(), "it is asked about by its new id");
+    assert_eq!(world.wait_for("session.ended", 1)[0]["identity"]["id"], "alice");
 }
 
 /// What a person does in a real browser; the addresses of the gateway and of the provider are given.

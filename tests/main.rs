@@ -134,6 +134,8 @@ mod routes;
 mod second_factors;
 /// Other people's examples, each with its source, counted.
 mod second_opinion;
+/// Every byte that the process writes, and every kind of secret that it is given.
+mod secrets;
 /// The service manager: what it is told, sockets that it passes on, and one process that takes over from another.
 mod service;
 /// Events over the network: syslog to a real rsyslogd, and receivers over HTTP, Azure's and OpenTelemetry's among them.

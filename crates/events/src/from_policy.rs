@@ -44,7 +44,7 @@ impl Event {
         self.set_shadow(&denial.trace.shadow);
         self.nearest = denial.nearest.iter().map(Nearest::from).collect();
         self.remedy.required_roles = required_roles(&denial.nearest);
-        self.remedy.acr_values = denial.step_up.as_ref().map(acr_values);
+        self.remedy.acr_values = denial.step_up.as_ref().filter(|demand| demand.mfa).map(acr_values);
     }
 
     /// Adds what rules in shadow mode would have done.

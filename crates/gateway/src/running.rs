@@ -364,6 +364,10 @@ impl Running {
         let Decided { mut loaded, number, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
+        // Second factors are turned on and off by a restart alone: until then nobody is led to a page that is not there, nor kept from one that is.
+        if let Some(pages) = &mut loaded.proxy.pages {
+            pages.step_up = self.factors.are_on();
+        }
         let risk = loaded.risk.clone();
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);

@@ -452,10 +452,13 @@ impl Authenticator {
         let Some(id) = SessionId::parse(id) else {
             return Err(Refusal::invalid("the cookie of the session is not one that this gateway gave").by(None));
         };
-        // A stream that goes on is no request.
-        let is_used = matches!(patience, Patience::Request);
         let over = |kind, detail: &str, provider: Option<&str>| Err(Refusal::new(kind, detail).by(provider));
-        match self.sessions.find(&id, now, is_used) {
+        let found = match patience {
+            Patience::Request => self.sessions.find(&id, now, true),
+            // What goes on already is no request, and goes on where its session was given another id.
+            Patience::Waited(_) | Patience::Stream => self.sessions.find_followed(&id, now),
+        };
+        match found {
             Found::Live(session) if self.is_current(&session, now) => Ok(Arc::clone(&session.principal)),
             Found::Live(session) => {
                 let detail = "the login that opened the session is not configured any more as it was then";

@@ -92,6 +92,16 @@ pub enum IdentityProblem {
         /// The provider that has it already.
         other: String,
     },
+    /// A user's name lies under the prefix of another provider, which could then name the same principal.
+    #[error("the user `{user}` lies under the prefix `{prefix}` of `{other}`, whose principals have such names")]
+    ForeignUser {
+        /// The name, cut and escaped.
+        user: String,
+        /// The prefix.
+        prefix: String,
+        /// Whose prefix it is.
+        other: String,
+    },
     /// `listeners` is empty: no certificate would count.
     #[error("it counts on no listener")]
     NoListener,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use factor::{FactorId, FactorKind, FactorStore, FactorStoreError, StoredFactor};
+use factor::{Attempts, FactorId, FactorKind, FactorStore, FactorStoreError, StoredFactor};
 use recovery::RecoveryCodes;
 use seal::{FactorKeys, OpenError};
 use totp::TotpSecret;
@@ -150,6 +150,9 @@ pub enum FactorRefusal {
     /// Too many were wrong: after how many seconds one is looked at again.
     #[error("too many codes were wrong; the next is looked at in {0} s")]
     Locked(u64),
+    /// It was the last of too many: what is wrong with it, and after how many seconds the next one is looked at.
+    #[error("{0}; it was the last of too many, and the next is looked at in {1} s")]
+    Locking(Box<FactorRefusal>, u64),
     /// There is no such factor.
     #[error("there is no such factor")]
     None,
@@ -264,9 +267,9 @@ impl SecondFactors {
             self.store.remove(principal, id)?;
             return Err(FactorRefusal::TooLate);
         }
-        self.begin_attempt(principal, now)?;
+        let attempt = self.begin_attempt(principal, now)?;
         let step = self.totp_secret(principal, &factor)?.matched(code, now.as_second(), None);
-        factor.counter = step.ok_or(FactorRefusal::Wrong)?;
+        factor.counter = step.ok_or_else(|| counted(FactorRefusal::Wrong, &attempt, now))?;
         factor.confirmed = true;
         self.replace(principal, factor)?;
         self.store.clear_attempts(principal)?;
@@ -301,7 +304,7 @@ impl SecondFactors {
         if is_off || !factors.iter().any(|factor| factor.kind != FactorKind::Passkey) {
             return Err(FactorRefusal::None);
         }
-        self.begin_attempt(principal, now)?;
+        let attempt = self.begin_attempt(principal, now)?;
         let mut was_used = false;
         for factor in factors.into_iter().filter(|factor| factor.kind == kind) {
             let passed = match kind {
@@ -318,7 +321,7 @@ impl SecondFactors {
                 Err(other) => return Err(other),
             }
         }
-        Err(if was_used { FactorRefusal::Replayed } else { FactorRefusal::Wrong })
+        Err(counted(if was_used { FactorRefusal::Replayed } else { FactorRefusal::Wrong }, &attempt, now))
     }
 
     fn use_totp(&self, principal: &str, mut factor: StoredFactor, code: &str, now: Timestamp) -> Outcome<Passed> {
@@ -477,10 +480,10 @@ impl SecondFactors {
         Ok((resealed, closed))
     }
 
-    fn begin_attempt(&self, principal: &str, now: Timestamp) -> Outcome<()> {
+    fn begin_attempt(&self, principal: &str, now: Timestamp) -> Outcome<Attempts> {
         let now = now.as_second();
         match self.store.begin_attempt(principal, now)? {
-            Ok(_) => Ok(()),
+            Ok(attempts) => Ok(attempts),
             Err(attempts) => Err(FactorRefusal::Locked(attempts.wait(now).unwrap_or(1))),
         }
     }
@@ -548,6 +551,14 @@ impl SecondFactors {
         let has_codes = self.confirmed(principal)?.iter().any(|factor| factor.kind == FactorKind::Recovery);
         let recovery = if has_codes { None } else { Some(self.renew_recovery(principal, now)?) };
         Ok(Added { id, kind, recovery })
+    }
+}
+
+/// What a failure comes to, with what was counted at its beginning.
+fn counted(refusal: FactorRefusal, attempts: &Attempts, now: Timestamp) -> FactorRefusal {
+    match attempts.wait(now.as_second()) {
+        Some(seconds) if attempts.has_just_locked() => FactorRefusal::Locking(Box::new(refusal), seconds),
+        Some(_) | None => refusal,
     }
 }
 

@@ -6,8 +6,9 @@
 //! the requests ([`exchange`]), and [`RelyingParty::admit`] verifies the id token, by the code that verifies bearer tokens, and says who it is.
 //!
 //! Nothing is kept of a login under way: all of it is in the browser's cookie, so that a flood of logins that nobody ends costs no memory. It reads no
-//! clock and no file.
+//! file, and no clock but in an exchange, to say when that was signed.
 
+mod client_key;
 pub mod exchange;
 mod login;
 mod logout_token;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use portcullis_policy::{AuthenticationMethod, CredentialProblem, Principal};
+use portcullis_policy::{AuthenticationMethod, CredentialProblem, CredentialProblemKind, Principal};
 
 use crate::authenticator::Awaited;
 use crate::error::IdentityError;
@@ -31,10 +32,11 @@ use crate::remote::{Patience, RemoteKeys};
 use crate::session::Opening;
 use crate::settings::OidcProvider;
 
-pub use login::{Begun, LoginState, Place, Returned, ReturnedProblem};
+pub use client_key::{ClientAlgorithm, ClientAudience, ClientKey, ClientKeyError};
+pub use login::{Begun, LoginState, Place, Proof, Returned, ReturnedProblem, Wanted};
 pub use logout_token::{LoggedOut, LogoutTokenProblem};
 pub use metadata::{Metadata, MetadataProblem};
-pub use replay::{Replay, Replays};
+pub use replay::{Replay, Replays, Reserved};
 pub use url::{encoded, with_parameters};
 
 /// All providers at which browsers log in.
@@ -118,24 +120,34 @@ impl RelyingParty {
     }
 
     /// Whom an id token admits that was got for this login: it holds, for this client, and was made for the login with this `nonce` (OpenID Connect Core 1.0,
-    /// section 3.1.3.7).
+    /// section 3.1.3.7). Where somebody had to authenticate anew, its `auth_time` says so.
     ///
     /// # Errors
     /// [`NotAdmitted`]
     pub fn admit(
         &self,
         id_token: &str,
-        nonce: &str,
+        login: &LoginState,
         now: Timestamp,
         patience: Patience<'_>,
     ) -> Result<Opening, NotAdmitted> {
         let opening = self.opening(id_token, now, patience, |claims| {
             match claims.get("nonce").and_then(serde_json::Value::as_str) {
-                Some(found) if found == nonce => Ok(()),
+                Some(found) if found == &*login.nonce => Ok(()),
                 Some(_) => Err("the id token was made for another login: its `nonce` is another one"),
                 None => Err("the id token has no `nonce`"),
             }
         })?;
+        let auth_time = opening.principal.authentication.auth_time;
+        if login.proof != Proof::Any && !auth_time.is_some_and(|at| login.is_since(at)) {
+            let detail = match auth_time {
+                Some(at) => format!("it had its user authenticate at {at}, and not anew as it was asked to"),
+                None => "it does not say when its user authenticated (`auth_time`), as it was asked to".to_owned(),
+            };
+            // It is the provider's doing, so it counts towards no ban.
+            let refusal = Refusal::new(CredentialProblemKind::Expired, detail);
+            return Err(NotAdmitted::Rejected(refusal.by(Some(&self.settings.name))));
+        }
         Ok(opening)
     }
 

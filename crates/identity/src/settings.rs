@@ -12,6 +12,7 @@ use crate::jws::Algorithm;
 
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
 pub use crate::introspection::ClientSecret;
+use crate::oidc::{ClientAudience, ClientKey};
 use crate::password::PasswordHash;
 use crate::secret::SecretText;
 use crate::session::SessionBounds;
@@ -128,6 +129,8 @@ pub enum ClientProof {
     Basic(SecretText<'static>),
     /// `client_secret_post`
     Post(SecretText<'static>),
+    /// `private_key_jwt`: it signs whom it is, for this audience.
+    Key(ClientKey, ClientAudience),
 }
 
 impl std::fmt::Debug for ClientProof {
@@ -136,6 +139,7 @@ impl std::fmt::Debug for ClientProof {
             Self::None => "None",
             Self::Basic(_) => "Basic(…)",
             Self::Post(_) => "Post(…)",
+            Self::Key(..) => "Key(…)",
         })
     }
 }

@@ -235,6 +235,12 @@ fn check_passwords(settings: &Settings, errors: &mut Vec<IdentityError>) {
             if !is_user_name(&record.name) {
                 report(IdentityProblem::BadUserName { user: shown(&record.name) });
             }
+            let id = format!("{}{}", provider.prefix, record.name);
+            if let Some((other, prefix)) = foreign(settings, &provider.prefix).find(|(_, other)| id.starts_with(*other))
+            {
+                let (user, prefix, other) = (shown(&record.name), prefix.to_owned(), other.to_string());
+                report(IdentityProblem::ForeignUser { user, prefix, other });
+            }
             if !record.groups.iter().all(|group| !group.is_empty() && is_sound(group)) {
                 report(IdentityProblem::BadUserGroup { user: shown(&record.name) });
             }
@@ -243,6 +249,17 @@ fn check_passwords(settings: &Settings, errors: &mut Vec<IdentityError>) {
             }
         }
     }
+}
+
+/// The providers of users by tokens and logins whose prefixes are longer than this one and begin with it: names below them are theirs.
+fn foreign<'s>(settings: &'s Settings, prefix: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
+    let signed = settings.jwt.iter().filter(|other| other.principal == PrincipalKind::User);
+    let signed = signed.map(|other| (&*other.name, other.prefix.as_str()));
+    let asked = settings.introspection.iter().filter(|other| other.principal == PrincipalKind::User);
+    let asked = asked.map(|other| (&*other.name, other.prefix.as_str()));
+    let logins = settings.oidc.iter().map(|other| (&*other.name, other.prefix.as_str()));
+    let all = signed.chain(asked).chain(logins);
+    all.filter(move |(_, other)| other.len() > prefix.len() && other.starts_with(prefix))
 }
 
 /// `before` are the providers that were looked at already.

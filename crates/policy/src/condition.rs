@@ -33,6 +33,7 @@ pub(crate) struct Conditions {
     pub(crate) countries: Option<Box<[CountryCode]>>,
     pub(crate) compliant_device: bool,
     pub(crate) assurance_mfa: bool,
+    pub(crate) max_age_s: Option<u64>,
     pub(crate) max_risk: Option<RiskLevel>,
     pub(crate) activation: Option<Arc<Eligibility>>,
 }
@@ -53,13 +54,22 @@ pub(crate) enum ConditionKind {
     Countries,
     Device,
     Assurance,
+    MaxAge,
     MaxRisk,
     Activation,
 }
 
 impl ConditionKind {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Networks, Self::Hours, Self::Countries, Self::Device, Self::Assurance, Self::MaxRisk, Self::Activation];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Networks,
+        Self::Hours,
+        Self::Countries,
+        Self::Device,
+        Self::Assurance,
+        Self::MaxAge,
+        Self::MaxRisk,
+        Self::Activation,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +78,7 @@ impl ConditionKind {
             Self::Countries => "countries",
             Self::Device => "device",
             Self::Assurance => "assurance",
+            Self::MaxAge => "max_age",
             Self::MaxRisk => "max_risk",
             Self::Activation => "activation",
         }
@@ -81,6 +92,7 @@ impl Conditions {
             && self.countries.is_none()
             && !self.compliant_device
             && !self.assurance_mfa
+            && self.max_age_s.is_none()
             && self.max_risk.is_none()
             && self.activation.is_none()
     }
@@ -167,7 +179,7 @@ fn parse_day(text: &str) -> Option<u8> {
 
 /// Whether the principal's authentication counts as `mfa` and is fresh: an acceptable `acr` or `amr`, and an
 /// `auth_time` at most `max_age_s` ago (RFC 9470 section 3; OpenID Connect Core section 2). Without `auth_time` it is
-/// not fresh. A minute of clock difference is tolerated.
+/// not fresh.
 pub(crate) fn mfa_is_fresh(principal: &Principal, rules: &StepUpRules, now: Timestamp) -> bool {
     let authentication = &principal.authentication;
     if authentication.stated_mfa {
@@ -175,11 +187,30 @@ pub(crate) fn mfa_is_fresh(principal: &Principal, rules: &StepUpRules, now: Time
     }
     let strong = authentication.acr.as_deref().is_some_and(|acr| rules.acr.iter().any(|accepted| **accepted == *acr))
         || authentication.amr.iter().any(|amr| rules.amr.iter().any(|accepted| **accepted == **amr));
-    let fresh = authentication.auth_time.is_some_and(|at| {
-        let age = now.as_second().saturating_sub(at.as_second());
-        age >= -60 && age <= i64::try_from(rules.max_age_s).unwrap_or(i64::MAX)
-    });
-    strong && fresh
+    strong && is_recent(principal, rules.max_age_s, now)
+}
+
+/// Whether the principal authenticated at most so many seconds ago, by whatever means. Of whom nobody knows when that was it is not so. A minute
+/// of clock difference is tolerated.
+pub(crate) fn is_recent(principal: &Principal, max_age_s: u64, now: Timestamp) -> bool {
+    let authentication = &principal.authentication;
+    match authentication.auth_time {
+        Some(at) => {
+            let age = now.as_second().saturating_sub(at.as_second());
+            age >= -60 && age <= i64::try_from(max_age_s).unwrap_or(i64::MAX)
+        }
+        // Who states that it is fresh, and not since when, states that it was just now.
+        None => authentication.stated_mfa,
+    }
+}
+
+/// A span in its largest unit without a rest, as a policy writes it: `15m`, `90s`.
+pub(crate) fn span_text(seconds: u64) -> String {
+    let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")];
+    match units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +218,15 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+
+    #[test]
+    fn a_span_is_written_in_its_largest_unit() {
+        for (seconds, expected) in
+            [(0, "0s"), (1, "1s"), (60, "1m"), (90, "90s"), (900, "15m"), (3_600, "1h"), (5_400, "90m"), (86_400, "1d")]
+        {
+            assert_eq!(span_text(seconds), expected);
+        }
+    }
 
     #[test]
     fn hours_follow_the_zone_through_daylight_saving_time() {

@@ -238,6 +238,7 @@ fn bit(kind: ConditionKind) -> u8 {
         ConditionKind::Assurance => 16,
         ConditionKind::MaxRisk => 32,
         ConditionKind::Activation => 64,
+        ConditionKind::MaxAge => 128,
     }
 }
 
@@ -249,6 +250,7 @@ fn demanded(when: &Conditions) -> impl Iterator<Item = ConditionKind> {
         ConditionKind::Countries => when.countries.is_some(),
         ConditionKind::Device => when.compliant_device,
         ConditionKind::Assurance => when.assurance_mfa,
+        ConditionKind::MaxAge => when.max_age_s.is_some(),
         ConditionKind::MaxRisk => when.max_risk.is_some(),
         ConditionKind::Activation => when.activation.is_some(),
     })

@@ -135,7 +135,9 @@ impl RuleKind {
 /// What authentication a step-up must bring (RFC 9470 section 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepUpDemand {
-    /// Acceptable `acr` values, in order of preference.
+    /// It must be an `mfa`; else any authentication that is recent enough will do.
+    pub mfa: bool,
+    /// Acceptable `acr` values, in order of preference. Empty where none is demanded, or an `mfa` shows in `amr` alone.
     pub acr_values: Vec<Arc<str>>,
     /// The oldest acceptable authentication, in seconds.
     pub max_age_s: Option<u64>,

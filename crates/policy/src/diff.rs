@@ -357,7 +357,10 @@ fn risk_matters(before: &Policy, after: &Policy) -> bool {
 
 /// Whether the policies disagree on what a fresh mfa is, and something depends on it.
 fn step_up_matters(before: &Policy, after: &Policy) -> bool {
-    let conditional = |policy: &Policy| policy.assignments.iter().any(|each| each.when.assurance_mfa);
+    let conditional = |policy: &Policy| {
+        policy.assignments.iter().any(|each| each.when.assurance_mfa)
+            || policy.resources.iter().any(|each| each.proof.mfa)
+    };
     let used = |policy: &Policy| policy.risk.enforce || conditional(policy);
     before.step_up != after.step_up && (used(before) || used(after))
 }

@@ -118,10 +118,21 @@ pub struct ResourceDraft {
     pub sensitivity: Sensitivity,
     /// Default `enforce`.
     pub mode: Mode,
+    /// How whoever comes there must have authenticated. Default: by whatever the route takes.
+    pub proof: ProofDraft,
     /// `public = true`: it is meant to be reachable without a credential, and the lint need not say so.
     pub public: Placed<bool>,
     /// The entry itself.
     pub at: Position,
+}
+
+/// `assurance` and `max_age` of a `[[resource]]`: how whoever comes there must have authenticated, whatever they are granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct ProofDraft {
+    /// As strong and fresh as `[step_up]` says (`assurance = "mfa"`).
+    pub mfa: bool,
+    /// At most so many seconds ago (`max_age = "15m"`).
+    pub max_age_s: Option<u64>,
 }
 
 /// Whether credentials are looked at, and demanded.
@@ -247,7 +258,7 @@ pub struct DenyDraft {
     pub starts: Option<Timestamp>,
     /// Until when.
     pub expires: Option<Timestamp>,
-    /// Under which conditions; all must hold. `assurance` and `max_risk` are not for denies.
+    /// Under which conditions; all must hold. `assurance`, `max_age` and `max_risk` are not for denies.
     pub when: WhenDraft,
     /// What the caller is told.
     pub explain: Option<Arc<str>>,
@@ -300,6 +311,8 @@ pub struct WhenDraft {
     pub compliant_device: bool,
     /// The authentication is as strong and fresh as `[step_up]` says (`assurance = "mfa"`).
     pub assurance_mfa: bool,
+    /// The caller authenticated at most so many seconds ago (`max_age = "15m"`), by whatever means.
+    pub max_age_s: Option<u64>,
     /// The risk band is at most this.
     pub max_risk: Option<RiskLevel>,
 }

@@ -7,6 +7,7 @@ mod conditions;
 mod containment;
 mod denies;
 mod grants;
+mod proof;
 mod risk;
 mod scope;
 mod subjects;
@@ -16,14 +17,14 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use crate::action::{MatchedPatterns, MethodBit};
-use crate::condition::{ConditionKind, Conditions, Truth, mfa_is_fresh};
+use crate::condition::{ConditionKind, Conditions, Truth, is_recent, mfa_is_fresh};
 use crate::decision::ShadowFinding;
 use crate::draft::AuthenticationRule;
 use crate::network::{NetworkId, NetworkSetId};
 use crate::policy::*;
 use crate::principal::{Principal, PrincipalKind};
 use crate::reason::{Outcome, Reason, Stage};
-use crate::record::Record;
+use crate::record::{Record, Silent};
 use crate::request::{
     AccessRequest, Ban, BanScope, Bans, ClientAddress, CountryCode, Dependency, IdentityFact, RiskLevel,
 };
@@ -56,6 +57,8 @@ pub(crate) struct Supposed {
     pub(crate) group: Option<SubjectId>,
     pub(crate) compliant_device: bool,
     pub(crate) fresh_mfa: bool,
+    /// So many seconds ago the caller is supposed to have authenticated, as it did.
+    pub(crate) authenticated_s: Option<u64>,
     pub(crate) any_credential: bool,
     /// The network that the client is supposed to come from; `View::networks` is one set within it.
     pub(crate) network: Option<NetworkId>,
@@ -96,7 +99,7 @@ pub(crate) struct Stop {
 pub(crate) enum GrantOutcome {
     /// Permitted, by this assignment or by a directly held role.
     Granted(Option<AssignmentId>),
-    /// Only `assurance` is missing.
+    /// Only `assurance` or `max_age` is missing, or both.
     NeedsAssurance(AssignmentId),
     /// Only a lower risk is missing.
     NeedsLowerRisk(AssignmentId),
@@ -190,7 +193,7 @@ impl Policy {
         }
     }
 
-    /// What the grants' outcome comes to, with the risk and with what alerts demand.
+    /// What the grants' outcome comes to, with the risk, with how the route wants its callers to have authenticated, and with what alerts demand.
     ///
     /// # Errors
     /// The refusal.
@@ -207,6 +210,9 @@ impl Policy {
             return Err(stop);
         }
         if let Some(stop) = self.risk_stage(view, route, resource, caller, granted, record) {
+            return Err(stop);
+        }
+        if let Some(stop) = self.proof_stage(view, route, resource, caller, record) {
             return Err(stop);
         }
         match self.containment_stage(view, resource, caller, record) {

@@ -255,19 +255,9 @@ impl Policy {
             rule: stop.rule.and_then(|rule| self.rule(rule)).cloned(),
             trace,
             nearest,
-            step_up: (stop.outcome == Outcome::StepUp).then(|| StepUpDemand {
-                acr_values: self.step_up.acr.clone(),
-                max_age_s: Some(self.oldest_authentication_s(view)),
-            }),
+            step_up: (stop.outcome == Outcome::StepUp).then(|| self.step_up_demand(view)),
             risk: RiskVerdict { level, threshold_mnats },
         }
-    }
-
-    /// The oldest authentication that would do, in seconds: where an alert demands a new one, not one of before the alert.
-    fn oldest_authentication_s(&self, view: &View<'_>) -> u64 {
-        let demand = view.request.contained.step_up.filter(|demand| !demand.simulated);
-        let since = demand.map(|demand| view.now.as_second().saturating_sub(demand.since.as_second()));
-        since.map_or(self.step_up.max_age_s, |age| self.step_up.max_age_s.min(u64::try_from(age).unwrap_or(0)))
     }
 
     /// The decisive reason, and those of later stages that would have refused as well.
@@ -304,6 +294,7 @@ impl Policy {
         let granted = self.grants_stage(view, route, caller, &mut Silent);
         stops.extend(grants_stop(granted, resource, view, caller));
         stops.extend(self.risk_stage(view, route, resource, caller, granted, &mut Silent));
+        stops.extend(self.proof_stage(view, route, resource, caller, &mut Silent));
         stops.extend(self.containment_stage(view, resource, caller, &mut Silent));
         stops
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _};
 
-use crate::condition::{ConditionKind, Truth};
+use crate::condition::{ConditionKind, Truth, span_text};
 use crate::decision::Nearest;
 use crate::draft::{AuthenticationRule, Hours};
 use crate::evaluate::*;
@@ -40,6 +40,8 @@ enum Change {
     Hours(Arc<str>, Timestamp),
     CompliantDevice,
     FreshMfa,
+    /// The caller authenticated at most so many seconds ago.
+    Authenticated(u64),
     RiskAtMost(RiskLevel),
     AnyCredential,
     AnyCertificate,
@@ -219,6 +221,7 @@ impl Policy {
             Change::Hours(text, _) => format!("hours:{text}").into(),
             Change::CompliantDevice => "device:compliant".into(),
             Change::FreshMfa => "assurance:mfa".into(),
+            Change::Authenticated(age_s) => format!("authentication:{}", span_text(*age_s)).into(),
             Change::RiskAtMost(level) => format!("risk:{}", level.as_str()).into(),
             Change::AnyCredential => "credential:any".into(),
             Change::AnyCertificate => "credential:certificate".into(),
@@ -243,6 +246,10 @@ impl Policy {
             }
             Change::CompliantDevice => view.supposed.compliant_device = true,
             Change::FreshMfa => view.supposed.fresh_mfa = true,
+            Change::Authenticated(age_s) => {
+                let before = view.supposed.authenticated_s;
+                view.supposed.authenticated_s = Some(before.map_or(*age_s, |before| before.min(*age_s)));
+            }
             Change::RiskAtMost(level) => {
                 view.level = *level;
                 view.evidence = false;
@@ -275,7 +282,12 @@ impl Policy {
                 changes.retain(|change| !matches!(change, Change::RiskAtMost(level) if *level >= view.level));
                 match (stop.stage, view.caller(resource.authentication)) {
                     (Stage::StepUp, Caller::Anonymous) => changes.extend(self.credential(view, route, resource)),
-                    (Stage::StepUp, Caller::Verified(_) | Caller::SomeVerified) => changes.push(Change::FreshMfa),
+                    (Stage::StepUp, caller @ (Caller::Verified(_) | Caller::SomeVerified)) => {
+                        changes.push(Change::FreshMfa);
+                        let wanted = resource.proof.max_age_s.filter(|_| !resource.shadow);
+                        let wanted = wanted.filter(|most| !self.has_authenticated(view, caller, *most));
+                        changes.extend(wanted.map(Change::Authenticated));
+                    }
                     _ => {}
                 }
                 changes.extend(self.grant_candidates(view, route, resource));
@@ -414,6 +426,7 @@ impl Policy {
                 }
                 ConditionKind::Device => changes.push(Change::CompliantDevice),
                 ConditionKind::Assurance => changes.push(Change::FreshMfa),
+                ConditionKind::MaxAge => changes.extend(when.max_age_s.map(Change::Authenticated)),
                 ConditionKind::MaxRisk => changes.extend(when.max_risk.map(Change::RiskAtMost)),
                 ConditionKind::Activation => {
                     changes.extend(when.activation.as_ref().map(|each| Change::Activation(each.assignment.clone())));

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::action::{ActionSet, ActionTable, MethodMask};
 use crate::condition::Conditions;
 use crate::decision::{Permit, RuleRef};
-use crate::draft::{AuthenticationRule, RiskRules, Sensitivity, StepUpRules};
+use crate::draft::{AuthenticationRule, ProofDraft, RiskRules, Sensitivity, StepUpRules};
 use crate::live::Calibrated;
 use crate::network::{NetworkId, NetworkIndex};
 use crate::path::CanonicalPath;
@@ -87,6 +87,7 @@ pub(crate) struct Resource {
     pub(crate) allow: Box<[NetworkId]>,
     pub(crate) deny: Box<[NetworkId]>,
     pub(crate) sensitivity: Sensitivity,
+    pub(crate) proof: ProofDraft,
     pub(crate) shadow: bool,
 }
 
@@ -348,6 +349,11 @@ impl Policy {
     /// The assignment that a permit of this policy rests on; `None` for a directly held role.
     pub fn granting_rule(&self, permit: &Permit) -> Option<&RuleRef> {
         permit.grant.and_then(|id| self.assignments.get(id.0 as usize)).map(|assignment| &assignment.rule)
+    }
+
+    /// `[step_up]`: what counts as `mfa`, and for how long.
+    pub fn step_up(&self) -> &StepUpRules {
+        &self.step_up
     }
 
     /// Whether the principal's authentication counts as `mfa` and is fresh, by `[step_up]`.

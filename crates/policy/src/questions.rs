@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::condition::{ConditionKind, Conditions, Truth};
+use crate::condition::{ConditionKind, Conditions, Truth, span_text};
 use crate::decision::RuleRef;
-use crate::draft::AuthenticationRule;
+use crate::draft::{AuthenticationRule, ProofDraft};
 use crate::evaluate::*;
 use crate::network::NetworkId;
 use crate::policy::*;
@@ -70,7 +70,7 @@ impl Circumstances<'static> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
     /// In the form of [`crate::Nearest::needs`]: `network:office`, `country:DE`, `hours:SPEC`, `device:compliant`,
-    /// `assurance:mfa`, `risk:medium` (at most), `activation:ASSIGNMENT`, `credential:any`, `credential:certificate`. Where any of several networks
+    /// `assurance:mfa`, `authentication:15m` (at most so long ago), `risk:medium` (at most), `activation:ASSIGNMENT`, `credential:any`, `credential:certificate`. Where any of several networks
     /// or countries would do, they are a comma list, `network:branch,office`; a name has no comma.
     pub text: String,
     /// The fact it asks for is unknown, rather than known not to meet it.
@@ -148,7 +148,9 @@ pub struct Demands {
     pub allow: Vec<Arc<str>>,
     /// The networks it is closed to.
     pub deny: Vec<Arc<str>>,
-    /// What it says of networks is only reported.
+    /// How whoever comes there must have authenticated.
+    pub proof: ProofDraft,
+    /// What it says of networks and of how somebody authenticated is only reported.
     pub shadow: bool,
     /// The `[[resource]]`, where there is one.
     pub rule: Option<RuleRef>,
@@ -208,6 +210,7 @@ impl Policy {
             authentication: resource.authentication,
             allow: self.names_of_networks(&resource.allow),
             deny: self.names_of_networks(&resource.deny),
+            proof: resource.proof,
             shadow: resource.shadow,
             rule: resource.rule.clone(),
         }
@@ -256,6 +259,7 @@ impl Policy {
             }
             ConditionKind::Device => "device:compliant".to_owned(),
             ConditionKind::Assurance => "assurance:mfa".to_owned(),
+            ConditionKind::MaxAge => format!("authentication:{}", when.max_age_s.map_or_else(String::new, span_text)),
             ConditionKind::Activation => {
                 format!("activation:{}", when.activation.as_ref().map_or("", |eligible| &eligible.assignment))
             }
@@ -287,7 +291,7 @@ impl Policy {
         Some(self.obstacle(stop, vec![Need { text: text.to_owned(), unknown: false }]))
     }
 
-    /// What the risk asks of whoever has a grant.
+    /// What the risk, and the route itself, ask of whoever has a grant.
     fn risk_obstacle(
         &self,
         view: &View<'_>,
@@ -296,7 +300,11 @@ impl Policy {
         caller: Caller<'_>,
     ) -> Option<Obstacle> {
         let granted = GrantOutcome::Granted(None);
-        let stop = self.risk_stage(view, route, resource, caller, granted, &mut Silent)?;
+        let Some(stop) = self.risk_stage(view, route, resource, caller, granted, &mut Silent) else {
+            let stop = self.proof_stage(view, route, resource, caller, &mut Silent)?;
+            let texts = self.proof_needs(view, resource, caller);
+            return Some(self.obstacle(stop, texts.map(|text| Need { text, unknown: false }).collect()));
+        };
         let is_known = caller != Caller::Anonymous;
         let needs = if stop.stage == Stage::StepUp && is_known {
             vec!["assurance:mfa".to_owned()]
@@ -308,6 +316,22 @@ impl Policy {
             enough.into_iter().map(|level| format!("risk:{}", level.as_str())).collect()
         };
         Some(self.obstacle(stop, needs.into_iter().map(|text| Need { text, unknown: false }).collect()))
+    }
+
+    /// What is missing of what the route demands.
+    fn proof_needs(
+        &self,
+        view: &View<'_>,
+        resource: &Resource,
+        caller: Caller<'_>,
+    ) -> impl Iterator<Item = String> + use<> {
+        let ProofDraft { mfa, max_age_s } = resource.proof;
+        let is_nobody = caller == Caller::Anonymous;
+        let credential = is_nobody.then(|| "credential:any".to_owned());
+        let mfa = (!is_nobody && mfa && !self.has_fresh_mfa(view, caller)).then(|| "assurance:mfa".to_owned());
+        let age = max_age_s.filter(|most| !is_nobody && !self.has_authenticated(view, caller, *most));
+        let age = age.map(|most| format!("authentication:{}", span_text(most)));
+        credential.into_iter().chain(mfa).chain(age)
     }
 
     fn obstacle(&self, stop: Stop, needs: Vec<Need>) -> Obstacle {

@@ -30,6 +30,8 @@ pub struct StatedFacts {
     pub compliant_device: Option<bool>,
     /// Whether the authentication counts as a fresh `mfa`.
     pub fresh_mfa: bool,
+    /// How long ago the principal authenticated, in seconds.
+    pub authenticated_s: Option<u64>,
     /// How risky the caller looks.
     pub risk: Option<RiskLevel>,
     /// When it happens; `None` is now.

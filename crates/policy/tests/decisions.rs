@@ -322,6 +322,119 @@ fn only_assurance_or_only_risk_missing_is_a_step_up_and_two_are_not() {
 }
 
 #[test]
+fn a_grant_and_a_route_may_want_a_recent_authentication() {
+    let recent = WhenDraft { max_age_s: Some(900), ..WhenDraft::default() };
+    let recent_mfa = WhenDraft { assurance_mfa: true, ..recent.clone() };
+    let recent_in_the_evening = WhenDraft { hours: hours("* 20:00-21:00 UTC"), ..recent.clone() };
+    let recent_and_calm = WhenDraft { max_risk: Some(RiskLevel::Low), ..recent.clone() };
+    let any = WhenDraft::default();
+    let of = |kind, amr: &str, auth_time: Option<&str>| {
+        let mut who = principal(kind, "alice");
+        who.authentication.amr = vec![amr.into()];
+        who.authentication.auth_time = auth_time.map(|text| text.parse().unwrap());
+        Who::verified(who)
+    };
+    let at = |amr, auth_time| of(PrincipalKind::User, amr, Some(auth_time));
+    let novel = |who| Ask { risk: risk(SignalFamily::Novelty, 2_000), ..ask(who) };
+    let none = ProofDraft::default();
+    let hour = ProofDraft { mfa: false, max_age_s: Some(3_600) };
+    let mfa = ProofDraft { mfa: true, max_age_s: None };
+    let both = ProofDraft { mfa: true, max_age_s: Some(60) };
+    let (just, stale) = ("2026-11-23T09:45:00Z", "2026-11-23T09:44:59Z");
+    // What is asked for: whether an mfa, and how old it may be.
+    let up = |mfa, max_age_s| Some((mfa, max_age_s));
+    let table = [
+        ("just recent", &recent, none, ask(at("pwd", just)), "permit", None),
+        ("just too old", &recent, none, ask(at("pwd", stale)), "step_up step_up.required", up(false, 900)),
+        ("a minute ahead", &recent, none, ask(at("pwd", "2026-11-23T10:01:00Z")), "permit", None),
+        (
+            "far ahead",
+            &recent,
+            none,
+            ask(at("pwd", "2026-11-23T10:01:01Z")),
+            "step_up step_up.required",
+            up(false, 900),
+        ),
+        ("nobody knows when", &recent, none, ask(alice()), "step_up step_up.required", up(false, 900)),
+        (
+            "a service",
+            &recent,
+            none,
+            ask(of(PrincipalKind::Service, "pwd", None)),
+            "step_up step_up.required",
+            up(false, 900),
+        ),
+        ("recent, and no mfa", &recent_mfa, none, ask(at("pwd", just)), "step_up step_up.required", up(true, 900)),
+        ("an mfa that is too old", &recent_mfa, none, ask(at("otp", stale)), "step_up step_up.required", up(true, 900)),
+        ("a recent mfa", &recent_mfa, none, ask(at("otp", just)), "permit", None),
+        ("and hours", &recent_in_the_evening, none, ask(at("pwd", stale)), "deny rbac.condition_unmet", None),
+        ("and risk", &recent_and_calm, none, novel(at("pwd", stale)), "deny rbac.condition_unmet", None),
+        ("risk alone", &recent_and_calm, none, novel(at("pwd", just)), "step_up step_up.required", up(true, 900)),
+        ("the route, met", &any, hour, ask(at("pwd", "2026-11-23T09:00:00Z")), "permit", None),
+        (
+            "the route, not met",
+            &any,
+            hour,
+            ask(at("pwd", "2026-11-23T08:59:59Z")),
+            "step_up step_up.required",
+            up(false, 3_600),
+        ),
+        ("the route, of an mfa", &any, mfa, ask(at("pwd", just)), "step_up step_up.required", up(true, 43_200)),
+        ("the route, of both", &any, both, ask(at("otp", just)), "step_up step_up.required", up(true, 60)),
+        (
+            "the stricter of both",
+            &recent,
+            hour,
+            ask(at("pwd", "2026-11-23T08:00:00Z")),
+            "step_up step_up.required",
+            up(false, 900),
+        ),
+        (
+            "of a grant that is met, and a route",
+            &recent,
+            both,
+            ask(at("pwd", just)),
+            "step_up step_up.required",
+            up(true, 60),
+        ),
+    ];
+    for (case, when, proof, ask, expected, demanded) in table {
+        let grant = AssignmentDraft { principals: list(&["user:alice", "service:alice"]), ..alice_if(when.clone()) };
+        let resources = vec![ResourceDraft { proof, ..resource(Rule::Required) }];
+        let draft = PolicyDraft { assignments: vec![grant], resources, ..office() };
+        check(case, &draft, &ask, expected);
+        let demand = answer(&draft, &ask).denial.and_then(|denial| denial.step_up);
+        let found = demand.as_ref().map(|demand| (demand.mfa, demand.max_age_s.unwrap()));
+        assert_eq!(found, demanded, "{case}");
+        if let Some(demand) = demand {
+            assert_eq!(demand.acr_values.is_empty(), !demand.mfa, "{case}");
+        }
+    }
+    // Said in words, with the rule; in shadow mode reported alone; and without a credential one would help.
+    let route = |proof, mode| ResourceDraft { proof, mode, ..resource(Rule::Optional) };
+    let open = grant(1, "g", "billing.admin", &["anyone"]);
+    let with = |resource| PolicyDraft { resources: vec![resource], assignments: vec![open.clone()], ..office() };
+    let ask_stale = ask(at("pwd", "2026-11-23T08:00:00Z"));
+    let denial = answer(&with(route(hour, Mode::Enforce)), &ask_stale).denial.unwrap();
+    assert!(
+        denial.message.starts_with(
+            "user:alice must authenticate again to DELETE /api/invoices/7: resource billing demands it, at most 1h ago"
+        ),
+        "{}",
+        denial.message
+    );
+    let last = denial.trace.checks.last().unwrap();
+    assert_eq!(
+        (last.value.as_str(), last.detail.as_str()),
+        ("no fresh mfa, authenticated 2h ago", "the route demands an authentication of at most 1h ago")
+    );
+    check("without a credential", &with(route(hour, Mode::Enforce)), &ask(Who::Nobody), "challenge authn.missing");
+    let shadow = answer(&with(route(hour, Mode::Shadow)), &ask_stale);
+    assert_eq!((shadow.outcome, shadow.trace.shadow.len()), (Outcome::Permit, 1));
+    assert_eq!(shadow.trace.shadow[0].reason, Some(Reason::StepUpRequired));
+}
+
+#[test]
 fn where_nobody_can_step_up_the_refusal_is_of_another_kind() {
     let anyone = |when: WhenDraft| AssignmentDraft { when, ..grant(1, "g", "billing.admin", &["anyone"]) };
     let mfa = WhenDraft { assurance_mfa: true, ..WhenDraft::default() };

@@ -31,6 +31,17 @@ fn each_condition_that_is_not_met_is_suggested() {
     check("device", &with(device), &ask(alice()), &["device:compliant", "role:billing.admin"]);
     let mfa = WhenDraft { assurance_mfa: true, ..WhenDraft::default() };
     check("assurance", &with(mfa), &ask(alice()), &["assurance:mfa", "role:billing.admin"]);
+    let recent = WhenDraft { max_age_s: Some(900), ..WhenDraft::default() };
+    let expected = ["assurance:mfa", "authentication:15m", "role:billing.admin"];
+    check("max_age", &with(recent.clone()), &ask(alice()), &expected);
+    let recent_mfa = WhenDraft { assurance_mfa: true, ..recent };
+    check("both", &with(recent_mfa), &ask(alice()), &["assurance:mfa", "role:billing.admin"]);
+    let proof = ProofDraft { mfa: false, max_age_s: Some(90) };
+    let of_route = PolicyDraft {
+        resources: vec![ResourceDraft { proof, ..resource(Rule::Required) }],
+        ..with(WhenDraft::default())
+    };
+    check("of the route", &of_route, &ask(alice()), &["assurance:mfa", "authentication:90s"]);
     let calm = WhenDraft { max_risk: Some(RiskLevel::Medium), ..WhenDraft::default() };
     let risky = Ask { risk: risk(SignalFamily::Evidence, 4_000), ..ask(alice()) };
     check("risk", &with(calm), &risky, &["risk:medium", "role:billing.admin"]);

@@ -79,6 +79,7 @@ fn office() -> PolicyDraft {
                     countries: CountryCode::parse("de").zip(CountryCode::parse("AT")).map(|(de, at)| vec![de, at]),
                     compliant_device: true,
                     assurance_mfa: true,
+                    max_age_s: None,
                     max_risk: Some(RiskLevel::Low),
                 },
                 ..on("billing", AssignmentDraft::new("root", "all", ["user:root"]))
@@ -312,6 +313,7 @@ fn who_can(policy: &Policy, method: &str, path: &str, circumstances: Circumstanc
         circumstances,
         compliant_device: None,
         fresh_mfa: false,
+        authenticated_s: None,
     })
 }
 

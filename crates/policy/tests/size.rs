@@ -203,6 +203,7 @@ fn ask_both_questions(policy: &Policy, size: &Size, number: usize, own: &str) {
         circumstances,
         compliant_device: None,
         fresh_mfa: false,
+        authenticated_s: None,
     });
     assert!(answer.allowed.len() < 100, "{}", answer.allowed.len());
     assert!(answer.allowed.iter().any(|each| *each.subject == *who.reference() && each.now));

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::ReasonCode;
-use portcullis_policy::{CanonicalPath, ClientAddress};
+use portcullis_policy::{CanonicalPath, ClientAddress, Principal};
 
 pub(crate) use layer::PagesLayer;
 pub use markup::{Markup, own_page};
@@ -178,8 +178,24 @@ fn decoded(text: &[u8]) -> Option<String> {
 pub enum PageAnswer {
     /// An answer; what it does not say of its safety is said for it.
     Answer(Response<Full<Bytes>>),
+    /// An answer to somebody who gave a credential here, and what came of that.
+    Judged(Response<Full<Bytes>>, Judged),
     /// The visit is refused: there is one event with this reason, and a page that names the request.
     Refused(Box<PageRefusal>),
+}
+
+/// What came of a credential that was given on a page. Risk is told, as of one that came with a request.
+#[derive(Debug)]
+pub enum Judged {
+    /// It does not hold. It counts for the address alone, whatever else the visitor has shown: who it is was not proven.
+    Failed {
+        /// How, such as `authn.invalid`.
+        code: ReasonCode,
+        /// The **unverified** name that it claims, where there is one.
+        attempted: Option<Box<str>>,
+    },
+    /// It holds, and is this principal's: from this address verified principals come.
+    Verified(Arc<Principal>),
 }
 
 /// Why a visit is refused.
@@ -208,6 +224,17 @@ impl PageRefusal {
     pub fn with_cookie(mut self, cookie: Option<HeaderValue>) -> Self {
         self.cookies.extend(cookie);
         self
+    }
+}
+
+impl PageAnswer {
+    /// The same, and what came of the credential that was given.
+    #[must_use]
+    pub fn judged(self, judged: Judged) -> Self {
+        match self {
+            Self::Answer(response) | Self::Judged(response, _) => Self::Judged(response, judged),
+            Self::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 

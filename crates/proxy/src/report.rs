@@ -17,12 +17,13 @@ use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url,
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::posture::Posture;
-use portcullis_risk::{Actor, BanNotice, Heard, Observation, Told};
+use portcullis_risk::{Actor, BanNotice, CallerKeys, Heard, Observation, Told};
 use uuid::Uuid;
 
 use crate::layers::assess::caller;
 use crate::layers::identify::tell_what_was_heard;
 use crate::layers::respond::{Sketch, locate};
+use crate::pages::Judged;
 use crate::pages::invite::invitation;
 use crate::rate::write_fields;
 use crate::redecide::Ending;
@@ -249,26 +250,35 @@ impl Worker {
             lane.note(facts, said.user_agent, code, status.as_u16());
         }
         let observation = Observation {
-            address: facts.client_address(),
-            peer: facts.connection.peer.ip(),
             principal: facts.principal(),
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             route: facts.route.map(RouteId::index),
-            path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
-            told: Told {
-                query: facts.target.as_ref().and_then(|target| target.uri.query()),
-                user_agent: said.user_agent.and_then(|value| value.to_str().ok()),
-                referrer: said.referrer.and_then(|value| value.to_str().ok()),
-            },
-            status: status.as_u16(),
-            reason: code.map(ReasonCode::code),
-            upstream: code.is_none(),
             own_change: code.is_some_and(is_the_policys)
                 && self.shared.risk.charges()
                 && self.shared.before.permitted(facts),
+            ..seen(facts, said, status, code)
         };
-        if let Some(notice) = self.shared.risk.observe(&observation, facts.steady_now) {
+        self.tell_risk(&observation, facts);
+    }
+
+    /// Tells risk what came of a credential that was given on a page of the gateway's own. It is no request to a route.
+    pub(crate) fn observe_page(&self, transit: &Transit, status: StatusCode, judged: &Judged) {
+        let facts = &transit.facts;
+        let said = Said::of(&transit.head.headers);
+        let observation = match judged {
+            Judged::Failed { code, attempted } => {
+                Observation { attempted: attempted.as_deref(), ..seen(facts, &said, status, Some(*code)) }
+            }
+            Judged::Verified(principal) => {
+                Observation { principal: Some(principal), ..seen(facts, &said, status, None) }
+            }
+        };
+        self.tell_risk(&observation, facts);
+    }
+
+    fn tell_risk(&self, observation: &Observation<'_>, facts: &Facts) {
+        if let Some(notice) = self.shared.risk.observe(observation, facts.steady_now) {
             self.report_ban(&notice, facts);
         }
     }
@@ -463,6 +473,28 @@ fn fill_head(event: &mut Event, transit: &Transit) {
     if let Some(trace) = Trace::of_or_begun(&head.headers, mode, transit.facts.id) {
         event.request.trace_id = Some(trace.id());
         event.request.span_id = (mode != TraceMode::Off).then(|| span(transit.facts.id));
+    }
+}
+
+/// What risk has to know of any answer: where it went, and what it said.
+fn seen<'a>(facts: &'a Facts, said: &Said<'a>, status: StatusCode, code: Option<ReasonCode>) -> Observation<'a> {
+    Observation {
+        address: facts.client_address(),
+        peer: facts.connection.peer.ip(),
+        principal: None,
+        keys: CallerKeys::default(),
+        attempted: None,
+        route: None,
+        path: facts.target.as_ref().map_or("", |target| target.path.as_str()),
+        told: Told {
+            query: facts.target.as_ref().and_then(|target| target.uri.query()),
+            user_agent: said.user_agent.and_then(|value| value.to_str().ok()),
+            referrer: said.referrer.and_then(|value| value.to_str().ok()),
+        },
+        status: status.as_u16(),
+        reason: code.map(ReasonCode::code),
+        own_change: false,
+        upstream: code.is_none(),
     }
 }
 

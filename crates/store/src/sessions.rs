@@ -80,6 +80,7 @@ impl KeptSessions {
             db: restored.connection,
             sessions: Arc::downgrade(sessions),
             unwritten: Arc::clone(&unwritten),
+            late: Vec::new(),
             is_failing: false,
             next_prune: Instant::now(),
         };
@@ -141,6 +142,9 @@ struct Writer {
     db: Connection,
     sessions: Weak<Sessions>,
     unwritten: Arc<Mutex<Vec<SessionKey>>>,
+    /// Removals that found no place among the tasks, or could not be written: made behind the tasks, again and again until all that waited with them is
+    /// written. A key that was removed is never saved again, so what of it still waits is older.
+    late: Vec<SessionKey>,
     is_failing: bool,
     next_prune: Instant,
 }
@@ -153,14 +157,21 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            // First: whatever was saved of these before waits already.
+            self.late.append(&mut self.unwritten.lock().unwrap_or_else(PoisonError::into_inner));
             let mut count = tasks.iter().map(|task| task.changes.len()).sum::<usize>();
-            while count < BATCH {
-                let Ok(task) = received.try_recv() else { break };
-                count += task.changes.len();
-                tasks.push(task);
+            let mut is_all = false;
+            while count < BATCH && !is_all {
+                match received.try_recv() {
+                    Ok(task) => {
+                        count += task.changes.len();
+                        tasks.push(task);
+                    }
+                    Err(_) => is_all = true,
+                }
             }
-            let closing = tasks.iter().position(|task| task.closes).map(|place| tasks.swap_remove(place));
-            self.write(tasks);
+            let closing = tasks.iter().position(|task| task.closes).map(|place| tasks.remove(place));
+            self.write(tasks, is_all);
             if let Some(closing) = closing {
                 drop(self.db);
                 return closing.writing.end(Ok(()));
@@ -169,26 +180,30 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, tasks: Vec<Task>) {
-        let before = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner));
-        let removals: Vec<SessionChange> = before.into_iter().map(SessionChange::Remove).collect();
-        let changes = || removals.iter().chain(tasks.iter().flat_map(|task| &task.changes));
+    /// `is_all`: nothing waits behind these tasks.
+    fn write(&mut self, tasks: Vec<Task>, is_all: bool) {
+        let removals: Vec<SessionChange> = self.late.iter().copied().map(SessionChange::Remove).collect();
+        let changes = || tasks.iter().flat_map(|task| &task.changes).chain(&removals);
         if changes().next().is_none() {
             return answer(tasks, &Ok(()));
         }
         let written = write(&mut self.db, changes()).map_err(|trouble| trouble.to_string());
         match &written {
-            Ok(()) if self.is_failing => {
-                tracing::info!("sessions are kept again");
-                self.is_failing = false;
+            Ok(()) => {
+                if is_all {
+                    self.late.clear();
+                }
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("sessions are kept again");
+                }
             }
-            Ok(()) => {}
             Err(why) => {
                 if !self.is_failing {
                     tracing::error!(error = %why, "sessions are not kept: what is ended now would be open after a restart");
                 }
                 self.is_failing = true;
-                keep_for_later(&self.unwritten, &removals);
+                let surplus = self.late.len().saturating_sub(UNWRITTEN_MAX);
+                self.late.drain(..surplus);
                 tasks.iter().for_each(|task| keep_for_later(&self.unwritten, &task.changes));
                 if let Some(sessions) = self.sessions.upgrade() {
                     sessions.mark_all();

@@ -1,10 +1,13 @@
 //! A real OpenID Connect provider (npm's `oidc-provider`) at which people log in: its login and consent pages, refresh tokens, logout, and logout tokens for the
-//! gateway. Whoever names itself is let in, with any password; everybody but `mallory` is in the group `finance`.
+//! gateway. Whoever names itself is let in, with any password; everybody but `mallory` is in the group `finance`. Of who is called `strong` or something longer it says that a second
+//! factor was shown, by the claim `level`.
 //!
 //! What it needs stands in [`oidc_provider`](crate::oidc_provider).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+use serde_json::{Value, json};
 
 use crate::oidc_provider::modules;
 use crate::ports::free_port;
@@ -13,10 +16,10 @@ use crate::process::{Process, Program};
 /// The gateway's secret at it.
 pub const SECRET: &str = "a-secret-of-the-test-that-nobody-guesses";
 
-/// The arguments: the folder of the modules, the port, and where the gateway's pages are.
+/// The arguments: the folder of the modules, the port, where the gateway's pages are, and what else it knows of the gateway as a client, as JSON.
 const SCRIPT: &str = r#"
 const { generateKeyPairSync } = require('node:crypto');
-const [folder, port, pages] = process.argv.slice(1);
+const [folder, port, pages, more] = process.argv.slice(1);
 (async () => {
   const { default: Provider } = await import(folder + '/oidc-provider/lib/index.js');
   const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
@@ -29,13 +32,16 @@ const [folder, port, pages] = process.argv.slice(1);
       backchannel_logout_uri: pages + '/backchannel-logout/staff', backchannel_logout_session_required: true,
       response_types: ['code'], grant_types: ['authorization_code', 'refresh_token'],
       token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: 'ES256',
+      ...JSON.parse(more),
     }],
-    claims: { openid: ['sub'], profile: ['name', 'groups'], email: ['email'] },
+    acrValues: ['urn:mfa'],
+    claims: { openid: ['sub'], profile: ['name', 'groups', 'level'], email: ['email'] },
     conformIdTokenClaims: false,
     findAccount: (context, id) => ({
       accountId: id,
       claims: () => ({
         sub: id, name: 'Dr. ' + id, email: id + '@example.test', groups: id === 'mallory' ? [] : ['finance'],
+        level: id.startsWith('strong') ? 'urn:mfa' : 'urn:pwd',
       }),
     }),
     pkce: { required: () => true },
@@ -44,6 +50,10 @@ const [folder, port, pages] = process.argv.slice(1);
     // By itself it speaks to nobody on loopback.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
+  });
+  provider.on('grant.success', (context) => {
+    console.log('granted ' + context.oidc.params.grant_type);
+    for (const name of ['access_token', 'refresh_token', 'id_token']) console.log('gave ' + context.body[name]);
   });
   provider.on('server_error', (context, error) => console.error(error));
   provider.on('backchannel.error', (context, error) => console.error(error));
@@ -57,6 +67,7 @@ pub struct LoginProvider {
     process: Option<Process>,
     address: SocketAddr,
     pages: String,
+    client: Value,
 }
 
 impl LoginProvider {
@@ -65,8 +76,16 @@ impl LoginProvider {
     /// # Panics
     /// When it or Node is missing, or it does not start.
     pub fn start(pages: &str) -> Self {
+        Self::start_with(pages, json!({}))
+    }
+
+    /// The same, which knows this of the gateway besides: metadata of a client (OpenID Connect Dynamic Client Registration 1.0, section 2).
+    ///
+    /// # Panics
+    /// When it or Node is missing, or it does not start.
+    pub fn start_with(pages: &str, client: Value) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut provider = Self { process: None, address, pages: pages.to_owned() };
+        let mut provider = Self { process: None, address, pages: pages.to_owned(), client };
         provider.start_again();
         provider
     }
@@ -84,6 +103,7 @@ impl LoginProvider {
             .arg(modules())
             .arg(self.address.port().to_string())
             .arg(&self.pages)
+            .arg(self.client.to_string())
             .start();
         process.wait_for_port(self.address);
         self.process = Some(process);
@@ -92,6 +112,20 @@ impl LoginProvider {
     /// Stops it.
     pub fn stop(&mut self) {
         drop(self.process.take());
+    }
+
+    /// How often it has given tokens by a grant, such as `refresh_token`, since it was started.
+    pub fn requests(&self, grant: &str) -> u64 {
+        let wanted = format!("granted {grant}");
+        let lines = self.process.as_ref().map(Process::stdout_lines).unwrap_or_default();
+        lines.iter().filter(|line| **line == wanted).count() as u64
+    }
+
+    /// The tokens that it has given out since it was started.
+    pub fn tokens(&self) -> Vec<String> {
+        let lines = self.process.as_ref().map(Process::stdout_lines).unwrap_or_default();
+        let given = lines.iter().filter_map(|line| line.strip_prefix("gave "));
+        given.filter(|token| *token != "undefined").map(str::to_owned).collect()
     }
 
     /// Where it is.

@@ -4,13 +4,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use aws_lc_rs::{digest, hmac, rand};
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 
 /// How long a token is valid where a test does not say.
@@ -97,6 +98,25 @@ impl SigningKey {
             set(&mut jwk, name, value.into());
         }
         jwk
+    }
+
+    /// The private half in the form of PKCS #8 (RFC 5958) and PEM, as a file has it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn pem(&self) -> String {
+        let rsa = |pair: &RsaKeyPair| -> Vec<u8> {
+            let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().expect("a key that was made can be written");
+            der.as_ref().to_vec()
+        };
+        let der = match &self.pair {
+            Pair::EdDsa(pair) => pair.to_pkcs8v1().expect("a key that was made can be written").as_ref().to_vec(),
+            Pair::Es256(pair) => pair.to_pkcs8v1().expect("a key that was made can be written").as_ref().to_vec(),
+            Pair::Rs256(pair) => rsa(pair),
+        };
+        let lines: Vec<String> =
+            BASE64.encode(&der).as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
     }
 
     /// The SHA-256 that names the public half (RFC 7638), in base64url: the `jkt` of a token that is bound to this key.

@@ -472,6 +472,10 @@ impl Places {
             IdentityProblem::BadUserName { user } | IdentityProblem::BadUserGroup { user } => {
                 (place.key(user), None, "remove the user, and add it anew with `portcullis user add`")
             }
+            IdentityProblem::ForeignUser { user, other: name, .. } => {
+                let help = "rename the user, or give the users a `prefix` of their own";
+                (place.key(user), other(name).map(|other| other.prefix), help)
+            }
             IdentityProblem::BadSanKinds => (place.name, None, "write each kind in `san` once"),
             IdentityProblem::UnknownProvider(provider) => (
                 place.key(provider),

@@ -229,6 +229,7 @@ impl Places<'_> {
             allow: self.all(resource.allow),
             deny: self.all(resource.deny),
             sensitivity: resource.sensitivity,
+            proof: resource.proof,
             mode: resource.mode,
             public: resource.public.map_or_else(Placed::default, |public| self.placed(public)),
             at: self.position(resource.at),
@@ -298,6 +299,7 @@ impl Places<'_> {
             countries: when.countries.map(|countries| countries.value),
             compliant_device: when.compliant_device,
             assurance_mfa: when.assurance_mfa,
+            max_age_s: when.max_age_s,
             max_risk: when.max_risk,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_events::ReasonCode;
@@ -13,7 +14,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Position, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
 use crate::file::read_version;
-use crate::kinds::{Choice, Country, Flag, Integer, Moment, Text};
+use crate::kinds::{Choice, Country, Flag, Integer, Moment, Text, Time};
 use crate::section::{Reader, Section, shown};
 
 mod values;
@@ -85,6 +86,7 @@ struct Facts {
     country: Option<Option<CountryCode>>,
     device: Option<At<Option<bool>>>,
     assurance: Option<At<bool>>,
+    authenticated: Option<At<Duration>>,
     risk: Option<RiskLevel>,
     at: Option<Timestamp>,
 }
@@ -119,6 +121,7 @@ fn read_facts(section: &Section<'_>) -> Facts {
         device: section
             .optional("device", Choice(&[("compliant", Some(true)), ("noncompliant", Some(false)), ("unknown", None)])),
         assurance: section.optional("assurance", Choice(&[("mfa", true), ("none", false)])),
+        authenticated: section.optional("authenticated", Time::within("0s", "3660d")),
         risk: section.optional("risk", levels).map(|level| level.value),
         at: section.optional("at", Moment).map(|moment| moment.value),
     }
@@ -135,6 +138,7 @@ fn report_nobodys(section: &Section<'_>, facts: &Facts) {
         ("activated", facts.activated.as_ref().filter(|list| !list.value.is_empty()).map(|list| list.span)),
         ("device", facts.device.as_ref().filter(|device| device.value.is_some()).map(|device| device.span)),
         ("assurance", facts.assurance.as_ref().filter(|assurance| assurance.value).map(|assurance| assurance.span)),
+        ("authenticated", facts.authenticated.as_ref().map(|ago| ago.span)),
     ];
     for (key, span) in written {
         let Some(span) = span else { continue };
@@ -213,6 +217,7 @@ fn filled(own: Facts, defaults: &Facts, names_host: bool) -> StatedFacts {
         country: own.country.or(defaults.country).flatten(),
         compliant_device: own.device.or_else(|| theirs?.device).and_then(|device| device.value),
         fresh_mfa: own.assurance.or_else(|| theirs?.assurance).is_some_and(|assurance| assurance.value),
+        authenticated_s: own.authenticated.or_else(|| theirs?.authenticated).map(|ago| ago.value.as_secs()),
         risk: own.risk.or(defaults.risk),
         at: own.at.or(defaults.at),
         principal,

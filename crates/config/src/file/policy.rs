@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use portcullis_feeds::FeedSettings;
-use portcullis_policy::{ActivationRules, AuthenticationRule, CountryCode, Hours, Mode, RiskLevel, Sensitivity};
+use portcullis_policy::{
+    ActivationRules, AuthenticationRule, CountryCode, Hours, Mode, ProofDraft, RiskLevel, Sensitivity,
+};
 
 use crate::diagnostics::{At, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
@@ -58,6 +60,7 @@ pub(crate) struct Resource {
     pub(crate) allow: Vec<At<String>>,
     pub(crate) deny: Vec<At<String>>,
     pub(crate) sensitivity: Sensitivity,
+    pub(crate) proof: ProofDraft,
     pub(crate) mode: Mode,
     pub(crate) public: Option<At<bool>>,
 }
@@ -135,6 +138,7 @@ pub(crate) struct When {
     pub(crate) countries: Option<At<Vec<CountryCode>>>,
     pub(crate) compliant_device: bool,
     pub(crate) assurance_mfa: bool,
+    pub(crate) max_age_s: Option<u64>,
     pub(crate) max_risk: Option<RiskLevel>,
 }
 
@@ -243,11 +247,22 @@ fn read_resource(section: Section<'_>) -> Option<Resource> {
     let sensitivity =
         Choice(&[("low", Sensitivity::Low), ("normal", Sensitivity::Normal), ("high", Sensitivity::High)]);
     let sensitivity = section.or("sensitivity", sensitivity, Sensitivity::default());
+    let proof = ProofDraft { mfa: read_assurance(&section), max_age_s: read_age(&section) };
     let mode = read_mode(&section);
     let public = section.optional("public", Flag);
     let at = section.span();
     section.finish();
-    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, mode, public })
+    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, proof, mode, public })
+}
+
+/// `assurance = "mfa"`
+fn read_assurance(section: &Section<'_>) -> bool {
+    section.or("assurance", Choice(&[("mfa", true)]), false)
+}
+
+/// `max_age`: how long ago somebody may have authenticated, in seconds.
+fn read_age(section: &Section<'_>) -> Option<u64> {
+    section.optional("max_age", Time::within("1s", "365d")).map(|age| age.value.as_secs())
 }
 
 fn read_mode(section: &Section<'_>) -> Mode {
@@ -381,11 +396,12 @@ fn read_when(section: Section<'_>, of_grant: bool) -> When {
         ..When::default()
     };
     if of_grant {
-        when.assurance_mfa = section.or("assurance", Choice(&[("mfa", true)]), false);
+        when.assurance_mfa = read_assurance(&section);
+        when.max_age_s = read_age(&section);
         let levels = Choice(&[("low", RiskLevel::Low), ("medium", RiskLevel::Medium), ("high", RiskLevel::High)]);
         when.max_risk = section.optional("max_risk", levels).map(|level| level.value);
     } else {
-        for key in ["assurance", "max_risk"] {
+        for key in ["assurance", "max_age", "max_risk"] {
             section.misplaced(
                 key,
                 "it is a condition of an assignment; a deny has `networks`, `hours`, `countries` and `device`",

@@ -1,7 +1,7 @@
 //! A file of test cases: requests, and what the policy is expected to answer.
 
 use crate::file::{Address, CaseName, FileVersion, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
-use crate::kinds::{Country, Flag, Integer, Moment, Text};
+use crate::kinds::{Country, Flag, Integer, Moment, Text, Time};
 
 use super::{Key, Table, choice, list, one, several, table, within};
 
@@ -59,6 +59,11 @@ fn facts() -> Vec<Key> {
             "Whether the device meets the rules; left out: unknown.",
         ),
         choice("assurance", &["mfa", "none"], "How strong and fresh the authentication is."),
+        one(
+            "authenticated",
+            Time::within("0s", "3660d"),
+            "How long ago the caller authenticated; left out, nobody knows.",
+        ),
         choice("risk", &["low", "medium", "high"], "How risky the caller looks."),
         one("at", Moment, "When it happens."),
     ]

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE,
-    SAN, SCOPES, SECRET_SENT, ServerUrl,
+    Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText, GROUP_FILTER, NESTED,
+    PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
 
@@ -316,7 +316,9 @@ fn login() -> Table {
 }
 
 fn oidc() -> Table {
-    let auth: Vec<&str> = SECRET_SENT.iter().map(|(word, _)| *word).collect();
+    let auth: Vec<&str> = CLIENT_PROOFS.iter().map(|(word, _)| *word).collect();
+    let algorithms: Vec<&str> = CLIENT_ALGORITHMS.iter().map(|(word, _)| *word).collect();
+    let audiences: Vec<&str> = CLIENT_AUDIENCES.iter().map(|(word, _)| *word).collect();
     table(
         "[[identity.oidc]]",
         "A provider of OpenID Connect at which browsers log in.",
@@ -326,7 +328,28 @@ fn oidc() -> Table {
             one("issuer", Text, "The exact `iss`; its discovery document is below it.").required(),
             one("client_id", Text, "As whom the gateway is known there.").required(),
             within("client_secret", receiver::secret("`client_secret` of [[identity.oidc]]")),
-            choice("client_auth", &auth, "How the secret is sent. Default `basic`, where there is a secret."),
+            choice(
+                "client_auth",
+                &auth,
+                "How the gateway proves that it is that client. Default `basic`, where there is a secret, and `private_key_jwt`, where there is a key.",
+            ),
+            within("client_key", receiver::secret("`client_key` of [[identity.oidc]]")),
+            one(
+                "client_key_id",
+                Text,
+                "What the provider knows the key by; left out: the `kid` of the JWK, else nothing.",
+            ),
+            choice(
+                "client_key_alg",
+                &algorithms,
+                "How it signs; left out: the `alg` of the JWK, else by the kind of key.",
+            ),
+            choice(
+                "client_audience",
+                &audiences,
+                "Whom what it signs is for: the provider's `issuer`, or the address of its token endpoint.",
+            )
+            .default("issuer"),
             list("scopes", Text, "What is asked for; `openid` always is.").default(SCOPES.to_vec()),
             list("acr_values", Text, "Which ways to authenticate are asked for, the preferred one first."),
             within("claims", claims("`claims` of [[identity.oidc]]")),

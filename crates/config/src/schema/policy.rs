@@ -140,7 +140,13 @@ fn resource() -> Table {
             .default("required"),
             within("networks", resource_networks()),
             choice("sensitivity", &["low", "normal", "high"], "Chooses the thresholds of `[risk]`.").default("normal"),
-            mode("`shadow`: networks and sensitivity are only reported."),
+            choice("assurance", &["mfa"], "Whoever comes there must have authenticated so, whatever it is granted: see `[step_up]`."),
+            one(
+                "max_age",
+                Time::within("1s", "365d"),
+                "How long ago whoever comes there may have authenticated; left out: as long as the credential holds.",
+            ),
+            mode("`shadow`: networks, sensitivity, `assurance` and `max_age` are only reported."),
             one("public", Flag, "It is meant to be reached without a credential: silences the warning.").default(false),
         ],
     )
@@ -298,6 +304,11 @@ fn when_of_assignment() -> Table {
             countries,
             device,
             choice("assurance", &["mfa"], "The authentication is fresh and counts as this: see `[step_up]`."),
+            one(
+                "max_age",
+                Time::within("1s", "365d"),
+                "The caller authenticated at most so long ago, by whatever means.",
+            ),
             choice("max_risk", &["low", "medium", "high"], "The caller looks at most this risky."),
         ],
     )

@@ -53,6 +53,8 @@ fn each_mistake_is_named_where_it_stands() {
     );
     check(&with("when = { device = \"managed\" }"), ("E0105", 9, 19, "expected \"compliant\""));
     check(&with("when = { assurance = \"otp\" }"), ("E0105", 9, 22, "expected \"mfa\""));
+    check(&with("when = { max_age = 900 }"), ("E0104", 9, 20, "write the unit"));
+    check(&with("when = { max_age = \"0s\" }"), ("E0105", 9, 20, "from 1s to 365d"));
     check(&with("when = { max_risk = \"tiny\" }"), ("E0105", 9, 21, "\"low\", \"medium\" or \"high\""));
     check(&with("when = { network = [\"a\"] }"), ("E0103", 9, 10, "did you mean `networks`?"));
     check(
@@ -61,6 +63,7 @@ fn each_mistake_is_named_where_it_stands() {
     );
     let deny = "[[deny]]\nname = \"d\"\nprincipals = [\"anyone\"]\nactions = [\"GET /**\"]\nscope = \"*\"\n";
     check(&format!("{deny}when = {{ assurance = \"mfa\" }}\n"), ("E0103", 6, 10, "condition of an assignment"));
+    check(&format!("{deny}when = {{ max_age = \"1h\" }}\n"), ("E0103", 6, 10, "condition of an assignment"));
     check(&format!("{deny}when = {{ countries = \"KP\" }}\n"), ("W0303", 6, 22, "gets 503"));
     check(
         "[[deny]]\nname = \"d\"\nactions = [\"GET /**\"]\nscope = \"*\"\n",

@@ -117,6 +117,7 @@ skip = "until the desk moves"
         country: CountryCode::parse("DE"),
         compliant_device: Some(false),
         fresh_mfa: true,
+        authenticated_s: None,
         risk: Some(RiskLevel::Medium),
         at: Some("2026-11-23T09:00:00Z".parse().unwrap()),
     };
@@ -192,6 +193,7 @@ expect = "permit"
         country: CountryCode::parse("DE"),
         compliant_device: Some(true),
         fresh_mfa: true,
+        authenticated_s: None,
         risk: Some(RiskLevel::Low),
         at: moment("2026-11-23T10:00:00Z"),
     };
@@ -211,6 +213,7 @@ expect = "permit"
         host: None,
         compliant_device: None,
         fresh_mfa: false,
+        authenticated_s: None,
         ..all.clone()
     };
     assert_eq!(facts[2], &nobody);

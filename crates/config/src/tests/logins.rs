@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_identity::oidc::{ClientAlgorithm, ClientAudience};
 use portcullis_identity::session::SessionBounds;
 use portcullis_identity::settings::{ClientProof, KeyLocation};
 use portcullis_proxy::pages::PagesSettings;
@@ -114,6 +115,35 @@ fn instead(before: &str, after: &str) -> String {
 }
 
 #[test]
+fn a_client_that_signs_has_a_key_that_fits_and_no_secret() {
+    let key = portcullis_testkit::tokens::SigningKey::es256("k").pem();
+    let with = |lines: &str| {
+        let folder = folder(&format!("{LEAST}client_key = {{ file = \"client.pem\" }}\n{lines}"));
+        folder.write("client.pem", &key);
+        folder.write("secret", "hunter2");
+        folder
+    };
+    let read = |lines: &str| match with(lines).loaded().identity.oidc.remove(0).client {
+        ClientProof::Key(key, audience) => (key.algorithm(), audience),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(""), (ClientAlgorithm::Es256, ClientAudience::Issuer));
+    let all = "client_auth = \"private_key_jwt\"\nclient_key_id = \"2026\"\nclient_key_alg = \"ES256\"\nclient_audience = \"token_endpoint\"\n";
+    assert_eq!(read(all), (ClientAlgorithm::Es256, ClientAudience::TokenEndpoint));
+    let check = |lines: &str, line: usize, column: usize, message: &str| {
+        let place = format!("portcullis.toml:{}:{column}", GATEWAY_LINES + line);
+        with(lines).check(lines, &[("E0203", &place, message)]);
+    };
+    check("client_key_alg = \"RS256\"\n", 6, 14, "does not sign with RS256");
+    check("client_auth = \"basic\"\n", 7, 15, "a secret is sent so, and there is a key");
+    check("client_secret = { file = \"secret\" }\n", 6, 14, "a secret and a key");
+    let folder = with("");
+    folder.write("client.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let place = format!("portcullis.toml:{}:14", GATEWAY_LINES + 6);
+    folder.check("no key", &[("E0203", &place, "it is no private key")]);
+}
+
+#[test]
 fn what_is_wrong_is_said_where_it_stands() {
     one(&instead("[identity.login]\n", "[identity.login]\npath = \"login\"\n"), "E0105", 2, 8, "a path such as");
     one(&instead("[identity.login]\n", "[identity.login]\npath = \"/a/\"\n"), "E0105", 2, 8, "a path such as");
@@ -127,6 +157,16 @@ fn what_is_wrong_is_said_where_it_stands() {
     one(&instead("client_id = \"portcullis\"\n", ""), "E0102", 2, 1, "`client_id` is missing");
     let auth = format!("{LEAST}client_auth = \"post\"\n");
     one(&auth, "E0203", 6, 15, "`client_auth` says how a secret is sent");
+    one(&format!("{LEAST}client_auth = \"private_key_jwt\"\n"), "E0203", 6, 15, "needs a key, and there is none");
+    one(&format!("{LEAST}client_key_id = \"k\"\n"), "E0203", 6, 17, "`client_key_id` is about a key");
+    one(
+        &format!("{LEAST}client_key_alg = \"HS256\"\n"),
+        "E0105",
+        6,
+        18,
+        "\"RS256\", \"PS256\", \"ES256\" or \"EdDSA\"",
+    );
+    one(&format!("{LEAST}client_audience = \"token\"\n"), "E0105", 6, 19, "\"issuer\" or \"token_endpoint\"");
     one(&format!("{LEAST}scope = []\n"), "E0103", 6, 1, "unknown key `scope`");
     let twice = format!(
         "{LEAST}[[identity.oidc]]\nname = \"staff\"\nissuer = \"https://b\"\nclient_id = \"x\"\nprefix = \"b:\"\n"

@@ -148,7 +148,7 @@ fn a_bad_credential_says_nothing_of_whom_it_claims_to_be() {
 #[test]
 fn a_step_up() {
     let mut denial = denial(Outcome::StepUp, Reason::StepUpRequired);
-    denial.step_up = Some(StepUpDemand { acr_values: vec!["urn:mfa".into()], max_age_s: Some(43_200) });
+    denial.step_up = Some(StepUpDemand { mfa: true, acr_values: vec!["urn:mfa".into()], max_age_s: Some(43_200) });
     let mut event = refused(&denial);
     event.identity = Identity::of(&alice(), &denial.trace.roles, now());
     insta::assert_json_snapshot!(to_value(event));

@@ -1,6 +1,6 @@
 //! From stated facts to the question that the policy is asked: the same one that the live gateway asks.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_geo::{Geo, GeoSettings};
 use portcullis_policy::{
     AccessRequest, ActionQuestion, Activation, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress,
@@ -165,6 +165,7 @@ impl Supposed {
             },
             compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
             fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
+            authenticated_s: facts.authenticated.map(|ago| ago.as_secs()),
         })
     }
 
@@ -237,6 +238,9 @@ fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
     principal.device = facts.compliant_device.map(device);
     principal.authentication.provider = "the command line".into();
     principal.authentication.stated_mfa = facts.fresh_mfa;
+    let now = facts.at.unwrap_or_else(Timestamp::now);
+    let ago = facts.authenticated_s.and_then(|ago| i64::try_from(ago).ok()).map(SignedDuration::from_secs);
+    principal.authentication.auth_time = ago.and_then(|ago| now.checked_sub(ago).ok());
     Ok(Some(principal))
 }
 
@@ -258,6 +262,7 @@ fn stated(facts: &FactArgs) -> Result<StatedFacts, QuestionError> {
         country,
         compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
         fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
+        authenticated_s: facts.authenticated.map(|ago| ago.as_secs()),
         risk: facts.risk.map(level),
         activated: facts.activated.clone(),
         at: facts.at,

@@ -197,6 +197,11 @@ fn example_command(policies: [&Policy; 2], class: &ChangedClass) -> String {
         if is_mfa_fresh(policies, who, example.now) {
             add("assurance", "mfa".to_owned());
         }
+        // Who is said to have a fresh mfa has just authenticated.
+        let ago = authenticated_s(who, example.now).filter(|ago| *ago > 0 || !is_mfa_fresh(policies, who, example.now));
+        if let Some(ago) = ago {
+            add("authenticated", format!("{ago}s"));
+        }
     }
     if let Some(address) = example.client.ip() {
         add("ip", address.to_string());
@@ -263,6 +268,11 @@ fn to_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
     })
 }
 
+/// How many seconds before that somebody authenticated.
+fn authenticated_s(who: &Principal, now: Timestamp) -> Option<i64> {
+    who.authentication.auth_time.map(|at| now.as_second().saturating_sub(at.as_second()))
+}
+
 fn example_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
     let example = &class.example;
     let who = match &example.identity {
@@ -284,6 +294,7 @@ fn example_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
         "roles": who.map(|who| who.roles.iter().map(|role| &**role).collect::<Vec<_>>()),
         "device": who.and_then(|who| who.device.as_ref()).and_then(|device| device.compliant),
         "assurance": who.is_some_and(|who| is_mfa_fresh(policies, who, example.now)).then_some("mfa"),
+        "authenticated_s": who.and_then(|who| authenticated_s(who, example.now)),
         "ip": example.client.ip(),
         "country": example.country.as_ref().map(|country| country.as_str()),
         "risk": example_level(policies, class).as_str(),

@@ -15,6 +15,7 @@ use portcullis_identity::mfa::webauthn::{Challenge, Registration};
 use portcullis_identity::mfa::{Added, FactorRefusal, MOST_NAME, Question, SecondFactors, ShownFactor};
 use portcullis_identity::oidc::{Place, encoded};
 use portcullis_identity::session::{FormToken, Session};
+use portcullis_policy::AuthenticationMethod;
 use portcullis_proxy::pages::{Fields, Markup, PageAnswer, PageRefusal, Visit, own_page};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
@@ -65,7 +66,7 @@ impl OwnPages {
                 match self.factors.ask(confirm).await.map_err(unasked)? {
                     Ok(added) => Ok(self.added(visit, &session, &added)),
                     // The app is set up already: only the code is typed again.
-                    Err(refusal @ FactorRefusal::Wrong) => {
+                    Err(refusal @ (FactorRefusal::Wrong | FactorRefusal::Locking(..))) => {
                         self.tell_failure(visit, &session, &refusal);
                         let (status, said) = told(&refusal)?;
                         let main = Markup::default().tag("<p role=\"alert\">").text(&said).tag("</p>\n");
@@ -238,19 +239,23 @@ fn user_handle(principal: &str) -> Vec<u8> {
 
 /// Whether somebody who is there now has just proven it.
 fn is_fresh(session: &Session, list: &[ShownFactor], visit: &Visit) -> bool {
-    let proven = match (&session.raised, list.is_empty()) {
-        (Some(raised), _) => raised.at,
-        (None, true) => session.created,
-        (None, false) => return false,
+    let authentication = &session.principal.authentication;
+    let proven = match (&session.raised, list.is_empty(), authentication.method) {
+        (Some(raised), ..) => Some(raised.at),
+        // A provider that still knows the browser lets it pass unasked: that is no login of who sits there now.
+        (None, true, AuthenticationMethod::Oidc) => authentication.auth_time,
+        (None, true, _) => Some(session.created),
+        (None, false, _) => None,
     };
+    let Some(proven) = proven else { return false };
     let age = visit.now.duration_since(proven);
     age.unsigned_abs() <= FRESH
 }
 
 /// Where somebody proves it anew.
 fn again(visit: &Visit, list: &[ShownFactor]) -> String {
-    let (page, field) = if list.is_empty() { ("login", "to") } else { ("step-up", "return") };
-    format!("{}/{page}?{field}={}", prefix(visit), encoded(here(visit).as_str()))
+    let place = if list.is_empty() { "login?prove=anew&to" } else { "step-up?return" };
+    format!("{}/{place}={}", prefix(visit), encoded(here(visit).as_str()))
 }
 
 fn here(visit: &Visit) -> Place {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::exchange::{ExchangeProblem, Tokens};
-use portcullis_identity::oidc::{Metadata, NotAdmitted, Place, RelyingParty, Replay, ReturnedProblem, encoded};
+use portcullis_identity::oidc::{
+    LoginState, Metadata, NotAdmitted, Place, Proof, RelyingParty, Replay, ReturnedProblem, Wanted, encoded,
+};
 use portcullis_identity::remote::Patience;
 use portcullis_identity::session::{CookieKind, NoSession, Opening, clear_cookie, cookie_value, set_cookie};
-use portcullis_proxy::pages::{Markup, PageAnswer, PageRefusal, Visit, own_page};
+use portcullis_proxy::pages::{Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
-use super::password::{password_form, password_page};
+use super::password::{FormSecret, password_form, password_page};
 use super::{OwnPages, lead};
 use crate::logins::waited;
 
@@ -19,28 +21,39 @@ const LOGIN_AGE: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
 impl OwnPages {
     /// `login?to=PLACE`, and `with=NAME` where there are several providers. Whoever has a session logs in anew: one that holds may be refused all the same, such as
-    /// one that an alert has revoked.
+    /// one that an alert has revoked. `prove=anew` has the provider ask again, and `prove=mfa` with a second factor, too.
     pub(super) async fn login(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let parameters = visit.parameters();
         let to = parameters.get("to").and_then(Place::parse).unwrap_or_else(Place::root);
+        let proof = parameters.get("prove").map_or(Proof::Any, Proof::parse);
         let parties = visit.snapshot.authenticator.relying().all();
         let has_users = visit.snapshot.authenticator.accepts_passwords();
-        let party = match (parameters.get("with"), parties) {
-            (Some(name), _) => self.party(visit, name)?,
-            (None, []) if has_users => return Ok(password_page(visit, &to, StatusCode::OK, None).into()),
-            (None, several) if has_users => return Ok(choice(visit, several, &to)),
-            (None, [only]) => only,
-            (None, []) => {
-                let message = "somebody wants to log in, and no provider is configured";
-                return Err(PageRefusal::new(ReasonCode::RouteNotFound, message, "Nobody can log in here."));
+        // Whoever has to prove more does so where the session was opened.
+        let before = self.session(visit).filter(|_| proof != Proof::Any && !parameters.has("with"));
+        let before = before.map(|session| session.principal.authentication.provider.clone());
+        let of_session = before.and_then(|name| parties.iter().find(|party| *party.settings().name == *name));
+        let party = match (parameters.get("with"), of_session, parties) {
+            (Some(name), _, _) => self.party(visit, name)?,
+            (None, Some(party), _) => party,
+            (None, None, []) if has_users => {
+                return password_page(visit, &to, StatusCode::OK, None).map(PageAnswer::from);
             }
-            (None, several) => return Ok(choice(visit, several, &to)),
+            (None, None, several) if has_users => return choice(visit, several, &to, proof),
+            (None, None, [only]) => only,
+            (None, None, []) => return Err(nobody()),
+            (None, None, several) => return choice(visit, several, &to, proof),
         };
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
-        let begun = party.begin(&metadata, &redirect_uri(visit, party), to, &seal, visit.now).map_err(|problem| {
-            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be begun: {problem}"), super::FAILED)
-        })?;
+        let wanted = Wanted { to, proof, acr: &visit.snapshot.policy.step_up().acr };
+        let begun =
+            party.begin(&metadata, &redirect_uri(visit, party), wanted, &seal, visit.now).map_err(|problem| {
+                PageRefusal::new(
+                    ReasonCode::InternalError,
+                    format!("a login cannot be begun: {problem}"),
+                    super::FAILED,
+                )
+            })?;
         lead(&begun.address, [set_cookie(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))])
     }
 
@@ -54,7 +67,7 @@ impl OwnPages {
         // Whatever comes of it, it is not done twice.
         let forget = clear_cookie(CookieKind::Login, visit.is_secure);
         let returned = self.returned(visit, party).await.map_err(|refusal| refusal.with_cookie(forget.clone()))?;
-        let (opening, place, tokens) = returned;
+        let Entered { opening, place, tokens } = returned;
         let principal = opening.principal.clone();
         let subject = opening.subject.clone();
         let (id, session, written) = self
@@ -77,15 +90,13 @@ impl OwnPages {
         if let Err(error) = super::kept(written).await {
             tracing::warn!(error, "a session was opened that a restart would end");
         }
-        lead(place.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])
+        let answer =
+            lead(place.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])?;
+        Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 
     /// Whom the browser's return is a login of, and where it is led.
-    async fn returned(
-        &self,
-        visit: &Visit,
-        party: &Arc<RelyingParty>,
-    ) -> Result<(Opening, Place, Tokens), PageRefusal> {
+    async fn returned(&self, visit: &Visit, party: &Arc<RelyingParty>) -> Result<Entered, PageRefusal> {
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
         let parameters = visit.parameters();
@@ -100,16 +111,9 @@ impl OwnPages {
             )
             .map_err(|problem| refused(party, &problem))?;
         let login = &returned.login;
-        match self.replays.take("login", login.reference(), login.ends(), visit.now) {
-            Replay::First => {}
-            Replay::Again => {
-                return Err(invalid(party, "the browser came back a second time from one login"));
-            }
-            Replay::Full => {
-                let message = "more logins than can be told apart end at once";
-                return Err(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY));
-            }
-        }
+        // A login is ended once. It takes a place in what is remembered only once its provider has confirmed it: anybody can begin one.
+        let second = || invalid(party, "the browser came back a second time from one login");
+        let reserved = self.replays.reserve("login", login.reference(), visit.now).ok_or_else(second)?;
         if *login.redirect_uri != *redirect_uri(visit, party) {
             return Err(invalid(party, "the browser came back to another address than the login was begun with"));
         }
@@ -123,9 +127,28 @@ impl OwnPages {
             Some(Err(ExchangeProblem::Unreachable(why))) => return Err(unreachable(party, &why)),
             None => return Err(PageRefusal::new(ReasonCode::LimitOverload, "too many logins end at once", BUSY)),
         };
+        match reserved.take(login.ends(), visit.now) {
+            Replay::First => {}
+            Replay::Again => return Err(second()),
+            Replay::Full => {
+                let message = "more logins than can be told apart end at once";
+                return Err(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY));
+            }
+        }
+        let opening = self.admitted(visit, party, login, &tokens).await?;
+        Ok(Entered { opening, place: returned.login.to, tokens })
+    }
+
+    /// Whom the id token admits, where that proves what the login had to.
+    async fn admitted(
+        &self,
+        visit: &Visit,
+        party: &RelyingParty,
+        login: &LoginState,
+        tokens: &Tokens,
+    ) -> Result<Opening, PageRefusal> {
         let Some(id_token) = &tokens.id_token else { return Err(invalid(party, "no id token came")) };
-        let admit =
-            |patience: Patience<'_>| party.admit(id_token.expose(), &login.nonce, jiff::Timestamp::now(), patience);
+        let admit = |patience: Patience<'_>| party.admit(id_token.expose(), login, jiff::Timestamp::now(), patience);
         let mut admitted = admit(Patience::Request);
         if let Err(NotAdmitted::Awaited(mut awaited)) = admitted {
             // Whether it ended or took too long: what is there then counts.
@@ -133,7 +156,17 @@ impl OwnPages {
             admitted = admit(waited(&awaited));
         }
         match admitted {
-            Ok(opening) => Ok((opening, returned.login.to, tokens)),
+            // Whoever was led here for a second factor would be led here again.
+            Ok(opening) if login.proof == Proof::Mfa && !is_mfa(visit, &opening) => {
+                let message = format!(
+                    "{} logged in at {} for a second factor, and its id token says of none that counts",
+                    opening.principal.reference(),
+                    party.settings().name
+                );
+                let refusal = PageRefusal::new(ReasonCode::StepUpRequired, message, NO_FACTOR);
+                Err(PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal })
+            }
+            Ok(opening) => Ok(opening),
             Err(NotAdmitted::Rejected(problem)) => {
                 let message = format!("the id token of {} is not accepted: {}", party.settings().name, problem.detail);
                 Err(PageRefusal::new(problem.kind.into(), message, NOT_ACCEPTED))
@@ -154,20 +187,40 @@ pub(super) fn prefix(visit: &Visit) -> &str {
     visit.snapshot.settings.pages.as_ref().map_or("", |pages| &pages.prefix)
 }
 
+/// Whom a login has admitted, and where the browser is led.
+struct Entered {
+    opening: Opening,
+    place: Place,
+    tokens: Tokens,
+}
+
+/// Whether the policy takes it for a second factor that was shown now.
+fn is_mfa(visit: &Visit, opening: &Opening) -> bool {
+    visit.snapshot.policy.is_mfa_fresh(&opening.principal, jiff::Timestamp::now())
+}
+
+fn nobody() -> PageRefusal {
+    let message = "somebody wants to log in, and no provider is configured";
+    PageRefusal::new(ReasonCode::RouteNotFound, message, "Nobody can log in here.")
+}
+
 /// The page on which somebody says where to log in.
-fn choice(visit: &Visit, parties: &[Arc<RelyingParty>], to: &Place) -> PageAnswer {
+fn choice(visit: &Visit, parties: &[Arc<RelyingParty>], to: &Place, proof: Proof) -> Result<PageAnswer, PageRefusal> {
     let mut main = Markup::default().tag("<p>Log in with one of these:</p>\n<ul>\n");
     for party in parties {
         let settings = party.settings();
-        let link = format!("{}/login?with={}&to={}", prefix(visit), encoded(&settings.name), encoded(to.as_str()));
+        let prove = if proof == Proof::Any { String::new() } else { format!("&prove={}", proof.as_str()) };
+        let name = encoded(&settings.name);
+        let link = format!("{}/login?with={name}&to={}{prove}", prefix(visit), encoded(to.as_str()));
         main = main.tag("<li><a href=\"").text(&link).tag("\">").text(&settings.label).tag("</a></li>\n");
     }
     let main = main.tag("</ul>\n");
     if visit.snapshot.authenticator.accepts_passwords() {
-        let main = password_form(main.tag("<p>Or with a name and a password:</p>\n"), visit, to);
-        return own_page(StatusCode::OK, "Log in", main, "'self'", false).into();
+        let secret = FormSecret::of(visit)?;
+        let main = password_form(main.tag("<p>Or with a name and a password:</p>\n"), visit, to, &secret);
+        return Ok(secret.with(own_page(StatusCode::OK, "Log in", main, "'self'", false)).into());
     }
-    own_page(StatusCode::OK, "Log in", main, "'none'", false).into()
+    Ok(own_page(StatusCode::OK, "Log in", main, "'none'", false).into())
 }
 
 fn refused(party: &RelyingParty, problem: &ReturnedProblem) -> PageRefusal {
@@ -211,5 +264,6 @@ pub(super) fn no_session(problem: NoSession) -> PageRefusal {
 const OVER: &str = "This login is not under way any more: it took too long, or another one was begun in this browser. Go back to where you \
                     wanted to go, and log in again.";
 const NOT_ACCEPTED: &str = "The login was not accepted. Go back to where you wanted to go, and log in again.";
+const NO_FACTOR: &str = "The place where you log in did not ask you for a second factor, which what you wanted needs.";
 const UNREACHABLE: &str = "The place where you would log in does not answer now. Try again later.";
 const BUSY: &str = "The gateway has too much to do. Try again in a moment.";

@@ -1,37 +1,47 @@
 //! Login with a name and a password, for local users: the form, and what comes of it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::Place;
 use portcullis_identity::password::Unchecked;
-use portcullis_identity::session::{CookieKind, Opening, set_cookie};
+use portcullis_identity::session::{
+    CookieKind, FormToken, Opening, SessionId, clear_cookie, cookie_value, fits, set_cookie,
+};
 use portcullis_identity::{Authentication, Awaited, Identity, Typed};
-use portcullis_proxy::pages::{Markup, PageAnswer, PageRefusal, Visit, own_page};
+use portcullis_proxy::pages::{Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
 use super::login::{no_session, prefix};
-use super::step_up::malformed;
-use super::{OwnPages, kept, lead};
+use super::step_up::{from_elsewhere, malformed};
+use super::{FAILED, OwnPages, kept, lead};
 
 /// Where an attempt is counted whose client nobody knows: all of these are one network.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// What may be waited for: the password, and a directory.
 const WAITS: usize = 2;
+/// What the form's token is for.
+const PURPOSE: &str = "login";
 
 impl OwnPages {
     /// A name and a password, from the form of the page `login`, where there are users with passwords.
     pub(super) async fn log_in_with_password(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let form = visit.form();
         let to = form.get("to").and_then(Place::parse).unwrap_or_else(Place::root);
+        // Whoever has a browser log in as somebody else than its owner reads what the owner does there.
+        let secret = cookie_value(&visit.headers, CookieKind::Form, visit.is_secure);
+        if !secret.zip(form.get("token")).is_some_and(|(secret, token)| fits(token, secret, PURPOSE)) {
+            return Err(from_elsewhere(PURPOSE));
+        }
         let (Some(name), Some(password)) = (form.get("name"), form.get("password")) else {
             return Err(malformed("a login without a name or a password"));
         };
         let Some(typed) = Typed::new(name, password) else {
-            return Ok(self.not_accepted(visit, &to, "a name or a password that nobody can have"));
+            return self.not_accepted(visit, &to, "a name or a password that nobody can have", None);
         };
         match verified(visit, &typed).await {
             Identity::Verified(principal) => {
@@ -42,18 +52,17 @@ impl OwnPages {
                     Opening { principal: principal.as_ref().clone(), subject: name.into(), sid: None, fingerprint };
                 self.open(visit, opening, &to).await
             }
-            Identity::Rejected(rejection) => Ok(self.not_accepted(visit, &to, &rejection.problem.detail)),
-            Identity::Unchecked(Unchecked::Locked { retry_after_s, .. }) => {
-                self.tell(
-                    visit,
-                    EventKind::AuthLocked,
-                    None,
-                    "a login with a password was not looked at: too many attempts".to_owned(),
-                );
+            Identity::Rejected(rejection) => {
+                self.not_accepted(visit, &to, &rejection.problem.detail, rejection.attempted.as_deref())
+            }
+            Identity::Unchecked(Unchecked::Locked { retry_after_s, attempted }) => {
+                let message = "a login with a password was not looked at: there were too many attempts".to_owned();
+                self.tell(visit, EventKind::AuthFailed, None, message);
                 let said = format!("Too many attempts. Try again in {} minutes.", retry_after_s.div_ceil(60));
-                let mut page = password_page(visit, &to, StatusCode::TOO_MANY_REQUESTS, Some(&said));
+                let mut page = password_page(visit, &to, StatusCode::TOO_MANY_REQUESTS, Some(&said))?;
                 page.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
-                Ok(page.into())
+                let failed = Judged::Failed { code: ReasonCode::LimitRate, attempted: Some(attempted) };
+                Ok(PageAnswer::from(page).judged(failed))
             }
             Identity::Unchecked(Unchecked::Full) => {
                 let message = "as many passwords wait to be checked as `password_waiting` allows";
@@ -79,15 +88,64 @@ impl OwnPages {
         if let Err(error) = kept(written).await {
             tracing::warn!(error, "a session was opened that a restart would end");
         }
-        lead(to.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])
+        let cookie = set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None);
+        let answer = lead(to.as_str(), [cookie, clear_cookie(CookieKind::Form, visit.is_secure)])?;
+        Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 
-    /// The form again. What was typed is in no event: people type passwords where names belong.
-    fn not_accepted(&self, visit: &Visit, to: &Place, why: &str) -> PageAnswer {
-        let message = format!("a login with a password was not accepted: {why}");
-        self.tell(visit, EventKind::AuthFailed, None, message);
+    /// The form again. What was typed is in no event: people type passwords where names belong. `attempted`: the name, where somebody could have it.
+    fn not_accepted(
+        &self,
+        visit: &Visit,
+        to: &Place,
+        why: &str,
+        attempted: Option<&str>,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let bench = visit.snapshot.authenticator.password_bench();
+        let address = visit.client.ip().unwrap_or(NOWHERE);
+        // Said once, by the attempt that locks.
+        let locked = attempted.zip(bench).and_then(|(name, bench)| bench.wait(name, address, visit.now));
+        let (kind, wait) = match locked {
+            Some(seconds) => (EventKind::AuthLocked, format!("; the next is looked at in {seconds} s")),
+            None => (EventKind::AuthFailed, String::new()),
+        };
+        self.tell(visit, kind, None, format!("a login with a password was not accepted: {why}{wait}"));
         let said = "That name and password were not accepted.";
-        password_page(visit, to, StatusCode::FORBIDDEN, Some(said)).into()
+        let page = password_page(visit, to, StatusCode::FORBIDDEN, Some(said))?;
+        let failed = Judged::Failed { code: ReasonCode::AuthnInvalid, attempted: attempted.map(Box::from) };
+        Ok(PageAnswer::from(page).judged(failed))
+    }
+}
+
+/// What binds the form to the browser that it is shown to: a cookie of its own, since there is no session yet.
+pub(super) struct FormSecret {
+    value: String,
+    /// The browser does not have it yet.
+    cookie: Option<HeaderValue>,
+}
+
+impl FormSecret {
+    /// The one that the browser has, or a new one.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub(super) fn of(visit: &Visit) -> Result<Self, PageRefusal> {
+        let known = cookie_value(&visit.headers, CookieKind::Form, visit.is_secure).and_then(SessionId::parse);
+        if let Some(known) = known {
+            return Ok(Self { value: known.expose(), cookie: None });
+        }
+        let none = || PageRefusal::new(ReasonCode::InternalError, "the system gives no random bytes", FAILED);
+        let value = SessionId::random().ok_or_else(none)?.expose();
+        let cookie = set_cookie(CookieKind::Form, visit.is_secure, &value, None);
+        Ok(Self { value, cookie })
+    }
+
+    /// The page, with the cookie.
+    pub(super) fn with(self, mut page: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        if let Some(cookie) = self.cookie {
+            page.headers_mut().append(SET_COOKIE, cookie);
+        }
+        page
     }
 }
 
@@ -106,11 +164,12 @@ async fn verified(visit: &Visit, typed: &Typed) -> Identity {
 }
 
 /// The form for a name and a password, as a part of a page.
-pub(super) fn password_form(main: Markup, visit: &Visit, to: &Place) -> Markup {
+pub(super) fn password_form(main: Markup, visit: &Visit, to: &Place, secret: &FormSecret) -> Markup {
     main.tag("<form method=\"post\" action=\"")
         .text(&format!("{}/login", prefix(visit)))
         .tag("\">\n")
         .hidden("to", to.as_str())
+        .hidden("token", FormToken::of(&secret.value, PURPOSE).as_str())
         .tag("<p><label>Name <input name=\"name\" autocomplete=\"username\" autocapitalize=\"none\" required autofocus></label></p>\n")
         .tag("<p><label>Password <input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label></p>\n")
         .tag("<button type=\"submit\">Log in</button>\n</form>\n")
@@ -122,10 +181,12 @@ pub(super) fn password_page(
     to: &Place,
     status: StatusCode,
     said: Option<&str>,
-) -> Response<Full<Bytes>> {
+) -> Result<Response<Full<Bytes>>, PageRefusal> {
+    let secret = FormSecret::of(visit)?;
     let mut main = Markup::default();
     if let Some(said) = said {
         main = main.tag("<p role=\"alert\">").text(said).tag("</p>\n");
     }
-    own_page(status, "Log in", password_form(main, visit, to), "'self'", false)
+    let main = password_form(main, visit, to, &secret);
+    Ok(secret.with(own_page(status, "Log in", main, "'self'", false)))
 }

@@ -1,5 +1,7 @@
 //! Step-up: a session that has to show a second factor shows one, and goes back to where it was.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -10,7 +12,7 @@ use portcullis_identity::mfa::webauthn::{Assertion, Challenge};
 use portcullis_identity::mfa::{FactorRefusal, Passed, Question};
 use portcullis_identity::oidc::{Place, encoded};
 use portcullis_identity::session::{CookieKind, FormToken, Session, cookie_value, fits, set_cookie};
-use portcullis_proxy::pages::{Fields, Markup, PageAnswer, PageRefusal, Visit, own_page};
+use portcullis_proxy::pages::{Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
 use super::login::prefix;
 use super::{OwnPages, kept, lead};
@@ -59,7 +61,12 @@ impl OwnPages {
                 if let FactorRefusal::Locked(seconds) = refusal {
                     page.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
                 }
-                Ok(page.into())
+                let answer = PageAnswer::from(page);
+                Ok(match failed(&refusal) {
+                    // Nobody has proven to be this principal: who has the first factor may have stolen it.
+                    Some(code) => answer.judged(Judged::Failed { code, attempted: Some(session.principal.id.clone()) }),
+                    None => answer,
+                })
             }
         }
     }
@@ -73,26 +80,28 @@ impl OwnPages {
         to: &Place,
     ) -> Result<PageAnswer, PageRefusal> {
         let gone = || PageRefusal::new(ReasonCode::AuthnExpired, "the session ended meanwhile", "The session is over.");
-        let (_, raised) = self.sessions.raise(&session.key, passed.kind.method(), visit.now).ok_or_else(gone)?;
+        // First: whoever has the old id has shown nothing.
         let (id, session, rotated) = self.sessions.rotate(&session.key, visit.now).ok_or_else(gone)?;
+        let (session, raised) = self.sessions.raise(&session.key, passed.kind.method(), visit.now).ok_or_else(gone)?;
         let principal = session.principal.reference();
         let left = passed.left.map_or_else(String::new, |left| format!("; {left} recovery codes are left"));
         let message = format!("{principal} has shown a second factor: {}{left}", passed.kind.as_str());
         self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
-        for written in [raised, rotated] {
+        for written in [rotated, raised] {
             // A factor that a restart would forget is no danger.
             if let Err(error) = kept(written).await {
                 tracing::warn!(error, "a session was raised, and a restart would forget it");
             }
         }
-        lead(to.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])
+        let answer = lead(to.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])?;
+        Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 
-    /// Records an attempt that failed, also each one that comes while it is locked.
+    /// Records an attempt that failed, also each one that comes while it is locked. That it is locked is said once, by the one that locked it.
     pub(super) fn tell_failure(&self, visit: &Visit, session: &Session, refusal: &FactorRefusal) {
         let message = failure(&session.principal.reference(), refusal);
         let kind =
-            if matches!(refusal, FactorRefusal::Locked(_)) { EventKind::AuthLocked } else { EventKind::AuthFailed };
+            if matches!(refusal, FactorRefusal::Locking(..)) { EventKind::AuthLocked } else { EventKind::AuthFailed };
         self.tell(visit, kind, Some(&session.principal), message);
     }
 
@@ -254,10 +263,34 @@ pub(super) fn check_token(visit: &Visit, form: &Fields, purpose: &'static str) -
     if form.get("token").is_some_and(|token| fits(token, own_cookie(visit), purpose)) {
         return Ok(());
     }
+    Err(from_elsewhere(purpose))
+}
+
+/// Nobody knows who sent the form.
+pub(super) fn from_elsewhere(purpose: &str) -> PageRefusal {
     let message = format!("a form of {purpose} without the token of its page: another site may have sent it");
-    let refusal =
-        PageRefusal::new(ReasonCode::RequestMalformed, message, "This form was not sent by a page of this place.");
-    Err(PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal })
+    let said = "This form was not sent by a page of this place. Go back to where you wanted to go, and try again.";
+    let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, said);
+    PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal }
+}
+
+/// What a factor that was not accepted counts as; `None`: nothing was tried.
+fn failed(refusal: &FactorRefusal) -> Option<ReasonCode> {
+    match refusal {
+        FactorRefusal::Wrong | FactorRefusal::Replayed | FactorRefusal::Locking(..) | FactorRefusal::Passkey(_) => {
+            Some(ReasonCode::AuthnInvalid)
+        }
+        FactorRefusal::Locked(_) => Some(ReasonCode::LimitRate),
+        FactorRefusal::None
+        | FactorRefusal::TooLate
+        | FactorRefusal::TooMany
+        | FactorRefusal::Known
+        | FactorRefusal::Off
+        | FactorRefusal::BadName
+        | FactorRefusal::Unusable(_)
+        | FactorRefusal::Store(_)
+        | FactorRefusal::NoRandomness => None,
+    }
 }
 
 pub(super) fn malformed(message: &str) -> PageRefusal {
@@ -292,7 +325,7 @@ pub(super) fn outage(refusal: &FactorRefusal) -> PageRefusal {
 /// The status and the words for a factor that was not accepted. Who guesses is not told whether a code was used already.
 pub(super) fn told(refusal: &FactorRefusal) -> Result<(StatusCode, String), PageRefusal> {
     let said = match refusal {
-        FactorRefusal::Wrong | FactorRefusal::Replayed => {
+        FactorRefusal::Wrong | FactorRefusal::Replayed | FactorRefusal::Locking(..) => {
             "That code was not accepted. Wait for the next one, and try again."
         }
         FactorRefusal::Locked(seconds) => {

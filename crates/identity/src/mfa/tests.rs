@@ -188,17 +188,22 @@ fn what_was_begun_is_confirmed_in_time_by_its_owner_or_not_at_all() {
 fn too_many_wrong_codes_wait_and_the_wait_ends() {
     let site = Site::new();
     let (app, _) = site.enrolled();
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(site.verify("000000", NOW), Err(FactorRefusal::Wrong));
     }
+    let locking = |seconds| Err(FactorRefusal::Locking(Box::new(FactorRefusal::Wrong), seconds));
+    assert_eq!(site.verify("000000", NOW), locking(60), "the one that locks says so");
     assert_eq!(site.verify(&app.code(NOW), NOW), Err(FactorRefusal::Locked(60)), "the right one waits, too");
     assert_eq!(site.verify(&app.code(NOW + 59), NOW + 59), Err(FactorRefusal::Locked(1)));
     assert_eq!(site.verify(&app.code(NOW + 60), NOW + 60), Ok(FactorKind::Totp));
     // And it begins anew.
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(site.verify("000000", NOW + 90), Err(FactorRefusal::Wrong));
     }
+    assert_eq!(site.verify("000000", NOW + 90), locking(60));
     assert!(matches!(site.verify("000000", NOW + 90), Err(FactorRefusal::Locked(60))));
+    // After the wait there is one attempt, which locks again, for twice as long.
+    assert_eq!(site.verify("000000", NOW + 150), locking(120));
     // Nobody else waits for it, and a reset ends it.
     assert_eq!(site.factors.verify_code(MALLORY, "000000", at(NOW + 90)), Err(FactorRefusal::None));
     assert_eq!(site.factors.reset(ALICE).unwrap(), 2);
@@ -217,9 +222,10 @@ fn a_recovery_code_is_good_once_and_is_counted_like_any_code() {
     let fresh = site.factors.renew_recovery(ALICE, at(NOW)).unwrap();
     assert_eq!(site.verify(&codes[6], NOW), Err(FactorRefusal::Wrong), "new ones take the place of old ones");
     assert_eq!(site.verify(&fresh[0], NOW), Ok(FactorKind::Recovery));
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(site.verify("aaaaa-aaaaa", NOW), Err(FactorRefusal::Wrong));
     }
+    assert!(matches!(site.verify("aaaaa-aaaaa", NOW), Err(FactorRefusal::Locking(..))));
     assert_eq!(site.verify(&fresh[1], NOW), Err(FactorRefusal::Locked(60)));
 }
 

@@ -1,10 +1,12 @@
 //! The exchange of a code, or of a refresh token, for tokens (OpenID Connect Core 1.0, sections 3.1.3 and 12), and the fetch of what a provider offers. All
 //! of it is done beside the requests, on a runtime that is given.
 
+use jiff::Timestamp;
 use portcullis_fetch::{FetchError, Fetched, Form, Known, get, post};
 use serde_json::Value;
 
 use super::RelyingParty;
+use super::client_key::{ASSERTION_TYPE, ClientAudience};
 use super::login::Returned;
 use super::metadata::{Metadata, MetadataProblem};
 use crate::remote::discovery_address;
@@ -97,7 +99,14 @@ impl RelyingParty {
     async fn ask(&self, metadata: &Metadata, fields: &[(&str, &str)]) -> Result<Tokens, ExchangeProblem> {
         let settings = self.settings();
         let mut fields = fields.to_vec();
+        let assertion = self.assertion(metadata)?;
+        if let Some(assertion) = &assertion {
+            fields.push(("client_id", &settings.client_id));
+            fields.push(("client_assertion_type", ASSERTION_TYPE));
+            fields.push(("client_assertion", assertion.expose()));
+        }
         let client = match &settings.client {
+            ClientProof::Key(..) => None,
             ClientProof::None => {
                 fields.push(("client_id", &settings.client_id));
                 None
@@ -112,6 +121,23 @@ impl RelyingParty {
         let form = Form { fields: &fields, client };
         let posted = post(&metadata.token_endpoint, form, MAX_ANSWER, settings.keys.timeout).await?;
         read(posted.status, &posted.bytes)
+    }
+
+    /// What proves that the gateway is the client, where it signs that: anew for each exchange, since it is good once.
+    fn assertion(&self, metadata: &Metadata) -> Result<Option<SecretText<'static>>, ExchangeProblem> {
+        let settings = self.settings();
+        let ClientProof::Key(key, audience) = &settings.client else { return Ok(None) };
+        let endpoint = &metadata.token_endpoint;
+        let audience = match audience {
+            ClientAudience::Issuer => settings.issuer.to_string(),
+            ClientAudience::TokenEndpoint => {
+                let scheme = if endpoint.secure { "https" } else { "http" };
+                format!("{scheme}://{}{}", endpoint.authority(), endpoint.path)
+            }
+        };
+        let signed = key.assertion(&settings.client_id, &audience, Timestamp::now());
+        let signed = signed.map_err(|error| ExchangeProblem::Unreachable(error.to_string()))?;
+        Ok(Some(SecretText::new(signed)))
     }
 }
 

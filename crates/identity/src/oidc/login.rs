@@ -1,5 +1,7 @@
 //! A login: where a browser is sent, what it keeps for us, and what it may come back with.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +15,8 @@ use crate::strict_json;
 
 /// How long somebody may take to log in.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+/// How far a provider's clock may be behind.
+const BEHIND: SignedDuration = SignedDuration::from_secs(60);
 /// What the state of a login is sealed for.
 const PURPOSE: &str = "login";
 
@@ -42,6 +46,56 @@ impl Place {
     }
 }
 
+/// What a login has to prove beyond who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Proof {
+    /// Nothing: a provider that still knows the browser may let it pass unasked.
+    #[default]
+    Any,
+    /// Whoever is logged in there authenticates anew.
+    Anew,
+    /// The same, with a second factor.
+    Mfa,
+}
+
+impl Proof {
+    /// As a parameter has it; whatever else stands there means nothing.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "anew" => Self::Anew,
+            "mfa" => Self::Mfa,
+            _ => Self::Any,
+        }
+    }
+
+    /// As a parameter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Anew => "anew",
+            Self::Mfa => "mfa",
+        }
+    }
+}
+
+/// What a login is for.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Where it leads in the end.
+    pub to: Place,
+    /// What it has to prove.
+    pub proof: Proof,
+    /// The `acr_values` that count as a second factor, where one has to be proven: asked for before those that are configured.
+    pub acr: &'a [Arc<str>],
+}
+
+impl Wanted<'_> {
+    /// A login that leads there, and proves nothing beyond who it is.
+    pub fn to(to: Place) -> Self {
+        Self { to, proof: Proof::Any, acr: &[] }
+    }
+}
+
 /// A login that has begun.
 #[derive(Debug)]
 pub struct Begun {
@@ -64,6 +118,8 @@ pub struct LoginState {
     pub redirect_uri: Box<str>,
     /// Where the browser is led in the end.
     pub to: Place,
+    /// What it has to prove.
+    pub proof: Proof,
     state: Box<str>,
     began: Timestamp,
 }
@@ -107,8 +163,8 @@ pub enum ReturnedProblem {
 }
 
 impl RelyingParty {
-    /// Begins a login that comes back to `redirect_uri` and leads to `to`. `acr`: asked for before those that are configured, by a step-up. `anew`: whoever is logged in there
-    /// proves again who it is.
+    /// Begins a login that comes back to `redirect_uri`. Where somebody has to authenticate anew, the provider is asked for that (`prompt=login`), and to say when it was
+    /// (`max_age=0`: then it must; OpenID Connect Core 1.0, section 3.1.2.1).
     ///
     /// # Errors
     /// It cannot be sealed; or the system gives no random bytes.
@@ -116,7 +172,7 @@ impl RelyingParty {
         &self,
         metadata: &Metadata,
         redirect_uri: &str,
-        to: Place,
+        wanted: Wanted<'_>,
         seal: &SealKey,
         now: Timestamp,
     ) -> Result<Begun, SealProblem> {
@@ -131,7 +187,12 @@ impl RelyingParty {
         let mut scopes = vec!["openid"];
         scopes.extend(settings.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
         let scope = scopes.join(" ");
-        let acr_values = settings.acr_values.join(" ");
+        let Wanted { to, proof, acr } = wanted;
+        let acr = if proof == Proof::Mfa { acr } else { &[] };
+        let demanded = acr.iter().map(|acr| &**acr);
+        let configured =
+            settings.acr_values.iter().map(String::as_str).filter(|value| !acr.iter().any(|acr| **acr == **value));
+        let acr_values = demanded.chain(configured).collect::<Vec<_>>().join(" ");
         let mut parameters = vec![
             ("response_type", "code"),
             ("client_id", settings.client_id.as_str()),
@@ -145,6 +206,9 @@ impl RelyingParty {
         if !acr_values.is_empty() {
             parameters.push(("acr_values", &acr_values));
         }
+        if proof != Proof::Any {
+            parameters.extend([("prompt", "login"), ("max_age", "0")]);
+        }
         let address = with_parameters(&metadata.authorization_endpoint, parameters);
         let login = LoginState {
             provider: Box::from(&*settings.name),
@@ -152,6 +216,7 @@ impl RelyingParty {
             verifier: verifier.into(),
             redirect_uri: redirect_uri.into(),
             to,
+            proof,
             state: state.into(),
             began: now,
         };
@@ -205,7 +270,7 @@ impl LoginState {
     fn written(&self) -> String {
         json!({
             "p": self.provider, "n": self.nonce, "v": self.verifier, "r": self.redirect_uri,
-            "t": self.to.as_str(), "s": self.state, "b": self.began.as_microsecond(),
+            "t": self.to.as_str(), "f": self.proof.as_str(), "s": self.state, "b": self.began.as_microsecond(),
         })
         .to_string()
     }
@@ -219,9 +284,22 @@ impl LoginState {
             verifier: text("v")?.into(),
             redirect_uri: text("r")?.into(),
             to: Place::parse(text("t")?)?,
+            // One that another version began says nothing of it.
+            proof: text("f").map_or(Proof::Any, Proof::parse),
             state: text("s")?.into(),
             began: object.get("b").and_then(Value::as_i64).and_then(|at| Timestamp::from_microsecond(at).ok())?,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(nonce: &str, proof: Proof, began: Timestamp) -> Self {
+        let (provider, verifier, redirect_uri, state) = <(Box<str>, Box<str>, Box<str>, Box<str>)>::default();
+        Self { provider, nonce: nonce.into(), verifier, redirect_uri, to: Place::root(), proof, state, began }
+    }
+
+    /// Whether an authentication at this time is one that was made for this login. The provider's clock may be behind by a minute.
+    pub(super) fn is_since(&self, auth_time: Timestamp) -> bool {
+        auth_time >= self.began.saturating_sub(BEHIND).unwrap_or(Timestamp::MIN)
     }
 
     /// What a login is known by when it must not be done twice.

@@ -72,13 +72,19 @@ impl Metadata {
         if !offers("code_challenge_methods_supported", "S256") {
             return Err(MetadataProblem::Unsupported("PKCE with S256"));
         }
-        let proof = match settings.client {
+        let proof = match &settings.client {
             ClientProof::None => None,
             ClientProof::Basic(_) => Some("client_secret_basic"),
             ClientProof::Post(_) => Some("client_secret_post"),
+            ClientProof::Key(..) => Some("private_key_jwt"),
         };
         if proof.is_some_and(|proof| !offers("token_endpoint_auth_methods_supported", proof)) {
             return Err(MetadataProblem::Unsupported("the configured `client_auth`"));
+        }
+        if let ClientProof::Key(key, _) = &settings.client
+            && !offers("token_endpoint_auth_signing_alg_values_supported", key.algorithm().as_str())
+        {
+            return Err(MetadataProblem::Unsupported("clients that sign with the configured `client_key_alg`"));
         }
         let authorization_endpoint = required("authorization_endpoint")?;
         address("authorization_endpoint", authorization_endpoint)?;

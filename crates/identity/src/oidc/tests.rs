@@ -69,7 +69,8 @@ const BACK: &str = "https://tool.internal/.portcullis/callback/corporate";
 
 fn begin(to: &str) -> Login {
     let (party, seal) = (party(&Signer::p256("k")), SealKey::random().unwrap());
-    let begun = party.begin(&metadata(), BACK, Place::parse(to).unwrap(), &seal, now()).unwrap();
+    let wanted = Wanted::to(Place::parse(to).unwrap());
+    let begun = party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap();
     Login { party, seal, begun }
 }
 
@@ -139,7 +140,7 @@ fn only_the_browser_that_began_may_return_and_only_from_whom_it_was_sent_to() {
     check(Some("forged"), 1, &[code, state, iss], ReturnedProblem::NoLogin);
     let others = begin("/");
     check(Some(&others.begun.sealed), 1, &[code, state, iss], ReturnedProblem::NoLogin);
-    let again = login.party.begin(&metadata(), BACK, Place::root(), &login.seal, now()).unwrap();
+    let again = login.party.begin(&metadata(), BACK, Wanted::to(Place::root()), &login.seal, now()).unwrap();
     check(Some(&again.sealed), 1, &[code, state, iss], ReturnedProblem::OtherState);
     check(Some(sealed), 1, &[code, iss], ReturnedProblem::OtherState);
     check(Some(sealed), 1, &[code, ("state", ""), iss], ReturnedProblem::OtherState);
@@ -210,15 +211,62 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
+fn words(problem: NotAdmitted) -> String {
+    match problem {
+        NotAdmitted::Rejected(problem) => format!("{:?}: {}", problem.kind, problem.detail),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn whoever_has_to_authenticate_anew_is_asked_to_and_has_done_so() {
+    let signer = Signer::p256("k");
+    let mut party = party(&signer);
+    party.settings.acr_values = vec!["urn:pwd".into(), "urn:mfa".into()];
+    let seal = SealKey::random().unwrap();
+    let begin = |proof, acr: &[Arc<str>]| {
+        let wanted = Wanted { to: Place::root(), proof, acr };
+        let begun = party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap();
+        begun.address.split_once("&acr_values=").unwrap().1.to_owned()
+    };
+    let acr = ["urn:mfa".into(), "urn:hwk".into()];
+    assert_eq!(begin(Proof::Any, &acr), "urn%3Apwd%20urn%3Amfa");
+    assert_eq!(begin(Proof::Anew, &acr), "urn%3Apwd%20urn%3Amfa&prompt=login&max_age=0");
+    // What counts as a second factor is asked for first.
+    assert_eq!(begin(Proof::Mfa, &acr), "urn%3Amfa%20urn%3Ahwk%20urn%3Apwd&prompt=login&max_age=0");
+    for (text, proof) in [("any", Proof::Any), ("anew", Proof::Anew), ("mfa", Proof::Mfa), ("x", Proof::Any)] {
+        assert_eq!(Proof::parse(text), proof);
+        assert!(text == "x" || proof.as_str() == text);
+    }
+
+    let began = now();
+    let admit = |proof, auth_time: Value| {
+        let login = LoginState::for_test("n", proof, began);
+        let later = began.checked_add(SignedDuration::from_secs(5)).unwrap();
+        let token = signer.sign(&claims(json!({ "auth_time": auth_time })));
+        party.admit(&token, &login, later, Patience::Stream).map(|_| ()).map_err(words)
+    };
+    let second = began.as_second();
+    for proof in [Proof::Anew, Proof::Mfa] {
+        // The provider's clock may be behind by a minute.
+        assert_eq!(admit(proof, json!(second - 60)), Ok(()));
+        assert_eq!(admit(proof, json!(second + 4)), Ok(()));
+        for (auth_time, expected) in [(json!(second - 61), "not anew"), (Value::Null, "does not say when")] {
+            let problem = admit(proof, auth_time).unwrap_err();
+            assert!(problem.starts_with("Expired") && problem.contains(expected), "{problem}");
+        }
+    }
+    assert_eq!(admit(Proof::Any, json!(second - 100_000)), Ok(()));
+    assert_eq!(admit(Proof::Any, Value::Null), Ok(()));
+}
+
 #[test]
 fn an_id_token_admits_for_one_login_of_one_client() {
     let signer = Signer::p256("k");
     let party = party(&signer);
     let admit = |changes: Value, nonce: &str| {
-        party.admit(&signer.sign(&claims(changes)), nonce, now(), Patience::Stream).map_err(|problem| match problem {
-            NotAdmitted::Rejected(problem) => format!("{:?}: {}", problem.kind, problem.detail),
-            other => format!("{other:?}"),
-        })
+        let login = LoginState::for_test(nonce, Proof::Any, now());
+        party.admit(&signer.sign(&claims(changes)), &login, now(), Patience::Stream).map_err(words)
     };
     let opening = admit(json!({}), "n").unwrap();
     assert_eq!(opening.principal.reference(), "user:corp:u-17");
@@ -244,7 +292,8 @@ fn an_id_token_admits_for_one_login_of_one_client() {
     check(json!({"sub": null}), "n", "no `sub`");
     check(json!({"groups": 7}), "n", "groups");
     let forged = Signer::p256("k").sign(&claims(json!({})));
-    assert!(party.admit(&forged, "n", now(), Patience::Stream).is_err());
+    let login = LoginState::for_test("n", Proof::Any, now());
+    assert!(party.admit(&forged, &login, now(), Patience::Stream).is_err());
     // A refreshed one has no nonce, and is about the same subject.
     let refreshed = |changes: Value, subject: &str| {
         party.renew(&signer.sign(&claims(changes)), subject, now(), Patience::Stream).is_ok()

@@ -203,6 +203,11 @@ impl PasswordBench {
         Ok(awaited)
     }
 
+    /// In how many seconds the next attempt from this address for this name is looked at, if not now.
+    pub fn wait(&self, name: &str, address: IpAddr, now: Timestamp) -> Option<u64> {
+        self.lockouts.wait(name, address, now.as_second()).map(|Locked(seconds)| seconds)
+    }
+
     fn awaited(&self, job: &Arc<Job>) -> Option<PasswordAwaited> {
         let place = Place(Arc::clone(&self.waiting));
         let most = self.max_waiting.saturating_mul(REQUESTS_EACH);

@@ -106,18 +106,12 @@ impl Lockouts {
     pub(crate) fn begin(&self, name: &str, is_known: bool, address: IpAddr, now: i64) -> Result<Attempt, Locked> {
         let (name, network) = (self.hasher.hash_one(name), network(address));
         let mut state = self.state();
-        let State { names, pairs, networks } = &mut *state;
-        if let Some(home) = names.get_mut(&name).and_then(|name| name.home(network, now)) {
+        if let Some(home) = state.names.get_mut(&name).and_then(|name| name.home(network, now)) {
             home.waits.wait(now).map_or(Ok(()), Err)?;
             home.waits.fail(now);
             return Ok(Attempt { name, network, at_home: true });
         }
-        let waits = [
-            pairs.get(&(name, network)).and_then(|pair| pair.wait(now)),
-            names.get(&name).and_then(|name| name.strangers.wait(BY_NAME, now)),
-            networks.get(&network).and_then(|bucket| bucket.wait(BY_NETWORK, now)),
-        ];
-        if let Some(longest) = waits.into_iter().flatten().max_by_key(|locked| locked.0) {
+        if let Some(longest) = state.longest_wait(name, network, now) {
             return Err(longest);
         }
         state.make_room(now);
@@ -129,6 +123,16 @@ impl Lockouts {
         pairs.entry((name, network)).or_default().fail(now);
         networks.entry(network).or_default().add(BY_NETWORK, now);
         Ok(Attempt { name, network, at_home: false })
+    }
+
+    /// How long the next attempt from there for this name would have to wait, which is not counted as one.
+    pub(crate) fn wait(&self, name: &str, address: IpAddr, now: i64) -> Option<Locked> {
+        let (name, network) = (self.hasher.hash_one(name), network(address));
+        let mut state = self.state();
+        if let Some(home) = state.names.get_mut(&name).and_then(|name| name.home(network, now)) {
+            return home.waits.wait(now);
+        }
+        state.longest_wait(name, network, now)
     }
 
     /// It was the right password.
@@ -165,6 +169,16 @@ impl Lockouts {
 }
 
 impl State {
+    /// Of a network that the name is not at home in.
+    fn longest_wait(&self, name: u64, network: Network, now: i64) -> Option<Locked> {
+        let waits = [
+            self.pairs.get(&(name, network)).and_then(|pair| pair.wait(now)),
+            self.names.get(&name).and_then(|name| name.strangers.wait(BY_NAME, now)),
+            self.networks.get(&network).and_then(|bucket| bucket.wait(BY_NETWORK, now)),
+        ];
+        waits.into_iter().flatten().max_by_key(|locked| locked.0)
+    }
+
     fn take_back(&mut self, attempt: Attempt) {
         if attempt.at_home {
             return;
@@ -368,6 +382,26 @@ mod tests {
         // A day without a failure, and it begins anew.
         assert_eq!(begin(90 + DAY), Ok(()));
         assert_eq!(begin(90 + DAY), Ok(()));
+    }
+
+    #[test]
+    fn the_next_wait_can_be_asked_for_without_an_attempt() {
+        let lockouts = Lockouts::default();
+        let wait = |from: u32, now: i64| lockouts.wait("alice", address(from), START + now);
+        for number in 0..5 {
+            assert_eq!(wait(1, 0), None, "{number}");
+            assert!(lockouts.begin("alice", true, address(1), START).is_ok());
+        }
+        assert_eq!((wait(1, 0), wait(1, 29), wait(1, 30)), (Some(Locked(30)), Some(Locked(1)), None));
+        assert_eq!(wait(2, 0), None, "from elsewhere there is room");
+        // At home it is the owner's own count.
+        let attempt = lockouts.begin("alice", true, address(1), START + 30).unwrap();
+        lockouts.succeeded(attempt, START + 30);
+        assert_eq!(wait(1, 30), None);
+        for _ in 0..5 {
+            assert!(lockouts.begin("alice", true, address(1), START + 31).is_ok());
+        }
+        assert_eq!(wait(1, 31), Some(Locked(30)));
     }
 
     #[test]

@@ -139,6 +139,16 @@ impl Session {
         self.with(key, Arc::new(principal), self.raised.clone())
     }
 
+    /// The same session as far as it was proven in an earlier one of it: without what was shown since.
+    pub(super) fn as_proven_in(&self, before: &Self) -> Self {
+        let mut principal = Principal::clone(&self.principal);
+        let (authentication, then) = (&mut principal.authentication, &before.principal.authentication);
+        authentication.acr.clone_from(&then.acr);
+        authentication.amr.clone_from(&then.amr);
+        authentication.auth_time = then.auth_time;
+        self.with(self.key, Arc::new(principal), before.raised.clone())
+    }
+
     /// The same session with what its provider says of its holder now.
     pub(super) fn renewed(&self, mut principal: Principal) -> Self {
         // What was shown here does not end because the provider was asked again.

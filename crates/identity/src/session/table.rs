@@ -153,7 +153,7 @@ impl Sessions {
     }
 
     /// Notes that a second factor was shown in a session; `None` where it does not hold any more. `method` is a word of RFC 8176. Give the browser a new
-    /// id after it: [`Self::rotate`].
+    /// id before it: [`Self::rotate`], so that the old one never has the factor.
     pub fn raise(&self, key: &SessionKey, method: &str, at: Timestamp) -> Option<(Arc<Session>, Written)> {
         self.exchange(key, at, |session| session.raised(method, at))
     }
@@ -192,6 +192,23 @@ impl Sessions {
             }
         }
         key
+    }
+
+    /// The session of an id that something under way came with: where it was given another id meanwhile, the one that it is by now, with what was
+    /// proven *before* that. What somebody has shown at the change is for who has the new id alone. It does not count as used.
+    pub fn find_followed(&self, id: &SessionId, now: Timestamp) -> Found {
+        let table = self.table.pin();
+        let key = id.key();
+        let (Some(before), current) = (table.get(&key), self.current(&key)) else { return Found::None };
+        if current == key {
+            return self.find(id, now, false);
+        }
+        let Some(session) = table.get(&current) else { return Found::None };
+        match session.ended() {
+            Some(cause) => Found::Ended(cause),
+            None if session.is_in_time(now) => Found::Live(Arc::new(session.as_proven_in(before))),
+            None => Found::None,
+        }
     }
 
     /// The browser has another session from now on: this one ends. `false` where it had ended.
@@ -255,10 +272,14 @@ impl Sessions {
 
     /// Lets go of what does not hold any more, and has the rest kept as it is. Called now and then.
     pub fn sweep(&self, now: Timestamp) -> Written {
-        self.drop_over(&mut self.index(), now, false);
+        // To the end: of a session that is ended meanwhile, what is saved here must not come behind its removal.
+        let mut index = self.index();
+        self.drop_over(&mut index, now, false);
         let table = self.table.pin();
         let open = table.values().filter(|session| session.ended().is_none());
-        self.send(open.filter_map(|session| session.unsaved()).collect())
+        let written = self.send(open.filter_map(|session| session.unsaved()).collect());
+        drop(index);
+        written
     }
 
     /// Has everything written again: the store could not be written to.

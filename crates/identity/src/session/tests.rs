@@ -186,6 +186,44 @@ fn a_rotated_session_has_one_id() {
 }
 
 #[test]
+fn what_goes_on_follows_a_new_id_and_not_what_was_shown_for_it() {
+    let sessions = sessions(10);
+    let (old, before) = open(&sessions, "alice", 0);
+    let live = |id: &SessionId, second: i64| match sessions.find_followed(id, at(second)) {
+        Found::Live(session) => session,
+        other => panic!("{other:?}"),
+    };
+    assert!(Arc::ptr_eq(&live(&old, 1), &before), "nothing has changed yet");
+    let (new, rotated, _) = sessions.rotate(&before.key, at(10)).unwrap();
+    sessions.raise(&rotated.key, "otp", at(10)).unwrap();
+    assert_eq!(found(&sessions, &old, 11), "Replaced", "a request with the old id opens nothing");
+    let followed = live(&old, 11);
+    assert_eq!(followed.key, rotated.key);
+    let authentication = &followed.principal.authentication;
+    assert_eq!((authentication.auth_time, authentication.amr.as_slice()), (Some(at(-10)), &["pwd".into()][..]));
+    assert!(followed.raised.is_none());
+    assert_eq!(live(&new, 11).principal.authentication.amr.len(), 3, "who has the new id has the factor");
+    // Over several, and with what the provider says of its holder now.
+    let (_, third, _) = sessions.rotate(&rotated.key, at(20)).unwrap();
+    let mut principal = Principal::clone(&third.principal);
+    principal.groups.clear();
+    sessions.renew(&third.key, principal, at(20)).unwrap();
+    assert!(live(&old, 21).principal.groups.is_empty() && live(&old, 21).key == third.key);
+    // It keeps nothing from being idle, and ends with the session.
+    assert!(matches!(sessions.find_followed(&old, at(80)), Found::None));
+    let (old, before) = open(&sessions, "bob", 100);
+    let (_, rotated, _) = sessions.rotate(&before.key, at(101)).unwrap();
+    sessions.end(&rotated.key, EndCause::Revoked);
+    assert!(matches!(sessions.find_followed(&old, at(102)), Found::Ended(EndCause::Revoked)));
+    // Another login is another session.
+    let (old, before) = open(&sessions, "carol", 100);
+    open(&sessions, "carol", 101);
+    sessions.replace(&before.key);
+    assert!(matches!(sessions.find_followed(&old, at(102)), Found::Ended(EndCause::Replaced)));
+    assert!(matches!(sessions.find_followed(&SessionId::random().unwrap(), at(102)), Found::None));
+}
+
+#[test]
 fn the_table_is_bounded_and_nobody_fills_it_alone() {
     let sessions = sessions(70);
     let all: Vec<_> = (0..65).map(|second| open(&sessions, "u", second / 10)).collect();

@@ -78,6 +78,12 @@ impl Compiler {
                     related: vec![(first, "the first one".into())],
                 });
             }
+            if draft.proof != ProofDraft::default() && draft.authentication == AuthenticationRule::None {
+                let message =
+                    format!("nobody authenticates on route `{}`, which looks at no credentials", draft.route.value);
+                let help = "remove `assurance` and `max_age`, or `authentication = \"none\"`";
+                self.error(draft.route.at, ProblemKind::BadCondition, message, Some(help.into()));
+            }
             if let Some(slot) = resources.get_mut(route.index()) {
                 *slot = Resource {
                     rule: Some(self.rule(RuleKind::Resource, &draft.route)),
@@ -85,6 +91,7 @@ impl Compiler {
                     allow,
                     deny,
                     sensitivity: draft.sensitivity,
+                    proof: draft.proof,
                     shadow: draft.mode == Mode::Shadow,
                 };
             }

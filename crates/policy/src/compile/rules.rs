@@ -81,8 +81,9 @@ impl Compiler {
             let principals = self.principals(&draft.principals, &draft.name, subjects);
             let scope = self.scope(&draft.scope, &draft.name, names);
             self.period(&draft.name, draft.starts, draft.expires);
-            if draft.when.assurance_mfa || draft.when.max_risk.is_some() {
-                let message = format!("deny `{}` cannot depend on `assurance` or `max_risk`", draft.name.value);
+            if draft.when.assurance_mfa || draft.when.max_age_s.is_some() || draft.when.max_risk.is_some() {
+                let message =
+                    format!("deny `{}` cannot depend on `assurance`, `max_age` or `max_risk`", draft.name.value);
                 self.error(
                     draft.name.at,
                     ProblemKind::BadCondition,
@@ -178,6 +179,7 @@ impl Compiler {
             countries: countries.map(Vec::into_boxed_slice),
             compliant_device: when.compliant_device,
             assurance_mfa: when.assurance_mfa,
+            max_age_s: when.max_age_s,
             max_risk: when.max_risk,
             activation: None,
         }

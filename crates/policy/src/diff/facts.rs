@@ -7,7 +7,7 @@ use jiff::{SignedDuration, ToSpan as _};
 
 use super::callers::somebody;
 use super::*;
-use crate::condition::{Conditions, mfa_is_fresh};
+use crate::condition::{Conditions, is_recent, mfa_is_fresh, span_text};
 use crate::draft::{Hours, StepUpRules};
 use crate::network::NetworkId;
 use crate::request::{RiskSignal, SignalFamily};
@@ -44,6 +44,9 @@ pub(super) struct TimeClass {
 pub(super) struct Strength {
     /// Whether it is a fresh mfa, before and after.
     fresh: [bool; 2],
+    /// The ages that rules ask about, in seconds, in order, and whether it is within each.
+    borders: Vec<u64>,
+    within: Vec<bool>,
     pub(super) acr: Option<Box<str>>,
     pub(super) amr: Vec<Box<str>>,
     /// Seconds since the authentication; `None`: it is unknown.
@@ -170,44 +173,55 @@ pub(super) fn devices(sides: [&Looking<'_>; 2]) -> Vec<Option<bool>> {
     if asked { vec![Some(true), Some(false), None] } else { vec![None] }
 }
 
-/// One strength of authentication for each pair of answers to "is it a fresh mfa?".
+/// One strength of authentication for each set of answers to "is it a fresh mfa?" and "is it recent?", as far as the rules ask.
 pub(super) fn strengths(sides: [&Looking<'_>; 2], now: Timestamp) -> Vec<Strength> {
-    let asked =
-        sides.iter().any(|side| side.policy.risk.enforce || side.conditions.iter().any(|when| when.assurance_mfa));
-    let weak = Strength { shown: "without a fresh mfa".to_owned(), ..Strength::default() };
-    if !asked {
-        return vec![weak];
+    let asks = |side: &&Looking<'_>| {
+        side.policy.risk.enforce
+            || side.conditions.iter().any(|when| when.assurance_mfa)
+            || side.resource().is_some_and(|resource| resource.proof.mfa)
+    };
+    let mfa = sides.iter().any(asks);
+    let of_grants = sides.iter().flat_map(|side| side.conditions.iter().filter_map(|when| when.max_age_s));
+    let of_routes = sides.iter().filter_map(|side| side.resource()?.proof.max_age_s);
+    let borders: BTreeSet<u64> = of_grants.chain(of_routes).collect();
+    let borders: Vec<u64> = borders.into_iter().collect();
+    let mut weak = Strength { within: vec![false; borders.len()], borders: borders.clone(), ..Strength::default() };
+    weak.shown = weak.text(mfa);
+    let mut classes = vec![weak];
+    if !mfa && borders.is_empty() {
+        return classes;
     }
     let rules = sides.map(|side| &side.policy.step_up);
-    let ages = rules.map(|rule| i64::try_from(rule.max_age_s).unwrap_or(i64::MAX));
-    let longest = rules.map(|rule| rule.max_age_s).into_iter().min().unwrap_or_default();
-    let between = i64::try_from(longest).unwrap_or(i64::MAX).saturating_add(1);
-    let mut classes = vec![weak];
+    let number = |age: u64| i64::try_from(age).unwrap_or(i64::MAX);
+    // On each border, and beyond it.
+    let edges = borders.iter().copied().chain(rules.iter().filter(|_| mfa).map(|rule| rule.max_age_s));
+    let ages: BTreeSet<i64> =
+        std::iter::once(0).chain(edges.flat_map(|age| [number(age), number(age).saturating_add(1)])).collect();
     let tokens = |pick: fn(&StepUpRules) -> &[Arc<str>]| rules.map(pick).into_iter().flatten();
     let by_acr = tokens(|rule| &rule.acr).map(|acr| (Some(Box::from(&**acr)), Vec::new()));
     let by_amr = tokens(|rule| &rule.amr).map(|amr| (None, vec![Box::from(&**amr)]));
-    for (acr, amr) in by_acr.chain(by_amr) {
-        for age_s in [0, between].into_iter().filter(|age| ages.iter().any(|most| age <= most)) {
-            let (acr, amr) = (acr.clone(), amr.clone());
-            let mut strength = Strength { acr, amr, age_s: Some(age_s), ..Strength::default() };
+    let strong = by_acr.chain(by_amr).filter(|_| mfa);
+    for (acr, amr) in strong.chain([(None, Vec::new())]) {
+        for age_s in &ages {
+            let (acr, amr, borders) = (acr.clone(), amr.clone(), borders.clone());
+            let mut strength = Strength { acr, amr, borders, age_s: Some(*age_s), ..Strength::default() };
             let mut who = somebody(PrincipalKind::User);
             strength.put_on(&mut who, now);
-            strength.fresh = rules.map(|rule| mfa_is_fresh(&who, rule, now));
-            if classes.iter().any(|known| known.fresh == strength.fresh) {
+            (strength.fresh, strength.within) = answers(&strength.borders, rules, &who, now);
+            if classes.iter().any(|known| known.fresh == strength.fresh && known.within == strength.within) {
                 continue;
             }
-            strength.shown = match strength.fresh {
-                [true, true] => "with a fresh mfa".to_owned(),
-                [before, _] => {
-                    let token = strength.acr.as_deref().or(strength.amr.first().map(|amr| &**amr)).unwrap_or_default();
-                    let side = if before { "before" } else { "after" };
-                    format!("with {token} of {age_s} s ago, a fresh mfa only {side}")
-                }
-            };
+            strength.shown = strength.text(mfa);
             classes.push(strength);
         }
     }
     classes
+}
+
+/// Whether it is a fresh mfa, before and after, and whether it is within each border of age.
+fn answers(borders: &[u64], rules: [&StepUpRules; 2], who: &Principal, now: Timestamp) -> ([bool; 2], Vec<bool>) {
+    let within = borders.iter().map(|most| is_recent(who, *most, now)).collect();
+    (rules.map(|rule| mfa_is_fresh(who, rule, now)), within)
 }
 
 /// The class of a principal's authentication.
@@ -217,14 +231,36 @@ pub(super) fn strength_of(
     who: &Principal,
     now: Timestamp,
 ) -> Option<usize> {
-    if classes.len() == 1 {
-        return Some(0);
-    }
-    let fresh = policies.map(|policy| mfa_is_fresh(who, &policy.step_up, now));
-    classes.iter().position(|class| class.fresh == fresh)
+    let first = classes.first().filter(|_| classes.len() > 1);
+    let Some(first) = first else { return Some(0) };
+    let asks_mfa = classes.iter().any(|class| class.fresh != [false; 2]);
+    let (fresh, within) = answers(&first.borders, policies.map(|policy| &policy.step_up), who, now);
+    let fresh = if asks_mfa { fresh } else { [false; 2] };
+    classes.iter().position(|class| class.fresh == fresh && class.within == within)
 }
 
 impl Strength {
+    /// In words. `mfa`: some rule asks for that.
+    fn text(&self, mfa: bool) -> String {
+        let strong = match self.fresh {
+            _ if !mfa => String::new(),
+            [false, false] => "without a fresh mfa".to_owned(),
+            [true, true] => "with a fresh mfa".to_owned(),
+            [before, _] => {
+                let token = self.acr.as_deref().or(self.amr.first().map(|amr| &**amr)).unwrap_or_default();
+                let side = if before { "before" } else { "after" };
+                format!("with {token} of {} s ago, a fresh mfa only {side}", self.age_s.unwrap_or_default())
+            }
+        };
+        let border = |wanted: bool| self.borders.iter().zip(&self.within).filter(move |(_, within)| **within == wanted);
+        let most = border(true).next().map(|(most, _)| format!("authenticated at most {} ago", span_text(*most)));
+        let least = border(false)
+            .last()
+            .map(|(least, _)| format!("authenticated more than {} ago, or nobody knows when", span_text(*least)));
+        let parts = [strong].into_iter().filter(|text| !text.is_empty()).chain(most).chain(least);
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
     /// Makes the principal one that authenticated so.
     pub(super) fn put_on(&self, who: &mut Principal, now: Timestamp) {
         who.authentication.acr.clone_from(&self.acr);

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use super::*;
 use crate::action::{ActionSet, MethodMask, PatternId};
 use crate::condition::Conditions;
-use crate::draft::{AuthenticationRule, Sensitivity};
+use crate::draft::{AuthenticationRule, ProofDraft, Sensitivity};
 use crate::pattern::Pattern;
 
 /// Contents of any kind, each with a number.
@@ -50,6 +50,7 @@ struct ConditionContent {
     countries: Option<Vec<CountryCode>>,
     compliant_device: bool,
     assurance_mfa: bool,
+    max_age_s: Option<u64>,
     max_risk: Option<RiskLevel>,
     activation: Option<Arc<str>>,
 }
@@ -72,6 +73,7 @@ struct ResourceContent {
     allow: Vec<u32>,
     deny: Vec<u32>,
     sensitivity: Sensitivity,
+    proof: ProofDraft,
     shadow: bool,
 }
 
@@ -175,6 +177,7 @@ impl<'p> Side<'p> {
                     allow: of(&each.allow),
                     deny: of(&each.deny),
                     sensitivity: each.sensitivity,
+                    proof: each.proof,
                     shadow: each.shadow,
                 })
             })
@@ -329,6 +332,7 @@ fn condition_content(when: &Conditions, networks: &[u32]) -> ConditionContent {
         countries: when.countries.as_deref().map(<[CountryCode]>::to_vec),
         compliant_device: when.compliant_device,
         assurance_mfa: when.assurance_mfa,
+        max_age_s: when.max_age_s,
         max_risk: when.max_risk,
         activation: when.activation.as_ref().map(|eligible| eligible.assignment.clone()),
     }

@@ -54,6 +54,9 @@ impl Policy {
                 }
             },
             ConditionKind::Assurance => Truth::from_bool(!when.assurance_mfa || self.has_fresh_mfa(view, caller)),
+            ConditionKind::MaxAge => {
+                when.max_age_s.map_or(Truth::Yes, |most| Truth::from_bool(self.has_authenticated(view, caller, most)))
+            }
             ConditionKind::Activation => when.activation.as_ref().map_or(Truth::Yes, |eligible| {
                 let supposed = view.supposed.activated.as_ref().is_some_and(|name| *name == eligible.assignment);
                 Truth::from_bool(supposed || is_activated(view, &eligible.assignment))
@@ -68,6 +71,16 @@ impl Policy {
             Caller::Anonymous => false,
             Caller::SomeVerified => view.supposed.fresh_mfa,
             Caller::Verified(principal) => view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now),
+        }
+    }
+
+    /// Whether the caller authenticated at most so many seconds ago.
+    pub(crate) fn has_authenticated(&self, view: &View<'_>, caller: Caller<'_>, max_age_s: u64) -> bool {
+        let supposed = || view.supposed.fresh_mfa || view.supposed.authenticated_s.is_some_and(|age| age <= max_age_s);
+        match caller {
+            Caller::Anonymous => false,
+            Caller::SomeVerified => supposed(),
+            Caller::Verified(principal) => supposed() || is_recent(principal, max_age_s, view.now),
         }
     }
 }

@@ -76,14 +76,26 @@ impl Policy {
         if assignment.when.is_empty() {
             return GrantOutcome::Granted(Some(id));
         }
-        let mut unmet = ConditionKind::ALL
-            .into_iter()
-            .filter(|kind| self.condition(view, &assignment.when, *kind, caller) != Truth::Yes);
-        match (unmet.next(), unmet.next()) {
-            (None, _) => GrantOutcome::Granted(Some(id)),
-            (Some(ConditionKind::Assurance), None) => GrantOutcome::NeedsAssurance(id),
-            (Some(ConditionKind::MaxRisk), None) => GrantOutcome::NeedsLowerRisk(id),
-            (Some(_), _) => GrantOutcome::ConditionUnmet(id),
+        let (mut needs_proof, mut needs_lower_risk) = (false, false);
+        for kind in ConditionKind::ALL {
+            if self.condition(view, &assignment.when, kind, caller) == Truth::Yes {
+                continue;
+            }
+            match kind {
+                ConditionKind::Assurance | ConditionKind::MaxAge => needs_proof = true,
+                ConditionKind::MaxRisk => needs_lower_risk = true,
+                ConditionKind::Networks
+                | ConditionKind::Hours
+                | ConditionKind::Countries
+                | ConditionKind::Device
+                | ConditionKind::Activation => return GrantOutcome::ConditionUnmet(id),
+            }
+        }
+        match (needs_proof, needs_lower_risk) {
+            (false, false) => GrantOutcome::Granted(Some(id)),
+            (true, false) => GrantOutcome::NeedsAssurance(id),
+            (false, true) => GrantOutcome::NeedsLowerRisk(id),
+            (true, true) => GrantOutcome::ConditionUnmet(id),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::condition::{ConditionKind, Truth};
+use crate::condition::{ConditionKind, Truth, span_text};
 use crate::principal::{CredentialProblem, CredentialProblemKind};
 use crate::reason::Stage;
 
@@ -177,6 +177,7 @@ impl Policy {
             }
             ConditionKind::Device => "compliant".to_owned(),
             ConditionKind::Assurance => "mfa".to_owned(),
+            ConditionKind::MaxAge => format!("at most {}", when.max_age_s.map_or_else(String::new, span_text)),
             ConditionKind::Activation => match &when.activation {
                 Some(eligible) => format!(
                     "for at most {:#}{}",
@@ -222,18 +223,40 @@ impl Policy {
 
     fn step_up_message(&self, view: &View<'_>, who: &str, rule: Option<&RuleRef>) -> String {
         let (method, path) = (view.request.method, view.request.path.as_str());
-        match rule {
-            Some(rule) if rule.kind == RuleKind::Assignment && view.level == crate::request::RiskLevel::Low => format!(
-                "{who} must authenticate again with mfa to {method} {path}: assignment {} demands it ({})",
+        let demand = self.step_up_demand(view);
+        let mfa = if demand.mfa { " with mfa" } else { "" };
+        let by = |kind: &str, rule: &RuleRef, max_age_s: Option<u64>| {
+            let age = max_age_s.map_or_else(String::new, |age| format!(", at most {} ago", span_text(age)));
+            format!(
+                "{who} must authenticate again{mfa} to {method} {path}: {kind} {} demands it{age} ({})",
                 rule.name,
                 place(rule)
-            ),
+            )
+        };
+        match (rule, self.resource_of(view)) {
+            (Some(rule), Some((route, resource)))
+                if rule.kind == RuleKind::Resource && self.is_proof_wanted(view, route, resource) =>
+            {
+                by("resource", rule, resource.proof.max_age_s)
+            }
+            (Some(rule), _) if rule.kind == RuleKind::Assignment && view.level == crate::request::RiskLevel::Low => {
+                let found = self.assignments.iter().find(|each| each.rule.name == rule.name);
+                by("assignment", rule, found.and_then(|assignment| assignment.when.max_age_s))
+            }
             _ => format!(
                 "{who} must authenticate again with mfa to {method} {path}: the risk is {} ({})",
                 view.level.as_str(),
                 signals(view)
             ),
         }
+    }
+
+    /// Whether it is the `[[resource]]` that demands a step-up, and not the risk.
+    fn is_proof_wanted(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> bool {
+        let caller = view.caller(resource.authentication);
+        let granted = self.grants_stage(view, route, caller, &mut Silent);
+        self.risk_stage(view, route, resource, caller, granted, &mut Silent).is_none()
+            && self.proof_stage(view, route, resource, caller, &mut Silent).is_some()
     }
 
     /// At most eight names.

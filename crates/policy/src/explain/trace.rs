@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use super::message::{client, place, revoked_by, signals};
 use super::*;
+use crate::condition::span_text;
+use crate::draft::ProofDraft;
 use crate::principal::CredentialProblemKind;
 use crate::reason::Stage;
 use crate::request::{BanScope, RiskLevel};
@@ -248,16 +250,43 @@ impl Policy {
         let outcome = if has(Reason::RiskTooHigh) { CheckOutcome::Fail } else { CheckOutcome::Pass };
         checks.push(check(Stage::Risk, outcome, value, &detail));
         let fresh = if self.has_fresh_mfa(view, caller) { "mfa, fresh" } else { "no fresh mfa" };
+        let fresh = match caller {
+            Caller::Verified(principal) => match (principal.authentication.auth_time, resource.proof.max_age_s) {
+                (Some(at), Some(_)) => {
+                    let age = u64::try_from(view.now.as_second().saturating_sub(at.as_second())).unwrap_or(0);
+                    format!("{fresh}, authenticated {} ago", span_text(age))
+                }
+                (None, Some(_)) => format!("{fresh}, authenticated nobody knows when"),
+                (_, None) => fresh.to_owned(),
+            },
+            Caller::Anonymous | Caller::SomeVerified => fresh.to_owned(),
+        };
+        let of_route = self.proof_stage(view, route, resource, caller, &mut Silent).is_some();
         let contained = self.containment_stage(view, resource, caller, &mut Silent).is_some();
         let demand = self.demanded_by_alert(view, caller).filter(|_| contained);
         let (outcome, detail) = match demand {
             Some(demand) => {
                 (CheckOutcome::Fail, format!("alert {} demands a fresh mfa until {}", demand.alert, demand.until))
             }
-            None if has(Reason::StepUpRequired) => (CheckOutcome::Fail, "a fresh mfa is demanded".to_owned()),
+            None if of_route => (CheckOutcome::Fail, format!("the route demands {}", proof_text(resource.proof))),
+            None if has(Reason::StepUpRequired) => {
+                let demand = self.step_up_demand(view);
+                let proof = ProofDraft { mfa: demand.mfa, max_age_s: demand.max_age_s.filter(|_| !demand.mfa) };
+                (CheckOutcome::Fail, format!("{} is demanded", proof_text(proof)))
+            }
             None => (CheckOutcome::Pass, "nothing more is demanded".to_owned()),
         };
-        checks.push(check(Stage::StepUp, outcome, fresh, &detail));
+        checks.push(check(Stage::StepUp, outcome, &fresh, &detail));
+    }
+}
+
+/// How somebody must have authenticated, in words.
+fn proof_text(proof: ProofDraft) -> String {
+    match (proof.mfa, proof.max_age_s.map(span_text)) {
+        (true, None) => "a fresh mfa".to_owned(),
+        (true, Some(age)) => format!("a fresh mfa of at most {age} ago"),
+        (false, Some(age)) => format!("an authentication of at most {age} ago"),
+        (false, None) => "nothing".to_owned(),
     }
 }
 

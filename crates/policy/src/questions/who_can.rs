@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use jiff::SignedDuration;
+
 use crate::evaluate::{Caller, View};
 use crate::policy::*;
 use crate::principal::{Device, Principal, PrincipalKind};
@@ -40,6 +42,7 @@ impl Policy {
     ///     circumstances: Circumstances::at("2026-11-23T10:00:00Z".parse().expect("a time")),
     ///     compliant_device: None,
     ///     fresh_mfa: false,
+    ///     authenticated_s: None,
     /// });
     /// assert_eq!(&*who.allowed[0].subject, "group:finance");
     /// assert!(who.allowed[0].now);
@@ -146,6 +149,8 @@ impl<'a> ActionQuestion<'a> {
         somebody.device =
             self.compliant_device.map(|compliant| Device { id: Box::default(), compliant: Some(compliant) });
         somebody.authentication.stated_mfa = self.fresh_mfa;
+        let ago = self.authenticated_s.and_then(|ago| i64::try_from(ago).ok()).map(SignedDuration::from_secs);
+        somebody.authentication.auth_time = ago.and_then(|ago| self.circumstances.now.checked_sub(ago).ok());
         somebody
     }
 }

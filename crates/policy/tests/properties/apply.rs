@@ -14,9 +14,9 @@ use crate::world::{Facts, Identity, bare_principal, stated_risk};
 /// Every request that the needs stand for: each address of a network, each principal that some credential may prove.
 pub(crate) fn apply(draft: &PolicyDraft, facts: &Facts, needs: &[&str]) -> Vec<Facts> {
     let mut variants = vec![facts.clone()];
-    // A credential first: the other needs then speak of whoever holds it.
+    // A credential first: the other needs then speak of whoever holds it. Then the time, from which ages are counted.
     let mut ordered: Vec<&str> = needs.to_vec();
-    ordered.sort_by_key(|need| !need.starts_with("credential:"));
+    ordered.sort_by_key(|need| (!need.starts_with("credential:"), !need.starts_with("hours:")));
     for need in ordered {
         let (kind, value) = need.split_once(':').unwrap();
         variants = variants.into_iter().flat_map(|facts| apply_one(draft, facts, kind, value)).collect();
@@ -50,7 +50,20 @@ fn apply_one(draft: &PolicyDraft, mut facts: Facts, kind: &str, value: &str) -> 
                 who.device = Some(Device { id: "laptop".into(), compliant: Some(true) })
             });
         }
-        "assurance" => change_principal(&mut facts, |who| who.authentication.stated_mfa = true),
+        "assurance" => {
+            let now = facts.now;
+            change_principal(&mut facts, |who| {
+                who.authentication.stated_mfa = true;
+                who.authentication.auth_time = Some(now);
+            });
+        }
+        // As long ago as may be.
+        "authentication" => {
+            let unit = |name| value.strip_suffix(name).and_then(|number| number.parse::<i64>().ok());
+            let seconds = unit("h").map(|hours| hours * 3_600).unwrap();
+            let at = facts.now.checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap();
+            change_principal(&mut facts, |who| who.authentication.auth_time = Some(at));
+        }
         "activation" => {
             let until = facts.now.checked_add(jiff::SignedDuration::from_hours(10_000)).unwrap();
             facts.activations.push(Activation { assignment: value.into(), until });

@@ -45,6 +45,7 @@ pub(crate) fn decide(draft: &PolicyDraft, facts: &Facts) -> Verdict {
     (stages.network().or_else(|| stages.authentication()).or_else(|| stages.explicit_deny()))
         .or_else(|| stages.grants())
         .or_else(|| stages.risk())
+        .or_else(|| stages.proof())
         .unwrap_or(PERMIT)
 }
 
@@ -181,8 +182,8 @@ impl<'a> Stages<'a> {
         if unmet.iter().any(Vec::is_empty) {
             return None;
         }
-        let only = |name: &str| unmet.iter().any(|names| names.as_slice() == [name]);
-        let (assurance, max_risk) = (only("assurance"), only("max_risk"));
+        let only = |some: &[&str]| unmet.iter().any(|names| names.iter().all(|name| some.contains(name)));
+        let (assurance, max_risk) = (only(&["assurance", "max_age"]), only(&["max_risk"]));
         let evidence = self.facts.risk.has_evidence();
         if max_risk && evidence && !assurance {
             return Some(deny("risk.too_high"));
@@ -219,6 +220,16 @@ impl<'a> Stages<'a> {
             None => self.resource.authentication == AuthenticationRule::None,
         };
         (self.resource.mode == Mode::Enforce && !cannot_answer && !self.mfa_is_fresh()).then_some(STEP_UP)
+    }
+
+    /// Nor does one in shadow mode demand how somebody authenticated.
+    fn proof(&self) -> Option<Verdict> {
+        let ProofDraft { mfa, max_age_s } = self.resource.proof;
+        let proven = (!mfa || self.mfa_is_fresh()) && max_age_s.is_none_or(|most| self.has_authenticated(most));
+        if self.resource.mode == Mode::Shadow || proven {
+            return None;
+        }
+        Some(if self.principal().is_some() { STEP_UP } else { challenge("authn.missing") })
     }
 
     /// A resource in shadow mode has no say in the thresholds.
@@ -310,6 +321,9 @@ impl<'a> Stages<'a> {
         if when.assurance_mfa {
             answers.push(("assurance", yes_if(self.mfa_is_fresh())));
         }
+        if let Some(most) = when.max_age_s {
+            answers.push(("max_age", yes_if(self.has_authenticated(most))));
+        }
         if let Some(most) = when.max_risk {
             answers.push(("max_risk", yes_if(self.level() <= most)));
         }
@@ -319,11 +333,15 @@ impl<'a> Stages<'a> {
     fn mfa_is_fresh(&self) -> bool {
         let Some(who) = self.principal() else { return false };
         let strong = who.authentication.acr.as_deref() == Some("urn:mfa");
-        let fresh = who.authentication.auth_time.is_some_and(|at| {
+        who.authentication.stated_mfa || strong && self.has_authenticated(12 * 60 * 60)
+    }
+
+    fn has_authenticated(&self, max_age_s: u64) -> bool {
+        let at = self.principal().and_then(|who| who.authentication.auth_time);
+        at.is_some_and(|at| {
             let age = self.facts.now.as_second() - at.as_second();
-            (-60..=12 * 60 * 60).contains(&age)
-        });
-        who.authentication.stated_mfa || strong && fresh
+            (-60..=i64::try_from(max_age_s).unwrap()).contains(&age)
+        })
     }
 }
 

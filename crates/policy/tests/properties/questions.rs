@@ -118,6 +118,11 @@ fn question<'a>(policy: &Policy, facts: &'a Facts, route: RouteId) -> ActionQues
         circumstances: circumstances(facts),
         compliant_device: who.and_then(|who| who.device.as_ref()).and_then(|device| device.compliant),
         fresh_mfa: who.is_some_and(|who| policy.is_mfa_fresh(who, facts.now)),
+        // A minute ahead is now; more is nobody's word.
+        authenticated_s: who.and_then(|who| who.authentication.auth_time).and_then(|at| {
+            let age = facts.now.as_second() - at.as_second();
+            u64::try_from(if (-60..0).contains(&age) { 0 } else { age }).ok()
+        }),
     }
 }
 

@@ -280,10 +280,12 @@ fn resource(networks: usize) -> impl Strategy<Value = ResourceDraft> {
         some_networks(networks),
         (prop::bool::ANY, prop::bool::ANY),
         select(vec![Sensitivity::Low, Sensitivity::Normal, Sensitivity::High]),
+        (prop::bool::weighted(0.05), weighted(0.08, max_age())),
         mode(),
     )
-        .prop_map(|(authentication, allow, deny, keep, sensitivity, mode)| ResourceDraft {
+        .prop_map(|(authentication, allow, deny, keep, sensitivity, (mfa, max_age_s), mode)| ResourceDraft {
             route: placed(""),
+            proof: if authentication == Rule::None { ProofDraft::default() } else { ProofDraft { mfa, max_age_s } },
             authentication,
             allow: if keep.0 { allow } else { Vec::new() },
             deny: if keep.1 { deny } else { Vec::new() },
@@ -347,6 +349,11 @@ fn level() -> impl Strategy<Value = RiskLevel> {
     select(vec![RiskLevel::Low, RiskLevel::Medium, RiskLevel::High])
 }
 
+/// An hour, and more than what `mfa` holds for.
+fn max_age() -> impl Strategy<Value = u64> {
+    select(vec![3_600, 25 * 3_600])
+}
+
 fn when(networks: usize) -> impl Strategy<Value = WhenDraft> {
     let likely = 0.15;
     (
@@ -355,14 +362,16 @@ fn when(networks: usize) -> impl Strategy<Value = WhenDraft> {
         weighted(likely, vec(country(), 1..=2)),
         prop::bool::weighted(likely),
         prop::bool::weighted(likely),
+        weighted(0.05, max_age()),
         weighted(likely, level()),
     )
-        .prop_map(|(networks, span, countries, compliant_device, assurance_mfa, max_risk)| WhenDraft {
+        .prop_map(|(networks, span, countries, compliant_device, assurance_mfa, max_age_s, max_risk)| WhenDraft {
             networks: networks.filter(|networks| !networks.is_empty()),
             hours: span.map(|text| hours(text).into()),
             countries,
             compliant_device,
             assurance_mfa,
+            max_age_s,
             max_risk,
         })
 }
@@ -406,7 +415,7 @@ pub(crate) fn deny(routes: usize, networks: usize) -> impl Strategy<Value = Deny
             scope,
             starts,
             expires,
-            when: WhenDraft { assurance_mfa: false, max_risk: None, ..when },
+            when: WhenDraft { assurance_mfa: false, max_age_s: None, max_risk: None, ..when },
             explain: None::<Arc<str>>,
             mode,
         },

@@ -1,4 +1,5 @@
-//! A browser that nobody knows is led to the login, and one whose session needs a second factor to the page that asks for it; a program is told 401.
+//! A browser that nobody knows is led to the login, one whose session needs a second factor to the page or the provider that asks for it, and one whose
+//! authentication is too old to a login that asks again; a program is told 401.
 //!
 //! Who is a browser is said by the browser: it asks for a page of HTML, by GET, as a navigation (Fetch Metadata). A script, an image or a
 //! frame in a page is none: it would be led to a page that it cannot show. When in doubt it is a program.
@@ -6,7 +7,7 @@
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use portcullis_identity::session::{CookieKind, cookie_value};
-use portcullis_policy::{CredentialProblemKind, Reason};
+use portcullis_policy::{AuthenticationMethod, CredentialProblemKind, Reason, StepUpDemand};
 
 use crate::refusal::Refusal;
 use crate::refusal::form::Form;
@@ -19,12 +20,18 @@ const MAX_PLACE: usize = 2_048;
 pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderValue> {
     let facts = &transit.facts;
     let settings = facts.loaded.snapshot.settings.pages.as_ref()?;
-    let (page, field) = if would_help(refusal, transit) {
-        ("login", "to")
-    } else if settings.step_up && wants_factor(refusal, transit) {
-        ("step-up", "return")
+    let page = if would_help(refusal, transit) {
+        "login?to="
     } else {
-        return None;
+        let demand = step_up(refusal, transit)?;
+        let is_of_provider = facts.principal()?.authentication.method == AuthenticationMethod::Oidc;
+        match (demand.mfa, settings.step_up) {
+            // Whoever authenticates anew is recent enough.
+            (false, _) => "login?prove=anew&to=",
+            (true, true) => "step-up?return=",
+            (true, false) if is_of_provider => "login?prove=mfa&to=",
+            (true, false) => return None,
+        }
     };
     if !settings.are_open(facts.scheme) || !is_navigation(&transit.head) {
         return None;
@@ -32,7 +39,7 @@ pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderV
     let target = facts.target.as_ref()?;
     let place = target.uri.path_and_query().map_or("/", |place| place.as_str());
     let place = if place.len() > MAX_PLACE { "/" } else { place };
-    HeaderValue::try_from(format!("{}/{page}?{field}={}", settings.prefix, encoded(place))).ok()
+    HeaderValue::try_from(format!("{}/{page}{}", settings.prefix, encoded(place))).ok()
 }
 
 /// Whether a login would change the answer: there was no credential, or there was a session that is over, and nothing else.
@@ -53,14 +60,13 @@ fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
     }
 }
 
-/// Whether a second factor would change the answer to somebody who has a session: what comes under another credential is not raised here.
-fn wants_factor(refusal: &Refusal, transit: &Transit) -> bool {
-    let Refusal::Challenged(denial) = refusal else { return false };
+/// How somebody who has a session must authenticate for another answer: what comes under another credential is not raised here.
+fn step_up<'r>(refusal: &'r Refusal, transit: &Transit) -> Option<&'r StepUpDemand> {
+    let Refusal::Challenged(denial) = refusal else { return None };
     let headers = &transit.head.headers;
     let others = transit.facts.loaded.snapshot.authenticator.credential_headers();
-    denial.reason == Reason::StepUpRequired
-        && has_session(headers)
-        && !others.iter().any(|name| headers.contains_key(name))
+    let is_session = has_session(headers) && !others.iter().any(|name| headers.contains_key(name));
+    denial.step_up.as_ref().filter(|_| is_session)
 }
 
 fn has_session(headers: &HeaderMap) -> bool {

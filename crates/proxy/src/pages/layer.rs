@@ -81,14 +81,18 @@ async fn visit(worker: Rc<Worker>, mut transit: Box<Transit>) -> Result<Response
         Ok(answered) => answered,
         Err(_) => Err(Refusal::Internal("a page took too long".to_owned())),
     };
-    let mut response = match answered {
-        Ok(PageAnswer::Answer(response)) => response,
+    let (mut response, judged) = match answered {
+        Ok(PageAnswer::Answer(response)) => (response, None),
+        Ok(PageAnswer::Judged(response, judged)) => (response, Some(judged)),
         Ok(PageAnswer::Refused(refusal)) => return refuse(Refusal::Page(refusal), transit),
         Err(refusal) => return refuse(refusal, transit),
     };
     protect(response.headers_mut());
     let facts = &transit.facts;
     facts.loaded.counters(facts.route).requests.observe(facts.started.elapsed());
+    if let Some(judged) = judged {
+        worker.observe_page(&transit, response.status(), &judged);
+    }
     Entry::attach(Entry::of(&worker, &transit), &mut response);
     Ok(response.map(|body| Shared::new(http_body_util::Either::Right(body), None)))
 }

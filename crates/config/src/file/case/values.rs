@@ -235,8 +235,19 @@ impl Kind for Reason {
 pub(crate) struct Need;
 
 /// What a suggestion can ask for.
-const NEEDS: [&str; 10] =
-    ["role", "group", "network", "country", "hours", "device", "assurance", "risk", "credential", "activation"];
+const NEEDS: [&str; 11] = [
+    "role",
+    "group",
+    "network",
+    "country",
+    "hours",
+    "device",
+    "assurance",
+    "authentication",
+    "risk",
+    "credential",
+    "activation",
+];
 
 impl Kind for Need {
     type Value = String;

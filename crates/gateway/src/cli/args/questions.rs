@@ -1,6 +1,7 @@
 //! `can`, `explain`, `list`, `who-can`, `test`: questions to a policy, and the facts that they take.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -58,6 +59,9 @@ pub(crate) struct WhoCanArgs {
     /// How strong and fresh the authentication is
     #[arg(long, value_enum)]
     pub(crate) assurance: Option<AssuranceState>,
+    /// How long ago the caller authenticated, such as 10m; left out, nobody knows
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::span::parse)]
+    pub(crate) authenticated: Option<Duration>,
     /// When it happens, in RFC 3339; left out, now
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Timestamp>,
@@ -79,6 +83,7 @@ impl WhoCanArgs {
             country: self.country.clone(),
             device: self.device,
             assurance: self.assurance,
+            authenticated: self.authenticated,
             at: self.at,
             risk: self.risk,
         }
@@ -137,6 +142,9 @@ pub(crate) struct FactArgs {
     /// How strong and fresh the authentication is
     #[arg(long, value_enum)]
     pub(crate) assurance: Option<AssuranceState>,
+    /// How long ago the caller authenticated, such as 10m; left out, nobody knows
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::span::parse)]
+    pub(crate) authenticated: Option<Duration>,
     /// When it happens, in RFC 3339; left out, now
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Timestamp>,

@@ -22,6 +22,8 @@ pub struct ActionQuestion<'a> {
     pub compliant_device: Option<bool>,
     /// Callers have a fresh second factor.
     pub fresh_mfa: bool,
+    /// How long ago they authenticated, in seconds.
+    pub authenticated_s: Option<u64>,
 }
 
 /// All who may do one thing.
