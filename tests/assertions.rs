@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portcullis_testkit::nginx::Nginx;
 use portcullis_testkit::process::Program;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::PATIENCE;
@@ -16,6 +17,13 @@ const WELL_KNOWN: &str = "/.well-known/portcullis/jwks.json";
 fn signing(upstream: &Upstream, policy: &str, algorithms: &[&[&str]]) -> (Gateway, String) {
     let mut site = Site::new(&upstream.url());
     let key = site.key("robot", "service:robot", "groups = [\"auditors\"]");
+    sign(&mut site, algorithms);
+    site.policy(policy);
+    (site.start(), key)
+}
+
+/// Has a gateway sign, with a key for each of `algorithms`, as openssl makes them.
+fn sign(site: &mut Site, algorithms: &[&[&str]]) {
     let others = ["key", "other_key"];
     let mut config =
         "[identity.headers]\nassertion = \"x-auth-assertion\"\n[identity.assertion]\nissuer = \"https://gw.test\"\n\
@@ -30,8 +38,6 @@ fn signing(upstream: &Upstream, policy: &str, algorithms: &[&[&str]]) -> (Gatewa
         config.push_str(&format!("{name} = {{ file = \"{name}.pem\" }}\n"));
     }
     site.add(&config);
-    site.policy(policy);
-    (site.start(), key)
 }
 
 const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -130,4 +136,31 @@ fn without_an_assertion_the_path_is_like_any_other() {
     site.key("robot", "service:robot", "");
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     assert_eq!(site.start().get(WELL_KNOWN, &[]).status(), 401);
+}
+
+#[test]
+fn whoever_is_in_thousands_of_groups_reaches_a_real_upstream_all_the_same() {
+    let nginx = Nginx::start();
+    let mut site = Site::new(&nginx.url());
+    let groups: Vec<String> = (0..5_000).map(|number| format!("\"department-{number:05}\"")).collect();
+    let many = site.key("many", "service:many", &format!("groups = [{}]", groups.join(", ")));
+    let few = site.key("few", "service:few", "groups = [\"auditors\"]");
+    sign(&mut site, &[P256]);
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let gateway = site.start();
+    let claims = |key: &str| -> Value {
+        let answer = gateway.get("/", &[("X-Api-Key", key)]);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let token = answer.text().lines().find_map(|line| line.strip_prefix("x_auth_assertion: ")).unwrap();
+        let payload = token.split('.').nth(1).unwrap();
+        serde_json::from_slice(&data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+    };
+    let told = claims(&many);
+    assert_eq!(
+        (&told["sub"], &told["groups"], &told["groups_overage"]),
+        (&"service:many".into(), &Value::Null, &5_000.into())
+    );
+    let told = claims(&few);
+    assert_eq!((&told["groups"], &told["groups_overage"]), (&serde_json::json!(["auditors"]), &Value::Null));
+    assert_eq!(gateway.metric("portcullis_assertions_without_groups_total"), Some(1.0));
 }

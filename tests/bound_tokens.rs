@@ -1,11 +1,16 @@
 //! Tokens that are bound to their holder: by a client certificate, or by a key that each request proves to hold. Whoever has the token and
 //! not the key has nothing.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use portcullis_testkit::certificates::{Authority, Issued, San};
+use portcullis_testkit::http2::Http2;
+use portcullis_testkit::process::Signal;
 use portcullis_testkit::tokens::{Claims, SigningKey, sha256_base64url};
 use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::{Answer, request};
 use serde_json::{Value, json};
 
@@ -32,7 +37,17 @@ fn world_with(upstream: Upstream, provider: &str, more: &str) -> World {
     site.add(more);
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     let token = signer.token(&claims("alice").set("cnf", json!({ "jkt": holder.thumbprint() })));
-    World { gateway: site.start(), holder, token, upstream }
+    let gateway = site.start();
+    pass_a_second();
+    World { gateway, holder, token, upstream }
+}
+
+/// Proofs that were made in the second of the start need a nonce.
+fn pass_a_second() {
+    let begun = jiff::Timestamp::now().as_second();
+    while jiff::Timestamp::now().as_second() == begun {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 impl World {
@@ -229,6 +244,106 @@ fn a_used_proof_stays_used_over_a_reload_and_a_stream_needs_no_further_one() {
         assert!(!more.is_empty(), "ended after {} words", heard.matches("tick").count());
         heard.push_str(&String::from_utf8_lossy(&more));
     }
+}
+
+#[test]
+fn a_proof_of_before_a_restart_is_good_with_a_nonce_of_the_new_process_alone() {
+    let world = world("", "[store]\npath = \"state.db\"\n");
+    let (used, unused) = (world.proof("/a"), world.proof("/a"));
+    assert_eq!(world.ask("/a", "DPoP", &[&used]).status(), 200);
+    let World { gateway: Gateway { site, mut process, .. }, holder, token, upstream } = world;
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
+    let world = World { gateway: site.start(), holder, token, upstream };
+    // Which proofs were used nobody knows any more.
+    for proof in [&used, &unused] {
+        let answer = world.ask("/a", "DPoP", &[proof]);
+        world.gateway.check_refused("of before", &answer, 401, "authn.expired");
+        assert!(challenge(&answer).contains("error=\"use_dpop_nonce\""), "{}", challenge(&answer));
+        let nonce = answer.header("dpop-nonce").unwrap().to_owned();
+        // What a client's library does by itself, also where its clock is behind.
+        let claims = Claims::proof("GET", &world.address("/a"), &world.token).set("nonce", nonce);
+        let again = world.holder.token_with(&world.holder.proof_header(), &claims.seconds_from_now("iat", -20));
+        assert_eq!(world.ask("/a", "DPoP", &[&again]).status(), 200);
+        world.gateway.check_refused("again", &world.ask("/a", "DPoP", &[&again]), 401, "authn.invalid");
+    }
+    // And from the next second on nobody is asked for one.
+    pass_a_second();
+    assert_eq!(world.ask("/a", "DPoP", &[&world.proof("/a")]).status(), 200);
+    // A process that was killed may run still, as far as the next one knows: proofs need a nonce for as long as it would drain.
+    let World { gateway: Gateway { site, mut process, .. }, holder, token, upstream } = world;
+    process.signal(Signal::Kill);
+    process.wait_exit(PATIENCE);
+    let world = World { gateway: site.start(), holder, token, upstream };
+    pass_a_second();
+    let answer = world.ask("/a", "DPoP", &[&world.proof("/a")]);
+    assert!(challenge(&answer).contains("error=\"use_dpop_nonce\""), "{} {}", answer.status(), challenge(&answer));
+}
+
+#[test]
+fn proofs_are_asked_for_over_http2_and_for_tunnels_too() {
+    let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!(
+        "[[upstream]]\nname = \"peer\"\nendpoints = [\"http://{}\"]\n\
+         [[route]]\nname = \"socket\"\nupstream = \"peer\"\npaths = [\"/socket\"]\nupgrades = [\"websocket\"]\n\
+         [limits]\nrecheck = \"1s\"\n",
+        peer.local_addr().unwrap()
+    );
+    let world = world("", &more);
+    let authorization = format!("DPoP {}", world.token);
+    // Each stream of one connection has a proof of its own; none is good on two of them.
+    let mut client = Http2::open(world.gateway.address);
+    let (first, second) = (world.proof("/a"), world.proof("/a"));
+    let mut over_http2 = |proof: &str| client.get("/a", &[("authorization", &authorization), ("dpop", proof)]);
+    assert_eq!((over_http2(&first).status(), over_http2(&second).status()), (200, 200));
+    for (what, proof, fragment) in [
+        ("used", first.clone(), "used before"),
+        ("for another path", world.proof("/b"), "the proof is for"),
+        ("for another method", world.holder.proof("POST", &world.address("/a"), &world.token), "for the method"),
+    ] {
+        let answer = over_http2(&proof);
+        assert_eq!((answer.status(), answer.json()["reason"].as_str()), (401, Some("authn.invalid")), "{what}");
+        assert!(answer.header("www-authenticate").unwrap().contains("invalid_dpop_proof"), "{what}");
+        let event = world.gateway.events.wait_for_request(answer.header("x-request-id").unwrap());
+        assert!(event["message"].as_str().unwrap().contains(fragment), "{what}: {event:#}");
+    }
+    // A proof that was used over HTTP/1 is used.
+    let third = world.proof("/a");
+    assert_eq!(world.ask("/a", "DPoP", &[&third]).status(), 200);
+    assert_eq!(over_http2(&third).status(), 401);
+    // A tunnel is begun with a proof, and goes on without a further one.
+    let upgrade = |proof: &str| {
+        let mut client = world.gateway.conn();
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("dpop", proof),
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        client.send(request("GET", "/socket", &headers, b""));
+        client
+    };
+    let proof = world.proof("/socket");
+    let mut tunnel = upgrade(&proof);
+    let (mut upstream, _) = peer.accept().unwrap();
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    upstream.write_all(switched.as_bytes()).unwrap();
+    assert_eq!(tunnel.try_head().unwrap().status, 101);
+    let replayed = upgrade(&proof).answer();
+    world.gateway.check_refused("a replayed tunnel", &replayed, 401, "authn.invalid");
+    // It is decided on again meanwhile, more than once.
+    std::thread::sleep(Duration::from_millis(2_500));
+    tunnel.send("ping");
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"ping") {
+        let mut byte = [0];
+        upstream.read_exact(&mut byte).unwrap();
+        heard.push(byte[0]);
+    }
+    assert!(world.gateway.events.all().iter().all(|event| event["reason"] != "session.terminated"));
 }
 
 /// The SHA-256 of a certificate as a token has it (RFC 8705 section 3.1).

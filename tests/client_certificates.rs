@@ -11,7 +11,7 @@ use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{Answer, Conn, request};
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, NO_BANS, Site, repository, tool};
+use crate::harness::{Gateway, NO_BANS, Site, portcullis, repository, tool};
 
 /// Speaks TLS with a client's certificate for whoever connects in plain text, byte for byte.
 const RELAY: &str = r#"
@@ -385,6 +385,45 @@ fn who_is_revoked_by_a_reload_is_out_on_open_connections_too() {
     gateway.site.file("ca.crl", &other.revoke(&[]));
     gateway.reload("ok");
     gateway.check_refused("strange", &ask(&mut good_open, "/a", &[]), 401, "authn.certificate_invalid");
+}
+
+#[test]
+fn a_principal_that_is_revoked_is_out_with_its_certificates_and_not_with_later_ones() {
+    let upstream = Upstream::start();
+    let authority = Authority::new("a test's own");
+    let site = site(&upstream, &authority, "");
+    put(&site, "batch", &authority.issue(&[BATCH]));
+    put(&site, "other", &authority.issue(&[San::Uri("spiffe://td.test/other")]));
+    let gateway = site.start();
+    let run = |arguments: &[&str]| {
+        let config = gateway.site.path("portcullis.toml");
+        let finished = portcullis().arg("-c").arg(config).args(arguments).run(PATIENCE);
+        assert_eq!(finished.status.code(), Some(0), "{finished:?}");
+    };
+    let (batch, other) = (Client::new(&gateway, "batch"), Client::new(&gateway, "other"));
+    let mut open = batch.conn();
+    assert_eq!(ask(&mut open, "/only/a", &[]).status(), 200);
+    run(&["revoke", "principal", "certificate:spiffe://td.test/batch", "--reason", "host lost"]);
+    // On the connection that is open, on a new one, and where nobody has to say who calls.
+    gateway.check_refused("open", &ask(&mut open, "/only/a", &[]), 401, "authn.revoked");
+    for target in ["/only/a", "/open/a", "/a"] {
+        gateway.check_refused(target, &batch.get(target, &[]), 401, "authn.revoked");
+    }
+    // Another principal of the same authority.
+    gateway.check_refused("other", &other.get("/only/a", &[]), 403, "rbac.no_matching_grant");
+    // A certificate counts by when its time began: that of before the revoked moment is out, and one of later counts.
+    run(&["revoke", "lift", "principal", "certificate:spiffe://td.test/batch"]);
+    assert_eq!(batch.get("/only/a", &[]).status(), 200);
+    run(&[
+        "revoke",
+        "principal",
+        "certificate:spiffe://td.test/batch",
+        "--before",
+        "1970-01-01T00:00:01Z",
+        "--reason",
+        "x",
+    ]);
+    assert_eq!(batch.get("/only/a", &[]).status(), 200);
 }
 
 #[test]

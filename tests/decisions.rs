@@ -60,27 +60,15 @@ impl Asked for Case {
         let facts = &self.facts;
         let (kind, id) = facts.principal.as_ref()?;
         Some(Principal {
-            kind: *kind,
-            id: id.as_str().into(),
-            name: None,
-            email: None,
             groups: facts.groups.iter().map(|name| GroupClaim { name: name.as_str().into(), trusted: true }).collect(),
-            directory: None,
             roles: facts.roles.iter().map(|role| role.as_str().into()).collect(),
             device: facts.compliant_device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
-            scope: None,
             authentication: Authentication {
-                method: AuthenticationMethod::Stated,
-                provider: "case".into(),
-                issuer: None,
-                key_id: None,
-                acr: None,
-                amr: Vec::new(),
                 auth_time: self.authenticated(),
-                issued: None,
-                expires: None,
                 stated_mfa: facts.fresh_mfa,
+                ..Authentication::by(AuthenticationMethod::Stated, "case")
             },
+            ..Principal::stated(*kind, id)
         })
     }
 

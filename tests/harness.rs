@@ -109,6 +109,13 @@ impl Site {
         self.config.push_str(toml);
     }
 
+    /// Writes this in the place of that in `portcullis.toml`.
+    #[track_caller]
+    pub(crate) fn change(&mut self, from: &str, to: &str) {
+        assert!(self.config.contains(from), "{from} is not there");
+        self.config = self.config.replace(from, to);
+    }
+
     /// The listener on an address of the test's choice.
     pub(crate) fn listen_on(&mut self, address: SocketAddr) {
         self.config = self.config.replacen("127.0.0.1:0", &address.to_string(), 1);

@@ -117,6 +117,43 @@ fn a_token_is_asked_for_once_and_its_subject_is_the_principal() {
 }
 
 #[test]
+fn what_is_asked_and_how_long_it_takes_is_counted() {
+    let world = world("negative = \"1h\"\nmax_cache = \"1h\"");
+    for (token, status, times) in [("good-token", 200, 3), ("unknown", 401, 2), ("no,token", 401, 1)] {
+        for _ in 0..times {
+            assert_eq!(world.status(token), status, "{token}");
+        }
+    }
+    world.is_broken.store(true, Ordering::SeqCst);
+    assert_eq!(world.status("other-token"), 503);
+    for (metric, expected) in [
+        ("tokens_total{provider=\"opaque\",found=\"remembered\"}", 3.0),
+        ("tokens_total{provider=\"opaque\",found=\"asked\"}", 3.0),
+        ("tokens_total{provider=\"opaque\",found=\"malformed\"}", 1.0),
+        ("questions_total{provider=\"opaque\",result=\"active\"}", 1.0),
+        ("questions_total{provider=\"opaque\",result=\"inactive\"}", 1.0),
+        ("questions_total{provider=\"opaque\",result=\"failed\"}", 1.0),
+        ("duration_seconds_count{provider=\"opaque\"}", 3.0),
+        ("duration_seconds_bucket{le=\"+Inf\",provider=\"opaque\"}", 3.0),
+        ("usable{provider=\"opaque\"}", 0.0),
+        ("waiting{provider=\"opaque\"}", 0.0),
+    ] {
+        let name = format!("portcullis_introspection_{metric}");
+        assert_eq!(world.gateway.metric(&name), Some(expected), "{name}");
+    }
+    // Each question is in one bucket, and none took no time.
+    assert!(world.gateway.metric("portcullis_introspection_duration_seconds_sum{provider=\"opaque\"}") > Some(0.0));
+    assert!(world.gateway.metric("portcullis_introspection_age_seconds{provider=\"opaque\"}").is_some());
+    // While it is down nobody is asked again at once, and that is counted as well.
+    assert_eq!(world.status("other-token"), 503);
+    let of = |found: &str| {
+        let name = format!("portcullis_introspection_tokens_total{{provider=\"opaque\",found=\"{found}\"}}");
+        world.gateway.metric(&name).unwrap()
+    };
+    assert_eq!(of("asked") + of("unavailable"), 4.0);
+}
+
+#[test]
 fn many_requests_with_one_token_wait_for_one_question() {
     let world = world("");
     world.slow.store(500, Ordering::SeqCst);

@@ -3,14 +3,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::certificates::{Authority, San};
 use portcullis_testkit::oidc_provider::{OidcProvider, RESOURCE};
+use portcullis_testkit::process::Signal;
 use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::tokens::{SigningKey, jwks};
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire;
 use serde_json::{Value, json};
 
 use crate::harness::{AUDIENCE, AUTHENTICATED, Gateway, ISSUER, NO_BANS, Site, bearer, claims, of_kind};
@@ -144,16 +146,47 @@ fn a_flood_of_unknown_keys_is_one_fetch_for_each_cooldown_and_harms_nobody() {
 }
 
 #[test]
+fn a_caller_that_hangs_up_while_keys_are_fetched_leaves_its_event() {
+    let known = SigningKey::ed25519("known");
+    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1h\"";
+    let world = world(vec![("/keys", keys(&[&known]))], None, jwks);
+    assert_eq!(world.status(&known), 200);
+    std::thread::sleep(Duration::from_millis(300));
+    world.slow.store(2_000, Ordering::SeqCst);
+    let made_up = bearer(&SigningKey::ed25519("made-up"), &claims("mallory"));
+    let mut client = world.gateway.conn();
+    client.send(wire::request("GET", "/secret", &[("Authorization", &made_up)], b""));
+    // It waits for them.
+    let waits = || {
+        (world.gateway.metric("portcullis_keys_fetch_total{provider=\"login\",result=\"succeeded\"}") == Some(2.0))
+            .then_some(())
+    };
+    assert!(wait::until(PATIENCE, waits).is_some());
+    drop(client);
+    let event = world.gateway.refusals(1).remove(0);
+    assert_eq!(event["reason"], "dependency.keys_unavailable", "{event:#}");
+    assert_eq!((&event["status"], &event["request"]["path"]), (&Value::Null, &json!("/secret")), "{event:#}");
+    // One is all, and whoever waits on is answered as ever.
+    world.slow.store(0, Ordering::SeqCst);
+    assert_eq!(world.status(&known), 200);
+    let stays = || (world.status(&SigningKey::ed25519("made-up")) == 401).then_some(());
+    assert!(wait::until(PATIENCE, stays).is_some());
+    let undecided = world.gateway.events.all();
+    let undecided = undecided.iter().filter(|event| event["request"]["path"] == "/secret").count();
+    assert_eq!(undecided, 1);
+}
+
+#[test]
 fn a_provider_that_is_gone_is_undecided_for_its_tokens_and_nothing_for_others() {
     let known = SigningKey::es256("k");
     let down = vec![("/keys", Answer::status(500))];
-    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1s\", max_stale = \"2s\"";
-    let world = world(down.clone(), None, jwks);
+    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1s\", max_stale = \"1h\"";
+    let mut world = world(down.clone(), None, jwks);
     let undecided = world.gateway.get("/", &[("Authorization", &bearer(&known, &claims("u-17")))]);
     let event = world.gateway.check_refused("no keys yet", &undecided, 503, "dependency.keys_unavailable");
     assert_eq!(event["decision"], "undecided");
-    let other = || world.gateway.get("/", &[("X-Api-Key", &world.robot)]).status();
-    assert_eq!(other(), 200, "an API key needs no provider");
+    let other = |world: &World| world.gateway.get("/", &[("X-Api-Key", &world.robot)]).status();
+    assert_eq!(other(&world), 200, "an API key needs no provider");
     assert_eq!(world.gateway.get("/", &[]).status(), 401, "nor does who has nothing");
     let failed = world.wait_for("keys.failed", 1);
     assert!(failed[0]["message"].as_str().unwrap().contains("500"), "{failed:?}");
@@ -164,10 +197,14 @@ fn a_provider_that_is_gone_is_undecided_for_its_tokens_and_nothing_for_others() 
     world.give(down);
     world.wait_for("keys.failed", 2);
     assert_eq!(world.status(&known), 200);
+    // So short a time that it has passed, where the time of before would not.
+    world.gateway.site.change("max_stale = \"1h\"", "max_stale = \"2s\"");
+    world.gateway.site.write();
+    world.gateway.reload("ok");
     let stale = || (world.status(&known) == 503).then_some(());
     assert!(wait::until(PATIENCE, stale).is_some());
     assert_eq!(world.wait_for("keys.stale", 1)[0]["severity"], "high");
-    assert_eq!(other(), 200);
+    assert_eq!(other(&world), 200);
     world.give(vec![("/keys", keys(&[&known]))]);
     assert!(wait::until(PATIENCE, || (world.status(&known) == 200).then_some(())).is_some());
 }
@@ -282,4 +319,121 @@ fn a_real_provider_is_discovered_and_its_rotation_followed() {
     assert!(wait::until(Duration::from_secs(10), || (status(&new) == 200).then_some(())).is_some());
     let refused = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
     gateway.check_refused("signed with a key that was withdrawn", &refused, 401, "authn.unknown_key");
+}
+
+/// A gateway that discovers a real provider's keys and keeps them, and an API key.
+fn keeping(provider: &OidcProvider, upstream: &Upstream, times: &str) -> (Site, String) {
+    let mut site = Site::new(&upstream.url());
+    site.add(&format!(
+        "[[identity.jwt]]\nname = \"login\"\nissuer = \"{}\"\naudiences = [\"{RESOURCE}\"]\nprincipal = \"service\"\n\
+         jwks = {{ discover = true, allow_http = true, cooldown = \"100ms\", {times} }}\n[store]\npath = \"state.db\"\n",
+        provider.issuer()
+    ));
+    let robot = site.key("robot", "service:local", "");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    (site, robot)
+}
+
+fn status(gateway: &Gateway, token: &str) -> u16 {
+    gateway.get("/", &[("Authorization", &format!("Bearer {token}"))]).status()
+}
+
+/// Waits until this is in the store, or in the log beside it.
+fn wait_until_kept(gateway: &Gateway, text: &str) {
+    let kept = || {
+        let files = ["state.db", "state.db-wal"].map(|name| std::fs::read(gateway.site.path(name)).unwrap_or_default());
+        let has = |file: &Vec<u8>| file.windows(text.len()).any(|window| window == text.as_bytes());
+        files.iter().any(has).then_some(())
+    };
+    wait::until(PATIENCE, kept).unwrap_or_else(|| panic!("{text} is not kept"));
+}
+
+fn kill_and_start(gateway: Gateway) -> Gateway {
+    let Gateway { site, mut process, .. } = gateway;
+    process.signal(Signal::Kill);
+    process.wait_exit(PATIENCE);
+    site.start()
+}
+
+#[test]
+fn keys_outlive_a_restart_while_a_real_provider_is_down_and_serve_no_longer_than_without_it() {
+    let mut provider = OidcProvider::start("first");
+    let upstream = Upstream::start();
+    let (site, robot) = keeping(&provider, &upstream, "refresh = \"1h\", max_stale = \"24h\"");
+    let gateway = site.start();
+    let (old, second) = (provider.token(), provider.token());
+    assert_eq!(status(&gateway, &old), 200);
+    wait_until_kept(&gateway, "\"kid\":\"first\"");
+    provider.stop();
+    let mut gateway = kill_and_start(gateway);
+    // Also a token that no process has seen.
+    assert_eq!((status(&gateway, &old), status(&gateway, &second)), (200, 200));
+    let told = wait::until(PATIENCE, || {
+        let events = gateway.events.all();
+        let failed = of_kind(&events, "keys.failed").len();
+        let found = of_kind(&events, "keys.updated")
+            .into_iter()
+            .find(|event| event["message"].to_string().contains("before the start"));
+        found.cloned().filter(|_| failed > 0)
+    });
+    assert_eq!(told.expect("an event for each")["policy"]["rule"], "login");
+    // Whether there is another key nobody can say.
+    let other = SigningKey::es256("other").token(&claims("x").set("iss", provider.issuer()).set("aud", RESOURCE));
+    let answer = gateway.get("/", &[("Authorization", &format!("Bearer {other}"))]);
+    gateway.check_refused("an unknown key", &answer, 503, "dependency.keys_unavailable");
+    // The time that has passed since they were confirmed counts, by the configuration of now; after a restart, too.
+    gateway.site.change("refresh = \"1h\", max_stale = \"24h\"", "refresh = \"1s\", max_stale = \"2s\"");
+    gateway.site.write();
+    gateway.reload("ok");
+    assert!(wait::until(PATIENCE, || (status(&gateway, &old) == 503).then_some(())).is_some());
+    let gateway = kill_and_start(gateway);
+    let answer = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
+    gateway.check_refused("too old", &answer, 503, "dependency.keys_unavailable");
+    assert_eq!(gateway.get("/", &[("X-Api-Key", &robot)]).status(), 200, "nobody else is concerned");
+    assert_eq!(gateway.get("/", &[]).status(), 401);
+    // It is back, with another key, as after a rotation.
+    provider.start_again("second");
+    let new = provider.token();
+    assert!(wait::until(Duration::from_secs(10), || (status(&gateway, &new) == 200).then_some(())).is_some());
+    let refused = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
+    gateway.check_refused("signed with a key that was withdrawn", &refused, 401, "authn.unknown_key");
+}
+
+#[test]
+fn a_real_provider_is_asked_once_by_a_flood_of_unknown_keys_and_a_new_one_works_on_first_use() {
+    let mut provider = OidcProvider::start("first");
+    let upstream = Upstream::start();
+    let (site, robot) = keeping(&provider, &upstream, "refresh = \"1h\", max_stale = \"24h\"");
+    let mut site = site;
+    site.change("cooldown = \"100ms\"", "cooldown = \"1s\"");
+    let gateway = site.start();
+    let old = provider.token();
+    assert_eq!(status(&gateway, &old), 200);
+    let fetched = || {
+        let count =
+            |result| gateway.metric(&format!("portcullis_keys_fetch_total{{provider=\"login\",result=\"{result}\"}}"));
+        count("succeeded").unwrap() + count("failed").unwrap()
+    };
+    assert_eq!(fetched(), 1.0);
+    let began = Instant::now();
+    for number in 0..60 {
+        let key = SigningKey::ed25519(&format!("made-up-{number}"));
+        let token = key.token(&claims("x").set("iss", provider.issuer()).set("aud", RESOURCE));
+        assert_eq!(status(&gateway, &token), 401);
+    }
+    // One for each window that has begun meanwhile, however long the flood took.
+    let most = began.elapsed().as_secs() + 1;
+    assert!(fetched() - 1.0 <= f64::from(u32::try_from(most).unwrap()), "{} in {most} windows", fetched() - 1.0);
+    assert_eq!(status(&gateway, &old), 200);
+    // The provider goes and comes back with another key. Whoever has a known one, or needs no provider, does not notice.
+    provider.stop();
+    assert_eq!(status(&gateway, &old), 200);
+    assert_eq!(gateway.get("/", &[("X-Api-Key", &robot)]).status(), 200);
+    provider.start_again("second");
+    let new = provider.token();
+    // The window of the flood is over.
+    std::thread::sleep(Duration::from_millis(1_200));
+    let before = fetched();
+    assert_eq!(status(&gateway, &new), 200, "on first use");
+    assert_eq!(fetched(), before + 1.0);
 }

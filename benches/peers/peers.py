@@ -99,9 +99,10 @@ def envoy(bench):
     http = "envoy.extensions.filters.http"
     filters, log = [], []
     anything = {"permissions": [{"any": True}], "principals": [{"any": True}]}
-    if bench.scenario == "jwt":
-        provider = {"issuer": "bench", "audiences": ["gateway"], "local_jwks": {"filename": bench.jwks}, "payload_in_metadata": "jwt",
-                    "forward": True, "jwt_cache_config": {"jwt_cache_size": 1000}}
+    if bench.scenario == "jwt" or bench.tokens:
+        provider = {"issuer": "bench", "audiences": ["gateway"], "local_jwks": {"filename": bench.jwks}, "payload_in_metadata": "jwt", "forward": True}
+        if not bench.tokens:
+            provider["jwt_cache_config"] = {"jwt_cache_size": 1000}
         filters.append(typed("envoy.filters.http.jwt_authn", f"{http}.jwt_authn.v3.JwtAuthentication", providers={"p": provider},
                              rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "p"}}]))
         claim = {"filter": "envoy.filters.http.jwt_authn", "path": [{"key": "jwt"}, {"key": "sub"}], "value": {"string_match": {"exact": "u-1234567"}}}

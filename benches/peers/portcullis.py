@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Runs Portcullis as one of the proxies of a side-by-side benchmark: writes its configuration, then becomes it.
 
-    portcullis.py --binary PATH --scenario plain|jwt|acl|deny --listen HOST:PORT --upstream HOST:PORT --work DIR
+    portcullis.py --binary PATH --scenario plain|jwt|cold|acl|deny --listen HOST:PORT --upstream HOST:PORT --work DIR
                   [--jwks FILE] [--acl FILE] [--log FILE] [--size small|full] [--certificate FILE --key FILE]
                   [--shed-after DURATION]
 
-What is on: the whole stack, risk (enforced), bans, events, metrics. `jwt` verifies RS256 and ES256 tokens of issuer `bench` and
-audience `gateway`. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
+What is on: the whole stack, risk (enforced), bans, events, metrics. `jwt` verifies RS256, ES256 and EdDSA tokens of issuer `bench` and
+audience `gateway`; `cold` remembers 1,000 of them, so that more different ones are verified each time. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
 request touches its own. One worker, so that one core is measured.
 """
 import argparse, os, random, socket
@@ -19,7 +19,7 @@ for name in ("jwks", "acl", "log", "certificate", "key", "shed-after"):
 parser.add_argument("--size", choices=["small", "full"], default="small")
 args = parser.parse_args()
 work = os.path.abspath(args.work)
-token = args.scenario == "jwt"
+token = args.scenario in ("jwt", "cold")
 full = args.size == "full"
 
 
@@ -41,6 +41,8 @@ gateway = [
 ]
 if args.shed_after:
     gateway.append(f'[limits]\nshed_after = "{args.shed_after}"')
+if args.scenario == "cold":
+    gateway.append("[identity]\ntoken_cache = 1000")
 if token:
     gateway.append(
         '[[identity.jwt]]\nname = "bench"\nissuer = "bench"\naudiences = ["gateway"]\n'

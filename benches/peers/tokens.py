@@ -1,5 +1,5 @@
-"""A free port, and a token with the key set that verifies it, for the benchmarks beside."""
-import base64, json, socket, subprocess, time
+"""A free port, and tokens with the key set that verifies them, for the benchmarks beside."""
+import base64, json, os, socket, subprocess, time
 
 
 def free_port():
@@ -27,3 +27,34 @@ def mint(folder, jwks):
     claims = {"iss": "bench", "aud": "gateway", "sub": "u-1234567", "iat": now, "exp": now + 3600}
     signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "bench", "typ": "JWT"}, claims))
     return f"{signed}.{encoded(openssl('dgst', '-sha256', '-sign', key, input=signed.encode()))}"
+
+
+# One key, and so many tokens of it with a `jti` each; the key set on the first line.
+MANY = r"""
+const crypto = require('node:crypto');
+const [algorithm, count] = process.argv.slice(1);
+const kinds = { RS256: ['rsa', { modulusLength: 2048 }, 'sha256'], ES256: ['ec', { namedCurve: 'P-256' }, 'sha256'], EdDSA: ['ed25519', {}, null] };
+const [type, options, hash] = kinds[algorithm];
+const pair = crypto.generateKeyPairSync(type, options);
+const lines = [JSON.stringify({ keys: [{ ...pair.publicKey.export({ format: 'jwk' }), kid: 'bench', alg: algorithm, use: 'sig' }] })];
+const now = Math.floor(Date.now() / 1000);
+const encoded = (part) => Buffer.from(JSON.stringify(part)).toString('base64url');
+const header = encoded({ alg: algorithm, kid: 'bench', typ: 'JWT' });
+for (let number = 0; number < Number(count); number++) {
+  const signed = header + '.' + encoded({ iss: 'bench', aud: 'gateway', sub: 'u-1234567', iat: now, exp: now + 3600, jti: String(number) });
+  const signature = crypto.sign(hash, Buffer.from(signed), { key: pair.privateKey, dsaEncoding: 'ieee-p1363' });
+  lines.push(signed + '.' + signature.toString('base64url'));
+}
+process.stdout.write(lines.join('\n') + '\n');
+"""
+
+
+def mint_many(folder, jwks, algorithm, count):
+    """So many tokens of `u-1234567`, all different, in a file of which the path is returned; and the key set that verifies them."""
+    node = os.environ.get("PORTCULLIS_NODE", "node")
+    text = subprocess.run([node, "-e", MANY, algorithm, str(count)], check=True, capture_output=True, text=True).stdout
+    keys, tokens = text.split("\n", 1)
+    for path, content in ((jwks, keys), (f"{folder}/tokens", tokens)):
+        with open(path, "w") as file:
+            file.write(content)
+    return f"{folder}/tokens"

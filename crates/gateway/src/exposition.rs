@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use portcullis_feeds::FeedState;
 use portcullis_geo::GeoReport;
+use portcullis_identity::introspection::Durations;
 use portcullis_identity::session::Sessions;
 use portcullis_proxy::Shared;
 use portcullis_proxy::metrics::{BUCKETS_US, HistogramTotals};
@@ -24,6 +25,7 @@ use crate::alerting::Alerting;
 use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
+use crate::introspecting::Introspecting;
 use crate::keeping::Kept;
 use crate::keying::ProviderKeys;
 use crate::running::{Reloads, Running};
@@ -47,6 +49,7 @@ impl Exposition {
             keys: Arc::clone(running.keys()),
             kept: running.kept().map(Arc::clone),
             directories: Arc::clone(running.directories()),
+            introspecting: Arc::clone(running.introspecting()),
             sessions: Arc::clone(running.sessions()),
             checking: Arc::clone(running.checking()),
         }));
@@ -106,6 +109,7 @@ struct Counters {
     keys: Arc<ProviderKeys>,
     kept: Option<Arc<Kept>>,
     directories: Arc<Directories>,
+    introspecting: Arc<Introspecting>,
     sessions: Arc<Sessions>,
     checking: Arc<Checking>,
 }
@@ -121,6 +125,8 @@ impl Collector for Counters {
         self.policy(&mut encoder)?;
         self.feeds(&mut encoder)?;
         self.keys(&mut encoder)?;
+        self.introspection(&mut encoder)?;
+        self.assertions(&mut encoder)?;
         self.directories(&mut encoder)?;
         self.sessions(&mut encoder)?;
         self.passwords(&mut encoder)?;
@@ -387,6 +393,40 @@ impl Counters {
         gauge(encoder, "portcullis_keys_entries", "Keys of a provider that are held", &keys)?;
         gauge(encoder, "portcullis_keys_usable", "0 while a provider's tokens cannot be judged", &usable)?;
         counter(encoder, "portcullis_keys_fetch", "Fetches of a provider's keys, by result", &fetches)
+    }
+
+    /// What upstreams are told, where that is signed.
+    fn assertions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.shared.snapshot().load().settings.assertions.is_none() {
+            return Ok(());
+        }
+        let without_groups = self.shared.metrics.assertions_without_groups.load(Ordering::Relaxed);
+        let help = "Assertions that were signed without the caller's groups, which would have made them too long";
+        counter(encoder, "portcullis_assertions_without_groups", help, &[(Vec::new(), without_groups)])
+    }
+
+    /// The provider that is asked about opaque tokens, where there is one.
+    fn introspection(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(report) = self.introspecting.report() else { return Ok(()) };
+        let name = ("provider", &*report.provider);
+        let looked: Vec<_> = report.looked.map(|(found, count)| (vec![name, ("found", found)], count)).into();
+        let help = "Tokens that requests have brought, by what was known of them";
+        counter(encoder, "portcullis_introspection_tokens", help, &looked)?;
+        let answers: Vec<_> = report.answers.map(|(result, count)| (vec![name, ("result", result)], count)).into();
+        counter(encoder, "portcullis_introspection_questions", "Questions about tokens, by result", &answers)?;
+        let help = "How long questions about tokens took, whether they were answered or not";
+        let metric = "portcullis_introspection_duration_seconds";
+        let mut family = encoder.encode_descriptor(metric, help, None, MetricType::Histogram)?;
+        let Durations { buckets, sum_s, count } = &report.durations;
+        family.encode_family(&[name])?.encode_histogram::<[Label<'_>; 0]>(*sum_s, *count, buckets, None)?;
+        let one = |value: i64| [(vec![name], value)];
+        gauge(encoder, "portcullis_introspection_entries", "Tokens that are remembered", &one(signed(report.entries)))?;
+        gauge(encoder, "portcullis_introspection_waiting", "Questions that wait", &one(signed(report.waiting)))?;
+        let help = "0 while the provider does not say which tokens are good";
+        gauge(encoder, "portcullis_introspection_usable", help, &one(i64::from(!report.is_down)))?;
+        let age = report.answered.map(|at| one(Timestamp::now().duration_since(at).as_secs().max(0)));
+        let help = "How long ago the provider last answered";
+        gauge(encoder, "portcullis_introspection_age_seconds", help, age.as_ref().map_or(&[], |age| age))
     }
 
     /// The store, where there is one.

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use portcullis_events::EventKind;
 use portcullis_identity::Authenticator;
 use portcullis_identity::remote::{KeyJob, KeyKeeper, KeyNotice, KeyNoticeKind, KeyOutcome, KeyReport};
+use portcullis_store::{Database, ProviderKeyBook, Settings, StoreError};
+use tokio::sync::Notify;
 
 use crate::beside::{Beside, UnderWay};
 use crate::directing;
@@ -19,14 +21,35 @@ use crate::running::Running;
 pub(crate) struct ProviderKeys {
     keeper: Mutex<KeyKeeper>,
     started: Instant,
+    /// `None`: there is no store, and they end with the process.
+    book: Option<ProviderKeyBook>,
+    /// Something was confirmed that is not in the store yet.
+    unsaved: Notify,
+    /// What became of those that were kept, until it is said.
+    restored: Mutex<Vec<KeyNotice>>,
 }
 
 impl ProviderKeys {
-    /// Those of a configuration; the thread is not yet there.
-    pub(crate) fn new(authenticator: &Authenticator) -> Self {
+    /// Those of a configuration, which begin with what the store has of them; the thread is not yet there.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn restored(
+        authenticator: &Authenticator,
+        settings: Option<&Settings>,
+        database: Option<&Database>,
+    ) -> Result<Self, StoreError> {
+        let saved = database.map(Database::provider_keys).transpose()?.unwrap_or_default();
+        let restored = authenticator.restore_keys(&saved, Timestamp::now());
         let mut keeper = KeyKeeper::default();
         keeper.watch(authenticator.remote_keys(), Duration::ZERO);
-        Self { keeper: Mutex::new(keeper), started: Instant::now() }
+        Ok(Self {
+            keeper: Mutex::new(keeper),
+            started: Instant::now(),
+            book: settings.filter(|_| database.is_some()).map(ProviderKeyBook::of),
+            unsaved: Notify::new(),
+            restored: Mutex::new(restored),
+        })
     }
 
     /// Keeps those of another configuration from now on.
@@ -40,6 +63,10 @@ impl ProviderKeys {
     /// How the keys of each provider are.
     pub(crate) fn reports(&self) -> Vec<KeyReport> {
         self.keeper().reports(Timestamp::now())
+    }
+
+    fn take_restored(&self) -> Vec<KeyNotice> {
+        std::mem::take(&mut *self.restored.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn keeper(&self) -> MutexGuard<'_, KeyKeeper> {
@@ -62,6 +89,7 @@ pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Beside> {
     Beside::start("keys", 64, move || async move {
         tokio::select! {
             () = keep(&running) => {}
+            () = save(&running) => {}
             () = directing::keep(&running) => {}
             () = introspecting::keep(&running) => {}
             () = noting::keep(&running) => {}
@@ -69,7 +97,28 @@ pub(crate) fn start(running: &Arc<Running>) -> std::io::Result<Beside> {
     })
 }
 
+/// Writes what was fetched, one after the other, so that what came last is what stays.
+async fn save(running: &Arc<Running>) {
+    let mut failing = false;
+    loop {
+        running.keys().unsaved.notified().await;
+        let saving = Arc::clone(running);
+        // It waits for a disk.
+        let saved = tokio::task::spawn_blocking(move || saving.save_keys()).await;
+        let error = match saved {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error.as_ref().filter(|_| !failing) {
+            tracing::error!(%error, "the keys of identity providers are not kept: a restart begins with older ones");
+        }
+        failing = error.is_some();
+    }
+}
+
 async fn keep(running: &Running) {
+    running.tell_of_keys(&running.keys().take_restored());
     let wake = running.keys().keeper().wake();
     let mut under_way = UnderWay::default();
     loop {
@@ -103,6 +152,18 @@ impl Running {
         let keys = self.keys();
         let notices = keys.keeper().finish(outcome, Timestamp::now(), keys.steady());
         self.tell_of_keys(&notices);
+        keys.unsaved.notify_one();
+    }
+
+    /// Writes what was confirmed since.
+    ///
+    /// # Errors
+    /// It is not written. What is confirmed next is.
+    pub(crate) fn save_keys(&self) -> Result<(), StoreError> {
+        let keys = self.keys();
+        let Some(book) = &keys.book else { return Ok(()) };
+        let unsaved = keys.keeper().take_unsaved();
+        if unsaved.is_empty() { Ok(()) } else { book.write(&unsaved) }
     }
 
     /// One event for each, and a line in the log.

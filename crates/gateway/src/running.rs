@@ -100,7 +100,7 @@ pub(crate) struct Running {
     governing: Option<Arc<Governing>>,
     directories: Arc<Directories>,
     checking: Arc<Checking>,
-    introspecting: Introspecting,
+    introspecting: Arc<Introspecting>,
     factors: Arc<Factors>,
     /// The sessions of browsers.
     sessions: Arc<Sessions>,
@@ -200,6 +200,7 @@ impl Running {
         let Decided { mut loaded, number, alarm: _ } = decided;
         // First, so that a store that cannot be used leaves everything as it was.
         let mut database = keeping::open(loaded.store.as_ref())?;
+        let is_beside = database.as_ref().map(Database::has_owner).transpose()?.unwrap_or(false);
         let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
         let revoking = Revoking::restored(loaded.store.as_ref(), database.as_ref())?;
         let key_uses = database.as_ref().map(Database::key_uses).transpose()?;
@@ -217,9 +218,10 @@ impl Running {
         let sessions = Arc::<Sessions>::default();
         let snapshot = calibrated(snapshot(loaded, None, &revoking, &sessions, noted)?, &risk);
         snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
+        snapshot.authenticator.proofs_begin_after(alone_from(is_beside, &fixed.process.shutdown));
         let kept_sessions =
             database.as_ref().map(|database| keep_sessions(database, &snapshot, &sessions)).transpose()?;
-        let keys = ProviderKeys::new(&snapshot.authenticator);
+        let keys = ProviderKeys::restored(&snapshot.authenticator, fixed.store.as_ref(), database.as_ref())?;
         let directories = Directories::new(&snapshot.authenticator);
         let checking = Checking::new(fixed.password_threads, &snapshot.authenticator).map_err(StartError::Checking)?;
         let introspecting = Introspecting::new(&snapshot.authenticator);
@@ -259,7 +261,7 @@ impl Running {
             governing,
             directories: Arc::new(directories),
             checking: Arc::new(checking),
-            introspecting,
+            introspecting: Arc::new(introspecting),
             factors,
             sessions,
             kept_sessions,
@@ -308,7 +310,7 @@ impl Running {
     }
 
     /// The provider that is asked about opaque tokens.
-    pub(crate) fn introspecting(&self) -> &Introspecting {
+    pub(crate) fn introspecting(&self) -> &Arc<Introspecting> {
         &self.introspecting
     }
 
@@ -509,6 +511,9 @@ impl Running {
         self.record(EventKind::GatewayStopped, "drained".to_owned());
         self.alerting.alerts.shutdown(timeout);
         self.note_key_uses(HashMap::new());
+        if let Err(error) = self.save_keys() {
+            tracing::error!(%error, "the keys of identity providers that were fetched last are not in the store");
+        }
         self.revoking.shutdown();
         if let Some(kept) = &self.kept_sessions {
             // When each was last used, too.
@@ -572,6 +577,13 @@ impl Noted<'_> {
             (Some(governing), Number::Noted(class)) => governing.note(loaded, *class, self.by, self.reason),
         }
     }
+}
+
+/// From when on no other process accepts what this one does. One before that has not ended may drain as long as this one may.
+fn alone_from(is_beside: bool, shutdown: &ShutdownSettings) -> Timestamp {
+    let now = Timestamp::now();
+    let draining = if is_beside { shutdown.delay.saturating_add(shutdown.grace) } else { Duration::ZERO };
+    now.checked_add(draining).unwrap_or(Timestamp::MAX)
 }
 
 /// `before`: what was in force until now, whose keys go on. `sessions`: those of the process.

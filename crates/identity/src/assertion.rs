@@ -2,7 +2,8 @@
 //! the gateway is recognisable. Its keys are published as a set (RFC 7517) under [`WELL_KNOWN`].
 //!
 //! It says who the caller is and how that was proven, not what it may do: that was decided for this request, and is decided anew for
-//! the next. For a caller without a credential it has no subject, and still shows that the request came through the gateway.
+//! the next. It is bounded, for upstreams bound what they read: whoever is in too many groups has none named, and is told from who is in none.
+//! For a caller without a credential it has no subject, and still shows that the request came through the gateway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub const WELL_KNOWN: &str = "/.well-known/portcullis/jwks.json";
 
 /// How long an assertion holds unless the configuration says otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long an assertion may be unless the configuration says otherwise, in bytes: servers take a header of 8 KiB, some all headers together.
+pub const MAX_SIZE: usize = 4 << 10;
 
 /// How far the clock of whoever verifies it may be behind (RFC 7519 section 4.1.5).
 const BEFORE: SignedDuration = SignedDuration::from_secs(5);
@@ -100,6 +104,12 @@ impl AssertionKey {
         &self.id
     }
 
+    /// How long a token with so many bytes of payload is.
+    fn signed_length(&self, payload: usize) -> usize {
+        let encoded = |bytes: usize| BASE64URL_NOPAD.encode_len(bytes);
+        self.header.len() + encoded(payload) + encoded(SIGNATURE_BYTES) + 2
+    }
+
     fn sign(&self, payload: &[u8]) -> Result<String, SigningError> {
         let mut token = format!("{}.{}", self.header, BASE64URL_NOPAD.encode(payload));
         let signature = match &*self.pair {
@@ -122,6 +132,7 @@ pub struct Assertions {
     lifetime: SignedDuration,
     key: AssertionKey,
     published: Box<str>,
+    max_size: usize,
 }
 
 /// An assertion, and for how long it may be used again.
@@ -131,6 +142,8 @@ pub struct Assertion {
     pub token: String,
     /// Until before when it may be sent again: half of its life, so that what was sent still holds when it is looked at.
     pub renew: Timestamp,
+    /// How many groups it does not name, because it would be too long with them: none, or all of the caller's.
+    pub groups_left_out: usize,
 }
 
 impl Assertions {
@@ -139,7 +152,15 @@ impl Assertions {
         let keys: Vec<&Value> = std::iter::once(&key.public).chain(other.map(|other| &other.public)).collect();
         let published = json!({ "keys": keys }).to_string().into();
         let lifetime = SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::from_secs(60));
-        Self { issuer: issuer.into(), lifetime, key, published }
+        Self { issuer: issuer.into(), lifetime, key, published, max_size: MAX_SIZE }
+    }
+
+    /// The same for assertions of at most so many bytes: where groups would make one longer they are left out, all of them, and
+    /// `groups_overage` says how many there are. Which of them an upstream needs nobody here knows, and a part of them would look like the
+    /// whole.
+    #[must_use]
+    pub fn with_max_size(self, max_size: usize) -> Self {
+        Self { max_size, ..self }
     }
 
     /// The set of public keys, as JSON.
@@ -176,16 +197,34 @@ impl Assertions {
         if let Some(principal) = principal {
             describe(principal, &mut claim);
         }
-        let token = self.key.sign(Value::Object(claims).to_string().as_bytes())?;
-        Ok(Assertion { token, renew })
+        let (mut payload, mut groups_left_out) = (Value::Object(claims), 0);
+        let mut text = payload.to_string();
+        for (list, overage) in LISTS {
+            if self.key.signed_length(text.len()) <= self.max_size {
+                break;
+            }
+            let Value::Object(claims) = &mut payload else { break };
+            let Some(Value::Array(left_out)) = claims.remove(list) else { continue };
+            claims.insert(overage.to_owned(), json!(left_out.len()));
+            groups_left_out += if list == GROUPS { left_out.len() } else { 0 };
+            text = payload.to_string();
+        }
+        let token = self.key.sign(text.as_bytes())?;
+        Ok(Assertion { token, renew, groups_left_out })
     }
 }
+
+const GROUPS: &str = "groups";
+/// What is left out where it is too long, one after the other, and the claim that says how many there are instead. All else is short.
+const LISTS: [(&str, &str); 2] = [(GROUPS, "groups_overage"), ("amr", "amr_overage")];
+/// What a signature is, in bytes, by either algorithm (RFC 7518 section 3.4, RFC 8032 section 5.1.6).
+const SIGNATURE_BYTES: usize = 64;
 
 /// Who it is, and how that was proven (OpenID Connect Core section 2, RFC 8176).
 fn describe(principal: &Principal, claim: &mut impl FnMut(&str, Value) -> Option<Value>) {
     claim("sub", json!(principal.reference()));
     let groups: Vec<&str> = principal.groups.iter().map(|group| &*group.name).collect();
-    claim("groups", json!(groups));
+    claim(GROUPS, json!(groups));
     let authentication = &principal.authentication;
     claim("provider", json!(&*authentication.provider));
     let texts = [

@@ -14,7 +14,7 @@ use x509_parser::asn1_rs::Tag;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::authenticator::Identity;
+use crate::authentication::Identity;
 use crate::claims::MAX_TEXT_BYTES;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};

@@ -8,10 +8,11 @@
 
 mod answer;
 mod cache;
+mod counts;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -27,6 +28,8 @@ use crate::settings::{Bound, IntrospectionProvider};
 use crate::token_cache::TokenHash;
 use answer::Reader;
 use cache::{Cache, Looked};
+use counts::Counts;
+pub use counts::Durations;
 
 /// After a failure the same token is not asked for again before this time is over, in milliseconds.
 const RETRY_MS: i64 = 1_000;
@@ -44,6 +47,7 @@ pub struct Introspection {
     reader: Reader,
     cache: Cache,
     health: Health,
+    counts: Counts,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +55,6 @@ struct Health {
     is_down: AtomicBool,
     /// In milliseconds since 1970; 0: never.
     answered: AtomicI64,
-    asked: AtomicU64,
-    failed: AtomicU64,
     problem: Mutex<Option<String>>,
 }
 
@@ -79,6 +81,8 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) enum Told {
     Known(Verdict),
+    /// It cannot be a token, so nobody is asked.
+    Malformed(Refusal),
     /// It is being asked for. The text is what holds meanwhile.
     Awaited(TokenAwaited, String),
     /// Nobody can say, as the text says.
@@ -105,7 +109,7 @@ pub struct IntrospectionNotice {
 }
 
 /// How a provider that is asked is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IntrospectionReport {
     /// Its name.
     pub provider: Arc<str>,
@@ -119,10 +123,12 @@ pub struct IntrospectionReport {
     pub is_down: bool,
     /// When it last answered.
     pub answered: Option<Timestamp>,
-    /// How many questions there were.
-    pub asked: u64,
-    /// How many were not answered.
-    pub failed: u64,
+    /// How many tokens were brought, by what was known of them: `remembered`, `asked`, `unavailable`, `malformed`.
+    pub looked: [(&'static str, u64); 4],
+    /// How many questions there were, by what came of them: `active`, `inactive`, `failed`.
+    pub answers: [(&'static str, u64); 3],
+    /// How long they took.
+    pub durations: Durations,
     /// Why, where the last one was not.
     pub problem: Option<String>,
 }
@@ -146,6 +152,7 @@ impl Introspection {
             reader: Reader::new(settings, prefixes),
             cache: Cache::new(settings.entries, settings.max_waiting),
             health: Health::default(),
+            counts: Counts::default(),
             settings: settings.clone(),
         }
     }
@@ -165,10 +172,18 @@ impl Introspection {
         self.settings == other.settings && self.reader.is_same(&other.reader)
     }
 
-    /// What is known of a token, or what to wait for.
-    pub(crate) fn look(&self, token: &str, hash: &TokenHash, now: Timestamp) -> Told {
+    /// What is known of a token, or what to wait for. A request that has waited asks again, and is not counted twice.
+    pub(crate) fn look(&self, token: &str, hash: &TokenHash, now: Timestamp, is_first: bool) -> Told {
+        let told = self.told(token, hash, now);
+        if is_first {
+            self.counts.look(&told);
+        }
+        told
+    }
+
+    fn told(&self, token: &str, hash: &TokenHash, now: Timestamp) -> Told {
         if !is_token(token) {
-            return Told::Known(Verdict::Inactive(Refusal::invalid("what came as a token cannot be one")));
+            return Told::Malformed(Refusal::invalid("what came as a token cannot be one"));
         }
         let millis = now.as_millisecond();
         let found = self.cache.get(hash);
@@ -224,10 +239,11 @@ impl Introspection {
         loop {
             let job = self.cache.next().await;
             let asked = clock();
+            let began = Instant::now();
             let answer = self.question(job.token()).await;
             let answer =
                 answer.and_then(|bytes| self.reader.read(&bytes, asked).map_err(|problem| problem.to_string()));
-            self.health.asked.fetch_add(1, Ordering::Relaxed);
+            self.counts.answer(answer.as_ref().ok(), began.elapsed());
             match answer {
                 Ok(verdict) => {
                     let lasts = match &verdict {
@@ -240,7 +256,6 @@ impl Introspection {
                 }
                 Err(problem) => {
                     job.failed(clock().as_millisecond());
-                    self.health.failed.fetch_add(1, Ordering::Relaxed);
                     self.failed(&problem, tell);
                 }
             }
@@ -285,8 +300,9 @@ impl Introspection {
             waiting: self.cache.waiting(),
             is_down: self.health.is_down.load(Ordering::Acquire),
             answered: if answered == 0 { None } else { Timestamp::from_millisecond(answered).ok() },
-            asked: self.health.asked.load(Ordering::Relaxed),
-            failed: self.health.failed.load(Ordering::Relaxed),
+            looked: self.counts.looked(),
+            answers: self.counts.answers(),
+            durations: self.counts.durations(),
             problem: self.health.problem.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::jws::{Algorithm, Jws};
 use crate::refusal::{Refusal, excerpt};
+use crate::roca;
 use crate::secret::sha256;
 use crate::strict_json::{self, Object};
 
@@ -78,6 +79,8 @@ pub enum KeySetProblem {
 #[derive(Debug)]
 pub(crate) struct KeySet {
     keys: Vec<VerificationKey>,
+    /// The ids of those that are weak, malformed, or for something else.
+    left_out: Vec<Box<str>>,
 }
 
 /// One public key and the only algorithm it may be used with.
@@ -144,7 +147,7 @@ impl KeySet {
         if keys.is_empty() && problems.is_empty() {
             problems.push(KeySetProblem::NoUsableKey);
         }
-        if problems.is_empty() { Ok(Self { keys }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { keys, left_out: Vec::new() }) } else { Err(problems) }
     }
 
     /// Reads the set that a provider publishes: what is wrong with one key costs that key and no other, since it serves other readers
@@ -155,21 +158,33 @@ impl KeySet {
     pub(crate) fn parse_published(text: &str) -> Result<(Self, Vec<KeySetProblem>), Vec<KeySetProblem>> {
         let entries = read_entries(text).map_err(|problem| vec![problem])?;
         let mut keys = Vec::new();
-        let mut left_out = Vec::new();
+        let (mut problems, mut left_out) = (Vec::new(), Vec::new());
         for (place, entry) in entries.iter().enumerate() {
             match read_key(place, entry) {
-                Ok(None) => {}
                 // Two of one id are told apart by which of them verifies.
-                Ok(Some(key)) => keys.push(key),
+                Ok(Some(key)) => {
+                    keys.push(key);
+                    continue;
+                }
+                Ok(None) => {}
                 Err(problem @ KeySetProblem::PrivateKey { .. }) => return Err(vec![problem]),
-                Err(problem) => left_out.push(problem),
+                Err(problem) => problems.push(problem),
             }
+            left_out.extend(entry.get("kid").and_then(Value::as_str).map(Box::from));
         }
         if keys.is_empty() {
-            left_out.push(KeySetProblem::NoUsableKey);
-            return Err(left_out);
+            problems.push(KeySetProblem::NoUsableKey);
+            return Err(problems);
         }
-        Ok((Self { keys }, left_out))
+        Ok((Self { keys, left_out }, problems))
+    }
+
+    /// Whether a key of this id is in the set, and none that can be used.
+    pub(crate) fn has_left_out(&self, id: Option<&str>) -> bool {
+        id.is_some_and(|id| {
+            self.left_out.iter().any(|left_out| **left_out == *id)
+                && !self.keys.iter().any(|key| key.id.as_deref() == Some(id))
+        })
     }
 
     /// How many keys can verify something.
@@ -185,7 +200,8 @@ impl KeySet {
         if let Some(id) = &jws.key_id
             && !self.keys.iter().any(|key| named(&key))
         {
-            let detail = format!("the key set has no key {}", excerpt(id));
+            let why = if self.has_left_out(Some(id)) { " that can be used" } else { "" };
+            let detail = format!("the key set has no key {}{why}", excerpt(id));
             return Err(Refusal::new(CredentialProblemKind::UnknownKey, detail));
         }
         let fitting = || self.keys.iter().filter(named).filter(|key| key.algorithm == jws.algorithm);
@@ -275,6 +291,9 @@ fn read_rsa(entry: &Object) -> Result<ParsedPublicKey, String> {
     // An exponent of 1 would make every message its own signature; the upper bound is the crypto library's.
     if !odd(modulus) || !odd(exponent) || exponent == [1] || bit_length(exponent) > 33 {
         return Err("the RSA modulus or exponent is not one of a valid key".to_owned());
+    }
+    if roca::is_predictable(modulus) {
+        return Err("the RSA modulus was made by a library whose primes can be guessed (CVE-2017-15361)".to_owned());
     }
     RsaPublicKeyComponents { n: modulus, e: exponent }
         .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)

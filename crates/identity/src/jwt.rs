@@ -81,7 +81,8 @@ impl JwtProviders {
             let keys = match &provider.keys {
                 KeySource::Text(text) => KeySet::parse(text).map(Keys::Fixed),
                 KeySource::Remote(source) => {
-                    Ok(Keys::Remote(Arc::new(RemoteKeys::new(&provider.name, source.clone()))))
+                    let keys = RemoteKeys::new(&provider.name, &provider.issuer, source.clone());
+                    Ok(Keys::Remote(Arc::new(keys)))
                 }
             };
             match keys {
@@ -176,6 +177,8 @@ impl JwtProviders {
                     let times = provider.check(&claims, now).map_err(rejected)?;
                     return Ok(times.proven((place, held.generation), key, claims));
                 }
+                // It is in the set and cannot be used, which another fetch would not change.
+                Err(refusal) if held.set.has_left_out(jws.key_id.as_deref()) => return Err(rejected(refusal)),
                 // A provider that rotates its keys signs with the new one before anybody has it.
                 Err(refusal) if refusal.kind == Kind::UnknownKey || jws.key_id.is_none() => {
                     (Some(refusal), "do not have that of the token, and cannot be fetched anew")

@@ -10,6 +10,7 @@
 
 pub mod api_key;
 pub mod assertion;
+mod authentication;
 mod authenticator;
 mod binding;
 mod claims;
@@ -26,10 +27,12 @@ mod namespace;
 pub mod oidc;
 pub mod password;
 pub mod posture;
+mod presenting;
 mod proof;
 mod refusal;
 pub mod remote;
 pub mod revocation;
+mod roca;
 mod secret;
 pub mod session;
 pub mod settings;
@@ -42,10 +45,12 @@ mod signer;
 #[cfg(test)]
 mod wycheproof;
 
-pub use authenticator::{Authentication, Authenticator, Awaited, Identity, Presenting, ProofOffer, Typed};
+pub use authentication::{Authentication, Awaited, Identity, Typed};
+pub use authenticator::Authenticator;
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;
+pub use presenting::{Presenting, ProofOffer, Proven};
 pub use proof::ProofTarget;
 pub use refusal::{Challenge, Rejection};
 pub use secret::SecretText;

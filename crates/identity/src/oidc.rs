@@ -24,7 +24,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use portcullis_policy::{AuthenticationMethod, CredentialProblem, CredentialProblemKind, Principal};
 
-use crate::authenticator::Awaited;
+use crate::authentication::Awaited;
 use crate::error::IdentityError;
 use crate::jwt::{JwtProviders, Unverified};
 use crate::refusal::Refusal;

@@ -79,6 +79,11 @@ impl Proofs {
         self.nonces = previous.nonces.with_lifetime(self.nonces.lifetime());
     }
 
+    /// The process has begun: proofs that were made until then may have been used in another one.
+    pub(crate) fn begin_after(&self, then: Timestamp) {
+        self.memory.begin_after(then.as_second());
+    }
+
     /// The algorithms, as a challenge names them.
     pub(crate) fn algorithms(&self) -> String {
         let names: Vec<_> = self.settings.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
@@ -101,7 +106,7 @@ impl Proofs {
         check_token(&claims, token).map_err(bad)?;
         let id = read_id(&claims).map_err(bad)?;
         let made = self.check_age(&claims, now).map_err(bad)?;
-        self.check_nonce(&claims, now)?;
+        self.check_nonce(&claims, made, now)?;
         // One id of one key: another holder may happen to choose the same.
         let used = sha256(&[&thumbprint[..], id.as_bytes()].concat());
         let (made, now) = (made.as_second(), now.as_second());
@@ -153,9 +158,10 @@ impl Proofs {
         Ok(made)
     }
 
-    /// It has a nonce that the gateway gave a short while ago, where that is demanded (RFC 9449 section 9).
-    fn check_nonce(&self, claims: &Object, now: Timestamp) -> Result<(), Unproven> {
-        if !self.settings.nonce {
+    /// It has a nonce that the gateway gave a short while ago (RFC 9449 section 9), where that is demanded, or where it was made before it is
+    /// known which proofs were used: with a nonce of this process it can have been used in no other.
+    fn check_nonce(&self, claims: &Object, made: Timestamp, now: Timestamp) -> Result<(), Unproven> {
+        if !self.settings.nonce && self.memory.knows_of(made.as_second()) {
             return Ok(());
         }
         let (kind, why) = match claims.get("nonce") {

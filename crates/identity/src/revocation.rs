@@ -25,6 +25,8 @@ pub const MOST: usize = 50_000;
 
 /// How far the clock of an issuer may be ahead.
 pub const AHEAD: SignedDuration = SignedDuration::from_secs(60);
+/// What has ended is forgotten so much later, where there is room.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The longest id of a principal, in bytes: that of its issuer, behind a provider's prefix.
 const MAX_PRINCIPAL_BYTES: usize = 2 * MAX_TEXT_BYTES;
@@ -178,6 +180,11 @@ impl Revocation {
     fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| now >= until)
     }
+
+    /// It ended so long ago that it is forgotten. Until then a clock that jumped ahead and is set back has cost nothing.
+    fn is_past(&self, now: Timestamp) -> bool {
+        now.checked_sub(REMEMBERED).is_ok_and(|then| self.is_over(then))
+    }
 }
 
 impl Revocations {
@@ -222,8 +229,11 @@ impl Revocations {
     pub fn add(&self, revocation: Revocation, now: Timestamp) -> Result<Arc<Revocation>, RevokeError> {
         let (mut added, mut room) = (Arc::new(revocation), true);
         self.change(|table| {
-            table.retain(|each| !each.is_over(now));
-            let before = table.get(added.what.place()).cloned();
+            table.retain(|each| !each.is_past(now));
+            if table.len() >= MOST {
+                table.retain(|each| !each.is_over(now));
+            }
+            let before = table.get(added.what.place()).filter(|before| !before.is_over(now)).cloned();
             room = before.is_some() || table.len() < MOST;
             if let Some(before) = before {
                 let until = added.until.zip(before.until).map(|(one, other)| one.max(other));
@@ -237,13 +247,15 @@ impl Revocations {
         if room { Ok(added) } else { Err(RevokeError::Full) }
     }
 
-    /// Those that are written down, and no others: read at a start, and again when another process wrote.
+    /// Those that are written down, and no others: read at a start, and again when another process wrote. How many are in force.
     pub fn restore(&self, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) -> usize {
-        let live = revocations.into_iter().filter(|each| !each.is_over(now)).take(MOST);
-        let mut table = Table::default();
-        live.for_each(|each| table.insert(Arc::new(each)));
+        let kept = revocations.into_iter().filter(|each| !each.is_past(now));
+        // Those that are over find room only beside the others.
+        let (live, over): (Vec<_>, Vec<_>) = kept.partition(|each| !each.is_over(now));
+        let (mut table, in_force) = (Table::default(), live.len().min(MOST));
+        live.into_iter().chain(over).take(MOST).for_each(|each| table.insert(Arc::new(each)));
         self.change(|all| all.clone_from(&table));
-        table.len()
+        in_force
     }
 
     /// It counts again. Says whether it was revoked.
@@ -406,6 +418,25 @@ mod tests {
             principal.authentication.method = method;
             assert_eq!(all.of_principal(&principal, at(9)).is_ok(), expected);
         }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_brings_nobody_back() {
+        const DAY: i64 = 86_400;
+        let (all, restored) = (Revocations::default(), Revocations::default());
+        all.add(of("token", "a", 0, Some(60)), at(0)).unwrap();
+        restored.restore([of("token", "a", 0, Some(60))], at(DAY));
+        // Somebody revokes another one while the clock is ahead.
+        all.add(of("token", "b", 0, None), at(DAY)).unwrap();
+        for revocations in [&all, &restored] {
+            assert!(revocations.of_token(Some("a"), at(DAY)).is_ok());
+            assert!(revocations.of_token(Some("a"), at(1)).is_err());
+        }
+        // What has ended says nothing to a new one of the same.
+        let again = all.add(of("token", "a", DAY, Some(2 * DAY)), at(DAY)).unwrap();
+        assert_eq!(again.until, Some(at(2 * DAY)));
+        all.add(of("token", "c", 0, None), at(3 * DAY + 1)).unwrap();
+        assert!(all.of_token(Some("a"), at(1)).is_ok(), "a day later it is forgotten");
     }
 
     #[test]

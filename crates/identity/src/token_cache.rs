@@ -158,7 +158,7 @@ mod tests {
     use std::sync::Arc;
 
     use jiff::Timestamp;
-    use portcullis_policy::{Authentication, AuthenticationMethod, Principal, PrincipalKind};
+    use portcullis_policy::Principal;
 
     use super::{CacheKey, TokenCache, TokenHash};
     use crate::binding::Terms;
@@ -172,29 +172,7 @@ mod tests {
     }
 
     fn principal(id: &str) -> Arc<Principal> {
-        Arc::new(Principal {
-            kind: PrincipalKind::User,
-            id: id.into(),
-            name: None,
-            email: None,
-            groups: Vec::new(),
-            directory: None,
-            roles: Vec::new(),
-            device: None,
-            scope: None,
-            authentication: Authentication {
-                method: AuthenticationMethod::Jwt,
-                provider: "p".into(),
-                issuer: None,
-                key_id: None,
-                acr: None,
-                amr: Vec::new(),
-                auth_time: None,
-                issued: None,
-                expires: None,
-                stated_mfa: false,
-            },
-        })
+        Arc::new(Principal::user(id))
     }
 
     fn remember(cache: &TokenCache, token: &str) {

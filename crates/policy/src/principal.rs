@@ -70,6 +70,11 @@ impl Principal {
 
     /// A principal of any kind, likewise.
     pub fn stated(kind: PrincipalKind, id: &str) -> Self {
+        Self::proven(kind, id, Authentication::by(AuthenticationMethod::Stated, ""))
+    }
+
+    /// A principal of which no more is known than how it was proven.
+    pub fn proven(kind: PrincipalKind, id: &str, authentication: Authentication) -> Self {
         Self {
             kind,
             id: id.into(),
@@ -80,18 +85,7 @@ impl Principal {
             roles: Vec::new(),
             device: None,
             scope: None,
-            authentication: Authentication {
-                method: AuthenticationMethod::Stated,
-                provider: Box::default(),
-                issuer: None,
-                key_id: None,
-                acr: None,
-                amr: Vec::new(),
-                auth_time: None,
-                issued: None,
-                expires: None,
-                stated_mfa: false,
-            },
+            authentication,
         }
     }
 
@@ -204,6 +198,22 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// By this means and at this provider; nothing else is said of it.
+    pub fn by(method: AuthenticationMethod, provider: &str) -> Self {
+        Self {
+            method,
+            provider: provider.into(),
+            issuer: None,
+            key_id: None,
+            acr: None,
+            amr: Vec::new(),
+            auth_time: None,
+            issued: None,
+            expires: None,
+            stated_mfa: false,
+        }
+    }
+
     /// Whether the caller authenticated in a later second than this: providers say it in whole seconds.
     pub(crate) fn is_since(&self, time: Timestamp) -> bool {
         self.stated_mfa || self.auth_time.is_some_and(|at| at.as_second() > time.as_second())

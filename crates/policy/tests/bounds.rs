@@ -69,29 +69,7 @@ fn refused(what: &str, draft: &PolicyDraft, kind: ProblemKind, message: &str) {
 
 /// The outcome for `alice` on a path, and what the decision took.
 fn decide(what: &str, policy: &Policy, path: &str, client: &str) -> Outcome {
-    let alice = Principal {
-        kind: PrincipalKind::User,
-        id: "alice".into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Stated,
-            provider: "test".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    };
+    let alice = Principal::user("alice");
     let path = CanonicalPath::parse(path).unwrap();
     let request = AccessRequest {
         method: "GET",

@@ -86,27 +86,13 @@ fn covered(draft: &PolicyDraft, asks: &[Ask]) -> CoverageReport {
         let (method, path) = ask.request.split_once(' ').unwrap();
         let path = CanonicalPath::parse(path).unwrap();
         let principal = Principal {
-            kind: PrincipalKind::User,
-            id: ask.who.into(),
-            name: None,
-            email: None,
-            groups: Vec::new(),
-            directory: None,
             roles: ask.roles.iter().map(|role| Box::from(*role)).collect(),
             device: ask.device.map(|compliant| Device { id: "d".into(), compliant: Some(compliant) }),
-            scope: None,
             authentication: Authentication {
-                method: AuthenticationMethod::Stated,
-                provider: "test".into(),
-                issuer: None,
-                key_id: None,
-                acr: None,
-                amr: Vec::new(),
-                auth_time: None,
-                issued: None,
-                expires: None,
                 stated_mfa: ask.mfa,
+                ..Authentication::by(AuthenticationMethod::Stated, "test")
             },
+            ..Principal::user(ask.who)
         };
         let risk = RiskAssessment { stated: ask.risk, ..RiskAssessment::NONE };
         coverage.add(&AccessRequest {

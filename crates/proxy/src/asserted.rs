@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -30,13 +31,14 @@ struct Kept {
 }
 
 impl Asserted {
-    /// The value for this caller and upstream; `None` where it cannot be signed.
+    /// The value for this caller and upstream; `None` where it cannot be signed. One that is signed without the caller's groups is counted.
     pub(crate) fn get(
         &self,
         assertions: &Assertions,
         principal: Option<&Arc<Principal>>,
         upstream: (usize, &str),
         now: Timestamp,
+        without_groups: &AtomicU64,
     ) -> Option<HeaderValue> {
         let key = (principal.map_or(0, |principal| Arc::as_ptr(principal).addr()), upstream.0);
         let mut kept = self.0.borrow_mut();
@@ -44,6 +46,9 @@ impl Asserted {
             return Some(found.value.clone());
         }
         let signed = assertions.sign(principal.map(Arc::as_ref), upstream.1, now).ok()?;
+        if signed.groups_left_out > 0 {
+            without_groups.fetch_add(1, Ordering::Relaxed);
+        }
         let mut value = HeaderValue::try_from(signed.token).ok()?;
         value.set_sensitive(true);
         if kept.len() >= MOST && !kept.contains_key(&key) {
@@ -84,7 +89,7 @@ mod tests {
         let (asserted, assertions) = (Asserted::default(), assertions());
         let alice = Arc::new(Principal::user("alice"));
         let get = |principal: Option<&Arc<Principal>>, upstream, second| {
-            asserted.get(&assertions, principal, upstream, at(second)).unwrap()
+            asserted.get(&assertions, principal, upstream, at(second), &AtomicU64::new(0)).unwrap()
         };
         let (billing, payroll) = ((0, "billing"), (1, "payroll"));
         let first = get(Some(&alice), billing, 0);
@@ -100,13 +105,25 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_without_groups_is_counted_once() {
+        let (asserted, assertions, count) = (Asserted::default(), assertions(), AtomicU64::new(0));
+        let many = (0..5_000).fold(Principal::user("alice"), |alice, number| alice.in_group(&format!("g{number}")));
+        for principal in [Arc::new(many), Arc::new(Principal::user("bob").in_group("g"))] {
+            for _ in 0..2 {
+                asserted.get(&assertions, Some(&principal), (0, "billing"), at(0), &count).unwrap();
+            }
+        }
+        assert_eq!(count.into_inner(), 1);
+    }
+
+    #[test]
     fn a_place_in_memory_is_no_other_callers() {
         let (asserted, assertions) = (Asserted::default(), assertions());
         let values: HashSet<HeaderValue> = (0..64)
             .map(|number| {
                 // Each goes at once, and the next might get its place.
                 let principal = Arc::new(Principal::user(&format!("u{number}")));
-                asserted.get(&assertions, Some(&principal), (0, "billing"), at(0)).unwrap()
+                asserted.get(&assertions, Some(&principal), (0, "billing"), at(0), &AtomicU64::new(0)).unwrap()
             })
             .collect();
         assert_eq!(values.len(), 64);
@@ -118,7 +135,7 @@ mod tests {
         let (asserted, assertions) = (Asserted::default(), assertions());
         let held: Vec<Arc<Principal>> = (0..MOST + 10).map(|_| Arc::new(Principal::user("u"))).collect();
         for principal in &held {
-            asserted.get(&assertions, Some(principal), (0, "billing"), at(0)).unwrap();
+            asserted.get(&assertions, Some(principal), (0, "billing"), at(0), &AtomicU64::new(0)).unwrap();
             assert!(asserted.0.borrow().len() <= MOST);
         }
     }

@@ -123,8 +123,9 @@ async fn send(
         Ok(body) => body,
         Err(malformation) => return Err(refused(Refusal::Malformed(malformation), transit)),
     };
-    let prepared =
-        loaded.upstream(upstream).and_then(|upstream| Some((upstream, prepare(&mut transit, route, uri, body)?)));
+    let prepared = loaded
+        .upstream(upstream)
+        .and_then(|upstream| Some((upstream, prepare(worker, &mut transit, route, uri, body)?)));
     let Some((upstream, Prepared { request, remembered, passing })) = prepared else {
         return Err(unprepared(transit));
     };
@@ -326,7 +327,13 @@ struct Prepared {
 }
 
 /// The request as the upstream gets it.
-fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBody) -> Option<Prepared> {
+fn prepare(
+    worker: &Worker,
+    transit: &mut Transit,
+    route: &RouteSettings,
+    uri: Uri,
+    body: SentBody,
+) -> Option<Prepared> {
     let mut headers = std::mem::take(&mut transit.head.headers);
     let origin = route.cors.as_ref().and_then(|_| origin_of(&headers)).cloned();
     let remembered = Remembered::of(&headers, origin, &transit.facts);
@@ -337,7 +344,7 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBod
         .route
         .and_then(|id| Passing::of(route, snapshot.trailers.get(id.index()), remembered.content_type(), &headers));
     let identity = identity_values(transit);
-    let identity = match asserted(transit)? {
+    let identity = match asserted(worker, transit)? {
         Some(assertion) => Some(identity.unwrap_or_default().asserted(Some(assertion))),
         None => identity,
     };
@@ -397,7 +404,7 @@ fn identity_values(transit: &Transit) -> Option<IdentityValues> {
 /// The gateway's signed word of who calls, where that is configured; outside `None` where it cannot be given: then the request is not
 /// forwarded without it.
 #[expect(clippy::option_option, reason = "not wanted and not to be had are two things")]
-fn asserted(transit: &Transit) -> Option<Option<HeaderValue>> {
+fn asserted(worker: &Worker, transit: &Transit) -> Option<Option<HeaderValue>> {
     let facts = &transit.facts;
     let settings = &facts.loaded.snapshot.settings;
     let Some(assertions) = settings.assertions.as_deref().filter(|_| settings.identity_headers.assertion.is_some())
@@ -406,7 +413,8 @@ fn asserted(transit: &Transit) -> Option<Option<HeaderValue>> {
     };
     let upstream = facts.upstream?;
     let name = &settings.upstreams.get(upstream)?.name;
-    facts.loaded.asserted.get(assertions, facts.verified(), (upstream, name), facts.now).map(Some)
+    let without_groups = &worker.shared.metrics.assertions_without_groups;
+    facts.loaded.asserted.get(assertions, facts.verified(), (upstream, name), facts.now, without_groups).map(Some)
 }
 
 fn refusal_of(error: UpstreamError, transit: &Transit) -> Refusal {

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub panics: AtomicU64,
     /// Refusals that were not answered, because their event was lost although it must be kept.
     pub withheld: AtomicU64,
+    /// Assertions that were signed without the caller's groups, which would have made them too long.
+    pub assertions_without_groups: AtomicU64,
 }
 
 /// A worker, and a route's name; `None` counts requests that found no route.

@@ -158,14 +158,14 @@ impl Worker {
     }
 
     /// Records a refusal that no answer of the gateway's goes with, because the protocol's own implementation gave one or there is
-    /// nothing to answer on: exactly one event, one count, one observation. The event has no status.
+    /// nobody to answer to: exactly one event, one count, one observation. The event has no status.
     ///
     /// In HTTP/1 the gate lets no head pass that hyper would refuse by itself, so there it is a net under a net. In HTTP/2 the
     /// heads that are malformed in the version's own terms end here, and so do connections that were closed for a flood.
     pub(crate) fn report_unanswered(&self, refusal: &Refusal, transit: &mut Transit) {
         locate(transit);
         let code = refusal.code();
-        transit.facts.loaded.counters(None).refuse(code);
+        transit.facts.loaded.counters(transit.facts.route).refuse(code);
         let mut event = self.event(refusal, transit);
         event.status = None;
         self.shared.recorder.record(event);

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use portcullis_identity::posture::PostureWord;
 use portcullis_identity::session::only_session;
-use portcullis_identity::{Awaited, ClientCertificate, Identity};
+use portcullis_identity::{Awaited, ClientCertificate, Identity, Proven};
 use portcullis_policy::{
     AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
     RouteId,
@@ -104,8 +104,8 @@ pub struct Facts {
     pub(crate) heard: Cell<bool>,
     /// By `identify`.
     pub identity: Option<Identity>,
-    /// By `identify`: its credential was accepted once, with all that it must be shown with.
-    pub proven: bool,
+    /// By `identify`: the token whose proof was accepted, so that it is used up.
+    pub proven: Proven,
     /// A fetch of keys, or a look-up of groups, that has to end before it is known who this is, for what is under way already. Boxed: hardly anybody has one.
     pub asked_for: Option<Box<Awaited>>,
     /// By the layers of `rate`: what is left of the limits that were asked, in the order of the route's.
@@ -205,7 +205,7 @@ impl Facts {
             address_ban: None,
             heard: Cell::new(false),
             identity: None,
-            proven: false,
+            proven: Proven::default(),
             asked_for: None,
             quotas: Vec::new(),
             caller_keys: CallerKeys::default(),

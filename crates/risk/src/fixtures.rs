@@ -20,29 +20,7 @@ pub(crate) fn address(text: &str) -> IpAddr {
 }
 
 pub(crate) fn user(id: &str) -> Principal {
-    Principal {
-        kind: PrincipalKind::User,
-        id: id.into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Jwt,
-            provider: "corporate".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    }
+    Principal::proven(PrincipalKind::User, id, Authentication::by(AuthenticationMethod::Jwt, "corporate"))
 }
 
 /// An anonymous request that the upstream answered with 200; the fields that matter to a test are then set.

@@ -125,6 +125,29 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, Secret), Trouble> {
     Ok((db, secret))
 }
 
+/// One change on a connection of its own, forced to the disk when it is done: what happens seldom and must not wait for the thread that writes
+/// the rest. The file is not made here.
+pub(crate) fn change<T>(
+    path: &Path,
+    work: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
+) -> Result<T, StoreError> {
+    let done = || {
+        let mut db = connect(path)?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        work(&mut db)
+    };
+    done().map_err(|trouble| StoreError { path: path.to_owned(), trouble })
+}
+
+/// A connection to a store that was opened, and so verified, before.
+pub(crate) fn connect(path: &Path) -> Result<Connection, Trouble> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(PATIENCE)?;
+    schema::check(&db)?;
+    Ok(db)
+}
+
 /// The secret, made where there is none yet.
 fn secret(db: &Connection) -> Result<Secret, Trouble> {
     let look = || db.query_row("SELECT value FROM kept WHERE name = ?1", [SECRET], |row| row.get(0)).optional();

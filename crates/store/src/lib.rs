@@ -1,4 +1,4 @@
-//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, sessions of browsers, and the secret that the
+//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, sessions of browsers, identity providers' keys, and the secret that the
 //! keys of profiles are hashed with.
 //!
 //! [`Database`] is the file: it is verified when it is opened, and one that is damaged, of another program or of a newer version is
@@ -22,6 +22,7 @@ mod error;
 mod factors;
 mod keeping;
 mod owner;
+mod provider_keys;
 mod revocation;
 mod risk;
 mod schema;
@@ -35,6 +36,7 @@ pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use factors::KeptFactors;
 pub use keeping::{Keeping, Source};
+pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
 pub use stats::StoreStats;

@@ -7,7 +7,8 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use crate::error::Trouble;
+use crate::database::Database;
+use crate::error::{StoreError, Trouble};
 use crate::risk::{keep, kept};
 
 /// The generation of the owner.
@@ -33,6 +34,16 @@ pub(crate) enum Right {
     All(i64),
     /// Add what began since then, in microseconds.
     Add(i64),
+}
+
+impl Database {
+    /// Whether a process that began before has not ended in order: it runs still, or was killed. Asked before this one has written anything.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn has_owner(&self) -> Result<bool, StoreError> {
+        kept(&self.db, SINCE).map(|since| since.is_some()).map_err(|trouble| self.error(trouble))
+    }
 }
 
 impl Owner {

@@ -6,12 +6,11 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use crate::database::{Database, PATIENCE, Settings};
+use crate::database::{Database, Settings, change, connect};
 use crate::error::{StoreError, Trouble};
 use crate::risk::{keep, kept};
-use crate::schema;
 
 /// How often revocations were changed, by whichever process: in the table `kept`.
 const CHANGES: &str = "revocations";
@@ -99,10 +98,9 @@ impl RevocationBook {
     /// # Errors
     /// It is not written.
     pub fn write(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {
-        self.with(|db| {
+        change(&self.path, |db| {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction
-                .execute("DELETE FROM revocation WHERE until <= ?1", [now.saturating_sub(FORGET_AFTER)])?;
+            transaction.execute("DELETE FROM revocation WHERE until <= ?1", [now.saturating_sub(FORGET_AFTER)])?;
             let row = match in_force(&transaction, row, now)? {
                 Some((before, until)) => RevocationRow {
                     before: row.before.max(before),
@@ -126,7 +124,7 @@ impl RevocationBook {
     /// # Errors
     /// A file that cannot be opened.
     pub fn follow(&self) -> Result<RevocationFollower, StoreError> {
-        let db = self.open().map_err(|trouble| StoreError { path: self.path.clone(), trouble })?;
+        let db = connect(&self.path).map_err(|trouble| StoreError { path: self.path.clone(), trouble })?;
         Ok(RevocationFollower { db, path: self.path.clone(), seen: None })
     }
 
@@ -135,7 +133,7 @@ impl RevocationBook {
     /// # Errors
     /// It is not written.
     pub fn remove(&self, what: &str, name: &str) -> Result<(), StoreError> {
-        self.with(|db| {
+        change(&self.path, |db| {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute("DELETE FROM revocation WHERE what = ?1 AND name = ?2", [what, name])?;
             count(&transaction)?;
@@ -148,7 +146,7 @@ impl RevocationBook {
     /// # Errors
     /// It is not written.
     pub fn note_uses(&self, uses: &[(String, i64)]) -> Result<(), StoreError> {
-        self.with(|db| {
+        change(&self.path, |db| {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (id, used) in uses {
                 transaction.execute(
@@ -162,24 +160,6 @@ impl RevocationBook {
             )?;
             Ok(transaction.commit()?)
         })
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, StoreError> {
-        let done = || {
-            let mut db = self.open()?;
-            // Each transaction is forced to the disk before it is done.
-            db.pragma_update(None, "synchronous", "FULL")?;
-            work(&mut db)
-        };
-        done().map_err(|trouble| StoreError { path: self.path.clone(), trouble })
-    }
-
-    fn open(&self) -> Result<Connection, Trouble> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags)?;
-        db.busy_timeout(PATIENCE)?;
-        schema::check(&db)?;
-        Ok(db)
     }
 }
 

@@ -76,6 +76,12 @@ const STEPS: &[&str] = &[
         seen INTEGER NOT NULL, content TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Keys of identity providers as they were fetched last, by the hash of issuer and address. Seconds since 1970.
+    "
+    CREATE TABLE provider_key (
+        place BLOB PRIMARY KEY NOT NULL, provider TEXT NOT NULL, confirmed INTEGER NOT NULL, text BLOB NOT NULL, sum BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

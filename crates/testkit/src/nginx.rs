@@ -30,7 +30,7 @@ use crate::wait::PATIENCE;
 pub const BIG: usize = 8 << 20;
 
 /// The request header fields that `/` echoes, as nginx's variables name them.
-pub const ECHOED: [&str; 8] = [
+pub const ECHOED: [&str; 9] = [
     "host",
     "connection",
     "forwarded",
@@ -39,6 +39,7 @@ pub const ECHOED: [&str; 8] = [
     "x_request_id",
     "authorization",
     "content_length",
+    "x_auth_assertion",
 ];
 
 /// What a test may want otherwise.

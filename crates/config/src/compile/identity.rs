@@ -10,8 +10,8 @@ use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{AssertionKey, AssertionKeyError, Assertions};
 use portcullis_identity::settings::{
-    ApiKeyProvider, ApiKeyRecord, CertificateProvider, IntrospectionProvider, JwtProvider, KeySource, LdapDirectory,
-    OidcProvider, PasswordProvider, Settings, UserRecord,
+    ApiKeyProvider, ApiKeyRecord, BesideCredential, Bound, CertificateProvider, IntrospectionProvider, JwtProvider,
+    KeySource, LdapDirectory, OidcProvider, PasswordProvider, Settings, UserRecord,
 };
 use portcullis_identity::{Authenticator, IdentityError, IdentityProblem};
 use portcullis_proxy::settings::IdentityHeaders;
@@ -68,7 +68,8 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
     let introspection = compile_introspection(reader, identity, &mut places);
     let certificate =
         identity.certificate.iter().filter_map(|each| compile_certificate(reader, each, listeners, &mut places));
-    let certificate = certificate.collect();
+    let certificate: Vec<CertificateProvider> = certificate.collect();
+    report_unbindable(reader, identity, listeners, &certificate);
     let password = identity.password.iter().filter_map(|each| compile_password(reader, each, &mut places)).collect();
     let settings = Settings {
         introspection,
@@ -285,6 +286,51 @@ fn compile_password(
     })
 }
 
+/// Whether a listener asks its clients for a certificate.
+fn asks_for_certificates(listener: &Listener) -> bool {
+    let auth = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+    auth.is_some_and(|auth| auth.value != ClientAuth::Off)
+}
+
+/// A provider whose tokens must be bound to a certificate lets nobody in where no connection has one, or where a certificate is a credential that
+/// no token may stand beside.
+fn report_unbindable(
+    reader: &Reader<'_>,
+    identity: &Identity,
+    listeners: &[Listener],
+    certificate: &[CertificateProvider],
+) {
+    let signed = identity.jwt.iter().map(|each| (&each.name, each.require));
+    let asked = identity.introspection.iter().map(|each| (&each.name, each.settings.require));
+    let mut bound = signed.chain(asked).filter(|(_, require)| *require == Bound::Mtls).peekable();
+    if bound.peek().is_none() || !reader.is_complete() {
+        return;
+    }
+    let asking: Vec<&str> =
+        listeners.iter().filter(|each| asks_for_certificates(each)).map(|each| each.name.value.as_str()).collect();
+    let refuses = |listener: &str| {
+        let counts = |each: &&CertificateProvider| each.listeners.iter().any(|name| **name == *listener);
+        let counting = certificate.iter().find(counts);
+        counting.is_some_and(|each| each.beside_credential == BesideCredential::Refuse)
+    };
+    let (message, help) = if asking.is_empty() {
+        (
+            "no token of this provider can count: they must be bound to a client certificate, and no listener asks for one",
+            "write `client_auth` and `client_ca` in the `tls` of a listener, or another `require`",
+        )
+    } else if asking.iter().all(|listener| refuses(listener)) {
+        (
+            "no token of this provider can count: where clients show a certificate, it is a credential of its own",
+            "write `beside_credential = \"credential\"` in `[[identity.certificate]]`, or another `require`",
+        )
+    } else {
+        return;
+    };
+    for (name, _) in bound {
+        reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, name.span, message).with_help(help));
+    }
+}
+
 /// A provider that counts on no listener would be one that nobody notices is missing.
 fn compile_certificate(
     reader: &Reader<'_>,
@@ -292,11 +338,8 @@ fn compile_certificate(
     listeners: &[Listener],
     places: &mut Places,
 ) -> Option<CertificateProvider> {
-    let asks = |listener: &&Listener| {
-        let auth = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
-        auth.is_some_and(|auth| auth.value != ClientAuth::Off)
-    };
-    let asking: Vec<&str> = listeners.iter().filter(asks).map(|each| each.name.value.as_str()).collect();
+    let asks = listeners.iter().filter(|each| asks_for_certificates(each));
+    let asking: Vec<&str> = asks.map(|each| each.name.value.as_str()).collect();
     let counted: Vec<&str> = match &provider.listeners {
         Some(named) => named.iter().filter_map(|name| counted_listener(reader, name, listeners, &asking)).collect(),
         None => asking,
@@ -609,7 +652,7 @@ pub(crate) fn compile_assertions(reader: &Reader<'_>, identity: &Identity) -> Op
         None => None,
     };
     let assertions = Assertions::new(&assertion.issuer.value, assertion.lifetime, key?, other.as_ref());
-    Some(Arc::new(assertions))
+    Some(Arc::new(assertions.with_max_size(assertion.max_size)))
 }
 
 fn report_reserved(reader: &Reader<'_>, header: &At<HeaderName>) {

@@ -1,10 +1,11 @@
 //! `[identity]` and the providers below it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::HeaderName;
 use portcullis_events::settings::Secret;
-use portcullis_identity::assertion::LIFETIME;
+use portcullis_identity::assertion::{LIFETIME, MAX_SIZE};
 use portcullis_identity::settings::{
     self, BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind, Settings,
 };
@@ -16,7 +17,7 @@ use crate::file::introspection::{Introspection, read_introspection};
 use crate::file::key_source::{KeyPlace, read_jwks};
 use crate::file::login::{Login, Oidc, read_login, read_oidc};
 use crate::file::receiver::{optional_text, required_text};
-use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, ResolvedPath, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, ResolvedPath, Size, Text, Time};
 use crate::section::Section;
 
 /// Default leeway of clocks (identity's settings).
@@ -87,7 +88,11 @@ pub(crate) struct Assertion {
     pub(crate) key: At<Secret>,
     pub(crate) other_key: Option<At<Secret>>,
     pub(crate) lifetime: Duration,
+    pub(crate) max_size: usize,
 }
+
+/// How long assertions may be made.
+pub(crate) const ASSERTION_SIZES: RangeInclusive<usize> = 2 << 10..=64 << 10;
 
 /// `[[identity.jwt]]`
 #[derive(Debug)]
@@ -141,7 +146,7 @@ pub(crate) const REQUIRE: &[(&str, Bound)] =
 pub(crate) const PROOF_ALGORITHMS: &[(&str, ProofAlgorithm)] =
     &[("ES256", ProofAlgorithm::Es256), ("EdDSA", ProofAlgorithm::EdDsa), ("RS256", ProofAlgorithm::Rs256)];
 /// How many used proofs may be remembered.
-pub(crate) const REMEMBERED: std::ops::RangeInclusive<u64> = 1..=100_000_000;
+pub(crate) const REMEMBERED: RangeInclusive<u64> = 1..=100_000_000;
 /// What can be written as `beside_credential`.
 pub(crate) const BESIDE_CREDENTIAL: &[(&str, BesideCredential)] = &[
     ("refuse", BesideCredential::Refuse),
@@ -293,8 +298,9 @@ fn read_assertion(section: Section<'_>) -> Option<Assertion> {
     let key = required_text(&section, "key");
     let other_key = optional_text(&section, "other_key");
     let lifetime = section.or("lifetime", Time::within("10s", "1h"), LIFETIME);
+    let max_size = section.or("max_size", Size(ASSERTION_SIZES), MAX_SIZE);
     section.finish();
-    Some(Assertion { at, issuer: issuer?, key: key?, other_key: other_key.ok()?, lifetime })
+    Some(Assertion { at, issuer: issuer?, key: key?, other_key: other_key.ok()?, lifetime, max_size })
 }
 
 fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {

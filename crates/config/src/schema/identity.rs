@@ -4,10 +4,10 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText, GROUP_FILTER, NESTED,
+    ASSERTION_SIZES, Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText, GROUP_FILTER, NESTED,
     PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
 };
-use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
 use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
 
@@ -241,6 +241,12 @@ fn assertion() -> Table {
             within("other_key", receiver::secret("[identity.assertion.other_key]")),
             one("lifetime", Time::within("10s", "1h"), "How long it holds; it is sent again for half of that.")
                 .default("60s"),
+            one(
+                "max_size",
+                Size(ASSERTION_SIZES),
+                "How long it may be: beyond, `groups_overage` says how many groups it does not name.",
+            )
+            .default("4KiB"),
         ],
     )
 }

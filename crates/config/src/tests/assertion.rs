@@ -1,6 +1,8 @@
 //! `[identity.assertion]`.
 
+use jiff::Timestamp;
 use portcullis_events::checkpoint::SigningKey;
+use portcullis_policy::Principal;
 
 use super::{Folder, GATEWAY};
 
@@ -19,7 +21,7 @@ const TABLE: &str = "[identity.assertion]\nissuer = \"https://gw.example\"\nkey 
 
 /// A folder whose gateway file has every key of an assertion.
 pub(super) fn folder_with_all() -> Folder {
-    folder(&format!("{HEADER}{TABLE}other_key = {{ file = \"two.pem\" }}\nlifetime = \"10s\"\n"))
+    folder(&format!("{HEADER}{TABLE}other_key = {{ file = \"two.pem\" }}\nlifetime = \"10s\"\nmax_size = \"2KiB\"\n"))
 }
 
 #[test]
@@ -45,5 +47,19 @@ fn the_header_and_the_key_go_together() {
     let other = format!("{HEADER}{TABLE}other_key = {{ file = \"policy.toml\" }}\n");
     let lasting = format!("{HEADER}{TABLE}lifetime = \"2h\"\n");
     check(&lasting, "E0105", "portcullis.toml:16:12", "must be from 10s to 1h");
+    for (size, fragment) in [("1KiB", "must be from 2KiB to 64KiB"), ("65KiB", "must be from 2KiB to 64KiB")] {
+        let sized = format!("{HEADER}{TABLE}max_size = \"{size}\"\n");
+        check(&sized, "E0105", "portcullis.toml:16:12", fragment);
+    }
     check(&other, "E0105", "portcullis.toml:16:13", "the key of `assertion` cannot be used");
+}
+
+#[test]
+fn an_assertion_is_as_long_as_the_file_says() {
+    let many = (0..150).fold(Principal::user("a"), |user, number| user.in_group(&format!("group-{number:04}")));
+    let left_out = |appended: &str| {
+        let assertions = folder(&format!("{HEADER}{TABLE}{appended}")).loaded().proxy.assertions.unwrap();
+        assertions.sign(Some(&many), "app", Timestamp::UNIX_EPOCH).unwrap().groups_left_out
+    };
+    assert_eq!((left_out(""), left_out("max_size = \"2KiB\"\n"), left_out("max_size = \"64KiB\"\n")), (0, 150, 0));
 }

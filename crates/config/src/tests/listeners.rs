@@ -2,6 +2,7 @@
 
 use portcullis_proxy::settings::ProxyProtocol;
 use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::tokens::{SigningKey, jwks};
 
 use super::{Folder, GATEWAY, GATEWAY_LINES};
 use crate::{Environment, load};
@@ -47,6 +48,35 @@ pub(super) fn load_one_with_tls() {
     let tls = format!("{PAIR}, {client}, certificates = [{{ certificate = \"b.crt\", key = \"b.key\" }}]");
     with_more(&folder, &tls, "[[identity.certificate]]\nname = \"clients\"\n");
     folder.loaded();
+}
+
+#[test]
+fn tokens_that_no_certificate_can_be_bound_to_are_told() {
+    let folder = folder();
+    folder.write("jwks.json", jwks(&[&SigningKey::es256("k")]));
+    let warnings = |tls: &str, more: &str| {
+        let provider = "[[identity.jwt]]\nname = \"login\"\nissuer = \"https://a\"\naudiences = [\"a\"]\n\
+                        jwks = { file = \"jwks.json\" }\n";
+        with_more(&folder, tls, &format!("{provider}{more}"));
+        folder.loaded().warnings.render_human(false)
+    };
+    let asking = format!("{PAIR}, client_auth = \"optional\", client_ca = \"ca.crt\"");
+    let clients = "[[identity.certificate]]\nname = \"clients\"\n";
+    for (tls, more, expected) in [
+        (PAIR, "require = \"mtls\"\n".to_owned(), "no listener asks for one"),
+        (PAIR, "require = \"either\"\n".to_owned(), ""),
+        (&asking, "require = \"mtls\"\n".to_owned(), ""),
+        (&asking, format!("require = \"mtls\"\n{clients}"), "it is a credential of its own"),
+        (&asking, format!("require = \"dpop\"\n{clients}"), ""),
+        (&asking, format!("require = \"mtls\"\n{clients}beside_credential = \"credential\"\n"), ""),
+    ] {
+        let found = warnings(tls, &more);
+        assert_eq!(found.contains("no token of this provider can count"), !expected.is_empty(), "{more}: {found}");
+        assert!(found.contains(expected), "{more}: {found}");
+        if !expected.is_empty() {
+            assert!(found.contains("W0102") && found.contains("portcullis.toml:13:8"), "{more}: {found}");
+        }
+    }
 }
 
 #[test]

@@ -460,27 +460,22 @@ fn denial(outcome: Outcome, reason: Reason) -> Denial {
 
 fn alice() -> Principal {
     Principal {
-        kind: PrincipalKind::User,
-        id: "alice".into(),
         name: Some("Alice Ames".into()),
         email: Some("alice@example.com".into()),
         groups: vec![GroupClaim { name: "finance".into(), trusted: true }],
-        directory: None,
-        roles: Vec::new(),
         device: Some(policy::Device { id: "d-9".into(), compliant: Some(false) }),
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Jwt,
-            provider: "corporate".into(),
-            issuer: Some("https://login.example.com".into()),
-            key_id: Some("key-1".into()),
-            acr: Some("urn:pwd".into()),
-            amr: vec!["pwd".into()],
-            auth_time: Some("2026-11-22T17:34:12Z".parse().unwrap()),
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
+        ..Principal::proven(
+            PrincipalKind::User,
+            "alice",
+            Authentication {
+                issuer: Some("https://login.example.com".into()),
+                key_id: Some("key-1".into()),
+                acr: Some("urn:pwd".into()),
+                amr: vec!["pwd".into()],
+                auth_time: Some("2026-11-22T17:34:12Z".parse().unwrap()),
+                ..Authentication::by(AuthenticationMethod::Jwt, "corporate")
+            },
+        )
     }
 }
 

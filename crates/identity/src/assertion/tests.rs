@@ -56,6 +56,41 @@ fn whoever_has_the_published_keys_reads_who_calls() {
 }
 
 #[test]
+fn what_would_be_too_long_is_left_out_as_a_whole_and_counted() {
+    let in_groups = |count: usize| {
+        (0..count).fold(Principal::user("alice"), |alice, number| alice.in_group(&format!("department-{number:05}")))
+    };
+    for key in [ed25519(), p256()] {
+        let assertions = Assertions::new("https://gw.example", LIFETIME, key.clone(), None);
+        for (count, left_out) in [(0, 0), (1, 0), (100, 0), (5_000, 5_000)] {
+            let signed = assertions.sign(Some(&in_groups(count)), "billing", now()).unwrap();
+            assert!(signed.token.len() <= MAX_SIZE, "{count}: {}", signed.token.len());
+            assert_eq!(signed.groups_left_out, left_out, "{count}");
+            let claims = verified(&assertions, &signed.token);
+            let named = claims.get("groups").map(|groups| groups.as_array().unwrap().len());
+            assert_eq!(named, (left_out == 0).then_some(count), "{count}");
+            let overage = (left_out > 0).then(|| json!(left_out));
+            assert_eq!(claims.get("groups_overage"), overage.as_ref(), "{count}");
+        }
+        // The border: exactly as long as may be, and one byte less.
+        let whole = assertions.sign(Some(&in_groups(50)), "billing", now()).unwrap();
+        for (max_size, left_out) in [(whole.token.len(), 0), (whole.token.len() - 1, 50)] {
+            let bounded = Assertions::new("https://gw.example", LIFETIME, key.clone(), None).with_max_size(max_size);
+            let signed = bounded.sign(Some(&in_groups(50)), "billing", now()).unwrap();
+            assert_eq!(signed.groups_left_out, left_out, "{max_size}");
+        }
+    }
+    // A credential with a long list of means: the groups go first.
+    let assertions = Assertions::new("https://gw.example", LIFETIME, ed25519(), None);
+    let mut alice = in_groups(1);
+    alice.authentication.amr = (0..256).map(|number| format!("means-of-proof-{number:03}").into()).collect();
+    let signed = assertions.sign(Some(&alice), "billing", now()).unwrap();
+    let claims = verified(&assertions, &signed.token);
+    assert_eq!((&claims["groups_overage"], &claims["amr_overage"]), (&json!(1), &json!(256)));
+    assert!(signed.token.len() < 1_024 && claims.get("amr").is_none());
+}
+
+#[test]
 fn a_caller_without_a_credential_is_nobody_and_came_through_the_gateway() {
     let assertions = Assertions::new("https://gw.example", LIFETIME, ed25519(), None);
     let claims = verified(&assertions, &assertions.sign(None, "billing", now()).unwrap().token);

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use portcullis_policy::{CredentialProblemKind as Kind, Dependency, IdentityFact, PrincipalKind};
 use serde_json::{Value, json};
 
-use super::{Authenticator, Identity};
+use super::Authenticator;
 use crate::api_key::mint;
+use crate::authentication::Identity;
 use crate::refusal::Rejection;
 use crate::settings::{ApiKeyProvider, ApiKeyRecord, Bound, ClaimNames, JwtProvider, KeySource, Settings};
 use crate::signer::Signer;

@@ -131,8 +131,8 @@ fn nobody_is_asked_about_what_is_no_token() {
         assert!(!is_token(bad), "{bad}");
     }
     let introspection = introspection(&settings());
-    let told = introspection.look("a,b", &TokenHash::of("a,b"), at(0));
-    assert!(matches!(told, Told::Known(Verdict::Inactive(_))));
+    let told = introspection.told("a,b", &TokenHash::of("a,b"), at(0));
+    assert_eq!(word(&told), "malformed");
     assert_eq!((introspection.cache.len(), introspection.cache.waiting()), (0, 0));
 }
 
@@ -151,13 +151,14 @@ fn word(told: &Told) -> &'static str {
         Told::Known(Verdict::Inactive(_)) => "inactive",
         Told::Awaited(..) => "awaited",
         Told::Unavailable(_) => "unavailable",
+        Told::Malformed(_) => "malformed",
     }
 }
 
 #[test]
 fn a_token_is_asked_for_once_and_counts_for_its_time() {
     let introspection = introspection(&settings());
-    let look = |second: i64| word(&introspection.look("t", &TokenHash::of("t"), at(second)));
+    let look = |second: i64| word(&introspection.told("t", &TokenHash::of("t"), at(second)));
     assert_eq!((look(0), look(0), look(1)), ("awaited", "awaited", "awaited"));
     assert_eq!(introspection.cache.waiting(), 1, "one question for all of them");
     let job = next(&introspection).unwrap();
@@ -185,7 +186,7 @@ fn a_provider_that_does_not_answer_is_undecided_and_asked_again_after_a_pause() 
     let introspection = introspection(&settings());
     let look = |milli: i64| {
         let now = Timestamp::from_millisecond(at(0).as_millisecond() + milli).unwrap();
-        word(&introspection.look("t", &TokenHash::of("t"), now))
+        word(&introspection.told("t", &TokenHash::of("t"), now))
     };
     assert_eq!(look(0), "awaited");
     next(&introspection).unwrap().failed(at(0).as_millisecond());
@@ -200,7 +201,7 @@ fn a_provider_that_does_not_answer_is_undecided_and_asked_again_after_a_pause() 
 #[test]
 fn what_waits_and_what_is_remembered_is_bounded() {
     let introspection = introspection(&settings());
-    let look = |token: &str, second: i64| word(&introspection.look(token, &TokenHash::of(token), at(second)));
+    let look = |token: &str, second: i64| word(&introspection.told(token, &TokenHash::of(token), at(second)));
     for number in 0..4 {
         assert_eq!(look(&format!("w{number}"), 0), "awaited");
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The tables, each with its own lock.
@@ -22,6 +22,8 @@ pub(crate) struct ProofMemory {
     shards: Vec<Mutex<Shard>>,
     most: AtomicUsize,
     held: AtomicUsize,
+    /// The last second of which it is not known which proofs were used: a process before may have accepted them, or one beside it.
+    unknown: AtomicI64,
     /// How many each holder has. Made when the first proof comes.
     holders: OnceLock<Box<[AtomicU32]>>,
     secret: RandomState,
@@ -86,8 +88,18 @@ impl ProofMemory {
     /// For at most so many.
     pub(crate) fn new(most: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let (most, held) = (AtomicUsize::new(most), AtomicUsize::new(0));
-        Self { shards, most, held, holders: OnceLock::new(), secret: RandomState::new() }
+        let (most, held, unknown) = (AtomicUsize::new(most), AtomicUsize::new(0), AtomicI64::new(i64::MIN));
+        Self { shards, most, held, unknown, holders: OnceLock::new(), secret: RandomState::new() }
+    }
+
+    /// Proofs that were made up to this second may have been used elsewhere.
+    pub(crate) fn begin_after(&self, second: i64) {
+        self.unknown.store(second, Ordering::Release);
+    }
+
+    /// Whether it would know that a proof which was made in this second was used.
+    pub(crate) fn knows_of(&self, made: i64) -> bool {
+        made > self.unknown.load(Ordering::Acquire)
     }
 
     /// For another number of them from now on. What is held stays.
@@ -189,6 +201,29 @@ mod tests {
         // As after a reload that lets proofs become older.
         assert_eq!(memory.use_once(Use { until: 600, ..proof }, 101), Used::Forgotten);
         assert_eq!(memory.use_once(Use { until: 600, made: 41, ..proof }, 101), Used::First);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_makes_no_used_proof_good() {
+        let memory = ProofMemory::new(10);
+        let hash = id(1);
+        let proof = Use { hash: &hash, holder: &hash, made: 40, until: 100 };
+        assert_eq!(memory.use_once(proof, 40), Used::First);
+        // Its memory is gone, and with it the time in which it was made.
+        assert_eq!(memory.use_once(Use { made: 4_000, until: 4_060, ..proof }, 4_000), Used::First);
+        assert_eq!(memory.use_once(proof, 41), Used::Again);
+        let other = ProofMemory::new(10);
+        assert_eq!(other.use_once(proof, 40), Used::First);
+        assert_eq!(other.use_once(proof, 4_000), Used::Forgotten);
+        assert_eq!(other.use_once(proof, 41), Used::Forgotten);
+    }
+
+    #[test]
+    fn what_was_used_before_it_began_is_unknown() {
+        let memory = ProofMemory::new(10);
+        assert!(memory.knows_of(i64::MIN + 1));
+        memory.begin_after(40);
+        assert_eq!([39, 40, 41].map(|made| memory.knows_of(made)), [false, false, true]);
     }
 
     #[test]

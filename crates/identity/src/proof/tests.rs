@@ -90,6 +90,35 @@ fn a_good_proof_of_each_algorithm_is_good_once() {
 }
 
 #[test]
+fn a_proof_of_before_the_start_is_good_with_a_nonce_of_this_process_alone() {
+    let signer = Signer::ed25519("k");
+    let mut own = proofs(DpopSettings::default());
+    own.begin_after(at(0));
+    let with = |id: &str, made: i64, nonce: Option<&str>| {
+        let changes = json!({ "jti": id, "iat": NOW + made, "nonce": nonce });
+        proof(&signer, &header(&signer), &changed(claims(), &changes))
+    };
+    let (kind, _, challenge) = judge(&own, &signer, &[&with("a", 0, None)], 1).unwrap();
+    let Some(Challenge::UseNonce(nonce)) = challenge else { panic!("{challenge:?}") };
+    assert_eq!(kind, Kind::Expired);
+    assert_eq!(judge(&own, &signer, &[&with("b", 1, None)], 1), None, "the second after it");
+    // With a nonce that another process gave, it may have been used there.
+    let foreign = proofs(DpopSettings { nonce: true, ..DpopSettings::default() });
+    let (_, _, challenge) = judge(&foreign, &signer, &[&with("c", -5, None)], 1).unwrap();
+    let Some(Challenge::UseNonce(given)) = challenge else { panic!("{challenge:?}") };
+    assert_eq!(judge(&foreign, &signer, &[&with("d", -5, Some(&given))], 1), None);
+    assert!(judge(&own, &signer, &[&with("d", -5, Some(&given))], 1).is_some());
+    // As a client makes another one by itself.
+    assert_eq!(judge(&own, &signer, &[&with("f", -5, Some(&nonce))], 1), None);
+    assert!(judge(&own, &signer, &[&with("f", -5, Some(&nonce))], 1).unwrap().1.contains("used before"));
+    // A reload changes nothing of it.
+    let mut next = proofs(DpopSettings { max_age: Duration::from_secs(600), ..DpopSettings::default() });
+    next.adopt(&own);
+    own = next;
+    assert!(matches!(judge(&own, &signer, &[&with("g", 0, None)], 1), Some((_, _, Some(Challenge::UseNonce(_))))));
+}
+
+#[test]
 fn the_examples_of_the_standards_hold() {
     // RFC 7638 section 3.1.
     let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3\

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::job::{Brought, KeyFetchError, KeyJob, KeyOutcome, Tag};
 use super::keys::{RemoteKeys, State};
+use super::saved::SavedKeys;
 use crate::jwks::KeySet;
 
 /// Keeps the key sets of a configuration current. Each moment is passed in: `wall` for how old a set is, `steady` (since any fixed
@@ -28,12 +29,37 @@ struct Watched {
     cooled: Duration,
     under_way: bool,
     tag: Option<Tag>,
-    /// When what is held was last confirmed here.
-    confirmed: Option<Duration>,
+    /// From when on what is held is too old, whatever the wall clock says.
+    stale_from: Option<Duration>,
+    /// It was confirmed, and that was not asked for yet.
+    unsaved: bool,
     fetches: u64,
     failures: u64,
     problem: Option<(&'static str, String)>,
     is_stale: bool,
+}
+
+/// Has providers begin with the keys that were kept, each with those of its issuer and address, and says what became of it. Nobody
+/// fetches yet.
+pub(crate) fn restore(all: &[Arc<RemoteKeys>], saved: &[SavedKeys], now: Timestamp) -> Vec<KeyNotice> {
+    let begin = |keys: &Arc<RemoteKeys>| {
+        let kept = saved.iter().find(|kept| kept.place == keys.place)?;
+        let name = &keys.provider;
+        let (kind, message) = match keys.restore(kept, now) {
+            Ok(Some(count)) => {
+                let since = keys.confirmed().map_or_else(String::new, |at| format!(", confirmed at {at}"));
+                let message = format!("the keys of {name}: {count} of before the start in force{since}");
+                (KeyNoticeKind::Updated, message)
+            }
+            Ok(None) => return None,
+            Err(problem) => {
+                let message = format!("the keys of {name} of before the start are not used: {problem}");
+                (KeyNoticeKind::Failed, message)
+            }
+        };
+        Some(KeyNotice { provider: Arc::clone(name), kind, message })
+    };
+    all.iter().filter_map(begin).collect()
 }
 
 /// Something that happened to a provider's keys.
@@ -113,7 +139,7 @@ impl KeyKeeper {
                 watched.keys.cooled();
             }
             // A wall clock that was set back makes nothing fresher.
-            if watched.confirmed.is_some_and(|at| steady.saturating_sub(at) >= watched.keys.source.max_stale) {
+            if watched.stale_from(wall, steady).is_some_and(|from| steady >= from) {
                 watched.keys.expire();
             }
             // Those that were never there were said to fail.
@@ -176,7 +202,8 @@ impl KeyKeeper {
         let notice = match result {
             Ok(taken) => {
                 keys.confirm(wall);
-                watched.confirmed = Some(steady);
+                watched.stale_from = Some(steady.saturating_add(keys.source.max_stale));
+                watched.unsaved = true;
                 watched.next = steady.saturating_add(spread(keys.source.refresh, &keys.provider, watched.fetches));
                 let recovered = watched.problem.take().is_some();
                 watched.is_stale = false;
@@ -204,6 +231,13 @@ impl KeyKeeper {
         };
         keys.end(watched.problem.is_none());
         notice.map(|(kind, message)| watched.notice(kind, message)).into_iter().collect()
+    }
+
+    /// What was confirmed since this was asked the last time, so that it can be kept.
+    pub fn take_unsaved(&mut self) -> Vec<SavedKeys> {
+        let saved =
+            |watched: &mut Watched| std::mem::take(&mut watched.unsaved).then(|| watched.keys.saved()).flatten();
+        self.watched.iter_mut().filter_map(saved).collect()
     }
 
     /// How the keys of each provider are.
@@ -238,12 +272,22 @@ impl Watched {
             cooled: steady,
             under_way: false,
             tag: None,
-            confirmed: None,
+            stale_from: None,
+            unsaved: false,
             fetches: 0,
             failures: 0,
             problem: None,
             is_stale: false,
         }
+    }
+
+    /// From when on what is held is too old. What was kept, or carried through a reload, has as long as the wall clock leaves it.
+    fn stale_from(&mut self, wall: Timestamp, steady: Duration) -> Option<Duration> {
+        if self.stale_from.is_none() {
+            let left = Duration::try_from(self.keys.usable_before()?.duration_since(wall)).unwrap_or_default();
+            self.stale_from = Some(steady.saturating_add(left.min(self.keys.source.max_stale)));
+        }
+        self.stale_from
     }
 
     fn notice(&self, kind: KeyNoticeKind, message: String) -> KeyNotice {
@@ -260,8 +304,7 @@ enum Taken {
 /// Holds a set that can be used.
 fn take(keys: &RemoteKeys, brought: Brought) -> Result<Taken, String> {
     let Brought::Set { text, tag } = brought else { return Ok(Taken::Same) };
-    let sha256 = <[u8; 32]>::try_from(digest(&SHA256, &text).as_ref()).unwrap_or_default();
-    if keys.held_sha256() == Some(sha256) {
+    if keys.text().is_some_and(|held| *held == *text) {
         return Ok(Taken::Same);
     }
     let text = String::from_utf8(text).map_err(|_| "the key set is not UTF-8".to_owned())?;
@@ -269,7 +312,7 @@ fn take(keys: &RemoteKeys, brought: Brought) -> Result<Taken, String> {
         |problems: &[crate::KeySetProblem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let (set, skipped) = KeySet::parse_published(&text).map_err(|problems| listed(&problems))?;
     let taken = Taken::Other { tag, keys: set.len(), skipped: (!skipped.is_empty()).then(|| cut(&listed(&skipped))) };
-    keys.replace(set, sha256);
+    keys.replace(set, text.into_bytes().into());
     Ok(taken)
 }
 

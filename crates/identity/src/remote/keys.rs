@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use super::saved::place;
 use crate::jwks::KeySet;
 use crate::settings::RemoteKeySource;
 
@@ -22,6 +23,8 @@ const EXPIRED: i64 = i64::MIN + 1;
 pub struct RemoteKeys {
     pub(super) provider: Arc<str>,
     pub(super) source: RemoteKeySource,
+    /// What they belong to, where they are kept.
+    pub(super) place: [u8; 32],
     held: ArcSwapOption<Held>,
     /// Counts the sets, from 1; 0: none was fetched yet. Remembered tokens belong to one.
     generation: AtomicU64,
@@ -42,7 +45,8 @@ pub(crate) struct Held {
     pub(crate) set: KeySet,
     /// Which set it is: tokens are remembered for the one that verified them.
     pub(crate) generation: u64,
-    sha256: [u8; 32],
+    /// As it came.
+    text: Arc<[u8]>,
 }
 
 /// How far the fetches are.
@@ -133,10 +137,12 @@ impl KeysAwaited {
 }
 
 impl RemoteKeys {
-    pub(crate) fn new(provider: &Arc<str>, source: RemoteKeySource) -> Self {
+    /// `issuer`: whose tokens they verify.
+    pub(crate) fn new(provider: &Arc<str>, issuer: &str, source: RemoteKeySource) -> Self {
         let begun = Progress { ended: 0, state: State::Ready, succeeded: false };
         Self {
             provider: Arc::clone(provider),
+            place: place(issuer, &source.location),
             source,
             held: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
@@ -235,9 +241,15 @@ impl RemoteKeys {
         self.confirmed.store(EXPIRED, Ordering::Release);
     }
 
-    /// The SHA-256 of what is held.
-    pub(super) fn held_sha256(&self) -> Option<[u8; 32]> {
-        self.held.load().as_ref().map(|held| held.sha256)
+    /// What is held, as it came.
+    pub(super) fn text(&self) -> Option<Arc<[u8]>> {
+        self.held.load().as_ref().map(|held| Arc::clone(&held.text))
+    }
+
+    /// Holds nothing any more, and never did.
+    pub(super) fn forget(&self) {
+        self.held.store(None);
+        self.confirmed.store(NEVER, Ordering::Release);
     }
 
     pub(super) fn keys_held(&self) -> usize {
@@ -245,10 +257,10 @@ impl RemoteKeys {
     }
 
     /// Holds another set.
-    pub(super) fn replace(&self, set: KeySet, sha256: [u8; 32]) {
-        // Only the thread that fetches comes here.
+    pub(super) fn replace(&self, set: KeySet, text: Arc<[u8]>) {
+        // Only the thread that fetches comes here, and whoever begins with what was kept, before there is one.
         let generation = self.generation.load(Ordering::Acquire) + 1;
-        self.held.store(Some(Arc::new(Held { set, generation, sha256 })));
+        self.held.store(Some(Arc::new(Held { set, generation, text })));
         self.generation.store(generation, Ordering::Release);
     }
 

@@ -134,29 +134,7 @@ pub(crate) fn alice() -> Who {
 }
 
 pub(crate) fn principal(kind: PrincipalKind, id: &str) -> Principal {
-    Principal {
-        kind,
-        id: id.into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Jwt,
-            provider: "corporate".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    }
+    Principal::proven(kind, id, Authentication::by(AuthenticationMethod::Jwt, "corporate"))
 }
 
 /// A signal of so many milli-nats, and their sum.

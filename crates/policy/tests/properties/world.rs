@@ -479,29 +479,7 @@ fn principal() -> impl Strategy<Value = Principal> {
 
 /// A principal without groups, roles, device or assurance.
 pub(crate) fn bare_principal(kind: PrincipalKind, id: &str) -> Principal {
-    Principal {
-        kind,
-        id: id.into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Jwt,
-            provider: "corporate".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    }
+    Principal::proven(kind, id, Authentication::by(AuthenticationMethod::Jwt, "corporate"))
 }
 
 fn risk() -> impl Strategy<Value = RiskAssessment> {

@@ -89,27 +89,12 @@ fn networks(size: &Size) -> Vec<NetworkDraft> {
 
 pub(crate) fn user(number: usize) -> Principal {
     Principal {
-        kind: PrincipalKind::User,
-        id: format!("u{number}").into(),
-        name: None,
-        email: None,
         groups: vec![GroupClaim { name: format!("g{}", number / TEAM).into(), trusted: true }],
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Jwt,
-            provider: "corporate".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
+        ..Principal::proven(
+            PrincipalKind::User,
+            &format!("u{number}"),
+            Authentication::by(AuthenticationMethod::Jwt, "corporate"),
+        )
     }
 }
 

@@ -19,8 +19,10 @@ use portcullis_risk::Heard;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::layers::assess::Assess;
+use crate::layers::authorize::ask_again;
 use crate::layers::client_addr::{admit, charged_address};
-use crate::layers::establish::Refused;
+use crate::layers::establish::{Establishes as _, Refused};
 use crate::refusal::{Overload, Refusal};
 use crate::throttle::{Throttle, ThrottleKind};
 use crate::transit::{Facts, Transit};
@@ -67,7 +69,7 @@ where
     }
 
     fn call(&mut self, mut transit: Box<Transit>) -> Self::Future {
-        let mut awaited = match authenticate(&mut transit, Patience::Request) {
+        let (mut awaited, mut otherwise) = match authenticate(&transit, Patience::Request) {
             Authentication::Known(Identity::Unchecked(why)) => {
                 return Either::Right(Box::pin(ready(Err(unchecked(why, transit)))));
             }
@@ -75,7 +77,7 @@ where
                 establish(&self.worker, &mut transit.facts, identity);
                 return Either::Left(self.inner.call(transit));
             }
-            Authentication::Awaited { awaited, .. } => awaited,
+            Authentication::Awaited { awaited, otherwise } => (awaited, otherwise),
             // INVARIANT: `authenticate` has it checked.
             Authentication::Typed(_) => {
                 return Either::Right(Box::pin(ready(Err(unchecked(Unchecked::Full, transit)))));
@@ -87,18 +89,20 @@ where
         let worker = Rc::clone(&self.worker);
         Either::Right(Box::pin(async move {
             loop {
+                let waiting = Waiting { worker: &worker, transit: &mut transit, otherwise: Some(otherwise) };
                 // Whether it ended or took too long: what is there then counts.
                 let _ = tokio::time::timeout(awaited.patience(), awaited.ended()).await;
+                waiting.over();
                 // Time has passed: a ban or another policy may have come, and what holds is decided for now.
                 if let Err(refusal) = begin_anew(&worker, &mut transit) {
                     return Err(Box::new(Refused { refusal, transit }));
                 }
-                let next = match (authenticate_again(&mut transit, Some(&awaited), Asked::ByRequest), &awaited) {
+                let next = match (authenticate_again(&transit, Some(&awaited), Asked::ByRequest), &awaited) {
                     // Whoever had to wait for that was nobody until now, and the directory was not asked.
                     (
-                        Authentication::Awaited { awaited: groups @ Awaited::Groups(_), .. },
+                        Authentication::Awaited { awaited: groups @ Awaited::Groups(_), otherwise },
                         Awaited::Keys(_) | Awaited::Token(_) | Awaited::Password(_),
-                    ) => groups,
+                    ) => (groups, otherwise),
                     (authentication, _) => match authentication.settled() {
                         Identity::Unchecked(why) => return Err(unchecked(why, transit)),
                         identity => {
@@ -107,11 +111,46 @@ where
                         }
                     },
                 };
-                awaited = next;
+                (awaited, otherwise) = next;
             }
             drop(awaited);
             inner.call(transit).await
         }))
+    }
+}
+
+/// A request that waits to be known, and is not answered if its caller goes away meanwhile. Then it leaves the event that it would have left had
+/// nothing come: whoever tries what nobody can judge yet, and hangs up, is seen.
+struct Waiting<'w> {
+    worker: &'w Rc<Worker>,
+    transit: &'w mut Box<Transit>,
+    /// Who it is as long as nothing else is known. `None`: it waits no more.
+    otherwise: Option<Identity>,
+}
+
+impl Waiting<'_> {
+    fn over(mut self) {
+        self.otherwise = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // A panic is answered, and has its event.
+        if std::thread::panicking() {
+            return;
+        }
+        // A password that is being checked is counted where it is checked.
+        let Some(identity) = self.otherwise.take().filter(|identity| !matches!(identity, Identity::Unchecked(_)))
+        else {
+            return;
+        };
+        self.transit.facts.identity = Some(identity);
+        let decided = Assess::new(self.worker).establish(self.transit).and_then(|()| ask_again(self.transit));
+        // What would have been let in was not refused.
+        if let Err(refusal) = decided {
+            self.worker.report_unanswered(&refusal, self.transit);
+        }
     }
 }
 
@@ -217,13 +256,13 @@ enum Asked {
 }
 
 /// Asks for the first time.
-fn authenticate(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
+fn authenticate(transit: &Transit, patience: Patience<'_>) -> Authentication {
     let found = look(transit, patience);
     check_password(transit, found, None, Asked::ByRequest)
 }
 
 /// Asks again, after that was waited for.
-fn authenticate_again(transit: &mut Transit, awaited: Option<&Awaited>, asked: Asked) -> Authentication {
+fn authenticate_again(transit: &Transit, awaited: Option<&Awaited>, asked: Asked) -> Authentication {
     let password = match awaited {
         Some(Awaited::Password(password)) => Some(password),
         Some(Awaited::Keys(_) | Awaited::Token(_) | Awaited::Groups(_)) | None => None,
@@ -251,12 +290,12 @@ fn check_password(
     }
 }
 
-fn look(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
+fn look(transit: &Transit, patience: Patience<'_>) -> Authentication {
     let facts = &transit.facts;
     let snapshot = &facts.loaded.snapshot;
     let rule = facts.route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));
-    let authentication = match rule {
-        AuthenticationRule::None => return Identity::Anonymous.into(),
+    match rule {
+        AuthenticationRule::None => Identity::Anonymous.into(),
         AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::Certificate => {
             let headers = &transit.head.headers;
             let only = rule == AuthenticationRule::Certificate;
@@ -268,13 +307,7 @@ fn look(transit: &mut Transit, patience: Patience<'_>) -> Authentication {
                 None => snapshot.authenticator.authenticate_with(headers, facts.now, &presenting),
             }
         }
-    };
-    // Whoever is verified, were it not for a look into a directory, has proven it: the same proof is not good a second time.
-    transit.facts.proven |= matches!(
-        authentication,
-        Authentication::Known(Identity::Verified(_)) | Authentication::Awaited { awaited: Awaited::Groups(_), .. }
-    );
-    authentication
+    }
 }
 
 /// What tokens that are bound to their holder are held to.
@@ -289,7 +322,7 @@ fn presenting<'a>(facts: &'a Facts, patience: Patience<'a>) -> Presenting<'a> {
             port: target.port,
             path: &target.path,
         }),
-        proven: facts.proven,
+        proven: Some(&facts.proven),
         patience,
     }
 }

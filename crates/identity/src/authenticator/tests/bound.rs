@@ -4,8 +4,8 @@ use portcullis_policy::CanonicalPath;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::*;
-use crate::authenticator::{Presenting, ProofOffer};
 use crate::client_certificate::ClientCertificate;
+use crate::presenting::{Presenting, ProofOffer, Proven};
 use crate::proof::ProofTarget;
 use crate::refusal::Challenge;
 use crate::remote::Patience;
@@ -72,7 +72,7 @@ impl World {
         Self { authenticator: Authenticator::new(settings).unwrap(), signer }
     }
 
-    fn ask(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>, proven: bool) -> String {
+    fn ask(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>, proven: Option<&Proven>) -> String {
         let path = CanonicalPath::parse("/a").unwrap();
         let target = ProofTarget { method: "GET", scheme: "https", host: "api.test", port: None, path: &path };
         let patience = Patience::Request;
@@ -91,17 +91,17 @@ fn a_token_that_is_bound_to_a_certificate_needs_that_very_one() {
     let bound = headers("Bearer", &token(&own), None);
     // Twice: the second time from the cache.
     for _ in 0..2 {
-        assert_eq!(world.ask(&bound, Some(&own), false), "user:alice");
-        let found = world.ask(&bound, Some(&other), false);
+        assert_eq!(world.ask(&bound, Some(&own), None), "user:alice");
+        let found = world.ask(&bound, Some(&other), None);
         assert!(found.starts_with("Invalid: the token is bound to another client certificate"), "{found}");
-        let found = world.ask(&bound, None, false);
+        let found = world.ask(&bound, None, None);
         assert!(found.starts_with("CertificateRequired: "), "{found}");
     }
-    let found = world.ask(&headers("Bearer", &token(&old), None), Some(&old), false);
+    let found = world.ask(&headers("Bearer", &token(&old), None), Some(&old), None);
     assert!(found.starts_with("Expired: "), "one that has expired since the handshake: {found}");
-    let found = world.ask(&headers("Bearer", &token(&own), None), Some(&old), false);
+    let found = world.ask(&headers("Bearer", &token(&own), None), Some(&old), None);
     assert!(found.starts_with("Invalid: "), "another one that has expired, too: {found}");
-    let found = world.ask(&headers("DPoP", &token(&own), Some("x")), Some(&own), false);
+    let found = world.ask(&headers("DPoP", &token(&own), Some("x")), Some(&own), None);
     assert!(found.starts_with("Invalid BadToken: the token is bound to no key"), "{found}");
 }
 
@@ -111,12 +111,20 @@ fn a_token_that_is_bound_to_a_key_needs_a_proof_each_time() {
     let holder = Signer::ed25519("holder");
     let token = world.signer.sign(&changed(json!({ "cnf": { "jkt": thumbprint(&holder) } })));
     let first = headers("DPoP", &token, Some(&proof(&holder, &token, "1")));
-    assert_eq!(world.ask(&first, None, false), "user:alice");
-    let found = world.ask(&first, None, false);
+    let proven = Proven::default();
+    assert_eq!(world.ask(&first, None, Some(&proven)), "user:alice");
+    let found = world.ask(&first, None, None);
     assert!(found.starts_with("Invalid BadProof: the proof was used before"), "{found}");
-    // What goes on is not asked for a new one.
-    assert_eq!(world.ask(&first, None, true), "user:alice");
-    assert_eq!(world.ask(&headers("dpop", &token, Some(&proof(&holder, &token, "2"))), None, false), "user:alice");
+    // What goes on is not asked for a new one; and another request is, whatever it is accepted by.
+    assert_eq!(world.ask(&first, None, Some(&proven)), "user:alice");
+    let other = Proven::default();
+    assert_eq!(world.ask(&headers("Bearer", &world.signer.sign(&claims()), None), None, Some(&other)), "user:alice");
+    assert!(world.ask(&first, None, Some(&other)).starts_with("Invalid BadProof: the proof was used before"));
+    // Nor is another token of the same key proven by it.
+    let second = world.signer.sign(&changed(json!({ "cnf": { "jkt": thumbprint(&holder) }, "jti": "second" })));
+    let stolen = headers("DPoP", &second, None);
+    assert!(world.ask(&stolen, None, Some(&proven)).starts_with("Invalid BadProof: the token is bound to a key"));
+    assert_eq!(world.ask(&headers("dpop", &token, Some(&proof(&holder, &token, "2"))), None, None), "user:alice");
     for (headers, expected) in [
         (headers("Bearer", &token, None), "Invalid BadToken: the token is bound to a key, and came as a bearer"),
         (
@@ -129,10 +137,10 @@ fn a_token_that_is_bound_to_a_key_needs_a_proof_each_time() {
             "Invalid BadProof: the proof's key is not",
         ),
     ] {
-        let found = world.ask(&headers, None, false);
+        let found = world.ask(&headers, None, None);
         assert!(found.starts_with(expected), "{found}");
         // Who has proven it once does not get through as a bearer, either.
-        assert_eq!(world.ask(&headers, None, true).starts_with("Invalid"), expected.contains("BadToken"));
+        assert_eq!(world.ask(&headers, None, Some(&proven)).starts_with("Invalid"), expected.contains("BadToken"));
     }
     // Without a target nothing is proven.
     let third = headers("DPoP", &token, Some(&proof(&holder, &token, "5")));
@@ -146,12 +154,12 @@ fn an_unbound_token_is_no_token_for_proofs_and_an_unknown_binding_is_no_bearer()
     let holder = Signer::ed25519("holder");
     let token = world.signer.sign(&claims());
     let shown = headers("DPoP", &token, Some(&proof(&holder, &token, "1")));
-    let found = world.ask(&shown, None, false);
+    let found = world.ask(&shown, None, None);
     assert!(found.starts_with("Invalid BadToken: the token is bound to no key"), "{found}");
     // A stray proof harms no bearer token.
-    assert_eq!(world.ask(&headers("Bearer", &token, Some("stray")), None, false), "user:alice");
+    assert_eq!(world.ask(&headers("Bearer", &token, Some("stray")), None, None), "user:alice");
     let token = world.signer.sign(&changed(json!({ "cnf": { "kid": "device key" } })));
-    let found = world.ask(&headers("Bearer", &token, None), None, false);
+    let found = world.ask(&headers("Bearer", &token, None), None, None);
     assert!(found.contains("not understood"), "{found}");
 }
 
@@ -162,9 +170,9 @@ fn what_is_bound_to_both_needs_both() {
     let bound = json!({ "cnf": { "x5t#S256": hash_of(&own), "jkt": thumbprint(&holder) } });
     let token = world.signer.sign(&changed(bound));
     let shown = |id: &str| headers("DPoP", &token, Some(&proof(&holder, &token, id)));
-    assert!(world.ask(&shown("1"), None, false).starts_with("CertificateRequired"));
-    assert_eq!(world.ask(&shown("1"), Some(&own), false), "user:alice");
-    assert!(world.ask(&headers("Bearer", &token, None), Some(&own), false).starts_with("Invalid BadToken"));
+    assert!(world.ask(&shown("1"), None, None).starts_with("CertificateRequired"));
+    assert_eq!(world.ask(&shown("1"), Some(&own), None), "user:alice");
+    assert!(world.ask(&headers("Bearer", &token, None), Some(&own), None).starts_with("Invalid BadToken"));
 }
 
 #[test]
@@ -176,7 +184,7 @@ fn a_provider_that_demands_a_binding_takes_no_bearer_token() {
         (Bound::Either, ProofOffer::Beside),
     ] {
         let world = World::new(require, DpopSettings::default());
-        let found = world.ask(&headers("Bearer", &world.signer.sign(&claims()), None), None, false);
+        let found = world.ask(&headers("Bearer", &world.signer.sign(&claims()), None), None, None);
         assert_eq!(found == "user:alice", require == Bound::Unbound, "{require:?}: {found}");
         assert!(found == "user:alice" || found.contains("must be bound to"), "{found}");
         assert_eq!(world.authenticator.proof_offer(), offer);
@@ -190,8 +198,8 @@ fn a_proof_that_cannot_be_remembered_is_undecided_and_never_a_refusal() {
     let holder = Signer::ed25519("holder");
     let token = world.signer.sign(&changed(json!({ "cnf": { "jkt": thumbprint(&holder) } })));
     let shown = |id: &str| headers("DPoP", &token, Some(&proof(&holder, &token, id)));
-    assert_eq!(world.ask(&shown("1"), None, false), "user:alice");
-    let found = world.ask(&shown("2"), None, false);
+    assert_eq!(world.ask(&shown("1"), None, None), "user:alice");
+    let found = world.ask(&shown("2"), None, None);
     assert!(found.starts_with("Unavailable(Store, "), "{found}");
 }
 

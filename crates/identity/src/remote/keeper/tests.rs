@@ -12,7 +12,7 @@ use portcullis_policy::{CredentialProblemKind as Kind, Dependency, PrincipalKind
 use serde_json::json;
 
 use super::*;
-use crate::authenticator::Awaited;
+use crate::authentication::Awaited;
 use crate::remote::job::KeyFetchError;
 use crate::remote::{KeysAwaited, Patience};
 use crate::settings::{Bound, ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
@@ -391,6 +391,65 @@ fn nothing_is_looked_at_before_something_is_due() {
     site.pass(RemoteKeySource::COOLDOWN);
     assert_eq!(site.keeper.sleep(site.wall(), site.steady), LONGEST);
     assert_eq!(KeyKeeper::default().sleep(site.wall(), site.steady), LONGEST);
+}
+
+#[test]
+fn what_was_confirmed_is_to_be_kept_once() {
+    let (mut site, known) = (Site::new(), Signer::ed25519("k1"));
+    site.due();
+    assert_eq!(site.keeper.take_unsaved(), []);
+    site.bring(&[&known]);
+    let first = site.keeper.take_unsaved();
+    assert_eq!((first.len(), first[0].confirmed), (1, START));
+    assert_eq!(site.keeper.take_unsaved(), []);
+    // That it still holds, too; and not that it could not be asked for.
+    site.pass(RemoteKeySource::REFRESH * 2);
+    site.due();
+    site.fail();
+    assert_eq!(site.keeper.take_unsaved(), []);
+    site.pass(RemoteKeySource::COOLDOWN);
+    site.due();
+    site.finish(Ok(Brought::Same));
+    let second = site.keeper.take_unsaved();
+    assert_eq!((&second[0].text, second[0].confirmed), (&first[0].text, START + 1_205));
+    // A process that begins later, while the provider is down.
+    let mut next = Site::new();
+    next.steady = Duration::from_secs(1_300);
+    let notices = next.authenticator.restore_keys(&second, next.wall());
+    assert_eq!(notices.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [KeyNoticeKind::Updated]);
+    assert_eq!(next.told(&known), "verified");
+    // Nothing of it is new.
+    assert_eq!(next.keeper.take_unsaved(), []);
+    assert_eq!((next.due(), next.fail()), (1, vec![KeyNoticeKind::Failed]));
+    assert_eq!((next.told(&known), next.told(&Signer::ed25519("k2"))), ("verified", "no keys"));
+    let notices = next.pass(Duration::from_secs(3_504));
+    assert_eq!((notices, next.told(&known)), (vec![], "verified"));
+    let notices = next.pass(SECOND);
+    assert_eq!(notices.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [KeyNoticeKind::Stale]);
+    assert_eq!((next.told(&known), next.due(), next.fail().len(), next.told(&known)), ("waits", 1, 0, "no keys"));
+}
+
+#[test]
+fn a_key_that_is_left_out_is_unknown_and_has_nothing_fetched() {
+    let (mut site, known, weak) = (Site::new(), Signer::ed25519("k1"), Signer::ed25519("weak"));
+    site.due();
+    let mut bad = weak.jwk();
+    bad["x"] = json!("AAAA");
+    let text = json!({ "keys": [known.jwk(), bad] }).to_string().into_bytes();
+    assert_eq!(site.finish(Ok(Brought::Set { text, tag: None })), [KeyNoticeKind::Updated]);
+    for _ in 0..3 {
+        site.pass(RemoteKeySource::COOLDOWN);
+        assert_eq!((site.told(&weak), site.due()), ("unknown key", 0));
+    }
+    assert_eq!(site.told(&known), "verified");
+    // Whoever is in the set twice, once so that it can be used, is as good as any.
+    site.pass(RemoteKeySource::REFRESH * 2);
+    assert_eq!(site.due(), 1);
+    let mut bad = weak.jwk();
+    bad["x"] = json!("AAAA");
+    let text = json!({ "keys": [known.jwk(), bad, weak.jwk()] }).to_string().into_bytes();
+    site.finish(Ok(Brought::Set { text, tag: None }));
+    assert_eq!(site.told(&weak), "verified");
 }
 
 #[test]
