@@ -1,0 +1,33 @@
+//! Versions, proposals and approvals.
+
+use jiff::Timestamp;
+use portcullis_admin::Peer;
+use portcullis_admin::api::Problem;
+use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
+use tokio::sync::oneshot;
+
+use super::{Operated, Order, problem};
+use crate::governing::{Who, Why};
+use crate::reload::Outcome;
+
+/// Does what is wanted, and has a version that became live put in force.
+pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) -> Result<GovernAnswer, Problem> {
+    let governing = operated.running.governing().cloned();
+    let governing =
+        governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
+    let who = Who::account(peer.uid, peer.name.as_deref());
+    let names = who.names.clone();
+    let performed = tokio::task::spawn_blocking(move || governing.perform(wanted, &who, Timestamp::now())).await;
+    let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
+    let Some(n) = performed.activated else { return Ok(performed.answer) };
+    let (answer, outcome) = oneshot::channel();
+    let _ = operated.orders.try_send(Order::Reload(Why::Activated, names, answer));
+    let trouble = match outcome.await {
+        Ok(Outcome { result: Ok(_), .. }) => return Ok(performed.answer),
+        Ok(Outcome { result: Err(reason), .. }) => reason,
+        Err(_) => "the gateway stops, or reloads already".to_owned(),
+    };
+    Err(problem(format!(
+        "version {n} is approved and the last one, but not in force yet: {trouble}; `portcullis reload` tries again"
+    )))
+}
