@@ -1,5 +1,9 @@
 //! Versions, approvals, rollback and backups: what becomes live, by whose word, and how it comes back.
 
+mod foreseen;
+mod restored;
+mod rollouts;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -111,15 +115,21 @@ fn key_of(site: &Site, person: &str) -> String {
 fn governed(upstream: &Upstream) -> (Site, String, [String; 3]) {
     let (site, key) = site(upstream, GOVERNED);
     site.write();
-    let keys = ["ana", "ben", "cem"].map(|person| key_of(&site, person));
+    let keys = begun(&site);
+    (site, key, keys)
+}
+
+/// Begins governance, and returns the keys of ana, ben and cem.
+fn begun(site: &Site) -> [String; 3] {
+    let keys = ["ana", "ben", "cem"].map(|person| key_of(site, person));
     let approvers = ["ana,unix:aw", "ben", "cem"].map(|names| {
         let person = names.split(',').next().unwrap();
         format!("{names}={}", site.path(&format!("{person}.pub")).display())
     });
     let [ana, ben, cem] = &approvers;
     let init = ["governance", "init", "--reason", "begin", "--approver", ana, "--approver", ben, "--approver", cem];
-    assert!(run(&site, &init, 0).contains("governance begins with version 1"));
-    (site, key, keys)
+    assert!(run(site, &init, 0).contains("governance begins with version 1"));
+    keys
 }
 
 /// Proposes what is on the disk, and returns the id.
@@ -127,6 +137,22 @@ fn governed(upstream: &Upstream) -> (Site, String, [String; 3]) {
 fn propose(site: &Site, author: &str) -> String {
     let answer = json(site, &["policy", "propose", "--author", author, "--reason", "a change"]);
     answer["changes"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// The hash of what was foreseen of a change.
+#[track_caller]
+fn impact(site: &Site, change: &str) -> String {
+    let list = json(site, &["policy", "list"]);
+    let changes = list["changes"].as_array().unwrap();
+    let found = changes.iter().find(|each| each["id"].as_str().unwrap().starts_with(change)).unwrap();
+    found["impact"].as_str().unwrap().to_owned()
+}
+
+/// Approves a change, whatever was foreseen of it.
+#[track_caller]
+fn approve(site: &Site, change: &str, key: &str) -> String {
+    let impact = impact(site, change);
+    run(site, &["policy", "approve", change, "--key", key, "--acknowledge", &impact], 0)
 }
 
 fn live(site: &Site) -> u64 {
@@ -292,17 +318,18 @@ fn a_change_becomes_live_by_two_others_here_and_on_another_machine() {
     let tightens = propose(&gateway.site, "ana");
     let site = &gateway.site;
     assert!(refused(site, &["policy", "activate", &tightens], 1).contains("0 of 1 approvals"));
-    assert!(refused(site, &["policy", "approve", &tightens, "--key", &ana], 1).contains("author"));
-    assert!(
-        run(site, &["policy", "approve", &tightens, "--key", &ben], 0).contains("approved by ben: it can be activated")
-    );
+    let seen = impact(site, &tightens);
+    let own = ["policy", "approve", &tightens, "--key", &ana, "--acknowledge", &seen];
+    assert!(refused(site, &own, 1).contains("author"));
+    assert!(approve(site, &tightens, &ben).contains("approved by ben: it can be activated"));
     assert!(run(site, &["policy", "activate", &tightens], 0).contains("version 2 is live"));
     assert_eq!(status(&gateway, &key), 403);
     let activated = event(&gateway, "admin.policy_activate");
     assert!(activated["message"].as_str().unwrap().ends_with("approved by ben"), "{activated}");
     // Back again loosens: it needs two, of whom one signs on another machine, which has nothing but the request.
     let said = run(site, &["policy", "rollback", "1", "--author", "ana", "--reason", "a mistake"], 0);
-    assert!(said.contains("2 persons other than the author have to approve; nobody looked at its impact"), "{said}");
+    assert!(said.contains("2 persons other than the author have to approve; would newly deny 0 of the last"), "{said}");
+    assert!(said.contains("newly permits 1, by 1 user (user:alice 1)"), "{said}");
     let list = json(site, &["policy", "list"]);
     let open: Vec<&Value> =
         list["changes"].as_array().unwrap().iter().filter(|change| change["state"] == "open").collect();
@@ -312,14 +339,14 @@ fn a_change_becomes_live_by_two_others_here_and_on_another_machine() {
     run(site, &["policy", "request", back, "--out", &path("request")], 0);
     let signed = portcullis()
         .cwd(away.path())
-        .args(["policy", "sign", "request", "--key", &cem, "--out", "approval"])
+        .args(["policy", "sign", "request", "--key", &cem, "--out", "approval", "--acknowledge", &impact(site, back)])
         .run(PATIENCE);
     assert!(signed.status.success(), "{signed:?}");
     let shown = signed.stderr.join("\n");
     assert!(shown.contains("+members = [\"user:alice\"]") && shown.contains("loosens"), "{shown}");
     assert!(run(site, &["policy", "approve", "--approval", &path("approval")], 0).contains("approved by cem: 1 of 2"));
     assert!(refused(site, &["policy", "activate", back], 1).contains("1 of 2"));
-    run(site, &["policy", "approve", back, "--key", &ben], 0);
+    approve(site, back, &ben);
     assert_eq!(status(&gateway, &key), 403);
     run(site, &["policy", "activate", back], 0);
     assert_eq!((status(&gateway, &key), live(site)), (200, 3));
@@ -341,8 +368,8 @@ fn one_no_ends_a_change_and_a_change_of_the_base_makes_approvals_worthless() {
     let site = &gateway.site;
     site.policy(&[MISTAKE, NO_BANS].concat());
     let (first, second) = (propose(site, "ana"), propose(site, "ana"));
-    run(site, &["policy", "approve", &first, "--key", &ben], 0);
-    run(site, &["policy", "approve", &second, "--key", &ben], 0);
+    approve(site, &first, &ben);
+    approve(site, &second, &ben);
     let third = propose(site, "ana");
     run(site, &["policy", "request", &third, "--out", &site.path("request").display().to_string()], 0);
     let request = site.path("request").display().to_string();
@@ -373,18 +400,18 @@ fn lower_rules_and_other_approvers_are_approved_like_all_else() {
     let change = json(site, &add)["changes"][0].clone();
     assert_eq!((&change["kind"], &change["need"], &change["need_new"]), (&"keys".into(), &2.into(), &2.into()));
     let id = change["id"].as_str().unwrap();
-    run(site, &["policy", "approve", id, "--key", &ben], 0);
+    approve(site, id, &ben);
     // Who is to come counts only afterwards.
-    assert!(run(site, &["policy", "approve", id, "--key", &dan], 0).contains("1 of 2"));
-    run(site, &["policy", "approve", id, "--key", &cem], 0);
+    assert!(approve(site, id, &dan).contains("1 of 2"));
+    approve(site, id, &cem);
     run(site, &["policy", "activate", id], 0);
     assert!(run(site, &["approver", "list"], 0).contains("dan"));
     let config = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     fs::write(site.path("portcullis.toml"), config.replace("required = true", "required = false")).unwrap();
     let lower = propose(site, "dan");
-    run(site, &["policy", "approve", &lower, "--key", &ana], 0);
+    approve(site, &lower, &ana);
     assert!(refused(site, &["policy", "activate", &lower], 1).contains("1 of 2"));
-    run(site, &["policy", "approve", &lower, "--key", &ben], 0);
+    approve(site, &lower, &ben);
     run(site, &["policy", "activate", &lower], 0);
     run(site, &["governance", "status"], 1);
 }
@@ -455,7 +482,7 @@ fn a_governed_log_that_is_lost_is_replaced_by_a_backup_only_as_approved() {
     assert!(refused(&site, &["backup", "verify", &archive], 1).contains("encrypted"));
     site.policy(&[MISTAKE, NO_BANS].concat());
     let change = propose(&site, "ana");
-    run(&site, &["policy", "approve", &change, "--key", &ben], 0);
+    approve(&site, &change, &ben);
     assert!(run(&site, &["policy", "activate", &change], 0).contains("in force at the next start"));
     fs::remove_file(site.path("state.db")).unwrap();
     let request = site.path("request").display().to_string();

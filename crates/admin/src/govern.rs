@@ -48,6 +48,9 @@ pub enum Governed {
     Activate {
         /// The change.
         id: String,
+        /// Why it is to be live for everybody at once, without the steps of `[governance]`; null: it takes them.
+        #[serde(default)]
+        at_once: Option<String>,
     },
     /// The approvers.
     Approvers,
@@ -153,6 +156,34 @@ pub struct Live {
     pub instance: Option<String>,
     /// Only what was approved becomes live.
     pub required: bool,
+    /// How far it has come, where it is rolled out step by step; null: it is in force for everybody.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
+}
+
+/// A version that comes into force step by step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The version.
+    pub n: u64,
+    /// The version that serves whoever it does not decide for.
+    pub serving: u64,
+    /// The change that it was.
+    pub change: String,
+    /// The step, in words.
+    pub stage: String,
+    /// For what share of the callers it decides, in millionths.
+    pub share_ppm: u32,
+    /// How many seconds the step has lasted, as of a moment ago.
+    pub spent_s: u64,
+    /// How many it lasts.
+    pub lasts_s: u64,
+    /// Requests of this step that both versions have decided on.
+    pub requests: u64,
+    /// Those of them that it would newly deny, by callers who were let in before.
+    pub newly_denied: u64,
+    /// What share of them may be, in millionths: beyond that it is taken back.
+    pub max_newly_denied_ppm: u32,
 }
 
 /// A version.
@@ -179,7 +210,7 @@ pub struct Change {
     pub id: String,
     /// `open`, `activated`, `rejected` or `expired`.
     pub state: String,
-    /// `change`, `rollback` or `keys`.
+    /// `change`, `rollback`, `keys` or `revert`.
     pub kind: String,
     /// What the engine finds that it does: `tightens`, `loosens`, `mixed` or `neutral`.
     pub class: String,
@@ -193,8 +224,11 @@ pub struct Change {
     pub reason: String,
     /// Where more is said.
     pub ticket: String,
-    /// The hash of what was foreseen of its impact; null: nobody looked.
+    /// The hash of the report on what was foreseen of its impact, or on why nothing was; null: nobody looked.
     pub impact: Option<String>,
+    /// What that report says, in sentences; empty in a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreseen: Vec<String>,
     /// When it was proposed, RFC 3339.
     pub created: String,
     /// Until when it can be approved and activated, RFC 3339.

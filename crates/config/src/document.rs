@@ -153,6 +153,9 @@ fn read_within(reader: &Reader<'_>, file: FileToRead<'_>) -> Result<Vec<u8>, Str
         reader.count_bytes(bytes.len() as u64);
         return Ok(bytes.to_vec());
     }
+    if let Some(bytes) = reader.read_before(file.path) {
+        return Ok(bytes.to_vec());
+    }
     let left = MAX_CONFIGURATION.saturating_sub(reader.bytes_read());
     if std::fs::metadata(file.path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > left.min(file.limit))
         && left < file.limit
@@ -162,6 +165,10 @@ fn read_within(reader: &Reader<'_>, file: FileToRead<'_>) -> Result<Vec<u8>, Str
     }
     let bytes = read_bytes(file.path, file.limit)?;
     reader.count_bytes(bytes.len() as u64);
+    // Larger ones are policies, which are read once: two copies of them would be a waste.
+    if bytes.len() as u64 <= MAX_GATEWAY_FILE {
+        reader.remember(file.path, &bytes);
+    }
     Ok(bytes)
 }
 
@@ -292,6 +299,21 @@ fn first_excess(text: &str, max_parts: usize) -> Option<Excess> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_names_a_file_again_sees_what_was_read_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, "one").unwrap();
+        let environment = std::collections::BTreeMap::<String, String>::new();
+        let file =
+            FileToRead { path: &path, short_name: "ca.pem", named_at: None, limit: MAX_KEY_SET, defines_names: false };
+        let reader = Reader::new(&environment);
+        assert_eq!(read_material(&reader, file).unwrap(), b"one");
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(read_material(&reader, file).unwrap(), b"one", "what is hashed is what is used");
+        assert_eq!(read_material(&Reader::new(&environment), file).unwrap(), b"two", "the next run reads it anew");
+    }
 
     #[test]
     fn a_key_has_a_bounded_number_of_parts() {

@@ -3,14 +3,16 @@
 //!
 //! A table that is not listed in [`OPERATED`] is governed, so that one which a later version adds cannot be forgotten.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostics::Sources;
+use crate::diagnostics::{At, Sources};
+use crate::file::{PolicyFile, Route};
+use crate::kinds::Place;
 
 /// Tables of the gateway's files that say how it runs, what it records and whom it tells: operators change these without being asked.
 const OPERATED: &[&str] = &[
@@ -47,6 +49,8 @@ pub struct Governed {
     pub gateway: [u8; 32],
     /// The digest of all that is governed.
     pub digest: [u8; 32],
+    /// The digest of what is in the networks that something else than the rules of the policy goes by.
+    beside: [u8; 32],
 }
 
 /// One file.
@@ -85,6 +89,38 @@ pub(crate) struct FilesRead<'f> {
     pub(crate) policy: &'f [PathBuf],
     pub(crate) identity: &'f [PathBuf],
     pub(crate) pinned: Vec<(PathBuf, Arc<[u8]>)>,
+    /// [`networks_beside`]
+    pub(crate) beside: [u8; 32],
+}
+
+/// The digest of what is in the networks that risk, bans, API keys and maintenance go by. No comparison of the answers of two policies tells that one of
+/// these has grown.
+pub(crate) fn networks_beside(policy: &PolicyFile, of_keys: &[At<String>], routes: &[Route]) -> [u8; 32] {
+    let mut named: BTreeSet<&str> = of_keys.iter().map(|name| name.value.as_str()).collect();
+    if let Some(risk) = &policy.risk {
+        named.extend(risk.corporate_egress.iter().map(|name| name.value.as_str()));
+        named.extend(risk.reputation.iter().map(|entry| entry.network.value.as_str()));
+    }
+    if let Some(ban) = &policy.ban {
+        named.extend(ban.never.iter().map(|name| name.value.as_str()));
+    }
+    for place in routes.iter().filter_map(|route| route.treatment.maintenance.as_ref()).flat_map(|it| &it.except) {
+        if let Place::Network(name) = &place.value {
+            named.insert(name);
+        }
+    }
+    let mut context = Context::new(&SHA256);
+    let mut networks: Vec<_> =
+        policy.networks.iter().filter(|network| named.contains(network.name.value.as_str())).collect();
+    networks.sort_by(|one, other| one.name.value.cmp(&other.name.value));
+    for network in networks {
+        part(&mut context, network.name.value.as_bytes());
+        let mut prefixes = network.prefixes.clone();
+        prefixes.sort_unstable();
+        context.update(&(prefixes.len() as u64).to_be_bytes());
+        prefixes.iter().for_each(|prefix| part(&mut context, prefix.to_string().as_bytes()));
+    }
+    bytes(context)
 }
 
 impl Governed {
@@ -117,14 +153,16 @@ impl Governed {
         let policy = read.policy_path.strip_prefix(folder).unwrap_or(read.policy_path).display().to_string();
         let gateway = digest_of(&files, GovernedKind::Gateway, |table| !OPERATED.contains(&table));
         let digest = whole(&files, gateway);
-        Self { files, policy, gateway, digest }
+        Self { files, policy, gateway, digest, beside: read.beside }
     }
 
-    /// The digest of what the comparison of answers does not look at: how risk and bans are judged, and lists that are fetched.
+    /// The digest of what the comparison of answers does not look at: how risk and bans are judged, lists that are fetched, and networks that something
+    /// else than the rules goes by.
     pub fn unseen(&self) -> [u8; 32] {
         let tables = digest_of(&self.files, GovernedKind::Policy, |table| UNSEEN.contains(&table));
         let mut context = Context::new(&SHA256);
         context.update(&tables);
+        context.update(&self.beside);
         for file in self.files.iter().filter(|file| file.kind == GovernedKind::Policy) {
             sources_of_networks(file, &mut context);
         }

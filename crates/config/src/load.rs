@@ -14,7 +14,7 @@ use crate::compile::mfa::MfaLoaded;
 use crate::diagnostics::Report;
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
-use crate::governed::{FilesRead, Governed};
+use crate::governed::{FilesRead, Governed, networks_beside};
 use crate::section::Reader;
 
 /// A configuration without errors.
@@ -42,6 +42,8 @@ pub struct Loaded {
     pub store: Option<portcullis_store::Settings>,
     /// What is demanded of a change of all this.
     pub governance: portcullis_governance::Rules,
+    /// By which steps a change becomes live.
+    pub stages: portcullis_governance::Stages,
     /// Copies of the store; `None`: none are made by themselves.
     pub backup: Option<portcullis_governance::backup::Settings>,
     /// What decides who gets in, file by file.
@@ -246,6 +248,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let tls = gateway.entries.upstreams.iter().flat_map(|upstream| upstream.tls.files()).collect();
     let policy_path = policy_path.unwrap_or(&gateway.policy.value.path);
     let pinned = reader.take_pinned();
+    let beside = networks_beside(&policy, &identity.key_scopes.1, &gateway.entries.routes);
     let read = FilesRead {
         main: path,
         policy_path,
@@ -253,6 +256,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         policy: &policy.files,
         identity: &identity.files,
         pinned,
+        beside,
     };
     let governed = Governed::gather(read, &reader.sources.borrow());
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
@@ -280,7 +284,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     );
     let index = compile::index::compile(reader, operation.index, &events);
     let store = compile::store::compile(operation.store, path);
-    let governance = compile::governance::compile(reader, &operation.governance, store.as_ref());
+    let governance =
+        compile::governance::compile(reader, &operation.governance, store.as_ref(), operation.sample.is_some());
+    let stages = operation.governance.stages;
     let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
     let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
     if let Some(pages) = &mut proxy.pages {
@@ -308,6 +314,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         index,
         store,
         governance,
+        stages,
         backup,
         governed,
         mfa,

@@ -11,6 +11,7 @@ pub(crate) use asked::{Asked, asked_keys};
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(crate) struct Reader<'e> {
     bytes_read: Cell<u64>,
     /// Files that become no source and decide who is who.
     pinned: RefCell<Vec<(PathBuf, Arc<[u8]>)>>,
+    /// What was read of a file that two tables may name: all of them are to see the same, whatever is written to it meanwhile.
+    read: RefCell<HashMap<PathBuf, Arc<[u8]>>>,
 }
 
 impl<'e> Reader<'e> {
@@ -48,6 +51,7 @@ impl<'e> Reader<'e> {
             incomplete: Cell::new(false),
             bytes_read: Cell::new(0),
             pinned: RefCell::default(),
+            read: RefCell::default(),
         }
     }
 
@@ -88,6 +92,16 @@ impl<'e> Reader<'e> {
     /// Those that were noted.
     pub(crate) fn take_pinned(&self) -> Vec<(PathBuf, Arc<[u8]>)> {
         self.pinned.take()
+    }
+
+    /// What was read of a file before.
+    pub(crate) fn read_before(&self, path: &Path) -> Option<Arc<[u8]>> {
+        self.read.borrow().get(path).cloned()
+    }
+
+    /// Remembers it.
+    pub(crate) fn remember(&self, path: &Path, bytes: &[u8]) {
+        self.read.borrow_mut().insert(path.to_owned(), bytes.into());
     }
 
     /// The size of all files so far.

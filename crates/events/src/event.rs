@@ -298,6 +298,12 @@ pub enum EventKind {
     /// The files on the disk are not what was approved: what was approved stays in force.
     #[serde(rename = "policy.tampered")]
     PolicyTampered,
+    /// A version that comes into force step by step has begun a step, or is in force for everybody.
+    #[serde(rename = "policy.rollout")]
+    PolicyRollout,
+    /// Such a version denied too much, and was taken back: the one before it is live again, as a new one.
+    #[serde(rename = "policy.reverted")]
+    PolicyReverted,
     /// A copy of the store was made.
     #[serde(rename = "backup.created")]
     BackupCreated,
@@ -365,7 +371,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 62] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -405,6 +411,8 @@ impl EventKind {
         Self::AdminRevoke,
         Self::AdminRevokeLift,
         Self::PolicyTampered,
+        Self::PolicyRollout,
+        Self::PolicyReverted,
         Self::BackupCreated,
         Self::BackupFailed,
         Self::AdminPolicyPropose,
@@ -470,6 +478,8 @@ impl EventKind {
             Self::AdminRevoke => "admin.revoke",
             Self::AdminRevokeLift => "admin.revoke_lift",
             Self::PolicyTampered => "policy.tampered",
+            Self::PolicyRollout => "policy.rollout",
+            Self::PolicyReverted => "policy.reverted",
             Self::BackupCreated => "backup.created",
             Self::BackupFailed => "backup.failed",
             Self::AdminPolicyPropose => "admin.policy_propose",
@@ -533,6 +543,7 @@ impl EventKind {
             | Self::AlertUndelivered
             | Self::SpikeExplained
             | Self::PolicyRejected
+            | Self::PolicyReverted
             | Self::FeedHeld
             | Self::FeedStale
             | Self::KeysStale
@@ -544,6 +555,7 @@ impl EventKind {
             Self::AccessAllowed
             | Self::AlertResolved
             | Self::PolicyReloaded
+            | Self::PolicyRollout
             | Self::FeedUpdated
             | Self::KeysUpdated
             | Self::DirectoryRecovered

@@ -1,8 +1,12 @@
 //! Backups: made while the gateway runs, verified to the last signature, and put in the place of a store that is lost.
 //!
 //! A backup never takes the log of versions back. Where the store that it replaces can be read and knows more versions, these go into the
-//! restored store: what was revoked stays revoked, and `policy rollback` is how an earlier policy comes back. Only where that log is lost a
-//! backup takes its place as it is, and where approvals are required only with approvals.
+//! restored store: what was revoked stays revoked, and `policy rollback` is how an earlier policy comes back. Sessions and second factors are those of now,
+//! too. Only where that store is lost a backup takes its place as it is, without sessions, and where approvals are required only with approvals.
+
+mod restoring;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +18,11 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use portcullis_events::EventKind;
 use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, create, unpack};
-use portcullis_governance::{
-    Approval, Change, GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, Request,
-};
-use portcullis_store::{Lock, LockError, StoreError, Trouble, Versions};
+use portcullis_governance::{GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _};
+use portcullis_store::{LockError, StoreError, Trouble, Versions};
 use thiserror::Error;
+
+pub(crate) use restoring::{Restored, Restoring, restore};
 
 use crate::governing::Source;
 use crate::running::Running;
@@ -88,7 +92,7 @@ pub(crate) fn make(
     let head_file = scratch.path().join(HEAD);
     fs::write(&head_file, head.to_text()).map_err(BackingUpError::io(&head_file))?;
     let mut files = vec![(STORE.to_owned(), copy.clone()), (HEAD.to_owned(), head_file)];
-    files.extend(feeds.map(lists).unwrap_or_default());
+    files.extend(feeds.map(|feeds| copied_lists(feeds, scratch.path())).transpose()?.unwrap_or_default());
     let manifest = Manifest {
         created: Timestamp::now().as_microsecond(),
         n: head.n,
@@ -96,7 +100,30 @@ pub(crate) fn make(
         instance: instance_of(config, &copy)?,
         files: Vec::new(),
     };
-    Ok(create(out, manifest, &files, key)?)
+    let manifest = create(out, manifest, &files, key)?;
+    // What cannot be restored is no backup, and must not push older ones out.
+    if let Err(error) = check(config, out, key, parent) {
+        let _ = fs::remove_file(out);
+        return Err(error);
+    }
+    Ok(manifest)
+}
+
+/// Copies of the lists, so that one which is renewed meanwhile is the old one or the new one, whole.
+fn copied_lists(feeds: &Path, scratch: &Path) -> Result<Vec<(String, PathBuf)>, BackingUpError> {
+    let folder = scratch.join(FEEDS);
+    fs::create_dir(&folder).map_err(BackingUpError::io(&folder))?;
+    let mut copies = Vec::new();
+    for (name, path) in lists(feeds) {
+        let copy = scratch.join(&name);
+        match fs::copy(&path, &copy) {
+            Ok(_) => copies.push((name, copy)),
+            // It was a draft that has its name by now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(BackingUpError::io(&path)(error)),
+        }
+    }
+    Ok(copies)
 }
 
 fn scratch(parent: &Path) -> Result<tempfile::TempDir, BackingUpError> {
@@ -169,10 +196,17 @@ impl Checked {
 fn check(config: &Path, archive: &Path, key: Option<&BackupKey>, parent: &Path) -> Result<Checked, BackingUpError> {
     let folder = scratch(parent)?;
     let manifest = unpack(archive, key, folder.path())?;
+    let refused = |what: &str| BackingUpError::Refused(format!("{}: {what}", archive.display()));
+    // Nothing beside the store that is opened with it: not a log to be worked in, nor a head file.
+    let is_known = |name: &str| {
+        matches!(name, STORE | HEAD) || name.strip_prefix("feeds/").is_some_and(|rest| !rest.contains('/'))
+    };
+    if !manifest.files.iter().all(|file| is_known(&file.name)) {
+        return Err(refused("it holds files that are no part of a backup"));
+    }
     let store = folder.path().join(STORE);
     let head_file = folder.path().join(HEAD);
     let text = fs::read_to_string(&head_file).map_err(BackingUpError::io(&head_file))?;
-    let refused = |what: &str| BackingUpError::Refused(format!("{}: {what}", archive.display()));
     let head = Head::from_text(&text).ok_or_else(|| refused("its head cannot be read"))?;
     let governor = open(config, &store, Some(head))?;
     governor.verify_all()?;
@@ -186,192 +220,6 @@ fn check(config: &Path, archive: &Path, key: Option<&BackupKey>, parent: &Path) 
 /// Holds a backup to its manifest, its chain and its signatures.
 pub(crate) fn verify(config: &Path, archive: &Path, key: Option<&BackupKey>) -> Result<Manifest, BackingUpError> {
     Ok(check(config, archive, key, &std::env::temp_dir())?.manifest)
-}
-
-/// How a backup is to be restored.
-pub(crate) struct Restoring<'r> {
-    pub(crate) config: &'r Path,
-    pub(crate) store: &'r Path,
-    pub(crate) feeds: Option<&'r Path>,
-    pub(crate) drill: bool,
-    pub(crate) accept_rollback: bool,
-    /// What was to be signed, and what was.
-    pub(crate) signed: Option<(Request, Vec<Approval>)>,
-    pub(crate) who: Vec<String>,
-}
-
-/// What came of it.
-pub(crate) enum Restored {
-    /// It is in place, or would be: a sentence.
-    Done(String),
-    /// First this has to be signed.
-    ToSign(Box<Request>),
-}
-
-/// Puts a backup in the place of the store.
-pub(crate) fn restore(
-    archive: &Path,
-    key: Option<&BackupKey>,
-    restoring: &Restoring<'_>,
-) -> Result<Restored, BackingUpError> {
-    let parent = restoring.store.parent().unwrap_or(Path::new("."));
-    let _lock = if restoring.drill { None } else { Some(Lock::alone(restoring.store)?) };
-    // Beside the store, so that it is put in place by a rename; a drill leaves no trace anywhere.
-    let beside = std::env::temp_dir();
-    let checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
-    let known = HeadFile::beside(restoring.store).read()?;
-    let words = match keep_newer_log(restoring, &checked, known)? {
-        Fate::AsItIs => "its log is the newest".to_owned(),
-        Fate::NewerKept(n) => {
-            format!("the log of the store that was there is newer, and was kept: version {n} is live")
-        }
-        Fate::Lost(head) => match accept(restoring, &checked, head)? {
-            Accepted::Yes(words) => words,
-            Accepted::ToSign(request) => return Ok(Restored::ToSign(request)),
-        },
-    };
-    let (n, created) = (checked.manifest.n, checked.manifest.created());
-    if restoring.drill {
-        return Ok(Restored::Done(format!(
-            "a drill: the backup of {created:.0} with version {n} can be restored; {words}"
-        )));
-    }
-    let aside = put_in_place(restoring, &checked)?;
-    let aside = aside.map_or_else(String::new, |aside| format!("; what was there is {}", aside.display()));
-    Ok(Restored::Done(format!("the backup of {created:.0} with version {n} is restored; {words}{aside}")))
-}
-
-/// What becomes of the log that was there.
-enum Fate {
-    /// There was none, or the backup knows all of it.
-    AsItIs,
-    /// It knows more, and goes into the restored store.
-    NewerKept(u64),
-    /// It knew more, and cannot be read.
-    Lost(Head),
-}
-
-fn keep_newer_log(restoring: &Restoring<'_>, checked: &Checked, known: Option<Head>) -> Result<Fate, BackingUpError> {
-    let settings = portcullis_store::Settings { path: checked.store() };
-    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
-    let mut versions = Versions::open(&settings)?;
-    // A copy of the store that was there, so that it stays as it is whatever happens.
-    let there = checked.folder.path().join("there.db");
-    let copied = fs::metadata(restoring.store)
-        .map_err(|_| ())
-        .and_then(|_| Versions::open(&portcullis_store::Settings { path: restoring.store.to_owned() }).map_err(drop))
-        .and_then(|current| current.copy_to(&there).map_err(drop));
-    if copied.is_ok() {
-        versions.take_from(&there, false).map_err(of)?;
-    }
-    // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind.
-    let there_now = copied.is_ok().then(|| head_of(&there)).transpose()?.filter(|head| head.n > 0);
-    let known = match (known, there_now) {
-        (Some(known), Some(now)) if now.n > known.n => Some(now),
-        (known, now) => known.or(now),
-    };
-    let Some(known) = known else { return Ok(Fate::AsItIs) };
-    let record = versions.record(known.n).map_err(GovernanceError::from)?;
-    if record.is_some_and(|record| Hash::of(&record) == known.hash) {
-        return Ok(Fate::AsItIs);
-    }
-    let readable = copied.ok().and_then(|()| open(restoring.config, &there, Some(known)).ok());
-    let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else { return Ok(Fate::Lost(known)) };
-    let knows = current.version(checked.head.n).is_ok_and(|version| version.hash() == checked.head.hash);
-    if !(knows || checked.head.n == 0) {
-        return Err(BackingUpError::Refused(
-            "the backup is of another gateway: its log and that of the store have gone different ways".to_owned(),
-        ));
-    }
-    let n = current.n();
-    drop(current);
-    versions.take_from(&there, true).map_err(of)?;
-    versions.close().map_err(of)?;
-    Ok(Fate::NewerKept(n))
-}
-
-enum Accepted {
-    Yes(String),
-    ToSign(Box<Request>),
-}
-
-/// The newer log is lost: somebody has to want that.
-fn accept(restoring: &Restoring<'_>, checked: &Checked, lost: Head) -> Result<Accepted, BackingUpError> {
-    let n = checked.head.n;
-    if lost.required && !checked.head.required {
-        let message = format!(
-            "the backup ends with version {n}, before approvals were required, and the store that is lost required them: restore a later backup"
-        );
-        return Err(BackingUpError::Refused(message));
-    }
-    if !restoring.accept_rollback {
-        let message = format!(
-            "the backup ends with version {n}, the store was at version {}, and cannot be read: with --accept-rollback these versions are lost, and what was revoked in them has to be revoked again",
-            lost.n
-        );
-        return Err(BackingUpError::Refused(message));
-    }
-    if !lost.required && !checked.head.required {
-        return Ok(Accepted::Yes(format!("versions after {n} are lost")));
-    }
-    let mut governor = open(restoring.config, &checked.store(), Some(checked.head))?;
-    let reason =
-        format!("restore: version {} ({}) is lost, and version {n} of a backup takes its place", lost.n, lost.hash);
-    let Some((request, approvals)) = &restoring.signed else {
-        let change = governor.restoration(restoring.who.clone(), reason, Timestamp::now())?;
-        return Ok(Accepted::ToSign(Box::new(request_of(&governor, change)?)));
-    };
-    if request.change.reason != reason || request.instance != governor.standing().instance {
-        return Err(BackingUpError::Refused("what was signed is about another backup or another store".to_owned()));
-    }
-    let by = restoring.who.first().map_or("somebody", String::as_str);
-    let version = governor.restore(request.change.clone(), approvals.clone(), by, Timestamp::now())?;
-    Ok(Accepted::Yes(format!("versions after {n} are lost, as approved: version {} is live", version.n)))
-}
-
-fn request_of(governor: &Governor, change: Change) -> Result<Request, GovernanceError> {
-    let content = governor.live()?;
-    let standing = governor.standing();
-    Ok(Request { instance: standing.instance, change, base: content.clone(), content, approvers: standing.approvers })
-}
-
-/// Lays what is there aside, and puts the restored store in its place. A start in between finds no store, and refuses.
-fn put_in_place(restoring: &Restoring<'_>, checked: &Checked) -> Result<Option<PathBuf>, BackingUpError> {
-    let restored = checked.store();
-    let head = head_of(&restored)?;
-    let store = restoring.store;
-    let beside = |suffix: &str| {
-        let mut name = store.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let mut aside = None;
-    // The log that is written ahead belongs to its file.
-    for suffix in ["", "-wal", "-shm"] {
-        let (from, to) = (beside(suffix), beside(&format!(".before-{now}{suffix}")));
-        match fs::rename(&from, &to) {
-            Ok(()) if suffix.is_empty() => aside = Some(to),
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(BackingUpError::io(&from)(error)),
-        }
-    }
-    fs::rename(&restored, store).map_err(BackingUpError::io(store))?;
-    if head.n > 0 {
-        HeadFile::beside(store).write(head)?;
-    }
-    if let Some(feeds) = restoring.feeds {
-        for (name, path) in lists(&checked.folder.path().join(FEEDS)) {
-            let to = feeds.join(name.trim_start_matches("feeds/"));
-            // A list that is there is newer.
-            if !to.exists() {
-                let copied = fs::create_dir_all(feeds).and_then(|()| fs::copy(&path, &to));
-                copied.map_err(BackingUpError::io(&to))?;
-            }
-        }
-    }
-    Ok(aside)
 }
 
 /// The thread that makes backups by itself.

@@ -1,5 +1,6 @@
 //! Thresholds of risk from the budget of the policy: the thread that has them worked out once a day, and what puts them in force.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -44,9 +45,14 @@ impl Calibrating {
 /// What was just compiled, with the thresholds of the calibration in force, where there is one and the policy wants it.
 pub(crate) fn calibrated(snapshot: Snapshot, risk: &RiskEngine) -> Snapshot {
     match risk.calibration() {
-        Some(_) => snapshot.with_policy(Arc::new(with_thresholds(&snapshot.policy, risk))),
+        Some(_) => recalibrated(&snapshot, risk),
         None => snapshot,
     }
+}
+
+fn recalibrated(snapshot: &Snapshot, risk: &RiskEngine) -> Snapshot {
+    let Ok(snapshot) = snapshot.with_policies(|policy| Ok::<_, Infallible>(with_thresholds(policy, risk)));
+    snapshot
 }
 
 /// A policy with the thresholds of the calibration in force.
@@ -101,7 +107,7 @@ impl Running {
         let shared = self.shared();
         let changed = change(&shared.risk)?;
         let snapshot = shared.snapshot().load_full();
-        shared.replace(snapshot.with_policy(Arc::new(with_thresholds(&snapshot.policy, &shared.risk))));
+        shared.replace(recalibrated(&snapshot, &shared.risk));
         drop(one_at_a_time);
         Ok(changed)
     }

@@ -94,8 +94,8 @@ impl Feeds {
 /// Puts other content in some networks of the policy in force. Whoever calls it holds the keeper.
 pub(crate) fn put_in_force(shared: &Shared, contents: &[NetworkContent]) -> Result<(), String> {
     let snapshot = shared.snapshot().load_full();
-    let policy = snapshot.policy.with_networks(contents).map_err(|error| error.to_string())?;
-    shared.replace(snapshot.with_policy(Arc::new(policy)));
+    let renewed = snapshot.with_policies(|policy| policy.with_networks(contents));
+    shared.replace(renewed.map_err(|error| error.to_string())?);
     Ok(())
 }
 

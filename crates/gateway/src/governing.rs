@@ -4,9 +4,15 @@
 //! required only the last version is believed. Files that hold the same are read from the disk (so that what is not governed can be changed
 //! there); files that hold anything else are refused, and at a start the version itself is put in force in their place.
 
+mod activating;
 mod desk;
+mod foresight;
+mod rolling;
 mod shown;
 mod source;
+#[cfg(test)]
+mod tests;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +20,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
-use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_events::EventKind;
+use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Wish};
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
 
 pub(crate) use desk::Who;
+pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
+pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
 pub(crate) use source::{Source, content_of, load_sealed};
 
 use source::class_of;
@@ -30,6 +39,8 @@ pub(crate) struct Governing {
     governor: Mutex<Governor>,
     config: PathBuf,
     store: portcullis_store::Settings,
+    /// The steps by which the next version comes into force: those of the one that serves.
+    stages: Mutex<Stages>,
     _lock: Lock,
 }
 
@@ -83,6 +94,8 @@ pub(crate) enum Why {
 pub(crate) struct Decided {
     pub(crate) loaded: Loaded,
     pub(crate) number: Number,
+    /// A version that is rolled out beside it.
+    pub(crate) staged: Option<StagedVersion>,
     /// What is wrong with the files, where the version was put in force in their place.
     pub(crate) alarm: Option<Alarm>,
 }
@@ -93,6 +106,13 @@ pub(crate) struct Alarm {
     pub(crate) message: String,
     /// Nobody ever approved them; else they are those of an earlier version.
     pub(crate) tampered: bool,
+}
+
+impl Alarm {
+    /// The kind of its event.
+    pub(crate) fn kind(&self) -> EventKind {
+        if self.tampered { EventKind::PolicyTampered } else { EventKind::PolicyRejected }
+    }
 }
 
 /// Which version it is.
@@ -128,7 +148,7 @@ const EARLIER: u64 = 200;
 impl Decided {
     /// The files alone, where no versions are kept.
     pub(crate) fn unversioned(loaded: Loaded) -> Self {
-        Self { loaded, number: Number::None, alarm: None }
+        Self { loaded, number: Number::None, staged: None, alarm: None }
     }
 }
 
@@ -161,7 +181,20 @@ impl Governing {
         lock: Lock,
     ) -> Result<Self, GoverningError> {
         let governor = open_governor(config, store, pin)?;
-        Ok(Self { governor: Mutex::new(governor), config: config.to_owned(), store: store.clone(), _lock: lock })
+        let stages = match governor.standing().rollout {
+            None => Stages::default(),
+            Some(_) => {
+                let (_, content) = governor.served()?;
+                load_sealed(config, &content).map_or_else(|_| Stages::default(), |loaded| loaded.stages)
+            }
+        };
+        Ok(Self {
+            governor: Mutex::new(governor),
+            config: config.to_owned(),
+            store: store.clone(),
+            stages: Mutex::new(stages),
+            _lock: lock,
+        })
     }
 
     fn governor(&self) -> MutexGuard<'_, Governor> {
@@ -183,39 +216,66 @@ impl Governing {
         &self.store
     }
 
-    /// Says what of the disk, or instead of it, is to be put in force.
-    pub(crate) fn choose(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
-        if !self.is_required() {
-            let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
-            if loaded.governance.required {
-                let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
-                return Err(Refused::Other(message.to_owned()));
-            }
-            let number = Number::Noted(self.class(&loaded));
-            return Ok(Decided { loaded, number, alarm: None });
+    /// Says what of the disk, or instead of it, is to be put in force. `in_force`: the version that is, where one is.
+    pub(crate) fn choose(
+        &self,
+        disk: Result<Loaded, Report>,
+        why: Why,
+        in_force: Option<u64>,
+    ) -> Result<Decided, Refused> {
+        let decided = if self.is_required() { self.approved(disk, why, in_force) } else { self.believed(disk) }?;
+        self.set_stages(&decided.loaded.stages);
+        Ok(decided)
+    }
+
+    /// The files, where nothing has to be approved.
+    fn believed(&self, disk: Result<Loaded, Report>) -> Result<Decided, Refused> {
+        let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
+        if loaded.governance.required {
+            let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
+            return Err(Refused::Other(message.to_owned()));
         }
-        let (n, content, signed) = {
+        // The files of the version that serves are no other version while the next one is rolled out.
+        let serving = {
             let governor = self.governor();
-            let content = governor.live().map_err(|error| Refused::Other(error.to_string()))?;
-            (governor.n(), content, governor.standing().version.map(|version| version.change.governed))
+            governor.standing().rollout.and_then(|_| governor.version(governor.serving()).ok())
         };
+        if let Some(version) = serving.filter(|version| version.change.governed == Hash(loaded.governed.digest)) {
+            let staged = self.staged(&loaded)?;
+            return Ok(Decided { loaded, number: Number::Known(version.n), staged, alarm: None });
+        }
+        let number = Number::Noted(self.class(&loaded));
+        Ok(Decided { loaded, number, staged: None, alarm: None })
+    }
+
+    /// What was approved, from the disk where that is what is there.
+    fn approved(&self, disk: Result<Loaded, Report>, why: Why, in_force: Option<u64>) -> Result<Decided, Refused> {
+        let (version, content) = self.governor().served().map_err(|error| Refused::Other(error.to_string()))?;
+        let n = version.n;
         let number = Number::Known(n);
         let live = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
         // A file that is named and no part of what was approved would be read from the disk.
-        if signed != Some(Hash(live.governed.digest)) {
+        if version.change.governed != Hash(live.governed.digest) {
             let message = format!(
                 "version {n} cannot be put in force: with the files that it names it is not what was approved; put them back as they were, or start with the path of the configuration that it was approved under"
             );
             return Err(Refused::Other(message));
         }
+        let staged = self.staged(&live)?;
         match disk {
-            Ok(loaded) if loaded.governed.digest == live.governed.digest => Ok(Decided { loaded, number, alarm: None }),
+            Ok(loaded) if loaded.governed.digest == live.governed.digest => {
+                Ok(Decided { loaded, number, staged, alarm: None })
+            }
             disk => {
                 let alarm = self.alarm(disk.as_ref(), &live, n);
                 match why {
+                    // What is in force is another version: one that was activated when the files could not be written, or a reload did not happen.
+                    Why::Asked if in_force != Some(n) => {
+                        Ok(Decided { loaded: live, number, staged, alarm: Some(alarm) })
+                    }
                     Why::Asked => Err(Refused::Alarm(alarm)),
-                    Why::Start => Ok(Decided { loaded: live, number, alarm: Some(alarm) }),
-                    Why::Activated => Ok(Decided { loaded: live, number, alarm: None }),
+                    Why::Start => Ok(Decided { loaded: live, number, staged, alarm: Some(alarm) }),
+                    Why::Activated => Ok(Decided { loaded: live, number, staged, alarm: None }),
                 }
             }
         }
@@ -248,6 +308,15 @@ impl Governing {
             }
         };
         let governor = self.governor();
+        let last = governor.standing().version;
+        let rolled_out = last.filter(|last| last.n > n && last.change.governed == Hash(disk.governed.digest));
+        if let Some(last) = rolled_out {
+            let message = format!(
+                "the files on disk are those of version {}, which is being rolled out: until that is over version {n} serves",
+                last.n
+            );
+            return Alarm { message, tampered: false };
+        }
         let same = |number: &u64| {
             governor.version(*number).is_ok_and(|version| version.change.governed == Hash(disk.governed.digest))
         };
@@ -274,7 +343,7 @@ impl Governing {
             authors: authors.to_vec(),
             reason: reason.to_owned(),
             ticket: String::new(),
-            impact: Hash::NONE,
+            impact: Vec::new(),
             restores: 0,
         };
         let assessed = Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) };
@@ -351,6 +420,6 @@ pub(crate) fn begin(config: &Path, pin: Option<&Pin>) -> Result<Beginning, Begin
         return Ok(Beginning { decided: Decided::unversioned(loaded), governing: None });
     };
     let governing = Governing::open(config, &store, pin).map_err(BeginError::Governing)?;
-    let decided = governing.choose(disk, Why::Start).map_err(BeginError::Refused)?;
+    let decided = governing.choose(disk, Why::Start, None).map_err(BeginError::Refused)?;
     Ok(Beginning { decided, governing: Some(Arc::new(governing)) })
 }

@@ -6,10 +6,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_insight::{Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, preview};
-use portcullis_policy::{KeptRequest, Policy};
+use portcullis_insight::{
+    Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
+};
+use portcullis_policy::{KeptRequest, Policy, Principal};
 use portcullis_proxy::Shared;
 use portcullis_proxy::sampling::{Noted, Tallied};
+use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
 
@@ -34,6 +37,8 @@ struct Kept {
     sample: Mutex<Sample>,
     /// `None`: nobody looks for spikes. Held for moments, and by no request.
     spiking: Option<Mutex<Spiking>>,
+    /// What watches a version that is rolled out, while one is. Held for moments, and by no request.
+    watch: Mutex<Option<Watch>>,
     shared: Arc<Shared>,
 }
 
@@ -49,7 +54,7 @@ impl Insight {
     ) -> std::io::Result<Self> {
         let spiking = spike.map(|settings| Mutex::new(Spiking::new(settings, shared)));
         let sample = Mutex::new(Sample::new(limits));
-        let kept = Arc::new(Kept { sample, spiking, shared: Arc::clone(shared) });
+        let kept = Arc::new(Kept { sample, spiking, watch: Mutex::default(), shared: Arc::clone(shared) });
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
         let thread = thread::Builder::new().name("insight".to_owned()).spawn(move || {
@@ -86,6 +91,32 @@ impl Insight {
         Some((spiking.found(), spiking.is_learning()))
     }
 
+    /// Watches the policy that is staged, from what was counted of this step before.
+    pub(crate) fn watch(&self, watched: Watched) {
+        // Who is in the sample was there before: so it is looked at first, and what comes from now on is watched.
+        let outlook = self.kept.look();
+        let snapshot = self.kept.shared.snapshot().load_full();
+        let mut watch = self.kept.watch();
+        let Some(staged) = &snapshot.staged else { return *watch = None };
+        let next = Watch::new(Arc::clone(&snapshot.policy), Arc::clone(&staged.policy), &outlook);
+        watch.get_or_insert(next).begin(watched);
+    }
+
+    /// What was counted since, and what it says; `None`: nothing is watched.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        self.kept.watch().as_ref().map(Watch::watched)
+    }
+
+    /// What that says, in sentences.
+    pub(crate) fn watched_in_words(&self) -> Vec<String> {
+        self.kept.watch().as_ref().map(Watch::in_words).unwrap_or_default()
+    }
+
+    /// Watches nothing any more.
+    pub(crate) fn unwatch(&self) {
+        *self.kept.watch() = None;
+    }
+
     /// Takes no more.
     pub(crate) fn shutdown(&self) {
         self.stop.store(true, Ordering::Release);
@@ -100,6 +131,10 @@ impl Insight {
 impl Kept {
     fn sample(&self) -> MutexGuard<'_, Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look(&self) -> Outlook {
@@ -124,11 +159,25 @@ impl Kept {
         let Some(sampling) = &self.shared.sampling else { return };
         let snapshot = self.shared.snapshot().load_full();
         let mut sample = self.sample();
+        let mut watch = self.watch();
+        if let (Some(watch), Some(staged)) = (watch.as_mut(), &snapshot.staged) {
+            watch.renew(&snapshot.policy, &staged.policy);
+        }
+        let known = |principal: &Principal| self.is_known(principal);
         sampling.take(|Noted { request, refused, status }| {
             let answered = refused.map_or(Answered::Permitted(status), Answered::Refused);
             // No rule asked for the country then; a candidate's may.
             let country = request.country.or_else(|| self.shared.geo.country(request.client.ip()?));
-            sample.add(Seen { request: KeptRequest { country, ..request }, answered }, &snapshot.policy);
+            let seen = sample.add(Seen { request: KeptRequest { country, ..request }, answered }, &snapshot.policy);
+            if let Some(watch) = watch.as_mut() {
+                watch.see(&seen, &known);
+            }
         });
+    }
+
+    /// Whether risk remembers that somebody was let in, which it does across restarts.
+    fn is_known(&self, principal: &Principal) -> bool {
+        let actor = Actor::Principal { kind: principal.kind, id: principal.id.clone() };
+        self.shared.risk.profile_of(&actor, self.shared.clock.now()).is_some_and(|profile| profile.history > 0)
     }
 }

@@ -31,6 +31,7 @@ mod ops;
 mod pages;
 mod reload;
 mod revoking;
+mod rolling;
 mod running;
 mod spiking;
 mod telemetry;

@@ -43,30 +43,34 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
     }
     let path = config.to_owned();
     let governing = running.governing().cloned();
+    let in_force = running.shared().snapshot().load().policy.version();
     let decided = tokio::task::spawn_blocking(move || {
         let disk = load(&path, &ProcessEnvironment);
         match governing {
-            Some(governing) => governing.choose(disk, why),
+            Some(governing) => governing.choose(disk, why, Some(in_force)),
             None => disk.map(Decided::unversioned).map_err(|report| Refused::Files(Box::new(report))),
         }
     })
     .await;
     let mut kind = EventKind::PolicyRejected;
     let outcome = match decided {
-        Ok(Ok(decided)) => {
+        Ok(Ok(mut decided)) => {
             // First the databases, which take a while: countries are known when the policy asks for them.
             let before = running.shared().geo.settings();
             locate(running, decided.loaded.geo.clone()).await;
+            let alarm = decided.alarm.take();
             let outcome = apply(decided, running, by);
             if outcome.result.is_err() {
                 locate(running, before).await;
+            } else if let Some(alarm) = alarm {
+                // The version is in force, and the files are something else.
+                tracing::error!("{}", alarm.message);
+                running.record(alarm.kind(), alarm.message);
             }
             outcome
         }
         Ok(Err(Refused::Alarm(alarm))) => {
-            if alarm.tampered {
-                kind = EventKind::PolicyTampered;
-            }
+            kind = alarm.kind();
             Outcome::failed(alarm.message)
         }
         Ok(Err(Refused::Other(reason))) => Outcome::failed(reason),

@@ -197,7 +197,7 @@ impl Running {
         governing: Option<Arc<Governing>>,
         inherited: Vec<Inherited>,
     ) -> Result<Self, StartError> {
-        let Decided { mut loaded, number, alarm: _ } = decided;
+        let Decided { mut loaded, number, staged, alarm: _ } = decided;
         // First, so that a store that cannot be used leaves everything as it was.
         let mut database = keeping::open(loaded.store.as_ref())?;
         let is_beside = database.as_ref().map(Database::has_owner).transpose()?.unwrap_or(false);
@@ -215,8 +215,10 @@ impl Running {
         let geo = loaded.geo.clone();
         let noted =
             Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
+        let staged = staged.map(|staged| Arc::new(staged.into_staged()));
         let sessions = Arc::<Sessions>::default();
-        let snapshot = calibrated(snapshot(loaded, None, &revoking, &sessions, noted)?, &risk);
+        let snapshot = snapshot(loaded, None, &revoking, &sessions, noted)?.with_staged(staged);
+        let snapshot = calibrated(snapshot, &risk);
         snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
         snapshot.authenticator.proofs_begin_after(alone_from(is_beside, &fixed.process.shutdown));
         let kept_sessions =
@@ -363,7 +365,7 @@ impl Running {
     /// # Errors
     /// An identity provider that cannot be used; then the old configuration stays.
     pub(crate) fn replace(&self, decided: Decided, by: &[String]) -> Result<(), StartError> {
-        let Decided { mut loaded, number, alarm: _ } = decided;
+        let Decided { mut loaded, number, staged, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
         // Second factors are turned on and off by a restart alone: until then nobody is led to a page that is not there, nor kept from one that is.
@@ -375,7 +377,8 @@ impl Running {
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
         let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
-        let mut snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, &self.sessions, noted)?;
+        let snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, &self.sessions, noted)?;
+        let mut snapshot = snapshot.with_staged(staged.map(|staged| Arc::new(staged.into_staged())));
         // Before it is in force: without a thread every password would wait for nothing.
         self.checking.watch(&snapshot.authenticator).map_err(StartError::Checking)?;
         // From here to the end no update is put in force, so that the lists of this snapshot are those of the keeper.
@@ -383,8 +386,8 @@ impl Running {
         let now = self.feeds.now();
         keeper.reconfigure(&settings, restored, now);
         let kept = keeper.sync(now, &mut |contents| {
-            let policy = snapshot.policy.with_networks(contents).map_err(|error| error.to_string())?;
-            snapshot = snapshot.with_policy(Arc::new(policy));
+            let renewed = snapshot.with_policies(|policy| policy.with_networks(contents));
+            snapshot = renewed.map_err(|error| error.to_string())?;
             Ok(())
         });
         if let Err(error) = kept {

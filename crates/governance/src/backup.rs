@@ -91,6 +91,12 @@ pub enum BackupError {
         /// Which part.
         what: String,
     },
+    /// It is not encrypted, and a key says that it should be.
+    #[error("{}: it is not encrypted, so that whoever could write to its folder may have made it: --plain has it used all the same", path.display())]
+    NotSealed {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be read without the key.
     #[error("{}: it is encrypted: name the key file", path.display())]
     NeedsKey {
@@ -204,7 +210,8 @@ fn entry(name: &str, path: &Path) -> Result<Entry, BackupError> {
     Ok(Entry { name: name.to_owned(), length, sha256 })
 }
 
-/// Unpacks a backup into a folder that is there and empty, and holds each file to the manifest.
+/// Unpacks a backup into a folder that is there and empty, and holds each file to the manifest. With a key only one that is encrypted is taken: nobody who has
+/// not the key can have made it.
 ///
 /// # Errors
 /// It is no backup, or not what it was. What was unpacked by then is worthless.
@@ -215,6 +222,9 @@ pub fn unpack(archive: &Path, key: Option<&BackupKey>, folder: &Path) -> Result<
     let foreign = || BackupError::Foreign { path: archive.to_owned() };
     file.read_exact(&mut title).map_err(|_| foreign())?;
     if &title == TITLE {
+        if key.is_some() {
+            return Err(BackupError::NotSealed { path: archive.to_owned() });
+        }
         return unpack_plain(archive, &mut file, folder);
     }
     if &title != SEALED {
@@ -348,6 +358,9 @@ mod tests {
         assert!(matches!(unpacked(&out, None), Err(BackupError::NeedsKey { .. })));
         let (other, _) = BackupKey::generate().unwrap();
         assert!(matches!(unpacked(&out, Some(&other)), Err(BackupError::Io { .. })));
+        let plain = folder.path().join("plain");
+        create(&plain, manifest(), &files(folder.path()), None).unwrap();
+        assert!(matches!(unpacked(&plain, Some(&key)), Err(BackupError::NotSealed { .. })), "anybody can make one");
         let bytes = fs::read(&out).unwrap();
         assert!(!bytes.windows(8).any(|window| window == b"10.0.0.0"));
     }

@@ -31,10 +31,13 @@ pub enum Kind {
     BreakGlass,
     /// Other approvers.
     Keys,
+    /// The content of the version before, by itself: a version that was rolled out and denied too much.
+    Revert,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Change, Self::Rollback, Self::Feed, Self::Calibration, Self::BreakGlass, Self::Keys];
+    const ALL: [Self; 7] =
+        [Self::Change, Self::Rollback, Self::Feed, Self::Calibration, Self::BreakGlass, Self::Keys, Self::Revert];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Kind {
             Self::Calibration => "calibration",
             Self::BreakGlass => "breakglass",
             Self::Keys => "keys",
+            Self::Revert => "revert",
         }
     }
 }
@@ -72,6 +76,17 @@ impl Class {
             Self::Tightens => "tightens",
             Self::Loosens => "loosens",
             Self::Mixed => "mixed",
+        }
+    }
+
+    /// What a change back does.
+    #[must_use]
+    pub const fn back(self) -> Self {
+        match self {
+            Self::Neutral => Self::Neutral,
+            Self::Tightens => Self::Loosens,
+            Self::Loosens => Self::Tightens,
+            Self::Mixed => Self::Mixed,
         }
     }
 }
@@ -158,7 +173,7 @@ pub struct Change {
     pub governed: Hash,
     /// The hash of the approvers that are from then on.
     pub approvers: Hash,
-    /// The hash of what was foreseen of its impact; none where nobody looked.
+    /// The hash of the report on what was foreseen of its impact, or on why nothing was; none where nobody looked.
     pub impact: Hash,
     /// What the new content demands of the change after it.
     pub rules: Rules,

@@ -94,6 +94,11 @@ pub enum GovernanceError {
         /// What is live.
         head: u64,
     },
+    /// Another version is on its way.
+    #[error(
+        "version {0} is being rolled out: wait until it is live for everybody or was taken back, or have this one live at once with --now and a reason"
+    )]
+    RollingOut(u64),
     /// The content cannot be put in force.
     #[error("{0}")]
     Invalid(String),

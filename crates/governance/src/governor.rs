@@ -5,6 +5,7 @@
 //! again then: between the two everything may have changed.
 
 mod log;
+mod rolling;
 
 use jiff::Timestamp;
 
@@ -16,6 +17,7 @@ use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::{ChangeState, Ledger, NewVersion, StoredChange};
+use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
 use crate::version::{MAX_APPROVALS, Version};
 
@@ -55,11 +57,14 @@ pub struct Wish {
     pub reason: String,
     /// Where more is said; may be empty.
     pub ticket: String,
-    /// The hash of what was foreseen of its impact; none where nobody looked.
-    pub impact: Hash,
+    /// The report on what was foreseen of its impact, or on why nothing was; empty where nobody looked. At most [`MAX_IMPACT`] bytes.
+    pub impact: Vec<u8>,
     /// Of a rollback: whose content it is.
     pub restores: u64,
 }
+
+/// The longest report on an impact, in bytes.
+pub const MAX_IMPACT: usize = 1 << 20;
 
 /// A proposal, and how it stands.
 #[derive(Debug, Clone)]
@@ -89,6 +94,8 @@ pub struct Standing {
     pub approvers: ApproverSet,
     /// Which gateway it is; none until governance begins.
     pub instance: Hash,
+    /// How far that version has come, where it is rolled out step by step: the one before it serves, too.
+    pub rollout: Option<Rollout>,
 }
 
 /// Keeps the log.
@@ -98,6 +105,7 @@ pub struct Governor {
     source: Box<dyn PolicySource + Send>,
     last: Option<Version>,
     approvers: ApproverSet,
+    rollout: Option<Rollout>,
 }
 
 impl std::fmt::Debug for Governor {
@@ -117,6 +125,7 @@ impl Governor {
             rules: self.rules(),
             approvers: self.approvers.clone(),
             instance: self.instance(),
+            rollout: self.rollout,
         }
     }
 
@@ -173,7 +182,8 @@ impl Governor {
         let (content, set) = (wish.content.encode(), wish.approvers.as_ref().map(ApproverSet::encode));
         let mut blobs = vec![(change.content, content.as_slice())];
         blobs.extend(set.as_deref().map(|set| (change.approvers, set)));
-        self.ledger.propose(change.id, &change.encode(), [change.content, change.approvers], &blobs)?;
+        blobs.extend((!change.impact.is_none()).then_some((change.impact, wish.impact.as_slice())));
+        self.ledger.propose(change.id, &change.encode(), [change.content, change.approvers, change.impact], &blobs)?;
         Ok(change)
     }
 
@@ -208,6 +218,12 @@ impl Governor {
                 crate::MAX_CONTENT >> 20
             )));
         }
+        if wish.impact.len() > MAX_IMPACT {
+            return Err(GovernanceError::Invalid(format!(
+                "the report on its impact is larger than {} MiB",
+                MAX_IMPACT >> 20
+            )));
+        }
         let (base_n, base) = self.base();
         let change = Change {
             id: ChangeId::random()?,
@@ -218,7 +234,7 @@ impl Governor {
             content: wish.content.hash(),
             governed: assessed.governed,
             approvers: wish.approvers.as_ref().unwrap_or(&self.approvers).hash(),
-            impact: wish.impact,
+            impact: if wish.impact.is_empty() { Hash::NONE } else { Hash::of(&wish.impact) },
             rules: assessed.rules,
             restores: wish.restores,
             authors: wish.authors.clone(),
@@ -471,13 +487,16 @@ impl Governor {
         let instance = self.instance();
         let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
         let version = Version { n, prev, instance, time, by: by.to_owned(), change, approvals };
-        let (record, refers) = (version.encode(), [version.change.content, version.change.approvers]);
+        let refers = [version.change.content, version.change.approvers, version.change.impact];
+        let record = version.encode();
         let hash = Hash::of(&record);
         self.ledger.append(NewVersion { n, hash, record: &record, refers, done: Some(id) }, blobs)?;
         // From here on it is live, whatever happens: the next start finds it in the store, and approved.
         self.approvers = set;
         let head = Head { n, hash, required: version.rules().required };
         self.last = Some(version.clone());
+        // What was kept of the one before is of no version that is the last, and so is passed over.
+        self.rollout = self.rollout.filter(|rollout| (rollout.n, rollout.change) == (n, id));
         Ok((version, self.head.write(head).err()))
     }
 

@@ -58,8 +58,8 @@ pub struct NewVersion<'v> {
     pub hash: Hash,
     /// `Version::encode`
     pub record: &'v [u8],
-    /// The blobs that it refers to.
-    pub refers: [Hash; 2],
+    /// The blobs that it refers to: content, approvers, and the report on its impact, or none.
+    pub refers: [Hash; 3],
     /// The proposal that it was.
     pub done: Option<ChangeId>,
 }
@@ -98,7 +98,7 @@ pub trait Ledger {
         &mut self,
         id: ChangeId,
         record: &[u8],
-        refers: [Hash; 2],
+        refers: [Hash; 3],
         blobs: &[(Hash, &[u8])],
     ) -> Result<(), LedgerError>;
 
@@ -119,4 +119,16 @@ pub trait Ledger {
     /// # Errors
     /// That it cannot be written.
     fn close(&mut self, id: ChangeId, state: ChangeState) -> Result<(), LedgerError>;
+
+    /// What was last kept of a version that is rolled out.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn rollout(&self) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Keeps that in its place; `None`: nothing.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError>;
 }

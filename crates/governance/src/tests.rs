@@ -4,3 +4,4 @@ mod approvals;
 mod crashes;
 mod memory;
 mod properties;
+mod rollouts;

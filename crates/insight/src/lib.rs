@@ -17,6 +17,7 @@ mod sample;
 pub mod spike;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod words;
 
 pub use again::{Again, Change, Missing, Unknown, again};
@@ -25,3 +26,4 @@ pub use impact::{Flips, Impact, PolicyId, Stamped, Tally};
 pub use preview::{Coverage, Preview, Unseen, preview};
 pub use sample::{Answered, Outlook, Sample, SampleLimits, Sampled, Seen};
 pub use spike::SpikeSettings;
+pub use watch::{LEAST_REQUESTS, Watch, Watched};

@@ -115,8 +115,8 @@ impl Sample {
         Self { limits, recent: VecDeque::new(), kinds: HashMap::new(), refusals: VecDeque::new(), taken: 0, missed: 0 }
     }
 
-    /// Takes a request, which was decided on under this policy.
-    pub fn add(&mut self, seen: Seen, policy: &Policy) {
+    /// Takes a request, which was decided on under this policy, and returns it for who looks at it, too.
+    pub fn add(&mut self, seen: Seen, policy: &Policy) -> Arc<Seen> {
         let kind = kind_of(&seen, policy);
         let seen = Arc::new(seen);
         let number = self.taken;
@@ -126,16 +126,17 @@ impl Sample {
             push(&mut self.refusals, &seen, self.limits.refusals);
         }
         if let Some(sampled) = self.kinds.get_mut(&kind) {
-            *sampled = Sampled { seen, weight: sampled.weight.saturating_add(1), number };
-            return;
+            *sampled = Sampled { seen: Arc::clone(&seen), weight: sampled.weight.saturating_add(1), number };
+            return seen;
         }
         let room = self.limits.most.saturating_sub(self.limits.recent);
         if self.kinds.len() >= room {
             self.let_go();
         }
         if self.kinds.len() < room {
-            self.kinds.insert(kind, Sampled { seen, weight: 1, number });
+            self.kinds.insert(kind, Sampled { seen: Arc::clone(&seen), weight: 1, number });
         }
+        seen
     }
 
     /// So many requests came faster than they could be taken.

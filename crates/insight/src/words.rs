@@ -31,6 +31,13 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 impl Impact {
+    /// How many of `whole` are newly denied, and `whose` they are. What it was worked out from may be a part of them.
+    pub(crate) fn denied_in_words(&self, whole: &str, denied: u64, whose: &str) -> String {
+        let both = [&self.newly_denied, &self.newly_undecided];
+        let flips = if both[0].requests >= both[1].requests { both[0] } else { both[1] };
+        format!("would newly deny {} of {whole} {whose}{}", number(denied), details(flips))
+    }
+
     /// What changes, in a few sentences; `whole` is what was decided on again, such as `the last 10,000 requests`.
     pub fn in_words(&self, whole: &str) -> Vec<String> {
         let mut lines = Vec::new();
@@ -65,7 +72,7 @@ impl Impact {
 }
 
 /// By whom, on what, and by which rule.
-fn details(flips: &Flips) -> String {
+pub(crate) fn details(flips: &Flips) -> String {
     if flips.requests == 0 {
         return String::new();
     }

@@ -390,7 +390,7 @@ fn identity_values(transit: &Transit) -> Option<IdentityValues> {
     let wanted = names.user.is_some() || names.groups.is_some() || names.roles.is_some() || names.email.is_some();
     let Some(Identity::Verified(principal)) = transit.facts.identity.as_ref().filter(|_| wanted) else { return None };
     let roles = match transit.facts.access_request().filter(|_| names.roles.is_some()) {
-        Some(request) => snapshot.policy.effective_roles(&request),
+        Some(request) => transit.facts.policy().0.effective_roles(&request),
         None => Vec::new(),
     };
     Some(IdentityValues::new(

@@ -1,7 +1,6 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, DecidedOn, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, CountryCode, Permit, Reason, RiskVerdict, RouteId};
+use portcullis_policy::{Bans, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::posture::Posture;
 use portcullis_risk::{Actor, BanNotice, CallerKeys, Heard, Observation, Told};
 use uuid::Uuid;
@@ -35,7 +34,7 @@ use crate::settings::Recorded;
 use crate::trace::{Trace, TraceMode, span};
 use crate::traced::{Ended, trace};
 use crate::transit::{Facts, Remembered, Said, Transit};
-use crate::worker::{Loaded, Worker};
+use crate::worker::Worker;
 
 impl Worker {
     /// Answers a refused request: exactly one event, one count, one observation. The answer may be sent once the receipt is settled.
@@ -116,7 +115,8 @@ impl Worker {
         event.client.peer_ip = Some(sketch.connection.peer.ip());
         event.latency_us.total = u64::try_from(sketch.started.elapsed().as_micros()).ok();
         event.remedy.help = Some(help_url(&settings.help_base, ReasonCode::InternalError));
-        fill_policy(&mut event, &sketch.loaded);
+        event.policy.version = Some(sketch.loaded.snapshot.policy.version());
+        event.policy.sha256 = Some(sketch.loaded.snapshot.policy_sha256.clone());
         let receipt = self.shared.recorder.record_answered(event);
         let shown_id = shown(sketch.kept_id.as_ref(), sketch.id);
         let rendering = Rendering {
@@ -139,7 +139,7 @@ impl Worker {
             Ending::Refused(refusal) => (self.event(refusal, transit), refusal.message()),
             Ending::Stopped => {
                 let mut event = Event::denied(facts.id, Timestamp::now(), ReasonCode::SessionTerminated);
-                fill_policy(&mut event, &facts.loaded);
+                fill_policy(&mut event, facts);
                 fill_facts(&mut event, facts, &[]);
                 self.fill_place(&mut event);
                 fill_head(&mut event, transit);
@@ -186,7 +186,7 @@ impl Worker {
         event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.message = Some("permitted; rules in shadow mode would have decided otherwise".to_owned());
         event.set_shadow(permit.shadow());
-        fill_policy(&mut event, &facts.loaded);
+        fill_policy(&mut event, facts);
         fill_facts(&mut event, facts, &[]);
         self.fill_place(&mut event);
         self.fill_risk(&mut event, transit, None);
@@ -214,7 +214,7 @@ impl Worker {
         };
         event.status = Some(status.as_u16());
         event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
-        fill_policy(&mut event, &facts.loaded);
+        fill_policy(&mut event, facts);
         fill_facts(&mut event, facts, &[]);
         fill_head(&mut event, transit);
         self.fill_risk(&mut event, transit, None);
@@ -256,7 +256,7 @@ impl Worker {
             route: facts.route.map(RouteId::index),
             own_change: code.is_some_and(is_the_policys)
                 && self.shared.risk.charges()
-                && self.shared.before.permitted(facts),
+                && (self.shared.before.permitted(facts) || permitted_without_staged(facts)),
             ..seen(facts, said, status, code)
         };
         self.tell_risk(&observation, facts);
@@ -302,7 +302,7 @@ impl Worker {
             notice.evidence.iter().map(|sample| format!("{} {}", sample.reason, sample.path)).collect();
         let is = if notice.ban.simulated { "would be" } else { "is" };
         event.message = Some(format!("{actor} {is} banned until {until}: {cause}; last: {}", samples.join(", ")));
-        fill_policy(&mut event, &facts.loaded);
+        fill_policy(&mut event, facts);
         self.fill_place(&mut event);
         self.shared.recorder.record(event);
     }
@@ -336,7 +336,7 @@ impl Worker {
         }
         event.request.id = Some(event_id(facts.kept_id.as_ref(), facts.id));
         event.status = Some(refusal.status().as_u16());
-        fill_policy(&mut event, &facts.loaded);
+        fill_policy(&mut event, facts);
         let roles = refusal.denial().map(|denial| denial.trace.roles.as_slice()).unwrap_or_default();
         fill_facts(&mut event, facts, roles);
         self.fill_place(&mut event);
@@ -347,6 +347,12 @@ impl Worker {
         event.latency_us.decision = facts.decision_us;
         event
     }
+}
+
+/// Whether it was refused by a policy that is being tried on some callers, and the one in force would have permitted it.
+fn permitted_without_staged(facts: &Facts) -> bool {
+    let permits = |request| facts.loaded.snapshot.policy.verdict(&request).0 == Outcome::Permit;
+    facts.by_staged && facts.access_request().is_some_and(permits)
 }
 
 /// Whether a change of the policy can bring this refusal about.
@@ -381,16 +387,17 @@ impl Worker {
     }
 }
 
-fn fill_policy(event: &mut Event, loaded: &Rc<Loaded>) {
-    event.policy.version = Some(loaded.snapshot.policy.version());
-    event.policy.sha256 = Some(loaded.snapshot.policy_sha256.clone());
+fn fill_policy(event: &mut Event, facts: &Facts) {
+    let (policy, sha256) = facts.policy();
+    event.policy.version = Some(policy.version());
+    event.policy.sha256 = Some(Arc::clone(sha256));
 }
 
 fn fill_facts(event: &mut Event, facts: &Facts, roles: &[Arc<str>]) {
     let snapshot = &facts.loaded.snapshot;
     event.policy.route = facts.route_name().cloned();
     event.policy.mode = facts.route.map(|route| {
-        if snapshot.policy.is_shadow(route) {
+        if facts.policy().0.is_shadow(route) {
             portcullis_events::event::Mode::Shadow
         } else {
             portcullis_events::event::Mode::Enforce

@@ -20,6 +20,7 @@ use crate::rate::Rates;
 use crate::sampling::Sampling;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
+use crate::staged::Staged;
 use crate::trailers::Trailers;
 use crate::upstream::UpstreamStates;
 use crate::upstream::headers::HeaderPlan;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub headers: HeaderPlan,
     /// Which trailer fields cross, by route.
     pub trailers: Vec<Trailers>,
+    /// A policy that decides for some callers in place of that one. `None`, as a rule.
+    pub staged: Option<Arc<Staged>>,
 }
 
 impl Snapshot {
@@ -49,7 +52,7 @@ impl Snapshot {
             .with_own_cookies(authenticator.reads_sessions());
         let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
         let authenticator = Arc::new(authenticator);
-        Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers }
+        Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers, staged: None }
     }
 
     /// The same with another policy that has the same routes; tokens that were verified stay so.
@@ -62,7 +65,24 @@ impl Snapshot {
             authenticator: Arc::clone(&self.authenticator),
             headers: self.headers.clone(),
             trailers: self.trailers.clone(),
+            staged: self.staged.clone(),
         }
+    }
+
+    /// The same with both policies changed in the same way: the one in force, and the one that decides for some callers, where there is one.
+    ///
+    /// # Errors
+    /// As the change.
+    pub fn with_policies<E>(&self, change: impl Fn(&Policy) -> Result<Policy, E>) -> Result<Self, E> {
+        let staged =
+            self.staged.as_deref().map(|staged| Ok(staged.with_policy(change(&staged.policy)?))).transpose()?;
+        Ok(self.with_policy(Arc::new(change(&self.policy)?)).with_staged(staged.map(Arc::new)))
+    }
+
+    /// The same with a policy that decides for some callers, or without one.
+    #[must_use]
+    pub fn with_staged(self, staged: Option<Arc<Staged>>) -> Self {
+        Self { staged, ..self }
     }
 }
 
@@ -151,6 +171,12 @@ impl Shared {
     pub fn replace(&self, snapshot: Snapshot) {
         let past = self.snapshot.swap(Arc::new(snapshot));
         self.before.note(&past.policy, Instant::now());
+    }
+
+    /// Has another policy decide for some callers from now on, or none: the one in force for all others stays, and is not a policy of before.
+    pub fn stage(&self, staged: Option<Arc<Staged>>) {
+        let present = self.snapshot.load_full();
+        self.snapshot.store(Arc::new(present.with_policy(Arc::clone(&present.policy)).with_staged(staged)));
     }
 
     /// Whether the gateway has been told to stop.

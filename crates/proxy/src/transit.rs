@@ -16,8 +16,8 @@ use portcullis_identity::posture::PostureWord;
 use portcullis_identity::session::only_session;
 use portcullis_identity::{Awaited, ClientCertificate, Identity, Proven};
 use portcullis_policy::{
-    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
-    RouteId,
+    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Policy, Principal,
+    RiskAssessment, RouteId,
 };
 use portcullis_risk::posture::Posture;
 use portcullis_risk::{Assessed, CallerKeys, Demanded};
@@ -122,6 +122,8 @@ pub struct Facts {
     pub risk: Option<Assessed>,
     /// By `assess`: what alerts demand. `None`, as a rule.
     pub demanded: Option<Box<Demanded>>,
+    /// By `authorize`: the policy that comes into force step by step decided on it.
+    pub by_staged: bool,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
     /// By `authorize`: when it was decided, which is when the upstream's part begins.
@@ -214,6 +216,7 @@ impl Facts {
             device: None,
             risk: None,
             demanded: None,
+            by_staged: false,
             decision_us: None,
             decided: None,
             upstream: None,
@@ -239,6 +242,15 @@ impl Facts {
     /// The network that limits count this request for: the client's, or the peer's where the client is unknown.
     pub fn address_key(&self) -> AddressKey {
         AddressKey::of(self.client_address().ip().unwrap_or(self.connection.peer.ip()))
+    }
+
+    /// The policy that decided on it, and its SHA-256: the one in force, unless another one is staged and decides for this caller.
+    pub fn policy(&self) -> (&Arc<Policy>, &Arc<str>) {
+        let snapshot = &self.loaded.snapshot;
+        match snapshot.staged.as_deref().filter(|_| self.by_staged) {
+            Some(staged) => (&staged.policy, &staged.sha256),
+            None => (&snapshot.policy, &snapshot.policy_sha256),
+        }
     }
 
     /// Who it is, if that was verified.

@@ -82,6 +82,12 @@ const STEPS: &[&str] = &[
         place BLOB PRIMARY KEY NOT NULL, provider TEXT NOT NULL, confirmed INTEGER NOT NULL, text BLOB NOT NULL, sum BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Governance: which report on the impact a version or a change refers to (empty: none), and how far a version has come that is rolled out.
+    "
+    ALTER TABLE version ADD COLUMN impact BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE change ADD COLUMN impact BLOB NOT NULL DEFAULT x'';
+    CREATE TABLE rollout (place INTEGER PRIMARY KEY NOT NULL CHECK (place = 1), record BLOB NOT NULL) STRICT;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

@@ -92,6 +92,9 @@ impl Lock {
 const MAX_BLOB: u64 = (MAX_CONTENT as u64) + (1 << 20);
 /// Blobs altogether as they are stored: beyond it nothing new is taken.
 const MAX_STORED: i64 = 8 << 30;
+/// Tables that are those of now, whatever an older store says: in it are sessions that were ended since, factors that were lost and removed, and
+/// codes that were used.
+const NEVER_BACK: [&str; 4] = ["session", "factor", "factor_attempt", "key_use"];
 /// Proposals that ended and are still shown.
 const ENDED: i64 = 1_000;
 /// Pages copied at a time, and the pause for others between.
@@ -125,8 +128,8 @@ impl Versions {
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
-    /// Takes from a newer store what must never be taken back: what was revoked; and where that is wanted its log, proposals and approvals
-    /// with it, in place of this one's. All of it or nothing.
+    /// Takes from a newer store what must never be taken back: what was revoked, which sessions there are, and second factors with what was used of
+    /// them; and where that is wanted its log, proposals and approvals with it, in place of this one's. All of it or nothing.
     ///
     /// # Errors
     /// One of the two cannot be used.
@@ -134,13 +137,22 @@ impl Versions {
         self.db.execute("ATTACH DATABASE ?1 AS newer", [newer.to_string_lossy()])?;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
-        for table in ["version", "blob", "change", "approval"].iter().filter(|_| log) {
+        let log: &[&str] = if log { &["version", "blob", "change", "approval", "rollout"] } else { &[] };
+        for table in NEVER_BACK.iter().chain(log) {
             transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
             transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
         }
         transaction.commit()?;
         self.db.execute("DETACH DATABASE newer", [])?;
         Ok(())
+    }
+
+    /// Ends all sessions in it: where nobody knows which of them were ended since.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end_sessions(&mut self) -> Result<usize, Trouble> {
+        Ok(self.db.execute("DELETE FROM session", [])?)
     }
 
     /// Ends it in order: the file stands alone.
@@ -239,7 +251,7 @@ impl Ledger for Versions {
     }
 
     fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {
-        let NewVersion { n, hash, record, refers: [content, approvers], done } = version;
+        let NewVersion { n, hash, record, refers: [content, approvers, impact], done } = version;
         if n > MAX_VERSIONS {
             return Err(LedgerError::Full("the log has as many versions as it can hold"));
         }
@@ -249,11 +261,12 @@ impl Ledger for Versions {
         if last.cast_unsigned().checked_add(1) != Some(n) {
             return Err(LedgerError::Conflict);
         }
+        forget_ended(&transaction).map_err(failed)?;
         store_blobs(&transaction, blobs)?;
         transaction
             .execute(
-                "INSERT INTO version (n, hash, content, approvers, record) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![n.cast_signed(), &hash.0[..], &content.0[..], &approvers.0[..], record],
+                "INSERT INTO version (n, hash, content, approvers, impact, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![n.cast_signed(), &hash.0[..], &content.0[..], &approvers.0[..], named(&impact), record],
             )
             .map_err(failed)?;
         if let Some(id) = done {
@@ -266,7 +279,7 @@ impl Ledger for Versions {
         &mut self,
         id: ChangeId,
         record: &[u8],
-        [content, approvers]: [Hash; 2],
+        [content, approvers, impact]: [Hash; 3],
         blobs: &[(Hash, &[u8])],
     ) -> Result<(), LedgerError> {
         let transaction = self.begin()?;
@@ -280,8 +293,8 @@ impl Ledger for Versions {
         store_blobs(&transaction, blobs)?;
         transaction
             .execute(
-                "INSERT INTO change (id, state, content, approvers, record) VALUES (?1, 0, ?2, ?3, ?4)",
-                params![&id.0[..], &content.0[..], &approvers.0[..], record],
+                "INSERT INTO change (id, state, content, approvers, impact, record) VALUES (?1, 0, ?2, ?3, ?4, ?5)",
+                params![&id.0[..], &content.0[..], &approvers.0[..], named(&impact), record],
             )
             .map_err(failed)?;
         transaction.commit().map_err(failed)
@@ -320,9 +333,32 @@ impl Ledger for Versions {
         set_state(&transaction, id, state)?;
         transaction.commit().map_err(failed)
     }
+
+    fn rollout(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        let query = "SELECT record FROM rollout WHERE place = 1";
+        self.db.query_row(query, [], |row| row.get(0)).optional().map_err(failed)
+    }
+
+    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+        let transaction = self.begin()?;
+        let done = match record {
+            Some(record) => {
+                transaction.execute("INSERT OR REPLACE INTO rollout (place, record) VALUES (1, ?1)", [record])
+            }
+            None => transaction.execute("DELETE FROM rollout", []),
+        };
+        done.map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
 }
 
-/// Those that ended long ago, and what only they referred to. What became live is in the log, with all that was signed.
+/// A hash as a row names it: nothing where there is none.
+fn named(hash: &Hash) -> &[u8] {
+    if hash.is_none() { &[] } else { &hash.0 }
+}
+
+/// Those that ended long ago, and what only such referred to that ended at all: whoever proposes and has it rejected, again and again, fills no store. What
+/// became live is in the log, with all that was signed.
 fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute(
         "DELETE FROM change WHERE state <> 0 AND place NOT IN (SELECT place FROM change WHERE state <> 0 ORDER BY place DESC LIMIT ?1)",
@@ -331,7 +367,8 @@ fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM approval WHERE change NOT IN (SELECT id FROM change)", [])?;
     transaction.execute(
         "DELETE FROM blob WHERE hash NOT IN (SELECT content FROM version UNION SELECT approvers FROM version \
-         UNION SELECT content FROM change UNION SELECT approvers FROM change)",
+         UNION SELECT impact FROM version UNION SELECT content FROM change WHERE state = 0 \
+         UNION SELECT approvers FROM change WHERE state = 0 UNION SELECT impact FROM change WHERE state = 0)",
         [],
     )?;
     Ok(())
@@ -370,7 +407,7 @@ mod tests {
             authors: vec!["test".to_owned()],
             reason: "a test".to_owned(),
             ticket: String::new(),
-            impact: Hash::NONE,
+            impact: Vec::new(),
             restores: 0,
         }
     }
@@ -457,9 +494,33 @@ mod tests {
         let revoked = |name: &str| format!("INSERT INTO revocation VALUES ('key', '{name}', 1, 1, NULL, 'test')");
         Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
         Connection::open(&copy).unwrap().execute(&revoked("old"), []).unwrap();
+        for (path, name, counter) in [(&path, "new", 9), (&copy, "old", 5)] {
+            let db = Connection::open(path).unwrap();
+            db.execute("INSERT INTO session VALUES (CAST(?1 AS BLOB), 'p', ?1, NULL, 0, 0, 0, 0, 0, '{}')", [name])
+                .unwrap();
+            let factor = "INSERT INTO factor VALUES ('user:a', x'01', 1, 'app', 0, NULL, 1, ?1, NULL, 0, x'', 1)";
+            db.execute(factor, [counter]).unwrap();
+        }
         let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
         older.take_from(&path, false).unwrap();
         assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
+        let subjects = |path: &Path| {
+            let db = Connection::open(path).unwrap();
+            let rows: Vec<String> = db
+                .prepare("SELECT subject FROM session ORDER BY subject")
+                .unwrap()
+                .query_map([], |row| row.get(0))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            let counter = db.query_row("SELECT counter FROM factor", [], |row| row.get::<_, i64>(0));
+            (rows, counter.unwrap())
+        };
+        assert_eq!(
+            subjects(&copy),
+            (vec!["new".to_owned()], 9),
+            "a session that was ended does not come back, nor a code"
+        );
         older.take_from(&path, true).unwrap();
         older.close().unwrap();
         assert!(!folder.path().join("copy.db-wal").exists());
@@ -467,6 +528,25 @@ mod tests {
         assert_eq!(rows, Ok(2), "nothing that is revoked on either side is lost");
         let taken = governor(&copy);
         assert_eq!((taken.verify_all().unwrap(), taken.live().unwrap()), (2, content("two")));
+    }
+
+    #[test]
+    fn how_far_a_version_has_come_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let mut first = governor(&path);
+        note(&mut first, wish("one")).unwrap();
+        let change = first.propose(&wish("two"), now()).unwrap();
+        first.begin_rollout(change.id, "test", now()).unwrap();
+        let far = portcullis_governance::Rollout { spent_ms: 5, ..portcullis_governance::Rollout::new(2, change.id) };
+        first.note_progress(far).unwrap();
+        drop(first);
+        let mut second = governor(&path);
+        assert_eq!((second.standing().rollout, second.served().unwrap().1), (Some(far), content("one")));
+        second.take_back("too much", now()).unwrap();
+        drop(second);
+        let third = governor(&path);
+        assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));
     }
 
     #[test]
@@ -491,14 +571,26 @@ mod tests {
         note(&mut governor, wish("one")).unwrap();
         let gone = governor.propose(&wish("never"), now()).unwrap();
         governor.reject(gone.id, now()).unwrap();
+        assert_eq!(governor.proposal(gone.id, now()).unwrap().state, ChangeState::Rejected);
         let db = Connection::open(&path).unwrap();
         let count = |table: &str| {
             db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!((count("change"), count("blob")), (1, 2));
-        db.execute("DELETE FROM change", []).unwrap();
-        governor.propose(&wish("next"), now()).unwrap();
-        assert_eq!((count("change"), count("blob"), count("version")), (1, 2, 1), "the content of `never` is gone");
+        let foreseen = Wish { impact: b"{}".to_vec(), ..wish("next") };
+        let next = governor.propose(&foreseen, now()).unwrap();
+        assert_eq!((count("change"), count("blob"), count("version")), (2, 3, 1), "the content of `never` is gone");
+        // It is still shown that it was, and the report of the one that waits is kept.
+        assert_eq!(governor.proposals(now()).unwrap().len(), 2);
+        assert_eq!(governor.impact_of(&next).unwrap(), b"{}");
+        governor.activate(next.id, "test", now()).unwrap();
+        governor.propose(&wish("after"), now()).unwrap();
+        assert_eq!(
+            governor.impact_of(&governor.version(2).unwrap().change).unwrap(),
+            b"{}",
+            "of what was live for ever"
+        );
+        assert_eq!(governor.verify_all().unwrap(), 2);
         for n in 1..MAX_OPEN {
             governor.propose(&wish(&format!("open {n}")), now()).unwrap();
         }

@@ -12,11 +12,25 @@ pub(crate) fn compile(
     reader: &Reader<'_>,
     governance: &Governance,
     store: Option<&portcullis_store::Settings>,
+    keeps_requests: bool,
 ) -> Rules {
     if let (Some(at), None) = (governance.required_at, store) {
         let message = "approvals are kept in the store, and there is none";
         let help = "add `[store]`, so that versions and approvals survive a restart";
         reader.report(Diagnostic::error(codes::CONFLICT, at, message).with_help(help));
+    }
+    if let Some(at) = governance.stages_at {
+        let conflict = |message: &str, help: &str| {
+            reader.report(Diagnostic::error(codes::CONFLICT, at, message).with_help(help.to_owned()));
+        };
+        if store.is_none() {
+            let help = "add `[store]`, so that a version goes on from there after a restart";
+            conflict("how far a version has come is kept in the store, and there is none", help);
+        }
+        if !keeps_requests {
+            let help = "remove `enabled = false` from `[sample]`";
+            conflict("a version is tried on the requests that are kept, and none are", help);
+        }
     }
     governance.rules
 }

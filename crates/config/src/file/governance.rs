@@ -1,12 +1,13 @@
-//! `[governance]`: who must approve what becomes live; and `[backup]`: copies of the store.
+//! `[governance]`: who must approve what becomes live, and by which steps it does; and `[backup]`: copies of the store.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_governance::Rules;
+use portcullis_governance::{MAX_STEPS, Rules, Stages, WHOLE_PPM};
 
-use crate::diagnostics::{At, Span};
-use crate::kinds::{FilePath, Flag, Integer, ResolvedPath, Time};
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, Span};
+use crate::kinds::{FilePath, Flag, Integer, Percentage, ResolvedPath, Time};
 use crate::section::Section;
 
 /// `[governance]`
@@ -15,6 +16,9 @@ pub(crate) struct Governance {
     pub(crate) rules: Rules,
     /// Where it says that approvals are required.
     pub(crate) required_at: Option<Span>,
+    pub(crate) stages: Stages,
+    /// Where it says that there are any.
+    pub(crate) stages_at: Option<Span>,
 }
 
 /// `[backup]`, where it is on.
@@ -34,7 +38,10 @@ const PERSONS: std::ops::RangeInclusive<u64> = 1..=16;
 
 pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     let mut rules = Rules::default();
-    let Some(section) = root.table("governance") else { return Governance { rules, required_at: None } };
+    let stages = Stages::default();
+    let Some(section) = root.table("governance") else {
+        return Governance { rules, required_at: None, stages, stages_at: None };
+    };
     let required: Option<At<bool>> = section.optional("required", Flag);
     rules.required = required.as_ref().is_some_and(|required| required.value);
     if let Some(approvals) = section.table("approvals") {
@@ -49,20 +56,60 @@ pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     }
     let ttl = section.or("proposal_ttl", Time::within("1m", "30d"), Duration::from_secs(rules.proposal_ttl_s));
     rules.proposal_ttl_s = ttl.as_secs();
+    let (stages, stages_at) = read_stages(&section, stages);
     for (key, help) in LATER {
         section.unavailable(key, help);
     }
     section.finish();
-    Governance { rules, required_at: required.filter(|required| required.value).map(|required| required.span) }
+    let required_at = required.filter(|required| required.value).map(|required| required.span);
+    Governance { rules, required_at, stages, stages_at }
+}
+
+/// The steps by which a version becomes live, and where the first key stands that says so.
+fn read_stages(section: &Section<'_>, default: Stages) -> (Stages, Option<Span>) {
+    let shadow = section.optional("shadow", Time::within("0s", "7d"));
+    let canary = section.list("canary", Percentage);
+    let step = section.or("canary_step", Time::within("1s", "7d"), default.step);
+    let max_newly_denied = section.optional("max_newly_denied", Percentage);
+    let at = shadow.as_ref().filter(|shadow| !shadow.value.is_zero()).map(|shadow| shadow.span);
+    let at = at.or_else(|| canary.as_ref().filter(|canary| !canary.value.is_empty()).map(|canary| canary.span));
+    let stages = Stages {
+        shadow: shadow.map_or(default.shadow, |shadow| shadow.value),
+        canary: canary.map_or_else(Vec::new, |canary| read_canary(section, &canary)),
+        step,
+        max_newly_denied: max_newly_denied.map_or(default.max_newly_denied, |share| millionths(share.value)),
+    };
+    (stages, at)
+}
+
+/// Shares that grow: one that does not would take power back from callers that the new version decides for already.
+fn read_canary(section: &Section<'_>, canary: &At<Vec<At<f64>>>) -> Vec<u32> {
+    let wrong = |span, message: String, help: &str| {
+        section.reader().report(Diagnostic::error(codes::BAD_VALUE, span, message).with_help(help.to_owned()));
+    };
+    if canary.value.len() > MAX_STEPS {
+        wrong(canary.span, format!("`canary` has more than {MAX_STEPS} steps"), "leave some out");
+    }
+    let mut steps: Vec<u32> = Vec::new();
+    for share in &canary.value {
+        let share_ppm = millionths(share.value);
+        if share_ppm <= steps.last().copied().unwrap_or(0) {
+            let message = "each step of `canary` is for a larger share of the callers than the one before".to_owned();
+            wrong(share.span, message, "write them as in `canary = [\"5%\", \"25%\", \"100%\"]`");
+        }
+        steps.push(share_ppm);
+    }
+    steps
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
+fn millionths(share: f64) -> u32 {
+    (share * f64::from(WHOLE_PPM)).round() as u32
 }
 
 /// Keys of the contract that later versions read.
-const LATER: &[(&str, &str)] = &[
-    ("shadow", "remove it; write `mode = \"shadow\"` in the policy to try a rule"),
-    ("canary", "remove it; a version is live for everybody at once"),
-    ("max_newly_denied", "remove it; watch `portcullis_decisions_total` after a change"),
-    ("break_glass_max", "remove it; give time-limited power by an assignment with `expires`"),
-];
+const LATER: &[(&str, &str)] =
+    &[("break_glass_max", "remove it; give time-limited power by an assignment with `expires`")];
 
 /// `None`: no backups are made by themselves.
 pub(crate) fn read_backup(root: &Section<'_>) -> Option<Backup> {

@@ -399,6 +399,24 @@ fn governance() -> Table {
             ),
             one("proposal_ttl", Time::within("1m", "30d"), "How long a proposal can be approved and activated.")
                 .default("72h"),
+            one(
+                "shadow",
+                Time::within("0s", "7d"),
+                "How long an activated version is only tried beside the live one; 0s: not at all. Needs [store] and [sample].",
+            )
+            .default("0s"),
+            list(
+                "canary",
+                Percentage,
+                "For what share of the callers it decides then, step by step, such as [\"5%\", \"25%\", \"100%\"]; empty: for all at once.",
+            ),
+            one("canary_step", Time::within("1s", "7d"), "How long each of these lasts.").default("10m"),
+            one(
+                "max_newly_denied",
+                Percentage,
+                "It is taken back when it denies a larger share of the requests, by callers who were let in before.",
+            )
+            .default("0.1%"),
         ],
     )
 }

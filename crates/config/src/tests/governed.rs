@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_governance::Rules;
 use portcullis_governance::backup::Settings;
+use portcullis_governance::{Rules, Stages};
 
 use super::{Folder, GATEWAY, POLICY};
 use crate::{Environment, GovernedKind, Loaded, load};
@@ -15,12 +15,20 @@ use crate::{Environment, GovernedKind, Loaded, load};
 fn every_key_reaches_its_setting() {
     let folder = Folder::new();
     let loaded = folder.loaded();
-    assert_eq!((loaded.governance, loaded.backup), (Rules::default(), None));
+    assert_eq!((loaded.governance, loaded.stages, loaded.backup), (Rules::default(), Stages::default(), None));
     let tables = "[store]\n[governance]\nrequired = true\napprovals = { tighten = 2, loosen = 3, keys = 4 }\nproposal_ttl = \"1h\"\n\
+                  shadow = \"5m\"\ncanary = [\"0.5%\", \"100%\"]\ncanary_step = \"30s\"\nmax_newly_denied = \"2.5%\"\n\
                   [backup]\npath = \"b\"\nevery = \"1h\"\nkeep = 3\nkey = \"backup.key\"\n";
     folder.write("portcullis.toml", format!("{GATEWAY}{tables}"));
     let loaded = folder.loaded();
     assert_eq!(loaded.governance, Rules { required: true, tighten: 2, loosen: 3, keys: 4, proposal_ttl_s: 3_600 });
+    let stages = Stages {
+        shadow: Duration::from_secs(300),
+        canary: vec![5_000, 1_000_000],
+        step: Duration::from_secs(30),
+        max_newly_denied: 25_000,
+    };
+    assert_eq!(loaded.stages, stages);
     let expected = Settings {
         path: folder.path("b"),
         every: Duration::from_secs(3_600),
@@ -75,6 +83,43 @@ fn what_the_comparison_of_answers_does_not_see_has_a_digest_of_its_own() {
     let first = unseen(network);
     assert_ne!(first, before);
     assert_ne!(unseen(&network.replace("1h", "2h")), first);
+}
+
+#[test]
+fn a_network_that_something_else_than_the_rules_goes_by_is_among_it() {
+    let folder = Folder::new();
+    let key = format!(
+        "version = 1\n[[key]]\nid = \"k\"\nsha256 = \"{}\"\nprincipal = \"service:k\"\nnetworks = [\"keys\"]\n",
+        "00".repeat(32)
+    );
+    folder.write("keys.toml", key);
+    let provider = "[[identity.api_key]]\nname = \"k\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n";
+    let route = "[[route]]\nname = \"closed\"\npaths = \"/closed\"\nupstream = \"billing\"\nmaintenance = { except = [\"closed\"] }\n";
+    folder.write("portcullis.toml", format!("{GATEWAY}{provider}{route}"));
+    folder.write("listed.txt", "10.0.5.0/24\n");
+    let policy = |grown: &str| {
+        let names = ["egress", "bad", "never", "keys", "closed", "rules"];
+        let networks = names.map(|name| {
+            let addresses = if name == grown { "\"10.0.1.0/24\", \"0.0.0.0/0\"" } else { "\"10.0.1.0/24\"" };
+            format!("[[network]]\nname = \"{name}\"\naddresses = [{addresses}]\n")
+        });
+        let files = "[[network]]\nname = \"listed\"\nfile = \"listed.txt\"\n";
+        let beside = "[risk]\ncorporate_egress = [\"egress\"]\n[[risk.reputation]]\nnetwork = \"bad\"\n[ban]\nnever = [\"never\", \"listed\"]\n";
+        format!("{POLICY}{}{files}{beside}", networks.concat())
+    };
+    let unseen = |grown: &str| {
+        folder.write("policy.toml", policy(grown));
+        folder.loaded().governed.unseen()
+    };
+    let before = unseen("none");
+    for name in ["egress", "bad", "never", "keys", "closed"] {
+        assert_ne!(unseen(name), before, "{name}: with all addresses in it somebody else gets in");
+    }
+    assert_eq!(unseen("rules"), before, "the comparison of answers sees that one");
+    folder.write("listed.txt", "# the same\n10.0.5.0/24\n");
+    assert_eq!(unseen("none"), before);
+    folder.write("listed.txt", "10.0.4.0/23\n");
+    assert_ne!(unseen("none"), before);
 }
 
 /// A configuration as it was, in place of the files on the disk.

@@ -10,7 +10,7 @@ use portcullis_governance::{GovernanceError, Request, parse_approval};
 use serde_json::json;
 
 use crate::backing_up::{self, BackingUpError, Restored, Restoring};
-use crate::cli::args::{BackupArgs, BackupCommand, BackupRestoreArgs, Format, Global};
+use crate::cli::args::{BackupArgs, BackupCommand, BackupFileArgs, BackupRestoreArgs, Format, Global};
 use crate::cli::governing::{read, write};
 use crate::cli::live::{fail, safe};
 use crate::cli::output::{answer, remark};
@@ -20,7 +20,7 @@ use crate::governing::Who;
 pub(crate) fn run(global: &Global, args: &BackupArgs) -> Exit {
     let done = match &args.command {
         BackupCommand::Create { out, key } => create(global, out.as_deref(), key.as_deref()),
-        BackupCommand::Verify(args) => verify(global, &args.file, args.key.as_deref()),
+        BackupCommand::Verify(args) => verify(global, args),
         BackupCommand::Restore(args) => restore(global, args),
         BackupCommand::Keygen { out } => keygen(global, out),
     };
@@ -86,11 +86,17 @@ fn create(global: &Global, out: Option<&Path>, named: Option<&Path>) -> Result<E
     Ok(Exit::Success)
 }
 
-fn verify(global: &Global, file: &Path, named: Option<&Path>) -> Result<Exit, Exit> {
-    let key = key(global, named, places(global).ok().as_ref())?;
-    let manifest = backing_up::verify(&global.config, file, key.as_ref()).map_err(|error| failed(global, &error))?;
-    told(global, file, &manifest, "is as it was made");
+fn verify(global: &Global, args: &BackupFileArgs) -> Result<Exit, Exit> {
+    let key = key_of(global, args, places(global).ok().as_ref())?;
+    let manifest =
+        backing_up::verify(&global.config, &args.file, key.as_ref()).map_err(|error| failed(global, &error))?;
+    told(global, &args.file, &manifest, "is as it was made");
     Ok(Exit::Success)
+}
+
+/// The key of a backup that is read; none for one that is said to be plain.
+fn key_of(global: &Global, args: &BackupFileArgs, places: Option<&Places>) -> Result<Option<BackupKey>, Exit> {
+    if args.plain { Ok(None) } else { key(global, args.key.as_deref(), places) }
 }
 
 fn told(global: &Global, file: &Path, manifest: &Manifest, what: &str) {
@@ -115,7 +121,7 @@ fn told(global: &Global, file: &Path, manifest: &Manifest, what: &str) {
 
 fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
     let places = places(global)?;
-    let key = key(global, args.backup.key.as_deref(), Some(&places))?;
+    let key = key_of(global, &args.backup, Some(&places))?;
     let uid = rustix::process::getuid().as_raw();
     let signed = match (&args.request, args.approvals.as_slice()) {
         (Some(request), [_, ..]) => Some(signed(global, request, &args.approvals)?),

@@ -25,7 +25,7 @@ use crate::cli::configuration::show as show_report;
 use crate::cli::live::{fail, safe, show, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::exit::Exit;
-use crate::governing::{Governing, GoverningError, Who, content_of, load_sealed};
+use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};
 
 /// Who can read a private key can sign with it.
 const PRIVATE: u32 = 0o600;
@@ -69,7 +69,7 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
     })?;
     let uid = rustix::process::getuid().as_raw();
     let who = Who::account(uid, accounts::user_name(uid).as_deref());
-    let mut performed = governing.perform(wanted, &who, Timestamp::now()).map_err(|error| {
+    let mut performed = governing.perform(wanted, &who, &Offline, Timestamp::now()).map_err(|error| {
         fail(global, &error);
         Exit::Negative
     })?;
@@ -98,6 +98,13 @@ pub(crate) fn told(global: &Global, wanted: Governed) -> Result<Exit, Exit> {
 pub(crate) fn list(global: &Global, most: u64) -> Result<Exit, Exit> {
     let done = asked(global, Governed::List { most })?;
     show(global, &done, || words::of_list(&done));
+    Ok(Exit::Success)
+}
+
+/// What is live, and how far a version has come that is rolled out.
+pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
+    let done = asked(global, Governed::List { most: 1 })?;
+    show(global, &done, || words::of_status(&done));
     Ok(Exit::Success)
 }
 
@@ -161,6 +168,9 @@ pub(crate) fn sign(global: &Global, args: &PolicySignArgs) -> Result<Exit, Exit>
     remark(&review::of(&request));
     let Some(key) = &args.key else { return Ok(Exit::Success) };
     let key = signing_key(global, key)?;
+    if !args.reject {
+        acknowledged(global, &request, args.acknowledge.as_deref())?;
+    }
     let decision = if args.reject { Decision::Reject } else { Decision::Approve };
     let approval = Approval::sign(request.instance, &request.change, decision, &key, Timestamp::now());
     let text = armored_approval(request.change.id, &approval);
@@ -180,6 +190,7 @@ pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit,
             let request = parsed(global, &done.request.unwrap_or_default())?;
             let key = signing_key(global, key)?;
             remark(&review::of(&request));
+            acknowledged(global, &request, args.acknowledge.as_deref())?;
             let approval = Approval::sign(request.instance, &request.change, Decision::Approve, &key, Timestamp::now());
             armored_approval(request.change.id, &approval)
         }
@@ -187,6 +198,30 @@ pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit,
     };
     told(global, Governed::Approve { approval })
 }
+
+/// Whoever has somebody denied or let in says that this is what they want: by the hash that they sign, so that nobody does it by habit.
+fn acknowledged(global: &Global, request: &Request, said: Option<&str>) -> Result<(), Exit> {
+    let Some(weight) = Weight::of(&request.impact).filter(|weight| weight.is_heavy()) else { return Ok(()) };
+    let hash = request.change.impact.to_string();
+    let Some(said) = said else {
+        let message = format!(
+            "it would newly deny {} callers and newly let in {}: sign it with --acknowledge {} if that is what is wanted",
+            weight.denied,
+            weight.permitted,
+            hash.get(..SHORTEST).unwrap_or(&hash)
+        );
+        fail(global, &message);
+        return Err(Exit::NotPermitted);
+    };
+    if said.len() >= SHORTEST && hash.starts_with(&said.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    fail(global, &format!("--acknowledge: the impact that would be signed is another one: {hash}"));
+    Err(Exit::NotPermitted)
+}
+
+/// So many digits of a hash are enough to name it.
+const SHORTEST: usize = 8;
 
 pub(crate) fn rollback(global: &Global, args: &PolicyRollbackArgs) -> Result<Exit, Exit> {
     told(global, Governed::Rollback { n: args.n, by: author(&args.by) })

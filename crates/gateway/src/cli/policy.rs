@@ -35,7 +35,11 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
         PolicyCommand::Reject(args) => {
             governing::told(global, Governed::Reject { id: args.change.clone(), reason: args.reason.clone() })
         }
-        PolicyCommand::Activate(args) => governing::told(global, Governed::Activate { id: args.change.clone() }),
+        PolicyCommand::Activate(args) => {
+            let at_once = args.reason.clone().filter(|_| args.now);
+            governing::told(global, Governed::Activate { id: args.change.clone(), at_once })
+        }
+        PolicyCommand::Status => governing::status(global),
         PolicyCommand::Rollback(args) => governing::rollback(global, args),
         PolicyCommand::Verify => governing::verify(global),
     };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_admin::Control;
-use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::backing_up::BackingUp;
@@ -26,6 +25,7 @@ use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
 use crate::revoking::Revoking;
+use crate::rolling::RollingOut;
 use crate::running::{Running, StartError};
 use crate::telemetry;
 
@@ -84,8 +84,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
     }
     if let Some(alarm) = alarm {
         tracing::error!("{}", alarm.message);
-        let kind = if alarm.tampered { EventKind::PolicyTampered } else { EventKind::PolicyRejected };
-        running.record(kind, alarm.message);
+        running.record(alarm.kind(), alarm.message);
     }
     runtime.block_on(serve(global, Arc::new(running), settings))
 }
@@ -150,6 +149,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         None => None,
     };
     let (orders, mut ordered) = tokio::sync::mpsc::channel(ORDERS);
+    let rolling_out = match RollingOut::start(&running, orders.clone()) {
+        Ok(rolling_out) => rolling_out,
+        Err(error) => {
+            remark(&format!("error: there is no thread for versions that are rolled out: {error}"));
+            return Exit::Internal;
+        }
+    };
     let control = match open_control(settings.control.as_ref(), &global.config, &running, orders) {
         Ok(control) => control,
         Err(exit) => return exit,
@@ -242,6 +248,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     drop(feeding);
     drop(keying);
     drop(tending);
+    drop(rolling_out);
     drop((control, indexing, locating, calibrating, backing_up));
     running.finish(LAST_EVENTS);
     exit

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portcullis_admin::api::{PolicyText, Previewed};
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_text};
+use portcullis_insight::{Preview, Stamped};
 use portcullis_policy::Policy;
 
 use super::shown;
@@ -20,20 +21,27 @@ const TOLD: usize = 20;
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
 pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
-    let Some(insight) = running.insight() else {
-        return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
-    };
-    let policy = compile(running, config, candidate)?;
-    let present = Arc::clone(&running.shared().snapshot().load().policy);
-    let stamped = insight.preview(present, policy)?;
+    let stamped = foresee(running, compile(config, candidate)?)?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
     let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;
     Ok(Previewed { text, unchanged, report })
 }
 
-/// The policy as it would be in force now: with the lists that its networks have at this moment.
-fn compile(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Policy, String> {
+/// Tries what was read on the requests that are kept.
+///
+/// # Errors
+/// A sentence: that no requests are kept, or that another policy is being tried.
+pub(super) fn foresee(running: &Running, candidate: Loaded) -> Result<Stamped<Preview>, String> {
+    let Some(insight) = running.insight() else {
+        return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
+    };
+    let policy = as_in_force(running, candidate)?;
+    let present = Arc::clone(&running.shared().snapshot().load().policy);
+    insight.preview(present, policy)
+}
+
+fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {
     let PolicyText { name, text } = candidate;
     if text.len() > MAX_TEXT {
         return Err(format!("the policy is larger than {} MiB", MAX_TEXT >> 20));
@@ -42,7 +50,12 @@ fn compile(running: &Running, config: &Path, candidate: &PolicyText) -> Result<P
         return Err(format!("`{}` is not the name of a file", shown(name)));
     }
     let loaded = load_with_policy_text(config, name, text, &ProcessEnvironment);
-    let Loaded { policy, risk, feeds: (settings, _), .. } = loaded.map_err(|report| problems(&report, name))?;
+    loaded.map_err(|report| problems(&report, name))
+}
+
+/// The policy as it would be in force now: with the lists that its networks have at this moment.
+fn as_in_force(running: &Running, candidate: Loaded) -> Result<Policy, String> {
+    let Loaded { policy, risk, feeds: (settings, _), .. } = candidate;
     // With the thresholds that a reload would give it: those of the calibration in force, also where it is the first with a budget.
     let in_force = risk.step_up_budget.and_then(|_| running.shared().risk.calibration_in_force());
     let policy = policy.with_calibration(in_force.map(|made| (Arc::clone(&made.id), made.thresholds)));

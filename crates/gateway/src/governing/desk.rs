@@ -1,15 +1,12 @@
 //! What operators have done with versions: over the control channel of a running gateway, or on the store where none runs.
 
-use std::path::Path;
-
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
-use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load, replace_file};
-use portcullis_governance::{
-    ApproverSet, Change, Content, GovernanceError, Hash, Kind, PublicKey, Request, Wish, parse_approval,
-};
+use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
+use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
 
+use super::foresight::{self, Foresight};
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
 
@@ -32,7 +29,7 @@ impl Who {
         Self { names, is_shared: uid == 0 }
     }
 
-    fn first(&self) -> &str {
+    pub(super) fn first(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
     }
 }
@@ -45,14 +42,14 @@ pub(crate) struct Performed {
     pub(crate) activated: Option<u64>,
 }
 
-type Outcome = Result<Performed, String>;
+pub(super) type Outcome = Result<Performed, String>;
 
 impl Governing {
     /// Does what is wanted.
     ///
     /// # Errors
     /// Why it is not done, in a sentence.
-    pub(crate) fn perform(&self, wanted: Governed, who: &Who, now: Timestamp) -> Outcome {
+    pub(crate) fn perform(&self, wanted: Governed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         match wanted {
             Governed::List { most } => self.list(most, now),
             Governed::Show { n } => self.show(n, now),
@@ -60,32 +57,33 @@ impl Governing {
                 let n = self.governor().verify_all().map_err(said)?;
                 Ok(self.answer(format!("{n} versions are what they were, and were approved as their rules demanded")))
             }
-            Governed::Propose(proposed) => self.propose(&proposed, who, now),
-            Governed::Rollback { n, by } => self.rollback(n, &by, who, now),
+            Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
+            Governed::Rollback { n, by } => self.rollback(n, &by, who, foresight, now),
             Governed::Request { id } => self.request(&id, now),
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
-            Governed::Activate { id } => self.activate(&id, who, now),
+            Governed::Activate { id, at_once } => self.activate(&id, at_once.as_deref(), who, foresight, now),
             Governed::Approvers => Ok(self.answer("the approvers".to_owned())),
             Governed::ApproverAdd { approver, by } => {
                 let mut set = self.governor().standing().approvers;
                 add(&mut set, &approver, now)?;
-                self.change_set(set, &by, who, now)
+                self.change_set(set, &by, who, foresight, now)
             }
             Governed::ApproverRevoke { person, key, by } => {
                 let mut set = self.governor().standing().approvers;
                 set.revoke(&person, key.as_deref(), now)?;
-                self.change_set(set, &by, who, now)
+                self.change_set(set, &by, who, foresight, now)
             }
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
     }
 
-    fn answer(&self, message: String) -> Performed {
+    pub(super) fn answer(&self, message: String) -> Performed {
         let standing = self.governor().standing();
+        let rollout = self.rollout();
         let answer = Answer {
             message,
-            live: standing.version.as_ref().map(|version| shown::live(version, &standing)),
+            live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref())),
             approvers: standing.approvers.approvers.iter().map(shown::approver).collect(),
             ..Answer::default()
         };
@@ -111,7 +109,10 @@ impl Governing {
         let governor = self.governor();
         let version = governor.version(n).map_err(said)?;
         let content = governor.content_of(&version).map_err(said)?;
-        performed.answer.versions = vec![shown::version(&version)];
+        let report = governor.impact_of(&version.change).map_err(said)?;
+        let mut shown = shown::version(&version);
+        shown.change.foreseen = foresight::in_words(&report);
+        performed.answer.versions = vec![shown];
         performed.answer.files = files(&content);
         Ok(performed)
     }
@@ -136,12 +137,12 @@ impl Governing {
             authors: self.authors(by, who)?,
             reason: by.reason.clone(),
             ticket: by.ticket.clone().unwrap_or_default(),
-            impact: Hash::NONE,
+            impact: Vec::new(),
             restores: 0,
         })
     }
 
-    fn propose(&self, proposed: &Proposed, who: &Who, now: Timestamp) -> Outcome {
+    fn propose(&self, proposed: &Proposed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         let content = match (&proposed.policy, &proposed.files) {
             (Some(policy), None) => self.with_policy(policy)?,
             (None, Some(files)) => {
@@ -156,7 +157,7 @@ impl Governing {
             (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
-        self.put(&wish, now)
+        self.put(wish, foresight, now)
     }
 
     /// What nothing reads is no part of a configuration, and must not be written anywhere once it is live.
@@ -186,22 +187,36 @@ impl Governing {
         load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))
     }
 
-    fn put(&self, wish: &Wish, now: Timestamp) -> Outcome {
-        let change = self.governor().propose(wish, now).map_err(said)?;
+    /// The report on what a content would have done, or on why nobody can tell.
+    pub(super) fn foresee(&self, kind: Kind, content: &Content, foresight: &dyn Foresight) -> Vec<u8> {
+        let foreseen = match kind {
+            Kind::Keys => Err("the approvers alone change: no request is answered otherwise".to_owned()),
+            // What cannot be read is refused in a moment, with the reason.
+            _ => load_sealed(&self.config, content)
+                .map_err(|report| report.summary_line())
+                .and_then(|loaded| foresight.foresee(loaded)),
+        };
+        foresight::report(foreseen)
+    }
+
+    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
+        let wish = Wish { impact: self.foresee(wish.kind, &wish.content, foresight), ..wish };
+        let change = self.governor().propose(&wish, now).map_err(said)?;
         let proposal = self.governor().proposal(change.id, now).map_err(said)?;
         let next = match proposal.need.old {
             0 => "it can be activated".to_owned(),
             1 => "1 person other than the author has to approve".to_owned(),
             need => format!("{need} persons other than the author have to approve"),
         };
-        let preview = if change.impact.is_none() { "; nobody looked at its impact on recorded requests" } else { "" };
-        let message = format!("change {} {}: {next}{preview}", change.id.short(), does(&change));
+        let foreseen = foresight::in_words(&wish.impact);
+        let first: Vec<&str> = foreseen.iter().take(2).map(String::as_str).collect();
+        let message = format!("change {} {}: {next}; {}", change.id.short(), does(&change), first.join(", "));
         let mut performed = self.answer(message);
-        performed.answer.changes = vec![shown::proposal(&proposal)];
+        performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
         Ok(performed)
     }
 
-    fn rollback(&self, n: Option<u64>, by: &Author, who: &Who, now: Timestamp) -> Outcome {
+    fn rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         let last = self.n();
         let n = n.unwrap_or_else(|| last.saturating_sub(1));
         if n == 0 || n >= last {
@@ -212,49 +227,68 @@ impl Governing {
             let version = governor.version(n).map_err(said)?;
             governor.content_of(&version).map_err(said)?
         };
-        let content = self.keep_what_was_revoked(content)?;
+        let (content, remarks) = self.keep_what_was_revoked(n, content)?;
         let wish = Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? };
-        let mut performed = self.put(&wish, now)?;
+        let mut performed = self.put(wish, foresight, now)?;
         let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
         if self.is_required() {
-            performed.answer.message = format!("rollback to version {n}: {}", performed.answer.message);
+            performed.answer.message = format!("rollback to version {n}: {}{remarks}", performed.answer.message);
             return Ok(performed);
         }
-        let id = change.id.clone();
-        let mut activated = self.activate(&id, who, now)?;
-        activated.answer.message = format!("rolled back to version {n}: {}", activated.answer.message);
+        let (id, foreseen) = (change.id.clone(), change.foreseen.clone());
+        // Whoever takes a mistake back does not wait for steps.
+        let mut activated = self.activate(&id, Some(&by.reason), who, foresight, now)?;
+        activated.answer.message = format!("rolled back to version {n}: {}{remarks}", activated.answer.message);
+        if let Some(version) = activated.answer.versions.first_mut() {
+            version.change.foreseen = foreseen;
+        }
         Ok(activated)
     }
 
-    /// An earlier content, with the API keys and users of now: what was revoked since does not come back. Of the gateway's own files those of now stay,
-    /// too, where what is governed in them is the same, so that nothing else is undone with it.
-    fn keep_what_was_revoked(&self, mut content: Content) -> Result<Content, String> {
+    /// An earlier content, with the API keys, users and authorities of now: what was revoked or withdrawn since does not come back. Of the gateway's own files
+    /// those of now stay, too, where what is governed in them is the same, so that nothing else is undone with it. Says also what does come back.
+    fn keep_what_was_revoked(&self, n: u64, mut content: Content) -> Result<(Content, String), String> {
         let now = self.live()?;
         let then = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
         let same_gateway = now.governed.gateway == then.governed.gateway;
         for file in &now.governed.files {
             let stays = match file.kind {
-                GovernedKind::Keys | GovernedKind::Users => true,
+                GovernedKind::Keys | GovernedKind::Users | GovernedKind::Trust => true,
                 GovernedKind::Gateway => same_gateway,
-                GovernedKind::Policy | GovernedKind::Trust => false,
+                GovernedKind::Policy => false,
             };
             if let Some(place) = content.files.get_mut(&file.name).filter(|_| stays) {
                 *place = file.bytes.to_vec();
             }
         }
-        Ok(content)
+        let is_there = |name: &String| now.governed.files.iter().any(|file| file.name == *name);
+        let mut remarks = String::new();
+        for file in then.governed.files.iter().filter(|file| !is_there(&file.name)) {
+            match file.kind {
+                // The same keys may be in a file of another name now, and some of them revoked.
+                GovernedKind::Keys | GovernedKind::Users => {
+                    return Err(format!(
+                        "version {n} reads keys or users from `{0}`, which is no part of the live version: what was revoked since would count again; propose its policy alone, with `policy show {n} --file {1}` and `policy propose`",
+                        file.name, then.governed.policy
+                    ));
+                }
+                GovernedKind::Trust => {
+                    remarks.push_str(&format!(
+                        "; `{}` comes back with it: see whether a key or an authority in it was withdrawn since",
+                        file.name
+                    ));
+                }
+                GovernedKind::Gateway | GovernedKind::Policy => {}
+            }
+        }
+        Ok((content, remarks))
     }
 
     fn request(&self, id: &str, now: Timestamp) -> Outcome {
         let request = {
             let governor = self.governor();
-            let id = governor.find(id).map_err(said)?;
-            let proposal = governor.proposal(id, now).map_err(said)?;
-            let standing = governor.standing();
-            let content = governor.content_of_change(&proposal.change).map_err(said)?;
-            let base = governor.live().unwrap_or_default();
-            let approvers = governor.approvers_of(&proposal.change).map_err(said)?;
-            Request { instance: standing.instance, change: proposal.change, content, base, approvers }
+            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            governor.request(proposal.change).map_err(said)?
         };
         let mut performed = self.answer(format!("change {}", request.change.id.short()));
         performed.answer.request = Some(request.armored());
@@ -294,41 +328,14 @@ impl Governing {
         Ok(performed)
     }
 
-    fn activate(&self, id: &str, who: &Who, now: Timestamp) -> Outcome {
-        let id = self.governor().find(id).map_err(said)?;
-        let required = self.is_required();
-        let (content, before) = {
-            let governor = self.governor();
-            // Before anything of it is written anywhere.
-            (governor.ready(id, now).map_err(said)?, governor.live().unwrap_or_default())
-        };
-        let next = self.n().saturating_add(1);
-        // Where files are believed they have to hold it, or the next reload would undo it.
-        if !required {
-            write_back(&self.config, &content, &before, next)?;
-        }
-        let (version, trouble) = self.governor().activate(id, who.first(), now).map_err(said)?;
-        let mut message =
-            format!("version {} is live: change {} by {}", version.n, id.short(), version.change.authors.join(", "));
-        if !version.approvals.is_empty() {
-            message.push_str(&format!(
-                ", approved by {}",
-                shown::approved(&version, &self.governor().standing()).join(", ")
-            ));
-        }
-        if required && let Err(error) = write_back(&self.config, &content, &before, next) {
-            message.push_str(&format!("; the files on disk still hold something else ({error})"));
-        }
-        if let Some(error) = trouble {
-            message.push_str(&format!("; it is in the store, but the head file does not know it: {error}"));
-        }
-        let mut performed = self.answer(message);
-        performed.answer.versions = vec![shown::version(&version)];
-        performed.activated = Some(version.n);
-        Ok(performed)
-    }
-
-    fn change_set(&self, set: ApproverSet, by: &Author, who: &Who, now: Timestamp) -> Outcome {
+    fn change_set(
+        &self,
+        set: ApproverSet,
+        by: &Author,
+        who: &Who,
+        foresight: &dyn Foresight,
+        now: Timestamp,
+    ) -> Outcome {
         if !self.is_required() {
             return Err(
                 "governance has not begun: name the first approvers with `portcullis governance init`".to_owned()
@@ -336,7 +343,7 @@ impl Governing {
         }
         let content = self.governor().live().map_err(said)?;
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content, by, who)? };
-        self.put(&wish, now)
+        self.put(wish, foresight, now)
     }
 
     fn init(&self, approvers: &[NewApprover], by: &Author, who: &Who, now: Timestamp) -> Outcome {
@@ -369,7 +376,7 @@ impl Governing {
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 
-fn said(error: GovernanceError) -> String {
+pub(super) fn said(error: GovernanceError) -> String {
     error.to_string()
 }
 
@@ -387,26 +394,4 @@ fn add(set: &mut ApproverSet, approver: &NewApprover, now: Timestamp) -> Result<
 
 fn files(content: &Content) -> Vec<File> {
     content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) }).collect()
-}
-
-/// Writes a content to the disk, each file as a whole. What was a part of the content before and is none now is laid aside, so that no pattern
-/// of `include` finds it.
-fn write_back(config: &Path, content: &Content, before: &Content, n: u64) -> Result<(), String> {
-    let folder = config.parent().unwrap_or(Path::new(""));
-    for (name, bytes) in &content.files {
-        let path = folder.join(name);
-        if std::fs::read(&path).is_ok_and(|there| there == *bytes) {
-            continue;
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
-        replace_file(&path, text)?;
-    }
-    for name in before.files.keys().filter(|name| !content.files.contains_key(*name)) {
-        let path = folder.join(name);
-        let aside = folder.join(format!("{name}.before-version-{n}"));
-        if path.is_file() {
-            std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-    }
-    Ok(())
 }

@@ -1,15 +1,20 @@
 //! Versions and proposals in the shapes of the control channel.
 
 use jiff::Timestamp;
-use portcullis_admin::govern::{Approver, Change, Key, Live, Version};
+use portcullis_admin::govern::{Approver, Change, Key, Live, Rollout, Version};
 use portcullis_governance as governance;
 
 fn time(micros: i64) -> String {
     Timestamp::from_microsecond(micros).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 
-pub(super) fn live(version: &governance::Version, standing: &governance::Standing) -> Live {
+pub(super) fn live(
+    version: &governance::Version,
+    standing: &governance::Standing,
+    rolling: Option<&super::Rolling>,
+) -> Live {
     Live {
+        rollout: rolling.map(rollout),
         n: version.n,
         hash: version.hash().to_string(),
         instance: Some(standing.instance).filter(|instance| !instance.is_none()).map(|instance| instance.to_string()),
@@ -46,6 +51,24 @@ pub(super) fn approved(version: &governance::Version, standing: &governance::Sta
     persons
 }
 
+fn rollout(rolling: &super::Rolling) -> Rollout {
+    let kept = rolling.rollout;
+    let stage = rolling.stage();
+    let share = stage.map_or(governance::WHOLE_PPM, |stage| stage.share);
+    Rollout {
+        n: kept.n,
+        serving: rolling.serving,
+        change: kept.change.to_string(),
+        stage: super::stage_in_words(share),
+        share_ppm: share,
+        spent_s: kept.spent_ms / 1_000,
+        lasts_s: stage.map_or(0, |stage| stage.lasts.as_secs()),
+        requests: kept.requests,
+        newly_denied: kept.newly_denied,
+        max_newly_denied_ppm: rolling.stages.max_newly_denied,
+    }
+}
+
 fn change(change: &governance::Change, state: &str) -> Change {
     Change {
         id: change.id.to_string(),
@@ -60,6 +83,7 @@ fn change(change: &governance::Change, state: &str) -> Change {
         impact: Some(change.impact).filter(|impact| !impact.is_none()).map(|impact| impact.to_string()),
         created: time(change.created),
         expires: time(change.expires),
+        foreseen: Vec::new(),
         approved: Vec::new(),
         need: 0,
         need_new: 0,

@@ -122,6 +122,24 @@ pub(super) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> 
     }
 }
 
+/// Why a change cannot be tried on some callers before it is in force for all; `None`: it can. Only the answers of the policy can be those of two versions at
+/// once: there is one gateway that knows its callers and its upstreams, and one memory of bans and risk.
+pub(super) fn not_stageable(before: &Loaded, after: &Loaded) -> Option<&'static str> {
+    let files = |loaded: &Loaded| {
+        let files = loaded.governed.files.iter();
+        let files = files.filter(|file| !matches!(file.kind, GovernedKind::Gateway | GovernedKind::Policy));
+        files.map(|file| (file.name.clone(), Arc::clone(&file.bytes))).collect::<BTreeMap<_, _>>()
+    };
+    if before.governed.gateway != after.governed.gateway {
+        return Some("the gateway's own tables");
+    }
+    if files(before) != files(after) {
+        return Some("who is known: keys, users or authorities");
+    }
+    (before.governed.unseen() != after.governed.unseen())
+        .then_some("how risk and bans are judged, or a network that they, keys, or a source go by")
+}
+
 /// Whether every key of now was there before, carried the same, and held at least as long: then some keys were withdrawn, and no more.
 fn only_withdraws(before: &Loaded, after: &Loaded) -> bool {
     let keys = |loaded: &Loaded| {

@@ -8,6 +8,7 @@ use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::Ledger;
+use crate::request::{Base, Request};
 use crate::threshold::{Count, Need};
 use crate::version::Version;
 
@@ -46,7 +47,8 @@ impl Governor {
                 }
             },
         };
-        let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default() };
+        let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default(), rollout: None };
+        governor.rollout = governor.kept_rollout()?;
         governor.approvers = match &governor.last {
             Some(last) => governor.set_of(&last.change)?,
             None => ApproverSet::default(),
@@ -113,6 +115,10 @@ impl Governor {
             1 => None,
             n => Some(self.version(n - 1)?),
         };
+        let mut earlier = match from {
+            1 | 2 => None,
+            n => Some(self.version(n - 2)?),
+        };
         let mut set = match &before {
             Some(before) => self.set_of(&before.change)?,
             None => ApproverSet::default(),
@@ -124,8 +130,9 @@ impl Governor {
                 true => set.clone(),
                 false => self.set_of(&version.change)?,
             };
-            follows(before.as_ref(), &version, [&set, &new]).map_err(|why| GovernanceError::Broken { n, why })?;
-            (before, set) = (Some(version), new);
+            follows([earlier.as_ref(), before.as_ref()], &version, [&set, &new])
+                .map_err(|why| GovernanceError::Broken { n, why })?;
+            (earlier, before, set) = (before, Some(version), new);
         }
         match (&before, &self.last) {
             (Some(before), Some(last)) if before != last => {
@@ -144,7 +151,9 @@ impl Governor {
         let last = self.n();
         for n in 1..=last {
             let version = self.version(n)?;
-            self.content_of(&version).map_err(|error| GovernanceError::Broken { n, why: error.to_string() })?;
+            let broken = |error: GovernanceError| GovernanceError::Broken { n, why: error.to_string() };
+            self.content_of(&version).map_err(broken)?;
+            self.impact_of(&version.change).map_err(broken)?;
         }
         Ok(last)
     }
@@ -172,6 +181,37 @@ impl Governor {
     /// They are not there, or not what they were.
     pub fn content_of_change(&self, change: &Change) -> Result<Content, GovernanceError> {
         decode_content(&self.blob(change.content)?)
+    }
+
+    /// What goes to another machine to be signed there: the change, and all that its hashes are of.
+    ///
+    /// # Errors
+    /// A part is not there, or not what it was.
+    pub fn request(&self, change: Change) -> Result<Request, GovernanceError> {
+        let base = match change.base_n {
+            0 => None,
+            n => {
+                let version = self.version(n)?;
+                let (content, approvers) = (self.content_of(&version)?, self.set_of(&version.change)?);
+                Some(Base { version, content, approvers })
+            }
+        };
+        Ok(Request {
+            instance: self.instance(),
+            content: self.content_of_change(&change)?,
+            base,
+            approvers: self.set_of(&change)?,
+            impact: self.impact_of(&change)?,
+            change,
+        })
+    }
+
+    /// The report on the impact of a change; empty where nobody looked.
+    ///
+    /// # Errors
+    /// It is not there, or not what it was.
+    pub fn impact_of(&self, change: &Change) -> Result<Vec<u8>, GovernanceError> {
+        if change.impact.is_none() { Ok(Vec::new()) } else { self.blob(change.impact) }
     }
 
     /// The approvers after a change.
@@ -226,9 +266,9 @@ fn read(n: u64, record: &[u8]) -> Result<Version, GovernanceError> {
     }
 }
 
-/// Whether a version may follow on the one before it; the error is what is wrong.
+/// Whether a version may follow on the two before it; the error is what is wrong.
 pub(crate) fn follows(
-    before: Option<&Version>,
+    [earlier, before]: [Option<&Version>; 2],
     version: &Version,
     [old, new]: [&ApproverSet; 2],
 ) -> Result<(), String> {
@@ -253,6 +293,9 @@ pub(crate) fn follows(
             return Err("other approvers came with another change".to_owned());
         }
     }
+    if change.kind == Kind::Revert {
+        return takes_back([earlier, before], version);
+    }
     let rules = before.map_or_else(Default::default, Version::rules);
     let need = Need::of(&rules, change);
     if need.old == 0 {
@@ -265,4 +308,25 @@ pub(crate) fn follows(
     Count::of(version.instance, change, &version.approvals, [old, new], time)
         .meets(need)
         .map_err(|shortfall| shortfall.to_string())
+}
+
+/// Whether a version is the one before the last again, which is what a gateway does by itself and without being asked: what it puts in force was
+/// approved, and was in force until then.
+fn takes_back([earlier, before]: [Option<&Version>; 2], version: &Version) -> Result<(), String> {
+    let change = &version.change;
+    let (Some(earlier), Some(before)) = (earlier, before) else {
+        return Err("there was nothing before that it could take back".to_owned());
+    };
+    let of_kind = match before.change.kind {
+        Kind::Change | Kind::Rollback => true,
+        Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+    };
+    let was = &earlier.change;
+    let same = (change.content, change.governed, change.approvers, change.rules)
+        == (was.content, was.governed, was.approvers, was.rules);
+    if of_kind && same && change.restores == earlier.n {
+        Ok(())
+    } else {
+        Err("it takes back something else than the version before it".to_owned())
+    }
 }

@@ -380,13 +380,8 @@ fn a_request_goes_to_another_machine_and_an_approval_comes_back() {
     let people = people();
     let (_, mut governor) = governed(&people);
     let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
-    let request = Request {
-        instance: governor.standing().instance,
-        change: change.clone(),
-        content: content(4, REQUIRED),
-        base: content(5, REQUIRED),
-        approvers: people.set.clone(),
-    };
+    let request = governor.request(change.clone()).unwrap();
+    assert_eq!((&request.content, request.rules()), (&content(4, REQUIRED), governor.standing().rules));
     let text = request.armored();
     let read = Request::from_armored(&format!("From: somebody\n\n{text}-- \n")).unwrap();
     assert_eq!(read, request);
@@ -394,12 +389,64 @@ fn a_request_goes_to_another_machine_and_an_approval_comes_back() {
     let (id, back) = parse_approval(&armored_approval(read.change.id, &approval)).unwrap();
     governor.approve(id, &back, at(12)).unwrap();
     governor.activate(id, "ana", at(13)).unwrap();
-    // Other files than those that would be signed.
-    let lying = Request { content: content(9, REQUIRED), ..request.clone() };
-    assert!(Request::from_armored(&lying.armored()).is_err());
-    let lying = Request { approvers: ApproverSet::default(), ..request };
-    assert!(Request::from_armored(&lying.armored()).is_err());
     assert!(parse_approval(&text).is_err());
+}
+
+#[test]
+fn whoever_carries_a_request_cannot_show_other_things_than_those_that_are_signed() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let foreseen = br#"{"schema":"portcullis.impact/1","foreseen":false,"why":"no gateway runs"}"#.to_vec();
+    let wanted = Wish { impact: foreseen.clone(), ..wish(content(4, REQUIRED), "ana") };
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    assert_eq!((change.impact, governor.impact_of(&change).unwrap()), (Hash::of(&foreseen), foreseen));
+    let request = governor.request(change).unwrap();
+    assert_eq!(Request::from_armored(&request.armored()).unwrap(), request);
+    let base = request.base.clone().unwrap();
+    let with_base = |change: fn(&mut Base)| {
+        let mut base = base.clone();
+        change(&mut base);
+        Request { base: Some(base), ..request.clone() }
+    };
+    let lies = [
+        ("other files", Request { content: content(9, REQUIRED), ..request.clone() }),
+        ("other approvers", Request { approvers: ApproverSet::default(), ..request.clone() }),
+        ("another impact", Request { impact: b"{}".to_vec(), ..request.clone() }),
+        ("no impact", Request { impact: Vec::new(), ..request.clone() }),
+        ("another gateway", Request { instance: Hash([9; 32]), ..request.clone() }),
+        ("nothing is live", Request { base: None, ..request.clone() }),
+        // So that no line would be shown as changed.
+        ("the proposed files as those of now", with_base(|base| base.content = content(4, REQUIRED))),
+        ("other approvers of now", with_base(|base| base.approvers = ApproverSet::default())),
+        ("a version with other rules", with_base(|base| base.version.change.rules.loosen = 9)),
+        ("a version with other files", with_base(|base| base.version.change.content = content(4, REQUIRED).hash())),
+    ];
+    for (name, lie) in lies {
+        assert!(Request::from_armored(&lie.armored()).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn another_impact_is_another_change_to_approve() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let report = |denied: u32| format!(r#"{{"newly_denied":{denied}}}"#).into_bytes();
+    let wanted = Wish { impact: report(0), ..wish(content(4, REQUIRED), "ana") };
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    let approval = sign(&governor, &change, &people.ben, 11);
+    governor.approve(change.id, &approval, at(11)).unwrap();
+    // Somebody who can write the store has another report shown, and counted, under the same id.
+    let other = Change { impact: Hash::of(&report(37)), ..change.clone() };
+    shared.disk().blobs.insert(other.impact, report(37));
+    shared.disk().changes.get_mut(&change.id).unwrap().record = other.encode();
+    assert!(refused(governor.activate(change.id, "ana", at(12))).contains("0 of 1 approvals"));
+    assert!(governor.approve(change.id, &approval, at(12)).is_err());
+    // Or puts it under the hash that was signed.
+    shared.disk().changes.get_mut(&change.id).unwrap().record = change.encode();
+    shared.disk().blobs.insert(change.impact, report(37));
+    assert!(governor.request(change).is_err());
+    let long = Wish { impact: vec![b' '; MAX_IMPACT + 1], ..wish(content(3, REQUIRED), "ana") };
+    assert!(governor.propose(&long, at(13)).unwrap_err().to_string().contains("larger than 1 MiB"));
 }
 
 #[test]

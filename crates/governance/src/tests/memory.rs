@@ -14,6 +14,7 @@ pub(crate) struct Disk {
     pub(crate) blobs: BTreeMap<Hash, Vec<u8>>,
     pub(crate) changes: BTreeMap<ChangeId, StoredChange>,
     pub(crate) head: Option<Head>,
+    pub(crate) rollout: Option<Vec<u8>>,
     /// Writes so far.
     pub(crate) writes: usize,
     /// Writes that work; all after that fail. `None`: all work.
@@ -91,7 +92,7 @@ impl Ledger for Shared {
         &mut self,
         id: ChangeId,
         record: &[u8],
-        _: [Hash; 2],
+        _: [Hash; 3],
         blobs: &[(Hash, &[u8])],
     ) -> Result<(), LedgerError> {
         self.step(|disk| {
@@ -112,6 +113,14 @@ impl Ledger for Shared {
 
     fn close(&mut self, id: ChangeId, state: ChangeState) -> Result<(), LedgerError> {
         self.step(|disk| disk.changes.get_mut(&id).unwrap().state = state)
+    }
+
+    fn rollout(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        Ok(self.disk().rollout.clone())
+    }
+
+    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+        self.step(|disk| disk.rollout = record.map(<[u8]>::to_vec))
     }
 }
 
@@ -174,7 +183,7 @@ pub(crate) fn wish(content: Content, author: &str) -> Wish {
         authors: vec![author.to_owned()],
         reason: "because".to_owned(),
         ticket: String::new(),
-        impact: Hash::NONE,
+        impact: Vec::new(),
         restores: 0,
     }
 }

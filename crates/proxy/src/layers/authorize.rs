@@ -120,7 +120,7 @@ where
         }
         tell_of_risk(&mut transit);
         let began = Instant::now();
-        let Some(decision) = ask(&transit.facts) else {
+        let Some(decision) = ask(&mut transit.facts) else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
         };
         let took = began.elapsed();
@@ -170,8 +170,9 @@ fn authenticated(facts: &Facts) -> Option<Timestamp> {
 }
 
 /// What the policy says to these facts; `None` without a target.
-fn ask(facts: &Facts) -> Option<Decision> {
-    Some(facts.loaded.snapshot.policy.decide(&facts.access_request()?))
+fn ask(facts: &mut Facts) -> Option<Decision> {
+    facts.by_staged = facts.loaded.snapshot.staged.as_deref().is_some_and(|staged| staged.decides_on(facts));
+    Some(facts.policy().0.decide(&facts.access_request()?))
 }
 
 /// Asks again about a request that was permitted before. A permit leads nowhere: what is under way goes on.
@@ -180,7 +181,7 @@ fn ask(facts: &Facts) -> Option<Decision> {
 /// The refusal, if it is not permitted any more.
 pub(crate) fn ask_again(transit: &mut Transit) -> Result<(), Refusal> {
     tell_of_risk(transit);
-    match ask(&transit.facts) {
+    match ask(&mut transit.facts) {
         Some(Decision::Permit(_)) => Ok(()),
         Some(
             Decision::Deny(denial)

@@ -239,6 +239,7 @@ fn unchecked(why: Unchecked, mut transit: Box<Transit>) -> Box<Refused> {
 pub(crate) fn begin_anew(worker: &Rc<Worker>, transit: &mut Transit) -> Result<(), Refusal> {
     let facts = &mut transit.facts;
     facts.loaded = worker.loaded();
+    facts.by_staged = false;
     facts.now = Timestamp::now();
     facts.steady_now = worker.shared.clock.now();
     facts.route = match &facts.target {

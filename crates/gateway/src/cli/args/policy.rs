@@ -18,6 +18,8 @@ pub(crate) enum PolicyCommand {
     Diff(PolicyDiffArgs),
     /// List the versions that were live, the last first, and the changes that wait
     List(PolicyListArgs),
+    /// Say which version is live, and how far one has come that is rolled out step by step
+    Status,
     /// Show a version and its policy
     Show(PolicyShowArgs),
     /// Propose another policy, or what is on the gateway's disk
@@ -31,7 +33,7 @@ pub(crate) enum PolicyCommand {
     /// End a change that waits
     Reject(PolicyRejectArgs),
     /// Make a change live: exit code 1 where it may not be
-    Activate(PolicyChangeArgs),
+    Activate(PolicyActivateArgs),
     /// Have an earlier version live again, as a new one; where approvals are required it is proposed
     Rollback(PolicyRollbackArgs),
     /// Hold all versions to their hashes, their signatures and the rules of their time
@@ -112,9 +114,15 @@ pub(crate) struct PolicyProposeArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyChangeArgs {
+pub(crate) struct PolicyActivateArgs {
     /// The change, or the first digits of its id
     pub(crate) change: String,
+    /// Live for everybody at once, without the steps of `[governance]` that are left: where power is withdrawn in an emergency
+    #[arg(long, requires = "reason")]
+    pub(crate) now: bool,
+    /// With --now: why
+    #[arg(long, value_name = "TEXT", requires = "now")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -136,6 +144,9 @@ pub(crate) struct PolicySignArgs {
     /// Sign that it must not become live
     #[arg(long, requires = "key")]
     pub(crate) reject: bool,
+    /// The first digits of the impact's hash (at least eight), where somebody would newly be denied or let in: that this is wanted
+    #[arg(long, value_name = "IMPACT", requires = "key")]
+    pub(crate) acknowledge: Option<String>,
     /// Where the approval goes; left out, to standard output
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) out: Option<PathBuf>,
@@ -152,6 +163,9 @@ pub(crate) struct PolicyApproveArgs {
     /// What `policy sign` wrote elsewhere
     #[arg(long, value_name = "FILE", conflicts_with = "change")]
     pub(crate) approval: Option<PathBuf>,
+    /// The first digits of the impact's hash (at least eight), where somebody would newly be denied or let in: that this is wanted
+    #[arg(long, value_name = "IMPACT", requires = "key")]
+    pub(crate) acknowledge: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -275,6 +289,9 @@ pub(crate) struct BackupFileArgs {
     /// The key that it is encrypted with; left out, as `[backup]` says
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// It is not encrypted, although `[backup]` names a key: whoever can write to its folder can have made it
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,19 @@
 //! What a request asks, for whoever is to sign it.
+//!
+//! All that is shown is of a hash that is signed; where something is only the gateway's word, it says so. Nothing is cut off: what is not shown is not looked
+//! at.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use portcullis_governance::{ApproverSet, Kind, Request};
+use portcullis_governance::{ApproverSet, Content, Request, Rules};
 use similar::TextDiff;
 
 use crate::cli::live::safe;
+use crate::governing::impact_in_words;
 
-/// Lines of a difference that are shown of one file.
-const MOST_LINES: usize = 400;
-
-/// In words and with the lines that change. The files are those whose hash would be signed.
+/// In words and with every line that changes. The files are those whose hash would be signed, and those of the version that they would change.
 pub(super) fn of(request: &Request) -> String {
     let change = &request.change;
     let time = |micros| Timestamp::from_microsecond(micros).map(|time| format!("{time:.0}")).unwrap_or_default();
@@ -19,59 +21,94 @@ pub(super) fn of(request: &Request) -> String {
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10}{}", safe(value));
     };
-    row("change", &format!("{}: {}, {}", change.id, change.kind.as_str(), change.class.as_str()));
+    row("change", &format!("{}: {}", change.id, change.kind.as_str()));
+    row("class", &format!("{}, as the gateway says, which finds it again before it is live", change.class.as_str()));
     row("instance", &request.instance.to_string());
-    row("changes", &format!("version {} ({})", change.base_n, change.base.short()));
+    row("changes", &format!("version {} ({})", change.base_n, change.base));
+    if change.restores > 0 {
+        row("restores", &format!("version {}", change.restores));
+    }
     row("author", &change.authors.join(", "));
     row("reason", &change.reason);
     if !change.ticket.is_empty() {
         row("ticket", &change.ticket);
     }
-    let impact = if change.impact.is_none() { "nobody looked".to_owned() } else { change.impact.to_string() };
-    row("impact", &impact);
     row("until", &time(change.expires));
     row("content", &change.content.to_string());
-    if change.kind == Kind::Keys {
-        row("approvers", &set(&request.approvers));
+    let impact = if change.impact.is_none() { "none".to_owned() } else { change.impact.to_string() };
+    row("impact", &format!("{impact}, as the gateway says:"));
+    for line in impact_in_words(&request.impact) {
+        row("", &line);
     }
-    let names: std::collections::BTreeSet<&String> =
-        request.base.files.keys().chain(request.content.files.keys()).collect();
+    let before = request.rules();
+    if before == change.rules {
+        row("rules", &rules(&before));
+    } else {
+        row("RULES", &format!("{} become {}", rules(&before), rules(&change.rules)));
+    }
+    let approvers = request.base.as_ref().map(|base| base.approvers.clone()).unwrap_or_default();
+    if approvers != request.approvers {
+        row("APPROVERS", &format!("{} become {}", set(&approvers), set(&request.approvers)));
+    }
+    let empty = Content::default();
+    let base = request.base.as_ref().map_or(&empty, |base| &base.content);
+    let names: BTreeSet<&String> = base.files.keys().chain(request.content.files.keys()).collect();
     for name in names {
-        let side = |content: &portcullis_governance::Content| {
-            content.files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
-        };
-        let (before, after) = (side(&request.base), side(&request.content));
-        if before != after {
-            text.push('\n');
-            lines(&mut text, name, &before, &after);
-        }
+        file(&mut text, name, base.files.get(name), request.content.files.get(name));
     }
     text.trim_end().to_owned()
 }
 
-fn lines(text: &mut String, name: &str, before: &str, after: &str) {
-    let diff = TextDiff::from_lines(before, after);
-    let shown = diff
-        .unified_diff()
-        .context_radius(2)
-        .header(&format!("{name} as it is"), &format!("{name} as proposed"))
-        .to_string();
-    for line in shown.lines().take(MOST_LINES) {
+fn file(text: &mut String, name: &str, before: Option<&Vec<u8>>, after: Option<&Vec<u8>>) {
+    if before == after {
+        return;
+    }
+    text.push('\n');
+    match (before, after) {
+        (None, Some(after)) => {
+            let _ = writeln!(text, "{}: a new file of {} bytes", safe(name), after.len());
+        }
+        (Some(before), None) => {
+            let _ = writeln!(text, "{}: a file of {} bytes that is no part of it any more", safe(name), before.len());
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let side =
+        |bytes: Option<&Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    let (old, new) = (side(before), side(after));
+    if old == new && before.is_some() && after.is_some() {
+        let _ = writeln!(text, "{}: bytes that are no text differ, and cannot be shown", safe(name));
+        return;
+    }
+    let diff = TextDiff::from_lines(&old, &new);
+    let header = [format!("{name} as it is"), format!("{name} as proposed")];
+    let shown = diff.unified_diff().context_radius(2).header(&header[0], &header[1]).to_string();
+    for line in shown.lines() {
         let _ = writeln!(text, "{}", safe(line));
     }
-    let more = shown.lines().count().saturating_sub(MOST_LINES);
-    if more > 0 {
-        let _ = writeln!(text, "… and {more} lines more: compare the files with `portcullis policy diff`");
+}
+
+fn rules(rules: &Rules) -> String {
+    let Rules { required, tighten, loosen, keys, proposal_ttl_s } = *rules;
+    if required {
+        format!("approvals required: tighten {tighten}, loosen {loosen}, keys {keys}, within {proposal_ttl_s} s")
+    } else {
+        "no approvals required".to_owned()
     }
 }
 
 fn set(set: &ApproverSet) -> String {
+    if set.is_empty() {
+        return "nobody".to_owned();
+    }
     let approver = |approver: &portcullis_governance::Approver| {
         let keys = approver.keys.iter().map(|key| {
             let state = if key.revoked.is_some() { " revoked" } else { "" };
             format!("{}{state}", key.public.id())
         });
-        format!("{} ({})", approver.person, keys.collect::<Vec<_>>().join(", "))
+        let aliases =
+            if approver.aliases.is_empty() { String::new() } else { format!(", also {}", approver.aliases.join(", ")) };
+        format!("{}{aliases} ({})", approver.person, keys.collect::<Vec<_>>().join(", "))
     };
     set.approvers.iter().map(approver).collect::<Vec<_>>().join("; ")
 }

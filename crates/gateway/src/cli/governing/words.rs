@@ -5,10 +5,16 @@ use portcullis_admin::govern::{Answer, Change, Live, Version};
 
 use crate::cli::live::{safe, short};
 use crate::cli::table::table;
+use crate::governing::percent;
 
 /// What came of a change.
 pub(super) fn of_change(done: &Answer) -> String {
     let mut text = safe(&done.message);
+    let foreseen = done.changes.first().map_or(&[][..], |change| change.foreseen.as_slice());
+    // The first two stand in the message.
+    for line in foreseen.iter().skip(2) {
+        text.push_str(&format!("\n  {}", safe(line)));
+    }
     if let Some(change) = done.changes.first().filter(|change| change.state == "open") {
         text.push_str(&format!("\n{}", next_step(change)));
     }
@@ -30,7 +36,22 @@ pub(super) fn of_status(done: &Answer) -> String {
 fn live(live: &Live) -> String {
     let instance = live.instance.as_deref().unwrap_or("none: governance has not begun");
     let required = if live.required { "approvals are required" } else { "approvals are not required" };
-    format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance))
+    let mut text =
+        format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance));
+    if let Some(rollout) = &live.rollout {
+        text = text.replacen(" is live", " is being rolled out", 1);
+        text.push_str(&format!(
+            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied (at most {} may be)",
+            safe(&rollout.stage),
+            rollout.spent_s,
+            rollout.lasts_s,
+            rollout.serving,
+            rollout.requests,
+            rollout.newly_denied,
+            percent(rollout.max_newly_denied_ppm)
+        ));
+    }
+    text
 }
 
 pub(super) fn of_verification(done: &Answer) -> String {
@@ -107,6 +128,9 @@ pub(super) fn of_version(done: &Answer) -> String {
         lines.push(format!("ticket    {}", safe(&change.ticket)));
     }
     lines.push(format!("impact    {}", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
+    if change.impact.is_some() {
+        lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
+    }
     let keys =
         if change.approved.is_empty() { "none".to_owned() } else { format!("keys {}", change.approved.join(", ")) };
     lines.push(format!("approvals {}", safe(&keys)));

@@ -1,0 +1,73 @@
+//! Uses of API keys, and what is revoked.
+
+use serde::{Deserialize, Serialize};
+
+/// When API keys were last used: those that were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUses {
+    /// Each, by its id.
+    pub keys: Vec<KeyUse>,
+}
+
+/// The last use of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUse {
+    /// The key's id.
+    pub id: String,
+    /// When it was last accepted, RFC 3339, give or take a minute.
+    pub last_used: String,
+}
+
+/// Something that is to count no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRevocation {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// A token's `jti`, a key's id, or a principal as the policy writes it.
+    pub name: String,
+    /// Of a principal: what was issued later counts, RFC 3339; null: now.
+    #[serde(default)]
+    pub before: Option<String>,
+    /// For how many seconds; null: a token or a principal for 90 days, a key until it is lifted.
+    #[serde(default)]
+    pub for_s: Option<u64>,
+    /// Why, 1 to 128 bytes.
+    pub reason: String,
+}
+
+/// Something that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedName {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// All that is revoked, the last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// Each.
+    pub revocations: Vec<ShownRevocation>,
+    /// They survive a restart.
+    pub kept: bool,
+}
+
+/// A revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownRevocation {
+    /// `token`, `key` or `principal`.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// Of a principal: what was issued until then counts no longer, RFC 3339.
+    pub before: Option<String>,
+    /// When it was made, RFC 3339.
+    pub made: String,
+    /// When it ends, RFC 3339; null: when it is lifted.
+    pub until: Option<String>,
+    /// Why.
+    pub reason: String,
+}

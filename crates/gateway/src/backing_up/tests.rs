@@ -1,0 +1,85 @@
+//! What is in a backup, and what is no backup.
+
+use super::*;
+
+fn place() -> (tempfile::TempDir, PathBuf, portcullis_store::Settings) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = portcullis_store::Settings { path: folder.path().join("state.db") };
+    Versions::open(&store).unwrap();
+    let config = folder.path().join("portcullis.toml");
+    (folder, config, store)
+}
+
+#[test]
+fn lists_are_copied_before_they_are_hashed_and_nothing_else_of_their_folder() {
+    let (folder, config, store) = place();
+    let feeds = folder.path().join("feeds");
+    fs::create_dir_all(feeds.join("below")).unwrap();
+    fs::write(feeds.join("github"), "10.0.0.0/8\n").unwrap();
+    let out = folder.path().join("backups/one.backup");
+    let manifest = make(&config, &store, Some(&feeds), &out, None).unwrap();
+    let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, [STORE, HEAD, "feeds/github"]);
+    // The list is another one from here on, and the backup is what it was.
+    let scratch = tempfile::tempdir().unwrap();
+    let copies = copied_lists(&feeds, scratch.path()).unwrap();
+    fs::write(feeds.join("github"), "").unwrap();
+    assert_eq!(fs::read_to_string(&copies[0].1).unwrap(), "10.0.0.0/8\n");
+    verify(&config, &out, None).unwrap();
+}
+
+#[test]
+fn a_backup_that_cannot_be_restored_is_none_and_older_ones_stay() {
+    let (folder, config, store) = place();
+    let backups = folder.path().join("backups");
+    let settings = Settings { path: backups.clone(), every: AGAIN, keep: 1, key: None };
+    fs::create_dir(&backups).unwrap();
+    fs::write(backups.join("portcullis-20260101T000000Z.backup"), "old").unwrap();
+    // A log that was changed: its record is no version.
+    forge(&store.path);
+    let error = back_up(&settings, &config, &store, folder.path()).unwrap_err();
+    assert!(matches!(error, BackingUpError::Governance(_)), "{error}");
+    let left: Vec<_> = fs::read_dir(&backups).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["portcullis-20260101T000000Z.backup"]);
+}
+
+/// Appends bytes that are no version, as somebody who can write the store.
+fn forge(store: &Path) {
+    let mut versions = Versions::open(&portcullis_store::Settings { path: store.to_owned() }).unwrap();
+    let version = portcullis_governance::NewVersion {
+        n: 1,
+        hash: Hash::of(b"forged"),
+        record: b"forged",
+        refers: [Hash::NONE; 3],
+        done: None,
+    };
+    versions.append(version, &[]).unwrap();
+}
+
+#[test]
+fn what_is_no_part_of_a_backup_is_not_laid_beside_the_store() {
+    let (folder, config, store) = place();
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("copy.db");
+    Versions::open(&store).unwrap().copy_to(&copy).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = scratch.path().join(name.replace('/', "-"));
+        fs::write(&path, text).unwrap();
+        (name.to_owned(), path)
+    };
+    let head = Head { n: 0, hash: Hash::NONE, required: false };
+    for (odd, good) in [
+        ("feeds/list", true),
+        ("store.db-wal", false),
+        ("store.db.head", false),
+        ("feeds/below/list", false),
+        ("portcullis.toml", false),
+    ] {
+        let manifest = Manifest { created: 0, n: 0, head: Hash::NONE, instance: Hash::NONE, files: Vec::new() };
+        let files = vec![(STORE.to_owned(), copy.clone()), file(HEAD, &head.to_text()), file(odd, "x")];
+        let out = folder.path().join("archive");
+        create(&out, manifest, &files, None).unwrap();
+        let verified = verify(&config, &out, None);
+        assert_eq!(verified.is_ok(), good, "{odd}: {verified:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! The event of what somebody did.
+
+use portcullis_admin::{Action, ActionKind};
+use portcullis_events::{Answer, Event, EventKind};
+
+use super::Operated;
+
+/// The event of an action.
+pub(super) fn event(operated: &Operated, action: &Action<'_>) -> Event {
+    let kind = kind(action.kind);
+    tracing::info!(peer = %action.peer.shown(), succeeded = action.succeeded, "{}", action.message);
+    let mut event = operated.running.event(kind, action.message.clone());
+    event.decision = Some(if action.succeeded { Answer::Permit } else { Answer::Deny });
+    event.identity.id = Some(action.peer.uid.to_string());
+    event.identity.name.clone_from(&action.peer.name);
+    event.identity.kind = Some("operator");
+    event.identity.method = Some("unix_socket");
+    event
+}
+
+fn kind(kind: ActionKind) -> EventKind {
+    match kind {
+        ActionKind::Reload => EventKind::AdminReload,
+        ActionKind::Drain => EventKind::AdminDrain,
+        ActionKind::BanAdd => EventKind::AdminBanAdd,
+        ActionKind::BanRemove => EventKind::AdminBanRemove,
+        ActionKind::RiskForget => EventKind::AdminRiskForget,
+        ActionKind::RiskWarm => EventKind::AdminRiskWarm,
+        ActionKind::RiskCalibration => EventKind::AdminRiskCalibration,
+        ActionKind::SinkTest => EventKind::AdminSinkTest,
+        ActionKind::AlertTest => EventKind::AdminAlertTest,
+        ActionKind::AlertLift => EventKind::AdminAlertLift,
+        ActionKind::AlertMute => EventKind::AdminAlertMute,
+        ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
+        ActionKind::FeedAccept => EventKind::AdminFeedAccept,
+        ActionKind::Revoke => EventKind::AdminRevoke,
+        ActionKind::RevokeLift => EventKind::AdminRevokeLift,
+        ActionKind::PolicyPropose => EventKind::AdminPolicyPropose,
+        ActionKind::PolicyApprove => EventKind::AdminPolicyApprove,
+        ActionKind::PolicyReject => EventKind::AdminPolicyReject,
+        ActionKind::PolicyActivate => EventKind::AdminPolicyActivate,
+        ActionKind::PolicyRollback => EventKind::AdminPolicyRollback,
+        ActionKind::Approvers => EventKind::AdminApprovers,
+        ActionKind::FactorEnroll => EventKind::AdminFactorEnroll,
+        ActionKind::FactorReset => EventKind::AdminFactorReset,
+        ActionKind::SessionRevoke => EventKind::AdminSessionRevoke,
+        ActionKind::EventsTail => EventKind::AdminEventsTail,
+        ActionKind::Refused => EventKind::AdminRefused,
+    }
+}

@@ -1,0 +1,54 @@
+//! Versions, proposals and approvals.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis_admin::Peer;
+use portcullis_admin::api::Problem;
+use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
+use portcullis_config::Loaded;
+use tokio::sync::oneshot;
+
+use super::{Operated, Order, preview, problem};
+use crate::governing::{Foresight, Who, Why};
+use crate::reload::Outcome;
+use crate::running::Running;
+
+/// The requests that the running gateway keeps.
+struct Kept(Arc<Running>);
+
+impl Foresight for Kept {
+    fn foresee(&self, candidate: Loaded) -> Result<Vec<u8>, String> {
+        let stamped = preview::foresee(&self.0, candidate)?;
+        // The bytes whose hash the stamp is.
+        serde_json::to_vec(&stamped.report).map_err(|error| error.to_string())
+    }
+
+    fn watches(&self) -> bool {
+        self.0.insight().is_some()
+    }
+}
+
+/// Does what is wanted, and has a version that became live put in force.
+pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) -> Result<GovernAnswer, Problem> {
+    let governing = operated.running.governing().cloned();
+    let governing =
+        governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
+    let who = Who::account(peer.uid, peer.name.as_deref());
+    let names = who.names.clone();
+    let foresight = Kept(Arc::clone(&operated.running));
+    let performed =
+        tokio::task::spawn_blocking(move || governing.perform(wanted, &who, &foresight, Timestamp::now())).await;
+    let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
+    let Some(n) = performed.activated else { return Ok(performed.answer) };
+    let (answer, outcome) = oneshot::channel();
+    let _ = operated.orders.try_send(Order::Reload(Why::Activated, names, answer));
+    let trouble = match outcome.await {
+        Ok(Outcome { result: Ok(_), .. }) => return Ok(performed.answer),
+        Ok(Outcome { result: Err(reason), .. }) => reason,
+        Err(_) => "the gateway stops, or reloads already".to_owned(),
+    };
+    Err(problem(format!(
+        "version {n} is approved and the last one, but not in force yet: {trouble}; `portcullis reload` tries again"
+    )))
+}

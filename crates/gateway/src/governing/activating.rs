@@ -1,0 +1,170 @@
+//! How a change becomes live: at once, or by steps; and what it is held to before.
+
+use jiff::Timestamp;
+use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Kind, Stages, Version};
+
+use super::desk::{Outcome, Performed, Who, said};
+use super::foresight::{Foresight, Weight};
+use super::source::{in_a_line, load_sealed, not_stageable};
+use super::written::write_back;
+use super::{Governing, shown};
+
+impl Governing {
+    /// `at_once`: without the steps, for this reason.
+    pub(super) fn activate(
+        &self,
+        id: &str,
+        at_once: Option<&str>,
+        who: &Who,
+        foresight: &dyn Foresight,
+        now: Timestamp,
+    ) -> Outcome {
+        let at_once = at_once.map(one_line).transpose()?;
+        let id = self.governor().find(id).map_err(said)?;
+        if let Some(rolling) = self.rollout().filter(|rolling| rolling.rollout.change == id) {
+            return self.hurry(rolling.rollout.n, at_once.as_deref());
+        }
+        // Also one that changes no answer would have the version that is rolled out be live for everybody.
+        if let (Some(rolling), None) = (self.rollout(), &at_once) {
+            return Err(said(GovernanceError::RollingOut(rolling.rollout.n)));
+        }
+        let required = self.is_required();
+        let (change, content, before) = {
+            let governor = self.governor();
+            // Before anything of it is written anywhere.
+            let content = governor.ready(id, now).map_err(said)?;
+            let before = governor.served().map(|(_, content)| content).unwrap_or_default();
+            (governor.proposal(id, now).map_err(said)?.change, content, before)
+        };
+        if required {
+            self.hold_to_what_was_signed(&change, &content, foresight)?;
+        }
+        let stages = self.steps_of(&change, &before)?;
+        let by = match (&at_once, stages.is_empty()) {
+            (Some(reason), false) => format!("{}, at once: {reason}", who.first()),
+            _ => who.first().to_owned(),
+        };
+        if at_once.is_none() && !stages.is_empty() {
+            if !foresight.watches() {
+                let why = "requests are kept only from the next start on, and without them nobody sees what it denies: restart, or have it live at once, with --now and a reason";
+                return Err(why.to_owned());
+            }
+            return self.roll_out(id, &change, (&content, &before), &by, now);
+        }
+        let next = self.n().saturating_add(1);
+        // Where files are believed they have to hold it, or the next reload would undo it.
+        if !required {
+            write_back(&self.config, &content, &before, next, true)?;
+        }
+        let (version, trouble) = self.governor().activate(id, &by, now).map_err(said)?;
+        let mut message = self.is_live(&version, "live");
+        if required && let Err(error) = write_back(&self.config, &content, &before, next, false) {
+            message.push_str(&format!("; the files on disk still hold something else ({error})"));
+        }
+        Ok(self.activated(&version, message, trouble))
+    }
+
+    fn is_live(&self, version: &Version, how: &str) -> String {
+        let change = &version.change;
+        let mut message =
+            format!("version {} is {how}: change {} by {}", version.n, change.id.short(), change.authors.join(", "));
+        if !version.approvals.is_empty() {
+            let persons = shown::approved(version, &self.governor().standing());
+            message.push_str(&format!(", approved by {}", persons.join(", ")));
+        }
+        if let Some((_, reason)) = version.by.split_once(", at once: ") {
+            message.push_str(&format!(", without the steps: {reason}"));
+        }
+        message
+    }
+
+    fn activated(&self, version: &Version, mut message: String, trouble: Option<GovernanceError>) -> Performed {
+        if let Some(error) = trouble {
+            message.push_str(&format!("; it is in the store, but the head file does not know it: {error}"));
+        }
+        let mut performed = self.answer(message);
+        performed.answer.versions = vec![shown::version(version)];
+        performed.activated = Some(version.n);
+        performed
+    }
+
+    /// The steps by which a change comes into force: none for one that changes no answer, and for approvers.
+    fn steps_of(&self, change: &Change, before: &Content) -> Result<Stages, String> {
+        let is_staged = match change.kind {
+            Kind::Change | Kind::Rollback => change.base_n > 0 && change.class != Class::Neutral,
+            Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+        };
+        if !is_staged {
+            return Ok(Stages::default());
+        }
+        let before = load_sealed(&self.config, before).map_err(|report| in_a_line(&report))?;
+        Ok(before.stages)
+    }
+
+    /// Begins with the first step.
+    fn roll_out(
+        &self,
+        id: ChangeId,
+        change: &Change,
+        (content, before): (&Content, &Content),
+        by: &str,
+        now: Timestamp,
+    ) -> Outcome {
+        let read = |content| load_sealed(&self.config, content).map_err(|report| in_a_line(&report));
+        if let Some(what) = not_stageable(&read(before)?, &read(content)?) {
+            return Err(format!(
+                "change {} cannot be tried on some callers first, since it changes {what}: have it live at once, with `policy activate --now --reason`",
+                change.id.short()
+            ));
+        }
+        let (version, trouble) = self.governor().begin_rollout(id, by, now).map_err(said)?;
+        let serving = version.n.saturating_sub(1);
+        let how = format!("approved and being rolled out, and version {serving} serves until that is over");
+        let message = self.is_live(&version, &how);
+        Ok(self.activated(&version, message, trouble))
+    }
+
+    /// Has the version that is rolled out in force for everybody now.
+    fn hurry(&self, n: u64, at_once: Option<&str>) -> Outcome {
+        let Some(reason) = at_once else {
+            return Err(format!(
+                "version {n} is being rolled out: --now and a reason have it live for everybody at once"
+            ));
+        };
+        let trouble = self.finish_rollout()?;
+        let trouble = trouble.map_or_else(String::new, |trouble| format!("; {trouble}"));
+        let mut performed = self
+            .answer(format!("version {n} is live for everybody, without the steps that were left: {reason}{trouble}"));
+        performed.activated = Some(n);
+        Ok(performed)
+    }
+
+    /// Tries a change once more before it becomes live: what would be another thing than what was signed has to be signed again.
+    fn hold_to_what_was_signed(
+        &self,
+        change: &Change,
+        content: &Content,
+        foresight: &dyn Foresight,
+    ) -> Result<(), String> {
+        let signed = self.governor().impact_of(change).map_err(said)?;
+        // What was signed blind is what was wanted: the report says so.
+        let Some(signed) = Weight::of(&signed) else { return Ok(()) };
+        let now = self.foresee(change.kind, content, foresight);
+        match Weight::of(&now).filter(|now| now.outgrows(signed)) {
+            None => Ok(()),
+            Some(outgrown) => Err(format!(
+                "by now it would newly deny {} callers and newly let in {}, and what was signed says {} and {}: propose it again, so that this is approved",
+                outgrown.denied, outgrown.permitted, signed.denied, signed.permitted
+            )),
+        }
+    }
+}
+
+/// A reason that stands in the log.
+fn one_line(reason: &str) -> Result<String, String> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > 1_024 || reason.chars().any(char::is_control) {
+        return Err("--now needs a reason, on one line of at most 1,024 bytes".to_owned());
+    }
+    Ok(reason.to_owned())
+}

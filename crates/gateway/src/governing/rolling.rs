@@ -1,0 +1,148 @@
+//! A version that comes into force step by step: what is put in force of it, and what is kept of how far it has come.
+
+use jiff::Timestamp;
+use portcullis_config::Loaded;
+use portcullis_governance::{Content, GovernanceError, Rollout, Stage, Stages, Version, WHOLE_PPM};
+use portcullis_policy::Policy;
+use portcullis_proxy::Staged;
+
+use super::source::load_sealed;
+use super::written::write_back;
+use super::{Governing, Refused};
+
+/// A version that decides for some callers.
+#[derive(Debug)]
+pub(crate) struct StagedVersion {
+    policy: Policy,
+    rollout: Rollout,
+    share: u32,
+}
+
+impl StagedVersion {
+    /// As the data plane needs it.
+    pub(crate) fn into_staged(self) -> Staged {
+        let Self { policy, rollout, share } = self;
+        Staged::new(policy.into(), rollout.change.0, share)
+    }
+}
+
+/// How a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) rollout: Rollout,
+    /// The version that serves whoever it does not decide for.
+    pub(crate) serving: u64,
+    pub(crate) stages: Stages,
+}
+
+impl Standing {
+    /// The step that it is in.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        self.stages.at(self.rollout.stage)
+    }
+}
+
+/// `shadow`, or `canary, 5 % of the callers`.
+pub(crate) fn in_words(share: u32) -> String {
+    if share == 0 { "shadow: no caller".to_owned() } else { format!("canary: {} of the callers", percent(share)) }
+}
+
+/// A share in millionths, in percent: `0.1 %`.
+pub(crate) fn percent(share: u32) -> String {
+    let (whole, part) = (share / (WHOLE_PPM / 100), share % (WHOLE_PPM / 100));
+    let part = format!("{part:04}");
+    match part.trim_end_matches('0') {
+        "" => format!("{whole} %"),
+        part => format!("{whole}.{part} %"),
+    }
+}
+
+impl Governing {
+    /// How a rollout stands; `None`: a version is in force for everybody.
+    pub(crate) fn rollout(&self) -> Option<Standing> {
+        let (rollout, serving) = {
+            let governor = self.governor();
+            (governor.standing().rollout?, governor.serving())
+        };
+        Some(Standing { rollout, serving, stages: self.stages() })
+    }
+
+    /// The steps of the version that serves.
+    pub(super) fn stages(&self) -> Stages {
+        self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_stages(&self, stages: &Stages) {
+        *self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stages.clone();
+    }
+
+    /// What is rolled out beside the version that serves, held to what was signed.
+    pub(super) fn staged(&self, serving: &Loaded) -> Result<Option<StagedVersion>, Refused> {
+        let other = |error: GovernanceError| Refused::Other(error.to_string());
+        let Some(rollout) = self.governor().standing().rollout else { return Ok(None) };
+        let (version, content): (Version, Content) = {
+            let governor = self.governor();
+            (governor.version(rollout.n).map_err(other)?, governor.live().map_err(other)?)
+        };
+        let loaded = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
+        if version.change.governed.0 != loaded.governed.digest {
+            let n = rollout.n;
+            return Err(Refused::Other(format!(
+                "version {n} cannot be rolled out: with the files that it names it is not what was approved"
+            )));
+        }
+        // Past the last step, which only a crash leaves, it is about to be in force for everybody.
+        let share = serving.stages.at(rollout.stage).map_or(WHOLE_PPM, |stage| stage.share);
+        Ok(Some(StagedVersion { policy: loaded.policy.numbered(rollout.n), rollout, share }))
+    }
+
+    /// Keeps how far it has come.
+    ///
+    /// # Errors
+    /// It cannot be written, or is rolled out no more.
+    pub(crate) fn note_progress(&self, rollout: Rollout) -> Result<(), String> {
+        self.governor().note_progress(rollout).map_err(|error| error.to_string())
+    }
+
+    /// Has the version that is rolled out be in force for everybody from the next reload on, which the caller orders. Returns what is still to be said.
+    ///
+    /// # Errors
+    /// Why it is not: it is rolled out as before then.
+    pub(crate) fn finish_rollout(&self) -> Result<Option<String>, String> {
+        let said = |error: GovernanceError| error.to_string();
+        let required = self.is_required();
+        let (content, before, n) = {
+            let governor = self.governor();
+            (governor.live().map_err(said)?, governor.served().map_err(said)?.1, governor.n())
+        };
+        // Where files are believed they have to hold it first, or the next reload would undo it.
+        let written = write_back(&self.config, &content, &before, n, !required);
+        if let (false, Err(error)) = (required, &written) {
+            return Err(error.clone());
+        }
+        self.governor().finish_rollout().map_err(said)?;
+        Ok(written.err().map(|error| format!("the files on disk still hold something else ({error})")))
+    }
+
+    /// Takes the version that is rolled out back. The version that it is then, and what is still to be said.
+    ///
+    /// # Errors
+    /// It cannot be written: at the next start it would be rolled out as before.
+    pub(crate) fn take_back(&self, reason: &str, now: Timestamp) -> Result<(u64, Option<String>), String> {
+        let taken = self.governor().take_back(reason, now);
+        let (version, trouble) = taken.map_err(|error| error.to_string())?;
+        Ok((version.n, trouble.map(|error| format!("the head file does not know it: {error}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_for_people() {
+        let shares = [0, 1, 1_000, 5_000, 50_000, 255_000, WHOLE_PPM].map(percent);
+        assert_eq!(shares, ["0 %", "0.0001 %", "0.1 %", "0.5 %", "5 %", "25.5 %", "100 %"]);
+        assert_eq!(in_words(50_000), "canary: 5 % of the callers");
+    }
+}

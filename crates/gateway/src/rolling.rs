@@ -1,0 +1,276 @@
+//! The thread that rolls a version out: it has each step begin and end, and takes the version back when it denies too much.
+//!
+//! How far a version has come is in the store, so that a restart goes on from there. What it does to requests is counted by the thread that keeps
+//! requests for a while; no request waits for either.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portcullis_events::EventKind;
+use portcullis_governance::{Rollout, Stage};
+use portcullis_insight::{LEAST_REQUESTS, Watched};
+use portcullis_proxy::Staged;
+use tokio::sync::oneshot;
+
+use crate::control::{Order, Orders};
+use crate::governing::{Governing, Rolling as Standing, Why, percent, stage_in_words};
+use crate::insight::Insight;
+use crate::running::Running;
+
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How often it is written down how far it has come: a crash loses at most that.
+const WRITE: Duration = Duration::from_secs(10);
+/// What cannot be done is tried again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// The running thread. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct RollingOut {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RollingOut {
+    /// Starts it, where versions and requests are kept.
+    ///
+    /// # Errors
+    /// No thread.
+    pub(crate) fn start(running: &Arc<Running>, orders: Orders) -> std::io::Result<Option<Self>> {
+        let (Some(governing), Some(insight)) = (running.governing(), running.insight()) else { return Ok(None) };
+        let mut hand = Hand {
+            running: Arc::clone(running),
+            governing: Arc::clone(governing),
+            insight: Arc::clone(insight),
+            orders,
+            step: None,
+        };
+        let (stop, stopped) = channel();
+        let thread = thread::Builder::new().name("rollout".to_owned()).spawn(move || {
+            let mut wait = TICK;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = match hand.look() {
+                    Ok(()) => TICK,
+                    Err(error) => {
+                        tracing::error!(error, "a version is rolled out, and the next step of it cannot be done");
+                        AGAIN
+                    }
+                };
+            }
+            hand.put_down();
+        })?;
+        Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
+    }
+}
+
+impl Drop for RollingOut {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Hand {
+    running: Arc<Running>,
+    governing: Arc<Governing>,
+    insight: Arc<Insight>,
+    orders: Orders,
+    step: Option<Step>,
+}
+
+/// A step that is under way.
+struct Step {
+    /// As it was when it began here.
+    began_with: Rollout,
+    began: Instant,
+    written: Instant,
+    /// It is to be taken back for this reason: the data plane has done so, and the store not yet.
+    taken_back: Option<String>,
+}
+
+impl Hand {
+    fn look(&mut self) -> Result<(), String> {
+        let Some(standing) = self.governing.rollout() else {
+            if self.step.take().is_some() {
+                self.insight.unwatch();
+            }
+            return Ok(());
+        };
+        let rollout = standing.rollout;
+        let is_same = |step: &Step| (step.began_with.n, step.began_with.stage) == (rollout.n, rollout.stage);
+        if let Some(reason) = self.step.as_ref().filter(|step| is_same(step)).and_then(|step| step.taken_back.clone()) {
+            return self.write_that_it_is_back(&standing, &reason);
+        }
+        // Until the reload that puts it in force there is nothing to be watched.
+        let staged = self.running.shared().snapshot().load().staged.clone();
+        let Some(staged) = staged.filter(|staged| staged.policy.version() == rollout.n) else { return Ok(()) };
+        if !self.step.as_ref().is_some_and(is_same) {
+            self.begin(&standing);
+        }
+        let Some(watched) = self.insight.watched() else { return Ok(()) };
+        let Some(step) = &self.step else { return Ok(()) };
+        let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
+        if watched.is_over(standing.stages.max_newly_denied) {
+            return self.take_back(&standing, watched);
+        }
+        match standing.stage().filter(|stage| spent < stage.lasts) {
+            Some(_) => self.note(rollout, spent, watched),
+            None => self.go_on(&standing, &staged, watched),
+        }
+    }
+
+    /// A step begins, or goes on after a restart.
+    fn begin(&mut self, standing: &Standing) {
+        let rollout = standing.rollout;
+        let now = Instant::now();
+        self.insight.watch(Watched {
+            requests: rollout.requests,
+            newly_denied: rollout.newly_denied,
+            ..Watched::default()
+        });
+        self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None });
+        let lasts = standing.stage().map_or(Duration::ZERO, |stage| stage.lasts);
+        let left = lasts.saturating_sub(Duration::from_millis(rollout.spent_ms));
+        self.tell(
+            EventKind::PolicyRollout,
+            format!(
+                "version {} is in the step {}, for another {} s; version {} decides for all others",
+                rollout.n,
+                words(standing.stage()),
+                left.as_secs(),
+                standing.serving
+            ),
+        );
+    }
+
+    fn note(&mut self, rollout: Rollout, spent: Duration, watched: Watched) -> Result<(), String> {
+        let Some(step) = self.step.as_mut().filter(|step| step.written.elapsed() >= WRITE) else { return Ok(()) };
+        step.written = Instant::now();
+        self.governing.note_progress(progress(rollout, spent, watched))
+    }
+
+    /// The next step, or everybody.
+    fn go_on(&mut self, standing: &Standing, staged: &Arc<Staged>, watched: Watched) -> Result<(), String> {
+        let next = standing.rollout.next();
+        let n = next.n;
+        let Watched { requests, newly_denied, .. } = watched;
+        let found = format!("{requests} requests were decided on by both, {newly_denied} of them newly denied");
+        if let Some(stage) = standing.stages.at(next.stage) {
+            self.governing.note_progress(next)?;
+            let share = stage.share;
+            // Lists and thresholds are put in force one after the other with this.
+            let one_at_a_time = self.running.feeds().keeper();
+            let snapshot = self.running.shared().snapshot().load();
+            let present = snapshot.staged.as_ref().filter(|present| present.seed == staged.seed);
+            if let Some(present) = present.map(|present| Staged { share, ..Staged::clone(present) }) {
+                drop(snapshot);
+                self.running.shared().stage(Some(Arc::new(present)));
+            }
+            drop(one_at_a_time);
+            self.tell(
+                EventKind::PolicyRollout,
+                format!("version {n} goes on to the step {}: {found} in the one before", words(Some(stage))),
+            );
+            return Ok(());
+        }
+        let remark = self.governing.finish_rollout()?;
+        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
+        self.end();
+        self.reload()?;
+        self.tell(
+            EventKind::PolicyRollout,
+            format!("version {n} is live for everybody: {found} in the last step{remark}"),
+        );
+        Ok(())
+    }
+
+    /// It denies too much. First of all nobody is refused by it any more; then it is written down.
+    fn take_back(&mut self, standing: &Standing, watched: Watched) -> Result<(), String> {
+        let one_at_a_time = self.running.feeds().keeper();
+        self.running.shared().stage(None);
+        drop(one_at_a_time);
+        let Watched { requests, newly_denied, .. } = watched;
+        let reason = format!(
+            "version {} was taken back in the step {}: {newly_denied} of {requests} requests of callers who were let in before were newly denied, and at most {} may be (of at least {LEAST_REQUESTS}): {}",
+            standing.rollout.n,
+            words(standing.stage()),
+            percent(standing.stages.max_newly_denied),
+            self.insight.watched_in_words().join("; ")
+        );
+        if let Some(step) = &mut self.step {
+            step.taken_back = Some(reason.clone());
+        }
+        self.write_that_it_is_back(standing, &reason)
+    }
+
+    fn write_that_it_is_back(&mut self, standing: &Standing, reason: &str) -> Result<(), String> {
+        let (n, remark) = self.governing.take_back(reason, Timestamp::now())?;
+        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
+        self.end();
+        let reloaded = self.reload();
+        let back = standing.serving;
+        self.tell(
+            EventKind::PolicyReverted,
+            format!("{reason}; version {n} has what version {back} had, and is live{remark}"),
+        );
+        reloaded
+    }
+
+    fn end(&mut self) {
+        self.step = None;
+        self.insight.unwatch();
+    }
+
+    /// Has what is the last version now be put in force under its number.
+    fn reload(&self) -> Result<(), String> {
+        let (answer, outcome) = oneshot::channel();
+        let order = Order::Reload(Why::Activated, vec!["portcullis".to_owned()], answer);
+        self.orders.blocking_send(order).map_err(|_| "the gateway stops: the next start has it in force".to_owned())?;
+        match outcome.blocking_recv() {
+            Ok(outcome) => outcome.result.map(drop),
+            Err(_) => Err("the gateway stops: the next start has it in force".to_owned()),
+        }
+    }
+
+    /// Writes down how far it has come, at the end of the process.
+    fn put_down(&self) {
+        let (Some(step), Some(standing), Some(watched)) =
+            (&self.step, self.governing.rollout(), self.insight.watched())
+        else {
+            return;
+        };
+        let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
+        if step.taken_back.is_none()
+            && let Err(error) = self.governing.note_progress(progress(standing.rollout, spent, watched))
+        {
+            tracing::error!(error, "how far a version has come is not in the store");
+        }
+    }
+
+    fn tell(&self, kind: EventKind, message: String) {
+        match kind {
+            EventKind::PolicyReverted => tracing::error!("{message}"),
+            _ => tracing::info!("{message}"),
+        }
+        self.running.record(kind, message);
+    }
+}
+
+fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
+    Rollout {
+        spent_ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
+        requests: watched.requests,
+        newly_denied: watched.newly_denied,
+        ..rollout
+    }
+}
+
+fn words(stage: Option<Stage>) -> String {
+    stage.map_or_else(|| "of all callers".to_owned(), |stage| stage_in_words(stage.share))
+}

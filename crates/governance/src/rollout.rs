@@ -1,0 +1,152 @@
+//! How a version comes into force step by step, where that is wanted: first it is only evaluated beside the one before it, then it decides for some
+//! callers, then for all. What is kept of it is how far it has come, so that a restart goes on from there.
+
+use std::time::Duration;
+
+use crate::change::ChangeId;
+use crate::wire::{Malformed, Parser, Writer};
+
+/// The whole, in millionths.
+pub const WHOLE_PPM: u32 = 1_000_000;
+/// Steps of a canary.
+pub const MAX_STEPS: usize = 16;
+const DOMAIN: &str = "portcullis-rollout-v1";
+
+/// The steps: `[governance] shadow`, `canary`, `canary_step` and `max_newly_denied`. None by default: a version is in force at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stages {
+    /// How long it is only evaluated beside the live one; zero: not at all.
+    pub shadow: Duration,
+    /// For what share of the callers it decides, in millionths, step by step; each larger than the one before. At most 16.
+    pub canary: Vec<u32>,
+    /// How long each of these lasts.
+    pub step: Duration,
+    /// It is taken back when it denies a larger share of the requests that were permitted, in millionths.
+    pub max_newly_denied: u32,
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self { shadow: Duration::ZERO, canary: Vec::new(), step: Duration::from_secs(600), max_newly_denied: 1_000 }
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage {
+    /// For what share of the callers the new version decides, in millionths; 0 while it is only evaluated.
+    pub share: u32,
+    /// How long it lasts.
+    pub lasts: Duration,
+}
+
+impl Stages {
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.shadow.is_zero() && self.canary.is_empty()
+    }
+
+    /// The step of this place, from 0; `None`: they are over.
+    pub fn at(&self, place: u32) -> Option<Stage> {
+        let mut place = usize::try_from(place).ok()?;
+        if !self.shadow.is_zero() {
+            match place.checked_sub(1) {
+                None => return Some(Stage { share: 0, lasts: self.shadow }),
+                Some(later) => place = later,
+            }
+        }
+        self.canary.get(place).map(|share| Stage { share: *share, lasts: self.step })
+    }
+}
+
+/// How far a version has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout {
+    /// The version.
+    pub n: u64,
+    /// The change that it was.
+    pub change: ChangeId,
+    /// The step, from 0.
+    pub stage: u32,
+    /// How long that has lasted while a gateway ran, in milliseconds.
+    pub spent_ms: u64,
+    /// Requests of this step that were decided on by both versions.
+    pub requests: u64,
+    /// Those of them that the new one would deny, and that count against it.
+    pub newly_denied: u64,
+}
+
+impl Rollout {
+    /// A version that has not come far yet.
+    pub fn new(n: u64, change: ChangeId) -> Self {
+        Self { n, change, stage: 0, spent_ms: 0, requests: 0, newly_denied: 0 }
+    }
+
+    /// The beginning of its next step.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { stage: self.stage.saturating_add(1), ..Self::new(self.n, self.change) }
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new(DOMAIN);
+        writer.number(self.n);
+        writer.fixed(&self.change.0);
+        writer.number(u64::from(self.stage));
+        [self.spent_ms, self.requests, self.newly_denied].into_iter().for_each(|number| writer.number(number));
+        writer.finish()
+    }
+
+    /// Reads that.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut parser = Parser::new(bytes, DOMAIN)?;
+        let (n, change) = (parser.number()?, ChangeId(parser.array()?));
+        let stage = u32::try_from(parser.number()?).map_err(|_| Malformed)?;
+        let rollout = Self {
+            n,
+            change,
+            stage,
+            spent_ms: parser.number()?,
+            requests: parser.number()?,
+            newly_denied: parser.number()?,
+        };
+        parser.end()?;
+        Ok(rollout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: ChangeId = ChangeId([7; 16]);
+
+    #[test]
+    fn the_steps_come_one_after_the_other() {
+        let stages = Stages {
+            shadow: Duration::from_secs(60),
+            canary: vec![50_000, WHOLE_PPM],
+            step: Duration::from_secs(30),
+            max_newly_denied: 0,
+        };
+        let steps: Vec<_> =
+            (0..4).map(|place| stages.at(place).map(|stage| (stage.share, stage.lasts.as_secs()))).collect();
+        assert_eq!(steps, [Some((0, 60)), Some((50_000, 30)), Some((WHOLE_PPM, 30)), None]);
+        let canary = Stages { shadow: Duration::ZERO, ..stages };
+        assert_eq!(canary.at(0).map(|stage| stage.share), Some(50_000));
+        assert!(Stages::default().is_empty() && Stages::default().at(0).is_none() && !canary.is_empty());
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let rollout = Rollout { stage: 2, spent_ms: 5, requests: 6, newly_denied: 7, ..Rollout::new(3, SEED) };
+        let bytes = rollout.encode();
+        assert_eq!(Rollout::decode(&bytes), Ok(rollout));
+        assert!(Rollout::decode(&bytes[..bytes.len() - 1]).is_err());
+        assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
+    }
+}

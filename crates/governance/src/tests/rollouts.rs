@@ -1,0 +1,175 @@
+//! Versions that come into force step by step: what serves meanwhile, what a restart finds, and how they are taken back.
+
+use super::memory::*;
+use crate::*;
+
+/// Version 2 tightens, is approved, and is being rolled out.
+fn rolling(people: &People) -> (Shared, Governor, Change) {
+    let (shared, mut governor) = governed(people);
+    let change = approved(people, &mut governor, 4, 10);
+    let (version, trouble) = governor.begin_rollout(change.id, "ana", at(12)).unwrap();
+    assert!((version.n, trouble.is_none()) == (2, true));
+    (shared, governor, change)
+}
+
+fn approved(people: &People, governor: &mut Governor, level: u32, second: i64) -> Change {
+    let change = governor.propose(&wish(content(level, REQUIRED), "ana"), at(second)).unwrap();
+    for key in [&people.ben, &people.cem] {
+        governor.approve(change.id, &sign(governor, &change, key, second + 1), at(second + 1)).unwrap();
+    }
+    change
+}
+
+#[test]
+fn until_it_is_over_the_version_before_serves_also_after_a_restart() {
+    let people = people();
+    let (shared, mut governor, change) = rolling(&people);
+    assert_eq!((governor.n(), governor.serving()), (2, 1));
+    assert_eq!(governor.served().unwrap().1, content(5, REQUIRED));
+    assert_eq!(governor.live().unwrap(), content(4, REQUIRED));
+    let far = Rollout { spent_ms: 7, requests: 8, newly_denied: 9, ..Rollout::new(2, change.id).next() };
+    governor.note_progress(far).unwrap();
+    assert!(governor.note_progress(Rollout { n: 3, ..far }).is_err(), "of another version");
+    let (mut again, _) = shared.open().unwrap();
+    assert_eq!((again.standing().rollout, again.serving(), again.n()), (Some(far), 1, 2));
+    again.finish_rollout().unwrap();
+    assert_eq!((again.serving(), again.served().unwrap().1), (2, content(4, REQUIRED)));
+    let (again, _) = shared.open().unwrap();
+    assert_eq!((again.standing().rollout, again.serving()), (None, 2));
+}
+
+#[test]
+fn it_needs_what_every_version_needs_and_one_comes_after_the_other() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+    assert!(matches!(governor.begin_rollout(change.id, "ana", at(11)), Err(GovernanceError::Shortfall(_))));
+    assert_eq!((governor.n(), governor.serving(), governor.standing().rollout), (1, 1, None));
+    let (_, mut governor, _) = rolling(&people);
+    let next = approved(&people, &mut governor, 3, 20);
+    assert!(matches!(governor.begin_rollout(next.id, "ana", at(22)), Err(GovernanceError::RollingOut(2))));
+    // At once it can be, and then nothing is rolled out any more.
+    governor.activate(next.id, "ana", at(23)).unwrap();
+    assert_eq!((governor.n(), governor.serving(), governor.standing().rollout), (3, 3, None));
+}
+
+#[test]
+fn taken_back_it_is_a_new_version_with_the_content_that_served() {
+    let people = people();
+    let (shared, mut governor, _) = rolling(&people);
+    let (version, trouble) = governor.take_back("37 of 10,000 denied:\nalice", at(20)).unwrap();
+    assert!(trouble.is_none());
+    let change = &version.change;
+    assert_eq!((version.n, change.kind, change.restores, change.class), (3, Kind::Revert, 1, Class::Loosens));
+    assert_eq!((change.reason.as_str(), change.authors[0].as_str()), ("37 of 10,000 denied: alice", "portcullis"));
+    assert_eq!((governor.serving(), governor.served().unwrap().1), (3, content(5, REQUIRED)));
+    assert!(governor.take_back("again", at(21)).is_err(), "nothing is rolled out");
+    let (mut again, remarks) = shared.open().unwrap();
+    assert_eq!((again.verify_all().unwrap(), again.standing().rollout, remarks.len()), (3, None, 0));
+    // It goes on from there, with approvals as before.
+    let next = approved(&people, &mut again, 3, 30);
+    again.activate(next.id, "ana", at(32)).unwrap();
+    let long = "é".repeat(2_000);
+    let (_, mut governor, _) = rolling(&people);
+    assert_eq!(governor.take_back(&long, at(20)).unwrap().0.change.reason.len(), 1_024);
+}
+
+#[test]
+fn nothing_else_becomes_live_as_if_it_were_taken_back() {
+    let people = people();
+    let (shared, mut governor, _) = rolling(&people);
+    governor.take_back("too much", at(20)).unwrap();
+    type Forging = (&'static str, fn(&mut Version));
+    let forgings: [Forging; 7] = [
+        ("other files", |version| version.change.content = content(9, REQUIRED).hash()),
+        ("what else is governed", |version| version.change.governed.0[0] ^= 1),
+        ("lower rules", |version| version.change.rules.required = false),
+        ("of another version", |version| version.change.restores = 2),
+        ("for another version", |version| version.change.base_n = 1),
+        ("another kind", |version| version.change.kind = Kind::Rollback),
+        ("another gateway", |version| version.instance.0[0] ^= 1),
+    ];
+    for (name, forge) in forgings {
+        let forged = shared.copy();
+        let mut version = governor.version(3).unwrap();
+        forge(&mut version);
+        let (hash, record) = (version.hash(), version.encode());
+        {
+            let mut disk = forged.disk();
+            disk.versions[2] = (hash, record);
+            disk.head = Some(Head { n: 3, hash, required: true });
+        }
+        assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 3, .. })), "{name}");
+    }
+    // Nor twice, nor of the version that began governance.
+    let forged = shared.copy();
+    let mut version = governor.version(3).unwrap();
+    (version.n, version.prev) = (4, governor.version(3).unwrap().hash());
+    (version.change.base_n, version.change.base, version.change.restores) = (3, version.prev, 2);
+    (version.change.content, version.change.governed) = {
+        let second = governor.version(2).unwrap().change;
+        (second.content, second.governed)
+    };
+    forged.disk().versions.push((version.hash(), version.encode()));
+    assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 4, .. })), "what was taken back comes back");
+}
+
+#[test]
+fn wherever_the_process_ends_it_is_rolled_out_or_was_never_live() {
+    let people = people();
+    for unheard in [false, true] {
+        // The note, the version, the head file.
+        for working in 0..=3 {
+            let (shared, mut governor) = governed(&people);
+            let change = approved(&people, &mut governor, 4, 10);
+            let before = shared.disk().writes;
+            shared.disk().working = Some(before + working);
+            shared.disk().done_unheard = unheard;
+            let begun = governor.begin_rollout(change.id, "ana", at(12)).is_ok();
+            drop(governor);
+            shared.disk().working = None;
+            let (mut again, _) = shared.open().unwrap();
+            let is_there = working >= 2 || (working == 1 && unheard);
+            assert_eq!(begun, working >= 2, "{working} {unheard}");
+            assert_eq!((again.n(), again.serving()), (if is_there { 2 } else { 1 }, 1), "{working} {unheard}");
+            assert_eq!(again.standing().rollout.is_some(), is_there, "never at once where it was to be step by step");
+            assert_eq!(again.verify_all().unwrap(), again.n());
+            if !is_there {
+                again.begin_rollout(change.id, "ana", at(14)).unwrap();
+            }
+            assert_eq!((again.n(), again.serving()), (2, 1));
+        }
+    }
+}
+
+#[test]
+fn wherever_the_process_ends_while_it_is_taken_back_or_finished_one_of_the_two_serves() {
+    let people = people();
+    for unheard in [false, true] {
+        for working in 0..=2 {
+            let (shared, mut governor, _) = rolling(&people);
+            let before = shared.disk().writes;
+            shared.disk().working = Some(before + working);
+            shared.disk().done_unheard = unheard;
+            let _ = governor.take_back("too much", at(20));
+            shared.disk().working = None;
+            let (mut again, _) = shared.open().unwrap();
+            // What serves has the content of version 1 in each case.
+            assert_eq!(again.served().unwrap().1, content(5, REQUIRED), "{working} {unheard}");
+            assert_eq!(again.verify_all().unwrap(), again.n());
+            if again.standing().rollout.is_some() {
+                again.take_back("too much", at(21)).unwrap();
+            }
+            assert_eq!((again.n(), again.serving()), (3, 3));
+        }
+        let (shared, mut governor, _) = rolling(&people);
+        let before = shared.disk().writes;
+        shared.disk().working = Some(before);
+        shared.disk().done_unheard = unheard;
+        assert!(governor.finish_rollout().is_err());
+        assert_eq!(governor.serving(), 1, "as far as it knows");
+        shared.disk().working = None;
+        let (again, _) = shared.open().unwrap();
+        assert_eq!(again.serving(), if unheard { 2 } else { 1 });
+    }
+}

@@ -1,0 +1,181 @@
+//! Versions that come into force step by step: tried beside the live one, deciding for some, for all; taken back by themselves, and hurried.
+
+use super::*;
+
+/// A change that is proposed to a site that demands no approvals, and is activated.
+#[track_caller]
+fn activate(site: &Site, policy: &str) -> String {
+    let file = site.path("candidate.toml").display().to_string();
+    site.file("candidate.toml", &format!("version = 1\n{policy}"));
+    let answer = json(site, &["policy", "propose", "--reason", "a change", &file]);
+    let change = answer["changes"][0]["id"].as_str().unwrap().to_owned();
+    let said = run(site, &["policy", "activate", &change], 0);
+    assert!(said.contains("being rolled out"), "{said}");
+    change
+}
+
+fn rollout(site: &Site) -> Value {
+    json(site, &["policy", "status"])["live"]["rollout"].clone()
+}
+
+fn mistake() -> String {
+    [MISTAKE, NO_BANS].concat()
+}
+
+#[test]
+fn a_version_that_denies_who_was_let_in_before_is_taken_back_before_it_decides_for_anybody() {
+    let upstream = Upstream::start();
+    let steps = "[governance]\nshadow = \"1h\"\ncanary = [\"5%\", \"100%\"]\nmax_newly_denied = \"0%\"\n";
+    let (site, key) = site(&upstream, steps);
+    let mut gateway = site.start();
+    assert_eq!(status(&gateway, &key), 200);
+    activate(&gateway.site, &mistake());
+    let begun = rollout(&gateway.site);
+    assert_eq!(
+        (&begun["n"], &begun["serving"], &begun["share_ppm"], &begun["lasts_s"]),
+        (&2.into(), &1.into(), &0.into(), &3600.into())
+    );
+    let first = event(&gateway, "policy.rollout");
+    assert!(first["message"].as_str().unwrap().contains("shadow: no caller"), "{first}");
+    // It decides for nobody, and so a newly denied request is permitted.
+    let back = || {
+        assert_eq!(status(&gateway, &key), 200);
+        of_kind(&gateway.events.all(), "policy.reverted").last().map(|event| (*event).clone())
+    };
+    let back = wait::until(PATIENCE, back).expect("it is taken back");
+    let message = back["message"].as_str().unwrap();
+    assert_eq!(back["severity"], "high");
+    for part in [
+        "version 2 was taken back in the step shadow",
+        "of callers who were let in before, by 1 user (alice",
+        "at most 0 %",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let list = json(&gateway.site, &["policy", "list"]);
+    let newest = &list["versions"][0];
+    assert_eq!(
+        (&newest["n"], &newest["change"]["kind"], &newest["change"]["restores"]),
+        (&3.into(), &"revert".into(), &1.into())
+    );
+    assert_eq!((&newest["by"], &list["live"]["rollout"]), (&"portcullis".into(), &Value::Null));
+    // The files were never touched, and what serves has the number of the new version.
+    gateway.reload("ok");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (200, 3));
+    let refused = gateway.get("/", &[]);
+    let denied = gateway.check_refused("nobody", &refused, 401, "authn.missing");
+    assert_eq!(denied["policy"]["version"], 3);
+    assert!(run(&gateway.site, &["policy", "verify"], 0).contains("3 versions"));
+}
+
+#[test]
+fn a_canary_decides_for_its_callers_across_a_restart_until_somebody_hurries_it() {
+    let upstream = Upstream::start();
+    let steps = "[governance]\ncanary = [\"100%\"]\ncanary_step = \"1h\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, steps);
+    let mut gateway = site.start();
+    assert_eq!(status(&gateway, &key), 200);
+    let change = activate(&gateway.site, &mistake());
+    let answer = gateway.get("/", &[("X-Api-Key", &key)]);
+    let denied = gateway.check_refused("by the canary", &answer, 403, "rbac.no_matching_grant");
+    assert_eq!(denied["policy"]["version"], 2, "the version that decided");
+    // The files are those of the version that serves, and a reload changes nothing.
+    gateway.reload("ok");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2));
+    let counted = || (rollout(&gateway.site)["share_ppm"] == 1_000_000).then_some(());
+    wait::until(PATIENCE, counted).unwrap();
+    let site = stopped(gateway);
+    let kept = rollout(&site);
+    assert!(kept["requests"].as_u64().unwrap() > 0 && kept["newly_denied"].as_u64().unwrap() > 0, "{kept}");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 403, "it goes on from there");
+    assert_eq!(rollout(&gateway.site)["n"], 2);
+    let site = &gateway.site;
+    // One after the other.
+    site.file("candidate.toml", &["version = 1\n", FINANCE, NO_BANS, "# other\n"].concat());
+    let file = site.path("candidate.toml").display().to_string();
+    let next = json(site, &["policy", "propose", "--reason", "the next", &file]);
+    let next = next["changes"][0]["id"].as_str().unwrap();
+    assert!(refused(site, &["policy", "activate", next], 1).contains("version 2 is being rolled out"));
+    assert!(refused(site, &["policy", "activate", &change], 1).contains("--now and a reason"));
+    assert_eq!(ask(site, &["policy", "activate", &change, "--now"]).status.code(), Some(2), "a reason is asked for");
+    let said = run(site, &["policy", "activate", &change, "--now", "--reason", "alice abuses it"], 0);
+    assert!(said.contains("version 2 is live for everybody") && said.contains("alice abuses it"), "{said}");
+    assert_eq!((status(&gateway, &key), rollout(site)), (403, Value::Null));
+    let nobody = gateway.get("/", &[]);
+    assert_eq!(gateway.check_refused("nobody", &nobody, 401, "authn.missing")["policy"]["version"], 2);
+    let written = fs::read_to_string(site.path("policy.toml")).unwrap();
+    assert!(!written.contains("user:alice"), "{written}");
+}
+
+#[test]
+fn step_after_step_it_is_live_for_everybody_and_on_the_disk() {
+    let upstream = Upstream::start();
+    let steps =
+        "[governance]\nshadow = \"1s\"\ncanary = [\"50%\"]\ncanary_step = \"1s\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, steps);
+    let mut gateway = site.start();
+    activate(&gateway.site, &mistake());
+    let everybody = || {
+        let events = gateway.events.all();
+        let steps: Vec<String> = of_kind(&events, "policy.rollout")
+            .iter()
+            .map(|event| event["message"].as_str().unwrap().to_owned())
+            .collect();
+        steps.last().is_some_and(|last| last.contains("live for everybody")).then_some(steps)
+    };
+    let steps = wait::until(PATIENCE, everybody).expect("it is over");
+    for part in ["shadow: no caller", "canary: 50 % of the callers", "live for everybody"] {
+        assert!(steps.iter().any(|step| step.contains(part)), "{part}: {steps:?}");
+    }
+    assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (403, 2, Value::Null));
+    gateway.reload("ok");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2));
+    // A rollback does not wait.
+    run(&gateway.site, &["policy", "rollback", "--reason", "a mistake"], 0);
+    assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (200, Value::Null));
+}
+
+#[test]
+fn governed_it_is_approved_first_and_what_cannot_be_tried_on_some_takes_a_word_more() {
+    let upstream = Upstream::start();
+    let rules = "[governance]\nrequired = true\nshadow = \"1h\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, rules);
+    site.write();
+    let [_, ben, _] = begun(&site);
+    let mut gateway = site.start();
+    gateway.site.policy(&mistake());
+    let change = propose(&gateway.site, "ana");
+    assert!(refused(&gateway.site, &["policy", "activate", &change], 1).contains("0 of 1"));
+    approve(&gateway.site, &change, &ben);
+    // The files are those of the next version, which nobody may have put in force by a reload.
+    let said = run(&gateway.site, &["policy", "activate", &change], 0);
+    assert!(said.contains("approved and being rolled out, and version 1 serves"), "{said}");
+    assert_eq!(status(&gateway, &key), 200);
+    gateway.reload("error");
+    let rejected = event(&gateway, "policy.rejected");
+    assert!(
+        rejected["message"].as_str().unwrap().contains("those of version 2, which is being rolled out"),
+        "{rejected}"
+    );
+    assert_eq!((status(&gateway, &key), rollout(&gateway.site)["n"].clone()), (200, 2.into()));
+    let site = stopped(gateway);
+    let gateway = site.start();
+    assert_eq!((status(&gateway, &key), rollout(&gateway.site)["n"].clone()), (200, 2.into()));
+    let site = &gateway.site;
+    run(site, &["policy", "activate", &change, "--now", "--reason", "withdrawn"], 0);
+    assert_eq!(status(&gateway, &key), 403);
+    assert!(of_kind(&gateway.events.all(), "policy.tampered").is_empty());
+    // Other keys cannot be those of two versions at once.
+    let keys = fs::read_to_string(site.path("keys.toml")).unwrap();
+    site.file("keys.toml", &format!("{}revoked = true\n", keys.trim_end().to_owned() + "\n"));
+    let keys = propose(site, "ana");
+    approve(site, &keys, &ben);
+    let refusal = refused(site, &["policy", "activate", &keys], 1);
+    assert!(refusal.contains("keys, users or authorities") && refusal.contains("--now"), "{refusal}");
+    let said = run(site, &["policy", "activate", &keys, "--now", "--reason", "the key leaked"], 0);
+    assert!(said.contains("without the steps: the key leaked"), "{said}");
+    assert_eq!((status(&gateway, &key), live(site)), (401, 3));
+    let told = event(&gateway, "admin.policy_activate");
+    assert!(told["message"].as_str().unwrap().contains("the key leaked"), "{told}");
+}
