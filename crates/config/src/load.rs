@@ -42,6 +42,8 @@ pub struct Loaded {
     pub store: Option<portcullis_store::Settings>,
     /// What is demanded of a change of all this.
     pub governance: portcullis_governance::Rules,
+    /// How much power for a time there may be.
+    pub access: portcullis_governance::power::Limits,
     /// Copies of the store; `None`: none are made by themselves.
     pub backup: Option<portcullis_governance::backup::Settings>,
     /// What decides who gets in, file by file.
@@ -295,6 +297,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);
     }
+    if store.is_none() {
+        compile::policy::report_activations(reader, &policy);
+    }
     let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
     Some(Loaded {
         process,
@@ -308,6 +313,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         index,
         store,
         governance,
+        access: operation.access,
         backup,
         governed,
         mfa,

@@ -343,6 +343,24 @@ pub enum EventKind {
     /// An operator took all second factors of somebody away, or tried to.
     #[serde(rename = "admin.factor_reset")]
     AdminFactorReset,
+    /// Somebody has power for a time.
+    #[serde(rename = "grant.began")]
+    GrantBegan,
+    /// Power for a time has ended.
+    #[serde(rename = "grant.ended")]
+    GrantEnded,
+    /// An operator activated an eligible assignment for somebody, or tried to.
+    #[serde(rename = "admin.access_activate")]
+    AdminAccessActivate,
+    /// An operator brought an approval of temporary power, or tried to.
+    #[serde(rename = "admin.access_approve")]
+    AdminAccessApprove,
+    /// An operator rejected temporary power that waited, or tried to.
+    #[serde(rename = "admin.access_reject")]
+    AdminAccessReject,
+    /// An operator ended temporary power, or tried to.
+    #[serde(rename = "admin.access_end")]
+    AdminAccessEnd,
     /// An operator ended sessions, or tried to.
     #[serde(rename = "admin.session_revoke")]
     AdminSessionRevoke,
@@ -365,7 +383,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 66] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -420,6 +438,12 @@ impl EventKind {
         Self::AuthFactorRemoved,
         Self::AdminFactorEnroll,
         Self::AdminFactorReset,
+        Self::GrantBegan,
+        Self::GrantEnded,
+        Self::AdminAccessActivate,
+        Self::AdminAccessApprove,
+        Self::AdminAccessReject,
+        Self::AdminAccessEnd,
         Self::AdminSessionRevoke,
         Self::AdminEventsTail,
         Self::AdminRefused,
@@ -485,6 +509,12 @@ impl EventKind {
             Self::AuthFactorRemoved => "auth.factor_removed",
             Self::AdminFactorEnroll => "admin.factor_enroll",
             Self::AdminFactorReset => "admin.factor_reset",
+            Self::GrantBegan => "grant.began",
+            Self::GrantEnded => "grant.ended",
+            Self::AdminAccessActivate => "admin.access_activate",
+            Self::AdminAccessApprove => "admin.access_approve",
+            Self::AdminAccessReject => "admin.access_reject",
+            Self::AdminAccessEnd => "admin.access_end",
             Self::AdminSessionRevoke => "admin.session_revoke",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
@@ -515,6 +545,11 @@ impl EventKind {
             | Self::AuthFactorRemoved
             | Self::AdminFactorEnroll
             | Self::AdminFactorReset
+            | Self::GrantBegan
+            | Self::AdminAccessActivate
+            | Self::AdminAccessApprove
+            | Self::AdminAccessReject
+            | Self::AdminAccessEnd
             | Self::AdminSessionRevoke
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
@@ -558,6 +593,7 @@ impl EventKind {
             | Self::AdminFeedRefresh
             | Self::BackupCreated
             | Self::AuthStepUp
+            | Self::GrantEnded
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

@@ -17,7 +17,7 @@ use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, 
 use portcullis_governance::{
     Approval, Change, GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, Request,
 };
-use portcullis_store::{Lock, LockError, StoreError, Trouble, Versions};
+use portcullis_store::{Lock, LockError, StoreError, Trouble, Versions, end_all_power};
 use thiserror::Error;
 
 use crate::governing::Source;
@@ -261,8 +261,10 @@ fn keep_newer_log(restoring: &Restoring<'_>, checked: &Checked, known: Option<He
         .map_err(|_| ())
         .and_then(|_| Versions::open(&portcullis_store::Settings { path: restoring.store.to_owned() }).map_err(drop))
         .and_then(|current| current.copy_to(&there).map_err(drop));
-    if copied.is_ok() {
-        versions.take_from(&there, false).map_err(of)?;
+    if copied.is_err() || !versions.take_from(&there, false).map_err(of)? {
+        // What was ended since nobody knows.
+        let ended = end_all_power(&settings, "a backup was restored", &restoring.who, Timestamp::now());
+        ended.map_err(|error| BackingUpError::Refused(error.to_string()))?;
     }
     // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind.
     let there_now = copied.is_ok().then(|| head_of(&there)).transpose()?.filter(|head| head.n > 0);

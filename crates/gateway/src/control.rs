@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use portcullis_admin::access::{Access, Answer as AccessAnswer};
 use portcullis_admin::api::{
     Acceptance, Alert, AlertTested, Alerts, Ban as ShownBan, BanReport, Bans, Calibrations, Contained, DiskState,
     DiskStatus, Done, Endpoint, Feeds, GeoDatabase, Health, Listener, Located, NewBan, NewBans, Outlook, PastLogins,
@@ -620,6 +621,11 @@ impl Gateway for Operated {
         )))
     }
 
+    fn access(&self, peer: &Peer, wanted: &Access) -> Result<AccessAnswer, Problem> {
+        let who = Who::account(peer.uid, peer.name.as_deref());
+        self.running.lender().perform(wanted, &who, Timestamp::now()).map_err(problem)
+    }
+
     fn factors(&self, on: &str) -> Result<Factors, Problem> {
         factor::list(self.running.factors(), on)
     }
@@ -778,6 +784,10 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::Approvers => EventKind::AdminApprovers,
         ActionKind::FactorEnroll => EventKind::AdminFactorEnroll,
         ActionKind::FactorReset => EventKind::AdminFactorReset,
+        ActionKind::AccessActivate => EventKind::AdminAccessActivate,
+        ActionKind::AccessApprove => EventKind::AdminAccessApprove,
+        ActionKind::AccessReject => EventKind::AdminAccessReject,
+        ActionKind::AccessEnd => EventKind::AdminAccessEnd,
         ActionKind::SessionRevoke => EventKind::AdminSessionRevoke,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
         ActionKind::Refused => EventKind::AdminRefused,

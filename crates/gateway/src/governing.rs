@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
-use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_governance::{ApproverSet, Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
@@ -176,6 +176,12 @@ impl Governing {
     /// Whether only what was approved becomes live.
     pub(crate) fn is_required(&self) -> bool {
         self.governor().is_required()
+    }
+
+    /// Who may approve, and as which gateway's change.
+    pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
+        let standing = self.governor().standing();
+        (standing.approvers, standing.instance)
     }
 
     /// Where they are.

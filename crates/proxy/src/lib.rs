@@ -14,6 +14,7 @@ mod forward;
 mod held;
 pub mod http2;
 pub mod layers;
+pub mod lending;
 pub mod logged;
 pub mod malformation;
 pub mod metrics;

@@ -37,7 +37,7 @@ pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Opt
         return Ok(());
     }
     Assess::new(worker).establish(transit)?;
-    ask_again(transit)?;
+    ask_again(worker, transit)?;
     let facts = &transit.facts;
     let upgrades = facts.route_settings().map(|route| route.upgrades.as_slice()).unwrap_or_default();
     match protocol.filter(|protocol| !upgrades.iter().any(|each| **each == **protocol)) {

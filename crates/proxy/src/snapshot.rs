@@ -14,6 +14,7 @@ use portcullis_risk::RiskEngine;
 use crate::before::Before;
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::lending::Lending;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::rate::Rates;
@@ -72,6 +73,8 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// Risk and bans.
     pub risk: RiskEngine,
+    /// What principals have for a time.
+    pub lending: Lending,
     /// Where events go.
     pub recorder: Recorder,
     /// The access log, where there is one.
@@ -107,6 +110,7 @@ impl Shared {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             risk,
+            lending: Lending::default(),
             recorder,
             access_log: None,
             tracer: None,

@@ -16,8 +16,8 @@ use portcullis_identity::posture::PostureWord;
 use portcullis_identity::session::only_session;
 use portcullis_identity::{Awaited, ClientCertificate, Identity};
 use portcullis_policy::{
-    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal, RiskAssessment,
-    RouteId,
+    AccessRequest, Activation, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Principal,
+    RiskAssessment, RouteId,
 };
 use portcullis_risk::posture::Posture;
 use portcullis_risk::{Assessed, CallerKeys, Demanded};
@@ -121,6 +121,8 @@ pub struct Facts {
     pub risk: Option<Assessed>,
     /// By `assess`: what alerts demand. `None`, as a rule.
     pub demanded: Option<Box<Demanded>>,
+    /// By `assess`: what the principal has for a time. Behind a refusal also what of that has ended lately. Empty, as a rule.
+    pub lent: Vec<Activation>,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
     /// By `authorize`: when it was decided, which is when the upstream's part begins.
@@ -213,6 +215,7 @@ impl Facts {
             device: None,
             risk: None,
             demanded: None,
+            lent: Vec::new(),
             decision_us: None,
             decided: None,
             upstream: None,
@@ -280,7 +283,7 @@ impl Facts {
             risk: self.risk.as_ref().map_or(RiskAssessment::none(), |risk| &risk.assessment),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
             contained: self.demanded.as_deref().map(Demanded::facts).unwrap_or_default(),
-            activations: &[],
+            activations: &self.lent,
             now: self.now,
         })
     }

@@ -76,6 +76,10 @@ const STEPS: &[&str] = &[
         seen INTEGER NOT NULL, content TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Power that is given for a time: what the crate `governance` wrote, which holds it to its chain.
+    "
+    CREATE TABLE power (n INTEGER PRIMARY KEY NOT NULL, record BLOB NOT NULL) STRICT;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

@@ -125,22 +125,24 @@ impl Versions {
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
-    /// Takes from a newer store what must never be taken back: what was revoked; and where that is wanted its log, proposals and approvals
-    /// with it, in place of this one's. All of it or nothing.
+    /// Takes from a newer store what must never be taken back: what was revoked, and the log of temporary power; and where that is wanted its log,
+    /// proposals and approvals with it, in place of this one's. All of it or nothing. Says whether the newer log of temporary power goes on from this
+    /// one's: else this one's stays, and what has ended since is not known.
     ///
     /// # Errors
     /// One of the two cannot be used.
-    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<(), Trouble> {
+    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<bool, Trouble> {
         self.db.execute("ATTACH DATABASE ?1 AS newer", [newer.to_string_lossy()])?;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
+        let goes_on = crate::power::take_newer(&transaction)?;
         for table in ["version", "blob", "change", "approval"].iter().filter(|_| log) {
             transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
             transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
         }
         transaction.commit()?;
         self.db.execute("DETACH DATABASE newer", [])?;
-        Ok(())
+        Ok(goes_on)
     }
 
     /// Ends it in order: the file stands alone.
@@ -458,9 +460,9 @@ mod tests {
         Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
         Connection::open(&copy).unwrap().execute(&revoked("old"), []).unwrap();
         let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-        older.take_from(&path, false).unwrap();
+        assert!(older.take_from(&path, false).unwrap());
         assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
-        older.take_from(&path, true).unwrap();
+        assert!(older.take_from(&path, true).unwrap());
         older.close().unwrap();
         assert!(!folder.path().join("copy.db-wal").exists());
         let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));

@@ -36,7 +36,6 @@ pub(crate) fn compile(
     policy: PolicyFile,
     callers: Callers<'_>,
 ) -> Option<Policy> {
-    report_activations(reader, &policy);
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
@@ -174,14 +173,14 @@ pub(crate) fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     }
 }
 
-/// Nobody can activate an assignment yet, so one that must be activated never grants: that keeps people out and lets
-/// nobody in, and it is said.
-fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
+/// What is activated is kept in the store. Without one, an assignment that must be activated never grants: that keeps people out and lets nobody in, and
+/// it is said.
+pub(crate) fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
     for assignment in &policy.assignments {
         if let Some(activation) = &assignment.activation {
             let name = &assignment.name.value;
-            let message = format!("the assignment `{name}` must be activated, and this version cannot activate it");
-            let help = "it grants nothing until then; offline questions suppose it with `--activated`";
+            let message = format!("the assignment `{name}` must be activated, and without a store nobody can");
+            let help = "add `[store]` to portcullis.toml; until then it grants nothing";
             reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, activation.span, message).with_help(help));
         }
     }

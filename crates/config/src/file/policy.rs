@@ -300,6 +300,9 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
     })
 }
 
+/// Persons that can be asked to approve an activation.
+pub(crate) const APPROVALS: std::ops::RangeInclusive<u64> = 0..=16;
+
 /// `activation = { max = "4h", justification = "required" }`: the assignment is only eligible.
 fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
     let max = section.required("max", Time::within("1s", "365d"));
@@ -308,9 +311,17 @@ fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
         true => section.optional("justification", justification).map(|choice| choice.value),
         false => Some(true),
     };
+    let ticket = section.or("ticket", Choice(&[("required", true), ("optional", false)]), false);
+    let approvals = section.or("approvals", Integer(APPROVALS), 0);
     let span = section.span();
     section.finish();
-    Some(At::new(ActivationRules { max_s: max?.value.as_secs(), justification_required: justification? }, span))
+    let rules = ActivationRules {
+        max_s: max?.value.as_secs(),
+        justification_required: justification?,
+        ticket_required: ticket,
+        approvals: u8::try_from(approvals).unwrap_or(u8::MAX),
+    };
+    Some(At::new(rules, span))
 }
 
 fn read_deny(section: Section<'_>) -> Option<Deny> {

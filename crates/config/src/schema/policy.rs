@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::file::{
-    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText, PresetName,
-    REDIRECTS, Share, Suffix,
+    APPROVALS, ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText,
+    PresetName, REDIRECTS, Share, Suffix,
 };
 use crate::kinds::{
     Action, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Size, Text, Time, WeeklyHours,
@@ -233,6 +233,9 @@ fn activation() -> Table {
         "The assignment is only eligible: it grants while its holder has activated it.",
         [
             one("max", Time::within("1s", "365d"), "The longest time for which it is activated at once.").required(),
+            choice("ticket", &["required", "optional"], "Whether whoever activates it names a ticket.")
+                .default("optional"),
+            one("approvals", Integer(APPROVALS), "How many other persons must approve first.").default(0),
             choice("justification", &["required", "optional"], "Whether whoever activates it says why.")
                 .default("required"),
         ],

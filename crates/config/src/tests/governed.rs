@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portcullis_governance::Rules;
 use portcullis_governance::backup::Settings;
+use portcullis_governance::power::Limits;
 
 use super::{Folder, GATEWAY, POLICY};
 use crate::{Environment, GovernedKind, Loaded, load};
@@ -34,6 +35,9 @@ fn every_key_reaches_its_setting() {
     assert_eq!(folder.loaded().backup, Some(expected));
     folder.write("portcullis.toml", format!("{GATEWAY}[store]\n[backup]\nenabled = false\n"));
     assert_eq!(folder.loaded().backup, None);
+    assert_eq!(folder.loaded().access, Limits::default());
+    folder.write("portcullis.toml", format!("{GATEWAY}[access]\nmost = 7\nwait = \"2h\"\n"));
+    assert_eq!(folder.loaded().access, Limits { most: 7, waits_s: 7_200 });
 }
 
 #[test]

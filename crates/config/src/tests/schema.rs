@@ -47,7 +47,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     load_shipped(".");
     let cases = crate::load_cases(&[repository("config/policy.tests.toml")], &BTreeMap::new());
     assert!(cases.is_ok(), "{cases:?}");
-    // In the sample it would be a warning: nobody can activate an assignment yet.
+    // In the sample it would be a warning: it has no store.
     let folder = Folder::new();
     let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
     let grant = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"billing\"\n";

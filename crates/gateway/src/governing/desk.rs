@@ -32,7 +32,7 @@ impl Who {
         Self { names, is_shared: uid == 0 }
     }
 
-    fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
     }
 }

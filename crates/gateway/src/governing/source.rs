@@ -115,6 +115,12 @@ pub(super) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> 
             Effect::Mixed => Class::Mixed,
         },
     };
+    // What activating takes is no part of any answer.
+    let policy = match (policy, after.policy.activates_more_easily_than(&before.policy)) {
+        (class, false) => class,
+        (Class::Neutral | Class::Loosens, true) => Class::Loosens,
+        (Class::Tightens | Class::Mixed, true) => Class::Mixed,
+    };
     match (keys, policy) {
         (Class::Neutral, class) | (class, Class::Neutral) => class,
         (Class::Tightens, Class::Tightens) => Class::Tightens,

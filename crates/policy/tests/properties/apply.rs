@@ -53,7 +53,7 @@ fn apply_one(draft: &PolicyDraft, mut facts: Facts, kind: &str, value: &str) -> 
         "assurance" => change_principal(&mut facts, |who| who.authentication.stated_mfa = true),
         "activation" => {
             let until = facts.now.checked_add(jiff::SignedDuration::from_hours(10_000)).unwrap();
-            facts.activations.push(Activation { assignment: value.into(), until });
+            facts.activations.push(Activation::of(value, until));
         }
         other => panic!("no need of the contract: {other}:{value}"),
     }
