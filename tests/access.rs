@@ -160,7 +160,7 @@ fn it_ends_by_itself_at_its_deadline_and_what_is_open_ends_with_it() {
     let upstream = Upstream::choosing(|_| Reply::drip(&[&b"data: tick\n\n"[..]; 1_200], Duration::from_millis(50)));
     let (site, alice) = site(&upstream);
     let gateway = site.start();
-    run(&gateway.site, &[&ACTIVATE[..], &["--for", "3s"]].concat());
+    run(&gateway.site, &[&ACTIVATE[..], &["--for", "8s"]].concat());
     let mut stream = gateway.conn();
     stream.send(request("GET", "/admin/events", &[("x-api-key", &alice)], b""));
     assert_eq!(stream.try_head().unwrap().status, 200);
@@ -212,10 +212,10 @@ fn a_gateway_that_is_killed_keeps_what_is_in_force_and_only_until_its_deadline()
     assert!(states["access"].as_array().unwrap().iter().all(|each| each["state"] != "in_force"), "{states}");
 }
 
-#[test]
-fn an_approval_is_by_another_person_with_an_enrolled_key() {
-    let upstream = Upstream::start();
-    let (site, alice) = site(&upstream);
+/// A governed site with three approvers: ana, who is alice under another name, ben and cem. Returns alice's credential and their private keys.
+fn governed(upstream: &Upstream) -> (Site, String, [String; 3]) {
+    let (mut site, alice) = emergency(upstream);
+    site.add("[governance]\nrequired = true\n");
     site.write();
     let key_of = |person: &str| {
         let private = site.path(&format!("{person}.key")).display().to_string();
@@ -225,11 +225,17 @@ fn an_approval_is_by_another_person_with_an_enrolled_key() {
     };
     let keys = ["alice", "ben", "cem"].map(key_of);
     let named = |names: &str, person: &str| format!("{names}={}", site.path(&format!("{person}.pub")).display());
-    // The same person under another name: whoever approves is not whoever it is for.
     let approvers = [named("ana,user:alice", "alice"), named("ben", "ben"), named("cem", "cem")];
     let [ana, ben, cem] = &approvers;
     let init = ["governance", "init", "--reason", "begin", "--approver", ana, "--approver", ben, "--approver", cem];
     run(&site, &init);
+    (site, alice, keys)
+}
+
+#[test]
+fn an_approval_is_by_another_person_with_an_enrolled_key() {
+    let upstream = Upstream::start();
+    let (site, alice, keys) = governed(&upstream);
     let gateway = site.start();
     let on_call = ["access", "activate", "on-call", "--as", "alice", "--reason", "disk full", "--ticket", "OPS-1"];
     let said = run(&gateway.site, &on_call);
@@ -302,4 +308,153 @@ fn without_a_store_nothing_is_activated_and_check_says_so() {
     let gateway = site.start();
     assert!(refused(&gateway.site, &ACTIVATE).contains("add `[store]`"));
     assert_eq!(status(&gateway, "/admin/x", &alice), 403);
+}
+
+/// What one person gets in an emergency, and a route whose callers may ask for access.
+const EMERGENCY: &str = r#"
+[break_glass]
+roles = ["admin"]
+scope = "*"
+max = "1h"
+
+[[resource]]
+route = "app"
+requestable = true
+"#;
+
+fn emergency(upstream: &Upstream) -> (Site, String) {
+    let mut site = Site::without_route(&upstream.url());
+    site.add("[[route]]\nname = \"app\"\nupstream = \"app\"\ndisclose = \"caller\"\n");
+    let alice = site.key("alice", "user:alice", "");
+    site.add(STORE);
+    site.policy(&[ELIGIBLE, EMERGENCY, NO_BANS].concat());
+    (site, alice)
+}
+
+/// Breaks glass with a code on standard input.
+fn break_glass(site: &Site, code: &str, more: &[&str]) -> Finished {
+    let arguments = ["access", "break-glass", "--as", "alice", "--role", "admin", "--reason", "the disk is full"];
+    portcullis().arg("-c").arg(site.path("portcullis.toml")).args(arguments).args(more).stdin(code).run(PATIENCE)
+}
+
+#[test]
+fn a_sealed_code_opens_once_with_one_alarm_and_is_unreviewed_until_two_have_looked() {
+    let upstream = Upstream::start();
+    let (site, alice) = emergency(&upstream);
+    let gateway = site.start();
+    let code = run(&gateway.site, &["access", "seal", "--as", "alice", "--reason", "safe 3"]);
+    assert_eq!(code.split('-').count(), 8, "{code}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 403, "a seal gives nothing");
+    let too_long = break_glass(&gateway.site, &code, &["--for", "2h"]);
+    assert!(too_long.stderr.join("\n").contains("broken for a second to 1h"), "{too_long:?}");
+    let wrong = break_glass(&gateway.site, "AAAA-BBBB\n", &[]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(wrong.stderr.join("\n").contains("opens nothing for this principal"), "{wrong:?}");
+    let spoken = code.to_lowercase().replace('-', " ");
+    let opened = break_glass(&gateway.site, &format!("{spoken}\n"), &[]);
+    assert_eq!(opened.status.code(), Some(0), "{opened:?}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+    assert_eq!(status(&gateway, "/ops/x", &alice), 403);
+    let alarm = event(&gateway, "break_glass.opened", 1);
+    assert_eq!((&alarm["severity"], &alarm["identity"]["id"]), (&"critical".into(), &"alice".into()));
+    assert!(alarm["message"].as_str().unwrap().contains("the disk is full"), "{alarm}");
+    assert_eq!(break_glass(&gateway.site, &code, &[]).status.code(), Some(1), "it is good once");
+    let Gateway { mut process, site, .. } = gateway;
+    process.signal(Signal::Kill);
+    process.wait_exit(PATIENCE);
+    let before = std::fs::read(site.path("state.db"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .is_ok_and(|text| text.contains(&code));
+    assert!(!before, "the code is kept nowhere");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200, "until its deadline");
+    let id = &*listed(&gateway.site)["access"][0]["id"].as_u64().unwrap().to_string();
+    let list = run(&gateway.site, &["access", "list"]);
+    assert!(list.contains("in_force, unreviewed"), "{list}");
+    run(&gateway.site, &["access", "deactivate", id, "--reason", "mended"]);
+    assert_eq!(status(&gateway, "/admin/x", &alice), 403);
+    assert!(run(&gateway.site, &["access", "list"]).contains("ended, unreviewed"));
+    // The account that broke it is not one that reviews it.
+    let own = refused(&gateway.site, &["access", "review", id]);
+    assert!(own.contains("cannot review it") || own.contains("one of many"), "{own}");
+    let events = gateway.stop();
+    assert_eq!(of_kind(&events, "break_glass.opened").len(), 1, "once");
+    assert!(!events.iter().any(|event| event.to_string().contains(&code)), "in no event");
+}
+
+#[test]
+fn whoever_was_refused_is_granted_the_least_that_permits_it_for_a_time() {
+    let upstream = Upstream::start();
+    let (site, alice) = emergency(&upstream);
+    let gateway = site.start();
+    let denied = gateway.get("/ops/report", &[("X-Api-Key", &alice)]);
+    assert_eq!(denied.status(), 403);
+    let problem: Value = serde_json::from_slice(&denied.body).unwrap();
+    let handle = problem["access_request"].as_str().expect("a handle").to_owned();
+    assert_eq!(problem["instance"], format!("urn:uuid:{handle}"));
+    let unknown = ["access", "request", "0190b2a0-0000-7000-8000-000000000000", "--reason", "x"];
+    assert!(refused(&gateway.site, &unknown).contains("nothing that may be asked for"));
+    let said = run(&gateway.site, &["access", "request", &handle, "--reason", "the monthly report"]);
+    assert!(said.contains("GET app /ops/report") && said.contains("narrowest first: operator"), "{said}");
+    let asked = event(&gateway, "grant.requested", 1);
+    assert!(asked["message"].as_str().unwrap().contains("the monthly report"), "{asked}");
+    assert_eq!(status(&gateway, "/ops/report", &alice), 403, "a request gives nothing");
+    let would_not = refused(&gateway.site, &["access", "grant", "1", "--for", "1h", "--role", "admin"]);
+    assert!(would_not.contains("it would still be refused"), "{would_not}");
+    let granted = run(&gateway.site, &["access", "grant", "1", "--for", "1h"]);
+    assert!(granted.contains("role:operator,app of user:alice) is in force until"), "{granted}");
+    assert_eq!(status(&gateway, "/ops/report", &alice), 200);
+    assert_eq!(status(&gateway, "/admin/x", &alice), 403, "the least");
+    assert!(refused(&gateway.site, &["access", "grant", "1", "--for", "1h"]).contains("no request that waits"));
+    let loan = listed(&gateway.site)["access"][0]["id"].as_u64().unwrap().to_string();
+    run(&gateway.site, &["access", "deactivate", &loan, "--reason", "done"]);
+    let denied = gateway.get("/ops/other", &[("X-Api-Key", &alice)]);
+    let again = gateway.check_refused("ended", &denied, 403, "rbac.condition_unmet");
+    let handle = again["id"].as_str().unwrap().to_owned();
+    run(&gateway.site, &["access", "request", &handle, "--reason", "more"]);
+    let third = listed(&gateway.site)["access"][0]["id"].as_u64().unwrap().to_string();
+    run(&gateway.site, &["access", "reject", &third, "--reason", "ask the owner"]);
+    assert_eq!(event(&gateway, "admin.access_reject", 1)["decision"], "permit");
+    let states: Vec<String> =
+        listed(&gateway.site)["access"].as_array().unwrap().iter().map(|each| each["state"].to_string()).collect();
+    assert_eq!(states, ["\"rejected\"", "\"ended\"", "\"granted\""]);
+}
+
+#[test]
+fn where_governance_is_required_two_approve_a_seal_and_a_loan_and_two_review() {
+    let upstream = Upstream::start();
+    let (site, alice, [ana, ben, cem]) = governed(&upstream);
+    let gateway = site.start();
+    let last = || listed(&gateway.site)["access"][0].clone();
+    let id = || last()["id"].as_u64().unwrap().to_string();
+    let signed = |verb: &str, id: &str, key: &str| ask(&gateway.site, &["access", verb, id, "--key", key]);
+    let code = run(&gateway.site, &["access", "seal", "--as", "alice"]);
+    let seal = id();
+    assert_eq!(break_glass(&gateway.site, &code, &[]).status.code(), Some(1), "nobody has approved it");
+    for key in [&ben, &cem] {
+        assert_eq!(signed("approve", &seal, key).status.code(), Some(0));
+    }
+    let opened = break_glass(&gateway.site, &code, &[]);
+    assert_eq!(opened.status.code(), Some(0), "{opened:?}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+    let broken = id();
+    assert_eq!(last()["unreviewed"], true);
+    assert!(signed("review", &broken, &ana).stderr.join("\n").contains("cannot review it under any name"));
+    assert!(signed("review", &broken, &ben).stdout.join("\n").contains("1 more has to"));
+    assert_eq!(signed("review", &broken, &ben).status.code(), Some(1), "one person, one voice");
+    assert!(signed("review", &broken, &cem).stdout.join("\n").contains("by enough"));
+    assert_eq!(last()["unreviewed"], false);
+    event(&gateway, "admin.access_review", 4);
+
+    let denied = gateway.get("/ops/report", &[("X-Api-Key", &alice)]);
+    let problem: Value = serde_json::from_slice(&denied.body).unwrap();
+    let handle = problem["access_request"].as_str().unwrap();
+    run(&gateway.site, &["access", "request", handle, "--reason", "the monthly report"]);
+    let granted = run(&gateway.site, &["access", "grant", &id(), "--for", "1h"]);
+    assert!(granted.contains("2 other persons have to approve it"), "{granted}");
+    let loan = id();
+    assert_eq!(signed("approve", &loan, &ben).status.code(), Some(0));
+    assert_eq!(status(&gateway, "/ops/report", &alice), 403);
+    assert_eq!(signed("approve", &loan, &cem).status.code(), Some(0));
+    assert_eq!(status(&gateway, "/ops/report", &alice), 200);
 }

@@ -253,6 +253,11 @@ impl access::Access {
             Self::Approve { .. } => Some(ActionKind::AccessApprove),
             Self::Reject { .. } => Some(ActionKind::AccessReject),
             Self::End { .. } => Some(ActionKind::AccessEnd),
+            Self::Seal(_) => Some(ActionKind::AccessSeal),
+            Self::BreakGlass(_) => Some(ActionKind::AccessBreakGlass),
+            Self::Review { .. } => Some(ActionKind::AccessReview),
+            Self::Request(_) => Some(ActionKind::AccessRequest),
+            Self::Grant(_) => Some(ActionKind::AccessGrant),
         }
     }
 }
@@ -323,6 +328,16 @@ pub enum ActionKind {
     AccessReject,
     /// Temporary power was to be ended.
     AccessEnd,
+    /// A code was to be sealed.
+    AccessSeal,
+    /// Glass was to be broken.
+    AccessBreakGlass,
+    /// What was done with a broken seal was to be reviewed.
+    AccessReview,
+    /// Access was to be asked for.
+    AccessRequest,
+    /// A request for access was to be granted.
+    AccessGrant,
     /// Sessions were to be ended.
     SessionRevoke,
     /// Somebody began to follow the events, which name people.

@@ -361,6 +361,27 @@ pub enum EventKind {
     /// An operator ended temporary power, or tried to.
     #[serde(rename = "admin.access_end")]
     AdminAccessEnd,
+    /// Somebody has broken a seal and has power for a time.
+    #[serde(rename = "break_glass.opened")]
+    BreakGlassOpened,
+    /// Somebody who was refused asks for access.
+    #[serde(rename = "grant.requested")]
+    GrantRequested,
+    /// An operator had a code sealed with which somebody can break glass, or tried to.
+    #[serde(rename = "admin.access_seal")]
+    AdminAccessSeal,
+    /// An operator brought a sealed code to break glass, or a wrong one.
+    #[serde(rename = "admin.access_break_glass")]
+    AdminAccessBreakGlass,
+    /// An operator brought a review of what was done with a broken seal, or tried to.
+    #[serde(rename = "admin.access_review")]
+    AdminAccessReview,
+    /// An operator asked for access for somebody who was refused, or tried to.
+    #[serde(rename = "admin.access_request")]
+    AdminAccessRequest,
+    /// An operator granted a request for access, or tried to.
+    #[serde(rename = "admin.access_grant")]
+    AdminAccessGrant,
     /// An operator ended sessions, or tried to.
     #[serde(rename = "admin.session_revoke")]
     AdminSessionRevoke,
@@ -383,7 +404,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 73] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -444,6 +465,13 @@ impl EventKind {
         Self::AdminAccessApprove,
         Self::AdminAccessReject,
         Self::AdminAccessEnd,
+        Self::BreakGlassOpened,
+        Self::GrantRequested,
+        Self::AdminAccessSeal,
+        Self::AdminAccessBreakGlass,
+        Self::AdminAccessReview,
+        Self::AdminAccessRequest,
+        Self::AdminAccessGrant,
         Self::AdminSessionRevoke,
         Self::AdminEventsTail,
         Self::AdminRefused,
@@ -515,6 +543,13 @@ impl EventKind {
             Self::AdminAccessApprove => "admin.access_approve",
             Self::AdminAccessReject => "admin.access_reject",
             Self::AdminAccessEnd => "admin.access_end",
+            Self::BreakGlassOpened => "break_glass.opened",
+            Self::GrantRequested => "grant.requested",
+            Self::AdminAccessSeal => "admin.access_seal",
+            Self::AdminAccessBreakGlass => "admin.access_break_glass",
+            Self::AdminAccessReview => "admin.access_review",
+            Self::AdminAccessRequest => "admin.access_request",
+            Self::AdminAccessGrant => "admin.access_grant",
             Self::AdminSessionRevoke => "admin.session_revoke",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
@@ -550,6 +585,10 @@ impl EventKind {
             | Self::AdminAccessApprove
             | Self::AdminAccessReject
             | Self::AdminAccessEnd
+            | Self::GrantRequested
+            | Self::AdminAccessReview
+            | Self::AdminAccessRequest
+            | Self::AdminAccessGrant
             | Self::AdminSessionRevoke
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
@@ -562,7 +601,7 @@ impl EventKind {
             | Self::AdminPolicyActivate
             | Self::AdminPolicyRollback
             | Self::AdminApprovers => Severity::Medium,
-            Self::PolicyTampered => Severity::Critical,
+            Self::PolicyTampered | Self::BreakGlassOpened => Severity::Critical,
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered
@@ -575,6 +614,8 @@ impl EventKind {
             | Self::BackupFailed
             | Self::IntrospectionFailed
             | Self::AuthLocked
+            | Self::AdminAccessSeal
+            | Self::AdminAccessBreakGlass
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved

@@ -178,6 +178,12 @@ impl Governing {
         self.governor().is_required()
     }
 
+    /// How many persons a change needs that loosens; 0 where nobody has to approve.
+    pub(crate) fn loosen(&self) -> u8 {
+        let rules = self.governor().standing().version.map(|version| version.rules());
+        rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
+    }
+
     /// Who may approve, and as which gateway's change.
     pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
         let standing = self.governor().standing();

@@ -3,16 +3,21 @@
 //! The log is `governance`'s and lies in the store; what requests see is `proxy`'s table. This is where the two meet: each change goes into the
 //! log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
 
+mod breaking;
+mod requesting;
 mod shown;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation as Wanted, Answer};
 use portcullis_events::{Event, EventKind};
-use portcullis_governance::power::{Asked, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word};
+use portcullis_governance::power::{
+    Asked, BreakGlassRules, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word,
+};
 use portcullis_governance::{ApproverSet, Hash, LedgerError};
 use portcullis_policy::{Activation, Lent, Principal, PrincipalKind};
 use portcullis_proxy::Shared;
@@ -22,6 +27,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::governing::{Governing, Who};
+use breaking::Wrong;
 
 /// Who has what for a time, and where that is written down.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub(crate) struct Lender {
     kept: Mutex<Option<Kept>>,
     shared: Arc<Shared>,
     governing: Option<Arc<Governing>>,
+    /// What breaking a seal gives.
+    break_glass: ArcSwap<Option<BreakGlassRules>>,
 }
 
 #[derive(Debug)]
@@ -39,6 +47,7 @@ struct Kept {
     deadlines: HashMap<u64, Timestamp>,
     /// When the time of day was last noted, by that clock.
     noted: Timestamp,
+    wrong: Wrong,
 }
 
 /// How often it is looked what is over.
@@ -57,7 +66,7 @@ impl Lender {
     /// A log that cannot be read, or is not what it was.
     pub(crate) fn open(
         store: Option<&Settings>,
-        limits: Limits,
+        (limits, break_glass): (Limits, Option<BreakGlassRules>),
         shared: &Arc<Shared>,
         governing: Option<Arc<Governing>>,
     ) -> Result<Self, PowerError> {
@@ -65,10 +74,20 @@ impl Lender {
         let open = |store: &Settings| {
             let log = PowerLog::open(store).map_err(|error| LedgerError::Failed(error.to_string()))?;
             let book = PowerBook::open(Box::new(log), limits, now)?;
-            Ok::<_, PowerError>(Kept { book, deadlines: HashMap::new(), noted: shared.clock.now() })
+            Ok::<_, PowerError>(Kept {
+                book,
+                deadlines: HashMap::new(),
+                noted: shared.clock.now(),
+                wrong: Wrong::default(),
+            })
         };
         let kept = store.map(open).transpose()?;
-        let lender = Self { kept: Mutex::new(kept), shared: Arc::clone(shared), governing };
+        let lender = Self {
+            kept: Mutex::new(kept),
+            shared: Arc::clone(shared),
+            governing,
+            break_glass: ArcSwap::from_pointee(break_glass),
+        };
         if let Some(kept) = lender.kept().as_mut() {
             lender.publish(kept, now);
             let count = kept.book.powers().filter(|power| power.is_in_force(now)).count();
@@ -83,8 +102,9 @@ impl Lender {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes other limits.
-    pub(crate) fn limit(&self, limits: Limits) {
+    /// Takes other limits, and what breaking a seal gives from now on.
+    pub(crate) fn configure(&self, limits: Limits, break_glass: Option<BreakGlassRules>) {
+        self.break_glass.store(Arc::new(break_glass));
         if let Some(kept) = self.kept().as_mut() {
             kept.book.limit(limits);
         }
@@ -148,7 +168,7 @@ impl Lender {
         let steady = self.shared.clock.now();
         let (mut in_force, mut ended) = (Vec::new(), Vec::new());
         let mut deadlines = HashMap::new();
-        for power in kept.book.powers() {
+        for power in kept.book.powers().filter(|power| power.asked.kind.gives_access()) {
             let Some((kind, id)) = principal(&power.asked.principal) else { continue };
             let lent = |until: i64, deadline: Timestamp| {
                 let until = Timestamp::from_microsecond(until).ok()?;
@@ -197,6 +217,7 @@ impl Lender {
                 let power = kept.book.power(*id).map_err(said)?;
                 let instance = self.approvers().1;
                 let mut answer = shown::answer(format!("{id} of {}", power.asked.principal), [power]);
+                answer.suggested = self.suggested(power);
                 answer.instance = (!instance.is_none()).then(|| instance.to_string());
                 Ok(answer)
             }
@@ -211,6 +232,11 @@ impl Lender {
                 let power = kept.book.reject(*id, reason, &who.names, now).map_err(said)?;
                 Ok(shown::answer(format!("{}: rejected by {}: {reason}", shown::name(&power), who.first()), [&power]))
             }
+            Access::Seal(seal) => self.seal(kept, seal, who, now),
+            Access::BreakGlass(wanted) => self.break_glass(kept, wanted, who, now),
+            Access::Review { id, remark, approval } => self.review(kept, (*id, remark, approval.as_deref()), who, now),
+            Access::Request(wanted) => self.request(kept, wanted, who, now),
+            Access::Grant(wanted) => self.grant(kept, wanted, who, now),
             Access::End { id, reason } => {
                 let power = kept.book.end(*id, reason, &who.names, now).map_err(said)?;
                 self.publish(kept, now);
@@ -226,14 +252,22 @@ impl Lender {
         }
     }
 
+    /// How many persons must approve what the policy does not give by itself: as many as a change of the policy that loosens it.
+    fn loosen(&self) -> u8 {
+        self.governing.as_ref().map_or(0, |governing| governing.loosen())
+    }
+
     fn approvers(&self) -> (ApproverSet, Hash) {
         self.governing.as_ref().map_or_else(|| (ApproverSet::default(), Hash::NONE), |governing| governing.approvers())
     }
 
     fn list(&self, kept: &Kept, all: bool, now: Timestamp) -> Answer {
-        let is_open = |power: &&Power| matches!(power.state, PowerState::Waiting { .. } | PowerState::InForce { .. });
+        let is_open = |power: &&Power| {
+            power.is_unreviewed() || matches!(power.state, PowerState::Waiting { .. } | PowerState::InForce { .. })
+        };
         let mut answer = shown::answer(String::new(), kept.book.powers().filter(|power| all || is_open(power)));
-        let in_force = kept.book.powers().filter(|power| power.is_in_force(now)).count();
+        let gives = |power: &&Power| power.is_in_force(now) && power.asked.kind.gives_access();
+        let in_force = kept.book.powers().filter(gives).count();
         let eligible = self.shared.snapshot().load().policy.all_eligible(MOST_ELIGIBLE);
         answer.message = format!("{in_force} in force, {} eligible", eligible.len());
         answer.eligible = eligible.iter().map(shown::eligible).collect();
@@ -348,6 +382,10 @@ impl Lender {
 
     /// Records that power has begun or ended: exactly one event.
     fn tell(&self, kind: EventKind, power: &Power) {
+        // A seal that is broken, or too old, gave nobody anything.
+        if !power.asked.kind.gives_access() && kind != EventKind::GrantRequested {
+            return;
+        }
         let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
         let snapshot = self.shared.snapshot().load();
         event.policy.version = Some(snapshot.policy.version());

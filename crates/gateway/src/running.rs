@@ -216,7 +216,7 @@ impl Running {
         let files = ArcSwap::from_pointee(digest(&loaded));
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
-        let access = loaded.access;
+        let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
         let noted =
@@ -240,7 +240,7 @@ impl Running {
         let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
-        let lender = Lender::open(fixed.store.as_ref(), access, &shared, governing.clone())?;
+        let lender = Lender::open(fixed.store.as_ref(), (access, break_glass), &shared, governing.clone())?;
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
@@ -379,7 +379,7 @@ impl Running {
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
         let risk = loaded.risk.clone();
-        let access = loaded.access;
+        let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
@@ -406,7 +406,7 @@ impl Running {
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);
         self.factors.configure(mfa);
-        self.lender.limit(access);
+        self.lender.configure(access, break_glass);
         self.directories.watch(&authenticator);
         self.introspecting.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.

@@ -8,15 +8,20 @@
 //! What it deliberately does not: know a policy. What is given is a text that the engine reads; whether somebody may have it, and what that
 //! takes, is passed in.
 
+mod asking;
 mod book;
 mod entry;
 mod persons;
+mod state;
+mod voices;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
-pub use book::{Limits, Power, PowerBook, PowerError, PowerLedger, PowerState};
-pub use entry::{Act, Asked, Entry, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
+pub use book::{Limits, PowerBook, PowerError, PowerLedger};
+pub use entry::{Act, Asked, BreakGlassRules, Entry, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
 pub use persons::{Names, names_of_principal};
+pub use state::{GRANTED, Power, PowerState, REVIEWERS};
+pub use voices::Reviewer;
 pub use word::Word;

@@ -120,6 +120,8 @@ pub struct ResourceDraft {
     pub mode: Mode,
     /// `public = true`: it is meant to be reachable without a credential, and the lint need not say so.
     pub public: Placed<bool>,
+    /// Whoever was refused may ask for access.
+    pub requestable: bool,
     /// The entry itself.
     pub at: Position,
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::draft::ActivationRules;
-use crate::policy::Policy;
+use crate::evaluate::View;
+use crate::path::CanonicalPath;
+use crate::policy::{Policy, RoleId};
 use crate::principal::Principal;
+use crate::request::AccessRequest;
 
 /// What a principal may do for a time, beyond what the policy gives by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +147,23 @@ impl Policy {
         })
     }
 
+    /// The roles that permit an action, the narrowest first: whose actions include those of the fewest others, then by name. At most 32.
+    pub fn roles_for(&self, method: &str, path: &CanonicalPath) -> Vec<Arc<str>> {
+        let request = AccessRequest::new(method, path, None, Timestamp::UNIX_EPOCH);
+        let roles = self.permitting_roles(&View::new(self, &request));
+        let actions =
+            |id: &RoleId| self.roles.get(id.0 as usize).map(|role| role.actions.actions().collect::<Vec<_>>());
+        let found: Vec<(RoleId, Vec<_>)> = roles.iter().filter_map(|id| Some((*id, actions(id)?))).collect();
+        let includes =
+            |wide: &[_], narrow: &[_]| narrow.iter().all(|narrow| wide.iter().any(|wide| self.covers(*wide, *narrow)));
+        let mut ranked: Vec<(usize, RoleId)> = found
+            .iter()
+            .map(|(id, wide)| (found.iter().filter(|(_, narrow)| includes(wide, narrow)).count(), *id))
+            .collect();
+        ranked.sort_unstable();
+        ranked.iter().filter_map(|(_, id)| Some(self.roles.get(id.0 as usize)?.rule.name.clone())).collect()
+    }
+
     /// Whether an assignment names this principal: itself, everybody, or a group that the policy itself puts it into, or one of its credential.
     pub fn names(&self, assignment: &str, principal: &Principal) -> bool {
         let Ok(index) = self.assignments.binary_search_by(|each| (*each.rule.name).cmp(assignment)) else {
@@ -179,6 +199,30 @@ mod tests {
             assert_eq!(lent.to_string(), text);
             assert_eq!(Lent::parse(text), lent, "{text}");
         }
+    }
+
+    #[test]
+    fn the_narrowest_role_that_permits_comes_first() {
+        use crate::draft::{PolicyDraft, RoleDraft, RouteDraft};
+        let draft = PolicyDraft {
+            routes: vec![RouteDraft::new("app", ["/**"])],
+            roles: vec![
+                RoleDraft::new("a-all", ["* /**"]),
+                RoleDraft::new("m-reads", ["GET /api/**"]),
+                RoleDraft::new("z-one", ["GET /api/x"]),
+                RoleDraft::new("b-other", ["GET /other"]),
+            ],
+            ..PolicyDraft::default()
+        };
+        let policy = Policy::compile(&draft).unwrap().0;
+        let names = |method: &str, path: &str| {
+            let found = policy.roles_for(method, &CanonicalPath::parse(path).unwrap());
+            found.iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("GET", "/api/x"), "z-one m-reads a-all");
+        assert_eq!(names("GET", "/api/y"), "m-reads a-all");
+        assert_eq!(names("PUT", "/api/x"), "a-all");
+        assert_eq!(names("GET", "/other"), "b-other a-all");
     }
 
     #[test]

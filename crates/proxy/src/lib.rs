@@ -27,6 +27,7 @@ mod redecide;
 pub mod refusal;
 mod report;
 pub mod request_id;
+pub mod requestable;
 pub mod route;
 pub mod sampling;
 pub mod seats;

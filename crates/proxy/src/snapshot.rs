@@ -18,6 +18,7 @@ use crate::lending::Lending;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::rate::Rates;
+use crate::requestable::Requestable;
 use crate::sampling::Sampling;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
@@ -75,6 +76,8 @@ pub struct Shared {
     pub risk: RiskEngine,
     /// What principals have for a time.
     pub lending: Lending,
+    /// What was refused and may be asked for.
+    pub requestable: Requestable,
     /// Where events go.
     pub recorder: Recorder,
     /// The access log, where there is one.
@@ -111,6 +114,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             risk,
             lending: Lending::default(),
+            requestable: Requestable::default(),
             recorder,
             access_log: None,
             tracer: None,

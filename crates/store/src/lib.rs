@@ -36,7 +36,7 @@ pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use factors::KeptFactors;
 pub use keeping::{Keeping, Source};
-pub use power::{PowerLog, end_all_power};
+pub use power::{BreakGlass, PowerLog, break_glass, end_all_power};
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
 pub use stats::StoreStats;

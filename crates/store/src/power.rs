@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use portcullis_governance::LedgerError;
-use portcullis_governance::power::{Limits, PowerBook, PowerError, PowerLedger};
+use portcullis_governance::power::{Limits, Power, PowerBook, PowerError, PowerKind, PowerLedger, PowerState};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::database::{PATIENCE, Settings};
@@ -117,9 +117,56 @@ pub fn end_all_power(settings: &Settings, reason: &str, by: &[String], now: Time
     Ok(ended)
 }
 
+/// Glass that somebody broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// Its number: what `portcullis access review` takes.
+    pub id: u64,
+    /// Whose: `user:alice`.
+    pub principal: String,
+    /// What it gives: `role:NAME,ROUTE`.
+    pub gives: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub opened: Timestamp,
+    /// When it ends or ended.
+    pub ends: Timestamp,
+    /// Who has looked at what was done with it: two have to.
+    pub reviewed_by: Vec<String>,
+}
+
+/// All that is known of broken glass, the last first. It changes nothing in the store.
+///
+/// # Errors
+/// The log cannot be read, or is not what it was.
+pub fn break_glass(settings: &Settings) -> Result<Vec<BreakGlass>, PowerError> {
+    let log = PowerLog::open(settings).map_err(|error| PowerError::Ledger(LedgerError::Failed(error.to_string())))?;
+    let book = PowerBook::read(Box::new(log), Limits::default())?;
+    let of = |power: &Power| {
+        let (began, ends) = match power.state {
+            PowerState::InForce { began, until } => (began, until),
+            PowerState::Ended { began, ended, .. } => (began, ended),
+            PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => return None,
+        };
+        let time = |micros| Timestamp::from_microsecond(micros).ok();
+        let first = |(names, _): &(Vec<String>, String)| names.first().cloned().unwrap_or_default();
+        Some(BreakGlass {
+            id: power.n,
+            principal: power.asked.principal.clone(),
+            gives: power.asked.gives.clone(),
+            reason: power.asked.reason.clone(),
+            opened: time(began)?,
+            ends: time(ends)?,
+            reviewed_by: power.reviewed.iter().map(first).collect(),
+        })
+    };
+    Ok(book.powers().filter(|power| power.asked.kind == PowerKind::BreakGlass).filter_map(of).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use portcullis_governance::power::{Asked, PowerKind, PowerState};
+    use portcullis_governance::power::Asked;
 
     use super::*;
     use crate::database::Database;
@@ -166,6 +213,27 @@ mod tests {
         damage.execute("UPDATE power SET record = x'00' WHERE n = 1", []).unwrap();
         let log = PowerLog::open(&settings).unwrap();
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
+    }
+
+    #[test]
+    fn broken_glass_is_listed_until_two_have_looked() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let mut open = book(&settings, 0);
+        let code = portcullis_governance::Hash::of(b"code");
+        let seal = Asked { kind: PowerKind::Seal, gives: code.to_string(), ..asked("user:alice") };
+        open.ask(seal, &[], at(0)).unwrap();
+        assert_eq!(break_glass(&settings).unwrap(), []);
+        let broken = Asked { kind: PowerKind::BreakGlass, gives: "role:admin,*".to_owned(), ..asked("user:alice") };
+        let n = open.break_seal(code, broken, &["carl".to_owned()], at(1)).unwrap().n;
+        let dora = ["dora".to_owned()];
+        let who = portcullis_governance::power::Reviewer::Account { names: &dora, is_shared: false };
+        open.review(n, "", who, &portcullis_governance::ApproverSet::default(), at(2)).unwrap();
+        let found = break_glass(&settings).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].opened, found[0].ends), (at(1), at(3_601)));
+        assert_eq!((&*found[0].principal, &found[0].reviewed_by), ("user:alice", &vec!["dora".to_owned()]));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The policy file and the routes as a draft for the engine, and the engine's problems as diagnostics.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{self, SHA256};
 use data_encoding::HEXLOWER;
+use portcullis_governance::power::BreakGlassRules;
 use portcullis_policy::{
     AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft,
     Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft,
@@ -186,6 +188,32 @@ pub(crate) fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
     }
 }
 
+/// `[break_glass]` with names that there are, and no longer than `[governance]` allows.
+pub(crate) fn break_glass(
+    reader: &Reader<'_>,
+    policy: &mut PolicyFile,
+    routes: &[file::Route],
+    max: Duration,
+) -> Option<BreakGlassRules> {
+    let table = policy.break_glass.take()?;
+    let unknown = |what: &str, name: &At<String>| {
+        let message = format!("there is no {what} `{}`", name.value);
+        reader.report(Diagnostic::error(codes::UNKNOWN_NAME, name.span, message));
+    };
+    for role in table.roles.iter().filter(|role| policy.roles.iter().all(|each| each.name.value != role.value)) {
+        unknown("role", role);
+    }
+    let named = match table.scope {
+        Scope::All => Vec::new(),
+        Scope::Routes(names) => names,
+    };
+    for route in named.iter().filter(|route| routes.iter().all(|each| each.name.value != route.value)) {
+        unknown("route", route);
+    }
+    let texts = |names: Vec<At<String>>| names.into_iter().map(|name| name.value).collect();
+    Some(BreakGlassRules { roles: texts(table.roles), routes: texts(named), max_s: table.max.min(max).as_secs() })
+}
+
 /// Turns spans into the engine's positions.
 struct Places<'s> {
     sources: &'s Sources,
@@ -230,6 +258,7 @@ impl Places<'_> {
             sensitivity: resource.sensitivity,
             mode: resource.mode,
             public: resource.public.map_or_else(Placed::default, |public| self.placed(public)),
+            requestable: resource.requestable,
             at: self.position(resource.at),
         }
     }

@@ -16,5 +16,5 @@ pub(crate) fn read_access(root: &Section<'_>) -> Limits {
     let most = section.or("most", Integer(MOST), limits.most as u64);
     let wait = section.or("wait", Time::within("1m", "30d"), Duration::from_secs(limits.waits_s));
     section.finish();
-    Limits { most: usize::try_from(most).unwrap_or(limits.most), waits_s: wait.as_secs() }
+    Limits { most: usize::try_from(most).unwrap_or(limits.most), waits_s: wait.as_secs(), ..limits }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis_governance::Rules;
+use portcullis_governance::power::BreakGlassRules;
 
 use crate::diagnostics::{At, Span};
 use crate::kinds::{FilePath, Flag, Integer, ResolvedPath, Time};
@@ -15,6 +16,8 @@ pub(crate) struct Governance {
     pub(crate) rules: Rules,
     /// Where it says that approvals are required.
     pub(crate) required_at: Option<Span>,
+    /// Glass is broken for no longer.
+    pub(crate) break_glass_max: Duration,
 }
 
 /// `[backup]`, where it is on.
@@ -29,12 +32,16 @@ pub(crate) struct Backup {
     pub(crate) key: Option<PathBuf>,
 }
 
+/// Default and most of `break_glass_max`.
+const BREAK_GLASS_MAX: Duration = Duration::from_secs(BreakGlassRules::LONGEST_S);
 /// Persons that can be demanded.
 const PERSONS: std::ops::RangeInclusive<u64> = 1..=16;
 
 pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     let mut rules = Rules::default();
-    let Some(section) = root.table("governance") else { return Governance { rules, required_at: None } };
+    let Some(section) = root.table("governance") else {
+        return Governance { rules, required_at: None, break_glass_max: BREAK_GLASS_MAX };
+    };
     let required: Option<At<bool>> = section.optional("required", Flag);
     rules.required = required.as_ref().is_some_and(|required| required.value);
     if let Some(approvals) = section.table("approvals") {
@@ -49,11 +56,13 @@ pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     }
     let ttl = section.or("proposal_ttl", Time::within("1m", "30d"), Duration::from_secs(rules.proposal_ttl_s));
     rules.proposal_ttl_s = ttl.as_secs();
+    let break_glass_max = section.or("break_glass_max", Time::within("1m", "4h"), BREAK_GLASS_MAX);
     for (key, help) in LATER {
         section.unavailable(key, help);
     }
     section.finish();
-    Governance { rules, required_at: required.filter(|required| required.value).map(|required| required.span) }
+    let required_at = required.filter(|required| required.value).map(|required| required.span);
+    Governance { rules, required_at, break_glass_max }
 }
 
 /// Keys of the contract that later versions read.
@@ -61,7 +70,6 @@ const LATER: &[(&str, &str)] = &[
     ("shadow", "remove it; write `mode = \"shadow\"` in the policy to try a rule"),
     ("canary", "remove it; a version is live for everybody at once"),
     ("max_newly_denied", "remove it; watch `portcullis_decisions_total` after a change"),
-    ("break_glass_max", "remove it; give time-limited power by an assignment with `expires`"),
 ];
 
 /// `None`: no backups are made by themselves.

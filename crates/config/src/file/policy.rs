@@ -1,6 +1,7 @@
 //! `policy.toml` and the files it includes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -36,6 +37,7 @@ pub(crate) struct PolicyFile {
     pub(crate) risk: Option<Risk>,
     pub(crate) step_up: Option<StepUp>,
     pub(crate) ban: Option<Ban>,
+    pub(crate) break_glass: Option<BreakGlass>,
 }
 
 /// `[[network]]`
@@ -60,6 +62,7 @@ pub(crate) struct Resource {
     pub(crate) sensitivity: Sensitivity,
     pub(crate) mode: Mode,
     pub(crate) public: Option<At<bool>>,
+    pub(crate) requestable: bool,
 }
 
 /// `[[role]]`
@@ -96,6 +99,14 @@ pub(crate) struct Assignment {
     pub(crate) when: When,
     pub(crate) activation: Option<At<ActivationRules>>,
     pub(crate) mode: Mode,
+}
+
+/// `[break_glass]`
+#[derive(Debug)]
+pub(crate) struct BreakGlass {
+    pub(crate) roles: Vec<At<String>>,
+    pub(crate) scope: Scope,
+    pub(crate) max: Duration,
 }
 
 /// `[[deny]]`
@@ -174,6 +185,7 @@ fn read_main(section: Section<'_>, policy: &mut PolicyFile) -> Vec<At<String>> {
     policy.risk = section.table("risk").map(risk::read_risk);
     policy.step_up = section.table("step_up").map(risk::read_step_up);
     policy.ban = section.table("ban").map(risk::read_ban);
+    policy.break_glass = section.table("break_glass").and_then(read_break_glass);
     section.finish();
     include
 }
@@ -245,9 +257,10 @@ fn read_resource(section: Section<'_>) -> Option<Resource> {
     let sensitivity = section.or("sensitivity", sensitivity, Sensitivity::default());
     let mode = read_mode(&section);
     let public = section.optional("public", Flag);
+    let requestable = section.or("requestable", Flag, false);
     let at = section.span();
     section.finish();
-    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, mode, public })
+    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, mode, public, requestable })
 }
 
 fn read_mode(section: &Section<'_>) -> Mode {
@@ -298,6 +311,18 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
         activation,
         mode,
     })
+}
+
+/// `[break_glass]`: what one person gets with a code that was sealed beforehand.
+fn read_break_glass(section: Section<'_>) -> Option<BreakGlass> {
+    let roles = section.required_list("roles", Name);
+    let scope = read_scope(&section);
+    let max = section.or("max", Time::within("1m", "4h"), Duration::from_secs(3_600));
+    if let Some(roles) = roles.as_ref().filter(|roles| roles.value.is_empty()) {
+        section.report_empty("roles", roles.span, "name the roles that it may give, or leave the table out");
+    }
+    section.finish();
+    Some(BreakGlass { roles: roles?.value, scope: scope?, max })
 }
 
 /// Persons that can be asked to approve an activation.

@@ -398,6 +398,12 @@ fn governance() -> Table {
                     ],
                 ),
             ),
+            one(
+                "break_glass_max",
+                Time::within("1m", "4h"),
+                "Glass is broken for no longer, whatever the policy says.",
+            )
+            .default("4h"),
             one("proposal_ttl", Time::within("1m", "30d"), "How long a proposal can be approved and activated.")
                 .default("72h"),
         ],

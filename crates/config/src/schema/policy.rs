@@ -30,6 +30,7 @@ pub(super) fn file() -> Table {
             within("risk", risk()),
             within("step_up", step_up()),
             within("ban", ban()),
+            within("break_glass", break_glass()),
         ],
     )
 }
@@ -142,6 +143,7 @@ fn resource() -> Table {
             choice("sensitivity", &["low", "normal", "high"], "Chooses the thresholds of `[risk]`.").default("normal"),
             mode("`shadow`: networks and sensitivity are only reported."),
             one("public", Flag, "It is meant to be reached without a credential: silences the warning.").default(false),
+            one("requestable", Flag, "Whoever was refused may ask for access.").default(false),
         ],
     )
 }
@@ -223,6 +225,18 @@ fn assignment() -> Table {
             within("when", when_of_assignment()),
             within("activation", activation()),
             mode("`shadow`: reported, never effective."),
+        ],
+    )
+}
+
+fn break_glass() -> Table {
+    table(
+        "[break_glass]",
+        "What one person gets at once with a code that was sealed beforehand.",
+        [
+            list("roles", Name, "The roles that it may give.").required().not_empty(),
+            scope(),
+            one("max", Time::within("1m", "4h"), "For how long at most.").default("1h"),
         ],
     )
 }

@@ -333,6 +333,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[governance]\napprovals = { loosens = 2 }\n", ("E0103", 2, 15, "did you mean `loosen`"));
     check("[governance]\nproposal_ttl = \"0s\"\n", ("E0105", 2, 16, "must be from 1m to 30d"));
     check("[governance]\ncanary = [\"5%\"]\n", ("E0106", 2, 1, "is not available in this version"));
+    check("[governance]\nbreak_glass_max = \"5h\"\n", ("E0105", 2, 19, "must be from 1m to 4h"));
     check("[access]\nmost = 0\n", ("E0105", 2, 8, "1 to 10000"));
     check("[access]\nwait = \"1s\"\n", ("E0105", 2, 8, "must be from 1m to 30d"));
     check("[access]\nmosts = 5\n", ("E0103", 2, 1, "did you mean `most`"));

@@ -1,14 +1,18 @@
 //! `access`: power for a time, at a running gateway.
 
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_admin::access::{Access, Activation, Answer, Eligible, Power};
+use portcullis_admin::access::{Access, Activation, Answer, BreakGlass, Eligible, Granting, Power, Requesting, Seal};
 use portcullis_governance::power::{Act, Entry, Word};
 use portcullis_governance::{Decision, Hash, SigningKey};
 
-use crate::cli::args::{AccessActivateArgs, AccessArgs, AccessCommand, Global};
+use crate::cli::args::{
+    AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
+    AccessSealArgs, Format, Global,
+};
 use crate::cli::governing::read;
 use crate::cli::live::{ask, fail, safe, show};
 use crate::cli::output::remark;
@@ -24,6 +28,11 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
         AccessCommand::Approve { id, key } => approve(global, *id, key.as_deref()),
         AccessCommand::Reject(args) => told(global, &Access::Reject { id: args.id, reason: args.reason.clone() }),
         AccessCommand::Deactivate(args) => told(global, &Access::End { id: args.id, reason: args.reason.clone() }),
+        AccessCommand::Seal(args) => seal(global, args),
+        AccessCommand::BreakGlass(args) => break_glass(global, args),
+        AccessCommand::Review { id, remark, key } => review(global, *id, remark, key.as_deref()),
+        AccessCommand::Request(args) => request(global, args),
+        AccessCommand::Grant(args) => grant(global, args),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -38,14 +47,82 @@ fn told(global: &Global, wanted: &Access) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-fn activate(global: &Global, args: &AccessActivateArgs) -> Result<Exit, Exit> {
-    let principal = match args.principal.contains(':') {
-        true => args.principal.clone(),
-        false => format!("user:{}", args.principal),
+/// Without a kind it is a user.
+fn named(principal: &str) -> String {
+    if principal.contains(':') { principal.to_owned() } else { format!("user:{principal}") }
+}
+
+fn seal(global: &Global, args: &AccessSealArgs) -> Result<Exit, Exit> {
+    let wanted = Seal {
+        principal: named(&args.principal),
+        for_s: args.duration.map(|duration| duration.as_secs()),
+        reason: args.reason.clone(),
     };
+    let done = asked(global, &Access::Seal(wanted))?;
+    if global.output == Format::Human {
+        remark(&safe(&done.message));
+    }
+    // The code alone, so that it can go straight to a printer.
+    show(global, &done, || done.code.as_deref().map(safe).unwrap_or_default());
+    Ok(Exit::Success)
+}
+
+/// The longest code that is read, in bytes.
+const MAX_CODE: u64 = 256;
+
+fn break_glass(global: &Global, args: &AccessBreakGlassArgs) -> Result<Exit, Exit> {
+    if std::io::stdin().is_terminal() {
+        remark("the code, and Enter:");
+    }
+    // Never from the command line, where others can see it.
+    let mut code = String::new();
+    let read = std::io::stdin().lock().take(MAX_CODE).read_line(&mut code);
+    if read.is_err() || code.trim().is_empty() {
+        fail(global, "the code is read from standard input, and there is none");
+        return Err(Exit::Negative);
+    }
+    let wanted = BreakGlass {
+        principal: named(&args.principal),
+        role: args.role.clone(),
+        routes: args.routes.clone(),
+        for_s: args.duration.map(|duration| duration.as_secs()),
+        code,
+        reason: args.reason.clone(),
+        ticket: args.ticket.clone(),
+    };
+    told(global, &Access::BreakGlass(wanted))
+}
+
+fn review(global: &Global, id: u64, remark: &str, key: Option<&Path>) -> Result<Exit, Exit> {
+    let approval = key.map(|file| signed(global, id, file, "reviewing")).transpose()?;
+    told(global, &Access::Review { id, remark: remark.to_owned(), approval })
+}
+
+fn request(global: &Global, args: &AccessRequestArgs) -> Result<Exit, Exit> {
+    let wanted = Requesting { event: args.event.clone(), principal: None, reason: args.reason.clone() };
+    let done = asked(global, &Access::Request(wanted))?;
+    show(global, &done, || {
+        let roles: Vec<String> = done.suggested.iter().map(|role| safe(role)).collect();
+        let would = if roles.is_empty() {
+            "no role permits it".to_owned()
+        } else {
+            format!("would permit it, the narrowest first: {}", roles.join(", "))
+        };
+        format!("{}\n{would}", safe(&done.message))
+    });
+    Ok(Exit::Success)
+}
+
+fn grant(global: &Global, args: &AccessGrantArgs) -> Result<Exit, Exit> {
+    let wanted =
+        Granting { id: args.id, role: args.role.clone(), routes: args.routes.clone(), for_s: args.duration.as_secs() };
+    told(global, &Access::Grant(wanted))
+}
+
+fn activate(global: &Global, args: &AccessActivateArgs) -> Result<Exit, Exit> {
     let wanted = Activation {
         assignment: args.assignment.clone(),
-        principal,
+        principal: named(&args.principal),
         for_s: args.duration.map(|duration| duration.as_secs()),
         reason: args.reason.clone(),
         ticket: args.ticket.clone(),
@@ -55,7 +132,12 @@ fn activate(global: &Global, args: &AccessActivateArgs) -> Result<Exit, Exit> {
 
 /// With a key: what is signed is shown first, as it stands in what is signed.
 fn approve(global: &Global, id: u64, key: Option<&Path>) -> Result<Exit, Exit> {
-    let Some(file) = key else { return told(global, &Access::Approve { id, approval: None }) };
+    let approval = key.map(|file| signed(global, id, file, "approving")).transpose()?;
+    told(global, &Access::Approve { id, approval })
+}
+
+/// Shows what is signed, from what is signed, and signs it.
+fn signed(global: &Global, id: u64, file: &Path, doing: &str) -> Result<String, Exit> {
     let wrong = |what: &dyn std::fmt::Display| {
         fail(global, &what.to_string());
         Exit::Negative
@@ -73,7 +155,7 @@ fn approve(global: &Global, id: u64, key: Option<&Path>) -> Result<Exit, Exit> {
     };
     let instance = shown.instance.as_deref().and_then(|text| text.parse::<Hash>().ok()).unwrap_or(Hash::NONE);
     remark(&safe(&format!(
-        "approving {id}: {} of {} for {:#}, asked for by {}: {}",
+        "{doing} {id}: {} of {} for {:#}, asked for by {}: {}",
         asked_for.gives,
         asked_for.principal,
         span(asked_for.lasts_s),
@@ -81,7 +163,7 @@ fn approve(global: &Global, id: u64, key: Option<&Path>) -> Result<Exit, Exit> {
         if asked_for.reason.is_empty() { "no reason" } else { &asked_for.reason },
     )));
     let word = Word::sign(instance, entry.hash(), Decision::Approve, &key, Timestamp::now());
-    told(global, &Access::Approve { id, approval: Some(word.armored(id)) })
+    Ok(word.armored(id))
 }
 
 fn span(seconds: u64) -> SignedDuration {
@@ -109,9 +191,9 @@ fn powers(powers: &[Power]) -> String {
         [
             power.id.to_string(),
             safe(&power.kind),
-            safe(&power.state),
+            if power.unreviewed { format!("{}, unreviewed", safe(&power.state)) } else { safe(&power.state) },
             safe(&power.principal),
-            safe(&power.gives),
+            if power.kind == "seal" { "-".to_owned() } else { safe(&power.gives) },
             power.until.as_deref().map_or_else(|| "-".to_owned(), safe),
             approvals(power),
             safe(&power.reason),
@@ -151,7 +233,14 @@ fn eligible(eligible: &[Eligible]) -> String {
 
 fn show_one(global: &Global, id: u64) -> Result<Exit, Exit> {
     let done = asked(global, &Access::Show { id })?;
-    show(global, &done, || done.access.first().map(whole).unwrap_or_default());
+    show(global, &done, || {
+        let mut words = done.access.first().map(whole).unwrap_or_default();
+        if !done.suggested.is_empty() {
+            let roles: Vec<String> = done.suggested.iter().map(|role| safe(role)).collect();
+            words.push_str(&format!("\nroles     {}", roles.join(", ")));
+        }
+        words
+    });
     Ok(Exit::Success)
 }
 
@@ -166,6 +255,10 @@ fn whole(power: &Power) -> String {
         format!("reason    {}", if power.reason.is_empty() { "-".to_owned() } else { safe(&power.reason) }),
         format!("ticket    {}", or_none(&power.ticket)),
         format!("approved  {approved}"),
+        format!(
+            "reviewed  {}",
+            if power.reviewed_by.is_empty() { "-".to_owned() } else { safe(&power.reviewed_by.join("; ")) }
+        ),
         format!("began     {}", or_none(&power.began)),
         format!("until     {}", or_none(&power.until)),
         format!("end       {}", or_none(&power.end)),

@@ -20,7 +20,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use access::{AccessActivateArgs, AccessArgs, AccessCommand};
+pub(crate) use access::{
+    AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
+    AccessSealArgs,
+};
 pub(crate) use audit::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs};
 pub(crate) use ban::{BanAddArgs, BanArgs, BanCommand, BanImportArgs, BanWhomArgs};
 pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::access::{Answer, Eligible as ShownEligible, Power as ShownPower};
-use portcullis_governance::power::{Power, PowerState};
+use portcullis_governance::power::{GRANTED, Power, PowerKind, PowerState};
 use portcullis_policy::Eligible;
 
 /// A time of the log, as people write it.
@@ -49,6 +49,13 @@ pub(super) fn sentence(power: &Power) -> String {
             let by = if by.is_empty() { String::new() } else { format!(", by {}", first(by)) };
             format!("{what} ended at {}{by}: {reason} ({})", time(*ended), note(power))
         }
+        PowerState::Waiting { .. } if power.asked.kind == PowerKind::Request => {
+            let (who, about, why) = (&power.asked.principal, &power.asked.gives, &power.asked.reason);
+            format!(
+                "{who} was refused {about} and asks for access: {why} (request {}, event {})",
+                power.n, power.asked.ticket
+            )
+        }
         PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {
             format!("{what} is {} ({})", power.state.as_str(), note(power))
         }
@@ -73,7 +80,10 @@ fn power(power: &Power) -> ShownPower {
     ShownPower {
         id: power.n,
         kind: power.asked.kind.as_str().to_owned(),
-        state: power.state.as_str().to_owned(),
+        state: match &power.state {
+            PowerState::Rejected { reason, .. } if reason.starts_with(GRANTED) => "granted".to_owned(),
+            state => state.as_str().to_owned(),
+        },
         principal: power.asked.principal.clone(),
         gives: power.asked.gives.clone(),
         for_s: power.asked.lasts_s,
@@ -85,9 +95,15 @@ fn power(power: &Power) -> ShownPower {
         until: until.map(time),
         approvals: power.asked.approvals,
         approved_by: approvers(power),
+        reviewed_by: power.reviewed.iter().map(reviewed).collect(),
+        unreviewed: power.is_unreviewed(),
         end,
         record: BASE64.encode(&power.entry().encode()),
     }
+}
+
+fn reviewed((names, remark): &(Vec<String>, String)) -> String {
+    if remark.is_empty() { first(names).to_owned() } else { format!("{}: {remark}", first(names)) }
 }
 
 pub(super) fn eligible(eligible: &Eligible) -> ShownEligible {

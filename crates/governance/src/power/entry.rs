@@ -60,6 +60,15 @@ pub enum Act {
         /// Why.
         reason: String,
     },
+    /// A person has looked at what was done with it.
+    Reviewed {
+        /// What.
+        of: u64,
+        /// What the person found; may be empty.
+        remark: String,
+        /// What the person signed; `None`: its account's word.
+        word: Option<Word>,
+    },
     /// The clock was set back by this many microseconds: what is in force ends as much earlier by it.
     SetBack {
         /// How far; more than 0.
@@ -74,13 +83,13 @@ pub struct Asked {
     pub kind: PowerKind,
     /// For whom: `user:alice`.
     pub principal: String,
-    /// What it gives, as the engine reads it.
+    /// What it gives, as the engine reads it. Of a seal: the hash of its code; of a request: what was refused.
     pub gives: String,
     /// For how long, in seconds.
     pub lasts_s: u64,
     /// Why.
     pub reason: String,
-    /// Where more is said; empty: nowhere.
+    /// Where more is said; empty: nowhere. Of a request and what it led to: the id of the refusal's event.
     pub ticket: String,
     /// How many persons must approve.
     pub approvals: u8,
@@ -88,21 +97,64 @@ pub struct Asked {
     pub waits_s: u64,
 }
 
+/// What can be had by breaking a seal: `[break_glass]` of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BreakGlassRules {
+    /// The roles, by name; at least one.
+    pub roles: Vec<String>,
+    /// The routes, by name; empty: every one.
+    pub routes: Vec<String>,
+    /// For at most so many seconds.
+    pub max_s: u64,
+}
+
+impl BreakGlassRules {
+    /// Glass is broken for no longer, whatever a file says, in seconds.
+    pub const LONGEST_S: u64 = 4 * 3_600;
+
+    /// Whether all that these give the others give as well, and for as long.
+    pub fn are_within(&self, others: &Self) -> bool {
+        let routes = others.routes.is_empty()
+            || (!self.routes.is_empty() && self.routes.iter().all(|route| others.routes.contains(route)));
+        routes && self.roles.iter().all(|role| others.roles.contains(role)) && self.max_s <= others.max_s
+    }
+}
+
 /// The kinds of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerKind {
     /// An eligible assignment is activated.
     Activation,
+    /// A code lies sealed, with which one person gets power at once. It gives nothing itself.
+    Seal,
+    /// Somebody has broken a seal.
+    BreakGlass,
+    /// Somebody who was refused asks for access. It gives nothing itself.
+    Request,
+    /// A role is lent, since somebody asked.
+    Loan,
 }
 
 impl PowerKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Activation];
+    pub const ALL: [Self; 5] = [Self::Activation, Self::Seal, Self::BreakGlass, Self::Request, Self::Loan];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Activation => "activation",
+            Self::Seal => "seal",
+            Self::BreakGlass => "break_glass",
+            Self::Request => "request",
+            Self::Loan => "loan",
+        }
+    }
+
+    /// Whether it gives its principal anything while it is in force.
+    pub const fn gives_access(self) -> bool {
+        match self {
+            Self::Activation | Self::BreakGlass | Self::Loan => true,
+            Self::Seal | Self::Request => false,
         }
     }
 }
@@ -111,6 +163,21 @@ impl PowerKind {
 pub fn text_problem(text: &str, most: usize) -> Option<String> {
     let bad = text.len() > most || text.chars().any(char::is_control);
     bad.then(|| format!("at most {most} bytes without control characters"))
+}
+
+fn write_word(writer: &mut Writer, word: Option<&Word>) {
+    writer.byte(u8::from(word.is_some()));
+    if let Some(word) = word {
+        word.write(writer);
+    }
+}
+
+fn read_word(parser: &mut Parser<'_>) -> Result<Option<Word>, Malformed> {
+    match parser.byte()? {
+        0 => Ok(None),
+        1 => Word::read(parser).map(Some),
+        _ => Err(Malformed),
+    }
 }
 
 impl Entry {
@@ -141,10 +208,13 @@ impl Entry {
             Act::Approved { of, word } => {
                 writer.text("approved");
                 writer.number(*of);
-                writer.byte(u8::from(word.is_some()));
-                if let Some(word) = word {
-                    word.write(&mut writer);
-                }
+                write_word(&mut writer, word.as_ref());
+            }
+            Act::Reviewed { of, remark, word } => {
+                writer.text("reviewed");
+                writer.number(*of);
+                writer.text(remark);
+                write_word(&mut writer, word.as_ref());
             }
             Act::Rejected { of, reason } => {
                 writer.text("rejected");
@@ -191,14 +261,8 @@ impl Entry {
                 approvals: parser.byte()?,
                 waits_s: parser.number()?,
             }),
-            "approved" => Act::Approved {
-                of: parser.number()?,
-                word: match parser.byte()? {
-                    0 => None,
-                    1 => Some(Word::read(&mut parser)?),
-                    _ => return Err(Malformed),
-                },
-            },
+            "approved" => Act::Approved { of: parser.number()?, word: read_word(&mut parser)? },
+            "reviewed" => Act::Reviewed { of: parser.number()?, remark: parser.text()?, word: read_word(&mut parser)? },
             "rejected" => Act::Rejected { of: parser.number()?, reason: parser.text()? },
             "began" => Act::Began { of: parser.number()?, until: parser.time()? },
             "ended" => Act::Ended { of: parser.number()?, reason: parser.text()? },

@@ -311,22 +311,137 @@ fn there_is_a_bound_on_all_of_it() {
 #[test]
 fn the_oldest_entries_go_and_what_is_open_stays() {
     let disk = Disk::default();
-    let mut book = disk.open(at(0));
-    let long = Asked { lasts_s: 300 * 86_400, gives: "long".to_owned(), ..asked("user:long", 0) };
-    for turn in 0..5_000i64 {
-        let n = book.ask(asked("user:alice", 0), &[], at(turn)).unwrap().n;
-        book.end(n, "done", &[], at(turn)).unwrap();
+    let limits = Limits { entries: 30, ..Limits::default() };
+    let mut book = PowerBook::open(Box::new(disk.clone()), limits, at(0)).unwrap();
+    let turn = |book: &mut PowerBook, second: i64| {
+        let n = book.ask(asked("user:alice", 0), &[], at(second))?.n;
+        book.end(n, "done", &[], at(second))
+    };
+    for second in 0..40 {
+        turn(&mut book, second).unwrap();
     }
-    let kept = book.ask(long, &[], at(5_000)).unwrap().n;
-    for turn in 5_001..12_000i64 {
-        let n = book.ask(asked("user:alice", 0), &[], at(turn)).unwrap().n;
-        book.end(n, "done", &[], at(turn)).unwrap();
-    }
+    let long = Asked { gives: "long".to_owned(), ..asked("user:long", 0) };
+    let kept = book.ask(long, &[], at(40)).unwrap().n;
     let (entries, head) = book.head();
-    assert!(entries <= 20_002, "{entries}");
-    let again = disk.open(at(12_001));
-    assert_eq!(again.head(), (entries, head));
-    assert!(again.power(kept).unwrap().is_in_force(at(12_001)));
+    assert!(entries <= 32, "{entries}");
+    let mut again = PowerBook::open(Box::new(disk), limits, at(41)).unwrap();
+    assert_eq!(again.head(), (entries, head), "what is left is a chain");
+    // What is still open is never let go: then there is no room until it is ended.
+    let full = (41..80).find_map(|second| turn(&mut again, second).err()).expect("it is full");
+    assert!(full.to_string().contains("is full"), "{full}");
+    assert!(again.power(kept).unwrap().is_in_force(at(80)));
+    again.end(kept, "make room", &[], at(80)).unwrap();
+    turn(&mut again, 81).unwrap();
+}
+
+/// A seal, its code, and what breaking it gives.
+fn sealed(book: &mut PowerBook, approvals: u8) -> (u64, Hash, Asked) {
+    let code = Hash::of(b"code");
+    let seal =
+        Asked { kind: PowerKind::Seal, gives: code.to_string(), lasts_s: 86_400, ..asked("user:alice", approvals) };
+    let n = book.ask(seal, &names(&["ops"]), at(0)).unwrap().n;
+    let broken = Asked { kind: PowerKind::BreakGlass, gives: "role:admin,*".to_owned(), ..asked("user:alice", 0) };
+    (n, code, broken)
+}
+
+#[test]
+fn a_code_is_good_once_for_its_principal_and_not_for_ever() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let (seal, code, broken) = sealed(&mut book, 0);
+    assert!(refused(book.break_seal(Hash::NONE, broken.clone(), &[], at(1))).contains("opens nothing"));
+    let other = Asked { principal: "user:bert".to_owned(), ..broken.clone() };
+    assert!(refused(book.break_seal(code, other, &[], at(1))).contains("opens nothing"));
+    disk.with(|kept| kept.fails = true);
+    assert!(refused(book.break_seal(code, broken.clone(), &[], at(1))).contains("the disk is full"));
+    disk.with(|kept| kept.fails = false);
+    let power = book.break_seal(code, broken.clone(), &names(&["carl"]), at(1)).unwrap();
+    assert!(power.is_in_force(at(1)) && power.is_unreviewed() && !power.is_in_force(at(3_601)));
+    assert_eq!(book.power(seal).unwrap().state.as_str(), "ended");
+    assert!(refused(book.break_seal(code, broken.clone(), &[], at(2))).contains("opens nothing"));
+    let mut again = disk.open(at(2));
+    assert_eq!(again.power(power.n).unwrap(), &power);
+    assert!(refused(again.break_seal(code, broken, &[], at(2))).contains("opens nothing"), "also over a restart");
+    let (_, code, broken) = sealed(&mut Disk::default().open(at(0)), 0);
+    let mut late = Disk::default().open(at(0));
+    sealed(&mut late, 0);
+    assert!(refused(late.break_seal(code, broken, &[], at(86_400))).contains("opens nothing"), "too old");
+}
+
+#[test]
+fn a_seal_that_others_must_approve_is_good_when_they_have() {
+    let mut book = Disk::default().open(at(0));
+    let (seal, code, broken) = sealed(&mut book, 1);
+    assert!(refused(book.break_seal(code, broken.clone(), &[], at(1))).contains("opens nothing"));
+    book.approve_as(seal, &names(&["carl"]), false, &nobody(), at(2)).unwrap();
+    book.break_seal(code, broken, &[], at(3)).unwrap();
+}
+
+#[test]
+fn two_other_persons_review_what_was_done() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let (seal, code, broken) = sealed(&mut book, 0);
+    let n = book.break_seal(code, broken, &names(&["carl", "uid:7"]), at(1)).unwrap().n;
+    let review = |book: &mut PowerBook, by: &[&str], is_shared| {
+        let by = names(by);
+        book.review(n, "fine", Reviewer::Account { names: &by, is_shared }, &nobody(), at(2))
+    };
+    assert!(refused(review(&mut book, &["alice"], false)).contains("cannot review"));
+    assert!(refused(review(&mut book, &["other", "uid:7"], false)).contains("cannot review"));
+    assert!(refused(review(&mut book, &["root"], true)).contains("one of many"));
+    assert!(review(&mut book, &["dora"], false).unwrap().is_unreviewed());
+    assert!(refused(review(&mut book, &["dora"], false)).contains("one voice"));
+    book.end(n, "done", &[], at(3)).unwrap();
+    let mut book = disk.open(at(4));
+    assert!(book.power(n).unwrap().is_unreviewed());
+    let done = review(&mut book, &["emil"], false).unwrap();
+    assert!(!done.is_unreviewed() && done.reviewed.len() == 2);
+    let by = names(&["fritz"]);
+    let who = Reviewer::Account { names: &by, is_shared: false };
+    assert!(refused(book.review(seal, "", who, &nobody(), at(5))).contains("no broken seal"));
+}
+
+#[test]
+fn a_request_is_granted_by_somebody_else_and_gives_nothing_itself() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let request = Asked { kind: PowerKind::Request, gives: "GET app /x".to_owned(), ..asked("user:alice", 0) };
+    let n = book.ask(request.clone(), &names(&["alice"]), at(0)).unwrap().n;
+    assert_eq!(book.power(n).unwrap().state.as_str(), "waiting");
+    assert!(refused(book.ask(request, &[], at(1))).contains("is the same"));
+    assert!(refused(book.approve_as(n, &names(&["carl"]), false, &nobody(), at(1))).contains("is a request"));
+    let loan =
+        |approvals| Asked { kind: PowerKind::Loan, gives: "role:r,app".to_owned(), ..asked("user:alice", approvals) };
+    let mut grant = |by: &str, loan| book.grant(n, loan, &names(&[by]), &nobody(), at(2));
+    assert!(refused(grant("alice", loan(0))).contains("cannot grant it"));
+    assert!(refused(grant("carl", Asked { principal: "user:bert".to_owned(), ..loan(0) })).contains("cannot grant it"));
+    let power = grant("carl", loan(1)).unwrap();
+    assert_eq!((power.state.as_str(), power.asked.kind), ("waiting", PowerKind::Loan));
+    assert!(refused(grant("carl", loan(0))).contains("no request that waits"));
+    assert!(
+        refused(book.approve_as(power.n, &names(&["carl"]), false, &nobody(), at(3))).contains("asked for by the same")
+    );
+    assert!(book.approve_as(power.n, &names(&["dora"]), false, &nobody(), at(3)).unwrap().is_in_force(at(3)));
+    assert!(refused(book.end(n, "x", &[], at(4))).contains("nothing to end"));
+}
+
+#[test]
+fn what_breaking_gives_is_compared() {
+    let rules =
+        |roles: &[&str], routes: &[&str], max_s| BreakGlassRules { roles: names(roles), routes: names(routes), max_s };
+    let base = rules(&["a", "b"], &["x", "y"], 60);
+    for (other, within) in [
+        (base.clone(), true),
+        (rules(&["a"], &["x"], 59), true),
+        (rules(&["a", "c"], &["x"], 59), false),
+        (rules(&["a"], &["x", "z"], 59), false),
+        (rules(&["a"], &[], 59), false),
+        (rules(&["a"], &["x"], 61), false),
+    ] {
+        assert_eq!(other.are_within(&base), within, "{other:?}");
+    }
+    assert!(base.are_within(&rules(&["a", "b"], &[], 60)));
 }
 
 proptest! {

@@ -86,6 +86,7 @@ impl Compiler {
                     deny,
                     sensitivity: draft.sensitivity,
                     shadow: draft.mode == Mode::Shadow,
+                    requestable: draft.requestable,
                 };
             }
         }
