@@ -12,6 +12,8 @@
 /// One gateway of one test: its files, its process, its addresses, its events.
 mod harness;
 
+/// Power for a time: eligible assignments that are activated, approved, and end.
+mod access;
 /// One line for each request, permitted or not.
 mod access_log;
 /// Rules over the events: who is told, what is contained, and how that is lifted.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use crate::access;
 use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
     NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes,
@@ -171,6 +172,12 @@ pub trait Gateway: Send + Sync + 'static {
         wanted: govern::Governed,
     ) -> impl Future<Output = Result<govern::Answer, Problem>> + Send;
 
+    /// Power for a time: who has what, who asks, who approves.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    fn access(&self, peer: &Peer, wanted: &access::Access) -> Result<access::Answer, Problem>;
+
     /// The second factors of a principal.
     ///
     /// # Errors
@@ -237,6 +244,24 @@ impl govern::Governed {
     }
 }
 
+impl access::Access {
+    /// What it is as an action; `None`: a question.
+    pub fn action(&self) -> Option<ActionKind> {
+        match self {
+            Self::List { .. } | Self::Show { .. } | Self::Verify => None,
+            Self::Activate(_) => Some(ActionKind::AccessActivate),
+            Self::Approve { .. } => Some(ActionKind::AccessApprove),
+            Self::Reject { .. } => Some(ActionKind::AccessReject),
+            Self::End { .. } => Some(ActionKind::AccessEnd),
+            Self::Seal(_) => Some(ActionKind::AccessSeal),
+            Self::BreakGlass(_) => Some(ActionKind::AccessBreakGlass),
+            Self::Review { .. } => Some(ActionKind::AccessReview),
+            Self::Request(_) => Some(ActionKind::AccessRequest),
+            Self::Grant(_) => Some(ActionKind::AccessGrant),
+        }
+    }
+}
+
 /// Something that somebody did or tried over the channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action<'a> {
@@ -295,6 +320,24 @@ pub enum ActionKind {
     PolicyRollback,
     /// Other approvers were to be proposed, or the first ones to be named.
     Approvers,
+    /// An eligible assignment was to be activated.
+    AccessActivate,
+    /// Temporary power was to be approved.
+    AccessApprove,
+    /// Temporary power was to be refused.
+    AccessReject,
+    /// Temporary power was to be ended.
+    AccessEnd,
+    /// A code was to be sealed.
+    AccessSeal,
+    /// Glass was to be broken.
+    AccessBreakGlass,
+    /// What was done with a broken seal was to be reviewed.
+    AccessReview,
+    /// Access was to be asked for.
+    AccessRequest,
+    /// A request for access was to be granted.
+    AccessGrant,
     /// Sessions were to be ended.
     SessionRevoke,
     /// Somebody began to follow the events, which name people.

@@ -11,6 +11,7 @@
 //!
 //! Everything is bounded: connections, requests, their time, and what waits for somebody who follows the events.
 
+pub mod access;
 pub mod accounts;
 pub mod api;
 mod body;

@@ -218,6 +218,10 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/govern") => self.govern(read_up_to(request, MAX_GOVERNED).await?).await,
+            (Method::POST, "/v1/access") => {
+                let wanted: crate::access::Access = read(request).await?;
+                self.blocking(move |desk| desk.access(&wanted)).await
+            }
             (Method::POST, "/v1/factors") => {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| found(desk.gateway.factors(&whom.on))).await
@@ -285,6 +289,17 @@ impl<G: Gateway> Desk<G> {
         let action = wanted.action();
         let outcome = self.gateway.govern(&self.peer, wanted).await;
         if let Some(kind) = action {
+            let message =
+                outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());
+            self.record(kind, outcome.is_ok(), message);
+        }
+        outcome.map(|answer| json(&answer)).map_err(|problem| Failure(StatusCode::CONFLICT, problem))
+    }
+
+    /// Power for a time. What changes something is recorded.
+    fn access(&self, wanted: &crate::access::Access) -> Result<Response<Answer>, Failure> {
+        let outcome = self.gateway.access(&self.peer, wanted);
+        if let Some(kind) = wanted.action() {
             let message =
                 outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());
             self.record(kind, outcome.is_ok(), message);

@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
+mod access;
 pub(crate) mod alert;
 mod case;
 mod control;
@@ -33,6 +34,7 @@ mod traffic;
 mod upstream;
 mod user_file;
 
+pub(crate) use access::MOST as ACCESS_MOST;
 pub(crate) use alert::{Alert, Silence};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
@@ -56,7 +58,7 @@ pub(crate) use login::{CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, Oidc,
 pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
-    Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
+    APPROVALS, Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;

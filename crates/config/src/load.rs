@@ -44,6 +44,10 @@ pub struct Loaded {
     pub governance: portcullis_governance::Rules,
     /// By which steps a change becomes live.
     pub stages: portcullis_governance::Stages,
+    /// How much power for a time there may be.
+    pub access: portcullis_governance::power::Limits,
+    /// What breaking glass gives; `None`: there is none to break.
+    pub break_glass: Option<portcullis_governance::power::BreakGlassRules>,
     /// Copies of the store; `None`: none are made by themselves.
     pub backup: Option<portcullis_governance::backup::Settings>,
     /// What decides who gets in, file by file.
@@ -301,6 +305,12 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);
     }
+    if store.is_none() {
+        compile::policy::report_activations(reader, &policy);
+    }
+    let mut policy = policy;
+    let longest = operation.governance.break_glass_max;
+    let break_glass = compile::policy::break_glass(reader, &mut policy, &gateway.entries.routes, longest);
     let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
     Some(Loaded {
         process,
@@ -315,6 +325,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         store,
         governance,
         stages,
+        access: operation.access,
+        break_glass,
         backup,
         governed,
         mfa,

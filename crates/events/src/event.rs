@@ -349,6 +349,45 @@ pub enum EventKind {
     /// An operator took all second factors of somebody away, or tried to.
     #[serde(rename = "admin.factor_reset")]
     AdminFactorReset,
+    /// Somebody has power for a time.
+    #[serde(rename = "grant.began")]
+    GrantBegan,
+    /// Power for a time has ended.
+    #[serde(rename = "grant.ended")]
+    GrantEnded,
+    /// An operator activated an eligible assignment for somebody, or tried to.
+    #[serde(rename = "admin.access_activate")]
+    AdminAccessActivate,
+    /// An operator brought an approval of temporary power, or tried to.
+    #[serde(rename = "admin.access_approve")]
+    AdminAccessApprove,
+    /// An operator rejected temporary power that waited, or tried to.
+    #[serde(rename = "admin.access_reject")]
+    AdminAccessReject,
+    /// An operator ended temporary power, or tried to.
+    #[serde(rename = "admin.access_end")]
+    AdminAccessEnd,
+    /// Somebody has broken a seal and has power for a time.
+    #[serde(rename = "break_glass.opened")]
+    BreakGlassOpened,
+    /// Somebody who was refused asks for access.
+    #[serde(rename = "grant.requested")]
+    GrantRequested,
+    /// An operator had a code sealed with which somebody can break glass, or tried to.
+    #[serde(rename = "admin.access_seal")]
+    AdminAccessSeal,
+    /// An operator brought a sealed code to break glass, or a wrong one.
+    #[serde(rename = "admin.access_break_glass")]
+    AdminAccessBreakGlass,
+    /// An operator brought a review of what was done with a broken seal, or tried to.
+    #[serde(rename = "admin.access_review")]
+    AdminAccessReview,
+    /// An operator asked for access for somebody who was refused, or tried to.
+    #[serde(rename = "admin.access_request")]
+    AdminAccessRequest,
+    /// An operator granted a request for access, or tried to.
+    #[serde(rename = "admin.access_grant")]
+    AdminAccessGrant,
     /// An operator ended sessions, or tried to.
     #[serde(rename = "admin.session_revoke")]
     AdminSessionRevoke,
@@ -371,7 +410,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 75] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -428,6 +467,19 @@ impl EventKind {
         Self::AuthFactorRemoved,
         Self::AdminFactorEnroll,
         Self::AdminFactorReset,
+        Self::GrantBegan,
+        Self::GrantEnded,
+        Self::AdminAccessActivate,
+        Self::AdminAccessApprove,
+        Self::AdminAccessReject,
+        Self::AdminAccessEnd,
+        Self::BreakGlassOpened,
+        Self::GrantRequested,
+        Self::AdminAccessSeal,
+        Self::AdminAccessBreakGlass,
+        Self::AdminAccessReview,
+        Self::AdminAccessRequest,
+        Self::AdminAccessGrant,
         Self::AdminSessionRevoke,
         Self::AdminEventsTail,
         Self::AdminRefused,
@@ -495,6 +547,19 @@ impl EventKind {
             Self::AuthFactorRemoved => "auth.factor_removed",
             Self::AdminFactorEnroll => "admin.factor_enroll",
             Self::AdminFactorReset => "admin.factor_reset",
+            Self::GrantBegan => "grant.began",
+            Self::GrantEnded => "grant.ended",
+            Self::AdminAccessActivate => "admin.access_activate",
+            Self::AdminAccessApprove => "admin.access_approve",
+            Self::AdminAccessReject => "admin.access_reject",
+            Self::AdminAccessEnd => "admin.access_end",
+            Self::BreakGlassOpened => "break_glass.opened",
+            Self::GrantRequested => "grant.requested",
+            Self::AdminAccessSeal => "admin.access_seal",
+            Self::AdminAccessBreakGlass => "admin.access_break_glass",
+            Self::AdminAccessReview => "admin.access_review",
+            Self::AdminAccessRequest => "admin.access_request",
+            Self::AdminAccessGrant => "admin.access_grant",
             Self::AdminSessionRevoke => "admin.session_revoke",
             Self::AdminEventsTail => "admin.events_tail",
             Self::AdminRefused => "admin.refused",
@@ -525,6 +590,15 @@ impl EventKind {
             | Self::AuthFactorRemoved
             | Self::AdminFactorEnroll
             | Self::AdminFactorReset
+            | Self::GrantBegan
+            | Self::AdminAccessActivate
+            | Self::AdminAccessApprove
+            | Self::AdminAccessReject
+            | Self::AdminAccessEnd
+            | Self::GrantRequested
+            | Self::AdminAccessReview
+            | Self::AdminAccessRequest
+            | Self::AdminAccessGrant
             | Self::AdminSessionRevoke
             | Self::AdminRiskForget
             | Self::AdminRiskWarm
@@ -537,7 +611,7 @@ impl EventKind {
             | Self::AdminPolicyActivate
             | Self::AdminPolicyRollback
             | Self::AdminApprovers => Severity::Medium,
-            Self::PolicyTampered => Severity::Critical,
+            Self::PolicyTampered | Self::BreakGlassOpened => Severity::Critical,
             Self::BanCreated
             | Self::AlertFired
             | Self::AlertUndelivered
@@ -551,6 +625,8 @@ impl EventKind {
             | Self::BackupFailed
             | Self::IntrospectionFailed
             | Self::AuthLocked
+            | Self::AdminAccessSeal
+            | Self::AdminAccessBreakGlass
             | Self::AdminRefused => Severity::High,
             Self::AccessAllowed
             | Self::AlertResolved
@@ -570,6 +646,7 @@ impl EventKind {
             | Self::AdminFeedRefresh
             | Self::BackupCreated
             | Self::AuthStepUp
+            | Self::GrantEnded
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

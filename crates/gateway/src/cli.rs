@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+mod access;
 mod alert;
 pub(crate) mod args;
 mod audit;
@@ -77,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),
+        Command::Access(args) => access::run(&global, &args),
         Command::Revoke(args) => revoke::run(&global, &args),
         Command::Session(args) => session::run(&global, &args),
         Command::Geo(args) => geo::run(&global, &args),

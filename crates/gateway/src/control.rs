@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use portcullis_admin::access::{Access, Answer as AccessAnswer};
 use portcullis_admin::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, NewBan, NewBans,
     PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs,
@@ -276,6 +277,11 @@ impl Gateway for Operated {
 
     async fn govern(&self, peer: &Peer, wanted: Governed) -> Result<GovernAnswer, Problem> {
         govern::perform(self, peer, wanted).await
+    }
+
+    fn access(&self, peer: &Peer, wanted: &Access) -> Result<AccessAnswer, Problem> {
+        let who = Who::account(peer.uid, peer.name.as_deref());
+        self.running.lender().perform(wanted, &who, Timestamp::now()).map_err(problem)
     }
 
     fn factors(&self, on: &str) -> Result<Factors, Problem> {

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
-use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Wish};
+use portcullis_governance::{
+    ApproverSet, Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Wish,
+};
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
@@ -209,6 +211,18 @@ impl Governing {
     /// Whether only what was approved becomes live.
     pub(crate) fn is_required(&self) -> bool {
         self.governor().is_required()
+    }
+
+    /// How many persons a change needs that loosens; 0 where nobody has to approve.
+    pub(crate) fn loosen(&self) -> u8 {
+        let rules = self.governor().standing().version.map(|version| version.rules());
+        rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
+    }
+
+    /// Who may approve, and as which gateway's change.
+    pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
+        let standing = self.governor().standing();
+        (standing.approvers, standing.instance)
     }
 
     /// Where they are.

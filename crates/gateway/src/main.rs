@@ -21,6 +21,7 @@ mod insight;
 mod introspecting;
 mod keeping;
 mod keying;
+mod lending;
 mod locating;
 mod logins;
 #[cfg(feature = "mimalloc")]

@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
+use portcullis_governance::power::PowerError;
 use portcullis_identity::session::Sessions;
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
@@ -32,6 +33,7 @@ use crate::insight::Insight;
 use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
 use crate::keying::ProviderKeys;
+use crate::lending::Lender;
 use crate::locating::tell;
 use crate::logins::Logins;
 use crate::pages::OwnPages;
@@ -46,6 +48,9 @@ pub(crate) enum StartError {
     /// The store cannot be used.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The log of temporary power cannot be used.
+    #[error("{0}")]
+    Power(#[from] PowerError),
     /// There is no thread that writes to the store.
     #[error("the store: no thread: {0}")]
     Keeping(std::io::Error),
@@ -96,6 +101,7 @@ pub(crate) struct Running {
     /// `None`: bans and profiles end with the process.
     kept: Option<Arc<Kept>>,
     revoking: Revoking,
+    lender: Arc<Lender>,
     /// `None`: no versions are kept.
     governing: Option<Arc<Governing>>,
     directories: Arc<Directories>,
@@ -211,6 +217,7 @@ impl Running {
         let files = ArcSwap::from_pointee(digest(&loaded));
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
+        let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
         let noted =
@@ -237,6 +244,7 @@ impl Running {
         let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
+        let lender = Lender::open(fixed.store.as_ref(), (access, break_glass), &shared, governing.clone())?;
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
@@ -260,6 +268,7 @@ impl Running {
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
             revoking,
+            lender: Arc::new(lender),
             governing,
             directories: Arc::new(directories),
             checking: Arc::new(checking),
@@ -304,6 +313,11 @@ impl Running {
     /// What is revoked.
     pub(crate) fn revoking(&self) -> &Revoking {
         &self.revoking
+    }
+
+    /// Power for a time.
+    pub(crate) fn lender(&self) -> &Arc<Lender> {
+        &self.lender
     }
 
     /// The versions, where they are kept.
@@ -373,6 +387,7 @@ impl Running {
             pages.step_up = self.factors.are_on();
         }
         let risk = loaded.risk.clone();
+        let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let files = digest(&loaded);
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
@@ -400,6 +415,7 @@ impl Running {
         self.shared.replace(snapshot);
         self.keys.watch(&authenticator);
         self.factors.configure(mfa);
+        self.lender.configure(access, break_glass);
         self.directories.watch(&authenticator);
         self.introspecting.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
@@ -518,6 +534,7 @@ impl Running {
             tracing::error!(%error, "the keys of identity providers that were fetched last are not in the store");
         }
         self.revoking.shutdown();
+        self.lender.shutdown();
         if let Some(kept) = &self.kept_sessions {
             // When each was last used, too.
             let swept = self.sessions.sweep(Timestamp::now());

@@ -10,6 +10,8 @@
 //! Two things hold what is on the disk to what was: the chain of hashes in the store, and a file beside it that says how far the log has come
 //! ([`HeadFile`]), so that an older copy of the store is not taken for the newest.
 //!
+//! Power that is given for a time is a log of its own ([`power`]).
+//!
 //! What it deliberately does not: read TOML or compile a policy. [`PolicySource`] is the trait for that, which the program implements; and
 //! [`Ledger`] is the one by which the log is stored. Time is passed in.
 
@@ -24,6 +26,7 @@ mod hash;
 mod head;
 mod key;
 mod ledger;
+pub mod power;
 mod request;
 mod rollout;
 mod seal;

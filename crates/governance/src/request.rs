@@ -137,7 +137,7 @@ pub fn parse_approval(text: &str) -> Result<(ChangeId, Approval), Malformed> {
     Ok((id, approval))
 }
 
-fn unarmored(label: &str, text: &str) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn unarmored(label: &str, text: &str) -> Result<Vec<u8>, Malformed> {
     let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----")).ok_or(Malformed)?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----")).ok_or(Malformed)?;
     let body: String = body.chars().filter(|character| !character.is_ascii_whitespace()).collect();

@@ -122,6 +122,8 @@ pub struct ResourceDraft {
     pub proof: ProofDraft,
     /// `public = true`: it is meant to be reachable without a credential, and the lint need not say so.
     pub public: Placed<bool>,
+    /// Whoever was refused may ask for access.
+    pub requestable: bool,
     /// The entry itself.
     pub at: Position,
 }
@@ -241,6 +243,17 @@ pub struct ActivationRules {
     pub max_s: u64,
     /// Whether whoever activates it must say why.
     pub justification_required: bool,
+    /// Whether whoever activates it must name a ticket.
+    pub ticket_required: bool,
+    /// How many persons other than its holder, and than who asked, must approve first.
+    pub approvals: u8,
+}
+
+impl ActivationRules {
+    /// For at most so many seconds, with a justification and nothing else.
+    pub fn of(max_s: u64) -> Self {
+        Self { max_s, justification_required: true, ticket_required: false, approvals: 0 }
+    }
 }
 
 /// `[[deny]]`

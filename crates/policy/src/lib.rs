@@ -18,6 +18,7 @@ pub mod draft;
 mod evaluate;
 mod explain;
 pub mod kept;
+mod lent;
 pub mod lint;
 pub mod live;
 mod nearest;
@@ -44,6 +45,7 @@ pub use diff::{
 };
 pub use draft::*;
 pub use kept::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptTarget, KeptText};
+pub use lent::Eligible;
 pub use lint::{CredentialFacts, LintFacts, lint};
 pub use live::{Calibrated, ContentError, NetworkContent, Whereabouts};
 pub use path::{CanonicalPath, PathProblem};

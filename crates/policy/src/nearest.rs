@@ -362,7 +362,7 @@ impl Policy {
     }
 
     /// The roles that permit the action, by name.
-    fn permitting_roles(&self, view: &View<'_>) -> Vec<RoleId> {
+    pub(crate) fn permitting_roles(&self, view: &View<'_>) -> Vec<RoleId> {
         let mut roles: BTreeSet<RoleId> = BTreeSet::new();
         for pattern in view.matched.iter() {
             let by_method = self.roles_by_pattern.get(pattern.0 as usize).into_iter().flatten();

@@ -89,6 +89,7 @@ pub(crate) struct Resource {
     pub(crate) sensitivity: Sensitivity,
     pub(crate) proof: ProofDraft,
     pub(crate) shadow: bool,
+    pub(crate) requestable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -339,6 +340,11 @@ impl Policy {
     /// Whether the client's country can matter on a route; elsewhere nobody need look it up.
     pub fn asks_country(&self, route: RouteId) -> bool {
         self.asks_country.get(route.index()).copied().unwrap_or(false)
+    }
+
+    /// Whether whoever was refused on a route may ask for access.
+    pub fn is_requestable(&self, route: RouteId) -> bool {
+        self.resources.get(route.index()).is_some_and(|resource| resource.requestable)
     }
 
     /// Whether the route's resource is in shadow mode.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+pub use crate::lent::{Activation, Lent};
 use crate::path::CanonicalPath;
 use crate::principal::{CredentialProblem, Principal};
 use crate::route::RouteId;
@@ -31,19 +32,10 @@ pub struct AccessRequest<'a> {
     pub bans: Bans<'a>,
     /// What alerts demand of this caller or this route. Nothing, as a rule.
     pub contained: Contained<'a>,
-    /// The eligible assignments that the caller has activated. None, as a rule.
+    /// What the caller has for a time, and what of that has ended lately. Nothing, as a rule.
     pub activations: &'a [Activation],
     /// When the request arrived.
     pub now: Timestamp,
-}
-
-/// An eligible assignment that its holder has activated for a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activation {
-    /// The assignment's name.
-    pub assignment: Box<str>,
-    /// When it ends.
-    pub until: Timestamp,
 }
 
 impl<'a> AccessRequest<'a> {

@@ -586,13 +586,13 @@ fn an_untrusted_claim_does_not_join_a_local_group() {
 #[test]
 fn an_eligible_assignment_grants_while_it_is_activated() {
     let mut draft = office();
-    let rules = ActivationRules { max_s: 14_400, justification_required: true };
+    let rules = ActivationRules::of(14_400);
     draft.assignments = vec![AssignmentDraft {
         activation: Some(rules),
         ..grant(41, "alice-administers", "billing.admin", &["user:alice"])
     }];
     let activated = |name: &str, until: &str| Ask {
-        activations: vec![Activation { assignment: name.into(), until: until.parse().unwrap() }],
+        activations: vec![Activation::of(name, until.parse().unwrap())],
         ..ask(alice())
     };
     check("not activated", &draft, &ask(alice()), "deny rbac.condition_unmet");
@@ -603,7 +603,8 @@ fn an_eligible_assignment_grants_while_it_is_activated() {
     assert_eq!(
         denial.message,
         "user:alice may not DELETE /api/invoices/7: assignment alice-administers grants it under a condition that is not \
-         met: activation for at most 4h, with a justification (policy.toml:41); activation:alice-administers would allow it \
+         met: activation for at most 4h, with a justification (policy.toml:41); eligible for role billing.admin: activate \
+         with `portcullis access activate alice-administers`; activation:alice-administers would allow it \
          (policy.toml:41)"
     );
     assert_eq!(denial.nearest[0].needs, ["activation:alice-administers"]);

@@ -11,6 +11,8 @@
 
 #[path = "properties/apply.rs"]
 mod apply;
+#[path = "properties/lent.rs"]
+mod lent;
 #[path = "properties/oracle.rs"]
 mod oracle;
 #[path = "properties/order.rs"]

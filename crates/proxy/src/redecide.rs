@@ -38,7 +38,7 @@ pub(crate) fn redecide(worker: &Rc<Worker>, transit: &mut Transit, protocol: Opt
         return Ok(());
     }
     Assess::new(worker).establish(transit)?;
-    let again = ask_again(transit);
+    let again = ask_again(worker, transit);
     let heard = if again.is_ok() { Heard::LetIn } else { Heard::Excused };
     tell_what_was_heard(worker, &transit.facts, heard);
     again?;

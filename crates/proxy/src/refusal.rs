@@ -188,6 +188,8 @@ pub struct Rendering<'a> {
     pub settings: &'a RefusalSettings,
     /// The caller sees the operator's message and the nearest grants.
     pub disclose: bool,
+    /// The caller may ask for access, by the event's id.
+    pub requestable: bool,
     /// See [`Refusal::retry_after_s`].
     pub retry_after_s: Option<u64>,
     /// What would help where a credential is missing or bad.
@@ -301,6 +303,9 @@ fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
     {
         let nearest: Vec<Value> = denial.nearest.iter().map(|each| json!({ "needs": each.needs })).collect();
         problem.insert("nearest".into(), Value::Array(nearest));
+    }
+    if rendering.requestable {
+        problem.insert("access_request".into(), json!(rendering.id.to_string()));
     }
     Value::Object(problem)
 }

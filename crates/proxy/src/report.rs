@@ -30,6 +30,7 @@ use crate::refusal::form::Form;
 use crate::refusal::{Challenges, Refusal, Rendering, render};
 use crate::request_id::shown;
 use crate::route::origin_of;
+use crate::sampling::keep;
 use crate::settings::Recorded;
 use crate::trace::{Trace, TraceMode, span};
 use crate::traced::{Ended, trace};
@@ -65,6 +66,7 @@ impl Worker {
         let receipt = self.shared.recorder.record_answered(event);
         self.observe(transit, refusal.status(), Some(code));
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
+        let requestable = self.note_requestable(refusal, transit) && disclose;
         let mut response = render(
             refusal,
             &Rendering {
@@ -72,6 +74,7 @@ impl Worker {
                 shown_id: &facts.shown_id_text(),
                 settings: &snapshot.settings.refusal,
                 disclose,
+                requestable,
                 retry_after_s,
                 challenges: Challenges::of(facts, &transit.head.headers),
                 form: Form::wanted(&transit.head.headers),
@@ -90,6 +93,24 @@ impl Worker {
             cors.decorate(origin_of(&transit.head.headers), response.headers_mut());
         }
         (response, receipt)
+    }
+
+    /// Keeps a refusal that its caller may ask about: one for the want of a grant, where the policy says so. Says whether it did.
+    fn note_requestable(&self, refusal: &Refusal, transit: &Transit) -> bool {
+        let facts = &transit.facts;
+        let policy = &facts.loaded.snapshot.policy;
+        let Some((route, denial)) = facts.route.filter(|route| policy.is_requestable(*route)).zip(refusal.denial())
+        else {
+            return false;
+        };
+        let wants_a_grant = matches!(
+            denial.reason,
+            Reason::NoMatchingGrant | Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet
+        );
+        let kept = facts.principal().filter(|_| wants_a_grant).zip(keep(facts, None));
+        let Some((principal, request)) = kept else { return false };
+        let words = [policy.route_name(route), &*denial.message];
+        self.shared.requestable.note(facts.id, principal, request, words, facts.steady_now)
     }
 
     /// Records an answer that was cut because of a limit after its head was passed on: one count and one event, with the
@@ -124,6 +145,7 @@ impl Worker {
             shown_id: &shown_id,
             settings,
             disclose: false,
+            requestable: false,
             retry_after_s: None,
             challenges: Challenges::default(),
             form: Form::Problem,

@@ -152,7 +152,7 @@ fn count(counter: &AtomicU64) {
 }
 
 /// What a decision rested on.
-fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<KeptRequest> {
+pub(crate) fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<KeptRequest> {
     let software = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let software = product(software);
     let text = match &facts.target {

@@ -14,9 +14,11 @@ use portcullis_risk::RiskEngine;
 use crate::before::Before;
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::lending::Lending;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::rate::Rates;
+use crate::requestable::Requestable;
 use crate::sampling::Sampling;
 use crate::seats::LazySeats;
 use crate::settings::Settings;
@@ -92,6 +94,10 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// Risk and bans.
     pub risk: RiskEngine,
+    /// What principals have for a time.
+    pub lending: Lending,
+    /// What was refused and may be asked for.
+    pub requestable: Requestable,
     /// Where events go.
     pub recorder: Recorder,
     /// The access log, where there is one.
@@ -127,6 +133,8 @@ impl Shared {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             risk,
+            lending: Lending::default(),
+            requestable: Requestable::default(),
             recorder,
             access_log: None,
             tracer: None,

@@ -38,6 +38,8 @@ struct Table {
     free: Vec<usize>,
     /// The configuration that was in force when the table was last looked through.
     seen: Option<Arc<Snapshot>>,
+    /// What was lent then, by its generation.
+    lent: u64,
 }
 
 #[derive(Debug)]
@@ -53,13 +55,14 @@ struct Place {
 }
 
 impl Streams {
-    /// Looks for what is due at `now`, when this configuration is in force, and wakes it. Called each second.
-    pub(crate) fn sweep(&self, now: Instant, in_force: &Arc<Snapshot>) {
+    /// Looks for what is due at `now`, when this configuration is in force and this is lent, and wakes it. Called each second.
+    pub(crate) fn sweep(&self, now: Instant, in_force: &Arc<Snapshot>, lent: u64) {
         let recheck = in_force.settings.limits.recheck;
         let settled = recheck.min(SETTLED_AFTER);
         let mut table = self.table.borrow_mut();
         let before = table.seen.replace(Arc::clone(in_force));
-        let changed = before.is_some_and(|before| !Arc::ptr_eq(&before, in_force));
+        let lent_otherwise = std::mem::replace(&mut table.lent, lent) != lent;
+        let changed = lent_otherwise || before.is_some_and(|before| !Arc::ptr_eq(&before, in_force));
         let mut due = Vec::new();
         for place in table.places.iter_mut().flatten().filter(|place| place.word.is_none()) {
             place.stale |= changed;
@@ -246,8 +249,26 @@ mod tests {
         let asked = Some(Word::Recheck);
         assert_eq!((told(&mut tunnel), told(&mut young), told(&mut old)), (asked, None, asked));
         // It is not forgotten: its turn comes when it has settled.
-        worker.streams.sweep(Instant::now() + 3 * SECOND, &worker.shared.snapshot().load_full());
+        worker.streams.sweep(Instant::now() + 3 * SECOND, &worker.shared.snapshot().load_full(), 0);
         assert_eq!(told(&mut young), asked);
+    }
+
+    #[test]
+    fn what_is_lent_otherwise_asks_about_all_but_young_requests() {
+        let (worker, _) = worker(Limits { recheck: 20 * SECOND, ..Limits::default() });
+        let mut tunnel = entered(&worker, Duration::ZERO, true);
+        let mut old = entered(&worker, 6 * SECOND, false);
+        worker.recheck_streams();
+        tunnel.permitted();
+        worker.recheck_streams();
+        assert_eq!((told(&mut tunnel), told(&mut old)), (None, None));
+        worker.shared.lending.replace(Vec::new(), Vec::new());
+        worker.recheck_streams();
+        assert_eq!((told(&mut tunnel), told(&mut old)), (Some(Word::Recheck), Some(Word::Recheck)));
+        tunnel.permitted();
+        old.permitted();
+        worker.recheck_streams();
+        assert_eq!((told(&mut tunnel), told(&mut old)), (None, None), "once");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use portcullis_identity::posture::PostureWord;
 use portcullis_identity::session::only_session;
 use portcullis_identity::{Awaited, ClientCertificate, Identity, Proven};
 use portcullis_policy::{
-    AccessRequest, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Policy, Principal,
+    AccessRequest, Activation, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Policy, Principal,
     RiskAssessment, RouteId,
 };
 use portcullis_risk::posture::Posture;
@@ -124,6 +124,8 @@ pub struct Facts {
     pub demanded: Option<Box<Demanded>>,
     /// By `authorize`: the policy that comes into force step by step decided on it.
     pub by_staged: bool,
+    /// By `assess`: what the principal has for a time. Behind a refusal also what of that has ended lately. Empty, as a rule.
+    pub lent: Vec<Activation>,
     /// By `authorize`: how long the decision took.
     pub decision_us: Option<u64>,
     /// By `authorize`: when it was decided, which is when the upstream's part begins.
@@ -217,6 +219,7 @@ impl Facts {
             risk: None,
             demanded: None,
             by_staged: false,
+            lent: Vec::new(),
             decision_us: None,
             decided: None,
             upstream: None,
@@ -293,7 +296,7 @@ impl Facts {
             risk: self.risk.as_ref().map_or(RiskAssessment::none(), |risk| &risk.assessment),
             bans: Bans { address: self.address_ban.as_deref(), principal: self.principal_ban.as_deref() },
             contained: self.demanded.as_deref().map(Demanded::facts).unwrap_or_default(),
-            activations: &[],
+            activations: &self.lent,
             now: self.now,
         })
     }

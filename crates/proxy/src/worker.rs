@@ -104,7 +104,7 @@ impl Worker {
 
     /// Wakes what is under way for long and is to be decided on again. Called each second.
     pub(crate) fn recheck_streams(&self) {
-        self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full());
+        self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full(), self.shared.lending.generation());
     }
 
     /// Has one worker of all check the endpoints of upstreams that want it, and let go of past policies. Called each second.

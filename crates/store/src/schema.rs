@@ -88,6 +88,10 @@ const STEPS: &[&str] = &[
     ALTER TABLE change ADD COLUMN impact BLOB NOT NULL DEFAULT x'';
     CREATE TABLE rollout (place INTEGER PRIMARY KEY NOT NULL CHECK (place = 1), record BLOB NOT NULL) STRICT;
     ",
+    // Power that is given for a time: what the crate `governance` wrote, which holds it to its chain.
+    "
+    CREATE TABLE power (n INTEGER PRIMARY KEY NOT NULL, record BLOB NOT NULL) STRICT;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

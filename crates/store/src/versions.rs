@@ -128,15 +128,17 @@ impl Versions {
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
-    /// Takes from a newer store what must never be taken back: what was revoked, which sessions there are, and second factors with what was used of
-    /// them; and where that is wanted its log, proposals and approvals with it, in place of this one's. All of it or nothing.
+    /// Takes from a newer store what must never be taken back: what was revoked, which sessions there are, second factors with what was used of them,
+    /// and the log of temporary power; and where that is wanted its log, proposals and approvals with it, in place of this one's. All of it or
+    /// nothing. Says whether the newer log of temporary power goes on from this one's: else this one's stays, and what has ended since is not known.
     ///
     /// # Errors
     /// One of the two cannot be used.
-    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<(), Trouble> {
+    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<bool, Trouble> {
         self.db.execute("ATTACH DATABASE ?1 AS newer", [newer.to_string_lossy()])?;
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
+        let goes_on = crate::power::take_newer(&transaction)?;
         let log: &[&str] = if log { &["version", "blob", "change", "approval", "rollout"] } else { &[] };
         for table in NEVER_BACK.iter().chain(log) {
             transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
@@ -144,7 +146,7 @@ impl Versions {
         }
         transaction.commit()?;
         self.db.execute("DETACH DATABASE newer", [])?;
-        Ok(())
+        Ok(goes_on)
     }
 
     /// Ends all sessions in it: where nobody knows which of them were ended since.
@@ -502,7 +504,7 @@ mod tests {
             db.execute(factor, [counter]).unwrap();
         }
         let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-        older.take_from(&path, false).unwrap();
+        assert!(older.take_from(&path, false).unwrap());
         assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
         let subjects = |path: &Path| {
             let db = Connection::open(path).unwrap();
@@ -521,7 +523,7 @@ mod tests {
             (vec!["new".to_owned()], 9),
             "a session that was ended does not come back, nor a code"
         );
-        older.take_from(&path, true).unwrap();
+        assert!(older.take_from(&path, true).unwrap());
         older.close().unwrap();
         assert!(!folder.path().join("copy.db-wal").exists());
         let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));

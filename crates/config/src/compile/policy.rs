@@ -1,9 +1,11 @@
 //! The policy file and the routes as a draft for the engine, and the engine's problems as diagnostics.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{self, SHA256};
 use data_encoding::HEXLOWER;
+use portcullis_governance::power::BreakGlassRules;
 use portcullis_policy::{
     AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft,
     Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft,
@@ -36,7 +38,6 @@ pub(crate) fn compile(
     policy: PolicyFile,
     callers: Callers<'_>,
 ) -> Option<Policy> {
-    report_activations(reader, &policy);
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
@@ -174,17 +175,43 @@ pub(crate) fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     }
 }
 
-/// Nobody can activate an assignment yet, so one that must be activated never grants: that keeps people out and lets
-/// nobody in, and it is said.
-fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
+/// What is activated is kept in the store. Without one, an assignment that must be activated never grants: that keeps people out and lets nobody in, and
+/// it is said.
+pub(crate) fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {
     for assignment in &policy.assignments {
         if let Some(activation) = &assignment.activation {
             let name = &assignment.name.value;
-            let message = format!("the assignment `{name}` must be activated, and this version cannot activate it");
-            let help = "it grants nothing until then; offline questions suppose it with `--activated`";
+            let message = format!("the assignment `{name}` must be activated, and without a store nobody can");
+            let help = "add `[store]` to portcullis.toml; until then it grants nothing";
             reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, activation.span, message).with_help(help));
         }
     }
+}
+
+/// `[break_glass]` with names that there are, and no longer than `[governance]` allows.
+pub(crate) fn break_glass(
+    reader: &Reader<'_>,
+    policy: &mut PolicyFile,
+    routes: &[file::Route],
+    max: Duration,
+) -> Option<BreakGlassRules> {
+    let table = policy.break_glass.take()?;
+    let unknown = |what: &str, name: &At<String>| {
+        let message = format!("there is no {what} `{}`", name.value);
+        reader.report(Diagnostic::error(codes::UNKNOWN_NAME, name.span, message));
+    };
+    for role in table.roles.iter().filter(|role| policy.roles.iter().all(|each| each.name.value != role.value)) {
+        unknown("role", role);
+    }
+    let named = match table.scope {
+        Scope::All => Vec::new(),
+        Scope::Routes(names) => names,
+    };
+    for route in named.iter().filter(|route| routes.iter().all(|each| each.name.value != route.value)) {
+        unknown("route", route);
+    }
+    let texts = |names: Vec<At<String>>| names.into_iter().map(|name| name.value).collect();
+    Some(BreakGlassRules { roles: texts(table.roles), routes: texts(named), max_s: table.max.min(max).as_secs() })
 }
 
 /// Turns spans into the engine's positions.
@@ -232,6 +259,7 @@ impl Places<'_> {
             proof: resource.proof,
             mode: resource.mode,
             public: resource.public.map_or_else(Placed::default, |public| self.placed(public)),
+            requestable: resource.requestable,
             at: self.position(resource.at),
         }
     }

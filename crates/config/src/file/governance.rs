@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_governance::power::BreakGlassRules;
 use portcullis_governance::{MAX_STEPS, Rules, Stages, WHOLE_PPM};
 
 use crate::codes;
@@ -19,6 +20,8 @@ pub(crate) struct Governance {
     pub(crate) stages: Stages,
     /// Where it says that there are any.
     pub(crate) stages_at: Option<Span>,
+    /// Glass is broken for no longer.
+    pub(crate) break_glass_max: Duration,
 }
 
 /// `[backup]`, where it is on.
@@ -33,6 +36,8 @@ pub(crate) struct Backup {
     pub(crate) key: Option<PathBuf>,
 }
 
+/// Default and most of `break_glass_max`.
+const BREAK_GLASS_MAX: Duration = Duration::from_secs(BreakGlassRules::LONGEST_S);
 /// Persons that can be demanded.
 const PERSONS: std::ops::RangeInclusive<u64> = 1..=16;
 
@@ -40,7 +45,7 @@ pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     let mut rules = Rules::default();
     let stages = Stages::default();
     let Some(section) = root.table("governance") else {
-        return Governance { rules, required_at: None, stages, stages_at: None };
+        return Governance { rules, required_at: None, stages, stages_at: None, break_glass_max: BREAK_GLASS_MAX };
     };
     let required: Option<At<bool>> = section.optional("required", Flag);
     rules.required = required.as_ref().is_some_and(|required| required.value);
@@ -57,12 +62,13 @@ pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     let ttl = section.or("proposal_ttl", Time::within("1m", "30d"), Duration::from_secs(rules.proposal_ttl_s));
     rules.proposal_ttl_s = ttl.as_secs();
     let (stages, stages_at) = read_stages(&section, stages);
+    let break_glass_max = section.or("break_glass_max", Time::within("1m", "4h"), BREAK_GLASS_MAX);
     for (key, help) in LATER {
         section.unavailable(key, help);
     }
     section.finish();
     let required_at = required.filter(|required| required.value).map(|required| required.span);
-    Governance { rules, required_at, stages, stages_at }
+    Governance { rules, required_at, stages, stages_at, break_glass_max }
 }
 
 /// The steps by which a version becomes live, and where the first key stands that says so.
@@ -107,9 +113,6 @@ fn millionths(share: f64) -> u32 {
     (share * f64::from(WHOLE_PPM)).round() as u32
 }
 
-/// Keys of the contract that later versions read.
-const LATER: &[(&str, &str)] =
-    &[("break_glass_max", "remove it; give time-limited power by an assignment with `expires`")];
 
 /// `None`: no backups are made by themselves.
 pub(crate) fn read_backup(root: &Section<'_>) -> Option<Backup> {

@@ -18,6 +18,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
+use crate::file::access::read_access;
 use crate::file::control::{Control, read_control};
 use crate::file::geo::{Geo, read_geo};
 use crate::file::governance::{Backup, Governance, read_backup, read_governance};
@@ -57,6 +58,7 @@ pub(crate) struct Operation {
     /// `None`: everything is kept in memory.
     pub(crate) store: Option<Store>,
     pub(crate) governance: Governance,
+    pub(crate) access: portcullis_governance::power::Limits,
     /// `None`: none are made.
     pub(crate) backup: Option<Backup>,
     /// `None`: the gateway keeps no second factors.
@@ -97,6 +99,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         index: read_index(root),
         store: read_store(root),
         governance: read_governance(root),
+        access: read_access(root),
         backup: read_backup(root),
         mfa: read_mfa(root),
         sample: read_sample(root),

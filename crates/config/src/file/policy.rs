@@ -1,6 +1,7 @@
 //! `policy.toml` and the files it includes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -38,6 +39,7 @@ pub(crate) struct PolicyFile {
     pub(crate) risk: Option<Risk>,
     pub(crate) step_up: Option<StepUp>,
     pub(crate) ban: Option<Ban>,
+    pub(crate) break_glass: Option<BreakGlass>,
 }
 
 /// `[[network]]`
@@ -63,6 +65,7 @@ pub(crate) struct Resource {
     pub(crate) proof: ProofDraft,
     pub(crate) mode: Mode,
     pub(crate) public: Option<At<bool>>,
+    pub(crate) requestable: bool,
 }
 
 /// `[[role]]`
@@ -99,6 +102,14 @@ pub(crate) struct Assignment {
     pub(crate) when: When,
     pub(crate) activation: Option<At<ActivationRules>>,
     pub(crate) mode: Mode,
+}
+
+/// `[break_glass]`
+#[derive(Debug)]
+pub(crate) struct BreakGlass {
+    pub(crate) roles: Vec<At<String>>,
+    pub(crate) scope: Scope,
+    pub(crate) max: Duration,
 }
 
 /// `[[deny]]`
@@ -178,6 +189,7 @@ fn read_main(section: Section<'_>, policy: &mut PolicyFile) -> Vec<At<String>> {
     policy.risk = section.table("risk").map(risk::read_risk);
     policy.step_up = section.table("step_up").map(risk::read_step_up);
     policy.ban = section.table("ban").map(risk::read_ban);
+    policy.break_glass = section.table("break_glass").and_then(read_break_glass);
     section.finish();
     include
 }
@@ -250,9 +262,10 @@ fn read_resource(section: Section<'_>) -> Option<Resource> {
     let proof = ProofDraft { mfa: read_assurance(&section), max_age_s: read_age(&section) };
     let mode = read_mode(&section);
     let public = section.optional("public", Flag);
+    let requestable = section.or("requestable", Flag, false);
     let at = section.span();
     section.finish();
-    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, proof, mode, public })
+    Some(Resource { at, route: route?, authentication, allow, deny, sensitivity, proof, mode, public, requestable })
 }
 
 /// `assurance = "mfa"`
@@ -315,6 +328,21 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
     })
 }
 
+/// `[break_glass]`: what one person gets with a code that was sealed beforehand.
+fn read_break_glass(section: Section<'_>) -> Option<BreakGlass> {
+    let roles = section.required_list("roles", Name);
+    let scope = read_scope(&section);
+    let max = section.or("max", Time::within("1m", "4h"), Duration::from_secs(3_600));
+    if let Some(roles) = roles.as_ref().filter(|roles| roles.value.is_empty()) {
+        section.report_empty("roles", roles.span, "name the roles that it may give, or leave the table out");
+    }
+    section.finish();
+    Some(BreakGlass { roles: roles?.value, scope: scope?, max })
+}
+
+/// Persons that can be asked to approve an activation.
+pub(crate) const APPROVALS: std::ops::RangeInclusive<u64> = 0..=16;
+
 /// `activation = { max = "4h", justification = "required" }`: the assignment is only eligible.
 fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
     let max = section.required("max", Time::within("1s", "365d"));
@@ -323,9 +351,17 @@ fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
         true => section.optional("justification", justification).map(|choice| choice.value),
         false => Some(true),
     };
+    let ticket = section.or("ticket", Choice(&[("required", true), ("optional", false)]), false);
+    let approvals = section.or("approvals", Integer(APPROVALS), 0);
     let span = section.span();
     section.finish();
-    Some(At::new(ActivationRules { max_s: max?.value.as_secs(), justification_required: justification? }, span))
+    let rules = ActivationRules {
+        max_s: max?.value.as_secs(),
+        justification_required: justification?,
+        ticket_required: ticket,
+        approvals: u8::try_from(approvals).unwrap_or(u8::MAX),
+    };
+    Some(At::new(rules, span))
 }
 
 fn read_deny(section: Section<'_>) -> Option<Deny> {

@@ -6,8 +6,8 @@ use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PE
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{
-    CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT,
-    SPIKE_EXCESS, SinkKind,
+    ACCESS_MOST, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST,
+    SAMPLE_RECENT, SPIKE_EXCESS, SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -41,6 +41,7 @@ pub(super) fn file() -> Table {
             within("index", index()),
             within("store", store()),
             within("governance", governance()),
+            within("access", access()),
             within("backup", backup()),
             within("mfa", mfa()),
             within("sample", sample()),
@@ -397,6 +398,12 @@ fn governance() -> Table {
                     ],
                 ),
             ),
+            one(
+                "break_glass_max",
+                Time::within("1m", "4h"),
+                "Glass is broken for no longer, whatever the policy says.",
+            )
+            .default("4h"),
             one("proposal_ttl", Time::within("1m", "30d"), "How long a proposal can be approved and activated.")
                 .default("72h"),
             one(
@@ -417,6 +424,17 @@ fn governance() -> Table {
                 "It is taken back when it denies a larger share of the requests, by callers who were let in before.",
             )
             .default("0.1%"),
+        ],
+    )
+}
+
+fn access() -> Table {
+    table(
+        "[access]",
+        "Power for a time: see docs/temporary-power.md. It is kept in [store].",
+        [
+            one("most", Integer(ACCESS_MOST), "What can be in force or wait at once.").default(1_000),
+            one("wait", Time::within("1m", "30d"), "How long an approval is waited for.").default("24h"),
         ],
     )
 }

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::file::{
-    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText, PresetName,
-    REDIRECTS, Share, Suffix,
+    APPROVALS, ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText,
+    PresetName, REDIRECTS, Share, Suffix,
 };
 use crate::kinds::{
     Action, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Size, Text, Time, WeeklyHours,
@@ -30,6 +30,7 @@ pub(super) fn file() -> Table {
             within("risk", risk()),
             within("step_up", step_up()),
             within("ban", ban()),
+            within("break_glass", break_glass()),
         ],
     )
 }
@@ -148,6 +149,7 @@ fn resource() -> Table {
             ),
             mode("`shadow`: networks, sensitivity, `assurance` and `max_age` are only reported."),
             one("public", Flag, "It is meant to be reached without a credential: silences the warning.").default(false),
+            one("requestable", Flag, "Whoever was refused may ask for access.").default(false),
         ],
     )
 }
@@ -233,12 +235,27 @@ fn assignment() -> Table {
     )
 }
 
+fn break_glass() -> Table {
+    table(
+        "[break_glass]",
+        "What one person gets at once with a code that was sealed beforehand.",
+        [
+            list("roles", Name, "The roles that it may give.").required().not_empty(),
+            scope(),
+            one("max", Time::within("1m", "4h"), "For how long at most.").default("1h"),
+        ],
+    )
+}
+
 fn activation() -> Table {
     table(
         "`activation` of [[assignment]]",
         "The assignment is only eligible: it grants while its holder has activated it.",
         [
             one("max", Time::within("1s", "365d"), "The longest time for which it is activated at once.").required(),
+            choice("ticket", &["required", "optional"], "Whether whoever activates it names a ticket.")
+                .default("optional"),
+            one("approvals", Integer(APPROVALS), "How many other persons must approve first.").default(0),
             choice("justification", &["required", "optional"], "Whether whoever activates it says why.")
                 .default("required"),
         ],

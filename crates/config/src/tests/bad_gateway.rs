@@ -345,7 +345,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("[governance]\nshadow = \"1m\"\n", ("E0203", 2, 10, "add `[store]`"));
     check("[governance]\ncanary = [\"5%\"]\n", ("E0203", 2, 10, "add `[store]`"));
     staged("canary = [\"5%\"]\n[sample]\nenabled = false", ("E0203", 3, 10, "from `[sample]`"));
-    check("[governance]\nbreak_glass_max = \"4h\"\n", ("E0106", 2, 1, "is not available in this version"));
+    check("[governance]\nbreak_glass_max = \"5h\"\n", ("E0105", 2, 19, "must be from 1m to 4h"));
+    check("[access]\nmost = 0\n", ("E0105", 2, 8, "1 to 10000"));
+    check("[access]\nwait = \"1s\"\n", ("E0105", 2, 8, "must be from 1m to 30d"));
+    check("[access]\nmosts = 5\n", ("E0103", 2, 1, "did you mean `most`"));
     check("[backup]\n", ("E0203", 1, 1, "there is no store to make backups of"));
     check("[store]\n[backup]\nkeep = 0\n", ("E0105", 3, 8, "1 to 10000"));
     check("[store]\n[backup]\nevery = \"1s\"\n", ("E0105", 3, 9, "must be from 1m to 30d"));

@@ -36,13 +36,26 @@ fn each_mistake_is_named_where_it_stands() {
     check(&with("expires = \"soon\""), ("E0105", 9, 11, "is no moment"));
     check(&with("expires = 5"), ("E0104", 9, 11, "expected a moment"));
     check(&with("mode = \"shadw\""), ("E0105", 9, 8, "did you mean \"shadow\"?"));
+    let broken = |lines: &str| format!("{role}[break_glass]\nroles = [\"r\"]\nscope = \"*\"\n{lines}\n");
+    check(&broken("max = \"5h\""), ("E0105", 7, 7, "must be from 1m to 4h"));
+    check(&broken("role = \"r\""), ("E0103", 7, 1, "did you mean `roles`"));
+    check("[break_glass]\nroles = [\"q\"]\nscope = \"*\"\n", ("E0202", 2, 10, "there is no role `q`"));
+    check("[break_glass]\nroles = []\nscope = \"*\"\n", ("E0105", 2, 9, "name the roles"));
+    check(
+        &format!("{role}[break_glass]\nroles = [\"r\"]\nscope = [\"nowhere\"]\n"),
+        ("E0202", 6, 10, "there is no route `nowhere`"),
+    );
+    check("[break_glass]\nscope = \"*\"\n", ("E0102", 1, 1, "`roles` is missing"));
     check(&with("activation = {}"), ("E0102", 9, 14, "`max` is missing"));
     check(&with("activation = { max = \"0s\" }"), ("E0105", 9, 22, "from 1s to 365d"));
     check(
         &with("activation = { max = \"4h\", justification = \"maybe\" }"),
         ("E0105", 9, 44, "\"required\" or \"optional\""),
     );
-    check(&with("activation = { max = \"4h\" }"), ("W0102", 9, 14, "cannot activate it"));
+    check(&with("activation = { max = \"4h\", ticket = true }"), ("E0104", 9, 38, "expected"));
+    check(&with("activation = { max = \"4h\", approvals = 17 }"), ("E0105", 9, 41, "0 to 16"));
+    check(&with("activation = { max = \"4h\", approval = 1 }"), ("E0103", 9, 29, "did you mean `approvals`"));
+    check(&with("activation = { max = \"4h\" }"), ("W0102", 9, 14, "without a store nobody can"));
     check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "not a time zone"));
     check(&with("when = { countries = [\"Germany\"] }"), ("E0105", 9, 23, "two letters of ISO 3166-1"));
     check(&with("when = { countries = [\"DE\"] }"), ("W0303", 9, 22, "never holds"));

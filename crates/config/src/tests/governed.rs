@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_governance::backup::Settings;
+use portcullis_governance::power::{BreakGlassRules, Limits};
 use portcullis_governance::{Rules, Stages};
 
 use super::{Folder, GATEWAY, POLICY};
@@ -42,6 +43,16 @@ fn every_key_reaches_its_setting() {
     assert_eq!(folder.loaded().backup, Some(expected));
     folder.write("portcullis.toml", format!("{GATEWAY}[store]\n[backup]\nenabled = false\n"));
     assert_eq!(folder.loaded().backup, None);
+    assert_eq!(folder.loaded().access, Limits::default());
+    folder.write("portcullis.toml", format!("{GATEWAY}[access]\nmost = 7\nwait = \"2h\"\n"));
+    assert_eq!(folder.loaded().access, Limits { most: 7, waits_s: 7_200, ..Limits::default() });
+    assert_eq!(folder.loaded().break_glass, None);
+    let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
+    folder.write("policy.toml", format!("{POLICY}{role}[break_glass]\nroles = [\"r\"]\nscope = [\"billing\"]\n"));
+    let expected = |max_s| BreakGlassRules { roles: vec!["r".to_owned()], routes: vec!["billing".to_owned()], max_s };
+    assert_eq!(folder.loaded().break_glass, Some(expected(3_600)));
+    folder.write("portcullis.toml", format!("{GATEWAY}[governance]\nbreak_glass_max = \"30m\"\n"));
+    assert_eq!(folder.loaded().break_glass, Some(expected(1_800)));
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     load_shipped(".");
     let cases = crate::load_cases(&[repository("config/policy.tests.toml")], &BTreeMap::new());
     assert!(cases.is_ok(), "{cases:?}");
-    // In the sample it would be a warning: nobody can activate an assignment yet.
+    // In the sample it would be a warning: it has no store.
     let folder = Folder::new();
     let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
     let grant = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"billing\"\n";
@@ -66,7 +66,7 @@ fn the_schema_has_exactly_the_keys_that_the_readers_ask_for_and_each_as_it_is_re
     let signature = "signature = { key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\" }";
     let signed = format!("[[network]]\nname = \"n\"\nsource = {{ url = \"https://a.example/\", {signature} }}\n");
     // The sample names no network there, which would be one of its own.
-    let reputation = "[risk]\nreputation = [{ network = \"n\" }]\n[risk.posture]\nfrom = \"proxy\"\n";
+    let reputation = "[risk]\nreputation = [{ network = \"n\" }]\n[risk.posture]\nfrom = \"proxy\"\n[break_glass]\nroles = [\"r\"]\nscope = \"*\"\n";
     folder.write("policy.toml", format!("version = 1\n{signed}{role}{grant}{activation}{reputation}"));
     folder.loaded();
     // Nobody has these unless they are written.

@@ -33,7 +33,7 @@ pub struct DecidedOn {
     pub bans: Vec<&'static str>,
     /// What alerts demanded: `step_up`, `revoked`, `tightened`.
     pub demanded: Vec<&'static str>,
-    /// The eligible assignments that were activated. At most 64.
+    /// What was given for a time: eligible assignments that were activated, and roles that were lent (`role:NAME,ROUTE`). At most 64.
     pub activated: Vec<String>,
 }
 
@@ -81,7 +81,13 @@ impl DecidedOn {
                 .filter(|(_, demand)| demand.is_some_and(|demand| !demand.simulated))
                 .map(|(name, _)| name)
                 .collect(),
-            activated: request.activations.iter().map(|activation| activation.assignment.to_string()).collect(),
+            // What has ended decides nothing.
+            activated: request
+                .activations
+                .iter()
+                .filter(|activation| activation.is_in_force(request.now))
+                .map(|activation| activation.gives.to_string())
+                .collect(),
         }
     }
 }

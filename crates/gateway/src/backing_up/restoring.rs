@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
 use portcullis_governance::{Approval, GovernanceError, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, Request};
-use portcullis_store::{Lock, Versions};
+use portcullis_store::{Lock, Versions, end_all_power};
 
 use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
 
@@ -133,8 +133,11 @@ fn keep_newer_log(
     let settings = portcullis_store::Settings { path: checked.store() };
     let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
     let mut versions = Versions::open(&settings)?;
-    if let Some(there) = there {
-        versions.take_from(there, false).map_err(of)?;
+    let goes_on = there.map(|there| versions.take_from(there, false)).transpose().map_err(of)?;
+    if goes_on != Some(true) {
+        // What of the power for a time was ended since nobody knows.
+        let ended = end_all_power(&settings, "a backup was restored", &restoring.who, Timestamp::now());
+        ended.map_err(|error| BackingUpError::Refused(error.to_string()))?;
     }
     // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind.
     let there_now = there.map(head_of).transpose()?.filter(|head| head.n > 0);

@@ -1,5 +1,6 @@
 //! What can be said on the command line. One file for each verb that has much to say.
 
+mod access;
 mod audit;
 mod ban;
 mod config;
@@ -19,6 +20,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use access::{
+    AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
+    AccessSealArgs,
+};
 pub(crate) use audit::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs};
 pub(crate) use ban::{BanAddArgs, BanArgs, BanCommand, BanImportArgs, BanWhomArgs};
 pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};
@@ -150,6 +155,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// List, make, lift and explain bans of the running gateway
     Ban(BanArgs),
+    /// Give power for a time on the running gateway: activate eligible assignments, approve, end, list
+    Access(AccessArgs),
     /// Revoke tokens, API keys and what principals were issued, on the running gateway
     Revoke(RevokeArgs),
     /// List, refresh, test and accept the lists of networks that keep themselves current

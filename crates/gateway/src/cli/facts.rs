@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_geo::{Geo, GeoSettings};
 use portcullis_policy::{
     AccessRequest, ActionQuestion, Activation, AuthenticationRule, Bans, CanonicalPath, Circumstances, ClientAddress,
-    Contained, CountryCode, Device, IdentityFact, Policy, Principal, RiskAssessment, RiskLevel, RouteId, StatedFacts,
-    stated_host, stated_principal, stated_target,
+    Contained, CountryCode, Device, IdentityFact, Lent, Policy, Principal, RiskAssessment, RiskLevel, RouteId,
+    StatedFacts, stated_host, stated_principal, stated_target,
 };
 use portcullis_proxy::malformation::Malformation;
 
@@ -50,7 +50,7 @@ impl Stated {
     fn of(policy: &Policy, facts: &StatedFacts) -> Result<Self, QuestionError> {
         let unknown_roles = facts.roles.iter().filter(|role| !policy.has_role(role));
         // What is stated to be activated is activated, whenever it is.
-        let activation = |name: &String| Activation { assignment: name.as_str().into(), until: Timestamp::MAX };
+        let activation = |name: &String| Activation { gives: Lent::parse(name), ..Activation::of("", Timestamp::MAX) };
         Ok(Self {
             principal: principal(facts)?,
             host: facts.host.as_deref().map(stated_host).transpose().map_err(usage)?,

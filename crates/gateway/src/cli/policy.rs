@@ -217,7 +217,7 @@ fn example_command(policies: [&Policy; 2], class: &ChangedClass) -> String {
     if level != RiskLevel::Low {
         add("risk", level.as_str().to_owned());
     }
-    example.activations.iter().for_each(|each| add("activated", each.assignment.to_string()));
+    example.activations.iter().for_each(|each| add("activated", each.gives.to_string()));
     add("at", example.now.to_string());
     let unstatable = match &example.identity {
         ExampleIdentity::Anonymous | ExampleIdentity::Verified(_) => "",
@@ -303,7 +303,7 @@ fn example_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
         "country": example.country.as_ref().map(|country| country.as_str()),
         "risk": example_level(policies, class).as_str(),
         "evidence": example.risk.has_evidence(),
-        "activated": example.activations.iter().map(|each| &*each.assignment).collect::<Vec<_>>(),
+        "activated": example.activations.iter().map(|each| each.gives.to_string()).collect::<Vec<_>>(),
         "at": example.now.to_string(),
         "command": example_command(policies, class),
     })

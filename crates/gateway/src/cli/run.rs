@@ -19,6 +19,7 @@ use crate::governing::{BeginError, Beginning, Pin, Refused, Why, begin};
 use crate::indexing::Indexing;
 use crate::inherited;
 use crate::keying;
+use crate::lending::Lender;
 use crate::locating::Locating;
 use crate::logins::LoginThread;
 use crate::notify;
@@ -219,6 +220,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     #[cfg(feature = "mimalloc")]
     tokio::spawn(crate::memory::give_back());
     tokio::spawn(Revoking::follow(Arc::clone(&running)));
+    tokio::spawn(Lender::follow(Arc::clone(running.lender())));
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {

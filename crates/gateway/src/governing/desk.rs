@@ -29,7 +29,7 @@ impl Who {
         Self { names, is_shared: uid == 0 }
     }
 
-    pub(super) fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
     }
 }

@@ -115,6 +115,23 @@ pub(super) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> 
             Effect::Mixed => Class::Mixed,
         },
     };
+    // What activating takes is no part of any answer.
+    let policy = match (policy, after.policy.activates_more_easily_than(&before.policy)) {
+        (class, false) => class,
+        (Class::Neutral | Class::Loosens, true) => Class::Loosens,
+        (Class::Tightens | Class::Mixed, true) => Class::Mixed,
+    };
+    let is_within = match (&after.break_glass, &before.break_glass) {
+        (None, _) => true,
+        (Some(after), Some(before)) => after.are_within(before),
+        (Some(_), None) => false,
+    };
+    let policy = match (policy, before.break_glass == after.break_glass, is_within) {
+        (class, true, _) => class,
+        (Class::Neutral | Class::Tightens, false, true) => Class::Tightens,
+        (Class::Neutral | Class::Loosens, false, false) => Class::Loosens,
+        (Class::Loosens | Class::Mixed, false, true) | (Class::Tightens | Class::Mixed, false, false) => Class::Mixed,
+    };
     match (keys, policy) {
         (Class::Neutral, class) | (class, Class::Neutral) => class,
         (Class::Tightens, Class::Tightens) => Class::Tightens,

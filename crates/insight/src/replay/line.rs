@@ -9,7 +9,7 @@ use portcullis_events::access::ACCESS_SCHEMA;
 use portcullis_events::event::SCHEMA;
 use portcullis_policy::{
     Activation, Authentication, AuthenticationMethod, Ban, BanScope, ClientAddress, CountryCode, CredentialProblemKind,
-    CredentialScope, Dependency, Device, GroupClaim, KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText,
+    CredentialScope, Dependency, Device, GroupClaim, KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText, Lent,
     Principal, PrincipalKind, RiskAssessment, SignalFamily,
 };
 use serde::{Deserialize, Deserializer};
@@ -367,7 +367,9 @@ impl Facts<'_> {
         Some(Box::new(KeptRare {
             address_ban: ban(&[BanScope::Address, BanScope::Anonymous]),
             principal_ban: ban(&[BanScope::Principal]),
-            activations: activations.map(|name| Activation { assignment: (&**name).into(), until }).collect(),
+            activations: activations
+                .map(|name| Activation { gives: Lent::parse(name), ..Activation::of("", until) })
+                .collect(),
             ..KeptRare::default()
         }))
     }

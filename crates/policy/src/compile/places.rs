@@ -93,6 +93,7 @@ impl Compiler {
                     sensitivity: draft.sensitivity,
                     proof: draft.proof,
                     shadow: draft.mode == Mode::Shadow,
+                    requestable: draft.requestable,
                 };
             }
         }

@@ -186,7 +186,7 @@ impl Axes {
             }
         };
         let is_active = |name: &Arc<str>| {
-            request.activations.iter().any(|each| *each.assignment == **name && request.now < each.until)
+            request.activations.iter().any(|each| each.assignment() == Some(name) && each.is_in_force(request.now))
         };
         // The last set is the one of all.
         let active: Vec<Arc<str>> = self.activations.last()?.iter().filter(|name| is_active(name)).cloned().collect();
@@ -205,5 +205,5 @@ impl Axes {
 }
 /// Assignments activated for longer than any time that is looked at.
 pub(super) fn activations(active: &[Arc<str>]) -> Vec<Activation> {
-    active.iter().map(|name| Activation { assignment: (&**name).into(), until: Timestamp::MAX }).collect()
+    active.iter().map(|name| Activation::of(name, Timestamp::MAX)).collect()
 }

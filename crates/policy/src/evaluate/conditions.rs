@@ -86,6 +86,6 @@ impl Policy {
 }
 
 fn is_activated(view: &View<'_>, assignment: &str) -> bool {
-    let activations = view.request.activations;
-    activations.iter().any(|each| *each.assignment == *assignment && view.now < each.until)
+    let of_it = |each: &&Activation| each.assignment() == Some(assignment);
+    view.request.activations.iter().filter(of_it).any(|each| each.is_in_force(view.now))
 }

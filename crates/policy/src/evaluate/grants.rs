@@ -44,12 +44,38 @@ impl Policy {
         }
         match caller {
             Caller::Anonymous | Caller::SomeVerified => false,
-            Caller::Verified(principal) => principal
-                .roles
-                .iter()
-                .filter_map(|name| self.role_by_name.get(&**name))
-                .any(|role| self.role_permits(*role, view)),
+            Caller::Verified(principal) => {
+                principal
+                    .roles
+                    .iter()
+                    .filter_map(|name| self.role_by_name.get(&**name))
+                    .any(|role| self.role_permits(*role, view))
+                    || self.lent_role(view, caller).is_some()
+            }
         }
+    }
+
+    /// The role that was lent to the caller for a time, is so now on this route, and permits the action.
+    pub(crate) fn lent_role<'a>(&self, view: &View<'a>, caller: Caller<'_>) -> Option<(RoleId, &'a Activation)> {
+        self.lent_roles(view, caller).find(|(role, _)| self.role_permits(*role, view))
+    }
+
+    /// The roles that are lent to the caller now, on the route of the request. One that the policy does not know gives nothing.
+    pub(crate) fn lent_roles<'s, 'a: 's>(
+        &'s self,
+        view: &View<'a>,
+        caller: Caller<'_>,
+    ) -> impl Iterator<Item = (RoleId, &'a Activation)> + use<'s, 'a> {
+        let lent: &'a [Activation] = match caller {
+            Caller::Verified(_) => view.request.activations,
+            Caller::Anonymous | Caller::SomeVerified => &[],
+        };
+        let route = view.request.route.map_or("", |route| self.route_name(route));
+        let now = view.now;
+        lent.iter().filter(move |each| each.is_in_force(now)).filter_map(move |each| {
+            let role = self.role_by_name.get(each.gives.role_on(route)?)?;
+            Some((*role, each))
+        })
     }
 
     /// Whether one of the role's permissions has an action that the request is, and no not-action of the same permission.

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::condition::{ConditionKind, Truth, span_text};
+use crate::draft::ActivationRules;
 use crate::principal::{CredentialProblem, CredentialProblemKind};
 use crate::reason::Stage;
+use crate::request::Activation;
 
 impl Policy {
     pub(super) fn permit_message(&self, view: &View<'_>, grant: Option<AssignmentId>) -> String {
@@ -13,13 +15,42 @@ impl Policy {
         let who = who(view, self.resource_of(view).map(|(_, resource)| resource));
         match grant.and_then(|id| self.assignments.get(id.0 as usize)) {
             Some(assignment) => format!(
-                "{who} may {method} {path}: assignment {} grants role {} ({})",
+                "{who} may {method} {path}: assignment {} grants role {} ({}){}",
                 assignment.rule.name,
                 self.role_name(assignment.role),
-                place(&assignment.rule)
+                place(&assignment.rule),
+                self.activation_words(view, assignment).map(|words| format!("; {words}")).unwrap_or_default()
             ),
-            None => format!("{who} may {method} {path}: a role held directly permits it"),
+            None => format!("{who} may {method} {path}: {}", self.direct_words(view)),
         }
+    }
+
+    /// By which role an action is permitted that no assignment grants: one that is lent, or one that the credential carries.
+    pub(super) fn direct_words(&self, view: &View<'_>) -> String {
+        let caller =
+            self.resource_of(view).map_or(Caller::Anonymous, |(_, resource)| view.caller(resource.authentication));
+        let carries = match caller {
+            Caller::Verified(principal) => principal
+                .roles
+                .iter()
+                .filter_map(|name| self.role_by_name.get(&**name))
+                .any(|role| self.role_permits(*role, view)),
+            Caller::Anonymous | Caller::SomeVerified => false,
+        };
+        match self.lent_role(view, caller).filter(|_| !carries && view.supposed.role.is_none()) {
+            Some((role, lent)) => {
+                format!("the role {}, lent until {}, permits it{}", self.role_name(role), lent.until, noted(lent))
+            }
+            None => "a role held directly permits it".to_owned(),
+        }
+    }
+
+    /// The activation of an eligible assignment that is in force, and what is known of it.
+    pub(super) fn activation_words(&self, view: &View<'_>, assignment: &Assignment) -> Option<String> {
+        let eligible = assignment.when.activation.as_ref()?;
+        let of_it = |each: &&Activation| each.assignment() == Some(&*eligible.assignment);
+        let activation = view.request.activations.iter().filter(of_it).find(|each| each.is_in_force(view.now))?;
+        Some(format!("activated until {}{}", activation.until, noted(activation)))
     }
 
     pub(super) fn denial_message(&self, view: &View<'_>, stop: Stop, nearest: &[Nearest]) -> String {
@@ -61,7 +92,11 @@ impl Policy {
                     format!("route {route} wants a client certificate for {method} {path}, and there is none")
                 }
             },
-            Reason::NoMatchingGrant => format!("{who} may not {method} {path}: {}", self.no_grant_message(view, route)),
+            Reason::NoMatchingGrant => format!(
+                "{who} may not {method} {path}: {}{}",
+                self.no_grant_message(view, route),
+                self.ended_role_words(view).unwrap_or_default()
+            ),
             Reason::ExplicitDeny => {
                 format!("deny {} forbids {who} to {method} {path}{}", rule.map_or("", |rule| &*rule.name), at(rule))
             }
@@ -145,9 +180,31 @@ impl Policy {
             }
             PeriodState::Within => {
                 let unmet = self.unmet(view, assignment).join(", ");
-                format!("assignment {name} grants it under a condition that is not met: {unmet} ({place})")
+                let eligible = self.eligible_words(view, assignment).unwrap_or_default();
+                format!("assignment {name} grants it under a condition that is not met: {unmet} ({place}){eligible}")
             }
         }
+    }
+
+    /// What the holder of an eligible assignment can do about it, and that it was activated until lately.
+    fn eligible_words(&self, view: &View<'_>, assignment: &Assignment) -> Option<String> {
+        let eligible = assignment.when.activation.as_ref()?;
+        if self.activation_words(view, assignment).is_some() {
+            return None;
+        }
+        let (name, role) = (&eligible.assignment, self.role_name(assignment.role));
+        let ended = ended_words(view, |lent| lent.assignment() == Some(&**name)).unwrap_or_default();
+        Some(format!("{ended}; eligible for role {role}: activate with `portcullis access activate {name}`"))
+    }
+
+    /// That a role which would permit it was lent until lately.
+    fn ended_role_words(&self, view: &View<'_>) -> Option<String> {
+        let route = view.request.route.map_or("", |route| self.route_name(route));
+        let permits = |lent: &Activation| {
+            let role = lent.gives.role_on(route).and_then(|role| self.role_by_name.get(role));
+            role.is_some_and(|role| self.role_permits(*role, view))
+        };
+        ended_words(view, permits)
     }
 
     /// Each unmet condition with what was looked at; unknown is told from wrong.
@@ -179,11 +236,7 @@ impl Policy {
             ConditionKind::Assurance => "mfa".to_owned(),
             ConditionKind::MaxAge => format!("at most {}", when.max_age_s.map_or_else(String::new, span_text)),
             ConditionKind::Activation => match &when.activation {
-                Some(eligible) => format!(
-                    "for at most {:#}{}",
-                    jiff::SignedDuration::from_secs(i64::try_from(eligible.rules.max_s).unwrap_or(i64::MAX)),
-                    if eligible.rules.justification_required { ", with a justification" } else { "" }
-                ),
+                Some(eligible) => activation_demands(&eligible.rules),
                 None => String::new(),
             },
             ConditionKind::MaxRisk => format!("at most {}", when.max_risk.map_or("", |level| level.as_str())),
@@ -286,6 +339,38 @@ pub(super) fn signals(view: &View<'_>) -> String {
     }
     let reasons: Vec<&str> = view.request.risk.signals.iter().take(3).map(|signal| signal.reason.as_str()).collect();
     reasons.join("; ")
+}
+
+/// What activating takes: `for at most 4h, with a justification, by approval of 1 other person`.
+fn activation_demands(rules: &ActivationRules) -> String {
+    let most = jiff::SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));
+    let mut text = format!("for at most {most:#}");
+    for (is_demanded, words) in
+        [(rules.justification_required, ", with a justification"), (rules.ticket_required, ", with a ticket")]
+    {
+        text.push_str(if is_demanded { words } else { "" });
+    }
+    match rules.approvals {
+        0 => {}
+        1 => text.push_str(", by approval of 1 other person"),
+        more => {
+            let _ = write!(text, ", by approval of {more} other persons");
+        }
+    }
+    text
+}
+
+/// The latest of what has ended and is meant.
+fn ended_words(view: &View<'_>, is_meant: impl Fn(&Activation) -> bool) -> Option<String> {
+    let ended = view.request.activations.iter().filter(|each| !each.is_in_force(view.now) && is_meant(each));
+    let last = ended.max_by_key(|each| each.until)?;
+    let what = if last.assignment().is_some() { "its activation" } else { "a role that was lent" };
+    Some(format!("; {what} ended at {:.0}", last.until))
+}
+
+/// What is known of it, behind a colon.
+fn noted(lent: &Activation) -> String {
+    if lent.note.is_empty() { String::new() } else { format!(" ({})", lent.note) }
 }
 
 pub(super) fn place(rule: &RuleRef) -> String {

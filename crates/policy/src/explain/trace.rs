@@ -164,7 +164,7 @@ impl Policy {
         let mut seen = Vec::new();
         let granted = self.grants_stage(view, route, caller, &mut Silent);
         if granted == GrantOutcome::Granted(None) {
-            checks.push(check(Stage::Grants, CheckOutcome::Pass, &who(view, None), "a role held directly permits it"));
+            checks.push(check(Stage::Grants, CheckOutcome::Pass, &who(view, None), &self.direct_words(view)));
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
             for id in subject.assignments.on(route) {
@@ -201,7 +201,11 @@ impl Policy {
             (CheckOutcome::Fail, format!("role {role} does not permit it"))
         } else {
             match self.assignment_outcome(view, id, assignment, caller) {
-                GrantOutcome::Granted(_) => (CheckOutcome::Pass, format!("role {role} permits it")),
+                GrantOutcome::Granted(_) => {
+                    let activated = self.activation_words(view, assignment);
+                    let activated = activated.map(|words| format!(", {words}")).unwrap_or_default();
+                    (CheckOutcome::Pass, format!("role {role} permits it{activated}"))
+                }
                 GrantOutcome::Expired(_) => {
                     (CheckOutcome::Fail, format!("role {role} permits it, but the assignment has expired"))
                 }

@@ -115,7 +115,7 @@ impl Policy {
         texts
     }
 
-    pub(super) fn covers(&self, wide: Action, narrow: Action) -> bool {
+    pub(crate) fn covers(&self, wide: Action, narrow: Action) -> bool {
         match (self.actions.pattern(wide.0), self.actions.pattern(narrow.0)) {
             (Some(pattern), Some(other)) => wide.1.covers(narrow.1) && pattern.covers(other),
             _ => false,

@@ -53,7 +53,7 @@ pub struct RouteListing {
 pub struct ListedGrant {
     /// The role.
     pub role: RuleRef,
-    /// The assignment that grants it; `None` for a role that the credential carries.
+    /// The assignment that grants it; `None` for a role that the credential carries, or that is lent for a time.
     pub assignment: Option<RuleRef>,
     /// As whom the principal holds it: itself, `anyone`, `authenticated`, `group:NAME`.
     pub through: Vec<Arc<str>>,
@@ -269,6 +269,7 @@ impl<'a> Asked<'a> {
         if let Caller::Verified(principal) = self.caller {
             myself = principal.reference().into();
             direct.extend(principal.roles.iter().filter_map(|name| self.policy.role_by_name.get(&**name)));
+            direct.extend(self.policy.lent_roles(self.view, self.caller).map(|(role, _)| role));
         }
         let direct = direct.into_iter().map(|role| Held { role, assignment: None, through: vec![myself.clone()] });
         let mut through: BTreeMap<AssignmentId, Vec<Arc<str>>> = BTreeMap::new();

@@ -66,7 +66,7 @@ fn apply_one(draft: &PolicyDraft, mut facts: Facts, kind: &str, value: &str) -> 
         }
         "activation" => {
             let until = facts.now.checked_add(jiff::SignedDuration::from_hours(10_000)).unwrap();
-            facts.activations.push(Activation { assignment: value.into(), until });
+            facts.activations.push(Activation::of(value, until));
         }
         other => panic!("no need of the contract: {other}:{value}"),
     }

@@ -203,7 +203,7 @@ impl<'a> Stages<'a> {
     }
 
     fn is_activated(&self, name: &str) -> bool {
-        self.facts.activations.iter().any(|each| *each.assignment == *name && each.until > self.facts.now)
+        self.facts.activations.iter().any(|each| each.assignment() == Some(name) && each.until > self.facts.now)
     }
 
     /// In monitor mode risk decides nothing. A resource in shadow mode demands no step-up.

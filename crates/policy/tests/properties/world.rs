@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 /// Paths of each route; the last one takes what the others leave.
-const ROUTES: [(&str, &[&str]); 3] = [("ra", &["/a/**"]), ("rb", &["/a/*", "/b/**"]), ("rc", &[])];
+pub(crate) const ROUTES: [(&str, &[&str]); 3] = [("ra", &["/a/**"]), ("rb", &["/a/*", "/b/**"]), ("rc", &[])];
 const NETWORKS: [&str; 4] = ["office", "branch", "tor", "lab"];
 /// Not in the order in which they inherit.
-const ROLES: [&str; 6] = ["m", "c", "x", "a", "k", "e"];
+pub(crate) const ROLES: [&str; 6] = ["m", "c", "x", "a", "k", "e"];
 const GROUPS: [&str; 4] = ["g2", "g0", "g3", "g1"];
 /// The first ones are too wide to be taken away again.
 const ACTIONS: [&str; 10] = [
@@ -206,9 +206,9 @@ fn unbanned_facts() -> impl Strategy<Value = Facts> {
             principal_ban: None,
             activations: activated
                 .into_iter()
-                .map(|(index, left_s)| Activation {
-                    assignment: format!("assignment-{index}").into(),
-                    until: Timestamp::from_second(now.as_second() + left_s).unwrap(),
+                .map(|(index, left_s)| {
+                    let until = Timestamp::from_second(now.as_second() + left_s).unwrap();
+                    Activation::of(&format!("assignment-{index}"), until)
                 })
                 .collect(),
             now,
@@ -399,7 +399,7 @@ fn assignment(routes: usize, networks: usize) -> impl Strategy<Value = Assignmen
             expires,
             when,
             activation: activation
-                .map(|justification_required| ActivationRules { max_s: 3_600, justification_required }),
+                .map(|justification_required| ActivationRules { justification_required, ..ActivationRules::of(3_600) }),
             mode,
         })
 }

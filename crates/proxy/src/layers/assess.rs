@@ -1,4 +1,4 @@
-//! `assess`: how risky the caller looks, whether the principal is banned, and what alerts demand.
+//! `assess`: how risky the caller looks, whether the principal is banned, what alerts demand, and what the principal has for a time.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::transit::Transit;
 use crate::worker::Worker;
 
-/// Establishes the risk assessment, the ban on the principal, and what alerts demand of it or on the route.
+/// Establishes the risk assessment, the ban on the principal, what alerts demand of it or on the route, and what it has for a time.
 #[derive(Clone)]
 pub struct Assess {
     worker: Rc<Worker>,
@@ -43,6 +43,11 @@ impl Establishes for Assess {
         let route = transit.facts.route_name().map(|name| &**name);
         let (who, address) = (transit.facts.principal(), transit.facts.client_address().ip());
         transit.facts.demanded = risk.demanded(who, route, address, transit.facts.steady_now);
+        let shared = &self.worker.shared;
+        transit.facts.lent = match transit.facts.principal() {
+            Some(principal) => shared.lending.of(principal, transit.facts.steady_now),
+            None => Vec::new(),
+        };
         transit.facts.caller_keys = keys;
         transit.facts.risk = Some(assessment);
         transit.facts.principal_ban = ban;

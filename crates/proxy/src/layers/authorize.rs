@@ -120,12 +120,15 @@ where
         }
         tell_of_risk(&mut transit);
         let began = Instant::now();
-        let Some(decision) = ask(&mut transit.facts) else {
+        let Some(mut decision) = ask(&mut transit.facts) else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
         };
         let took = began.elapsed();
         transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
         transit.facts.decided = Some(began + took);
+        if matches!(decision, Decision::Deny(_)) && look_for_what_ended(&self.worker, &mut transit.facts) {
+            decision = ask(&transit.facts).unwrap_or(decision);
+        }
         let counters = transit.facts.loaded.counters(transit.facts.route);
         counters.decisions.observe(took);
         match decision {
@@ -175,13 +178,27 @@ fn ask(facts: &mut Facts) -> Option<Decision> {
     Some(facts.policy().0.decide(&facts.access_request()?))
 }
 
+/// Notes what the principal had until lately, where it had anything: a refusal says so.
+fn look_for_what_ended(worker: &Worker, facts: &mut Facts) -> bool {
+    let lending = &worker.shared.lending;
+    let ended = facts.principal().map(|principal| lending.ended(principal, facts.now, facts.steady_now));
+    let ended = ended.unwrap_or_default();
+    let any = !ended.is_empty();
+    facts.lent.extend(ended);
+    any
+}
+
 /// Asks again about a request that was permitted before. A permit leads nowhere: what is under way goes on.
 ///
 /// # Errors
 /// The refusal, if it is not permitted any more.
-pub(crate) fn ask_again(transit: &mut Transit) -> Result<(), Refusal> {
+pub(crate) fn ask_again(worker: &Worker, transit: &mut Transit) -> Result<(), Refusal> {
     tell_of_risk(transit);
-    match ask(&mut transit.facts) {
+    let mut decision = ask(&mut transit.facts);
+    if matches!(decision, Some(Decision::Deny(_))) && look_for_what_ended(worker, &mut transit.facts) {
+        decision = ask(&mut transit.facts);
+    }
+    match decision {
         Some(Decision::Permit(_)) => Ok(()),
         Some(
             Decision::Deny(denial)

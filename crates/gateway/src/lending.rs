@@ -1,0 +1,419 @@
+//! Power for a time, in a running gateway: asked for, approved, written down, then in force, and ended by whichever clock comes first.
+//!
+//! The log is `governance`'s and lies in the store; what requests see is `proxy`'s table. This is where the two meet: each change goes into the
+//! log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
+
+mod breaking;
+mod requesting;
+mod shown;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_admin::access::{Access, Activation as Wanted, Answer};
+use portcullis_events::{Event, EventKind};
+use portcullis_governance::power::{
+    Asked, BreakGlassRules, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word,
+};
+use portcullis_governance::{ApproverSet, Hash, LedgerError};
+use portcullis_policy::{Activation, Lent, Principal, PrincipalKind};
+use portcullis_proxy::Shared;
+use portcullis_proxy::lending::LentTo;
+use portcullis_store::{PowerLog, Settings};
+use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
+
+use crate::governing::{Governing, Who};
+use breaking::Wrong;
+
+/// Who has what for a time, and where that is written down.
+#[derive(Debug)]
+pub(crate) struct Lender {
+    /// `None`: there is no store, or the process ends.
+    kept: Mutex<Option<Kept>>,
+    shared: Arc<Shared>,
+    governing: Option<Arc<Governing>>,
+    /// What breaking a seal gives.
+    break_glass: ArcSwap<Option<BreakGlassRules>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    book: PowerBook,
+    /// When each ends by the clock that nobody sets. It only ever becomes earlier.
+    deadlines: HashMap<u64, Timestamp>,
+    /// When the time of day was last noted, by that clock.
+    noted: Timestamp,
+    wrong: Wrong,
+}
+
+/// How often it is looked what is over.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the time of day is noted while anything is in force.
+const NOTE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a refusal says that something has ended.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+/// Eligible assignments that are listed.
+const MOST_ELIGIBLE: usize = 1_000;
+
+impl Lender {
+    /// Takes up what the store has in force.
+    ///
+    /// # Errors
+    /// A log that cannot be read, or is not what it was.
+    pub(crate) fn open(
+        store: Option<&Settings>,
+        (limits, break_glass): (Limits, Option<BreakGlassRules>),
+        shared: &Arc<Shared>,
+        governing: Option<Arc<Governing>>,
+    ) -> Result<Self, PowerError> {
+        let now = Timestamp::now();
+        let open = |store: &Settings| {
+            let log = PowerLog::open(store).map_err(|error| LedgerError::Failed(error.to_string()))?;
+            let book = PowerBook::open(Box::new(log), limits, now)?;
+            Ok::<_, PowerError>(Kept {
+                book,
+                deadlines: HashMap::new(),
+                noted: shared.clock.now(),
+                wrong: Wrong::default(),
+            })
+        };
+        let kept = store.map(open).transpose()?;
+        let lender = Self {
+            kept: Mutex::new(kept),
+            shared: Arc::clone(shared),
+            governing,
+            break_glass: ArcSwap::from_pointee(break_glass),
+        };
+        if let Some(kept) = lender.kept().as_mut() {
+            lender.publish(kept, now);
+            let count = kept.book.powers().filter(|power| power.is_in_force(now)).count();
+            if count > 0 {
+                tracing::info!(count, "power that was given for a time before is in force");
+            }
+        }
+        Ok(lender)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes other limits, and what breaking a seal gives from now on.
+    pub(crate) fn configure(&self, limits: Limits, break_glass: Option<BreakGlassRules>) {
+        self.break_glass.store(Arc::new(break_glass));
+        if let Some(kept) = self.kept().as_mut() {
+            kept.book.limit(limits);
+        }
+    }
+
+    /// Looks each second what is over, as long as the process lives.
+    pub(crate) async fn follow(lender: Arc<Self>) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tick.tick().await;
+            let looking = Arc::clone(&lender);
+            let looked = tokio::task::spawn_blocking(move || looking.look(Timestamp::now())).await;
+            let error = match looked {
+                Ok(Ok(true)) => None,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error.as_ref().filter(|_| !failing) {
+                tracing::error!(%error, "that temporary power has ended cannot be written down: it has ended all the same");
+            }
+            failing = error.is_some();
+        }
+    }
+
+    /// Ends what is over. `false`: nothing is kept.
+    fn look(&self, now: Timestamp) -> Result<bool, PowerError> {
+        let mut guard = self.kept();
+        let Some(kept) = guard.as_mut() else { return Ok(false) };
+        let heard = kept.book.catch_up()?;
+        let mut ended = kept.book.tell_time(now)?;
+        let steady = self.shared.clock.now();
+        let over = |(n, deadline): (&u64, &Timestamp)| {
+            let is_in_force = kept.book.power(*n).is_ok_and(|power| power.is_in_force(now));
+            (is_in_force && *deadline <= steady).then_some(*n)
+        };
+        let over: Vec<u64> = kept.deadlines.iter().filter_map(over).collect();
+        for n in over {
+            ended.push(kept.book.end(n, "its time is over", &[], now)?);
+        }
+        if heard || !ended.is_empty() {
+            self.publish(kept, now);
+            ended.iter().for_each(|power| self.tell(EventKind::GrantEnded, power));
+        }
+        if !kept.deadlines.is_empty() && steady.duration_since(kept.noted) >= NOTE {
+            kept.book.note_seen()?;
+            kept.noted = steady;
+        }
+        Ok(true)
+    }
+
+    /// No more is looked at: the process ends, and whoever closes the store last has it stand alone.
+    pub(crate) fn shutdown(&self) {
+        *self.kept() = None;
+    }
+
+    /// Puts in force what the log says.
+    fn publish(&self, kept: &mut Kept, now: Timestamp) {
+        let steady = self.shared.clock.now();
+        let (mut in_force, mut ended) = (Vec::new(), Vec::new());
+        let mut deadlines = HashMap::new();
+        for power in kept.book.powers().filter(|power| power.asked.kind.gives_access()) {
+            let Some((kind, id)) = principal(&power.asked.principal) else { continue };
+            let lent = |until: i64, deadline: Timestamp| {
+                let until = Timestamp::from_microsecond(until).ok()?;
+                let gives = Lent::parse(&power.asked.gives);
+                let activation = Activation { gives, until, note: shown::note(power).into() };
+                Some(LentTo { kind, id: id.into(), activation, deadline })
+            };
+            match power.state {
+                PowerState::InForce { until, .. } => {
+                    let left = SignedDuration::from_micros(until.saturating_sub(now.as_microsecond()));
+                    let deadline = steady.saturating_add(left).unwrap_or(steady);
+                    let deadline = kept.deadlines.get(&power.n).map_or(deadline, |before| deadline.min(*before));
+                    deadlines.insert(power.n, deadline);
+                    in_force.extend(lent(until, deadline));
+                }
+                PowerState::Ended { ended: at, .. } => {
+                    let age = SignedDuration::from_micros(now.as_microsecond().saturating_sub(at));
+                    if age <= REMEMBERED {
+                        ended.extend(lent(at, steady));
+                    }
+                }
+                PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {}
+            }
+        }
+        kept.deadlines = deadlines;
+        self.shared.lending.replace(in_force, ended);
+    }
+
+    /// Does what is wanted.
+    ///
+    /// # Errors
+    /// Why it is not done, in a sentence.
+    pub(crate) fn perform(&self, wanted: &Access, who: &Who, now: Timestamp) -> Result<Answer, String> {
+        let mut guard = self.kept();
+        let Some(kept) = guard.as_mut() else {
+            return Err("temporary power is kept in the store, and there is none: add `[store]`".to_owned());
+        };
+        kept.book.catch_up().map_err(said)?;
+        // What is over has ended before anything else happens.
+        let ended = kept.book.tell_time(now).map_err(said)?;
+        self.publish_if(!ended.is_empty(), kept, now);
+        ended.iter().for_each(|power| self.tell(EventKind::GrantEnded, power));
+        match wanted {
+            Access::List { all } => Ok(self.list(kept, *all, now)),
+            Access::Show { id } => {
+                let power = kept.book.power(*id).map_err(said)?;
+                let instance = self.approvers().1;
+                let mut answer = shown::answer(format!("{id} of {}", power.asked.principal), [power]);
+                answer.suggested = self.suggested(power);
+                answer.instance = (!instance.is_none()).then(|| instance.to_string());
+                Ok(answer)
+            }
+            Access::Verify => {
+                let (entries, head) = kept.book.head();
+                let message = format!("{entries} entries follow one on the other, up to {head}");
+                Ok(Answer { message, ..Answer::default() })
+            }
+            Access::Activate(wanted) => self.activate(kept, wanted, who, now),
+            Access::Approve { id, approval } => self.approve(kept, *id, approval.as_deref(), who, now),
+            Access::Reject { id, reason } => {
+                let power = kept.book.reject(*id, reason, &who.names, now).map_err(said)?;
+                Ok(shown::answer(format!("{}: rejected by {}: {reason}", shown::name(&power), who.first()), [&power]))
+            }
+            Access::Seal(seal) => self.seal(kept, seal, who, now),
+            Access::BreakGlass(wanted) => self.break_glass(kept, wanted, who, now),
+            Access::Review { id, remark, approval } => self.review(kept, (*id, remark, approval.as_deref()), who, now),
+            Access::Request(wanted) => self.request(kept, wanted, who, now),
+            Access::Grant(wanted) => self.grant(kept, wanted, who, now),
+            Access::End { id, reason } => {
+                let power = kept.book.end(*id, reason, &who.names, now).map_err(said)?;
+                self.publish(kept, now);
+                self.tell(EventKind::GrantEnded, &power);
+                Ok(shown::answer(format!("{}: ended by {}: {reason}", shown::name(&power), who.first()), [&power]))
+            }
+        }
+    }
+
+    fn publish_if(&self, wanted: bool, kept: &mut Kept, now: Timestamp) {
+        if wanted {
+            self.publish(kept, now);
+        }
+    }
+
+    /// How many persons must approve what the policy does not give by itself: as many as a change of the policy that loosens it.
+    fn loosen(&self) -> u8 {
+        self.governing.as_ref().map_or(0, |governing| governing.loosen())
+    }
+
+    fn approvers(&self) -> (ApproverSet, Hash) {
+        self.governing.as_ref().map_or_else(|| (ApproverSet::default(), Hash::NONE), |governing| governing.approvers())
+    }
+
+    fn list(&self, kept: &Kept, all: bool, now: Timestamp) -> Answer {
+        let is_open = |power: &&Power| {
+            power.is_unreviewed() || matches!(power.state, PowerState::Waiting { .. } | PowerState::InForce { .. })
+        };
+        let mut answer = shown::answer(String::new(), kept.book.powers().filter(|power| all || is_open(power)));
+        let gives = |power: &&Power| power.is_in_force(now) && power.asked.kind.gives_access();
+        let in_force = kept.book.powers().filter(gives).count();
+        let eligible = self.shared.snapshot().load().policy.all_eligible(MOST_ELIGIBLE);
+        answer.message = format!("{in_force} in force, {} eligible", eligible.len());
+        answer.eligible = eligible.iter().map(shown::eligible).collect();
+        answer
+    }
+
+    fn activate(&self, kept: &mut Kept, wanted: &Wanted, who: &Who, now: Timestamp) -> Result<Answer, String> {
+        let policy = Arc::clone(&self.shared.snapshot().load().policy);
+        let eligible = policy.eligible(&wanted.assignment).ok_or_else(|| {
+            format!(
+                "there is no eligible assignment `{}`: see `portcullis access list`",
+                wanted.assignment.escape_debug()
+            )
+        })?;
+        let (kind, id) = principal(&wanted.principal).ok_or_else(|| {
+            format!(
+                "`{}` is no principal: write `user:ID`, `service:ID` or `certificate:SAN`",
+                wanted.principal.escape_debug()
+            )
+        })?;
+        let is_named = policy.names(&wanted.assignment, &Principal::stated(kind, id));
+        let by_group = eligible.principals.iter().any(|name| name.starts_with("group:"));
+        if !is_named && !by_group {
+            return Err(format!("assignment {} does not name {}", wanted.assignment, wanted.principal));
+        }
+        let rules = eligible.rules;
+        let lasts_s = wanted.for_s.unwrap_or(rules.max_s);
+        if lasts_s == 0 || lasts_s > rules.max_s {
+            let most = SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));
+            return Err(format!("assignment {} can be activated for a second to {most:#}", wanted.assignment));
+        }
+        let (reason, ticket) = (wanted.reason.trim(), wanted.ticket.as_deref().unwrap_or_default().trim());
+        if rules.justification_required && reason.is_empty() {
+            return Err(format!("assignment {} demands a justification: say why, with `--reason`", wanted.assignment));
+        }
+        if rules.ticket_required && ticket.is_empty() {
+            return Err(format!("assignment {} demands a ticket: name it, with `--ticket`", wanted.assignment));
+        }
+        let asked = Asked {
+            kind: PowerKind::Activation,
+            principal: wanted.principal.clone(),
+            gives: wanted.assignment.clone(),
+            lasts_s,
+            reason: reason.to_owned(),
+            ticket: ticket.to_owned(),
+            approvals: rules.approvals,
+            waits_s: kept.book.limits().waits_s,
+        };
+        let power = kept.book.ask(asked, &who.names, now).map_err(said)?;
+        let mut message = self.began_or_waits(kept, &power, now);
+        if !is_named {
+            message.push_str("; the policy alone does not name them there: it gives something to who brings the group");
+        }
+        if eligible.shadow {
+            message.push_str("; the assignment is in shadow mode, and gives nothing");
+        }
+        Ok(shown::answer(message, [&power]))
+    }
+
+    fn approve(
+        &self,
+        kept: &mut Kept,
+        id: u64,
+        approval: Option<&str>,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Answer, String> {
+        let (approvers, instance) = self.approvers();
+        let power = match approval {
+            None => kept.book.approve_as(id, &who.names, who.is_shared, &approvers, now),
+            Some(text) => {
+                let (of, word) = Word::from_armored(text).map_err(|error| format!("the approval: {error}"))?;
+                if of != id {
+                    return Err(format!("the approval is of {of}, and not of {id}"));
+                }
+                kept.book.approve_signed(id, word, instance, &approvers, now)
+            }
+        }
+        .map_err(said)?;
+        let message = match power.state {
+            PowerState::Rejected { .. } => format!("{}: an approver said no", shown::name(&power)),
+            _ => {
+                let by = power.approved.last().and_then(|names| names.first()).cloned().unwrap_or_default();
+                format!("approved by {by}; {}", self.began_or_waits(kept, &power, now))
+            }
+        };
+        Ok(shown::answer(message, [&power]))
+    }
+
+    /// Puts in force what has just begun, and says so.
+    fn began_or_waits(&self, kept: &mut Kept, power: &Power, now: Timestamp) -> String {
+        let name = shown::name(power);
+        match power.state {
+            PowerState::InForce { until, .. } => {
+                self.publish(kept, now);
+                self.tell(EventKind::GrantBegan, power);
+                format!("{name} is in force until {}", shown::time(until))
+            }
+            PowerState::Waiting { until } => {
+                let missing = usize::from(power.asked.approvals).saturating_sub(power.approved.len());
+                let persons = if missing == 1 { "1 other person has" } else { "other persons have" };
+                let count = if missing == 1 { String::new() } else { format!("{missing} ") };
+                let id = power.n;
+                format!(
+                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}`",
+                    shown::time(until)
+                )
+            }
+            PowerState::Ended { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => name,
+        }
+    }
+
+    /// Records that power has begun or ended: exactly one event.
+    fn tell(&self, kind: EventKind, power: &Power) {
+        // A seal that is broken, or too old, gave nobody anything.
+        if !power.asked.kind.gives_access() && kind != EventKind::GrantRequested {
+            return;
+        }
+        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
+        let snapshot = self.shared.snapshot().load();
+        event.policy.version = Some(snapshot.policy.version());
+        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        event.policy.rule = Some(power.asked.gives.as_str().into());
+        if let Some((kind, id)) = principal(&power.asked.principal) {
+            event.identity.id = Some(id.to_owned());
+            event.identity.kind = Some(kind.as_str());
+        }
+        let message = shown::sentence(power);
+        tracing::warn!("{message}");
+        event.message = Some(message);
+        self.shared.recorder.record(event);
+    }
+}
+
+fn said(error: PowerError) -> String {
+    error.to_string()
+}
+
+/// A principal that somebody wrote: one, and no group.
+fn principal(text: &str) -> Option<(PrincipalKind, &str)> {
+    let (kind, id) = text.split_once(':')?;
+    let kinds = [PrincipalKind::User, PrincipalKind::Service, PrincipalKind::Certificate];
+    let kind = kinds.into_iter().find(|each| each.as_str() == kind)?;
+    let is_name = !id.is_empty() && id.len() <= MAX_ID && !id.chars().any(char::is_control);
+    is_name.then_some((kind, id))
+}
+
+/// The longest id of a principal, in bytes.
+const MAX_ID: usize = 256;

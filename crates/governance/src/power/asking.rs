@@ -1,0 +1,181 @@
+//! Asking for power, and ending it.
+
+use jiff::Timestamp;
+
+use crate::approver::ApproverSet;
+use crate::hash::Hash;
+use crate::power::book::{PowerBook, PowerError, began, refused};
+use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
+use crate::power::persons::Names;
+use crate::power::state::{GRANTED, Power, PowerState, standing};
+
+/// Of one principal at once.
+const MOST_OF_ONE: usize = 16;
+
+/// The longest time for which any power is given, in seconds.
+const LONGEST_S: u64 = 366 * 86_400;
+
+impl PowerBook {
+    /// Asks for power. Where nobody must approve it is in force when this returns.
+    ///
+    /// # Errors
+    /// A text that is none, no room, or it is not written.
+    pub fn ask(&mut self, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.check(&asked, now)?;
+        self.make_room()?;
+        let of = self.last.0.saturating_add(1);
+        // A request waits for somebody who grants it, however few must approve.
+        let begins = asked.approvals == 0 && asked.kind != PowerKind::Request;
+        let begins = begins.then(|| began(of, &asked, now));
+        self.append(std::iter::once(Act::Asked(asked)).chain(begins).collect(), by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Breaks a seal: its code is good once, for the principal that it was made for, and power begins at once.
+    ///
+    /// # Errors
+    /// A code that opens nothing, no room, or it is not written.
+    pub fn break_seal(&mut self, code: Hash, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.tell_time(now)?;
+        let opens = |power: &&Power| {
+            power.asked.kind == PowerKind::Seal && power.is_in_force(now) && power.asked.gives == code.to_string()
+        };
+        // Who tries a code of somebody else learns no more than who tries one that is none.
+        let seal = self.powers.values().find(opens).filter(|seal| seal.asked.principal == asked.principal);
+        let Some(seal) = seal.map(|seal| seal.n) else { return refused("the code opens nothing for this principal") };
+        self.check(&asked, now)?;
+        self.make_room()?;
+        let of = self.last.0.saturating_add(2);
+        let used = Act::Ended { of: seal, reason: format!("opened as {of}") };
+        let begins = began(of, &asked, now);
+        self.append(vec![used, Act::Asked(asked), begins], by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Grants a request: a loan takes its place, which may wait for approvals. Whoever it is for cannot grant it.
+    ///
+    /// # Errors
+    /// It does not wait, no room, or it is not written.
+    pub fn grant(
+        &mut self,
+        request: u64,
+        loan: Asked,
+        by: &[String],
+        approvers: &ApproverSet,
+        now: Timestamp,
+    ) -> Result<Power, PowerError> {
+        self.tell_time(now)?;
+        let power = self.power(request)?;
+        let waits = matches!(power.state, PowerState::Waiting { .. });
+        if power.asked.kind != PowerKind::Request || !waits {
+            return refused(format!("{request} is no request that waits: it {}", standing(&power.state)));
+        }
+        let person = Names::of(by.iter().map(String::as_str), approvers);
+        let [holder, _] = power.interested(approvers);
+        if person.may_be(&holder) || power.asked.principal != loan.principal {
+            return refused(format!("{request} is for {}, who cannot grant it under any name", power.asked.principal));
+        }
+        self.check(&loan, now)?;
+        self.make_room()?;
+        let of = self.last.0.saturating_add(2);
+        let granted = Act::Rejected { of: request, reason: format!("{GRANTED}{of}") };
+        let begins = (loan.approvals == 0).then(|| began(of, &loan, now));
+        self.append([granted, Act::Asked(loan)].into_iter().chain(begins).collect(), by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Whether somebody may have this.
+    fn check(&mut self, asked: &Asked, now: Timestamp) -> Result<(), PowerError> {
+        for (what, text, most) in [("the reason", &asked.reason, MAX_REASON), ("the ticket", &asked.ticket, MAX_TICKET)]
+        {
+            if let Some(problem) = text_problem(text, most) {
+                return refused(format!("{what} is {problem}"));
+            }
+        }
+        if asked.lasts_s == 0 || asked.lasts_s > LONGEST_S {
+            return refused("power is given for a second to a year");
+        }
+        self.tell_time(now)?;
+        let open = || self.powers.values().filter(|power| power.state.is_open());
+        if open().count() >= self.limits.most {
+            return refused(format!(
+                "{} are in force or wait already, as many as `[access] most` allows",
+                self.limits.most
+            ));
+        }
+        if open().filter(|power| power.asked.principal == asked.principal).count() >= MOST_OF_ONE {
+            return refused(format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal));
+        }
+        let same = |power: &&Power| {
+            power.asked.principal == asked.principal
+                && power.asked.gives == asked.gives
+                && power.asked.kind.gives_access() == asked.kind.gives_access()
+        };
+        match open().find(same) {
+            Some(power) => {
+                refused(format!("{} of {} is the same, and {}", power.n, asked.principal, standing(&power.state)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what waits.
+    ///
+    /// # Errors
+    /// It does not wait, or it is not written.
+    pub fn reject(&mut self, of: u64, reason: &str, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.tell_time(now)?;
+        let reason = reason_of(reason)?;
+        let state = &self.power(of)?.state;
+        let PowerState::Waiting { .. } = state else {
+            return refused(format!("{of} {}: there is nothing to reject", standing(state)));
+        };
+        self.append(vec![Act::Rejected { of, reason }], by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Ends what is in force.
+    ///
+    /// # Errors
+    /// It is not in force, or it is not written.
+    pub fn end(&mut self, of: u64, reason: &str, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.tell_time(now)?;
+        let reason = reason_of(reason)?;
+        let state = &self.power(of)?.state;
+        let PowerState::InForce { .. } = state else {
+            return refused(format!("{of} {}: there is nothing to end", standing(state)));
+        };
+        self.append(vec![Act::Ended { of, reason }], by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Ends all that is in force and rejects all that waits: of a log that may be older than what happened.
+    ///
+    /// # Errors
+    /// It is not written.
+    pub fn end_all(&mut self, reason: &str, by: &[String], now: Timestamp) -> Result<usize, PowerError> {
+        self.tell_time(now)?;
+        let reason = reason_of(reason)?;
+        let open: Vec<(u64, bool)> = self
+            .powers
+            .values()
+            .filter(|power| power.state.is_open())
+            .map(|power| (power.n, matches!(power.state, PowerState::InForce { .. })))
+            .collect();
+        let act = |(of, is_in_force): &(u64, bool)| {
+            let (of, reason) = (*of, reason.clone());
+            if *is_in_force { Act::Ended { of, reason } } else { Act::Rejected { of, reason } }
+        };
+        self.append(open.iter().map(act).collect(), by, now)?;
+        Ok(open.len())
+    }
+}
+
+pub(super) fn reason_of(text: &str) -> Result<String, PowerError> {
+    let text = text.trim();
+    match text_problem(text, MAX_REASON) {
+        Some(problem) => refused(format!("the reason is {problem}")),
+        None if text.is_empty() => refused("say why: a reason is missing"),
+        None => Ok(text.to_owned()),
+    }
+}

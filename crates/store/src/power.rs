@@ -1,0 +1,249 @@
+//! The rows of power that is given for a time: a log that only grows, held together by `portcullis_governance::power`.
+//!
+//! They are written through a connection of their own, and every transaction is on the disk when it returns.
+
+use jiff::Timestamp;
+use portcullis_governance::LedgerError;
+use portcullis_governance::power::{Limits, Power, PowerBook, PowerError, PowerKind, PowerLedger, PowerState};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use crate::database::{PATIENCE, Settings};
+use crate::error::{StoreError, Trouble};
+use crate::risk::{keep, kept};
+use crate::schema;
+
+/// The latest time of day that was noted, in the table `kept`.
+const SEEN: &str = "power_seen";
+
+/// The log in a store.
+#[derive(Debug)]
+pub struct PowerLog {
+    db: Connection,
+}
+
+impl PowerLog {
+    /// Opens the log in a store that was opened before.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let db = Connection::open_with_flags(&settings.path, flags)?;
+            db.busy_timeout(PATIENCE)?;
+            schema::check(&db)?;
+            db.pragma_update(None, "synchronous", "FULL")?;
+            Ok(db)
+        };
+        let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
+        Ok(Self { db })
+    }
+}
+
+fn failed(error: impl Into<Trouble>) -> LedgerError {
+    LedgerError::Failed(error.into().to_string())
+}
+
+impl PowerLedger for PowerLog {
+    fn after(&self, n: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let read = || {
+            let mut statement = self.db.prepare("SELECT record FROM power WHERE n > ?1 ORDER BY n")?;
+            let rows = statement.query_map([n.cast_signed()], |row| row.get(0))?;
+            rows.collect::<Result<Vec<Vec<u8>>, _>>()
+        };
+        read().map_err(failed)
+    }
+
+    fn append(&mut self, n: u64, records: &[Vec<u8>]) -> Result<(), LedgerError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        schema::check(&transaction).map_err(failed)?;
+        let last: i64 =
+            transaction.query_row("SELECT coalesce(max(n), 0) FROM power", [], |row| row.get(0)).map_err(failed)?;
+        if last.cast_unsigned().checked_add(1) != Some(n) {
+            return Err(LedgerError::Conflict);
+        }
+        for (n, record) in (n..).zip(records) {
+            let row = params![n.cast_signed(), record];
+            transaction.execute("INSERT INTO power (n, record) VALUES (?1, ?2)", row).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    fn forget(&mut self, up_to: u64) -> Result<(), LedgerError> {
+        let forgotten = self.db.execute("DELETE FROM power WHERE n <= ?1", [up_to.cast_signed()]);
+        forgotten.map(drop).map_err(failed)
+    }
+
+    fn seen(&self) -> Result<Option<i64>, LedgerError> {
+        kept(&self.db, SEEN).map_err(failed)
+    }
+
+    fn note_seen(&mut self, at: i64) -> Result<(), LedgerError> {
+        keep(&self.db, SEEN, at).map_err(failed)
+    }
+}
+
+/// Takes the log of a newer store into one that a backup held, in its place, where it goes on from there. Says whether it does: else nobody knows
+/// what was ended since, and whoever restores ends all of it.
+///
+/// # Errors
+/// One of the two cannot be used.
+pub(crate) fn take_newer(transaction: &Connection) -> Result<bool, Trouble> {
+    let goes_on: bool = transaction.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM main.power) OR EXISTS (
+             SELECT 1 FROM main.power AS old JOIN newer.power AS new ON old.n = new.n AND old.record = new.record
+             WHERE old.n = (SELECT max(n) FROM main.power))",
+        [],
+        |row| row.get(0),
+    )?;
+    if goes_on {
+        transaction.execute("DELETE FROM main.power", [])?;
+        transaction.execute("INSERT INTO main.power SELECT * FROM newer.power", [])?;
+        let seen = "INSERT OR REPLACE INTO main.kept SELECT * FROM newer.kept WHERE name = ?1";
+        transaction.execute(seen, [SEEN])?;
+    }
+    Ok(goes_on)
+}
+
+/// Ends all that is in force by the log in a store, of which nobody knows what happened after it was written.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn end_all_power(settings: &Settings, reason: &str, by: &[String], now: Timestamp) -> Result<usize, PowerError> {
+    let log = PowerLog::open(settings).map_err(|error| PowerError::Ledger(LedgerError::Failed(error.to_string())))?;
+    let mut book = PowerBook::open(Box::new(log), Limits::default(), now)?;
+    let ended = book.end_all(reason, by, now)?;
+    drop(book);
+    Ok(ended)
+}
+
+/// Glass that somebody broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// Its number: what `portcullis access review` takes.
+    pub id: u64,
+    /// Whose: `user:alice`.
+    pub principal: String,
+    /// What it gives: `role:NAME,ROUTE`.
+    pub gives: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub opened: Timestamp,
+    /// When it ends or ended.
+    pub ends: Timestamp,
+    /// Who has looked at what was done with it: two have to.
+    pub reviewed_by: Vec<String>,
+}
+
+/// All that is known of broken glass, the last first. It changes nothing in the store.
+///
+/// # Errors
+/// The log cannot be read, or is not what it was.
+pub fn break_glass(settings: &Settings) -> Result<Vec<BreakGlass>, PowerError> {
+    let log = PowerLog::open(settings).map_err(|error| PowerError::Ledger(LedgerError::Failed(error.to_string())))?;
+    let book = PowerBook::read(Box::new(log), Limits::default())?;
+    let of = |power: &Power| {
+        let (began, ends) = match power.state {
+            PowerState::InForce { began, until } => (began, until),
+            PowerState::Ended { began, ended, .. } => (began, ended),
+            PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => return None,
+        };
+        let time = |micros| Timestamp::from_microsecond(micros).ok();
+        let first = |(names, _): &(Vec<String>, String)| names.first().cloned().unwrap_or_default();
+        Some(BreakGlass {
+            id: power.n,
+            principal: power.asked.principal.clone(),
+            gives: power.asked.gives.clone(),
+            reason: power.asked.reason.clone(),
+            opened: time(began)?,
+            ends: time(ends)?,
+            reviewed_by: power.reviewed.iter().map(first).collect(),
+        })
+    };
+    Ok(book.powers().filter(|power| power.asked.kind == PowerKind::BreakGlass).filter_map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_governance::power::Asked;
+
+    use super::*;
+    use crate::database::Database;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn book(settings: &Settings, now: i64) -> PowerBook {
+        let log = PowerLog::open(settings).unwrap();
+        PowerBook::open(Box::new(log), Limits::default(), at(now)).unwrap()
+    }
+
+    fn asked(principal: &str) -> Asked {
+        Asked {
+            kind: PowerKind::Activation,
+            principal: principal.to_owned(),
+            gives: "on-call".to_owned(),
+            lasts_s: 3_600,
+            reason: "INC-7".to_owned(),
+            ticket: String::new(),
+            approvals: 0,
+            waits_s: 60,
+        }
+    }
+
+    #[test]
+    fn what_was_appended_is_there_for_the_next_process_and_for_the_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let (mut one, mut other) = (book(&settings, 0), book(&settings, 0));
+        let n = one.ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        assert_eq!(other.ask(asked("user:bert"), &[], at(0)), Err(PowerError::Conflict));
+        assert!(other.catch_up().unwrap());
+        assert!(other.power(n).unwrap().is_in_force(at(0)));
+        one.note_seen().unwrap();
+        // A process that is killed has closed nothing.
+        let mut third = book(&settings, -1_000);
+        let PowerState::InForce { until, .. } = third.power(n).unwrap().state else { panic!("it is not in force") };
+        assert_eq!(until, at(2_600).as_microsecond(), "the clock was set back meanwhile");
+        assert_eq!(third.tell_time(at(2_600)).unwrap().len(), 1);
+        let damage = Connection::open(&settings.path).unwrap();
+        damage.execute("UPDATE power SET record = x'00' WHERE n = 1", []).unwrap();
+        let log = PowerLog::open(&settings).unwrap();
+        assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
+    }
+
+    #[test]
+    fn broken_glass_is_listed_until_two_have_looked() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let mut open = book(&settings, 0);
+        let code = portcullis_governance::Hash::of(b"code");
+        let seal = Asked { kind: PowerKind::Seal, gives: code.to_string(), ..asked("user:alice") };
+        open.ask(seal, &[], at(0)).unwrap();
+        assert_eq!(break_glass(&settings).unwrap(), []);
+        let broken = Asked { kind: PowerKind::BreakGlass, gives: "role:admin,*".to_owned(), ..asked("user:alice") };
+        let n = open.break_seal(code, broken, &["carl".to_owned()], at(1)).unwrap().n;
+        let dora = ["dora".to_owned()];
+        let who = portcullis_governance::power::Reviewer::Account { names: &dora, is_shared: false };
+        open.review(n, "", who, &portcullis_governance::ApproverSet::default(), at(2)).unwrap();
+        let found = break_glass(&settings).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].opened, found[0].ends), (at(1), at(3_601)));
+        assert_eq!((&*found[0].principal, &found[0].reviewed_by), ("user:alice", &vec!["dora".to_owned()]));
+    }
+
+    #[test]
+    fn a_restored_store_has_nothing_in_force_of_which_nobody_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let n = book(&settings, 0).ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        assert_eq!(end_all_power(&settings, "restored", &[], at(10)).unwrap(), 1);
+        assert_eq!(end_all_power(&settings, "restored", &[], at(11)).unwrap(), 0);
+        assert!(!book(&settings, 12).power(n).unwrap().is_in_force(at(12)));
+    }
+}
