@@ -13,6 +13,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod body;
 pub mod client;
 mod gateway;

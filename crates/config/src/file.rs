@@ -3,6 +3,7 @@
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
 pub(crate) mod alert;
+mod audit;
 mod case;
 mod control;
 mod directory;
@@ -34,6 +35,7 @@ mod upstream;
 mod user_file;
 
 pub(crate) use alert::{Alert, Silence};
+pub(crate) use audit::{Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, Schedule};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;

@@ -1,5 +1,6 @@
 //! What the control channel can have done: the running gateway as `admin` needs it.
 
+pub(crate) mod audit;
 mod factor;
 mod feed;
 mod preview;
@@ -21,6 +22,7 @@ use portcullis_admin::api::{
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
+use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail};
 use portcullis_config::{ProcessEnvironment, load};
@@ -675,6 +677,10 @@ impl Gateway for Operated {
         spikes::shown(&self.running).map_err(problem)
     }
 
+    fn audit(&self, wanted: &AuditWanted) -> Result<AuditAnswer, Problem> {
+        audit::perform(&self.running, &self.config, wanted).map_err(problem)
+    }
+
     fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -766,6 +772,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,
         ActionKind::AlertMute => EventKind::AdminAlertMute,
+        ActionKind::AuditSuppress => EventKind::AdminAuditSuppress,
         ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
         ActionKind::Revoke => EventKind::AdminRevoke,

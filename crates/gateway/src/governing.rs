@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
-use portcullis_governance::{Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Wish};
+use portcullis_governance::{
+    Approver, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Version, Wish,
+};
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
@@ -176,6 +178,23 @@ impl Governing {
     /// Whether only what was approved becomes live.
     pub(crate) fn is_required(&self) -> bool {
         self.governor().is_required()
+    }
+
+    /// The last versions, from the last one back, as far as they can be read. The log is not held meanwhile.
+    pub(crate) fn versions_back(&self, most: u64) -> impl Iterator<Item = Version> + '_ {
+        let last = self.n();
+        let first = last.saturating_sub(most).saturating_add(1).max(1);
+        (first..=last).rev().map_while(|n| self.governor().version(n).ok())
+    }
+
+    /// The files of a version, where they can be read.
+    pub(crate) fn content_of(&self, version: &Version) -> Option<Content> {
+        self.governor().content_of(version).ok()
+    }
+
+    /// Who may approve.
+    pub(crate) fn approvers(&self) -> Vec<Approver> {
+        self.governor().standing().approvers.approvers
     }
 
     /// Where they are.

@@ -19,7 +19,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use audit::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs};
+pub(crate) use audit::{
+    AuditArgs, AuditCommand, AuditDiffArgs, AuditKeygenArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs,
+    AuditVerifyArgs, ReportArgs, ReportFormat,
+};
 pub(crate) use ban::{BanAddArgs, BanArgs, BanCommand, BanImportArgs, BanWhomArgs};
 pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};
 pub(crate) use events::{

@@ -16,6 +16,7 @@ use crate::layers::establish::Refused;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::transit::{Facts, Transit};
+use crate::usage::Counting;
 use crate::worker::Worker;
 
 /// Makes [`Authorize`].
@@ -118,7 +119,11 @@ where
         }
         tell_of_risk(&mut transit);
         let began = Instant::now();
-        let Some(decision) = ask(&transit.facts) else {
+        let asked = match &self.worker.usage {
+            None => ask(&transit.facts),
+            Some(usage) => ask_noting(&transit.facts, usage),
+        };
+        let Some(decision) = asked else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
         };
         let took = began.elapsed();
@@ -168,6 +173,13 @@ fn authenticated(facts: &Facts) -> Option<Timestamp> {
 /// What the policy says to these facts; `None` without a target.
 fn ask(facts: &Facts) -> Option<Decision> {
     Some(facts.loaded.snapshot.policy.decide(&facts.access_request()?))
+}
+
+/// The same, and what it used is counted.
+fn ask_noting(facts: &Facts, usage: &Counting) -> Option<Decision> {
+    let (decision, used) = facts.loaded.snapshot.policy.decide_noting(&facts.access_request()?);
+    usage.note(facts, &decision, used);
+    Some(decision)
 }
 
 /// Asks again about a request that was permitted before. A permit leads nowhere: what is under way goes on.
