@@ -65,7 +65,7 @@ fn wildcards(findings: &mut Findings<'_, '_>) {
             .filter_map(|place| Some(model.holders.get(*place)?.name.as_str()))
             .collect();
         let mut evidence = if edge.is_some() { findings.observed(None, None) } else { Evidence::default() };
-        if let Some(used) = &used {
+        if let Some(used) = used.as_ref().filter(|used| !used.is_empty()) {
             evidence.facts.push(format!("methods that were used: {}", listed(used.iter().copied(), 9)));
         }
         let who = if grants.iter().any(|grant| model.grants.get(*grant).is_some_and(|grant| grant.collective)) {
