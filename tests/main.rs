@@ -74,6 +74,8 @@ mod forwarding;
 mod geo;
 /// Versions, approvals, rollback and backups: what becomes live, by whose word, and how it comes back.
 mod governance;
+/// `audit run`: which permissions are used, and which grants are unused, too wide or dangerous.
+mod grants;
 /// gRPC to a real etcd: its trailers arrive.
 mod grpc;
 /// Which headers cross the gateway, and which only the gateway may set.

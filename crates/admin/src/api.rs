@@ -29,6 +29,7 @@
 //! | `POST /v1/sessions/revoke` [`WhichSessions`] | [`Done`] |
 //! | `POST /v1/policy/preview` [`PolicyText`] | [`Previewed`] |
 //! | `GET /v1/spikes` | [`Spikes`] |
+//! | `POST /v1/audit` [`AuditWanted`](crate::audit::AuditWanted) | [`AuditAnswer`](crate::audit::AuditAnswer) |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].

@@ -10,6 +10,7 @@ use crate::api::{
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
+use crate::audit::{AuditAnswer, AuditWanted};
 use crate::govern;
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -222,6 +223,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// That nobody looks for them.
     fn spikes(&self) -> Result<Spikes, Problem>;
 
+    /// Audits: makes one, shows those that are kept, suppresses a finding.
+    ///
+    /// # Errors
+    /// Why not.
+    fn audit(&self, wanted: &AuditWanted) -> Result<AuditAnswer, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -300,6 +307,8 @@ pub enum ActionKind {
     AlertLift,
     /// Alerts were to be muted, or not any more.
     AlertMute,
+    /// A finding of an audit was to be suppressed, or not any more.
+    AuditSuppress,
     /// A network's list was to be refreshed.
     FeedRefresh,
     /// An update of a network's list was to be put in force.

@@ -14,6 +14,7 @@
 pub mod access;
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod body;
 pub mod client;
 mod gateway;

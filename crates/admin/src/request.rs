@@ -20,6 +20,7 @@ use crate::api::{
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
+use crate::audit::AuditWanted;
 use crate::body::Answer;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::Peer;
@@ -266,6 +267,10 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::POST, "/v1/audit") => {
+                let wanted: AuditWanted = read(request).await?;
+                self.blocking(move |desk| desk.audit(&wanted)).await
+            }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
@@ -335,6 +340,17 @@ impl<G: Gateway> Desk<G> {
         let message = format!("a test of the alert {}: {}", tested.name, outcome.join(", "));
         self.record(ActionKind::AlertTest, delivered, message);
         Ok(json(&tested))
+    }
+
+    /// Audits. What changes what is kept is recorded.
+    fn audit(&self, wanted: &AuditWanted) -> Result<Response<Answer>, Failure> {
+        let outcome = self.gateway.audit(wanted);
+        if wanted.changes() {
+            let message =
+                outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());
+            self.record(ActionKind::AuditSuppress, outcome.is_ok(), message);
+        }
+        outcome.map(|answer| json(&answer)).map_err(|problem| Failure(StatusCode::CONFLICT, problem))
     }
 
     /// Records what came of an action, and answers with it.

@@ -1,6 +1,7 @@
 //! From the files' shape to each crate's settings, one module for each crate, with every check that spans entries.
 
 pub(crate) mod alerts;
+pub(crate) mod audit;
 pub(crate) mod control;
 mod cors;
 pub(crate) mod events;

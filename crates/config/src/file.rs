@@ -4,6 +4,7 @@
 
 mod access;
 pub(crate) mod alert;
+mod audit;
 mod case;
 mod control;
 mod directory;
@@ -36,6 +37,7 @@ mod user_file;
 
 pub(crate) use access::MOST as ACCESS_MOST;
 pub(crate) use alert::{Alert, Silence};
+pub(crate) use audit::{Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, Schedule};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use control::Control;

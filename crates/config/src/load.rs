@@ -58,6 +58,12 @@ pub struct Loaded {
     pub sample: Option<portcullis_insight::SampleLimits>,
     /// How spikes of refusals are looked for; `None`: not at all.
     pub spike: Option<portcullis_insight::SpikeSettings>,
+    /// What is counted of permissions, and how it is looked at; `None`: nothing is.
+    pub audit: Option<portcullis_insight::AuditSettings>,
+    /// The policy with its places, for who looks at what it says rather than at what it answers.
+    pub draft: portcullis_policy::PolicyDraft,
+    /// What is known beforehand of those who call.
+    pub callers: portcullis_policy::LintFacts,
     /// The networks that keep themselves current, and the lists of them that were last in force.
     pub feeds: (portcullis_feeds::Settings, Vec<portcullis_feeds::Restored>),
     /// Where addresses are.
@@ -292,6 +298,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         compile::governance::compile(reader, &operation.governance, store.as_ref(), operation.sample.is_some());
     let stages = operation.governance.stages;
     let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
+    let audit = compile::audit::compile(reader, operation.audit, store.as_ref(), &gateway.entries.routes);
     let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
     if let Some(pages) = &mut proxy.pages {
         pages.step_up = mfa.is_some();
@@ -311,7 +318,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let mut policy = policy;
     let longest = operation.governance.break_glass_max;
     let break_glass = compile::policy::break_glass(reader, &mut policy, &gateway.entries.routes, longest);
-    let policy = compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
+    let compile::policy::Compiled { policy, draft, callers } =
+        compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
     Some(Loaded {
         process,
         proxy,
@@ -332,6 +340,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         mfa,
         sample,
         spike,
+        audit,
+        draft,
+        callers,
         feeds,
         geo,
         policy,

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod assertion;
+mod audit;
 mod bad_gateway;
 mod bad_policy;
 mod bad_providers;

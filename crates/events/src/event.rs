@@ -202,6 +202,12 @@ pub enum EventKind {
     /// There are more refusals than usual, and this is why.
     #[serde(rename = "spike.explained")]
     SpikeExplained,
+    /// Grants were audited.
+    #[serde(rename = "audit.completed")]
+    AuditCompleted,
+    /// An audit has found something that no earlier one had: high or worse.
+    #[serde(rename = "audit.finding")]
+    AuditFinding,
     /// A new policy or configuration is in force.
     #[serde(rename = "policy.reloaded")]
     PolicyReloaded,
@@ -283,6 +289,9 @@ pub enum EventKind {
     /// An operator muted alerts for a while or ended that, or tried to.
     #[serde(rename = "admin.alert_mute")]
     AdminAlertMute,
+    /// A finding of an audit was suppressed by hand for a while, or is not any more.
+    #[serde(rename = "admin.audit_suppress")]
+    AdminAuditSuppress,
     /// An operator had a network's list refreshed, or tried to.
     #[serde(rename = "admin.feed_refresh")]
     AdminFeedRefresh,
@@ -410,7 +419,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 75] = [
+    pub const ALL: [Self; 78] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -418,6 +427,8 @@ impl EventKind {
         Self::AlertResolved,
         Self::AlertUndelivered,
         Self::SpikeExplained,
+        Self::AuditCompleted,
+        Self::AuditFinding,
         Self::PolicyReloaded,
         Self::PolicyRejected,
         Self::FeedUpdated,
@@ -445,6 +456,7 @@ impl EventKind {
         Self::AdminAlertTest,
         Self::AdminAlertLift,
         Self::AdminAlertMute,
+        Self::AdminAuditSuppress,
         Self::AdminFeedRefresh,
         Self::AdminFeedAccept,
         Self::AdminRevoke,
@@ -498,6 +510,8 @@ impl EventKind {
             Self::AlertResolved => "alert.resolved",
             Self::AlertUndelivered => "alert.undelivered",
             Self::SpikeExplained => "spike.explained",
+            Self::AuditCompleted => "audit.completed",
+            Self::AuditFinding => "audit.finding",
             Self::PolicyReloaded => "policy.reloaded",
             Self::PolicyRejected => "policy.rejected",
             Self::FeedUpdated => "feed.updated",
@@ -525,6 +539,7 @@ impl EventKind {
             Self::AdminAlertTest => "admin.alert_test",
             Self::AdminAlertLift => "admin.alert_lift",
             Self::AdminAlertMute => "admin.alert_mute",
+            Self::AdminAuditSuppress => "admin.audit_suppress",
             Self::AdminFeedRefresh => "admin.feed_refresh",
             Self::AdminFeedAccept => "admin.feed_accept",
             Self::AdminRevoke => "admin.revoke",
@@ -605,6 +620,7 @@ impl EventKind {
             | Self::AdminRiskCalibration
             | Self::AdminAlertLift
             | Self::AdminAlertMute
+            | Self::AdminAuditSuppress
             | Self::AdminPolicyPropose
             | Self::AdminPolicyApprove
             | Self::AdminPolicyReject
@@ -616,6 +632,7 @@ impl EventKind {
             | Self::AlertFired
             | Self::AlertUndelivered
             | Self::SpikeExplained
+            | Self::AuditFinding
             | Self::PolicyRejected
             | Self::PolicyReverted
             | Self::FeedHeld
@@ -645,6 +662,7 @@ impl EventKind {
             | Self::AdminAlertTest
             | Self::AdminFeedRefresh
             | Self::BackupCreated
+            | Self::AuditCompleted
             | Self::AuthStepUp
             | Self::GrantEnded
             | Self::AdminEventsTail

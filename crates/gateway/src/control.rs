@@ -2,6 +2,7 @@
 
 mod action;
 mod alert;
+pub(crate) mod audit;
 mod ban;
 mod factor;
 mod feed;
@@ -26,6 +27,7 @@ use portcullis_admin::api::{
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
+use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, Gateway, Peer, Tail};
 use portcullis_events::Tap;
@@ -314,6 +316,10 @@ impl Gateway for Operated {
 
     fn spikes(&self) -> Result<Spikes, Problem> {
         spikes::shown(&self.running).map_err(problem)
+    }
+
+    fn audit(&self, wanted: &AuditWanted) -> Result<AuditAnswer, Problem> {
+        audit::perform(&self.running, &self.config, wanted).map_err(problem)
     }
 
     fn tail(&self) -> &Tail {

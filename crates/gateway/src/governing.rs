@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::{
-    ApproverSet, Assessed, Class, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Wish,
+    ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version, Wish,
 };
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
@@ -223,6 +223,18 @@ impl Governing {
     pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
         let standing = self.governor().standing();
         (standing.approvers, standing.instance)
+    }
+
+    /// The last versions, from the last one back, as far as they can be read. The log is not held meanwhile.
+    pub(crate) fn versions_back(&self, most: u64) -> impl Iterator<Item = Version> + '_ {
+        let last = self.n();
+        let first = last.saturating_sub(most).saturating_add(1).max(1);
+        (first..=last).rev().map_while(|n| self.governor().version(n).ok())
+    }
+
+    /// The files of a version, where they can be read.
+    pub(crate) fn content_of(&self, version: &Version) -> Option<Content> {
+        self.governor().content_of(version).ok()
     }
 
     /// Where they are.

@@ -85,6 +85,12 @@ impl Insight {
         tried.map_err(|_| "that failed: see the log".to_owned())
     }
 
+    /// The requests that are kept now.
+    pub(crate) fn outlook(&self) -> Outlook {
+        self.kept.take();
+        self.kept.look()
+    }
+
     /// The spikes that were explained, the last one first; `None`: nobody looks for them.
     pub(crate) fn spikes(&self) -> Option<(Vec<Spike>, bool)> {
         let spiking = self.kept.spiking.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,12 +17,13 @@ use portcullis_identity::session::Sessions;
 use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
-use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot};
+use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot, UsageLanes};
 use portcullis_store::{Database, KeptSessions, RestoredSessions, StoreError};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
+use crate::auditing::{Auditing, Begun, Facts};
 use crate::calibrating::calibrated;
 use crate::checking::Checking;
 use crate::directing::Directories;
@@ -67,6 +68,9 @@ pub(crate) enum StartError {
     /// There is no thread that takes the requests that are kept.
     #[error("the sample of requests: no thread: {0}")]
     Insight(std::io::Error),
+    /// There is no thread that takes what is counted of permissions.
+    #[error("usage: no thread: {0}")]
+    Usage(std::io::Error),
     /// The alerts cannot be watched for.
     #[error("alerts: {0}")]
     Alerts(std::io::Error),
@@ -114,6 +118,8 @@ pub(crate) struct Running {
     logins: Arc<Logins>,
     /// `None`: no requests are kept.
     insight: Option<Arc<Insight>>,
+    /// `None`: nothing is counted of permissions.
+    auditing: Option<Arc<Auditing>>,
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
@@ -131,6 +137,7 @@ struct Fixed {
     backup: Option<portcullis_governance::backup::Settings>,
     sample: Option<portcullis_insight::SampleLimits>,
     spike: Option<portcullis_insight::SpikeSettings>,
+    audit: bool,
     max_connections: usize,
     password_threads: usize,
     mfa: bool,
@@ -148,6 +155,7 @@ impl Fixed {
             backup: loaded.backup.clone(),
             sample: loaded.sample,
             spike: loaded.spike,
+            audit: loaded.audit.is_some(),
             max_connections: loaded.proxy.limits.max_connections,
             password_threads: loaded.identity.password_threads,
             mfa: loaded.mfa.is_some(),
@@ -176,6 +184,7 @@ impl Fixed {
             ("[backup]", self.backup == now.backup),
             ("[sample]", self.sample == now.sample),
             ("[spike]", self.spike == now.spike),
+            ("[audit] enabled", self.audit == now.audit),
             ("[limits] max_connections", self.max_connections == now.max_connections),
             ("[mfa] enabled", self.mfa == now.mfa),
             ("[identity] password_threads", self.password_threads == now.password_threads),
@@ -210,6 +219,7 @@ impl Running {
         let risk = keeping::engine(loaded.risk.clone(), database.as_mut())?;
         let revoking = Revoking::restored(loaded.store.as_ref(), database.as_ref())?;
         let key_uses = database.as_ref().map(Database::key_uses).transpose()?;
+        let begun = Begun::open(loaded.audit.is_some(), database.as_ref())?;
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let tracer = Tracer::start(&loaded.events)?;
@@ -220,6 +230,7 @@ impl Running {
         let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
+        let begun = begun.map(|begun| (begun, Facts::of(&mut loaded)));
         let noted =
             Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
         let staged = staged.map(|staged| Arc::new(staged.into_staged()));
@@ -236,7 +247,8 @@ impl Running {
         let introspecting = Introspecting::new(&snapshot.authenticator);
         let sampling = fixed.sample.map(|_| Sampling::new(fixed.process.workers));
         let shared = Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer);
-        let shared = Arc::new(shared.with_sampling(sampling));
+        let usage = begun.as_ref().map(|_| UsageLanes::new(fixed.process.workers));
+        let shared = Arc::new(shared.with_sampling(sampling).with_usage(usage));
         let logins = Arc::new(Logins::new(&shared, &sessions));
         let factors = Arc::new(Factors::new(mfa, database.as_ref())?);
         factors.start().map_err(StartError::Keeping)?;
@@ -251,6 +263,8 @@ impl Running {
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let insight = fixed.sample.map(|limits| Insight::start(limits, fixed.spike, &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?;
+        let auditing = begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), &shared));
+        let auditing = auditing.transpose().map_err(StartError::Usage)?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -278,6 +292,7 @@ impl Running {
             kept_sessions,
             logins,
             insight: insight.map(Arc::new),
+            auditing: auditing.map(Arc::new),
             files,
             started: (Instant::now(), Timestamp::now()),
         })
@@ -360,6 +375,11 @@ impl Running {
         self.insight.as_ref()
     }
 
+    /// What counts which permissions are used, where that is wanted.
+    pub(crate) fn auditing(&self) -> Option<&Arc<Auditing>> {
+        self.auditing.as_ref()
+    }
+
     /// Each listener's name and address.
     pub(crate) fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
         &self.addresses
@@ -389,6 +409,7 @@ impl Running {
         let risk = loaded.risk.clone();
         let (access, break_glass) = (loaded.access, loaded.break_glass.clone());
         let files = digest(&loaded);
+        let facts = self.auditing.as_ref().map(|_| Facts::of(&mut loaded));
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let before = self.shared.snapshot().load_full();
         let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
@@ -416,6 +437,9 @@ impl Running {
         self.keys.watch(&authenticator);
         self.factors.configure(mfa);
         self.lender.configure(access, break_glass);
+        if let Some((auditing, facts)) = self.auditing.as_ref().zip(facts) {
+            auditing.replace(facts);
+        }
         self.directories.watch(&authenticator);
         self.introspecting.watch(&authenticator);
         // The policy is in force, and stays so: alerts that cannot be watched for are said, and the old ones go on.
@@ -545,6 +569,9 @@ impl Running {
 
         if let Some(insight) = &self.insight {
             insight.shutdown();
+        }
+        if let Some(auditing) = &self.auditing {
+            auditing.shutdown();
         }
         if let Some(kept) = &self.kept {
             kept.shutdown(timeout);

@@ -1,4 +1,5 @@
-//! Explains: what a change of the policy would do to requests that were really made, and what a spike of refusals is due to.
+//! Explains: what a change of the policy would do to requests that were really made, what a spike of refusals is due to, and which grants are
+//! unused, too wide or dangerous ([`audit`]).
 //!
 //! A request is a [`KeptRequest`](portcullis_policy::KeptRequest): all that its decision rested on, from the gateway's [`Sample`] or read
 //! back from recorded events ([`replay`]). Deciding again is the live engine, asked once with the policy in force and once with the
@@ -9,6 +10,7 @@
 //! It reads no clock, no file and no configuration: times, lines and compiled policies are passed in. Everything that grows has a bound.
 
 mod again;
+pub mod audit;
 mod counts;
 mod impact;
 mod preview;
@@ -21,6 +23,7 @@ mod watch;
 mod words;
 
 pub use again::{Again, Change, Missing, Unknown, again};
+pub use audit::AuditSettings;
 pub use counts::{Count, Counts};
 pub use impact::{Flips, Impact, PolicyId, Stamped, Tally};
 pub use preview::{Coverage, Preview, Unseen, preview};

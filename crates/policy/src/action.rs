@@ -282,6 +282,11 @@ impl ActionSet {
         self.sorted.iter().map(|(_, _, tag)| *tag)
     }
 
+    /// The tags of the actions of one pattern that are for the method.
+    pub(crate) fn tags_of(&self, pattern: PatternId, method: MethodBit) -> impl Iterator<Item = u32> {
+        self.of_pattern(pattern).iter().filter_map(move |(_, mask, tag)| mask.holds(method).then_some(*tag))
+    }
+
     fn of_pattern(&self, pattern: PatternId) -> &[(PatternId, MethodMask, u32)] {
         let from = self.sorted.partition_point(|(each, _, _)| *each < pattern);
         let rest = self.sorted.get(from..).unwrap_or_default();

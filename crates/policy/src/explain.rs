@@ -56,12 +56,15 @@ impl Policy {
     /// assert_eq!(denial.reason, Reason::NoMatchingGrant);
     /// ```
     pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
-        let view = View::new(self, request);
+        self.decide_viewed(&View::new(self, request))
+    }
+
+    pub(crate) fn decide_viewed(&self, view: &View<'_>) -> Decision {
         let mut shadow = ShadowOnly::default();
-        match self.evaluate(&view, &mut shadow) {
+        match self.evaluate(view, &mut shadow) {
             Verdict::Permit(grant) => Decision::Permit(Permit { grant, shadow: shadow.found, level: view.level }),
             Verdict::Stop(stop) => {
-                let denial = Box::new(self.denial(&view, stop, shadow));
+                let denial = Box::new(self.denial(view, stop, shadow));
                 match stop.outcome {
                     // INVARIANT: a stop is never a permit; were it one, it would be refused.
                     Outcome::Deny | Outcome::Permit => Decision::Deny(denial),

@@ -36,6 +36,7 @@ pub mod route;
 pub mod ruling;
 pub mod stated;
 mod suggest;
+pub mod usage;
 
 pub use coverage::*;
 pub use decision::*;
@@ -57,3 +58,4 @@ pub use request::*;
 pub use route::{RouteId, canonical_host};
 pub use ruling::{Ruling, UsedPermission};
 pub use stated::{StatedFacts, stated_host, stated_principal, stated_target};
+pub use usage::{UsedAction, UsedWords, WrittenAction};

@@ -312,6 +312,7 @@ async fn work(
             sleep(TIDY_EVERY).await;
             tidying.discard_expired();
             tidying.recheck_streams();
+            tidying.hand_over_usage();
             tidying.beat();
         }
     });
@@ -333,6 +334,7 @@ async fn work(
     while open.count() > 0 && Instant::now() < last {
         sleep(Duration::from_millis(5)).await;
     }
+    worker.hand_over_usage();
     cut
 }
 

@@ -26,6 +26,7 @@ use crate::staged::Staged;
 use crate::trailers::Trailers;
 use crate::upstream::UpstreamStates;
 use crate::upstream::headers::HeaderPlan;
+use crate::usage::UsageLanes;
 
 /// One configuration in force. A request keeps the one it began with.
 #[derive(Debug)]
@@ -124,6 +125,8 @@ pub struct Shared {
     pub pages: OnceLock<Arc<dyn Pages>>,
     /// Where requests are kept for a while, where they are.
     pub sampling: Option<Sampling>,
+    /// Where workers hand over what was used; `None`: nobody counts.
+    pub usage: Option<UsageLanes>,
     draining: AtomicBool,
 }
 
@@ -148,6 +151,7 @@ impl Shared {
             geo: Geo::default(),
             pages: OnceLock::new(),
             sampling: None,
+            usage: None,
             draining: AtomicBool::new(false),
         }
     }
@@ -168,6 +172,12 @@ impl Shared {
     #[must_use]
     pub fn with_sampling(self, sampling: Option<Sampling>) -> Self {
         Self { sampling, ..self }
+    }
+
+    /// The same that counts what is used.
+    #[must_use]
+    pub fn with_usage(self, usage: Option<UsageLanes>) -> Self {
+        Self { usage, ..self }
     }
 
     /// The configuration in force.

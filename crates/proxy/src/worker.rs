@@ -19,6 +19,7 @@ use crate::snapshot::{Shared, Snapshot};
 use crate::streams::Streams;
 use crate::transit::Facts;
 use crate::upstream::Upstream;
+use crate::usage::Counting;
 use crate::wire::WireLimits;
 
 /// A worker.
@@ -35,6 +36,8 @@ pub struct Worker {
     pub(crate) streams: Streams,
     /// Where requests are handed to that are kept for a while, where they are.
     pub(crate) lane: Option<Arc<Lane>>,
+    /// What counts which permissions are used, where that is wanted.
+    pub(crate) usage: Option<Counting>,
 }
 
 /// A configuration as one worker uses it: with its own connections to the upstreams and its own counters.
@@ -66,6 +69,7 @@ impl Worker {
         let load = Load::new(shared.metrics.wait_of(index));
         let loaded = Loaded::new(snapshot, &shared, index, workers, None);
         let lane = shared.sampling.as_ref().and_then(|sampling| sampling.lane(index));
+        let usage = shared.usage.as_ref().and_then(|lanes| lanes.counting(index));
         Rc::new(Self {
             shared,
             index,
@@ -77,6 +81,7 @@ impl Worker {
             request_ids: RequestIds::default(),
             streams: Streams::default(),
             lane,
+            usage,
         })
     }
 
@@ -100,6 +105,13 @@ impl Worker {
     /// Says that this worker lives. Called each second.
     pub(crate) fn beat(&self) {
         self.beat.store(self.shared.clock.nanoseconds(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Hands over what was counted of permissions. Called each second.
+    pub(crate) fn hand_over_usage(&self) {
+        if let Some(usage) = &self.usage {
+            usage.hand_over();
+        }
     }
 
     /// Wakes what is under way for long and is to be decided on again. Called each second.

@@ -16,6 +16,7 @@
 //! What it deliberately does not: decide, or know what a profile means. Each part of the program that has state owns the trait by which it
 //! is kept (`portcullis_risk::state::StateStore`, `portcullis_governance::Ledger`), and a file of this crate with its rows (`schema.rs` has all tables).
 
+mod audit;
 mod clock;
 mod database;
 mod error;
@@ -33,6 +34,7 @@ mod stats;
 mod tests;
 mod versions;
 
+pub use audit::{AuditBook, PrincipalRow, SuppressionRow, UsageRows, UseRow};
 pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use factors::KeptFactors;

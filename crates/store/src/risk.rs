@@ -486,7 +486,7 @@ fn actor(kind: i64, name: &str) -> Result<Actor, Trouble> {
     Ok(Actor::Principal { kind: principal_kind(kind)?, id: name.into() })
 }
 
-fn number(kind: PrincipalKind) -> i64 {
+pub(crate) fn number(kind: PrincipalKind) -> i64 {
     match kind {
         PrincipalKind::User => 1,
         PrincipalKind::Service => 2,
@@ -494,7 +494,7 @@ fn number(kind: PrincipalKind) -> i64 {
     }
 }
 
-fn principal_kind(number: i64) -> Result<PrincipalKind, Trouble> {
+pub(crate) fn principal_kind(number: i64) -> Result<PrincipalKind, Trouble> {
     match number {
         1 => Ok(PrincipalKind::User),
         2 => Ok(PrincipalKind::Service),

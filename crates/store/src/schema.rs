@@ -92,6 +92,31 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE power (n INTEGER PRIMARY KEY NOT NULL, record BLOB NOT NULL) STRICT;
     ",
+    // Audits: which permissions were used by whom, the runs, and what is suppressed. Times are seconds since 1970; 0 is never.
+    "
+    CREATE TABLE usage_principal (
+        id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, carried BLOB NOT NULL,
+        first INTEGER NOT NULL, last INTEGER NOT NULL, overflowed INTEGER NOT NULL, UNIQUE (kind, name)
+    ) STRICT;
+    CREATE TABLE usage_action (id INTEGER PRIMARY KEY, route TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (route, name)) STRICT;
+    CREATE TABLE usage (
+        principal INTEGER NOT NULL, action INTEGER NOT NULL,
+        first INTEGER NOT NULL, last INTEGER NOT NULL, uses INTEGER NOT NULL, days INTEGER NOT NULL,
+        denied INTEGER NOT NULL, last_denied INTEGER NOT NULL,
+        PRIMARY KEY (principal, action)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE usage_address (
+        network TEXT PRIMARY KEY NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE usage_rule (
+        kind TEXT NOT NULL, name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit_run (id TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL, report BLOB NOT NULL) STRICT;
+    CREATE TABLE audit_suppression (
+        fingerprint TEXT PRIMARY KEY NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL, until INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.

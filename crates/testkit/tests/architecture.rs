@@ -223,10 +223,10 @@ fn only_authorize_makes_a_permitted_request() {
 fn only_authorize_asks_for_a_decision() {
     let places = |path: &Path| path == Path::new("crates/proxy/src/layers/authorize.rs");
     let found = product_sources_where(|path| !path.starts_with("crates/policy/"))
-        .map(|(path, code)| (squeezed(&code).matches(".decide(").count(), path))
-        .filter(|(count, _)| *count > 0);
-    for (count, path) in found {
-        assert!(places(&path) && count == 1, "{} asks `decide` {count} times", path.display());
+        .map(|(path, code)| ([".decide(", ".decide_noting("].map(|call| squeezed(&code).matches(call).count()), path))
+        .filter(|(counts, _)| *counts != [0, 0]);
+    for (counts, path) in found {
+        assert!(places(&path) && counts == [1, 1], "{} asks for decisions {counts:?} times", path.display());
     }
 }
 

@@ -31,13 +31,20 @@ pub(crate) struct Callers<'c> {
     pub(crate) trusted: Vec<String>,
 }
 
+/// A policy, and what it was compiled from.
+pub(crate) struct Compiled {
+    pub(crate) policy: Policy,
+    pub(crate) draft: PolicyDraft,
+    pub(crate) callers: LintFacts,
+}
+
 /// Compiles the policy. `None` when there were errors; they were reported.
 pub(crate) fn compile(
     reader: &Reader<'_>,
     routes: &[file::Route],
     policy: PolicyFile,
     callers: Callers<'_>,
-) -> Option<Policy> {
+) -> Option<Compiled> {
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
@@ -46,17 +53,18 @@ pub(crate) fn compile(
         // Names may be missing only because their file could not be read, and all else would be guesses.
         return None;
     }
+    let callers = lint_facts(reader, callers);
     let (policy, problems) = match Policy::compile(&draft) {
         Ok((policy, problems)) if reader.diagnostics.borrow().errors() > 0 => (Some(policy), problems),
         Ok((policy, mut problems)) => {
             // With an error somewhere, part of the draft may be missing, and the lint would guess at what is meant.
-            problems.extend(portcullis_policy::lint(&draft, &policy, &lint_facts(reader, callers)));
+            problems.extend(portcullis_policy::lint(&draft, &policy, &callers));
             (Some(policy), problems)
         }
         Err(problems) => (None, problems),
     };
     problems.into_iter().for_each(|problem| reader.report(diagnostic(reader, problem)));
-    policy
+    Some(Compiled { policy: policy?, draft, callers })
 }
 
 fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {

@@ -117,7 +117,5 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
 }
 
 /// Sections of the contract that later versions read.
-const LATER: &[(&str, &str)] = &[
-    ("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics"),
-    ("audit", "`portcullis can` and `portcullis explain` answer who may do what"),
-];
+const LATER: &[(&str, &str)] =
+    &[("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics")];

@@ -19,6 +19,7 @@ use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
 use crate::file::access::read_access;
+use crate::file::audit::{Audit, read_audit};
 use crate::file::control::{Control, read_control};
 use crate::file::geo::{Geo, read_geo};
 use crate::file::governance::{Backup, Governance, read_backup, read_governance};
@@ -67,6 +68,8 @@ pub(crate) struct Operation {
     pub(crate) sample: Option<SampleLimits>,
     /// `None`: spikes of refusals are not looked for.
     pub(crate) spike: Option<SpikeSettings>,
+    /// `None`: nobody has written `[audit]`.
+    pub(crate) audit: Option<Audit>,
     /// Where addresses are.
     pub(crate) geo: Geo,
     /// Where the lists of networks are kept; `None`: where they are by default.
@@ -104,6 +107,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         mfa: read_mfa(root),
         sample: read_sample(root),
         spike: read_spike(root),
+        audit: read_audit(root),
         geo: read_geo(root),
         feeds: read_feeds(root),
         limits,

@@ -1,13 +1,14 @@
 //! `portcullis.toml`
 
+use portcullis_insight::AuditSettings;
 use serde_json::json;
 
 use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PER, WINDOWS};
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{
-    ACCESS_MOST, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST,
-    SAMPLE_RECENT, SPIKE_EXCESS, SinkKind,
+    ACCESS_MOST, AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION,
+    ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule, SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -57,7 +58,7 @@ pub(super) fn file() -> Table {
             within("access_log", access_log()),
             within("trace", receiver::trace()),
             without_effect("admin"),
-            without_effect("audit"),
+            within("audit", audit()),
         ],
     )
 }
@@ -453,6 +454,31 @@ fn backup() -> Table {
                 FilePath,
                 "Encrypts them: a file of `portcullis backup keygen`. Left out: they are not encrypted.",
             ),
+        ],
+    )
+}
+
+fn audit() -> Table {
+    table(
+        "[audit]",
+        "Which permissions are used is counted in the store, and grants that are unused, too wide or dangerous are reported. Needs [store]; changing `enabled` needs a restart.",
+        [
+            one("enabled", Flag, "`false`: nothing is counted. With [store] and without this table usage is counted, and nobody looks by itself.")
+                .default(true),
+            one("schedule", Schedule, "How often the gateway looks by itself.").default("weekly"),
+            one("unused_after", Time::within("1s", "366d"), "What was not used for so long is unused.").default("90d"),
+            one("min_observed", Time::within("1s", "366d"), "Before usage was counted for so long, nothing is called unused.")
+                .default("90d"),
+            one("keep", Integer(AUDIT_KEPT), "How many runs are kept; the oldest goes.").default(52),
+            one("over_exposure", Percentage, "Who does not use so much of what it may do, by weight, holds too much.")
+                .default("60%"),
+            one("outlier_share", Percentage, "A role that fewer of the peers hold is out of the ordinary.").default("5%"),
+            one("peers", Integer(AUDIT_PEERS), "Of fewer peers nothing is said.").default(10),
+            one("keep_share", Percentage, "What so many peers use is not taken from one of them that does not.").default("20%"),
+            one("denials", Integer(AUDIT_DENIALS), "So many refusals in 30 days look like a permission that is missing.").default(5),
+            list("temporary_words", Text, "An assignment with one of these words in its name was meant for a time.")
+                .default(json!(AuditSettings::default().temporary_words)),
+            list("control_routes", Name, "Routes through which the policy, or who is in which group, can be changed."),
         ],
     )
 }

@@ -311,9 +311,7 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    for section in ["admin", "audit"] {
-        check(&format!("[{section}]\n"), ("W0102", 1, 2, "is not available in this version and has no effect"));
-    }
+    check("[admin]\n", ("W0102", 1, 2, "is not available in this version and has no effect"));
     check("[spike]\nbucket = \"1ms\"\n", ("E0105", 2, 10, "must be from 1s"));
     check("[spike]\nmin_excess = 0\n", ("E0105", 2, 14, "expected a whole number from 1"));
     check("[spike]\nlook_back = \"1h\"\n", ("E0103", 2, 1, "did you mean `lookback`?"));

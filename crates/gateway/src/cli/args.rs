@@ -24,7 +24,10 @@ pub(crate) use access::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
     AccessSealArgs,
 };
-pub(crate) use audit::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs};
+pub(crate) use audit::{
+    AuditArgs, AuditCommand, AuditDiffArgs, AuditKeygenArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs,
+    AuditVerifyArgs, ReportArgs, ReportFormat,
+};
 pub(crate) use ban::{BanAddArgs, BanArgs, BanCommand, BanImportArgs, BanWhomArgs};
 pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};
 pub(crate) use events::{

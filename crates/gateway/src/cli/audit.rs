@@ -1,4 +1,6 @@
-//! `audit`: holds recorded events to their chain.
+//! `audit`: holds recorded events to their chain; `audit run` and its like are in [`grants`].
+
+mod grants;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -20,6 +22,11 @@ const MODE: u32 = 0o600;
 
 pub(crate) fn run(global: &Global, args: &AuditArgs) -> Exit {
     match &args.command {
+        AuditCommand::Run(_)
+        | AuditCommand::Runs
+        | AuditCommand::Show(_)
+        | AuditCommand::Diff(_)
+        | AuditCommand::Suppress(_) => grants::run(global, &args.command),
         AuditCommand::Verify(args) => run_verify(global, args),
         AuditCommand::Keygen(args) => keygen(global, args),
     }

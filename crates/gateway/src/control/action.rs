@@ -31,6 +31,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::AlertTest => EventKind::AdminAlertTest,
         ActionKind::AlertLift => EventKind::AdminAlertLift,
         ActionKind::AlertMute => EventKind::AdminAlertMute,
+        ActionKind::AuditSuppress => EventKind::AdminAuditSuppress,
         ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
         ActionKind::Revoke => EventKind::AdminRevoke,

@@ -18,6 +18,7 @@ use crate::layers::identify::tell_what_was_heard;
 use crate::permitted::Permitted;
 use crate::refusal::Refusal;
 use crate::transit::{Facts, Transit};
+use crate::usage::Counting;
 use crate::worker::Worker;
 
 /// Makes [`Authorize`].
@@ -120,14 +121,18 @@ where
         }
         tell_of_risk(&mut transit);
         let began = Instant::now();
-        let Some(mut decision) = ask(&mut transit.facts) else {
+        let asked = match &self.worker.usage {
+            None => ask(&mut transit.facts),
+            Some(usage) => ask_noting(&mut transit.facts, usage),
+        };
+        let Some(mut decision) = asked else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
         };
         let took = began.elapsed();
         transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
         transit.facts.decided = Some(began + took);
         if matches!(decision, Decision::Deny(_)) && look_for_what_ended(&self.worker, &mut transit.facts) {
-            decision = ask(&transit.facts).unwrap_or(decision);
+            decision = ask(&mut transit.facts).unwrap_or(decision);
         }
         let counters = transit.facts.loaded.counters(transit.facts.route);
         counters.decisions.observe(took);
@@ -174,8 +179,13 @@ fn authenticated(facts: &Facts) -> Option<Timestamp> {
 
 /// What the policy says to these facts; `None` without a target.
 fn ask(facts: &mut Facts) -> Option<Decision> {
-    facts.by_staged = facts.loaded.snapshot.staged.as_deref().is_some_and(|staged| staged.decides_on(facts));
+    choose(facts);
     Some(facts.policy().0.decide(&facts.access_request()?))
+}
+
+/// Which policy decides: the one in force, or the one that comes into force step by step.
+fn choose(facts: &mut Facts) {
+    facts.by_staged = facts.loaded.snapshot.staged.as_deref().is_some_and(|staged| staged.decides_on(facts));
 }
 
 /// Notes what the principal had until lately, where it had anything: a refusal says so.
@@ -186,6 +196,17 @@ fn look_for_what_ended(worker: &Worker, facts: &mut Facts) -> bool {
     let any = !ended.is_empty();
     facts.lent.extend(ended);
     any
+}
+
+/// The same, and what it used is counted, where the policy in force decides: the other's rules have other numbers.
+fn ask_noting(facts: &mut Facts, usage: &Counting) -> Option<Decision> {
+    choose(facts);
+    if facts.by_staged {
+        return Some(facts.policy().0.decide(&facts.access_request()?));
+    }
+    let (decision, used) = facts.loaded.snapshot.policy.decide_noting(&facts.access_request()?);
+    usage.note(facts, &decision, used);
+    Some(decision)
 }
 
 /// Asks again about a request that was permitted before. A permit leads nowhere: what is under way goes on.

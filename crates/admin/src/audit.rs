@@ -1,0 +1,72 @@
+//! Audits over the channel: made, shown, compared, suppressed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What is wanted of the audits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verb")]
+pub enum AuditWanted {
+    /// Make one now.
+    Run,
+    /// The runs that are kept.
+    Runs,
+    /// A run; left out, the last one.
+    Show {
+        /// What it is called, or the beginning of that.
+        run: Option<String>,
+    },
+    /// The suppressions.
+    Suppressions,
+    /// A finding may stay for a while.
+    Suppress {
+        /// Of which finding.
+        fingerprint: String,
+        /// Who answers for it.
+        owner: String,
+        /// Why.
+        reason: String,
+        /// When it ends, in seconds since 1970.
+        until: i64,
+    },
+    /// It may not any more.
+    Unsuppress {
+        /// Of which finding.
+        fingerprint: String,
+    },
+}
+
+impl AuditWanted {
+    /// Whether it changes what is kept, so that it is recorded.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Run | Self::Runs | Self::Show { .. } | Self::Suppressions => false,
+            Self::Suppress { .. } | Self::Unsuppress { .. } => true,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AuditAnswer {
+    /// In a sentence.
+    pub message: String,
+    /// The run, `portcullis.audit/1`.
+    #[serde(default)]
+    pub report: Option<Value>,
+    /// The runs, the last one first.
+    #[serde(default)]
+    pub runs: Vec<AuditRun>,
+    /// The suppressions, those that are over too.
+    #[serde(default)]
+    pub suppressions: Vec<Value>,
+}
+
+/// A run that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRun {
+    /// What it is called.
+    pub run: String,
+    /// When it was made, RFC 3339.
+    pub at: String,
+}

@@ -1,0 +1,350 @@
+//! Usage and audits of the running gateway: the thread that takes what the workers have counted, writes it down every ten seconds, and makes
+//! the audits that are scheduled. An audit runs on a thread of its own, which yields to whatever serves requests.
+
+mod look;
+mod rows;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use portcullis_events::{Event, EventKind};
+use portcullis_insight::Outlook;
+use portcullis_insight::audit::{Report, Severity, Suppression, Usage};
+use portcullis_policy::RuleKind;
+use portcullis_proxy::Shared;
+use portcullis_proxy::usage::Used;
+use portcullis_store::{AuditBook, Database, StoreError};
+use uuid::Uuid;
+
+use crate::governing::Governing;
+
+pub(crate) use look::{Facts, Looked, look, past_of};
+pub(crate) use rows::{from_rows, suppression_of, to_rows};
+
+/// How often what was counted is taken.
+const TICK: Duration = Duration::from_secs(1);
+/// How often it is written down: what a process that is killed loses.
+const FLUSH: Duration = Duration::from_secs(10);
+/// Rows of one transaction.
+const BATCH: usize = 10_000;
+/// How often it is looked whether an audit is due, and after a failure tried again.
+const LOOK: Duration = Duration::from_secs(60);
+/// How often what is long unused is forgotten, and what is long: longer than any window, and a month.
+const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
+const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
+/// Events of one run, each of a new finding.
+const MOST_EVENTS: usize = 50;
+/// An audit yields to whatever serves requests.
+const NICE: i32 = 10;
+
+/// Usage and audits.
+#[derive(Debug)]
+pub(crate) struct Auditing {
+    state: Arc<State>,
+    stop: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    /// Held for moments, and by no request.
+    usage: Mutex<Usage>,
+    /// Held while the store is written.
+    book: Mutex<AuditBook>,
+    facts: ArcSwap<Facts>,
+    governing: Option<Arc<Governing>>,
+    /// Held while an audit is made, so that only one is at a time.
+    looking: Mutex<()>,
+}
+
+/// What an earlier process has counted.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    usage: Usage,
+    book: AuditBook,
+}
+
+impl Begun {
+    /// Takes up what was counted; `None`: nothing is to be counted, and what is counted later begins anew.
+    pub(crate) fn open(wanted: bool, database: Option<&Database>) -> Result<Option<Self>, StoreError> {
+        let Some(database) = database else { return Ok(None) };
+        let book = AuditBook::open(database)?;
+        if !wanted {
+            book.end_observation()?;
+            return Ok(None);
+        }
+        let rows = book.usage()?;
+        let now = Timestamp::now().as_second();
+        let mut usage = from_rows(rows);
+        if usage.since().is_none() {
+            usage.begin(now);
+        }
+        Ok(Some(Self { usage, book }))
+    }
+}
+
+impl Auditing {
+    /// Begins to take what is counted.
+    ///
+    /// # Errors
+    /// No thread.
+    pub(crate) fn start(
+        begun: Begun,
+        facts: Facts,
+        governing: Option<Arc<Governing>>,
+        shared: &Arc<Shared>,
+    ) -> std::io::Result<Self> {
+        let Begun { usage, book } = begun;
+        let state = Arc::new(State {
+            shared: Arc::clone(shared),
+            usage: Mutex::new(usage),
+            book: Mutex::new(book),
+            facts: ArcSwap::from_pointee(facts),
+            governing,
+            looking: Mutex::new(()),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let (taking, stopped) = (Arc::clone(&state), Arc::clone(&stop));
+        let thread = thread::Builder::new().name("usage".to_owned()).spawn(move || taking.run(&stopped))?;
+        Ok(Self { state, stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn replace(&self, mut facts: Facts) {
+        // Whether anything is counted is fixed while the process runs.
+        if facts.settings.is_none() {
+            facts.settings.clone_from(&self.state.facts.load().settings);
+        }
+        self.state.facts.store(Arc::new(facts));
+    }
+
+    /// Makes an audit now, over the requests of the sample, too.
+    ///
+    /// # Errors
+    /// A sentence: another one is being made, or the store cannot be used.
+    pub(crate) fn run(&self, config: &Path, sample: Option<Outlook>) -> Result<Report, String> {
+        self.state.audit(config, sample)
+    }
+
+    /// What audits are kept with: asked for a moment.
+    pub(crate) fn with_book<T>(&self, ask: impl FnOnce(&AuditBook) -> Result<T, StoreError>) -> Result<T, String> {
+        ask(&self.state.book()).map_err(|error| error.to_string())
+    }
+
+    /// Takes and writes what is left.
+    pub(crate) fn shutdown(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            thread.thread().unpark();
+            // A panic on that thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn book(&self) -> MutexGuard<'_, AuditBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, stopped: &AtomicBool) {
+        let (mut flushed, mut looked, mut pruned) = (Instant::now(), Instant::now(), Instant::now());
+        let mut failed = false;
+        while !stopped.load(Ordering::Acquire) {
+            self.take();
+            if flushed.elapsed() >= FLUSH {
+                flushed = Instant::now();
+                self.flush(&mut failed);
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.audit_if_due();
+            }
+            if pruned.elapsed() >= PRUNE {
+                pruned = Instant::now();
+                let before = Timestamp::now().as_second().saturating_sub(FORGOTTEN_AFTER_S);
+                if let Err(error) = self.book().prune(before) {
+                    tracing::warn!(%error, "usage of long ago could not be forgotten");
+                }
+            }
+            thread::park_timeout(TICK);
+        }
+        self.take();
+        self.flush(&mut failed);
+    }
+
+    /// Takes what the workers have handed over.
+    fn take(&self) {
+        let Some(lanes) = &self.shared.usage else { return };
+        let mut usage = self.usage();
+        lanes.take(|used| absorb(&mut usage, &used));
+    }
+
+    /// Writes what has changed. What cannot be written waits in memory, where it is anyway.
+    fn flush(&self, failed: &mut bool) {
+        loop {
+            let part = {
+                let mut usage = self.usage();
+                if !usage.has_changes() {
+                    break;
+                }
+                usage.take_changes(BATCH)
+            };
+            // The file is written while nobody waits for the counts.
+            let written = self.book().write(&to_rows(&part));
+            if let Err(error) = written {
+                self.usage().give_back(&part);
+                if !*failed {
+                    tracing::error!(%error, "what was used cannot be written down: a restart would lose it");
+                }
+                *failed = true;
+                return;
+            }
+        }
+        if std::mem::take(failed) {
+            tracing::info!("what was used is written down again");
+        }
+    }
+
+    fn audit_if_due(&self) {
+        let Some(every) = self.facts.load().settings.as_ref().and_then(|settings| settings.every) else { return };
+        let last = match self.book().runs() {
+            Ok(runs) => runs.first().map(|(_, at)| *at),
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be said when the last audit was");
+                return;
+            }
+        };
+        let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX);
+        if last.is_some_and(|last| Timestamp::now().as_second().saturating_sub(last) < every) {
+            return;
+        }
+        if let Err(error) = self.audit(&self.facts.load().config.clone(), None) {
+            tracing::error!(error, "the scheduled audit was not made");
+        }
+    }
+
+    fn audit(&self, config: &Path, sample: Option<Outlook>) -> Result<Report, String> {
+        let Ok(_looking) = self.looking.try_lock() else { return Err("another audit is being made".to_owned()) };
+        self.take();
+        let facts = self.facts.load_full();
+        let settings = facts.settings.clone().unwrap_or_default();
+        let now = Timestamp::now();
+        let usage = self.usage().clone();
+        let (before, suppressions) = {
+            let book = self.book();
+            (last_report(&book)?, suppressions(&book)?)
+        };
+        let version = self.shared.snapshot().load().policy.version();
+        let (governing, path) = (self.governing.clone(), config.to_owned());
+        let work = thread::Builder::new().name("audit".to_owned()).spawn(move || {
+            if let Err(error) = rustix::process::nice(NICE) {
+                tracing::debug!(%error, "an audit runs with the priority of the gateway");
+            }
+            let past = past_of(governing.as_deref(), &path, &settings, now);
+            look(&Looked {
+                facts: &facts,
+                usage: &usage,
+                sample: sample.as_ref(),
+                past,
+                suppressions: &suppressions,
+                before: before.as_ref(),
+                version,
+                now,
+            })
+        });
+        let report = work.map_err(|error| format!("no thread: {error}"))?.join();
+        let report = report.map_err(|_| "that failed: see the log".to_owned())??;
+        let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
+        keep_run(&mut self.book(), &report, keep)?;
+        self.tell(&report);
+        Ok(report)
+    }
+
+    /// One event of the run, and one of each new finding that is high or worse.
+    fn tell(&self, report: &Report) {
+        let counts = report.counts();
+        let words: Vec<String> =
+            counts.iter().map(|(severity, count)| format!("{count} {}", severity.as_str())).collect();
+        let message = format!(
+            "audit {}: {} findings are open: {}",
+            report.run,
+            counts.iter().map(|(_, count)| count).sum::<usize>(),
+            words.join(", ")
+        );
+        tracing::info!("{message}");
+        self.record(EventKind::AuditCompleted, message, None);
+        let is_told = |finding: &&portcullis_insight::audit::Finding| {
+            finding.severity >= Severity::High && finding.status == portcullis_insight::audit::Status::New
+        };
+        for finding in report.findings.iter().filter(is_told).take(MOST_EVENTS) {
+            let message =
+                format!("{} {}: {} (fingerprint {})", finding.id, finding.kind, finding.message, finding.fingerprint);
+            self.record(EventKind::AuditFinding, message, finding.place.as_ref().map(|place| place.name.as_str()));
+        }
+    }
+
+    fn record(&self, kind: EventKind, message: String, rule: Option<&str>) {
+        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
+        let snapshot = self.shared.snapshot().load();
+        event.policy.version = Some(snapshot.policy.version());
+        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        event.policy.rule = rule.map(Into::into);
+        event.message = Some(message);
+        self.shared.recorder.record(event);
+    }
+}
+
+/// Counts what a worker has counted.
+fn absorb(usage: &mut Usage, used: &Used) {
+    for each in &used.uses {
+        let Some(words) = used.policy.used_words(each.action) else { continue };
+        usage.note(each.who.as_deref(), (words.route, &words.action), each.permitted, each.times, each.last);
+        if let Some(rule) = words.assignment.filter(|_| each.permitted) {
+            usage.note_rule(RuleKind::Assignment, &rule.name, u64::from(each.times), each.last);
+        }
+    }
+    for (address, times) in &used.addresses {
+        usage.note_address(*address, u64::from(*times), used.until);
+    }
+    for (kind, name, times) in &used.refusing {
+        usage.note_rule(*kind, name, u64::from(*times), used.until);
+    }
+    usage.note_missed(used.missed, used.addresses_missed, used.until);
+}
+
+/// The last run that is kept. One that an earlier version wrote in another shape is as good as none.
+pub(crate) fn last_report(book: &AuditBook) -> Result<Option<Report>, String> {
+    let runs = book.runs().map_err(|error| error.to_string())?;
+    let Some((run, _)) = runs.first() else { return Ok(None) };
+    report_of(book, run)
+}
+
+/// A run that is kept.
+pub(crate) fn report_of(book: &AuditBook, run: &str) -> Result<Option<Report>, String> {
+    let bytes = book.run(run).map_err(|error| error.to_string())?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The suppressions that are kept.
+pub(crate) fn suppressions(book: &AuditBook) -> Result<Vec<Suppression>, String> {
+    let rows = book.suppressions().map_err(|error| error.to_string())?;
+    Ok(rows.into_iter().map(suppression_of).collect())
+}
+
+/// Keeps a run.
+pub(crate) fn keep_run(book: &mut AuditBook, report: &Report, most: usize) -> Result<(), String> {
+    let bytes = serde_json::to_vec(report).map_err(|error| error.to_string())?;
+    let at: Timestamp = report.at.parse().map_err(|error| format!("{error}"))?;
+    book.add_run(&report.run, at.as_second(), &bytes, most).map_err(|error| error.to_string())
+}

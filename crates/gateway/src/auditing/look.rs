@@ -1,0 +1,186 @@
+//! One audit: what of a configuration it looks at, and the looking. The same for a gateway that runs and for a store where none does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use jiff::Timestamp;
+use portcullis_config::Loaded;
+use portcullis_governance::Hash;
+use portcullis_identity::settings::Settings as Identity;
+use portcullis_insight::audit::{
+    GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage, audit,
+};
+use portcullis_insight::{AuditSettings, Outlook};
+use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
+
+use crate::governing::{Governing, load_sealed};
+
+/// Versions that are read, from the last one back.
+const MOST_VERSIONS: u64 = 400;
+/// By so much longer than the window the log is read: what is usual is worked out from it.
+const WEEKS_S: i64 = 12 * 7 * 24 * 60 * 60;
+
+/// What of a configuration an audit looks at.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) config: PathBuf,
+    pub(crate) draft: PolicyDraft,
+    pub(crate) callers: LintFacts,
+    pub(crate) known: KnownPrincipals,
+    /// Whether approvals are demanded, and of how many for what loosens.
+    pub(crate) rules: (bool, u8),
+    pub(crate) settings: Option<AuditSettings>,
+}
+
+impl Facts {
+    /// Takes them out of a configuration that was loaded.
+    pub(crate) fn of(loaded: &mut Loaded) -> Self {
+        Self {
+            config: loaded.files.first().cloned().unwrap_or_default(),
+            known: known(&loaded.identity, Timestamp::now()),
+            draft: std::mem::take(&mut loaded.draft),
+            callers: std::mem::take(&mut loaded.callers),
+            rules: (loaded.governance.required, loaded.governance.loosen),
+            settings: loaded.audit.clone(),
+        }
+    }
+}
+
+/// What an audit is made of.
+pub(crate) struct Looked<'l> {
+    pub(crate) facts: &'l Facts,
+    pub(crate) usage: &'l Usage,
+    pub(crate) sample: Option<&'l Outlook>,
+    pub(crate) past: Past,
+    pub(crate) suppressions: &'l [Suppression],
+    pub(crate) before: Option<&'l Report>,
+    /// The policy's number.
+    pub(crate) version: u64,
+    pub(crate) now: Timestamp,
+}
+
+/// The log of versions, and who may approve.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    history: History,
+    approvers: Vec<(String, Vec<String>)>,
+}
+
+/// Makes it.
+///
+/// # Errors
+/// A policy that does not compile.
+pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
+    let facts = looked.facts;
+    let (policy, _) = Policy::compile(&facts.draft)
+        .map_err(|problems| problems.first().map(|problem| problem.message.clone()).unwrap_or_default())?;
+    let policy = policy.numbered(looked.version);
+    let default = AuditSettings::default();
+    let (required, loosen) = facts.rules;
+    Ok(audit(
+        &Input {
+            draft: &facts.draft,
+            policy: &policy,
+            usage: looked.usage,
+            sample: looked.sample,
+            history: &looked.past.history,
+            known: &facts.known,
+            // Nobody keeps a record of it yet.
+            break_glass: None,
+            writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
+            lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
+            settings: facts.settings.as_ref().unwrap_or(&default),
+            suppressions: looked.suppressions,
+            before: looked.before,
+            now: looked.now,
+        },
+        &thread::yield_now,
+    ))
+}
+
+/// The versions that an audit needs: those of its window, and of some weeks before that.
+pub(crate) fn past_of(governing: Option<&Governing>, config: &Path, settings: &AuditSettings, now: Timestamp) -> Past {
+    let Some(governing) = governing else { return Past::default() };
+    let window = i64::try_from(settings.unused_after.as_secs()).unwrap_or(i64::MAX).max(WEEKS_S);
+    let edge = now.as_second().saturating_sub(window);
+    let mut read: HashMap<Hash, Option<Arc<GrantSet>>> = HashMap::new();
+    let mut versions = Vec::new();
+    for version in governing.versions_back(MOST_VERSIONS) {
+        let at = version.time.div_euclid(1_000_000);
+        let grants = read.entry(version.change.content).or_insert_with(|| {
+            let content = governing.content_of(&version)?;
+            // One that cannot be read any more says nothing: what is before and after it counts as unbroken.
+            let loaded = load_sealed(config, &content).ok()?;
+            thread::yield_now();
+            Some(Arc::new(GrantSet::of(&loaded.draft)))
+        });
+        if let Some(grants) = grants {
+            let by = version.change.authors.clone();
+            versions.push(PastVersion { n: version.n, at, by, grants: Arc::clone(grants) });
+        }
+        if at <= edge {
+            break;
+        }
+    }
+    versions.reverse();
+    let approvers = governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
+    Past { history: History::new(versions), approvers }
+}
+
+/// Whom the sources of identity know, and which of them could bring anybody.
+fn known(identity: &Identity, now: Timestamp) -> KnownPrincipals {
+    let mut known = KnownPrincipals::default();
+    let name = |kind: PrincipalKind, id: &str| format!("{}:{id}", kind.as_str());
+    // Where one of several credentials still counts, somebody may come.
+    let mut usable: BTreeMap<String, Result<(), String>> = BTreeMap::new();
+    let mut note = |principal: String, standing: Result<(), String>| {
+        let found = usable.entry(principal).or_insert_with(|| standing.clone());
+        if standing.is_ok() {
+            *found = standing;
+        }
+    };
+    for provider in &identity.password {
+        for user in &provider.users {
+            let standing = match (user.disabled, user.expires) {
+                (true, _) => Err(format!("the user is disabled in `{}`", provider.name)),
+                (false, Some(expires)) if expires <= now => {
+                    Err(format!("the user in `{}` expired at {expires}", provider.name))
+                }
+                (false, _) => Ok(()),
+            };
+            note(name(PrincipalKind::User, &format!("{}{}", provider.prefix, user.name)), standing);
+        }
+    }
+    for provider in &identity.api_key {
+        for key in &provider.keys {
+            let (kind, id) = &key.principal;
+            let standing = match (key.revoked, key.expires) {
+                (true, _) => Err(format!("its key `{}` is revoked", key.id)),
+                (false, Some(expires)) if expires <= now => Err(format!("its key `{}` expired at {expires}", key.id)),
+                (false, _) => Ok(()),
+            };
+            note(name(*kind, id), standing);
+        }
+    }
+    for (principal, standing) in usable {
+        if let Err(why) = standing {
+            known.gone.push((principal.clone(), why));
+        }
+        known.listed.insert(principal);
+    }
+    known.open.extend(identity.jwt.iter().map(|provider| (provider.principal, provider.prefix.clone())));
+    known.open.extend(identity.oidc.iter().map(|provider| (PrincipalKind::User, provider.prefix.clone())));
+    known.open.extend(identity.introspection.iter().map(|provider| (provider.principal, provider.prefix.clone())));
+    known
+        .open
+        .extend(identity.certificate.iter().map(|provider| (PrincipalKind::Certificate, provider.prefix.clone())));
+    // Whoever another source could bring is not gone with one credential.
+    let open = known.open.clone();
+    known.gone.retain(|(principal, _)| {
+        let (kind, id) = principal.split_once(':').unwrap_or_default();
+        !open.iter().any(|(other, prefix)| other.as_str() == kind && id.starts_with(prefix.as_str()))
+    });
+    known
+}

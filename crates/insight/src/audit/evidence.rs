@@ -1,0 +1,58 @@
+//! What an audit is told besides the policy and its use.
+
+use std::collections::BTreeSet;
+
+use portcullis_policy::PrincipalKind;
+
+/// Whom the sources of identity know. A principal can be called an orphan only where every source that could bring it lists whom it knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownPrincipals {
+    /// Those who are listed: users with passwords, whom API keys stand for. As a policy file writes them.
+    pub listed: BTreeSet<String>,
+    /// Those of them who cannot come any more: disabled users, whose every key is revoked or expired; each with why.
+    pub gone: Vec<(String, String)>,
+    /// Sources that may bring anyone: of what kind, and with which beginning of the id.
+    pub open: Vec<(PrincipalKind, String)>,
+    /// Whom a directory that was asked does not know.
+    pub absent: BTreeSet<String>,
+}
+
+impl KnownPrincipals {
+    /// Why nobody can be this principal; `None`: somebody may.
+    pub(crate) fn why_orphan(&self, principal: &str) -> Option<String> {
+        if let Some((_, why)) = self.gone.iter().find(|(gone, _)| gone == principal) {
+            return Some(why.clone());
+        }
+        if self.absent.contains(principal) {
+            return Some("the directory was asked and has no such entry".to_owned());
+        }
+        let (kind, id) = principal.split_once(':')?;
+        let may_come = self.listed.contains(principal)
+            || self.open.iter().any(|(open, prefix)| open.as_str() == kind && id.starts_with(prefix.as_str()));
+        (!may_come).then(|| "no user file and no key file names it, and no other source of identity could".to_owned())
+    }
+}
+
+/// One use of power for emergencies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlassUse {
+    /// Who used it.
+    pub principal: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// For what.
+    pub what: String,
+    /// Whether somebody else has looked at it since.
+    pub reviewed: bool,
+}
+
+/// Who can change the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyWriters {
+    /// Whether a change needs approvals.
+    pub required: bool,
+    /// How many persons besides the author must approve a change that loosens.
+    pub loosen: u8,
+    /// The persons who can approve, each with all its names.
+    pub approvers: Vec<(String, Vec<String>)>,
+}

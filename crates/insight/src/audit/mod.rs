@@ -1,0 +1,84 @@
+//! The least-privilege audit: which grants are unused, too wide, out of the ordinary or dangerous, why, and what to write instead.
+//!
+//! It looks at a [`PolicyDraft`], which is the policy with its places, beside the [`Usage`] that the gateway counted, the sample of requests,
+//! and the log of versions. Every finding says what it rests on and since when that is known; one that would rest on a shorter observation
+//! than its window is not made, and that it is not is said ([`Report::not_looked_at`]). What is proposed as a removal was tried first: the
+//! candidate is compiled, the sample is decided on again, and every use that was counted must still be granted as it was. A proposal that
+//! fails that is withheld, with the reason.
+//!
+//! It reads no clock and no file, and changes nothing.
+
+mod diff;
+mod edit;
+mod evidence;
+mod finding;
+mod history;
+mod model;
+mod preview;
+mod render;
+mod rightsize;
+mod rules;
+mod settings;
+mod suppress;
+#[cfg(test)]
+mod tests;
+pub mod usage;
+
+pub use diff::{Difference, difference};
+pub use evidence::{BreakGlassUse, KnownPrincipals, PolicyWriters};
+pub use finding::{Evidence, Finding, Kind, Place, Recommendation, Report, Severity, Status, TrialResult};
+pub use history::{GrantSet, History, PastVersion};
+pub use render::{markdown, sarif, text};
+pub use settings::AuditSettings;
+pub use suppress::Suppression;
+pub use usage::Usage;
+
+use jiff::Timestamp;
+use portcullis_policy::{LintFacts, Policy, PolicyDraft};
+
+use crate::sample::Outlook;
+use model::Model;
+use rules::Findings;
+
+/// All that an audit looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The policy with its places.
+    pub draft: &'a PolicyDraft,
+    /// The same, compiled.
+    pub policy: &'a Policy,
+    /// What was used.
+    pub usage: &'a Usage,
+    /// Requests that were made.
+    pub sample: Option<&'a Outlook>,
+    /// Since when each grant is there, and who gave it.
+    pub history: &'a History,
+    /// Whom the sources of identity know.
+    pub known: &'a KnownPrincipals,
+    /// What was done with power for emergencies; `None`: nobody keeps a record of that.
+    pub break_glass: Option<&'a [BreakGlassUse]>,
+    /// Who can change the policy.
+    pub writers: &'a PolicyWriters,
+    /// What the lint must know of those who call.
+    pub lint: &'a LintFacts,
+    /// The thresholds.
+    pub settings: &'a AuditSettings,
+    /// Suppressions.
+    pub suppressions: &'a [Suppression],
+    /// The run before, for when each finding was first seen.
+    pub before: Option<&'a Report>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Looks at everything, and says what there is to say. `yields` is called now and then, so that who has work to do on the same processor can
+/// do it.
+pub fn audit(input: &Input<'_>, yields: &dyn Fn()) -> Report {
+    let model = Model::new(input.draft, input.usage, input.known, input.now);
+    yields();
+    let mut findings = Findings::new(input, &model);
+    rules::look(&mut findings, yields);
+    let Findings { mut found, not_looked_at, left_out, .. } = findings;
+    preview::try_all(input, &model, &mut found, yields);
+    Report::new(input, found, not_looked_at, left_out)
+}

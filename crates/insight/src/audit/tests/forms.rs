@@ -1,0 +1,140 @@
+//! What a report says in its forms, and from one run to the next.
+
+use serde_json::Value;
+
+use super::{DAY, NOW, Site, now};
+use crate::audit::{Kind, Report, Severity, Status, Suppression, difference, markdown, sarif, text};
+
+fn site() -> Site {
+    let mut site = Site::new();
+    site.role("reader", &["GET /a", "PUT /a"]);
+    site.grant("alice reads | <b>", "reader", &["user:alice"]);
+    site.grant("temp-x", "reader", &["user:alice"]);
+    site.uses("user:alice", "GET /a", 1);
+    site
+}
+
+#[test]
+fn a_fingerprint_is_the_same_from_run_to_run() {
+    let mut site = site();
+    let first = site.run();
+    let finding = first.findings.iter().find(|finding| finding.id == "LP11").unwrap().clone();
+    assert_eq!((finding.status, finding.first_seen.as_str()), (Status::New, "2026-11-23T12:00:00Z"));
+    site.before = Some(Report { at: String::new(), ..first.clone() });
+    site.before
+        .as_mut()
+        .unwrap()
+        .findings
+        .iter_mut()
+        .for_each(|finding| finding.first_seen = "2026-01-01T00:00:00Z".into());
+    site.draft.assignments[1].name.at.line += 7;
+    let second = site.run();
+    let again = second.find(&finding.fingerprint).unwrap();
+    assert_eq!((again.status, again.first_seen.as_str()), (Status::Open, "2026-01-01T00:00:00Z"));
+    site.suppressions = vec![Suppression {
+        fingerprint: finding.fingerprint.clone(),
+        owner: "ana".to_owned(),
+        reason: "until the move".to_owned(),
+        made: NOW - DAY,
+        until: NOW + 1,
+    }];
+    let third = site.run();
+    assert_eq!(third.find(&finding.fingerprint).unwrap().status, Status::Suppressed);
+    assert!(!text(&third).join("\n").contains(&finding.fingerprint), "what is suppressed is not shown");
+    assert_eq!(
+        third.has_open(Severity::Medium),
+        second.findings.iter().any(|one| one.id != "LP11" && one.severity >= Severity::Medium)
+    );
+    site.suppressions[0].until = NOW;
+    assert_eq!(site.run().find(&finding.fingerprint).unwrap().status, Status::Open, "it is over");
+}
+
+#[test]
+fn two_runs_are_compared_by_what_they_found() {
+    let mut site = site();
+    let first = site.run();
+    site.uses("user:alice", "PUT /a", 1);
+    site.grant("tmp", "reader", &["user:alice"]);
+    let second = site.run();
+    let found = difference(&first, &second);
+    let ids =
+        |findings: &[&crate::audit::Finding]| findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
+    assert!(
+        ids(&found.new).contains(&"LP11".to_owned()) && ids(&found.resolved).contains(&"LP01".to_owned()),
+        "{found:?}"
+    );
+    let same = difference(&first, &first);
+    assert_eq!((same.new.len(), same.resolved.len(), same.unchanged), (0, 0, first.findings.len()));
+}
+
+#[test]
+fn a_report_comes_back_from_json_as_it_was() {
+    let report = site().run();
+    let mut read: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+    // What is proposed as data is for this run alone.
+    for (finding, original) in read.findings.iter_mut().zip(&report.findings) {
+        finding.edits.clone_from(&original.edits);
+    }
+    assert_eq!(read, report);
+    let line: Value = serde_json::from_str(&serde_json::to_string(&report.findings[0]).unwrap()).unwrap();
+    for key in [
+        "id",
+        "type",
+        "severity",
+        "principal",
+        "permission",
+        "evidence",
+        "recommendation",
+        "first_seen",
+        "status",
+        "fingerprint",
+    ] {
+        assert!(line.get(key).is_some(), "{key}");
+    }
+    for key in ["granted_at", "last_used", "observed_since", "peers", "denials"] {
+        assert!(line["evidence"].get(key).is_some(), "{key}");
+    }
+    assert!(line["recommendation"].get("change").is_some() && line["recommendation"].get("preview").is_some());
+}
+
+#[test]
+fn what_names_say_is_no_markup() {
+    let report = site().run();
+    let text = markdown(&report);
+    assert!(text.starts_with("# Least-privilege audit 20261123T120000Z-"), "{text}");
+    assert!(!text.contains("alice reads | <b>,") && !text.replace("`alice reads | <b>`", "").contains("<b>"), "{text}");
+    assert!(text.contains("## LP01 unused_permission") && text.contains("```toml"), "{text}");
+}
+
+#[test]
+fn sarif_is_of_version_2_1_0() {
+    let report = site().run();
+    let log = sarif(&report, "1.2.3");
+    assert_eq!((&log["version"], log["runs"].as_array().unwrap().len()), (&"2.1.0".into(), 1));
+    let run = &log["runs"][0];
+    assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), Kind::ALL.len());
+    assert_eq!(run["results"].as_array().unwrap().len(), report.findings.len());
+    for result in run["results"].as_array().unwrap() {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"]);
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
+        assert_eq!(result["partialFingerprints"]["portcullisFinding/v1"].as_str().unwrap().len(), 16);
+        for place in result["locations"].as_array().unwrap() {
+            assert!(place["physicalLocation"]["region"]["startLine"].as_u64().unwrap() >= 1);
+            assert_eq!(place["physicalLocation"]["artifactLocation"]["uri"], "policy.toml");
+        }
+    }
+}
+
+#[test]
+fn ids_and_names_are_a_contract() {
+    let all: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        all.join("\n"),
+        "LP01 unused_permission\nLP02 unused_role_binding\nLP03 dormant_principal\nLP04 orphan_principal\n\
+        LP05 wildcard_grant\nLP06 over_exposure\nLP07 peer_outlier_grant\nLP08 abnormal_recent_grant\nLP09 toxic_combination\n\
+        LP10 self_escalation_path\nLP11 expired_still_present\nLP12 break_glass_unreviewed\nLP13 public_route\nLP14 broad_cidr\n\
+        LP15 unused_cidr\nLP16 duplicate_role\nLP17 shadowed_rule\nLP18 under_privileged"
+    );
+    let _ = now();
+}

@@ -1,0 +1,144 @@
+//! Each finding as it is made, and as it is not; what is proposed for it; and a world in which the answers are known.
+
+mod findings;
+mod forms;
+mod properties;
+mod world;
+
+use std::collections::BTreeSet;
+
+use portcullis_policy::{
+    AssignmentDraft, GroupDraft, LintFacts, Policy, PolicyDraft, Position, Principal, RoleDraft, RouteDraft,
+};
+
+use super::usage::Usage;
+use super::{
+    AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyWriters, Report, Suppression, audit,
+};
+
+pub(super) const DAY: i64 = 86_400;
+/// 2026-11-23, a Monday, at noon.
+pub(super) const NOW: i64 = 1_795_435_200;
+
+/// All that an audit looks at, as a test changes it.
+pub(super) struct Site {
+    pub(super) draft: PolicyDraft,
+    pub(super) usage: Usage,
+    pub(super) history: Option<History>,
+    pub(super) known: KnownPrincipals,
+    pub(super) break_glass: Option<Vec<BreakGlassUse>>,
+    pub(super) writers: PolicyWriters,
+    pub(super) settings: AuditSettings,
+    pub(super) suppressions: Vec<Suppression>,
+    pub(super) before: Option<Report>,
+}
+
+impl Site {
+    /// Routes `app` and `other`, observed for 100 days.
+    pub(super) fn new() -> Self {
+        let draft = PolicyDraft {
+            sources: vec!["portcullis.toml".into(), "policy.toml".into()],
+            routes: vec![
+                RouteDraft::new("app", ["/**"]),
+                RouteDraft { hosts: vec!["o.test".to_owned().into()], ..RouteDraft::new("other", ["/**"]) },
+            ],
+            ..PolicyDraft::default()
+        };
+        Self {
+            draft,
+            usage: Usage::beginning(NOW - 100 * DAY),
+            history: None,
+            known: KnownPrincipals { open: open(), ..KnownPrincipals::default() },
+            break_glass: None,
+            writers: PolicyWriters::default(),
+            settings: AuditSettings::default(),
+            suppressions: Vec::new(),
+            before: None,
+        }
+    }
+
+    pub(super) fn role(&mut self, name: &str, actions: &[&str]) {
+        let mut role = RoleDraft::new(name, actions.iter().copied());
+        let line = u32::try_from(10 * self.draft.roles.len()).unwrap() + 100;
+        role.name.at = at(line);
+        role.permissions[0].actions.iter_mut().for_each(|action| action.at = at(line + 1));
+        self.draft.roles.push(role);
+    }
+
+    pub(super) fn grant(&mut self, name: &str, role: &str, principals: &[&str]) -> &mut AssignmentDraft {
+        let mut assignment = AssignmentDraft::new(name, role, principals.iter().copied());
+        assignment.name.at = at(u32::try_from(10 * self.draft.assignments.len()).unwrap() + 5_000);
+        self.draft.assignments.push(assignment);
+        self.draft.assignments.last_mut().unwrap()
+    }
+
+    pub(super) fn group(&mut self, name: &str, members: &[&str]) {
+        let members = members.iter().map(|member| (*member).to_owned().into()).collect();
+        self.draft.groups.push(GroupDraft { name: name.to_owned().into(), members });
+    }
+
+    /// A principal used a permission on `app`, so many days ago.
+    pub(super) fn uses(&mut self, principal: &str, action: &str, days_ago: i64) {
+        self.note(principal, "app", action, true, days_ago);
+    }
+
+    pub(super) fn note(&mut self, principal: &str, route: &str, action: &str, permitted: bool, days_ago: i64) {
+        let who = who(principal);
+        self.usage.note(who.as_ref(), (route, action), permitted, 1, NOW - days_ago * DAY);
+    }
+
+    pub(super) fn run(&self) -> Report {
+        let (policy, _) = Policy::compile(&self.draft).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let old = History::of_one(&self.draft, NOW - 400 * DAY);
+        audit(
+            &Input {
+                draft: &self.draft,
+                policy: &policy,
+                usage: &self.usage,
+                sample: None,
+                history: self.history.as_ref().unwrap_or(&old),
+                known: &self.known,
+                break_glass: self.break_glass.as_deref(),
+                writers: &self.writers,
+                lint: &LintFacts { now: Some(now()), ..LintFacts::default() },
+                settings: &self.settings,
+                suppressions: &self.suppressions,
+                before: self.before.as_ref(),
+                now: now(),
+            },
+            &|| {},
+        )
+    }
+
+    /// The findings of one kind: whom they are about, and what.
+    pub(super) fn found(&self, id: &str) -> Vec<(String, String)> {
+        let of = |finding: &Finding| {
+            (finding.principal.clone().unwrap_or_default(), finding.permission.clone().unwrap_or_default())
+        };
+        self.run().findings.iter().filter(|finding| finding.id == id).map(of).collect()
+    }
+}
+
+/// Users and services may come from anywhere.
+pub(super) fn open() -> Vec<(portcullis_policy::PrincipalKind, String)> {
+    use portcullis_policy::PrincipalKind::{Certificate, Service, User};
+    [User, Service, Certificate].map(|kind| (kind, String::new())).to_vec()
+}
+
+pub(super) fn who(principal: &str) -> Option<Principal> {
+    let (kind, id) = principal.split_once(':')?;
+    Some(Principal::stated(super::usage::kind_named(kind).unwrap(), id))
+}
+
+pub(super) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_second(NOW).unwrap()
+}
+
+pub(super) fn at(line: u32) -> Position {
+    Position { source: 1, start: line, end: line + 1, line }
+}
+
+/// All changes that a report proposes and does not withhold.
+pub(super) fn edits(report: &Report) -> BTreeSet<super::edit::Edit> {
+    report.findings.iter().flat_map(|finding| finding.edits.iter().cloned()).collect()
+}

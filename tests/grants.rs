@@ -1,0 +1,230 @@
+//! Which permissions are used, and what `audit run` makes of it: on a running gateway, after it, and without any store.
+
+use std::fs;
+
+use portcullis_testkit::process::Finished;
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use serde_json::Value;
+
+use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis};
+
+/// Everything happens within seconds.
+const QUICK: &str =
+    "[store]\npath = \"state.db\"\n[audit]\nschedule = \"off\"\nunused_after = \"4s\"\nmin_observed = \"4s\"\n";
+
+/// Alice reads and may write; the operators may do everything.
+const POLICY: &str = r#"
+[[role]]
+name = "editor"
+permissions = [{ actions = ["GET /reports/**", "PUT,DELETE /reports/**"] }]
+
+[[role]]
+name = "root"
+permissions = [{ actions = ["* /**"] }]
+
+[[assignment]]
+name = "alice-edits"
+role = "editor"
+principals = ["user:alice"]
+scope = "app"
+
+[[assignment]]
+name = "ops"
+role = "root"
+principals = ["service:ops"]
+scope = "app"
+"#;
+
+fn site(upstream: &Upstream, more: &str) -> (Site, String) {
+    let mut site = Site::new(&upstream.url());
+    let key = site.key("alice", "user:alice", "");
+    site.add(more);
+    site.policy(&[POLICY, NO_BANS].concat());
+    (site, key)
+}
+
+fn run(site: &Site, arguments: &[&str]) -> Finished {
+    portcullis().arg("-c").arg(site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+}
+
+fn json(finished: &Finished) -> Value {
+    let said = finished.stdout.join("\n");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said} {finished:?}"))
+}
+
+fn code(finished: &Finished) -> Option<i32> {
+    finished.status.code()
+}
+
+fn of<'r>(report: &'r Value, id: &str) -> Vec<&'r Value> {
+    report["findings"].as_array().unwrap().iter().filter(|finding| finding["id"] == id).collect()
+}
+
+/// Alice reads again and again, until an audit finds something of this kind.
+fn until_found(gateway: &Gateway, key: &str, id: &str) -> Value {
+    let found = || {
+        assert_eq!(gateway.get("/reports/7", &[("x-api-key", key)]).status(), 200);
+        let report = json(&run(&gateway.site, &["audit", "run", "-o", "json"]));
+        (!of(&report, id).is_empty()).then_some(report)
+    };
+    wait::until(3 * PATIENCE, found).unwrap_or_else(|| panic!("no {id}: {:?}", run(&gateway.site, &["audit", "show"])))
+}
+
+#[test]
+fn what_is_not_used_is_found_and_what_is_proposed_works() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, QUICK);
+    let mut gateway = site.start();
+    let with_key = [("x-api-key", key.as_str())];
+    let first = run(&gateway.site, &["audit", "run", "-o", "json"]);
+    assert_eq!(code(&first), Some(1), "a wildcard is high: {first:?}");
+    let first = json(&first);
+    assert!(of(&first, "LP01").is_empty() && first["not_looked_at"]["LP01"].is_string(), "{first:#}");
+    assert_eq!(of(&first, "LP05")[0]["permission"], "* /**");
+    let report = until_found(&gateway, &key, "LP01");
+    let unused = of(&report, "LP01");
+    let mut permissions: Vec<&str> = unused.iter().map(|finding| finding["permission"].as_str().unwrap()).collect();
+    permissions.sort_unstable();
+    assert_eq!(permissions, ["DELETE /reports/**", "PUT /reports/**"], "{report:#}");
+    for finding in &unused {
+        assert_eq!((&finding["principal"], &finding["type"]), (&"user:alice".into(), &"unused_permission".into()));
+        assert!(finding["evidence"]["observed_since"].is_string() && finding["evidence"]["granted_at"].is_string());
+        assert_eq!(finding["recommendation"]["preview"]["newly_denied"], 0, "{finding:#}");
+        assert!(
+            finding["recommendation"]["preview"]["replayed"].as_u64().unwrap() > 0,
+            "the sample was tried: {finding:#}"
+        );
+        assert!(finding["place"]["file"] == "policy.toml" && finding["place"]["line"].as_u64().unwrap() > 1);
+    }
+    // The service that may do everything has never come.
+    assert_eq!(of(&report, "LP03")[0]["principal"], "service:ops", "{report:#}");
+    // What is proposed for the one is without that one.
+    let toml = unused[0]["recommendation"]["toml"].as_str().unwrap();
+    let role = POLICY.split("[[role]]").nth(1).unwrap();
+    let narrower = POLICY.replace(&format!("[[role]]{role}"), &format!("{toml}\n\n"));
+    assert_ne!(narrower, POLICY);
+    fs::write(gateway.site.path("policy.toml"), format!("version = 1\n{narrower}{NO_BANS}")).unwrap();
+    gateway.reload("ok");
+    assert_eq!(gateway.get("/reports/7", &with_key).status(), 200, "{narrower}");
+    let method = unused[0]["permission"].as_str().unwrap().split(' ').next().unwrap();
+    let request =
+        format!("{method} /reports/7 HTTP/1.1\r\nhost: a.test\r\nx-api-key: {key}\r\ncontent-length: 0\r\n\r\n");
+    let refused = gateway.send(request);
+    assert_eq!(refused.status(), 403, "{narrower}");
+    let events = gateway.stop();
+    assert!(!of_kind(&events, "audit.completed").is_empty());
+    let told = of_kind(&events, "audit.finding");
+    let wildcard =
+        told.iter().filter(|event| event["message"].as_str().unwrap().starts_with("LP05 wildcard_grant")).count();
+    assert_eq!(wildcard, 1, "once, though there were several runs: {told:#?}");
+    assert_eq!((&told[0]["severity"], &told[0]["decision"]), (&"high".into(), &Value::Null));
+}
+
+#[test]
+fn runs_are_kept_compared_and_suppressed_with_and_without_a_gateway() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, QUICK);
+    let mut gateway = site.start();
+    until_found(&gateway, &key, "LP01");
+    let listed = json(&run(&gateway.site, &["audit", "runs", "-o", "json"]));
+    let runs = listed.as_array().unwrap().len();
+    assert!(runs >= 2, "{listed:#}");
+    let first = listed[runs - 1]["run"].as_str().unwrap();
+    let compared = run(&gateway.site, &["audit", "diff", first, listed[0]["run"].as_str().unwrap()]);
+    assert_eq!(code(&compared), Some(1), "something is new: {compared:?}");
+    assert!(compared.stdout.iter().any(|line| line.starts_with("+ medium LP01 ")), "{compared:?}");
+    let same = run(&gateway.site, &["audit", "diff", first, first]);
+    assert_eq!(code(&same), Some(0), "{same:?}");
+
+    let shown = json(&run(&gateway.site, &["audit", "show", "-o", "json"]));
+    let fingerprint = of(&shown, "LP05")[0]["fingerprint"].as_str().unwrap();
+    let suppress = ["audit", "suppress", fingerprint, "--owner", "ana", "--reason", "until the move"];
+    let suppressed = run(&gateway.site, &suppress);
+    assert_eq!(code(&suppressed), Some(0), "{suppressed:?}");
+    assert_eq!(code(&run(&gateway.site, &["audit", "suppress", "nonsense", "--owner", "a", "--reason", "b"])), Some(1));
+    assert_eq!(code(&run(&gateway.site, &["audit", "suppress", fingerprint])), Some(2), "an owner and a reason");
+    let only = ["audit", "run", "--only", "LP05", "-o", "json"];
+    let finished = run(&gateway.site, &only);
+    assert_eq!((code(&finished), &json(&finished)["findings"][0]["status"]), (Some(0), &"suppressed".into()));
+    let config = gateway.site.path("portcullis.toml");
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    let recorded = gateway.events.all();
+    let done = of_kind(&recorded, "admin.audit_suppress");
+    assert_eq!(done.len(), 2, "{done:#?}");
+    assert_eq!((&done[0]["decision"], &done[1]["decision"]), (&"permit".into(), &"deny".into()));
+    assert!(done[0]["message"].as_str().unwrap().ends_with("until the move (ana)"), "{done:#?}");
+
+    // Nobody runs: the files and the store are looked at, and what was counted is there.
+    let offline = |arguments: &[&str]| portcullis().arg("-c").arg(&config).args(arguments).run(PATIENCE);
+    let finished = offline(&["audit", "run", "-o", "json"]);
+    let report = json(&finished);
+    assert_eq!(of(&report, "LP05")[0]["status"], "suppressed", "{report:#}");
+    let alice = of(&report, "LP03").iter().any(|finding| finding["principal"] == "user:alice");
+    let unused = of(&report, "LP01").iter().any(|finding| finding["principal"] == "user:alice");
+    assert!(alice || unused, "what she used was written down: {report:#}");
+    assert!(report["observed_since"].is_string());
+    let lifted = offline(&["audit", "suppress", fingerprint, "--lift"]);
+    assert_eq!(code(&lifted), Some(0), "{lifted:?}");
+    assert_eq!(code(&offline(&["audit", "run", "--only", "LP05"])), Some(1));
+}
+
+#[test]
+fn the_policy_alone_is_looked_at_where_nothing_is_kept() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "");
+    site.write();
+    let finished = run(&site, &["audit", "run"]);
+    assert_eq!(code(&finished), Some(1), "{finished:?}");
+    let said = finished.stdout.join("\n");
+    assert!(
+        said.contains("high LP05 the role `root` permits every method on every path, to 1 principal (`service:ops`)"),
+        "{said}"
+    );
+    assert!(said.contains("LP01 was not looked for: nothing counts what is used: there is no store"), "{said}");
+    assert_eq!(code(&run(&site, &["audit", "run", "--fail-on", "never"])), Some(0));
+    assert_eq!(code(&run(&site, &["audit", "run", "--fail-on", "critical"])), Some(0));
+    let markdown = run(&site, &["audit", "run", "--format", "markdown"]).stdout.join("\n");
+    assert!(
+        markdown.starts_with("# Least-privilege audit ") && markdown.contains("## LP05 wildcard_grant"),
+        "{markdown}"
+    );
+    let log = json(&run(&site, &["audit", "run", "--format", "sarif"]));
+    assert_eq!(
+        (&log["version"], &log["runs"][0]["results"][0]["ruleId"]),
+        (&"2.1.0".into(), &"LP04".into()),
+        "{log:#}"
+    );
+    let lines = run(&site, &["audit", "run", "-o", "jsonl", "--only", "wildcard_grant"]).stdout;
+    assert_eq!((lines.len(), serde_json::from_str::<Value>(&lines[0]).unwrap()["id"].clone()), (1, "LP05".into()));
+    let kept = run(&site, &["audit", "runs"]);
+    assert_eq!(code(&kept), Some(4), "{kept:?}");
+    assert!(!site.path("state.db").exists(), "nothing is made by looking");
+}
+
+#[test]
+fn what_is_observed_goes_on_after_a_restart_and_begins_anew_where_it_was_switched_off() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, QUICK);
+    let mut gateway = site.start();
+    assert_eq!(gateway.get("/reports/7", &[("x-api-key", &key)]).status(), 200);
+    let since = json(&run(&gateway.site, &["audit", "run", "-o", "json"]))["observed_since"].clone();
+    let config = gateway.site.path("portcullis.toml");
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    let offline = || {
+        let finished =
+            portcullis().arg("-c").arg(&config).args(["audit", "run", "--offline", "-o", "json"]).run(PATIENCE);
+        json(&finished)["observed_since"].clone()
+    };
+    assert!(since.is_string() && offline() == since, "{since}");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("schedule = \"off\"", "enabled = false")).unwrap();
+    let mut process = portcullis().arg("-c").arg(&config).arg("run").start();
+    process
+        .wait_for(" listening listener=main", PATIENCE, |line| line.contains(" listening listener=main").then_some(()));
+    let refused = portcullis().arg("-c").arg(&config).args(["audit", "run"]).run(PATIENCE);
+    assert_eq!(code(&refused), Some(1), "{refused:?}");
+    assert!(refused.stderr.join("\n").contains("usage is not counted"), "{refused:?}");
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
+    assert_eq!(offline(), Value::Null, "what was not counted was not observed");
+}
