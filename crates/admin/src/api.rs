@@ -20,7 +20,7 @@
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
 //! | `POST /v1/revocations/remove` [`RevokedName`] | [`Done`] |
-//! | `POST /v1/govern` [`Governed`](crate::govern::Governed) | [`Answer`](crate::govern::Answer) |
+//! | `POST /v1/govern/VERB` [`Governed`](crate::govern::Governed) | [`Answer`](crate::govern::Answer) |
 //! | `POST /v1/factors` [`Whom`] | [`Factors`] |
 //! | `POST /v1/factors/enroll` [`NewFactor`] | [`FactorBegun`] |
 //! | `POST /v1/factors/confirm` [`FactorCode`] | [`FactorConfirmed`] |
@@ -29,31 +29,33 @@
 //! | `POST /v1/sessions/revoke` [`WhichSessions`] | [`Done`] |
 //! | `POST /v1/policy/preview` [`PolicyText`] | [`Previewed`] |
 //! | `GET /v1/spikes` | [`Spikes`] |
+//! | `GET /v1/openapi.json` | all this as an OpenAPI document |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`].
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Why something was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// One sentence.
     pub error: String,
 }
 
 /// Something was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// What, in one sentence.
     pub message: String,
 }
 
 /// How the process does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -105,7 +107,7 @@ pub struct Status {
 }
 
 /// A provider of keys, of what is known about tokens, or of groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// Its name.
     pub name: String,
@@ -124,7 +126,7 @@ pub struct Provider {
 }
 
 /// The store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Store {
     /// Its file.
     pub path: String,
@@ -143,7 +145,7 @@ pub struct Store {
 }
 
 /// One geo database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GeoDatabase {
     /// `city`, `country` or `asn`.
     pub database: String,
@@ -158,7 +160,7 @@ pub struct GeoDatabase {
 }
 
 /// The policy in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyStatus {
     /// Its version.
     pub version: u64,
@@ -175,7 +177,7 @@ pub struct PolicyStatus {
 }
 
 /// What the files say now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskStatus {
     /// Compared with what is in force.
     pub state: DiskState,
@@ -188,7 +190,7 @@ pub struct DiskStatus {
 }
 
 /// The files and what is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskState {
     /// A reload would change nothing.
@@ -200,7 +202,7 @@ pub enum DiskState {
 }
 
 /// Reloads since the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloads {
     /// That put something in force.
     pub ok: u64,
@@ -211,7 +213,7 @@ pub struct Reloads {
 }
 
 /// One listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// Its name.
     pub name: String,
@@ -220,7 +222,7 @@ pub struct Listener {
 }
 
 /// One upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upstream {
     /// Its name.
     pub name: String,
@@ -231,7 +233,7 @@ pub struct Upstream {
 }
 
 /// One endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// As the configuration names it, where it is known, else its place.
     pub endpoint: String,
@@ -242,7 +244,7 @@ pub struct Endpoint {
 }
 
 /// One sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sink {
     /// Its name.
     pub name: String,
@@ -260,7 +262,7 @@ pub struct Sink {
 }
 
 /// Whether it lives, and is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Every worker has looked after itself within the last seconds.
     pub live: bool,
@@ -269,7 +271,7 @@ pub struct Health {
 }
 
 /// What came of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// The files are in force.
     pub reloaded: bool,
@@ -286,14 +288,14 @@ pub struct Reloaded {
 }
 
 /// The bans in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bans {
     /// The one that ends last first.
     pub bans: Vec<Ban>,
 }
 
 /// One ban.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ban {
     /// On whom: an address, a network, or a principal such as `user:alice`.
     pub on: String,
@@ -315,7 +317,7 @@ pub struct Ban {
 }
 
 /// On whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Whom {
     /// An address, a network, or a principal such as `user:alice`.
@@ -323,7 +325,7 @@ pub struct Whom {
 }
 
 /// A ban to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBan {
     /// An address, a network, or a principal such as `user:alice`.
@@ -335,7 +337,7 @@ pub struct NewBan {
 }
 
 /// Bans to make, all of them or none. At most 10,000.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBans {
     /// Where they come from, for the event; at most 256 bytes.
@@ -345,7 +347,7 @@ pub struct NewBans {
 }
 
 /// What is known of somebody's bans.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BanReport {
     /// Who was asked about.
     pub on: String,
@@ -361,7 +363,7 @@ pub struct BanReport {
 }
 
 /// What somebody's past offences mean.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outlook {
     /// How many are not forgotten.
     pub past_offences: f64,
@@ -372,7 +374,7 @@ pub struct Outlook {
 }
 
 /// A request that was charged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// Its reason code, or the status that the upstream answered with.
     pub reason: String,
@@ -381,7 +383,7 @@ pub struct Sample {
 }
 
 /// What is usual for a principal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// Whose it is, such as `user:alice`.
     pub on: String,
@@ -408,7 +410,7 @@ pub struct Profile {
 }
 
 /// A country or an autonomous system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Habit {
     /// `DE`, `AS3320`.
     pub name: String,
@@ -417,7 +419,7 @@ pub struct Habit {
 }
 
 /// A place that a principal was let in from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProfilePlace {
     /// When that was the last time, RFC 3339.
     pub at: String,
@@ -434,7 +436,7 @@ pub struct ProfilePlace {
 }
 
 /// Logins to learn from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PastLogins {
     /// In their order.
@@ -442,7 +444,7 @@ pub struct PastLogins {
 }
 
 /// One login of the past that was let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PastLogin {
     /// When, RFC 3339.
@@ -460,7 +462,7 @@ pub struct PastLogin {
 }
 
 /// The calibrations of risk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibrations {
     /// `[risk] step_up_budget` in millionths; `None`: nothing is counted.
     pub budget: Option<u32>,
@@ -473,7 +475,7 @@ pub struct Calibrations {
 }
 
 /// Thresholds that were worked out from good traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     /// Its id, such as `c12-4f0c93ab`.
     pub id: String,
@@ -494,7 +496,7 @@ pub struct Calibration {
 }
 
 /// A calibration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationId {
     /// Its id.
@@ -502,7 +504,7 @@ pub struct CalibrationId {
 }
 
 /// A sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkName {
     /// Its name.
@@ -510,7 +512,7 @@ pub struct SinkName {
 }
 
 /// What came of a test event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SinkTested {
     /// The sink has taken it.
     pub delivered: bool,
@@ -526,7 +528,7 @@ pub struct SinkTested {
 }
 
 /// The alerts, and what they contain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alerts {
     /// In the order of the configuration.
     pub alerts: Vec<Alert>,
@@ -537,7 +539,7 @@ pub struct Alerts {
 }
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// Its name.
     pub name: String,
@@ -562,7 +564,7 @@ pub struct Alert {
 }
 
 /// Something that an alert contains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Contained {
     /// Its id, by which it is lifted.
     pub id: String,
@@ -585,7 +587,7 @@ pub struct Contained {
 }
 
 /// An alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertName {
     /// Its name.
@@ -593,14 +595,14 @@ pub struct AlertName {
 }
 
 /// The networks that keep themselves current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feeds {
     /// In the order of the configuration.
     pub feeds: Vec<Feed>,
 }
 
 /// One network that keeps itself current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feed {
     /// The network.
     pub name: String,
@@ -635,7 +637,7 @@ pub struct Feed {
 }
 
 /// A fetch that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedError {
     /// When, RFC 3339.
     pub at: String,
@@ -644,7 +646,7 @@ pub struct FeedError {
 }
 
 /// An update that is held back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldUpdate {
     /// The SHA-256 of its list; null where it is none.
     pub sha256: Option<String>,
@@ -665,7 +667,7 @@ pub struct HeldUpdate {
 }
 
 /// A network that keeps itself current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedName {
     /// Its name.
@@ -673,7 +675,7 @@ pub struct FeedName {
 }
 
 /// A containment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainmentId {
     /// Its id.
@@ -681,7 +683,7 @@ pub struct ContainmentId {
 }
 
 /// Alerts that are to tell nobody for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMute {
     /// The alert; `null`: all of them.
@@ -693,7 +695,7 @@ pub struct NewMute {
 }
 
 /// Alerts that were muted by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MutedAlert {
     /// The alert; `null`: the mute of all of them.
@@ -701,7 +703,7 @@ pub struct MutedAlert {
 }
 
 /// What came of a test of an alert's notifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertTested {
     /// The alert.
     pub name: String,
@@ -710,7 +712,7 @@ pub struct AlertTested {
 }
 
 /// One notifier that was tested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
     /// The notifier.
     pub notifier: String,
@@ -723,7 +725,7 @@ pub struct Tried {
 }
 
 /// An update to be put in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// The network.
@@ -733,7 +735,7 @@ pub struct Acceptance {
 }
 
 /// Which networks an address is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhereIs {
     /// The address.
@@ -741,7 +743,7 @@ pub struct WhereIs {
 }
 
 /// The networks of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Located {
     /// The address, in canonical form.
     pub address: IpAddr,
@@ -752,7 +754,7 @@ pub struct Located {
 }
 
 /// One network of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceOfAddress {
     /// The network.
     pub network: String,
@@ -765,14 +767,14 @@ pub struct PlaceOfAddress {
 }
 
 /// When API keys were last used: those that were.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyUses {
     /// Each, by its id.
     pub keys: Vec<KeyUse>,
 }
 
 /// The last use of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyUse {
     /// The key's id.
     pub id: String,
@@ -781,7 +783,7 @@ pub struct KeyUse {
 }
 
 /// Something that is to count no longer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRevocation {
     /// `token`, `key` or `principal`.
@@ -799,7 +801,7 @@ pub struct NewRevocation {
 }
 
 /// Something that was revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokedName {
     /// `token`, `key` or `principal`.
@@ -809,7 +811,7 @@ pub struct RevokedName {
 }
 
 /// All that is revoked, the last first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocations {
     /// Each.
     pub revocations: Vec<ShownRevocation>,
@@ -818,7 +820,7 @@ pub struct Revocations {
 }
 
 /// A revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownRevocation {
     /// `token`, `key` or `principal`.
     pub what: String,
@@ -835,7 +837,7 @@ pub struct ShownRevocation {
 }
 
 /// A policy that is not in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyText {
     /// What its file is called, without a folder: it is read as if it stood where the policy's file does.
@@ -845,7 +847,7 @@ pub struct PolicyText {
 }
 
 /// What a policy would have done to the requests of the sample.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Previewed {
     /// In sentences.
     pub text: Vec<String>,
@@ -856,7 +858,7 @@ pub struct Previewed {
 }
 
 /// Spikes of refusals that were explained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spikes {
     /// The last one first. At most 64.
     pub spikes: Vec<Spike>,
@@ -865,7 +867,7 @@ pub struct Spikes {
 }
 
 /// One spike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spike {
     /// The id of its event.
     pub id: String,
@@ -882,7 +884,7 @@ pub struct Spike {
 }
 
 /// A line between the events of a tail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TailNote {
     /// [`TAIL_SCHEMA`].
     pub schema: String,
@@ -894,7 +896,7 @@ pub struct TailNote {
 pub const TAIL_SCHEMA: &str = "portcullis.tail/1";
 
 /// The second factors of a principal. None of their secrets is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Factors {
     /// Whose, as a policy writes it.
     pub on: String,
@@ -903,7 +905,7 @@ pub struct Factors {
 }
 
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Factor {
     /// What it is known by.
     pub id: String,
@@ -920,7 +922,7 @@ pub struct Factor {
 }
 
 /// An app with codes to begin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewFactor {
     /// Whose, as a policy writes it.
@@ -930,7 +932,7 @@ pub struct NewFactor {
 }
 
 /// One that was begun: it counts once it is confirmed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactorBegun {
     /// What is to be confirmed.
     pub id: String,
@@ -947,7 +949,7 @@ impl std::fmt::Debug for FactorBegun {
 }
 
 /// A code that confirms it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FactorCode {
     /// Whose.
@@ -959,7 +961,7 @@ pub struct FactorCode {
 }
 
 /// It was confirmed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactorConfirmed {
     /// What was done, in one sentence.
     pub message: String,
@@ -974,7 +976,7 @@ impl std::fmt::Debug for FactorConfirmed {
 }
 
 /// The sessions of browsers that hold, the last used first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sessions {
     /// At most 10,000 of them.
     pub sessions: Vec<Session>,
@@ -985,7 +987,7 @@ pub struct Sessions {
 }
 
 /// A session. Nothing in it opens one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// What it is called here and in events.
     pub id: String,
@@ -1006,7 +1008,7 @@ pub struct Session {
 }
 
 /// Which sessions are meant: one of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhichSessions {
     /// That with this id, or with one that begins so: at least eight characters.
     pub id: Option<String>,

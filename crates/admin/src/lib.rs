@@ -4,6 +4,9 @@
 //! the peer: root, the user that the gateway runs as, and the members of one configured group. The first operator gets in as the
 //! socket's owner; there is no password to begin with.
 //!
+//! Over the network it is the same service behind a route of the data plane ([`door`]), which verifies callers and decides on each request
+//! by the policy.
+//!
 //! The channel has a thread and a runtime to itself, so it answers while the workers are overloaded, and nothing that an
 //! operator does runs on a worker. What the process can do is the trait [`Gateway`], which the program implements; the crate
 //! knows neither policy nor proxy. Each action is recorded exactly once, with who asked for it ([`Action`]); questions
@@ -15,8 +18,10 @@ pub mod accounts;
 pub mod api;
 mod body;
 pub mod client;
+pub mod door;
 mod gateway;
 pub mod govern;
+pub mod openapi;
 mod peer;
 mod request;
 mod server;
@@ -24,9 +29,10 @@ pub mod settings;
 mod socket;
 pub mod tail;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Place};
+pub use door::Door;
 pub use gateway::{Action, ActionKind, Gateway};
-pub use peer::Peer;
+pub use peer::{Account, Operator, Peer};
 pub use server::{Control, StartError};
 pub use settings::Settings;
 pub use socket::BindError;

@@ -21,10 +21,15 @@ use crate::api::{
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
 use crate::body::Answer;
+use crate::door::forged;
 use crate::gateway::{Action, ActionKind, Gateway};
+use crate::govern::Governed;
+use crate::openapi;
 use crate::peer::Peer;
 use crate::tail::Line;
 
+/// What stands before the verb of [`Governed`] in a path.
+const GOVERN: &str = "/v1/govern/";
 /// The longest body of a request.
 const MAX_BODY: usize = 64 << 10;
 /// The same of a list of bans: 10,000 of them with long reasons.
@@ -65,6 +70,13 @@ impl<G: Gateway> Desk<G> {
             let error = format!("{} may not use this channel", self.peer.shown());
             self.record(ActionKind::Refused, false, format!("{} {}", request.method(), request.uri().path()));
             return refuse(&Failure::new(StatusCode::FORBIDDEN, error));
+        }
+        if let Peer::Operator(_) = &self.peer
+            && let Some(why) = forged(request.method(), request.headers())
+        {
+            let what = format!("{} {}: {why}", request.method(), request.uri().path());
+            self.record(ActionKind::Refused, false, what);
+            return refuse(&Failure::new(StatusCode::FORBIDDEN, why));
         }
         let handled = tokio::time::timeout(PATIENCE, self.handle(request)).await;
         match handled {
@@ -217,7 +229,16 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::POST, "/v1/govern") => self.govern(read_up_to(request, MAX_GOVERNED).await?).await,
+            (Method::GET, "/v1/openapi.json") => Ok(json(&openapi::document())),
+            (Method::POST, path) if path.starts_with(GOVERN) => {
+                let wanted: Governed = read_up_to(request, MAX_GOVERNED).await?;
+                // What the policy was asked about is what is done.
+                if path.strip_prefix(GOVERN) != Some(wanted.verb()) {
+                    let error = format!("the verb `{}` has the path {GOVERN}{0}", wanted.verb());
+                    return Err(Failure::new(StatusCode::BAD_REQUEST, error));
+                }
+                self.govern(wanted).await
+            }
             (Method::POST, "/v1/factors") => {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| found(desk.gateway.factors(&whom.on))).await
@@ -281,7 +302,7 @@ impl<G: Gateway> Desk<G> {
     }
 
     /// Versions, proposals and approvals. What changes something is recorded.
-    async fn govern(self: &Arc<Self>, wanted: crate::govern::Governed) -> Result<Response<Answer>, Failure> {
+    async fn govern(self: &Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
         let action = wanted.action();
         let outcome = self.gateway.govern(&self.peer, wanted).await;
         if let Some(kind) = action {

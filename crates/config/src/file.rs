@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
+pub(crate) mod admin;
 pub(crate) mod alert;
 mod case;
 mod control;

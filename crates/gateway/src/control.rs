@@ -603,7 +603,7 @@ impl Gateway for Operated {
         let governing = self.running.governing().cloned();
         let governing =
             governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
-        let who = Who::account(peer.uid, peer.name.as_deref());
+        let who = Who::of(peer);
         let names = who.names.clone();
         let performed = tokio::task::spawn_blocking(move || governing.perform(wanted, &who, Timestamp::now())).await;
         let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
@@ -695,10 +695,19 @@ impl Operated {
         tracing::info!(peer = %action.peer.shown(), succeeded = action.succeeded, "{}", action.message);
         let mut event = self.running.event(kind, action.message.clone());
         event.decision = Some(if action.succeeded { Answer::Permit } else { Answer::Deny });
-        event.identity.id = Some(action.peer.uid.to_string());
-        event.identity.name.clone_from(&action.peer.name);
+        match action.peer {
+            Peer::Account(account) => {
+                event.identity.id = Some(account.uid.to_string());
+                event.identity.name.clone_from(&account.name);
+                event.identity.method = Some("unix_socket");
+            }
+            Peer::Operator(operator) => {
+                event.identity.id = Some(operator.principal.clone());
+                event.identity.method = Some("admin_api");
+                event.client.ip = operator.client;
+            }
+        }
         event.identity.kind = Some("operator");
-        event.identity.method = Some("unix_socket");
         event
     }
 }

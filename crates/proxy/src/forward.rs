@@ -365,6 +365,9 @@ fn prepare(transit: &mut Transit, route: &RouteSettings, uri: Uri, body: SentBod
         propagate(&mut headers, trace, facts.id);
     }
     prepare_request(&mut headers, &snapshot.headers, &forwarding);
+    if let Some(introduction) = &route.operators {
+        introduction.write(&mut headers, facts.verified()?, facts.client_address().ip())?;
+    }
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = uri;

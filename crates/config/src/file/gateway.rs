@@ -6,6 +6,7 @@ use portcullis_proxy::settings::ForwardingSettings;
 
 use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
+use crate::file::admin::read_admin;
 use crate::file::alert::{Alert, Silence, read_alert, read_silence};
 use crate::file::identity::{self, Identity};
 use crate::file::listener::{self, Listener};
@@ -70,6 +71,7 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
     let include = section.list("include", Text).map_or_else(Vec::new, |list| list.value);
     let mut entries = Entries::default();
     read_entries(&section, &mut entries, true);
+    read_admin(&section, &mut entries);
     let gateway = GatewayFile {
         files: vec![path.to_path_buf()],
         start: section.span(),
@@ -117,7 +119,4 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
 }
 
 /// Sections of the contract that later versions read.
-const LATER: &[(&str, &str)] = &[
-    ("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics"),
-    ("audit", "`portcullis can` and `portcullis explain` answer who may do what"),
-];
+const LATER: &[(&str, &str)] = &[("audit", "`portcullis can` and `portcullis explain` answer who may do what")];

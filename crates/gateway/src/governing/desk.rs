@@ -4,6 +4,7 @@ use std::path::Path;
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
+use portcullis_admin::Peer;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load, replace_file};
 use portcullis_governance::{
@@ -30,6 +31,14 @@ impl Who {
             names = vec![name.to_owned(), format!("unix:{name}"), format!("uid:{uid}")];
         }
         Self { names, is_shared: uid == 0 }
+    }
+
+    /// Whoever asks a running gateway.
+    pub(crate) fn of(peer: &Peer) -> Self {
+        match peer {
+            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()),
+            Peer::Operator(operator) => Self { names: vec![operator.principal.clone()], is_shared: false },
+        }
     }
 
     fn first(&self) -> &str {
