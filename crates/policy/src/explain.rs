@@ -319,7 +319,7 @@ impl Policy {
         let caller = view.caller(resource.authentication);
         let mut roles: Vec<RoleId> = Vec::new();
         if let Caller::Verified(principal) = caller {
-            roles.extend(principal.roles.iter().filter_map(|name| self.role_by_name.get(&**name)));
+            roles.extend(self.direct_roles(principal, route));
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
             for id in subject.assignments.on(route) {

@@ -33,7 +33,8 @@ fn policy(is_reserved: bool) -> Policy {
 
 fn outcome(policy: &Policy, host: &str, who: &str) -> Outcome {
     let path = CanonicalPath::parse("/x").unwrap();
-    let principal = Principal::user(who);
+    // Whose credential carries the role itself.
+    let principal = if who == "carrier" { Principal::user(who).with_role("all") } else { Principal::user(who) };
     let request = AccessRequest {
         identity: IdentityFact::Verified(&principal),
         ..AccessRequest::new("GET", &path, policy.find_route(host, &path), NOW.parse().unwrap())
@@ -58,9 +59,12 @@ fn a_grant_on_every_route_does_not_cover_it_and_a_deny_does() {
         check(reserved, "own.invalid", "alice", Outcome::Permit);
         check(reserved, "own.invalid", "mallory", Outcome::Deny);
         check(reserved, "app.test", "mallory", Outcome::Deny);
+        check(reserved, "app.test", "carrier", Outcome::Permit);
     }
     check(false, "own.invalid", "root", Outcome::Permit);
     check(true, "own.invalid", "root", Outcome::Deny);
+    check(false, "own.invalid", "carrier", Outcome::Permit);
+    check(true, "own.invalid", "carrier", Outcome::Deny);
 }
 
 #[test]
@@ -76,6 +80,7 @@ fn who_can_says_the_same() {
             compliant_device: None,
             fresh_mfa: false,
         });
+        assert_eq!(found.held_directly.is_some(), !is_reserved);
         found.allowed.iter().map(|each| each.subject.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(who(false), ["user:alice", "user:root"]);

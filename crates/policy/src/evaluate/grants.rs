@@ -11,7 +11,7 @@ impl Policy {
         record: &mut impl Record,
     ) -> GrantOutcome {
         let mut best = GrantOutcome::Nothing;
-        if self.holds_role_directly(view, caller) {
+        if self.holds_role_directly(view, route, caller) {
             return GrantOutcome::Granted(None);
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
@@ -38,18 +38,32 @@ impl Policy {
         best
     }
 
-    fn holds_role_directly(&self, view: &View<'_>, caller: Caller<'_>) -> bool {
-        if view.supposed.role.is_some_and(|role| self.role_permits(role, view)) {
+    fn holds_role_directly(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>) -> bool {
+        let supposed = view.supposed.role.filter(|_| self.counts_directly(route));
+        if supposed.is_some_and(|role| self.role_permits(role, view)) {
             return true;
         }
         match caller {
             Caller::Anonymous | Caller::SomeVerified => false,
-            Caller::Verified(principal) => principal
-                .roles
-                .iter()
-                .filter_map(|name| self.role_by_name.get(&**name))
-                .any(|role| self.role_permits(*role, view)),
+            Caller::Verified(principal) => {
+                self.direct_roles(principal, route).any(|role| self.role_permits(role, view))
+            }
         }
+    }
+
+    /// Whether roles that a credential carries count on a route. They are grants on every route, and so none on the gateway's own.
+    pub(crate) fn counts_directly(&self, route: RouteId) -> bool {
+        self.reserved != Some(route)
+    }
+
+    /// The roles that the credential carries, as far as they count on the route.
+    pub(crate) fn direct_roles<'p>(
+        &'p self,
+        principal: &'p Principal,
+        route: RouteId,
+    ) -> impl Iterator<Item = RoleId> + 'p {
+        let names = if self.counts_directly(route) { &*principal.roles } else { &[] };
+        names.iter().filter_map(|name| self.role_by_name.get(&**name)).copied()
     }
 
     /// Whether one of the role's permissions has an action that the request is, and no not-action of the same permission.
