@@ -16,6 +16,8 @@ mod harness;
 mod access;
 /// One line for each request, permitted or not.
 mod access_log;
+/// The operators' API over the network.
+mod admin_api;
 /// Rules over the events: who is told, what is contained, and how that is lifted.
 mod alerts;
 /// API keys over their life: scopes, rotation, last use.

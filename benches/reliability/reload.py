@@ -21,6 +21,7 @@ async def main():
         seconds=(10.0, "within how long"),
         connections=(64, "how many callers"),
         warm=(10.0, "how long they call before the first reload"),
+        first=(20, "how many reloads there are before memory is first looked at"),
         settle=(60.0, "how long to wait before memory is looked at again"),
     )
     upstream = rig.Upstream()
@@ -55,15 +56,26 @@ async def main():
     callers = [asyncio.create_task(call(number)) for number in range(options.connections)]
     # Long enough that what requests take by themselves (connections, tables, each thread's heap) is there before.
     await asyncio.sleep(options.warm)
-    before = gateway.rss_kib()
-    phase[0] = "reloading"
-    began, took = time.monotonic(), []
-    for number in range(1, options.reloads + 1):
+    untouched = gateway.rss_kib()
+
+    async def reload(number, pause):
+        began = time.monotonic()
         gateway.write("policy.toml", halves[number % 2])
         state["policy"] = None
         took.append(await gateway.reload())
         state["policy"] = number
-        await asyncio.sleep(max(0, began + number * options.seconds / options.reloads - time.monotonic()))
+        await asyncio.sleep(max(0, began + pause - time.monotonic()))
+
+    # What a reload takes by itself (its code, what the workers' heaps keep of it) is there before, too: the bar is about what a hundred
+    # more of them leave behind.
+    took = []
+    for number in range(1, options.first + 1):
+        await reload(number, options.seconds / options.reloads)
+    before = gateway.rss_kib()
+    phase[0] = "reloading"
+    began, took = time.monotonic(), []
+    for number in range(options.first + 1, options.first + options.reloads + 1):
+        await reload(number, options.seconds / options.reloads)
     lasted = time.monotonic() - began
     await asyncio.sleep(0.5)
     state["stop"] = True
@@ -82,10 +94,11 @@ async def main():
             ("requests", served[0], served[0] > 1000),
             ("failed requests", f"{len(failed)} {failed[:3]}", not failed),
             ("judged by an old policy after the reload was reported", f"{len(stale)} {stale[:3]}", not stale),
-            ("reloads recorded as events", reloaded, reloaded == options.reloads),
+            ("reloads recorded as events", reloaded, reloaded == options.first + options.reloads),
             ("from SIGHUP to the report, median and worst", f"{rig.quantile(took, 0.5):.1f} ms, {max(took) * 1000:.1f} ms", None),
             ("p99 steady, while reloading", f"{steady:.1f} ms, {busy:.1f} ms ({busy / steady:.2f} times)", None),
-            ("memory before, at the end, settled", f"{before}, {peak}, {after} KiB", after <= before * 1.1),
+            (f"memory before any reload, after {options.first}", f"{untouched}, {before} KiB", None),
+            ("memory at the end, settled", f"{peak}, {after} KiB", after <= before * 1.1),
             ("exit status", status, status == 0),
         ],
     )

@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "portcullis-policy",
             "portcullis-events",
+            "portcullis-fetch",
             "portcullis-history",
             "portcullis-risk",
             "portcullis-identity",

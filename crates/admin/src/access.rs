@@ -1,9 +1,12 @@
 //! The shapes of power for a time. `POST /v1/access` [`Access`] is answered by [`Answer`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Verb;
+
 /// What somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Access {
     /// What is in force and what waits, and which assignments are eligible.
@@ -60,8 +63,29 @@ pub enum Access {
     Grant(Granting),
 }
 
+impl Verb for Access {
+    const FOLDER: &str = "/v1/access/";
+
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::List { .. } => "list",
+            Self::Show { .. } => "show",
+            Self::Verify => "verify",
+            Self::Activate(_) => "activate",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::End { .. } => "end",
+            Self::Seal(_) => "seal",
+            Self::BreakGlass(_) => "break_glass",
+            Self::Review { .. } => "review",
+            Self::Request(_) => "request",
+            Self::Grant(_) => "grant",
+        }
+    }
+}
+
 /// A code that is to be sealed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Seal {
     /// For whom: `user:alice`.
     pub principal: String,
@@ -72,7 +96,7 @@ pub struct Seal {
 }
 
 /// Glass that is to be broken.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakGlass {
     /// For whom: the principal of the code.
     pub principal: String,
@@ -98,7 +122,7 @@ impl std::fmt::Debug for BreakGlass {
 }
 
 /// Access that somebody who was refused asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Requesting {
     /// The id of the refusal's event.
     pub event: String,
@@ -109,7 +133,7 @@ pub struct Requesting {
 }
 
 /// A request that is to be granted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Granting {
     /// Its number.
     pub id: u64,
@@ -122,7 +146,7 @@ pub struct Granting {
 }
 
 /// An eligible assignment that is to be activated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Activation {
     /// Its name.
     pub assignment: String,
@@ -137,7 +161,7 @@ pub struct Activation {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// In one sentence.
     pub message: String,
@@ -159,7 +183,7 @@ pub struct Answer {
 }
 
 /// Power for a time, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Power {
     /// Its number.
     pub id: u64,
@@ -202,7 +226,7 @@ pub struct Power {
 }
 
 /// An assignment that can be activated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Eligible {
     /// Its name.
     pub assignment: String,

@@ -20,7 +20,7 @@
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
 //! | `POST /v1/revocations/remove` [`RevokedName`] | [`Done`] |
-//! | `POST /v1/govern` [`Governed`](crate::govern::Governed) | [`Answer`](crate::govern::Answer) |
+//! | `POST /v1/govern/VERB` [`Governed`](crate::govern::Governed) | [`Answer`](crate::govern::Answer) |
 //! | `POST /v1/factors` [`Whom`] | [`Factors`] |
 //! | `POST /v1/factors/enroll` [`NewFactor`] | [`FactorBegun`] |
 //! | `POST /v1/factors/confirm` [`FactorCode`] | [`FactorConfirmed`] |
@@ -45,6 +45,7 @@ mod risk;
 mod sessions;
 mod status;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use alerts::{Alert, AlertName, AlertTested, Alerts, Contained, ContainmentId, MutedAlert, NewMute, Tried};
@@ -62,14 +63,14 @@ pub use status::{
 };
 
 /// Why something was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// One sentence.
     pub error: String,
 }
 
 /// Something was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// What, in one sentence.
     pub message: String,

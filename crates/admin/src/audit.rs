@@ -1,10 +1,13 @@
 //! Audits over the channel: made, shown, compared, suppressed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::Verb;
 use serde_json::Value;
 
 /// What is wanted of the audits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "verb")]
 pub enum AuditWanted {
     /// Make one now.
@@ -36,6 +39,21 @@ pub enum AuditWanted {
     },
 }
 
+impl Verb for AuditWanted {
+    const FOLDER: &str = "/v1/audit/";
+
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Runs => "runs",
+            Self::Show { .. } => "show",
+            Self::Suppressions => "suppressions",
+            Self::Suppress { .. } => "suppress",
+            Self::Unsuppress { .. } => "unsuppress",
+        }
+    }
+}
+
 impl AuditWanted {
     /// Whether it changes what is kept, so that it is recorded.
     pub fn changes(&self) -> bool {
@@ -47,7 +65,7 @@ impl AuditWanted {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AuditAnswer {
     /// In a sentence.
     pub message: String,
@@ -63,7 +81,7 @@ pub struct AuditAnswer {
 }
 
 /// A run that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRun {
     /// What it is called.
     pub run: String,

@@ -1,22 +1,25 @@
 //! The asking side, for the command line.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
+use portcullis_fetch::{UrlSource, tls};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::Verb;
 use crate::api::Problem;
 
 /// The longest answer that is read as a whole.
@@ -30,18 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(70);
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody can be asked there.
-    #[error("no gateway can be asked at {}: {source}", path.display())]
+    #[error("no gateway can be asked at {at}: {source}")]
     Unreachable {
-        /// The socket.
-        path: PathBuf,
+        /// The socket, or the address.
+        at: String,
         /// Why.
         source: io::Error,
     },
     /// Whoever asks may not.
-    #[error("not permitted to ask the gateway at {}: {why}", path.display())]
+    #[error("not permitted to ask the gateway at {at}: {why}")]
     Forbidden {
-        /// The socket.
-        path: PathBuf,
+        /// The socket, or the address.
+        at: String,
         /// Why.
         why: String,
     },
@@ -49,30 +52,46 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(String),
     /// What came is no answer.
-    #[error("the gateway at {} gave no proper answer: {why}", path.display())]
+    #[error("the gateway at {at} gave no proper answer: {why}")]
     Broken {
-        /// The socket.
-        path: PathBuf,
+        /// The socket, or the address.
+        at: String,
         /// What is wrong with it.
         why: String,
     },
 }
 
-/// One gateway's control channel. Its methods need a tokio runtime.
+/// Where a gateway is asked.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Its control channel.
+    Socket(PathBuf),
+    /// The operators' API (`[admin]`), with the header that says who asks.
+    Network(Box<UrlSource>, Option<(HeaderName, HeaderValue)>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(formatter, "{}", path.display()),
+            Self::Network(source, _) => {
+                let scheme = if source.secure { "https" } else { "http" };
+                write!(formatter, "{scheme}://{}", source.authority())
+            }
+        }
+    }
+}
+
+/// Asks one gateway. Its methods need a tokio runtime.
 #[derive(Debug, Clone)]
 pub struct Client {
-    path: PathBuf,
+    place: Place,
 }
 
 impl Client {
-    /// The gateway behind this socket.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-
-    /// The socket.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The gateway at this place.
+    pub fn new(place: Place) -> Self {
+        Self { place }
     }
 
     /// Asks for something.
@@ -92,6 +111,14 @@ impl Client {
         let body = serde_json::to_vec(body).map_err(|error| self.broken(error))?;
         let answer = timeout(PATIENCE, self.whole(Method::POST, path, body.into())).await;
         answer.unwrap_or_else(|_| Err(self.broken("it takes too long")))
+    }
+
+    /// Has something done that has a path for each verb.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn ask<T: DeserializeOwned, W: Verb + Serialize>(&self, wanted: &W) -> Result<T, ClientError> {
+        self.post(&format!("{}{}", W::FOLDER, wanted.verb()), wanted).await
     }
 
     /// Has something done that answers line by line.
@@ -118,20 +145,38 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.path).await.map_err(|source| self.unreachable(source))?;
+        match &self.place {
+            Place::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|source| self.unreachable(source))?;
+                let request = request(method, path, "portcullis", None, body).map_err(|error| self.broken(error))?;
+                self.speak(stream, request).await
+            }
+            Place::Network(source, credential) => {
+                let host = source.authority();
+                let request =
+                    request(method, path, &host, credential.as_ref(), body).map_err(|error| self.broken(error))?;
+                let stream = TcpStream::connect((&*source.host, source.port)).await;
+                let stream = stream.map_err(|source| self.unreachable(source))?;
+                if !source.secure {
+                    return self.speak(stream, request).await;
+                }
+                let stream = tls::connect(stream, &source.host, &source.roots, &[b"http/1.1"]).await;
+                self.speak(stream.map_err(|source| self.unreachable(source))?, request).await
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
         tokio::spawn(async move {
             // What goes wrong with it shows in the answer.
             let _ = connection.await;
         });
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "portcullis")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| self.broken(error))?;
         sender.send_request(request).await.map_err(|error| self.broken(error))
     }
 
@@ -146,24 +191,55 @@ impl Client {
             Ok(bytes) => bytes,
             Err(error) => return error,
         };
-        let problem = serde_json::from_slice::<Problem>(&bytes);
-        let error = problem.map_or_else(|_| format!("status {status}"), |problem| problem.error);
-        if status == StatusCode::FORBIDDEN {
-            return ClientError::Forbidden { path: self.path.clone(), why: error };
+        let error = said(&bytes).unwrap_or_else(|| format!("status {status}"));
+        if matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) {
+            return ClientError::Forbidden { at: self.place.to_string(), why: error };
         }
         ClientError::Refused(error)
     }
 
     fn unreachable(&self, source: io::Error) -> ClientError {
         if source.kind() == io::ErrorKind::PermissionDenied {
-            return ClientError::Forbidden { path: self.path.clone(), why: source.to_string() };
+            return ClientError::Forbidden { at: self.place.to_string(), why: source.to_string() };
         }
-        ClientError::Unreachable { path: self.path.clone(), source }
+        ClientError::Unreachable { at: self.place.to_string(), source }
     }
 
     fn broken(&self, why: impl ToString) -> ClientError {
-        ClientError::Broken { path: self.path.clone(), why: why.to_string() }
+        ClientError::Broken { at: self.place.to_string(), why: why.to_string() }
     }
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    host: &str,
+    credential: Option<&(HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> http::Result<Request<Full<Bytes>>> {
+    let mut request =
+        Request::builder().method(method).uri(path).header(HOST, host).header(CONTENT_TYPE, "application/json");
+    if let Some((name, value)) = credential {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body))
+}
+
+/// Why not: of the service itself, or of the data plane in front of it (RFC 9457).
+fn said(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refused {
+        title: String,
+        detail: Option<String>,
+    }
+    if let Ok(problem) = serde_json::from_slice::<Problem>(body) {
+        return Some(problem.error);
+    }
+    let refused: Refused = serde_json::from_slice(body).ok()?;
+    Some(match refused.detail {
+        Some(detail) => format!("{}: {detail}", refused.title),
+        None => refused.title,
+    })
 }
 
 /// An answer that comes line by line.

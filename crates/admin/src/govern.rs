@@ -1,9 +1,12 @@
-//! The shapes of governance: versions, proposals, approvals, approvers. `POST /v1/govern` [`Governed`] is answered by [`Answer`].
+//! The shapes of governance: versions, proposals, approvals, approvers. `POST /v1/govern/VERB` [`Governed`] is answered by [`Answer`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Verb;
+
 /// What somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Governed {
     /// The versions, the last first, and what waits.
@@ -79,8 +82,30 @@ pub enum Governed {
     },
 }
 
+impl Verb for Governed {
+    const FOLDER: &str = "/v1/govern/";
+
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::List { .. } => "list",
+            Self::Show { .. } => "show",
+            Self::Verify => "verify",
+            Self::Propose(_) => "propose",
+            Self::Rollback { .. } => "rollback",
+            Self::Request { .. } => "request",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::Activate { .. } => "activate",
+            Self::Approvers => "approvers",
+            Self::ApproverAdd { .. } => "approver_add",
+            Self::ApproverRevoke { .. } => "approver_revoke",
+            Self::Init { .. } => "init",
+        }
+    }
+}
+
 /// Who proposes, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Author {
     /// As who proposes says; the account is added to it.
     pub name: Option<String>,
@@ -91,7 +116,7 @@ pub struct Author {
 }
 
 /// Files that are proposed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposed {
     /// A policy in place of the one that is live. Null, as `files`: what is on the gateway's disk.
     pub policy: Option<String>,
@@ -102,7 +127,7 @@ pub struct Proposed {
 }
 
 /// A file of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct File {
     /// Its name: relative to the folder of the gateway's main file, or absolute.
     pub name: String,
@@ -111,7 +136,7 @@ pub struct File {
 }
 
 /// An approver's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewApprover {
     /// The person.
     pub person: String,
@@ -122,7 +147,7 @@ pub struct NewApprover {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// In one sentence.
     pub message: String,
@@ -146,7 +171,7 @@ pub struct Answer {
 }
 
 /// What is live.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
     /// The version.
     pub n: u64,
@@ -162,7 +187,7 @@ pub struct Live {
 }
 
 /// A version that comes into force step by step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rollout {
     /// The version.
     pub n: u64,
@@ -187,7 +212,7 @@ pub struct Rollout {
 }
 
 /// A version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Its number.
     pub n: u64,
@@ -204,7 +229,7 @@ pub struct Version {
 }
 
 /// A proposal, or what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// What it is called.
     pub id: String,
@@ -244,7 +269,7 @@ pub struct Change {
 }
 
 /// An approver.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Approver {
     /// The person.
     pub person: String,
@@ -255,7 +280,7 @@ pub struct Approver {
 }
 
 /// A key of an approver.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// Its id.
     pub id: String,

@@ -4,6 +4,9 @@
 //! the peer: root, the user that the gateway runs as, and the members of one configured group. The first operator gets in as the
 //! socket's owner; there is no password to begin with.
 //!
+//! Over the network it is the same service behind a route of the data plane ([`door`]), which verifies callers and decides on each request
+//! by the policy.
+//!
 //! The channel has a thread and a runtime to itself, so it answers while the workers are overloaded, and nothing that an
 //! operator does runs on a worker. What the process can do is the trait [`Gateway`], which the program implements; the crate
 //! knows neither policy nor proxy. Each action is recorded exactly once, with who asked for it ([`Action`]); questions
@@ -17,8 +20,10 @@ pub mod api;
 pub mod audit;
 mod body;
 pub mod client;
+pub mod door;
 mod gateway;
 pub mod govern;
+pub mod openapi;
 mod peer;
 mod request;
 mod server;
@@ -26,10 +31,20 @@ pub mod settings;
 mod socket;
 pub mod tail;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Place};
+pub use door::Door;
 pub use gateway::{Action, ActionKind, Gateway};
-pub use peer::Peer;
+pub use peer::{Account, Operator, Peer};
 pub use server::{Control, StartError};
 pub use settings::Settings;
 pub use socket::BindError;
 pub use tail::Tail;
+
+/// What is asked for under a path that ends with its verb, so that a policy can tell one from the other.
+pub trait Verb {
+    /// What stands before the verb in the path.
+    const FOLDER: &str;
+
+    /// The last segment of its path, and `verb` of its body.
+    fn verb(&self) -> &'static str;
+}

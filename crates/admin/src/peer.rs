@@ -1,14 +1,24 @@
-//! Who is at the other end of the socket, by the kernel's word, and whether it may be there.
+//! Who asks: an account of the machine by the kernel's word, and whether it may; or whom the data plane let in.
 
 use std::io;
+use std::net::IpAddr;
 
 use tokio::net::UnixStream;
 
 use crate::accounts;
 
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// An account of the machine, over the unix socket.
+    Account(Account),
+    /// A principal that the data plane verified and permitted, over the network.
+    Operator(Operator),
+}
+
 /// The other end of a connection (`SO_PEERCRED`, unix(7)): the credentials of the process that connected, at that time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct Account {
     /// Its effective user.
     pub uid: u32,
     /// Its effective group.
@@ -19,7 +29,16 @@ pub struct Peer {
     pub name: Option<String>,
 }
 
-impl Peer {
+/// A caller of the operators' API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The principal, as in `user:alice`.
+    pub principal: String,
+    /// The client's address, where it is known.
+    pub client: Option<IpAddr>,
+}
+
+impl Account {
     /// # Errors
     /// When the kernel does not say who it is.
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
@@ -27,12 +46,16 @@ impl Peer {
         let uid = credentials.uid();
         Ok(Self { uid, gid: credentials.gid(), pid: credentials.pid(), name: accounts::user_name(uid) })
     }
+}
 
-    /// For a line of text: `alice (uid 1000)`.
+impl Peer {
+    /// For a line of text: `alice (uid 1000)`, `user:alice at 192.0.2.7`.
     pub fn shown(&self) -> String {
-        match &self.name {
-            Some(name) => format!("{name} (uid {})", self.uid),
-            None => format!("uid {}", self.uid),
+        match self {
+            Self::Account(Account { uid, name: Some(name), .. }) => format!("{name} (uid {uid})"),
+            Self::Account(Account { uid, name: None, .. }) => format!("uid {uid}"),
+            Self::Operator(Operator { principal, client: Some(client) }) => format!("{principal} at {client}"),
+            Self::Operator(Operator { principal, client: None }) => principal.clone(),
         }
     }
 }
@@ -48,11 +71,11 @@ pub(crate) struct Access {
 
 impl Access {
     /// Root, the owner, and whoever is in the group: by its primary group, or as `/etc/group` lists it.
-    pub(crate) fn permits(self, peer: &Peer) -> bool {
+    pub(crate) fn permits(self, peer: &Account) -> bool {
         self.permits_with(peer, accounts::is_listed)
     }
 
-    fn permits_with(self, peer: &Peer, is_listed: impl Fn(&str, u32) -> bool) -> bool {
+    fn permits_with(self, peer: &Account, is_listed: impl Fn(&str, u32) -> bool) -> bool {
         if peer.uid == 0 || peer.uid == self.owner {
             return true;
         }
@@ -68,7 +91,7 @@ mod tests {
     #[test]
     fn root_the_owner_and_the_group_may_and_nobody_else() {
         let check = |uid: u32, gid: u32, group: Option<u32>, expected: bool| {
-            let peer = Peer { uid, gid, pid: None, name: Some(format!("user{uid}")) };
+            let peer = Account { uid, gid, pid: None, name: Some(format!("user{uid}")) };
             let access = Access { owner: 1000, group };
             let permitted = access.permits_with(&peer, |name, gid| name == "user1002" && gid == 200);
             assert_eq!(permitted, expected, "{uid} {gid} {group:?}");
@@ -87,7 +110,7 @@ mod tests {
 
     #[test]
     fn who_has_no_name_is_in_no_group_by_name() {
-        let peer = Peer { uid: 1001, gid: 1001, pid: None, name: None };
+        let peer = Account { uid: 1001, gid: 1001, pid: None, name: None };
         assert!(!Access { owner: 1000, group: Some(200) }.permits_with(&peer, |_, _| true));
     }
 }

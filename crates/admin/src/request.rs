@@ -20,11 +20,16 @@ use crate::api::{
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
+use crate::access::Access;
 use crate::audit::AuditWanted;
 use crate::body::Answer;
+use crate::door::forged;
 use crate::gateway::{Action, ActionKind, Gateway};
+use crate::govern::Governed;
+use crate::openapi;
 use crate::peer::Peer;
 use crate::tail::Line;
+use crate::Verb;
 
 /// The longest body of a request.
 const MAX_BODY: usize = 64 << 10;
@@ -66,6 +71,13 @@ impl<G: Gateway> Desk<G> {
             let error = format!("{} may not use this channel", self.peer.shown());
             self.record(ActionKind::Refused, false, format!("{} {}", request.method(), request.uri().path()));
             return refuse(&Failure::new(StatusCode::FORBIDDEN, error));
+        }
+        if let Peer::Operator(_) = &self.peer
+            && let Some(why) = forged(request.method(), request.headers())
+        {
+            let what = format!("{} {}: {why}", request.method(), request.uri().path());
+            self.record(ActionKind::Refused, false, what);
+            return refuse(&Failure::new(StatusCode::FORBIDDEN, why));
         }
         let handled = tokio::time::timeout(PATIENCE, self.handle(request)).await;
         match handled {
@@ -218,10 +230,13 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::POST, "/v1/govern") => self.govern(read_up_to(request, MAX_GOVERNED).await?).await,
-            (Method::POST, "/v1/access") => {
-                let wanted: crate::access::Access = read(request).await?;
+            (Method::POST, path) if path.starts_with(Access::FOLDER) => {
+                let wanted: Access = read_verb(request, MAX_BODY).await?;
                 self.blocking(move |desk| desk.access(&wanted)).await
+            }
+            (Method::GET, "/v1/openapi.json") => Ok(json(&openapi::document())),
+            (Method::POST, path) if path.starts_with(Governed::FOLDER) => {
+                self.govern(read_verb(request, MAX_GOVERNED).await?).await
             }
             (Method::POST, "/v1/factors") => {
                 let whom: Whom = read(request).await?;
@@ -267,8 +282,8 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::POST, "/v1/audit") => {
-                let wanted: AuditWanted = read(request).await?;
+            (Method::POST, path) if path.starts_with(AuditWanted::FOLDER) => {
+                let wanted: AuditWanted = read_verb(request, MAX_BODY).await?;
                 self.blocking(move |desk| desk.audit(&wanted)).await
             }
             (Method::POST, "/v1/events/tail") => {
@@ -290,7 +305,7 @@ impl<G: Gateway> Desk<G> {
     }
 
     /// Versions, proposals and approvals. What changes something is recorded.
-    async fn govern(self: &Arc<Self>, wanted: crate::govern::Governed) -> Result<Response<Answer>, Failure> {
+    async fn govern(self: &Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
         let action = wanted.action();
         let outcome = self.gateway.govern(&self.peer, wanted).await;
         if let Some(kind) = action {
@@ -302,7 +317,7 @@ impl<G: Gateway> Desk<G> {
     }
 
     /// Power for a time. What changes something is recorded.
-    fn access(&self, wanted: &crate::access::Access) -> Result<Response<Answer>, Failure> {
+    fn access(&self, wanted: &Access) -> Result<Response<Answer>, Failure> {
         let outcome = self.gateway.access(&self.peer, wanted);
         if let Some(kind) = wanted.action() {
             let message =
@@ -425,6 +440,17 @@ fn note(dropped: u64) -> Bytes {
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
     read_up_to(request, MAX_BODY).await
+}
+
+/// What is asked for under its own path: what the policy was asked about is what is done.
+async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+    let path = request.uri().path().to_owned();
+    let wanted: T = read_up_to(request, most).await?;
+    if path.strip_prefix(T::FOLDER) == Some(wanted.verb()) {
+        return Ok(wanted);
+    }
+    let error = format!("the verb `{}` has the path {}{0}", wanted.verb(), T::FOLDER);
+    Err(Failure::new(StatusCode::BAD_REQUEST, error))
 }
 
 async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {

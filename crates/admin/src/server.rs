@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use http::header::HeaderMap;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,8 +18,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use crate::door::Door;
 use crate::gateway::Gateway;
-use crate::peer::{Access, Peer};
+use crate::peer::{Access, Account, Peer};
 use crate::request::{Desk, FOLLOWERS};
 use crate::settings::Settings;
 use crate::socket::{BindError, Socket};
@@ -42,6 +46,9 @@ pub enum StartError {
     /// There is no thread, or no runtime on it.
     #[error("the control channel: no thread: {0}")]
     Thread(io::Error),
+    /// There is no socket for what the data plane hands in.
+    #[error("the operators' API: no socket: {0}")]
+    Door(io::Error),
 }
 
 /// The running channel. Dropping it ends it and removes the socket.
@@ -52,39 +59,61 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket and serves on a thread of its own.
+    /// Opens the socket, where there is to be one, and the door for the data plane, where it has one, and serves on a thread of its own.
     ///
     /// A path that nobody chose is no reason not to start: where it cannot be had there is a warning and no channel, and where
     /// another gateway has it (one that is about to be taken over from) it is tried again until that one is gone.
     ///
     /// # Errors
-    /// A socket that was asked for and cannot be had, or no thread.
-    pub fn start<G: Gateway>(settings: &Settings, gateway: Arc<G>) -> Result<Self, StartError> {
-        let socket = match Socket::bind(settings) {
-            Ok(socket) => Some(socket),
-            Err(error) if settings.required => return Err(error.into()),
-            Err(error @ BindError::Living { .. }) => {
-                tracing::warn!(%error, "the control channel waits for it to go");
-                None
+    /// A socket that was asked for and cannot be had, no door, or no thread.
+    pub fn start<G: Gateway>(
+        settings: Option<&Settings>,
+        door: Option<&'static Door>,
+        gateway: Arc<G>,
+    ) -> Result<Self, StartError> {
+        let (mut socket, mut settings) = (None, settings.cloned());
+        if let Some(wanted) = &settings {
+            match Socket::bind(wanted) {
+                Ok(bound) => socket = Some(bound),
+                Err(error) if wanted.required => return Err(error.into()),
+                Err(error @ BindError::Living { .. }) => {
+                    tracing::warn!(%error, "the control channel waits for it to go");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "there is no control channel; `[control] socket` names another place");
+                    settings = None;
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "there is no control channel; `[control] socket` names another place");
-                return Ok(Self { stop: watch::Sender::new(true), thread: None });
-            }
-        };
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
             .build()
             .map_err(StartError::Thread)?;
+        let bound = door.map(|door| {
+            let _entered = runtime.enter();
+            UnixListener::bind(door.path()).map(|listener| (listener, door)).map_err(StartError::Door)
+        });
+        let bound = bound.transpose()?;
+        if bound.is_none() && settings.is_none() {
+            return Ok(Self { stop: watch::Sender::new(true), thread: None });
+        }
         let stop = watch::Sender::new(false);
-        let (settings, told) = (settings.clone(), stop.subscribe());
+        let told = stop.subscribe();
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || run(&runtime, socket, &settings, &gateway, told))
+            .spawn(move || run(&runtime, Opened { socket, settings, door: bound }, &gateway, told))
             .map_err(StartError::Thread)?;
         Ok(Self { stop, thread: Some(thread) })
     }
+}
+
+/// Where requests come from.
+struct Opened {
+    /// `None` with settings: it can be had later.
+    socket: Option<Socket>,
+    settings: Option<Settings>,
+    door: Option<(UnixListener, &'static Door)>,
 }
 
 impl Drop for Control {
@@ -97,23 +126,24 @@ impl Drop for Control {
     }
 }
 
-fn run<G: Gateway>(
-    runtime: &Runtime,
-    socket: Option<Socket>,
-    settings: &Settings,
-    gateway: &Arc<G>,
-    mut told: watch::Receiver<bool>,
-) {
+fn run<G: Gateway>(runtime: &Runtime, opened: Opened, gateway: &Arc<G>, mut told: watch::Receiver<bool>) {
     let tasks = LocalSet::new();
+    let Opened { socket, settings, door } = opened;
+    let followers = Arc::new(Semaphore::new(FOLLOWERS));
     tasks.block_on(runtime, async {
-        let serving = async {
-            let Some(socket) = wait_for_socket(socket, settings).await else { return };
-            if let Err(error) = serve(&socket, gateway).await {
+        let channel = async {
+            let Some(settings) = settings else { return };
+            let Some(socket) = wait_for_socket(socket, &settings).await else { return };
+            if let Err(error) = serve(&socket, gateway, &followers).await {
                 tracing::error!(%error, "the control channel cannot be served");
             }
         };
+        let api = async {
+            let Some((listener, door)) = door else { return };
+            accept(&listener, |stream| from_door(stream, door, Arc::clone(gateway), Arc::clone(&followers))).await;
+        };
         tokio::select! {
-            () = serving => {}
+            ((), ()) = async { tokio::join!(channel, api) } => {}
             _ = told.wait_for(|stop| *stop) => {}
         }
     });
@@ -140,15 +170,20 @@ async fn wait_for_socket(socket: Option<Socket>, settings: &Settings) -> Option<
     }
 }
 
-async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>) -> io::Result<()> {
+async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>, followers: &Arc<Semaphore>) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+    accept(&listener, |stream| connection(stream, socket.access, Arc::clone(gateway), Arc::clone(followers))).await;
+    Ok(())
+}
+
+/// Serves connections, so many at once.
+async fn accept<F: Future<Output = ()> + 'static>(listener: &UnixListener, serve: impl Fn(UnixStream) -> F) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let followers = Arc::new(Semaphore::new(FOLLOWERS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = connection(stream, socket.access, Arc::clone(gateway), Arc::clone(&followers));
+                let connection = serve(stream);
                 tokio::task::spawn_local(async move {
                     connection.await;
                     drop(permit);
@@ -162,27 +197,42 @@ async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>) -> io::Result<()> 
     }
 }
 
+/// The account at the other end. Whom nobody knows nobody lets in.
+fn account(stream: &UnixStream) -> Option<Account> {
+    Account::of(stream).map_err(|error| tracing::warn!(%error, "the peer of a control connection is unknown")).ok()
+}
+
 async fn connection<G: Gateway>(stream: UnixStream, access: Access, gateway: Arc<G>, followers: Arc<Semaphore>) {
-    let peer = match Peer::of(&stream) {
-        Ok(peer) => peer,
-        Err(error) => {
-            // Whom nobody knows nobody lets in.
-            tracing::warn!(%error, "the peer of a control connection is unknown");
-            return;
-        }
-    };
-    let permitted = access.permits(&peer);
-    let desk = Arc::new(Desk { gateway, peer, permitted, followers });
-    let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
+    let Some(account) = account(&stream) else { return };
+    let permitted = access.permits(&account);
+    let desk = Arc::new(Desk { gateway, peer: Peer::Account(account), permitted, followers });
+    // One request for those who may not ask: each is an event.
+    converse(stream, permitted, move |_| Arc::clone(&desk)).await;
+}
+
+/// What the data plane hands in: who asks is told with each request.
+async fn from_door<G: Gateway>(stream: UnixStream, door: &'static Door, gateway: Arc<G>, followers: Arc<Semaphore>) {
+    let Some(account) = account(&stream) else { return };
+    converse(stream, true, move |headers| {
+        let introduced = door.introduced(headers);
+        let permitted = introduced.is_some();
+        // Who comes without the token is no caller of the data plane, but a process of this machine.
+        let peer = introduced.map_or_else(|| Peer::Account(account.clone()), Peer::Operator);
+        Arc::new(Desk { gateway: Arc::clone(&gateway), peer, permitted, followers: Arc::clone(&followers) })
+    })
+    .await;
+}
+
+async fn converse<G: Gateway>(stream: UnixStream, keep_alive: bool, desk: impl Fn(&HeaderMap) -> Arc<Desk<G>>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let desk = desk(request.headers());
         async move { Ok::<_, std::convert::Infallible>(desk.answer(request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        // One request for those who may not ask: each is an event.
-        .keep_alive(permitted)
+        .keep_alive(keep_alive)
         .serve_connection(TokioIo::new(stream), service);
     // Who goes away in the middle is no news.
     let _ = serving.await;

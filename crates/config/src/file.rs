@@ -3,6 +3,7 @@
 //! Nothing here looks beyond its own entry. What entries mean together is checked by `compile`.
 
 mod access;
+pub(crate) mod admin;
 pub(crate) mod alert;
 mod audit;
 mod case;

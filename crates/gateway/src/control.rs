@@ -282,7 +282,7 @@ impl Gateway for Operated {
     }
 
     fn access(&self, peer: &Peer, wanted: &Access) -> Result<AccessAnswer, Problem> {
-        let who = Who::account(peer.uid, peer.name.as_deref());
+        let who = Who::of(peer);
         self.running.lender().perform(wanted, &who, Timestamp::now()).map_err(problem)
     }
 

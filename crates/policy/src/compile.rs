@@ -105,8 +105,10 @@ impl Compiler {
         let assignments = self.assignments(&assignments, &names, &mut subjects);
         let denies = self.denies(&denies, &names, &mut actions, &mut subjects);
 
+        // INVARIANT: there is one at most; a second one is reported by `routes`.
+        let reserved = draft.routes.iter().zip(0u32..).find(|(route, _)| route.reserved).map(|(_, id)| RouteId(id));
         let asks_country = asks_country(&assignments, &denies, draft.routes.len());
-        let subject_index = subjects.finish(memberships, &assignments, &denies);
+        let subject_index = subjects.finish(memberships, &assignments, &denies, reserved);
         let network_facts = networks
             .iter()
             .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
@@ -125,7 +127,8 @@ impl Compiler {
             network_facts,
             role_by_name: roles.iter().zip(0..).map(|(role, id)| (role.rule.name.clone(), RoleId(id))).collect(),
             roles_by_pattern: roles_by_pattern(&roles, actions.pattern_count()),
-            assignments_by_role: assignments_by_role(&assignments, roles.len()),
+            reserved,
+            assignments_by_role: assignments_by_role(&assignments, roles.len(), reserved),
             actions,
             roles,
             not_actions,

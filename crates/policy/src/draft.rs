@@ -90,6 +90,9 @@ pub struct RouteDraft {
     pub hosts: Vec<Placed<String>>,
     /// Path patterns; empty: every path.
     pub paths: Vec<Placed<String>>,
+    /// The gateway's own, such as the operators' API: a grant covers it only where its scope names it, never by `"*"`. A deny with
+    /// the scope `"*"` holds there, too.
+    pub reserved: bool,
 }
 
 /// `[[network]]`

@@ -313,7 +313,7 @@ impl Policy {
         let caller = view.caller(resource.authentication);
         let mut roles: Vec<RoleId> = Vec::new();
         if let Caller::Verified(principal) = caller {
-            roles.extend(principal.roles.iter().filter_map(|name| self.role_by_name.get(&**name)));
+            roles.extend(self.direct_roles(principal, route));
             roles.extend(self.lent_roles(view, caller).map(|(role, _)| role));
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {

@@ -70,10 +70,12 @@ impl Lent {
         }
     }
 
-    /// The role, where it is held on this route.
-    pub(crate) fn role_on(&self, route: &str) -> Option<&str> {
+    /// The role, where it is held on this route. `named`: only where the route is named.
+    pub(crate) fn role_on(&self, route: &str, named: bool) -> Option<&str> {
         match self {
-            Self::Role { role, routes } if routes.is_empty() || routes.iter().any(|each| **each == *route) => {
+            Self::Role { role, routes }
+                if (routes.is_empty() && !named) || routes.iter().any(|each| **each == *route) =>
+            {
                 Some(role)
             }
             Self::Role { .. } | Self::Assignment(_) => None,
@@ -265,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_role_is_held_on_its_routes_alone() {
-        let lent = |text: &str, route: &str| Lent::parse(text).role_on(route).map(str::to_owned);
+        let lent = |text: &str, route: &str| Lent::parse(text).role_on(route, false).map(str::to_owned);
         assert_eq!(lent("role:r,a,b", "b").as_deref(), Some("r"));
         assert_eq!(lent("role:r,a,b", "c"), None);
         assert_eq!(lent("role:r,*", "c").as_deref(), Some("r"));

@@ -51,6 +51,8 @@ pub struct Policy {
     pub(crate) assignments: Vec<Assignment>,
     /// By role: the enforced assignments of it.
     pub(crate) assignments_by_role: Vec<RulesByRoute<AssignmentId>>,
+    /// The route of the gateway's own, which grants must name.
+    pub(crate) reserved: Option<RouteId>,
     /// Sorted by name.
     pub(crate) denies: Vec<Deny>,
     /// Whomever they name.
@@ -233,11 +235,13 @@ pub(crate) struct Subject {
 #[derive(Debug, Clone)]
 pub(crate) struct RulesByRoute<T> {
     sorted: Box<[(u32, T)]>,
+    /// The route that rules for every route do not cover; [`Self::ALL`]: there is none.
+    reserved: u32,
 }
 
 impl<T> Default for RulesByRoute<T> {
     fn default() -> Self {
-        Self { sorted: Box::default() }
+        Self { sorted: Box::default(), reserved: u32::MAX }
     }
 }
 
@@ -250,12 +254,18 @@ impl<T: Copy + Ord> RulesByRoute<T> {
             rules.into_iter().map(|(route, rule)| (route.map_or(Self::ALL, |route| route.0), rule)).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        Self { sorted: sorted.into_boxed_slice() }
+        Self { sorted: sorted.into_boxed_slice(), reserved: Self::ALL }
+    }
+
+    /// The same where rules for every route do not cover this one: it must be named.
+    pub(crate) fn but_named(self, reserved: Option<RouteId>) -> Self {
+        Self { reserved: reserved.map_or(Self::ALL, |route| route.0), ..self }
     }
 
     /// The rules that cover the route.
     pub(crate) fn on(&self, route: RouteId) -> impl Iterator<Item = T> {
-        self.of(route.0).iter().chain(self.of(Self::ALL)).map(|(_, rule)| *rule)
+        let general = if route.0 == self.reserved { &[] } else { self.of(Self::ALL) };
+        self.of(route.0).iter().chain(general).map(|(_, rule)| *rule)
     }
 
     /// All of them; one that covers several routes comes once for each.

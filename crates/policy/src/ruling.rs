@@ -59,13 +59,12 @@ impl Policy {
     pub fn used_permission(&self, request: &AccessRequest<'_>) -> Option<UsedPermission<'_>> {
         let view = View::new(self, request);
         let Verdict::Permit(grant) = self.evaluate(&view, &mut Silent) else { return None };
-        let (_, resource) = self.resource_of(&view)?;
+        let (route, resource) = self.resource_of(&view)?;
         let assignment = grant.and_then(|id| self.assignments.get(id.0 as usize));
         let index = match (assignment, view.caller(resource.authentication)) {
             (Some(assignment), _) => self.permission_of(assignment.role, &view),
             (None, Caller::Verified(principal)) => {
-                let held = principal.roles.iter().filter_map(|name| self.role_by_name.get(&**name));
-                held.filter_map(|role| self.permission_of(*role, &view)).min()
+                self.direct_roles(principal, route).filter_map(|role| self.permission_of(role, &view)).min()
             }
             (None, Caller::Anonymous | Caller::SomeVerified) => None,
         }?;

@@ -128,6 +128,7 @@ fn routes_that_double_with_each_segment_are_refused_once_for_each_host() {
         name: named("route", name),
         hosts: list(hosts.iter().map(|host| (*host).to_owned())),
         paths: list([path]),
+        reserved: false,
     };
     let tree = |levels: usize, hosts: &'static [&'static str]| {
         (0..1 << levels).map(move |bits| route(bits, hosts, words_and_stars(bits, levels)))

@@ -19,7 +19,7 @@ fn list(texts: &[&str]) -> Vec<Placed<String>> {
 }
 
 fn route(line: u32, name: &str, hosts: &[&str], paths: &[&str]) -> RouteDraft {
-    RouteDraft { name: on_line(line, name), hosts: list(hosts), paths: list(paths) }
+    RouteDraft { name: on_line(line, name), hosts: list(hosts), paths: list(paths), reserved: false }
 }
 
 fn role(line: u32, name: &str, inherits: &[&str]) -> RoleDraft {

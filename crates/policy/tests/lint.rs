@@ -48,7 +48,7 @@ fn hours(text: &str) -> Option<Placed<Hours>> {
 }
 
 fn route(name: &str, hosts: &[&str], paths: &[&str]) -> RouteDraft {
-    RouteDraft { name: placed(name), hosts: list(hosts), paths: list(paths) }
+    RouteDraft { name: placed(name), hosts: list(hosts), paths: list(paths), reserved: false }
 }
 
 fn network(name: &str, prefixes: &[&str]) -> NetworkDraft {

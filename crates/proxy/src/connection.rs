@@ -63,7 +63,7 @@ where
         let Some((named, seat)) = named else { return };
         (peer, _seat) = (named, seat);
     }
-    let facts = ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone()));
+    let facts = ConnectionFacts::new(peer, Scheme::Http, Some(handle.clone())).on(&settings);
     let limits = Rc::clone(&loaded.wire);
     let Some(tls) = &settings.tls else {
         let opening =

@@ -372,6 +372,9 @@ fn prepare(
         propagate(&mut headers, trace, facts.id);
     }
     prepare_request(&mut headers, &snapshot.headers, &forwarding);
+    if let Some(introduction) = &route.operators {
+        introduction.write(&mut headers, facts.verified()?, facts.client_address().ip())?;
+    }
     let mut request = Request::new(body);
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = uri;

@@ -13,6 +13,7 @@ pub mod data_plane;
 mod forward;
 mod held;
 pub mod http2;
+pub mod introduction;
 pub mod layers;
 pub mod lending;
 pub mod logged;

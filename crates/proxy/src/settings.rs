@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use portcullis_identity::assertion::Assertions;
 use portcullis_identity::posture::PostureReader;
 
+use crate::introduction::Introduction;
 use crate::page::Pages;
 use crate::pages::PagesSettings;
 use crate::route::{Cors, FieldRules, LocationBack, Maintenance, PathTemplate, RouteAction};
@@ -51,7 +52,14 @@ pub struct InboundSettings {
     pub http2: bool,
     /// Who begins with a header of the PROXY protocol. Default: nobody.
     pub proxy_protocol: ProxyProtocol,
+    /// It is the listener of the operators' API, which is asked for under these hosts, in the form that routes compare: requests on it are
+    /// for that API alone, and requests on others never are. Default: it is not.
+    pub operators: Option<Arc<[Box<str>]>>,
 }
+
+/// The host of the operators' API in routes, policies and events. It can be no host of the network (RFC 6761 section 6.4), and a request
+/// that names it on another listener is refused.
+pub const OPERATORS_HOST: &str = "operators.portcullis.invalid";
 
 /// `proxy_protocol`: who begins a connection with a header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -421,6 +429,8 @@ pub struct RouteSettings {
     pub limits: RouteLimits,
     /// What of permitted requests becomes an event. Default: nothing.
     pub recorded: Recorded,
+    /// It leads to the operators' API, which is told who asks. Default: it does not.
+    pub operators: Option<Box<Introduction>>,
 }
 
 /// `[event] permits` and `upstream_refusals`, as they are for one route.
@@ -453,6 +463,7 @@ impl RouteSettings {
             maintenance: None,
             limits: RouteLimits::default(),
             recorded: Recorded::default(),
+            operators: None,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::client_address::Derived;
 use crate::http2::StreamBody;
 use crate::rate::{AddressKey, Left};
 use crate::request_id::{header_of, shown};
-use crate::settings::RouteSettings;
+use crate::settings::{InboundSettings, RouteSettings};
 use crate::tls::Tls;
 use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 use crate::tunnel::Tunnel;
@@ -143,6 +143,8 @@ pub struct ConnectionFacts {
     pub peer: SocketAddr,
     /// What is written of the peer.
     pub(crate) written: Option<Peer>,
+    /// The hosts of the operators' API, on its listener.
+    pub(crate) operators: Option<Arc<[Box<str>]>>,
     /// The scheme.
     pub scheme: Scheme,
     /// What the TLS handshake established; `None` in plain text.
@@ -172,11 +174,18 @@ impl ConnectionFacts {
     /// Of a connection from this peer.
     pub fn new(peer: SocketAddr, scheme: Scheme, gate: Option<GateHandle>) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Self { peer, written: Peer::new(peer.ip()), scheme, tls: None, gate, tunnel: RefCell::default() }
+        let written = Peer::new(peer.ip());
+        Self { peer, written, operators: None, scheme, tls: None, gate, tunnel: RefCell::default() }
     }
 }
 
 impl ConnectionFacts {
+    /// The same on a listener with these settings.
+    #[must_use]
+    pub fn on(self, listener: &InboundSettings) -> Self {
+        Self { operators: listener.operators.clone(), ..self }
+    }
+
     /// The same over TLS.
     #[must_use]
     pub fn over_tls(self, tls: Tls) -> Self {

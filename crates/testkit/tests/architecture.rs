@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("portcullis-history", &["portcullis-events"]),
     ("portcullis-insight", &["portcullis-events", "portcullis-policy"]),
-    ("portcullis-admin", &["portcullis-history"]),
+    ("portcullis-admin", &["portcullis-fetch", "portcullis-history"]),
     (
         "portcullis-config",
         &[

@@ -1,9 +1,10 @@
 //! Alerts, what they contain, and mutes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The alerts, and what they contain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alerts {
     /// In the order of the configuration.
     pub alerts: Vec<Alert>,
@@ -14,7 +15,7 @@ pub struct Alerts {
 }
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// Its name.
     pub name: String,
@@ -39,7 +40,7 @@ pub struct Alert {
 }
 
 /// Something that an alert contains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Contained {
     /// Its id, by which it is lifted.
     pub id: String,
@@ -62,7 +63,7 @@ pub struct Contained {
 }
 
 /// An alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertName {
     /// Its name.
@@ -70,7 +71,7 @@ pub struct AlertName {
 }
 
 /// A containment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContainmentId {
     /// Its id.
@@ -78,7 +79,7 @@ pub struct ContainmentId {
 }
 
 /// Alerts that are to tell nobody for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMute {
     /// The alert; `null`: all of them.
@@ -90,7 +91,7 @@ pub struct NewMute {
 }
 
 /// Alerts that were muted by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MutedAlert {
     /// The alert; `null`: the mute of all of them.
@@ -98,7 +99,7 @@ pub struct MutedAlert {
 }
 
 /// What came of a test of an alert's notifiers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertTested {
     /// The alert.
     pub name: String,
@@ -107,7 +108,7 @@ pub struct AlertTested {
 }
 
 /// One notifier that was tested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
     /// The notifier.
     pub notifier: String,

@@ -1,16 +1,17 @@
 //! Bans, and why they are.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The bans in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bans {
     /// The one that ends last first.
     pub bans: Vec<Ban>,
 }
 
 /// One ban.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ban {
     /// On whom: an address, a network, or a principal such as `user:alice`.
     pub on: String,
@@ -32,7 +33,7 @@ pub struct Ban {
 }
 
 /// On whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Whom {
     /// An address, a network, or a principal such as `user:alice`.
@@ -40,7 +41,7 @@ pub struct Whom {
 }
 
 /// A ban to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBan {
     /// An address, a network, or a principal such as `user:alice`.
@@ -52,7 +53,7 @@ pub struct NewBan {
 }
 
 /// Bans to make, all of them or none. At most 10,000.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBans {
     /// Where they come from, for the event; at most 256 bytes.
@@ -62,7 +63,7 @@ pub struct NewBans {
 }
 
 /// What is known of somebody's bans.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BanReport {
     /// Who was asked about.
     pub on: String,
@@ -78,7 +79,7 @@ pub struct BanReport {
 }
 
 /// What somebody's past offences mean.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outlook {
     /// How many are not forgotten.
     pub past_offences: f64,
@@ -89,7 +90,7 @@ pub struct Outlook {
 }
 
 /// A request that was charged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sample {
     /// Its reason code, or the status that the upstream answered with.
     pub reason: String,

@@ -1,16 +1,17 @@
 //! Uses of API keys, and what is revoked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When API keys were last used: those that were.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyUses {
     /// Each, by its id.
     pub keys: Vec<KeyUse>,
 }
 
 /// The last use of a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyUse {
     /// The key's id.
     pub id: String,
@@ -19,7 +20,7 @@ pub struct KeyUse {
 }
 
 /// Something that is to count no longer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRevocation {
     /// `token`, `key` or `principal`.
@@ -37,7 +38,7 @@ pub struct NewRevocation {
 }
 
 /// Something that was revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokedName {
     /// `token`, `key` or `principal`.
@@ -47,7 +48,7 @@ pub struct RevokedName {
 }
 
 /// All that is revoked, the last first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocations {
     /// Each.
     pub revocations: Vec<ShownRevocation>,
@@ -56,7 +57,7 @@ pub struct Revocations {
 }
 
 /// A revocation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownRevocation {
     /// `token`, `key` or `principal`.
     pub what: String,

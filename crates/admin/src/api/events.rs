@@ -1,9 +1,10 @@
 //! Tests of sinks, and the lines between the events of a tail.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkName {
     /// Its name.
@@ -11,7 +12,7 @@ pub struct SinkName {
 }
 
 /// What came of a test event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SinkTested {
     /// The sink has taken it.
     pub delivered: bool,
@@ -27,7 +28,7 @@ pub struct SinkTested {
 }
 
 /// A line between the events of a tail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TailNote {
     /// [`TAIL_SCHEMA`].
     pub schema: String,

@@ -1,9 +1,10 @@
 //! Second factors.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The second factors of a principal. None of their secrets is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Factors {
     /// Whose, as a policy writes it.
     pub on: String,
@@ -12,7 +13,7 @@ pub struct Factors {
 }
 
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Factor {
     /// What it is known by.
     pub id: String,
@@ -29,7 +30,7 @@ pub struct Factor {
 }
 
 /// An app with codes to begin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewFactor {
     /// Whose, as a policy writes it.
@@ -39,7 +40,7 @@ pub struct NewFactor {
 }
 
 /// One that was begun: it counts once it is confirmed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactorBegun {
     /// What is to be confirmed.
     pub id: String,
@@ -56,7 +57,7 @@ impl std::fmt::Debug for FactorBegun {
 }
 
 /// A code that confirms it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FactorCode {
     /// Whose.
@@ -68,7 +69,7 @@ pub struct FactorCode {
 }
 
 /// It was confirmed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactorConfirmed {
     /// What was done, in one sentence.
     pub message: String,

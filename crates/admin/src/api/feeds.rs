@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The networks that keep themselves current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feeds {
     /// In the order of the configuration.
     pub feeds: Vec<Feed>,
 }
 
 /// One network that keeps itself current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Feed {
     /// The network.
     pub name: String,
@@ -47,7 +48,7 @@ pub struct Feed {
 }
 
 /// A fetch that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedError {
     /// When, RFC 3339.
     pub at: String,
@@ -56,7 +57,7 @@ pub struct FeedError {
 }
 
 /// An update that is held back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldUpdate {
     /// The SHA-256 of its list; null where it is none.
     pub sha256: Option<String>,
@@ -77,7 +78,7 @@ pub struct HeldUpdate {
 }
 
 /// A network that keeps itself current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeedName {
     /// Its name.
@@ -85,7 +86,7 @@ pub struct FeedName {
 }
 
 /// An update to be put in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// The network.
@@ -95,7 +96,7 @@ pub struct Acceptance {
 }
 
 /// Which networks an address is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhereIs {
     /// The address.
@@ -103,7 +104,7 @@ pub struct WhereIs {
 }
 
 /// The networks of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Located {
     /// The address, in canonical form.
     pub address: IpAddr,
@@ -114,7 +115,7 @@ pub struct Located {
 }
 
 /// One network of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceOfAddress {
     /// The network.
     pub network: String,

@@ -1,10 +1,11 @@
 //! Policies that are tried, and spikes that are explained.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A policy that is not in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyText {
     /// What its file is called, without a folder: it is read as if it stood where the policy's file does.
@@ -14,7 +15,7 @@ pub struct PolicyText {
 }
 
 /// What a policy would have done to the requests of the sample.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Previewed {
     /// In sentences.
     pub text: Vec<String>,
@@ -25,7 +26,7 @@ pub struct Previewed {
 }
 
 /// Spikes of refusals that were explained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spikes {
     /// The last one first. At most 64.
     pub spikes: Vec<Spike>,
@@ -34,7 +35,7 @@ pub struct Spikes {
 }
 
 /// One spike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spike {
     /// The id of its event.
     pub id: String,

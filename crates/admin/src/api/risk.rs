@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is usual for a principal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// Whose it is, such as `user:alice`.
     pub on: String,
@@ -32,7 +33,7 @@ pub struct Profile {
 }
 
 /// A country or an autonomous system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Habit {
     /// `DE`, `AS3320`.
     pub name: String,
@@ -41,7 +42,7 @@ pub struct Habit {
 }
 
 /// A place that a principal was let in from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProfilePlace {
     /// When that was the last time, RFC 3339.
     pub at: String,
@@ -58,7 +59,7 @@ pub struct ProfilePlace {
 }
 
 /// Logins to learn from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PastLogins {
     /// In their order.
@@ -66,7 +67,7 @@ pub struct PastLogins {
 }
 
 /// One login of the past that was let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PastLogin {
     /// When, RFC 3339.
@@ -84,7 +85,7 @@ pub struct PastLogin {
 }
 
 /// The calibrations of risk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibrations {
     /// `[risk] step_up_budget` in millionths; `None`: nothing is counted.
     pub budget: Option<u32>,
@@ -97,7 +98,7 @@ pub struct Calibrations {
 }
 
 /// Thresholds that were worked out from good traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     /// Its id, such as `c12-4f0c93ab`.
     pub id: String,
@@ -118,7 +119,7 @@ pub struct Calibration {
 }
 
 /// A calibration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationId {
     /// Its id.

@@ -1,9 +1,10 @@
 //! Sessions of browsers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The sessions of browsers that hold, the last used first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sessions {
     /// At most 10,000 of them.
     pub sessions: Vec<Session>,
@@ -14,7 +15,7 @@ pub struct Sessions {
 }
 
 /// A session. Nothing in it opens one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// What it is called here and in events.
     pub id: String,
@@ -35,7 +36,7 @@ pub struct Session {
 }
 
 /// Which sessions are meant: one of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhichSessions {
     /// That with this id, or with one that begins so: at least eight characters.
     pub id: Option<String>,

@@ -1,10 +1,11 @@
 //! How the process does, and what came of a reload.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How the process does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -56,7 +57,7 @@ pub struct Status {
 }
 
 /// A provider of keys, of what is known about tokens, or of groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// Its name.
     pub name: String,
@@ -75,7 +76,7 @@ pub struct Provider {
 }
 
 /// The store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Store {
     /// Its file.
     pub path: String,
@@ -94,7 +95,7 @@ pub struct Store {
 }
 
 /// One geo database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GeoDatabase {
     /// `city`, `country` or `asn`.
     pub database: String,
@@ -109,7 +110,7 @@ pub struct GeoDatabase {
 }
 
 /// The policy in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyStatus {
     /// Its version.
     pub version: u64,
@@ -126,7 +127,7 @@ pub struct PolicyStatus {
 }
 
 /// What the files say now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiskStatus {
     /// Compared with what is in force.
     pub state: DiskState,
@@ -139,7 +140,7 @@ pub struct DiskStatus {
 }
 
 /// The files and what is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskState {
     /// A reload would change nothing.
@@ -151,7 +152,7 @@ pub enum DiskState {
 }
 
 /// Reloads since the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloads {
     /// That put something in force.
     pub ok: u64,
@@ -162,7 +163,7 @@ pub struct Reloads {
 }
 
 /// One listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// Its name.
     pub name: String,
@@ -171,7 +172,7 @@ pub struct Listener {
 }
 
 /// One upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upstream {
     /// Its name.
     pub name: String,
@@ -182,7 +183,7 @@ pub struct Upstream {
 }
 
 /// One endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// As the configuration names it, where it is known, else its place.
     pub endpoint: String,
@@ -193,7 +194,7 @@ pub struct Endpoint {
 }
 
 /// One sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sink {
     /// Its name.
     pub name: String,
@@ -211,7 +212,7 @@ pub struct Sink {
 }
 
 /// Whether it lives, and is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Every worker has looked after itself within the last seconds.
     pub live: bool,
@@ -220,7 +221,7 @@ pub struct Health {
 }
 
 /// What came of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// The files are in force.
     pub reloaded: bool,

@@ -40,6 +40,7 @@ pub(crate) fn compile(
             tls,
             http2: listener.http2,
             proxy_protocol,
+            operators: listener.operators.as_deref().map(Arc::from),
         })
     });
     (settings.collect(), files)

@@ -7,10 +7,11 @@ use aws_lc_rs::digest::{self, SHA256};
 use data_encoding::HEXLOWER;
 use portcullis_governance::power::BreakGlassRules;
 use portcullis_policy::{
-    AssignmentDraft, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts, NetworkDraft, PermissionDraft,
-    Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft, RiskRules, RiskThresholds, RoleDraft,
-    RouteDraft, ScopeDraft, Severity, StepUpRules, WhenDraft,
+    AssignmentDraft, AuthenticationRule, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts,
+    NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft,
+    RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity, StepUpRules, WhenDraft,
 };
+use portcullis_proxy::settings::OPERATORS_HOST;
 use portcullis_risk::settings::RiskMode;
 
 use crate::codes;
@@ -45,6 +46,7 @@ pub(crate) fn compile(
     policy: PolicyFile,
     callers: Callers<'_>,
 ) -> Option<Compiled> {
+    report_open_operators(reader, routes, &policy);
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
@@ -65,6 +67,21 @@ pub(crate) fn compile(
     };
     problems.into_iter().for_each(|problem| reader.report(diagnostic(reader, problem)));
     Some(Compiled { policy: policy?, draft, callers })
+}
+
+/// The operators' API is never open, whatever else a policy says of it.
+fn report_open_operators(reader: &Reader<'_>, routes: &[file::Route], policy: &PolicyFile) {
+    let Some(route) = routes.iter().find(|route| route.operators) else { return };
+    let open = policy.resources.iter().filter(|resource| {
+        resource.route.value == route.name.value && resource.authentication != AuthenticationRule::Required
+    });
+    for resource in open {
+        let message = "the operators' API needs a credential, always";
+        let diagnostic = Diagnostic::error(codes::CONFLICT, resource.route.span, message)
+            .with_related(route.name.span, "it is switched on here")
+            .with_help("write `authentication = \"required\"`, or leave it out");
+        reader.report(diagnostic);
+    }
 }
 
 fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {
@@ -252,9 +269,14 @@ impl Places<'_> {
             // An error was reported, so that this draft is never used. A host of its own (RFC 6761 section 6.4) keeps the
             // route's name known without a conflict with other routes that it may not even have.
             let host = format!("{}-{}.invalid", name.at.source, name.at.start);
-            return RouteDraft { hosts: vec![Placed::new(host, name.at)], paths: Vec::new(), name };
+            return RouteDraft { hosts: vec![Placed::new(host, name.at)], paths: Vec::new(), reserved: false, name };
         }
-        RouteDraft { name, hosts: self.all(route.hosts.clone()), paths: self.all(route.paths.clone()) }
+        if route.operators {
+            let host = Placed::new(OPERATORS_HOST.to_owned(), name.at);
+            return RouteDraft { hosts: vec![host], paths: Vec::new(), reserved: true, name };
+        }
+        let (hosts, paths) = (self.all(route.hosts.clone()), self.all(route.paths.clone()));
+        RouteDraft { name, hosts, paths, reserved: false }
     }
 
     fn resource(&self, resource: file::Resource) -> ResourceDraft {

@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use portcullis_admin::Door;
+use portcullis_proxy::introduction::Introduction;
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
-    ClientAddressSettings, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, Recorded, RouteLimits,
-    RouteSettings, Settings, UpstreamTimeouts,
+    ClientAddressSettings, Endpoint, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, Recorded,
+    RouteLimits, RouteSettings, Settings, UpstreamSettings, UpstreamTimeouts,
 };
 use portcullis_proxy::upstream::headers::HeaderPlan;
 
@@ -19,6 +23,9 @@ use crate::diagnostics::{At, Diagnostic};
 use crate::file::spool::{Keeping, Permits};
 use crate::file::{ClientAddress, GatewayFile, Listener};
 use crate::section::Reader;
+
+/// The name of the upstream that serves the operators' API: in no file, since a name has no parentheses.
+const OPERATORS: &str = "(admin)";
 
 /// What is fixed while the process runs.
 pub(crate) fn compile_process(reader: &Reader<'_>, gateway: &GatewayFile) -> ProcessSettings {
@@ -58,7 +65,11 @@ pub(crate) fn compile_settings(
     let assertions = identity::compile_assertions(reader, &gateway.entries.identity);
     Settings {
         inbound,
-        upstreams: upstreams.iter().map(|upstream| compile_upstream(reader, upstream)).collect(),
+        upstreams: upstreams
+            .iter()
+            .map(|upstream| compile_upstream(reader, upstream))
+            .chain(operators(gateway))
+            .collect(),
         routes: compile_routes(reader, gateway, &identity_headers),
         client_address: compile_client_address(reader, &gateway.client_address),
         identity_headers,
@@ -111,8 +122,32 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
     routes.map(|route| compile_route(context(route), default, keeping)).collect()
 }
 
+/// What serves the operators' API: this process, behind the last upstream.
+fn operators(gateway: &GatewayFile) -> Option<UpstreamSettings> {
+    gateway.entries.routes.iter().find(|route| route.operators)?;
+    // Without random bytes there is nothing that could be believed: the API is out of reach, and all else goes on.
+    let path = Door::of_process().map_or_else(|| Path::new("/nonexistent"), Door::path);
+    let mut settings = UpstreamSettings::new(OPERATORS, vec![Endpoint::unix(path)]);
+    // What is being done must not be done twice, and its answer may take a while: the API has a bound of its own.
+    settings.retry_percent = 0;
+    settings.timeouts.first_byte = Duration::from_secs(70);
+    settings.timeouts.idle = Duration::MAX;
+    settings.timeouts.total = Duration::MAX;
+    settings.breaker = None;
+    settings.ejection = None;
+    Some(settings)
+}
+
 fn compile_route(context: Context<'_, '_>, default: &RouteLimits, keeping: &Keeping) -> RouteSettings {
     let Context { route, .. } = context;
+    if route.operators {
+        let mut settings =
+            RouteSettings::new(route.name.value.as_str(), RouteAction::Upstream(context.upstreams.len()));
+        settings.operators = Door::of_process().and_then(|door| Introduction::new(door.token())).map(Box::new);
+        settings.limits =
+            RouteLimits { rates: default.rates.clone(), concurrent: default.concurrent, ..RouteLimits::default() };
+        return settings;
+    }
     // What is not found was reported, so that these settings are never used.
     let found = route.upstream.as_ref().and_then(|name| context.upstream(name)).unwrap_or(0);
     let action = context.other_action().unwrap_or(RouteAction::Upstream(found));

@@ -6,6 +6,7 @@ use portcullis_proxy::settings::ForwardingSettings;
 
 use crate::diagnostics::{At, Span};
 use crate::document::{FileToRead, MAX_GATEWAY_FILE, read_document};
+use crate::file::admin::read_admin;
 use crate::file::alert::{Alert, Silence, read_alert, read_silence};
 use crate::file::identity::{self, Identity};
 use crate::file::listener::{self, Listener};
@@ -70,6 +71,7 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
     let include = section.list("include", Text).map_or_else(Vec::new, |list| list.value);
     let mut entries = Entries::default();
     read_entries(&section, &mut entries, true);
+    read_admin(&section, &mut entries);
     let gateway = GatewayFile {
         files: vec![path.to_path_buf()],
         start: section.span(),
@@ -79,9 +81,6 @@ fn read_main(section: Section<'_>, path: &Path) -> (GatewayFile, Vec<At<String>>
         forwarding: traffic::read_forwarding(&section),
         operation: operation::read_operation(&section),
     };
-    for (key, help) in LATER {
-        section.without_effect(key, help);
-    }
     section.finish();
     (gateway, include)
 }
@@ -115,7 +114,3 @@ fn read_policy_path(section: &Section<'_>) -> At<ResolvedPath> {
     policy.finish();
     path.unwrap_or_else(default)
 }
-
-/// Sections of the contract that later versions read.
-const LATER: &[(&str, &str)] =
-    &[("admin", "`[control]` is for the command line, and `[ops]` serves health and metrics")];

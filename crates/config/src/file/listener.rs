@@ -20,6 +20,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<Tls>,
     pub(crate) http2: bool,
     pub(crate) proxy_protocol: Option<At<ProxyProtocol>>,
+    /// The hosts of the operators' API; `None`: it is not its listener.
+    pub(crate) operators: Option<Vec<Box<str>>>,
 }
 
 /// `tls = { … }`
@@ -65,7 +67,7 @@ pub(crate) fn read_listener(section: Section<'_>) -> Option<Listener> {
     let http2 = section.or("http2", Flag, true);
     let proxy_protocol = section.optional("proxy_protocol", ProxyMode);
     section.finish();
-    Some(Listener { name: name?, address: address?, tls, http2, proxy_protocol })
+    Some(Listener { name: name?, address: address?, tls, http2, proxy_protocol, operators: None })
 }
 
 /// `true`, `false` or `"required"`.
@@ -95,7 +97,7 @@ impl Kind for ProxyMode {
     }
 }
 
-fn read_tls(section: Section<'_>) -> Tls {
+pub(super) fn read_tls(section: Section<'_>) -> Tls {
     let span = section.span();
     let first = read_pair(&section);
     let more = section.tables("certificates");

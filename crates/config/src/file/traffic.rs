@@ -34,6 +34,8 @@ pub(crate) struct Route {
     pub(crate) max_request_body: Option<usize>,
     /// `None`: the default of `[limits]`.
     pub(crate) max_response_body: Option<usize>,
+    /// It is that of the operators' API.
+    pub(crate) operators: bool,
 }
 
 pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
@@ -76,6 +78,7 @@ pub(crate) fn read_route(section: Section<'_>) -> Option<Route> {
         concurrent,
         max_request_body,
         max_response_body,
+        operators: false,
     })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn file() -> Table {
             several("mute", alert::silence()),
             within("access_log", access_log()),
             within("trace", receiver::trace()),
-            without_effect("admin"),
+            within("admin", admin()),
             within("audit", audit()),
         ],
     )
@@ -67,6 +67,20 @@ fn policy() -> Table {
     table("[policy]", "Who may do what.", [one("path", FilePath, "The policy's file.").default("policy.toml")])
 }
 
+fn admin() -> Table {
+    table(
+        "[admin]",
+        "The operators' API over the network: a listener and the route `admin`, which only grants that name it cover.",
+        [
+            one("address", Socket, "Where it listens; beyond loopback only with `tls`.").required(),
+            within("tls", tls("[admin.tls]", "[[admin.tls.certificates]]")),
+            one_or_list("hosts", Text, "The hosts that it is called by; other requests are refused.")
+                .not_empty()
+                .default("the address and, on loopback, localhost"),
+        ],
+    )
+}
+
 fn listener() -> Table {
     table(
         "[[listener]]",
@@ -74,7 +88,7 @@ fn listener() -> Table {
         [
             one("name", Name, "Unique; a label in metrics and events.").required(),
             one("address", Socket, "`0.0.0.0:8080` or `[::]:8080` for every address of this machine.").required(),
-            within("tls", tls()),
+            within("tls", tls("`tls` of [[listener]]", "`certificates` of `tls` of [[listener]]")),
             one("http2", Flag, "Whether clients may speak HTTP/2, over TLS by ALPN and in plain text by prior knowledge.")
                 .default(true),
             one(
@@ -87,17 +101,18 @@ fn listener() -> Table {
     )
 }
 
-fn tls() -> Table {
+/// Of a listener, or of what listens beside them; `certificates` is the title of the table within.
+fn tls(title: &'static str, certificates: &'static str) -> Table {
     let versions: Vec<&str> = MIN_VERSION.iter().map(|(word, _)| *word).collect();
     let auth: Vec<&str> = CLIENT_AUTH.iter().map(|(word, _)| *word).collect();
     table(
-        "`tls` of [[listener]]",
+        title,
         "TLS, with certificates that are read anew at each reload; left out: plain text.",
         [
             one("certificate", FilePath, "The certificate that is shown by default, and what leads to its root; PEM.")
                 .required(),
             one("key", FilePath, "Its private key; PEM, not encrypted.").required(),
-            several("certificates", more_certificates()),
+            several("certificates", more_certificates(certificates)),
             choice("min_version", &versions, "The oldest TLS that is spoken.").default("1.2"),
             choice("client_auth", &auth, "Whether clients show a certificate.").default("off"),
             one("client_ca", FilePath, "Who vouches for clients: root certificates; PEM."),
@@ -106,9 +121,9 @@ fn tls() -> Table {
     )
 }
 
-fn more_certificates() -> Table {
+fn more_certificates(title: &'static str) -> Table {
     table(
-        "`certificates` of `tls` of [[listener]]",
+        title,
         "Further certificates, chosen by the server that a client names: each stands for the names that are in it.",
         [
             one("certificate", FilePath, "The certificate; PEM.").required(),

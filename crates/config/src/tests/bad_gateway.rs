@@ -311,7 +311,11 @@ fn each_mistake_is_named_where_it_stands() {
     check("[event]\nnode = \"${NODE}\"\n", ("E0107", 2, 9, "`NODE` is not set"));
     check("[event]\nnode = \"gateway-${NODE}-1\"\n", ("E0107", 2, 17, "`NODE` is not set"));
     check("[event]\nnode = \"${NODE\"\n", ("E0107", 2, 9, "without a closing"));
-    check("[admin]\n", ("W0102", 1, 2, "is not available in this version and has no effect"));
+    check("[admin]\n", ("E0102", 1, 1, "`address` is missing in [admin]"));
+    check("[admin]\naddress = \"192.0.2.1:9091\"\n", ("E0203", 2, 11, "without `tls` is for loopback"));
+    check("[admin]\naddress = \"127.0.0.1:9091\"\nhosts = []\n", ("E0105", 3, 9, "localhost"));
+    check("[admin]\naddress = \"127.0.0.1:9091\"\nhosts = [\"*.example.com\"]\n", ("E0105", 3, 10, "is no host"));
+    check("[admin]\naddress = \"127.0.0.1:9091\"\nport = 1\n", ("E0103", 3, 1, "unknown key"));
     check("[spike]\nbucket = \"1ms\"\n", ("E0105", 2, 10, "must be from 1s"));
     check("[spike]\nmin_excess = 0\n", ("E0105", 2, 14, "expected a whole number from 1"));
     check("[spike]\nlook_back = \"1h\"\n", ("E0103", 2, 1, "did you mean `lookback`?"));

@@ -46,7 +46,8 @@ pub(super) fn load_one_with_tls() {
     let folder = folder();
     let client = "client_auth = \"optional\", client_ca = \"ca.crt\"";
     let tls = format!("{PAIR}, {client}, certificates = [{{ certificate = \"b.crt\", key = \"b.key\" }}]");
-    with_more(&folder, &tls, "[[identity.certificate]]\nname = \"clients\"\n");
+    let admin = format!("[admin]\naddress = \"127.0.0.1:9091\"\nhosts = \"a.example.com\"\ntls = {{ {tls} }}\n");
+    with_more(&folder, &tls, &format!("[[identity.certificate]]\nname = \"clients\"\n{admin}"));
     folder.loaded();
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
 }
 
 fn asked(global: &Global, wanted: &Access) -> Result<Answer, Exit> {
-    ask(global, async |client| client.post("/v1/access", wanted).await)
+    ask(global, async |client| client.ask(wanted).await)
 }
 
 fn told(global: &Global, wanted: &Access) -> Result<Exit, Exit> {

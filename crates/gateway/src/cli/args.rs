@@ -16,9 +16,11 @@ mod session;
 mod sinks;
 mod user;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use portcullis_fetch::UrlSource;
 
 pub(crate) use access::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
@@ -73,9 +75,15 @@ pub(crate) struct Global {
         default_value = "/etc/portcullis/portcullis.toml"
     )]
     pub(crate) config: PathBuf,
-    /// Which running gateway to ask, as `unix:PATH`; left out, the one that runs on `--config`
+    /// Which running gateway to ask, as `unix:PATH` or `https://HOST:PORT` (`[admin]`); left out, the one that runs on `--config`
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = admin_address)]
-    pub(crate) admin: Option<PathBuf>,
+    pub(crate) admin: Option<AdminAddress>,
+    /// What says who asks over the network: a file with a token, or with a header such as `x-api-key: SECRET`
+    #[arg(long, global = true, value_name = "FILE", requires = "admin")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The authority that has signed the certificate of `--admin`, in PEM; left out, those that this system believes
+    #[arg(long, global = true, value_name = "FILE", requires = "admin")]
+    pub(crate) admin_ca: Option<PathBuf>,
     /// How answers are written
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,
@@ -90,12 +98,28 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 }
 
-/// `unix:PATH`, the only kind of address so far.
-fn admin_address(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err("expected unix:PATH, such as unix:/run/portcullis/control.sock".to_owned()),
+/// Where a running gateway is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminAddress {
+    Socket(PathBuf),
+    Network(UrlSource),
+}
+
+/// `unix:PATH`, `https://HOST:PORT`, or `http://` on loopback: what a credential is sent to must not be read on the way.
+fn admin_address(text: &str) -> Result<AdminAddress, String> {
+    let expected = "expected unix:PATH or https://HOST:PORT, such as unix:/run/portcullis/control.sock";
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() { Err(expected.to_owned()) } else { Ok(AdminAddress::Socket(path.into())) };
     }
+    let source = UrlSource::parse(text, Vec::new()).map_err(|_| expected.to_owned())?;
+    if &*source.path != "/" {
+        return Err("the address ends with the port: the API's paths are known".to_owned());
+    }
+    let is_local = &*source.host == "localhost" || source.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if !source.secure && !is_local {
+        return Err("http:// is for loopback alone: a credential would cross the network in plain text".to_owned());
+    }
+    Ok(AdminAddress::Network(source))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

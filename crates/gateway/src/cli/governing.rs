@@ -32,12 +32,9 @@ const PRIVATE: u32 = 0o600;
 
 /// Asks the running gateway, or does it on the store.
 pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
-    match try_ask(global, async |client| client.post("/v1/govern", &wanted).await)? {
+    match try_ask(global, async |client| client.ask(&wanted).await)? {
         Ok(answer) => Ok(answer),
-        Err(ClientError::Unreachable { path, source }) if global.admin.is_none() => {
-            let error = ClientError::Unreachable { path, source };
-            on_the_store(global, wanted, &error)
-        }
+        Err(error @ ClientError::Unreachable { .. }) if global.admin.is_none() => on_the_store(global, wanted, &error),
         Err(error) => {
             fail(global, &error.to_string());
             Err(match error {

@@ -1,14 +1,20 @@
 //! Asking a running gateway, and the verbs that only do that: `reload`, `drain` and `health`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use portcullis_admin::api::{Done, Health, Reloaded};
-use portcullis_admin::{Client, ClientError};
+use portcullis_admin::{Client, ClientError, Place};
 use portcullis_config::{ProcessEnvironment, control_channel};
+use portcullis_fetch::UrlSource;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::args::{Format, Global, HealthArgs};
+use crate::cli::args::{AdminAddress, Format, Global, HealthArgs};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -35,7 +41,7 @@ pub(crate) fn try_ask<T>(
     global: &Global,
     question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
 ) -> Result<Result<T, ClientError>, Exit> {
-    let client = Client::new(socket(global)?);
+    let client = Client::new(place(global)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         fail(global, &format!("no runtime: {error}"));
         Exit::Internal
@@ -48,26 +54,66 @@ pub(crate) fn ask_quietly<T>(
     global: &Global,
     question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
 ) -> Option<T> {
-    let socket = match &global.admin {
-        Some(path) => path.clone(),
-        None => control_channel(&global.config, &ProcessEnvironment)?.socket,
+    let place = match &global.admin {
+        Some(_) => place(global).ok()?,
+        None => Place::Socket(control_channel(&global.config, &ProcessEnvironment)?.socket),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(question(Client::new(socket))).ok()
+    runtime.block_on(question(Client::new(place))).ok()
 }
 
-/// The socket that is named, else that of the gateway which runs on the configuration.
-fn socket(global: &Global) -> Result<PathBuf, Exit> {
-    if let Some(path) = &global.admin {
-        return Ok(path.clone());
+/// The place that is named, else the socket of the gateway which runs on the configuration.
+fn place(global: &Global) -> Result<Place, Exit> {
+    match &global.admin {
+        Some(AdminAddress::Socket(path)) => Ok(Place::Socket(path.clone())),
+        Some(AdminAddress::Network(source)) => network(global, source.clone()).map_err(|error| {
+            fail(global, &error);
+            Exit::Usage
+        }),
+        None => match control_channel(&global.config, &ProcessEnvironment) {
+            Some(settings) => Ok(Place::Socket(settings.socket)),
+            None => {
+                fail(global, "the configuration switches the control channel off (`[control] enabled = false`)");
+                Err(Exit::Unreachable)
+            }
+        },
     }
-    match control_channel(&global.config, &ProcessEnvironment) {
-        Some(settings) => Ok(settings.socket),
-        None => {
-            fail(global, "the configuration switches the control channel off (`[control] enabled = false`)");
-            Err(Exit::Unreachable)
+}
+
+fn network(global: &Global, mut source: UrlSource) -> Result<Place, String> {
+    if let Some(path) = &global.admin_ca {
+        let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        source.roots = roots.map_err(|error| format!("{}: no PEM: {error}", path.display()))?;
+        if source.roots.is_empty() {
+            return Err(format!("{}: there is no certificate in it", path.display()));
         }
     }
+    let credential = global.token_file.as_deref().map(credential).transpose()?;
+    Ok(Place::Network(Box::new(source), credential))
+}
+
+/// The longest file of a credential that is read, in bytes.
+const MAX_CREDENTIAL: u64 = 64 << 10;
+
+/// A token, or a header's name and value.
+fn credential(path: &Path) -> Result<(HeaderName, HeaderValue), String> {
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(MAX_CREDENTIAL).read_to_string(&mut text));
+    file.map_err(|error| format!("{}: {error}", path.display()))?;
+    let unfit =
+        || format!("{}: expected one line with a token, or with a header as in `x-api-key: SECRET`", path.display());
+    let line = text.trim();
+    let (name, value) = match line.split_once(':') {
+        Some((name, value)) => (HeaderName::try_from(name).map_err(|_| unfit())?, value.trim().to_owned()),
+        None => (AUTHORIZATION, format!("Bearer {line}")),
+    };
+    let mut value = HeaderValue::try_from(value).map_err(|_| unfit())?;
+    if line.is_empty() || value.is_empty() {
+        return Err(unfit());
+    }
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 pub(crate) fn fail(global: &Global, error: &str) {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_admin::Control;
+use portcullis_admin::{Control, Door};
+use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::backing_up::BackingUp;
@@ -60,6 +61,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
     let settings = Settings {
         ops: loaded.ops,
         control: loaded.control.clone(),
+        door: loaded.proxy.inbound.iter().find(|inbound| inbound.operators.is_some()).and_then(|_| Door::of_process()),
         index: loaded.index.clone(),
         backup: loaded.backup.clone().map(|backup| (backup, loaded.feeds.0.folder.clone())),
     };
@@ -107,6 +109,8 @@ fn not_begun(error: BeginError, global: &Global) -> Exit {
 struct Settings {
     ops: Option<portcullis_config::OpsSettings>,
     control: Option<portcullis_admin::Settings>,
+    /// Where the data plane hands in what it permitted of the operators' API; `None`: there is none.
+    door: Option<&'static Door>,
     index: Option<portcullis_history::IndexSettings>,
     /// With the folder of the lists of networks.
     backup: Option<(portcullis_governance::backup::Settings, PathBuf)>,
@@ -157,7 +161,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
-    let control = match open_control(settings.control.as_ref(), &global.config, &running, orders) {
+    let control = match open_control((settings.control.as_ref(), settings.door), &global.config, &running, orders) {
         Ok(control) => control,
         Err(exit) => return exit,
     };
@@ -261,16 +265,18 @@ const ORDERS: usize = 8;
 /// How long events that wait may take to be written at the end.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
-/// Opens the control channel, where it is wanted.
+/// Opens the control channel and the door of the operators' API, where they are wanted.
 fn open_control(
-    settings: Option<&portcullis_admin::Settings>,
+    (settings, door): (Option<&portcullis_admin::Settings>, Option<&'static Door>),
     config: &Path,
     running: &Arc<Running>,
     orders: Orders,
 ) -> Result<Option<Control>, Exit> {
-    let Some(settings) = settings else { return Ok(None) };
+    if settings.is_none() && door.is_none() {
+        return Ok(None);
+    }
     let operated = Operated::new(Arc::clone(running), config, orders);
-    match Control::start(settings, Arc::new(operated)) {
+    match Control::start(settings, door, Arc::new(operated)) {
         Ok(control) => Ok(Some(control)),
         Err(error) => {
             remark(&format!("error: {error}"));

@@ -1,6 +1,6 @@
 //! The event of what somebody did.
 
-use portcullis_admin::{Action, ActionKind};
+use portcullis_admin::{Action, ActionKind, Peer};
 use portcullis_events::{Answer, Event, EventKind};
 
 use super::Operated;
@@ -11,10 +11,19 @@ pub(super) fn event(operated: &Operated, action: &Action<'_>) -> Event {
     tracing::info!(peer = %action.peer.shown(), succeeded = action.succeeded, "{}", action.message);
     let mut event = operated.running.event(kind, action.message.clone());
     event.decision = Some(if action.succeeded { Answer::Permit } else { Answer::Deny });
-    event.identity.id = Some(action.peer.uid.to_string());
-    event.identity.name.clone_from(&action.peer.name);
+    match action.peer {
+        Peer::Account(account) => {
+            event.identity.id = Some(account.uid.to_string());
+            event.identity.name.clone_from(&account.name);
+            event.identity.method = Some("unix_socket");
+        }
+        Peer::Operator(operator) => {
+            event.identity.id = Some(operator.principal.clone());
+            event.identity.method = Some("admin_api");
+            event.client.ip = operator.client;
+        }
+    }
     event.identity.kind = Some("operator");
-    event.identity.method = Some("unix_socket");
     event
 }
 

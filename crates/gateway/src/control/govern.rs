@@ -34,7 +34,7 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let governing = operated.running.governing().cloned();
     let governing =
         governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
-    let who = Who::account(peer.uid, peer.name.as_deref());
+    let who = Who::of(peer);
     let names = who.names.clone();
     let foresight = Kept(Arc::clone(&operated.running));
     let performed =

@@ -2,6 +2,7 @@
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
+use portcullis_admin::Peer;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
@@ -27,6 +28,14 @@ impl Who {
             names = vec![name.to_owned(), format!("unix:{name}"), format!("uid:{uid}")];
         }
         Self { names, is_shared: uid == 0 }
+    }
+
+    /// Whoever asks a running gateway.
+    pub(crate) fn of(peer: &Peer) -> Self {
+        match peer {
+            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()),
+            Peer::Operator(operator) => Self { names: vec![operator.principal.clone()], is_shared: false },
+        }
     }
 
     pub(crate) fn first(&self) -> &str {

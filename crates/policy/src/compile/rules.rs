@@ -208,7 +208,11 @@ impl Compiler {
     }
 }
 
-pub(super) fn assignments_by_role(assignments: &[Assignment], roles: usize) -> Vec<RulesByRoute<AssignmentId>> {
+pub(super) fn assignments_by_role(
+    assignments: &[Assignment],
+    roles: usize,
+    reserved: Option<RouteId>,
+) -> Vec<RulesByRoute<AssignmentId>> {
     let mut by_role: Vec<Vec<(Option<RouteId>, AssignmentId)>> = vec![Vec::new(); roles];
     for (assignment, id) in assignments.iter().zip(0u32..) {
         if !assignment.shadow
@@ -217,5 +221,5 @@ pub(super) fn assignments_by_role(assignments: &[Assignment], roles: usize) -> V
             list.extend(subjects::routes_of(&assignment.scope).map(|route| (route, AssignmentId(id))));
         }
     }
-    by_role.into_iter().map(RulesByRoute::new).collect()
+    by_role.into_iter().map(|rules| RulesByRoute::new(rules).but_named(reserved)).collect()
 }

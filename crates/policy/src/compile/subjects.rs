@@ -145,6 +145,7 @@ impl SubjectsBuilder {
         closures: Vec<Box<[SubjectId]>>,
         assignments: &[Assignment],
         denies: &[(Deny, Box<[SubjectId]>, Scope)],
+        reserved: Option<RouteId>,
     ) -> Subjects {
         let mut held: BTreeMap<SubjectId, Vec<(Option<RouteId>, AssignmentId)>> = BTreeMap::new();
         for (assignment, id) in assignments.iter().zip(0u32..) {
@@ -171,7 +172,7 @@ impl SubjectsBuilder {
                 declared: *declared,
                 groups,
                 members: members.remove(&id).unwrap_or_default(),
-                assignments: RulesByRoute::new(held.remove(&id).unwrap_or_default()),
+                assignments: RulesByRoute::new(held.remove(&id).unwrap_or_default()).but_named(reserved),
                 denies: RulesByRoute::new(forbidden.remove(&id).unwrap_or_default()),
             });
             if let Some((kind, rest)) = name.split_once(':') {

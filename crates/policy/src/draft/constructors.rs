@@ -5,7 +5,7 @@ use crate::draft::*;
 impl RouteDraft {
     /// A route for these paths on any host.
     pub fn new<'a>(name: &str, paths: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { name: name.to_owned().into(), hosts: Vec::new(), paths: unplaced(paths) }
+        Self { name: name.to_owned().into(), hosts: Vec::new(), paths: unplaced(paths), reserved: false }
     }
 }
 

@@ -11,7 +11,7 @@ impl Policy {
         record: &mut impl Record,
     ) -> GrantOutcome {
         let mut best = GrantOutcome::Nothing;
-        if self.holds_role_directly(view, caller) {
+        if self.holds_role_directly(view, route, caller) {
             return GrantOutcome::Granted(None);
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
@@ -38,21 +38,33 @@ impl Policy {
         best
     }
 
-    fn holds_role_directly(&self, view: &View<'_>, caller: Caller<'_>) -> bool {
-        if view.supposed.role.is_some_and(|role| self.role_permits(role, view)) {
+    fn holds_role_directly(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>) -> bool {
+        let supposed = view.supposed.role.filter(|_| self.counts_directly(route));
+        if supposed.is_some_and(|role| self.role_permits(role, view)) {
             return true;
         }
         match caller {
             Caller::Anonymous | Caller::SomeVerified => false,
             Caller::Verified(principal) => {
-                principal
-                    .roles
-                    .iter()
-                    .filter_map(|name| self.role_by_name.get(&**name))
-                    .any(|role| self.role_permits(*role, view))
+                self.direct_roles(principal, route).any(|role| self.role_permits(role, view))
                     || self.lent_role(view, caller).is_some()
             }
         }
+    }
+
+    /// Whether roles that a credential carries count on a route. They are grants on every route, and so none on the gateway's own.
+    pub(crate) fn counts_directly(&self, route: RouteId) -> bool {
+        self.reserved != Some(route)
+    }
+
+    /// The roles that the credential carries, as far as they count on the route.
+    pub(crate) fn direct_roles<'p>(
+        &'p self,
+        principal: &'p Principal,
+        route: RouteId,
+    ) -> impl Iterator<Item = RoleId> + 'p {
+        let names = if self.counts_directly(route) { &*principal.roles } else { &[] };
+        names.iter().filter_map(|name| self.role_by_name.get(&**name)).copied()
     }
 
     /// The role that was lent to the caller for a time, is so now on this route, and permits the action.
@@ -70,10 +82,12 @@ impl Policy {
             Caller::Verified(_) => view.request.activations,
             Caller::Anonymous | Caller::SomeVerified => &[],
         };
+        // What was lent on every route is no exception: the gateway's own has to be named.
+        let named = view.request.route.is_some_and(|route| !self.counts_directly(route));
         let route = view.request.route.map_or("", |route| self.route_name(route));
         let now = view.now;
         lent.iter().filter(move |each| each.is_in_force(now)).filter_map(move |each| {
-            let role = self.role_by_name.get(each.gives.role_on(route)?)?;
+            let role = self.role_by_name.get(each.gives.role_on(route, named)?)?;
             Some((*role, each))
         })
     }

@@ -201,7 +201,7 @@ impl Policy {
     fn ended_role_words(&self, view: &View<'_>) -> Option<String> {
         let route = view.request.route.map_or("", |route| self.route_name(route));
         let permits = |lent: &Activation| {
-            let role = lent.gives.role_on(route).and_then(|role| self.role_by_name.get(role));
+            let role = lent.gives.role_on(route, false).and_then(|role| self.role_by_name.get(role));
             role.is_some_and(|role| self.role_permits(*role, view))
         };
         ended_words(view, permits)

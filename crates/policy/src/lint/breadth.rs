@@ -114,7 +114,7 @@ impl<'a> Open<'a> {
                 continue;
             };
             let covers = match &grant.scope {
-                Scope::All => true,
+                Scope::All => view.policy.reserved != Some(route),
                 Scope::Routes(routes) => routes.binary_search(&route).is_ok(),
             };
             let actions = view.live_actions(grant.role);

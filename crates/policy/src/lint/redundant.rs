@@ -7,6 +7,7 @@ use crate::draft::*;
 use crate::lint::findings::{Budget, Findings};
 use crate::lint::{Action, View};
 use crate::policy::{Assignment, RoleId, Scope, SubjectId};
+use crate::route::RouteId;
 
 /// Grants that are held against each other, and actions of roles.
 const MOST_STEPS: usize = 4_000_000;
@@ -85,7 +86,11 @@ impl Check<'_, '_> {
 
     /// A quick no for the many that are on other routes.
     fn may_include(&self, other: usize, assignment: &Assignment) -> bool {
-        self.view.policy.assignments.get(other).is_some_and(|other| is_within(&assignment.scope, &other.scope))
+        self.view
+            .policy
+            .assignments
+            .get(other)
+            .is_some_and(|other| is_within(&assignment.scope, &other.scope, self.view.policy.reserved))
     }
 
     fn includes(&mut self, other: usize, index: usize, assignment: &Assignment, everyone: &[Vec<SubjectId>]) -> bool {
@@ -96,7 +101,7 @@ impl Check<'_, '_> {
             return false;
         }
         // Of two that include each other one stays.
-        let mutual = is_within(&wider.scope, &assignment.scope)
+        let mutual = is_within(&wider.scope, &assignment.scope, self.view.policy.reserved)
             && wider.principals.iter().all(|subject| {
                 let also = self.view.is_also(*subject);
                 assignment.principals.iter().any(|each| also.binary_search(each).is_ok())
@@ -152,9 +157,11 @@ fn keeps(view: &View<'_>, own: &Action<'_>, action: &Action<'_>) -> bool {
     })
 }
 
-fn is_within(scope: &Scope, other: &Scope) -> bool {
+/// `reserved` is the route that a grant on every route does not cover.
+fn is_within(scope: &Scope, other: &Scope, reserved: Option<RouteId>) -> bool {
     match (scope, other) {
-        (_, Scope::All) => true,
+        (Scope::All, Scope::All) => true,
+        (Scope::Routes(own), Scope::All) => reserved.is_none_or(|route| own.binary_search(&route).is_err()),
         (Scope::All, Scope::Routes(_)) => false,
         (Scope::Routes(own), Scope::Routes(its)) => own.iter().all(|route| its.binary_search(route).is_ok()),
     }

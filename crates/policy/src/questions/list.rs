@@ -268,7 +268,7 @@ impl<'a> Asked<'a> {
         let mut myself: Arc<str> = Arc::default();
         if let Caller::Verified(principal) = self.caller {
             myself = principal.reference().into();
-            direct.extend(principal.roles.iter().filter_map(|name| self.policy.role_by_name.get(&**name)));
+            direct.extend(self.policy.direct_roles(principal, self.route));
             direct.extend(self.policy.lent_roles(self.view, self.caller).map(|(role, _)| role));
         }
         let direct = direct.into_iter().map(|role| Held { role, assignment: None, through: vec![myself.clone()] });

@@ -224,7 +224,7 @@ fn all_placed(texts: Vec<&str>) -> Vec<Placed<String>> {
 }
 
 fn route(name: &str, paths: &[&str]) -> RouteDraft {
-    RouteDraft { name: placed(name), hosts: Vec::new(), paths: all_placed(paths.to_vec()) }
+    RouteDraft { name: placed(name), hosts: Vec::new(), paths: all_placed(paths.to_vec()), reserved: false }
 }
 
 fn group(name: &str, members: Vec<&str>) -> GroupDraft {

@@ -32,6 +32,7 @@ pub(crate) fn draft(size: &Size) -> PolicyDraft {
         name: name(format!("route-{index:04}")),
         hosts: vec![name(format!("s{}.internal", index % 50))],
         paths: vec![name(format!("/s{index}/**"))],
+        reserved: false,
     });
     let roles = (0..size.roles).map(|index| RoleDraft {
         name: name(format!("role-{index:05}")),

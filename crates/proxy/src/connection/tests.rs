@@ -25,7 +25,13 @@ async fn connected(worker: &Rc<Worker>) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
-    let settings = InboundSettings { name: "main".into(), tls: None, http2: true, proxy_protocol: ProxyProtocol::Off };
+    let settings = InboundSettings {
+        name: "main".into(),
+        tls: None,
+        http2: true,
+        proxy_protocol: ProxyProtocol::Off,
+        operators: None,
+    };
     let accepted = Accepted { stream, peer, settings: Arc::new(settings) };
     let worker = Rc::clone(worker);
     spawn_local(async move { serve(Rc::clone(&worker), stack(&worker), accepted, |_| {}).await });

@@ -12,6 +12,7 @@ use portcullis_policy::{CanonicalPath, canonical_host};
 use crate::layers::establish::Establishes;
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
+use crate::settings::OPERATORS_HOST;
 use crate::transit::{Target, Transit};
 use crate::websocket;
 
@@ -24,10 +25,18 @@ impl Establishes for Normalize {
         if let Some(refusal) = &transit.facts.head_refusal {
             return Err(Refusal::Malformed(refusal.into()));
         }
-        let target = read_target(&transit.head).map_err(Refusal::Malformed)?;
+        let mut target = read_target(&transit.head).map_err(Refusal::Malformed)?;
         let facts = &mut transit.facts;
         if facts.connection.tls.as_ref().is_some_and(|tls| tls.disagrees(&target.host)) {
             return Err(Refusal::Malformed(misdirected()));
+        }
+        match &facts.connection.operators {
+            Some(hosts) if hosts.iter().any(|host| **host == *target.host) => {
+                OPERATORS_HOST.clone_into(&mut target.host);
+            }
+            Some(_) => return Err(Refusal::Malformed(no_host_of_operators())),
+            None if target.host == OPERATORS_HOST => return Err(Refusal::Malformed(of_operators())),
+            None => {}
         }
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
         facts.is_page = facts.loaded.snapshot.settings.pages.as_ref().is_some_and(|pages| pages.owns(&target.path));
@@ -49,6 +58,22 @@ fn misdirected() -> Malformation {
         status: StatusCode::MISDIRECTED_REQUEST,
         ..Malformation::new(ReasonCode::RequestHostInvalid, "the host is not the server that the TLS handshake named")
     }
+}
+
+/// A page of a site whose name was made to lead here (DNS rebinding) names its own host.
+fn no_host_of_operators() -> Malformation {
+    Malformation {
+        status: StatusCode::MISDIRECTED_REQUEST,
+        ..Malformation::new(
+            ReasonCode::RequestHostInvalid,
+            "the host is none of the operators' API: `hosts` of [admin]",
+        )
+    }
+}
+
+/// Whatever a route says: what is for operators comes to their own listener.
+fn of_operators() -> Malformation {
+    Malformation::new(ReasonCode::RequestHostInvalid, "the host of the operators' API, on another listener than theirs")
 }
 
 /// The protocols among those asked for that the route permits; `None` for an ordinary request.

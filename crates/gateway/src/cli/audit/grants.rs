@@ -36,7 +36,7 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
 
 /// Has the running gateway do it; `None`: there is none that can be asked.
 fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exit> {
-    match try_ask(global, async |client| client.post::<AuditAnswer>("/v1/audit", wanted).await)? {
+    match try_ask(global, async |client| client.ask::<AuditAnswer, _>(wanted).await)? {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::Unreachable { .. }) if global.admin.is_none() => Ok(None),
         Err(error) => {

@@ -181,7 +181,8 @@ impl Asked<'_> {
     }
 
     pub(super) fn held_directly(&self, roles: &BTreeSet<RoleId>, is_open: bool) -> Option<DirectRoles> {
-        if self.resource.authentication == AuthenticationRule::None {
+        if self.resource.authentication == AuthenticationRule::None || !self.policy.counts_directly(self.question.route)
+        {
             return None;
         }
         let everyone = self.policy.subjects.get(Subjects::AUTHENTICATED)?;

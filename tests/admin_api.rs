@@ -1,0 +1,270 @@
+//! The operators' API over the network: a route of the data plane, that grants must name, and the same service as over the socket.
+
+use std::net::SocketAddr;
+
+use portcullis_testkit::process::Finished;
+use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
+use portcullis_testkit::wire::{self, Answer};
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, Site, of_kind, portcullis};
+
+/// Who is on duty may look and ban, who looks on may look, and an administrator of all routes has nothing here.
+const DUTY: &str = r#"
+[[role]]
+name = "everything"
+permissions = [{ actions = ["* /**"] }]
+
+[[role]]
+name = "admin.reader"
+permissions = [{ actions = ["GET /v1/**", "POST /v1/bans/explain"] }]
+
+[[role]]
+name = "admin.duty"
+inherits = ["admin.reader"]
+permissions = [{ actions = ["POST /v1/bans/*", "POST /v1/reload"] }]
+
+[[assignment]]
+name = "all-routes"
+role = "everything"
+principals = ["user:root", "user:bob", "user:alice"]
+scope = "*"
+
+[[assignment]]
+name = "on-duty"
+role = "admin.duty"
+principals = ["user:alice"]
+scope = "admin"
+
+[[assignment]]
+name = "looks-on"
+role = "admin.reader"
+principals = ["user:bob"]
+scope = "admin"
+"#;
+
+struct Api {
+    gateway: Gateway,
+    address: SocketAddr,
+    alice: String,
+    bob: String,
+    root: String,
+    _upstream: Upstream,
+}
+
+impl Api {
+    fn start() -> Self {
+        Self::start_with("", DUTY)
+    }
+
+    fn start_with(admin: &str, policy: &str) -> Self {
+        let upstream = Upstream::start();
+        let mut site = Site::new(&upstream.url());
+        let [alice, bob, root] = ["alice", "bob", "root"].map(|name| site.key(name, &format!("user:{name}"), ""));
+        site.add(&format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}"));
+        site.policy(policy);
+        let mut gateway = site.start();
+        let words = " listening listener=admin";
+        let address = gateway.process.wait_for(words, PATIENCE, |line| {
+            let (_, rest) = line.split_once(words)?;
+            rest.split_once("address=")?.1.trim().parse().ok()
+        });
+        Self { gateway, address, alice, bob, root, _upstream: upstream }
+    }
+
+    fn get(&self, target: &str, key: &str) -> Answer {
+        self.send("GET", target, &[("x-api-key", key)], b"")
+    }
+
+    fn post(&self, target: &str, key: &str, body: &Value) -> Answer {
+        let headers = [("x-api-key", key), ("content-type", "application/json")];
+        self.send("POST", target, &headers, body.to_string().as_bytes())
+    }
+
+    fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut all = vec![("host", "localhost")];
+        if headers.iter().any(|(name, _)| *name == "host") {
+            all.clear();
+        }
+        all.extend(headers);
+        wire::send(self.address, wire::request(method, target, &all, body))
+    }
+
+    fn events(&self, kind: &str, count: usize) -> Vec<Value> {
+        let enough = || {
+            let all = self.gateway.events.all();
+            let found: Vec<Value> = of_kind(&all, kind).into_iter().cloned().collect();
+            (found.len() >= count).then_some(found)
+        };
+        let found = wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("there are no {count} events of {kind}"));
+        assert_eq!(found.len(), count, "{found:#?}");
+        found
+    }
+}
+
+#[test]
+fn who_is_on_duty_bans_over_the_network_and_the_event_names_them() {
+    let api = Api::start();
+    let status = api.get("/v1/status", &api.bob);
+    assert_eq!((status.status(), &status.json()["draining"]), (200, &Value::from(false)), "{}", status.text());
+
+    let described = api.get("/v1/openapi.json", &api.bob).json();
+    assert_eq!(
+        described["paths"]["/v1/status"]["get"]["summary"],
+        "How the gateway does, and what a reload would find."
+    );
+
+    let ban = json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" });
+    let made = api.post("/v1/bans/add", &api.alice, &ban);
+    assert_eq!(made.status(), 200, "{}", made.text());
+    let bans = api.get("/v1/bans", &api.bob).json();
+    assert_eq!(bans["bans"][0]["on"], "192.0.2.7");
+
+    let [event] = &api.events("admin.ban_add", 1)[..] else { panic!() };
+    assert_eq!(event["identity"]["id"], "user:alice");
+    assert_eq!(event["identity"]["method"], "admin_api");
+    assert_eq!(event["client"]["ip"], "127.0.0.1");
+}
+
+#[test]
+fn the_policy_decides_and_a_refusal_is_one_event_with_its_reason() {
+    let api = Api::start();
+    let ban = json!({ "on": "192.0.2.7" });
+    let check = |what: &str, answer: &Answer, status: u16, reason: &str| {
+        let event = api.gateway.check_refused(what, answer, status, reason);
+        assert_eq!(event["policy"]["route"], "admin", "{what}: {event:#}");
+        assert_eq!(event["request"]["host"], "operators.portcullis.invalid", "{what}");
+    };
+    check("nobody", &api.send("GET", "/v1/status", &[], b""), 401, "authn.missing");
+    check("a wrong key", &api.get("/v1/status", "pcs_nobody"), 401, "authn.invalid");
+    check("who only looks on", &api.post("/v1/bans/add", &api.bob, &ban), 403, "rbac.no_matching_grant");
+    check("who may do all on `*`", &api.get("/v1/status", &api.root), 403, "rbac.no_matching_grant");
+    check("what no role names", &api.post("/v1/drain", &api.alice, &json!({})), 403, "rbac.no_matching_grant");
+    let all = api.gateway.get("/anything", &[("x-api-key", &api.root)]);
+    assert_eq!(all.status(), 200, "on other routes `*` is all");
+    assert!(api.gateway.stop().iter().all(|event| event["kind"] != "admin.ban_add"), "nothing was done");
+}
+
+#[test]
+fn it_is_out_of_reach_on_every_other_listener_and_under_every_other_name() {
+    let api = Api::start();
+    for host in ["operators.portcullis.invalid", "OPERATORS.portcullis.invalid.", "operators.portcullis.invalid:9091"] {
+        let headers = [("host", host), ("x-api-key", api.alice.as_str())];
+        let answer = api.gateway.send(wire::request("GET", "/v1/status", &headers, b""));
+        api.gateway.check_refused(host, &answer, 400, "request.host_invalid");
+    }
+    for host in ["evil.example", "127.0.0.2", "operators.portcullis.invalid"] {
+        let answer = api.send("GET", "/v1/status", &[("host", host), ("x-api-key", &api.alice)], b"");
+        api.gateway.check_refused(host, &answer, 421, "request.host_invalid");
+    }
+    for host in ["127.0.0.1", "LOCALHOST:1234"] {
+        let answer = api.send("GET", "/v1/status", &[("host", host), ("x-api-key", &api.alice)], b"");
+        assert_eq!(answer.status(), 200, "{host}: {}", answer.text());
+    }
+    let other = api.gateway.get("/v1/status", &[("x-api-key", &api.alice)]);
+    assert_ne!(other.json().get("draining"), Some(&Value::from(false)), "there the path is the upstream's");
+}
+
+#[test]
+fn what_another_sites_page_can_have_a_browser_send_is_refused_and_recorded() {
+    let api = Api::start();
+    let body = json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" }).to_string();
+    let key = ("x-api-key", api.alice.as_str());
+    let json = ("content-type", "application/json");
+    let forged: [&[(&str, &str)]; 5] = [
+        &[key, ("content-type", "text/plain")],
+        &[key],
+        &[key, json, ("origin", "https://evil.example")],
+        &[key, json, ("sec-fetch-site", "cross-site")],
+        &[key, json, ("sec-fetch-site", "same-site"), ("origin", "http://localhost")],
+    ];
+    for headers in forged {
+        let answer = api.send("POST", "/v1/bans/add", headers, body.as_bytes());
+        assert_eq!(answer.status(), 403, "{headers:?}: {}", answer.text());
+    }
+    assert_eq!(api.events("admin.refused", forged.len())[0]["identity"]["id"], "user:alice");
+    assert_eq!(api.get("/v1/bans", &api.alice).json()["bans"], json!([]));
+    let own = [key, json, ("sec-fetch-site", "same-origin"), ("origin", "http://localhost")];
+    assert_eq!(api.send("POST", "/v1/bans/add", &own, body.as_bytes()).status(), 200);
+}
+
+#[test]
+fn nobody_introduces_themselves() {
+    let api = Api::start();
+    let forged = [
+        ("x-api-key", api.bob.as_str()),
+        ("x-portcullis-operator", "dXNlcjphbGljZQ"),
+        ("x-portcullis-introduction", "0"),
+        ("x-portcullis-client", "192.0.2.1"),
+        ("content-type", "application/json"),
+    ];
+    let answer = api.send("POST", "/v1/bans/explain", &forged, json!({ "on": "192.0.2.7" }).to_string().as_bytes());
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    // Past the data plane: whoever finds the process's own socket has no token.
+    let names = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let prefix = format!("@portcullis-{}-", api.gateway.process.pid());
+    let name = names.lines().find_map(|line| line.split_whitespace().find(|word| word.starts_with(&prefix))).unwrap();
+    let address =
+        <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name[1..]);
+    let mut stream = std::os::unix::net::UnixStream::connect_addr(&address.unwrap()).unwrap();
+    let request =
+        wire::request("GET", "/v1/bans", &[("host", "localhost"), ("connection", "close"), forged[1], forged[2]], b"");
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let refused = api.events("admin.refused", 1);
+    assert_eq!(
+        refused[0]["identity"]["method"], "unix_socket",
+        "the account of the process, not the name that it gave"
+    );
+}
+
+#[test]
+fn the_command_line_asks_over_the_network_with_a_token() {
+    let api = Api::start();
+    api.gateway.site.file("duty.key", &format!("x-api-key: {}\n", api.alice));
+    api.gateway.site.file("reader.key", &format!("x-api-key: {}\n", api.bob));
+    let admin = format!("http://{}", api.address);
+    let ask = |file: &str, arguments: &[&str]| -> Finished {
+        let file = api.gateway.site.path(file);
+        portcullis().args(["--admin", &admin, "--token-file"]).arg(file).args(arguments).run(PATIENCE)
+    };
+    let check = |file: &str, arguments: &[&str], code: i32, words: &str| {
+        let finished = ask(file, arguments);
+        let said = [finished.stdout, finished.stderr].concat().join("\n");
+        assert_eq!(finished.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    };
+    check("duty.key", &["ban", "add", "--ip", "192.0.2.7", "--for", "1h", "--reason", "case 4711"], 0, "192.0.2.7");
+    check("reader.key", &["ban", "list"], 0, "192.0.2.7");
+    check(
+        "reader.key",
+        &["ban", "remove", "--ip", "192.0.2.7"],
+        5,
+        "not permitted to ask the gateway at http://127.0.0.1:",
+    );
+    check("duty.key", &["reload"], 0, "reloaded");
+    check("no.key", &["ban", "list"], 2, "no.key");
+    let said = portcullis().args(["--admin", "http://192.0.2.1:9091", "ban", "list"]).run(PATIENCE);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    assert!(said.stderr.join("\n").contains("http:// is for loopback alone"), "{said:?}");
+}
+
+#[test]
+fn it_is_never_open() {
+    let mut site = Site::new("http://127.0.0.1:1");
+    site.add("[admin]\naddress = \"127.0.0.1:9091\"\n");
+    for (rule, found) in [("none", true), ("optional", true), ("required", false)] {
+        site.policy(&format!("[[resource]]\nroute = \"admin\"\nauthentication = \"{rule}\"\n"));
+        let finished = site.run(&["check"]);
+        let said = [finished.stdout, finished.stderr].concat().join("\n");
+        assert_eq!(said.contains("the operators' API needs a credential, always"), found, "{rule}: {said}");
+    }
+    let mut site = Site::new("http://127.0.0.1:1");
+    site.add("[admin]\naddress = \"0.0.0.0:9091\"\n");
+    let finished = site.run(&["check"]);
+    let said = [finished.stdout, finished.stderr].concat().join("\n");
+    assert!(said.contains("`hosts` is missing") && said.contains("without `tls` is for loopback"), "{said}");
+}
