@@ -72,7 +72,7 @@ fn a_store_that_cannot_be_read_is_not_taken_for_one_without_revocations() {
 #[test]
 fn where_a_key_is_configured_a_backup_that_anybody_can_have_made_is_refused() {
     let upstream = Upstream::start();
-    let (mut site, _) = site(&upstream, "");
+    let (site, _) = site(&upstream, "");
     site.write();
     let secret = site.path("backup.key").display().to_string();
     run(&site, &["backup", "keygen", "--out", &secret], 0);

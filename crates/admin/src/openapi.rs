@@ -234,8 +234,9 @@ mod tests {
     fn check_verbs<T: JsonSchema + Verb>() {
         let schema = serde_json::to_value(schemars::schema_for!(T)).unwrap();
         let verbs = schema["oneOf"].as_array().unwrap().iter();
-        let verbs: BTreeSet<String> =
-            verbs.map(|each| format!("{}{}", T::FOLDER, each["properties"]["verb"]["const"].as_str().unwrap())).collect();
+        let verbs: BTreeSet<String> = verbs
+            .map(|each| format!("{}{}", T::FOLDER, each["properties"]["verb"]["const"].as_str().unwrap()))
+            .collect();
         let paths = OPERATIONS.iter().map(|each| each.path.to_owned()).filter(|path| path.starts_with(T::FOLDER));
         assert_eq!(paths.collect::<BTreeSet<_>>(), verbs);
     }

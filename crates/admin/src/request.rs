@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
+use crate::Verb;
+use crate::access::Access;
 use crate::api::{
     Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
     PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor};
 use crate::api::{NewRevocation, RevokedName};
-use crate::access::Access;
 use crate::audit::AuditWanted;
 use crate::body::Answer;
 use crate::door::forged;
@@ -29,7 +30,6 @@ use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
 use crate::tail::Line;
-use crate::Verb;
 
 /// The longest body of a request.
 const MAX_BODY: usize = 64 << 10;

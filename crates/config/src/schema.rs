@@ -109,8 +109,6 @@ pub(crate) enum Shape {
     ValueOrTable(Value, Table),
     /// `key = { … }`, or a list of such tables.
     TableOrTables(Table),
-    /// Anything: this version does not look at it.
-    WithoutEffect,
 }
 
 /// A table and its keys.
@@ -161,11 +159,6 @@ fn several(name: &'static str, table: Table) -> Key {
 /// A key with a table, or a list of such tables.
 fn one_or_several(name: &'static str, table: Table) -> Key {
     shaped(name, Shape::TableOrTables(table), "")
-}
-
-/// A key that is read by a later version.
-fn without_effect(name: &'static str) -> Key {
-    shaped(name, Shape::WithoutEffect, "Not available in this version: it has no effect.")
 }
 
 fn shaped(name: &'static str, shape: Shape, doc: &'static str) -> Key {
@@ -221,7 +214,6 @@ impl Key {
                 either.insert("description".into(), json!(table.doc));
                 either
             }
-            Shape::WithoutEffect => [("deprecated".to_owned(), json!(true))].into_iter().collect(),
         };
         if self.not_empty {
             require_element(&mut schema);

@@ -430,23 +430,6 @@ impl<'r> Section<'r> {
         Some(sections)
     }
 
-    /// A key of the documented contract whose feature this version does not have.
-    pub(crate) fn unavailable(&self, key: &'static str, help: &str) {
-        let Some((found, _)) = self.table.get_key_value(key) else { return };
-        self.asked.borrow_mut().push(key);
-        let message = format!("`{key}` is not available in this version");
-        self.reader.report(Diagnostic::error(codes::UNAVAILABLE, self.at(found.span()), message).with_help(help));
-    }
-
-    /// A documented key that this version can leave without effect, since that lets nobody in who would be kept out.
-    pub(crate) fn without_effect(&self, key: &'static str, help: &str) {
-        self.note(key, false, || json!({ "deprecated": true }));
-        let Some((found, _)) = self.table.get_key_value(key) else { return };
-        self.asked.borrow_mut().push(key);
-        let message = format!("`{key}` is not available in this version and has no effect");
-        self.reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, self.at(found.span()), message).with_help(help));
-    }
-
     /// A key that exists, but not here.
     pub(crate) fn misplaced(&self, key: &'static str, help: &str) {
         let Some((found, _)) = self.table.get_key_value(key) else { return };

@@ -36,7 +36,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::feed::located;
-use crate::governing::Why;
+use crate::governing::{Who, Why};
 use crate::reload::Outcome;
 use crate::running::Running;
 

@@ -79,6 +79,7 @@ fn who_can_says_the_same() {
             circumstances: Circumstances::at(NOW.parse().unwrap()),
             compliant_device: None,
             fresh_mfa: false,
+            authenticated_s: None,
         });
         assert_eq!(found.held_directly.is_some(), !is_reserved);
         found.allowed.iter().map(|each| each.subject.to_string()).collect::<Vec<_>>()

@@ -48,7 +48,7 @@ fn four_refusals_over_four_paths_are_an_offence() {
 /// The bits of a record alone would take these four for one path, and a client that does not give up.
 #[test]
 fn four_paths_are_four_though_they_share_a_bit() {
-    let (abuse, keys) = (Abuse::new(16), Keys::new(crate::state::Secret::random()));
+    let (abuse, keys) = (Abuse::new(16), Keys::new(Secret::random()));
     let subject = Subject::Address([203, 0, 113, 7].into());
     let shared = |n: u64| Probe { weight: 1.0, path: (9 << 58) | (n << 40), on_few_paths: None };
     let offences: Vec<bool> = (0..4)

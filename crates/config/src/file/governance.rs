@@ -63,9 +63,6 @@ pub(crate) fn read_governance(root: &Section<'_>) -> Governance {
     rules.proposal_ttl_s = ttl.as_secs();
     let (stages, stages_at) = read_stages(&section, stages);
     let break_glass_max = section.or("break_glass_max", Time::within("1m", "4h"), BREAK_GLASS_MAX);
-    for (key, help) in LATER {
-        section.unavailable(key, help);
-    }
     section.finish();
     let required_at = required.filter(|required| required.value).map(|required| required.span);
     Governance { rules, required_at, stages, stages_at, break_glass_max }
@@ -112,7 +109,6 @@ fn read_canary(section: &Section<'_>, canary: &At<Vec<At<f64>>>) -> Vec<u32> {
 fn millionths(share: f64) -> u32 {
     (share * f64::from(WHOLE_PPM)).round() as u32
 }
-
 
 /// `None`: no backups are made by themselves.
 pub(crate) fn read_backup(root: &Section<'_>) -> Option<Backup> {

@@ -7,17 +7,15 @@ use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PE
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{
-    ACCESS_MOST, AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER, MIN_VERSION,
-    ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule, SinkKind,
+    ACCESS_MOST, AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER,
+    MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule, SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
 use super::identity::identity;
 use super::route::{one_action, treatment};
 use super::upstream::upstream;
-use super::{
-    Key, Table, alert, choice, list, one, one_or_list, one_or_several, receiver, several, table, within, without_effect,
-};
+use super::{Key, Table, alert, choice, list, one, one_or_list, one_or_several, receiver, several, table, within};
 
 pub(super) fn file() -> Table {
     table(

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    ASSERTION_SIZES, Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText, GROUP_FILTER, NESTED,
-    PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
+    ASSERTION_SIZES, Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText,
+    GROUP_FILTER, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 

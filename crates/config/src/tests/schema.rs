@@ -26,7 +26,6 @@ fn described(table: &Table, keys: &mut BTreeMap<(String, &'static str), Asked>) 
             Shape::FlagOrTable(inner) => json!({ "flag_or_table": inner.title }),
             Shape::ValueOrTable(value, inner) => json!({ "value_or_table": [value, inner.title] }),
             Shape::TableOrTables(inner) => json!({ "table_or_tables": inner.title }),
-            Shape::WithoutEffect => json!({ "deprecated": true }),
         };
         let twice = keys.insert((table.title.to_owned(), key.name), Asked { required: key.required, schema });
         assert_eq!(twice, None, "{} {}", table.title, key.name);
@@ -282,7 +281,7 @@ fn a_variable_may_stand_for_every_text() {
 fn fill(file: &mut toml::Table, table: &Table) {
     for key in &table.keys {
         match &key.shape {
-            Shape::Values(_) | Shape::WithoutEffect => {
+            Shape::Values(_) => {
                 if let Some(default) = &key.default {
                     let value = toml::Value::try_from(default).unwrap();
                     file.entry(key.name).or_insert(value);

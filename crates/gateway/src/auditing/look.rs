@@ -10,7 +10,8 @@ use portcullis_config::Loaded;
 use portcullis_governance::Hash;
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
-    GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage, audit,
+    BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage,
+    audit,
 };
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
@@ -66,6 +67,24 @@ pub(crate) struct Looked<'l> {
 pub(crate) struct Past {
     history: History,
     approvers: Vec<(String, Vec<String>)>,
+    /// What was done with broken seals; `None`: it cannot be read.
+    broken: Option<Vec<BreakGlassUse>>,
+}
+
+/// So many persons have to look at what was done with a broken seal.
+const REVIEWERS: usize = 2;
+
+fn broken(store: &portcullis_store::Settings) -> Option<Vec<BreakGlassUse>> {
+    let uses = portcullis_store::break_glass(store)
+        .inspect_err(|error| tracing::warn!(%error, "the log of temporary power cannot be read for the audit"))
+        .ok()?;
+    let of = |each: portcullis_store::BreakGlass| BreakGlassUse {
+        principal: each.principal,
+        at: each.opened.as_second(),
+        what: each.gives,
+        reviewed: each.reviewed_by.len() >= REVIEWERS,
+    };
+    Some(uses.into_iter().map(of).collect())
 }
 
 /// Makes it.
@@ -87,8 +106,7 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
             sample: looked.sample,
             history: &looked.past.history,
             known: &facts.known,
-            // Nobody keeps a record of it yet.
-            break_glass: None,
+            break_glass: looked.past.broken.as_deref(),
             writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
             lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
             settings: facts.settings.as_ref().unwrap_or(&default),
@@ -125,8 +143,9 @@ pub(crate) fn past_of(governing: Option<&Governing>, config: &Path, settings: &A
         }
     }
     versions.reverse();
-    let approvers = governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
-    Past { history: History::new(versions), approvers }
+    let approvers =
+        governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
+    Past { history: History::new(versions), approvers, broken: broken(governing.store()) }
 }
 
 /// Whom the sources of identity know, and which of them could bring anybody.

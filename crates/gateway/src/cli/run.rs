@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_admin::{Control, Door};
-use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::backing_up::BackingUp;

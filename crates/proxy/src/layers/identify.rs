@@ -146,7 +146,8 @@ impl Drop for Waiting<'_> {
             return;
         };
         self.transit.facts.identity = Some(identity);
-        let decided = Assess::new(self.worker).establish(self.transit).and_then(|()| ask_again(self.transit));
+        let decided =
+            Assess::new(self.worker).establish(self.transit).and_then(|()| ask_again(self.worker, self.transit));
         // What would have been let in was not refused.
         if let Err(refusal) = decided {
             self.worker.report_unanswered(&refusal, self.transit);

@@ -82,7 +82,7 @@ fn break_glass(findings: &mut Findings<'_, '_>) {
                 Kind::BreakGlassUnreviewed,
                 Severity::High,
                 format!(
-                    "`{}` used power for emergencies ({}) {} ago, and nobody has looked at it",
+                    "`{}` used power for emergencies ({}) {} ago, and its review is not complete",
                     used.principal,
                     used.what,
                     counted(usize::try_from(waits / 3_600).unwrap_or(usize::MAX), "hour", "hours")
