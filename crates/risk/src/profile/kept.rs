@@ -40,7 +40,7 @@ const WORDS: usize = VOLUME + 1;
 
 /// The bound of what a principal costs, here and in memory.
 const BYTES_MAX: usize = 640;
-const _: () = assert!(1 + 8 * WORDS <= BYTES_MAX);
+const _: () = assert!(8 * WORDS < BYTES_MAX);
 
 impl Record {
     /// The record as it is kept over a restart: 585 bytes, opaque to everybody else.
