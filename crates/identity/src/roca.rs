@@ -14,7 +14,7 @@ pub(crate) fn is_predictable(modulus: &[u8]) -> bool {
 }
 
 fn is_prime(number: u32) -> bool {
-    (2..number).take_while(|divisor| divisor * divisor <= number).all(|divisor| number % divisor != 0)
+    (2..number).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn remainder(number: &[u8], prime: u32) -> u32 {

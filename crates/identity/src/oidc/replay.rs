@@ -52,7 +52,7 @@ impl Replays {
     pub fn reserve(&self, kind: &str, text: &str, now: Timestamp) -> Option<Reserved<'_>> {
         let key = key(kind, text);
         let mut used = self.used();
-        let is_free = !used.until.get(&key).is_some_and(|until| now < *until) && used.reserved.insert(key);
+        let is_free = used.until.get(&key).is_none_or(|until| now >= *until) && used.reserved.insert(key);
         is_free.then(|| Reserved { replays: self, key })
     }
 

@@ -255,7 +255,7 @@ impl Strength {
         let border = |wanted: bool| self.borders.iter().zip(&self.within).filter(move |(_, within)| **within == wanted);
         let most = border(true).next().map(|(most, _)| format!("authenticated at most {} ago", span_text(*most)));
         let least = border(false)
-            .last()
+            .next_back()
             .map(|(least, _)| format!("authenticated more than {} ago, or nobody knows when", span_text(*least)));
         let parts = [strong].into_iter().filter(|text| !text.is_empty()).chain(most).chain(least);
         parts.collect::<Vec<_>>().join(", ")

@@ -74,7 +74,7 @@ fn nothing_is_unused_before_it_was_observed_or_granted_for_long_enough() {
         "she uses more than is kept",
     );
     check(&|site| site.draft.assignments[0].mode = Mode::Shadow, 0, "the grant is in shadow mode");
-    let eligible = ActivationRules { max_s: 60, justification_required: true, ..ActivationRules::default() };
+    let eligible = ActivationRules::of(60);
     check(&|site| site.draft.assignments[0].activation = Some(eligible), 0, "she is only eligible");
     let report = {
         let mut site = reader();

@@ -15,12 +15,14 @@ const ACTIONS: [&str; 8] =
 const PATHS: [&str; 7] = ["/a", "/a/7", "/b", "/b/c/d", "/c", "/c/7", "/d/7/x"];
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "PROPFIND"];
 
+/// Role, principals, groups, on one route alone, with a condition.
+type Granted = (usize, Vec<usize>, Vec<usize>, bool, bool);
+
 #[derive(Debug, Clone)]
 struct World {
     /// By role: actions, and a role that it inherits.
     roles: Vec<(Vec<usize>, Option<usize>)>,
-    /// Role, principals, groups, on one route alone, with a condition.
-    grants: Vec<(usize, Vec<usize>, Vec<usize>, bool, bool)>,
+    grants: Vec<Granted>,
     groups: Vec<Vec<usize>>,
     /// Principal, method, path, route, days ago.
     requests: Vec<(usize, usize, usize, bool, i64)>,
