@@ -48,6 +48,8 @@ fn read(world: &Path) -> (Loaded, Vec<Case>) {
 
 /// A request as a test has it, built here by hand: what the command line builds is held against it below.
 trait Asked {
+    fn now(&self) -> Timestamp;
+    fn authenticated(&self) -> Option<Timestamp>;
     fn principal(&self) -> Option<Principal>;
     fn decide(&self, policy: &Policy) -> (Outcome, Option<String>);
     fn arguments(&self) -> Vec<String>;
@@ -251,6 +253,7 @@ fn the_worlds_warn_of_what_they_are_about() {
         ("azure-rbac", &["W0322", "W0316"]),
         ("billing", &["W0330", "W0330", "W0310"]),
         ("conditions", &["W0303", "W0303", "W0310", "W0303", "W0303"]),
+        ("freshness", &[]),
         ("kubernetes-rbac", &["W0323", "W0330", "W0331"]),
         ("nist-rbac", &["W0322"]),
         ("risk", &["W0331"]),

@@ -843,7 +843,10 @@ impl Browser {
 
 #[test]
 fn whoever_finds_a_browser_open_adds_no_factor_by_a_provider_that_still_knows_it() {
-    let world = world("", "", with_factors);
+    let world = world("", "", |site| {
+        with_factors(site);
+        site.policy(AUTHENTICATED);
+    });
     let mut browser = Browser::default();
     world.log_in(&mut browser, "alice", "/");
     let factors = world.url("/.portcullis/factors");
@@ -854,7 +857,7 @@ fn whoever_finds_a_browser_open_adds_no_factor_by_a_provider_that_still_knows_it
     let silent = browser.go(&world.url("/.portcullis/login?to=/.portcullis/factors"));
     assert_eq!((silent.url.as_str(), silent.answer.text().contains("<form")), (factors.as_str(), false));
     let link = between(page.answer.text(), "<a href=\"", "\"").unwrap().replace("&amp;", "&");
-    assert_eq!(link, "/.portcullis/login?prove=anew&to=/.portcullis/factors");
+    assert_eq!(link, "/.portcullis/login?prove=anew&to=%2F.portcullis%2Ffactors");
     let asked = browser.go(&world.url(&link));
     assert!(asked.answer.text().contains("name=\"login\""), "{}", asked.answer.text());
     let page = world.answer_provider(&mut browser, asked, "alice");
