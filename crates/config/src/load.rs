@@ -312,7 +312,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);
     }
-    if store.is_none() {
+    // Beside an error it may be one that is not meant so.
+    if store.is_none() && reader.diagnostics.borrow().errors() == 0 {
         compile::policy::report_activations(reader, &policy);
     }
     let mut policy = policy;

@@ -336,7 +336,7 @@ struct Renewed {
 async fn renew(party: &RelyingParty, token: &SecretText<'_>, subject: &str) -> Result<Renewed, ExchangeProblem> {
     let unknown = || ExchangeProblem::Unreachable("it has not said yet what it offers".to_owned());
     let metadata = party.metadata().ok_or_else(unknown)?;
-    let Tokens { id_token, refresh_token } = party.refresh(&metadata, token).await?;
+    let Tokens { id_token, refresh_token } = party.refresh(&metadata, token, Timestamp::now()).await?;
     let principal = match id_token {
         Some(id_token) => {
             Some(admitted(party, |now, patience| party.renew(id_token.expose(), subject, now, patience)).await?)

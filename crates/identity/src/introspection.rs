@@ -12,7 +12,7 @@ mod counts;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -239,11 +239,11 @@ impl Introspection {
         loop {
             let job = self.cache.next().await;
             let asked = clock();
-            let began = Instant::now();
             let answer = self.question(job.token()).await;
             let answer =
                 answer.and_then(|bytes| self.reader.read(&bytes, asked).map_err(|problem| problem.to_string()));
-            self.counts.answer(answer.as_ref().ok(), began.elapsed());
+            let took = clock().duration_since(asked);
+            self.counts.answer(answer.as_ref().ok(), took.try_into().unwrap_or_default());
             match answer {
                 Ok(verdict) => {
                     let lasts = match &verdict {

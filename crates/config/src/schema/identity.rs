@@ -353,9 +353,8 @@ fn oidc() -> Table {
             choice(
                 "client_audience",
                 &audiences,
-                "Whom what it signs is for: the provider's `issuer`, or the address of its token endpoint.",
-            )
-            .default("issuer"),
+                "Whom what it signs is for: the provider's `issuer`, or the address of its token endpoint. Default, where there is a key, `issuer`.",
+            ),
             list("scopes", Text, "What is asked for; `openid` always is.").default(SCOPES.to_vec()),
             list("acr_values", Text, "Which ways to authenticate are asked for, the preferred one first."),
             within("claims", claims("`claims` of [[identity.oidc]]")),

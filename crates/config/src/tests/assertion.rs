@@ -47,7 +47,9 @@ fn the_header_and_the_key_go_together() {
     let other = format!("{HEADER}{TABLE}other_key = {{ file = \"policy.toml\" }}\n");
     let lasting = format!("{HEADER}{TABLE}lifetime = \"2h\"\n");
     check(&lasting, "E0105", "portcullis.toml:16:12", "must be from 10s to 1h");
-    for (size, fragment) in [("1KiB", "must be from 2KiB to 64KiB"), ("65KiB", "must be from 2KiB to 64KiB")] {
+    for (size, fragment) in
+        [("1KiB", "must be from 2048 to 65536 bytes"), ("65KiB", "must be from 2048 to 65536 bytes")]
+    {
         let sized = format!("{HEADER}{TABLE}max_size = \"{size}\"\n");
         check(&sized, "E0105", "portcullis.toml:16:12", fragment);
     }

@@ -20,6 +20,7 @@ fn folder(appended: &str) -> Folder {
     folder.write("login.key", "0123456789abcdef0123456789abcdef\n");
     folder.write("ca.pem", Authority::new("provider").certificate());
     folder.environment.insert("SECRET".into(), "pa55".into());
+    folder.environment.insert("CLIENT_KEY".into(), portcullis_testkit::tokens::SigningKey::es256("k").pem());
     folder
 }
 
@@ -57,6 +58,12 @@ name = "partner"
 issuer = "https://partner.example"
 client_id = "x"
 client_secret = { env = "SECRET" }
+[[identity.oidc]]
+name = "signed"
+issuer = "https://signed.example"
+client_id = "x"
+client_key = { env = "CLIENT_KEY" }
+prefix = "signed:"
 "#,
     )
 }
@@ -91,7 +98,8 @@ fn every_key_reaches_its_setting() {
     assert!(login.allow_http && login.whoami);
     assert_eq!(login.key.unwrap().expose(), "0123456789abcdef0123456789abcdef");
     assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), step_up: false, allow_http: true }));
-    let [staff, partner] = loaded.identity.oidc.as_slice() else { panic!("there are two") };
+    let [staff, partner, signed] = loaded.identity.oidc.as_slice() else { panic!("there are three") };
+    assert!(matches!(&signed.client, ClientProof::Key(key, _) if key.algorithm() == ClientAlgorithm::Es256));
     assert!(matches!(&staff.client, ClientProof::Post(secret) if secret.expose() == "hunter2"));
     assert!(matches!(&partner.client, ClientProof::Basic(secret) if secret.expose() == "pa55"));
     assert!(!format!("{:?}", loaded.identity.oidc).contains("hunter2"));

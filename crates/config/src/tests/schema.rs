@@ -317,7 +317,7 @@ fn the_defaults_of_the_schema_are_those_of_the_readers() {
     let gateway = format!(
         "{}[[identity.jwt]]\nname = \"a\"\nissuer = \"https://a\"\naudiences = [\"a\"]\njwks = {{ file = \"jwks.json\" }}\n\
          [identity.login]\n[[identity.oidc]]\nname = \"o\"\nissuer = \"https://o\"\nclient_id = \"o\"\nprefix = \"o:\"\n\
-         [[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[alert]]\nname = \"a\"\ncount = 1\n",
+         [[sink]]\nname = \"s\"\nkind = \"stdout\"\n[[alert]]\nname = \"a\"\ncount = 1\n[store]\npath = \"/tmp/portcullis.db\"\n",
         super::GATEWAY
     );
     let settings = |gateway: &str, policy: &str| {

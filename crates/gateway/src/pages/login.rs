@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::exchange::{ExchangeProblem, Tokens};
 use portcullis_identity::oidc::{
@@ -118,7 +119,7 @@ impl OwnPages {
             return Err(invalid(party, "the browser came back to another address than the login was begun with"));
         }
         let (asked, with, exchanged) = (Arc::clone(party), Arc::clone(&metadata), returned.clone());
-        let tokens = self.logins.run(async move { asked.exchange(&with, &exchanged).await }).await;
+        let tokens = self.logins.run(async move { asked.exchange(&with, &exchanged, Timestamp::now()).await }).await;
         let tokens = match tokens {
             Some(Ok(tokens)) => tokens,
             Some(Err(ExchangeProblem::Refused(why))) => {
@@ -148,7 +149,7 @@ impl OwnPages {
         tokens: &Tokens,
     ) -> Result<Opening, PageRefusal> {
         let Some(id_token) = &tokens.id_token else { return Err(invalid(party, "no id token came")) };
-        let admit = |patience: Patience<'_>| party.admit(id_token.expose(), login, jiff::Timestamp::now(), patience);
+        let admit = |patience: Patience<'_>| party.admit(id_token.expose(), login, Timestamp::now(), patience);
         let mut admitted = admit(Patience::Request);
         if let Err(NotAdmitted::Awaited(mut awaited)) = admitted {
             // Whether it ended or took too long: what is there then counts.
@@ -196,7 +197,7 @@ struct Entered {
 
 /// Whether the policy takes it for a second factor that was shown now.
 fn is_mfa(visit: &Visit, opening: &Opening) -> bool {
-    visit.snapshot.policy.is_mfa_fresh(&opening.principal, jiff::Timestamp::now())
+    visit.snapshot.policy.is_mfa_fresh(&opening.principal, Timestamp::now())
 }
 
 fn nobody() -> PageRefusal {

@@ -65,11 +65,16 @@ impl RelyingParty {
         Ok(())
     }
 
-    /// Exchanges the code of a login.
+    /// Exchanges the code of a login, now.
     ///
     /// # Errors
     /// [`ExchangeProblem`]
-    pub async fn exchange(&self, metadata: &Metadata, returned: &Returned) -> Result<Tokens, ExchangeProblem> {
+    pub async fn exchange(
+        &self,
+        metadata: &Metadata,
+        returned: &Returned,
+        now: Timestamp,
+    ) -> Result<Tokens, ExchangeProblem> {
         let login = &returned.login;
         let tokens = self
             .ask(
@@ -80,6 +85,7 @@ impl RelyingParty {
                     ("redirect_uri", &login.redirect_uri),
                     ("code_verifier", &login.verifier),
                 ],
+                now,
             )
             .await?;
         if tokens.id_token.is_none() {
@@ -92,14 +98,24 @@ impl RelyingParty {
     ///
     /// # Errors
     /// [`ExchangeProblem`]
-    pub async fn refresh(&self, metadata: &Metadata, token: &SecretText<'_>) -> Result<Tokens, ExchangeProblem> {
-        self.ask(metadata, &[("grant_type", "refresh_token"), ("refresh_token", token.expose())]).await
+    pub async fn refresh(
+        &self,
+        metadata: &Metadata,
+        token: &SecretText<'_>,
+        now: Timestamp,
+    ) -> Result<Tokens, ExchangeProblem> {
+        self.ask(metadata, &[("grant_type", "refresh_token"), ("refresh_token", token.expose())], now).await
     }
 
-    async fn ask(&self, metadata: &Metadata, fields: &[(&str, &str)]) -> Result<Tokens, ExchangeProblem> {
+    async fn ask(
+        &self,
+        metadata: &Metadata,
+        fields: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<Tokens, ExchangeProblem> {
         let settings = self.settings();
         let mut fields = fields.to_vec();
-        let assertion = self.assertion(metadata)?;
+        let assertion = self.assertion(metadata, now)?;
         if let Some(assertion) = &assertion {
             fields.push(("client_id", &settings.client_id));
             fields.push(("client_assertion_type", ASSERTION_TYPE));
@@ -124,7 +140,7 @@ impl RelyingParty {
     }
 
     /// What proves that the gateway is the client, where it signs that: anew for each exchange, since it is good once.
-    fn assertion(&self, metadata: &Metadata) -> Result<Option<SecretText<'static>>, ExchangeProblem> {
+    fn assertion(&self, metadata: &Metadata, now: Timestamp) -> Result<Option<SecretText<'static>>, ExchangeProblem> {
         let settings = self.settings();
         let ClientProof::Key(key, audience) = &settings.client else { return Ok(None) };
         let endpoint = &metadata.token_endpoint;
@@ -135,7 +151,7 @@ impl RelyingParty {
                 format!("{scheme}://{}{}", endpoint.authority(), endpoint.path)
             }
         };
-        let signed = key.assertion(&settings.client_id, &audience, Timestamp::now());
+        let signed = key.assertion(&settings.client_id, &audience, now);
         let signed = signed.map_err(|error| ExchangeProblem::Unreachable(error.to_string()))?;
         Ok(Some(SecretText::new(signed)))
     }

@@ -202,7 +202,7 @@ fn look_for_what_ended(worker: &Worker, facts: &mut Facts) -> bool {
 fn ask_noting(facts: &mut Facts, usage: &Counting) -> Option<Decision> {
     choose(facts);
     if facts.by_staged {
-        return Some(facts.policy().0.decide(&facts.access_request()?));
+        return ask(facts);
     }
     let (decision, used) = facts.loaded.snapshot.policy.decide_noting(&facts.access_request()?);
     usage.note(facts, &decision, used);
