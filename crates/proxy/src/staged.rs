@@ -142,7 +142,7 @@ mod tests {
         let numbered = |policy: &Policy| Ok::<_, ()>(policy.clone().numbered(policy.version() + 10));
         let renewed = loaded.snapshot.with_policies(numbered).unwrap();
         assert_eq!(renewed.policy.version(), loaded.snapshot.policy.version() + 10);
-        assert_eq!(renewed.staged.unwrap().policy.version(), 11);
+        assert_eq!(renewed.staged.unwrap().policy.version(), staged(7, WHOLE).policy.version() + 10);
         assert!(loaded.snapshot.with_policies(|_| Err::<Policy, _>(())).is_err());
         worker.shared.stage(None);
         assert!(worker.loaded().snapshot.staged.is_none());

@@ -67,7 +67,8 @@ fn by() -> Author {
     Author { name: None, reason: "because".to_owned(), ticket: None }
 }
 
-const OTHER: &str = "version = 1\n[[group]]\nname = \"g\"\nmembers = [\"user:a\"]\n";
+/// It lets somebody in: what changes no answer takes no steps.
+const OTHER: &str = "version = 1\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /**\"] }]\n[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"*\"\n";
 
 #[test]
 fn what_was_activated_and_is_not_in_force_yet_is_put_in_force_by_the_next_reload() {
@@ -78,7 +79,7 @@ fn what_was_activated_and_is_not_in_force_yet_is_put_in_force_by_the_next_reload
     place.write("version = 1\n");
     let decided = place.choose(Why::Asked, Some(1)).unwrap();
     assert_eq!((decided.number, decided.alarm.is_some()), (Number::Known(2), true));
-    assert_eq!(decided.loaded.summary.groups, 1);
+    assert_eq!(decided.loaded.summary.assignments, 1);
     // Once it is in force such files are refused.
     assert!(matches!(place.choose(Why::Asked, Some(2)), Err(Refused::Alarm(Alarm { tampered: false, .. }))));
     place.write("version = 1\n# by nobody\n");
@@ -108,14 +109,14 @@ fn what_serves_while_another_version_is_rolled_out_is_the_one_before_it() {
     let id = place.approved(OTHER);
     place.perform(Governed::Activate { id: id.clone(), at_once: None });
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
-    assert_eq!((decided.number, decided.loaded.summary.groups), (Number::Known(1), 0));
+    assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(1), 0));
     let staged = decided.staged.unwrap().into_staged();
     assert_eq!((staged.policy.version(), staged.share), (2, 0));
     // The files hold what serves, until it is over.
-    assert!(!std::fs::read_to_string(place.folder.path().join("policy.toml")).unwrap().contains("group"));
+    assert!(!std::fs::read_to_string(place.folder.path().join("policy.toml")).unwrap().contains("assignment"));
     place.perform(Governed::Activate { id, at_once: Some("hurry".to_owned()) });
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
-    assert_eq!((decided.number, decided.loaded.summary.groups), (Number::Known(2), 1));
+    assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(2), 1));
     assert!(decided.staged.is_none() && decided.alarm.is_none());
 }
 
@@ -127,6 +128,6 @@ fn what_is_taken_back_leaves_what_served_under_a_number_of_its_own() {
     place.perform(Governed::Activate { id, at_once: None });
     assert_eq!(place.governing.take_back("too much", Timestamp::now()).unwrap(), (3, None));
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
-    assert_eq!((decided.number, decided.loaded.summary.groups), (Number::Known(3), 0));
+    assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(3), 0));
     assert!(decided.staged.is_none() && place.governing.rollout().is_none());
 }
