@@ -291,7 +291,7 @@ fn fill(file: &mut toml::Table, table: &Table) {
                 // A secret stands in one of three places, none of which is the default.
                 let needs = inner.keys.iter().any(|key| key.required || key.name == "credential");
                 // Who writes these two wants something by it.
-                if ["[step_up.mfa]", "[store]", "[backup]"].contains(&inner.title)
+                if ["[step_up.mfa]", "[store]", "[backup]", "[audit]"].contains(&inner.title)
                     || (needs && !file.contains_key(key.name))
                 {
                     continue;
