@@ -208,7 +208,7 @@ fn without_a_store_a_restart_forgets_and_that_is_said() {
     let path = gateway.site.path("portcullis.toml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{text}\n{STORE}")).unwrap();
-    assert_eq!(json(&gateway, &["status"])["disk"]["restart"], serde_json::json!(["[store]"]));
+    assert_eq!(json(&gateway, &["status"])["disk"]["restart"], serde_json::json!(["[store]", "[audit] enabled"]));
 }
 
 #[test]

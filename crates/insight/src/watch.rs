@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use portcullis_policy::{Policy, Principal, PrincipalKind};
+use portcullis_policy::{Outcome, Policy, Principal, PrincipalKind};
 
 use crate::again::{Again, Change, Unknown, again};
 use crate::impact::{Impact, Tally};
@@ -91,7 +91,8 @@ impl Watch {
         let change = Change::of(&before, &after);
         let counts = matches!(change, Change::NewlyDenied | Change::NewlyUndecided) && self.is_familiar(seen, known);
         let watched = &mut self.watched;
-        watched.requests = watched.requests.saturating_add(1);
+        // The share is one of what is let in: whoever is refused by both cannot thin it out.
+        watched.requests = watched.requests.saturating_add(u64::from(before.outcome == Outcome::Permit));
         let counter = match change {
             Change::NewlyDenied | Change::NewlyUndecided if counts => &mut watched.newly_denied,
             Change::NewlyDenied | Change::NewlyUndecided => &mut watched.newly_denied_others,

@@ -319,6 +319,11 @@ impl Policy {
         u32::try_from(index).ok().map(RouteId)
     }
 
+    /// Whether the route of that name is the gateway's own, which grants must name.
+    pub fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.is_some_and(|route| self.route_name(route) == name)
+    }
+
     /// The name of a route of this policy; empty for another policy's.
     pub fn route_name(&self, route: RouteId) -> &str {
         self.route_names.get(route.index()).map_or("", |name| name)

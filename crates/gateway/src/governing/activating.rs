@@ -1,11 +1,12 @@
 //! How a change becomes live: at once, or by steps; and what it is held to before.
 
 use jiff::Timestamp;
+use portcullis_config::{ProcessEnvironment, load};
 use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Kind, Stages, Version};
 
 use super::desk::{Outcome, Performed, Who, said};
 use super::foresight::{Foresight, Weight};
-use super::source::{in_a_line, load_sealed, not_stageable};
+use super::source::{content_of, in_a_line, load_sealed, not_stageable};
 use super::written::write_back;
 use super::{Governing, shown};
 
@@ -117,11 +118,22 @@ impl Governing {
                 change.id.short()
             ));
         }
+        if !self.is_required() && self.holds_on_disk(content) {
+            return Err(format!(
+                "change {} is what the files on disk are already, and these are believed where nobody has to approve: propose it as a FILE beside them, or have it live at once, with `policy activate --now --reason`",
+                change.id.short()
+            ));
+        }
         let (version, trouble) = self.governor().begin_rollout(id, by, now).map_err(said)?;
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
         let message = self.is_live(&version, &how);
         Ok(self.activated(&version, message, trouble))
+    }
+
+    /// Whether the files on disk are this content.
+    fn holds_on_disk(&self, content: &Content) -> bool {
+        load(&self.config, &ProcessEnvironment).is_ok_and(|loaded| content_of(&loaded) == *content)
     }
 
     /// Has the version that is rolled out in force for everybody now.

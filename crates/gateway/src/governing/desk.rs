@@ -2,9 +2,10 @@
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use portcullis_admin::Peer;
+use portcullis_admin::{Operator, Peer};
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
+use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
 
 use super::foresight::{self, Foresight};
@@ -34,7 +35,11 @@ impl Who {
     pub(crate) fn of(peer: &Peer) -> Self {
         match peer {
             Peer::Account(account) => Self::account(account.uid, account.name.as_deref()),
-            Peer::Operator(operator) => Self { names: vec![operator.principal.clone()], is_shared: false },
+            // The same person as the account of that name, and a key or a certificate is no person.
+            Peer::Operator(Operator { principal, .. }) => Self {
+                names: names_of_principal(principal).into_iter().map(str::to_owned).collect(),
+                is_shared: !principal.starts_with("user:"),
+            },
         }
     }
 

@@ -122,6 +122,10 @@ impl Lender {
         if let Some(route) = routes.iter().find(|route| policy.route_named(route).is_none()) {
             return Err(format!("there is no route `{}`", route.escape_debug()));
         }
+        let own = |route: &&String| policy.is_reserved(route) && !rules.routes.contains(route);
+        if let Some(route) = routes.iter().find(own) {
+            return Err(format!("the scope of `[break_glass]` does not name `{route}`, which no `*` covers"));
+        }
         let lasts_s = wanted.for_s.unwrap_or(rules.max_s);
         if lasts_s == 0 || lasts_s > rules.max_s {
             let most = SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));

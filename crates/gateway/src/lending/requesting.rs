@@ -114,6 +114,9 @@ impl Lender {
         if let Some(route) = routes.iter().find(|route| policy.route_named(route).is_none()) {
             return Err(format!("there is no route `{}`", route.escape_debug()));
         }
+        if let Some(route) = routes.iter().find(|route| policy.is_reserved(route) && **route != *about.route) {
+            return Err(format!("the request was about {}: it lends nothing on `{route}`", about.route));
+        }
         let gives =
             Lent::Role { role: role.as_str().into(), routes: routes.iter().map(|each| each.as_str().into()).collect() };
         self.would_permit(&policy, &request, &about, &gives, now)?;
@@ -151,6 +154,18 @@ impl Lender {
             let all: Vec<Activation> = asked.activations.iter().chain(&lent).cloned().collect();
             policy.verdict(&AccessRequest { activations: &all, now, ..*asked })
         };
+        // Whatever else has changed meanwhile: nobody is lent what would not have permitted that.
+        let path = CanonicalPath::parse(about.path).map_err(|_| "the path is none".to_owned())?;
+        let permits = match gives {
+            Lent::Role { role, routes } => {
+                routes.iter().any(|route| **route == *about.route)
+                    && policy.roles_for(about.method, &path).iter().any(|each| **each == **role)
+            }
+            Lent::Assignment(_) => false,
+        };
+        if !permits {
+            return Err(format!("{gives} does not permit {}", request.asked.gives));
+        }
         let id = request.asked.ticket.parse().ok();
         let refused = id.and_then(|id| self.shared.requestable.find(id, self.shared.clock.now()));
         let decided = refused.and_then(|refused| refused.request.under(policy, with));
@@ -161,17 +176,7 @@ impl Lender {
                 let why = reason.map(|reason| format!(" ({})", reason.code())).unwrap_or_default();
                 Err(format!("with {gives} it would still be refused{why}"))
             }
-            None => {
-                let path = CanonicalPath::parse(about.path).map_err(|_| "the path is none".to_owned())?;
-                let permits = match gives {
-                    Lent::Role { role, routes } => {
-                        routes.iter().any(|route| **route == *about.route)
-                            && policy.roles_for(about.method, &path).iter().any(|each| **each == **role)
-                    }
-                    Lent::Assignment(_) => false,
-                };
-                if permits { Ok(()) } else { Err(format!("{gives} does not permit {}", request.asked.gives)) }
-            }
+            None => Ok(()),
         }
     }
 }

@@ -102,7 +102,9 @@ fn is_preflight(facts: &Facts, headers: &HeaderMap, route: &RouteSettings) -> bo
 /// The client's country, looked up only where a rule of the route asks for it.
 fn country(worker: &Worker, facts: &Facts) -> Option<CountryCode> {
     let route = facts.route?;
-    if !facts.loaded.snapshot.policy.asks_country(route) {
+    let snapshot = &facts.loaded.snapshot;
+    let staged = || snapshot.staged.as_deref().is_some_and(|staged| staged.policy.asks_country(route));
+    if !snapshot.policy.asks_country(route) && !staged() {
         return None;
     }
     worker.shared.geo.country(facts.client_address().ip()?)
