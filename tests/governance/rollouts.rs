@@ -82,7 +82,12 @@ fn a_canary_decides_for_its_callers_across_a_restart_until_somebody_hurries_it()
     // The files are those of the version that serves, and a reload changes nothing.
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2));
-    let counted = || (rollout(&gateway.site)["share_ppm"] == 1_000_000).then_some(());
+    // What comes once the step has begun is counted, and written down from time to time.
+    let counted = || {
+        assert_eq!(status(&gateway, &key), 403);
+        let rollout = rollout(&gateway.site);
+        (rollout["share_ppm"] == 1_000_000 && rollout["newly_denied"].as_u64()? > 0).then_some(())
+    };
     wait::until(PATIENCE, counted).unwrap();
     let site = stopped(gateway);
     let kept = rollout(&site);

@@ -2,8 +2,8 @@
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use portcullis_admin::{Operator, Peer};
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
+use portcullis_admin::{Operator, Peer};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};

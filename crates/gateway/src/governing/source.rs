@@ -154,9 +154,10 @@ pub(super) fn not_stageable(before: &Loaded, after: &Loaded) -> Option<&'static 
         return Some("who is known: keys, users or authorities");
     }
     // What looks for a credential asks the policy in force, and what decides would miss it.
-    let routes = before.proxy.routes.iter().filter_map(|route| {
-        Some((before.policy.route_named(&route.name)?, after.policy.route_named(&route.name)?))
-    });
+    let routes =
+        before.proxy.routes.iter().filter_map(|route| {
+            Some((before.policy.route_named(&route.name)?, after.policy.route_named(&route.name)?))
+        });
     if routes.into_iter().any(|(was, is)| before.policy.authentication(was) != after.policy.authentication(is)) {
         return Some("whether a route wants a credential");
     }
