@@ -110,6 +110,8 @@ impl Insight {
 
     /// What was counted since, and what it says; `None`: nothing is watched.
     pub(crate) fn watched(&self) -> Option<Watched> {
+        // With what the workers have handed over until now: a moment before the end of a process there is no other visit.
+        self.kept.take();
         self.kept.watch().as_ref().map(Watch::watched)
     }
 
