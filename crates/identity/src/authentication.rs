@@ -23,7 +23,7 @@ pub enum Identity {
     /// A credential was given and is bad, or more than one was given.
     Rejected(Box<Rejection>),
     /// A credential was given and what would check it is missing, as the text says. Key sets that are read at start
-    /// are never missing: without them there is no [`Authenticator`]. Those that are fetched can be.
+    /// are never missing: without them there is no [`Authenticator`](crate::Authenticator). Those that are fetched can be.
     Unavailable(Dependency, String),
     /// A password was given and not looked at. Whoever asks refuses at once, and decides nothing.
     Unchecked(Unchecked),
@@ -41,7 +41,7 @@ pub enum Authentication {
         /// What holds as long as nothing else is known.
         otherwise: Identity,
     },
-    /// A name and a password were given: [`Authenticator::check_password`] says whose they are, to who knows where the request comes from.
+    /// A name and a password were given: [`Authenticator::check_password`](crate::Authenticator::check_password) says whose they are, to who knows where the request comes from.
     Typed(Typed),
 }
 
