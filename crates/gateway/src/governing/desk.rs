@@ -409,3 +409,25 @@ fn add(set: &mut ApproverSet, approver: &NewApprover, now: Timestamp) -> Result<
 fn files(content: &Content) -> Vec<File> {
     content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_person_is_one_person_over_the_socket_and_over_the_network() {
+        let over_network = |principal: &str| {
+            let client: Option<IpAddr> = None;
+            Who::of(&Peer::Operator(Operator { principal: principal.to_owned(), client }))
+        };
+        let account = Who::account(1000, Some("alice"));
+        let alice = over_network("user:alice");
+        assert!(alice.names.iter().any(|name| account.names.contains(name)), "{alice:?} {account:?}");
+        assert!(!over_network("user:bob").names.iter().any(|name| account.names.contains(name)));
+        let shared = ["user:alice", "service:alice", "certificate:alice"].map(|who| over_network(who).is_shared);
+        assert_eq!(shared, [false, true, true], "a key and a certificate are no person");
+        assert!(Who::account(0, Some("root")).is_shared);
+    }
+}
