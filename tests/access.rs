@@ -383,6 +383,22 @@ fn a_sealed_code_opens_once_with_one_alarm_and_is_unreviewed_until_two_have_look
 }
 
 #[test]
+fn nothing_is_lent_on_the_operators_api_by_a_star() {
+    let upstream = Upstream::start();
+    let (mut site, alice) = emergency(&upstream);
+    site.add("[admin]\naddress = \"127.0.0.1:0\"\n");
+    let gateway = site.start();
+    let code = run(&gateway.site, &["access", "seal", "--as", "alice", "--reason", "safe 3"]);
+    let named = break_glass(&gateway.site, &code, &["--scope", "admin"]);
+    assert_eq!(named.status.code(), Some(1), "{named:?}");
+    assert!(named.stderr.join("\n").contains("does not name `admin`"), "{named:?}");
+    // What is refused uses nothing up, and on other routes it opens.
+    let opened = break_glass(&gateway.site, &code, &["--scope", "app"]);
+    assert_eq!(opened.status.code(), Some(0), "{opened:?}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+}
+
+#[test]
 fn whoever_was_refused_is_granted_the_least_that_permits_it_for_a_time() {
     let upstream = Upstream::start();
     let (site, alice) = emergency(&upstream);

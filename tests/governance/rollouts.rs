@@ -180,3 +180,30 @@ fn governed_it_is_approved_first_and_what_cannot_be_tried_on_some_takes_a_word_m
     let told = event(&gateway, "admin.policy_activate");
     assert!(told["message"].as_str().unwrap().contains("the key leaked"), "{told}");
 }
+
+#[test]
+fn what_cannot_come_step_by_step_is_refused_with_its_remedy_and_what_is_on_the_disk_is_believed() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\ncanary = [\"100%\"]\ncanary_step = \"1h\"\n");
+    let gateway = site.start();
+    let site = &gateway.site;
+    let proposed = |arguments: &[&str]| {
+        let arguments = [&["policy", "propose", "--reason", "a change"], arguments].concat();
+        json(site, &arguments)["changes"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let refused = |change: &str| {
+        let finished = ask(site, &["policy", "activate", change]);
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        finished.stderr.join("\n")
+    };
+    // What looks for a credential goes by the one policy, and what decides would miss it by the other.
+    let open = "[[resource]]\nroute = \"app\"\nauthentication = \"none\"\n";
+    site.file("candidate.toml", &["version = 1\n", FINANCE, open, NO_BANS].concat());
+    let change = proposed(&[site.path("candidate.toml").to_str().unwrap()]);
+    assert!(refused(&change).contains("whether a route wants a credential"));
+    // Without a FILE it is what the files are, which a reload would put in force for everybody.
+    site.file("policy.toml", &format!("version = 1\n{}", mistake()));
+    let change = proposed(&[]);
+    assert!(refused(&change).contains("propose it as a FILE beside them"));
+    assert_eq!((rollout(site), status(&gateway, &key)), (Value::Null, 200));
+}
