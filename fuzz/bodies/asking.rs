@@ -5,29 +5,7 @@ use portcullis_policy::*;
 
 /// The user of the action with this number.
 pub(crate) fn user(index: usize) -> Principal {
-    Principal {
-        kind: PrincipalKind::User,
-        id: format!("u{index}").into(),
-        name: None,
-        email: None,
-        groups: Vec::new(),
-        directory: None,
-        roles: Vec::new(),
-        device: None,
-        scope: None,
-        authentication: Authentication {
-            method: AuthenticationMethod::Stated,
-            provider: "fuzz".into(),
-            issuer: None,
-            key_id: None,
-            acr: None,
-            amr: Vec::new(),
-            auth_time: None,
-            issued: None,
-            expires: None,
-            stated_mfa: false,
-        },
-    }
+    Principal::user(&format!("u{index}"))
 }
 
 /// Whether the policy permits it; and what `decide` says, `explain` must say.

@@ -18,11 +18,11 @@ use http::{Method, Uri};
 use crate::peer::Operator;
 
 /// The token of the process.
-const TOKEN: HeaderName = HeaderName::from_static("x-portcullis-introduction");
+pub const TOKEN: HeaderName = HeaderName::from_static("x-portcullis-introduction");
 /// The principal, in Base64 for URLs (RFC 4648 section 5, without padding).
-const OPERATOR: HeaderName = HeaderName::from_static("x-portcullis-operator");
+pub const OPERATOR: HeaderName = HeaderName::from_static("x-portcullis-operator");
 /// The client's address, where it is known.
-const CLIENT: HeaderName = HeaderName::from_static("x-portcullis-client");
+pub const CLIENT: HeaderName = HeaderName::from_static("x-portcullis-client");
 /// What a browser says of a request's origin (Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -27,6 +27,11 @@ impl Decision {
             Self::Reject => "reject",
         }
     }
+
+    pub(crate) fn read(parser: &mut Parser<'_>) -> Result<Self, Malformed> {
+        let word = parser.text()?;
+        [Self::Approve, Self::Reject].into_iter().find(|each| each.as_str() == word).ok_or(Malformed)
+    }
 }
 
 /// A signature under a change.
@@ -64,11 +69,7 @@ impl Approval {
     }
 
     pub(crate) fn read(parser: &mut Parser<'_>) -> Result<Self, Malformed> {
-        let decision = match parser.text()?.as_str() {
-            "approve" => Decision::Approve,
-            "reject" => Decision::Reject,
-            _ => return Err(Malformed),
-        };
+        let decision = Decision::read(parser)?;
         let signed = parser.time()?;
         let key = PublicKey::from_bytes(parser.array()?).map_err(|_| Malformed)?;
         Ok(Self { decision, signed, key, signature: parser.array()? })

@@ -3,18 +3,15 @@
 //! What the rows mean is known by those who write them. Two gateways may write at once, while one takes over from the other: then of each
 //! row the wider span and the larger count stay, so that a use is never lost to a process that did not see it.
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 use ipnet::IpNet;
 use portcullis_policy::PrincipalKind;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::database::{Database, PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::packed::{pack, unpack};
 use crate::risk::{keep, kept, number, principal_kind};
 
 /// The rows of audits in a store.
@@ -195,7 +192,7 @@ impl AuditBook {
             self.db.query_row("SELECT report FROM audit_run WHERE id = ?1", [id], |row| row.get(0)).optional();
         let packed = packed.map_err(|error| self.error(error))?;
         packed
-            .map(|packed| unpack(&packed))
+            .map(|packed| unpack(&packed, MAX_REPORT))
             .transpose()
             .map_err(|error| self.error(Trouble::Damaged(error.to_string())))
     }
@@ -420,18 +417,6 @@ fn add_run(db: &mut Connection, id: &str, at: i64, report: &[u8], most: usize) -
     )?;
     transaction.commit()?;
     Ok(())
-}
-
-fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
-    packer.write_all(bytes)?;
-    packer.finish()
-}
-
-fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    DeflateDecoder::new(bytes).take(MAX_REPORT).read_to_end(&mut unpacked)?;
-    Ok(unpacked)
 }
 
 /// Groups and roles: a sign, the length in four bytes, the name. A name may hold anything.

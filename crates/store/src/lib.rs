@@ -23,6 +23,7 @@ mod error;
 mod factors;
 mod keeping;
 mod owner;
+mod packed;
 mod power;
 mod provider_keys;
 mod revocation;

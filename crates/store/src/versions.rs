@@ -4,14 +4,10 @@
 //! every transaction is on the disk when it returns (`synchronous = FULL`, `fullfsync` where the system has it).
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 use portcullis_governance::{
     ChangeId, ChangeState, Hash, Ledger, LedgerError, MAX_CONTENT, MAX_OPEN, MAX_VERSIONS, NewVersion, PublicKey,
     StoredChange,
@@ -21,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 
 use crate::database::{self, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::packed::{pack, unpack};
 
 /// The log in a store.
 #[derive(Debug)]
@@ -197,18 +194,6 @@ fn store_blobs(transaction: &Connection, blobs: &[(Hash, &[u8])]) -> Result<(), 
     Ok(())
 }
 
-fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
-    packer.write_all(bytes)?;
-    packer.finish()
-}
-
-fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    DeflateDecoder::new(bytes).take(MAX_BLOB).read_to_end(&mut unpacked)?;
-    Ok(unpacked)
-}
-
 fn state(number: i64) -> Result<ChangeState, LedgerError> {
     let index = usize::try_from(number).ok();
     index
@@ -249,7 +234,9 @@ impl Ledger for Versions {
         let query = "SELECT bytes FROM blob WHERE hash = ?1";
         let packed: Option<Vec<u8>> =
             self.db.query_row(query, [&hash.0[..]], |row| row.get(0)).optional().map_err(failed)?;
-        packed.map(|packed| unpack(&packed).map_err(|error| LedgerError::Failed(error.to_string()))).transpose()
+        packed
+            .map(|packed| unpack(&packed, MAX_BLOB).map_err(|error| LedgerError::Failed(error.to_string())))
+            .transpose()
     }
 
     fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_admin::Door;
-use portcullis_proxy::introduction::Introduction;
+use portcullis_admin::{Door, door};
+use portcullis_proxy::introduction::{Introduction, IntroductionFields};
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     ClientAddressSettings, Endpoint, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, Recorded,
@@ -122,6 +122,11 @@ fn compile_routes(reader: &Reader<'_>, gateway: &GatewayFile, headers: &Identity
     routes.map(|route| compile_route(context(route), default, keeping)).collect()
 }
 
+/// Where the API reads who asks.
+fn fields() -> IntroductionFields {
+    IntroductionFields { token: door::TOKEN, operator: door::OPERATOR, client: door::CLIENT }
+}
+
 /// What serves the operators' API: this process, behind the last upstream.
 fn operators(gateway: &GatewayFile) -> Option<UpstreamSettings> {
     gateway.entries.routes.iter().find(|route| route.operators)?;
@@ -143,7 +148,8 @@ fn compile_route(context: Context<'_, '_>, default: &RouteLimits, keeping: &Keep
     if route.operators {
         let mut settings =
             RouteSettings::new(route.name.value.as_str(), RouteAction::Upstream(context.upstreams.len()));
-        settings.operators = Door::of_process().and_then(|door| Introduction::new(door.token())).map(Box::new);
+        settings.operators =
+            Door::of_process().and_then(|door| Introduction::new(fields(), door.token())).map(Box::new);
         settings.limits =
             RouteLimits { rates: default.rates.clone(), concurrent: default.concurrent, ..RouteLimits::default() };
         return settings;

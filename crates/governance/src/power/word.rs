@@ -78,11 +78,7 @@ impl Word {
     }
 
     pub(crate) fn read(parser: &mut Parser<'_>) -> Result<Self, Malformed> {
-        let decision = match parser.text()?.as_str() {
-            "approve" => Decision::Approve,
-            "reject" => Decision::Reject,
-            _ => return Err(Malformed),
-        };
+        let decision = Decision::read(parser)?;
         Ok(Self {
             decision,
             signed: parser.time()?,

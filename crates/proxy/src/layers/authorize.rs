@@ -121,9 +121,10 @@ where
         }
         tell_of_risk(&mut transit);
         let began = Instant::now();
+        choose(&mut transit.facts);
         let asked = match &self.worker.usage {
-            None => ask(&mut transit.facts),
-            Some(usage) => ask_noting(&mut transit.facts, usage),
+            None => ask(&transit.facts),
+            Some(usage) => ask_noting(&transit.facts, usage),
         };
         let Some(mut decision) = asked else {
             return refused(Refusal::Internal("authorize was reached without a target".to_owned()), transit);
@@ -132,7 +133,7 @@ where
         transit.facts.decision_us = u64::try_from(took.as_micros()).ok();
         transit.facts.decided = Some(began + took);
         if matches!(decision, Decision::Deny(_)) && look_for_what_ended(&self.worker, &mut transit.facts) {
-            decision = ask(&mut transit.facts).unwrap_or(decision);
+            decision = ask(&transit.facts).unwrap_or(decision);
         }
         let counters = transit.facts.loaded.counters(transit.facts.route);
         counters.decisions.observe(took);
@@ -177,13 +178,12 @@ fn authenticated(facts: &Facts) -> Option<Timestamp> {
     facts.principal()?.authentication.auth_time
 }
 
-/// What the policy says to these facts; `None` without a target.
-fn ask(facts: &mut Facts) -> Option<Decision> {
-    choose(facts);
+/// What the policy says that was chosen; `None` without a target.
+fn ask(facts: &Facts) -> Option<Decision> {
     Some(facts.policy().0.decide(&facts.access_request()?))
 }
 
-/// Which policy decides: the one in force, or the one that comes into force step by step.
+/// Which policy decides, once for all that is asked of a request: the one in force, or the one that comes into force step by step.
 fn choose(facts: &mut Facts) {
     facts.by_staged = facts.loaded.snapshot.staged.as_deref().is_some_and(|staged| staged.decides_on(facts));
 }
@@ -199,8 +199,7 @@ fn look_for_what_ended(worker: &Worker, facts: &mut Facts) -> bool {
 }
 
 /// The same, and what it used is counted, where the policy in force decides: the other's rules have other numbers.
-fn ask_noting(facts: &mut Facts, usage: &Counting) -> Option<Decision> {
-    choose(facts);
+fn ask_noting(facts: &Facts, usage: &Counting) -> Option<Decision> {
     if facts.by_staged {
         return ask(facts);
     }
@@ -215,9 +214,10 @@ fn ask_noting(facts: &mut Facts, usage: &Counting) -> Option<Decision> {
 /// The refusal, if it is not permitted any more.
 pub(crate) fn ask_again(worker: &Worker, transit: &mut Transit) -> Result<(), Refusal> {
     tell_of_risk(transit);
-    let mut decision = ask(&mut transit.facts);
+    choose(&mut transit.facts);
+    let mut decision = ask(&transit.facts);
     if matches!(decision, Some(Decision::Deny(_))) && look_for_what_ended(worker, &mut transit.facts) {
-        decision = ask(&mut transit.facts);
+        decision = ask(&transit.facts);
     }
     match decision {
         Some(Decision::Permit(_)) => Ok(()),
