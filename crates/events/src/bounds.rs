@@ -4,6 +4,8 @@
 //! `truncated`. They also remove, as a second line of defence, what must never be recorded: a query in the path, and the user
 //! information, query and fragment of the referrer.
 
+use portcullis_policy::Words;
+
 use crate::event::Event;
 
 /// `request.path`, in bytes.
@@ -130,8 +132,8 @@ impl Bounds {
         }
         self.list("checks", &mut event.checks, LIST_ENTRIES);
         for check in &mut event.checks {
-            self.required("checks", &mut check.value, TEXT_BYTES);
-            self.required("checks", &mut check.detail, TEXT_BYTES);
+            self.words("checks", &mut check.value);
+            self.words("checks", &mut check.detail);
         }
         if let Some(shadow) = &mut event.shadow {
             self.list("shadow", shadow, LIST_ENTRIES);
@@ -183,6 +185,16 @@ impl Bounds {
             self.note(key);
         }
         self.bytes = self.bytes.saturating_add(text.capacity());
+    }
+
+    fn words(&mut self, key: &'static str, words: &mut Words) {
+        if words.len() > TEXT_BYTES {
+            cut(words.to_mut(), TEXT_BYTES);
+            self.note(key);
+        }
+        if let Words::Owned(text) = words {
+            self.bytes = self.bytes.saturating_add(text.capacity());
+        }
     }
 
     fn list<T>(&mut self, key: &'static str, list: &mut Vec<T>, most: usize) {

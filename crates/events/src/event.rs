@@ -11,6 +11,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -738,7 +740,10 @@ pub struct Unchained;
 
 /// RFC 3339 with exactly six fractional digits, so that all times are of one width and sort as text.
 pub(crate) fn rfc3339_micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{time:.6}"))
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+    let mut text = String::with_capacity("2026-11-29T13:45:16.480092Z".len());
+    PRINTER.print_timestamp(time, &mut text).map_err(S::Error::custom)?;
+    serializer.serialize_str(&text)
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ impl Scribe {
                 self.find_place(&mut entry, may_stay);
             }
             if entry.missing == 0 {
-                self.write(entry);
+                self.write(&mut entry);
             } else {
                 hung_up += if forsaken { entry.bytes } else { 0 };
                 self.aside.push_back(entry);
@@ -244,7 +244,7 @@ impl Scribe {
         let mut message = first;
         loop {
             match message {
-                Intake::Event(entry) if entry.missing == 0 => self.write(*entry),
+                Intake::Event(mut entry) if entry.missing == 0 => self.write(&mut entry),
                 Intake::Event(entry) => self.aside.push_back(*entry),
                 Intake::Unplaced(event) => {
                     self.shared.unplaced.fetch_sub(1, SeqCst);
@@ -261,11 +261,12 @@ impl Scribe {
         }
     }
 
-    /// Makes a line of an event that has its places.
-    fn write(&mut self, entry: Entry) {
-        let Entry { mut event, bytes, takers, missing: _, lost_before, awaited } = entry;
+    /// Makes a line of an event that has its places. The event stays where it is: it is too large to be moved about.
+    fn write(&mut self, entry: &mut Entry) {
+        let Entry { event, bytes, takers, missing: _, lost_before, awaited } = entry;
+        let (bytes, takers) = (*bytes, *takers);
         if takers == 0 {
-            self.shared.show(&event);
+            self.shared.show(event);
             // What has no number leaves no gap among them.
             let Counts { lost, unwanted, .. } = &self.shared.counts;
             if event.is_sampled_permit() { unwanted } else { lost }.fetch_add(1, SeqCst);
@@ -273,7 +274,7 @@ impl Scribe {
         }
         self.taken += 1;
         // Each who records sees the count of the lost at another moment; a number never goes back.
-        self.lost = self.lost.max(lost_before);
+        self.lost = self.lost.max(*lost_before);
         let numbered = !event.is_sampled_permit();
         self.unnumbered += u64::from(!numbered);
         event.seq = if numbered { self.taken + self.lost - self.unnumbered } else { 0 };
@@ -283,9 +284,9 @@ impl Scribe {
         let kind = event.kind;
         event.node = Arc::clone(&self.node);
         event.cluster.clone_from(&self.cluster);
-        self.shared.show(&event);
+        self.shared.show(event);
         let start = self.group.lines.len();
-        if let Err(error) = append_json(&mut self.group.lines, &event) {
+        if let Err(error) = append_json(&mut self.group.lines, event) {
             tracing::error!(event = %event.id, %error, "it cannot be serialized");
             self.shared.drop_places(takers, bytes, DropCause::Error);
             return;
@@ -303,7 +304,7 @@ impl Scribe {
             self.shared.grow_places(takers, held - bytes);
         }
         self.group.events.push(Written { end: self.group.lines.len(), bytes: held, takers });
-        self.group.awaited.extend(awaited);
+        self.group.awaited.extend(awaited.take());
         if numbered {
             self.sealed(kind, takers);
         }
@@ -354,7 +355,7 @@ impl Scribe {
             return;
         }
         let lost_before = self.lost;
-        self.write(Entry { event, bytes, takers, missing: 0, lost_before, awaited: None });
+        self.write(&mut Entry { event, bytes, takers, missing: 0, lost_before, awaited: None });
     }
 
     /// Hands the group to the lanes in which its events have a place.

@@ -1,5 +1,6 @@
 //! What `decide` answers: a permit that nobody else can make, or a denial that carries its proof.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::policy::AssignmentId;
@@ -154,6 +155,9 @@ pub struct Trace {
     pub roles: Vec<Arc<str>>,
 }
 
+/// Words of a trace. Most are the same in every refusal, and cost nothing then.
+pub type Words = Cow<'static, str>;
+
 /// One check of a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -162,9 +166,9 @@ pub struct Check {
     /// How it went.
     pub outcome: CheckOutcome,
     /// The value it looked at, such as the client's address.
-    pub value: String,
+    pub value: Words,
     /// What about it, such as `in office`.
-    pub detail: String,
+    pub detail: Words,
     /// The rule it speaks of, where it is one rule.
     pub rule: Option<RuleRef>,
 }

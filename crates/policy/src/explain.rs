@@ -338,10 +338,10 @@ impl Policy {
 }
 
 /// Who it is, for a sentence.
-pub(crate) fn who(view: &View<'_>, resource: Option<&Resource>) -> String {
+pub(crate) fn who(view: &View<'_>, resource: Option<&Resource>) -> Words {
     let ignored = resource.is_some_and(|resource| resource.authentication == AuthenticationRule::None);
     match view.request.identity {
-        IdentityFact::Verified(principal) if !ignored => principal.reference(),
-        _ => "an anonymous caller".to_owned(),
+        IdentityFact::Verified(principal) if !ignored => principal.reference().into(),
+        _ => "an anonymous caller".into(),
     }
 }

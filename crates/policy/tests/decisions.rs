@@ -425,7 +425,7 @@ fn a_grant_and_a_route_may_want_a_recent_authentication() {
     );
     let last = denial.trace.checks.last().unwrap();
     assert_eq!(
-        (last.value.as_str(), last.detail.as_str()),
+        (&*last.value, &*last.detail),
         ("no fresh mfa, authenticated 2h ago", "the route demands an authentication of at most 1h ago")
     );
     check("without a credential", &with(route(hour, Mode::Enforce)), &ask(Who::Nobody), "challenge authn.missing");

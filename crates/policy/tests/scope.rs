@@ -58,10 +58,10 @@ fn ask(routes: &[&str], networks: &[&str], path: &str, client: Option<&str>) -> 
     assert!(!matches!(policy.decide(&request), Decision::Permit(_)), "the explanation agrees");
     let check = denial.trace.checks.iter().find(|check| check.stage == Stage::Authentication).unwrap();
     assert_ne!(check.outcome, CheckOutcome::Pass);
-    assert!(denial.message.contains(&check.detail) || denial.reason == Reason::FeedStale, "{}", denial.message);
+    assert!(denial.message.contains(&*check.detail) || denial.reason == Reason::FeedStale, "{}", denial.message);
     let needs: Vec<_> = denial.nearest.iter().flat_map(|nearest| &nearest.needs).collect();
     assert!(!format!("{needs:?}").contains("role:"), "no role makes up for it: {needs:?}");
-    (denial.outcome, Some(denial.reason), check.detail.clone())
+    (denial.outcome, Some(denial.reason), check.detail.to_string())
 }
 
 #[test]

@@ -341,8 +341,8 @@ impl Worker {
             event.checks.push(Check {
                 name: throttle.check_name(),
                 outcome: "fail",
-                value: throttle.key.clone(),
-                detail: throttle.check_detail(),
+                value: throttle.key.clone().into(),
+                detail: throttle.check_detail().into(),
             });
         }
         // What exactly is missing is for the operator; the caller hears only that something is.

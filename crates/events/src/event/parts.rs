@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_policy::CountryCode;
+use portcullis_policy::{CountryCode, Words};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -291,9 +291,9 @@ pub struct Check {
     /// `pass`, `fail`, `unknown` or `skipped`.
     pub outcome: &'static str,
     /// The value it looked at.
-    pub value: String,
+    pub value: Words,
     /// What about it.
-    pub detail: String,
+    pub detail: Words,
 }
 
 /// One of `shadow`: what a rule in shadow mode would have done.

@@ -367,8 +367,9 @@ pub(crate) fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> E
         .collect();
     let needs: Vec<String> = (0..entries.min(20)).map(|_| text()).collect();
     event.nearest = vec![Nearest { needs, grant: Some("g".into()), file: None, line: Some(1) }; entries.min(20)];
-    event.checks =
-        (0..entries).map(|_| Check { name: "network", outcome: "unknown", value: text(), detail: text() }).collect();
+    event.checks = (0..entries)
+        .map(|_| Check { name: "network", outcome: "unknown", value: text().into(), detail: text().into() })
+        .collect();
     event.remedy.required_roles = Some((0..entries).map(|_| text()).collect());
     event.remedy.acr_values = Some((0..entries).map(|_| text()).collect());
     event.remedy.help = Some(text());
@@ -513,7 +514,7 @@ fn rule(kind: RuleKind, name: &str, line: u32) -> RuleRef {
 }
 
 fn check(stage: Stage, outcome: CheckOutcome, value: &str, detail: &str) -> policy::Check {
-    policy::Check { stage, outcome, value: value.into(), detail: detail.into(), rule: None }
+    policy::Check { stage, outcome, value: value.to_owned().into(), detail: detail.to_owned().into(), rule: None }
 }
 
 pub(crate) fn id() -> Uuid {
@@ -562,4 +563,18 @@ fn collect_keys(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
         Value::Array(entries) => entries.iter().for_each(|entry| collect_keys(&format!("{prefix}[]"), entry, found)),
         _ => {}
     }
+}
+
+#[test]
+fn all_times_are_of_one_width() {
+    #[track_caller]
+    fn check(time: &str, written: &str) {
+        let event = Event::new(EventKind::GatewayStarted, Uuid::nil(), time.parse().unwrap());
+        let line = serde_json::to_value(&event).unwrap();
+        assert_eq!(line["time"], written);
+    }
+    check("2026-11-22T19:04:12.697123456Z", "2026-11-22T19:04:12.697123Z");
+    check("2026-11-22T19:04:12Z", "2026-11-22T19:04:12.000000Z");
+    check("2026-11-22T19:04:12.9999999Z", "2026-11-22T19:04:12.999999Z");
+    check("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500000Z");
 }

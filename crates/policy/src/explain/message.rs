@@ -1,6 +1,7 @@
 //! The sentence for the operator. It names rules, values and places; it is never for the caller.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::*;
 use crate::condition::{ConditionKind, Truth, span_text};
@@ -329,8 +330,25 @@ impl Policy {
     }
 }
 
-pub(super) fn client(view: &View<'_>) -> String {
-    view.request.client.ip().map_or_else(|| "the unknown client address".to_owned(), |address| address.to_string())
+pub(super) fn client(view: &View<'_>) -> Words {
+    view.request.client.ip().map_or("the unknown client address".into(), |address| in_words(address).into())
+}
+
+/// As `Display` writes it. An IPv4 address is in nearly every event, and the formatter takes ten times as long as this.
+fn in_words(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        for (unit, above) in [(100, 99), (10, 9), (1, 0)] {
+            if octet > above || unit == 1 {
+                text.push(char::from(b'0' + octet / unit % 10));
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn signals(view: &View<'_>) -> String {
@@ -381,4 +399,26 @@ pub(super) fn place(rule: &RuleRef) -> String {
 pub(super) fn revoked_by(view: &View<'_>) -> (String, String) {
     let revoked = view.request.contained.revoked;
     revoked.map(|revoked| (revoked.alert.to_string(), revoked.since.to_string())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_written_as_the_standard_library_does(address in any::<IpAddr>()) {
+            prop_assert_eq!(in_words(address), address.to_string());
+        }
+    }
+
+    #[test]
+    fn every_octet_is_written_as_the_standard_library_does() {
+        for octet in 0..=u8::MAX {
+            let address = IpAddr::from([octet, 0, 255 - octet, octet]);
+            assert_eq!(in_words(address), address.to_string());
+        }
+    }
 }

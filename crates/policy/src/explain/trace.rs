@@ -16,18 +16,19 @@ const MOST_GRANTS: usize = 16;
 impl Policy {
     pub(super) fn trace(&self, view: &View<'_>, shadow: ShadowOnly) -> Trace {
         let mut trace = Trace { checks: Vec::with_capacity(10), shadow: shadow.found, roles: self.roles_of(view) };
-        trace.checks.push(self.ban_check(view));
+        let client = client(view);
+        trace.checks.push(self.ban_check(view, client.clone()));
         let Some((route, resource)) = self.resource_of(view) else {
             trace.checks.push(check(
                 Stage::Route,
                 CheckOutcome::Fail,
-                view.request.path.as_str(),
+                view.request.path.as_str().to_owned(),
                 "no route leads there",
             ));
             return trace;
         };
-        trace.checks.push(check(Stage::Route, CheckOutcome::Pass, self.route_name(route), ""));
-        trace.checks.push(self.network_check(view, route, resource));
+        trace.checks.push(check(Stage::Route, CheckOutcome::Pass, self.route_name(route).to_owned(), ""));
+        trace.checks.push(self.network_check(view, route, resource, client));
         if view.admission_only {
             for stage in [Stage::Authentication, Stage::Deny, Stage::Grants, Stage::Risk, Stage::StepUp] {
                 trace.checks.push(check(stage, CheckOutcome::Skipped, "", "not looked at"));
@@ -49,10 +50,10 @@ impl Policy {
         trace
     }
 
-    fn ban_check(&self, view: &View<'_>) -> Check {
+    fn ban_check(&self, view: &View<'_>, client: Words) -> Check {
         let bans = view.request.bans;
         let Some(ban) = self.refusing_ban(view).or(bans.address).or(bans.principal) else {
-            return check(Stage::Ban, CheckOutcome::Pass, &client(view), "not banned");
+            return check(Stage::Ban, CheckOutcome::Pass, client, "not banned");
         };
         let refuses = self.ban_stage(view, &mut Silent).is_some();
         let detail = format!(
@@ -69,22 +70,26 @@ impl Policy {
             (false, BanScope::Anonymous | BanScope::Principal) if !ban.simulated => CheckOutcome::Skipped,
             (false, _) => CheckOutcome::Pass,
         };
-        check(Stage::Ban, outcome, &client(view), &detail)
+        check(Stage::Ban, outcome, client, detail)
     }
 
-    fn network_check(&self, view: &View<'_>, route: RouteId, resource: &Resource) -> Check {
-        let value = client(view);
+    fn network_check(&self, view: &View<'_>, route: RouteId, resource: &Resource, client: Words) -> Check {
         let members = view.networks.map(|set| self.networks.members(set).first_few()).unwrap_or_default();
-        let within = if members.is_empty() {
-            "in no named network".to_owned()
+        let within: Words = if members.is_empty() {
+            "in no named network".into()
         } else {
-            format!("in {}", self.network_names(&members))
+            format!("in {}", self.network_names(&members)).into()
         };
         match self.network_stage(view, route, resource, &mut Silent) {
             None if resource.allow.is_empty() && resource.deny.is_empty() => {
-                check(Stage::Network, CheckOutcome::Pass, &value, &format!("{within}; the route asks for none"))
+                let detail: Words = if members.is_empty() {
+                    "in no named network; the route asks for none".into()
+                } else {
+                    format!("{within}; the route asks for none").into()
+                };
+                check(Stage::Network, CheckOutcome::Pass, client, detail)
             }
-            None => check(Stage::Network, CheckOutcome::Pass, &value, &within),
+            None => check(Stage::Network, CheckOutcome::Pass, client, within),
             Some(stop) => {
                 let wanted = match stop.reason {
                     Reason::IpDenied => format!("{within}; denied: {}", self.network_names(&resource.deny)),
@@ -93,7 +98,7 @@ impl Policy {
                 let outcome =
                     if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
                 let rule = stop.rule.and_then(|rule| self.rule(rule)).cloned();
-                Check { rule, ..check(Stage::Network, outcome, &value, &wanted) }
+                Check { rule, ..check(Stage::Network, outcome, client, wanted) }
             }
         }
     }
@@ -108,46 +113,46 @@ impl Policy {
             {
                 let (alert, since) = revoked_by(view);
                 let detail = format!("alert {alert} has revoked what was issued until {since}");
-                check(stage, CheckOutcome::Fail, &value, &detail)
+                check(stage, CheckOutcome::Fail, value, detail)
             }
-            Some(stop) if stop.reason == Reason::BanActive => check(stage, CheckOutcome::Fail, &value, "banned"),
+            Some(stop) if stop.reason == Reason::BanActive => check(stage, CheckOutcome::Fail, value, "banned"),
             Some(stop) if matches!(stop.reason, Reason::ConditionUnmet | Reason::FeedStale) => {
                 let outcome =
                     if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
-                check(stage, outcome, &value, &self.scope_message(view).unwrap_or_default())
+                check(stage, outcome, value, self.scope_message(view).unwrap_or_default())
             }
             Some(stop) => {
                 let outcome =
                     if stop.outcome == Outcome::Undecided { CheckOutcome::Unknown } else { CheckOutcome::Fail };
-                let detail = match view.request.identity {
-                    IdentityFact::Rejected(problem) => problem.detail.as_str(),
-                    IdentityFact::Unavailable(_) => "what checks the credential is not available",
-                    IdentityFact::Verified(_) => "no client certificate, and the route takes nothing else",
+                let detail: Words = match view.request.identity {
+                    IdentityFact::Rejected(problem) => problem.detail.clone().into(),
+                    IdentityFact::Unavailable(_) => "what checks the credential is not available".into(),
+                    IdentityFact::Verified(_) => "no client certificate, and the route takes nothing else".into(),
                     IdentityFact::Anonymous if resource.authentication == AuthenticationRule::Certificate => {
-                        "no client certificate"
+                        "no client certificate".into()
                     }
-                    IdentityFact::Anonymous => "no credential",
+                    IdentityFact::Anonymous => "no credential".into(),
                 };
-                check(stage, outcome, &value, detail)
+                check(stage, outcome, value, detail)
             }
             None => {
-                let detail = match (resource.authentication, view.request.identity) {
-                    (AuthenticationRule::None, _) => "the route ignores credentials".to_owned(),
+                let detail: Words = match (resource.authentication, view.request.identity) {
+                    (AuthenticationRule::None, _) => "the route ignores credentials".into(),
                     (_, IdentityFact::Verified(principal)) => {
                         let authentication = &principal.authentication;
-                        format!("by {} from {}", authentication.method.as_str(), authentication.provider)
+                        format!("by {} from {}", authentication.method.as_str(), authentication.provider).into()
                     }
-                    _ => "no credential, and none is demanded".to_owned(),
+                    _ => "no credential, and none is demanded".into(),
                 };
-                check(stage, CheckOutcome::Pass, &value, &detail)
+                check(stage, CheckOutcome::Pass, value, detail)
             }
         }
     }
 
     fn deny_check(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>) -> Check {
-        let action = format!("{} {}", view.request.method, view.request.path.as_str());
+        let action = [view.request.method, view.request.path.as_str()].join(" ");
         let Some(stop) = self.deny_stage(view, route, caller, &mut Silent) else {
-            return check(Stage::Deny, CheckOutcome::Pass, &action, "no deny applies");
+            return check(Stage::Deny, CheckOutcome::Pass, action, "no deny applies");
         };
         let rule = stop.rule.and_then(|rule| self.rule(rule)).cloned();
         let name = rule.as_ref().map(|rule| rule.name.to_string()).unwrap_or_default();
@@ -156,7 +161,7 @@ impl Policy {
         } else {
             (CheckOutcome::Fail, format!("{name} forbids it"))
         };
-        Check { rule, ..check(Stage::Deny, outcome, &action, &detail) }
+        Check { rule, ..check(Stage::Deny, outcome, action, detail) }
     }
 
     fn grant_checks(&self, view: &View<'_>, route: RouteId, caller: Caller<'_>, checks: &mut Vec<Check>) {
@@ -164,7 +169,7 @@ impl Policy {
         let mut seen = Vec::new();
         let granted = self.grants_stage(view, route, caller, &mut Silent);
         if granted == GrantOutcome::Granted(None) {
-            checks.push(check(Stage::Grants, CheckOutcome::Pass, &who(view, None), &self.direct_words(view)));
+            checks.push(check(Stage::Grants, CheckOutcome::Pass, who(view, None), self.direct_words(view)));
         }
         let _ = self.for_each_subject(view, caller, &mut |subject| {
             for id in subject.assignments.on(route) {
@@ -183,8 +188,8 @@ impl Policy {
         });
         let counts = |check: &Check| check.outcome != CheckOutcome::Skipped;
         if !checks.iter().skip(before).any(counts) {
-            let detail = format!("no assignment on route {} applies", self.route_name(route));
-            checks.push(check(Stage::Grants, CheckOutcome::Fail, &who(view, None), &detail));
+            let detail = ["no assignment on route ", self.route_name(route), " applies"].concat();
+            checks.push(check(Stage::Grants, CheckOutcome::Fail, who(view, None), detail));
         }
     }
 
@@ -228,7 +233,10 @@ impl Policy {
             detail.push_str(" (shadow: never effective)");
         }
         let detail = format!("{detail}; held as {through}, {}", place(&assignment.rule));
-        Check { rule: Some(assignment.rule.clone()), ..check(Stage::Grants, outcome, &assignment.rule.name, &detail) }
+        Check {
+            rule: Some(assignment.rule.clone()),
+            ..check(Stage::Grants, outcome, assignment.rule.name.to_string(), detail)
+        }
     }
 
     fn risk_checks(
@@ -252,35 +260,38 @@ impl Policy {
             (_, false) => format!("{} (monitored, decides nothing)", signals(view)),
         };
         let outcome = if has(Reason::RiskTooHigh) { CheckOutcome::Fail } else { CheckOutcome::Pass };
-        checks.push(check(Stage::Risk, outcome, value, &detail));
+        checks.push(check(Stage::Risk, outcome, value, detail));
         let fresh = if self.has_fresh_mfa(view, caller) { "mfa, fresh" } else { "no fresh mfa" };
-        let fresh = match caller {
+        let fresh: Words = match caller {
             Caller::Verified(principal) => match (principal.authentication.auth_time, resource.proof.max_age_s) {
                 (Some(at), Some(_)) => {
                     let age = u64::try_from(view.now.as_second().saturating_sub(at.as_second())).unwrap_or(0);
-                    format!("{fresh}, authenticated {} ago", span_text(age))
+                    format!("{fresh}, authenticated {} ago", span_text(age)).into()
                 }
-                (None, Some(_)) => format!("{fresh}, authenticated nobody knows when"),
-                (_, None) => fresh.to_owned(),
+                (None, Some(_)) => format!("{fresh}, authenticated nobody knows when").into(),
+                (_, None) => fresh.into(),
             },
-            Caller::Anonymous | Caller::SomeVerified => fresh.to_owned(),
+            Caller::Anonymous | Caller::SomeVerified => fresh.into(),
         };
         let of_route = self.proof_stage(view, route, resource, caller, &mut Silent).is_some();
         let contained = self.containment_stage(view, resource, caller, &mut Silent).is_some();
         let demand = self.demanded_by_alert(view, caller).filter(|_| contained);
-        let (outcome, detail) = match demand {
+        let (outcome, detail): (_, Words) = match demand {
             Some(demand) => {
-                (CheckOutcome::Fail, format!("alert {} demands a fresh mfa until {}", demand.alert, demand.until))
+                let detail = format!("alert {} demands a fresh mfa until {}", demand.alert, demand.until);
+                (CheckOutcome::Fail, detail.into())
             }
-            None if of_route => (CheckOutcome::Fail, format!("the route demands {}", proof_text(resource.proof))),
+            None if of_route => {
+                (CheckOutcome::Fail, format!("the route demands {}", proof_text(resource.proof)).into())
+            }
             None if has(Reason::StepUpRequired) => {
                 let demand = self.step_up_demand(view);
                 let proof = ProofDraft { mfa: demand.mfa, max_age_s: demand.max_age_s.filter(|_| !demand.mfa) };
-                (CheckOutcome::Fail, format!("{} is demanded", proof_text(proof)))
+                (CheckOutcome::Fail, format!("{} is demanded", proof_text(proof)).into())
             }
-            None => (CheckOutcome::Pass, "nothing more is demanded".to_owned()),
+            None => (CheckOutcome::Pass, "nothing more is demanded".into()),
         };
-        checks.push(check(Stage::StepUp, outcome, &fresh, &detail));
+        checks.push(check(Stage::StepUp, outcome, fresh, detail));
     }
 }
 
@@ -294,6 +305,6 @@ fn proof_text(proof: ProofDraft) -> String {
     }
 }
 
-fn check(stage: Stage, outcome: CheckOutcome, value: &str, detail: &str) -> Check {
-    Check { stage, outcome, value: value.to_owned(), detail: detail.to_owned(), rule: None }
+fn check(stage: Stage, outcome: CheckOutcome, value: impl Into<Words>, detail: impl Into<Words>) -> Check {
+    Check { stage, outcome, value: value.into(), detail: detail.into(), rule: None }
 }
