@@ -5,6 +5,8 @@ mod challenge;
 pub mod form;
 mod grpc;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -14,7 +16,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{ReasonCode, help_url};
 use portcullis_policy::{Denial, Outcome, Reason};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::malformation::Malformation;
@@ -229,9 +231,7 @@ pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Byt
 
 /// `application/problem+json` (RFC 9457).
 fn as_problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Bytes>> {
-    // A value made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
-    let body = serde_json::to_vec(&problem(refusal, rendering)).unwrap_or_default();
-    answer(refusal.status(), "application/problem+json", body)
+    answer(refusal.status(), "application/problem+json", problem(refusal, rendering))
 }
 
 /// A page for a person.
@@ -288,36 +288,63 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
+/// The members of a problem (RFC 9457 section 3), and those that only this gateway has.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    reason: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Vec<Needed<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_request: Option<Uuid>,
+}
+
+/// One of `nearest`.
+#[derive(Serialize)]
+struct Needed<'a> {
+    needs: &'a [String],
+}
+
+/// As many bytes as most problems have.
+const PROBLEM_BYTES: usize = 512;
+
+fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Vec<u8> {
     let code = refusal.code();
-    let mut problem = Map::new();
-    problem.insert("type".into(), json!(help_url(&rendering.settings.help_base, code)));
-    problem.insert("title".into(), json!(code.title()));
-    problem.insert("status".into(), json!(refusal.status().as_u16()));
-    problem.insert("detail".into(), json!(detail(refusal, rendering)));
-    problem.insert("instance".into(), json!(format!("urn:uuid:{}", rendering.id)));
-    problem.insert("reason".into(), json!(code.code()));
-    problem.insert("request_id".into(), json!(rendering.shown_id));
-    if let Some(denial) = refusal.denial()
-        && rendering.disclose
-    {
-        let nearest: Vec<Value> = denial.nearest.iter().map(|each| json!({ "needs": each.needs })).collect();
-        problem.insert("nearest".into(), Value::Array(nearest));
+    let disclosed = refusal.denial().filter(|_| rendering.disclose);
+    let mut instance = Uuid::encode_buffer();
+    let problem = Problem {
+        r#type: &help_url(&rendering.settings.help_base, code),
+        title: code.title(),
+        status: refusal.status().as_u16(),
+        detail: &detail(refusal, rendering),
+        instance: rendering.id.urn().encode_lower(&mut instance),
+        reason: code.code(),
+        request_id: rendering.shown_id,
+        nearest: disclosed
+            .map(|denial| denial.nearest.iter().map(|nearest| Needed { needs: &nearest.needs }).collect()),
+        access_request: rendering.requestable.then_some(rendering.id),
+    };
+    let mut body = Vec::with_capacity(PROBLEM_BYTES);
+    // What is made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
+    if serde_json::to_writer(&mut body, &problem).is_err() {
+        body.clear();
     }
-    if rendering.requestable {
-        problem.insert("access_request".into(), json!(rendering.id.to_string()));
-    }
-    Value::Object(problem)
+    body
 }
 
 /// What the caller is told: what the rule's author wrote for it, the operator's message where the route discloses it,
 /// else a sentence that depends on the code alone.
-fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
+fn detail<'a>(refusal: &'a Refusal, rendering: &Rendering<'_>) -> Cow<'a, str> {
     if let Some(text) = refusal.denial().and_then(|denial| denial.caller_message.as_deref()) {
-        return text.to_owned();
+        return text.into();
     }
     if rendering.disclose && refusal.denial().is_some() {
-        return refusal.message();
+        return refusal.message().into();
     }
     let text = match refusal {
         Refusal::Malformed(malformation) => match malformation.status {
@@ -345,5 +372,5 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         Refusal::Page(page) => page.said,
         Refusal::Internal(_) => "The gateway failed to handle this request.",
     };
-    text.to_owned()
+    text.into()
 }

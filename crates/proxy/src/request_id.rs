@@ -42,7 +42,11 @@ pub(crate) fn header_of(id: Uuid) -> Option<HeaderValue> {
 
 /// What the caller and the operator call a request: the id that a proxy gave it, or its own.
 pub(crate) fn shown(kept: Option<&HeaderValue>, own: Uuid) -> String {
-    kept.and_then(|id| id.to_str().ok()).map_or_else(|| own.to_string(), str::to_owned)
+    kept.and_then(|id| id.to_str().ok()).map_or_else(|| text_of(own), str::to_owned)
+}
+
+fn text_of(id: Uuid) -> String {
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// The one id that a proxy gave a request, if it is one that can stand in a line, a field and a link without an escape.
