@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
+use portcullis_identity::remote::Patience;
 use portcullis_identity::settings::{Bound, ClaimNames, JwtProvider, KeySource, Settings};
-use portcullis_identity::{Authentication, Authenticator, Identity};
+use portcullis_identity::{Authentication, Authenticator, Identity, Presenting, SeenToken};
 use portcullis_policy::PrincipalKind;
 use portcullis_testkit::tokens::{Claims, SigningKey, jwks};
 
@@ -55,11 +56,22 @@ fn headers(token: Option<&str>) -> HeaderMap {
 
 /// Nanoseconds for each of these requests, the best of some rounds.
 fn measure(what: &str, authenticator: &Authenticator, requests: &[HeaderMap], is_known: bool) -> f64 {
+    let presenting = Presenting::nothing(Patience::Request);
+    measure_with(what, authenticator, requests, is_known, &presenting)
+}
+
+fn measure_with(
+    what: &str,
+    authenticator: &Authenticator,
+    requests: &[HeaderMap],
+    is_known: bool,
+    presenting: &Presenting<'_>,
+) -> f64 {
     let now = Timestamp::now();
     let round = || {
         let began = Instant::now();
         for headers in requests {
-            match authenticator.authenticate(black_box(headers), now) {
+            match authenticator.authenticate_with(black_box(headers), now, presenting) {
                 Authentication::Known(Identity::Verified(principal)) if is_known => drop(black_box(principal)),
                 Authentication::Known(Identity::Anonymous) if !is_known => {}
                 other => panic!("{what}: {other:?}"),
@@ -85,6 +97,10 @@ fn main() {
     let warm = vec![headers(Some(&all[0].token(&claims(0)))); TOKENS];
     let with = measure("a token that is remembered", &remembering, &warm, true);
     println!("a token that is remembered costs {:.0} ns more than none", with - without);
+    let seen = SeenToken::default();
+    let presenting = Presenting { seen: Some(&seen), ..Presenting::nothing(Patience::Request) };
+    let with = measure_with("one that came last over the connection, too", &remembering, &warm, true, &presenting);
+    println!("one that came last over the connection, too, costs {:.0} ns more than none", with - without);
     // One is remembered, so that each of the others was forgotten when it comes again.
     let forgetting = authenticator(&all, 1);
     for signer in &all {

@@ -50,7 +50,7 @@ pub use authenticator::Authenticator;
 pub use client_certificate::{CertificateIdentity, ChainProblem, ClientCertificate};
 pub use error::{IdentityError, IdentityProblem};
 pub use jwks::KeySetProblem;
-pub use presenting::{Presenting, ProofOffer, Proven};
+pub use presenting::{Presenting, ProofOffer, Proven, SeenToken};
 pub use proof::ProofTarget;
 pub use refusal::{Challenge, Rejection};
 pub use secret::SecretText;

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use portcullis_identity::posture::PostureWord;
 use portcullis_identity::session::only_session;
-use portcullis_identity::{Awaited, ClientCertificate, Identity, Proven};
+use portcullis_identity::{Awaited, ClientCertificate, Identity, Proven, SeenToken};
 use portcullis_policy::{
     AccessRequest, Activation, Ban, Bans, CanonicalPath, ClientAddress, CountryCode, IdentityFact, Policy, Principal,
     RiskAssessment, RouteId,
@@ -153,6 +153,8 @@ pub struct ConnectionFacts {
     pub gate: Option<GateHandle>,
     /// What the connection becomes when it is upgraded.
     pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
+    /// The token that came last over it.
+    pub(crate) seen: SeenToken,
 }
 
 /// What the request asks for, read once. What is decided on is what is forwarded.
@@ -175,7 +177,16 @@ impl ConnectionFacts {
     pub fn new(peer: SocketAddr, scheme: Scheme, gate: Option<GateHandle>) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let written = Peer::new(peer.ip());
-        Self { peer, written, operators: None, scheme, tls: None, gate, tunnel: RefCell::default() }
+        Self {
+            peer,
+            written,
+            operators: None,
+            scheme,
+            tls: None,
+            gate,
+            tunnel: RefCell::default(),
+            seen: SeenToken::default(),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ impl Authenticator {
         now: Timestamp,
         presenting: &Presenting<'_>,
     ) -> Result<Arc<Principal>, Unverified> {
-        let hash = TokenHash::of(shown.token);
+        let hash = presenting.seen.map_or_else(|| TokenHash::of(shown.token), |seen| seen.hash(shown.token));
         let hold = |principal: &Arc<Principal>, terms: &Terms| {
             // First, so that one that counts no longer uses up no proof.
             let counts = self.revocations.of_token(terms.id.as_deref(), now).map_err(Unproven::from);

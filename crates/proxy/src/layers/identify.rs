@@ -325,6 +325,7 @@ fn presenting<'a>(facts: &'a Facts, patience: Patience<'a>) -> Presenting<'a> {
             path: &target.path,
         }),
         proven: Some(&facts.proven),
+        seen: Some(&facts.connection.seen),
         patience,
     }
 }

@@ -76,7 +76,7 @@ impl World {
         let path = CanonicalPath::parse("/a").unwrap();
         let target = ProofTarget { method: "GET", scheme: "https", host: "api.test", port: None, path: &path };
         let patience = Patience::Request;
-        let presenting = Presenting { certificate, target: Some(target), proven, patience };
+        let presenting = Presenting { certificate, target: Some(target), proven, seen: None, patience };
         told(&self.authenticator.authenticate_with(headers, at(NOW), &presenting).settled())
     }
 }
