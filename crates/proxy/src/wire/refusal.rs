@@ -160,7 +160,10 @@ mod tests {
             let refusal = Problem::malformed("x").about(b"GET / HTTP/1.1", user_agent_among(lines));
             assert_eq!(refusal.user_agent.as_deref(), expected, "{lines:?}");
         };
-        check(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: reporter/2.0 (x)\r\nX-Bad Name: 1\r\n", Some("reporter/2.0 (x)"));
+        check(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: reporter/2.0 (x)\r\nX-Bad Name: 1\r\n",
+            Some("reporter/2.0 (x)"),
+        );
         check(b"GET / HTTP/1.1\r\nUSER-AGENT:\t a\xff\r\nuser-agent: b\r\n", Some("a\\xff"));
         check(b"GET / HTTP/1.1\r\nUser-Agent:\r\n", Some(""));
         check(b"GET /user-agent: HTTP/1.1\r\nX-User-Agent: a\r\nUser-Agen", None);
