@@ -9,6 +9,7 @@ Scenarios (default: plain deny):
     16k 1m  the same with larger bodies
     jwt     a verified token from the warm cache and the grants of its subject; Envoy: jwt_authn with its cache, and RBAC; others: plain
     warm    what a token from the warm cache costs more than none: two of ours, one that verifies and one that is asked for none; no peers
+    usage   what counting which permission is used costs a request with a verified token: two of ours, both with a store; no peers
     cold-rs256 cold-es256 cold-eddsa
             the same with a new token in each request, which is verified, and the grants of its subject; Envoy: jwt_authn without a cache, and RBAC
     deny    a refusal with its event on disk beside 403 with a line of JSON
@@ -46,7 +47,7 @@ function request()
   return requests[at]
 end
 """
-SCENARIOS = ("plain", "16k", "1m", "jwt", "warm", *COLD, "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency", "crowd")
+SCENARIOS = ("plain", "16k", "1m", "jwt", "warm", "usage", *COLD, "deny", "conn", "tls", "tlsnew", "h2", "idle", "latency", "crowd")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("binary")
 parser.add_argument("scenarios", nargs="*", default=["plain", "deny"])
@@ -58,7 +59,9 @@ args = parser.parse_args()
 if unknown := set(args.scenarios) - set(SCENARIOS):
     parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
 here = os.path.dirname(os.path.abspath(__file__))
-OURS, NO_TOKEN = "portcullis", "without a token"
+OURS, NO_TOKEN, NOT_COUNTED = "portcullis", "without a token", "usage not counted"
+# Scenarios of two of ours: the other one, and what the difference is.
+PAIRS = {"warm": (NO_TOKEN, "A token from the warm cache"), "usage": (NOT_COUNTED, "Counting usage")}
 
 
 class Bench:
@@ -69,7 +72,7 @@ class Bench:
         self.tls = scenario in ("tls", "tlsnew")
         self.http2 = scenario == "h2"
         self.origin = free_port()
-        self.port = {name: free_port() for name in (*peers.PEERS, OURS, NO_TOKEN)}
+        self.port = {name: free_port() for name in (*peers.PEERS, OURS, NO_TOKEN, NOT_COUNTED)}
         self.certificate, self.key, self.pem = (f"{folder}/{name}" for name in ("tls.crt", "tls.key", "tls.pem"))
         self.jwks = f"{folder}/jwks.json"
         if self.tls:
@@ -77,7 +80,7 @@ class Bench:
                     "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "2", "-keyout", self.key, "-out", self.certificate)
             with open(self.pem, "w") as file:
                 file.write(open(self.certificate).read() + open(self.key).read())
-        self.token = mint(folder, self.jwks) if scenario in ("jwt", "warm") else None
+        self.token = mint(folder, self.jwks) if scenario in ("jwt", "warm", "usage") else None
         self.tokens, self.sent = None, 0
         if scenario in COLD:
             self.tokens = mint_many(folder, self.jwks, COLD[scenario], COLD_TOKENS)
@@ -103,19 +106,23 @@ class Bench:
     def proxies(self):
         """Everybody's process, ours last."""
         running = {}
-        for name in args.peers.split(",") if self.scenario != "warm" else ():
+        for name in args.peers.split(",") if self.scenario not in PAIRS else ():
             if shutil.which(name) is None:
                 print(f"{name}: not installed, left out")
                 continue
             running[name] = self.start(0, name, peers.PEERS[name](self), self.port[name])
         if self.scenario == "warm":
             running[NO_TOKEN] = self.ours(NO_TOKEN, "plain")
+        if self.scenario == "usage":
+            running[NOT_COUNTED] = self.ours(NOT_COUNTED, "jwt", "off")
+            running[OURS] = self.ours(OURS, "jwt", "on")
+            return running
         verifies = {"jwt": "jwt", "warm": "jwt", "deny": "deny", **dict.fromkeys(COLD, "cold")}
         running[OURS] = self.ours(OURS, verifies.get(self.scenario, "plain"))
         return running
 
-    def ours(self, name, kind):
-        work = f"{self.folder}/ours-{kind}"
+    def ours(self, name, kind, usage=None):
+        work = f"{self.folder}/ours-{kind}-{usage or 'none'}"
         os.makedirs(work)
         command = [sys.executable, f"{here}/portcullis.py", "--binary", os.path.abspath(args.binary), "--scenario", kind, "--size", args.size]
         command += ["--listen", f"127.0.0.1:{self.port[name]}", "--upstream", f"127.0.0.1:{self.origin}", "--work", work]
@@ -123,6 +130,8 @@ class Bench:
             command += ["--certificate", self.certificate, "--key", self.key]
         if kind in ("jwt", "cold"):
             command += ["--jwks", self.jwks]
+        if usage:
+            command += ["--usage", usage]
         return self.start(0, name, command, self.port[name])
 
     def stop(self):
@@ -194,9 +203,10 @@ def measure(bench, running):
     for name, values in figures.items():
         median = statistics.median(values)
         print(f"| {name} | {median:.2f} | {min(values):.2f} | {max(values):.2f} | {ours / median:.2f} |")
-    if bench.scenario == "warm":
-        each = [with_token - without for with_token, without in zip(figures[OURS], figures[NO_TOKEN])]
-        print(f"\nA token from the warm cache: {statistics.median(each):.2f} µs more, {min(each):.2f} to {max(each):.2f} by round")
+    if bench.scenario in PAIRS:
+        other, what = PAIRS[bench.scenario]
+        each = [mine - theirs for mine, theirs in zip(figures[OURS], figures[other])]
+        print(f"\n{what}: {statistics.median(each):.2f} µs more, {min(each):.2f} to {max(each):.2f} by round")
 
 
 def crowd(bench, running):

@@ -3,10 +3,10 @@
 
     portcullis.py --binary PATH --scenario plain|jwt|cold|acl|deny --listen HOST:PORT --upstream HOST:PORT --work DIR
                   [--jwks FILE] [--acl FILE] [--log FILE] [--size small|full] [--certificate FILE --key FILE]
-                  [--shed-after DURATION]
+                  [--shed-after DURATION] [--usage on|off]
 
 What is on: the whole stack, risk (enforced), bans, events, metrics. `jwt` verifies RS256, ES256 and EdDSA tokens of issuer `bench` and
-audience `gateway`; `cold` remembers 1,000 of them, so that more different ones are verified each time. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
+audience `gateway`; `--usage` adds a store, and counts in it which permissions are used or, with `off`, does not; `cold` remembers 1,000 of them, so that more different ones are verified each time. `--size full` adds 10,000 roles, 100,000 assignments, 1,000 routes and 1,000,000 network entries, of which the
 request touches its own. One worker, so that one core is measured.
 """
 import argparse, os, random, socket
@@ -17,6 +17,7 @@ for name in ("binary", "scenario", "listen", "upstream", "work"):
 for name in ("jwks", "acl", "log", "certificate", "key", "shed-after"):
     parser.add_argument("--" + name)
 parser.add_argument("--size", choices=["small", "full"], default="small")
+parser.add_argument("--usage", choices=["on", "off"])
 args = parser.parse_args()
 work = os.path.abspath(args.work)
 token = args.scenario in ("jwt", "cold")
@@ -41,6 +42,8 @@ gateway = [
 ]
 if args.shed_after:
     gateway.append(f'[limits]\nshed_after = "{args.shed_after}"')
+if args.usage:
+    gateway.append(f'[store]\npath = "state.db"\n[audit]\nenabled = {"true" if args.usage == "on" else "false"}')
 if args.scenario == "cold":
     gateway.append("[identity]\ntoken_cache = 1000")
 if token:

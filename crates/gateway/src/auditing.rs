@@ -22,6 +22,7 @@ use portcullis_store::{AuditBook, Database, StoreError};
 use uuid::Uuid;
 
 use crate::governing::Governing;
+use crate::yielding::yielding;
 
 pub(crate) use look::{Facts, Looked, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
@@ -39,8 +40,6 @@ const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
 const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
 /// Events of one run, each of a new finding.
 const MOST_EVENTS: usize = 50;
-/// An audit yields to whatever serves requests.
-const NICE: i32 = 10;
 
 /// Usage and audits.
 #[derive(Debug)]
@@ -247,10 +246,7 @@ impl State {
         };
         let version = self.shared.snapshot().load().policy.version();
         let (governing, path) = (self.governing.clone(), config.to_owned());
-        let work = thread::Builder::new().name("audit".to_owned()).spawn(move || {
-            if let Err(error) = rustix::process::nice(NICE) {
-                tracing::debug!(%error, "an audit runs with the priority of the gateway");
-            }
+        let report = yielding("audit", move || {
             let past = past_of(governing.as_deref(), &path, &settings, now);
             look(&Looked {
                 facts: &facts,
@@ -262,9 +258,7 @@ impl State {
                 version,
                 now,
             })
-        });
-        let report = work.map_err(|error| format!("no thread: {error}"))?.join();
-        let report = report.map_err(|_| "that failed: see the log".to_owned())??;
+        })??;
         let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
         keep_run(&mut self.book(), &report, keep)?;
         self.tell(&report);

@@ -15,11 +15,10 @@ use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
+use crate::yielding::yielding;
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
-/// What is tried on requests yields to whatever serves them.
-const NICE: i32 = 10;
 
 /// The requests that are kept.
 #[derive(Debug)]
@@ -73,16 +72,11 @@ impl Insight {
     /// A sentence, where one is tried already or there is no thread.
     pub(crate) fn preview(&self, present: Arc<Policy>, candidate: Policy) -> Result<Stamped<Preview>, String> {
         let Ok(_trying) = self.trying.try_lock() else { return Err("another policy is being tried".to_owned()) };
-        self.kept.take();
-        let outlook = self.kept.look();
-        let tried = thread::Builder::new().name("preview".to_owned()).spawn(move || {
-            if let Err(error) = rustix::process::nice(NICE) {
-                tracing::debug!(%error, "a preview runs with the priority of the gateway");
-            }
-            preview(&present, &candidate, &outlook, Timestamp::now(), &thread::yield_now)
-        });
-        let tried = tried.map_err(|error| format!("no thread: {error}"))?.join();
-        tried.map_err(|_| "that failed: see the log".to_owned())
+        // The policies and the sample are let go there, too.
+        yielding("preview", move || {
+            let outlook = self.outlook();
+            preview(&present, &candidate, &outlook, Timestamp::now(), thread::yield_now)
+        })
     }
 
     /// The requests that are kept now.

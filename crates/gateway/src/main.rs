@@ -37,6 +37,7 @@ mod rolling;
 mod running;
 mod spiking;
 mod telemetry;
+mod yielding;
 
 use std::process::ExitCode;
 

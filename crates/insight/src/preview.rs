@@ -70,19 +70,23 @@ const LOOK_UPS: usize = 2_000_000;
 const SHOWN: usize = 20;
 const SHOWN_NAMES: usize = 5;
 
-/// Decides on the sample again. `yields` is called now and then, so that who has work to do on the same processor can do it.
+/// How many requests are decided on again, each twice, until others may do their work: some hundred microseconds.
+const PIECE: usize = 64;
+
+/// Decides on the sample again, and compares both policies. `yields` is called now and then, so that who has work to do on the same processor can
+/// do it.
 pub fn preview(
     present: &Policy,
     candidate: &Policy,
     sample: &Outlook,
     now: Timestamp,
-    yields: &dyn Fn(),
+    yields: fn(),
 ) -> Stamped<Preview> {
     let mut recent = Tally::new(present, candidate).keeping(LOOKED_UP);
     let mut older = Tally::new(present, candidate).keeping(LOOKED_UP);
     let mut not_asked = 0_u64;
     let mut add = |tally: &mut Tally<'_>, seen: &Seen, weight: u64, index: usize| {
-        if index.is_multiple_of(256) {
+        if index.is_multiple_of(PIECE) {
             yields();
         }
         match seen.permitted() {
@@ -93,7 +97,7 @@ pub fn preview(
     sample.recent.iter().enumerate().for_each(|(index, seen)| add(&mut recent, seen, 1, index));
     sample.older.iter().enumerate().for_each(|(index, one)| add(&mut older, &one.seen, one.weight, index));
     yields();
-    let diff = compare(present, candidate, now, &DiffBounds::default());
+    let diff = compare(present, candidate, now, &DiffBounds { pause: yields, ..DiffBounds::default() });
     // Places that the comparison does not list are not looked for, and count as never seen.
     let more: usize = diff.classes.iter().map(|class| class.more_places).sum();
     let unseen = never_seen([present, candidate], &diff.classes, [&recent, &older], yields);
@@ -129,7 +133,7 @@ fn never_seen<'c>(
     [present, candidate]: [&Policy; 2],
     classes: &'c [ChangedClass],
     tallies: [&Tally<'_>; 2],
-    yields: &dyn Fn(),
+    yields: fn(),
 ) -> Vec<Changed<'c>> {
     let mut left = LOOK_UPS;
     let mut seen = |changed: &Changed<'_>| {

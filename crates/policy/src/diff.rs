@@ -252,11 +252,13 @@ pub struct DiffBounds {
     pub classes: usize,
     /// Whether another reason for the same outcome counts as a change.
     pub reasons: bool,
+    /// Called every thousand evaluations or so, for who compares beside more urgent work. Default: does nothing.
+    pub pause: fn(),
 }
 
 impl Default for DiffBounds {
     fn default() -> Self {
-        Self { places: 1_000_000, evaluations: 30_000_000, classes: 10_000, reasons: false }
+        Self { places: 1_000_000, evaluations: 30_000_000, classes: 10_000, reasons: false, pause: || {} }
     }
 }
 
@@ -265,13 +267,28 @@ impl Default for DiffBounds {
 struct Budget {
     places: u64,
     evaluations: u64,
+    pause: fn(),
+    /// Spent since the last pause.
+    since_pause: u64,
 }
 
 impl Budget {
     /// The most combinations that are kept of one place.
     const MOST_POINTS: usize = 500_000;
+    /// So many evaluations without a pause.
+    const PIECE: u64 = 1_000;
+
+    fn of(bounds: &DiffBounds) -> Self {
+        let DiffBounds { places, evaluations, pause, .. } = *bounds;
+        Self { places, evaluations, pause, since_pause: 0 }
+    }
 
     fn spend(&mut self, evaluations: u64) -> Result<(), String> {
+        self.since_pause = self.since_pause.saturating_add(evaluations);
+        if self.since_pause >= Self::PIECE {
+            self.since_pause = 0;
+            (self.pause)();
+        }
         match self.evaluations.checked_sub(evaluations) {
             Some(left) => {
                 self.evaluations = left;
@@ -335,7 +352,7 @@ pub fn compare(before: &Policy, after: &Policy, now: Timestamp, bounds: &DiffBou
         sides: &sides,
         now,
         bounds,
-        budget: Budget { places: bounds.places, evaluations: bounds.evaluations },
+        budget: Budget::of(bounds),
         joint: &joint,
         everywhere: risk_matters(before, after) || step_up_matters(before, after),
         roles_differ: sides[0].roles_by_name() != sides[1].roles_by_name(),

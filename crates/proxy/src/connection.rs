@@ -216,6 +216,7 @@ fn report_unanswered(worker: &Rc<Worker>, connection: Rc<ConnectionFacts>, error
         detail: format!("the head could not be parsed: {error}"),
         method: None,
         target: None,
+        user_agent: None,
     };
     let malformation = (&refusal).into();
     let mut transit = Transit::unread(worker, connection, Version::HTTP_11, refusal);
@@ -245,6 +246,7 @@ fn enter(
                 detail: "a request that the gate did not let through".to_owned(),
                 method: None,
                 target: None,
+                user_agent: None,
             });
             None
         }

@@ -103,7 +103,7 @@ fn gather(log: &AccessLog, transit: &Transit) -> AccessEntry {
         upstream: facts.upstream.and_then(|index| {
             facts.loaded.snapshot.settings.upstreams.get(index).map(|upstream| Arc::clone(&upstream.name))
         }),
-        user_agent: text(USER_AGENT),
+        user_agent: text(USER_AGENT).or_else(|| unread.and_then(|refusal| refusal.user_agent.clone())),
         referrer: text(REFERER),
         ..AccessEntry::new(facts.now, id, facts.connection.peer.ip(), facts.scheme.as_str())
     }

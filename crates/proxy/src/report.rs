@@ -482,6 +482,7 @@ fn fill_head(event: &mut Event, transit: &Transit) {
         event.request.method.clone_from(&refusal.method);
         event.request.path = target.map(|target| target.split('?').next().unwrap_or(target).to_owned());
         event.request.query_redacted = target.is_some_and(|target| target.contains('?'));
+        event.request.user_agent.clone_from(&refusal.user_agent);
         if head.version != Version::HTTP_2 {
             // Of an HTTP/1 head that was not let through there is only a stand-in.
             event.request.http_version = None;

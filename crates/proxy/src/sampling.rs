@@ -153,8 +153,10 @@ fn count(counter: &AtomicU64) {
 
 /// What a decision rested on.
 pub(crate) fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<KeptRequest> {
-    let software = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let software = product(software);
+    let software = user_agent.and_then(|value| value.to_str().ok());
+    // Of a head that was not let through there is what the refusal quotes.
+    let quoted = || facts.head_refusal.as_ref().and_then(|refusal| refusal.user_agent.as_deref());
+    let software = product(software.or_else(quoted).unwrap_or_default());
     let text = match &facts.target {
         Some(target) => {
             KeptText { method: target.method.as_str(), host: &target.host, path: target.path.as_str(), software }

@@ -10,6 +10,7 @@ use portcullis_policy::Policy;
 
 use super::shown;
 use crate::running::Running;
+use crate::yielding::yielding;
 
 /// The longest text of a policy, in bytes.
 const MAX_TEXT: usize = 32 << 20;
@@ -21,7 +22,9 @@ const TOLD: usize = 20;
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
 pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
-    let stamped = foresee(running, compile(config, candidate)?)?;
+    // Reading and compiling is as much work as the rest, and no request waits for it.
+    let candidate = yielding("preview", || compile(config, candidate))??;
+    let stamped = foresee(running, candidate)?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
     let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;

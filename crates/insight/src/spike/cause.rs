@@ -186,7 +186,9 @@ fn class(seen: &Seen, changes: &[&RecentChange], familiar: &Familiar) -> Class {
         return Class::Change(index);
     }
     let known = familiar.has_caller(request);
-    if !familiar.has_software(request.software()) && known {
+    // What cannot be read is the software's doing, also where the head says too late which one that is.
+    let nameless = request.software().is_empty() && is_unreadable(code);
+    if known && (nameless || !familiar.has_software(request.software())) {
         return Class::Release;
     }
     match (code, known) {
@@ -209,6 +211,17 @@ fn class(seen: &Seen, changes: &[&RecentChange], familiar: &Familiar) -> Class {
         | (_, true) => Class::Other,
         (_, false) => Class::Attack,
     }
+}
+
+/// Whether the request itself could not be read, or not as one that somebody decides on. One that was slow could.
+fn is_unreadable(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::RequestMalformed
+            | ReasonCode::RequestHostInvalid
+            | ReasonCode::RequestPathAmbiguous
+            | ReasonCode::RequestTooLarge
+    )
 }
 
 /// Whether a change turned the answer to a request.
@@ -274,8 +287,12 @@ fn cause(
             (CauseKind::Keys, what, None)
         }
         Class::Release => {
-            let software = counts(&|request: &KeptRequest| request.software().to_owned());
-            (CauseKind::ClientRelease, format!("{} is new here ({}); {who}", top(&software), top(&reasons)), None)
+            let software = top(&counts(&|request: &KeptRequest| request.software().to_owned()));
+            let what = match &*software {
+                "" => format!("what a software sends that is not named cannot be read ({})", top(&reasons)),
+                software => format!("{software} is new here ({})", top(&reasons)),
+            };
+            (CauseKind::ClientRelease, format!("{what}; {who}"), None)
         }
         Class::OnePrincipal(..) => {
             (CauseKind::OnePrincipal, format!("{} alone ({})", top(&users), top(&reasons)), None)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{KeptRequest, PrincipalKind};
 
 use crate::sample::{Answered, Outlook, network_of};
@@ -16,15 +16,24 @@ pub struct Familiar {
     software: HashSet<Box<str>>,
 }
 
+/// A release comes to few callers at first: software that was refused just before there were many is no old acquaintance.
+const FIRST_CALLERS: SignedDuration = SignedDuration::from_mins(5);
+
 impl Familiar {
     /// Of the requests of a sample that were let in and answered well before this time.
     pub fn of(sample: &Outlook, before: Timestamp) -> Self {
         let mut familiar = Self::default();
+        let long_before = before.checked_sub(FIRST_CALLERS).unwrap_or(Timestamp::MIN);
         let older = sample.older.iter().map(|sampled| &sampled.seen);
         for seen in sample.recent.iter().chain(older).filter(|seen| seen.request.now < before) {
-            // What was refused says nothing of who may come, but the software was there.
+            let Answered::Permitted(status) = seen.answered else {
+                // What was refused says nothing of who may come, but the software was there.
+                if seen.request.now < long_before {
+                    familiar.software.insert(seen.request.software().into());
+                }
+                continue;
+            };
             familiar.software.insert(seen.request.software().into());
-            let Answered::Permitted(status) = seen.answered else { continue };
             if matches!(status, 401 | 403) {
                 continue;
             }

@@ -236,6 +236,40 @@ fn a_client_that_sends_what_is_malformed_is_its_release() {
     assert!(explained.causes[0].summary.starts_with("reporter/2.0 is new here"), "{explained:#?}");
 }
 
+/// The first callers of a release come before the many, and some software says its name last or not at all.
+#[test]
+fn a_release_is_known_by_its_first_callers_and_by_what_cannot_be_read() {
+    for (software, starts, words) in [
+        ("reporter/2.0", -200, "reporter/2.0 is new here"),
+        ("", 0, "what a software sends that is not named cannot be read (request.malformed)"),
+    ] {
+        let mut scene = Scene::new();
+        let bad = |number: usize, time: Timestamp| {
+            let (_, client) = person(number);
+            request(&Who { user: None, client, path: "/reports/7", software }, time)
+        };
+        for second in (starts..0).step_by(40) {
+            scene.add(bad(1, at(second)), Answered::Refused(ReasonCode::RequestMalformed));
+        }
+        scene.locked_out(Answered::Refused(ReasonCode::RequestMalformed), bad);
+        let explained = scene.check(300, CauseKind::ClientRelease, 95);
+        assert!(explained.causes[0].summary.starts_with(words), "{explained:#?}");
+    }
+    // Without a name strangers are strangers, and who is slow sends nothing that cannot be read.
+    let mut scene = Scene::new();
+    scene.locked_out(Answered::Refused(ReasonCode::RequestMalformed), |number, time| {
+        let client = format!("192.0.2.{}", number % 200);
+        request(&Who { user: None, client, path: "/x", software: "" }, time)
+    });
+    scene.check(300, CauseKind::Attack, 95);
+    let mut scene = Scene::new();
+    scene.locked_out(Answered::Refused(ReasonCode::RequestTimeout), |number, time| {
+        let (_, client) = person(number);
+        request(&Who { user: None, client, path: "/x", software: "" }, time)
+    });
+    assert!(scene.explain(300).causes.is_empty());
+}
+
 #[test]
 fn a_poisoned_list_is_the_feeds_doing() {
     let mut scene = Scene::new();

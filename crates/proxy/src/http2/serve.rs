@@ -221,7 +221,7 @@ impl Shared {
 
     /// Tells of a head that never reached the stack.
     fn refuse_unseen(&self, kind: HeadRefusalKind, detail: String) {
-        let refusal = HeadRefusal { kind, detail, method: None, target: None };
+        let refusal = HeadRefusal { kind, detail, method: None, target: None, user_agent: None };
         let malformation = (&refusal).into();
         let mut transit = self.nobody(refusal);
         self.worker.report_unanswered(&Refusal::Malformed(malformation), &mut transit);
@@ -236,7 +236,7 @@ impl Shared {
             retry_after_s: 1,
         };
         let kind = HeadRefusalKind::Malformed;
-        let unread = HeadRefusal { kind, detail: String::new(), method: None, target: None };
+        let unread = HeadRefusal { kind, detail: String::new(), method: None, target: None, user_agent: None };
         self.worker.report_unanswered(&Refusal::Throttled(Box::new(throttle)), &mut self.nobody(unread));
     }
 

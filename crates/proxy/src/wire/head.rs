@@ -11,7 +11,7 @@ use super::authority::Authority;
 use super::fields::Fields;
 use super::framing::BodyFraming;
 use super::grammar::is_tchar;
-use super::refusal::{HeadRefusal, HeadRefusalKind, Problem};
+use super::refusal::{HeadRefusal, HeadRefusalKind, Problem, user_agent_among};
 use super::request_line::{
     AbsoluteTarget, HttpVersion, RequestLine, TargetForm, max_request_line_bytes, parse_request_line,
 };
@@ -119,15 +119,20 @@ impl HeadScanner {
         match self.scan_lines(head, limits) {
             Ok(None) => Scan::Incomplete,
             Ok(Some((head_len, facts))) => Scan::Complete { head_len, facts },
-            Err(problem) => Scan::Refused(problem.about(self.request_line_bytes(head, limits))),
+            Err(problem) => Scan::Refused(self.about(problem, head, limits)),
         }
     }
 
     /// Refuses the head because it did not end in time.
     #[must_use]
     pub fn timed_out(&self, head: &[u8], limits: &HeadLimits) -> HeadRefusal {
-        Problem::new(HeadRefusalKind::Timeout, "the head was not complete in time")
-            .about(self.request_line_bytes(head, limits))
+        self.about(Problem::new(HeadRefusalKind::Timeout, "the head was not complete in time"), head, limits)
+    }
+
+    /// With what may be quoted of the head. Of the fields those that were read, so that it is the same however the head was cut.
+    fn about(&self, problem: Problem, head: &[u8], limits: &HeadLimits) -> HeadRefusal {
+        let read = head.get(..self.line_start).unwrap_or_default();
+        problem.about(self.request_line_bytes(head, limits), user_agent_among(read))
     }
 
     fn scan_lines(&mut self, head: &[u8], limits: &HeadLimits) -> Result<Option<(usize, HeadFacts)>, Problem> {

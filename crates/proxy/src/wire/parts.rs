@@ -5,7 +5,7 @@
 //! missing, repeated or behind others, names in upper case, fields of the connection. What is left to ask is what h2 does not:
 //! the same authority twice, whitespace around a value, a target that is no path, and the gateway's bounds.
 
-use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
@@ -41,7 +41,8 @@ pub fn check(head: &mut Parts, limits: &HeadLimits, default_port: u16) -> Result
         }
         Err(problem) => {
             let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
-            Err(Box::new(problem.about(format!("{} {target}", head.method).as_bytes())))
+            let user_agent = head.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+            Err(Box::new(problem.about(format!("{} {target}", head.method).as_bytes(), user_agent)))
         }
     }
 }

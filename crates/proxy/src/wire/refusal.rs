@@ -13,6 +13,9 @@ pub struct HeadRefusal {
     pub method: Option<String>,
     /// The target, where one could be read: printable ASCII with everything else as `\xNN`, at most 2048 bytes.
     pub target: Option<String>,
+    /// `User-Agent`, where it stood before what was refused: printable ASCII, at most 256 bytes. A word of the caller's, to find out whose
+    /// software sends such heads.
+    pub user_agent: Option<String>,
 }
 
 /// The kinds of refusal. Each has one status and one reason code.
@@ -76,8 +79,8 @@ impl Problem {
         Self::new(HeadRefusalKind::Malformed, detail)
     }
 
-    /// With the method and target of `request_line`, as far as they can be made out there.
-    pub(super) fn about(self, request_line: &[u8]) -> HeadRefusal {
+    /// With the method and target of `request_line`, as far as they can be made out there, and with what the software calls itself.
+    pub(super) fn about(self, request_line: &[u8], user_agent: Option<&[u8]>) -> HeadRefusal {
         let mut words = request_line.splitn(3, |&byte| byte == b' ');
         let method = words.next().filter(|word| word.len() <= MAX_METHOD_BYTES && super::grammar::is_token(word));
         let target = words.next().filter(|word| method.is_some() && !word.is_empty());
@@ -86,14 +89,25 @@ impl Problem {
             detail: self.detail,
             method: method.map(|word| printable(word, MAX_METHOD_BYTES)),
             target: target.map(|word| printable(word, MAX_TARGET_BYTES)),
+            user_agent: user_agent.map(|value| printable(value, MAX_USER_AGENT_BYTES)),
         }
     }
+}
+
+/// What the first field `User-Agent` of these lines says.
+pub(super) fn user_agent_among(lines: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"user-agent:";
+    lines.split(|&byte| byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME).then(|| value.trim_ascii())
+    })
 }
 
 /// Longest method that is let through, and that a refusal quotes.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
 const MAX_TARGET_BYTES: usize = 2048;
 const MAX_DETAIL_BYTES: usize = 200;
+const MAX_USER_AGENT_BYTES: usize = 256;
 
 /// `bytes` as printable ASCII: other bytes, and the backslash that would make the escape ambiguous, become `\xNN`.
 /// Stops before `max_bytes` would be passed.
@@ -128,7 +142,7 @@ mod tests {
     #[test]
     fn a_refusal_quotes_only_what_looks_like_a_method_and_a_target() {
         let check = |line: &[u8], method: Option<&str>, target: Option<&str>| {
-            let refusal = Problem::malformed("x").about(line);
+            let refusal = Problem::malformed("x").about(line, None);
             assert_eq!((refusal.method.as_deref(), refusal.target.as_deref()), (method, target), "{line:?}");
         };
         check(b"GET /a HTTP/1.1", Some("GET"), Some("/a"));
@@ -138,5 +152,22 @@ mod tests {
         check(b"", None, None);
         check(&[b'A'; 33], None, None);
         check(&[b"GET /".as_slice(), &[b'a'; 4000]].concat(), Some("GET"), Some(&format!("/{}", "a".repeat(2047))));
+    }
+
+    #[test]
+    fn a_refusal_names_the_software_where_it_stood_before_what_was_wrong() {
+        let check = |lines: &[u8], expected: Option<&str>| {
+            let refusal = Problem::malformed("x").about(b"GET / HTTP/1.1", user_agent_among(lines));
+            assert_eq!(refusal.user_agent.as_deref(), expected, "{lines:?}");
+        };
+        check(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: reporter/2.0 (x)\r\nX-Bad Name: 1\r\n",
+            Some("reporter/2.0 (x)"),
+        );
+        check(b"GET / HTTP/1.1\r\nUSER-AGENT:\t a\xff\r\nuser-agent: b\r\n", Some("a\\xff"));
+        check(b"GET / HTTP/1.1\r\nUser-Agent:\r\n", Some(""));
+        check(b"GET /user-agent: HTTP/1.1\r\nX-User-Agent: a\r\nUser-Agen", None);
+        check(b"", None);
+        check(&[b"user-agent: ".as_slice(), &[b'a'; 4000]].concat(), Some(&"a".repeat(MAX_USER_AGENT_BYTES)));
     }
 }

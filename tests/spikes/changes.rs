@@ -1,0 +1,91 @@
+//! What somebody changed: the policy, or a list that it follows.
+
+use std::sync::{Arc, Mutex};
+
+use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::receiver::{Answer, Receiver};
+use portcullis_testkit::upstream::Upstream;
+
+use super::{Caller, POLICY, Scene, open_to_all, run, without_bans};
+
+#[test]
+fn a_network_that_was_removed_is_put_down_to_the_policy() {
+    let upstream = Upstream::start();
+    let scene = Scene::start(&upstream, &without_bans(POLICY));
+    scene.reload(&without_bans(&POLICY.replace("127.0.0.8/29", "127.0.0.200/32")));
+    let told = scene.told(|| scene.locked_out(403));
+    let cause = told.check("config_change", 95, "by network/office-berlin");
+    assert!(cause["fix"]["preview"].as_str().unwrap().contains("would permit"), "{cause:#}");
+    let said = run(&scene.gateway, &["spike", "explain"]).stdout.join("\n");
+    assert!(said.starts_with("spike of refusals ") && said.contains("\nunexplained "), "{said}");
+    let listed = run(&scene.gateway, &["spike", "list"]).stdout.join("\n");
+    assert!(listed.contains("config_change "), "{listed}");
+}
+
+#[test]
+fn a_role_that_was_revoked_is_put_down_to_the_policy() {
+    let upstream = Upstream::start();
+    let scene = Scene::start(&upstream, &without_bans(POLICY));
+    let revoked = POLICY.replace("\"authenticated\"", "\"user:somebody-else\"");
+    scene.reload(&without_bans(&revoked));
+    let told = scene.told(|| scene.locked_out(403));
+    let cause = told.check("config_change", 95, "by assignment/staff-reads");
+    assert!(cause["by_reason"][0]["name"].as_str().unwrap().starts_with("rbac."), "{cause:#}");
+    assert_eq!(cause["by_user"].as_array().unwrap().len(), 5, "{cause:#}");
+}
+
+#[test]
+fn a_list_that_was_poisoned_is_put_down_to_the_list() {
+    let authority = Authority::new("lists");
+    let issued = authority.issue(&[San::Host("127.0.0.1")]);
+    let honest: Vec<String> = (0..10).map(|number| format!("127.0.0.{}", 100 + 2 * number)).collect();
+    let list = Arc::new(Mutex::new(honest.join("\n")));
+    let given = Arc::clone(&list);
+    let server = Receiver::start_tls(&issued, move |_| Answer::status(200).body(given.lock().unwrap().clone()));
+    let upstream = Upstream::start();
+    let mut site = crate::harness::Site::new(&upstream.url());
+    site.file("lists.pem", &authority.certificate());
+    let people = (9..15).map(|host| {
+        let name = format!("person-{host}");
+        Caller::new(&format!("127.0.0.{host}"), ("x-api-key", site.key(&name, &format!("user:{name}"), "")))
+    });
+    let people = people.collect();
+    let source = format!(
+        "[[network]]\nname = \"bad-networks\"\naddresses = [\"127.0.0.66\"]\n\
+         source = {{ url = \"https://{}/list\", ca = \"lists.pem\", private = true, refresh = \"1h\" }}\n",
+        server.address()
+    );
+    let denies = POLICY.replace("allow = [\"office-berlin\", \"home\"]", "deny = [\"bad-networks\"]");
+    let scene = Scene::of(site, people, &without_bans(&[&denies, &*source].concat()));
+    // One entry of ten has become another one: no guard holds that back.
+    let poisoned = [&honest[1..], &["127.0.0.8/29".to_owned()]].concat();
+    *list.lock().unwrap() = poisoned.join("\n");
+    let refreshed = run(&scene.gateway, &["feed", "refresh", "bad-networks"]);
+    assert_eq!(refreshed.status.code(), Some(0), "{refreshed:?}");
+    let told = scene.told(|| scene.locked_out(403));
+    let cause = told.check("feed_change", 95, "by network/bad-networks");
+    assert_eq!(cause["by_reason"][0]["name"], "ip.denied", "{cause:#}");
+    assert!(cause["fix"]["command"].as_str().unwrap().contains("portcullis feed list"), "{cause:#}");
+}
+
+/// Strangers try keys at the very moment at which somebody changes the policy, on the route that it changes.
+#[test]
+fn a_change_that_came_with_an_attack_and_did_nothing_to_it_is_not_blamed() {
+    let upstream = Upstream::start();
+    let scene = Scene::start(&upstream, &without_bans(&open_to_all()));
+    let narrower = open_to_all()
+        .replace("127.0.0.16/28", "127.0.0.16/29")
+        .replace("\"GET /reports/**\"", "\"GET /reports/{id}\", \"GET /elsewhere\"");
+    scene.reload(&without_bans(&narrower));
+    let told = scene.told(|| {
+        Caller::new("127.9.9.9", ("x-api-key", "not-a-key".to_owned())).check(&scene.gateway, 30, 401);
+        // Nobody else is touched.
+        scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
+    });
+    let cause = told.check("attack", 95, "nobody there was let in before");
+    assert_eq!(told.kinds(), ["attack"]);
+    let ruled_out = told.report["ruled_out"].as_array().unwrap();
+    assert!(ruled_out.len() == 1 && ruled_out[0].as_str().unwrap().starts_with("the policy of "), "{ruled_out:?}");
+    let command = cause["fix"]["command"].as_str().unwrap();
+    assert!(command.starts_with("portcullis ban add --range 127.9.9.0/24 "), "{command}");
+}
