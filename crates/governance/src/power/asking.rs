@@ -42,7 +42,7 @@ impl PowerBook {
         };
         // Who tries a code of somebody else learns no more than who tries one that is none.
         let seal = self.powers.values().find(opens).filter(|seal| seal.asked.principal == asked.principal);
-        let Some(seal) = seal.map(|seal| seal.n) else { return refused("the code opens nothing for this principal") };
+        let Some(seal) = seal.map(|seal| seal.n) else { return Err(PowerError::WrongCode) };
         self.check(&asked, now)?;
         self.make_room()?;
         let of = self.last.0.saturating_add(2);
