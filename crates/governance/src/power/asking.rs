@@ -98,13 +98,13 @@ impl PowerBook {
         self.tell_time(now)?;
         let open = || self.powers.values().filter(|power| power.state.is_open());
         if open().count() >= self.limits.most {
-            return refused(format!(
-                "{} are in force or wait already, as many as `[access] most` allows",
-                self.limits.most
-            ));
+            let most = self.limits.most;
+            let full = format!("{most} are in force or wait already, as many as `[access] most` allows");
+            return Err(PowerError::Full(full));
         }
         if open().filter(|power| power.asked.principal == asked.principal).count() >= MOST_OF_ONE {
-            return refused(format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal));
+            let full = format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal);
+            return Err(PowerError::Full(full));
         }
         let same = |power: &&Power| {
             power.asked.principal == asked.principal

@@ -85,6 +85,9 @@ pub enum PowerError {
     /// The code opens nothing for the principal: there is none such, it was used, or it is another's.
     #[error("the code opens nothing for this principal")]
     WrongCode,
+    /// There is as much as there may be.
+    #[error("{0}")]
+    Full(String),
     /// It makes no sense, or may not be.
     #[error("{0}")]
     Refused(String),
@@ -221,6 +224,13 @@ impl PowerBook {
         std::mem::take(&mut self.over)
     }
 
+    /// How often a principal has asked for itself since then: it goes by the log, so that no restart and no takeover begins to count anew.
+    pub fn asked_by_itself(&self, principal: &str, since: Timestamp) -> usize {
+        let is_own =
+            |power: &&Power| power.asked.principal == principal && power.by.first().is_some_and(|by| by == principal);
+        self.powers().take_while(|power| power.at >= since.as_microsecond()).filter(is_own).count()
+    }
+
     /// Whether anything is in force or waits: then what the clock shows has to be noted.
     pub fn is_anything_open(&self) -> bool {
         self.powers.values().any(|power| power.state.is_open())
@@ -352,7 +362,8 @@ impl PowerBook {
         let open = self.powers.values().find(|power| power.is_kept()).map_or(u64::MAX, |power| power.n);
         let up_to = wanted.min(open.saturating_sub(1));
         if up_to <= first {
-            return refused("the log of temporary power is full, and its oldest entry is still open, or not reviewed");
+            let full = "the log of temporary power is full, and its oldest entry is still open, or not reviewed";
+            return Err(PowerError::Full(full.to_owned()));
         }
         self.ledger.forget(up_to)?;
         self.powers.retain(|n, _| *n > up_to);
