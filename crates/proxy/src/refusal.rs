@@ -190,12 +190,30 @@ pub struct Rendering<'a> {
     pub disclose: bool,
     /// The caller may ask for access, by the event's id.
     pub requestable: bool,
+    /// What the caller can do about it by itself; `None`: nothing.
+    pub remedy: Option<Remedy>,
     /// See [`Refusal::retry_after_s`].
     pub retry_after_s: Option<u64>,
     /// What would help where a credential is missing or bad.
     pub challenges: Challenges<'a>,
     /// In which form the caller wants to be told.
     pub form: Form,
+}
+
+/// What a caller who lacks a grant can do about it by itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Remedy {
+    /// Where it can ask for access, by the event's id.
+    pub ask: Option<String>,
+    /// Where it can activate what it is eligible for, and which assignments would help.
+    pub activate: Option<(String, Vec<String>)>,
+}
+
+impl Remedy {
+    /// Where the caller goes first.
+    pub fn place(&self) -> Option<&str> {
+        self.activate.as_ref().map(|(place, _)| place).or(self.ask.as_ref()).map(String::as_str)
+    }
 }
 
 /// The answer: it tells the caller the code, the id and where to read more, and nothing about rules or roles unless the route
@@ -307,6 +325,17 @@ fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Value {
     if rendering.requestable {
         problem.insert("access_request".into(), json!(rendering.id.to_string()));
     }
+    if let Some(remedy) = &rendering.remedy {
+        let mut members = Map::new();
+        if let Some(place) = &remedy.ask {
+            members.insert("ask".into(), json!(place));
+        }
+        if let Some((place, assignments)) = &remedy.activate {
+            members.insert("activate".into(), json!(place));
+            members.insert("assignments".into(), json!(assignments));
+        }
+        problem.insert("remedy".into(), Value::Object(members));
+    }
     Value::Object(problem)
 }
 
@@ -319,7 +348,7 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
     if rendering.disclose && refusal.denial().is_some() {
         return refusal.message();
     }
-    let text = match refusal {
+    let text: &str = match refusal {
         Refusal::Malformed(malformation) => match malformation.status {
             StatusCode::FORBIDDEN => "The connection cannot be upgraded here.",
             StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.",
@@ -342,7 +371,7 @@ fn detail(refusal: &Refusal, rendering: &Rendering<'_>) -> String {
         Refusal::Throttled(_) => "Too many requests. Try again later.",
         Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
         Refusal::UpstreamFailed(_) => "The service behind the gateway did not answer properly.",
-        Refusal::Page(page) => page.said,
+        Refusal::Page(page) => &page.said,
         Refusal::Internal(_) => "The gateway failed to handle this request.",
     };
     text.to_owned()
