@@ -65,6 +65,23 @@ pub(crate) enum Wanted {
     },
 }
 
+/// What its holder is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shown {
+    /// Its number; 0 of a list.
+    pub(crate) id: u64,
+    /// It gives something.
+    pub(crate) is_in_force: bool,
+    /// As JSON.
+    pub(crate) body: Value,
+}
+
+impl Shown {
+    fn list(body: Value) -> Self {
+        Self { id: 0, is_in_force: false, body }
+    }
+}
+
 /// Why it is not done: the texts are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnProblem {
@@ -102,7 +119,7 @@ const NONE_OF_YOURS: &str = "You have none of this number.";
 
 impl Lender {
     /// Begins what a principal wants for itself. It is in force, or waits for others.
-    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted) -> Result<Value, OwnProblem> {
+    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
@@ -172,17 +189,17 @@ impl Lender {
     }
 
     /// What a principal has asked for, the last first; and of activations also what it is eligible for.
-    pub(crate) fn own(&self, principal: &Principal, section: Section) -> Result<Value, OwnProblem> {
+    pub(crate) fn own(&self, principal: &Principal, section: Section) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         self.with_own(|kept, _| {
             let of_it = kept.book.powers().filter(|power| is_own(power, &whose, section)).take(MOST_SHOWN);
-            let list: Vec<Value> = of_it.map(own).collect();
-            Ok(match section {
+            let list: Vec<Value> = of_it.map(|power| own(power).body).collect();
+            Ok(Shown::list(match section {
                 Section::Requests => json!({ "requests": list }),
                 Section::Activations => {
                     json!({ "activations": list, "eligible": self.own_eligible(principal) })
                 }
-            })
+            }))
         })
     }
 
@@ -205,13 +222,13 @@ impl Lender {
     }
 
     /// One of its own.
-    pub(crate) fn one_of_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Value, OwnProblem> {
+    pub(crate) fn one_of_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         self.with_own(|kept, _| Ok(own(find(kept, &whose, section, n)?)))
     }
 
     /// Takes back what waits, or gives up what is in force.
-    pub(crate) fn end_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Value, OwnProblem> {
+    pub(crate) fn end_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
@@ -257,7 +274,7 @@ fn text(name: &str, text: &str, most: usize, is_required: bool) -> Result<String
 }
 
 /// It as its holder sees it: nothing of who else had a word in it.
-fn own(power: &Power) -> Value {
+fn own(power: &Power) -> Shown {
     let (began, until, why) = match &power.state {
         PowerState::Waiting { until } => (None, Some(*until), None),
         PowerState::InForce { began, until } => (Some(*began), Some(*until), None),
@@ -267,7 +284,7 @@ fn own(power: &Power) -> Value {
     };
     let loan = why.and_then(|why| why.strip_prefix(GRANTED)).and_then(|number| number.parse::<u64>().ok());
     let is_request = power.asked.kind == PowerKind::Request;
-    json!({
+    let body = json!({
         "id": power.n,
         "kind": power.asked.kind.as_str(),
         "state": if loan.is_some() { "granted" } else { power.state.as_str() },
@@ -282,5 +299,6 @@ fn own(power: &Power) -> Value {
         "approved": power.approved.len(),
         "loan": loan,
         "end": why.filter(|_| loan.is_none()),
-    })
+    });
+    Shown { id: power.n, is_in_force: matches!(power.state, PowerState::InForce { .. }), body }
 }

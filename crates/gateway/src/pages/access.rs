@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use super::{NOTHING, OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
-use crate::lending::own::{OwnProblem, Section, Wanted};
+use crate::lending::own::{OwnProblem, Section, Shown, Wanted};
 
 /// How many are answered at once: each may wait for a disk.
 pub(super) const AT_ONCE: usize = 8;
@@ -92,14 +92,14 @@ impl OwnPages {
             }
             _ => return Err(not_there_for(&visit.method)),
         };
-        let body = answered.map_err(|problem| refused(principal, problem))?;
+        let Shown { id, is_in_force, body } = answered.map_err(|problem| refused(principal, problem))?;
         let is_new = visit.method == Method::POST;
         let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
         if is_new {
             // Where somebody else has to say something first, it is only accepted (RFC 9110 section 15.3.3).
-            *answer.status_mut() = if body["state"] == "in_force" { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+            *answer.status_mut() = if is_in_force { StatusCode::CREATED } else { StatusCode::ACCEPTED };
             let place = visit.snapshot.settings.pages.as_ref().map(|pages| pages.place_of(page)).unwrap_or_default();
-            if let Ok(place) = HeaderValue::try_from(format!("{place}/{}", body["id"])) {
+            if let Ok(place) = HeaderValue::try_from(format!("{place}/{id}")) {
                 answer.headers_mut().insert(LOCATION, place);
             }
         }

@@ -120,7 +120,8 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     } else {
         None
     };
-    if principal.is_none() && !settings.are_open(transit.facts.scheme) {
+    // Where nobody logs in there is nothing to be had over TLS either.
+    if principal.is_none() && settings.login && !settings.are_open(transit.facts.scheme) {
         let message = "the gateway's own pages are there over TLS alone";
         let said = "This page is there over TLS alone: use https.";
         let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(message, said) };
