@@ -201,24 +201,38 @@ fn nobody_introduces_themselves() {
     ];
     let answer = api.send("POST", "/v1/bans/explain", &forged, json!({ "on": "192.0.2.7" }).to_string().as_bytes());
     assert_eq!(answer.status(), 200, "{}", answer.text());
-    // Past the data plane: whoever finds the process's own socket has no token.
+    // Past the data plane: whoever finds the process's own socket is sent away unheard, and takes nobody's place.
     let names = std::fs::read_to_string("/proc/net/unix").unwrap();
     let prefix = format!("@portcullis-{}-", api.gateway.process.pid());
     let name = names.lines().find_map(|line| line.split_whitespace().find(|word| word.starts_with(&prefix))).unwrap();
     let address =
         <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name[1..]);
-    let mut stream = std::os::unix::net::UnixStream::connect_addr(&address.unwrap()).unwrap();
+    let address = address.unwrap();
+    let connect = || std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
+    // More than there are places, and none says a word.
+    let silent: Vec<_> = (0..64).map(|_| connect()).collect();
+    let answer = api.get("/v1/bans", &api.alice);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
     let request =
         wire::request("GET", "/v1/bans", &[("host", "localhost"), ("connection", "close"), forged[1], forged[2]], b"");
-    std::io::Write::write_all(&mut stream, &request).unwrap();
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let mut stream = connect();
+    // It may be gone before it can be written to.
+    let _ = std::io::Write::write_all(&mut stream, &request);
+    for mut stream in silent.into_iter().chain([stream]) {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        match std::io::Read::read_to_end(&mut stream, &mut answer) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+        }
+        assert_eq!(answer, b"", "nothing is answered");
+    }
     let refused = api.events("admin.refused", 1);
     assert_eq!(
         refused[0]["identity"]["method"], "unix_socket",
         "the account of the process, not the name that it gave"
     );
+    assert!(refused[0]["message"].as_str().unwrap().contains(&format!("process {}", std::process::id())));
 }
 
 #[test]

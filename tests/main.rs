@@ -142,6 +142,8 @@ mod second_factors;
 mod second_opinion;
 /// Every byte that the process writes, and every kind of secret that it is given.
 mod secrets;
+/// Whoever is refused asks for access by themselves, over HTTP.
+mod self_service;
 /// The service manager: what it is told, sockets that it passes on, and one process that takes over from another.
 mod service;
 /// Events over the network: syslog to a real rsyslogd, and receivers over HTTP, Azure's and OpenTelemetry's among them.

@@ -23,6 +23,8 @@ pub const TOKEN: HeaderName = HeaderName::from_static("x-portcullis-introduction
 pub const OPERATOR: HeaderName = HeaderName::from_static("x-portcullis-operator");
 /// The client's address, where it is known.
 pub const CLIENT: HeaderName = HeaderName::from_static("x-portcullis-client");
+/// How the caller came to the data plane: `http` or `https`.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// What a browser says of a request's origin (Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -89,8 +91,10 @@ pub(crate) fn forged(method: &Method, headers: &HeaderMap) -> Option<&'static st
     }
     if let Some(origin) = headers.get(ORIGIN) {
         let of_origin = origin.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
-        let authority = of_origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
-        if authority.is_none() || authority != headers.get(HOST).and_then(|host| host.to_str().ok()) {
+        let found = of_origin.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?.as_str())));
+        // A page that came without TLS may be anybody's, whatever name it has (RFC 6454 section 4). The data plane sets both fields.
+        let own = only(headers, &FORWARDED_PROTO).zip(headers.get(HOST).and_then(|host| host.to_str().ok()));
+        if found.is_none() || found != own {
             return Some("the request comes from a page of another origin");
         }
     }
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn what_a_page_of_another_site_can_send_is_told() {
         let check = |method: Method, pairs: &[(&str, &str)], is_forged: bool| {
-            let mut all = vec![("host", "127.0.0.1:9091")];
+            let mut all = vec![("host", "127.0.0.1:9091"), ("x-forwarded-proto", "http")];
             all.extend(pairs);
             assert_eq!(forged(&method, &headers(&all)).is_some(), is_forged, "{method} {pairs:?}");
         };
@@ -172,5 +176,16 @@ mod tests {
         check(Method::POST, &[json, ("origin", "http://evil.example")], true);
         check(Method::POST, &[json, ("origin", "http://127.0.0.1:9092")], true);
         check(Method::POST, &[json, ("origin", "null")], true);
+        // Over TLS, from a page of the same name that came without.
+        let check = |proto: &[(&str, &str)], origin: &str, is_forged: bool| {
+            let all = [&[("host", "admin.example.com"), json, ("origin", origin)], proto].concat();
+            assert_eq!(forged(&Method::POST, &headers(&all)).is_some(), is_forged, "{proto:?} {origin}");
+        };
+        let https = ("x-forwarded-proto", "https");
+        check(&[https], "https://admin.example.com", false);
+        check(&[https], "http://admin.example.com", true);
+        check(&[("x-forwarded-proto", "http")], "https://admin.example.com", true);
+        check(&[https, https], "https://admin.example.com", true);
+        check(&[], "https://admin.example.com", true);
     }
 }

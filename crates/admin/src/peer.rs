@@ -46,6 +46,12 @@ impl Account {
         let uid = credentials.uid();
         Ok(Self { uid, gid: credentials.gid(), pid: credentials.pid(), name: accounts::user_name(uid) })
     }
+
+    /// Whether this very process connected. Nobody else has its number while it lives.
+    pub(crate) fn is_this_process(stream: &UnixStream) -> bool {
+        let pid = stream.peer_cred().ok().and_then(|credentials| credentials.pid());
+        pid.and_then(|pid| u32::try_from(pid).ok()) == Some(std::process::id())
+    }
 }
 
 impl Peer {

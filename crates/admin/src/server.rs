@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::header::HeaderMap;
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use crate::door::Door;
-use crate::gateway::Gateway;
+use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::{Access, Account, Peer};
 use crate::request::{Desk, FOLLOWERS};
 use crate::settings::Settings;
@@ -140,7 +140,16 @@ fn run<G: Gateway>(runtime: &Runtime, opened: Opened, gateway: &Arc<G>, mut told
         };
         let api = async {
             let Some((listener, door)) = door else { return };
-            accept(&listener, |stream| from_door(stream, door, Arc::clone(gateway), Arc::clone(&followers))).await;
+            let mut strangers = Strangers::default();
+            let is_own = |stream: &UnixStream| {
+                let is_own = Account::is_this_process(stream);
+                if !is_own {
+                    strangers.note(stream, gateway);
+                }
+                is_own
+            };
+            let serve = |stream| from_door(stream, door, Arc::clone(gateway), Arc::clone(&followers));
+            accept(&listener, is_own, serve).await;
         };
         tokio::select! {
             ((), ()) = async { tokio::join!(channel, api) } => {}
@@ -172,17 +181,23 @@ async fn wait_for_socket(socket: Option<Socket>, settings: &Settings) -> Option<
 
 async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>, followers: &Arc<Semaphore>) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    accept(&listener, |stream| connection(stream, socket.access, Arc::clone(gateway), Arc::clone(followers))).await;
+    let serve = |stream| connection(stream, socket.access, Arc::clone(gateway), Arc::clone(followers));
+    accept(&listener, |_| true, serve).await;
     Ok(())
 }
 
-/// Serves connections, so many at once.
-async fn accept<F: Future<Output = ()> + 'static>(listener: &UnixListener, serve: impl Fn(UnixStream) -> F) {
+/// Serves connections, so many at once. Whom nobody lets in is sent away before it takes a place.
+async fn accept<F: Future<Output = ()> + 'static>(
+    listener: &UnixListener,
+    mut lets_in: impl FnMut(&UnixStream) -> bool,
+    serve: impl Fn(UnixStream) -> F,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
+            Ok((stream, _)) if !lets_in(&stream) => {}
             Ok((stream, _)) => {
+                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
                 let connection = serve(stream);
                 tokio::task::spawn_local(async move {
                     connection.await;
@@ -197,6 +212,40 @@ async fn accept<F: Future<Output = ()> + 'static>(listener: &UnixListener, serve
     }
 }
 
+/// Other processes of the machine that connect to the door: its name is for everybody to read. They are sent away unheard, and what would be an event for
+/// each connection is one event in a while.
+#[derive(Debug, Default)]
+struct Strangers {
+    told: Option<Instant>,
+    /// Since then.
+    more: u64,
+}
+
+/// How often strangers at the door are an event.
+const TELL_OF_STRANGERS: Duration = Duration::from_secs(60);
+
+impl Strangers {
+    /// How many came since the last time, and now; `None`: that was a short while ago.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.more = self.more.saturating_add(1);
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL_OF_STRANGERS) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.more))
+    }
+
+    fn note<G: Gateway>(&mut self, stream: &UnixStream, gateway: &Arc<G>) {
+        let Some(count) = self.count(Instant::now()) else { return };
+        let Some(account) = account(stream) else { return };
+        let process = account.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        let message = format!(
+            "another process{process} than the gateway connected to the socket of the operators' API, and was sent away: {count} since the last event of that"
+        );
+        gateway.record(&Action { kind: ActionKind::Refused, peer: &Peer::Account(account), succeeded: false, message });
+    }
+}
+
 /// The account at the other end. Whom nobody knows nobody lets in.
 fn account(stream: &UnixStream) -> Option<Account> {
     Account::of(stream).map_err(|error| tracing::warn!(%error, "the peer of a control connection is unknown")).ok()
@@ -206,34 +255,58 @@ async fn connection<G: Gateway>(stream: UnixStream, access: Access, gateway: Arc
     let Some(account) = account(&stream) else { return };
     let permitted = access.permits(&account);
     let desk = Arc::new(Desk { gateway, peer: Peer::Account(account), permitted, followers });
-    // One request for those who may not ask: each is an event.
-    converse(stream, permitted, move |_| Arc::clone(&desk)).await;
+    converse(stream, move |_| Arc::clone(&desk)).await;
 }
 
 /// What the data plane hands in: who asks is told with each request.
 async fn from_door<G: Gateway>(stream: UnixStream, door: &'static Door, gateway: Arc<G>, followers: Arc<Semaphore>) {
     let Some(account) = account(&stream) else { return };
-    converse(stream, true, move |headers| {
+    converse(stream, move |headers| {
         let introduced = door.introduced(headers);
         let permitted = introduced.is_some();
-        // Who comes without the token is no caller of the data plane, but a process of this machine.
+        // This process connected; without the token it was not its data plane.
         let peer = introduced.map_or_else(|| Peer::Account(account.clone()), Peer::Operator);
         Arc::new(Desk { gateway: Arc::clone(&gateway), peer, permitted, followers: Arc::clone(&followers) })
     })
     .await;
 }
 
-async fn converse<G: Gateway>(stream: UnixStream, keep_alive: bool, desk: impl Fn(&HeaderMap) -> Arc<Desk<G>>) {
+async fn converse<G: Gateway>(stream: UnixStream, desk: impl Fn(&HeaderMap) -> Arc<Desk<G>>) {
     let service = service_fn(|request: Request<Incoming>| {
         let desk = desk(request.headers());
-        async move { Ok::<_, std::convert::Infallible>(desk.answer(request).await) }
+        async move {
+            let permitted = desk.permitted;
+            let mut answer = desk.answer(request).await;
+            if !permitted {
+                // One request for those who may not ask: each is an event.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        .keep_alive(keep_alive)
         .serve_connection(TokioIo::new(stream), service);
     // Who goes away in the middle is no news.
     let _ = serving.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_one_event_in_a_while() {
+        let mut strangers = Strangers::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(strangers.count(at(0)), Some(1));
+        for _ in 0..1_000 {
+            assert_eq!(strangers.count(at(59)), None);
+        }
+        assert_eq!(strangers.count(at(60)), Some(1_001));
+        assert_eq!((strangers.count(at(61)), strangers.count(at(200))), (None, Some(2)));
+    }
 }

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use portcullis_policy::Policy;
 use portcullis_risk::settings::{BanMode, RiskMode};
 
+use crate::codes;
 use crate::compile;
 use crate::compile::mfa::MfaLoaded;
-use crate::diagnostics::Report;
+use crate::diagnostics::{Diagnostic, Report};
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
 use crate::governed::{FilesRead, Governed, networks_beside};
@@ -301,7 +302,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let audit = compile::audit::compile(reader, operation.audit, store.as_ref(), &gateway.entries.routes);
     let mfa = compile::mfa::compile(reader, operation.mfa, store.is_some());
     if let Some(pages) = &mut proxy.pages {
-        pages.step_up = mfa.is_some();
+        pages.step_up = mfa.is_some() && pages.login;
     }
     summary.store = store.as_ref().map(|store| store.path.clone());
     let control = compile::control::compile(reader, operation.control, path);
@@ -315,6 +316,10 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     // Beside an error it may be one that is not meant so.
     if store.is_none() && reader.diagnostics.borrow().errors() == 0 {
         compile::policy::report_activations(reader, &policy);
+    }
+    if let Some(span) = operation.self_service.filter(|_| store.is_none()) {
+        let message = "what is asked for is kept in the store, and there is none";
+        reader.report(Diagnostic::error(codes::CONFLICT, span, message).with_help("add `[store]`, or leave it out"));
     }
     let mut policy = policy;
     let longest = operation.governance.break_glass_max;

@@ -283,7 +283,7 @@ impl Gateway for Operated {
 
     fn access(&self, peer: &Peer, wanted: &Access) -> Result<AccessAnswer, Problem> {
         let who = Who::of(peer);
-        self.running.lender().perform(wanted, &who, Timestamp::now()).map_err(problem)
+        self.running.lender().perform(wanted, &who, Timestamp::now).map_err(problem)
     }
 
     fn factors(&self, on: &str) -> Result<Factors, Problem> {

@@ -1,13 +1,16 @@
 //! Power for a time, in a running gateway: asked for, approved, written down, then in force, and ended by whichever clock comes first.
 //!
-//! The log is `governance`'s and lies in the store; what requests see is `proxy`'s table. This is where the two meet: each change goes into the
-//! log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
+//! The log is `governance`'s and lies in the store; what requests see is `proxy`'s table. This is where the two meet (`standing`): each change goes into
+//! the log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
 
 mod breaking;
+pub(crate) mod own;
 mod requesting;
 mod shown;
+mod standing;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,15 +22,14 @@ use portcullis_governance::power::{
     Asked, BreakGlassRules, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word,
 };
 use portcullis_governance::{ApproverSet, Hash, LedgerError};
-use portcullis_policy::{Activation, Lent, Principal, PrincipalKind};
+use portcullis_policy::{Policy, Principal, PrincipalKind};
 use portcullis_proxy::Shared;
-use portcullis_proxy::lending::LentTo;
 use portcullis_store::{PowerLog, Settings};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::governing::{Governing, Who};
-use breaking::Wrong;
+use standing::Kept;
 
 /// Who has what for a time, and where that is written down.
 #[derive(Debug)]
@@ -40,22 +42,8 @@ pub(crate) struct Lender {
     break_glass: ArcSwap<Option<BreakGlassRules>>,
 }
 
-#[derive(Debug)]
-struct Kept {
-    book: PowerBook,
-    /// When each ends by the clock that nobody sets. It only ever becomes earlier.
-    deadlines: HashMap<u64, Timestamp>,
-    /// When the time of day was last noted, by that clock.
-    noted: Timestamp,
-    wrong: Wrong,
-}
-
 /// How often it is looked what is over.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the time of day is noted while anything is in force.
-const NOTE: SignedDuration = SignedDuration::from_secs(60);
-/// How long a refusal says that something has ended.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// Eligible assignments that are listed.
 const MOST_ELIGIBLE: usize = 1_000;
 
@@ -74,12 +62,7 @@ impl Lender {
         let open = |store: &Settings| {
             let log = PowerLog::open(store).map_err(|error| LedgerError::Failed(error.to_string()))?;
             let book = PowerBook::open(Box::new(log), limits, now)?;
-            Ok::<_, PowerError>(Kept {
-                book,
-                deadlines: HashMap::new(),
-                noted: shared.clock.now(),
-                wrong: Wrong::default(),
-            })
+            Ok::<_, PowerError>(Kept::of(book, shared.clock.now()))
         };
         let kept = store.map(open).transpose()?;
         let lender = Self {
@@ -90,6 +73,8 @@ impl Lender {
         };
         if let Some(kept) = lender.kept().as_mut() {
             lender.publish(kept, now);
+            // What ended while nobody ran is told as well.
+            lender.settle(kept, now);
             let count = kept.book.powers().filter(|power| power.is_in_force(now)).count();
             if count > 0 {
                 tracing::info!(count, "power that was given for a time before is in force");
@@ -107,6 +92,11 @@ impl Lender {
         self.break_glass.store(Arc::new(break_glass));
         if let Some(kept) = self.kept().as_mut() {
             kept.book.limit(limits);
+            // The policy may be another one.
+            kept.is_held = false;
+            let now = Timestamp::now();
+            self.publish(kept, now);
+            self.settle(kept, now);
         }
     }
 
@@ -118,7 +108,7 @@ impl Lender {
         loop {
             tick.tick().await;
             let looking = Arc::clone(&lender);
-            let looked = tokio::task::spawn_blocking(move || looking.look(Timestamp::now())).await;
+            let looked = tokio::task::spawn_blocking(move || looking.look(Timestamp::now)).await;
             let error = match looked {
                 Ok(Ok(true)) => None,
                 Ok(Ok(false)) => return,
@@ -132,85 +122,33 @@ impl Lender {
         }
     }
 
-    /// Ends what is over. `false`: nothing is kept.
-    fn look(&self, now: Timestamp) -> Result<bool, PowerError> {
-        let mut guard = self.kept();
-        let Some(kept) = guard.as_mut() else { return Ok(false) };
-        let heard = kept.book.catch_up()?;
-        let mut ended = kept.book.tell_time(now)?;
-        let steady = self.shared.clock.now();
-        let over = |(n, deadline): (&u64, &Timestamp)| {
-            let is_in_force = kept.book.power(*n).is_ok_and(|power| power.is_in_force(now));
-            (is_in_force && *deadline <= steady).then_some(*n)
-        };
-        let over: Vec<u64> = kept.deadlines.iter().filter_map(over).collect();
-        for n in over {
-            ended.push(kept.book.end(n, "its time is over", &[], now)?);
-        }
-        if heard || !ended.is_empty() {
-            self.publish(kept, now);
-            ended.iter().for_each(|power| self.tell(EventKind::GrantEnded, power));
-        }
-        if !kept.deadlines.is_empty() && steady.duration_since(kept.noted) >= NOTE {
-            kept.book.note_seen()?;
-            kept.noted = steady;
-        }
-        Ok(true)
-    }
-
     /// No more is looked at: the process ends, and whoever closes the store last has it stand alone.
     pub(crate) fn shutdown(&self) {
         *self.kept() = None;
     }
 
-    /// Puts in force what the log says.
-    fn publish(&self, kept: &mut Kept, now: Timestamp) {
-        let steady = self.shared.clock.now();
-        let (mut in_force, mut ended) = (Vec::new(), Vec::new());
-        let mut deadlines = HashMap::new();
-        for power in kept.book.powers().filter(|power| power.asked.kind.gives_access()) {
-            let Some((kind, id)) = principal(&power.asked.principal) else { continue };
-            let lent = |until: i64, deadline: Timestamp| {
-                let until = Timestamp::from_microsecond(until).ok()?;
-                let gives = Lent::parse(&power.asked.gives);
-                let activation = Activation { gives, until, note: shown::note(power).into() };
-                Some(LentTo { kind, id: id.into(), activation, deadline })
-            };
-            match power.state {
-                PowerState::InForce { until, .. } => {
-                    let left = SignedDuration::from_micros(until.saturating_sub(now.as_microsecond()));
-                    let deadline = steady.saturating_add(left).unwrap_or(steady);
-                    let deadline = kept.deadlines.get(&power.n).map_or(deadline, |before| deadline.min(*before));
-                    deadlines.insert(power.n, deadline);
-                    in_force.extend(lent(until, deadline));
-                }
-                PowerState::Ended { ended: at, .. } => {
-                    let age = SignedDuration::from_micros(now.as_microsecond().saturating_sub(at));
-                    if age <= REMEMBERED {
-                        ended.extend(lent(at, steady));
-                    }
-                }
-                PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {}
-            }
-        }
-        kept.deadlines = deadlines;
-        self.shared.lending.replace(in_force, ended);
-    }
-
-    /// Does what is wanted.
+    /// Does what is wanted, at the time that the clock shows when it is its turn.
     ///
     /// # Errors
     /// Why it is not done, in a sentence.
-    pub(crate) fn perform(&self, wanted: &Access, who: &Who, now: Timestamp) -> Result<Answer, String> {
+    pub(crate) fn perform(
+        &self,
+        wanted: &Access,
+        who: &Who,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<Answer, String> {
         let mut guard = self.kept();
         let Some(kept) = guard.as_mut() else {
             return Err("temporary power is kept in the store, and there is none: add `[store]`".to_owned());
         };
-        kept.book.catch_up().map_err(said)?;
         // What is over has ended before anything else happens.
-        let ended = kept.book.tell_time(now).map_err(said)?;
-        self.publish_if(!ended.is_empty(), kept, now);
-        ended.iter().for_each(|power| self.tell(EventKind::GrantEnded, power));
+        let now = self.begin(kept, clock).map_err(said)?;
+        let answer = self.act(kept, wanted, who, now);
+        self.settle(kept, now);
+        answer
+    }
+
+    fn act(&self, kept: &mut Kept, wanted: &Access, who: &Who, now: Timestamp) -> Result<Answer, String> {
         match wanted {
             Access::List { all } => Ok(self.list(kept, *all, now)),
             Access::Show { id } => {
@@ -246,12 +184,6 @@ impl Lender {
         }
     }
 
-    fn publish_if(&self, wanted: bool, kept: &mut Kept, now: Timestamp) {
-        if wanted {
-            self.publish(kept, now);
-        }
-    }
-
     /// How many persons must approve what the policy does not give by itself: as many as a change of the policy that loosens it.
     fn loosen(&self) -> u8 {
         self.governing.as_ref().map_or(0, |governing| governing.loosen())
@@ -275,7 +207,7 @@ impl Lender {
     }
 
     fn activate(&self, kept: &mut Kept, wanted: &Wanted, who: &Who, now: Timestamp) -> Result<Answer, String> {
-        let policy = Arc::clone(&self.shared.snapshot().load().policy);
+        let policy = self.policy();
         let eligible = policy.eligible(&wanted.assignment).ok_or_else(|| {
             format!(
                 "there is no eligible assignment `{}`: see `portcullis access list`",
@@ -336,6 +268,7 @@ impl Lender {
         now: Timestamp,
     ) -> Result<Answer, String> {
         let (approvers, instance) = self.approvers();
+        self.may_still_begin(kept.book.power(id).map_err(said)?)?;
         let power = match approval {
             None => kept.book.approve_as(id, &who.names, who.is_shared, &approvers, now),
             Some(text) => {
@@ -355,6 +288,25 @@ impl Lender {
             }
         };
         Ok(shown::answer(message, [&power]))
+    }
+
+    /// Whether what waits could be asked for today: the policy may demand more by now than it did then.
+    fn may_still_begin(&self, power: &Power) -> Result<(), String> {
+        if power.asked.kind != PowerKind::Activation {
+            return Ok(());
+        }
+        match self.policy().eligible(&power.asked.gives) {
+            Some(eligible) if standing::is_within(&power.asked, &eligible.rules) => Ok(()),
+            Some(_) => Err(format!(
+                "the policy demands more of {} now than when it was asked for: reject {}, and ask again",
+                power.asked.gives, power.n
+            )),
+            None => Err(format!("the policy has no eligible assignment `{}` any more", power.asked.gives)),
+        }
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.shared.snapshot().load().policy)
     }
 
     /// Puts in force what has just begun, and says so.

@@ -8,7 +8,9 @@
 //! | `backchannel-logout/NAME` | where that provider says that a session is over |
 //! | `step-up`, `factors`, `passkey.js` | a second factor is shown, added, removed |
 //! | `whoami` | what is known of the caller, where the configuration wants that |
+//! | `access-requests`, `activations` | access that was refused is asked for, and what one is eligible for activated, where the configuration wants that |
 
+mod access;
 mod factors;
 mod login;
 mod logout;
@@ -31,8 +33,10 @@ use portcullis_identity::session::{CookieKind, Found, SealKey, Session, SessionI
 use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
 use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit};
+use tokio::sync::Semaphore;
 
 use crate::factoring::Factors;
+use crate::lending::Lender;
 use crate::logins::{Logins, session_event};
 
 /// How long it is waited for that the store has what was ended.
@@ -45,6 +49,9 @@ pub(crate) struct OwnPages {
     sessions: Arc<Sessions>,
     logins: Arc<Logins>,
     factors: Arc<Factors>,
+    lender: Weak<Lender>,
+    /// How many ask for access, or look at what they asked, at once.
+    asking: Arc<Semaphore>,
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
     /// Logins that were ended, and logouts that providers told: apart, so that nobody who begins logins keeps a logout from counting.
@@ -58,12 +65,15 @@ impl OwnPages {
         sessions: &Arc<Sessions>,
         logins: &Arc<Logins>,
         factors: &Arc<Factors>,
+        lender: &Arc<Lender>,
     ) -> Self {
         Self {
             shared: Arc::downgrade(shared),
             sessions: Arc::clone(sessions),
             logins: Arc::clone(logins),
             factors: Arc::clone(factors),
+            lender: Arc::downgrade(lender),
+            asking: Arc::new(Semaphore::new(access::AT_ONCE)),
             seal: SealKey::random().map(Arc::new),
             replays: Replays::default(),
             told: Replays::default(),
@@ -80,6 +90,12 @@ impl Pages for OwnPages {
 impl OwnPages {
     async fn turn(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let (page, rest) = visit.page.split_once('/').unwrap_or((&visit.page, ""));
+        if let Some(principal) = &visit.principal {
+            return self.access(visit, principal, page, rest).await;
+        }
+        if visit.snapshot.settings.pages.as_ref().is_none_or(|pages| !pages.login) {
+            return Err(no_such_page());
+        }
         let is_on = |page: &str| page != "whoami" || visit.snapshot.authenticator.login().is_some_and(|it| it.whoami);
         match (page, rest, &visit.method) {
             ("login", "", &Method::GET) => self.login(visit).await,
@@ -101,12 +117,9 @@ impl OwnPages {
             | ("callback" | "backchannel-logout", _, _)
                 if is_on(page) =>
             {
-                let message = format!("a page of the gateway's own was asked for by {}", visit.method);
-                let refusal =
-                    PageRefusal::new(ReasonCode::RequestMalformed, message, "The page is not there for this method.");
-                Err(PageRefusal { status: Some(StatusCode::METHOD_NOT_ALLOWED), ..refusal })
+                Err(not_there_for(&visit.method))
             }
-            _ => Err(PageRefusal::new(ReasonCode::RouteNotFound, "the gateway has no such page", NOTHING)),
+            _ => Err(no_such_page()),
         }
     }
 
@@ -160,6 +173,16 @@ impl OwnPages {
         event.request.id = uuid::Uuid::parse_str(&visit.request_id).ok().map(Into::into);
         shared.recorder.record(event);
     }
+}
+
+fn no_such_page() -> PageRefusal {
+    PageRefusal::new(ReasonCode::RouteNotFound, "the gateway has no such page", NOTHING)
+}
+
+fn not_there_for(method: &Method) -> PageRefusal {
+    let message = format!("a page of the gateway's own was asked for by {method}");
+    let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, "The page is not there for this method.");
+    PageRefusal { status: Some(StatusCode::METHOD_NOT_ALLOWED), ..refusal }
 }
 
 /// Waits until the store has it, but not for ever.

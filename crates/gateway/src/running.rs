@@ -252,11 +252,12 @@ impl Running {
         let logins = Arc::new(Logins::new(&shared, &sessions));
         let factors = Arc::new(Factors::new(mfa, database.as_ref())?);
         factors.start().map_err(StartError::Keeping)?;
-        // Nobody has set it before.
-        let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors)));
         // Before the first request, so that it is decided on as all others.
         tell(&shared.geo.configure(&geo));
         let lender = Lender::open(fixed.store.as_ref(), (access, break_glass), &shared, governing.clone())?;
+        let lender = Arc::new(lender);
+        // Nobody has set it before.
+        let _ = shared.pages.set(Arc::new(OwnPages::new(&shared, &sessions, &logins, &factors, &lender)));
         let alerting = Alerting::start(alerts, &shared).map_err(StartError::Alerts)?;
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
@@ -282,7 +283,7 @@ impl Running {
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
             revoking,
-            lender: Arc::new(lender),
+            lender,
             governing,
             directories: Arc::new(directories),
             checking: Arc::new(checking),
@@ -404,7 +405,7 @@ impl Running {
         let mfa = loaded.mfa.take();
         // Second factors are turned on and off by a restart alone: until then nobody is led to a page that is not there, nor kept from one that is.
         if let Some(pages) = &mut loaded.proxy.pages {
-            pages.step_up = self.factors.are_on();
+            pages.step_up = self.factors.are_on() && pages.login;
         }
         let risk = loaded.risk.clone();
         let (access, break_glass) = (loaded.access, loaded.break_glass.clone());

@@ -106,6 +106,8 @@ pub struct Eligible {
     pub rules: ActivationRules,
     /// It is only reported, and activating it changes nothing.
     pub shadow: bool,
+    /// It counts only for who has authenticated with several factors of late: whoever activates it for themselves shows these first.
+    pub mfa: bool,
 }
 
 impl Policy {
@@ -131,6 +133,7 @@ impl Policy {
             principals: names.map(|subject| Arc::clone(&subject.name)).collect(),
             rules: eligible.rules,
             shadow: assignment.shadow,
+            mfa: assignment.when.assurance_mfa,
         })
     }
 

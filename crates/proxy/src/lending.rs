@@ -30,7 +30,7 @@ pub struct Lending {
     /// Something is in force.
     any: AtomicBool,
     table: ArcSwap<Table>,
-    /// Counted up with each table: open streams are decided on again.
+    /// Counted up where something else is in force than before: open streams are decided on again.
     generation: AtomicU64,
 }
 
@@ -50,16 +50,22 @@ fn by_id(entries: Vec<LentTo>) -> HashMap<Box<str>, Vec<LentTo>> {
 }
 
 impl Lending {
-    /// Puts a new table in force: every request that begins after this returns is decided by it, and what is open already within seconds.
+    /// Puts a new table in force: every request that begins after this returns is decided by it, and what is open already within seconds. Called by one at a
+    /// time.
     pub fn replace(&self, in_force: Vec<LentTo>, ended: Vec<LentTo>) {
-        let any = !in_force.is_empty();
-        self.table.store(std::sync::Arc::new(Table { in_force: by_id(in_force), ended: by_id(ended) }));
+        let table = Table { in_force: by_id(in_force), ended: by_id(ended) };
+        let any = !table.in_force.is_empty();
+        // Who only asked for something has nobody's streams decided on again.
+        let is_another = table.in_force != self.table.load().in_force;
+        self.table.store(std::sync::Arc::new(table));
         // Behind the table, so that whoever sees that there is something finds it.
         self.any.store(any, Ordering::Release);
-        self.generation.fetch_add(1, Ordering::Release);
+        if is_another {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
-    /// How often it was replaced.
+    /// How often what is in force has become something else.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -107,6 +113,8 @@ mod tests {
         // By the time of day it would last for an hour: the clock was set back.
         lending.replace(vec![lent(PrincipalKind::User, 3_600, 60)], Vec::new());
         assert_eq!(lending.generation(), 1);
+        lending.replace(vec![lent(PrincipalKind::User, 3_600, 60)], vec![lent(PrincipalKind::User, 1, 1)]);
+        assert_eq!(lending.generation(), 1, "what is in force is what was");
         assert_eq!((lending.of(&alice, at(59)).len(), lending.of(&alice, at(60)).len()), (1, 0));
         assert_eq!(lending.of(&other, at(0)).len(), 0);
         let service = Principal { kind: PrincipalKind::Service, ..alice.clone() };

@@ -2,8 +2,11 @@
 //! no upstream, whatever a route says.
 //!
 //! This crate owns the door: who may come to it, how much may be sent, which other sites may send it, and the fields that keep an answer from being
-//! anything but a page. What a page does is behind [`Pages`], which the program implements. Where nobody can log in there is no door, and the prefix is
-//! a path like any other.
+//! anything but a page. What a page does is behind [`Pages`], which the program implements. Where nobody can log in, and nobody asks for access by
+//! themselves, there is no door, and the prefix is a path like any other.
+//!
+//! Most pages are answered before anybody is known. Those that ask who it is ([`PagesSettings::asks_who`]) are answered behind `identify` and `assess`, so
+//! that their visitor is known by the same credentials, limits and bans as on a route that demands one.
 
 pub(crate) mod invite;
 mod layer;
@@ -11,6 +14,7 @@ mod markup;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -35,11 +39,20 @@ use crate::upstream::headers::Scheme;
 pub struct PagesSettings {
     /// What their paths begin with, without a slash at its end. Default `/.portcullis`.
     pub prefix: Arc<str>,
+    /// Somebody can log in there.
+    pub login: bool,
     /// A second factor can be shown there.
     pub step_up: bool,
-    /// They are there in plain text, too. Default no: then whoever comes without TLS finds nothing there.
+    /// Whoever is verified can ask there for access, and activate what they are eligible for: `[access] self_service`.
+    pub self_service: bool,
+    /// Those of the login are there in plain text, too. Default no: then whoever comes without TLS finds nothing there.
     pub allow_http: bool,
 }
+
+/// The page where whoever is verified asks for access that was refused.
+pub const ACCESS_REQUESTS: &str = "access-requests";
+/// The page where whoever is verified activates what they are eligible for.
+pub const ACTIVATIONS: &str = "activations";
 
 impl PagesSettings {
     /// The default of `prefix`.
@@ -50,13 +63,25 @@ impl PagesSettings {
         self.behind(path.as_str()).is_some()
     }
 
+    /// Whether it is one of those that ask who it is.
+    pub fn asks_who(&self, path: &CanonicalPath) -> bool {
+        let page = self.behind(path.as_str()).filter(|_| self.self_service);
+        let page = page.map(|page| page.split_once('/').map_or(page, |(page, _)| page));
+        page.is_some_and(|page| page == ACCESS_REQUESTS || page == ACTIVATIONS)
+    }
+
+    /// Where a page is.
+    pub fn place_of(&self, page: &str) -> String {
+        format!("{}/{page}", self.prefix)
+    }
+
     /// What stands behind the prefix, without the slash.
     fn behind<'p>(&self, path: &'p str) -> Option<&'p str> {
         let rest = path.strip_prefix(&*self.prefix)?;
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
     }
 
-    /// Whether they are there for a request that came in this way.
+    /// Whether those of the login are there for a request that came in this way. What asks who it is, is there as any route.
     pub fn are_open(&self, scheme: Scheme) -> bool {
         scheme == Scheme::Https || self.allow_http
     }
@@ -80,7 +105,7 @@ pub struct Visit {
     pub query: Option<String>,
     /// The caller's headers, cookies included.
     pub headers: HeaderMap,
-    /// The body, whole; at most [`MAX_BODY`].
+    /// The body of a POST, whole; at most [`MAX_BODY`].
     pub body: Bytes,
     /// It came over TLS, to the gateway or to a trusted proxy in front of it.
     pub is_secure: bool,
@@ -88,6 +113,8 @@ pub struct Visit {
     pub authority: String,
     /// Where it comes from.
     pub client: ClientAddress,
+    /// Who it is, where the page asks; else nobody has looked.
+    pub principal: Option<Arc<Principal>>,
     /// The id that the caller can name.
     pub request_id: String,
     /// When it came.
@@ -208,15 +235,15 @@ pub struct PageRefusal {
     /// What happened, for the operator. It holds no secret.
     pub message: String,
     /// What the caller is told.
-    pub said: &'static str,
+    pub said: Cow<'static, str>,
     /// Cookies that are set or cleared with it.
     pub cookies: Vec<HeaderValue>,
 }
 
 impl PageRefusal {
     /// A refusal with the status of its reason.
-    pub fn new(code: ReasonCode, message: impl Into<String>, said: &'static str) -> Self {
-        Self { code, status: None, message: message.into(), said, cookies: Vec::new() }
+    pub fn new(code: ReasonCode, message: impl Into<String>, said: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, status: None, message: message.into(), said: said.into(), cookies: Vec::new() }
     }
 
     /// The same with a cookie.

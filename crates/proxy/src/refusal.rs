@@ -192,12 +192,30 @@ pub struct Rendering<'a> {
     pub disclose: bool,
     /// The caller may ask for access, by the event's id.
     pub requestable: bool,
+    /// What the caller can do about it by itself; `None`: nothing.
+    pub remedy: Option<Remedy>,
     /// See [`Refusal::retry_after_s`].
     pub retry_after_s: Option<u64>,
     /// What would help where a credential is missing or bad.
     pub challenges: Challenges<'a>,
     /// In which form the caller wants to be told.
     pub form: Form,
+}
+
+/// What a caller who lacks a grant can do about it by itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Remedy {
+    /// Where it can ask for access, by the event's id.
+    pub ask: Option<String>,
+    /// Where it can activate what it is eligible for, and which assignments would help.
+    pub activate: Option<(String, Vec<String>)>,
+}
+
+impl Remedy {
+    /// Where the caller goes first.
+    pub fn place(&self) -> Option<&str> {
+        self.activate.as_ref().map(|(place, _)| place).or(self.ask.as_ref()).map(String::as_str)
+    }
 }
 
 /// The answer: it tells the caller the code, the id and where to read more, and nothing about rules or roles unless the route
@@ -302,12 +320,32 @@ struct Problem<'a> {
     nearest: Option<Vec<Needed<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_request: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<Steps<'a>>,
 }
 
 /// One of `nearest`.
 #[derive(Serialize)]
 struct Needed<'a> {
     needs: &'a [String],
+}
+
+/// `remedy`
+#[derive(Serialize)]
+struct Steps<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignments: Option<&'a [String]>,
+}
+
+impl<'a> From<&'a Remedy> for Steps<'a> {
+    fn from(remedy: &'a Remedy) -> Self {
+        let (activate, assignments) = remedy.activate.as_ref().map(|(place, names)| (&**place, &**names)).unzip();
+        Self { ask: remedy.ask.as_deref(), activate, assignments }
+    }
 }
 
 /// As many bytes as most problems have.
@@ -328,6 +366,7 @@ fn problem(refusal: &Refusal, rendering: &Rendering<'_>) -> Vec<u8> {
         nearest: disclosed
             .map(|denial| denial.nearest.iter().map(|nearest| Needed { needs: &nearest.needs }).collect()),
         access_request: rendering.requestable.then_some(rendering.id),
+        remedy: rendering.remedy.as_ref().map(Steps::from),
     };
     let mut body = Vec::with_capacity(PROBLEM_BYTES);
     // What is made of texts and numbers always has a JSON form; were it to have none, the status and headers tell enough.
@@ -346,7 +385,7 @@ fn detail<'a>(refusal: &'a Refusal, rendering: &Rendering<'_>) -> Cow<'a, str> {
     if rendering.disclose && refusal.denial().is_some() {
         return refusal.message().into();
     }
-    let text = match refusal {
+    let text: &str = match refusal {
         Refusal::Malformed(malformation) => match malformation.status {
             StatusCode::FORBIDDEN => "The connection cannot be upgraded here.",
             StatusCode::REQUEST_TIMEOUT => "The request did not arrive in time.",
@@ -369,7 +408,7 @@ fn detail<'a>(refusal: &'a Refusal, rendering: &Rendering<'_>) -> Cow<'a, str> {
         Refusal::Throttled(_) => "Too many requests. Try again later.",
         Refusal::Undecided(_) => "Whether this is permitted could not be decided now. Try again later.",
         Refusal::UpstreamFailed(_) => "The service behind the gateway did not answer properly.",
-        Refusal::Page(page) => page.said,
+        Refusal::Page(page) => &page.said,
         Refusal::Internal(_) => "The gateway failed to handle this request.",
     };
     text.into()

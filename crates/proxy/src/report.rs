@@ -22,12 +22,12 @@ use uuid::Uuid;
 use crate::layers::assess::caller;
 use crate::layers::identify::tell_what_was_heard;
 use crate::layers::respond::{Sketch, locate};
-use crate::pages::Judged;
 use crate::pages::invite::invitation;
+use crate::pages::{ACCESS_REQUESTS, ACTIVATIONS, Judged};
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
-use crate::refusal::{Challenges, Refusal, Rendering, render};
+use crate::refusal::{Challenges, Refusal, Remedy, Rendering, render};
 use crate::request_id::shown;
 use crate::route::origin_of;
 use crate::sampling::keep;
@@ -59,6 +59,9 @@ impl Worker {
         let retry_after_s = refusal.retry_after_s(ban_until, facts.steady_now);
         let mut event = self.event(refusal, transit);
         event.remedy.retry_after_s = retry_after_s;
+        let requestable = self.note_requestable(refusal, transit);
+        let remedy = remedy(refusal, transit, requestable);
+        event.remedy.ask = remedy.as_ref().and_then(Remedy::place).map(str::to_owned);
         let invitation = invitation(refusal, transit);
         if invitation.is_some() {
             event.status = Some(StatusCode::FOUND.as_u16());
@@ -66,7 +69,6 @@ impl Worker {
         let receipt = self.shared.recorder.record_answered(event);
         self.observe(transit, refusal.status(), Some(code));
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
-        let requestable = self.note_requestable(refusal, transit) && disclose;
         let mut response = render(
             refusal,
             &Rendering {
@@ -74,7 +76,8 @@ impl Worker {
                 shown_id: &facts.shown_id_text(),
                 settings: &snapshot.settings.refusal,
                 disclose,
-                requestable,
+                requestable: requestable && disclose,
+                remedy: remedy.filter(|_| disclose),
                 retry_after_s,
                 challenges: Challenges::of(facts, &transit.head.headers),
                 form: Form::wanted(&transit.head.headers),
@@ -146,6 +149,7 @@ impl Worker {
             settings,
             disclose: false,
             requestable: false,
+            remedy: None,
             retry_after_s: None,
             challenges: Challenges::default(),
             form: Form::Problem,
@@ -407,6 +411,22 @@ impl Worker {
             event.risk.calibration = Some(Arc::clone(id));
         }
     }
+}
+
+/// What a verified caller can do by itself about a refusal for the want of a grant, where it may.
+fn remedy(refusal: &Refusal, transit: &Transit, requestable: bool) -> Option<Remedy> {
+    let facts = &transit.facts;
+    let pages = facts.loaded.snapshot.settings.pages.as_ref().filter(|pages| pages.self_service)?;
+    let (denial, _) = refusal.denial().zip(facts.principal())?;
+    let needs = denial.nearest.iter().filter_map(|each| match &*each.needs {
+        // One that needs something else besides would not help by itself.
+        [only] => only.strip_prefix("activation:"),
+        _ => None,
+    });
+    let assignments: Vec<String> = needs.map(str::to_owned).collect();
+    let activate = (!assignments.is_empty()).then(|| (pages.place_of(ACTIVATIONS), assignments));
+    let ask = requestable.then(|| pages.place_of(ACCESS_REQUESTS));
+    (activate.is_some() || ask.is_some()).then_some(Remedy { ask, activate })
 }
 
 fn fill_policy(event: &mut Event, facts: &Facts) {

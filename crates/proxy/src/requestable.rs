@@ -69,6 +69,13 @@ impl Requestable {
         true
     }
 
+    /// The same of one principal, who learns nothing of what others were refused.
+    pub fn find_of(&self, principal: &str, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
+        let table = self.table();
+        let mut of_it = table.get(principal)?.iter();
+        of_it.find(|refused| refused.id == id && steady_now.duration_since(refused.at) < KEPT).cloned()
+    }
+
     /// The one whose event is called so, where it is not too long ago.
     pub fn find(&self, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
         let table = self.table();
@@ -102,6 +109,9 @@ mod tests {
         let first = note(&requestable, "alice", 0).unwrap();
         assert_eq!(&*requestable.find(first, at(3_599)).unwrap().principal, "user:alice");
         assert!(requestable.find(first, at(3_600)).is_none());
+        assert!(requestable.find_of("user:alice", first, at(3_599)).is_some());
+        assert!(requestable.find_of("user:alice", first, at(3_600)).is_none());
+        assert!(requestable.find_of("user:bert", first, at(0)).is_none(), "it is another's");
         assert!(requestable.find(Uuid::now_v7(), at(0)).is_none());
         let later: Vec<Uuid> = (0..OF_ONE).map(|_| note(&requestable, "alice", 1).unwrap()).collect();
         assert!(requestable.find(first, at(1)).is_none(), "the oldest went");

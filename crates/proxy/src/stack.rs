@@ -42,7 +42,7 @@ pub(crate) fn stack(
         // How often that address may come: a flood of bad tokens ends here, before a signature is verified.
         .layer(EstablishLayer::new(RateByAddress::new(worker)))
         // The gateway's own pages, where somebody can log in: they go to no upstream, and nobody need be known yet.
-        .layer(PagesLayer::new(worker))
+        .layer(PagesLayer::of_anybody(worker))
         // What a browser asks without credentials, before it sends any. Nobody need be known for the answer.
         .layer(PreflightLayer::new(worker))
         // Who it is. The only layer out here that may wait for something: a provider's new keys.
@@ -51,6 +51,8 @@ pub(crate) fn stack(
         .layer(EstablishLayer::new(RateByPrincipal::new(worker)))
         // How risky it looks, now that address and principal are known.
         .layer(EstablishLayer::new(Assess::new(worker)))
+        // Its own pages that ask who it is: whoever is refused everywhere may still ask for access there, so that no grant is needed.
+        .layer(PagesLayer::of_the_known(worker))
         // All facts are there: decide. Only a permit goes further.
         .layer(AuthorizeLayer::new(worker))
         // How much of the route it may take. Behind the decision, so that refused requests use up nobody's share.

@@ -91,6 +91,8 @@ pub struct Facts {
     pub route: Option<RouteId>,
     /// By `normalize`: it is for a page of the gateway's own, wherever the route would lead.
     pub is_page: bool,
+    /// By `normalize`: that page asks who it is, so that a credential is looked at whatever the route says.
+    pub asks_who: bool,
     /// By `client_addr`.
     pub client: Option<Derived>,
     /// By `client_addr`, where the policy asks for it: the client's country.
@@ -224,6 +226,7 @@ impl Facts {
             target: None,
             route: None,
             is_page: false,
+            asks_who: false,
             client: None,
             country: None,
             address_ban: None,

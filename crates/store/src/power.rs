@@ -201,14 +201,15 @@ mod tests {
         let (mut one, mut other) = (book(&settings, 0), book(&settings, 0));
         let n = one.ask(asked("user:alice"), &[], at(0)).unwrap().n;
         assert_eq!(other.ask(asked("user:bert"), &[], at(0)), Err(PowerError::Conflict));
-        assert!(other.catch_up().unwrap());
+        other.catch_up().unwrap();
         assert!(other.power(n).unwrap().is_in_force(at(0)));
         one.note_seen().unwrap();
         // A process that is killed has closed nothing.
         let mut third = book(&settings, -1_000);
         let PowerState::InForce { until, .. } = third.power(n).unwrap().state else { panic!("it is not in force") };
         assert_eq!(until, at(2_600).as_microsecond(), "the clock was set back meanwhile");
-        assert_eq!(third.tell_time(at(2_600)).unwrap().len(), 1);
+        third.tell_time(at(2_600)).unwrap();
+        assert_eq!(third.take_over().len(), 1);
         let damage = Connection::open(&settings.path).unwrap();
         damage.execute("UPDATE power SET record = x'00' WHERE n = 1", []).unwrap();
         let log = PowerLog::open(&settings).unwrap();

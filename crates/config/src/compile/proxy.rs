@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use portcullis_admin::{Door, door};
 use portcullis_proxy::introduction::{Introduction, IntroductionFields};
+use portcullis_proxy::pages::PagesSettings;
 use portcullis_proxy::route::RouteAction;
 use portcullis_proxy::settings::{
     ClientAddressSettings, Endpoint, IdentityHeaders, InboundSettings, ListenerSettings, ProcessSettings, Recorded,
@@ -79,7 +80,23 @@ pub(crate) fn compile_settings(
         forwarding: gateway.forwarding.clone(),
         limits: gateway.operation.limits.clone(),
         refusal: gateway.operation.refusal.clone(),
-        pages: gateway.entries.identity.login.as_ref().map(|login| login.pages.clone()),
+        pages: compile_pages(gateway),
+    }
+}
+
+/// The gateway's own pages: where somebody can log in, or asks for access.
+fn compile_pages(gateway: &GatewayFile) -> Option<PagesSettings> {
+    let self_service = gateway.operation.self_service.is_some();
+    let nobody_logs_in = || PagesSettings {
+        prefix: PagesSettings::PREFIX.into(),
+        login: false,
+        step_up: false,
+        self_service,
+        allow_http: false,
+    };
+    match &gateway.entries.identity.login {
+        Some(login) => Some(PagesSettings { self_service, ..login.pages.clone() }),
+        None => self_service.then(nobody_logs_in),
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) fn read_login(section: Section<'_>) -> Login {
             whoami,
             key: key.as_ref().map(text_of),
         },
-        pages: PagesSettings { prefix, step_up: false, allow_http },
+        pages: PagesSettings { prefix, login: true, step_up: false, self_service: false, allow_http },
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Operation {
     pub(crate) store: Option<Store>,
     pub(crate) governance: Governance,
     pub(crate) access: portcullis_governance::power::Limits,
+    /// Where `[access]` says that principals ask for access themselves.
+    pub(crate) self_service: Option<Span>,
     /// `None`: none are made.
     pub(crate) backup: Option<Backup>,
     /// `None`: the gateway keeps no second factors.
@@ -93,6 +95,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
     let limits_at = section.as_ref().map_or(root.span(), Section::span);
     let (limits, route_limits) = section.map_or_else(Default::default, read_limits);
     let mut pages = Vec::new();
+    let (access, self_service) = read_access(root);
     Operation {
         limits_at,
         workers: read_process(root),
@@ -102,7 +105,8 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         index: read_index(root),
         store: read_store(root),
         governance: read_governance(root),
-        access: read_access(root),
+        access,
+        self_service,
         backup: read_backup(root),
         mfa: read_mfa(root),
         sample: read_sample(root),

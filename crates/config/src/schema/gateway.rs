@@ -449,6 +449,12 @@ fn access() -> Table {
         [
             one("most", Integer(ACCESS_MOST), "What can be in force or wait at once.").default(1_000),
             one("wait", Time::within("1m", "30d"), "How long an approval is waited for.").default("24h"),
+            one(
+                "self_service",
+                Flag,
+                "Whoever is verified can ask for access that was refused, and activate what they are eligible for, under `/.portcullis/`.",
+            )
+            .default(false),
         ],
     )
 }

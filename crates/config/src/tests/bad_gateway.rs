@@ -351,6 +351,8 @@ fn each_mistake_is_named_where_it_stands() {
     check("[access]\nmost = 0\n", ("E0105", 2, 8, "1 to 10000"));
     check("[access]\nwait = \"1s\"\n", ("E0105", 2, 8, "must be from 1m to 30d"));
     check("[access]\nmosts = 5\n", ("E0103", 2, 1, "did you mean `most`"));
+    check("[access]\nself_service = \"yes\"\n", ("E0104", 2, 16, "`true` or `false`"));
+    check("[access]\nself_service = true\n", ("E0203", 2, 16, "add `[store]`"));
     check("[backup]\n", ("E0203", 1, 1, "there is no store to make backups of"));
     check("[store]\n[backup]\nkeep = 0\n", ("E0105", 3, 8, "1 to 10000"));
     check("[store]\n[backup]\nevery = \"1s\"\n", ("E0105", 3, 9, "must be from 1m to 30d"));

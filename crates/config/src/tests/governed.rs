@@ -46,6 +46,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(folder.loaded().access, Limits::default());
     folder.write("portcullis.toml", format!("{GATEWAY}[access]\nmost = 7\nwait = \"2h\"\n"));
     assert_eq!(folder.loaded().access, Limits { most: 7, waits_s: 7_200, ..Limits::default() });
+    assert!(folder.loaded().proxy.pages.is_none(), "nobody asks by themselves");
     assert_eq!(folder.loaded().break_glass, None);
     let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
     folder.write("policy.toml", format!("{POLICY}{role}[break_glass]\nroles = [\"r\"]\nscope = [\"billing\"]\n"));

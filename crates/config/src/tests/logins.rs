@@ -75,8 +75,14 @@ fn the_least_login_has_every_default() {
     let login = loaded.identity.login.unwrap();
     assert_eq!(login.sessions, SessionBounds::default());
     assert!(!login.allow_http && !login.whoami && login.key.is_none());
-    let expected = PagesSettings { prefix: "/.portcullis".into(), step_up: false, allow_http: false };
-    assert_eq!(loaded.proxy.pages, Some(expected));
+    let expected = PagesSettings {
+        prefix: "/.portcullis".into(),
+        login: true,
+        step_up: false,
+        self_service: false,
+        allow_http: false,
+    };
+    assert_eq!(loaded.proxy.pages, Some(expected.clone()));
     let [provider] = loaded.identity.oidc.as_slice() else { panic!("there is one") };
     assert!(matches!(provider.client, ClientProof::None));
     assert_eq!(provider.scopes, ["openid", "profile", "email"]);
@@ -97,7 +103,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(login.sessions, bounds);
     assert!(login.allow_http && login.whoami);
     assert_eq!(login.key.unwrap().expose(), "0123456789abcdef0123456789abcdef");
-    assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), step_up: false, allow_http: true }));
+    assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), allow_http: true, ..expected }));
     let [staff, partner, signed] = loaded.identity.oidc.as_slice() else { panic!("there are three") };
     assert!(matches!(&signed.client, ClientProof::Key(key, _) if key.algorithm() == ClientAlgorithm::Es256));
     assert!(matches!(&staff.client, ClientProof::Post(secret) if secret.expose() == "hunter2"));

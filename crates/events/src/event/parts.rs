@@ -322,6 +322,9 @@ pub struct Remedy {
     pub retry_after_s: Option<u64>,
     /// The page that explains the reason.
     pub help: Option<String>,
+    /// The path at the gateway where the caller can ask for access, or activate what it is eligible for; left out where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<String>,
 }
 
 /// `upstream`

@@ -41,6 +41,7 @@ const KEYS_WHERE_FILLED: &str = "
     nearest[].needs nearest[].grant nearest[].file nearest[].line
     checks[].name checks[].outcome checks[].value checks[].detail
     shadow[].decision shadow[].reason shadow[].rule shadow[].file shadow[].line
+    remedy.ask
     truncated
 ";
 
@@ -98,6 +99,7 @@ fn what_a_policy_was_asked_has_what_it_rests_on_beside_the_keys_of_every_event()
 fn a_full_event_adds_only_the_documented_keys() {
     let mut event = missing_grant();
     event.request.path = Some("/".repeat(bounds::PATH_BYTES + 1));
+    event.remedy.ask = Some("/.portcullis/access-requests".to_owned());
     assert_eq!(keys(&to_value(event)), &words(KEYS) | &words(KEYS_WHERE_FILLED));
 }
 

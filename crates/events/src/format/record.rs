@@ -467,6 +467,8 @@ pub(crate) struct Remedy<'l> {
     pub(crate) retry_after_s: Option<u64>,
     #[serde(borrow)]
     pub(crate) help: Maybe<'l>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) ask: Maybe<'l>,
 }
 
 /// `upstream`

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Answer, BreakGlass as Wanted, Seal};
 use portcullis_events::EventKind;
 use portcullis_governance::Hash;
-use portcullis_governance::power::{Asked, BreakGlassRules, Power, PowerKind, PowerState, REVIEWERS, Reviewer, Word};
+use portcullis_governance::power::{
+    Asked, BreakGlassRules, Power, PowerError, PowerKind, PowerState, REVIEWERS, Reviewer, Word,
+};
 use portcullis_policy::Lent;
 
 use super::{Kept, Lender, principal, said, shown};
@@ -151,7 +153,10 @@ impl Lender {
         };
         let broken = kept.book.break_seal(hash_of(&wanted.code), asked, &who.names, now);
         let power = broken.map_err(|error| {
-            kept.wrong.note(steady);
+            // Whoever has a right one, and meets a full disk, has guessed nothing.
+            if error == PowerError::WrongCode {
+                kept.wrong.note(steady);
+            }
             said(error)
         })?;
         self.publish(kept, now);

@@ -57,20 +57,7 @@ impl Lender {
         if reason.is_empty() {
             return Err("say why access is needed".to_owned());
         }
-        if refused.request.path().len() > MAX_PATH {
-            return Err(format!("the path is longer than {MAX_PATH} bytes"));
-        }
-        let asked = Asked {
-            kind: PowerKind::Request,
-            principal: refused.principal.to_string(),
-            gives: format!("{} {} {}", refused.request.method(), refused.route, refused.request.path()),
-            // It gives nothing; this is how long it may be asked about.
-            lasts_s: kept.book.limits().waits_s,
-            reason: reason.to_owned(),
-            ticket: id.to_string(),
-            approvals: 0,
-            waits_s: kept.book.limits().waits_s,
-        };
+        let asked = asked_about(&refused, reason.to_owned(), kept.book.limits().waits_s)?;
         let power = kept.book.ask(asked, &who.names, now).map_err(said)?;
         self.tell(EventKind::GrantRequested, &power);
         let message = format!("request {} of {}: {}", power.n, power.asked.principal, power.asked.gives);
@@ -179,6 +166,24 @@ impl Lender {
             None => Ok(()),
         }
     }
+}
+
+/// The request for access that a refusal leads to.
+pub(super) fn asked_about(refused: &Refused, reason: String, waits_s: u64) -> Result<Asked, String> {
+    if refused.request.path().len() > MAX_PATH {
+        return Err(format!("the path is longer than {MAX_PATH} bytes"));
+    }
+    Ok(Asked {
+        kind: PowerKind::Request,
+        principal: refused.principal.to_string(),
+        gives: format!("{} {} {}", refused.request.method(), refused.route, refused.request.path()),
+        // It gives nothing; this is how long it may be asked about.
+        lasts_s: waits_s,
+        reason,
+        ticket: refused.id.to_string(),
+        approvals: 0,
+        waits_s,
+    })
 }
 
 #[cfg(test)]

@@ -56,6 +56,13 @@ pub(super) fn sentence(power: &Power) -> String {
                 power.n, power.asked.ticket
             )
         }
+        PowerState::Waiting { .. } if power.asked.kind == PowerKind::Activation => {
+            let (who, about, why, n) = (&power.asked.principal, &power.asked.gives, &power.asked.reason, power.n);
+            format!(
+                "{who} asks to activate {about}, which {} other persons have to approve: {why} (activation {n})",
+                power.asked.approvals
+            )
+        }
         PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {
             format!("{what} is {} ({})", power.state.as_str(), note(power))
         }

@@ -42,7 +42,7 @@ impl PowerBook {
         };
         // Who tries a code of somebody else learns no more than who tries one that is none.
         let seal = self.powers.values().find(opens).filter(|seal| seal.asked.principal == asked.principal);
-        let Some(seal) = seal.map(|seal| seal.n) else { return refused("the code opens nothing for this principal") };
+        let Some(seal) = seal.map(|seal| seal.n) else { return Err(PowerError::WrongCode) };
         self.check(&asked, now)?;
         self.make_room()?;
         let of = self.last.0.saturating_add(2);
@@ -98,13 +98,13 @@ impl PowerBook {
         self.tell_time(now)?;
         let open = || self.powers.values().filter(|power| power.state.is_open());
         if open().count() >= self.limits.most {
-            return refused(format!(
-                "{} are in force or wait already, as many as `[access] most` allows",
-                self.limits.most
-            ));
+            let most = self.limits.most;
+            let full = format!("{most} are in force or wait already, as many as `[access] most` allows");
+            return Err(PowerError::Full(full));
         }
         if open().filter(|power| power.asked.principal == asked.principal).count() >= MOST_OF_ONE {
-            return refused(format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal));
+            let full = format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal);
+            return Err(PowerError::Full(full));
         }
         let same = |power: &&Power| {
             power.asked.principal == asked.principal

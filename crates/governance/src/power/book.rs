@@ -82,6 +82,12 @@ pub enum PowerError {
         /// Why.
         why: &'static str,
     },
+    /// The code opens nothing for the principal: there is none such, it was used, or it is another's.
+    #[error("the code opens nothing for this principal")]
+    WrongCode,
+    /// There is as much as there may be.
+    #[error("{0}")]
+    Full(String),
     /// It makes no sense, or may not be.
     #[error("{0}")]
     Refused(String),
@@ -111,11 +117,16 @@ pub struct PowerBook {
     /// The latest time of day that was seen, in microseconds.
     seen: i64,
     pub(super) powers: BTreeMap<u64, Power>,
+    /// What this book has ended since its time was over, and nobody has taken yet. Bounded by what can be in force.
+    over: Vec<Power>,
 }
+
+/// Why power ended that nobody ended.
+const TIME_IS_OVER: &str = "its time is over";
 
 impl PowerBook {
     /// Reads the log, and holds it to its chain. What it comes to is judged for `now`: where the clock shows less than it did, what is in force
-    /// is shortened.
+    /// is shortened. What ended while nobody looked is ended now, and [`Self::take_over`] has it.
     ///
     /// # Errors
     /// It cannot be read, or is not what it was.
@@ -131,20 +142,26 @@ impl PowerBook {
     /// # Errors
     /// It cannot be read, or is not what it was.
     pub fn read(ledger: Box<dyn PowerLedger>, limits: Limits) -> Result<Self, PowerError> {
-        let mut book =
-            Self { ledger, limits, last: (0, Hash::NONE), entries: 0, seen: i64::MIN, powers: BTreeMap::new() };
+        let mut book = Self {
+            ledger,
+            limits,
+            last: (0, Hash::NONE),
+            entries: 0,
+            seen: i64::MIN,
+            powers: BTreeMap::new(),
+            over: Vec::new(),
+        };
         book.catch_up()?;
         Ok(book)
     }
 
-    /// Takes in what another process has appended. Says whether there was anything.
+    /// Takes in what another process has appended. Whoever holds something of what the log comes to sees by [`Self::head`] that it is not that any more,
+    /// also where a later call fails.
     ///
     /// # Errors
     /// It cannot be read, or is not what it was.
-    pub fn catch_up(&mut self) -> Result<bool, PowerError> {
-        let records = self.ledger.after(self.last.0)?;
-        let any = !records.is_empty();
-        for record in records {
+    pub fn catch_up(&mut self) -> Result<(), PowerError> {
+        for record in self.ledger.after(self.last.0)? {
             let broken = |why| PowerError::Broken { n: self.last.0.saturating_add(1), why };
             let entry = Entry::decode(&record).map_err(|_| broken("it cannot be read"))?;
             // Of a log that was cut off at its beginning the first entry is believed.
@@ -155,15 +172,23 @@ impl PowerBook {
             let hash = Hash::of(&record);
             self.take(&entry, hash)?;
         }
-        Ok(any)
+        Ok(())
     }
 
-    /// Notes what the clock shows. One that was set back shortens what is in force by as much. What has ended by now is ended in the log; returns
-    /// that, each once in the life of the log.
+    /// Notes what the clock shows. One that was set back shortens what is in force by as much. What has ended by now is ended in the log, all of it or
+    /// nothing, and [`Self::take_over`] has it.
     ///
     /// # Errors
     /// It is not written. What is in force then ends all the same: whoever holds it judges by the time.
-    pub fn tell_time(&mut self, now: Timestamp) -> Result<Vec<Power>, PowerError> {
+    pub fn tell_time(&mut self, now: Timestamp) -> Result<(), PowerError> {
+        self.run_out(&[], now)
+    }
+
+    /// The same, and these are over as well: by a clock that nobody sets.
+    ///
+    /// # Errors
+    /// As of [`Self::tell_time`].
+    pub fn run_out(&mut self, over: &[u64], now: Timestamp) -> Result<(), PowerError> {
         let at = now.as_microsecond();
         let back = self.seen.saturating_sub(at);
         if self.seen != i64::MIN && SignedDuration::from_micros(back) > SET_BACK {
@@ -178,14 +203,37 @@ impl PowerBook {
         }
         self.seen = self.seen.max(at);
         self.lapse(at);
-        let is_over = |power: &&Power| matches!(power.state, PowerState::InForce { until, .. } if until <= at);
+        let is_over = |power: &&Power| match power.state {
+            PowerState::InForce { until, .. } => until <= at || over.contains(&power.n),
+            PowerState::Waiting { .. }
+            | PowerState::Ended { .. }
+            | PowerState::Rejected { .. }
+            | PowerState::Lapsed => false,
+        };
         let over: Vec<u64> = self.powers.values().filter(is_over).map(|power| power.n).collect();
-        let mut ended = Vec::new();
-        for of in over {
-            self.append(vec![Act::Ended { of, reason: "its time is over".to_owned() }], &[], now)?;
-            ended.extend(self.powers.get(&of).cloned());
-        }
-        Ok(ended)
+        let ends = |of: &u64| Act::Ended { of: *of, reason: TIME_IS_OVER.to_owned() };
+        self.append(over.iter().map(ends).collect(), &[], now)?;
+        let ended = over.iter().filter_map(|of| self.powers.get(of)).cloned();
+        self.over.extend(ended);
+        Ok(())
+    }
+
+    /// What this book has ended because its time was over, also when it was opened, each once: whoever takes it tells of it. What another process of a
+    /// takeover ended that one tells of.
+    pub fn take_over(&mut self) -> Vec<Power> {
+        std::mem::take(&mut self.over)
+    }
+
+    /// How often a principal has asked for itself since then: it goes by the log, so that no restart and no takeover begins to count anew.
+    pub fn asked_by_itself(&self, principal: &str, since: Timestamp) -> usize {
+        let is_own =
+            |power: &&Power| power.asked.principal == principal && power.by.first().is_some_and(|by| by == principal);
+        self.powers().take_while(|power| power.at >= since.as_microsecond()).filter(is_own).count()
+    }
+
+    /// Whether anything is in force or waits: then what the clock shows has to be noted.
+    pub fn is_anything_open(&self) -> bool {
+        self.powers.values().any(|power| power.state.is_open())
     }
 
     /// Writes down what the clock shows, so that a later start can tell that it was set back meanwhile.
@@ -314,7 +362,8 @@ impl PowerBook {
         let open = self.powers.values().find(|power| power.is_kept()).map_or(u64::MAX, |power| power.n);
         let up_to = wanted.min(open.saturating_sub(1));
         if up_to <= first {
-            return refused("the log of temporary power is full, and its oldest entry is still open, or not reviewed");
+            let full = "the log of temporary power is full, and its oldest entry is still open, or not reviewed";
+            return Err(PowerError::Full(full.to_owned()));
         }
         self.ledger.forget(up_to)?;
         self.powers.retain(|n, _| *n > up_to);

@@ -119,14 +119,17 @@ impl Power {
     }
 }
 
-/// What one entry makes of the power that it is about.
+/// What one entry makes of the power that it is about. That nobody approved in time is a matter of a clock and stands in no entry: another process, whose
+/// clock was a little behind, may have written that somebody did.
 pub(super) fn happened(power: &mut Power, entry: &Entry) -> Result<(), &'static str> {
     match (&entry.act, &power.state) {
-        (Act::Approved { .. }, PowerState::Waiting { .. }) => power.approved.push(entry.by.clone()),
-        (Act::Rejected { reason, .. }, PowerState::Waiting { .. }) => {
+        (Act::Approved { .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
+            power.approved.push(entry.by.clone())
+        }
+        (Act::Rejected { reason, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
             power.state = PowerState::Rejected { reason: reason.clone(), by: entry.by.clone() };
         }
-        (Act::Began { until, .. }, PowerState::Waiting { .. }) => {
+        (Act::Began { until, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
             if power.approved.len() < usize::from(power.asked.approvals) {
                 return Err("it began with too few approvals");
             }

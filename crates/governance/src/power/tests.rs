@@ -1,5 +1,7 @@
 //! What the log comes to, whatever is asked, approved, ended, killed and set back.
 
+mod over;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -21,6 +23,8 @@ struct Kept {
     records: Vec<(u64, Vec<u8>)>,
     seen: Option<i64>,
     fails: bool,
+    /// So many calls that append still succeed; `None`: all.
+    appends: Option<usize>,
 }
 
 impl Disk {
@@ -44,6 +48,11 @@ impl PowerLedger for Disk {
         self.with(|kept| {
             if kept.fails {
                 return Err(LedgerError::Failed("the disk is full".to_owned()));
+            }
+            match &mut kept.appends {
+                Some(0) => return Err(LedgerError::Failed("the disk is full".to_owned())),
+                Some(left) => *left -= 1,
+                None => {}
             }
             if kept.records.last().map_or(0, |(last, _)| *last) + 1 != n {
                 return Err(LedgerError::Conflict);
@@ -89,6 +98,12 @@ fn asked(principal: &str, approvals: u8) -> Asked {
     }
 }
 
+/// What has ended by this time, and whoever asks is told of.
+fn over(book: &mut PowerBook, now: i64) -> Vec<Power> {
+    book.tell_time(at(now)).unwrap();
+    book.take_over()
+}
+
 fn refused(result: Result<Power, PowerError>) -> String {
     result.expect_err("it is done").to_string()
 }
@@ -107,13 +122,13 @@ fn what_needs_nobody_is_in_force_until_its_deadline_and_ends_once() {
     // A process that was killed has written all of it.
     let mut again = disk.open(at(10));
     assert_eq!(again.powers().next(), Some(&power));
-    assert_eq!(again.tell_time(at(3_599)).unwrap(), []);
-    let ended = again.tell_time(at(3_601)).unwrap();
+    assert_eq!(over(&mut again, 3_599), []);
+    let ended = over(&mut again, 3_601);
     assert_eq!(ended.len(), 1);
     let PowerState::Ended { ended: when, reason, .. } = &ended[0].state else { panic!("{ended:?}") };
     assert_eq!((*when, reason.as_str()), (at(3_600).as_microsecond(), "its time is over"));
-    assert_eq!(again.tell_time(at(3_602)).unwrap(), []);
-    assert_eq!(disk.open(at(3_603)).tell_time(at(3_604)).unwrap(), [], "once in the life of the log");
+    assert_eq!(over(&mut again, 3_602), []);
+    assert_eq!(over(&mut disk.open(at(3_603)), 3_604), [], "once in the life of the log");
 }
 
 #[test]
@@ -210,11 +225,11 @@ fn a_clock_that_is_set_back_lengthens_nothing() {
     let mut book = disk.open(at(-90_000));
     assert_eq!(left(&book, -90_000), 900);
     assert_eq!(left(&disk.open(at(-90_000)), -90_000), 900);
-    assert_eq!(book.tell_time(at(-89_099)).unwrap().len(), 1);
+    assert_eq!(over(&mut book, -89_099).len(), 1);
     // Set forward it ends: sooner is no harm.
     let mut book = Disk::default().open(at(0));
     book.ask(asked("user:alice", 0), &[], at(0)).unwrap();
-    assert_eq!(book.tell_time(at(100_000)).unwrap().len(), 1);
+    assert_eq!(over(&mut book, 100_000).len(), 1);
 }
 
 #[test]
@@ -239,7 +254,11 @@ fn of_two_processes_one_is_told_and_hears_what_the_other_did() {
     let (mut one, mut other) = (disk.open(at(0)), disk.open(at(0)));
     let n = one.ask(asked("user:alice", 0), &[], at(0)).unwrap().n;
     assert_eq!(other.ask(asked("user:bert", 0), &[], at(0)), Err(PowerError::Conflict));
-    assert!(other.catch_up().unwrap() && !other.catch_up().unwrap());
+    let before = other.head();
+    other.catch_up().unwrap();
+    assert_ne!(other.head(), before, "there was something");
+    other.catch_up().unwrap();
+    assert_eq!(other.head(), one.head());
     other.end(n, "by the other", &names(&["ops"]), at(1)).unwrap();
     assert!(one.power(n).unwrap().is_in_force(at(1)));
     one.catch_up().unwrap();

@@ -153,7 +153,16 @@ impl PowerBook {
                 counts_as_person(is_shared, approvers)?;
                 (names.to_vec(), None)
             }
-            Reviewer::Signed { word, instance } => (self.signer(of, &word, instance, approvers, now)?, Some(word)),
+            Reviewer::Signed { word, instance } => {
+                let by = self.signer(of, &word, instance, approvers, now)?;
+                // What was done is done: a no takes nothing back, and must not count as a look.
+                if word.decision == Decision::Reject {
+                    return refused(
+                        "a signed no is no review: sign that you have looked, and say what you found in the remark",
+                    );
+                }
+                (by, Some(word))
+            }
         };
         let power = self.power(of)?;
         let person = Names::of(by.iter().map(String::as_str), approvers);

@@ -295,7 +295,8 @@ fn check_password(
 fn look(transit: &Transit, patience: Patience<'_>) -> Authentication {
     let facts = &transit.facts;
     let snapshot = &facts.loaded.snapshot;
-    let rule = facts.route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));
+    let route = facts.route.filter(|_| !facts.asks_who);
+    let rule = route.map_or(AuthenticationRule::Required, |route| snapshot.policy.authentication(route));
     match rule {
         AuthenticationRule::None => Identity::Anonymous.into(),
         AuthenticationRule::Required | AuthenticationRule::Optional | AuthenticationRule::Certificate => {

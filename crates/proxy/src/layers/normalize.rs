@@ -39,7 +39,9 @@ impl Establishes for Normalize {
             None => {}
         }
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
-        facts.is_page = facts.loaded.snapshot.settings.pages.as_ref().is_some_and(|pages| pages.owns(&target.path));
+        if let Some(pages) = facts.loaded.snapshot.settings.pages.as_ref().filter(|pages| pages.owns(&target.path)) {
+            (facts.is_page, facts.asks_who) = (true, pages.asks_who(&target.path));
+        }
         facts.target = Some(target);
         match facts.upgrade.take() {
             Some(asked) => {

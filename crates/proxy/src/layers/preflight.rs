@@ -73,6 +73,10 @@ where
 
 fn answer(worker: &Worker, transit: &Transit) -> Option<Response<Shared>> {
     let facts = &transit.facts;
+    // What a route permits other origins is nothing for the gateway's own pages.
+    if facts.is_page {
+        return None;
+    }
     let mut answer = match transit.head.method {
         Method::OPTIONS => {
             let cors = facts.route_settings()?.cors.as_deref()?;

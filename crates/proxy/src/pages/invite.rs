@@ -19,7 +19,11 @@ const MAX_PLACE: usize = 2_048;
 /// Where the caller of a refused request is led instead of being told 401; `None`: nowhere.
 pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderValue> {
     let facts = &transit.facts;
-    let settings = facts.loaded.snapshot.settings.pages.as_ref()?;
+    let settings = facts.loaded.snapshot.settings.pages.as_ref().filter(|pages| pages.login)?;
+    // What is there for programs leads nobody away.
+    if facts.asks_who {
+        return None;
+    }
     let page = if would_help(refusal, transit) {
         "login?to="
     } else {

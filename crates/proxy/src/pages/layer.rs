@@ -15,6 +15,8 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use portcullis_events::ReasonCode;
+use portcullis_identity::Identity;
+use portcullis_policy::{Dependency, Principal, Reason};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -23,19 +25,26 @@ use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
 use crate::logged::Entry;
 use crate::refusal::Refusal;
-use crate::transit::{RequestBody, Transit};
+use crate::transit::{Facts, RequestBody, Transit};
 use crate::upstream::headers::Scheme;
 use crate::worker::Worker;
 
 /// Makes [`OwnPages`].
 pub(crate) struct PagesLayer {
     worker: Rc<Worker>,
+    /// It answers those that ask who it is, and stands where that is known.
+    asks_who: bool,
 }
 
 impl PagesLayer {
-    /// A layer whose answers are in this worker's access log.
-    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
-        Self { worker: Rc::clone(worker) }
+    /// A layer for the pages where nobody need be known, whose answers are in this worker's access log.
+    pub(crate) fn of_anybody(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker), asks_who: false }
+    }
+
+    /// One for those that ask who it is.
+    pub(crate) fn of_the_known(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker), asks_who: true }
     }
 }
 
@@ -43,7 +52,7 @@ impl<S> Layer<S> for PagesLayer {
     type Service = OwnPages<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OwnPages { worker: Rc::clone(&self.worker), inner }
+        OwnPages { worker: Rc::clone(&self.worker), asks_who: self.asks_who, inner }
     }
 }
 
@@ -51,6 +60,7 @@ impl<S> Layer<S> for PagesLayer {
 #[derive(Clone)]
 pub(crate) struct OwnPages<S> {
     worker: Rc<Worker>,
+    asks_who: bool,
     inner: S,
 }
 
@@ -67,7 +77,7 @@ where
     }
 
     fn call(&mut self, transit: Box<Transit>) -> Self::Future {
-        if transit.facts.is_page {
+        if transit.facts.is_page && transit.facts.asks_who == self.asks_who {
             Either::Right(Box::pin(visit(Rc::clone(&self.worker), transit)))
         } else {
             Either::Left(self.inner.call(transit))
@@ -102,20 +112,29 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     let (Some(settings), Some(pages)) = (&snapshot.settings.pages, worker.shared.pages.get()) else {
         return Err(Refusal::Internal("pages are configured, and nobody makes them".to_owned()));
     };
-    if !settings.are_open(transit.facts.scheme) {
+    let principal = if transit.facts.asks_who {
+        match known(&transit.facts) {
+            Ok(principal) => Some(principal),
+            Err(refusal) => return Ok(refusal.into()),
+        }
+    } else {
+        None
+    };
+    // Where nobody logs in there is nothing to be had over TLS either.
+    if principal.is_none() && settings.login && !settings.are_open(transit.facts.scheme) {
         let message = "the gateway's own pages are there over TLS alone";
         let said = "This page is there over TLS alone: use https.";
         let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(message, said) };
         return Ok(refusal.into());
     }
-    let mut visit = read(transit, settings, &snapshot)?;
-    if visit.method == Method::POST {
+    let mut visit = Visit { principal, ..read(transit, settings, &snapshot)? };
+    if !matches!(visit.method, Method::GET | Method::HEAD) {
         if let Some(why) = is_from_elsewhere(&visit.headers, &visit.origin()) {
             let said = "This form was not sent by a page of this place.";
             let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(why, said) };
             return Ok(refusal.into());
         }
-        visit.body = match transit.body.take() {
+        visit.body = match transit.body.take().filter(|_| visit.method == Method::POST) {
             Some(body) => match whole(body).await {
                 Some(body) => body,
                 None => {
@@ -128,6 +147,38 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
         };
     }
     Ok(Arc::clone(pages).answer(visit).await)
+}
+
+/// Who it is, as on a route that demands a credential.
+fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
+    let refused = |code, message: &str, said: &'static str| Err(PageRefusal::new(code, message, said));
+    let is_banned = facts.principal_ban.as_ref().is_some_and(|ban| !ban.simulated);
+    match &facts.identity {
+        Some(Identity::Verified(principal)) if is_banned => {
+            let message = format!("{} is banned, and came to a page of its own", principal.reference());
+            refused(ReasonCode::BanActive, &message, "You cannot ask for anything here for now.")
+        }
+        Some(Identity::Verified(principal)) => Ok(Arc::clone(principal)),
+        Some(Identity::Rejected(rejection)) => {
+            let code = Reason::Authn(rejection.problem.kind).into();
+            refused(code, &rejection.problem.detail, "The credential was not accepted.")
+        }
+        Some(Identity::Unavailable(dependency, detail)) => {
+            let code = match dependency {
+                Dependency::Keys => ReasonCode::DependencyKeysUnavailable,
+                Dependency::Store => ReasonCode::DependencyStoreUnavailable,
+                Dependency::Directory => ReasonCode::DependencyDirectoryUnavailable,
+            };
+            refused(code, detail, "Who you are could not be found out now. Try again later.")
+        }
+        Some(Identity::Unchecked(_)) => {
+            refused(ReasonCode::LimitOverload, "a password was not looked at", "Try again in a moment.")
+        }
+        Some(Identity::Anonymous) | None => {
+            let message = "a page that asks who it is was visited without a credential";
+            refused(ReasonCode::AuthnMissing, message, "A credential is needed.")
+        }
+    }
 }
 
 fn malformed(message: &str, said: &'static str) -> PageRefusal {
@@ -154,6 +205,7 @@ fn read(
         is_secure: facts.scheme == Scheme::Https,
         authority: authority.to_ascii_lowercase(),
         client: facts.client_address(),
+        principal: None,
         request_id: facts.shown_id_text(),
         now: facts.now,
         snapshot: Arc::clone(snapshot),

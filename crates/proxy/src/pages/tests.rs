@@ -15,7 +15,13 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 
 #[test]
 fn the_prefix_is_the_gateways_and_nothing_beside_it() {
-    let settings = PagesSettings { prefix: PagesSettings::PREFIX.into(), step_up: false, allow_http: false };
+    let settings = PagesSettings {
+        prefix: PagesSettings::PREFIX.into(),
+        login: true,
+        step_up: false,
+        self_service: false,
+        allow_http: false,
+    };
     let check = |path: &str, expected: bool| {
         assert_eq!(settings.owns(&CanonicalPath::parse(path).unwrap()), expected, "{path}");
     };
@@ -28,6 +34,19 @@ fn the_prefix_is_the_gateways_and_nothing_beside_it() {
     check("/a/.portcullis/login", false);
     check("/", false);
     assert!(settings.are_open(Scheme::Https) && !settings.are_open(Scheme::Http));
+    let on = PagesSettings { self_service: true, ..settings.clone() };
+    let check = |path: &str, expected: bool| {
+        let path = CanonicalPath::parse(path).unwrap();
+        assert_eq!((on.asks_who(&path), settings.asks_who(&path)), (expected, false), "{}", path.as_str());
+    };
+    for own in ["access-requests", "access-requests/9", "access-requests/", "activations", "activations/9/x"] {
+        check(&format!("/.portcullis/{own}"), true);
+    }
+    for other in ["login", "access-requests2", "Access-Requests", "", "a/access-requests", "whoami"] {
+        check(&format!("/.portcullis/{other}"), false);
+    }
+    check("/access-requests", false);
+    assert_eq!(on.place_of(ACTIVATIONS), "/.portcullis/activations");
 }
 
 #[test]
@@ -85,6 +104,7 @@ fn visit(content_type: &str, body: &'static [u8]) -> Visit {
         is_secure: true,
         authority: "tool.internal".to_owned(),
         client: ClientAddress::Unknown,
+        principal: None,
         request_id: "id".to_owned(),
         now: Timestamp::UNIX_EPOCH,
         snapshot: worker.shared.snapshot().load_full(),

@@ -59,7 +59,11 @@ impl<'a> Challenges<'a> {
         let accepts_tokens = self.authenticator.is_none_or(Authenticator::accepts_tokens);
         let offer = self.authenticator.map_or(ProofOffer::Unasked, Authenticator::proof_offer);
         let algorithms = || self.authenticator.map_or_else(String::new, Authenticator::proof_algorithms);
-        let error = refusal.denial().map_or_else(String::new, |denial| error(denial, accepts_tokens));
+        let error = match refusal.denial() {
+            Some(denial) => error(denial, accepts_tokens),
+            None if refusal.code() == ReasonCode::StepUpRequired => TOO_WEAK.to_owned(),
+            None => String::new(),
+        };
         if let Some(bound) = self.bound {
             let error = match bound {
                 Challenge::BadToken => "invalid_token",
@@ -89,6 +93,8 @@ impl<'a> Challenges<'a> {
     }
 }
 
+const TOO_WEAK: &str = ", error=\"insufficient_user_authentication\", error_description=\"A stronger or more recent authentication is needed\"";
+
 /// What was wrong, as parameters of a challenge.
 fn error(denial: &Denial, accepts_tokens: bool) -> String {
     let Some(demand) = &denial.step_up else {
@@ -99,7 +105,7 @@ fn error(denial: &Denial, accepts_tokens: bool) -> String {
         value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
     };
     let acr: Vec<&str> = demand.acr_values.iter().filter(quotable).map(|value| &**value).collect();
-    let mut text = ", error=\"insufficient_user_authentication\", error_description=\"A stronger or more recent authentication is needed\"".to_owned();
+    let mut text = TOO_WEAK.to_owned();
     if !acr.is_empty() {
         text.push_str(&format!(", acr_values=\"{}\"", acr.join(" ")));
     }

@@ -1,0 +1,304 @@
+//! What a principal does about its own power, as the data plane has verified it: asks for access that it was refused, activates what it is eligible for,
+//! looks at both, and gives up what it has.
+//!
+//! Nothing here takes a name from its caller: whose it is, is who asks. Who else had a word in it is not shown.
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_events::EventKind;
+use portcullis_governance::power::{
+    Asked, GRANTED, MAX_REASON, MAX_TICKET, Power, PowerError, PowerKind, PowerState, names_of_principal, text_problem,
+};
+use portcullis_policy::Principal;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::requesting::asked_about;
+use super::{Kept, Lender, shown};
+
+/// What a principal asks for in this time, at most so often: each is in the log for ever, and somebody reads it.
+const OFTEN: (SignedDuration, usize) = (SignedDuration::from_hours(1), 12);
+/// The shortest activation, in seconds.
+const SHORTEST_S: u64 = 60;
+/// Of each list, the last.
+const MOST_SHOWN: usize = 100;
+
+/// Which of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// Requests for access, and what they led to.
+    Requests,
+    /// Activations of what it is eligible for.
+    Activations,
+}
+
+impl Section {
+    fn has(self, kind: PowerKind) -> bool {
+        match kind {
+            PowerKind::Request | PowerKind::Loan => self == Self::Requests,
+            PowerKind::Activation => self == Self::Activations,
+            // Those are for emergencies, and an operator's matter.
+            PowerKind::Seal | PowerKind::BreakGlass => false,
+        }
+    }
+}
+
+/// What a principal wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Access that it was refused.
+    Access {
+        /// The refusal's event.
+        event: String,
+        /// Why.
+        justification: String,
+    },
+    /// An assignment that it is eligible for.
+    Activation {
+        /// Its name.
+        assignment: String,
+        /// In seconds; `None`: as long as may be.
+        for_s: Option<u64>,
+        /// Why.
+        justification: String,
+        /// Where more is said; empty: nowhere.
+        ticket: String,
+    },
+}
+
+/// What its holder is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shown {
+    /// Its number; 0 of a list.
+    pub(crate) id: u64,
+    /// It gives something.
+    pub(crate) is_in_force: bool,
+    /// As JSON.
+    pub(crate) body: Value,
+}
+
+impl Shown {
+    fn list(body: Value) -> Self {
+        Self { id: 0, is_in_force: false, body }
+    }
+}
+
+/// Why it is not done: the texts are for the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnProblem {
+    /// There is no store.
+    Off,
+    /// There is no such thing of its own. Whether somebody else has it is not said.
+    NotFound(&'static str),
+    /// What is said does not suffice.
+    Unfit(String),
+    /// It is there already.
+    Exists(String),
+    /// There is too much of it.
+    TooMany(String),
+    /// It must authenticate with several factors first.
+    StepUp,
+    /// It is not written; for the operator.
+    Failed(String),
+}
+
+impl From<PowerError> for OwnProblem {
+    fn from(error: PowerError) -> Self {
+        match error {
+            PowerError::Refused(why) => Self::Exists(why),
+            PowerError::Full(why) => Self::TooMany(why),
+            PowerError::WrongCode | PowerError::Conflict | PowerError::Ledger(_) | PowerError::Broken { .. } => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+const NO_REFUSAL: &str = "Nothing that you may ask for was refused to you as this event within the last hour.";
+const NOT_ELIGIBLE: &str = "You are not eligible for an assignment of this name.";
+const NONE_OF_YOURS: &str = "You have none of this number.";
+
+impl Lender {
+    /// Begins what a principal wants for itself. It is in force, or waits for others.
+    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted) -> Result<Shown, OwnProblem> {
+        let whose = principal.reference();
+        let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
+        self.with_own(|kept, now| {
+            let asked = match wanted {
+                Wanted::Access { event, justification } => self.own_request(kept, &whose, event, justification)?,
+                Wanted::Activation { assignment, for_s, justification, ticket } => {
+                    let texts = [justification.as_str(), ticket.as_str()];
+                    self.own_activation(kept, principal, assignment, (*for_s, texts), now)?
+                }
+            };
+            let (window, most) = OFTEN;
+            let since = now.checked_sub(window).unwrap_or(Timestamp::MIN);
+            if kept.book.asked_by_itself(&whose, since) >= most {
+                return Err(OwnProblem::TooMany(format!("You have asked {most} times within the last hour.")));
+            }
+            let power = kept.book.ask(asked, &names, now)?;
+            // Puts in force what has begun, and tells of that.
+            self.began_or_waits(kept, &power, now);
+            if let PowerState::Waiting { .. } = power.state {
+                self.tell(EventKind::GrantRequested, &power);
+            }
+            Ok(own(&power))
+        })
+    }
+
+    fn own_request(&self, kept: &Kept, whose: &str, event: &str, justification: &str) -> Result<Asked, OwnProblem> {
+        let id = event.strip_prefix("urn:uuid:").unwrap_or(event);
+        let id: Uuid = id
+            .parse()
+            .map_err(|_| OwnProblem::Unfit("`event` is a UUID, as `instance` of the refusal has it.".to_owned()))?;
+        let refused = self.shared.requestable.find_of(whose, id, self.shared.clock.now());
+        let refused = refused.ok_or(OwnProblem::NotFound(NO_REFUSAL))?;
+        let reason = text("justification", justification, MAX_REASON, true)?;
+        asked_about(&refused, reason, kept.book.limits().waits_s).map_err(OwnProblem::Unfit)
+    }
+
+    fn own_activation(
+        &self,
+        kept: &Kept,
+        principal: &Principal,
+        assignment: &str,
+        (for_s, [justification, ticket]): (Option<u64>, [&str; 2]),
+        now: Timestamp,
+    ) -> Result<Asked, OwnProblem> {
+        let policy = self.policy();
+        // Here the very principal is there, with the groups that it brings.
+        let eligible = policy.eligible(assignment).filter(|_| policy.names(assignment, principal));
+        let eligible = eligible.ok_or(OwnProblem::NotFound(NOT_ELIGIBLE))?;
+        if eligible.mfa && !policy.is_mfa_fresh(principal, now) {
+            return Err(OwnProblem::StepUp);
+        }
+        let rules = eligible.rules;
+        let lasts_s = for_s.unwrap_or(rules.max_s);
+        if lasts_s < SHORTEST_S.min(rules.max_s) || lasts_s > rules.max_s {
+            return Err(OwnProblem::Unfit(format!("`for_s` is {SHORTEST_S} to {} here.", rules.max_s)));
+        }
+        Ok(Asked {
+            kind: PowerKind::Activation,
+            principal: principal.reference(),
+            gives: assignment.to_owned(),
+            lasts_s,
+            reason: text("justification", justification, MAX_REASON, rules.justification_required)?,
+            ticket: text("ticket", ticket, MAX_TICKET, rules.ticket_required)?,
+            approvals: rules.approvals,
+            waits_s: kept.book.limits().waits_s,
+        })
+    }
+
+    /// What a principal has asked for, the last first; and of activations also what it is eligible for.
+    pub(crate) fn own(&self, principal: &Principal, section: Section) -> Result<Shown, OwnProblem> {
+        let whose = principal.reference();
+        self.with_own(|kept, _| {
+            let of_it = kept.book.powers().filter(|power| is_own(power, &whose, section)).take(MOST_SHOWN);
+            let list: Vec<Value> = of_it.map(|power| own(power).body).collect();
+            Ok(Shown::list(match section {
+                Section::Requests => json!({ "requests": list }),
+                Section::Activations => {
+                    json!({ "activations": list, "eligible": self.own_eligible(principal) })
+                }
+            }))
+        })
+    }
+
+    fn own_eligible(&self, principal: &Principal) -> Vec<Value> {
+        let policy = self.policy();
+        let all = policy.all_eligible(super::MOST_ELIGIBLE);
+        let of_it = all.iter().filter(|eligible| policy.names(&eligible.assignment, principal));
+        let shown = of_it.map(|eligible| {
+            json!({
+                "assignment": eligible.assignment,
+                "role": eligible.role,
+                "max_s": eligible.rules.max_s,
+                "justification": eligible.rules.justification_required,
+                "ticket": eligible.rules.ticket_required,
+                "approvals": eligible.rules.approvals,
+                "mfa": eligible.mfa,
+            })
+        });
+        shown.collect()
+    }
+
+    /// One of its own.
+    pub(crate) fn one_of_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
+        let whose = principal.reference();
+        self.with_own(|kept, _| Ok(own(find(kept, &whose, section, n)?)))
+    }
+
+    /// Takes back what waits, or gives up what is in force.
+    pub(crate) fn end_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
+        let whose = principal.reference();
+        let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
+        self.with_own(|kept, now| {
+            let waits = matches!(find(kept, &whose, section, n)?.state, PowerState::Waiting { .. });
+            if waits {
+                return Ok(own(&kept.book.reject(n, "taken back", &names, now)?));
+            }
+            let power = kept.book.end(n, "given up", &names, now)?;
+            self.publish(kept, now);
+            self.tell(EventKind::GrantEnded, &power);
+            Ok(own(&power))
+        })
+    }
+
+    /// Under the lock, once what is over has ended.
+    fn with_own<T>(&self, act: impl FnOnce(&mut Kept, Timestamp) -> Result<T, OwnProblem>) -> Result<T, OwnProblem> {
+        let mut guard = self.kept();
+        let kept = guard.as_mut().ok_or(OwnProblem::Off)?;
+        let now = self.begin(kept, Timestamp::now)?;
+        let done = act(kept, now);
+        self.settle(kept, now);
+        done
+    }
+}
+
+fn is_own(power: &Power, whose: &str, section: Section) -> bool {
+    power.asked.principal == whose && section.has(power.asked.kind)
+}
+
+fn find<'k>(kept: &'k Kept, whose: &str, section: Section, n: u64) -> Result<&'k Power, OwnProblem> {
+    let power = kept.book.power(n).ok().filter(|power| is_own(power, whose, section));
+    power.ok_or(OwnProblem::NotFound(NONE_OF_YOURS))
+}
+
+/// A text of the caller's.
+fn text(name: &str, text: &str, most: usize, is_required: bool) -> Result<String, OwnProblem> {
+    let text = text.trim();
+    match text_problem(text, most) {
+        Some(problem) => Err(OwnProblem::Unfit(format!("`{name}` is {problem}."))),
+        None if text.is_empty() && is_required => Err(OwnProblem::Unfit(format!("`{name}` is missing."))),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// It as its holder sees it: nothing of who else had a word in it.
+fn own(power: &Power) -> Shown {
+    let (began, until, why) = match &power.state {
+        PowerState::Waiting { until } => (None, Some(*until), None),
+        PowerState::InForce { began, until } => (Some(*began), Some(*until), None),
+        PowerState::Ended { began, ended, reason, .. } => (Some(*began), Some(*ended), Some(reason.as_str())),
+        PowerState::Rejected { reason, .. } => (None, None, Some(reason.as_str())),
+        PowerState::Lapsed => (None, None, Some("nobody answered in time")),
+    };
+    let loan = why.and_then(|why| why.strip_prefix(GRANTED)).and_then(|number| number.parse::<u64>().ok());
+    let is_request = power.asked.kind == PowerKind::Request;
+    let body = json!({
+        "id": power.n,
+        "kind": power.asked.kind.as_str(),
+        "state": if loan.is_some() { "granted" } else { power.state.as_str() },
+        "about": power.asked.gives,
+        "justification": power.asked.reason,
+        "event": if is_request || power.asked.kind == PowerKind::Loan { Some(&power.asked.ticket) } else { None },
+        "ticket": if power.asked.kind == PowerKind::Activation { Some(&power.asked.ticket) } else { None },
+        "asked": shown::time(power.at),
+        "began": began.map(shown::time),
+        "until": until.map(shown::time),
+        "approvals": power.asked.approvals,
+        "approved": power.approved.len(),
+        "loan": loan,
+        "end": why.filter(|_| loan.is_none()),
+    });
+    Shown { id: power.n, is_in_force: matches!(power.state, PowerState::InForce { .. }), body }
+}

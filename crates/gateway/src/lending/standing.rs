@@ -1,0 +1,199 @@
+//! What the log says, held against the clocks and the policy, and put in force: the table that requests are decided by follows the log, never the other way.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_events::EventKind;
+use portcullis_governance::Hash;
+use portcullis_governance::power::{Asked, Power, PowerBook, PowerError, PowerKind, PowerState};
+use portcullis_policy::{Activation, ActivationRules, Lent, Policy};
+use portcullis_proxy::lending::LentTo;
+
+use super::breaking::Wrong;
+use super::{Lender, principal, shown};
+
+/// How often the time of day is noted while anything is in force or waits.
+const NOTE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a refusal says that something has ended.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+/// Two clocks that are read one after the other differ by less.
+const JITTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// The log, and how far it is in force.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) book: PowerBook,
+    /// When each ends by the clock that nobody sets. It only ever becomes earlier.
+    deadlines: HashMap<u64, Timestamp>,
+    /// The last entry that what is in force was made of. It stays behind where something fails in between, until it is made anew.
+    published: Hash,
+    /// What gives something by the table that was made then.
+    in_force: HashSet<u64>,
+    /// Nothing is in force for which the policy demands more by now.
+    pub(super) is_held: bool,
+    /// When the time of day was last noted, by the clock that nobody sets.
+    noted: Timestamp,
+    pub(super) wrong: Wrong,
+}
+
+impl Kept {
+    pub(super) fn of(book: PowerBook, steady: Timestamp) -> Self {
+        Self {
+            book,
+            deadlines: HashMap::new(),
+            published: Hash::NONE,
+            in_force: HashSet::new(),
+            is_held: false,
+            noted: steady,
+            wrong: Wrong::default(),
+        }
+    }
+
+    /// How much gives something by the table.
+    #[cfg(test)]
+    pub(super) fn in_force(&self) -> usize {
+        self.in_force.len()
+    }
+
+    /// When it ends, by the clock that nobody sets.
+    #[cfg(test)]
+    pub(super) fn deadline(&self, n: u64) -> Option<Timestamp> {
+        self.deadlines.get(&n).copied()
+    }
+
+    /// Whether its time is over, by whichever clock.
+    fn is_over(&self, n: u64, now: Timestamp, steady: Timestamp) -> bool {
+        let by_time_of_day = || !self.book.power(n).is_ok_and(|power| power.is_in_force(now));
+        self.deadlines.get(&n).is_some_and(|deadline| *deadline <= steady) || by_time_of_day()
+    }
+}
+
+/// Whether an activation that somebody asked for could be asked for under these rules.
+pub(super) fn is_within(asked: &Asked, rules: &ActivationRules) -> bool {
+    // Exhaustive on purpose: a new rule must be given its place here.
+    let ActivationRules { max_s, justification_required, ticket_required, approvals } = *rules;
+    asked.lasts_s <= max_s
+        && asked.approvals >= approvals
+        && !(justification_required && asked.reason.is_empty())
+        && !(ticket_required && asked.ticket.is_empty())
+}
+
+/// Until when what is in force gives something by the policy of now: not where an activation has fewer approvals than that demands, and no longer than that
+/// allows. An assignment that is gone gives nothing whatever the log says.
+fn held_to(policy: &Policy, power: &Power, began: i64, until: i64) -> Option<i64> {
+    let rules = match power.asked.kind {
+        PowerKind::Activation => policy.eligible(&power.asked.gives).map(|eligible| eligible.rules),
+        PowerKind::Seal | PowerKind::BreakGlass | PowerKind::Request | PowerKind::Loan => None,
+    };
+    let Some(rules) = rules else { return Some(until) };
+    let most = i64::try_from(rules.max_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    (power.approved.len() >= usize::from(rules.approvals)).then(|| until.min(began.saturating_add(most)))
+}
+
+impl Lender {
+    /// Ends what is over, hears what another process did, and notes the time of day. `false`: nothing is kept.
+    pub(super) fn look(&self, clock: impl FnOnce() -> Timestamp) -> Result<bool, PowerError> {
+        let mut guard = self.kept();
+        let Some(kept) = guard.as_mut() else { return Ok(false) };
+        self.begin(kept, clock)?;
+        let steady = self.shared.clock.now();
+        if steady.duration_since(kept.noted) >= NOTE {
+            if kept.book.is_anything_open() {
+                kept.book.note_seen()?;
+            }
+            kept.noted = steady;
+        }
+        Ok(true)
+    }
+
+    /// Takes in what another process wrote, and ends what is over. Whatever fails, what is in force is what the log and the clocks say.
+    ///
+    /// The clock is read here, under the lock and behind what others wrote: a time that was read before somebody waited for the lock would look like
+    /// a clock that was set back.
+    pub(super) fn begin(&self, kept: &mut Kept, clock: impl FnOnce() -> Timestamp) -> Result<Timestamp, PowerError> {
+        let heard = kept.book.catch_up();
+        let (now, steady) = (clock(), self.shared.clock.now());
+        let over: Vec<u64> =
+            kept.deadlines.iter().filter(|(_, deadline)| **deadline <= steady).map(|(n, _)| *n).collect();
+        let done = heard.and_then(|()| kept.book.run_out(&over, now)).and_then(|()| self.hold(kept, now));
+        self.settle(kept, now);
+        done.map(|()| now)
+    }
+
+    /// Ends what the policy does not let be in force any more. It gives nothing already.
+    fn hold(&self, kept: &mut Kept, now: Timestamp) -> Result<(), PowerError> {
+        if kept.is_held {
+            return Ok(());
+        }
+        let policy = self.policy();
+        let is_too_little = |power: &&Power| match power.state {
+            PowerState::InForce { began, until } => held_to(&policy, power, began, until).is_none(),
+            PowerState::Waiting { .. }
+            | PowerState::Ended { .. }
+            | PowerState::Rejected { .. }
+            | PowerState::Lapsed => false,
+        };
+        let ended: Vec<u64> = kept.book.powers().filter(is_too_little).map(|power| power.n).collect();
+        for n in ended {
+            let power = kept.book.end(n, "the policy demands more approvals of it now", &[], now)?;
+            self.tell(EventKind::GrantEnded, &power);
+        }
+        kept.is_held = true;
+        Ok(())
+    }
+
+    /// Puts in force what the log says, where that is something else than is in force, and tells of what has ended.
+    pub(super) fn settle(&self, kept: &mut Kept, now: Timestamp) {
+        let steady = self.shared.clock.now();
+        let is_behind = kept.published != kept.book.head().1;
+        if is_behind || kept.in_force.iter().any(|n| kept.is_over(*n, now, steady)) {
+            self.publish(kept, now);
+        }
+        for power in kept.book.take_over() {
+            self.tell(EventKind::GrantEnded, &power);
+        }
+    }
+
+    /// Puts in force what the log says. What is over by a clock gives nothing, whether the log has its end by then or not.
+    pub(super) fn publish(&self, kept: &mut Kept, now: Timestamp) {
+        let (policy, steady) = (self.policy(), self.shared.clock.now());
+        let (mut in_force, mut ended) = (Vec::new(), Vec::new());
+        let mut deadlines = HashMap::new();
+        let mut given = HashSet::new();
+        for power in kept.book.powers().filter(|power| power.asked.kind.gives_access()) {
+            match power.state {
+                PowerState::InForce { began, until } => {
+                    let Some(until) = held_to(&policy, power, began, until) else { continue };
+                    let left = SignedDuration::from_micros(until.saturating_sub(now.as_microsecond()));
+                    let deadline = steady.saturating_add(left).unwrap_or(steady);
+                    let before = kept.deadlines.get(&power.n).copied();
+                    let deadline = before.filter(|before| before.duration_since(deadline) < JITTER).unwrap_or(deadline);
+                    deadlines.insert(power.n, deadline);
+                    if deadline <= steady || until <= now.as_microsecond() {
+                        ended.extend(lent(power, until.min(now.as_microsecond()), Timestamp::MIN));
+                    } else {
+                        given.insert(power.n);
+                        in_force.extend(lent(power, until, deadline));
+                    }
+                }
+                PowerState::Ended { ended: at, .. } => {
+                    let age = SignedDuration::from_micros(now.as_microsecond().saturating_sub(at));
+                    if age <= REMEMBERED {
+                        ended.extend(lent(power, at, Timestamp::MIN));
+                    }
+                }
+                PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {}
+            }
+        }
+        (kept.deadlines, kept.in_force, kept.published) = (deadlines, given, kept.book.head().1);
+        self.shared.lending.replace(in_force, ended);
+    }
+}
+
+/// It as requests see it.
+fn lent(power: &Power, until: i64, deadline: Timestamp) -> Option<LentTo> {
+    let (kind, id) = principal(&power.asked.principal)?;
+    let until = Timestamp::from_microsecond(until).ok()?;
+    let activation = Activation { gives: Lent::parse(&power.asked.gives), until, note: shown::note(power).into() };
+    Some(LentTo { kind, id: id.into(), activation, deadline })
+}

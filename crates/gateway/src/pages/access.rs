@@ -1,0 +1,189 @@
+//! Whoever was refused asks for access, and whoever is eligible activates that, by themselves: with nothing but their own credential, and about nobody else.
+//!
+//! | | |
+//! |---|---|
+//! | `GET access-requests` | what one has asked for, and what came of it |
+//! | `POST access-requests` | asks for what was refused, by the event's id |
+//! | `GET activations` | what one is eligible for, and what is activated |
+//! | `POST activations` | activates it |
+//! | `GET` and `DELETE` of either with `/NUMBER` | one of them; takes it back, or gives it up |
+//!
+//! The data plane has verified who it is. A browser's page can send none of this from elsewhere: the door looks at where it comes from, and a body is JSON,
+//! which no form sends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use portcullis_events::ReasonCode;
+use portcullis_policy::Principal;
+use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
+use serde::Deserialize;
+
+use super::{NOTHING, OwnPages, no_such_page, not_there_for};
+use crate::lending::Lender;
+use crate::lending::own::{OwnProblem, Section, Shown, Wanted};
+
+/// How many are answered at once: each may wait for a disk.
+pub(super) const AT_ONCE: usize = 8;
+
+/// The body of a request for access.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asking {
+    /// `instance` of the refusal, or `access_request`.
+    event: String,
+    justification: String,
+}
+
+/// The body of an activation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Activating {
+    assignment: String,
+    /// In seconds; left out: for as long as the assignment allows.
+    #[serde(default)]
+    for_s: Option<u64>,
+    #[serde(default)]
+    justification: String,
+    #[serde(default)]
+    ticket: String,
+}
+
+impl OwnPages {
+    /// One of the two pages, or something below it.
+    pub(super) async fn access(
+        &self,
+        visit: &Visit,
+        principal: &Arc<Principal>,
+        page: &str,
+        rest: &str,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let section = match page {
+            ACCESS_REQUESTS => Section::Requests,
+            ACTIVATIONS => Section::Activations,
+            _ => return Err(no_such_page()),
+        };
+        let who = Arc::clone(principal);
+        let answered = match (&visit.method, rest) {
+            (&Method::GET, "") => self.ask_lender(move |lender| lender.own(&who, section)).await?,
+            (&Method::GET, number) => {
+                let number = numbered(number)?;
+                self.ask_lender(move |lender| lender.one_of_own(&who, section, number)).await?
+            }
+            (&Method::POST, "") => {
+                let wanted = match section {
+                    Section::Requests => read::<Asking>(visit)
+                        .map(|asking| Wanted::Access { event: asking.event, justification: asking.justification })?,
+                    Section::Activations => read::<Activating>(visit).map(|activating| Wanted::Activation {
+                        assignment: activating.assignment,
+                        for_s: activating.for_s,
+                        justification: activating.justification,
+                        ticket: activating.ticket,
+                    })?,
+                };
+                self.ask_lender(move |lender| lender.begin_own(&who, &wanted)).await?
+            }
+            (&Method::DELETE, number) if !number.is_empty() => {
+                let number = numbered(number)?;
+                self.ask_lender(move |lender| lender.end_own(&who, section, number)).await?
+            }
+            _ => return Err(not_there_for(&visit.method)),
+        };
+        let Shown { id, is_in_force, body } = answered.map_err(|problem| refused(principal, problem))?;
+        let is_new = visit.method == Method::POST;
+        let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+        if is_new {
+            // Where somebody else has to say something first, it is only accepted (RFC 9110 section 15.3.3).
+            *answer.status_mut() = if is_in_force { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+            let place = visit.snapshot.settings.pages.as_ref().map(|pages| pages.place_of(page)).unwrap_or_default();
+            if let Ok(place) = HeaderValue::try_from(format!("{place}/{id}")) {
+                answer.headers_mut().insert(LOCATION, place);
+            }
+        }
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(answer.into())
+    }
+
+    /// Asks on a thread that may block.
+    async fn ask_lender<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Lender) -> Result<T, OwnProblem> + Send + 'static,
+    ) -> Result<Result<T, OwnProblem>, PageRefusal> {
+        let busy = || {
+            let message = "more ask for access than the store can answer";
+            PageRefusal::new(ReasonCode::LimitOverload, message, "Try again in a moment.")
+        };
+        let place = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| busy())?;
+        let lender = self.lender.upgrade().ok_or_else(busy)?;
+        let asked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            question(&lender)
+        });
+        asked.await.map_err(|error| {
+            PageRefusal::new(ReasonCode::InternalError, format!("nobody answered: {error}"), super::FAILED)
+        })
+    }
+}
+
+/// The body, as JSON and nothing else.
+fn read<'v, T: Deserialize<'v>>(visit: &'v Visit) -> Result<T, PageRefusal> {
+    let mut kinds = visit.headers.get_all(CONTENT_TYPE).iter();
+    let is_json = match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => {
+            let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        }
+        _ => false,
+    };
+    if !is_json {
+        let message = "a request for access that is no `application/json`";
+        let refusal = malformed(message, "The body must be JSON, with `content-type: application/json`.");
+        return Err(PageRefusal { status: Some(StatusCode::UNSUPPORTED_MEDIA_TYPE), ..refusal });
+    }
+    serde_json::from_slice(&visit.body).map_err(|error| {
+        // What is wrong is about the caller's own words.
+        malformed(format!("a request for access that cannot be read: {error}"), format!("The body is wrong: {error}."))
+    })
+}
+
+fn numbered(text: &str) -> Result<u64, PageRefusal> {
+    text.parse().map_err(|_| no_such_page())
+}
+
+fn malformed(message: impl Into<String>, said: impl Into<std::borrow::Cow<'static, str>>) -> PageRefusal {
+    PageRefusal::new(ReasonCode::RequestMalformed, message, said)
+}
+
+/// A refusal: the caller reads why, which is about nothing but its own.
+fn refused(principal: &Principal, problem: OwnProblem) -> PageRefusal {
+    let who = principal.reference();
+    let with = |status, refusal| PageRefusal { status: Some(status), ..refusal };
+    match problem {
+        OwnProblem::Off => PageRefusal::new(
+            ReasonCode::RouteNotFound,
+            format!("{who} asks for access, and there is no store"),
+            NOTHING,
+        ),
+        OwnProblem::NotFound(what) => {
+            PageRefusal::new(ReasonCode::RouteNotFound, format!("{who} asks for what it does not have: {what}"), what)
+        }
+        OwnProblem::Unfit(why) => malformed(format!("{who} asks for access: {why}"), why),
+        OwnProblem::Exists(why) => with(StatusCode::CONFLICT, malformed(format!("{who} asks for access: {why}"), why)),
+        OwnProblem::TooMany(why) => {
+            PageRefusal::new(ReasonCode::LimitRate, format!("{who} asks for access too often: {why}"), why)
+        }
+        OwnProblem::StepUp => PageRefusal::new(
+            ReasonCode::StepUpRequired,
+            format!("{who} activates what demands several factors, and has shown none of late"),
+            "A stronger or more recent authentication is needed.",
+        ),
+        OwnProblem::Failed(why) => PageRefusal::new(
+            ReasonCode::DependencyStoreUnavailable,
+            format!("{who} asks for access, which cannot be written down: {why}"),
+            "It cannot be written down now. Try again later.",
+        ),
+    }
+}
