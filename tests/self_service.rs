@@ -62,6 +62,8 @@ struct World {
     upstream: Upstream,
     alice: String,
     bob: String,
+    /// A key of alice's, too, for one route alone.
+    scoped: String,
     signer: SigningKey,
 }
 
@@ -76,12 +78,13 @@ impl World {
         site.add("[[route]]\nname = \"app\"\nupstream = \"app\"\ndisclose = \"caller\"\n");
         site.add("[[route]]\nname = \"open\"\nhosts = [\"open.test\"]\nupstream = \"app\"\n");
         let [alice, bob] = ["alice", "bob"].map(|name| site.key(name, &format!("user:{name}"), ""));
+        let scoped = site.key("scoped", "user:alice", "routes = [\"app\"]");
         let signer = SigningKey::ed25519("k");
         site.accept_tokens(&[&signer], "trust_groups = [\"finance\"]");
         site.add("[store]\npath = \"state.db\"\n");
         site.add(access);
         site.policy(&[POLICY, bans].concat());
-        Self { gateway: site.start(), upstream, alice, bob, signer }
+        Self { gateway: site.start(), upstream, alice, bob, scoped, signer }
     }
 
     fn get(&self, target: &str, key: &str) -> Answer {
@@ -319,6 +322,18 @@ fn it_is_for_whoever_is_verified_and_no_page_of_elsewhere_can_have_it_done() {
     // A page of its own, or a program.
     let own = [key, json, ("origin", "http://api.test"), ("host", "api.test"), ("sec-fetch-site", "same-origin")];
     assert_eq!(world.send("POST", REQUESTS, &own, &body).status(), 202);
+}
+
+#[test]
+fn a_key_for_one_route_gets_its_holder_no_power() {
+    let world = World::start();
+    let scoped = world.scoped.as_str();
+    world.gateway.check_refused("elsewhere", &world.get("/ops/report", scoped), 403, "rbac.no_matching_grant");
+    let body = json!({ "assignment": "alice-administers", "justification": "x" });
+    for answer in [world.post(ACTIVATIONS, scoped, &body), world.get(REQUESTS, scoped)] {
+        world.gateway.check_refused("scoped", &answer, 403, "rbac.condition_unmet");
+    }
+    assert_eq!(world.get("/admin/x", &world.alice).status(), 403, "nothing was activated");
 }
 
 #[test]

@@ -204,3 +204,26 @@ fn what_would_help_is_a_fresh_mfa_or_a_new_credential() {
     assert_eq!(needs(Contained { step_up: Some(&demand), ..Contained::default() }), ["assurance:mfa"]);
     assert_eq!(needs(Contained { revoked: Some(&demand), ..Contained::default() }), ["credential:any"]);
 }
+
+#[test]
+fn whoever_an_alert_holds_back_or_has_a_scoped_credential_has_nothing_done_for_them() {
+    let policy = policy(Mode::Enforce);
+    let path = CanonicalPath::parse("/nowhere").unwrap();
+    let held = |caller: &Principal, contained: Contained<'_>| {
+        let identity = IdentityFact::Verified(caller);
+        policy.held_back(&AccessRequest { identity, contained, ..AccessRequest::new("POST", &path, None, at(NOW)) })
+    };
+    let (real, simulated) = (containment(false), containment(true));
+    let revoked = |by| Contained { revoked: Some(by), ..Contained::default() };
+    let step_up = |by| Contained { step_up: Some(by), ..Contained::default() };
+    let plain = who(PrincipalKind::User, false, None);
+    let newer = who(PrincipalKind::User, false, Some("2026-11-23T09:30:00Z"));
+    let fresh = who(PrincipalKind::User, true, None);
+    assert_eq!(held(&plain, Contained::default()), None);
+    assert_eq!(held(&plain, revoked(&real)), Some(Reason::Authn(CredentialProblemKind::Revoked)));
+    assert_eq!((held(&newer, revoked(&real)), held(&plain, revoked(&simulated))), (None, None));
+    assert_eq!(held(&plain, step_up(&real)), Some(Reason::StepUpRequired));
+    assert_eq!((held(&fresh, step_up(&real)), held(&plain, step_up(&simulated))), (None, None));
+    let scoped = Principal { scope: Some(CredentialScope::default().into()), ..plain };
+    assert_eq!(held(&scoped, Contained::default()), Some(Reason::ConditionUnmet));
+}

@@ -60,6 +60,22 @@ impl Policy {
         Some(stop)
     }
 
+    /// What keeps a verified caller from anything at all, whatever a route or a grant says: an alert that has revoked its credential or demands a
+    /// fresh mfa of it, and a credential that is for some routes or networks alone. For what the gateway does for a caller by itself, where no route
+    /// is asked about. Bans are not looked at.
+    pub fn held_back(&self, request: &AccessRequest<'_>) -> Option<Reason> {
+        let IdentityFact::Verified(principal) = request.identity else { return None };
+        let view = View::without_action(self, request);
+        if self.revocation(&view, principal, &mut Silent).is_some() {
+            return Some(Reason::Authn(CredentialProblemKind::Revoked));
+        }
+        if principal.scope.is_some() {
+            return Some(Reason::ConditionUnmet);
+        }
+        let demand = self.demanded_by_alert(&view, Caller::Verified(principal))?;
+        (!demand.simulated).then_some(Reason::StepUpRequired)
+    }
+
     /// What demands a fresh mfa that the caller does not have: one that refuses before one that is only reported.
     pub(crate) fn demanded_by_alert<'a>(&self, view: &View<'a>, caller: Caller<'_>) -> Option<&'a Containment> {
         let contained = view.request.contained;

@@ -158,7 +158,25 @@ fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
             let message = format!("{} is banned, and came to a page of its own", principal.reference());
             refused(ReasonCode::BanActive, &message, "You cannot ask for anything here for now.")
         }
-        Some(Identity::Verified(principal)) => Ok(Arc::clone(principal)),
+        Some(Identity::Verified(principal)) => {
+            let policy = &facts.loaded.snapshot.policy;
+            match facts.access_request().and_then(|request| policy.held_back(&request)) {
+                None => Ok(Arc::clone(principal)),
+                Some(reason) => {
+                    let (why, said) = match reason {
+                        Reason::StepUpRequired => {
+                            ("an alert demands a fresh mfa of", "A stronger or more recent authentication is needed.")
+                        }
+                        Reason::ConditionUnmet => (
+                            "its own pages are not for a credential with a scope, which came from",
+                            "This credential is for some routes or networks alone, and not for this.",
+                        ),
+                        _ => ("an alert has revoked the credential of", "The credential was not accepted."),
+                    };
+                    refused(reason.into(), &format!("{why} {}", principal.reference()), said)
+                }
+            }
+        }
         Some(Identity::Rejected(rejection)) => {
             let code = Reason::Authn(rejection.problem.kind).into();
             refused(code, &rejection.problem.detail, "The credential was not accepted.")
