@@ -96,6 +96,24 @@ fn a_token_that_is_revoked_is_refused_from_the_next_request_on_and_no_other() {
 }
 
 #[test]
+fn tokens_in_turn_over_one_connection_are_told_apart_and_a_revoked_one_is_refused_there_too() {
+    let world = world("");
+    let [alice, bob] = ["alice", "bob"].map(|name| world.token(name, name, -10));
+    let mut connection = Conn::open(world.gateway.address);
+    let mut ask = |token: &str| {
+        connection.send(request("GET", "/", &[("Authorization", token)], b""));
+        connection.answer().status()
+    };
+    for token in [&alice, &alice, &bob, &alice, &bob, &bob] {
+        assert_eq!(ask(token), 200);
+    }
+    let forged = format!("{}x", &bob[..bob.len() - 1]);
+    assert_eq!((ask(&forged), ask(&bob)), (401, 200));
+    check(&world.gateway, &["revoke", "token", "bob", "--reason", "lost"], 0);
+    assert_eq!((ask(&bob), ask(&alice), ask(&bob)), (401, 200, 401));
+}
+
+#[test]
 fn of_a_principal_what_was_issued_later_counts_and_a_key_is_revoked_by_its_id() {
     let mut world = world("");
     let (old, new) = (world.token("alice", "old", -100), world.token("alice", "new", 0));

@@ -145,6 +145,7 @@ impl Bounds {
             self.texts("remedy.acr_values", values, LIST_ENTRIES);
         }
         self.text("remedy.help", &mut event.remedy.help, REFERRER_BYTES);
+        self.text("remedy.ask", &mut event.remedy.ask, REFERRER_BYTES);
         if let Some(facts) = &mut event.facts {
             self.texts("facts.local_groups", &mut facts.local_groups, LIST_ENTRIES);
             self.texts("facts.direct_roles", &mut facts.direct_roles, LIST_ENTRIES);

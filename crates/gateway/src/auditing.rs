@@ -22,7 +22,7 @@ use portcullis_store::{AuditBook, Database, StoreError};
 use uuid::Uuid;
 
 use crate::governing::Governing;
-use crate::yielding::yielding;
+use crate::yielding::{Priority, yielding};
 
 pub(crate) use look::{Facts, Looked, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
@@ -246,7 +246,7 @@ impl State {
         };
         let version = self.shared.snapshot().load().policy.version();
         let (governing, path) = (self.governing.clone(), config.to_owned());
-        let report = yielding("audit", move || {
+        let report = yielding("audit", Priority::Low, move || {
             let past = past_of(governing.as_deref(), &path, &settings, now);
             look(&Looked {
                 facts: &facts,

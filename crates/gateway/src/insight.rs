@@ -15,7 +15,7 @@ use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
-use crate::yielding::yielding;
+use crate::yielding::{Priority, yielding};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
@@ -70,11 +70,17 @@ impl Insight {
     ///
     /// # Errors
     /// A sentence, where one is tried already or there is no thread.
-    pub(crate) fn preview(&self, present: Arc<Policy>, candidate: Policy) -> Result<Stamped<Preview>, String> {
+    pub(crate) fn preview(
+        &self,
+        present: Arc<Policy>,
+        candidate: Policy,
+        priority: Priority,
+    ) -> Result<Stamped<Preview>, String> {
         let Ok(_trying) = self.trying.try_lock() else { return Err("another policy is being tried".to_owned()) };
+        // Here and not there: others wait for what it locks.
+        let outlook = self.outlook();
         // The policies and the sample are let go there, too.
-        yielding("preview", move || {
-            let outlook = self.outlook();
+        yielding("preview", priority, move || {
             preview(&present, &candidate, &outlook, Timestamp::now(), thread::yield_now)
         })
     }

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// Changes that are kept as suspects.
 const CHANGES: usize = 8;
+/// Beginnings of buckets that are kept: a spike that lasts longer is said to have begun with the first of them.
+const MOST_BEGINNINGS: usize = 1_024;
 /// Spikes that are kept.
 const FOUND: usize = 64;
 
@@ -36,7 +38,10 @@ pub(crate) struct Spiking {
     present: Arc<Policy>,
     /// When the bucket began that is being filled, and what was counted until then.
     began: Instant,
+    began_at: Timestamp,
     counted: Tallied,
+    /// When those that are over began, the oldest first.
+    beginnings: VecDeque<Timestamp>,
     learning: bool,
     /// This spike has been explained.
     told: bool,
@@ -51,7 +56,9 @@ impl Spiking {
             changes: VecDeque::new(),
             present: Arc::clone(&shared.snapshot().load().policy),
             began: Instant::now(),
+            began_at: Timestamp::now(),
             counted: Tallied::default(),
+            beginnings: VecDeque::new(),
             learning: true,
             told: false,
             found: VecDeque::new(),
@@ -82,6 +89,10 @@ impl Spiking {
                 .saturating_sub(self.counted.refused + self.counted.upstream_refused),
         };
         (self.began, self.counted) = (Instant::now(), now);
+        if self.beginnings.len() >= MOST_BEGINNINGS {
+            self.beginnings.pop_front();
+        }
+        self.beginnings.push_back(std::mem::replace(&mut self.began_at, wall));
         let standing = self.charts.add(counts);
         self.learning = standing == Standing::Learning;
         let Standing::Spike { buckets, observed, expected, new } = standing else {
@@ -93,9 +104,10 @@ impl Spiking {
             return None;
         }
         self.told = true;
-        let bucket = SignedDuration::try_from(self.settings.bucket).unwrap_or(SignedDuration::MAX);
-        let lasted = bucket.saturating_mul(i32::try_from(buckets).unwrap_or(i32::MAX));
-        let onset = wall.checked_sub(lasted).unwrap_or(Timestamp::MIN);
+        // Buckets are as long as they are: a busy machine may take longer to come by.
+        let buckets = usize::try_from(buckets).unwrap_or(usize::MAX);
+        let first = self.beginnings.len().saturating_sub(buckets.max(1));
+        let onset = self.beginnings.get(first).copied().unwrap_or(wall);
         let window = Window { onset, until: wall, observed, expected: whole(expected) };
         let lookback = SignedDuration::try_from(self.settings.lookback).unwrap_or(SignedDuration::MAX);
         let explained = explain(&window, &sample(), self.changes.make_contiguous(), lookback);

@@ -55,20 +55,21 @@ pub struct SeenToken(RefCell<Option<(SecretText<'static>, TokenHash)>>);
 const MOST_SEEN_BYTES: usize = 2_048;
 
 impl SeenToken {
-    pub(crate) fn hash(&self, token: &str) -> TokenHash {
-        if let Ok(seen) = self.0.try_borrow()
-            && let Some((text, hash)) = &*seen
-            && is_same(text.expose().as_bytes(), token.as_bytes())
-        {
-            return *hash;
+    /// The hash, where it is the same token.
+    pub(crate) fn hash(&self, token: &str) -> Option<TokenHash> {
+        let seen = self.0.try_borrow().ok()?;
+        let (text, hash) = seen.as_ref()?;
+        is_same(text.expose().as_bytes(), token.as_bytes()).then_some(*hash)
+    }
+
+    /// A token that holds came over the connection. Of one that does not nothing is kept.
+    pub(crate) fn note(&self, token: &str, hash: TokenHash) {
+        if token.len() > MOST_SEEN_BYTES {
+            return;
         }
-        let hash = TokenHash::of(token);
-        if token.len() <= MOST_SEEN_BYTES
-            && let Ok(mut seen) = self.0.try_borrow_mut()
-        {
+        if let Ok(mut seen) = self.0.try_borrow_mut() {
             *seen = Some((SecretText::new(token.to_owned()), hash));
         }
-        hash
     }
 }
 
@@ -95,22 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_that_was_seen_has_the_hash_it_had_and_no_other_has() {
+    fn the_token_that_came_last_has_the_hash_it_had_and_no_other_has_one() {
         let seen = SeenToken::default();
         let long = "x".repeat(MOST_SEEN_BYTES + 1);
-        for token in ["aaaa", "aaaa", "aaab", "aaa", "aaaaa", "", "", "baaa", "aaaa", &long, &long, "aaaa"] {
-            assert_eq!(seen.hash(token), TokenHash::of(token), "{token}");
+        assert_eq!(seen.hash("a"), None);
+        for token in ["aaaa", "aaab", "aaa", "aaaaa", "", "baaa"] {
+            seen.note(token, TokenHash::of(token));
+            for other in ["aaaa", "aaab", "aaa", "aaaaa", "", "baaa", &long] {
+                assert_eq!(seen.hash(other), (other == token).then(|| TokenHash::of(token)), "{token} {other}");
+            }
         }
-    }
-
-    #[test]
-    fn the_last_one_alone_is_kept_and_never_shown() {
-        let seen = SeenToken::default();
-        let kept = || seen.0.borrow().as_ref().map(|(text, _)| text.expose().to_owned());
-        for (token, expected) in [("one", "one"), ("two", "two"), (&*"y".repeat(MOST_SEEN_BYTES + 1), "two")] {
-            seen.hash(token);
-            assert_eq!(kept().as_deref(), Some(expected));
-        }
-        assert!(!format!("{seen:?}").contains("two"));
+        seen.note(&long, TokenHash::of(&long));
+        assert_eq!((seen.hash(&long), seen.hash("baaa").is_some()), (None, true), "it is too long");
+        assert!(!format!("{seen:?}").contains("baaa"));
     }
 }

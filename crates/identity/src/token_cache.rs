@@ -19,7 +19,7 @@ use crate::secret::sha256;
 /// How many entries an insertion looks at before it evicts one in use. It bounds the time that the lock is held.
 const MAX_SWEEP: usize = 64;
 
-/// SHA-256 of a token's text. Tokens are looked up by it, so that none is kept in memory.
+/// SHA-256 of a token's text. Tokens are looked up by it, so that none is kept in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenHash(pub(crate) [u8; 32]);
 

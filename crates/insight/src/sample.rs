@@ -93,6 +93,8 @@ pub struct Outlook {
     pub taken: u64,
     /// Requests that came faster than they could be taken.
     pub missed: u64,
+    /// When each software came first, whatever it was answered, as far back as that is kept.
+    pub software: Vec<(Arc<str>, Timestamp)>,
 }
 
 /// The sample.
@@ -102,9 +104,20 @@ pub struct Sample {
     recent: VecDeque<Arc<Seen>>,
     kinds: HashMap<u64, Sampled>,
     refusals: VecDeque<Arc<Seen>>,
+    software: HashMap<Arc<str>, Since>,
     taken: u64,
     missed: u64,
 }
+
+/// When something came first, and the number of the request that it came with last.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    first: Timestamp,
+    last: u64,
+}
+
+/// Of how many softwares it is known when they came first.
+const MOST_SOFTWARE: usize = 4_096;
 
 /// The share of the kinds that is let go at once, so that looking for the oldest is rare.
 const LET_GO: usize = 16;
@@ -112,7 +125,15 @@ const LET_GO: usize = 16;
 impl Sample {
     /// An empty one.
     pub fn new(limits: SampleLimits) -> Self {
-        Self { limits, recent: VecDeque::new(), kinds: HashMap::new(), refusals: VecDeque::new(), taken: 0, missed: 0 }
+        Self {
+            limits,
+            recent: VecDeque::new(),
+            kinds: HashMap::new(),
+            refusals: VecDeque::new(),
+            software: HashMap::new(),
+            taken: 0,
+            missed: 0,
+        }
     }
 
     /// Takes a request, which was decided on under this policy, and returns it for who looks at it, too.
@@ -121,6 +142,7 @@ impl Sample {
         let seen = Arc::new(seen);
         let number = self.taken;
         self.taken = self.taken.saturating_add(1);
+        self.note_software(&seen, number);
         push(&mut self.recent, &seen, self.limits.recent);
         if seen.is_refused() {
             push(&mut self.refusals, &seen, self.limits.refusals);
@@ -142,6 +164,25 @@ impl Sample {
     /// So many requests came faster than they could be taken.
     pub fn note_missed(&mut self, requests: u64) {
         self.missed = self.missed.saturating_add(requests);
+    }
+
+    fn note_software(&mut self, seen: &Seen, number: u64) {
+        let name = seen.request.software();
+        if name.is_empty() {
+            return;
+        }
+        if let Some(since) = self.software.get_mut(name) {
+            since.last = number;
+            return;
+        }
+        if self.software.len() >= MOST_SOFTWARE {
+            // Those that have not come for longest.
+            let mut lasts: Vec<u64> = self.software.values().map(|since| since.last).collect();
+            let (_, middle, _) = lasts.select_nth_unstable(MOST_SOFTWARE / 2);
+            let middle = *middle;
+            self.software.retain(|_, since| since.last > middle);
+        }
+        self.software.insert(Arc::from(name), Since { first: seen.request.now, last: number });
     }
 
     /// Lets go of the kinds that have not come for longest.
@@ -167,6 +208,7 @@ impl Sample {
             refusals: self.refusals.iter().cloned().collect(),
             taken: self.taken,
             missed: self.missed,
+            software: self.software.iter().map(|(name, since)| (Arc::clone(name), since.first)).collect(),
         }
     }
 

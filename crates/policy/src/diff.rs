@@ -465,7 +465,8 @@ impl<'c> Comparison<'c> {
         let names = [name(before, routes[0]), name(after, routes[1])];
         let alike = names[0] == names[1] && names[0].as_deref().is_none_or(|name| self.is_alike(name));
         if alike && !self.everywhere && (!self.roles_differ || names[0].is_none()) {
-            return ControlFlow::Continue(());
+            let spent = self.budget.spend(1);
+            return if spent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         }
         let request = |route| AccessRequest::new("", &path, route, self.now);
         let requests = routes.map(request);

@@ -375,6 +375,7 @@ pub(crate) fn filled_with(mut text: impl FnMut() -> String, entries: usize) -> E
     event.remedy.required_roles = Some((0..entries).map(|_| text()).collect());
     event.remedy.acr_values = Some((0..entries).map(|_| text()).collect());
     event.remedy.help = Some(text());
+    event.remedy.ask = Some(text());
     event
 }
 

@@ -10,7 +10,7 @@ use portcullis_policy::Policy;
 
 use super::shown;
 use crate::running::Running;
-use crate::yielding::yielding;
+use crate::yielding::{Priority, yielding};
 
 /// The longest text of a policy, in bytes.
 const MAX_TEXT: usize = 32 << 20;
@@ -22,26 +22,30 @@ const TOLD: usize = 20;
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
 pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
-    // Reading and compiling is as much work as the rest, and no request waits for it.
-    let candidate = yielding("preview", || compile(config, candidate))??;
-    let stamped = foresee(running, candidate)?;
+    // Reading and compiling is as much work as the rest.
+    let read = || compile(config, candidate).and_then(|candidate| as_in_force(running, candidate));
+    let candidate = yielding("preview", Priority::Lowest, read)??;
+    let stamped = try_on(running, candidate, Priority::Lowest)?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
     let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;
     Ok(Previewed { text, unchanged, report })
 }
 
-/// Tries what was read on the requests that are kept.
+/// Tries what was read on the requests that are kept, for who proposes it, activates it or takes something back.
 ///
 /// # Errors
 /// A sentence: that no requests are kept, or that another policy is being tried.
 pub(super) fn foresee(running: &Running, candidate: Loaded) -> Result<Stamped<Preview>, String> {
+    try_on(running, as_in_force(running, candidate)?, Priority::Low)
+}
+
+fn try_on(running: &Running, policy: Policy, priority: Priority) -> Result<Stamped<Preview>, String> {
     let Some(insight) = running.insight() else {
         return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
     };
-    let policy = as_in_force(running, candidate)?;
     let present = Arc::clone(&running.shared().snapshot().load().policy);
-    insight.preview(present, policy)
+    insight.preview(present, policy, priority)
 }
 
 fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {

@@ -32,7 +32,8 @@ impl Authenticator {
         now: Timestamp,
         presenting: &Presenting<'_>,
     ) -> Result<Arc<Principal>, Unverified> {
-        let hash = presenting.seen.map_or_else(|| TokenHash::of(shown.token), |seen| seen.hash(shown.token));
+        let known = presenting.seen.and_then(|seen| seen.hash(shown.token));
+        let hash = known.unwrap_or_else(|| TokenHash::of(shown.token));
         let hold = |principal: &Arc<Principal>, terms: &Terms| {
             // First, so that one that counts no longer uses up no proof.
             let counts = self.revocations.of_token(terms.id.as_deref(), now).map_err(Unproven::from);
@@ -43,6 +44,9 @@ impl Authenticator {
             self.cache.look(&CacheKey { provider, token: hash }, now, |principal, terms| hold(principal, terms))
         });
         if let Some(held) = cached {
+            if let (Some(seen), None, Ok(_)) = (presenting.seen, known, &held) {
+                seen.note(shown.token, hash);
+            }
             return held;
         }
         if let Some(introspection) = self.introspection.as_ref().filter(|_| !Jws::is_signed(shown.token)) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::ReasonCode;
-use portcullis_policy::{KeptRequest, Outcome, Policy, PrincipalKind};
+use portcullis_policy::{KeptIdentity, KeptRequest, Outcome, Policy, PrincipalKind};
 
 use crate::again::{Again, Missing, Unknown, again};
 use crate::counts::Counts;
@@ -186,9 +186,15 @@ fn class(seen: &Seen, changes: &[&RecentChange], familiar: &Familiar) -> Class {
         return Class::Change(index);
     }
     let known = familiar.has_caller(request);
+    let new_software = !familiar.has_software(request.software());
+    let unread = code == ReasonCode::RequestMalformed && request.identity == KeptIdentity::NotLookedAt;
+    // Behind a proxy, of what cannot be read nobody knows from whom it came: neither that they are known nor that they attack.
+    if unread && request.client.ip().is_none() {
+        return if new_software { Class::Release } else { Class::Other };
+    }
     // What cannot be read is the software's doing, also where the head says too late which one that is.
-    let nameless = request.software().is_empty() && is_unreadable(code);
-    if known && (nameless || !familiar.has_software(request.software())) {
+    let nameless = request.software().is_empty() && unread;
+    if known && (nameless || new_software) {
         return Class::Release;
     }
     match (code, known) {
@@ -211,17 +217,6 @@ fn class(seen: &Seen, changes: &[&RecentChange], familiar: &Familiar) -> Class {
         | (_, true) => Class::Other,
         (_, false) => Class::Attack,
     }
-}
-
-/// Whether the request itself could not be read, or not as one that somebody decides on. One that was slow could.
-fn is_unreadable(code: ReasonCode) -> bool {
-    matches!(
-        code,
-        ReasonCode::RequestMalformed
-            | ReasonCode::RequestHostInvalid
-            | ReasonCode::RequestPathAmbiguous
-            | ReasonCode::RequestTooLarge
-    )
 }
 
 /// Whether a change turned the answer to a request.

@@ -24,15 +24,12 @@ impl Familiar {
     pub fn of(sample: &Outlook, before: Timestamp) -> Self {
         let mut familiar = Self::default();
         let long_before = before.checked_sub(FIRST_CALLERS).unwrap_or(Timestamp::MIN);
+        // What was refused says nothing of who may come, but the software was there.
+        let known_long = sample.software.iter().filter(|(_, first)| *first < long_before);
+        familiar.software.extend(known_long.map(|(name, _)| Box::from(&**name)));
         let older = sample.older.iter().map(|sampled| &sampled.seen);
         for seen in sample.recent.iter().chain(older).filter(|seen| seen.request.now < before) {
-            let Answered::Permitted(status) = seen.answered else {
-                // What was refused says nothing of who may come, but the software was there.
-                if seen.request.now < long_before {
-                    familiar.software.insert(seen.request.software().into());
-                }
-                continue;
-            };
+            let Answered::Permitted(status) = seen.answered else { continue };
             familiar.software.insert(seen.request.software().into());
             if matches!(status, 401 | 403) {
                 continue;

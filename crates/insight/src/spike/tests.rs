@@ -255,6 +255,35 @@ fn a_release_is_known_by_its_first_callers_and_by_what_cannot_be_read() {
         let explained = scene.check(300, CauseKind::ClientRelease, 95);
         assert!(explained.causes[0].summary.starts_with(words), "{explained:#?}");
     }
+    // What was refused each minute for long is no release, though of each kind the newest alone is kept.
+    let mut scene = Scene::new();
+    let probe = |number: usize, time: Timestamp| {
+        let (_, client) = person(number);
+        request(&Who { user: None, client, path: "/reports/7", software: "probe/6" }, time)
+    };
+    for second in (-590..0).step_by(60) {
+        scene.add(probe(1, at(second)), Answered::Refused(ReasonCode::AuthnMissing));
+    }
+    scene.locked_out(Answered::Refused(ReasonCode::AuthnMissing), probe);
+    assert!(scene.explain(300).causes.is_empty());
+    // Behind a proxy nobody knows whose head it was that could not be read.
+    for (software, release) in [("reporter/2.0", true), ("reporter/1.2", false), ("", false)] {
+        let mut scene = Scene::new();
+        scene.locked_out(Answered::Refused(ReasonCode::RequestMalformed), |number, time| {
+            let (_, client) = person(number);
+            let request = request(&Who { user: None, client, path: "/x", software }, time);
+            KeptRequest { client: ClientAddress::Unknown, ..request }
+        });
+        let kinds: Vec<CauseKind> = scene.explain(300).causes.iter().map(|cause| cause.kind).collect();
+        assert_eq!(kinds, if release { vec![CauseKind::ClientRelease] } else { Vec::new() }, "{software}");
+    }
+    // What is too large, or for another host, was read.
+    let mut scene = Scene::new();
+    scene.locked_out(Answered::Refused(ReasonCode::RequestTooLarge), |number, time| {
+        let (_, client) = person(number);
+        request(&Who { user: None, client, path: "/x", software: "" }, time)
+    });
+    assert!(scene.explain(300).causes.is_empty());
     // Without a name strangers are strangers, and who is slow sends nothing that cannot be read.
     let mut scene = Scene::new();
     scene.locked_out(Answered::Refused(ReasonCode::RequestMalformed), |number, time| {

@@ -79,6 +79,8 @@ pub struct HeadScanner {
     searched: usize,
     /// Where the line that is not complete begins.
     line_start: usize,
+    /// The field lines that were found good.
+    good_fields: Range<usize>,
     request_line: Option<RequestLine>,
     fields: Fields,
 }
@@ -129,10 +131,11 @@ impl HeadScanner {
         self.about(Problem::new(HeadRefusalKind::Timeout, "the head was not complete in time"), head, limits)
     }
 
-    /// With what may be quoted of the head. Of the fields those that were read, so that it is the same however the head was cut.
+    /// With what may be quoted of the head. Of the fields those that were found good: what was refused may be two fields in one, of which the
+    /// second is a secret. So it is the same however the head was cut, too.
     fn about(&self, problem: Problem, head: &[u8], limits: &HeadLimits) -> HeadRefusal {
-        let read = head.get(..self.line_start).unwrap_or_default();
-        problem.about(self.request_line_bytes(head, limits), user_agent_among(read))
+        let good = self.good_fields.clone();
+        problem.about(self.request_line_bytes(head, limits), user_agent_among(head.get(good).unwrap_or_default()))
     }
 
     fn scan_lines(&mut self, head: &[u8], limits: &HeadLimits) -> Result<Option<(usize, HeadFacts)>, Problem> {
@@ -155,7 +158,10 @@ impl HeadScanner {
             let line_start = std::mem::replace(&mut self.line_start, line_end + 1);
             self.searched = line_end + 1;
             match &self.request_line {
-                None => self.request_line = Some(parse_request_line(line, limits)?),
+                None => {
+                    self.request_line = Some(parse_request_line(line, limits)?);
+                    self.good_fields = self.line_start..self.line_start;
+                }
                 Some(request_line) if line.is_empty() => {
                     let facts = finish(head, request_line, std::mem::take(&mut self.fields))?;
                     return Ok(Some((line_end + 1, facts)));
@@ -165,6 +171,7 @@ impl HeadScanner {
                         return Err(Problem::new(HeadRefusalKind::HeadTooLarge, "too many fields"));
                     }
                     self.fields.take_in(line, line_start, request_line.version)?;
+                    self.good_fields.end = self.line_start;
                 }
             }
         }

@@ -333,3 +333,21 @@ fn a_refusal_tells_what_was_asked_for() {
     let Scan::Refused(refusal) = scan(b"\x16\x03\x01 a b\r\n", &limits()).1 else { panic!("must be refused") };
     assert_eq!((refusal.method, refusal.target), (None, None));
 }
+
+#[test]
+fn a_refusal_quotes_the_software_of_a_line_that_was_found_good_and_of_no_other() {
+    let check = |head: &str, expected: Option<&str>| {
+        let head = head.replace('|', "\r\n");
+        let Scan::Refused(refusal) = scan(head.as_bytes(), &limits()).1 else { panic!("{head:?} must be refused") };
+        assert_eq!(refusal.user_agent.as_deref(), expected, "{head:?}");
+    };
+    check("GET / HTTP/1.1|User-Agent: a/1|Host: a|Host: a|", Some("a/1"));
+    check("GET / HTTP/1.1|Host: a|Host: a|User-Agent: a/1|", None);
+    // Two fields in one line, of which the second is a secret.
+    check("GET / HTTP/1.1|Host: a|User-Agent: a/1\rAuthorization: Bearer s3cret|", None);
+    check("GET / HTTP/1.1|Host: a|User-Agent: a/1\0|", None);
+    check("GET / HTTP/1.1|Host: a|User-Agent: a/1\n", None);
+    // What looks like a field in the place of a request line.
+    check("user-agent: /x?token=s3cret HTTP/1.1|", None);
+    check("GET /user-agent: HTTP/1.1|Host: a|Host: b|", None);
+}
