@@ -25,11 +25,7 @@ impl Priority {
 ///
 /// # Errors
 /// A sentence: there is no thread, or the work has panicked.
-pub(crate) fn yielding<T: Send>(
-    name: &str,
-    priority: Priority,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, String> {
+pub(crate) fn yielding<T: Send>(name: &str, priority: Priority, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let with_patience = || {
         // Of this thread alone: on Linux a priority is a thread's.
         if let Err(error) = rustix::process::nice(priority.nice()) {

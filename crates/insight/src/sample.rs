@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{KeptIdentity, KeptRequest, Outcome, Policy};
 
