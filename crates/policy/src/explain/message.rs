@@ -104,9 +104,12 @@ impl Policy {
             Reason::ConditionUnmet if stop.stage == Stage::Authentication => {
                 format!("{who} may not {method} {path}: {}", self.scope_message(view).unwrap_or_default())
             }
-            Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet => {
-                format!("{who} may not {method} {path}: {}", self.held_grant_message(view, stop))
-            }
+            // Whoever had it lent asks why it is over, also where they hold something else that would do under conditions.
+            Reason::AssignmentExpired | Reason::NotYetActive | Reason::ConditionUnmet => format!(
+                "{who} may not {method} {path}: {}{}",
+                self.held_grant_message(view, stop),
+                self.ended_role_words(view).unwrap_or_default()
+            ),
             Reason::RiskTooHigh => {
                 format!("{who} may not {method} {path}: the risk is {} ({})", view.level.as_str(), signals(view))
             }
