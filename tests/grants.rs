@@ -228,3 +228,33 @@ fn what_is_observed_goes_on_after_a_restart_and_begins_anew_where_it_was_switche
     assert_eq!(process.stop(PATIENCE).code(), Some(0));
     assert_eq!(offline(), Value::Null, "what was not counted was not observed");
 }
+
+/// Nobody asks: it is made by itself, over the policy in force, is told, and is kept.
+#[test]
+fn an_audit_that_is_scheduled_is_made_told_and_kept() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, &QUICK.replace("\"off\"", "\"1m\""));
+    let mut gateway = site.start();
+    assert_eq!(gateway.get("/reports/7", &[("x-api-key", &key)]).status(), 200);
+    // What is on the disk and not in force is not what is looked at.
+    gateway.site.policy(&[&POLICY.replace("\"* /**\"", "\"GET /**\""), NO_BANS].concat());
+    let completed = || of_kind(&gateway.events.all(), "audit.completed").first().map(|event| (*event).clone());
+    let completed = wait::until(3 * PATIENCE, completed).expect("no audit is made");
+    let message = completed["message"].as_str().unwrap();
+    assert!(message.starts_with("audit ") && message.contains(" findings are open: "), "{completed:#}");
+    let run_id = message.split([' ', ':']).nth(1).unwrap();
+    let config = gateway.site.path("portcullis.toml");
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    let events = gateway.events.all();
+    assert_eq!(of_kind(&events, "audit.completed").len(), 1, "the next one is due in a minute");
+    let told: Vec<&str> =
+        of_kind(&events, "audit.finding").iter().filter_map(|event| event["message"].as_str()).collect();
+    assert!(told.iter().any(|said| said.starts_with("LP05 wildcard_grant")), "{told:?}");
+    // It is in the store, once, with what was told.
+    let offline = |arguments: &[&str]| portcullis().arg("-c").arg(&config).args(arguments).run(PATIENCE);
+    let kept = json(&offline(&["audit", "runs", "-o", "json"]));
+    assert_eq!((kept.as_array().unwrap().len(), &kept[0]["run"]), (1, &run_id.into()), "{kept:#}");
+    let report = json(&offline(&["audit", "show", run_id, "-o", "json"]));
+    assert_eq!(of(&report, "LP05")[0]["permission"], "* /**", "{report:#}");
+    assert_eq!(report["policy_sha256"], completed["policy"]["sha256"], "{report:#}");
+}

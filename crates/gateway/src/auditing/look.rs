@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use jiff::Timestamp;
-use portcullis_config::Loaded;
+use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::Hash;
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
@@ -27,7 +27,6 @@ const WEEKS_S: i64 = 12 * 7 * 24 * 60 * 60;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) config: PathBuf,
-    pub(crate) draft: PolicyDraft,
     pub(crate) callers: LintFacts,
     pub(crate) known: KnownPrincipals,
     /// Whether approvals are demanded, and of how many for what loosens.
@@ -41,7 +40,6 @@ impl Facts {
         Self {
             config: loaded.files.first().cloned().unwrap_or_default(),
             known: known(&loaded.identity, Timestamp::now()),
-            draft: std::mem::take(&mut loaded.draft),
             callers: std::mem::take(&mut loaded.callers),
             rules: (loaded.governance.required, loaded.governance.loosen),
             settings: loaded.audit.clone(),
@@ -52,6 +50,8 @@ impl Facts {
 /// What an audit is made of.
 pub(crate) struct Looked<'l> {
     pub(crate) facts: &'l Facts,
+    /// The policy with its places.
+    pub(crate) draft: &'l PolicyDraft,
     pub(crate) usage: &'l Usage,
     pub(crate) sample: Option<&'l Outlook>,
     pub(crate) past: Past,
@@ -93,14 +93,14 @@ fn broken(store: &portcullis_store::Settings) -> Option<Vec<BreakGlassUse>> {
 /// A policy that does not compile.
 pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
     let facts = looked.facts;
-    let (policy, _) = Policy::compile(&facts.draft)
+    let (policy, _) = Policy::compile(looked.draft)
         .map_err(|problems| problems.first().map(|problem| problem.message.clone()).unwrap_or_default())?;
     let policy = policy.numbered(looked.version);
     let default = AuditSettings::default();
     let (required, loosen) = facts.rules;
     Ok(audit(
         &Input {
-            draft: &facts.draft,
+            draft: looked.draft,
             policy: &policy,
             usage: looked.usage,
             sample: looked.sample,
@@ -116,6 +116,29 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
         },
         &thread::yield_now,
     ))
+}
+
+/// The policy in force with its places, read again: it would take as much memory as the policy itself, for moments that are rare. It is that of
+/// its version in the log, or that of the disk, if one of them is the same.
+///
+/// # Errors
+/// A sentence: neither is.
+pub(crate) fn draft_in_force(
+    governing: Option<&Governing>,
+    config: &Path,
+    policy: &Policy,
+) -> Result<PolicyDraft, String> {
+    let kept = || {
+        let governing = governing?;
+        let version = governing.versions_back(MOST_VERSIONS).find(|version| version.n <= policy.version())?;
+        load_sealed(config, &governing.content_of(&version)?).ok()
+    };
+    let on_disk = || load(config, &ProcessEnvironment).ok();
+    let is_it = |loaded: &Loaded| loaded.policy.sha256() == policy.sha256();
+    let found = kept().filter(is_it).or_else(|| on_disk().filter(is_it));
+    let found = found.map(|loaded| loaded.draft);
+    found
+        .ok_or_else(|| "the policy in force stands neither in the store nor in the files any more: reload first".into())
 }
 
 /// The versions that an audit needs: those of its window, and of some weeks before that.
