@@ -1,6 +1,7 @@
 //! Usage and audits of the running gateway: the thread that takes what the workers have counted, writes it down every ten seconds, and makes
 //! the audits that are scheduled. An audit runs on a thread of its own, which yields to whatever serves requests.
 
+mod directories;
 mod look;
 mod rows;
 
@@ -267,6 +268,7 @@ impl State {
             look(&Looked {
                 facts: &facts,
                 draft: &draft,
+                known: &facts.ask_directories(&draft),
                 usage: &usage,
                 sample: sample.as_ref(),
                 past,

@@ -16,6 +16,7 @@ use portcullis_insight::audit::{
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
 
+use super::directories::Directories;
 use crate::governing::{Governing, load_sealed};
 
 /// Versions that are read, from the last one back.
@@ -29,17 +30,26 @@ pub(crate) struct Facts {
     pub(crate) config: PathBuf,
     pub(crate) callers: LintFacts,
     pub(crate) known: KnownPrincipals,
+    pub(crate) directories: Directories,
     /// Whether approvals are demanded, and of how many for what loosens.
     pub(crate) rules: (bool, u8),
     pub(crate) settings: Option<AuditSettings>,
 }
 
 impl Facts {
+    /// Whom the sources of identity know, once their directories were asked of those whom this policy names. It waits for them.
+    pub(crate) fn ask_directories(&self, draft: &PolicyDraft) -> KnownPrincipals {
+        let mut known = self.known.clone();
+        self.directories.ask(draft, &mut known);
+        known
+    }
+
     /// Takes them out of a configuration that was loaded.
     pub(crate) fn of(loaded: &mut Loaded) -> Self {
         Self {
             config: loaded.files.first().cloned().unwrap_or_default(),
             known: known(&loaded.identity, Timestamp::now()),
+            directories: Directories::of(&loaded.identity),
             callers: std::mem::take(&mut loaded.callers),
             rules: (loaded.governance.required, loaded.governance.loosen),
             settings: loaded.audit.clone(),
@@ -50,6 +60,8 @@ impl Facts {
 /// What an audit is made of.
 pub(crate) struct Looked<'l> {
     pub(crate) facts: &'l Facts,
+    /// Whom the sources of identity know, with what directories said.
+    pub(crate) known: &'l KnownPrincipals,
     /// The policy with its places.
     pub(crate) draft: &'l PolicyDraft,
     pub(crate) usage: &'l Usage,
@@ -105,7 +117,7 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
             usage: looked.usage,
             sample: looked.sample,
             history: &looked.past.history,
-            known: &facts.known,
+            known: looked.known,
             break_glass: looked.past.broken.as_deref(),
             writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
             lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },

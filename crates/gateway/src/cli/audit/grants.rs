@@ -118,8 +118,13 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         }
         None => (Usage::default(), None, Vec::new()),
     };
+    let mut known = facts.known.clone();
+    known.unasked.extend(
+        facts.directories.names().map(|name| format!("the directory `{name}` is asked by a running gateway alone")),
+    );
     let report = look(&Looked {
         facts: &facts,
+        known: &known,
         draft: &loaded.draft,
         usage: &usage,
         sample: None,
