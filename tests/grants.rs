@@ -3,6 +3,8 @@
 use std::fs;
 
 use portcullis_testkit::process::Finished;
+use portcullis_testkit::slapd::{BASE, READER, READER_PASSWORD, Slapd};
+use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
@@ -227,4 +229,97 @@ fn what_is_observed_goes_on_after_a_restart_and_begins_anew_where_it_was_switche
     assert!(refused.stderr.join("\n").contains("usage is not counted"), "{refused:?}");
     assert_eq!(process.stop(PATIENCE).code(), Some(0));
     assert_eq!(offline(), Value::Null, "what was not counted was not observed");
+}
+
+/// Nobody asks: it is made by itself, over the policy in force, is told, and is kept.
+#[test]
+fn an_audit_that_is_scheduled_is_made_told_and_kept() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, &QUICK.replace("\"off\"", "\"1m\""));
+    let mut gateway = site.start();
+    assert_eq!(gateway.get("/reports/7", &[("x-api-key", &key)]).status(), 200);
+    // What is on the disk and not in force is not what is looked at.
+    gateway.site.policy(&[&POLICY.replace("\"* /**\"", "\"GET /**\""), NO_BANS].concat());
+    let completed = || of_kind(&gateway.events.all(), "audit.completed").first().map(|event| (*event).clone());
+    let completed = wait::until(3 * PATIENCE, completed).expect("no audit is made");
+    let message = completed["message"].as_str().unwrap();
+    assert!(message.starts_with("audit ") && message.contains(" findings are open: "), "{completed:#}");
+    let run_id = message.split([' ', ':']).nth(1).unwrap();
+    let config = gateway.site.path("portcullis.toml");
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
+    let events = gateway.events.all();
+    assert_eq!(of_kind(&events, "audit.completed").len(), 1, "the next one is due in a minute");
+    let told: Vec<&str> =
+        of_kind(&events, "audit.finding").iter().filter_map(|event| event["message"].as_str()).collect();
+    assert!(told.iter().any(|said| said.starts_with("LP05 wildcard_grant")), "{told:?}");
+    // It is in the store, once, with what was told.
+    let offline = |arguments: &[&str]| portcullis().arg("-c").arg(&config).args(arguments).run(PATIENCE);
+    let kept = json(&offline(&["audit", "runs", "-o", "json"]));
+    assert_eq!((kept.as_array().unwrap().len(), &kept[0]["run"]), (1, &run_id.into()), "{kept:#}");
+    let report = json(&offline(&["audit", "show", run_id, "-o", "json"]));
+    assert_eq!(of(&report, "LP05")[0]["permission"], "* /**", "{report:#}");
+    assert_eq!(report["policy_sha256"], completed["policy"]["sha256"], "{report:#}");
+}
+
+/// A directory knows who is there, whose account counts, and which groups have somebody in them; one that does not answer says nothing.
+#[test]
+fn a_directory_is_asked_who_is_nobody() {
+    let mut slapd = Slapd::start();
+    for (uid, title) in [("zoe", "works"), ("leaver", "gone")] {
+        slapd.add_person(uid, &format!("title: {title}\n"));
+    }
+    for (group, occupant) in [("billing", format!("roleOccupant: uid=zoe,ou=people,{BASE}\n")), ("idle", String::new())]
+    {
+        slapd
+            .add(&format!("dn: cn={group},ou=groups,{BASE}\nobjectClass: organizationalRole\ncn: {group}\n{occupant}"));
+    }
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    let signer = SigningKey::ed25519("k");
+    site.accept_tokens(&[&signer], "prefix = \"corp:\"\n");
+    site.file("password", READER_PASSWORD);
+    site.add(&format!(
+        "[[identity.ldap]]\nname = \"people\"\nfor = \"login\"\nurl = \"{}\"\nallow_plain = true\nbase = \"{BASE}\"\n\
+         user_filter = \"(uid={{id}})\"\naccount_filter = \"(!(title=gone))\"\nbind_dn = \"{READER}\"\n\
+         bind_password = {{ file = \"password\" }}\ngroup_base = \"ou=groups,{BASE}\"\n\
+         group_filter = \"(roleOccupant={{dn}})\"\nprefix = \"ad:\"\ntimeout = \"2s\"\n",
+        slapd.plain()
+    ));
+    site.add(QUICK);
+    let names =
+        ["user:corp:zoe", "user:corp:leaver", "user:corp:never", "group:ad:billing", "group:ad:idle", "group:ad:old"];
+    site.policy(&format!(
+        "[[role]]\nname = \"reader\"\npermissions = [{{ actions = [\"GET /**\"] }}]\n\n\
+         [[assignment]]\nname = \"staff\"\nrole = \"reader\"\nprincipals = {names:?}\nscope = \"app\"\n{NO_BANS}"
+    ));
+    let gateway = site.start();
+    let report = || json(&run(&gateway.site, &["audit", "run", "--only", "LP04", "-o", "json"]));
+    let first = report();
+    let mut found: Vec<[&str; 3]> = of(&first, "LP04")
+        .into_iter()
+        .map(|finding| {
+            [&finding["principal"], &finding["severity"], &finding["evidence"]["facts"][0]]
+                .map(|value| value.as_str().unwrap())
+        })
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ["group:ad:idle", "low", "the directory `people` has nobody in it"],
+        ["group:ad:old", "high", "the directory `people` was asked and has no such group"],
+        ["user:corp:leaver", "high", "its account in the directory `people` is disabled"],
+        ["user:corp:never", "high", "the directory `people` was asked and has no such entry"],
+    ];
+    assert_eq!(found, expected, "{first:#}");
+    assert_eq!(first["not_looked_at"]["LP04"], Value::Null, "{first:#}");
+    slapd.kill();
+    let without = report();
+    assert!(of(&without, "LP04").is_empty(), "who cannot be asked about is not called nobody: {without:#}");
+    let why = without["not_looked_at"]["LP04"].as_str().unwrap();
+    assert!(why.contains("the directory `people` could not be asked: "), "{why}");
+    // Without a gateway nobody asks.
+    let offline = json(&run(&gateway.site, &["audit", "run", "--offline", "--only", "LP04", "-o", "json"]));
+    assert!(
+        offline["not_looked_at"]["LP04"].as_str().unwrap().contains("asked by a running gateway alone"),
+        "{offline:#}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Usage and audits of the running gateway: the thread that takes what the workers have counted, writes it down every ten seconds, and makes
 //! the audits that are scheduled. An audit runs on a thread of its own, which yields to whatever serves requests.
 
+mod directories;
 mod look;
 mod rows;
 
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use crate::governing::Governing;
 use crate::yielding::{Priority, yielding};
 
-pub(crate) use look::{Facts, Looked, look, past_of};
+pub(crate) use look::{Facts, Looked, draft_in_force, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
 
 /// How often what was counted is taken.
@@ -33,11 +34,14 @@ const TICK: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(10);
 /// Rows of one transaction.
 const BATCH: usize = 10_000;
-/// How often it is looked whether an audit is due, and after a failure tried again.
+/// How often it is looked whether an audit is due, and after a failure tried again; and how soon after the start, so that one that became due
+/// meanwhile is not made while all else begins.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often what is long unused is forgotten, and what is long: longer than any window, and a month.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How often what is long unused is forgotten, and what is long: longer than any window, and a month. Where room is short, the window and a month.
 const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
 const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
+const MONTH_S: i64 = 32 * 24 * 60 * 60;
 /// Events of one run, each of a new finding.
 const MOST_EVENTS: usize = 50;
 
@@ -78,9 +82,9 @@ impl Begun {
             book.end_observation()?;
             return Ok(None);
         }
-        let rows = book.usage()?;
         let now = Timestamp::now().as_second();
-        let mut usage = from_rows(rows);
+        book.date_marks(now)?;
+        let mut usage = from_rows(book.usage()?, now);
         if usage.since().is_none() {
             usage.begin(now);
         }
@@ -157,7 +161,8 @@ impl State {
     }
 
     fn run(&self, stopped: &AtomicBool) {
-        let (mut flushed, mut looked, mut pruned) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut flushed, mut pruned) = (Instant::now(), Instant::now());
+        let mut next_look = Instant::now() + FIRST_LOOK;
         let mut failed = false;
         while !stopped.load(Ordering::Acquire) {
             self.take();
@@ -165,16 +170,13 @@ impl State {
                 flushed = Instant::now();
                 self.flush(&mut failed);
             }
-            if looked.elapsed() >= LOOK {
-                looked = Instant::now();
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + LOOK;
                 self.audit_if_due();
             }
             if pruned.elapsed() >= PRUNE {
                 pruned = Instant::now();
-                let before = Timestamp::now().as_second().saturating_sub(FORGOTTEN_AFTER_S);
-                if let Err(error) = self.book().prune(before) {
-                    tracing::warn!(%error, "usage of long ago could not be forgotten");
-                }
+                self.forget(Timestamp::now().as_second());
             }
             thread::park_timeout(TICK);
         }
@@ -215,6 +217,21 @@ impl State {
         }
     }
 
+    /// Forgets what is long unused, in memory and in the store.
+    fn forget(&self, now: i64) {
+        let before = {
+            let mut usage = self.usage();
+            let facts = self.facts.load();
+            let window = facts.settings.as_ref().map(|settings| settings.unused_after.max(settings.min_observed));
+            let before = forgotten_before(now, window.unwrap_or_default(), usage.is_nearly_full());
+            usage.prune(before);
+            before
+        };
+        if let Err(error) = self.book().prune(before) {
+            tracing::warn!(%error, "usage of long ago could not be forgotten");
+        }
+    }
+
     fn audit_if_due(&self) {
         let Some(every) = self.facts.load().settings.as_ref().and_then(|settings| settings.every) else { return };
         let last = match self.book().runs() {
@@ -224,8 +241,7 @@ impl State {
                 return;
             }
         };
-        let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX);
-        if last.is_some_and(|last| Timestamp::now().as_second().saturating_sub(last) < every) {
+        if !is_due(last, every, Timestamp::now().as_second()) {
             return;
         }
         if let Err(error) = self.audit(&self.facts.load().config.clone(), None) {
@@ -244,18 +260,21 @@ impl State {
             let book = self.book();
             (last_report(&book)?, suppressions(&book)?)
         };
-        let version = self.shared.snapshot().load().policy.version();
-        let (governing, path) = (self.governing.clone(), config.to_owned());
-        let report = yielding("audit", Priority::Low, move || {
-            let past = past_of(governing.as_deref(), &path, &settings, now);
+        let policy = Arc::clone(&self.shared.snapshot().load().policy);
+        let governing = self.governing.as_deref();
+        let report = yielding("audit", Priority::Low, || {
+            let draft = draft_in_force(governing, config, &policy)?;
+            let past = past_of(governing, config, &settings, now);
             look(&Looked {
                 facts: &facts,
+                draft: &draft,
+                known: &facts.ask_directories(&draft),
                 usage: &usage,
                 sample: sample.as_ref(),
                 past,
                 suppressions: &suppressions,
                 before: before.as_ref(),
-                version,
+                version: policy.version(),
                 now,
             })
         })??;
@@ -297,6 +316,18 @@ impl State {
         event.message = Some(message);
         self.shared.recorder.record(event);
     }
+}
+
+/// Whether so long has passed since the last audit, in seconds since 1970. One in the future is of a clock that went wrong.
+fn is_due(last: Option<i64>, every: Duration, now: i64) -> bool {
+    let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX);
+    last.is_none_or(|last| last > now || now.saturating_sub(last) >= every)
+}
+
+/// What was neither used nor refused since then is forgotten.
+fn forgotten_before(now: i64, window: Duration, nearly_full: bool) -> i64 {
+    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).saturating_add(MONTH_S);
+    now.saturating_sub(if nearly_full { window.min(FORGOTTEN_AFTER_S) } else { FORGOTTEN_AFTER_S })
 }
 
 /// Counts what a worker has counted.
@@ -341,4 +372,40 @@ pub(crate) fn keep_run(book: &mut AuditBook, report: &Report, most: usize) -> Re
     let bytes = serde_json::to_vec(report).map_err(|error| error.to_string())?;
     let at: Timestamp = report.at.parse().map_err(|error| format!("{error}"))?;
     book.add_run(&report.run, at.as_second(), &bytes, most).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_S: i64 = 86_400;
+    const NOW: i64 = 20_000 * DAY_S;
+
+    #[test]
+    fn an_audit_is_due_once_its_time_has_passed_also_across_restarts() {
+        let day = Duration::from_secs(86_400);
+        let check = |last: Option<i64>, due: bool| assert_eq!(is_due(last, day, NOW), due, "{last:?}");
+        check(None, true);
+        check(Some(NOW), false);
+        check(Some(NOW - DAY_S + 1), false);
+        check(Some(NOW - DAY_S), true);
+        check(Some(NOW - 9 * DAY_S), true);
+        check(Some(NOW + 1), true);
+    }
+
+    #[test]
+    fn less_is_remembered_where_room_is_short_and_never_less_than_a_window() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let check = |window: u64, nearly_full: bool, expected: i64| {
+            assert_eq!(
+                forgotten_before(NOW, days(window), nearly_full),
+                NOW - expected * DAY_S,
+                "{window} {nearly_full}"
+            );
+        };
+        check(90, false, 400);
+        check(90, true, 122);
+        check(365, true, 397);
+        check(366, true, 398);
+    }
 }

@@ -12,6 +12,7 @@
 //!   one principal. A group that is left out might be the one that a deny names.
 
 mod cache;
+mod census;
 mod keep;
 mod lookup;
 
@@ -29,6 +30,7 @@ use crate::directory::keep::Health;
 use crate::namespace::Namespace;
 use crate::settings::LdapDirectory;
 
+pub use census::{Census, GroupStanding, Standing, census};
 pub use keep::{DirectoryHost, DirectoryNotice, DirectoryNoticeKind};
 
 /// A directory, and what is known of those who were looked up in it. Shared by all workers, by what looks up, and by one configuration

@@ -28,8 +28,8 @@ pub struct UsageRows {
     pub since: Option<i64>,
     /// Since when all addresses are.
     pub addresses_since: Option<i64>,
-    /// There was no room for all.
-    pub crowded: bool,
+    /// When there was last no room for all; 1: at some time, by a version that did not write when.
+    pub crowded: Option<i64>,
     /// Who was seen.
     pub principals: Vec<PrincipalRow>,
     /// What they used.
@@ -55,8 +55,8 @@ pub struct PrincipalRow {
     pub first: u32,
     /// When last.
     pub last: u32,
-    /// It uses more than is kept.
-    pub overflowed: bool,
+    /// When a use was last not kept, because it uses so much; 0: never; 1: at some time.
+    pub overflowed: u32,
 }
 
 /// One permission of one principal.
@@ -151,6 +151,19 @@ impl AuditBook {
         let names = [SINCE, ADDRESSES_SINCE];
         let ended = self.db.execute("DELETE FROM kept WHERE name IN (?1, ?2)", names);
         ended.map(drop).map_err(|error| self.error(error))
+    }
+
+    /// Gives this time to what there was no room for at some time: earlier versions did not write when.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn date_marks(&self, now: i64) -> Result<(), StoreError> {
+        let dated = || -> Result<(), rusqlite::Error> {
+            self.db.execute("UPDATE kept SET value = ?1 WHERE name = ?2 AND value = 1", params![now, CROWDED])?;
+            self.db.execute("UPDATE usage_principal SET overflowed = ?1 WHERE overflowed = 1", [now])?;
+            Ok(())
+        };
+        dated().map_err(|error| self.error(error))
     }
 
     /// Forgets what was neither used nor refused since then, in seconds since 1970.
@@ -252,7 +265,7 @@ fn usage(db: &Connection) -> Result<UsageRows, Trouble> {
     let mut rows = UsageRows {
         since: kept(&reading, SINCE)?,
         addresses_since: kept(&reading, ADDRESSES_SINCE)?,
-        crowded: kept(&reading, CROWDED)?.is_some_and(|crowded| crowded != 0),
+        crowded: kept(&reading, CROWDED)?.filter(|crowded| *crowded != 0),
         ..UsageRows::default()
     };
     let mut places = std::collections::HashMap::new();
@@ -323,9 +336,7 @@ fn principal(row: &Row<'_>) -> Result<PrincipalRow, Trouble> {
 fn write(db: &mut Connection, rows: &UsageRows) -> Result<(), Trouble> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // None of them ever goes back: of two who write, the one that is surer of less is right.
-    for (name, value) in
-        [(SINCE, rows.since), (ADDRESSES_SINCE, rows.addresses_since), (CROWDED, Some(i64::from(rows.crowded)))]
-    {
+    for (name, value) in [(SINCE, rows.since), (ADDRESSES_SINCE, rows.addresses_since), (CROWDED, rows.crowded)] {
         if let Some(value) = value {
             let before = kept(&transaction, name)?.unwrap_or(value);
             keep(&transaction, name, value.max(before))?;
@@ -464,7 +475,7 @@ mod tests {
         UsageRows {
             since: Some(100),
             addresses_since: Some(101),
-            crowded: true,
+            crowded: Some(105),
             principals: vec![
                 PrincipalRow {
                     kind: Some(PrincipalKind::User),
@@ -473,7 +484,7 @@ mod tests {
                     roles: vec!["reader".to_owned()],
                     first: 110,
                     last: 120,
-                    overflowed: true,
+                    overflowed: 119,
                 },
                 PrincipalRow {
                     kind: None,
@@ -482,7 +493,7 @@ mod tests {
                     roles: Vec::new(),
                     first: 1,
                     last: 2,
-                    overflowed: false,
+                    overflowed: 0,
                 },
             ],
             uses: vec![
@@ -516,6 +527,23 @@ mod tests {
         book.end_observation().unwrap();
         let ended = book.usage().unwrap();
         assert_eq!((ended.since, ended.addresses_since, ended.uses.len()), (None, None, 2));
+    }
+
+    #[test]
+    fn a_mark_of_an_earlier_version_gets_a_time() {
+        let (_folder, mut book) = book();
+        let mut undated = rows();
+        undated.crowded = Some(1);
+        undated.principals[0].overflowed = 1;
+        book.write(&undated).unwrap();
+        book.date_marks(500).unwrap();
+        book.date_marks(900).unwrap();
+        let dated = book.usage().unwrap();
+        let marks: Vec<u32> = dated.principals.iter().map(|row| row.overflowed).collect();
+        assert_eq!((dated.crowded, marks), (Some(500), vec![500, 0]));
+        // The later one stays.
+        book.write(&rows()).unwrap();
+        assert_eq!(book.usage().unwrap().crowded, Some(500));
     }
 
     #[test]

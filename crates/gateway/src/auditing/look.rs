@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use jiff::Timestamp;
-use portcullis_config::Loaded;
+use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::Hash;
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
@@ -16,6 +16,7 @@ use portcullis_insight::audit::{
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
 
+use super::directories::Directories;
 use crate::governing::{Governing, load_sealed};
 
 /// Versions that are read, from the last one back.
@@ -27,21 +28,28 @@ const WEEKS_S: i64 = 12 * 7 * 24 * 60 * 60;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) config: PathBuf,
-    pub(crate) draft: PolicyDraft,
     pub(crate) callers: LintFacts,
     pub(crate) known: KnownPrincipals,
+    pub(crate) directories: Directories,
     /// Whether approvals are demanded, and of how many for what loosens.
     pub(crate) rules: (bool, u8),
     pub(crate) settings: Option<AuditSettings>,
 }
 
 impl Facts {
+    /// Whom the sources of identity know, once their directories were asked of those whom this policy names. It waits for them.
+    pub(crate) fn ask_directories(&self, draft: &PolicyDraft) -> KnownPrincipals {
+        let mut known = self.known.clone();
+        self.directories.ask(draft, &mut known);
+        known
+    }
+
     /// Takes them out of a configuration that was loaded.
     pub(crate) fn of(loaded: &mut Loaded) -> Self {
         Self {
             config: loaded.files.first().cloned().unwrap_or_default(),
             known: known(&loaded.identity, Timestamp::now()),
-            draft: std::mem::take(&mut loaded.draft),
+            directories: Directories::of(&loaded.identity),
             callers: std::mem::take(&mut loaded.callers),
             rules: (loaded.governance.required, loaded.governance.loosen),
             settings: loaded.audit.clone(),
@@ -52,6 +60,10 @@ impl Facts {
 /// What an audit is made of.
 pub(crate) struct Looked<'l> {
     pub(crate) facts: &'l Facts,
+    /// Whom the sources of identity know, with what directories said.
+    pub(crate) known: &'l KnownPrincipals,
+    /// The policy with its places.
+    pub(crate) draft: &'l PolicyDraft,
     pub(crate) usage: &'l Usage,
     pub(crate) sample: Option<&'l Outlook>,
     pub(crate) past: Past,
@@ -93,19 +105,19 @@ fn broken(store: &portcullis_store::Settings) -> Option<Vec<BreakGlassUse>> {
 /// A policy that does not compile.
 pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
     let facts = looked.facts;
-    let (policy, _) = Policy::compile(&facts.draft)
+    let (policy, _) = Policy::compile(looked.draft)
         .map_err(|problems| problems.first().map(|problem| problem.message.clone()).unwrap_or_default())?;
     let policy = policy.numbered(looked.version);
     let default = AuditSettings::default();
     let (required, loosen) = facts.rules;
     Ok(audit(
         &Input {
-            draft: &facts.draft,
+            draft: looked.draft,
             policy: &policy,
             usage: looked.usage,
             sample: looked.sample,
             history: &looked.past.history,
-            known: &facts.known,
+            known: looked.known,
             break_glass: looked.past.broken.as_deref(),
             writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
             lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
@@ -116,6 +128,29 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
         },
         &thread::yield_now,
     ))
+}
+
+/// The policy in force with its places, read again: it would take as much memory as the policy itself, for moments that are rare. It is that of
+/// its version in the log, or that of the disk, if one of them is the same.
+///
+/// # Errors
+/// A sentence: neither is.
+pub(crate) fn draft_in_force(
+    governing: Option<&Governing>,
+    config: &Path,
+    policy: &Policy,
+) -> Result<PolicyDraft, String> {
+    let kept = || {
+        let governing = governing?;
+        let version = governing.versions_back(MOST_VERSIONS).find(|version| version.n <= policy.version())?;
+        load_sealed(config, &governing.content_of(&version)?).ok()
+    };
+    let on_disk = || load(config, &ProcessEnvironment).ok();
+    let is_it = |loaded: &Loaded| loaded.policy.sha256() == policy.sha256();
+    let found = kept().filter(is_it).or_else(|| on_disk().filter(is_it));
+    let found = found.map(|loaded| loaded.draft);
+    found
+        .ok_or_else(|| "the policy in force stands neither in the store nor in the files any more: reload first".into())
 }
 
 /// The versions that an audit needs: those of its window, and of some weeks before that.

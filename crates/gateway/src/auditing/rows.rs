@@ -43,8 +43,10 @@ fn principal_row(seen: &SeenPrincipal) -> PrincipalRow {
     }
 }
 
-/// What was kept.
-pub(crate) fn from_rows(rows: UsageRows) -> Usage {
+/// What was kept. What an earlier version did not write the time of was just now.
+pub(crate) fn from_rows(rows: UsageRows, now: i64) -> Usage {
+    const UNDATED: u32 = 1;
+    let now_s = u32::try_from(now).unwrap_or(u32::MAX);
     let principal = |row: PrincipalRow| SeenPrincipal {
         kind: row.kind,
         id: row.id.into(),
@@ -52,7 +54,7 @@ pub(crate) fn from_rows(rows: UsageRows) -> Usage {
         roles: row.roles.into_iter().map(Into::into).collect(),
         first: row.first,
         last: row.last,
-        overflowed: row.overflowed,
+        overflowed: if row.overflowed == UNDATED { now_s } else { row.overflowed },
     };
     let use_of = |row: UseRow| {
         let [first, last, uses, days, denied, last_denied] = row.numbers;
@@ -62,7 +64,7 @@ pub(crate) fn from_rows(rows: UsageRows) -> Usage {
     Usage::restored(Kept {
         since: rows.since,
         addresses_since: rows.addresses_since,
-        crowded: rows.crowded,
+        crowded: rows.crowded.map(|at| if at == i64::from(UNDATED) { now } else { at }),
         principals: rows.principals.into_iter().map(principal).collect(),
         rows: rows.uses.into_iter().map(use_of).collect(),
         addresses: rows

@@ -92,16 +92,16 @@ impl Health {
 }
 
 /// A connection, and what its server can.
-struct Bound {
-    connection: Connection,
-    has_matching_rule: bool,
+pub(super) struct Bound {
+    pub(super) connection: Connection,
+    pub(super) has_matching_rule: bool,
     /// It has answered before: where it ends now, that may be an old connection and no fault.
     is_used: bool,
 }
 
 /// Why no server lets us in.
-struct Closed {
-    message: String,
+pub(super) struct Closed {
+    pub(super) message: String,
     /// One of them refuses the password.
     is_refused: bool,
 }
@@ -192,7 +192,7 @@ impl Directory {
     }
 
     /// A connection to the first server that lets us in, beginning with the one that did last.
-    async fn open(&self) -> Result<Bound, Closed> {
+    pub(super) async fn open(&self) -> Result<Bound, Closed> {
         let servers = &self.settings.servers;
         let first = self.health.preferred.load(Ordering::Relaxed);
         let mut closed = Closed { message: "no server is configured".to_owned(), is_refused: false };

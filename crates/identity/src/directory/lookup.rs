@@ -42,24 +42,32 @@ impl From<LdapError> for Stop {
     }
 }
 
+/// What a look-up came to.
+fn settled(verdict: Result<Verdict, Stop>) -> Result<Verdict, LdapError> {
+    match verdict {
+        Ok(verdict) => Ok(verdict),
+        Err(Stop::Unusable(why)) => Ok(Verdict::Unusable(why)),
+        // Who has no address of mail is not looked for by one.
+        Err(Stop::Ldap(LdapError::Unfilled)) => Ok(Verdict::NotFound),
+        Err(Stop::Ldap(error)) => Err(error),
+    }
+}
+
 impl Lookup<'_> {
     /// Looks up. A connection that is still good afterwards is one that gave a verdict, or an error that
     /// [leaves it](LdapError::leaves_connection).
     pub(super) async fn run(&self, connection: &mut Connection) -> Result<Verdict, LdapError> {
-        match self.verdict(connection).await {
-            Ok(verdict) => Ok(verdict),
-            Err(Stop::Unusable(why)) => Ok(Verdict::Unusable(why)),
-            // Who has no address of mail is not looked for by one.
-            Err(Stop::Ldap(LdapError::Unfilled)) => Ok(Verdict::NotFound),
-            Err(Stop::Ldap(error)) => Err(error),
-        }
+        settled(self.verdict(connection).await)
     }
 
-    async fn verdict(&self, connection: &mut Connection) -> Result<Verdict, Stop> {
-        let wanted = match &self.settings.membership {
-            Membership::Attribute(attribute) => &**attribute,
-            Membership::Search { .. } => NO_ATTRIBUTES,
-        };
+    /// The same without the groups: whoever is found is in none.
+    pub(super) async fn account(&self, connection: &mut Connection) -> Result<Verdict, LdapError> {
+        let found = self.entry(connection, NO_ATTRIBUTES).await;
+        settled(found.map(|entry| entry.map_or_else(|verdict| verdict, |_| Verdict::Found(Vec::new()))))
+    }
+
+    /// The entry with this attribute, if its account counts, or the verdict that there is without groups.
+    async fn entry(&self, connection: &mut Connection, wanted: &str) -> Result<Result<Entry, Verdict>, Stop> {
         let whole = (&*self.settings.base, Scope::Subtree);
         // One more than there may be, so that the search ends and the connection stays good.
         let found = self.search(connection, whole, &self.settings.user_filter, &[], &[wanted], 16).await;
@@ -67,19 +75,30 @@ impl Lookup<'_> {
             LdapError::TooMany(_) => Stop::Unusable("more than one entry matches".to_owned()),
             other => Stop::Ldap(other),
         })?;
-        let [entry] = found.as_slice() else {
-            return if found.is_empty() {
-                Ok(Verdict::NotFound)
-            } else {
-                Err(Stop::Unusable("more than one entry matches".to_owned()))
-            };
+        let entry = match <[Entry; 1]>::try_from(found) {
+            Ok([entry]) => entry,
+            Err(found) if found.is_empty() => return Ok(Err(Verdict::NotFound)),
+            Err(_) => return Err(Stop::Unusable("more than one entry matches".to_owned())),
         };
         if let Some(filter) = &self.settings.account_filter {
             let itself = (&*entry.dn, Scope::Base);
             if self.search(connection, itself, filter, &[], &[NO_ATTRIBUTES], 1).await?.is_empty() {
-                return Ok(Verdict::Disabled);
+                return Ok(Err(Verdict::Disabled));
             }
         }
+        Ok(Ok(entry))
+    }
+
+    async fn verdict(&self, connection: &mut Connection) -> Result<Verdict, Stop> {
+        let wanted = match &self.settings.membership {
+            Membership::Attribute(attribute) => &**attribute,
+            Membership::Search { .. } => NO_ATTRIBUTES,
+        };
+        let entry = match self.entry(connection, wanted).await? {
+            Ok(entry) => entry,
+            Err(verdict) => return Ok(verdict),
+        };
+        let whole = (&*self.settings.base, Scope::Subtree);
         let mut groups = Groups { lookup: self, seen: HashSet::new(), claims: Vec::new() };
         match &self.settings.membership {
             Membership::Search { base, filter } => {
@@ -93,7 +112,7 @@ impl Lookup<'_> {
                 let filter = Filter::parse(text).map_err(|error| Stop::Unusable(error.to_string()))?;
                 groups.search(connection, whole, &filter, &entry.dn).await?;
             }
-            Membership::Attribute(attribute) => groups.follow(connection, entry, attribute).await?,
+            Membership::Attribute(attribute) => groups.follow(connection, &entry, attribute).await?,
         }
         Ok(Verdict::Found(groups.claims))
     }

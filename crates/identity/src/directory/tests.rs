@@ -9,7 +9,7 @@ use portcullis_policy::GroupClaim;
 
 use super::*;
 
-fn settings() -> LdapDirectory {
+pub(super) fn settings() -> LdapDirectory {
     LdapDirectory {
         name: "people".into(),
         providers: vec!["login".into()],

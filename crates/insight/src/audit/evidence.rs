@@ -9,12 +9,15 @@ use portcullis_policy::PrincipalKind;
 pub struct KnownPrincipals {
     /// Those who are listed: users with passwords, whom API keys stand for. As a policy file writes them.
     pub listed: BTreeSet<String>,
-    /// Those of them who cannot come any more: disabled users, whose every key is revoked or expired; each with why.
+    /// Those who cannot come any more, each with why: disabled users, whose every key is revoked or expired, whom the directory that was asked does
+    /// not have; groups that it does not have, too.
     pub gone: Vec<(String, String)>,
     /// Sources that may bring anyone: of what kind, and with which beginning of the id.
     pub open: Vec<(PrincipalKind, String)>,
-    /// Whom a directory that was asked does not know.
-    pub absent: BTreeSet<String>,
+    /// Groups in which nobody is, each with who says so.
+    pub empty: Vec<(String, String)>,
+    /// Directories that could not be asked, a sentence each.
+    pub unasked: Vec<String>,
 }
 
 impl KnownPrincipals {
@@ -23,10 +26,10 @@ impl KnownPrincipals {
         if let Some((_, why)) = self.gone.iter().find(|(gone, _)| gone == principal) {
             return Some(why.clone());
         }
-        if self.absent.contains(principal) {
-            return Some("the directory was asked and has no such entry".to_owned());
-        }
         let (kind, id) = principal.split_once(':')?;
+        if kind == "group" {
+            return None;
+        }
         let may_come = self.listed.contains(principal)
             || self.open.iter().any(|(open, prefix)| open.as_str() == kind && id.starts_with(prefix.as_str()));
         (!may_come).then(|| "no user file and no key file names it, and no other source of identity could".to_owned())

@@ -114,12 +114,18 @@ fn offline(global: &Global) -> Result<Report, Exit> {
     let (usage, before, suppressed) = match &book {
         Some(book) => {
             let usage = book.usage().map_err(|error| failed(error.to_string()))?;
-            (from_rows(usage), last_report(book).map_err(failed)?, suppressions(book).map_err(failed)?)
+            (from_rows(usage, now.as_second()), last_report(book).map_err(failed)?, suppressions(book).map_err(failed)?)
         }
         None => (Usage::default(), None, Vec::new()),
     };
+    let mut known = facts.known.clone();
+    known.unasked.extend(
+        facts.directories.names().map(|name| format!("the directory `{name}` is asked by a running gateway alone")),
+    );
     let report = look(&Looked {
         facts: &facts,
+        known: &known,
+        draft: &loaded.draft,
         usage: &usage,
         sample: None,
         past: past_of(governing.as_ref(), &global.config, &settings, now),

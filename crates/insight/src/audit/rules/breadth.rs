@@ -40,12 +40,15 @@ fn wildcards(findings: &mut Findings<'_, '_>) {
         // Which of all methods are needed is known once usage is.
         let used: Option<BTreeSet<&str>> =
             edge.map(|edge| grants.iter().flat_map(|grant| model.how_used(*grant, unit, edge).0).collect());
-        let narrower =
-            used.as_ref().filter(|used| !used.is_empty() && !used.contains("*") && !findings.input.usage.is_crowded());
+        // Without an edge nothing is narrower.
+        let from = edge.unwrap_or(i64::MIN);
+        let narrower = used
+            .as_ref()
+            .filter(|used| !used.is_empty() && !used.contains("*") && !findings.input.usage.is_crowded_since(from));
         let sure = grants.iter().flat_map(|grant| model.holders_of.get(*grant).into_iter().flatten());
         let sure = sure
             .filter_map(|place| model.holders.get(*place))
-            .all(|holder| findings.input.usage.is_sure_of(&holder.name));
+            .all(|holder| findings.input.usage.is_sure_of(&holder.name, from));
         if !everything {
             continue;
         }
@@ -112,9 +115,9 @@ fn scopes(findings: &mut Findings<'_, '_>) {
             held.and_then(|held| model.granted_since(findings.input.history, holder, held, None))
                 .is_some_and(|since| since <= edge)
         };
-        let judged = !findings.input.usage.is_crowded()
+        let judged = !findings.input.usage.is_crowded_since(edge)
             && !grant.collective
-            && holders.iter().all(|holder| findings.input.usage.is_sure_of(&holder.name) && old(holder));
+            && holders.iter().all(|holder| findings.input.usage.is_sure_of(&holder.name, edge) && old(holder));
         let routes = used.iter().map(|route| (*route).to_owned()).collect();
         let edits = judged.then(|| Edit::NarrowScope { assignment: assignment.name.value.clone(), routes });
         let said = Said {

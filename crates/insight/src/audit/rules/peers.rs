@@ -91,8 +91,8 @@ fn outliers(findings: &mut Findings<'_, '_>) {
             _ => None,
         };
         // Without counts of usage nothing is known to be unused.
-        let edit = edit
-            .filter(|_| findings.edge(findings.input.usage.since()).is_ok() && findings.input.usage.is_sure_of(name));
+        let edge = findings.edge(findings.input.usage.since());
+        let edit = edit.filter(|_| edge.is_ok_and(|edge| findings.input.usage.is_sure_of(name, edge)));
         let change = if used {
             "look whether it is still needed: it is used"
         } else {

@@ -18,6 +18,10 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
 
 fn orphans(findings: &mut Findings<'_, '_>) {
     let draft = findings.input.draft;
+    if !findings.input.known.unasked.is_empty() {
+        let why = format!("at all places: {}", findings.input.known.unasked.join("; "));
+        findings.skip(&[Kind::OrphanPrincipal], &why);
+    }
     let mut named: BTreeMap<&str, (Vec<Edit>, &str, &str, Position)> = BTreeMap::new();
     for assignment in &draft.assignments {
         for principal in &assignment.principals {
@@ -34,7 +38,24 @@ fn orphans(findings: &mut Findings<'_, '_>) {
         }
     }
     for (principal, (edits, kind, name, at)) in named {
-        if principal.starts_with("group:") || !principal.contains(':') {
+        if let Some((_, why)) = findings.input.known.empty.iter().find(|(empty, _)| empty == principal) {
+            let mut evidence = Evidence::default();
+            evidence.facts.push(why.clone());
+            let said = Said {
+                principal: Some(principal),
+                place: findings.place(kind, name, at),
+                evidence,
+                ..Said::plain(
+                    Kind::OrphanPrincipal,
+                    Severity::Low,
+                    format!(
+                        "`{principal}` is named in {} and is nobody: {why}",
+                        counted(edits.len(), "place", "places")
+                    ),
+                    "take it out if nobody is to come into it",
+                )
+            };
+            findings.add(said);
             continue;
         }
         let Some(why) = findings.input.known.why_orphan(principal) else { continue };

@@ -23,7 +23,7 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
     let everybody_leaves = unused_by_everybody(findings, edge);
     let model = findings.model;
     for holder in &model.holders {
-        if !findings.input.usage.is_sure_of(&holder.name) {
+        if !findings.input.usage.is_sure_of(&holder.name, edge) {
             continue;
         }
         if is_dormant(findings, holder, edge) {
@@ -231,7 +231,7 @@ fn unused_by_everybody(findings: &mut Findings<'_, '_>, edge: i64) -> HashSet<us
             if model.grants.get(*grant).is_some_and(|grant| grant.collective) {
                 // Everybody: only if all who ever came are known.
                 let since = model.granted_to_all_since(findings.input.history, *grant, unit);
-                judged &= !findings.input.usage.is_crowded() && since.is_some_and(|since| since <= edge);
+                judged &= !findings.input.usage.is_crowded_since(edge) && since.is_some_and(|since| since <= edge);
                 granted = granted.max(since);
             }
             // What a credential carries has no beginning that is known.
@@ -242,7 +242,8 @@ fn unused_by_everybody(findings: &mut Findings<'_, '_>, edge: i64) -> HashSet<us
                 holders.insert(&holder.name);
                 let held = holder.held.iter().find(|held| held.grant == *grant);
                 let since = held.and_then(|held| model.granted_since(findings.input.history, holder, held, Some(unit)));
-                judged &= findings.input.usage.is_sure_of(&holder.name) && since.is_some_and(|since| since <= edge);
+                judged &=
+                    findings.input.usage.is_sure_of(&holder.name, edge) && since.is_some_and(|since| since <= edge);
                 granted = granted.max(since);
             }
         }
