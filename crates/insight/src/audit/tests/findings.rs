@@ -188,7 +188,7 @@ fn lp04_groups_of_a_directory_are_there_empty_or_nobody_knows() {
     assert!(site.found("LP04").is_empty(), "nobody was asked");
     site.known.gone = vec![("group:ad:old".to_owned(), "the directory `people` has no such group".to_owned())];
     site.known.empty = vec![("group:ad:idle".to_owned(), "the directory `people` has nobody in it".to_owned())];
-    assert_eq!(site.found("LP04"), pairs(&[("group:ad:idle", ""), ("group:ad:old", "")]));
+    assert_eq!(site.found("LP04"), pairs(&[("group:ad:old", ""), ("group:ad:idle", "")]), "the worst first");
     let report = site.run();
     let of = |who: &str| report.findings.iter().find(|finding| finding.principal.as_deref() == Some(who)).unwrap();
     let (old, idle) = (of("group:ad:old"), of("group:ad:idle"));
