@@ -114,6 +114,7 @@ mod tests {
         lending.replace(vec![lent(PrincipalKind::User, 3_600, 60)], Vec::new());
         assert_eq!(lending.generation(), 1);
         lending.replace(vec![lent(PrincipalKind::User, 3_600, 60)], vec![lent(PrincipalKind::User, 1, 1)]);
+        lending.replace(vec![lent(PrincipalKind::User, 3_600, 60)], Vec::new());
         assert_eq!(lending.generation(), 1, "what is in force is what was");
         assert_eq!((lending.of(&alice, at(59)).len(), lending.of(&alice, at(60)).len()), (1, 0));
         assert_eq!(lending.of(&other, at(0)).len(), 0);

@@ -194,8 +194,12 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use portcullis_policy::{Activation, PrincipalKind};
+
     use super::*;
     use crate::layers::tests::worker;
+    use crate::lending::LentTo;
     use crate::settings::Limits;
 
     /// A stream that has taken its place, `age` ago.
@@ -263,6 +267,11 @@ mod tests {
         worker.recheck_streams();
         assert_eq!((told(&mut tunnel), told(&mut old)), (None, None));
         worker.shared.lending.replace(Vec::new(), Vec::new());
+        worker.recheck_streams();
+        assert_eq!((told(&mut tunnel), told(&mut old)), (None, None), "as before, nothing is lent");
+        let (kind, until) = (PrincipalKind::User, Timestamp::MAX);
+        let lent = LentTo { kind, id: "alice".into(), activation: Activation::of("on-call", until), deadline: until };
+        worker.shared.lending.replace(vec![lent], Vec::new());
         worker.recheck_streams();
         assert_eq!((told(&mut tunnel), told(&mut old)), (Some(Word::Recheck), Some(Word::Recheck)));
         tunnel.permitted();
