@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::file::receiver::Link;
 use crate::file::{
     ASSERTION_SIZES, Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText,
-    GROUP_FILTER, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
+    GROUP_FILTER, HEADER_SIZES, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
@@ -389,6 +389,9 @@ fn headers() -> Table {
             one("roles", Header, "The roles."),
             one("email", Header, "The address of the caller's mail."),
             one("assertion", Header, "All of it, signed: see [identity.assertion]."),
+            one("overage", Header, "Which of the lists are left out for their length, and how many entries each has."),
+            one("max_size", Size(HEADER_SIZES), "How long a list may be; a longer one is left out as a whole.")
+                .default("4KiB"),
         ],
     )
 }

@@ -145,6 +145,22 @@ fn how_proofs_are_verified_is_checked() {
     one(&api_key("k", "dpop", "keys.toml"), "E0205", 3, 10, "the header `dpop`");
 }
 
+#[test]
+fn several_gateways_are_told_that_they_do_not_share_which_proofs_were_used() {
+    let login = "[identity.login]\nkey = { file = \"broken.json\" }\n[[identity.oidc]]\nname = \"o\"\nissuer = \"https://o\"\nclient_id = \"c\"\n";
+    let found = |require: &str, login: &str, dpop: &str, expected: &[(&str, &str, &str)]| {
+        let jwt = jwt("a", "https://a", &format!("prefix = \"a:\"\nrequire = \"{require}\""));
+        check(&format!("{jwt}{login}{dpop}"), "", expected);
+    };
+    let told = ("W0206", "portcullis.toml:12:8", "several gateways do not know of each other which proofs were used");
+    for require in ["dpop", "either"] {
+        found(require, login, "", &[told]);
+        found(require, login, "[identity.dpop]\nnonce = true\n", &[]);
+        found(require, &login.replace("key = { file = \"broken.json\" }\n", ""), "", &[]);
+    }
+    found("none", login, "", &[]);
+}
+
 fn introspection(more: &str) -> String {
     format!(
         "[[identity.introspection]]\nname = \"o\"\nurl = \"https://a/introspect\"\nclient_id = \"gw\"\n\
@@ -191,6 +207,9 @@ fn identity_headers_are_their_own() {
     one(&format!("{headers}user = \"content-length\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
+    one(&format!("{headers}user = \"x-user\"\noverage = \"x.user\"\n"), "E0201", 3, 11, "two identity headers");
+    check(&format!("{headers}groups = \"x-groups\"\noverage = \"x-overage\"\nmax_size = \"256\"\n"), "", &[]);
+    one(&format!("{headers}max_size = \"255\"\n"), "E0105", 2, 12, "must be from 256 to 65536 bytes");
     one(&format!("{headers}assertion = \"x-a\"\n"), "E0203", 2, 13, "nothing signs what this header is to carry");
     let assertion = "[identity.assertion]\nissuer = \"https://gw\"\nkey = { file = \"broken.json\" }\n";
     let both = format!("{headers}assertion = \"x-a\"\n{assertion}");
