@@ -15,6 +15,7 @@ fn check(appended: &str, keys: &str, expected: &[(&str, &str, &str)]) {
     folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
     folder.write("jwks.json", JWKS);
     folder.write("broken.json", "{");
+    folder.write("client.pem", portcullis_testkit::tokens::SigningKey::es256("k").pem());
     folder.write("keys.toml", format!("version = 1\n{keys}"));
     folder.write(
         "more-keys.toml",
@@ -186,6 +187,16 @@ fn who_is_asked_about_tokens_is_checked() {
     // The same authority in both forms.
     check(&(jwt("a", "https://a", "") + &good + "issuer = \"https://a\"\n"), "", &[]);
     one(&introspection(""), "E0203", 1, 1, "nothing says whose tokens count");
+    let secret = "client_secret = { file = \"broken.json\" }\n";
+    one(&good.replace(secret, ""), "E0203", 1, 1, "nothing proves to the provider who asks");
+    check(&good.replace(secret, &format!("{secret}client_auth = \"post\"\n")), "", &[]);
+    let key = "client_key = { file = \"client.pem\" }\n";
+    one(&good.replace(secret, key), "E0203", 1, 1, "signs is for the provider's issuer, and that is not known");
+    check(&(good.replace(secret, key) + "issuer = \"https://a\"\n"), "", &[]);
+    check(&(good.replace(secret, key) + "client_audience = \"endpoint\"\n"), "", &[]);
+    one(&(good.clone() + key), "E0203", 7, 14, "a secret and a key: the client proves itself in one way");
+    one(&(good.clone() + "client_key_id = \"k\"\n"), "E0203", 7, 17, "`client_key_id` is about a key");
+    one(&(good.clone() + "client_audience = \"token_endpoint\"\n"), "E0105", 7, 19, "\"issuer\" or \"endpoint\"");
     one(&good.replace("https:", "http:"), "E0203", 3, 7, "anybody on the way can read the tokens");
     one(&good.replace("url = \"https://a/introspect\"\n", ""), "E0102", 1, 1, "`url` is missing");
     one(&good.replace("client_id = \"gw\"\n", ""), "E0102", 1, 1, "`client_id` is missing");
