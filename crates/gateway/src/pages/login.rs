@@ -119,7 +119,8 @@ impl OwnPages {
             return Err(invalid(party, "the browser came back to another address than the login was begun with"));
         }
         let (asked, with, exchanged) = (Arc::clone(party), Arc::clone(&metadata), returned.clone());
-        let tokens = self.logins.run(async move { asked.exchange(&with, &exchanged, Timestamp::now()).await }).await;
+        let exchange = async move { asked.exchange(&with, &exchanged, Timestamp::now()).await };
+        let tokens = self.logins.run(visit.client.ip(), exchange).await;
         let tokens = match tokens {
             Some(Ok(tokens)) => tokens,
             Some(Err(ExchangeProblem::Refused(why))) => {
