@@ -11,6 +11,7 @@
 mod cookie;
 mod csrf;
 mod id;
+mod index;
 mod record;
 mod saved;
 mod seal;
