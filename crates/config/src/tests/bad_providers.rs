@@ -173,7 +173,9 @@ fn introspection(more: &str) -> String {
 pub(super) fn load_all() {
     let rotated = format!("previous = {{ sha256 = \"{}\", until = 2030-01-01T00:00:00Z }}", "00".repeat(32));
     let all = introspection("audiences = [\"a\"]\nclaims = { id = \"client_id\" }");
-    check(&(all + &api_key("k", "x-api-key", "keys.toml") + "[identity.dpop]\n"), &key("b", &rotated), &[]);
+    check(&(all.clone() + &api_key("k", "x-api-key", "keys.toml") + "[identity.dpop]\n"), &key("b", &rotated), &[]);
+    let signed = all.replace("client_secret = { file = \"broken.json\" }", "client_key = { file = \"client.pem\" }");
+    check(&(signed + "client_audience = \"endpoint\"\n"), "", &[]);
 }
 
 #[test]
@@ -219,8 +221,8 @@ fn identity_headers_are_their_own() {
     one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
     one(&format!("{headers}user = \"x-user\"\noverage = \"x.user\"\n"), "E0201", 3, 11, "two identity headers");
-    check(&format!("{headers}groups = \"x-groups\"\noverage = \"x-overage\"\nmax_size = \"256\"\n"), "", &[]);
-    one(&format!("{headers}max_size = \"255\"\n"), "E0105", 2, 12, "must be from 256 to 65536 bytes");
+    check(&format!("{headers}groups = \"x-groups\"\noverage = \"x-overage\"\nmax_size = \"256B\"\n"), "", &[]);
+    one(&format!("{headers}max_size = \"255B\"\n"), "E0105", 2, 12, "must be from 256 to 65536 bytes");
     one(&format!("{headers}assertion = \"x-a\"\n"), "E0203", 2, 13, "nothing signs what this header is to carry");
     let assertion = "[identity.assertion]\nissuer = \"https://gw\"\nkey = { file = \"broken.json\" }\n";
     let both = format!("{headers}assertion = \"x-a\"\n{assertion}");
