@@ -59,7 +59,7 @@ pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
-pub(crate) use login::{Oidc, PagePath, SCOPES};
+pub(crate) use login::{Oidc, PagePath, RESPONSE_MODES, SCOPES};
 pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{

@@ -118,6 +118,20 @@ pub struct OidcProvider {
     pub refresh: Option<Duration>,
     /// Whoever logs out here logs out there, too. Default yes.
     pub logout: bool,
+    /// How its answer to a login comes back.
+    pub response_mode: ResponseMode,
+    /// It may say by a frame in a browser that a session is over. Default no.
+    pub frontchannel_logout: bool,
+}
+
+/// How a provider's answer to a login comes back through the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseMode {
+    /// In the address that the browser is led to.
+    #[default]
+    Query,
+    /// In a form that the browser sends, so that no address has the code (OAuth 2.0 Form Post Response Mode).
+    FormPost,
 }
 
 impl OidcProvider {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use portcullis_fetch::UrlSource;
 use portcullis_identity::remote::discovery_address;
 use portcullis_identity::session::SessionBounds;
-use portcullis_identity::settings::{ClaimNames, KeyLocation, LoginSettings, OidcProvider, RemoteKeySource};
+use portcullis_identity::settings::{
+    ClaimNames, KeyLocation, LoginSettings, OidcProvider, RemoteKeySource, ResponseMode,
+};
 use portcullis_policy::CanonicalPath;
 use portcullis_proxy::pages::PagesSettings;
 use portcullis_proxy::tls::material;
@@ -17,7 +19,7 @@ use crate::diagnostics::{At, Diagnostic, Span};
 use crate::file::client::{AT_LOGIN, read_client, text_of};
 use crate::file::identity::{LEEWAY, read_claims};
 use crate::file::receiver::optional_secret;
-use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Text, Time};
+use crate::kinds::{AnyText, Choice, FilePath, Flag, Integer, Name, Text, Time};
 use crate::pem::read_pinned_pem;
 use crate::section::{Field, Kind, Section};
 
@@ -40,6 +42,10 @@ pub(crate) struct Oidc {
 
 /// What is asked for unless the configuration says otherwise.
 pub(crate) const SCOPES: [&str; 3] = ["openid", "profile", "email"];
+
+/// What can be written as `response_mode`.
+pub(crate) const RESPONSE_MODES: &[(&str, ResponseMode)] =
+    &[("query", ResponseMode::Query), ("form_post", ResponseMode::FormPost)];
 
 /// Where the gateway's own pages are: a path without a slash at its end.
 pub(crate) struct PagePath;
@@ -120,6 +126,8 @@ fn read(section: &Section<'_>) -> Option<Oidc> {
     let leeway = section.or("leeway", Time::within("0s", "60s"), LEEWAY);
     let refresh = section.optional("refresh", Time::within("1s", "1d")).map(|refresh| refresh.value);
     let logout = section.or("logout", Flag, true);
+    let response_mode = section.or("response_mode", Choice(RESPONSE_MODES), ResponseMode::default());
+    let frontchannel_logout = section.or("frontchannel_logout", Flag, false);
     let allow_http = section.or("allow_http", Flag, false);
     let timeout = section.or("timeout", Time::within("100ms", "30s"), RemoteKeySource::TIMEOUT);
     let ca = section.optional("ca", FilePath);
@@ -163,6 +171,8 @@ fn read(section: &Section<'_>) -> Option<Oidc> {
         leeway,
         refresh,
         logout,
+        response_mode,
+        frontchannel_logout,
     };
     let prefix = prefix.map_or(name.span, |prefix| prefix.span);
     Some(Oidc { name, issuer: issuer.span, prefix, settings })

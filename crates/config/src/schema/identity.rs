@@ -5,11 +5,12 @@ use serde_json::json;
 use crate::file::receiver::Link;
 use crate::file::{
     ASSERTION_SIZES, AT_INTROSPECTION, AT_LOGIN, Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, HEADER_SIZES,
-    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
+    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
 use super::client::{client, is_proven};
+use super::gateway::words;
 use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
 
 pub(super) fn identity() -> Table {
@@ -360,6 +361,18 @@ fn oidc() -> Table {
                 "How often it is asked again whether a session still holds; left out: never.",
             ),
             one("logout", Flag, "`true`: whoever logs out here logs out there, too.").default(true),
+            choice(
+                "response_mode",
+                &words(RESPONSE_MODES),
+                "How its answer to a login comes back: in an address, or in a form that the browser sends.",
+            )
+            .default("query"),
+            one(
+                "frontchannel_logout",
+                Flag,
+                "`true`: it may say in a frame of a browser that a session is over, where it names that by `sid`.",
+            )
+            .default(false),
             one("allow_http", Flag, "`true`: it is spoken to in plain text, too.").default(false),
             one("timeout", Time::within("100ms", "30s"), "How long one exchange with it may take.").default("5s"),
             one(
