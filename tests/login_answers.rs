@@ -10,7 +10,7 @@ use portcullis_testkit::login_provider::{LoginProvider, SECRET};
 use portcullis_testkit::ports::free_port;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
-use portcullis_testkit::wire::{self, Answer, Conn, request};
+use portcullis_testkit::wire::{Answer, Conn, request};
 use serde_json::{Value, json};
 
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind, portcullis};
@@ -281,7 +281,7 @@ fn whoever_comes_back_with_codes_that_are_none_holds_the_logins_of_nobody_else()
     world.provider.hang(true);
     let send = |from: &str, (place, cookie): &(String, String)| {
         let mut connection = Conn::open_from(from.parse().unwrap(), world.gateway.address);
-        connection.send(wire::request("GET", place, &[("cookie", cookie)], b""));
+        connection.send(request("GET", place, &[("cookie", cookie)], b""));
         connection
     };
     let open: Vec<Conn> = many.iter().map(|one| send("127.0.0.2", one)).collect();

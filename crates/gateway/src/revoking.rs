@@ -41,6 +41,8 @@ struct Book {
 const LASTS: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How often it is looked whether another process revoked something, and tried to write down what could not be written.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many of these at a time.
+const AGAIN: usize = 64;
 /// How often it is looked whether there is room kept on the disk, in such looks.
 const KEEP_ROOM: u64 = 60;
 /// The longest.
@@ -93,7 +95,9 @@ impl Revoking {
     fn write_again(&self, unwritten: &mut Unwritten) {
         let (Some(book), now) = (&self.book, Timestamp::now()) else { return };
         unwritten.retain(|each| each.until.is_none_or(|until| now < until));
-        while let Some(each) = unwritten.last() {
+        // So many at a time that nobody who revokes meanwhile waits long.
+        for _ in 0..AGAIN {
+            let Some(each) = unwritten.last() else { return };
             if book.rows.write(&row(each), now.as_microsecond()).is_err() {
                 return;
             }
@@ -134,7 +138,18 @@ impl Revoking {
 
     /// Looks no more: the process ends.
     pub(crate) fn shutdown(&self) {
-        self.write_again(&mut self.changing.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut unwritten = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = usize::MAX;
+        while unwritten.len() < left {
+            left = unwritten.len();
+            self.write_again(&mut unwritten);
+        }
+        if !unwritten.is_empty() {
+            tracing::error!(
+                revocations = unwritten.len(),
+                "what was revoked could not be written down, and counts again from now on"
+            );
+        }
         if let Some(book) = &self.book {
             *book.follower.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
