@@ -207,6 +207,7 @@ fn a_step_up_says_what_is_missing_as_rfc_9470_does() {
             assert!(challenge.contains(part), "{what}: {challenge}");
         }
         assert_eq!(event["remedy"]["acr_values"], json!(["urn:mfa"]), "{what}");
+        assert_eq!(event["remedy"]["max_age_s"], 3_600, "{what}");
     }
     assert!(world.upstream.requests().is_empty());
     assert_eq!(ask(&[("acr", json!("urn:mfa")), ("auth_time", json!(now))]).status(), 200);
@@ -251,6 +252,7 @@ fn an_api_client_whose_authentication_is_too_old_for_a_grant_or_a_route_is_told_
         assert_eq!(challenge.contains("acr_values=\"urn:mfa\""), acr, "{challenge}");
         assert!(event["message"].as_str().unwrap().contains(words), "{event:#}");
         assert_eq!(event["remedy"]["acr_values"], if acr { json!(["urn:mfa"]) } else { json!(null) });
+        assert_eq!(event["remedy"]["max_age_s"], max_age);
         let checks = event["checks"].to_string();
         assert!(
             checks.contains("is demanded") || checks.contains("the route demands a fresh mfa of at most 5m ago"),

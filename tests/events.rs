@@ -34,7 +34,7 @@ const KEYS: &[(&str, &str)] = &[
     ("device", "id managed compliant fingerprint"),
     ("risk", "score level threshold mnats calibration display degraded inputs signals"),
     ("ban", "active until offences"),
-    ("remedy", "required_roles acr_values retry_after_s help"),
+    ("remedy", "required_roles acr_values max_age_s retry_after_s help"),
     ("upstream", "name endpoint forwarded"),
     ("latency_us", "total decision"),
 ];

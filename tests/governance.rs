@@ -472,6 +472,42 @@ fn a_backup_is_verified_and_restored_and_never_takes_versions_back() {
 }
 
 #[test]
+fn errors_elsewhere_make_no_backup_plain_and_have_none_believed_that_is() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "[backup]\nkey = \"backup.key\"\n");
+    let secret = site.path("backup.key").display().to_string();
+    run(&site, &["backup", "keygen", "--out", &secret], 0);
+    site.policy(FINANCE);
+    let site = stopped(site.start());
+    let out = |name: &str| site.path(name).display().to_string();
+    let is_plain = |name: &str| fs::read(site.path(name)).unwrap().starts_with(b"PORTCULLIS-BACKUP/1\n");
+    let forged = out("forged.backup");
+    let config = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.file("portcullis.toml", &config.replace("key = \"backup.key\"\n", ""));
+    run(&site, &["backup", "create", "--out", &forged], 0);
+    site.file("portcullis.toml", &config);
+    assert!(is_plain("forged.backup"));
+    assert!(refused(&site, &["backup", "restore", &forged, "--drill"], 1).contains("--plain"));
+    // The policy is broken: the key stands where it stood.
+    site.file("policy.toml", "version = 1\n[[role]]\n");
+    assert!(refused(&site, &["backup", "restore", &forged, "--drill"], 1).contains("--plain"));
+    run(&site, &["backup", "create", "--out", &out("second.backup")], 0);
+    assert!(!is_plain("second.backup"));
+    // The file that would name the key is broken: nobody can say.
+    site.file("portcullis.toml", &config.replace("key = \"backup.key\"", "key = 7"));
+    for arguments in [
+        &["backup", "create", "--out", &out("third.backup")][..],
+        &["backup", "restore", &forged, "--drill"],
+        &["backup", "verify", &forged],
+    ] {
+        assert!(refused(&site, arguments, 3).contains("nobody can say whether backups are encrypted"));
+    }
+    assert!(!site.path("third.backup").exists());
+    run(&site, &["backup", "create", "--out", &out("third.backup"), "--key", &secret], 0);
+    assert!(!is_plain("third.backup"));
+}
+
+#[test]
 fn a_governed_log_that_is_lost_is_replaced_by_a_backup_only_as_approved() {
     let upstream = Upstream::start();
     let (site, key, [ana, ben, cem]) = governed(&upstream);

@@ -174,6 +174,34 @@ fn connection_cannot_remove_what_the_gateway_sets() {
 }
 
 #[test]
+fn of_groups_that_no_header_should_carry_none_is_sent_and_their_number_is() {
+    let upstream = Upstream::start();
+    let signer = SigningKey::ed25519("k");
+    let mut site = Site::new(&upstream.url());
+    let names: Vec<String> = (0..220).map(|number| format!("group-of-people-{number:04}")).collect();
+    let trusted = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    site.accept_tokens(&[&signer], &format!("trust_groups = [{trusted}]\n"));
+    site.tell_identity();
+    site.add("overage = \"x-auth-overage\"\n");
+    site.policy(&[OPEN, NO_BANS].concat());
+    let gateway = site.start();
+    let told = |count: usize| {
+        let groups: Vec<&str> = names.iter().take(count).map(String::as_str).collect();
+        let authorization = bearer(&signer, &claims("alice").groups(&groups));
+        let lies = [("Authorization", authorization.as_str()), ("x_auth.overage", "roles=7")];
+        let head = forwarded(&gateway, &upstream, &lies);
+        (folded(&head, "x-auth-groups").concat().len(), folded(&head, "x-auth-overage"))
+    };
+    // 21 bytes each with its comma: 195 of them are 4,094 bytes.
+    assert_eq!(told(195), (4_094, Vec::new()));
+    assert_eq!(told(196), (0, vec!["groups=196".to_owned()]));
+    assert_eq!(gateway.metric("portcullis_identity_headers_cut_total"), Some(1.0));
+    // What is sent again for the same token is cut again, and the caller is let in all the same.
+    assert_eq!(told(220), (0, vec!["groups=220".to_owned()]));
+    assert_eq!(told(220), (0, vec!["groups=220".to_owned()]));
+}
+
+#[test]
 fn the_upstream_is_told_who_it_is_in_a_form_that_cannot_be_forged() {
     let upstream = Upstream::start();
     let signer = SigningKey::ed25519("k");

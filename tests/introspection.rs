@@ -207,21 +207,55 @@ fn what_its_provider_withdraws_ends_requests_and_streams() {
     assert!(!last.ends_with(b"0\r\n\r\n"), "an answer that was cut must not look whole");
 }
 
-#[test]
-fn a_real_provider_is_asked() {
-    let provider = OidcProvider::start("k");
+/// A gateway that a real provider knows by this, and that proves itself to it so.
+fn real(client: Value, proof: &str, key: &str) -> (Gateway, OidcProvider, Upstream) {
+    let provider = OidcProvider::start_with("k", client);
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
     site.file("secret", "a-secret-of-the-gateway");
+    site.file("client.pem", key);
+    let issuer = provider.issuer();
     site.add(&format!(
         "[[identity.introspection]]\nname = \"opaque\"\nurl = \"{issuer}/token/introspection\"\nallow_http = true\n\
-         client_id = \"gateway\"\nclient_secret = {{ file = \"secret\" }}\nissuer = \"{issuer}\"\naudiences = [\"{OPAQUE}\"]\n\
-         claims = {{ id = \"client_id\" }}\nprincipal = \"service\"\nmax_cache = \"1s\"\n",
-        issuer = provider.issuer()
+         client_id = \"gateway\"\nissuer = \"{issuer}\"\naudiences = [\"{OPAQUE}\"]\n\
+         claims = {{ id = \"client_id\" }}\nprincipal = \"service\"\nmax_cache = \"1s\"\n{proof}\n"
     ));
     site.tell_identity();
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
-    let gateway = site.start();
+    (site.start(), provider, upstream)
+}
+
+#[test]
+fn the_gateway_signs_who_asks_instead_of_sharing_a_secret() {
+    let key = SigningKey::es256("gateway-1");
+    let client = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] } });
+    let key_file = "client_key = { file = \"client.pem\" }";
+    let status =
+        |gateway: &Gateway, token: &str| gateway.get("/", &[("Authorization", &format!("Bearer {token}"))]).status();
+    for proof in ["client_key_id = \"gateway-1\"", "client_auth = \"private_key_jwt\"\nclient_audience = \"endpoint\""]
+    {
+        let (gateway, provider, _upstream) = real(client.clone(), &format!("{key_file}\n{proof}"), &key.pem());
+        // Each question has an assertion of its own: a provider takes one once.
+        for _ in 0..2 {
+            assert_eq!(status(&gateway, &provider.opaque_token()), 200, "{proof}");
+        }
+        assert_eq!(status(&gateway, "made-up"), 401, "{proof}");
+        let told = std::fs::read_to_string(gateway.site.path("events.jsonl")).unwrap();
+        assert!(!told.contains("PRIVATE KEY") && !told.contains("client_assertion"), "{told}");
+    }
+    let post = json!({ "token_endpoint_auth_method": "client_secret_post" });
+    let secret = "client_secret = { file = \"secret\" }\nclient_auth = \"post\"";
+    let (gateway, provider, _upstream) = real(post, secret, "");
+    assert_eq!(status(&gateway, &provider.opaque_token()), 200);
+    // A key that the provider does not know proves nothing: nobody can say whose the token is.
+    let (gateway, provider, _upstream) = real(client, key_file, &key.impostor().pem());
+    let answer = gateway.get("/", &[("Authorization", &format!("Bearer {}", provider.opaque_token()))]);
+    gateway.check_refused("another key", &answer, 503, "dependency.store_unavailable");
+}
+
+#[test]
+fn a_real_provider_is_asked() {
+    let (gateway, provider, upstream) = real(json!({}), "client_secret = { file = \"secret\" }", "");
     let status = |token: &str| gateway.get("/", &[("Authorization", &format!("Bearer {token}"))]).status();
     let token = provider.opaque_token();
     assert!(!token.contains('.'), "it is opaque: {token}");

@@ -779,7 +779,7 @@ fn a_browser_whose_login_is_too_old_or_too_weak_is_led_to_a_better_one() {
     assert_eq!((asked.status(), location.as_str()), (302, "/.portcullis/login?prove=anew&to=/fresh/a%3Fb%3Dc"));
     let event = world.gateway.events.wait_for_request(asked.header("x-request-id").unwrap());
     assert_eq!((&event["reason"], &event["status"]), (&"step_up.required".into(), &302.into()), "{event:#}");
-    assert_eq!(event["remedy"]["acr_values"], json!(null));
+    assert_eq!((&event["remedy"]["acr_values"], &event["remedy"]["max_age_s"]), (&json!(null), &json!(6)));
     let message = event["message"].as_str().unwrap();
     assert!(message.contains("assignment fresh demands it, at most 6s ago"), "{message}");
     let sent = browser.once("GET", &world.url(&location), &[], "");

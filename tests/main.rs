@@ -98,6 +98,8 @@ mod introspection;
 mod limits;
 /// Browsers log in at a real provider, stay so for a while, and log out.
 mod login;
+/// How a provider's word comes through a browser: answers as forms, logouts in frames.
+mod login_answers;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.

@@ -2,16 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portcullis_testkit::process::{Finished, Signal};
+use portcullis_testkit::process::{Finished, Program, Signal};
 use portcullis_testkit::tokens::SigningKey;
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{self, Conn, request};
 use serde_json::{Value, json};
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis, tool};
 
 fn ask(gateway: &Gateway, arguments: &[&str]) -> Finished {
     portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
@@ -196,6 +197,95 @@ fn what_was_answered_survives_a_kill() {
     assert_eq!(gateway.get("/", &[("X-Api-Key", &robot)]).status(), 401);
     let listed: Value = serde_json::from_str(&check(&gateway, &["revoke", "list", "-o", "json"], 0)).unwrap();
     assert_eq!((listed["revocations"].as_array().unwrap().len(), &listed["kept"]), (2, &json!(true)));
+}
+
+/// A disk of a few megabytes that only the gateway sees, mounted where its store is. `None`, and a line that says so: this system lets nobody mount one.
+#[expect(clippy::print_stdout, reason = "what was not tested is said")]
+fn on_a_small_disk(folder: &Path) -> Option<Program> {
+    let unshare =
+        || tool("PORTCULLIS_UNSHARE", "unshare").without_env("PORTCULLIS_CONFIG").without_env("PORTCULLIS_LOG");
+    let tried = unshare().args(["-rm", "sh", "-c", "mount -t tmpfs -o size=4m portcullis \"$0\""]).arg(folder);
+    let tried = tried.run(PATIENCE);
+    if !tried.status.success() {
+        println!("NOT RUN on a full disk: no file system can be mounted here: {:?}", tried.stderr);
+        return None;
+    }
+    let script = "mount -t tmpfs -o size=4m portcullis \"$0\" && exec \"$@\"";
+    Some(unshare().args(["-rm", "sh", "-c", script]).arg(folder).arg(env!("CARGO_BIN_EXE_portcullis")))
+}
+
+/// Fills it to the last byte.
+fn fill(folder: &Path, name: &str) {
+    let mut file = std::fs::File::create(folder.join(name)).unwrap();
+    for chunk in [65_536, 4_096, 512, 1] {
+        let bytes = vec![0; chunk];
+        let full = loop {
+            if let Err(error) = file.write_all(&bytes) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+    }
+}
+
+#[test]
+fn on_a_full_disk_a_revocation_takes_the_room_that_is_kept_and_then_is_in_force_all_the_same() {
+    let upstream = upstream();
+    let signer = SigningKey::es256("k");
+    let mut site = Site::new(&upstream.url());
+    site.accept_tokens(&[&signer], "");
+    site.add("[store]\npath = \"disk/state.db\"\n");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let outside = site.path("disk");
+    std::fs::create_dir(&outside).unwrap();
+    let Some(program) = on_a_small_disk(&outside) else { return };
+    let gateway = site.start_by(program);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", gateway.process.pid(), outside.display()));
+    let reserve = inside.join("state.db-reserve");
+    assert!(reserve.exists() && !outside.join("state.db").exists(), "the store is on the small disk");
+    let token = |id: &str| bearer(&signer, &claims("alice").set("jti", id).seconds_from_now("iat", 0));
+    let status = |gateway: &Gateway, id: &str| gateway.get("/", &[("Authorization", &token(id))]).status();
+    assert_eq!((status(&gateway, "first"), status(&gateway, "second")), (200, 200));
+
+    // The first is written down as ever.
+    fill(&inside, "full-1");
+    let told = check(&gateway, &["revoke", "token", "first", "--reason", "stolen"], 0);
+    assert!(told.contains("token first is revoked until") && !reserve.exists(), "{told}");
+    assert_eq!((status(&gateway, "first"), status(&gateway, "second")), (401, 200));
+
+    // The second finds no room at all.
+    fill(&inside, "full-2");
+    let failed = ask(&gateway, &["revoke", "token", "second", "--reason", "stolen"]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let told = failed.stderr.join("\n");
+    assert!(told.contains("IN THIS PROCESS ALONE") && told.contains("a restart would end it"), "{told}");
+    assert_eq!((status(&gateway, "first"), status(&gateway, "second"), status(&gateway, "third")), (401, 401, 200));
+    let events = gateway.events.all();
+    let event = of_kind(&events, "admin.revoke").pop().unwrap();
+    assert_eq!(event["decision"], "deny");
+    assert!(event["message"].as_str().unwrap().contains("IN THIS PROCESS ALONE"), "{event:#}");
+    let kept = || -> Vec<(String, bool)> {
+        let listed: Value = serde_json::from_str(&check(&gateway, &["revoke", "list", "-o", "json"], 0)).unwrap();
+        let all = listed["revocations"].as_array().unwrap().iter();
+        all.map(|each| (each["name"].as_str().unwrap().to_owned(), each["kept"] == true)).collect()
+    };
+    assert_eq!(kept(), [("second".to_owned(), false), ("first".to_owned(), true)]);
+    assert!(check(&gateway, &["revoke", "list"], 0).contains("the next restart (not written down)"));
+
+    // There is room again: it is written down without anybody asking.
+    std::fs::remove_file(inside.join("full-1")).unwrap();
+    std::fs::remove_file(inside.join("full-2")).unwrap();
+    let written = wait::until(PATIENCE, || kept().iter().all(|(_, kept)| *kept).then_some(()));
+    assert!(written.is_some(), "{:?}", kept());
+    assert_eq!(status(&gateway, "second"), 401);
+    for file in ["state.db", "state.db-wal"] {
+        std::fs::copy(inside.join(file), outside.join(file)).unwrap();
+    }
+    let Gateway { site, mut process, .. } = gateway;
+    process.signal(Signal::Kill);
+    process.wait_exit(PATIENCE);
+    let again = site.start();
+    assert_eq!((status(&again, "first"), status(&again, "second"), status(&again, "third")), (401, 401, 200));
 }
 
 /// Whoever calls, and what of it is revoked how.

@@ -499,6 +499,42 @@ fn what_is_open_outlives_a_step_up_and_not_its_session() {
 }
 
 #[test]
+fn a_reload_whose_keys_open_no_factor_is_refused_and_an_exchange_is_not() {
+    let upstream = Upstream::start();
+    let mut gateway = start(&upstream, "localhost");
+    let mut alice = Browser::new(&gateway);
+    let page = alice.go("/any");
+    assert_eq!(alice.log_in(&page).answer.status(), 200);
+    let (secret, recovery) = enrol(&mut alice);
+    let shows = |gateway: &Gateway, code: &str| {
+        let mut browser = Browser::new(gateway);
+        let page = browser.go("/secret/plans");
+        let page = browser.log_in(&page);
+        let shown = browser.submit(&page, "name=\"code\"", &[("code", code)]);
+        (shown.place, shown.answer.status())
+    };
+    let held = ("/secret/plans".to_owned(), 200);
+    // The file is another one, and nothing says which key it was.
+    let before = std::fs::read_to_string(gateway.site.path("mfa.key")).unwrap();
+    gateway.site.file("mfa.key", "HxseHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=\n");
+    gateway.reload("error");
+    let events = gateway.events.all();
+    let event = of_kind(&events, "policy.rejected").pop().unwrap();
+    assert!(event["message"].as_str().unwrap().contains("name the key of before as `other_key`"), "{event:#}");
+    assert_eq!(shows(&gateway, &recovery[0]), held);
+    gateway.site.file("old.key", &before);
+    let config = std::fs::read_to_string(gateway.site.path("portcullis.toml")).unwrap();
+    let config = config.replace("[mfa]\n", "[mfa]\nother_key = { file = \"old.key\" }\n");
+    gateway.site.file("portcullis.toml", &config);
+    gateway.reload("ok");
+    gateway.process.wait_for_line("second factors were sealed with the key of now");
+    assert_eq!(shows(&gateway, &recovery[1]), held);
+    gateway.site.file("portcullis.toml", &config.replace("other_key = { file = \"old.key\" }\n", ""));
+    gateway.reload("ok");
+    assert_eq!(shows(&gateway, &code(&secret, 0)), held);
+}
+
+#[test]
 fn second_factors_are_turned_on_by_a_restart_and_nobody_is_led_to_a_page_before() {
     let upstream = Upstream::start();
     let mut site = site(&upstream, "localhost", NO_BANS);

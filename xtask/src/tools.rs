@@ -34,6 +34,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component { program: "etcdctl", variable: "PORTCULLIS_ETCDCTL", package: "etcd-client" },
     Component { program: "promtool", variable: "PORTCULLIS_PROMTOOL", package: "prometheus" },
     Component { program: "rsyslogd", variable: "PORTCULLIS_RSYSLOGD", package: "rsyslog rsyslog-openssl" },
+    Component { program: "unshare", variable: "PORTCULLIS_UNSHARE", package: "util-linux" },
     Component { program: "prlimit", variable: "PORTCULLIS_PRLIMIT", package: "util-linux" },
     Component { program: "python3", variable: "PORTCULLIS_PYTHON", package: "python3" },
     Component { program: "slapd", variable: "PORTCULLIS_SLAPD", package: "slapd" },

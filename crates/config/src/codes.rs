@@ -56,6 +56,8 @@ pub const EXPIRED_CERTIFICATE: &str = "W0203";
 pub const BROKEN_LIST: &str = "W0204";
 /// A geo database is not where it should be.
 pub const NO_DATABASE: &str = "W0205";
+/// Several gateways do not know of each other which proofs of possession were used.
+pub const UNSHARED_PROOFS: &str = "W0206";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -125,6 +127,7 @@ pub const ALL: &[(&str, &str)] = &[
     (EXPIRED_CERTIFICATE, "the certificate of a listener is past its date"),
     (BROKEN_LIST, "what was kept of a network's list is broken, and not used"),
     (NO_DATABASE, "a geo database is not where it should be"),
+    (UNSHARED_PROOFS, "several gateways do not share which proofs of possession were used"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),

@@ -7,6 +7,7 @@ pub(crate) mod admin;
 pub(crate) mod alert;
 mod audit;
 mod case;
+mod client;
 mod control;
 mod directory;
 mod feed;
@@ -41,6 +42,7 @@ pub(crate) use alert::{Alert, Silence};
 pub(crate) use audit::{Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, Schedule};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
+pub(crate) use client::{AT_INTROSPECTION, AT_LOGIN, CLIENT_ALGORITHMS, CLIENT_PROOFS, ClientAudiences};
 pub(crate) use control::Control;
 pub(crate) use directory::{Attribute, Directory, FilterText, GROUP_FILTER, NESTED, ServerUrl};
 pub(crate) use feed::{
@@ -50,14 +52,14 @@ pub(crate) use feed::{
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use governance::{Backup, Governance};
 pub(crate) use identity::{
-    ASSERTION_SIZES, ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HeaderRole, Identity, JwtProvider,
-    PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN,
+    ASSERTION_SIZES, ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HEADER_SIZES, HeaderRole, Identity,
+    JwtProvider, PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN,
 };
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};
 pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
-pub(crate) use login::{CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, Oidc, PagePath, SCOPES};
+pub(crate) use login::{Oidc, PagePath, RESPONSE_MODES, SCOPES};
 pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{

@@ -40,7 +40,8 @@ pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
 pub use governed::{Governed, GovernedFile, GovernedKind};
 pub use load::{
-    Loaded, OpsSettings, Summary, control_channel, load, load_with_policy, load_with_policy_text, store_place,
+    Loaded, OpsSettings, Summary, backup_place, control_channel, load, load_with_policy, load_with_policy_text,
+    store_place,
 };
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};

@@ -204,6 +204,23 @@ pub fn store_place(path: &Path, environment: &dyn Environment) -> Option<portcul
     compile::store::compile(store, path)
 }
 
+/// How the gateway that runs on this file makes backups, whatever the policy and other files are like. `Ok(None)`: it makes none by itself.
+///
+/// # Errors
+/// The file has errors, so that nobody can say whether it names a key.
+pub fn backup_place(
+    path: &Path,
+    environment: &dyn Environment,
+) -> Result<Option<portcullis_governance::backup::Settings>, Report> {
+    let reader = Reader::new(environment);
+    let backup = read_gateway(&reader, path).and_then(|gateway| {
+        let store = compile::store::compile(gateway.operation.store, path);
+        compile::governance::compile_backup(&reader, gateway.operation.backup, store.as_ref())
+    });
+    let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
+    if report.errors() == 0 { Ok(backup) } else { Err(report) }
+}
+
 fn load_files(path: &Path, policy: Option<&Path>, environment: &dyn Environment) -> Result<Loaded, Report> {
     let reader = Reader::new(environment);
     let loaded = compile_all(&reader, path, policy);

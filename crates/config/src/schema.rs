@@ -8,6 +8,7 @@
 
 mod alert;
 mod cases;
+mod client;
 mod gateway;
 mod identity;
 mod keys;

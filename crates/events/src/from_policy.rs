@@ -45,6 +45,7 @@ impl Event {
         self.nearest = denial.nearest.iter().map(Nearest::from).collect();
         self.remedy.required_roles = required_roles(&denial.nearest);
         self.remedy.acr_values = denial.step_up.as_ref().filter(|demand| demand.mfa).map(acr_values);
+        self.remedy.max_age_s = denial.step_up.as_ref().and_then(|demand| demand.max_age_s);
     }
 
     /// Adds what rules in shadow mode would have done.

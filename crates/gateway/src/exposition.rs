@@ -395,8 +395,11 @@ impl Counters {
         counter(encoder, "portcullis_keys_fetch", "Fetches of a provider's keys, by result", &fetches)
     }
 
-    /// What upstreams are told, where that is signed.
+    /// What upstreams are told.
     fn assertions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let cut = self.shared.metrics.headers_cut.load(Ordering::Relaxed);
+        let help = "Requests whose upstream was not told the caller's groups or roles, for the header would have been too long";
+        counter(encoder, "portcullis_identity_headers_cut", help, &[(Vec::new(), cut)])?;
         if self.shared.snapshot().load().settings.assertions.is_none() {
             return Ok(());
         }

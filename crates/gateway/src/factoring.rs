@@ -50,6 +50,21 @@ impl Factors {
         Ok(Self { factors, errands, waiting: Mutex::new(Some(waiting)) })
     }
 
+    /// Whether what is kept opens with what another configuration says. An exchange of keys names the one of before as `other_key`, or nobody could show a factor any more.
+    ///
+    /// # Errors
+    /// It does not, or nobody can say.
+    pub(crate) fn check(&self, mfa: Option<&MfaLoaded>) -> Result<(), String> {
+        let (Some(factors), Some(mfa)) = (&self.factors, mfa) else { return Ok(()) };
+        match factors.closed_by(&mfa.keys) {
+            Ok(0) => Ok(()),
+            Ok(closed) => Err(format!(
+                "[mfa]: at least {closed} second factors are sealed with a key that is neither `key` nor `other_key` there, so nobody could show them any more: name the key of before as `other_key`"
+            )),
+            Err(error) => Err(format!("[mfa]: nobody can say whether second factors open with its keys: {error}")),
+        }
+    }
+
     /// Goes on with what another configuration says. Where there were none, there are none until a restart.
     pub(crate) fn configure(&self, mfa: Option<MfaLoaded>) {
         if let (Some(factors), Some(mfa)) = (&self.factors, mfa) {

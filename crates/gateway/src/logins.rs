@@ -4,8 +4,11 @@
 //! Refresh tokens are here and nowhere else: in memory, one for each session, never in the store or a log. After a restart there are none, and
 //! sessions that would need one are not taken up.
 
+mod crowd;
+
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -24,12 +27,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crowd::Crowd;
+
 /// What is to be done beside the requests.
 type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Errands that wait; whoever comes then is told to try again.
 const WAITING: usize = 256;
-/// Errands at once.
+/// Errands at once; and as many times providers are asked about sessions, which no login keeps from it.
 const AT_ONCE: usize = 64;
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -51,6 +56,8 @@ pub(crate) struct Logins {
     sessions: Arc<Sessions>,
     errands: mpsc::Sender<Errand>,
     waiting: Mutex<Option<mpsc::Receiver<Errand>>>,
+    /// Who has logins ended.
+    crowd: Crowd,
     /// By provider: why it did not say what it offers the last time, if it did not.
     discovered: watch::Sender<HashMap<Arc<str>, Option<String>>>,
     refreshes: Mutex<HashMap<SessionKey, Refresh>>,
@@ -76,13 +83,19 @@ impl Logins {
             sessions: Arc::clone(sessions),
             errands,
             waiting: Mutex::new(Some(waiting)),
+            crowd: Crowd::default(),
             discovered: watch::Sender::default(),
             refreshes: Mutex::default(),
         }
     }
 
-    /// Has something done, and waits for it. `None`: there is too much to do.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    /// Has something done for who comes from there, and waits for it. `None`: there is too much to do, for whoever comes from there or at all.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        from: Option<IpAddr>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let _place = self.crowd.enter(from)?;
         let (answer, answered) = oneshot::channel();
         let errand = async move {
             // Whoever waited may be gone.
@@ -179,7 +192,7 @@ impl Logins {
     async fn tend(self: &Arc<Self>) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut waiting) = waiting else { return };
-        let mut errands = JoinSet::new();
+        let (mut errands, mut asked) = (JoinSet::new(), JoinSet::new());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut discoveries: HashMap<Arc<str>, Instant> = HashMap::new();
@@ -188,9 +201,10 @@ impl Logins {
             tokio::select! {
                 Some(errand) = waiting.recv(), if errands.len() < AT_ONCE => { errands.spawn(errand); }
                 Some(_) = errands.join_next() => {}
+                Some(_) = asked.join_next() => {}
                 _ = tick.tick() => {
-                    self.discover(&mut discoveries, &mut errands);
-                    self.refresh(&mut errands);
+                    self.discover(&mut discoveries, &mut asked);
+                    self.refresh(&mut asked);
                     if swept.elapsed() >= SWEEP_EVERY {
                         swept = Instant::now();
                         // Nobody waits for that.
@@ -202,7 +216,7 @@ impl Logins {
     }
 
     /// Asks the providers for what they offer, where that is due.
-    fn discover(self: &Arc<Self>, due: &mut HashMap<Arc<str>, Instant>, errands: &mut JoinSet<()>) {
+    fn discover(self: &Arc<Self>, due: &mut HashMap<Arc<str>, Instant>, asked: &mut JoinSet<()>) {
         let Some(shared) = self.shared.upgrade() else { return };
         let now = Instant::now();
         let authenticator = Arc::clone(&shared.snapshot().load().authenticator);
@@ -221,10 +235,10 @@ impl Logins {
                 now + if party.metadata().is_some() { DISCOVER_EVERY } else { DISCOVER_AGAIN },
             );
             let (logins, party) = (Arc::clone(self), Arc::clone(party));
-            errands.spawn(async move {
+            asked.spawn(async move {
                 let problem = party.discover().await.err().map(|problem| problem.to_string());
-                logins.discovered.send_modify(|asked| {
-                    let before = asked.insert(Arc::clone(&name), problem.clone());
+                logins.discovered.send_modify(|known| {
+                    let before = known.insert(Arc::clone(&name), problem.clone());
                     match (&problem, before.flatten()) {
                         (Some(problem), None) => {
                             tracing::warn!(provider = %name, %problem, "the provider does not say what it offers");
@@ -238,7 +252,7 @@ impl Logins {
     }
 
     /// Asks providers about sessions, where that is due. A token is used once at a time.
-    fn refresh(self: &Arc<Self>, errands: &mut JoinSet<()>) {
+    fn refresh(self: &Arc<Self>, asked: &mut JoinSet<()>) {
         let Some(shared) = self.shared.upgrade() else { return };
         let (now, wall) = (Instant::now(), Timestamp::now());
         let authenticator = Arc::clone(&shared.snapshot().load().authenticator);
@@ -256,7 +270,7 @@ impl Logins {
         }
         refreshes.retain(|key, _| self.sessions.get(key, wall).is_some());
         for (key, refresh) in refreshes.iter_mut().filter(|(_, refresh)| !refresh.under_way && refresh.due <= now) {
-            if errands.len() >= AT_ONCE {
+            if asked.len() >= AT_ONCE {
                 return;
             }
             // Of another configuration: its sessions do not count any more.
@@ -264,7 +278,7 @@ impl Logins {
             refresh.under_way = true;
             let (logins, key) = (Arc::clone(self), *key);
             let (token, subject) = (refresh.token.clone(), refresh.subject.clone());
-            errands.spawn(async move {
+            asked.spawn(async move {
                 let outcome = renew(&party, &token, &subject).await;
                 logins.refreshed(key, &party, outcome).await;
             });

@@ -6,6 +6,7 @@
 //! | `callback/NAME` | where that provider sends the browser back to |
 //! | `logout`, `logged-out` | ends the session, here and at the provider |
 //! | `backchannel-logout/NAME` | where that provider says that a session is over |
+//! | `frontchannel-logout/NAME` | the same in a frame of a browser, where the configuration wants that |
 //! | `step-up`, `factors`, `passkey.js` | a second factor is shown, added, removed |
 //! | `whoami` | what is known of the caller, where the configuration wants that |
 //! | `access-requests`, `activations` | access that was refused is asked for, and what one is eligible for activated, where the configuration wants that |
@@ -30,6 +31,7 @@ use http_body_util::Full;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::{RelyingParty, Replays};
 use portcullis_identity::session::{CookieKind, Found, SealKey, Session, SessionId, Sessions, Written, cookie_value};
+use portcullis_identity::settings::ResponseMode;
 use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
 use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit};
@@ -82,6 +84,11 @@ impl OwnPages {
 }
 
 impl Pages for OwnPages {
+    fn takes_forms_from_elsewhere(&self, visit: &Visit) -> bool {
+        // It is the provider's, and holds by what the browser's cookie has sealed.
+        visit.page.strip_prefix("callback/").is_some_and(|name| is_answered_by(visit, name, &Method::POST))
+    }
+
     fn answer(self: Arc<Self>, visit: Visit) -> Pin<Box<dyn Future<Output = PageAnswer>>> {
         Box::pin(async move { self.turn(&visit).await.unwrap_or_else(PageAnswer::from) })
     }
@@ -107,14 +114,15 @@ impl OwnPages {
             ("factors", "", &Method::GET) => self.list_factors(visit).await,
             ("factors", "", &Method::POST) => self.change_factors(visit).await,
             ("passkey.js", "", &Method::GET) => Ok(step_up::passkey_script()),
-            ("callback", name, &Method::GET) => self.callback(visit, name).await,
+            ("callback", name, method) if is_answered_by(visit, name, method) => self.callback(visit, name).await,
             ("logout", "", &Method::GET) => Ok(self.ask_to_log_out(visit)),
             ("logout", "", &Method::POST) => self.log_out(visit).await,
             ("logged-out", "", &Method::GET) => Ok(logout::done()),
             ("backchannel-logout", name, &Method::POST) => self.logged_out_elsewhere(visit, name).await,
+            ("frontchannel-logout", name, &Method::GET) => self.logged_out_in_a_frame(visit, name).await,
             ("whoami", "", &Method::GET) if is_on("whoami") => Ok(whoami::whoami(visit)),
             ("login" | "logout" | "logged-out" | "whoami" | "step-up" | "factors" | "passkey.js", "", _)
-            | ("callback" | "backchannel-logout", _, _)
+            | ("callback" | "backchannel-logout" | "frontchannel-logout", _, _)
                 if is_on(page) =>
             {
                 Err(not_there_for(&visit.method))
@@ -183,6 +191,15 @@ fn not_there_for(method: &Method) -> PageRefusal {
     let message = format!("a page of the gateway's own was asked for by {method}");
     let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, "The page is not there for this method.");
     PageRefusal { status: Some(StatusCode::METHOD_NOT_ALLOWED), ..refusal }
+}
+
+/// Whether the answers of this provider come so. One that is not configured is asked for by any method.
+fn is_answered_by(visit: &Visit, name: &str, method: &Method) -> bool {
+    let mode = visit.snapshot.authenticator.relying().named(name).map(|party| party.settings().response_mode);
+    match mode {
+        Some(ResponseMode::FormPost) => method == Method::POST,
+        Some(ResponseMode::Query) | None => method == Method::GET,
+    }
 }
 
 /// Waits until the store has it, but not for ever.

@@ -1,4 +1,7 @@
 //! Revocations in a running gateway: written down first, then in force, then answered.
+//!
+//! Room is kept on the disk for them. One that cannot be written down for all that is in force all the same, in this process alone, and is told as a failure; it is
+//! written as soon as that goes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{NewRevocation, Revocations as Shown, ShownRevocation};
-use portcullis_identity::revocation::{AHEAD, MAX_REASON_BYTES, Revocation, Revocations, RevokeError, Revoked};
+use portcullis_identity::revocation::{AHEAD, MAX_REASON_BYTES, Revocation, Revocations, Revoked};
 use portcullis_store::{Database, RevocationBook, RevocationFollower, RevocationRow, Settings, StoreError, Trouble};
 use tokio::time::MissedTickBehavior;
 
@@ -18,9 +21,12 @@ pub(crate) struct Revoking {
     all: Arc<Revocations>,
     /// `None`: there is no store.
     book: Option<Book>,
-    /// One change after the other, so that memory and file agree. No request asks for it.
-    changing: Mutex<()>,
+    /// What is in force and not written down. One change after the other, so that memory and file agree. No request asks for it.
+    changing: Mutex<Unwritten>,
 }
+
+/// In force here, and forgotten by a restart; as many at most as can be in force.
+type Unwritten = Vec<Arc<Revocation>>;
 
 /// The file that revocations are kept in, and what others wrote into it.
 #[derive(Debug)]
@@ -33,8 +39,12 @@ struct Book {
 
 /// How long a token stays revoked where nobody says: longer than one is good for.
 const LASTS: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// How often it is looked whether another process revoked something.
+/// How often it is looked whether another process revoked something, and tried to write down what could not be written.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many of these at a time.
+const AGAIN: usize = 64;
+/// How often it is looked whether there is room kept on the disk, in such looks.
+const KEEP_ROOM: u64 = 60;
 /// The longest.
 const LONGEST_S: u64 = 10 * 366 * 86_400;
 
@@ -44,44 +54,75 @@ impl Revoking {
     /// # Errors
     /// A store that cannot be read: whoever was revoked would count again.
     pub(crate) fn restored(settings: Option<&Settings>, database: Option<&Database>) -> Result<Self, StoreError> {
-        let (all, changing) = (Arc::<Revocations>::default(), Mutex::new(()));
+        let (all, changing) = (Arc::<Revocations>::default(), Mutex::default());
         let (Some(settings), Some(_)) = (settings, database) else {
             return Ok(Self { all, book: None, changing });
         };
         let (rows, path) = (RevocationBook::of(settings), settings.path.clone());
         let follower = Mutex::new(Some(rows.follow()?));
         let revoking = Self { all, book: Some(Book { rows, follower, path }), changing };
-        revoking.look()?;
+        revoking.look(&[])?;
+        revoking.keep_room();
         if !revoking.all.is_empty() {
             tracing::info!(revocations = revoking.all.len(), "what was revoked before stays revoked");
         }
         Ok(revoking)
     }
 
-    /// Puts in force what another process wrote since the last look.
-    fn look(&self) -> Result<(), StoreError> {
+    /// Has room kept on the disk for what will be revoked.
+    fn keep_room(&self) {
+        let Some(book) = &self.book else { return };
+        match book.rows.keep_room() {
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "no room is kept on the disk for what will be revoked"),
+        }
+    }
+
+    /// Puts in force what another process wrote since the last look, and leaves in force what this one could not write.
+    fn look(&self, unwritten: &[Arc<Revocation>]) -> Result<(), StoreError> {
         let Some(book) = &self.book else { return Ok(()) };
         let mut follower = book.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(follower) = follower.as_mut() else { return Ok(()) };
         if let Some(rows) = follower.look()? {
             let read: Result<Vec<_>, _> = rows.into_iter().map(|row| revocation(row, &book.path)).collect();
-            self.all.restore(read?, Timestamp::now());
+            let unwritten = unwritten.iter().map(|each| Revocation::clone(each));
+            self.all.restore(read?.into_iter().chain(unwritten), Timestamp::now());
         }
         Ok(())
+    }
+
+    /// Tries again to write down what could not be written.
+    fn write_again(&self, unwritten: &mut Unwritten) {
+        let (Some(book), now) = (&self.book, Timestamp::now()) else { return };
+        unwritten.retain(|each| each.until.is_none_or(|until| now < until));
+        // So many at a time that nobody who revokes meanwhile waits long.
+        for _ in 0..AGAIN {
+            let Some(each) = unwritten.last() else { return };
+            if book.rows.write(&row(each), now.as_microsecond()).is_err() {
+                return;
+            }
+            tracing::info!(what = %each.what, "what was revoked is written down by now, and survives a restart");
+            unwritten.pop();
+        }
     }
 
     /// Looks each second what another process wrote, as long as this one lives: in a takeover an operator may have spoken to either.
     pub(crate) async fn follow(running: Arc<Running>) {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
+        let (mut failing, mut looks) = (false, 0_u64);
         while running.revoking().book.is_some() {
             tick.tick().await;
+            looks = looks.wrapping_add(1);
             let looking = Arc::clone(&running);
             let looked = tokio::task::spawn_blocking(move || {
                 let revoking = looking.revoking();
-                let _changing = revoking.changing.lock().unwrap_or_else(PoisonError::into_inner);
-                revoking.look()
+                let mut unwritten = revoking.changing.lock().unwrap_or_else(PoisonError::into_inner);
+                revoking.write_again(&mut unwritten);
+                if unwritten.is_empty() && looks.is_multiple_of(KEEP_ROOM) {
+                    revoking.keep_room();
+                }
+                revoking.look(&unwritten)
             });
             let error = match looked.await {
                 Ok(Ok(())) => None,
@@ -97,6 +138,18 @@ impl Revoking {
 
     /// Looks no more: the process ends.
     pub(crate) fn shutdown(&self) {
+        let mut unwritten = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = usize::MAX;
+        while unwritten.len() < left {
+            left = unwritten.len();
+            self.write_again(&mut unwritten);
+        }
+        if !unwritten.is_empty() {
+            tracing::error!(
+                revocations = unwritten.len(),
+                "what was revoked could not be written down, and counts again from now on"
+            );
+        }
         if let Some(book) = &self.book {
             *book.follower.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -115,7 +168,9 @@ impl Revoking {
     /// All that are in force.
     pub(crate) fn shown(&self) -> Shown {
         let now = Timestamp::now();
+        let unwritten = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = |each: Arc<Revocation>| ShownRevocation {
+            kept: self.book.is_some() && !unwritten.iter().any(|other| other.what == each.what),
             what: each.what.kind().to_owned(),
             name: each.what.name(),
             before: matches!(each.what, Revoked::Principal(..)).then(|| format!("{:.0}", each.before)),
@@ -129,30 +184,38 @@ impl Revoking {
     /// Revokes, and says what came of it. When it returns, it is on the disk and every request that begins is held to it.
     ///
     /// # Errors
-    /// Why nothing is revoked.
+    /// Why nothing is revoked; or that something is, in this process and not on the disk.
     pub(crate) fn revoke(&self, new: &NewRevocation) -> Result<String, String> {
         let now = Timestamp::now();
         let wanted = wanted(new, now)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.all.has_room(&wanted.what, now) {
-            return Err(RevokeError::Full.to_string());
-        }
-        let wanted = match &self.book {
+        let mut unwritten = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.all.has_room(&wanted.what, now).map_err(|full| full.to_string())?;
+        let written = match &self.book {
             Some(book) => {
                 let written = book.rows.write(&row(&wanted), now.as_microsecond());
-                written
-                    .and_then(|row| revocation(row, &book.path))
-                    .map_err(|error| format!("nothing is revoked, because it cannot be written down: {error}"))?
+                written.and_then(|row| revocation(row, &book.path)).map(Some)
             }
-            None => wanted,
+            None => Ok(None),
         };
-        let made = self.all.add(wanted, now).map_err(|error| error.to_string())?;
+        let (in_force, problem) = match written {
+            Ok(written) => (written.unwrap_or(wanted), None),
+            Err(error) => (wanted, Some(error)),
+        };
+        let made = self.all.add(in_force, now).map_err(|error| error.to_string())?;
+        unwritten.retain(|each| each.what != made.what);
         tracing::warn!(what = %made.what, reason = %made.reason, "revoked by hand");
         let what = match &made.what {
             Revoked::Token(_) | Revoked::Key(_) => made.what.to_string(),
             Revoked::Principal(..) => format!("all that {} was issued until {:.0}", made.what, made.before),
         };
         let until = made.until.map_or_else(|| "until it is lifted".to_owned(), |until| format!("until {until:.0}"));
+        if let Some(error) = problem {
+            tracing::error!(%error, what = %made.what, "what was revoked is in force, and could not be written down: a restart would end it");
+            unwritten.push(Arc::clone(&made));
+            return Err(format!(
+                "{what} is revoked {until} IN THIS PROCESS ALONE, and could not be written down ({error}): a restart would end it; it is tried again each second"
+            ));
+        }
         let kept = if self.book.is_some() { "" } else { " (not kept over a restart: there is no [store])" };
         Ok(format!("{what} is revoked {until}{kept}: {}", made.reason))
     }
@@ -163,15 +226,16 @@ impl Revoking {
     /// There is none, or that it is lifted cannot be written down.
     pub(crate) fn lift(&self, what: &str, name: &str) -> Result<String, String> {
         let revoked = read(what, name)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unwritten = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let stays = |error| format!("it stays revoked, because the store cannot be used: {error}");
-        self.look().map_err(stays)?;
+        self.look(&unwritten).map_err(stays)?;
         if self.all.find(&revoked, Timestamp::now()).is_none() {
             return Err(format!("{revoked} is not revoked"));
         }
         if let Some(book) = &self.book {
             book.rows.remove(revoked.kind(), &revoked.name()).map_err(stays)?;
         }
+        unwritten.retain(|each| each.what != revoked);
         self.all.lift(&revoked);
         tracing::warn!(what = %revoked, "a revocation was lifted by hand");
         Ok(format!("{revoked} is not revoked any more"))
@@ -283,10 +347,10 @@ mod tests {
         // The other one is told something meanwhile.
         revoking.revoke(&new("key", "late")).unwrap();
         assert_eq!(again.shown().revocations.len(), 2);
-        again.look().unwrap();
+        again.look(&[]).unwrap();
         assert_eq!(again.shown().revocations.len(), 3);
         again.lift("principal", "user:alice").unwrap();
-        revoking.look().unwrap();
+        revoking.look(&[]).unwrap();
         assert_eq!(revoking.shown().revocations.len(), 2);
     }
 
@@ -301,17 +365,42 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_down_is_not_in_force() {
+    fn what_cannot_be_written_down_is_in_force_until_it_can_and_that_is_told_as_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let settings = file(&folder);
         let database = Database::open(&settings).unwrap();
         let revoking = Revoking::restored(Some(&settings), Some(&database)).unwrap();
         revoking.revoke(&new("token", "a")).unwrap();
-        drop(database);
-        std::fs::remove_file(&settings.path).unwrap();
-        assert!(revoking.revoke(&new("token", "b")).unwrap_err().contains("nothing is revoked"));
+        // Nobody can write to it: another one does, and does not end.
+        let elsewhere = folder.path().join("elsewhere.db");
+        std::fs::rename(&settings.path, &elsewhere).unwrap();
+        let told = revoking.revoke(&new("token", "b")).unwrap_err();
+        assert!(told.contains("token b is revoked until") && told.contains("IN THIS PROCESS ALONE"), "{told}");
         assert!(revoking.lift("token", "a").unwrap_err().contains("stays revoked"));
-        assert_eq!(revoking.shown().revocations.len(), 1);
+        let kept = |revoking: &Revoking| {
+            let mut all: Vec<_> = revoking.shown().revocations.into_iter().map(|each| (each.name, each.kept)).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(kept(&revoking), [("a".to_owned(), true), ("b".to_owned(), false)]);
+        let again = |revoking: &Revoking| {
+            let mut unwritten = revoking.changing.lock().unwrap();
+            revoking.write_again(&mut unwritten);
+            revoking.look(&unwritten).unwrap();
+        };
+        again(&revoking);
+        assert_eq!(kept(&revoking), [("a".to_owned(), true), ("b".to_owned(), false)]);
+        // What another process writes meanwhile takes nothing of it out of force.
+        std::fs::rename(&elsewhere, &settings.path).unwrap();
+        let other = Revoking::restored(Some(&settings), Some(&Database::open(&settings).unwrap())).unwrap();
+        assert_eq!(kept(&other), [("a".to_owned(), true)]);
+        other.revoke(&new("key", "c")).unwrap();
+        revoking.look(&revoking.changing.lock().unwrap()).unwrap();
+        assert_eq!(revoking.shown().revocations.len(), 3);
+        again(&revoking);
+        assert!(revoking.changing.lock().unwrap().is_empty() && kept(&revoking).iter().all(|(_, kept)| *kept));
+        other.look(&[]).unwrap();
+        assert_eq!(other.shown().revocations.len(), 3);
     }
 
     #[test]

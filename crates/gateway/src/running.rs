@@ -71,6 +71,9 @@ pub(crate) enum StartError {
     /// There is no thread that takes what is counted of permissions.
     #[error("usage: no thread: {0}")]
     Usage(std::io::Error),
+    /// Second factors that are kept would not open any more.
+    #[error("{0}")]
+    Factors(String),
     /// The alerts cannot be watched for.
     #[error("alerts: {0}")]
     Alerts(std::io::Error),
@@ -403,6 +406,7 @@ impl Running {
         let Decided { mut loaded, number, staged, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
+        self.factors.check(mfa.as_ref()).map_err(StartError::Factors)?;
         // Second factors are turned on and off by a restart alone: until then nobody is led to a page that is not there, nor kept from one that is.
         if let Some(pages) = &mut loaded.proxy.pages {
             pages.step_up = self.factors.are_on() && pages.login;

@@ -23,7 +23,6 @@ use tokio::sync::watch;
 
 use crate::binding::Terms;
 use crate::refusal::{Refusal, excerpt};
-use crate::secret::SecretText;
 use crate::settings::{Bound, IntrospectionProvider};
 use crate::token_cache::TokenHash;
 use answer::Reader;
@@ -239,7 +238,7 @@ impl Introspection {
         loop {
             let job = self.cache.next().await;
             let asked = clock();
-            let answer = self.question(job.token()).await;
+            let answer = self.question(job.token(), asked).await;
             let answer =
                 answer.and_then(|bytes| self.reader.read(&bytes, asked).map_err(|problem| problem.to_string()));
             let took = clock().duration_since(asked);
@@ -262,10 +261,15 @@ impl Introspection {
         }
     }
 
-    async fn question(&self, token: &str) -> Result<Vec<u8>, String> {
+    async fn question(&self, token: &str, now: Timestamp) -> Result<Vec<u8>, String> {
         let settings = &self.settings;
-        let fields = [("token", token), ("token_type_hint", "access_token")];
-        let form = Form { fields: &fields, client: Some((&settings.client_id, settings.client_secret.expose())) };
+        // Where there is none, what is signed is for the address.
+        let issuer = settings.issuer.as_deref().unwrap_or_default();
+        let proven = settings.client.proven(&settings.client_id, issuer, &settings.endpoint, now);
+        let proven = proven.map_err(|error| error.to_string())?;
+        let mut fields = vec![("token", token), ("token_type_hint", "access_token")];
+        let client = proven.put(&mut fields);
+        let form = Form { fields: &fields, client };
         match post(&settings.endpoint, form, MAX_ANSWER, settings.timeout).await {
             Ok(Posted { status: StatusCode::OK, bytes }) => Ok(bytes),
             Ok(Posted { status, .. }) => Err(FetchError::Status(status).to_string()),
@@ -313,35 +317,6 @@ fn is_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
-
-/// A client secret in the settings, which are compared and shown.
-#[derive(Clone)]
-pub struct ClientSecret(SecretText<'static>);
-
-impl ClientSecret {
-    /// Marks text as one.
-    pub fn new(text: String) -> Self {
-        Self(SecretText::new(text))
-    }
-
-    fn expose(&self) -> &str {
-        self.0.expose()
-    }
-}
-
-impl std::fmt::Debug for ClientSecret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("ClientSecret(…)")
-    }
-}
-
-impl PartialEq for ClientSecret {
-    fn eq(&self, other: &Self) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.expose().as_bytes(), other.expose().as_bytes()).into()
-    }
-}
-
-impl Eq for ClientSecret {}
 
 /// Text that a provider said, short and harmless.
 fn shown(text: &str) -> String {

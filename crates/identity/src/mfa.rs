@@ -480,6 +480,22 @@ impl SecondFactors {
         Ok((resealed, closed))
     }
 
+    /// How many factors that open now would not with these keys, of some hundreds that another key than the first of them has sealed.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn closed_by(&self, keys: &FactorKeys) -> Outcome<usize> {
+        let present = self.keys.load();
+        let opens = |keys: &FactorKeys, principal: &str, factor: &StoredFactor| {
+            keys.open(principal, factor.id, factor.kind, &factor.sealed).is_ok()
+        };
+        let rows = self.store.sealed_otherwise(keys.number(), RESEALED_AT_ONCE)?;
+        let closed = |(principal, factor): &&(String, StoredFactor)| {
+            opens(&present, principal, factor) && !opens(keys, principal, factor)
+        };
+        Ok(rows.iter().filter(closed).count())
+    }
+
     fn begin_attempt(&self, principal: &str, now: Timestamp) -> Outcome<Attempts> {
         let now = now.as_second();
         match self.store.begin_attempt(principal, now)? {

@@ -8,7 +8,6 @@
 //! Nothing is kept of a login under way: all of it is in the browser's cookie, so that a flood of logins that nobody ends costs no memory. It reads no
 //! file, and no clock but in an exchange, to say when that was signed.
 
-mod client_key;
 pub mod exchange;
 mod login;
 mod logout_token;
@@ -32,7 +31,6 @@ use crate::remote::{Patience, RemoteKeys};
 use crate::session::Opening;
 use crate::settings::OidcProvider;
 
-pub use client_key::{ClientAlgorithm, ClientAudience, ClientKey, ClientKeyError};
 pub use login::{Begun, LoginState, Place, Proof, Returned, ReturnedProblem, Wanted};
 pub use logout_token::{LoggedOut, LogoutTokenProblem};
 pub use metadata::{Metadata, MetadataProblem};

@@ -20,7 +20,7 @@ use crate::binding::MAX_ID_BYTES;
 use crate::claims::MAX_TEXT_BYTES;
 use crate::refusal::{Refusal, excerpt};
 
-/// How many there can be at once.
+/// How many there can be at once: of tokens, and apart from them of keys and principals. So nobody who revokes many tokens takes the place of what ends all that somebody has.
 pub const MOST: usize = 50_000;
 
 /// How far the clock of an issuer may be ahead.
@@ -64,8 +64,8 @@ pub struct Revocation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
     /// There are as many as there may be.
-    #[error("there are {MOST} revocations, and no room for another: lift some, or make them end sooner")]
-    Full,
+    #[error("{MOST} {0} are revoked, and there is no room for another: {1}")]
+    Full(&'static str, &'static str),
 }
 
 /// All of them.
@@ -110,6 +110,13 @@ impl Table {
         }
     }
 
+    /// The same, and no milder than what is in force of it: the later moment and the later end stay.
+    fn stricter(&self, new: Arc<Revocation>, now: Timestamp) -> Arc<Revocation> {
+        let Some(before) = self.get(new.what.place()).filter(|before| !before.is_over(now)) else { return new };
+        let until = new.until.zip(before.until).map(|(one, other)| one.max(other));
+        Arc::new(Revocation { before: new.before.max(before.before), until, ..Revocation::clone(&new) })
+    }
+
     fn remove(&mut self, (kind, name): Place<'_>) -> bool {
         self.0.get_mut(kind).is_some_and(|names| names.remove(name).is_some())
     }
@@ -124,6 +131,18 @@ impl Table {
 
     fn len(&self) -> usize {
         self.0.iter().map(HashMap::len).sum()
+    }
+
+    /// Those that share a bound with this kind.
+    fn beside(&self, kind: usize) -> impl Iterator<Item = &Arc<Revocation>> {
+        let shares = move |other: usize| (other == TOKENS) == (kind == TOKENS);
+        self.0.iter().enumerate().filter(move |(other, _)| shares(*other)).flat_map(|(_, names)| names.values())
+    }
+
+    fn has_room(&self, (kind, name): Place<'_>, now: Timestamp) -> bool {
+        self.get((kind, name)).is_some()
+            || self.beside(kind).count() < MOST
+            || self.beside(kind).filter(|each| !each.is_over(now)).count() < MOST
     }
 }
 
@@ -141,6 +160,15 @@ impl Revoked {
                 sound.then(|| Self::Principal(kind, id.into()))
             }
             _ => None,
+        }
+    }
+
+    fn no_room(&self) -> RevokeError {
+        match self {
+            Self::Token(_) => {
+                RevokeError::Full("tokens", "revoke the principal, which ends all of its tokens, or lift some")
+            }
+            Self::Key(_) | Self::Principal(..) => RevokeError::Full("keys and principals", "lift some"),
         }
     }
 
@@ -215,11 +243,12 @@ impl Revocations {
     }
 
     /// Whether there is room for one of this.
-    pub fn has_room(&self, what: &Revoked, now: Timestamp) -> bool {
-        let table = self.table.load();
-        table.len() < MOST
-            || table.get(what.place()).is_some()
-            || table.all().filter(|each| !each.is_over(now)).count() < MOST
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn has_room(&self, what: &Revoked, now: Timestamp) -> Result<(), RevokeError> {
+        let has_room = self.table.load().has_room(what.place(), now);
+        if has_room { Ok(()) } else { Err(what.no_room()) }
     }
 
     /// From now on. One of the same is replaced, and never to a milder one: a principal's later moment and the later end stay.
@@ -230,30 +259,40 @@ impl Revocations {
         let (mut added, mut room) = (Arc::new(revocation), true);
         self.change(|table| {
             table.retain(|each| !each.is_past(now));
-            if table.len() >= MOST {
+            room = table.has_room(added.what.place(), now);
+            if !room {
+                return;
+            }
+            let (kind, _) = added.what.place();
+            if table.beside(kind).count() >= MOST {
                 table.retain(|each| !each.is_over(now));
             }
-            let before = table.get(added.what.place()).filter(|before| !before.is_over(now)).cloned();
-            room = before.is_some() || table.len() < MOST;
-            if let Some(before) = before {
-                let until = added.until.zip(before.until).map(|(one, other)| one.max(other));
-                let moment = added.before.max(before.before);
-                added = Arc::new(Revocation { before: moment, until, ..Revocation::clone(&added) });
-            }
-            if room {
-                table.insert(Arc::clone(&added));
-            }
+            added = table.stricter(Arc::clone(&added), now);
+            table.insert(Arc::clone(&added));
         });
-        if room { Ok(added) } else { Err(RevokeError::Full) }
+        if room { Ok(added) } else { Err(added.what.no_room()) }
     }
 
-    /// Those that are written down, and no others: read at a start, and again when another process wrote. How many are in force.
+    /// Those that are written down, and those that could not be, and no others: read at a start, and again when another process wrote. How many are in force.
     pub fn restore(&self, revocations: impl IntoIterator<Item = Revocation>, now: Timestamp) -> usize {
         let kept = revocations.into_iter().filter(|each| !each.is_past(now));
         // Those that are over find room only beside the others.
         let (live, over): (Vec<_>, Vec<_>) = kept.partition(|each| !each.is_over(now));
-        let (mut table, in_force) = (Table::default(), live.len().min(MOST));
-        live.into_iter().chain(over).take(MOST).for_each(|each| table.insert(Arc::new(each)));
+        let mut table = Table::default();
+        let mut left = [MOST; 2];
+        for each in live.into_iter().chain(over) {
+            let place = each.what.place();
+            let Some(left) = left.get_mut(usize::from(place.0 == TOKENS)) else { continue };
+            if table.get(place).is_none() {
+                match left.checked_sub(1) {
+                    Some(rest) => *left = rest,
+                    None => continue,
+                }
+            }
+            let each = table.stricter(Arc::new(each), now);
+            table.insert(each);
+        }
+        let in_force = table.all().filter(|each| !each.is_over(now)).count();
         self.change(|all| all.clone_from(&table));
         in_force
     }
@@ -445,14 +484,39 @@ mod tests {
         let many = (0..MOST + 7).map(|number| of("token", &number.to_string(), 0, Some(60)));
         assert_eq!(all.restore(many, at(0)), MOST);
         let more = of("token", "more", 0, None);
-        assert!(!all.has_room(&more.what, at(0)) && all.has_room(&Revoked::Token("7".into()), at(0)));
-        assert_eq!(all.add(more.clone(), at(0)), Err(RevokeError::Full));
+        let told = all.has_room(&more.what, at(0)).unwrap_err().to_string();
+        assert!(told.contains("50000 tokens are revoked") && told.contains("revoke the principal"), "{told}");
+        assert!(all.has_room(&Revoked::Token("7".into()), at(0)).is_ok());
+        assert!(matches!(all.add(more.clone(), at(0)), Err(RevokeError::Full("tokens", _))));
         assert!(all.add(of("token", "7", 0, None), at(0)).is_ok(), "it takes no further place");
-        assert!(all.has_room(&more.what, at(60)));
+        assert!(all.has_room(&more.what, at(60)).is_ok());
         assert!(all.add(more, at(60)).is_ok());
         assert_eq!(all.len(), 2);
         assert_eq!(all.list(at(60)).len(), 2);
         // What is over is not put in force again.
         assert_eq!(Revocations::default().restore([of("token", "a", 0, Some(5))], at(5)), 0);
+    }
+
+    #[test]
+    fn however_many_tokens_are_revoked_a_principal_and_a_key_find_room() {
+        let all = Revocations::default();
+        let tokens = (0..MOST).map(|number| of("token", &number.to_string(), 0, None));
+        assert_eq!(all.restore(tokens, at(0)), MOST);
+        assert!(all.add(of("token", "more", 0, None), at(0)).is_err());
+        for (what, name) in [("principal", "user:alice"), ("key", "ci")] {
+            assert!(all.has_room(&Revoked::parse(what, name).unwrap(), at(0)).is_ok());
+            assert!(all.add(of(what, name, 100, None), at(0)).is_ok(), "{what}");
+        }
+        assert!(all.of_principal(&user(Some(50)), at(200)).is_err());
+        assert!(all.of_token(Some("0"), at(0)).is_err() && all.len() == MOST + 2, "and none gave way");
+    }
+
+    #[test]
+    fn of_two_of_the_same_that_are_read_the_stricter_is_in_force() {
+        let all = Revocations::default();
+        let both = [of("principal", "user:alice", 50, None), of("principal", "user:alice", 90, Some(300))];
+        assert_eq!(all.restore(both, at(0)), 1);
+        let found = all.list(at(0)).pop().unwrap();
+        assert_eq!((found.before, found.until), (at(90), None));
     }
 }

@@ -11,6 +11,7 @@
 mod cookie;
 mod csrf;
 mod id;
+mod index;
 mod record;
 mod saved;
 mod seal;
@@ -20,7 +21,8 @@ mod tests;
 
 pub(crate) use cookie::values;
 pub use cookie::{
-    COOKIES, CookieKind, clear_cookie, cookie_name, cookie_value, is_own_cookie, only_session, set_cookie, without_own,
+    COOKIES, CookieKind, clear_cookie, cookie_name, cookie_value, is_own_cookie, only_session, set_cookie,
+    set_cookie_for_forms_from_elsewhere, without_own,
 };
 pub use csrf::{FormToken, fits};
 pub use id::{SessionId, SessionKey};

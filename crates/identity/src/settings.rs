@@ -10,9 +10,9 @@ use rustls_pki_types::CertificateDer;
 
 use crate::jws::Algorithm;
 
+pub use crate::client::ClientProof;
+pub use crate::client_key::{ClientAlgorithm, ClientAudience, ClientKey, ClientKeyError};
 pub use crate::directory::{Bind, GroupName, Membership, Nested};
-pub use crate::introspection::ClientSecret;
-use crate::oidc::{ClientAudience, ClientKey};
 use crate::password::PasswordHash;
 use crate::secret::SecretText;
 use crate::session::SessionBounds;
@@ -118,30 +118,20 @@ pub struct OidcProvider {
     pub refresh: Option<Duration>,
     /// Whoever logs out here logs out there, too. Default yes.
     pub logout: bool,
+    /// How its answer to a login comes back.
+    pub response_mode: ResponseMode,
+    /// It may say by a frame in a browser that a session is over. Default no.
+    pub frontchannel_logout: bool,
 }
 
-/// How the gateway authenticates at a provider's token endpoint (OpenID Connect Core 1.0, section 9).
-#[derive(Clone)]
-pub enum ClientProof {
-    /// Not at all: a public client, which PKCE alone protects.
-    None,
-    /// `client_secret_basic`
-    Basic(SecretText<'static>),
-    /// `client_secret_post`
-    Post(SecretText<'static>),
-    /// `private_key_jwt`: it signs whom it is, for this audience.
-    Key(ClientKey, ClientAudience),
-}
-
-impl std::fmt::Debug for ClientProof {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::None => "None",
-            Self::Basic(_) => "Basic(…)",
-            Self::Post(_) => "Post(…)",
-            Self::Key(..) => "Key(…)",
-        })
-    }
+/// How a provider's answer to a login comes back through the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseMode {
+    /// In the address that the browser is led to.
+    #[default]
+    Query,
+    /// In a form that the browser sends, so that no address has the code (OAuth 2.0 Form Post Response Mode).
+    FormPost,
 }
 
 impl OidcProvider {
@@ -301,10 +291,10 @@ pub struct IntrospectionProvider {
     pub name: Arc<str>,
     /// Where it is asked.
     pub endpoint: UrlSource,
-    /// As whom it is asked, and the secret of that.
+    /// As whom it is asked.
     pub client_id: String,
-    /// See there.
-    pub client_secret: ClientSecret,
+    /// How the gateway proves that it is that client. Where it signs that for the provider's issuer, `issuer` is there.
+    pub client: ClientProof,
     /// The exact `iss`, where an answer says one.
     pub issuer: Option<String>,
     /// The acceptable `aud` values; none: it is not looked at. Either these or `clients` are there.

@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -343,7 +344,7 @@ fn prepare(
     let passing = facts
         .route
         .and_then(|id| Passing::of(route, snapshot.trailers.get(id.index()), remembered.content_type(), &headers));
-    let identity = identity_values(transit);
+    let identity = identity_values(worker, transit);
     let identity = match asserted(worker, transit)? {
         Some(assertion) => Some(identity.unwrap_or_default().asserted(Some(assertion))),
         None => identity,
@@ -387,7 +388,7 @@ fn prepare(
 }
 
 /// What the upstream is told about the principal, as far as the configuration asks for it.
-fn identity_values(transit: &Transit) -> Option<IdentityValues> {
+fn identity_values(worker: &Worker, transit: &Transit) -> Option<IdentityValues> {
     let snapshot = &transit.facts.loaded.snapshot;
     let names = &snapshot.settings.identity_headers;
     let wanted = names.user.is_some() || names.groups.is_some() || names.roles.is_some() || names.email.is_some();
@@ -396,12 +397,19 @@ fn identity_values(transit: &Transit) -> Option<IdentityValues> {
         Some(request) => transit.facts.policy().0.effective_roles(&request),
         None => Vec::new(),
     };
-    Some(IdentityValues::new(
+    // What has no header is not looked at.
+    let groups = if names.groups.is_some() { &*principal.groups } else { &[] };
+    let values = IdentityValues::new(
         &principal.id,
-        principal.groups.iter().map(|group| &*group.name),
+        groups.iter().map(|group| &*group.name),
         roles.iter().map(|role| &**role),
         principal.email.as_deref(),
-    ))
+        names.max_size,
+    );
+    if values.is_cut() {
+        worker.shared.metrics.headers_cut.fetch_add(1, Ordering::Relaxed);
+    }
+    Some(values)
 }
 
 /// The gateway's signed word of who calls, where that is configured; outside `None` where it cannot be given: then the request is not

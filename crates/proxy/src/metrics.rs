@@ -36,6 +36,8 @@ pub struct Metrics {
     pub withheld: AtomicU64,
     /// Assertions that were signed without the caller's groups, which would have made them too long.
     pub assertions_without_groups: AtomicU64,
+    /// Requests whose upstream was not told the caller's groups or roles, for the header would have been too long.
+    pub headers_cut: AtomicU64,
 }
 
 /// A worker, and a route's name; `None` counts requests that found no route.

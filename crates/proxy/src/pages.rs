@@ -89,6 +89,9 @@ impl PagesSettings {
 
 /// What answers. It is called on the worker's thread, and must not block it.
 pub trait Pages: Send + Sync + fmt::Debug {
+    /// Whether forms for this page may come from another site: they prove otherwise that they are meant. The body is not read yet.
+    fn takes_forms_from_elsewhere(&self, visit: &Visit) -> bool;
+
     /// Answers one visit, within a minute: then it is given up.
     fn answer(self: Arc<Self>, visit: Visit) -> Pin<Box<dyn Future<Output = PageAnswer>>>;
 }

@@ -575,7 +575,7 @@ pub enum ForwardedHeader {
 }
 
 /// `[identity.headers]`: what the upstream is told. Every look-alike from the client is removed first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeaders {
     /// The principal's id.
     pub user: Option<HeaderName>,
@@ -587,6 +587,22 @@ pub struct IdentityHeaders {
     pub email: Option<HeaderName>,
     /// All of it, signed by the gateway: see [`Settings::assertions`].
     pub assertion: Option<HeaderName>,
+    /// Which of the lists were left out for their length, and how many entries each has.
+    pub overage: Option<HeaderName>,
+    /// How long a list may be, in bytes as it is sent. Default 4 KiB.
+    pub max_size: usize,
+}
+
+impl IdentityHeaders {
+    /// The default of `max_size`: half of what servers take for one header at least.
+    pub const MAX_SIZE: usize = 4 << 10;
+}
+
+impl Default for IdentityHeaders {
+    fn default() -> Self {
+        let (user, groups, roles, email, assertion, overage) = (None, None, None, None, None, None);
+        Self { user, groups, roles, email, assertion, overage, max_size: Self::MAX_SIZE }
+    }
 }
 
 /// `[limits]`: the defaults are R4 of the security bars.

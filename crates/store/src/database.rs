@@ -34,7 +34,7 @@ pub struct Database {
 }
 
 /// Only the gateway's user may read who is banned, or the secret of the profiles.
-const MODE: u32 = 0o600;
+pub(crate) const MODE: u32 = 0o600;
 /// How long a process waits for another one that writes: one that takes over.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// The log that is written ahead is cut to this when it has been worked in, in bytes.

@@ -62,6 +62,14 @@ impl Trouble {
         }
     }
 
+    /// Whether it may be for want of room on the disk.
+    pub(crate) fn is_for_room(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+        let Self::Database(error) = self else { return false };
+        // What SQLite lays beside the file may find no room either.
+        matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure | CannotOpen))
+    }
+
     /// What SQLite says: that the file is damaged, or that it cannot be used now.
     pub(crate) fn of(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

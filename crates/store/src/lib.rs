@@ -26,6 +26,7 @@ mod owner;
 mod packed;
 mod power;
 mod provider_keys;
+mod reserve;
 mod revocation;
 mod risk;
 mod schema;

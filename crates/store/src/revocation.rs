@@ -2,14 +2,16 @@
 //! answered, and in force after it.
 //!
 //! It is written on a connection of its own, opened for each change: that happens seldom, and the thread that writes the rest is not in the
-//! way. Times are by the clocks of those who issue credentials, so they stay as they are when this machine's clock is set.
+//! way. Where the disk is full it takes the room that is [kept](crate::reserve) for it. Times are by the clocks of those who issue credentials, so they stay as they are when this machine's clock is set.
 
+use std::io;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::database::{Database, Settings, change, connect};
 use crate::error::{StoreError, Trouble};
+use crate::reserve::Reserve;
 use crate::risk::{keep, kept};
 
 /// How often revocations were changed, by whichever process: in the table `kept`.
@@ -38,6 +40,7 @@ pub struct RevocationRow {
 #[derive(Debug)]
 pub struct RevocationBook {
     path: PathBuf,
+    reserve: Reserve,
 }
 
 /// Sees what others wrote: in a takeover there are two processes, and an operator may have spoken to either.
@@ -89,15 +92,33 @@ impl Database {
 impl RevocationBook {
     /// That of a store which was opened before.
     pub fn of(settings: &Settings) -> Self {
-        Self { path: settings.path.clone() }
+        Self { path: settings.path.clone(), reserve: Reserve::beside(&settings.path) }
+    }
+
+    /// Keeps room on the disk for revocations to come, where none is kept. Says whether it was not.
+    ///
+    /// # Errors
+    /// There is none to keep.
+    pub fn keep_room(&self) -> io::Result<bool> {
+        self.reserve.keep()
     }
 
     /// Writes one, and forgets those that ended a day before `now`. It never makes one that is in force milder, whoever wrote that: the
-    /// later moment and the later end stay. It returns what stands there when it is on the disk.
+    /// later moment and the later end stay. It returns what stands there when it is on the disk. Where that is full, the room that is kept for it is given up.
     ///
     /// # Errors
     /// It is not written.
     pub fn write(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {
+        match self.write_once(row, now) {
+            Err(error) if error.trouble.is_for_room() && self.reserve.give_up() => {
+                tracing::warn!(%error, "a revocation takes the room on the disk that was kept for it");
+                self.write_once(row, now)
+            }
+            written => written,
+        }
+    }
+
+    fn write_once(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {
         change(&self.path, |db| {
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute("DELETE FROM revocation WHERE until <= ?1", [now.saturating_sub(FORGET_AFTER)])?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::oidc_provider::modules;
 use crate::ports::free_port;
-use crate::process::{Process, Program};
+use crate::process::{Process, Program, Signal};
 
 /// The gateway's secret at it.
 pub const SECRET: &str = "a-secret-of-the-test-that-nobody-guesses";
@@ -20,6 +20,7 @@ pub const SECRET: &str = "a-secret-of-the-test-that-nobody-guesses";
 const SCRIPT: &str = r#"
 const { generateKeyPairSync } = require('node:crypto');
 const [folder, port, pages, more] = process.argv.slice(1);
+let sid;
 (async () => {
   const { default: Provider } = await import(folder + '/oidc-provider/lib/index.js');
   const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
@@ -49,7 +50,22 @@ const [folder, port, pages, more] = process.argv.slice(1);
     issueRefreshToken: async (context, client) => client.grantTypeAllowed('refresh_token'),
     // By itself it speaks to nobody on loopback.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
-    features: { devInteractions: { enabled: true }, backchannelLogout: { enabled: true } },
+    features: {
+      devInteractions: { enabled: true }, backchannelLogout: { enabled: true },
+      // This provider has no front-channel logout of its own: its last page does what section 3 of that says.
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: async (context, form) => {
+          sid = context.oidc.session.sidFor('portcullis');
+          context.body = '<!doctype html><title>Log out?</title>' + form
+            + '<button type="submit" form="op.logoutForm" value="yes" name="logout" autofocus>Yes</button>';
+        },
+        postLogoutSuccessSource: async (context) => {
+          const frame = pages + '/frontchannel-logout/staff?iss=' + encodeURIComponent('http://127.0.0.1:' + port) + '&sid=' + sid;
+          context.body = '<!doctype html><title>Over</title><iframe id="f" src="' + frame.replaceAll('&', '&amp;') + '"></iframe>';
+        },
+      },
+    },
   });
   provider.on('grant.success', (context) => {
     console.log('granted ' + context.oidc.params.grant_type);
@@ -107,6 +123,15 @@ impl LoginProvider {
             .start();
         process.wait_for_port(self.address);
         self.process = Some(process);
+    }
+
+    /// Has it hang, or go on: it takes connections, and answers none.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn hang(&mut self, hangs: bool) {
+        let process = self.process.as_mut().expect("it runs");
+        process.signal(if hangs { Signal::Stop } else { Signal::Continue });
     }
 
     /// Stops it.

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ports::free_port;
 use crate::process::{Process, Program};
@@ -24,7 +24,7 @@ const CLIENT: &str = "robot";
 /// ES256 with the key that is made at each start, under the id that is given. Node's `fetch` is not needed: it only answers.
 const SCRIPT: &str = r#"
 const { generateKeyPairSync } = require('node:crypto');
-const [folder, port, kid] = process.argv.slice(1);
+const [folder, port, kid, more] = process.argv.slice(1);
 (async () => {
   const { default: Provider } = await import(folder + '/oidc-provider/lib/index.js');
   const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
@@ -37,6 +37,7 @@ const [folder, port, kid] = process.argv.slice(1);
     }, {
       client_id: 'gateway', client_secret: 'a-secret-of-the-gateway', redirect_uris: [], response_types: [], grant_types: [],
       token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: 'ES256',
+      ...JSON.parse(more),
     }],
     cookies: { keys: ['k'] },
     features: {
@@ -65,6 +66,7 @@ const [folder, port, kid] = process.argv.slice(1);
 pub struct OidcProvider {
     process: Option<Process>,
     address: SocketAddr,
+    gateway: Value,
 }
 
 impl OidcProvider {
@@ -73,8 +75,16 @@ impl OidcProvider {
     /// # Panics
     /// When it or Node is missing, or it does not start.
     pub fn start(key: &str) -> Self {
+        Self::start_with(key, json!({}))
+    }
+
+    /// The same, which knows this of the client `gateway` besides: metadata of a client (OpenID Connect Dynamic Client Registration 1.0, section 2).
+    ///
+    /// # Panics
+    /// The same.
+    pub fn start_with(key: &str, gateway: Value) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut provider = Self { process: None, address };
+        let mut provider = Self { process: None, address, gateway };
         provider.start_again(key);
         provider
     }
@@ -92,6 +102,7 @@ impl OidcProvider {
             .arg(modules())
             .arg(self.address.port().to_string())
             .arg(key)
+            .arg(self.gateway.to_string())
             .start();
         process.wait_for_port(self.address);
         self.process = Some(process);

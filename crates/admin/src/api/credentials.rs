@@ -71,4 +71,7 @@ pub struct ShownRevocation {
     pub until: Option<String>,
     /// Why.
     pub reason: String,
+    /// It survives a restart. False: it could not be written down yet, or there is no store.
+    #[serde(default)]
+    pub kept: bool,
 }

@@ -70,6 +70,7 @@ pub(crate) fn compile(reader: &Reader<'_>, identity: &Identity, listeners: &[Lis
         identity.certificate.iter().filter_map(|each| compile_certificate(reader, each, listeners, &mut places));
     let certificate: Vec<CertificateProvider> = certificate.collect();
     report_unbindable(reader, identity, listeners, &certificate);
+    report_unshared_proofs(reader, identity);
     let password = identity.password.iter().filter_map(|each| compile_password(reader, each, &mut places)).collect();
     let settings = Settings {
         introspection,
@@ -329,6 +330,19 @@ fn report_unbindable(
     for (name, _) in bound {
         reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, name.span, message).with_help(help));
     }
+}
+
+/// Whether a proof was used before is known to one process alone. Who shares the key of logins has several gateways behind one name, at each of which a proof would be good once.
+fn report_unshared_proofs(reader: &Reader<'_>, identity: &Identity) {
+    let Some(login) = identity.login.as_ref().filter(|login| login.settings.key.is_some()) else { return };
+    let signed = identity.jwt.iter().map(|each| (&each.name, each.require));
+    let asked = identity.introspection.iter().map(|each| (&each.name, each.settings.require));
+    let mut bound = signed.chain(asked).filter(|(_, require)| matches!(require, Bound::Dpop | Bound::Either));
+    let (Some((name, _)), false) = (bound.next(), identity.dpop.nonce) else { return };
+    let message = "tokens of this provider are bound to keys, and several gateways do not know of each other which proofs were used: one that was seen on its way counts once more at another";
+    let diagnostic = Diagnostic::warning(codes::UNSHARED_PROOFS, name.span, message);
+    let diagnostic = diagnostic.with_related(login.at, "`key` is for several gateways that share it");
+    reader.report(diagnostic.with_help("write `nonce = true` in [identity.dpop]"));
 }
 
 /// A provider that counts on no listener would be one that nobody notices is missing.
@@ -596,7 +610,7 @@ const RESERVED: &[&str] = &[
 
 /// `[identity.headers]`
 pub(crate) fn compile_headers(reader: &Reader<'_>, identity: &Identity) -> IdentityHeaders {
-    let mut headers = IdentityHeaders::default();
+    let mut headers = IdentityHeaders { max_size: identity.headers_size, ..IdentityHeaders::default() };
     let mut seen: HashMap<String, Span> = HashMap::new();
     for (role, header) in &identity.headers {
         report_reserved(reader, header);
@@ -614,6 +628,7 @@ pub(crate) fn compile_headers(reader: &Reader<'_>, identity: &Identity) -> Ident
             HeaderRole::Roles => &mut headers.roles,
             HeaderRole::Email => &mut headers.email,
             HeaderRole::Assertion => &mut headers.assertion,
+            HeaderRole::Overage => &mut headers.overage,
         };
         *slot = Some(header.value.clone());
     }

@@ -10,6 +10,7 @@ use portcullis_identity::settings::{
     self, BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind, Settings,
 };
 use portcullis_policy::PrincipalKind;
+use portcullis_proxy::settings::IdentityHeaders;
 
 use crate::diagnostics::{At, Span};
 use crate::file::directory::{Directory, read_directory};
@@ -40,6 +41,8 @@ pub(crate) struct Identity {
     pub(crate) has_oidc: bool,
     pub(crate) login: Option<Login>,
     pub(crate) headers: Vec<(HeaderRole, At<HeaderName>)>,
+    /// How long a list in one of them may be.
+    pub(crate) headers_size: usize,
     /// `Some(None)`: it is there and has errors.
     pub(crate) assertion: Option<Option<Assertion>>,
     pub(crate) token_cache: u64,
@@ -61,6 +64,7 @@ impl Default for Identity {
             has_oidc: false,
             login: None,
             headers: Vec::new(),
+            headers_size: IdentityHeaders::MAX_SIZE,
             assertion: None,
             token_cache: TOKEN_CACHE,
             dpop: DpopSettings::default(),
@@ -78,6 +82,7 @@ pub(crate) enum HeaderRole {
     Roles,
     Email,
     Assertion,
+    Overage,
 }
 
 /// `[identity.assertion]`
@@ -90,6 +95,9 @@ pub(crate) struct Assertion {
     pub(crate) lifetime: Duration,
     pub(crate) max_size: usize,
 }
+
+/// How long lists in headers may be made.
+pub(crate) const HEADER_SIZES: RangeInclusive<usize> = 256..=64 << 10;
 
 /// How long assertions may be made.
 pub(crate) const ASSERTION_SIZES: RangeInclusive<usize> = 2 << 10..=64 << 10;
@@ -172,7 +180,7 @@ pub(crate) fn read_identity(root: &Section<'_>, identity: &mut Identity, main: b
         identity.password_threads = section.or("password_threads", Integer(1..=64), threads);
         identity.password_waiting = section.or("password_waiting", Integer(1..=10_000), waiting);
         if let Some(headers) = section.table("headers") {
-            identity.headers = read_headers(headers);
+            (identity.headers, identity.headers_size) = read_headers(headers);
         }
         identity.login = section.table("login").map(read_login);
         identity.assertion = section.table("assertion").map(read_assertion);
@@ -303,15 +311,17 @@ fn read_assertion(section: Section<'_>) -> Option<Assertion> {
     Some(Assertion { at, issuer: issuer?, key: key?, other_key: other_key.ok()?, lifetime, max_size })
 }
 
-fn read_headers(section: Section<'_>) -> Vec<(HeaderRole, At<HeaderName>)> {
+fn read_headers(section: Section<'_>) -> (Vec<(HeaderRole, At<HeaderName>)>, usize) {
     let roles = [
         ("user", HeaderRole::User),
         ("groups", HeaderRole::Groups),
         ("roles", HeaderRole::Roles),
         ("email", HeaderRole::Email),
         ("assertion", HeaderRole::Assertion),
+        ("overage", HeaderRole::Overage),
     ];
     let found = roles.into_iter().filter_map(|(key, role)| Some((role, section.optional(key, Header)?))).collect();
+    let size = section.or("max_size", Size(HEADER_SIZES), IdentityHeaders::MAX_SIZE);
     section.finish();
-    found
+    (found, size)
 }

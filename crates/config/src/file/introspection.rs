@@ -1,14 +1,15 @@
 //! `[[identity.introspection]]`: who is asked about opaque tokens.
 
 use portcullis_fetch::UrlSource;
-use portcullis_identity::settings::{Bound, ClaimNames, ClientSecret, IntrospectionProvider};
+use portcullis_identity::settings::{Bound, ClaimNames, ClientAudience, ClientProof, IntrospectionProvider};
 use portcullis_policy::PrincipalKind;
 use portcullis_proxy::tls::material;
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
+use crate::file::client::{AT_INTROSPECTION, read_client};
 use crate::file::identity::{LEEWAY, REQUIRE, read_claims};
-use crate::file::receiver::{Link, Parsed, required_text};
+use crate::file::receiver::{Link, Parsed};
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Integer, Name, Text, Time};
 use crate::pem::read_pinned_pem;
 use crate::section::Section;
@@ -32,8 +33,9 @@ fn read(section: &Section<'_>) -> Option<Introspection> {
     let name = section.required("name", Name);
     let endpoint = read_endpoint(section);
     let client_id = section.required("client_id", Text);
-    let client_secret = required_text(section, "client_secret");
+    let client = read_client(section, AT_INTROSPECTION);
     let issuer = section.optional("issuer", Text);
+    check_client(section, client.as_ref(), issuer.is_some());
     let texts = |key: &'static str| section.list(key, Text).map_or_else(Vec::new, |list| list.value);
     let (audiences, clients) = (texts("audiences"), texts("clients"));
     if audiences.is_empty() && clients.is_empty() {
@@ -64,7 +66,7 @@ fn read(section: &Section<'_>) -> Option<Introspection> {
         name: name.value.as_str().into(),
         endpoint: endpoint?,
         client_id: client_id?.value,
-        client_secret: ClientSecret::new(client_secret?.value.reveal().trim_end().to_owned()),
+        client: client?,
         issuer: issuer.map(|issuer| issuer.value),
         audiences: values(audiences),
         clients: values(clients),
@@ -82,6 +84,21 @@ fn read(section: &Section<'_>) -> Option<Introspection> {
         max_waiting,
     };
     Some(Introspection { prefix: prefix.map_or(name.span, |prefix| prefix.span), name, settings })
+}
+
+/// No provider says to just anybody which tokens are good; and what is signed is for somebody.
+fn check_client(section: &Section<'_>, client: Option<&ClientProof>, has_issuer: bool) {
+    let (message, help) = match client {
+        Some(ClientProof::None) => {
+            ("nothing proves to the provider who asks", "write `client_secret`, or `client_key` for `private_key_jwt`")
+        }
+        Some(ClientProof::Key(_, ClientAudience::Issuer)) if !has_issuer => (
+            "what `client_key` signs is for the provider's issuer, and that is not known",
+            "write `issuer`, or `client_audience = \"endpoint\"` where the provider wants its address",
+        ),
+        Some(ClientProof::Basic(_) | ClientProof::Post(_) | ClientProof::Key(..)) | None => return,
+    };
+    section.reader().report(Diagnostic::error(codes::CONFLICT, section.span(), message).with_help(help));
 }
 
 /// Where it is. Whoever can read the question has the token, and whoever can change the answer makes principals.

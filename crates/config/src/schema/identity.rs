@@ -4,11 +4,13 @@ use serde_json::json;
 
 use crate::file::receiver::Link;
 use crate::file::{
-    ASSERTION_SIZES, Attribute, BESIDE_CREDENTIAL, CLIENT_ALGORITHMS, CLIENT_AUDIENCES, CLIENT_PROOFS, FilterText,
-    GROUP_FILTER, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, SAN, SCOPES, ServerUrl,
+    ASSERTION_SIZES, AT_INTROSPECTION, AT_LOGIN, Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, HEADER_SIZES,
+    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
+use super::client::{client, is_proven};
+use super::gateway::words;
 use super::{Table, choice, list, one, one_or_list, receiver, several, table, within};
 
 pub(super) fn identity() -> Table {
@@ -153,7 +155,14 @@ fn introspection() -> Table {
                 "The authorities that may have signed the server's certificate (PEM); left out: the system's.",
             ),
             one("client_id", Text, "As whom it is asked.").required(),
-            within("client_secret", receiver::secret("`client_secret` of [[identity.introspection]]")).required(),
+        ]
+        .into_iter()
+        .chain(client(
+            ("`client_secret` of [[identity.introspection]]", "`client_key` of [[identity.introspection]]"),
+            AT_INTROSPECTION,
+            "Whom what it signs is for: the provider's `issuer`, which has to be written then, or the address `url`. Default, where there is a key, `issuer`.",
+        ))
+        .chain([
             one("issuer", Text, "The exact `iss`, where an answer has one."),
             list("audiences", Text, "A token must be meant for one of these (`aud`)."),
             list("clients", Text, "A token must have been given to one of these (`client_id`)."),
@@ -170,8 +179,9 @@ fn introspection() -> Table {
             one("connections", Integer(1..=64), "Questions at once.").default(8),
             one("max_waiting", Integer(1..=10_000), "How many may wait for that; who comes then gets 503.")
                 .default(256),
-        ],
+        ]),
     )
+    .rule(is_proven())
     .rule(json!({ "anyOf": [{ "required": ["audiences"] }, { "required": ["clients"] }] }))
 }
 
@@ -322,9 +332,6 @@ fn login() -> Table {
 }
 
 fn oidc() -> Table {
-    let auth: Vec<&str> = CLIENT_PROOFS.iter().map(|(word, _)| *word).collect();
-    let algorithms: Vec<&str> = CLIENT_ALGORITHMS.iter().map(|(word, _)| *word).collect();
-    let audiences: Vec<&str> = CLIENT_AUDIENCES.iter().map(|(word, _)| *word).collect();
     table(
         "[[identity.oidc]]",
         "A provider of OpenID Connect at which browsers log in.",
@@ -333,28 +340,14 @@ fn oidc() -> Table {
             one("label", Text, "What the page on which a login is chosen calls it; left out: its name."),
             one("issuer", Text, "The exact `iss`; its discovery document is below it.").required(),
             one("client_id", Text, "As whom the gateway is known there.").required(),
-            within("client_secret", receiver::secret("`client_secret` of [[identity.oidc]]")),
-            choice(
-                "client_auth",
-                &auth,
-                "How the gateway proves that it is that client. Default `basic`, where there is a secret, and `private_key_jwt`, where there is a key.",
-            ),
-            within("client_key", receiver::secret("`client_key` of [[identity.oidc]]")),
-            one(
-                "client_key_id",
-                Text,
-                "What the provider knows the key by; left out: the `kid` of the JWK, else nothing.",
-            ),
-            choice(
-                "client_key_alg",
-                &algorithms,
-                "How it signs; left out: the `alg` of the JWK, else by the kind of key.",
-            ),
-            choice(
-                "client_audience",
-                &audiences,
-                "Whom what it signs is for: the provider's `issuer`, or the address of its token endpoint. Default, where there is a key, `issuer`.",
-            ),
+        ]
+        .into_iter()
+        .chain(client(
+            ("`client_secret` of [[identity.oidc]]", "`client_key` of [[identity.oidc]]"),
+            AT_LOGIN,
+            "Whom what it signs is for: the provider's `issuer`, or the address of its token endpoint. Default, where there is a key, `issuer`.",
+        ))
+        .chain([
             list("scopes", Text, "What is asked for; `openid` always is.").default(SCOPES.to_vec()),
             list("acr_values", Text, "Which ways to authenticate are asked for, the preferred one first."),
             within("claims", claims("`claims` of [[identity.oidc]]")),
@@ -368,6 +361,18 @@ fn oidc() -> Table {
                 "How often it is asked again whether a session still holds; left out: never.",
             ),
             one("logout", Flag, "`true`: whoever logs out here logs out there, too.").default(true),
+            choice(
+                "response_mode",
+                &words(RESPONSE_MODES),
+                "How its answer to a login comes back: in an address, or in a form that the browser sends.",
+            )
+            .default("query"),
+            one(
+                "frontchannel_logout",
+                Flag,
+                "`true`: it may say in a frame of a browser that a session is over, where it names that by `sid`.",
+            )
+            .default(false),
             one("allow_http", Flag, "`true`: it is spoken to in plain text, too.").default(false),
             one("timeout", Time::within("100ms", "30s"), "How long one exchange with it may take.").default("5s"),
             one(
@@ -375,7 +380,7 @@ fn oidc() -> Table {
                 FilePath,
                 "The authorities that may have signed its servers' certificates (PEM); left out: the system's.",
             ),
-        ],
+        ]),
     )
 }
 
@@ -389,6 +394,9 @@ fn headers() -> Table {
             one("roles", Header, "The roles."),
             one("email", Header, "The address of the caller's mail."),
             one("assertion", Header, "All of it, signed: see [identity.assertion]."),
+            one("overage", Header, "Which of the lists are left out for their length, and how many entries each has."),
+            one("max_size", Size(HEADER_SIZES), "How long a list may be; a longer one is left out as a whole.")
+                .default("4KiB"),
         ],
     )
 }

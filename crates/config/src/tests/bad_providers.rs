@@ -15,6 +15,7 @@ fn check(appended: &str, keys: &str, expected: &[(&str, &str, &str)]) {
     folder.write("portcullis.toml", format!("{GATEWAY}{appended}"));
     folder.write("jwks.json", JWKS);
     folder.write("broken.json", "{");
+    folder.write("client.pem", portcullis_testkit::tokens::SigningKey::es256("k").pem());
     folder.write("keys.toml", format!("version = 1\n{keys}"));
     folder.write(
         "more-keys.toml",
@@ -145,6 +146,22 @@ fn how_proofs_are_verified_is_checked() {
     one(&api_key("k", "dpop", "keys.toml"), "E0205", 3, 10, "the header `dpop`");
 }
 
+#[test]
+fn several_gateways_are_told_that_they_do_not_share_which_proofs_were_used() {
+    let login = "[identity.login]\nkey = { file = \"broken.json\" }\n[[identity.oidc]]\nname = \"o\"\nissuer = \"https://o\"\nclient_id = \"c\"\n";
+    let found = |require: &str, login: &str, dpop: &str, expected: &[(&str, &str, &str)]| {
+        let jwt = jwt("a", "https://a", &format!("prefix = \"a:\"\nrequire = \"{require}\""));
+        check(&format!("{jwt}{login}{dpop}"), "", expected);
+    };
+    let told = ("W0206", "portcullis.toml:12:8", "several gateways do not know of each other which proofs were used");
+    for require in ["dpop", "either"] {
+        found(require, login, "", &[told]);
+        found(require, login, "[identity.dpop]\nnonce = true\n", &[]);
+        found(require, &login.replace("key = { file = \"broken.json\" }\n", ""), "", &[]);
+    }
+    found("none", login, "", &[]);
+}
+
 fn introspection(more: &str) -> String {
     format!(
         "[[identity.introspection]]\nname = \"o\"\nurl = \"https://a/introspect\"\nclient_id = \"gw\"\n\
@@ -156,7 +173,9 @@ fn introspection(more: &str) -> String {
 pub(super) fn load_all() {
     let rotated = format!("previous = {{ sha256 = \"{}\", until = 2030-01-01T00:00:00Z }}", "00".repeat(32));
     let all = introspection("audiences = [\"a\"]\nclaims = { id = \"client_id\" }");
-    check(&(all + &api_key("k", "x-api-key", "keys.toml") + "[identity.dpop]\n"), &key("b", &rotated), &[]);
+    check(&(all.clone() + &api_key("k", "x-api-key", "keys.toml") + "[identity.dpop]\n"), &key("b", &rotated), &[]);
+    let signed = all.replace("client_secret = { file = \"broken.json\" }", "client_key = { file = \"client.pem\" }");
+    check(&(signed + "client_audience = \"endpoint\"\n"), "", &[]);
 }
 
 #[test]
@@ -170,6 +189,16 @@ fn who_is_asked_about_tokens_is_checked() {
     // The same authority in both forms.
     check(&(jwt("a", "https://a", "") + &good + "issuer = \"https://a\"\n"), "", &[]);
     one(&introspection(""), "E0203", 1, 1, "nothing says whose tokens count");
+    let secret = "client_secret = { file = \"broken.json\" }\n";
+    one(&good.replace(secret, ""), "E0203", 1, 1, "nothing proves to the provider who asks");
+    check(&good.replace(secret, &format!("{secret}client_auth = \"post\"\n")), "", &[]);
+    let key = "client_key = { file = \"client.pem\" }\n";
+    one(&good.replace(secret, key), "E0203", 1, 1, "signs is for the provider's issuer, and that is not known");
+    check(&(good.replace(secret, key) + "issuer = \"https://a\"\n"), "", &[]);
+    check(&(good.replace(secret, key) + "client_audience = \"endpoint\"\n"), "", &[]);
+    one(&(good.clone() + key), "E0203", 7, 14, "a secret and a key: the client proves itself in one way");
+    one(&(good.clone() + "client_key_id = \"k\"\n"), "E0203", 7, 17, "`client_key_id` is about a key");
+    one(&(good.clone() + "client_audience = \"token_endpoint\"\n"), "E0105", 7, 19, "\"issuer\" or \"endpoint\"");
     one(&good.replace("https:", "http:"), "E0203", 3, 7, "anybody on the way can read the tokens");
     one(&good.replace("url = \"https://a/introspect\"\n", ""), "E0102", 1, 1, "`url` is missing");
     one(&good.replace("client_id = \"gw\"\n", ""), "E0102", 1, 1, "`client_id` is missing");
@@ -191,6 +220,9 @@ fn identity_headers_are_their_own() {
     one(&format!("{headers}user = \"content-length\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x_forwarded_for\"\n"), "E0203", 2, 8, "has a meaning of its own");
     one(&format!("{headers}user = \"x-user\"\nemail = \"X_User\"\n"), "E0201", 3, 9, "two identity headers");
+    one(&format!("{headers}user = \"x-user\"\noverage = \"x.user\"\n"), "E0201", 3, 11, "two identity headers");
+    check(&format!("{headers}groups = \"x-groups\"\noverage = \"x-overage\"\nmax_size = \"256B\"\n"), "", &[]);
+    one(&format!("{headers}max_size = \"255B\"\n"), "E0105", 2, 12, "must be from 256 to 65536 bytes");
     one(&format!("{headers}assertion = \"x-a\"\n"), "E0203", 2, 13, "nothing signs what this header is to carry");
     let assertion = "[identity.assertion]\nissuer = \"https://gw\"\nkey = { file = \"broken.json\" }\n";
     let both = format!("{headers}assertion = \"x-a\"\n{assertion}");

@@ -207,7 +207,7 @@ rotate_compress = false
         groups: name("x-groups"),
         roles: name("x-roles"),
         email: name("x-email"),
-        assertion: None,
+        ..IdentityHeaders::default()
     };
     assert_eq!(loaded.proxy.identity_headers, headers);
     let limits = Limits {

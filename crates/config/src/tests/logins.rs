@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use portcullis_identity::oidc::{ClientAlgorithm, ClientAudience};
 use portcullis_identity::session::SessionBounds;
-use portcullis_identity::settings::{ClientProof, KeyLocation};
+use portcullis_identity::settings::{ClientAlgorithm, ClientAudience, ClientProof, KeyLocation};
 use portcullis_proxy::pages::PagesSettings;
 use portcullis_testkit::certificates::Authority;
 
@@ -156,7 +155,7 @@ fn a_client_that_signs_has_a_key_that_fits_and_no_secret() {
     };
     assert_eq!(read(""), (ClientAlgorithm::Es256, ClientAudience::Issuer));
     let all = "client_auth = \"private_key_jwt\"\nclient_key_id = \"2026\"\nclient_key_alg = \"ES256\"\nclient_audience = \"token_endpoint\"\n";
-    assert_eq!(read(all), (ClientAlgorithm::Es256, ClientAudience::TokenEndpoint));
+    assert_eq!(read(all), (ClientAlgorithm::Es256, ClientAudience::Endpoint));
     let check = |lines: &str, line: usize, column: usize, message: &str| {
         let place = format!("portcullis.toml:{}:{column}", GATEWAY_LINES + line);
         with(lines).check(lines, &[("E0203", &place, message)]);

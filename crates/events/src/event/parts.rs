@@ -318,6 +318,8 @@ pub struct Remedy {
     pub required_roles: Option<Vec<String>>,
     /// The `acr` values that a step-up must bring, in order of preference.
     pub acr_values: Option<Vec<String>>,
+    /// How many seconds ago an authentication may have been, where it has to be fresher.
+    pub max_age_s: Option<u64>,
     /// After how many seconds it may be tried again.
     pub retry_after_s: Option<u64>,
     /// The page that explains the reason.

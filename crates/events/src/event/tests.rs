@@ -30,7 +30,7 @@ const KEYS: &str = "
     risk risk.score risk.level risk.threshold risk.mnats risk.calibration risk.display risk.degraded risk.inputs risk.signals
     ban ban.active ban.until ban.offences
     nearest checks shadow
-    remedy remedy.required_roles remedy.acr_values remedy.retry_after_s remedy.help
+    remedy remedy.required_roles remedy.acr_values remedy.max_age_s remedy.retry_after_s remedy.help
     upstream upstream.name upstream.endpoint upstream.forwarded latency_us latency_us.total latency_us.decision integrity
 ";
 

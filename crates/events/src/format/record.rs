@@ -464,6 +464,7 @@ pub(crate) struct Remedy<'l> {
     pub(crate) required_roles: Option<Vec<Text<'l>>>,
     #[serde(borrow)]
     pub(crate) acr_values: Option<Vec<Text<'l>>>,
+    pub(crate) max_age_s: Option<u64>,
     pub(crate) retry_after_s: Option<u64>,
     #[serde(borrow)]
     pub(crate) help: Maybe<'l>,

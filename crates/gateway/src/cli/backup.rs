@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_admin::accounts;
-use portcullis_config::{ProcessEnvironment, load, store_place};
+use portcullis_config::{ProcessEnvironment, backup_place, load, store_place};
 use portcullis_governance::backup::{BackupError, BackupKey, Manifest};
 use portcullis_governance::{GovernanceError, Request, parse_approval};
 use serde_json::json;
@@ -32,7 +32,8 @@ struct Places {
     store: PathBuf,
     feeds: Option<PathBuf>,
     folder: PathBuf,
-    key: Option<PathBuf>,
+    /// An error in the file: nobody can say whether it names one.
+    key: Result<Option<PathBuf>, String>,
 }
 
 fn places(global: &Global) -> Result<Places, Exit> {
@@ -43,10 +44,15 @@ fn places(global: &Global) -> Result<Places, Exit> {
         fail(global, "the configuration has no `[store]`, so there is nothing to copy");
         return Err(Exit::Configuration);
     };
-    let backup = loaded.as_ref().and_then(|loaded| loaded.backup.clone());
+    // A policy with errors, say, keeps nothing from being encrypted, or from having been.
+    let backup = match &loaded {
+        Some(loaded) => Ok(loaded.backup.clone()),
+        None => backup_place(&global.config, &ProcessEnvironment).map_err(|report| report.summary_line()),
+    };
+    let folder = backup.as_ref().ok().and_then(Option::as_ref).map(|backup| backup.path.clone());
     Ok(Places {
-        folder: backup.as_ref().map_or_else(|| store.with_file_name("backups"), |backup| backup.path.clone()),
-        key: backup.and_then(|backup| backup.key),
+        folder: folder.unwrap_or_else(|| store.with_file_name("backups")),
+        key: backup.map(|backup| backup.and_then(|backup| backup.key)),
         feeds: loaded.map(|loaded| loaded.feeds.0.folder),
         store,
     })
@@ -67,8 +73,25 @@ fn failed(global: &Global, error: &BackingUpError) -> Exit {
 }
 
 fn key(global: &Global, named: Option<&Path>, places: Option<&Places>) -> Result<Option<BackupKey>, Exit> {
-    let file = named.or_else(|| places.and_then(|places| places.key.as_deref()));
+    let file = match (named, places.map(|places| &places.key)) {
+        (Some(named), _) => Some(named),
+        (None, Some(Ok(key))) => key.as_deref(),
+        (None, Some(Err(why))) => return Err(not_known(global, why)),
+        (None, None) if global.config.exists() => return Err(not_known(global, "it says nothing of a store")),
+        // A backup that is looked at elsewhere.
+        (None, None) => None,
+    };
     file.map(backing_up::read_key).transpose().map_err(|error| failed(global, &error))
+}
+
+/// Whether backups are encrypted: one that is not would be made, or believed, where they are to be.
+fn not_known(global: &Global, why: &str) -> Exit {
+    let config = global.config.display();
+    let message = format!(
+        "{config}: nobody can say whether backups are encrypted ({why}): name the key with --key, or, where one is read that is not encrypted, --plain"
+    );
+    fail(global, &message);
+    Exit::Configuration
 }
 
 fn create(global: &Global, out: Option<&Path>, named: Option<&Path>) -> Result<Exit, Exit> {

@@ -43,14 +43,19 @@ fn lift(global: &Global, args: &LiftArgs) -> Result<Exit, Exit> {
 
 fn list(global: &Global) -> Result<Exit, Exit> {
     let all: Revocations = ask(global, async |client| client.get("/v1/revocations").await)?;
-    show(global, &all, || {
-        if all.revocations.is_empty() { "nothing is revoked".to_owned() } else { rows(&all.revocations) }
-    });
+    show(global, &all, || if all.revocations.is_empty() { "nothing is revoked".to_owned() } else { rows(&all) });
     Ok(Exit::Success)
 }
 
-fn rows(revocations: &[ShownRevocation]) -> String {
-    let rows: Vec<_> = revocations
+fn rows(all: &Revocations) -> String {
+    // Without a store none is kept, which each answer said.
+    let until = |each: &ShownRevocation| match &each.until {
+        _ if all.kept && !each.kept => "the next restart (not written down)".to_owned(),
+        Some(until) => safe(until),
+        None => "lifted".to_owned(),
+    };
+    let rows: Vec<_> = all
+        .revocations
         .iter()
         .map(|each| {
             [
@@ -58,7 +63,7 @@ fn rows(revocations: &[ShownRevocation]) -> String {
                 safe(&each.name),
                 each.before.as_deref().map_or_else(|| "-".to_owned(), safe),
                 safe(&each.made),
-                each.until.as_deref().map_or_else(|| "lifted".to_owned(), safe),
+                until(each),
                 safe(&each.reason),
             ]
         })

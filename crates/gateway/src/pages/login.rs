@@ -10,7 +10,11 @@ use portcullis_identity::oidc::{
     LoginState, Metadata, NotAdmitted, Place, Proof, RelyingParty, Replay, ReturnedProblem, Wanted, encoded,
 };
 use portcullis_identity::remote::Patience;
-use portcullis_identity::session::{CookieKind, NoSession, Opening, clear_cookie, cookie_value, set_cookie};
+use portcullis_identity::session::{
+    CookieKind, NoSession, Opening, SessionKey, clear_cookie, cookie_value, set_cookie,
+    set_cookie_for_forms_from_elsewhere,
+};
+use portcullis_identity::settings::ResponseMode;
 use portcullis_proxy::pages::{Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
 use super::password::{FormSecret, password_form, password_page};
@@ -46,7 +50,8 @@ impl OwnPages {
         };
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
-        let wanted = Wanted { to, proof, acr: &visit.snapshot.policy.step_up().acr };
+        let before = self.session(visit).map(|session| session.key);
+        let wanted = Wanted { to, proof, acr: &visit.snapshot.policy.step_up().acr, before };
         let begun =
             party.begin(&metadata, &redirect_uri(visit, party), wanted, &seal, visit.now).map_err(|problem| {
                 PageRefusal::new(
@@ -55,7 +60,12 @@ impl OwnPages {
                     super::FAILED,
                 )
             })?;
-        lead(&begun.address, [set_cookie(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))])
+        let set = match party.settings().response_mode {
+            ResponseMode::Query => set_cookie,
+            // The form that the provider's page sends is one of another site.
+            ResponseMode::FormPost => set_cookie_for_forms_from_elsewhere,
+        };
+        lead(&begun.address, [set(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))])
     }
 
     async fn metadata(&self, party: &RelyingParty) -> Result<Arc<Metadata>, PageRefusal> {
@@ -68,16 +78,17 @@ impl OwnPages {
         // Whatever comes of it, it is not done twice.
         let forget = clear_cookie(CookieKind::Login, visit.is_secure);
         let returned = self.returned(visit, party).await.map_err(|refusal| refusal.with_cookie(forget.clone()))?;
-        let Entered { opening, place, tokens } = returned;
+        let Entered { opening, place, tokens, before } = returned;
         let principal = opening.principal.clone();
         let subject = opening.subject.clone();
         let (id, session, written) = self
             .sessions
             .open(opening, visit.now)
             .map_err(|problem| no_session(problem).with_cookie(forget.clone()))?;
-        // What the browser had before is over: nobody can have planted the session that it has now.
-        if let Some(before) = self.session(visit) {
-            self.sessions.replace(&before.key);
+        // What the browser had before is over: nobody can have planted the session that it has now. With a form of the provider's it does not show it.
+        let shown = self.session(visit).map(|session| session.key);
+        for before in shown.into_iter().chain(before.map(|before| self.sessions.current(&before))) {
+            self.sessions.replace(&before);
         }
         self.logins.ask_again(session.key, party, &subject, tokens);
         let provider = &party.settings().name;
@@ -100,7 +111,10 @@ impl OwnPages {
     async fn returned(&self, visit: &Visit, party: &Arc<RelyingParty>) -> Result<Entered, PageRefusal> {
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
-        let parameters = visit.parameters();
+        let parameters = match party.settings().response_mode {
+            ResponseMode::Query => visit.parameters(),
+            ResponseMode::FormPost => visit.form(),
+        };
         let returned = party
             .returned(
                 metadata.names_itself,
@@ -119,7 +133,8 @@ impl OwnPages {
             return Err(invalid(party, "the browser came back to another address than the login was begun with"));
         }
         let (asked, with, exchanged) = (Arc::clone(party), Arc::clone(&metadata), returned.clone());
-        let tokens = self.logins.run(async move { asked.exchange(&with, &exchanged, Timestamp::now()).await }).await;
+        let exchange = async move { asked.exchange(&with, &exchanged, Timestamp::now()).await };
+        let tokens = self.logins.run(visit.client.ip(), exchange).await;
         let tokens = match tokens {
             Some(Ok(tokens)) => tokens,
             Some(Err(ExchangeProblem::Refused(why))) => {
@@ -137,7 +152,7 @@ impl OwnPages {
             }
         }
         let opening = self.admitted(visit, party, login, &tokens).await?;
-        Ok(Entered { opening, place: returned.login.to, tokens })
+        Ok(Entered { opening, place: returned.login.to, tokens, before: returned.login.before })
     }
 
     /// Whom the id token admits, where that proves what the login had to.
@@ -193,6 +208,8 @@ struct Entered {
     opening: Opening,
     place: Place,
     tokens: Tokens,
+    /// The session that the browser had when it began.
+    before: Option<SessionKey>,
 }
 
 /// Whether the policy takes it for a second factor that was shown now.

@@ -1,9 +1,11 @@
 //! The end of a session: by its holder here, or by its provider.
 
+use bytes::Bytes;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{EventKind, ReasonCode};
-use portcullis_identity::oidc::{LogoutTokenProblem, NotAdmitted, with_parameters};
+use portcullis_identity::oidc::{LogoutTokenProblem, NotAdmitted, RelyingParty, with_parameters};
 use portcullis_identity::remote::Patience;
 use portcullis_identity::session::{CookieKind, EndCause, FormToken, clear_cookie, cookie_value, fits};
 use portcullis_proxy::pages::{Markup, PageAnswer, PageRefusal, Visit, own_page};
@@ -115,14 +117,78 @@ impl OwnPages {
                 PageRefusal::new(ReasonCode::LimitOverload, message, "Try again later.")
             }
         })?;
-        let (ended, written) = self.sessions.revoke_sid(name, over.sid.as_deref(), over.subject.as_deref());
+        self.end_elsewhere(visit, name, over.sid.as_deref(), over.subject.as_deref()).await?;
+        Ok(Response::new(Full::default()).into())
+    }
+
+    /// A provider's page has a frame say that a session is over (OpenID Connect Front-Channel Logout 1.0, section 3). The browser shows no cookie in the frame of another site, and
+    /// none is needed: whoever knows the provider's `sid` is the provider, or has been told it.
+    pub(super) async fn logged_out_in_a_frame(&self, visit: &Visit, name: &str) -> Result<PageAnswer, PageRefusal> {
+        let party = self.party(visit, name)?;
+        if !party.settings().frontchannel_logout {
+            let message =
+                format!("{name} may not say in a frame that a session is over: `frontchannel_logout` is not on");
+            return Err(PageRefusal::new(ReasonCode::RouteNotFound, message, "There is nothing at this address."));
+        }
+        let refuse = |code, why: &str| {
+            let message = format!("a frame of {name} ends nothing: {why}");
+            let refusal = PageRefusal::new(code, message, "Nobody is logged out by this.");
+            PageRefusal { status: Some(StatusCode::BAD_REQUEST), ..refusal }
+        };
+        let parameters = visit.parameters();
+        // Section 2 leaves them to the provider; without them any page could log anybody out.
+        let (Some(issuer), Some(sid)) = (parameters.get("iss"), parameters.get("sid").filter(|sid| !sid.is_empty()))
+        else {
+            return Err(refuse(ReasonCode::RequestMalformed, "`iss` and `sid` are not both there, once"));
+        };
+        if *issuer != *party.settings().issuer {
+            return Err(refuse(ReasonCode::AuthnWrongIssuer, "`iss` is another provider than this address is for"));
+        }
+        let is_own = self.session(visit).is_some_and(|session| session.sid.as_deref() == Some(sid));
+        self.end_elsewhere(visit, name, Some(sid), None).await?;
+        let mut answer = in_a_frame(party);
+        if let Some(forget) = clear_cookie(CookieKind::Session, visit.is_secure).filter(|_| is_own) {
+            answer.headers_mut().append(SET_COOKIE, forget);
+        }
+        Ok(answer.into())
+    }
+
+    /// Ends what a provider says is over, with an event for each.
+    async fn end_elsewhere(
+        &self,
+        visit: &Visit,
+        name: &str,
+        sid: Option<&str>,
+        subject: Option<&str>,
+    ) -> Result<(), PageRefusal> {
+        let (ended, written) = self.sessions.revoke_sid(name, sid, subject);
         for principal in &ended {
             let message = format!("{name} says that a session of {principal} is over");
             self.tell(visit, EventKind::SessionEnded, None, message);
         }
-        kept(written).await.map_err(|why| not_kept(&why))?;
-        Ok(Response::new(Full::default()).into())
+        kept(written).await.map_err(|why| not_kept(&why))
     }
+}
+
+/// What a frame shows: nobody looks at it.
+fn in_a_frame(party: &RelyingParty) -> Response<Full<Bytes>> {
+    let settings = party.settings();
+    let metadata = party.metadata();
+    let end_session = metadata.as_ref().and_then(|metadata| metadata.end_session_endpoint.as_deref());
+    let authorization = metadata.as_ref().map(|metadata| metadata.authorization_endpoint.as_str());
+    let mut origins: Vec<String> = Vec::new();
+    for address in [Some(&*settings.issuer), authorization, end_session].into_iter().flatten() {
+        origins.extend(origin_of(address).filter(|origin| !origins.contains(origin)));
+    }
+    let ancestors = if origins.is_empty() { "'none'".to_owned() } else { origins.join(" ") };
+    let policy = format!("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}");
+    let mut answer = Response::new(Full::from("<!doctype html><title>Logged out</title>"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    answer
 }
 
 /// The page for whoever is logged out.

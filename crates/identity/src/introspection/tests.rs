@@ -6,8 +6,9 @@ use portcullis_fetch::UrlSource;
 use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, PrincipalKind};
 use serde_json::{Value, json};
 
-use super::{ClientSecret, Introspection, Told, Verdict, is_token};
-use crate::settings::{Bound, ClaimNames, IntrospectionProvider};
+use super::{Introspection, Told, Verdict, is_token};
+use crate::secret::SecretText;
+use crate::settings::{Bound, ClaimNames, ClientProof, IntrospectionProvider};
 use crate::token_cache::TokenHash;
 
 const NOW: i64 = 1_800_000_000;
@@ -21,7 +22,7 @@ fn settings() -> IntrospectionProvider {
         name: Arc::from("opaque"),
         endpoint: UrlSource::parse("https://login.test/introspect", Vec::new()).unwrap(),
         client_id: "gateway".to_owned(),
-        client_secret: ClientSecret::new("hunter2".to_owned()),
+        client: ClientProof::Basic(SecretText::new("hunter2")),
         issuer: Some("https://login.test".to_owned()),
         audiences: vec!["billing".to_owned()],
         clients: Vec::new(),
@@ -221,6 +222,6 @@ fn what_waits_and_what_is_remembered_is_bounded() {
 #[test]
 fn the_secret_is_never_shown() {
     assert!(!format!("{:?}", introspection(&settings())).contains("hunter2"));
-    let other = IntrospectionProvider { client_secret: ClientSecret::new("other".to_owned()), ..settings() };
+    let other = IntrospectionProvider { client: ClientProof::Basic(SecretText::new("other")), ..settings() };
     assert_ne!(settings(), other);
 }

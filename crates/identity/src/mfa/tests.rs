@@ -263,7 +263,11 @@ fn a_row_that_was_copied_or_changed_opens_nothing() {
 fn with_another_key_nothing_opens_and_keys_are_exchanged() {
     let site = Site::new();
     let (app, codes) = site.enrolled();
+    let closed =
+        |current, other: Option<u8>| site.factors.closed_by(&FactorKeys::new(key(current), other.map(key))).unwrap();
+    assert_eq!((closed(1, None), closed(2, Some(1)), closed(2, None), closed(2, Some(3))), (0, 0, 2, 2));
     site.factors.configure(FactorKeys::new(key(2), None), settings());
+    assert_eq!(closed(3, None), 0, "they do not open as it is");
     assert_eq!(site.verify(&app.code(NOW), NOW), Err(FactorRefusal::Unusable(OpenError::OtherKey)));
     assert_eq!(site.factors.list(ALICE).unwrap()[1].left, None);
     assert_eq!(site.factors.reseal(), Ok((0, 2)), "neither opens");

@@ -6,12 +6,11 @@ use portcullis_fetch::{FetchError, Fetched, Form, Known, get, post};
 use serde_json::Value;
 
 use super::RelyingParty;
-use super::client_key::{ASSERTION_TYPE, ClientAudience};
 use super::login::Returned;
 use super::metadata::{Metadata, MetadataProblem};
 use crate::remote::discovery_address;
 use crate::secret::SecretText;
-use crate::settings::{ClientProof, KeyLocation};
+use crate::settings::KeyLocation;
 use crate::strict_json;
 
 /// The longest answer, in bytes.
@@ -114,46 +113,14 @@ impl RelyingParty {
         now: Timestamp,
     ) -> Result<Tokens, ExchangeProblem> {
         let settings = self.settings();
-        let mut fields = fields.to_vec();
-        let assertion = self.assertion(metadata, now)?;
-        if let Some(assertion) = &assertion {
-            fields.push(("client_id", &settings.client_id));
-            fields.push(("client_assertion_type", ASSERTION_TYPE));
-            fields.push(("client_assertion", assertion.expose()));
-        }
-        let client = match &settings.client {
-            ClientProof::Key(..) => None,
-            ClientProof::None => {
-                fields.push(("client_id", &settings.client_id));
-                None
-            }
-            ClientProof::Post(secret) => {
-                fields.push(("client_id", &settings.client_id));
-                fields.push(("client_secret", secret.expose()));
-                None
-            }
-            ClientProof::Basic(secret) => Some((settings.client_id.as_str(), secret.expose())),
-        };
-        let form = Form { fields: &fields, client };
-        let posted = post(&metadata.token_endpoint, form, MAX_ANSWER, settings.keys.timeout).await?;
-        read(posted.status, &posted.bytes)
-    }
-
-    /// What proves that the gateway is the client, where it signs that: anew for each exchange, since it is good once.
-    fn assertion(&self, metadata: &Metadata, now: Timestamp) -> Result<Option<SecretText<'static>>, ExchangeProblem> {
-        let settings = self.settings();
-        let ClientProof::Key(key, audience) = &settings.client else { return Ok(None) };
         let endpoint = &metadata.token_endpoint;
-        let audience = match audience {
-            ClientAudience::Issuer => settings.issuer.to_string(),
-            ClientAudience::TokenEndpoint => {
-                let scheme = if endpoint.secure { "https" } else { "http" };
-                format!("{scheme}://{}{}", endpoint.authority(), endpoint.path)
-            }
-        };
-        let signed = key.assertion(&settings.client_id, &audience, now);
-        let signed = signed.map_err(|error| ExchangeProblem::Unreachable(error.to_string()))?;
-        Ok(Some(SecretText::new(signed)))
+        let proven = settings.client.proven(&settings.client_id, &settings.issuer, endpoint, now);
+        let proven = proven.map_err(|error| ExchangeProblem::Unreachable(error.to_string()))?;
+        let mut fields = fields.to_vec();
+        let client = proven.put(&mut fields);
+        let form = Form { fields: &fields, client };
+        let posted = post(endpoint, form, MAX_ANSWER, settings.keys.timeout).await?;
+        read(posted.status, &posted.bytes)
     }
 }
 

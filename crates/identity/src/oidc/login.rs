@@ -10,7 +10,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::url::with_parameters;
 use super::{Metadata, RelyingParty};
-use crate::session::{SealKey, SealProblem};
+use crate::session::{SealKey, SealProblem, SessionKey};
+use crate::settings::ResponseMode;
 use crate::strict_json;
 
 /// How long somebody may take to log in.
@@ -87,12 +88,14 @@ pub struct Wanted<'a> {
     pub proof: Proof,
     /// The `acr_values` that count as a second factor, where one has to be proven: asked for before those that are configured.
     pub acr: &'a [Arc<str>],
+    /// The session that the browser has now, and that ends with the login. Where the provider's answer comes as a form, the browser does not show it then.
+    pub before: Option<SessionKey>,
 }
 
 impl Wanted<'_> {
     /// A login that leads there, and proves nothing beyond who it is.
     pub fn to(to: Place) -> Self {
-        Self { to, proof: Proof::Any, acr: &[] }
+        Self { to, proof: Proof::Any, acr: &[], before: None }
     }
 }
 
@@ -120,6 +123,8 @@ pub struct LoginState {
     pub to: Place,
     /// What it has to prove.
     pub proof: Proof,
+    /// The session that the browser had when it began.
+    pub before: Option<SessionKey>,
     state: Box<str>,
     began: Timestamp,
 }
@@ -187,7 +192,7 @@ impl RelyingParty {
         let mut scopes = vec!["openid"];
         scopes.extend(settings.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
         let scope = scopes.join(" ");
-        let Wanted { to, proof, acr } = wanted;
+        let Wanted { to, proof, acr, before } = wanted;
         let acr = if proof == Proof::Mfa { acr } else { &[] };
         let demanded = acr.iter().map(|acr| &**acr);
         let configured =
@@ -203,6 +208,9 @@ impl RelyingParty {
             ("code_challenge", challenge.as_str()),
             ("code_challenge_method", "S256"),
         ];
+        if settings.response_mode == ResponseMode::FormPost {
+            parameters.push(("response_mode", "form_post"));
+        }
         if !acr_values.is_empty() {
             parameters.push(("acr_values", &acr_values));
         }
@@ -217,6 +225,7 @@ impl RelyingParty {
             redirect_uri: redirect_uri.into(),
             to,
             proof,
+            before,
             state: state.into(),
             began: now,
         };
@@ -271,6 +280,7 @@ impl LoginState {
         json!({
             "p": self.provider, "n": self.nonce, "v": self.verifier, "r": self.redirect_uri,
             "t": self.to.as_str(), "f": self.proof.as_str(), "s": self.state, "b": self.began.as_microsecond(),
+            "x": self.before.map(|key| BASE64URL_NOPAD.encode(key.as_bytes())),
         })
         .to_string()
     }
@@ -286,6 +296,9 @@ impl LoginState {
             to: Place::parse(text("t")?)?,
             // One that another version began says nothing of it.
             proof: text("f").map_or(Proof::Any, Proof::parse),
+            before: text("x")
+                .and_then(|key| BASE64URL_NOPAD.decode(key.as_bytes()).ok()?.try_into().ok())
+                .map(SessionKey::from_bytes),
             state: text("s")?.into(),
             began: object.get("b").and_then(Value::as_i64).and_then(|at| Timestamp::from_microsecond(at).ok())?,
         })
@@ -294,7 +307,17 @@ impl LoginState {
     #[cfg(test)]
     pub(super) fn for_test(nonce: &str, proof: Proof, began: Timestamp) -> Self {
         let (provider, verifier, redirect_uri, state) = <(Box<str>, Box<str>, Box<str>, Box<str>)>::default();
-        Self { provider, nonce: nonce.into(), verifier, redirect_uri, to: Place::root(), proof, state, began }
+        Self {
+            provider,
+            nonce: nonce.into(),
+            verifier,
+            redirect_uri,
+            to: Place::root(),
+            proof,
+            before: None,
+            state,
+            began,
+        }
     }
 
     /// Whether an authentication at this time is one that was made for this login. The provider's clock may be behind by a minute.

@@ -3,7 +3,7 @@
 use portcullis_fetch::{UrlError, UrlSource};
 use serde_json::Value;
 
-use crate::settings::{ClientProof, OidcProvider};
+use crate::settings::{ClientProof, OidcProvider, ResponseMode};
 use crate::strict_json;
 
 /// What a login needs of it.
@@ -71,6 +71,9 @@ impl Metadata {
         }
         if !offers("code_challenge_methods_supported", "S256") {
             return Err(MetadataProblem::Unsupported("PKCE with S256"));
+        }
+        if settings.response_mode == ResponseMode::FormPost && !offers("response_modes_supported", "form_post") {
+            return Err(MetadataProblem::Unsupported("the configured `response_mode`"));
         }
         let proof = match &settings.client {
             ClientProof::None => None,

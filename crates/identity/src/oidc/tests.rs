@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::remote::Patience;
-use crate::session::SealKey;
-use crate::settings::{ClaimNames, ClientProof, KeyLocation, KeySource, RemoteKeySource};
+use crate::session::{SealKey, SessionId};
+use crate::settings::{ClaimNames, ClientProof, KeyLocation, KeySource, RemoteKeySource, ResponseMode};
 use crate::signer::Signer;
 
 const ISSUER: &str = "https://op.example";
@@ -37,6 +37,8 @@ fn settings(name: &str, issuer: &str) -> OidcProvider {
         leeway: Duration::from_secs(30),
         refresh: None,
         logout: true,
+        response_mode: ResponseMode::Query,
+        frontchannel_logout: false,
     }
 }
 
@@ -123,6 +125,30 @@ fn a_browser_is_sent_with_a_challenge_and_nothing_that_answers_it() {
     for name in ["state", "nonce", "code_challenge"] {
         assert_ne!(login.parameter(name), other.parameter(name), "{name}");
     }
+}
+
+#[test]
+fn the_answer_comes_as_a_form_where_that_is_wanted_and_the_session_before_is_known_then() {
+    let login = begin("/");
+    assert!(!login.begun.address.contains("response_mode"), "{}", login.begun.address);
+    let (mut party, seal) = (party(&Signer::p256("k")), SealKey::random().unwrap());
+    party.settings.response_mode = ResponseMode::FormPost;
+    let before = SessionId::random().unwrap().key();
+    let wanted = Wanted { before: Some(before), ..Wanted::to(Place::root()) };
+    let login = Login { begun: party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap(), party, seal };
+    assert_eq!(login.parameter("response_mode"), "form_post");
+    let (state, sealed) = (login.parameter("state"), login.begun.sealed.as_str());
+    let returned = login.returned(Some(sealed), 1, &[("code", "c"), ("state", &state), ("iss", ISSUER)]).unwrap();
+    assert_eq!(returned.login.before, Some(before));
+    let read = |modes: Value| {
+        let document = json!({
+            "issuer": ISSUER, "authorization_endpoint": "https://op.example/auth", "token_endpoint": "https://op.example/token",
+            "response_modes_supported": modes,
+        });
+        Metadata::read(document.to_string().as_bytes(), &login.party.settings).map(|_| ())
+    };
+    assert_eq!(read(json!(["query", "form_post"])), Ok(()));
+    assert_eq!(read(json!(["query"])), Err(MetadataProblem::Unsupported("the configured `response_mode`")));
 }
 
 #[test]
@@ -225,7 +251,7 @@ fn whoever_has_to_authenticate_anew_is_asked_to_and_has_done_so() {
     party.settings.acr_values = vec!["urn:pwd".into(), "urn:mfa".into()];
     let seal = SealKey::random().unwrap();
     let begin = |proof, acr: &[Arc<str>]| {
-        let wanted = Wanted { to: Place::root(), proof, acr };
+        let wanted = Wanted { to: Place::root(), proof, acr, before: None };
         let begun = party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap();
         begun.address.split_once("&acr_values=").unwrap().1.to_owned()
     };

@@ -45,7 +45,22 @@ pub fn cookie_name(kind: CookieKind, secure: bool) -> &'static str {
 /// The value of `Set-Cookie` for one that scripts cannot read, and that comes with a request from another site only where somebody follows a
 /// link. `age`: how long the browser keeps it; `None`: until it is closed.
 pub fn set_cookie(kind: CookieKind, secure: bool, value: &str, age: Option<Duration>) -> Option<HeaderValue> {
-    let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", cookie_name(kind, secure));
+    written(kind, secure, value, age, "Lax")
+}
+
+/// The same of one that comes with a form of another site, too: for what is worth nothing without that. Without TLS browsers take no such cookie, and it is as any
+/// other.
+pub fn set_cookie_for_forms_from_elsewhere(
+    kind: CookieKind,
+    secure: bool,
+    value: &str,
+    age: Option<Duration>,
+) -> Option<HeaderValue> {
+    written(kind, secure, value, age, if secure { "None" } else { "Lax" })
+}
+
+fn written(kind: CookieKind, secure: bool, value: &str, age: Option<Duration>, site: &str) -> Option<HeaderValue> {
+    let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite={site}", cookie_name(kind, secure));
     if secure {
         text.push_str("; Secure");
     }
@@ -164,6 +179,15 @@ mod tests {
         assert_eq!(
             text(clear_cookie(CookieKind::Form, true)),
             "__Host-portcullis-form=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
+        );
+        assert_eq!(
+            text(set_cookie_for_forms_from_elsewhere(CookieKind::Login, true, "v", None)),
+            "__Host-portcullis-login=v; Path=/; HttpOnly; SameSite=None; Secure"
+        );
+        assert_eq!(
+            text(set_cookie_for_forms_from_elsewhere(CookieKind::Login, false, "v", None)),
+            "portcullis-login=v; Path=/; HttpOnly; SameSite=Lax",
+            "browsers take no other one without TLS"
         );
         assert!(set_cookie(CookieKind::Session, true, "v", None).unwrap().is_sensitive());
         assert_eq!(set_cookie(CookieKind::Session, true, "a\r\nb", None), None);

@@ -3,7 +3,6 @@
 //! A look-up takes no lock and writes nothing but the second of the last request. Everything that opens, changes or ends a session takes one, so
 //! that of a revocation and a change at the same time the revocation holds. The table is bounded, and so is what one principal can have in it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use papaya::HashMap as SharedMap;
 use portcullis_policy::{AuthenticationMethod, Principal};
 
 use crate::session::id::{SessionId, SessionKey};
+use crate::session::index::Index;
 use crate::session::record::{EndCause, Opening, Session};
 use crate::session::saved::{SavedSession, SessionChange, SessionStore, Written};
 
@@ -84,14 +84,6 @@ pub struct Sessions {
     store: OnceLock<Arc<dyn SessionStore>>,
     opened: AtomicU64,
     revoked: AtomicU64,
-}
-
-/// What is locked to change anything.
-#[derive(Debug, Default)]
-struct Index {
-    bounds: SessionBounds,
-    /// By principal, as a policy writes it: those that were not ended.
-    principals: HashMap<Box<str>, Vec<SessionKey>>,
 }
 
 /// How many sessions one principal has at most: a further one ends that which was not used for longest.
@@ -173,7 +165,7 @@ impl Sessions {
         // Whoever knows the old key can follow it for a while.
         let _ = before.successor.set(session.key);
         before.end(EndCause::Replaced);
-        forget(&mut index, &before);
+        index.remove(&before);
         self.insert(&mut index, &session);
         let mut changes = vec![SessionChange::Remove(*key)];
         changes.extend(session.unsaved());
@@ -240,17 +232,25 @@ impl Sessions {
     /// Ends what a provider says is over: its session `sid` where it names one, else all of its subject (OpenID Connect Back-Channel Logout 1.0,
     /// section 2.7).
     pub fn revoke_sid(&self, provider: &str, sid: Option<&str>, subject: Option<&str>) -> (Vec<String>, Written) {
-        let fits = |session: &Session| {
+        let is_meant = |session: &Session| {
             let is_of = &*session.principal.authentication.provider == provider;
-            let is_named = match (sid, subject) {
-                (Some(sid), None) => session.sid.as_deref() == Some(sid),
-                (Some(sid), Some(subject)) => session.sid.as_deref() == Some(sid) && *session.subject == *subject,
-                (None, Some(subject)) => *session.subject == *subject,
-                (None, None) => false,
-            };
-            is_of && is_named
+            let is_subject = subject.is_none_or(|subject| *session.subject == *subject);
+            is_of && is_subject && sid.is_none_or(|sid| session.sid.as_deref() == Some(sid))
         };
-        self.end_all(fits, EndCause::LoggedOut)
+        match (sid, subject) {
+            (Some(sid), _) => {
+                let mut index = self.index();
+                let keys = index.of_sid(provider, sid).to_vec();
+                let found = {
+                    let table = self.table.pin();
+                    let sessions = keys.iter().filter_map(|key| table.get(key));
+                    sessions.filter(|session| is_meant(session)).map(Arc::clone).collect()
+                };
+                self.end_these(&mut index, found, EndCause::LoggedOut)
+            }
+            (None, Some(_)) => self.end_all(is_meant, EndCause::LoggedOut),
+            (None, None) => (Vec::new(), Written::now()),
+        }
     }
 
     /// Takes up what a store has kept; what does not hold any more, or is none, is left out. Says how many are open again.
@@ -368,7 +368,7 @@ impl Sessions {
     }
 
     fn insert(&self, index: &mut Index, session: &Arc<Session>) {
-        index.principals.entry(session.principal.reference().into()).or_default().push(session.key);
+        index.insert(session);
         self.table.pin().insert(session.key, Arc::clone(session));
     }
 
@@ -376,7 +376,7 @@ impl Sessions {
     fn end_one(&self, index: &mut Index, session: &Session, cause: EndCause) -> bool {
         let was_open = session.end(cause);
         if was_open {
-            forget(index, session);
+            index.remove(session);
             self.revoked.fetch_add(1, Ordering::Relaxed);
         }
         was_open
@@ -388,8 +388,11 @@ impl Sessions {
             let table = self.table.pin();
             table.values().filter(|session| session.ended().is_none() && fits(session)).map(Arc::clone).collect()
         };
-        let ended: Vec<&Arc<Session>> =
-            found.iter().filter(|session| self.end_one(&mut index, session, cause)).collect();
+        self.end_these(&mut index, found, cause)
+    }
+
+    fn end_these(&self, index: &mut Index, found: Vec<Arc<Session>>, cause: EndCause) -> (Vec<String>, Written) {
+        let ended: Vec<&Arc<Session>> = found.iter().filter(|session| self.end_one(index, session, cause)).collect();
         let changes = ended.iter().map(|session| SessionChange::Remove(session.key)).collect();
         (ended.iter().map(|session| session.principal.reference()).collect(), self.send(changes))
     }
@@ -401,10 +404,12 @@ impl Sessions {
         now: Timestamp,
         change: impl FnOnce(&Session) -> Session,
     ) -> Option<(Arc<Session>, Written)> {
-        let _index = self.index();
+        let mut index = self.index();
         let before = self.get(key, now)?;
         let session = Arc::new(change(&before));
-        self.table.pin().insert(*key, Arc::clone(&session));
+        // A provider may call its holder otherwise by now.
+        index.remove(&before);
+        self.insert(&mut index, &session);
         let changes = session.unsaved().into_iter().collect();
         Some((session, self.send(changes)))
     }
@@ -412,8 +417,8 @@ impl Sessions {
     /// Of one who has as many as there may be, that which was not used for longest ends.
     fn make_room_for(&self, index: &mut Index, principal: &Principal, changes: &mut Vec<SessionChange>) {
         let table = self.table.pin();
-        let keys = index.principals.get(&*principal.reference()).filter(|keys| keys.len() >= MOST_OF_ONE);
-        let sessions = keys.into_iter().flatten().filter_map(|key| table.get(key));
+        let keys = index.of_principal(&principal.reference());
+        let sessions = keys.iter().filter(|_| keys.len() >= MOST_OF_ONE).filter_map(|key| table.get(key));
         if let Some(oldest) = sessions.min_by_key(|session| session.last_seen()).map(Arc::clone) {
             self.end_one(index, &oldest, EndCause::Replaced);
             changes.push(SessionChange::Remove(oldest.key));
@@ -427,18 +432,8 @@ impl Sessions {
         let is_over = |session: &&Arc<Session>| !session.is_in_time(now) || session.ended().is_some() && all;
         let over: Vec<Arc<Session>> = table.values().filter(is_over).map(Arc::clone).collect();
         for session in over {
-            forget(index, &session);
+            index.remove(&session);
             table.remove(&session.key);
-        }
-    }
-}
-
-fn forget(index: &mut Index, session: &Session) {
-    let principal = session.principal.reference();
-    if let Some(keys) = index.principals.get_mut(&*principal) {
-        keys.retain(|key| *key != session.key);
-        if keys.is_empty() {
-            index.principals.remove(&*principal);
         }
     }
 }

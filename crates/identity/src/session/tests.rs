@@ -147,6 +147,22 @@ fn sessions_end_by_reference_by_principal_and_by_what_the_provider_names() {
 }
 
 #[test]
+fn a_session_is_known_by_what_its_provider_calls_its_holder_now() {
+    let sessions = sessions(100);
+    let (_, session, _) = sessions.open(opening("u", Some("1")), at(0)).unwrap();
+    let mut principal = Principal::clone(&session.principal);
+    principal.id = "corp:new".into();
+    sessions.renew(&session.key, principal, at(1)).unwrap();
+    // As many as there may be of the one that its holder was.
+    (0..64).for_each(|_| drop(open(&sessions, "u", 2)));
+    let (id, ..) = sessions.rotate(&session.key, at(3)).unwrap();
+    assert_eq!((found(&sessions, &id, 3).as_str(), sessions.entries(at(3), 100).len()), ("live", 65));
+    assert_eq!(sessions.revoke_sid("corporate", Some("1"), None).0, ["user:corp:new"]);
+    assert_eq!(found(&sessions, &id, 3), "LoggedOut");
+    assert!(sessions.revoke_sid("corporate", Some("1"), None).0.is_empty());
+}
+
+#[test]
 fn a_second_factor_is_beside_the_first_and_fresh() {
     let sessions = sessions(10);
     let (id, session) = open(&sessions, "u", 0);

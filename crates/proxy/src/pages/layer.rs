@@ -129,7 +129,8 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     }
     let mut visit = Visit { principal, ..read(transit, settings, &snapshot)? };
     if !matches!(visit.method, Method::GET | Method::HEAD) {
-        if let Some(why) = is_from_elsewhere(&visit.headers, &visit.origin()) {
+        let why = is_from_elsewhere(&visit.headers, &visit.origin());
+        if let Some(why) = why.filter(|_| !pages.takes_forms_from_elsewhere(&visit)) {
             let said = "This form was not sent by a page of this place.";
             let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(why, said) };
             return Ok(refusal.into());
@@ -251,16 +252,24 @@ async fn whole(body: RequestBody) -> Option<Bytes> {
 
 /// What keeps an answer from being framed, guessed at, kept, or told to others. A page that says so itself is left as it is.
 fn protect(headers: &mut HeaderMap) {
+    // A page that says who may frame it: older browsers know of nobody in particular, and would let nobody.
+    let frames = headers.get(CONTENT_SECURITY_POLICY).map(|policy| !is_in(policy, b"frame-ancestors 'none'"));
+    if !frames.unwrap_or(false) {
+        headers.entry(X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));
+    }
     for (name, value) in [
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-        (X_FRAME_OPTIONS, "DENY"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // With `no-referrer` browsers would send forms with the origin `null`.
         (REFERRER_POLICY, "same-origin"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+}
+
+fn is_in(value: &HeaderValue, words: &[u8]) -> bool {
+    value.as_bytes().windows(words.len()).any(|found| found == words)
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

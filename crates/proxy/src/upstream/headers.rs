@@ -44,7 +44,8 @@ impl HeaderPlan {
         api_key_headers: &[HeaderName],
         posture: Option<&HeaderName>,
     ) -> Self {
-        let configured = [&identity.user, &identity.groups, &identity.roles, &identity.email, &identity.assertion];
+        let IdentityHeaders { user, groups, roles, email, assertion, overage, max_size: _ } = identity;
+        let configured = [user, groups, roles, email, assertion, overage];
         let configured = configured.into_iter().flatten().chain(posture);
         Self {
             reserved: LookAlikes::new(RESERVED.iter().copied().chain(configured.map(HeaderName::as_str))),
@@ -348,24 +349,43 @@ pub struct IdentityValues {
     roles: Option<HeaderValue>,
     email: Option<HeaderValue>,
     assertion: Option<HeaderValue>,
+    overage: Option<HeaderValue>,
 }
 
 impl IdentityValues {
     /// Encodes the values: visible ASCII stays, everything else, `%` and `,` are percent-encoded, so that no value can end
-    /// a header or a list. Names in a list are joined by `,`. What is empty has no header.
+    /// a header or a list. Names in a list are joined by `,`. What is empty has no header. Neither has a list that would be longer than `max_size` bytes: a part of it would
+    /// look like the whole.
     pub fn new<'a>(
         user: &str,
-        groups: impl IntoIterator<Item = &'a str>,
-        roles: impl IntoIterator<Item = &'a str>,
+        groups: impl ExactSizeIterator<Item = &'a str>,
+        roles: impl ExactSizeIterator<Item = &'a str>,
         email: Option<&str>,
+        max_size: usize,
     ) -> Self {
+        let counts = [("groups", groups.len()), ("roles", roles.len())];
+        let [groups, roles] = [list(groups, max_size), list(roles, max_size)];
+        let left_out = [groups.is_none(), roles.is_none()];
+        let left_out = counts.into_iter().zip(left_out).filter(|(_, is_left_out)| *is_left_out);
+        let mut overage = String::new();
+        for ((name, count), _) in left_out {
+            let between = if overage.is_empty() { "" } else { "," };
+            // Writing to a text never fails.
+            let _ = write!(overage, "{between}{name}={count}");
+        }
         Self {
             user: encode([user]),
-            groups: encode(groups),
-            roles: encode(roles),
+            groups: groups.flatten(),
+            roles: roles.flatten(),
             email: encode(email),
             assertion: None,
+            overage: if overage.is_empty() { None } else { HeaderValue::try_from(overage).ok() },
         }
+    }
+
+    /// Whether a list is left out for its length.
+    pub fn is_cut(&self) -> bool {
+        self.overage.is_some()
     }
 
     /// The same with the gateway's signed word.
@@ -382,6 +402,7 @@ impl IdentityValues {
             (&names.roles, &self.roles),
             (&names.email, &self.email),
             (&names.assertion, &self.assertion),
+            (&names.overage, &self.overage),
         ];
         for (name, value) in pairs {
             if let (Some(name), Some(value)) = (name, value) {
@@ -392,6 +413,12 @@ impl IdentityValues {
 }
 
 fn encode<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue> {
+    list(values, usize::MAX).flatten()
+}
+
+/// The header of a list; inside `None` where it is empty. Outside `None`: it would be longer than `most` bytes.
+#[expect(clippy::option_option, reason = "no value and none that may be sent are two things")]
+fn list<'a>(values: impl IntoIterator<Item = &'a str>, most: usize) -> Option<Option<HeaderValue>> {
     let mut text = String::new();
     for value in values.into_iter().filter(|value| !value.is_empty()) {
         if !text.is_empty() {
@@ -404,8 +431,11 @@ fn encode<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue> 
                 _ => push_escaped(&mut text, byte),
             }
         }
+        if text.len() > most {
+            return None;
+        }
     }
-    if text.is_empty() { None } else { HeaderValue::try_from(text).ok() }
+    Some(if text.is_empty() { None } else { HeaderValue::try_from(text).ok() })
 }
 
 fn push_escaped(text: &mut String, byte: u8) {

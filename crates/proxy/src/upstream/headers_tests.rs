@@ -11,7 +11,8 @@ fn plan() -> HeaderPlan {
         groups: name("x-auth-groups"),
         roles: None,
         email: name("mail"),
-        assertion: None,
+        overage: name("x-auth-overage"),
+        ..IdentityHeaders::default()
     };
     HeaderPlan::new(&identity, &[HeaderName::from_static("x-api-key")])
 }
@@ -105,7 +106,7 @@ fn connection_removes_what_it_names_and_nothing_that_matters() {
 
 #[test]
 fn connection_cannot_remove_what_the_gateway_sets() {
-    let identity = IdentityValues::new("alice", ["finance"], [], None);
+    let identity = IdentityValues::new("alice", ["finance"].into_iter(), [].into_iter(), None, 64);
     let names = "x-who, x-auth-groups, forwarded, x-forwarded-for, x-forwarded-host, x-forwarded-proto, x-request-id";
     let mut headers = map(&[("host", "a"), ("connection", names), ("connection", "Host")]);
     prepare_request(&mut headers, &plan(), &forwarding(Some(&identity)));
@@ -154,7 +155,8 @@ fn every_look_alike_of_a_reserved_name_is_removed() {
 fn a_spoofed_identity_is_replaced_and_one_without_a_value_is_absent() {
     let spoofed =
         [("x_who", "root"), ("X-Who", "root"), ("x.auth_groups", "admins"), ("x-auth-roles", "admin"), ("mail", "r@x")];
-    let identity = IdentityValues::new("alice", ["finance", "it"], ["unconfigured"], None);
+    let (groups, roles) = (["finance", "it"].into_iter(), ["unconfigured"].into_iter());
+    let identity = IdentityValues::new("alice", groups, roles, None, 64);
     let mut headers = map(&spoofed);
     prepare_request(&mut headers, &plan(), &forwarding(Some(&identity)));
     assert_eq!(headers.get_all("x-who").iter().collect::<Vec<_>>(), ["alice"]);
@@ -218,6 +220,26 @@ fn identity_values_cannot_break_out_of_their_header_or_list() {
     check(&["", "a", ""], Some("a"));
     check(&[""], None);
     check(&[], None);
+}
+
+#[test]
+fn a_list_that_is_too_long_is_left_out_whole_and_counted() {
+    let sent = |groups: &[&str], roles: &[&str]| {
+        let identity = IdentityValues::new("alice", groups.iter().copied(), roles.iter().copied(), None, 16);
+        let mut headers = map(&[("x-auth-overage", "groups=9"), ("x_auth.overage", "roles=9")]);
+        prepare_request(&mut headers, &plan(), &forwarding(Some(&identity)));
+        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(identity.is_cut(), text("x-auth-overage").is_some());
+        (text("x-auth-groups"), text("x-auth-overage"))
+    };
+    let (some, overage) = (|text: &str| Some(text.to_owned()), |text: &str| (None, Some(text.to_owned())));
+    assert_eq!(sent(&["finance", "finances"], &[]), (some("finance,finances"), None), "16 bytes are not too long");
+    assert_eq!(sent(&["finance", "financesx"], &[]), overage("groups=2"));
+    // As it is sent: what is escaped is longer.
+    assert_eq!(sent(&["a,b,c,d,e,f"], &["role"]), overage("groups=1"));
+    assert_eq!(sent(&["finance"], &["0123456789", "abcdef"]), (some("finance"), some("roles=2")));
+    assert_eq!(sent(&["0123456789"; 3_000], &["0123456789"; 2]), overage("groups=3000,roles=2"));
+    assert_eq!(sent(&[], &[]), (None, None));
 }
 
 #[test]

@@ -15,12 +15,13 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use crate::secret::sha256;
 use crate::strict_json::{self, Object};
 
 /// For how long an assertion holds, in seconds: as long as a request may be on its way.
 const LIFETIME_S: i64 = 60;
 /// What says which kind of assertion it is (RFC 7523 section 2.2).
-pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A key that signs assertions of who the client is. `Debug` hides it.
 #[derive(Clone)]
@@ -29,7 +30,17 @@ pub struct ClientKey {
     algorithm: ClientAlgorithm,
     /// What the provider knows it by, where it has several.
     id: Option<Arc<str>>,
+    /// SHA-256 of its text: whether another one is the same.
+    fingerprint: [u8; 32],
 }
+
+impl PartialEq for ClientKey {
+    fn eq(&self, other: &Self) -> bool {
+        (self.fingerprint, self.algorithm, &self.id) == (other.fingerprint, other.algorithm, &other.id)
+    }
+}
+
+impl Eq for ClientKey {}
 
 /// How assertions are signed (RFC 7518 section 3.1, RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +62,7 @@ pub enum ClientAudience {
     #[default]
     Issuer,
     /// The address that it is sent to, as OpenID Connect Core asks for and some providers insist on.
-    TokenEndpoint,
+    Endpoint,
 }
 
 /// Why there is no such key. It never shows the text.
@@ -71,7 +82,7 @@ pub enum ClientKeyError {
 /// Signing failed: the system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client's assertion cannot be signed")]
-pub(super) struct ClientSigningError;
+pub(crate) struct ClientSigningError;
 
 enum Pair {
     Rsa(RsaKeyPair),
@@ -120,7 +131,7 @@ impl ClientKey {
             return Err(ClientKeyError::OtherUse);
         }
         let id = id.or_else(|| stated("kid")).map(Arc::from);
-        Ok(Self { pair: Arc::new(pair), algorithm, id })
+        Ok(Self { pair: Arc::new(pair), algorithm, id, fingerprint: sha256(text.as_bytes()) })
     }
 
     /// How it signs.
@@ -132,7 +143,7 @@ impl ClientKey {
     ///
     /// # Errors
     /// The system gives no random bytes.
-    pub(super) fn assertion(
+    pub(crate) fn assertion(
         &self,
         client_id: &str,
         audience: &str,
