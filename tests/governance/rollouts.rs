@@ -25,7 +25,7 @@ fn mistake() -> String {
 #[test]
 fn a_version_that_denies_who_was_let_in_before_is_taken_back_before_it_decides_for_anybody() {
     let upstream = Upstream::start();
-    let steps = "[governance]\nshadow = \"1h\"\ncanary = [\"5%\", \"100%\"]\nmax_newly_denied = \"0%\"\n";
+    let steps = "[governance]\nshadow = \"1h\"\ncanary = [\"5%\", \"100%\"]\nmax_newly_denied = \"0%\"\nmin_denied_callers = 1\n";
     let (site, key) = site(&upstream, steps);
     let mut gateway = site.start();
     assert_eq!(status(&gateway, &key), 200);

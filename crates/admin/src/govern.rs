@@ -207,8 +207,20 @@ pub struct Rollout {
     pub requests: u64,
     /// Those of them that it would newly deny, by callers who were let in before.
     pub newly_denied: u64,
-    /// What share of them may be, in millionths: beyond that it is taken back.
+    /// The same by turns: what a caller asks for within a minute is one, so that nobody counts more than once a minute.
+    #[serde(default)]
+    pub turns: u64,
+    /// Turns in which something was newly denied to a caller who was let in before.
+    #[serde(default)]
+    pub turns_denied: u64,
+    /// How many different callers had these, since the gateway started.
+    #[serde(default)]
+    pub callers_denied: u64,
+    /// What share of the turns may be, in millionths: beyond that it is taken back.
     pub max_newly_denied_ppm: u32,
+    /// Only where so many different callers are denied something.
+    #[serde(default)]
+    pub min_denied_callers: u32,
 }
 
 /// A version.

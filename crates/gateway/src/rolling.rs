@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use portcullis_events::EventKind;
 use portcullis_governance::{Rollout, Stage};
-use portcullis_insight::{LEAST_REQUESTS, Watched};
+use portcullis_insight::{Budget, LEAST_TURNS, Watched};
 use portcullis_proxy::Staged;
 use tokio::sync::oneshot;
 
@@ -116,7 +116,9 @@ impl Hand {
         let Some(watched) = self.insight.watched() else { return Ok(()) };
         let Some(step) = &self.step else { return Ok(()) };
         let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
-        if watched.is_over(standing.stages.max_newly_denied) {
+        let budget =
+            Budget { share_ppm: standing.stages.max_newly_denied, callers: standing.stages.min_denied_callers };
+        if watched.is_over(budget) {
             return self.take_back(&standing, watched);
         }
         match standing.stage().filter(|stage| spent < stage.lasts) {
@@ -132,6 +134,8 @@ impl Hand {
         self.insight.watch(Watched {
             requests: rollout.requests,
             newly_denied: rollout.newly_denied,
+            turns: rollout.turns,
+            turns_denied: rollout.turns_denied,
             ..Watched::default()
         });
         self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None });
@@ -195,12 +199,13 @@ impl Hand {
         let one_at_a_time = self.running.feeds().keeper();
         self.running.shared().stage(None);
         drop(one_at_a_time);
-        let Watched { requests, newly_denied, .. } = watched;
+        let Watched { turns, turns_denied, callers_denied, .. } = watched;
         let reason = format!(
-            "version {} was taken back in the step {}: {newly_denied} of {requests} requests of callers who were let in before were newly denied, and at most {} may be (of at least {LEAST_REQUESTS}): {}",
+            "version {} was taken back in the step {}: {callers_denied} callers who were let in before were newly denied something, in {turns_denied} of {turns} turns, and at most {} may be (of at least {LEAST_TURNS}, to fewer than {} callers): {}",
             standing.rollout.n,
             words(standing.stage()),
             percent(standing.stages.max_newly_denied),
+            standing.stages.min_denied_callers,
             self.insight.watched_in_words().join("; ")
         );
         if let Some(step) = &mut self.step {
@@ -267,6 +272,9 @@ fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
         spent_ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
         requests: watched.requests,
         newly_denied: watched.newly_denied,
+        turns: watched.turns,
+        turns_denied: watched.turns_denied,
+        callers_denied: watched.callers_denied,
         ..rollout
     }
 }

@@ -65,7 +65,11 @@ fn rollout(rolling: &super::Rolling) -> Rollout {
         lasts_s: stage.map_or(0, |stage| stage.lasts.as_secs()),
         requests: kept.requests,
         newly_denied: kept.newly_denied,
+        turns: kept.turns,
+        turns_denied: kept.turns_denied,
+        callers_denied: kept.callers_denied,
         max_newly_denied_ppm: rolling.stages.max_newly_denied,
+        min_denied_callers: rolling.stages.min_denied_callers,
     }
 }
 

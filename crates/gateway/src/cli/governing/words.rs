@@ -41,14 +41,18 @@ fn live(live: &Live) -> String {
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
-            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied (at most {} may be)",
+            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          it is taken back beyond {} of the turns, from {} callers on",
             safe(&rollout.stage),
             rollout.spent_s,
             rollout.lasts_s,
             rollout.serving,
             rollout.requests,
             rollout.newly_denied,
-            percent(rollout.max_newly_denied_ppm)
+            rollout.turns_denied,
+            rollout.turns,
+            rollout.callers_denied,
+            percent(rollout.max_newly_denied_ppm),
+            rollout.min_denied_callers
         ));
     }
     text
