@@ -55,6 +55,11 @@ pub enum Governed {
         #[serde(default)]
         at_once: Option<String>,
     },
+    /// Takes back the version that is rolled out step by step: the one before it serves everybody, as a new version. Nobody has to approve that.
+    Abort {
+        /// Why.
+        reason: String,
+    },
     /// The approvers.
     Approvers,
     /// Proposes a key of an approver, who may be new.
@@ -96,6 +101,7 @@ impl Verb for Governed {
             Self::Approve { .. } => "approve",
             Self::Reject { .. } => "reject",
             Self::Activate { .. } => "activate",
+            Self::Abort { .. } => "abort",
             Self::Approvers => "approvers",
             Self::ApproverAdd { .. } => "approver_add",
             Self::ApproverRevoke { .. } => "approver_revoke",
@@ -181,6 +187,10 @@ pub struct Live {
     pub instance: Option<String>,
     /// Only what was approved becomes live.
     pub required: bool,
+    /// The version that the running gateway decides by; null: none runs. Another one than what is live, or serves while that is rolled out, until a
+    /// reload has put it in force.
+    #[serde(default)]
+    pub in_force: Option<u64>,
     /// How far it has come, where it is rolled out step by step; null: it is in force for everybody.
     #[serde(default)]
     pub rollout: Option<Rollout>,

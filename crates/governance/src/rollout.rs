@@ -8,6 +8,8 @@ use crate::wire::{Malformed, Parser, Writer};
 
 /// The whole, in millionths.
 pub const WHOLE_PPM: u32 = 1_000_000;
+/// The place of no step.
+const ENDING: u32 = u32::MAX;
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
 const DOMAIN: &str = "portcullis-rollout-v2";
@@ -114,6 +116,17 @@ impl Rollout {
         Self { stage: self.stage.saturating_add(1), ..Self::new(self.n, self.change) }
     }
 
+    /// It has come through: it is written where it has to be, and then live for everybody.
+    #[must_use]
+    pub fn ending(self) -> Self {
+        Self { stage: ENDING, ..self }
+    }
+
+    /// Whether it has. Only the end of a process in between leaves that behind.
+    pub fn is_ending(&self) -> bool {
+        self.stage == ENDING
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(DOMAIN);
@@ -189,5 +202,6 @@ mod tests {
         [2, 5, 6, 7].into_iter().for_each(|number| writer.number(number));
         assert_eq!(Rollout::decode(&writer.finish()), Ok(older));
         assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
+        assert!(rollout.ending().is_ending() && !rollout.is_ending() && !rollout.next().is_ending());
     }
 }

@@ -532,7 +532,7 @@ mod tests {
         drop(first);
         let mut second = governor(&path);
         assert_eq!((second.standing().rollout, second.served().unwrap().1), (Some(far), content("one")));
-        second.take_back("too much", now()).unwrap();
+        second.take_back("too much", &[], now()).unwrap();
         drop(second);
         let third = governor(&path);
         assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));

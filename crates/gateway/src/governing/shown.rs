@@ -14,6 +14,7 @@ pub(super) fn live(
     rolling: Option<&super::Rolling>,
 ) -> Live {
     Live {
+        in_force: None,
         rollout: rolling.map(rollout),
         n: version.n,
         hash: version.hash().to_string(),

@@ -38,6 +38,10 @@ fn live(live: &Live) -> String {
     let required = if live.required { "approvals are required" } else { "approvals are not required" };
     let mut text =
         format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance));
+    let serving = live.rollout.as_ref().map_or(live.n, |rollout| rollout.serving);
+    if let Some(other) = live.in_force.filter(|in_force| *in_force != serving) {
+        text.push_str(&format!("\nin force  version {other}, until a reload has put version {serving} in force"));
+    }
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
