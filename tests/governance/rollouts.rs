@@ -296,7 +296,7 @@ fn an_emergency_says_what_becomes_live_with_it() {
         &[
             "version = 1\n",
             &mistake(),
-            "[[deny]]\nname = \"bob\"\nprincipals = [\"user:bob\"]\nactions = [\"* /**\"]\n",
+            "[[deny]]\nname = \"bob\"\nprincipals = [\"user:bob\"]\nactions = [\"* /**\"]\nscope = \"*\"\n",
         ]
         .concat(),
     );

@@ -109,7 +109,10 @@ impl Hand {
     fn look(&mut self) -> Result<(), String> {
         let standing = self.governing.rollout();
         self.look_whether_it_is_over(standing.as_ref());
-        let Some(standing) = standing else { return Ok(self.see_it_in_force()) };
+        let Some(standing) = standing else {
+            self.see_it_in_force();
+            return Ok(());
+        };
         let rollout = standing.rollout;
         if rollout.is_ending() {
             return self.finish(rollout.n, "it had come through its steps before");
