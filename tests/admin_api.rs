@@ -128,6 +128,39 @@ fn who_is_on_duty_bans_over_the_network_and_the_event_names_them() {
 }
 
 #[test]
+fn a_version_that_is_rolled_out_is_taken_back_over_the_network_by_whoever_may() {
+    let duty = DUTY.replace("\"POST /v1/reload\"", "\"POST /v1/reload\", \"POST /v1/govern/*\"");
+    let steps = "[store]\npath = \"state.db\"\n[governance]\ncanary = [\"5%\"]\ncanary_step = \"1h\"\n";
+    let api = Api::start_with(steps, &duty);
+    let by = json!({ "name": null, "reason": "root needs less", "ticket": null });
+    let policy = format!("version = 1\n{}", duty.replace("\"user:root\", ", ""));
+    let wanted = json!({ "verb": "propose", "policy": policy, "files": null, "by": by });
+    let proposed = api.post("/v1/govern/propose", &api.alice, &wanted);
+    assert_eq!(proposed.status(), 200, "{}", proposed.text());
+    let id = proposed.json()["changes"][0]["id"].clone();
+    let abort =
+        |key: &str, reason: &str| api.post("/v1/govern/abort", key, &json!({ "verb": "abort", "reason": reason }));
+    let nothing = abort(&api.alice, "too early");
+    assert_eq!((nothing.status(), nothing.text().contains("no version is being rolled out")), (409, true));
+    let activated = api.post("/v1/govern/activate", &api.alice, &json!({ "verb": "activate", "id": id }));
+    assert_eq!(activated.json()["live"]["rollout"]["n"], 2, "{}", activated.text());
+    assert_eq!(abort(&api.bob, "I only look on").status(), 403);
+    assert_eq!(abort(&api.alice, " ").status(), 409, "a reason is asked for");
+    let aborted = abort(&api.alice, "root is needed");
+    assert_eq!(aborted.status(), 200, "{}", aborted.text());
+    let aborted = aborted.json();
+    assert_eq!((&aborted["live"]["n"], &aborted["live"]["in_force"]), (&3.into(), &3.into()));
+    assert_eq!(
+        (&aborted["live"]["rollout"], &aborted["versions"][0]["change"]["kind"]),
+        (&Value::Null, &"revert".into())
+    );
+    let done: Vec<Value> = api.events("admin.policy_rollback", 3);
+    let last = done.last().unwrap();
+    assert_eq!((&last["identity"]["id"], &last["decision"]), (&"user:alice".into(), &"permit".into()));
+    assert!(last["message"].as_str().unwrap().contains("version 2 was taken back by"), "{last}");
+}
+
+#[test]
 fn the_policy_decides_and_a_refusal_is_one_event_with_its_reason() {
     let api = Api::start();
     let ban = json!({ "on": "192.0.2.7" });

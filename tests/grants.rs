@@ -323,3 +323,26 @@ fn a_directory_is_asked_who_is_nobody() {
         "{offline:#}"
     );
 }
+
+#[test]
+fn what_is_used_while_a_version_is_rolled_out_is_used() {
+    let upstream = Upstream::start();
+    let steps = "[governance]\ncanary = [\"100%\"]\ncanary_step = \"1h\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, &[QUICK, steps].concat());
+    let gateway = site.start();
+    // It takes something from the service alone.
+    let narrower = POLICY.replace("* /**", "GET /**");
+    gateway.site.file("candidate.toml", &format!("version = 1\n{narrower}{NO_BANS}"));
+    let candidate = gateway.site.path("candidate.toml").display().to_string();
+    let proposed = run(&gateway.site, &["policy", "propose", "--reason", "less", &candidate, "-o", "json"]);
+    let change = json(&proposed)["changes"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(code(&run(&gateway.site, &["policy", "activate", &change])), Some(0));
+    // It decides for everybody, and what alice uses of the version that serves is in use.
+    let report = until_found(&gateway, &key, "LP01");
+    let unused = of(&report, "LP01");
+    let mut permissions: Vec<&str> = unused.iter().map(|finding| finding["permission"].as_str().unwrap()).collect();
+    permissions.sort_unstable();
+    assert_eq!(permissions, ["DELETE /reports/**", "PUT /reports/**"], "{report:#}");
+    let status = json(&run(&gateway.site, &["policy", "status", "-o", "json"]));
+    assert_eq!(status["live"]["rollout"]["n"], 2, "it was rolled out all the while: {status}");
+}

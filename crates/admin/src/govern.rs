@@ -55,6 +55,11 @@ pub enum Governed {
         #[serde(default)]
         at_once: Option<String>,
     },
+    /// Takes back the version that is rolled out step by step: the one before it serves everybody, as a new version. Nobody has to approve that.
+    Abort {
+        /// Why.
+        reason: String,
+    },
     /// The approvers.
     Approvers,
     /// Proposes a key of an approver, who may be new.
@@ -96,6 +101,7 @@ impl Verb for Governed {
             Self::Approve { .. } => "approve",
             Self::Reject { .. } => "reject",
             Self::Activate { .. } => "activate",
+            Self::Abort { .. } => "abort",
             Self::Approvers => "approvers",
             Self::ApproverAdd { .. } => "approver_add",
             Self::ApproverRevoke { .. } => "approver_revoke",
@@ -181,6 +187,10 @@ pub struct Live {
     pub instance: Option<String>,
     /// Only what was approved becomes live.
     pub required: bool,
+    /// The version that the running gateway decides by; null: none runs. Another one than what is live, or serves while that is rolled out, until a
+    /// reload has put it in force.
+    #[serde(default)]
+    pub in_force: Option<u64>,
     /// How far it has come, where it is rolled out step by step; null: it is in force for everybody.
     #[serde(default)]
     pub rollout: Option<Rollout>,
@@ -207,8 +217,20 @@ pub struct Rollout {
     pub requests: u64,
     /// Those of them that it would newly deny, by callers who were let in before.
     pub newly_denied: u64,
-    /// What share of them may be, in millionths: beyond that it is taken back.
+    /// The same by turns: what a caller asks for within a minute is one, so that nobody counts more than once a minute.
+    #[serde(default)]
+    pub turns: u64,
+    /// Turns in which something was newly denied to a caller who was let in before.
+    #[serde(default)]
+    pub turns_denied: u64,
+    /// How many different callers had these, since the gateway started.
+    #[serde(default)]
+    pub callers_denied: u64,
+    /// What share of the turns may be, in millionths: beyond that it is taken back.
     pub max_newly_denied_ppm: u32,
+    /// Only where so many different callers are denied something.
+    #[serde(default)]
+    pub min_denied_callers: u32,
 }
 
 /// A version.

@@ -94,6 +94,7 @@ const OPERATIONS: &[Operation] = &[
     governed("/v1/govern/approve", "Takes what somebody signed."),
     governed("/v1/govern/reject", "Ends a proposal."),
     governed("/v1/govern/activate", "Makes a proposal live."),
+    governed("/v1/govern/abort", "Takes back the version that is rolled out step by step."),
     governed("/v1/govern/approvers", "The approvers."),
     governed("/v1/govern/approver_add", "Proposes a key of an approver."),
     governed("/v1/govern/approver_revoke", "Proposes to revoke keys of an approver."),

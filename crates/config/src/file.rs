@@ -50,7 +50,7 @@ pub(crate) use feed::{
     Suffix,
 };
 pub(crate) use gateway::{GatewayFile, read_gateway};
-pub(crate) use governance::{Backup, Governance};
+pub(crate) use governance::{Backup, DENIED_CALLERS, Governance};
 pub(crate) use identity::{
     ASSERTION_SIZES, ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HEADER_SIZES, HeaderRole, Identity,
     JwtProvider, PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN,

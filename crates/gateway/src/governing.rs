@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
+use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::{
     ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version, Wish,
@@ -249,13 +249,16 @@ impl Governing {
         why: Why,
         in_force: Option<u64>,
     ) -> Result<Decided, Refused> {
-        let decided = if self.is_required() { self.approved(disk, why, in_force) } else { self.believed(disk) }?;
+        let decided = if self.is_required() { self.approved(disk, why, in_force) } else { self.believed(disk, why) }?;
         self.set_stages(&decided.loaded.stages);
         Ok(decided)
     }
 
     /// The files, where nothing has to be approved.
-    fn believed(&self, disk: Result<Loaded, Report>) -> Result<Decided, Refused> {
+    fn believed(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
+        if let Some(decided) = self.instead(&disk, why)? {
+            return Ok(decided);
+        }
         let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
         if loaded.governance.required {
             let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
@@ -267,8 +270,8 @@ impl Governing {
             governor.standing().rollout.and_then(|_| governor.version(governor.serving()).ok())
         };
         if let Some(version) = serving.filter(|version| version.change.governed == Hash(loaded.governed.digest)) {
-            let staged = self.staged(&loaded)?;
-            return Ok(Decided { loaded, number: Number::Known(version.n), staged, alarm: None });
+            let (staged, alarm) = self.staged_at(why, &loaded)?;
+            return Ok(Decided { loaded, number: Number::Known(version.n), staged, alarm });
         }
         // Whoever puts the files of that one where files are believed has it in force for everybody, and its steps are over.
         let rolled = {
@@ -276,7 +279,7 @@ impl Governing {
             governor.standing().rollout.and_then(|_| governor.version(governor.n()).ok())
         };
         if let Some(version) = rolled.filter(|version| version.change.governed == Hash(loaded.governed.digest)) {
-            self.finish_rollout().map_err(Refused::Other)?;
+            self.finish_rollout(version.n).map_err(Refused::Other)?;
             return Ok(Decided { loaded, number: Number::Known(version.n), staged: None, alarm: None });
         }
         let number = Number::Noted(self.class(&loaded));
@@ -296,10 +299,15 @@ impl Governing {
             );
             return Err(Refused::Other(message));
         }
-        let staged = self.staged(&live)?;
+        let (staged, unstaged) = self.staged_at(why, &live)?;
         match disk {
             Ok(loaded) if loaded.governed.digest == live.governed.digest => {
-                Ok(Decided { loaded, number, staged, alarm: None })
+                Ok(Decided { loaded, number, staged, alarm: unstaged })
+            }
+            // The usual way to propose: the files are those of the next version already, and what is not governed in them counts.
+            Ok(disk) if self.is_rolled_out(&disk) => {
+                let loaded = self.sealed(&version, &content, Some(&disk))?;
+                Ok(Decided { loaded, number, staged, alarm: unstaged })
             }
             disk => {
                 let alarm = self.alarm(disk.as_ref(), &live, n);
@@ -313,6 +321,91 @@ impl Governing {
                     Why::Activated => Ok(Decided { loaded: live, number, staged, alarm: None }),
                 }
             }
+        }
+    }
+
+    /// A version in place of files that are believed otherwise: one that was activated a moment ago, whatever they hold by now; and one that had come through
+    /// its steps when the process ended, before all of it was written.
+    fn instead(&self, disk: &Result<Loaded, Report>, why: Why) -> Result<Option<Decided>, Refused> {
+        let rollout = self.governor().standing().rollout;
+        let ending = rollout.filter(|rollout| rollout.is_ending());
+        if let Some(rollout) = ending {
+            match self.finish_rollout(rollout.n) {
+                Ok(None) => {}
+                Ok(Some(remark)) => tracing::warn!("version {} is live for everybody; {remark}", rollout.n),
+                // It is tried again while the gateway runs.
+                Err(error) => tracing::error!(error, "version {} is live, and cannot be written", rollout.n),
+            }
+        } else if why != Why::Activated {
+            return Ok(None);
+        }
+        let governor = self.governor();
+        let other = |error: GovernanceError| Refused::Other(error.to_string());
+        let (version, content) = match (ending, governor.standing().version) {
+            (Some(_), Some(last)) => (last, governor.live().map_err(other)?),
+            _ => governor.served().map_err(other)?,
+        };
+        drop(governor);
+        if why == Why::Activated
+            && disk.as_ref().is_ok_and(|disk| Hash(disk.governed.digest) == version.change.governed)
+        {
+            return Ok(None);
+        }
+        let loaded = self.sealed(&version, &content, disk.as_ref().ok())?;
+        let staged = if ending.is_some() { None } else { self.staged(&loaded)? };
+        if ending.is_none() {
+            tracing::warn!(
+                "version {} is in force, and the files on disk hold something else: the next reload believes them",
+                version.n
+            );
+        }
+        Ok(Some(Decided { loaded, number: Number::Known(version.n), staged, alarm: None }))
+    }
+
+    /// Whether these are the files of the version that is rolled out.
+    fn is_rolled_out(&self, disk: &Loaded) -> bool {
+        let governor = self.governor();
+        let rolled = governor.standing().rollout.and_then(|rollout| governor.version(rollout.n).ok());
+        rolled.is_some_and(|version| version.change.governed == Hash(disk.governed.digest))
+    }
+
+    /// A version, with what is not governed as it is on the disk, where its files can be read and the same is governed in those of the gateway; else as it
+    /// was then.
+    fn sealed(&self, version: &Version, content: &Content, disk: Option<&Loaded>) -> Result<Loaded, Refused> {
+        let is_it = |loaded: &Loaded| version.change.governed == Hash(loaded.governed.digest);
+        if let Some(disk) = disk {
+            let mut content = content.clone();
+            let gateway = disk.governed.files.iter().filter(|file| file.kind == GovernedKind::Gateway);
+            content.files.extend(gateway.map(|file| (file.name.clone(), file.bytes.to_vec())));
+            if let Some(loaded) = load_sealed(&self.config, &content).ok().filter(is_it) {
+                return Ok(loaded);
+            }
+        }
+        let loaded = load_sealed(&self.config, content).map_err(|report| Refused::Files(Box::new(report)))?;
+        if is_it(&loaded) {
+            return Ok(loaded);
+        }
+        Err(Refused::Other(format!(
+            "version {} cannot be put in force: with the files that it names it is not what it was",
+            version.n
+        )))
+    }
+
+    /// What is rolled out. At a start what cannot be read of it is no reason to be down: the version that serves is whole, and decides for everybody.
+    fn staged_at(&self, why: Why, serving: &Loaded) -> Result<(Option<StagedVersion>, Option<Alarm>), Refused> {
+        match (self.staged(serving), why) {
+            (Ok(staged), _) => Ok((staged, None)),
+            (Err(refused), Why::Start) => {
+                let why = match refused {
+                    Refused::Files(report) => report.summary_line(),
+                    Refused::Alarm(alarm) => alarm.message,
+                    Refused::Other(why) => why,
+                };
+                let n = self.n();
+                let message = format!("version {n} is rolled out no further until a reload can read it: {why}");
+                Ok((None, Some(Alarm { message, tampered: false })))
+            }
+            (Err(refused), Why::Asked | Why::Activated) => Err(refused),
         }
     }
 

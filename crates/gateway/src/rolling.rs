@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_events::EventKind;
-use portcullis_governance::{Rollout, Stage};
-use portcullis_insight::{LEAST_REQUESTS, Watched};
+use portcullis_governance::{Rollout, Stage, WHOLE_PPM};
+use portcullis_insight::{Budget, LEAST_TURNS, Watched};
 use portcullis_proxy::Staged;
 use tokio::sync::oneshot;
 
@@ -47,6 +47,7 @@ impl RollingOut {
             insight: Arc::clone(insight),
             orders,
             step: None,
+            unserved: None,
         };
         let (stop, stopped) = channel();
         let thread = thread::Builder::new().name("rollout".to_owned()).spawn(move || {
@@ -82,6 +83,16 @@ struct Hand {
     insight: Arc<Insight>,
     orders: Orders,
     step: Option<Step>,
+    unserved: Option<Unserved>,
+}
+
+/// A version that is live for everybody, and that a reload has to put in force.
+struct Unserved {
+    n: u64,
+    /// When it was tried last.
+    tried: Instant,
+    /// It was said that it is not.
+    told: bool,
 }
 
 /// A step that is under way.
@@ -96,13 +107,16 @@ struct Step {
 
 impl Hand {
     fn look(&mut self) -> Result<(), String> {
-        let Some(standing) = self.governing.rollout() else {
-            if self.step.take().is_some() {
-                self.insight.unwatch();
-            }
+        let standing = self.governing.rollout();
+        self.look_whether_it_is_over(standing.as_ref());
+        let Some(standing) = standing else {
+            self.see_it_in_force();
             return Ok(());
         };
         let rollout = standing.rollout;
+        if rollout.is_ending() {
+            return self.finish(rollout.n, "it had come through its steps before");
+        }
         let is_same = |step: &Step| (step.began_with.n, step.began_with.stage) == (rollout.n, rollout.stage);
         if let Some(reason) = self.step.as_ref().filter(|step| is_same(step)).and_then(|step| step.taken_back.clone()) {
             return self.write_that_it_is_back(&standing, &reason);
@@ -110,13 +124,20 @@ impl Hand {
         // Until the reload that puts it in force there is nothing to be watched.
         let staged = self.running.shared().snapshot().load().staged.clone();
         let Some(staged) = staged.filter(|staged| staged.policy.version() == rollout.n) else { return Ok(()) };
+        // A reload that chose before a step began, and was done after, put the earlier share back.
+        let share = standing.stage().map_or(WHOLE_PPM, |stage| stage.share);
+        if staged.share != share {
+            self.stage(&staged, share);
+        }
         if !self.step.as_ref().is_some_and(is_same) {
             self.begin(&standing);
         }
         let Some(watched) = self.insight.watched() else { return Ok(()) };
         let Some(step) = &self.step else { return Ok(()) };
         let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
-        if watched.is_over(standing.stages.max_newly_denied) {
+        let budget =
+            Budget { share_ppm: standing.stages.max_newly_denied, callers: standing.stages.min_denied_callers };
+        if watched.is_over(budget) {
             return self.take_back(&standing, watched);
         }
         match standing.stage().filter(|stage| spent < stage.lasts) {
@@ -132,6 +153,8 @@ impl Hand {
         self.insight.watch(Watched {
             requests: rollout.requests,
             newly_denied: rollout.newly_denied,
+            turns: rollout.turns,
+            turns_denied: rollout.turns_denied,
             ..Watched::default()
         });
         self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None });
@@ -163,31 +186,93 @@ impl Hand {
         let found = format!("{requests} requests were decided on by both, {newly_denied} of them newly denied");
         if let Some(stage) = standing.stages.at(next.stage) {
             self.governing.note_progress(next)?;
-            let share = stage.share;
-            // Lists and thresholds are put in force one after the other with this.
-            let one_at_a_time = self.running.feeds().keeper();
-            let snapshot = self.running.shared().snapshot().load();
-            let present = snapshot.staged.as_ref().filter(|present| present.seed == staged.seed);
-            if let Some(present) = present.map(|present| Staged { share, ..Staged::clone(present) }) {
-                drop(snapshot);
-                self.running.shared().stage(Some(Arc::new(present)));
-            }
-            drop(one_at_a_time);
+            self.stage(staged, stage.share);
             self.tell(
                 EventKind::PolicyRollout,
                 format!("version {n} goes on to the step {}: {found} in the one before", words(Some(stage))),
             );
             return Ok(());
         }
-        let remark = self.governing.finish_rollout()?;
+        self.finish(n, &format!("{found} in the last step"))
+    }
+
+    /// Its steps are over.
+    fn finish(&mut self, n: u64, found: &str) -> Result<(), String> {
+        let remark = self.governing.finish_rollout(n)?;
         let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
         self.end();
-        self.reload()?;
-        self.tell(
-            EventKind::PolicyRollout,
-            format!("version {n} is live for everybody: {found} in the last step{remark}"),
-        );
+        self.put_in_force(n);
+        self.tell(EventKind::PolicyRollout, format!("version {n} is live for everybody: {found}{remark}"));
         Ok(())
+    }
+
+    /// Has what is staged decide for this share of the callers.
+    fn stage(&self, staged: &Staged, share: u32) {
+        // Lists and thresholds are put in force one after the other with this.
+        let one_at_a_time = self.running.feeds().keeper();
+        let snapshot = self.running.shared().snapshot().load();
+        let present = snapshot.staged.as_ref().filter(|present| present.seed == staged.seed);
+        if let Some(present) = present.map(|present| Staged { share, ..Staged::clone(present) }) {
+            drop(snapshot);
+            self.running.shared().stage(Some(Arc::new(present)));
+        }
+        drop(one_at_a_time);
+    }
+
+    /// Whether what was watched is rolled out no more, by somebody else's hand: hurried, taken back, or followed by another version.
+    fn look_whether_it_is_over(&mut self, standing: Option<&Standing>) {
+        let is_over = |step: &mut Step| standing.is_none_or(|standing| standing.rollout.n != step.began_with.n);
+        let Some(step) = self.step.take_if(is_over) else { return };
+        self.insight.unwatch();
+        let (n, live) = (step.began_with.n, self.governing.n());
+        // Whoever did that has ordered a reload.
+        self.unserved = Some(Unserved { n: live, tried: Instant::now(), told: false });
+        let message = match live == n {
+            true => format!("version {n} is live for everybody, without the steps that were left"),
+            false => format!("version {n} is rolled out no more: version {live} is the last one"),
+        };
+        self.tell(EventKind::PolicyRollout, message);
+    }
+
+    /// Nothing is rolled out. What is live then was to be put in force by one reload, which may not have been done.
+    fn see_it_in_force(&mut self) {
+        let live = self.governing.n();
+        let (in_force, staged) = {
+            let snapshot = self.running.shared().snapshot().load();
+            (snapshot.policy.version(), snapshot.staged.as_ref().map(|staged| staged.policy.version()))
+        };
+        // By a reload that chose before it was taken back, and was done after.
+        if staged.is_some_and(|staged| staged != live) {
+            let one_at_a_time = self.running.feeds().keeper();
+            self.running.shared().stage(None);
+            drop(one_at_a_time);
+        }
+        let Some(unserved) = self.unserved.take() else { return };
+        if in_force >= unserved.n || live != unserved.n {
+            if unserved.told {
+                self.tell(EventKind::PolicyRollout, format!("version {in_force} is in force now"));
+            }
+        } else if unserved.tried.elapsed() < AGAIN {
+            self.unserved = Some(unserved);
+        } else {
+            let n = unserved.n;
+            self.unserved = Some(unserved);
+            self.put_in_force(n);
+        }
+    }
+
+    /// Has a version that is live be put in force. Until that is done, it is tried again.
+    fn put_in_force(&mut self, n: u64) {
+        let told = self.unserved.as_ref().is_some_and(|unserved| unserved.n == n && unserved.told);
+        let outcome = self.reload();
+        if let (Err(why), false) = (&outcome, told || self.running.shared().is_draining()) {
+            let again = AGAIN.as_secs();
+            self.tell(
+                EventKind::PolicyRollout,
+                format!("version {n} is live, and not in force yet: {why}; it is tried again every {again} s"),
+            );
+        }
+        self.unserved = Some(Unserved { n, tried: Instant::now(), told: told || outcome.is_err() });
     }
 
     /// It denies too much. First of all nobody is refused by it any more; then it is written down.
@@ -195,12 +280,13 @@ impl Hand {
         let one_at_a_time = self.running.feeds().keeper();
         self.running.shared().stage(None);
         drop(one_at_a_time);
-        let Watched { requests, newly_denied, .. } = watched;
+        let Watched { turns, turns_denied, callers_denied, .. } = watched;
         let reason = format!(
-            "version {} was taken back in the step {}: {newly_denied} of {requests} requests of callers who were let in before were newly denied, and at most {} may be (of at least {LEAST_REQUESTS}): {}",
+            "version {} was taken back in the step {}: {callers_denied} callers who were let in before were newly denied something, in {turns_denied} of {turns} turns, and at most {} may be (of at least {LEAST_TURNS}, to fewer than {} callers): {}",
             standing.rollout.n,
             words(standing.stage()),
             percent(standing.stages.max_newly_denied),
+            standing.stages.min_denied_callers,
             self.insight.watched_in_words().join("; ")
         );
         if let Some(step) = &mut self.step {
@@ -210,16 +296,16 @@ impl Hand {
     }
 
     fn write_that_it_is_back(&mut self, standing: &Standing, reason: &str) -> Result<(), String> {
-        let (n, remark) = self.governing.take_back(reason, Timestamp::now())?;
+        let (n, remark) = self.governing.take_back(standing.rollout.n, reason, Timestamp::now())?;
         let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
         self.end();
-        let reloaded = self.reload();
+        self.put_in_force(n);
         let back = standing.serving;
         self.tell(
             EventKind::PolicyReverted,
             format!("{reason}; version {n} has what version {back} had, and is live{remark}"),
         );
-        reloaded
+        Ok(())
     }
 
     fn end(&mut self) {
@@ -267,6 +353,9 @@ fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
         spent_ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
         requests: watched.requests,
         newly_denied: watched.newly_denied,
+        turns: watched.turns,
+        turns_denied: watched.turns_denied,
+        callers_denied: watched.callers_denied,
         ..rollout
     }
 }

@@ -8,11 +8,15 @@ use crate::wire::{Malformed, Parser, Writer};
 
 /// The whole, in millionths.
 pub const WHOLE_PPM: u32 = 1_000_000;
+/// The place of no step.
+const ENDING: u32 = u32::MAX;
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
-const DOMAIN: &str = "portcullis-rollout-v1";
+const DOMAIN: &str = "portcullis-rollout-v2";
+/// As an earlier version of the program wrote it: without turns.
+const DOMAIN_V1: &str = "portcullis-rollout-v1";
 
-/// The steps: `[governance] shadow`, `canary`, `canary_step` and `max_newly_denied`. None by default: a version is in force at once.
+/// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied` and `min_denied_callers`. None by default: a version is in force at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stages {
     /// How long it is only evaluated beside the live one; zero: not at all.
@@ -21,13 +25,21 @@ pub struct Stages {
     pub canary: Vec<u32>,
     /// How long each of these lasts.
     pub step: Duration,
-    /// It is taken back when it denies a larger share of the requests that were permitted, in millionths.
+    /// It is taken back when it denies something in a larger share of the turns of callers, in millionths: what a caller asks for within a minute is one.
     pub max_newly_denied: u32,
+    /// And so many different callers who were let in before. At least 1.
+    pub min_denied_callers: u32,
 }
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { shadow: Duration::ZERO, canary: Vec::new(), step: Duration::from_secs(600), max_newly_denied: 1_000 }
+        Self {
+            shadow: Duration::ZERO,
+            canary: Vec::new(),
+            step: Duration::from_secs(600),
+            max_newly_denied: 1_000,
+            min_denied_callers: 3,
+        }
     }
 }
 
@@ -74,12 +86,28 @@ pub struct Rollout {
     pub requests: u64,
     /// Those of them that the new one would deny, and that count against it.
     pub newly_denied: u64,
+    /// Turns of callers: what a caller asks for within a minute is one.
+    pub turns: u64,
+    /// Those of them in which something was denied that counts against it.
+    pub turns_denied: u64,
+    /// So many different callers had these, since the gateway started.
+    pub callers_denied: u64,
 }
 
 impl Rollout {
     /// A version that has not come far yet.
     pub fn new(n: u64, change: ChangeId) -> Self {
-        Self { n, change, stage: 0, spent_ms: 0, requests: 0, newly_denied: 0 }
+        Self {
+            n,
+            change,
+            stage: 0,
+            spent_ms: 0,
+            requests: 0,
+            newly_denied: 0,
+            turns: 0,
+            turns_denied: 0,
+            callers_denied: 0,
+        }
     }
 
     /// The beginning of its next step.
@@ -88,13 +116,26 @@ impl Rollout {
         Self { stage: self.stage.saturating_add(1), ..Self::new(self.n, self.change) }
     }
 
+    /// It has come through: it is written where it has to be, and then live for everybody.
+    #[must_use]
+    pub fn ending(self) -> Self {
+        Self { stage: ENDING, ..self }
+    }
+
+    /// Whether it has. Only the end of a process in between leaves that behind.
+    pub fn is_ending(&self) -> bool {
+        self.stage == ENDING
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(DOMAIN);
         writer.number(self.n);
         writer.fixed(&self.change.0);
         writer.number(u64::from(self.stage));
-        [self.spent_ms, self.requests, self.newly_denied].into_iter().for_each(|number| writer.number(number));
+        let counted = [self.requests, self.newly_denied, self.turns, self.turns_denied, self.callers_denied];
+        writer.number(self.spent_ms);
+        counted.into_iter().for_each(|number| writer.number(number));
         writer.finish()
     }
 
@@ -103,17 +144,23 @@ impl Rollout {
     /// # Errors
     /// When it is something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut parser = Parser::new(bytes, DOMAIN)?;
+        let (mut parser, has_turns) = match Parser::new(bytes, DOMAIN) {
+            Ok(parser) => (parser, true),
+            Err(Malformed) => (Parser::new(bytes, DOMAIN_V1)?, false),
+        };
         let (n, change) = (parser.number()?, ChangeId(parser.array()?));
         let stage = u32::try_from(parser.number()?).map_err(|_| Malformed)?;
-        let rollout = Self {
-            n,
-            change,
+        let mut rollout = Self {
             stage,
             spent_ms: parser.number()?,
             requests: parser.number()?,
             newly_denied: parser.number()?,
+            ..Self::new(n, change)
         };
+        if has_turns {
+            rollout.turns = parser.number()?;
+            (rollout.turns_denied, rollout.callers_denied) = (parser.number()?, parser.number()?);
+        }
         parser.end()?;
         Ok(rollout)
     }
@@ -131,7 +178,7 @@ mod tests {
             shadow: Duration::from_secs(60),
             canary: vec![50_000, WHOLE_PPM],
             step: Duration::from_secs(30),
-            max_newly_denied: 0,
+            ..Stages::default()
         };
         let steps: Vec<_> =
             (0..4).map(|place| stages.at(place).map(|stage| (stage.share, stage.lasts.as_secs()))).collect();
@@ -143,10 +190,18 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_written() {
-        let rollout = Rollout { stage: 2, spent_ms: 5, requests: 6, newly_denied: 7, ..Rollout::new(3, SEED) };
+        let older = Rollout { stage: 2, spent_ms: 5, requests: 6, newly_denied: 7, ..Rollout::new(3, SEED) };
+        let rollout = Rollout { turns: 8, turns_denied: 9, callers_denied: 10, ..older };
         let bytes = rollout.encode();
         assert_eq!(Rollout::decode(&bytes), Ok(rollout));
         assert!(Rollout::decode(&bytes[..bytes.len() - 1]).is_err());
+        // A version that was being rolled out when the program was replaced is rolled out still, and not live for everybody.
+        let mut writer = Writer::new(DOMAIN_V1);
+        writer.number(3);
+        writer.fixed(&SEED.0);
+        [2, 5, 6, 7].into_iter().for_each(|number| writer.number(number));
+        assert_eq!(Rollout::decode(&writer.finish()), Ok(older));
         assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
+        assert!(rollout.ending().is_ending() && !rollout.is_ending() && !rollout.next().is_ending());
     }
 }

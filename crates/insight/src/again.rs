@@ -1,7 +1,8 @@
 //! Deciding on a kept request once more: the answer, or the fact that is missing for it.
 
 use portcullis_policy::{
-    AccessRequest, AuthenticationRule, CountryCode, KeptIdentity, KeptRequest, KeptRisk, Outcome, Policy, Ruling,
+    AccessRequest, AuthenticationRule, CountryCode, KeptIdentity, KeptRequest, KeptRisk, Outcome, Policy,
+    PrincipalKind, Ruling,
 };
 
 /// What a policy says to a request that was made.
@@ -127,7 +128,7 @@ fn differs(policy: &Policy, ruling: &Ruling<'_>, asked: &AccessRequest<'_>) -> b
 /// What becomes of a request under another policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// It was permitted, and would be refused: 401, 403 or 404.
+    /// It was permitted, and would be refused: 401, 403 or 404. Also where a stronger authentication is asked of who can never have one.
     NewlyDenied,
     /// It was permitted, and could not be decided on: 503.
     NewlyUndecided,
@@ -159,6 +160,16 @@ impl Change {
                 let same = before.outcome == after.outcome && before.reason == after.reason;
                 if same { Self::None } else { Self::OtherRefusal }
             }
+        }
+    }
+
+    /// The same for whoever made the request: a service and the holder of a certificate have no second factor, so that what a user is asked for is
+    /// the end for them.
+    #[must_use]
+    pub fn for_caller(self, request: &KeptRequest) -> Self {
+        match (self, request.principal().map(|principal| principal.kind)) {
+            (Self::NewlyStepUp, Some(PrincipalKind::Service | PrincipalKind::Certificate)) => Self::NewlyDenied,
+            (change, Some(PrincipalKind::User | PrincipalKind::Service | PrincipalKind::Certificate) | None) => change,
         }
     }
 }

@@ -39,7 +39,7 @@ impl PolicyId {
 pub struct Impact {
     /// Requests that were decided on again under both policies.
     pub requests: u64,
-    /// Permitted before, refused after.
+    /// Permitted before, refused after; also asked for a stronger authentication that such a caller can never have.
     pub newly_denied: Flips,
     /// Permitted before, 503 after.
     pub newly_undecided: Flips,
@@ -192,7 +192,7 @@ impl<'p> Tally<'p> {
         if answered.is_some_and(|permitted| permitted != (before.outcome == Outcome::Permit)) {
             self.answered_otherwise = self.answered_otherwise.saturating_add(weight);
         }
-        match Change::of(&before, &after) {
+        match Change::of(&before, &after).for_caller(request) {
             Change::None => self.unchanged = self.unchanged.saturating_add(weight),
             change => self.add_flip(change, request, &before, &after, weight),
         }

@@ -1,44 +1,66 @@
 //! Watching a version that comes into force step by step: every request of the sample is decided on by the policy in force and by the new one, and what the
 //! new one denies to callers who were let in before counts against it.
 //!
-//! Nobody else's refusals count. Who attacks is often refused by exactly the change that is rolled out, and must not be able to have it taken back.
+//! Nobody else's refusals count. Who attacks is often refused by exactly the change that is rolled out, and must not be able to have it taken back. For the
+//! same reason a caller counts once a minute however often it comes, and several different ones have to be hurt: whoever goes through a hole that the
+//! change closes is somebody who was let in before, too.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use portcullis_policy::{Outcome, Policy, Principal, PrincipalKind};
+use jiff::Timestamp;
+use portcullis_policy::{Outcome, Policy, Principal};
 
 use crate::again::{Again, Change, Unknown, again};
 use crate::impact::{Impact, Tally};
 use crate::sample::{Answered, Outlook, Seen};
 
-/// The share of the budget is taken of so many requests at least: the first one that is denied is not yet a hundred percent.
-pub const LEAST_REQUESTS: u64 = 1_000;
-/// Principals of whom it is remembered that they were let in.
-const FAMILIAR_MAX: usize = 100_000;
+/// The share of the budget is taken of so many turns at least: the first one that is denied is not yet a hundred percent.
+pub const LEAST_TURNS: u64 = 100;
+/// Principals of whom it is remembered that they were let in: those who came last, and as many at most as came before them.
+const FAMILIAR_MAX: usize = 50_000;
+/// Principals that are told apart within a minute, and of those who are hurt within a step.
+const CALLERS_MAX: usize = 100_000;
 /// Requests that are answered otherwise and are kept for the words of a report.
 const FLIPPED_MAX: usize = 2_000;
 
 /// What was counted since a step began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Watched {
-    /// Requests that were decided on by both.
+    /// Requests that were decided on by both, and that the policy in force permits.
     pub requests: u64,
-    /// Those that the policy in force permits, and the new one denies or cannot decide on, by callers who were let in before.
+    /// Those of them that the new one denies or cannot decide on, by callers who were let in before.
     pub newly_denied: u64,
     /// The same by all others.
     pub newly_denied_others: u64,
     /// Those that the new one permits, and the one in force does not.
     pub newly_permitted: u64,
-    /// Those that the new one asks a stronger authentication for.
+    /// Those that the new one asks a stronger authentication for, of callers who can have one.
     pub newly_step_up: u64,
+    /// The same requests by turns: all that a principal asks for within a minute is one. Whoever comes without a credential has none.
+    pub turns: u64,
+    /// Those turns in which something was newly denied to a principal who was let in before.
+    pub turns_denied: u64,
+    /// So many different principals had these. After a restart they are counted anew.
+    pub callers_denied: u64,
+}
+
+/// How much may be denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// What share of the turns, in millionths.
+    pub share_ppm: u32,
+    /// It takes so many different principals, whatever the share.
+    pub callers: u32,
 }
 
 impl Watched {
-    /// Whether more is denied than may be: `budget` in millionths.
-    pub fn is_over(&self, budget: u32) -> bool {
-        let share = u128::from(self.newly_denied) * 1_000_000;
-        share > u128::from(budget) * u128::from(self.requests.max(LEAST_REQUESTS))
+    /// Whether more is denied than may be.
+    pub fn is_over(&self, budget: Budget) -> bool {
+        let share = u128::from(self.turns_denied) * 1_000_000;
+        share > u128::from(budget.share_ppm) * u128::from(self.turns.max(LEAST_TURNS))
+            && self.callers_denied >= u64::from(budget.callers)
     }
 }
 
@@ -47,8 +69,12 @@ impl Watched {
 pub struct Watch {
     present: Arc<Policy>,
     candidate: Arc<Policy>,
-    familiar: HashSet<(PrincipalKind, Box<str>)>,
+    /// Principals are told apart by hashes that nobody outside can foresee.
+    random: RandomState,
+    familiar: Familiar,
     watched: Watched,
+    minute: Minute,
+    hurt: HashSet<u64>,
     /// Those that count against it, and all others.
     flipped: [Vec<Arc<Seen>>; 2],
 }
@@ -59,12 +85,15 @@ impl Watch {
         let mut watch = Self {
             present,
             candidate,
-            familiar: HashSet::new(),
+            random: RandomState::new(),
+            familiar: Familiar::default(),
             watched: Watched::default(),
+            minute: Minute::default(),
+            hurt: HashSet::new(),
             flipped: [Vec::new(), Vec::new()],
         };
         let older = sample.older.iter().map(|sampled| &sampled.seen);
-        sample.recent.iter().chain(older).for_each(|seen| watch.learn(seen));
+        older.chain(&sample.recent).for_each(|seen| watch.learn(seen));
         watch
     }
 
@@ -77,7 +106,8 @@ impl Watch {
 
     /// Begins to count anew, from what was counted of this step before a restart.
     pub fn begin(&mut self, watched: Watched) {
-        (self.watched, self.flipped) = (watched, [Vec::new(), Vec::new()]);
+        self.watched = Watched { callers_denied: 0, ..watched };
+        (self.minute, self.hurt, self.flipped) = (Minute::default(), HashSet::new(), [Vec::new(), Vec::new()]);
     }
 
     /// Decides on a request by both. `known`: whether the gateway remembers from elsewhere that somebody was let in before.
@@ -88,11 +118,15 @@ impl Watch {
         let unknown = Unknown::default();
         let both = (again(&self.present, &seen.request, &unknown), again(&self.candidate, &seen.request, &unknown));
         let (Again::Ruled(before), Again::Ruled(after)) = both else { return };
-        let change = Change::of(&before, &after);
+        let change = Change::of(&before, &after).for_caller(&seen.request);
+        let permitted = before.outcome == Outcome::Permit;
         let counts = matches!(change, Change::NewlyDenied | Change::NewlyUndecided) && self.is_familiar(seen, known);
+        if permitted {
+            self.note_turn(seen, counts);
+        }
         let watched = &mut self.watched;
         // The share is one of what is let in: whoever is refused by both cannot thin it out.
-        watched.requests = watched.requests.saturating_add(u64::from(before.outcome == Outcome::Permit));
+        watched.requests = watched.requests.saturating_add(u64::from(permitted));
         let counter = match change {
             Change::NewlyDenied | Change::NewlyUndecided if counts => &mut watched.newly_denied,
             Change::NewlyDenied | Change::NewlyUndecided => &mut watched.newly_denied_others,
@@ -108,16 +142,40 @@ impl Watch {
         self.learn(seen);
     }
 
-    fn is_familiar(&self, seen: &Seen, known: &dyn Fn(&Principal) -> bool) -> bool {
-        let principal = seen.request.principal();
-        principal.is_some_and(|it| self.familiar.contains(&(it.kind, it.id.clone())) || known(it))
+    /// A request that the policy in force permits. `denied`: it counts against the new one.
+    fn note_turn(&mut self, seen: &Seen, denied: bool) {
+        let Some(who) = seen.request.principal().map(|principal| self.place(principal)) else { return };
+        let (came, hurt) = self.minute.note(who, seen.request.now, denied);
+        self.watched.turns = self.watched.turns.saturating_add(u64::from(came));
+        if hurt {
+            self.watched.turns_denied = self.watched.turns_denied.saturating_add(1);
+            if self.hurt.len() < CALLERS_MAX {
+                self.hurt.insert(who);
+            }
+            self.watched.callers_denied = self.hurt.len() as u64;
+        }
+    }
+
+    fn place(&self, principal: &Principal) -> u64 {
+        self.random.hash_one((principal.kind, &*principal.id))
+    }
+
+    fn is_familiar(&mut self, seen: &Seen, known: &dyn Fn(&Principal) -> bool) -> bool {
+        let Some(principal) = seen.request.principal() else { return false };
+        let who = self.place(principal);
+        // Whoever is refused again and again is not forgotten meanwhile.
+        let familiar = self.familiar.contains(who) || known(principal);
+        if familiar {
+            self.familiar.learn(who);
+        }
+        familiar
     }
 
     /// Whoever was let in, and not refused by the upstream either, is familiar from then on.
     fn learn(&mut self, seen: &Seen) {
         let let_in = matches!(seen.answered, Answered::Permitted(status) if !matches!(status, 401 | 403));
-        if let Some(principal) = seen.request.principal().filter(|_| let_in && self.familiar.len() < FAMILIAR_MAX) {
-            self.familiar.insert((principal.kind, principal.id.clone()));
+        if let Some(principal) = seen.request.principal().filter(|_| let_in) {
+            self.familiar.learn(self.place(principal));
         }
     }
 
@@ -153,9 +211,53 @@ impl Watch {
     }
 }
 
+/// Who was let in. Of more than there is room for those are forgotten who did not come for longest.
+#[derive(Debug, Default)]
+struct Familiar {
+    young: HashSet<u64>,
+    old: HashSet<u64>,
+}
+
+impl Familiar {
+    fn contains(&self, who: u64) -> bool {
+        self.young.contains(&who) || self.old.contains(&who)
+    }
+
+    fn learn(&mut self, who: u64) {
+        if self.young.len() >= FAMILIAR_MAX && !self.young.contains(&who) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(who);
+    }
+}
+
+/// Who came within this minute.
+#[derive(Debug, Default)]
+struct Minute {
+    /// Which, since 1970.
+    number: i64,
+    came: HashSet<u64>,
+    hurt: HashSet<u64>,
+}
+
+impl Minute {
+    /// Whether somebody comes, and whether they are hurt, for the first time in this minute. Whoever there is no room for is counted in neither.
+    fn note(&mut self, who: u64, now: Timestamp, denied: bool) -> (bool, bool) {
+        let number = now.as_second().div_euclid(60);
+        // Workers hand over in any order, a second or two apart; a clock that was put back is another minute.
+        if number > self.number || number < self.number.saturating_sub(1) {
+            (self.number, self.came, self.hurt) = (number, HashSet::new(), HashSet::new());
+        }
+        if self.came.len() >= CALLERS_MAX && !self.came.contains(&who) {
+            return (false, false);
+        }
+        (self.came.insert(who), denied && self.hurt.insert(who))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::{ClientAddress, KeptIdentity, KeptRequest, KeptText};
+    use portcullis_policy::{ClientAddress, KeptIdentity, KeptRequest, KeptText, PrincipalKind, WhenDraft};
 
     use super::*;
     use crate::tests::draft;
@@ -176,6 +278,21 @@ mod tests {
             who.map_or(KeptIdentity::Anonymous, |who| KeptIdentity::Verified(Arc::new(Principal::user(who))));
         let client = ClientAddress::known([203, 0, 113, 7].into());
         Arc::new(Seen { request: KeptRequest { identity, client, ..request }, answered })
+    }
+
+    /// Judy and Kim were members, too.
+    fn closing() -> (Arc<Policy>, Arc<Policy>) {
+        let (mut before, mut after) = (draft(), draft());
+        before.groups[0].members.extend(["judy", "kim"].map(|who| format!("user:{who}").into()));
+        after.groups[0].members.clear();
+        let compile = |draft| Arc::new(Policy::compile(draft).unwrap().0);
+        (compile(&before), compile(&after))
+    }
+
+    fn at(seen: Arc<Seen>, second: i64) -> Arc<Seen> {
+        let Seen { request, answered } = Seen::clone(&seen);
+        let now = request.now + jiff::SignedDuration::from_secs(second);
+        Arc::new(Seen { request: KeptRequest { now, ..request }, answered })
     }
 
     const OK: Answered = Answered::Permitted(200);
@@ -230,22 +347,102 @@ mod tests {
         let reason = portcullis_events::ReasonCode::RbacNoMatchingGrant;
         watch.see(&seen(Some("ivan"), Answered::Refused(reason)), &unknown);
         let watched = watch.watched();
-        assert_eq!((watched.newly_permitted, watched.newly_denied, watched.is_over(0)), (1, 0, false));
+        assert_eq!((watched.newly_permitted, watched.newly_denied, watched.turns), (1, 0, 0));
         assert!(watch.in_words().iter().any(|line| line.starts_with("newly permits 1")), "{:?}", watch.in_words());
     }
 
     #[test]
-    fn the_budget_is_a_share_of_a_thousand_requests_at_least() {
-        let check = |requests, newly_denied, budget, over| {
-            let watched = Watched { requests, newly_denied, ..Watched::default() };
-            assert_eq!(watched.is_over(budget), over, "{newly_denied} of {requests}, {budget}");
+    fn the_budget_is_a_share_of_turns_and_takes_several_callers() {
+        let check = |turns, turns_denied, callers_denied, share_ppm, over| {
+            let watched = Watched { turns, turns_denied, callers_denied, ..Watched::default() };
+            let budget = Budget { share_ppm, callers: 3 };
+            assert_eq!(watched.is_over(budget), over, "{turns_denied} of {turns} by {callers_denied}, {share_ppm}");
         };
-        check(1, 1, 0, true);
-        check(10_000, 0, 0, false);
-        check(10, 1, 1_000, false);
-        check(10, 2, 1_000, true);
-        check(10_000, 10, 1_000, false);
-        check(10_000, 11, 1_000, true);
-        check(u64::MAX, u64::MAX, 1_000_000, false);
+        check(3, 3, 3, 0, true);
+        check(2, 2, 2, 0, false);
+        check(10_000, 0, 0, 0, false);
+        check(10, 5, 5, 50_000, false);
+        check(10, 6, 6, 50_000, true);
+        check(10_000, 10, 10, 1_000, false);
+        check(10_000, 11, 10, 1_000, true);
+        check(10_000, 5_000, 2, 1_000, false);
+        check(u64::MAX, u64::MAX, u64::MAX, 1_000_000, false);
+    }
+
+    #[test]
+    fn whoever_goes_through_a_hole_again_and_again_is_one_and_counts_once_a_minute() {
+        let (present, candidate) = closing();
+        let people = ["ivan", "judy", "kim"];
+        let sample = Outlook { recent: people.map(|who| seen(Some(who), OK)).to_vec(), ..Outlook::default() };
+        let mut watch = Watch::new(present, candidate, &sample);
+        watch.begin(Watched::default());
+        let over = |watch: &Watch| watch.watched().is_over(Budget { share_ppm: 1_000, callers: 3 });
+        // One of them for an hour, ten times a minute.
+        for second in (0..3_600).step_by(6) {
+            watch.see(&at(seen(Some("ivan"), OK), second), &unknown);
+        }
+        let watched = watch.watched();
+        assert_eq!(
+            (watched.newly_denied, watched.turns, watched.turns_denied, watched.callers_denied),
+            (600, 60, 60, 1)
+        );
+        assert!(!over(&watch), "an insider would have the change taken back that keeps them out");
+        watch.see(&at(seen(Some("judy"), OK), 3_600), &unknown);
+        assert!(!over(&watch));
+        watch.see(&at(seen(Some("kim"), OK), 3_600), &unknown);
+        assert!(over(&watch), "a mistake hurts several");
+        // A worker that hands over late is of the minute that is counted.
+        watch.see(&at(seen(Some("kim"), OK), 3_599), &unknown);
+        assert_eq!((watch.watched().turns, watch.watched().turns_denied), (62, 62));
+        // Nobody comes in a turn without a name, and after a restart callers are told apart anew.
+        watch.see(&seen(None, OK), &unknown);
+        assert_eq!(watch.watched().turns, 62);
+        let before = watch.watched();
+        watch.begin(before);
+        assert_eq!((watch.watched().turns_denied, watch.watched().callers_denied), (62, 0));
+    }
+
+    #[test]
+    fn who_cannot_step_up_is_denied() {
+        let before = draft();
+        let mut after = draft();
+        after.assignments[0].when = WhenDraft { assurance_mfa: true, ..WhenDraft::default() };
+        let compile = |draft| Arc::new(Policy::compile(draft).unwrap().0);
+        let mut watch = Watch::new(compile(&before), compile(&after), &Outlook::default());
+        let by = |principal: Principal| {
+            let Seen { request, answered } = Seen::clone(&seen(Some("ivan"), OK));
+            let identity = KeptIdentity::Verified(Arc::new(principal.in_group("staff")));
+            Arc::new(Seen { request: KeptRequest { identity, ..request }, answered })
+        };
+        let user = Principal::user("ivan");
+        let of_kind = |kind| Principal { kind, ..Principal::user("ci") };
+        let known = |_: &Principal| true;
+        for (principal, expected) in
+            [(user, (0, 1)), (of_kind(PrincipalKind::Service), (1, 1)), (of_kind(PrincipalKind::Certificate), (2, 1))]
+        {
+            watch.see(&by(principal), &known);
+            let watched = watch.watched();
+            assert_eq!((watched.newly_denied, watched.newly_step_up), expected);
+        }
+        let words = watch.in_words();
+        assert!(words[0].contains("would newly deny 2 of 3 requests"), "{words:?}");
+        assert!(words.iter().any(|line| line.starts_with("newly asks for a step-up 1")), "{words:?}");
+    }
+
+    #[test]
+    fn of_more_than_there_is_room_for_those_are_forgotten_who_did_not_come_for_longest() {
+        let mut familiar = Familiar::default();
+        let most = FAMILIAR_MAX as u64;
+        (0..2 * most).for_each(|who| familiar.learn(who));
+        assert!(familiar.contains(0) && familiar.contains(2 * most - 1));
+        familiar.learn(0);
+        familiar.learn(2 * most);
+        (2 * most..3 * most).for_each(|who| familiar.learn(who));
+        assert!(familiar.contains(0) && !familiar.contains(1) && familiar.contains(3 * most - 1));
+        assert!(familiar.young.len() + familiar.old.len() <= 2 * FAMILIAR_MAX);
+        let mut minute = Minute::default();
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let counted = (0..CALLERS_MAX as u64 + 5).filter(|who| minute.note(*who, now, true) == (true, true)).count();
+        assert_eq!(counted, CALLERS_MAX);
     }
 }

@@ -86,7 +86,7 @@ impl UsageLanes {
     /// What the worker of this index counts with.
     pub(crate) fn counting(&self, index: usize) -> Option<Counting> {
         let out = self.senders.get(index)?.clone();
-        Some(Counting { table: RefCell::default(), random: RandomState::new(), out })
+        Some(Counting { table: RefCell::default(), staged: RefCell::default(), random: RandomState::new(), out })
     }
 }
 
@@ -94,6 +94,8 @@ impl UsageLanes {
 #[derive(Debug)]
 pub(crate) struct Counting {
     table: RefCell<Table>,
+    /// By the policy that is rolled out, while one is: its rules have other numbers.
+    staged: RefCell<Table>,
     random: RandomState,
     out: SyncSender<Used>,
 }
@@ -135,10 +137,33 @@ impl Hasher for Ready {
 }
 
 impl Counting {
-    /// Counts a decision.
+    /// Counts a decision of the policy in force.
     pub(crate) fn note(&self, facts: &Facts, decision: &Decision, action: Option<UsedAction>) {
-        let mut table = self.table.borrow_mut();
-        table.go_by(&facts.loaded.snapshot.policy);
+        self.note_in(&self.table, &facts.loaded.snapshot.policy, facts, (decision, action), 1);
+    }
+
+    /// Counts one of the policy that is rolled out, and what the request used by the policy in force, if that permits it: should the new one be taken back,
+    /// these permissions were in use all the while. Of a permission that has the same name in both it is one use.
+    pub(crate) fn note_staged(&self, facts: &Facts, decision: &Decision, action: Option<UsedAction>) {
+        self.note_in(&self.staged, facts.policy().0, facts, (decision, action), 1);
+        let in_force = &facts.loaded.snapshot.policy;
+        let Some(request) = facts.access_request() else { return };
+        let (decision, action) = in_force.decide_noting(&request);
+        if matches!(decision, Decision::Permit(_)) {
+            self.note_in(&self.table, in_force, facts, (&decision, action), 0);
+        }
+    }
+
+    fn note_in(
+        &self,
+        table: &RefCell<Table>,
+        policy: &Arc<Policy>,
+        facts: &Facts,
+        (decision, action): (&Decision, Option<UsedAction>),
+        times: u32,
+    ) {
+        let mut table = table.borrow_mut();
+        table.go_by(policy);
         table.until = facts.now.as_second();
         let permitted = match decision {
             Decision::Permit(_) => true,
@@ -151,17 +176,22 @@ impl Counting {
             Decision::Challenge(_) | Decision::StepUp(_) => false,
         };
         if permitted && let Some(address) = facts.client_address().ip().filter(|_| table.asks_addresses) {
-            table.note_address(address);
+            table.note_address(address, times);
         }
         let Some(action) = action else { return };
         let who = facts.verified();
         let key = self.random.hash_one((who.map(|who| (who.kind, &*who.id)), action, permitted));
-        table.note_use(key, who, action, permitted);
+        table.note_use(key, who, action, permitted, times);
     }
 
     /// Hands over what was counted. Called each second.
     pub(crate) fn hand_over(&self) {
-        let mut table = self.table.borrow_mut();
+        self.hand_over_from(&self.table);
+        self.hand_over_from(&self.staged);
+    }
+
+    fn hand_over_from(&self, table: &RefCell<Table>) {
+        let mut table = table.borrow_mut();
         table.close();
         while !table.waiting.is_empty() {
             let used = table.waiting.remove(0);
@@ -195,12 +225,12 @@ impl Table {
         self.policy = Some(Arc::clone(policy));
     }
 
-    fn note_use(&mut self, key: u64, who: Option<&Arc<Principal>>, action: UsedAction, permitted: bool) {
+    fn note_use(&mut self, key: u64, who: Option<&Arc<Principal>>, action: UsedAction, permitted: bool, times: u32) {
         let last = self.until;
         if let Some(found) = self.uses.get_mut(&key) {
             let same = found.action == action && found.permitted == permitted && is_same(found.who.as_ref(), who);
             if same {
-                found.times = found.times.saturating_add(1);
+                found.times = found.times.saturating_add(times);
                 found.last = last;
                 return;
             }
@@ -213,18 +243,18 @@ impl Table {
             return;
         }
         self.refused += usize::from(!permitted);
-        self.uses.insert(key, Use { who: who.cloned(), action, permitted, times: 1, last });
+        self.uses.insert(key, Use { who: who.cloned(), action, permitted, times, last });
     }
 
-    fn note_address(&mut self, address: IpAddr) {
+    fn note_address(&mut self, address: IpAddr, times: u32) {
         let address = match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() >> 64 << 64)),
         };
         if let Some(count) = self.addresses.get_mut(&address) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         } else if self.addresses.len() < ADDRESSES {
-            self.addresses.insert(address, 1);
+            self.addresses.insert(address, times);
         } else {
             self.addresses_missed += 1;
         }
@@ -242,6 +272,8 @@ impl Table {
         let Some(policy) = &self.policy else { return };
         let nothing = self.uses.is_empty() && self.addresses.is_empty() && self.refusing.is_empty();
         if nothing && self.missed == 0 && self.addresses_missed == 0 {
+            // Nor is a policy held that may be in force no more.
+            self.policy = None;
             return;
         }
         self.refused = 0;
@@ -319,10 +351,10 @@ mod tests {
             let mut table = counting.table.borrow_mut();
             table.go_by(&policy);
             for (key, action) in [(1, a), (1, a), (2, b)] {
-                table.note_use(key, Some(&alice), action, true);
+                table.note_use(key, Some(&alice), action, true, 1);
             }
             // A key that two have is no use of either.
-            table.note_use(2, Some(&Arc::new(Principal::user("bob"))), b, true);
+            table.note_use(2, Some(&Arc::new(Principal::user("bob"))), b, true, 1);
         }
         counting.hand_over();
         let [used] = &taken(&lanes)[..] else { panic!("one table") };
@@ -342,7 +374,7 @@ mod tests {
         for policy in [&first, &second] {
             let mut table = counting.table.borrow_mut();
             table.go_by(policy);
-            table.note_use(1, Some(&alice), action(policy, &alice, "/a"), true);
+            table.note_use(1, Some(&alice), action(policy, &alice, "/a"), true, 1);
         }
         drop(counting);
         let all = taken(&lanes);
@@ -359,17 +391,17 @@ mod tests {
         {
             let mut table = counting.table.borrow_mut();
             table.go_by(&policy);
-            (0..USES).for_each(|number| table.note_use(key(number), None, a, false));
+            (0..USES).for_each(|number| table.note_use(key(number), None, a, false, 1));
             assert_eq!((table.uses.len(), table.missed), (REFUSED, 0));
-            (0..USES).for_each(|number| table.note_use(key(number), Some(&alice), a, true));
+            (0..USES).for_each(|number| table.note_use(key(number), Some(&alice), a, true, 1));
             assert_eq!((table.uses.len(), table.missed), (USES, REFUSED as u64));
             for bits in 0..=ADDRESSES as u32 {
-                table.note_address(std::net::Ipv4Addr::from_bits(bits).into());
+                table.note_address(std::net::Ipv4Addr::from_bits(bits).into(), 1);
             }
             assert_eq!(table.addresses_missed, 1);
         }
         for _ in 0..3 * WAITING {
-            counting.table.borrow_mut().note_address("192.0.2.1".parse().unwrap());
+            counting.table.borrow_mut().note_address("192.0.2.1".parse().unwrap(), 1);
             counting.hand_over();
         }
         let table = counting.table.borrow();
@@ -380,7 +412,7 @@ mod tests {
     fn an_address_of_ipv6_is_its_64() {
         let mut table = Table::default();
         for address in ["2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1"] {
-            table.note_address(address.parse().unwrap());
+            table.note_address(address.parse().unwrap(), 1);
         }
         assert_eq!(table.addresses.len(), 2);
     }

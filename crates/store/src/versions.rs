@@ -128,6 +128,7 @@ impl Versions {
     /// Takes from a newer store what must never be taken back: what was revoked, which sessions there are, second factors with what was used of them,
     /// and the log of temporary power; and where that is wanted its log, proposals and approvals with it, in place of this one's. All of it or
     /// nothing. Says whether the newer log of temporary power goes on from this one's: else this one's stays, and what has ended since is not known.
+    /// Where both logs end alike, how far the last version has come is taken, too: its steps may be over.
     ///
     /// # Errors
     /// One of the two cannot be used.
@@ -136,7 +137,13 @@ impl Versions {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
         let goes_on = crate::power::take_newer(&transaction)?;
-        let log: &[&str] = if log { &["version", "blob", "change", "approval", "rollout"] } else { &[] };
+        let last = |store: &str| format!("(SELECT hash FROM {store}.version ORDER BY n DESC LIMIT 1)");
+        let ends_alike = format!("SELECT {} IS {}", last("main"), last("newer"));
+        let log: &[&str] = match log {
+            true => &["version", "blob", "change", "approval", "rollout"],
+            false if transaction.query_row(&ends_alike, [], |row| row.get(0))? => &["rollout"],
+            false => &[],
+        };
         for table in NEVER_BACK.iter().chain(log) {
             transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
             transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
@@ -532,10 +539,37 @@ mod tests {
         drop(first);
         let mut second = governor(&path);
         assert_eq!((second.standing().rollout, second.served().unwrap().1), (Some(far), content("one")));
-        second.take_back("too much", now()).unwrap();
+        second.take_back("too much", &[], now()).unwrap();
         drop(second);
         let third = governor(&path);
         assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));
+    }
+
+    #[test]
+    fn a_rollout_that_is_over_does_not_come_back_with_an_older_store_of_the_same_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+        let mut live = governor(&path);
+        note(&mut live, wish("one")).unwrap();
+        let change = live.propose(&wish("two"), now()).unwrap();
+        live.begin_rollout(change.id, "test", now()).unwrap();
+        Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
+        let taken = |from: &Path| {
+            let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+            older.take_from(from, false).unwrap();
+            older.close().unwrap();
+            let governor = governor(&copy);
+            (governor.n(), governor.serving(), governor.standing().rollout)
+        };
+        let further = portcullis_governance::Rollout::new(2, change.id).next();
+        live.note_progress(further).unwrap();
+        assert_eq!(taken(&path), (2, 1, Some(further)));
+        live.finish_rollout(2).unwrap();
+        assert_eq!(taken(&path), (2, 2, None));
+        // Of a log that has gone on nothing is taken that is not asked for.
+        let change = live.propose(&wish("three"), now()).unwrap();
+        live.begin_rollout(change.id, "test", now()).unwrap();
+        assert_eq!(taken(&path), (2, 2, None));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::file::limits::{BODY_SIZES, MAX_CONCURRENT, MAX_COUNT, MAX_STREAMS, PE
 use crate::file::sink_options::{KindPattern, ROTATE_SIZES, ReasonPattern, SEVERITIES};
 use crate::file::spool::{CHECKPOINT_EVENTS, FSYNC, INTEGRITY, SEGMENT_SIZES, SPOOL_SIZES};
 use crate::file::{
-    ACCESS_MOST, AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, CLIENT_AUTH, FileVersion, INDEX_SIZES, MFA_ISSUER,
-    MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule, SinkKind,
+    ACCESS_MOST, AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, CLIENT_AUTH, DENIED_CALLERS, FileVersion, INDEX_SIZES,
+    MFA_ISSUER, MIN_VERSION, ON_FULL, ProxyMode, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule, SinkKind,
 };
 use crate::kinds::{AnyText, FilePath, Flag, Integer, Name, Percentage, Prefix, Size, Socket, Text, Time};
 
@@ -435,9 +435,15 @@ fn governance() -> Table {
             one(
                 "max_newly_denied",
                 Percentage,
-                "It is taken back when it denies a larger share of the requests, by callers who were let in before.",
+                "It is taken back when it denies something in a larger share of the turns of callers, of those who were let in before; what a caller asks for within a minute is one turn.",
             )
             .default("0.1%"),
+            one(
+                "min_denied_callers",
+                Integer(DENIED_CALLERS),
+                "And only when it denies something to so many different ones.",
+            )
+            .default(3),
         ],
     )
 }

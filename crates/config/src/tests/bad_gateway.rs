@@ -344,6 +344,10 @@ fn each_mistake_is_named_where_it_stands() {
     staged(&format!("canary = [{}]", many.join(", ")), ("E0105", 3, 10, "more than 16 steps"));
     staged("canary_step = \"0s\"", ("E0105", 3, 15, "must be from 1s to 7d"));
     staged("max_newly_denied = \"101%\"", ("E0105", 3, 20, "from \"0%\" to \"100%\""));
+    staged("min_denied_callers = 0", ("E0105", 3, 22, "1 to 1000"));
+    staged("min_denied_callers = 1001", ("E0105", 3, 22, "1 to 1000"));
+    staged("min_denied_callers = \"3\"", ("E0104", 3, 22, ""));
+    staged("min_denied_caller = 3", ("E0103", 3, 1, "did you mean `min_denied_callers`"));
     check("[governance]\nshadow = \"1m\"\n", ("E0203", 2, 10, "add `[store]`"));
     check("[governance]\ncanary = [\"5%\"]\n", ("E0203", 2, 10, "add `[store]`"));
     staged("canary = [\"5%\"]\n[sample]\nenabled = false", ("E0203", 3, 10, "from `[sample]`"));

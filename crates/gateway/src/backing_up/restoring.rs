@@ -68,7 +68,11 @@ pub(crate) fn restore(
         Some(_) => String::new(),
         None => without_sessions(&checked)?,
     };
-    let words = format!("{words}{ended}{unread}");
+    let rolling = match &readable {
+        Some(_) => String::new(),
+        None => rolling_out(restoring, &checked)?,
+    };
+    let words = format!("{words}{ended}{rolling}{unread}");
     let (n, created) = (checked.manifest.n, checked.manifest.created());
     if restoring.drill {
         return Ok(Restored::Done(format!(
@@ -121,6 +125,20 @@ fn without_sessions(checked: &Checked) -> Result<String, BackingUpError> {
     let ended = versions.end_sessions().map_err(of)?;
     versions.close().map_err(of)?;
     Ok(if ended == 0 { String::new() } else { format!("; {ended} sessions in it are ended") })
+}
+
+/// Where nobody knows whether the steps of a version are over, they are done again from where they were.
+fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, BackingUpError> {
+    let governor = open(restoring.config, &checked.store(), None)?;
+    let rollout = governor.standing().rollout;
+    Ok(rollout.map_or_else(String::new, |rollout| {
+        format!(
+            "; version {0} is rolled out from the step that it was in, and version {1} serves meanwhile: `portcullis policy activate {2} --now` has it live for everybody, if it was",
+            rollout.n,
+            governor.serving(),
+            rollout.change.short()
+        )
+    }))
 }
 
 /// `there`: a copy of the store that is to be replaced, where that can be read.

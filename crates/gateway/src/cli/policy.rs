@@ -39,6 +39,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
             let at_once = args.reason.clone().filter(|_| args.now);
             governing::told(global, Governed::Activate { id: args.change.clone(), at_once })
         }
+        PolicyCommand::Abort(args) => governing::told(global, Governed::Abort { reason: args.reason.clone() }),
         PolicyCommand::Status => governing::status(global),
         PolicyCommand::Rollback(args) => governing::rollback(global, args),
         PolicyCommand::Verify => governing::verify(global),

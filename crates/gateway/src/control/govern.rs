@@ -29,6 +29,14 @@ impl Foresight for Kept {
     }
 }
 
+/// Says also what the data plane goes by.
+fn in_force(operated: &Operated, mut answer: GovernAnswer) -> GovernAnswer {
+    if let Some(live) = &mut answer.live {
+        live.in_force = Some(operated.running.shared().snapshot().load().policy.version());
+    }
+    answer
+}
+
 /// Does what is wanted, and has a version that became live put in force.
 pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) -> Result<GovernAnswer, Problem> {
     let governing = operated.running.governing().cloned();
@@ -40,11 +48,11 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let performed =
         tokio::task::spawn_blocking(move || governing.perform(wanted, &who, &foresight, Timestamp::now())).await;
     let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
-    let Some(n) = performed.activated else { return Ok(performed.answer) };
+    let Some(n) = performed.activated else { return Ok(in_force(operated, performed.answer)) };
     let (answer, outcome) = oneshot::channel();
     let _ = operated.orders.try_send(Order::Reload(Why::Activated, names, answer));
     let trouble = match outcome.await {
-        Ok(Outcome { result: Ok(_), .. }) => return Ok(performed.answer),
+        Ok(Outcome { result: Ok(_), .. }) => return Ok(in_force(operated, performed.answer)),
         Ok(Outcome { result: Err(reason), .. }) => reason,
         Err(_) => "the gateway stops, or reloads already".to_owned(),
     };

@@ -7,7 +7,7 @@ use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, K
 use super::desk::{Outcome, Performed, Who, said};
 use super::foresight::{Foresight, Weight};
 use super::source::{content_of, in_a_line, load_sealed, not_stageable};
-use super::written::write_back;
+use super::written::{differs_outside, write_back};
 use super::{Governing, shown};
 
 impl Governing {
@@ -52,6 +52,7 @@ impl Governing {
             }
             return self.roll_out(id, &change, (&content, &before), &by, now);
         }
+        let over = self.rollout().map(|rolling| rolling.rollout.n);
         let next = self.n().saturating_add(1);
         // Where files are believed they have to hold it, or the next reload would undo it.
         if !required {
@@ -59,6 +60,11 @@ impl Governing {
         }
         let (version, trouble) = self.governor().activate(id, &by, now).map_err(said)?;
         let mut message = self.is_live(&version, "live");
+        if let Some(n) = over.filter(|_| version.change.kind != Kind::Rollback) {
+            message.push_str(&format!(
+                "; it follows on version {n}, which was being rolled out: what that changed is live for everybody with it"
+            ));
+        }
         if required && let Err(error) = write_back(&self.config, &content, &before, next, false) {
             message.push_str(&format!("; the files on disk still hold something else ({error})"));
         }
@@ -124,6 +130,11 @@ impl Governing {
                 change.id.short()
             ));
         }
+        if let Some(name) = differs_outside(content, before).filter(|_| !self.is_required()) {
+            return Err(format!(
+                "`{name}` is outside of the gateway's folder, where it could not be written once the steps are over: change it by hand, or have it live at once, with `policy activate --now --reason`"
+            ));
+        }
         let (version, trouble) = self.governor().begin_rollout(id, by, now).map_err(said)?;
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
@@ -143,12 +154,30 @@ impl Governing {
                 "version {n} is being rolled out: --now and a reason have it live for everybody at once"
             ));
         };
-        let trouble = self.finish_rollout()?;
+        let trouble = self.finish_rollout(n)?;
         let trouble = trouble.map_or_else(String::new, |trouble| format!("; {trouble}"));
         let mut performed = self
             .answer(format!("version {n} is live for everybody, without the steps that were left: {reason}{trouble}"));
         performed.activated = Some(n);
         Ok(performed)
+    }
+
+    /// Takes the version that is rolled out back by hand: what served until then serves everybody, as a version that nobody has to approve.
+    pub(super) fn abort(&self, reason: &str, who: &Who, now: Timestamp) -> Outcome {
+        let reason = one_line(reason)?;
+        let (taken, version, trouble) = {
+            let mut governor = self.governor();
+            let rollout = governor.standing().rollout.ok_or("no version is being rolled out")?;
+            let (version, trouble) = governor.take_back(&reason, &who.names, now).map_err(said)?;
+            (rollout.n, version, trouble)
+        };
+        let message = format!(
+            "version {taken} was taken back by {}: {reason}; version {} has what version {} had, and is live",
+            who.first(),
+            version.n,
+            version.change.restores
+        );
+        Ok(self.activated(&version, message, trouble))
     }
 
     /// Tries a change once more before it becomes live: what would be another thing than what was signed has to be signed again.
@@ -176,7 +205,7 @@ impl Governing {
 fn one_line(reason: &str) -> Result<String, String> {
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > 1_024 || reason.chars().any(char::is_control) {
-        return Err("--now needs a reason, on one line of at most 1,024 bytes".to_owned());
+        return Err("it needs a reason, on one line of at most 1,024 bytes".to_owned());
     }
     Ok(reason.to_owned())
 }

@@ -77,6 +77,7 @@ impl Governing {
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
             Governed::Activate { id, at_once } => self.activate(&id, at_once.as_deref(), who, foresight, now),
+            Governed::Abort { reason } => self.abort(&reason, who, now),
             Governed::Approvers => Ok(self.answer("the approvers".to_owned())),
             Governed::ApproverAdd { approver, by } => {
                 let mut set = self.governor().standing().approvers;

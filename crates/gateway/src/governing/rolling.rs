@@ -7,7 +7,7 @@ use portcullis_policy::Policy;
 use portcullis_proxy::Staged;
 
 use super::source::load_sealed;
-use super::written::write_back;
+use super::written::write_change;
 use super::{Governing, Refused};
 
 /// A version that decides for some callers.
@@ -91,7 +91,7 @@ impl Governing {
                 "version {n} cannot be rolled out: with the files that it names it is not what was approved"
             )));
         }
-        // Past the last step, which only a crash leaves, it is about to be in force for everybody.
+        // Past the last step it is about to be in force for everybody.
         let share = serving.stages.at(rollout.stage).map_or(WHOLE_PPM, |stage| stage.share);
         Ok(Some(StagedVersion { policy: loaded.policy.numbered(rollout.n), rollout, share }))
     }
@@ -104,32 +104,43 @@ impl Governing {
         self.governor().note_progress(rollout).map_err(|error| error.to_string())
     }
 
-    /// Has the version that is rolled out be in force for everybody from the next reload on, which the caller orders. Returns what is still to be said.
+    /// Has the version of this number, which is rolled out, be in force for everybody from the next reload on, which the caller orders. Returns what is
+    /// still to be said.
     ///
     /// # Errors
-    /// Why it is not: it is rolled out as before then.
-    pub(crate) fn finish_rollout(&self) -> Result<Option<String>, String> {
+    /// It is not rolled out any more, or it cannot be written: then it is rolled out as before.
+    pub(crate) fn finish_rollout(&self, n: u64) -> Result<Option<String>, String> {
         let said = |error: GovernanceError| error.to_string();
-        let required = self.is_required();
-        let (content, before, n) = {
-            let governor = self.governor();
-            (governor.live().map_err(said)?, governor.served().map_err(said)?.1, governor.n())
+        // Held to the end, so that nobody takes it back, or has another one live, while it is written.
+        let mut governor = self.governor();
+        let rollout = governor.rolls_out(n).map_err(said)?;
+        let (content, before) = (governor.live().map_err(said)?, governor.served().map_err(said)?.1);
+        // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
+        governor.note_progress(rollout.ending()).map_err(said)?;
+        let left = match write_change(&self.config, &content, &before, n) {
+            Ok(left) => left,
+            // Where files are believed they have to hold it, or the next reload would undo it.
+            Err(error) if !governor.is_required() => {
+                governor.note_progress(rollout).map_err(said)?;
+                return Err(error);
+            }
+            Err(error) => vec![error],
         };
-        // Where files are believed they have to hold it first, or the next reload would undo it.
-        let written = write_back(&self.config, &content, &before, n, !required);
-        if let (false, Err(error)) = (required, &written) {
-            return Err(error.clone());
-        }
-        self.governor().finish_rollout().map_err(said)?;
-        Ok(written.err().map(|error| format!("the files on disk still hold something else ({error})")))
+        governor.finish_rollout(n).map_err(said)?;
+        Ok((!left.is_empty()).then(|| {
+            format!("the files on disk still hold something else, and are left as they are ({})", left.join(", "))
+        }))
     }
 
-    /// Takes the version that is rolled out back. The version that it is then, and what is still to be said.
+    /// Takes the version of this number, which is rolled out, back. The version that it is then, and what is still to be said.
     ///
     /// # Errors
-    /// It cannot be written: at the next start it would be rolled out as before.
-    pub(crate) fn take_back(&self, reason: &str, now: Timestamp) -> Result<(u64, Option<String>), String> {
-        let taken = self.governor().take_back(reason, now);
+    /// It is not rolled out any more, or it cannot be written: at the next start it would be rolled out as before.
+    pub(crate) fn take_back(&self, n: u64, reason: &str, now: Timestamp) -> Result<(u64, Option<String>), String> {
+        let taken = {
+            let mut governor = self.governor();
+            governor.rolls_out(n).and_then(|_| governor.take_back(reason, &[], now))
+        };
         let (version, trouble) = taken.map_err(|error| error.to_string())?;
         Ok((version.n, trouble.map(|error| format!("the head file does not know it: {error}"))))
     }

@@ -14,6 +14,7 @@ pub(super) fn live(
     rolling: Option<&super::Rolling>,
 ) -> Live {
     Live {
+        in_force: None,
         rollout: rolling.map(rollout),
         n: version.n,
         hash: version.hash().to_string(),
@@ -65,7 +66,11 @@ fn rollout(rolling: &super::Rolling) -> Rollout {
         lasts_s: stage.map_or(0, |stage| stage.lasts.as_secs()),
         requests: kept.requests,
         newly_denied: kept.newly_denied,
+        turns: kept.turns,
+        turns_denied: kept.turns_denied,
+        callers_denied: kept.callers_denied,
         max_newly_denied_ppm: rolling.stages.max_newly_denied,
+        min_denied_callers: rolling.stages.min_denied_callers,
     }
 }
 

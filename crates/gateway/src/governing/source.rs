@@ -161,6 +161,10 @@ pub(super) fn not_stageable(before: &Loaded, after: &Loaded) -> Option<&'static 
     if routes.into_iter().any(|(was, is)| before.policy.authentication(was) != after.policy.authentication(is)) {
         return Some("whether a route wants a credential");
     }
+    // The page that asks for a second factor accepts by the policy in force, and what decides would ask again, for ever.
+    if before.policy.step_up() != after.policy.step_up() {
+        return Some("`[step_up]`");
+    }
     (before.governed.unseen() != after.governed.unseen())
         .then_some("how risk and bans are judged, or a network that they, keys, or a source go by")
 }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use portcullis_admin::govern::{Author, Governed, NewApprover, Proposed};
+use data_encoding::BASE64;
+use portcullis_admin::govern::{Author, File, Governed, NewApprover, Proposed};
 use portcullis_governance::{Approval, Decision, Request, SigningKey, armored_approval};
 use portcullis_store::Settings;
 use tempfile::TempDir;
 
 use super::*;
 
-const GATEWAY: &str = "version = 1\n[[listener]]\nname = \"l\"\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"u\"\nendpoints = [\"http://127.0.0.1:9\"]\n[[route]]\nname = \"r\"\nupstream = \"u\"\n[store]\npath = \"state.db\"\n[governance]\nrequired = true\n";
+const GATEWAY: &str = "version = 1\n[[listener]]\nname = \"l\"\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"u\"\nendpoints = [\"http://127.0.0.1:9\"]\n[[route]]\nname = \"r\"\nupstream = \"u\"\n[store]\npath = \"state.db\"\n[governance]\n";
 
 struct Place {
     folder: TempDir,
@@ -20,17 +21,30 @@ struct Place {
 impl Place {
     /// A gateway whose changes ben approves, at version 1.
     fn new(more: &str) -> Self {
+        let place = Self::with("required = true\napprovals = { loosen = 1, keys = 1 }\n", more);
+        let ben = NewApprover { person: "ben".to_owned(), aliases: Vec::new(), key: place.key.public().to_pem() };
+        place.perform(Governed::Init { approvers: vec![ben], by: by() });
+        place
+    }
+
+    /// One whose files are believed, at version 1: a policy in two files.
+    fn believing(more: &str) -> Self {
+        let place = Self::with("", more);
+        std::fs::create_dir(place.folder.path().join("more")).unwrap();
+        place.write(POLICY);
+        place.write_more(NOBODY);
+        let begun = place.choose(Why::Start, None).unwrap();
+        assert_eq!(place.governing.note(&begun.loaded, Class::Mixed, &["ana".to_owned()], "the first"), Some(1));
+        place
+    }
+
+    fn with(rules: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("portcullis.toml");
-        std::fs::write(&config, format!("{GATEWAY}approvals = {{ loosen = 1, keys = 1 }}\n{more}")).unwrap();
+        std::fs::write(&config, format!("{GATEWAY}{rules}{more}")).unwrap();
         std::fs::write(folder.path().join("policy.toml"), "version = 1\n").unwrap();
         let governing = Governing::open_alone(&config, &Settings { path: folder.path().join("state.db") }).unwrap();
-        let key = SigningKey::generate().unwrap().0;
-        let ben = NewApprover { person: "ben".to_owned(), aliases: Vec::new(), key: key.public().to_pem() };
-        let init = Governed::Init { approvers: vec![ben], by: by() };
-        let place = Self { folder, governing, key };
-        place.perform(init);
-        place
+        Self { folder, governing, key: SigningKey::generate().unwrap().0 }
     }
 
     fn config(&self) -> PathBuf {
@@ -39,6 +53,33 @@ impl Place {
 
     fn write(&self, policy: &str) {
         std::fs::write(self.folder.path().join("policy.toml"), policy).unwrap();
+    }
+
+    fn write_more(&self, more: &str) {
+        std::fs::write(self.folder.path().join("more/a.toml"), more).unwrap();
+    }
+
+    /// What is not governed: the listener for health and metrics is off.
+    fn turn_ops_off(&self) {
+        let gateway = std::fs::read_to_string(self.config()).unwrap();
+        std::fs::write(self.config(), format!("{gateway}[ops]\nenabled = false\n")).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// Proposes another policy beside the files, which lets somebody in, and begins to roll that out as version 2.
+    fn roll_out(&self, policy: &str) {
+        let mut content = content_of(&load(&self.config(), &ProcessEnvironment).unwrap());
+        content.files.insert("policy.toml".to_owned(), policy.into());
+        content.files.insert("more/a.toml".to_owned(), SOMEBODY.into());
+        let files =
+            content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
+        let proposed = Proposed { policy: None, files: Some(files.collect()), by: by() };
+        let id = self.perform(Governed::Propose(proposed)).changes[0].id.clone();
+        self.perform(Governed::Activate { id, at_once: None });
+        assert_eq!(self.governing.rollout().map(|rolling| (rolling.rollout.n, rolling.serving)), Some((2, 1)));
     }
 
     fn perform(&self, wanted: Governed) -> portcullis_admin::govern::Answer {
@@ -69,6 +110,12 @@ fn by() -> Author {
 
 /// It lets somebody in: what changes no answer takes no steps.
 const OTHER: &str = "version = 1\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /**\"] }]\n[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"*\"\n";
+
+/// Roles are here, and who has them is in another file.
+const POLICY: &str =
+    "version = 1\ninclude = [\"more/*.toml\"]\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /**\"] }]\n";
+const NOBODY: &str = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:nobody\"]\nscope = \"*\"\n";
+const SOMEBODY: &str = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:a\"]\nscope = \"*\"\n";
 
 #[test]
 fn what_was_activated_and_is_not_in_force_yet_is_put_in_force_by_the_next_reload() {
@@ -126,8 +173,121 @@ fn what_is_taken_back_leaves_what_served_under_a_number_of_its_own() {
     place.choose(Why::Start, None).unwrap();
     let id = place.approved(OTHER);
     place.perform(Governed::Activate { id, at_once: None });
-    assert_eq!(place.governing.take_back("too much", Timestamp::now()).unwrap(), (3, None));
+    assert_eq!(place.governing.take_back(2, "too much", Timestamp::now()).unwrap(), (3, None));
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
     assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(3), 0));
     assert!(decided.staged.is_none() && place.governing.rollout().is_none());
+}
+
+#[test]
+fn what_is_not_governed_can_be_changed_while_the_files_are_those_of_the_version_that_is_rolled_out() {
+    let place = Place::new("shadow = \"1h\"\n");
+    let id = place.approved(OTHER);
+    place.perform(Governed::Activate { id, at_once: None });
+    place.write(OTHER);
+    place.turn_ops_off();
+    let decided = place.choose(Why::Asked, Some(1)).unwrap();
+    assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(1), 0));
+    assert!(decided.alarm.is_none() && decided.staged.is_some() && decided.loaded.ops.is_none());
+    place.write(&format!("{OTHER}# by nobody\n"));
+    assert!(matches!(place.choose(Why::Asked, Some(1)), Err(Refused::Alarm(Alarm { tampered: true, .. }))));
+}
+
+#[test]
+fn the_end_of_a_rollout_leaves_alone_what_was_edited_meanwhile() {
+    // Where approvals are required.
+    let place = Place::new("shadow = \"1h\"\n");
+    let id = place.approved(OTHER);
+    place.perform(Governed::Activate { id, at_once: None });
+    place.turn_ops_off();
+    assert_eq!(place.governing.finish_rollout(2), Ok(None));
+    assert!(place.read("portcullis.toml").contains("[ops]") && place.read("policy.toml") == OTHER);
+    let decided = place.choose(Why::Activated, Some(1)).unwrap();
+    assert_eq!((decided.number, decided.loaded.ops.is_none()), (Number::Known(2), true));
+    // Where the files are believed, and one of them was edited that the change has, too: what was activated is in force until the next reload.
+    let place = Place::believing("shadow = \"1h\"\n");
+    place.roll_out(&format!("{POLICY}# next\n"));
+    place.write_more("# by hand\n");
+    place.turn_ops_off();
+    let remark = place.governing.finish_rollout(2).unwrap().unwrap();
+    assert!(remark.contains("left as they are (more/a.toml)"), "{remark}");
+    assert_eq!(place.read("more/a.toml"), "# by hand\n");
+    let decided = place.choose(Why::Activated, Some(1)).unwrap();
+    assert_eq!((decided.number, decided.loaded.ops.is_none()), (Number::Known(2), true));
+    let more = decided.loaded.governed.files.iter().find(|file| file.name == "more/a.toml");
+    assert_eq!(more.map(|file| &*file.bytes), Some(SOMEBODY.as_bytes()));
+    assert!(matches!(place.choose(Why::Asked, Some(2)).unwrap().number, Number::Noted(_)));
+}
+
+#[test]
+fn what_was_edited_and_not_reloaded_does_not_come_with_a_rollout() {
+    let place = Place::believing("shadow = \"1h\"\n");
+    let next = format!("{POLICY}# next\n");
+    place.roll_out(&next);
+    place.write(&format!("{POLICY}# half a thought\n"));
+    let decided = place.choose(Why::Activated, Some(1)).unwrap();
+    assert_eq!((decided.number, decided.staged.is_some()), (Number::Known(1), true));
+    // Nor with its end by hand.
+    place.perform(Governed::Abort { reason: "it lets too many in".to_owned() });
+    let decided = place.choose(Why::Activated, Some(1)).unwrap();
+    assert_eq!((decided.number, decided.staged.is_none()), (Number::Known(3), true));
+    let policy = decided.loaded.governed.files.iter().find(|file| file.name == "policy.toml");
+    assert_eq!(policy.map(|file| &*file.bytes), Some(POLICY.as_bytes()));
+}
+
+#[test]
+fn a_process_that_ends_while_the_files_are_written_leaves_no_mix_of_two_versions() {
+    let next = format!("{POLICY}# next\n");
+    for written in 0..=2 {
+        let place = Place::believing("shadow = \"1h\"\ncanary = [\"5%\"]\n");
+        place.roll_out(&next);
+        let rollout = place.governing.rollout().unwrap().rollout;
+        place.governing.note_progress(rollout.ending()).unwrap();
+        if written > 0 {
+            place.write(&next);
+        }
+        if written > 1 {
+            place.write_more(SOMEBODY);
+        }
+        let decided = place.choose(Why::Start, None).unwrap();
+        assert_eq!(decided.number, Number::Known(2), "{written} files were written");
+        assert!(decided.staged.is_none() && place.governing.rollout().is_none());
+        let more = decided.loaded.governed.files.iter().find(|file| file.name == "more/a.toml");
+        assert_eq!(more.map(|file| &*file.bytes), Some(SOMEBODY.as_bytes()));
+        assert_eq!((place.read("policy.toml"), place.read("more/a.toml")), (next.clone(), SOMEBODY.to_owned()));
+        assert_eq!(place.choose(Why::Asked, Some(2)).unwrap().number, Number::Noted(Class::Neutral));
+    }
+}
+
+#[test]
+fn whoever_finishes_what_is_over_already_has_nothing_live() {
+    let place = Place::new("shadow = \"1h\"\n");
+    let id = place.approved(OTHER);
+    place.perform(Governed::Activate { id, at_once: None });
+    assert!(place.governing.finish_rollout(1).is_err() && place.governing.take_back(1, "x", Timestamp::now()).is_err());
+    let answer = place.perform(Governed::Abort { reason: "it lets too many in".to_owned() });
+    assert!(answer.message.contains("version 2 was taken back by ana: it lets too many in; version 3"), "{answer:?}");
+    let newest = place.governing.versions_back(1).next().unwrap();
+    assert_eq!((newest.change.kind, newest.by.as_str(), newest.change.restores), (Kind::Revert, "ana", 1));
+    assert!(place.governing.finish_rollout(2).is_err(), "version 3 is live, and stays so");
+    assert!(!place.read("policy.toml").contains("assignment"), "nothing of it was written");
+    let who = Who::account(1_000, Some("ana"));
+    let abort = |reason: &str| {
+        let wanted = Governed::Abort { reason: reason.to_owned() };
+        place.governing.perform(wanted, &who, &Offline, Timestamp::now()).unwrap_err()
+    };
+    assert!(abort("again").contains("no version is being rolled out") && abort(" ").contains("needs a reason"));
+}
+
+#[test]
+fn what_asks_for_more_of_a_second_factor_cannot_be_that_of_two_versions_at_once() {
+    let place = Place::believing("shadow = \"1h\"\n");
+    let more = SOMEBODY.replace("name = \"a\"", "name = \"b\"");
+    let stricter = format!("{POLICY}{more}[step_up]\nmax_age = \"5m\"\n");
+    let proposed = Proposed { policy: Some(stricter), files: None, by: by() };
+    let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
+    let who = Who::account(1_000, Some("ana"));
+    let wanted = Governed::Activate { id, at_once: None };
+    let refused = place.governing.perform(wanted, &who, &Offline, Timestamp::now()).unwrap_err();
+    assert!(refused.contains("it changes `[step_up]`"), "{refused}");
 }

@@ -32,12 +32,53 @@ pub(super) fn write_back(
         replace_file(&folder.join(name), text)?;
     }
     for name in includable(config, before) {
-        let (path, aside) = (folder.join(&name), folder.join(format!("{name}.before-version-{n}")));
-        if !content.files.contains_key(&name) && path.is_file() {
-            std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))?;
+        if !content.files.contains_key(&name) && folder.join(&name).is_file() {
+            lay_aside(folder, &name, n)?;
         }
     }
     outside
+}
+
+/// Writes what differs between two contents, and nothing else: a file that is the same in both may hold something else on the disk by now, and so may one that
+/// differs; only where it still is what was there before, it becomes what is there now. Returns the names of those that are left as they are. Where it was cut
+/// off it can be done again.
+pub(super) fn write_change(config: &Path, content: &Content, before: &Content, n: u64) -> Result<Vec<String>, String> {
+    let folder = config.parent().unwrap_or(Path::new(""));
+    let mut left = Vec::new();
+    for (name, bytes) in content.files.iter().filter(|(name, bytes)| before.files.get(*name) != Some(bytes)) {
+        let path = folder.join(name);
+        let there = std::fs::read(&path).ok();
+        if there.as_ref() == Some(bytes) {
+            continue;
+        }
+        if there.as_ref() != before.files.get(name) || !is_below(name) {
+            left.push(name.clone());
+            continue;
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
+        replace_file(&path, text)?;
+    }
+    for name in includable(config, before).into_iter().filter(|name| !content.files.contains_key(name)) {
+        let path = folder.join(&name);
+        match std::fs::read(&path) {
+            Ok(there) if before.files.get(&name) == Some(&there) => lay_aside(folder, &name, n)?,
+            Ok(_) => left.push(name),
+            // It is gone.
+            Err(_) => {}
+        }
+    }
+    Ok(left)
+}
+
+/// The names outside of the folder that differ between two contents: nobody writes these.
+pub(super) fn differs_outside(content: &Content, before: &Content) -> Option<String> {
+    let mut names = content.files.iter().filter(|(name, bytes)| before.files.get(*name) != Some(bytes));
+    names.find(|(name, _)| !is_below(name)).map(|(name, _)| name.clone())
+}
+
+fn lay_aside(folder: &Path, name: &str, n: u64) -> Result<(), String> {
+    let (path, aside) = (folder.join(name), folder.join(format!("{name}.before-version-{n}")));
+    std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Whether a name stays in the folder.
@@ -109,5 +150,46 @@ mod tests {
         write_back(&config, &after, &same, 4, true).unwrap();
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "now");
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_a_change_changes_is_written_and_only_where_the_disk_holds_what_was_there_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (config, outside) = (folder.path().join("portcullis.toml"), elsewhere.path().join("list.txt"));
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        let outside_name = outside.display().to_string();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let other = "version = 1\n# other\n";
+        let before = content(&[("portcullis.toml", GATEWAY), ("policy.toml", POLICY), ("more/a.toml", MORE)]);
+        let after = content(&[("portcullis.toml", GATEWAY), ("policy.toml", other), ("new.txt", "new")]);
+        // What is not governed was edited meanwhile, in a file that the change leaves alone.
+        let edited = format!("{GATEWAY}[ops]\nenabled = false\n");
+        write("portcullis.toml", &edited);
+        write("policy.toml", POLICY);
+        write("more/a.toml", MORE);
+        assert_eq!(write_change(&config, &after, &before, 2), Ok(Vec::new()));
+        assert_eq!(read("portcullis.toml"), Some(edited));
+        assert_eq!((read("policy.toml").as_deref(), read("new.txt").as_deref()), (Some(other), Some("new")));
+        assert!(read("more/a.toml").is_none() && read("more/a.toml.before-version-2").is_some());
+        // Cut off after the first file, it is done again.
+        write("new.txt", "new");
+        write("more/a.toml", MORE);
+        assert_eq!(write_change(&config, &after, &before, 2), Ok(Vec::new()));
+        // By somebody's hand.
+        write("policy.toml", "version = 1\n# by hand\n");
+        write("new.txt", "by hand");
+        write("more/a.toml", "# by hand\n");
+        let left = ["new.txt", "policy.toml", "more/a.toml"].map(str::to_owned).to_vec();
+        assert_eq!(write_change(&config, &after, &before, 2), Ok(left));
+        assert!(["policy.toml", "new.txt", "more/a.toml"].iter().all(|name| read(name).unwrap().contains("by hand")));
+        // What is elsewhere is never written.
+        std::fs::write(&outside, "then").unwrap();
+        let with = |text| content(&[("portcullis.toml", GATEWAY), ("policy.toml", POLICY), (&outside_name, text)]);
+        assert_eq!(write_change(&config, &with("now"), &with("then"), 2), Ok(vec![outside_name.clone()]));
+        assert_eq!(std::fs::read_to_string(&outside).unwrap(), "then");
+        assert_eq!(differs_outside(&with("now"), &with("then")), Some(outside_name.clone()));
+        assert_eq!((differs_outside(&with("now"), &with("now")), differs_outside(&after, &before)), (None, None));
     }
 }

@@ -72,24 +72,35 @@ impl Governor {
         Ok(())
     }
 
-    /// It decides for everybody from now on.
+    /// The version of this number is what is rolled out, and is the last one.
     ///
     /// # Errors
-    /// It cannot be written: it is still rolled out then.
-    pub fn finish_rollout(&mut self) -> Result<(), GovernanceError> {
+    /// It is not: it is over, was taken back, or another version became live meanwhile.
+    pub fn rolls_out(&self, n: u64) -> Result<Rollout, GovernanceError> {
+        let rollout = self.rollout.filter(|rollout| rollout.n == n && self.n() == n);
+        rollout.ok_or_else(|| GovernanceError::Unknown(format!("version {n} that is rolled out")))
+    }
+
+    /// The version of this number decides for everybody from now on.
+    ///
+    /// # Errors
+    /// It is not what is rolled out, or that cannot be written: it is still rolled out then.
+    pub fn finish_rollout(&mut self, n: u64) -> Result<(), GovernanceError> {
+        self.rolls_out(n)?;
         self.ledger.set_rollout(None)?;
         self.rollout = None;
         Ok(())
     }
 
     /// Takes the version that is rolled out back: the one before it becomes live again, as a new version, which nobody has to approve since it was
-    /// approved before and still serves. Says also what could not be written.
+    /// approved before and still serves. `by`: every name of who wants that; empty: the gateway itself. Says also what could not be written.
     ///
     /// # Errors
     /// Nothing is rolled out, or it cannot be written: it is still rolled out then.
     pub fn take_back(
         &mut self,
         reason: &str,
+        by: &[String],
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (Some(_), Some(last)) = (self.rollout, self.last.clone()) else {
@@ -105,15 +116,19 @@ impl Governor {
             base,
             impact: Hash::NONE,
             restores: earlier.n,
-            authors: vec![ITSELF.to_owned()],
+            authors: if by.is_empty() { vec![ITSELF.to_owned()] } else { by.to_vec() },
             reason: in_a_line(reason),
             ticket: last.change.ticket,
             created: now.as_microsecond(),
             expires: Change::end(&self.rules(), now).as_microsecond(),
             ..earlier.change
         };
+        if let Some(problem) = change.text_problem() {
+            return Err(GovernanceError::Invalid(problem));
+        }
         let set = self.approvers.clone();
-        self.append(change, Vec::new(), set, ITSELF, &[], now)
+        let by = change.authors.first().cloned().unwrap_or_default();
+        self.append(change, Vec::new(), set, &by, &[], now)
     }
 
     /// What the store knows of a version that is rolled out; nothing, where that is not the last one.

@@ -32,7 +32,7 @@ fn until_it_is_over_the_version_before_serves_also_after_a_restart() {
     assert!(governor.note_progress(Rollout { n: 3, ..far }).is_err(), "of another version");
     let (mut again, _) = shared.open().unwrap();
     assert_eq!((again.standing().rollout, again.serving(), again.n()), (Some(far), 1, 2));
-    again.finish_rollout().unwrap();
+    again.finish_rollout(2).unwrap();
     assert_eq!((again.serving(), again.served().unwrap().1), (2, content(4, REQUIRED)));
     let (again, _) = shared.open().unwrap();
     assert_eq!((again.standing().rollout, again.serving()), (None, 2));
@@ -57,28 +57,50 @@ fn it_needs_what_every_version_needs_and_one_comes_after_the_other() {
 fn taken_back_it_is_a_new_version_with_the_content_that_served() {
     let people = people();
     let (shared, mut governor, _) = rolling(&people);
-    let (version, trouble) = governor.take_back("37 of 10,000 denied:\nalice", at(20)).unwrap();
+    let (version, trouble) = governor.take_back("37 of 10,000 denied:\nalice", &[], at(20)).unwrap();
     assert!(trouble.is_none());
     let change = &version.change;
     assert_eq!((version.n, change.kind, change.restores, change.class), (3, Kind::Revert, 1, Class::Loosens));
     assert_eq!((change.reason.as_str(), change.authors[0].as_str()), ("37 of 10,000 denied: alice", "portcullis"));
     assert_eq!((governor.serving(), governor.served().unwrap().1), (3, content(5, REQUIRED)));
-    assert!(governor.take_back("again", at(21)).is_err(), "nothing is rolled out");
+    assert!(governor.take_back("again", &[], at(21)).is_err(), "nothing is rolled out");
     let (mut again, remarks) = shared.open().unwrap();
     assert_eq!((again.verify_all().unwrap(), again.standing().rollout, remarks.len()), (3, None, 0));
     // It goes on from there, with approvals as before.
     let next = approved(&people, &mut again, 3, 30);
     again.activate(next.id, "ana", at(32)).unwrap();
+    // Somebody who wants that is named, and needs nobody else either.
+    let (shared, mut governor, _) = rolling(&people);
+    let cem = ["cem".to_owned(), "unix:cem".to_owned()];
+    let (version, _) = governor.take_back("it lets too many in", &cem, at(20)).unwrap();
+    assert_eq!((version.by.as_str(), version.change.authors.as_slice()), ("cem", &cem[..]));
+    assert_eq!(shared.open().unwrap().0.verify_all().unwrap(), 3);
     let long = "é".repeat(2_000);
     let (_, mut governor, _) = rolling(&people);
-    assert_eq!(governor.take_back(&long, at(20)).unwrap().0.change.reason.len(), 1_024);
+    assert_eq!(governor.take_back(&long, &[], at(20)).unwrap().0.change.reason.len(), 1_024);
+}
+
+#[test]
+fn what_is_finished_is_the_version_that_was_meant() {
+    let people = people();
+    let (_, mut governor, _) = rolling(&people);
+    assert!(governor.finish_rollout(1).is_err() && governor.finish_rollout(3).is_err());
+    assert_eq!(governor.serving(), 1);
+    // Whoever looked before it was taken back, and finishes after, has nothing live.
+    governor.take_back("too much", &[], at(20)).unwrap();
+    assert!(governor.finish_rollout(2).is_err());
+    assert_eq!((governor.serving(), governor.served().unwrap().1), (3, content(5, REQUIRED)));
+    let (_, mut governor, _) = rolling(&people);
+    let next = approved(&people, &mut governor, 3, 20);
+    governor.activate(next.id, "ana", at(23)).unwrap();
+    assert!(governor.finish_rollout(2).is_err() && governor.rolls_out(2).is_err());
 }
 
 #[test]
 fn nothing_else_becomes_live_as_if_it_were_taken_back() {
     let people = people();
     let (shared, mut governor, _) = rolling(&people);
-    governor.take_back("too much", at(20)).unwrap();
+    governor.take_back("too much", &[], at(20)).unwrap();
     type Forging = (&'static str, fn(&mut Version));
     let forgings: [Forging; 7] = [
         ("other files", |version| version.change.content = content(9, REQUIRED).hash()),
@@ -151,14 +173,14 @@ fn wherever_the_process_ends_while_it_is_taken_back_or_finished_one_of_the_two_s
             let before = shared.disk().writes;
             shared.disk().working = Some(before + working);
             shared.disk().done_unheard = unheard;
-            let _ = governor.take_back("too much", at(20));
+            let _ = governor.take_back("too much", &[], at(20));
             shared.disk().working = None;
             let (mut again, _) = shared.open().unwrap();
             // What serves has the content of version 1 in each case.
             assert_eq!(again.served().unwrap().1, content(5, REQUIRED), "{working} {unheard}");
             assert_eq!(again.verify_all().unwrap(), again.n());
             if again.standing().rollout.is_some() {
-                again.take_back("too much", at(21)).unwrap();
+                again.take_back("too much", &[], at(21)).unwrap();
             }
             assert_eq!((again.n(), again.serving()), (3, 3));
         }
@@ -166,7 +188,7 @@ fn wherever_the_process_ends_while_it_is_taken_back_or_finished_one_of_the_two_s
         let before = shared.disk().writes;
         shared.disk().working = Some(before);
         shared.disk().done_unheard = unheard;
-        assert!(governor.finish_rollout().is_err());
+        assert!(governor.finish_rollout(2).is_err());
         assert_eq!(governor.serving(), 1, "as far as it knows");
         shared.disk().working = None;
         let (again, _) = shared.open().unwrap();

@@ -198,13 +198,13 @@ fn look_for_what_ended(worker: &Worker, facts: &mut Facts) -> bool {
     any
 }
 
-/// The same, and what it used is counted, where the policy in force decides: the other's rules have other numbers.
+/// The same, and what it used is counted.
 fn ask_noting(facts: &Facts, usage: &Counting) -> Option<Decision> {
-    if facts.by_staged {
-        return ask(facts);
+    let (decision, used) = facts.policy().0.decide_noting(&facts.access_request()?);
+    match facts.by_staged {
+        false => usage.note(facts, &decision, used),
+        true => usage.note_staged(facts, &decision, used),
     }
-    let (decision, used) = facts.loaded.snapshot.policy.decide_noting(&facts.access_request()?);
-    usage.note(facts, &decision, used);
     Some(decision)
 }
 

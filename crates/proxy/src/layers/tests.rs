@@ -12,8 +12,8 @@ use http_body_util::{BodyExt as _, Either, Full};
 use portcullis_events::{Capture, Recorder};
 use portcullis_identity::Authenticator;
 use portcullis_policy::{
-    AssignmentDraft, AuthenticationRule, NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, ResourceDraft,
-    RoleDraft, RouteDraft, ScopeDraft,
+    AssignmentDraft, AuthenticationRule, Decision, NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft,
+    ResourceDraft, RoleDraft, RouteDraft, ScopeDraft,
 };
 use portcullis_risk::RiskEngine;
 use tower::service_fn;
@@ -36,8 +36,10 @@ use crate::settings::{
     Settings, UpstreamSettings,
 };
 use crate::snapshot::{Shared, Snapshot};
+use crate::staged::Staged;
 use crate::transit::{ConnectionFacts, Facts, Transit};
 use crate::upstream::headers::Scheme;
+use crate::usage::UsageLanes;
 use crate::worker::Worker;
 
 /// A worker whose one route `open` asks for no credential, lets nobody from 192.0.2.0/24 come, and grants GET to anyone.
@@ -239,4 +241,56 @@ fn respond_turns_a_panic_into_500_and_an_event_and_goes_on() {
 
 fn answer<T>(result: Result<T, Withheld>) -> T {
     result.unwrap()
+}
+
+#[test]
+fn what_is_used_under_a_version_that_is_rolled_out_counts_for_both() {
+    let (worker, _) = worker(Limits::default());
+    let lanes = UsageLanes::new(1);
+    let counting = lanes.counting(0).unwrap();
+    let text = |value: &str| Placed::from(value.to_owned());
+    // What all might read is now this alone.
+    let narrower = PolicyDraft {
+        routes: vec![RouteDraft { name: text("open"), paths: vec![text("/open/**")], ..RouteDraft::default() }],
+        resources: vec![ResourceDraft {
+            route: text("open"),
+            authentication: AuthenticationRule::Optional,
+            ..ResourceDraft::default()
+        }],
+        roles: vec![RoleDraft {
+            name: text("reader"),
+            permissions: vec![PermissionDraft { actions: vec![text("GET /open/a")], not_actions: Vec::new() }],
+            ..RoleDraft::default()
+        }],
+        assignments: vec![AssignmentDraft {
+            name: text("anyone-reads"),
+            role: text("reader"),
+            principals: vec![text("anyone")],
+            scope: ScopeDraft::All,
+            ..AssignmentDraft::default()
+        }],
+        ..PolicyDraft::default()
+    };
+    let policy = Arc::new(Policy::compile(&narrower).unwrap().0);
+    worker.shared.stage(Some(Arc::new(Staged::new(policy, [7; 16], 1_000_000))));
+    for target in ["/open/a", "/open/a", "/open/b"] {
+        let mut transit = assessed(&worker, "GET", target, "198.51.100.7:1");
+        transit.facts.by_staged = true;
+        let facts = &transit.facts;
+        let (decision, used) = facts.policy().0.decide_noting(&facts.access_request().unwrap());
+        assert_eq!(matches!(decision, Decision::Permit(_)), target == "/open/a");
+        counting.note_staged(facts, &decision, used);
+    }
+    counting.hand_over();
+    let mut permitted = Vec::new();
+    lanes.take(|used| {
+        for each in used.uses.iter().filter(|each| each.permitted) {
+            let words = used.policy.used_words(each.action).unwrap();
+            permitted.push((words.action.to_string(), each.times));
+        }
+        assert_eq!((used.missed, used.addresses.iter().all(|(_, times)| *times == 0)), (0, true));
+    });
+    // Of the one in force it was in use, and not twice as often.
+    permitted.sort_unstable();
+    assert_eq!(permitted, [("GET /open/**".to_owned(), 0), ("GET /open/a".to_owned(), 2)]);
 }

@@ -34,6 +34,8 @@ pub(crate) enum PolicyCommand {
     Reject(PolicyRejectArgs),
     /// Make a change live: exit code 1 where it may not be
     Activate(PolicyActivateArgs),
+    /// Take back the version that is rolled out step by step: the one before it serves everybody, as a new version, and nobody has to approve that
+    Abort(PolicyAbortArgs),
     /// Have an earlier version live again, as a new one; where approvals are required it is proposed
     Rollback(PolicyRollbackArgs),
     /// Hold all versions to their hashes, their signatures and the rules of their time
@@ -123,6 +125,13 @@ pub(crate) struct PolicyActivateArgs {
     /// With --now: why
     #[arg(long, value_name = "TEXT", requires = "now")]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyAbortArgs {
+    /// Why: it stands in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]

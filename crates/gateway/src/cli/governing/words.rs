@@ -38,17 +38,25 @@ fn live(live: &Live) -> String {
     let required = if live.required { "approvals are required" } else { "approvals are not required" };
     let mut text =
         format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance));
+    let serving = live.rollout.as_ref().map_or(live.n, |rollout| rollout.serving);
+    if let Some(other) = live.in_force.filter(|in_force| *in_force != serving) {
+        text.push_str(&format!("\nin force  version {other}, until a reload has put version {serving} in force"));
+    }
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
-            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied (at most {} may be)",
+            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          it is taken back beyond {} of the turns, from {} callers on",
             safe(&rollout.stage),
             rollout.spent_s,
             rollout.lasts_s,
             rollout.serving,
             rollout.requests,
             rollout.newly_denied,
-            percent(rollout.max_newly_denied_ppm)
+            rollout.turns_denied,
+            rollout.turns,
+            rollout.callers_denied,
+            percent(rollout.max_newly_denied_ppm),
+            rollout.min_denied_callers
         ));
     }
     text
