@@ -207,7 +207,8 @@ fn a_gateway_that_is_killed_keeps_what_is_in_force_and_only_until_its_deadline()
     wait::until(PATIENCE, over).expect("a second passes");
     let gateway = site.start();
     assert_eq!(status(&gateway, "/admin/x", &alice), 403);
-    event(&gateway, "grant.ended", 1);
+    let ended = event(&gateway, "grant.ended", 2);
+    assert!(ended["message"].as_str().unwrap().contains("its time is over"), "the start tells of it: {ended}");
     let states = listed(&gateway.site);
     assert!(states["access"].as_array().unwrap().iter().all(|each| each["state"] != "in_force"), "{states}");
 }

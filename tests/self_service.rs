@@ -146,6 +146,8 @@ fn whoever_is_refused_asks_is_granted_and_is_refused_again_when_it_is_over() {
     let told = world.event("grant.requested", 1);
     let message = told["message"].as_str().unwrap();
     assert!(message.contains("user:alice was refused GET app /ops/report") && message.contains("the monthly report"));
+    assert_eq!(told["client"]["ip"], "127.0.0.1");
+    assert_eq!(told["request"]["id"].as_str(), asked.header("x-request-id"));
     assert_eq!(world.get("/ops/report", &world.alice).status(), 403, "to ask is to have nothing");
 
     // Nobody else sees it, or can ask about it; and it is asked for once.

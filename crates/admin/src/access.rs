@@ -1,4 +1,4 @@
-//! The shapes of power for a time. `POST /v1/access` [`Access`] is answered by [`Answer`].
+//! The shapes of power for a time. `POST /v1/access/VERB`, one of [`Access`], is answered by [`Answer`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -334,6 +334,11 @@ impl Lender {
 
     /// Records that power has begun or ended: exactly one event.
     fn tell(&self, kind: EventKind, power: &Power) {
+        self.tell_from(kind, power, None);
+    }
+
+    /// The same, with where the principal itself asked from.
+    fn tell_from(&self, kind: EventKind, power: &Power, asker: Option<&own::Asker>) {
         // A seal that is broken, or too old, gave nobody anything.
         if !power.asked.kind.gives_access() && kind != EventKind::GrantRequested {
             return;
@@ -346,6 +351,10 @@ impl Lender {
         if let Some((kind, id)) = principal(&power.asked.principal) {
             event.identity.id = Some(id.to_owned());
             event.identity.kind = Some(kind.as_str());
+        }
+        if let Some(asker) = asker {
+            event.client.ip = asker.client;
+            event.request.id = Uuid::parse_str(&asker.request).ok().map(Into::into);
         }
         let message = shown::sentence(power);
         tracing::warn!("{message}");

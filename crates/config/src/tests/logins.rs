@@ -68,6 +68,11 @@ prefix = "signed:"
     )
 }
 
+/// Pages where somebody can log in, and nothing else.
+fn pages(prefix: &str) -> PagesSettings {
+    PagesSettings { prefix: prefix.into(), login: true, step_up: false, self_service: false, allow_http: false }
+}
+
 #[test]
 fn the_least_login_has_every_default() {
     let loaded = folder(LEAST).loaded();
@@ -75,14 +80,7 @@ fn the_least_login_has_every_default() {
     let login = loaded.identity.login.unwrap();
     assert_eq!(login.sessions, SessionBounds::default());
     assert!(!login.allow_http && !login.whoami && login.key.is_none());
-    let expected = PagesSettings {
-        prefix: "/.portcullis".into(),
-        login: true,
-        step_up: false,
-        self_service: false,
-        allow_http: false,
-    };
-    assert_eq!(loaded.proxy.pages, Some(expected.clone()));
+    assert_eq!(loaded.proxy.pages, Some(pages("/.portcullis")));
     let [provider] = loaded.identity.oidc.as_slice() else { panic!("there is one") };
     assert!(matches!(provider.client, ClientProof::None));
     assert_eq!(provider.scopes, ["openid", "profile", "email"]);
@@ -96,6 +94,21 @@ fn the_least_login_has_every_default() {
 }
 
 #[test]
+fn whoever_asks_for_access_has_pages_with_and_without_a_login() {
+    let asks = "[store]\n[access]\nself_service = true\n";
+    let alone = PagesSettings { login: false, self_service: true, ..pages("/.portcullis") };
+    assert_eq!(folder(asks).loaded().proxy.pages, Some(alone));
+    assert!(folder("[store]\n[access]\nself_service = false\n").loaded().proxy.pages.is_none());
+    let mut both = folder_of_all().loaded().proxy.pages.unwrap();
+    assert!(!both.self_service);
+    let folder = folder_of_all();
+    let text = std::fs::read_to_string(folder.path("portcullis.toml")).unwrap();
+    folder.write("portcullis.toml", format!("{text}\n{asks}"));
+    both.self_service = true;
+    assert_eq!(folder.loaded().proxy.pages, Some(both));
+}
+
+#[test]
 fn every_key_reaches_its_setting() {
     let loaded = folder_of_all().loaded();
     let login = loaded.identity.login.unwrap();
@@ -103,7 +116,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(login.sessions, bounds);
     assert!(login.allow_http && login.whoami);
     assert_eq!(login.key.unwrap().expose(), "0123456789abcdef0123456789abcdef");
-    assert_eq!(loaded.proxy.pages, Some(PagesSettings { prefix: "/_gate".into(), allow_http: true, ..expected }));
+    assert_eq!(loaded.proxy.pages, Some(PagesSettings { allow_http: true, ..pages("/_gate") }));
     let [staff, partner, signed] = loaded.identity.oidc.as_slice() else { panic!("there are three") };
     assert!(matches!(&signed.client, ClientProof::Key(key, _) if key.algorithm() == ClientAlgorithm::Es256));
     assert!(matches!(&staff.client, ClientProof::Post(secret) if secret.expose() == "hunter2"));

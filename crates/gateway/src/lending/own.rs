@@ -3,6 +3,8 @@
 //!
 //! Nothing here takes a name from its caller: whose it is, is who asks. Who else had a word in it is not shown.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::EventKind;
 use portcullis_governance::power::{
@@ -15,8 +17,11 @@ use uuid::Uuid;
 use super::requesting::asked_about;
 use super::{Kept, Lender, shown};
 
-/// What a principal asks for in this time, at most so often: each is in the log for ever, and somebody reads it.
-const OFTEN: (SignedDuration, usize) = (SignedDuration::from_hours(1), 12);
+/// What a principal asks for in an hour, at most: each is in the log, and somebody reads it.
+const OF_ONE: usize = 12;
+/// The same of all of them, so that many who ask do not have the log forget what was.
+const OF_ALL: usize = 600;
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// The shortest activation, in seconds.
 const SHORTEST_S: u64 = 60;
 /// Of each list, the last.
@@ -63,6 +68,15 @@ pub(crate) enum Wanted {
         /// Where more is said; empty: nowhere.
         ticket: String,
     },
+}
+
+/// From where a principal asks, for the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The client's address, where it is known.
+    pub(crate) client: Option<IpAddr>,
+    /// The request's id, as the caller sees it.
+    pub(crate) request: String,
 }
 
 /// What its holder is shown.
@@ -119,7 +133,7 @@ const NONE_OF_YOURS: &str = "You have none of this number.";
 
 impl Lender {
     /// Begins what a principal wants for itself. It is in force, or waits for others.
-    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted) -> Result<Shown, OwnProblem> {
+    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted, from: &Asker) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
@@ -130,16 +144,22 @@ impl Lender {
                     self.own_activation(kept, principal, assignment, (*for_s, texts), now)?
                 }
             };
-            let (window, most) = OFTEN;
-            let since = now.checked_sub(window).unwrap_or(Timestamp::MIN);
-            if kept.book.asked_by_itself(&whose, since) >= most {
-                return Err(OwnProblem::TooMany(format!("You have asked {most} times within the last hour.")));
+            let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
+            match kept.book.asked_by_themselves(&whose, since) {
+                (own, _) if own >= OF_ONE => {
+                    return Err(OwnProblem::TooMany(format!("You have asked {OF_ONE} times within the last hour.")));
+                }
+                (_, all) if all >= OF_ALL => {
+                    return Err(OwnProblem::TooMany("Too many ask for access now. Try again later.".to_owned()));
+                }
+                _ => {}
             }
             let power = kept.book.ask(asked, &names, now)?;
-            // Puts in force what has begun, and tells of that.
-            self.began_or_waits(kept, &power, now);
-            if let PowerState::Waiting { .. } = power.state {
-                self.tell(EventKind::GrantRequested, &power);
+            if let PowerState::InForce { .. } = power.state {
+                self.publish(kept, now);
+                self.tell_from(EventKind::GrantBegan, &power, Some(from));
+            } else {
+                self.tell_from(EventKind::GrantRequested, &power, Some(from));
             }
             Ok(own(&power))
         })
@@ -228,7 +248,13 @@ impl Lender {
     }
 
     /// Takes back what waits, or gives up what is in force.
-    pub(crate) fn end_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
+    pub(crate) fn end_own(
+        &self,
+        principal: &Principal,
+        section: Section,
+        n: u64,
+        from: &Asker,
+    ) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
@@ -238,7 +264,7 @@ impl Lender {
             }
             let power = kept.book.end(n, "given up", &names, now)?;
             self.publish(kept, now);
-            self.tell(EventKind::GrantEnded, &power);
+            self.tell_from(EventKind::GrantEnded, &power, Some(from));
             Ok(own(&power))
         })
     }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use super::{NOTHING, OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
-use crate::lending::own::{OwnProblem, Section, Shown, Wanted};
+use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
 
 /// How many are answered at once: each may wait for a disk.
 pub(super) const AT_ONCE: usize = 8;
@@ -67,6 +67,7 @@ impl OwnPages {
             _ => return Err(no_such_page()),
         };
         let who = Arc::clone(principal);
+        let asker = Asker { client: visit.client.ip(), request: visit.request_id.clone() };
         let answered = match (&visit.method, rest) {
             (&Method::GET, "") => self.ask_lender(move |lender| lender.own(&who, section)).await?,
             (&Method::GET, number) => {
@@ -84,11 +85,11 @@ impl OwnPages {
                         ticket: activating.ticket,
                     })?,
                 };
-                self.ask_lender(move |lender| lender.begin_own(&who, &wanted)).await?
+                self.ask_lender(move |lender| lender.begin_own(&who, &wanted, &asker)).await?
             }
             (&Method::DELETE, number) if !number.is_empty() => {
                 let number = numbered(number)?;
-                self.ask_lender(move |lender| lender.end_own(&who, section, number)).await?
+                self.ask_lender(move |lender| lender.end_own(&who, section, number, &asker)).await?
             }
             _ => return Err(not_there_for(&visit.method)),
         };

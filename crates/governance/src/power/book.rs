@@ -224,11 +224,12 @@ impl PowerBook {
         std::mem::take(&mut self.over)
     }
 
-    /// How often a principal has asked for itself since then: it goes by the log, so that no restart and no takeover begins to count anew.
-    pub fn asked_by_itself(&self, principal: &str, since: Timestamp) -> usize {
-        let is_own =
-            |power: &&Power| power.asked.principal == principal && power.by.first().is_some_and(|by| by == principal);
-        self.powers().take_while(|power| power.at >= since.as_microsecond()).filter(is_own).count()
+    /// How often a principal has asked for itself since then, and all principals together: it goes by the log, so that no restart and no takeover begins to
+    /// count anew.
+    pub fn asked_by_themselves(&self, principal: &str, since: Timestamp) -> (usize, usize) {
+        let is_own = |power: &&Power| power.by.first() == Some(&power.asked.principal);
+        let of_late = self.powers().take_while(|power| power.at >= since.as_microsecond()).filter(is_own);
+        of_late.fold((0, 0), |(own, all), power| (own + usize::from(power.asked.principal == principal), all + 1))
     }
 
     /// Whether anything is in force or waits: then what the clock shows has to be noted.

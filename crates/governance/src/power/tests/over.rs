@@ -148,3 +148,22 @@ fn only_a_code_that_opens_nothing_is_a_wrong_one() {
     assert!(book.break_seal(code, broken(), &[], at(1)).is_ok());
     assert_eq!(book.break_seal(code, broken(), &[], at(2)), Err(PowerError::WrongCode), "it was used");
 }
+
+#[test]
+fn what_people_ask_for_themselves_is_counted_by_the_log() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let mut ask = |who: &str, by: &[&str], gives: &str, now: i64| {
+        book.ask(Asked { gives: gives.to_owned(), ..asked(who, 1) }, &names(by), at(now)).unwrap();
+    };
+    ask("user:alice", &["user:alice", "alice"], "a", 0);
+    ask("user:alice", &["user:alice", "alice"], "b", 10);
+    ask("user:alice", &["ops"], "c", 11);
+    ask("user:bert", &["user:bert", "bert"], "a", 12);
+    // A process that begins now counts the same.
+    let book = disk.open(at(20));
+    assert_eq!(book.asked_by_themselves("user:alice", at(0)), (2, 3));
+    assert_eq!(book.asked_by_themselves("user:alice", at(1)), (1, 2));
+    assert_eq!(book.asked_by_themselves("user:carl", at(0)), (0, 3));
+    assert_eq!(book.asked_by_themselves("user:alice", at(13)), (0, 0));
+}
