@@ -48,8 +48,8 @@ impl PowerLedger for Disk {
         })
     }
 
-    fn forget(&mut self, _: u64) -> Result<(), LedgerError> {
-        Ok(())
+    fn forget(&mut self, n: u64, record: &[u8], _: &[u64]) -> Result<(), LedgerError> {
+        self.append(n, &[record.to_vec()])
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {
