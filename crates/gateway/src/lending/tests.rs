@@ -245,6 +245,22 @@ fn the_clock_is_read_when_it_is_ones_turn() {
 }
 
 #[test]
+fn what_the_old_process_of_a_takeover_lets_begin_is_held_to_the_policy_of_the_new_one() {
+    let (disk, now) = (Disk::default(), Timestamp::now());
+    let ((old, _), (new, events)) = (lender(&disk, now), lender(&disk, now));
+    let stricter = policy(ActivationRules { approvals: 1, ..ActivationRules::of(3_600) });
+    new.shared.replace(new.shared.snapshot().load().with_policy(stricter));
+    new.configure(Limits::default(), None);
+    new.look(|| now).unwrap();
+    // It serves connections that are still open, by the policy that it has.
+    old.perform(&activation(3_600), &who("ops"), || now).unwrap();
+    new.look(|| after(now, 1)).unwrap();
+    assert_eq!(in_force(&new), 0);
+    let state = new.kept().as_ref().unwrap().book.power(1).unwrap().state.as_str();
+    assert_eq!((state, told(&new, &events, EventKind::GrantEnded).len()), ("ended", 1), "also by the log");
+}
+
+#[test]
 fn a_stricter_policy_holds_for_what_was_asked_for_under_the_one_before() {
     let (disk, now) = (Disk::default(), Timestamp::now());
     let (lender, events) = lender(&disk, now);
