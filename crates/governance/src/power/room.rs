@@ -39,7 +39,9 @@ impl PowerBook {
         let why = match asker {
             Asker::Code => return Ok(()),
             Asker::Itself if own().count() >= share => {
-                format!("{share} that principals asked for by themselves are in force or wait already, their share of `[access] most`")
+                format!(
+                    "{share} that principals asked for by themselves are in force or wait already, their share of `[access] most`"
+                )
             }
             Asker::Itself if !self.has_room_for(principal) => format!("{principal} has asked for as much as it may"),
             Asker::Itself | Asker::Operator if open().count() >= most => {
@@ -77,7 +79,8 @@ impl PowerBook {
             (_, Some(of)) => powers.contains(&of) || !self.powers.contains_key(&of),
             (_, None) => false,
         };
-        let mut gone: Vec<u64> = all.iter().map(|(entry, _)| entry).filter(|e| is_about_nothing(e)).map(|e| e.n).collect();
+        let mut gone: Vec<u64> =
+            all.iter().map(|(entry, _)| entry).filter(|e| is_about_nothing(e)).map(|e| e.n).collect();
         let Some(last) = gone.last().copied() else {
             let full = "the log of temporary power is full of what is in force, waits, or is not reviewed";
             return Err(PowerError::Full(full.to_owned()));
