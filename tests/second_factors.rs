@@ -251,6 +251,53 @@ fn a_session_is_raised_by_a_code_and_goes_back_to_where_it_was() {
     assert!(events.iter().all(|event| !event["message"].as_str().unwrap_or_default().contains(&used)));
 }
 
+/// What Alice may have for a time, by herself.
+const ELIGIBLE: &str = r#"
+[[assignment]]
+name = "secrets-for-a-time"
+role = "secrets"
+principals = ["user:alice"]
+scope = "*"
+activation = { max = "1h", self = true }
+"#;
+
+#[test]
+fn a_session_activates_nothing_until_its_person_has_shown_a_factor() {
+    let upstream = Upstream::start();
+    let mut site = site(&upstream, "localhost", NO_BANS);
+    site.add("[access]\nself_service = true\n");
+    site.policy(&[POLICY, ELIGIBLE, NO_BANS].concat());
+    let gateway = site.start();
+    let mut browser = Browser::new(&gateway);
+    let page = browser.go("/secret/plans");
+    browser.log_in(&page);
+    assert!(browser.is_in());
+    // What a script of any application behind the gateway can send, on its own origin.
+    let post = |browser: &Browser| {
+        let host = browser.address.to_string();
+        let (origin, cookies) = (format!("http://{host}"), cookies(browser));
+        let headers = [
+            ("host", host.as_str()),
+            ("origin", &origin),
+            ("sec-fetch-site", "same-origin"),
+            ("cookie", &cookies),
+            ("content-type", "application/json"),
+            ("accept", "application/json"),
+        ];
+        let body = r#"{"assignment":"secrets-for-a-time","justification":"x"}"#;
+        gateway.send(wire::request("POST", "/.portcullis/activations", &headers, body.as_bytes()))
+    };
+    let refused = post(&browser);
+    gateway.check_refused("a script", &refused, 401, "step_up.required");
+    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
+    let (secret, _) = enrol(&mut browser);
+    let page = browser.go("/secret/plans");
+    let page = browser.submit(&page, "name=\"code\"", &[("code", &code(&secret, 0))]);
+    assert_eq!((page.place.as_str(), page.answer.status()), ("/secret/plans", 200));
+    let begun = post(&browser);
+    assert_eq!(begun.status(), 201, "{}", begun.text());
+}
+
 #[test]
 fn a_credential_that_nobody_looks_at_opens_no_page_under_a_ban() {
     let upstream = Upstream::start();

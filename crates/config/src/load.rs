@@ -334,6 +334,9 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     if store.is_none() && reader.diagnostics.borrow().errors() == 0 {
         compile::policy::report_activations(reader, &policy);
     }
+    if operation.self_service.is_none() && store.is_some() {
+        compile::policy::report_by_oneself(reader, &policy);
+    }
     if let Some(span) = operation.self_service.filter(|_| store.is_none()) {
         let message = "what is asked for is kept in the store, and there is none";
         reader.report(Diagnostic::error(codes::CONFLICT, span, message).with_help("add `[store]`, or leave it out"));

@@ -384,6 +384,9 @@ pub enum EventKind {
     /// Somebody who was refused asks for access.
     #[serde(rename = "grant.requested")]
     GrantRequested,
+    /// Somebody takes back what they asked for, before anybody answered.
+    #[serde(rename = "grant.withdrawn")]
+    GrantWithdrawn,
     /// An operator had a code sealed with which somebody can break glass, or tried to.
     #[serde(rename = "admin.access_seal")]
     AdminAccessSeal,
@@ -421,7 +424,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 78] = [
+    pub const ALL: [Self; 79] = [
         Self::AccessDenied,
         Self::AccessAllowed,
         Self::BanCreated,
@@ -489,6 +492,7 @@ impl EventKind {
         Self::AdminAccessEnd,
         Self::BreakGlassOpened,
         Self::GrantRequested,
+        Self::GrantWithdrawn,
         Self::AdminAccessSeal,
         Self::AdminAccessBreakGlass,
         Self::AdminAccessReview,
@@ -572,6 +576,7 @@ impl EventKind {
             Self::AdminAccessEnd => "admin.access_end",
             Self::BreakGlassOpened => "break_glass.opened",
             Self::GrantRequested => "grant.requested",
+            Self::GrantWithdrawn => "grant.withdrawn",
             Self::AdminAccessSeal => "admin.access_seal",
             Self::AdminAccessBreakGlass => "admin.access_break_glass",
             Self::AdminAccessReview => "admin.access_review",
@@ -667,6 +672,7 @@ impl EventKind {
             | Self::AuditCompleted
             | Self::AuthStepUp
             | Self::GrantEnded
+            | Self::GrantWithdrawn
             | Self::AdminEventsTail
             | Self::GatewayStarted
             | Self::GatewayStopped

@@ -17,11 +17,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation as Wanted, Answer};
+use portcullis_events::event::Identity;
 use portcullis_events::{Event, EventKind};
 use portcullis_governance::power::{
     Asked, BreakGlassRules, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word,
 };
-use portcullis_governance::{ApproverSet, Hash, LedgerError};
+use portcullis_governance::{ApproverSet, Decision, Hash, LedgerError};
 use portcullis_policy::{Policy, Principal, PrincipalKind};
 use portcullis_proxy::Shared;
 use portcullis_store::{PowerLog, Settings};
@@ -268,7 +269,13 @@ impl Lender {
         now: Timestamp,
     ) -> Result<Answer, String> {
         let (approvers, instance) = self.approvers();
-        self.may_still_begin(kept.book.power(id).map_err(said)?)?;
+        let of_it = kept.book.power(id).map_err(said)?;
+        let is_waiting = matches!(of_it.state, PowerState::Waiting { .. });
+        // A no is as good as ever.
+        let word = approval.and_then(|text| Word::from_armored(text).ok());
+        if is_waiting && word.is_none_or(|(_, word)| word.decision == Decision::Approve) {
+            self.may_still_begin(of_it)?;
+        }
         let power = match approval {
             None => kept.book.approve_as(id, &who.names, who.is_shared, &approvers, now),
             Some(text) => {
@@ -340,7 +347,8 @@ impl Lender {
     /// The same, with where the principal itself asked from.
     fn tell_from(&self, kind: EventKind, power: &Power, asker: Option<&own::Asker>) {
         // A seal that is broken, or too old, gave nobody anything.
-        if !power.asked.kind.gives_access() && kind != EventKind::GrantRequested {
+        let is_asked = matches!(kind, EventKind::GrantRequested | EventKind::GrantWithdrawn);
+        if !power.asked.kind.gives_access() && !is_asked {
             return;
         }
         let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
@@ -353,6 +361,7 @@ impl Lender {
             event.identity.kind = Some(kind.as_str());
         }
         if let Some(asker) = asker {
+            event.identity = Identity::of(&asker.principal, &[], event.time);
             event.client.ip = asker.client;
             event.request.id = Uuid::parse_str(&asker.request).ok().map(Into::into);
         }

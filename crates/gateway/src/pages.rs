@@ -17,6 +17,7 @@ mod login;
 mod logout;
 mod password;
 mod step_up;
+mod turns;
 mod whoami;
 
 use std::future::Future;
@@ -54,6 +55,7 @@ pub(crate) struct OwnPages {
     lender: Weak<Lender>,
     /// How many ask for access, or look at what they asked, at once.
     asking: Arc<Semaphore>,
+    turns: turns::Turns,
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
     /// Logins that were ended, and logouts that providers told: apart, so that nobody who begins logins keeps a logout from counting.
@@ -76,6 +78,7 @@ impl OwnPages {
             factors: Arc::clone(factors),
             lender: Arc::downgrade(lender),
             asking: Arc::new(Semaphore::new(access::AT_ONCE)),
+            turns: turns::Turns::default(),
             seal: SealKey::random().map(Arc::new),
             replays: Replays::default(),
             told: Replays::default(),

@@ -12,6 +12,7 @@ mod asking;
 mod book;
 mod entry;
 mod persons;
+mod room;
 mod state;
 mod voices;
 mod word;

@@ -250,12 +250,14 @@ pub struct ActivationRules {
     pub ticket_required: bool,
     /// How many persons other than its holder, and than who asked, must approve first.
     pub approvals: u8,
+    /// Whether its holder activates it by itself with nothing but a credential. Without it, and where nobody must approve, only with a fresh mfa.
+    pub by_oneself: bool,
 }
 
 impl ActivationRules {
     /// For at most so many seconds, with a justification and nothing else.
     pub fn of(max_s: u64) -> Self {
-        Self { max_s, justification_required: true, ticket_required: false, approvals: 0 }
+        Self { max_s, justification_required: true, ticket_required: false, approvals: 0, by_oneself: false }
     }
 }
 

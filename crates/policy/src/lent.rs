@@ -144,11 +144,12 @@ impl Policy {
         let mut known = eligible.filter_map(|after| Some((before.eligible(&after.assignment)?.rules, after.rules)));
         known.any(|(before, after)| {
             // Exhaustive on purpose: a new rule must be given its place here.
-            let ActivationRules { max_s, justification_required, ticket_required, approvals } = after;
+            let ActivationRules { max_s, justification_required, ticket_required, approvals, by_oneself } = after;
             max_s > before.max_s
                 || approvals < before.approvals
                 || (before.justification_required && !justification_required)
                 || (before.ticket_required && !ticket_required)
+                || (by_oneself && !before.by_oneself)
         })
     }
 
@@ -257,6 +258,7 @@ mod tests {
         check(ActivationRules { approvals: 2, ..base }, false);
         check(ActivationRules { justification_required: false, ..base }, true);
         check(ActivationRules { ticket_required: false, ..base }, true);
+        check(ActivationRules { by_oneself: true, ..base }, true);
         // What was none is found by what it permits.
         assert!(!compile(Some(base)).activates_more_easily_than(&compile(None)));
         assert!(compile(None).eligible("on-call").is_none() && compile(None).eligible("other").is_none());

@@ -208,10 +208,11 @@ fn what_would_help_is_a_fresh_mfa_or_a_new_credential() {
 #[test]
 fn whoever_an_alert_holds_back_or_has_a_scoped_credential_has_nothing_done_for_them() {
     let policy = policy(Mode::Enforce);
-    let path = CanonicalPath::parse("/nowhere").unwrap();
+    let path = CanonicalPath::parse("/none/own").unwrap();
+    let route = policy.find_route("a", &path);
     let held = |caller: &Principal, contained: Contained<'_>| {
         let identity = IdentityFact::Verified(caller);
-        policy.held_back(&AccessRequest { identity, contained, ..AccessRequest::new("POST", &path, None, at(NOW)) })
+        policy.held_back(&AccessRequest { identity, contained, ..AccessRequest::new("POST", &path, route, at(NOW)) })
     };
     let (real, simulated) = (containment(false), containment(true));
     let revoked = |by| Contained { revoked: Some(by), ..Contained::default() };
@@ -226,4 +227,44 @@ fn whoever_an_alert_holds_back_or_has_a_scoped_credential_has_nothing_done_for_t
     assert_eq!((held(&fresh, step_up(&real)), held(&plain, step_up(&simulated))), (None, None));
     let scoped = Principal { scope: Some(CredentialScope::default().into()), ..plain };
     assert_eq!(held(&scoped, Contained::default()), Some(Reason::ConditionUnmet));
+    let nowhere = AccessRequest::new("POST", &path, None, at(NOW));
+    let caller = who(PrincipalKind::User, true, None);
+    let nowhere = AccessRequest { identity: IdentityFact::Verified(&caller), ..nowhere };
+    assert_eq!(policy.held_back(&nowhere), Some(Reason::RouteNotFound), "whose rules would hold there?");
+}
+
+#[test]
+fn what_a_deny_the_risk_or_the_route_refuses_is_held_back_whatever_is_granted() {
+    let deny = |name: &str, who: &str, action: &str| DenyDraft {
+        name: name.to_owned().into(),
+        principals: vec![who.to_owned().into()],
+        actions: vec![action.to_owned().into()],
+        scope: ScopeDraft::All,
+        ..DenyDraft::default()
+    };
+    let draft = PolicyDraft {
+        routes: vec![RouteDraft::new("app", ["/**"])],
+        resources: vec![ResourceDraft {
+            route: "app".to_owned().into(),
+            authentication: AuthenticationRule::None,
+            ..ResourceDraft::default()
+        }],
+        denies: vec![deny("gone", "user:alice", "* /**"), deny("elsewhere", "user:bob", "* /admin/**")],
+        risk: RiskRules { enforce: true, ..RiskRules::default() },
+        ..PolicyDraft::default()
+    };
+    let policy = Policy::compile(&draft).unwrap().0;
+    let path = CanonicalPath::parse("/own").unwrap();
+    let route = policy.find_route("a", &path);
+    let held = |id: &str, stated: Option<RiskLevel>| {
+        let risk = RiskAssessment { stated, ..RiskAssessment::default() };
+        let caller = Principal::stated(PrincipalKind::User, id);
+        let identity = IdentityFact::Verified(&caller);
+        policy.held_back(&AccessRequest { identity, risk: &risk, ..AccessRequest::new("POST", &path, route, at(NOW)) })
+    };
+    assert_eq!(held("alice", None), Some(Reason::ExplicitDeny));
+    assert_eq!(held("bob", None), None, "a deny of another path");
+    assert_eq!(held("bob", Some(RiskLevel::High)), Some(Reason::RiskTooHigh));
+    assert_eq!(held("bob", Some(RiskLevel::Medium)), Some(Reason::StepUpRequired));
+    assert_eq!(held("bob", Some(RiskLevel::Low)), None);
 }

@@ -122,6 +122,8 @@ pub struct Visit {
     pub request_id: String,
     /// When it came.
     pub now: Timestamp,
+    /// The same on the clock that nobody sets.
+    pub steady_now: Timestamp,
     /// What is in force for it.
     pub snapshot: Arc<Snapshot>,
 }
@@ -241,12 +243,24 @@ pub struct PageRefusal {
     pub said: Cow<'static, str>,
     /// Cookies that are set or cleared with it.
     pub cookies: Vec<HeaderValue>,
+    /// After how many seconds a new attempt makes sense, where that is known.
+    pub retry_after_s: Option<u64>,
+    /// The methods that the page has (RFC 9110 section 15.5.6); empty: it is not refused for its method.
+    pub allow: &'static str,
 }
 
 impl PageRefusal {
     /// A refusal with the status of its reason.
     pub fn new(code: ReasonCode, message: impl Into<String>, said: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, status: None, message: message.into(), said: said.into(), cookies: Vec::new() }
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            said: said.into(),
+            cookies: Vec::new(),
+            retry_after_s: None,
+            allow: "",
+        }
     }
 
     /// The same with a cookie.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
@@ -173,8 +173,8 @@ impl Refusal {
             | Self::Challenged(_)
             | Self::Undecided(_)
             | Self::UpstreamFailed(_)
-            | Self::Page(_)
             | Self::Internal(_) => None,
+            Self::Page(page) => page.retry_after_s,
         }
     }
 }
@@ -238,6 +238,9 @@ pub fn render(refusal: &Refusal, rendering: &Rendering<'_>) -> Response<Full<Byt
     if let Refusal::Page(page) = refusal {
         for cookie in &page.cookies {
             headers.append(SET_COOKIE, cookie.clone());
+        }
+        if !page.allow.is_empty() {
+            headers.insert(ALLOW, HeaderValue::from_static(page.allow));
         }
     }
     // Where the form of a request was in doubt, what follows it on the connection is, too.

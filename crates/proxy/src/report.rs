@@ -14,7 +14,7 @@ use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, DecidedOn, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId};
+use portcullis_policy::{Bans, CanonicalPath, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::posture::Posture;
 use portcullis_risk::{Actor, BanNotice, CallerKeys, Heard, Observation, Told};
 use uuid::Uuid;
@@ -92,7 +92,8 @@ impl Worker {
             write_fields(response.headers_mut(), rates, &facts.quotas);
         }
         // A script may read why it was refused, where it may read answers at all.
-        if let Some(cors) = facts.route_settings().and_then(|route| route.cors.as_deref()) {
+        // What the gateway's own pages say is for no other origin.
+        if let Some(cors) = facts.route_settings().and_then(|route| route.cors.as_deref()).filter(|_| !facts.is_page) {
             cors.decorate(origin_of(&transit.head.headers), response.headers_mut());
         }
         (response, receipt)
@@ -280,9 +281,11 @@ impl Worker {
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             route: facts.route.map(RouteId::index),
-            own_change: code.is_some_and(is_the_policys)
-                && self.shared.risk.charges()
-                && (self.shared.before.permitted(facts) || permitted_without_staged(facts)),
+            // What a verified caller does wrong on a page of its own is about nothing but its own.
+            own_change: (facts.asks_who && facts.principal().is_some())
+                || code.is_some_and(is_the_policys)
+                    && self.shared.risk.charges()
+                    && (self.shared.before.permitted(facts) || permitted_without_staged(facts)),
             ..seen(facts, said, status, code)
         };
         self.tell_risk(&observation, facts);
@@ -426,6 +429,10 @@ fn remedy(refusal: &Refusal, transit: &Transit, requestable: bool) -> Option<Rem
     let assignments: Vec<String> = needs.map(str::to_owned).collect();
     let activate = (!assignments.is_empty()).then(|| (pages.place_of(ACTIVATIONS), assignments));
     let ask = requestable.then(|| pages.place_of(ACCESS_REQUESTS));
+    // The pages are there where a route leads.
+    let target = facts.target.as_ref()?;
+    let place = CanonicalPath::parse(&pages.place_of(ACTIVATIONS)).ok()?;
+    facts.loaded.snapshot.policy.find_route(&target.host, &place)?;
     (activate.is_some() || ask.is_some()).then_some(Remedy { ask, activate })
 }
 

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use portcullis_governance::LedgerError;
 use portcullis_governance::power::{Limits, Power, PowerBook, PowerError, PowerKind, PowerLedger, PowerState};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::database::{PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
@@ -38,6 +38,24 @@ impl PowerLog {
         let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
         Ok(Self { db })
     }
+
+    /// Begins to write, where the last number is the one before.
+    fn begin_at(&mut self, n: u64) -> Result<Transaction<'_>, LedgerError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        schema::check(&transaction).map_err(failed)?;
+        let last: i64 =
+            transaction.query_row("SELECT coalesce(max(n), 0) FROM power", [], |row| row.get(0)).map_err(failed)?;
+        if last.cast_unsigned().checked_add(1) != Some(n) {
+            return Err(LedgerError::Conflict);
+        }
+        Ok(transaction)
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, n: u64, record: &[u8]) -> Result<(), LedgerError> {
+    let row = params![n.cast_signed(), record];
+    let inserted = transaction.execute("INSERT INTO power (n, record) VALUES (?1, ?2)", row);
+    inserted.map(drop).map_err(failed)
 }
 
 fn failed(error: impl Into<Trouble>) -> LedgerError {
@@ -55,23 +73,20 @@ impl PowerLedger for PowerLog {
     }
 
     fn append(&mut self, n: u64, records: &[Vec<u8>]) -> Result<(), LedgerError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        schema::check(&transaction).map_err(failed)?;
-        let last: i64 =
-            transaction.query_row("SELECT coalesce(max(n), 0) FROM power", [], |row| row.get(0)).map_err(failed)?;
-        if last.cast_unsigned().checked_add(1) != Some(n) {
-            return Err(LedgerError::Conflict);
-        }
+        let transaction = self.begin_at(n)?;
         for (n, record) in (n..).zip(records) {
-            let row = params![n.cast_signed(), record];
-            transaction.execute("INSERT INTO power (n, record) VALUES (?1, ?2)", row).map_err(failed)?;
+            insert(&transaction, n, record)?;
         }
         transaction.commit().map_err(failed)
     }
 
-    fn forget(&mut self, up_to: u64) -> Result<(), LedgerError> {
-        let forgotten = self.db.execute("DELETE FROM power WHERE n <= ?1", [up_to.cast_signed()]);
-        forgotten.map(drop).map_err(failed)
+    fn forget(&mut self, n: u64, record: &[u8], gone: &[u64]) -> Result<(), LedgerError> {
+        let transaction = self.begin_at(n)?;
+        insert(&transaction, n, record)?;
+        for gone in gone {
+            transaction.execute("DELETE FROM power WHERE n = ?1", [gone.cast_signed()]).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {
@@ -214,6 +229,30 @@ mod tests {
         damage.execute("UPDATE power SET record = x'00' WHERE n = 1", []).unwrap();
         let log = PowerLog::open(&settings).unwrap();
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
+    }
+
+    #[test]
+    fn what_is_let_go_is_gone_and_what_is_left_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let limits = Limits { entries: 30, ..Limits::default() };
+        let open = |now: i64| PowerBook::open(Box::new(PowerLog::open(&settings).unwrap()), limits, at(now));
+        let mut one = open(0).unwrap();
+        let stays = one.ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        let mut other = open(0).unwrap();
+        for second in 1..30 {
+            let n = one.ask(asked("user:bert"), &[], at(second)).unwrap().n;
+            one.end(n, "done", &[], at(second)).unwrap();
+        }
+        // The other process heard of none of it until now.
+        other.catch_up().unwrap();
+        assert_eq!((other.head(), one.head().0 <= 33), (one.head(), true));
+        assert!(other.power(stays).unwrap().is_in_force(at(30)));
+        assert_eq!(open(31).unwrap().head(), one.head());
+        let damage = Connection::open(&settings.path).unwrap();
+        damage.execute("DELETE FROM power WHERE n = 2", []).unwrap();
+        assert!(open(32).unwrap_err().to_string().contains("what was left"));
     }
 
     #[test]

@@ -200,6 +200,18 @@ pub(crate) fn report_countries(reader: &Reader<'_>, policy: &PolicyFile) {
     }
 }
 
+/// That its holder activates an assignment alone is nothing where nobody does anything alone.
+pub(crate) fn report_by_oneself(reader: &Reader<'_>, policy: &PolicyFile) {
+    for assignment in &policy.assignments {
+        if let Some(activation) = assignment.activation.as_ref().filter(|activation| activation.value.by_oneself) {
+            let name = &assignment.name.value;
+            let message = format!("`self` of the assignment `{name}`: nobody activates anything by themselves");
+            let help = "add `self_service = true` to [access] of portcullis.toml; until then an operator activates it";
+            reader.report(Diagnostic::warning(codes::WITHOUT_EFFECT, activation.span, message).with_help(help));
+        }
+    }
+}
+
 /// What is activated is kept in the store. Without one, an assignment that must be activated never grants: that keeps people out and lets nobody in, and
 /// it is said.
 pub(crate) fn report_activations(reader: &Reader<'_>, policy: &PolicyFile) {

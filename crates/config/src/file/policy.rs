@@ -353,6 +353,7 @@ fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
     };
     let ticket = section.or("ticket", Choice(&[("required", true), ("optional", false)]), false);
     let approvals = section.or("approvals", Integer(APPROVALS), 0);
+    let by_oneself = section.or("self", Flag, false);
     let span = section.span();
     section.finish();
     let rules = ActivationRules {
@@ -360,6 +361,7 @@ fn read_activation(section: Section<'_>) -> Option<At<ActivationRules>> {
         justification_required: justification?,
         ticket_required: ticket,
         approvals: u8::try_from(approvals).unwrap_or(u8::MAX),
+        by_oneself,
     };
     Some(At::new(rules, span))
 }

@@ -256,6 +256,8 @@ fn activation() -> Table {
             choice("ticket", &["required", "optional"], "Whether whoever activates it names a ticket.")
                 .default("optional"),
             one("approvals", Integer(APPROVALS), "How many other persons must approve first.").default(0),
+            one("self", Flag, "Whether its holder activates it by itself with nothing but a credential, where [access] has `self_service`.")
+                .default(false),
             choice("justification", &["required", "optional"], "Whether whoever activates it says why.")
                 .default("required"),
         ],

@@ -55,6 +55,7 @@ fn each_mistake_is_named_where_it_stands() {
     check(&with("activation = { max = \"4h\", approvals = 17 }"), ("E0105", 9, 40, "0 to 16"));
     check(&with("activation = { max = \"4h\", ticket = true }"), ("E0104", 9, 37, "expected"));
     check(&with("activation = { max = \"4h\", approval = 1 }"), ("E0103", 9, 28, "did you mean `approvals`"));
+    check(&with("activation = { max = \"4h\", self = \"yes\" }"), ("E0104", 9, 35, "`true` or `false`"));
     check(&with("activation = { max = \"4h\" }"), ("W0102", 9, 14, "without a store nobody can"));
     check(&with("when = { hours = \"Mon-Fri 08:00-18:00 Berlin\" }"), ("E0105", 9, 18, "not a time zone"));
     check(&with("when = { countries = [\"Germany\"] }"), ("E0105", 9, 23, "two letters of ISO 3166-1"));

@@ -4,13 +4,14 @@
 //! Nothing here takes a name from its caller: whose it is, is who asks. Who else had a word in it is not shown.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::EventKind;
 use portcullis_governance::power::{
     Asked, GRANTED, MAX_REASON, MAX_TICKET, Power, PowerError, PowerKind, PowerState, names_of_principal, text_problem,
 };
-use portcullis_policy::Principal;
+use portcullis_policy::{Eligible, Principal};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ const OF_ONE: usize = 12;
 /// The same of all of them, so that many who ask do not have the log forget what was.
 const OF_ALL: usize = 600;
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// How often it is tried where another process writes at the same moment.
+const TRIES: usize = 3;
 /// The shortest activation, in seconds.
 const SHORTEST_S: u64 = 60;
 /// Of each list, the last.
@@ -71,8 +74,10 @@ pub(crate) enum Wanted {
 }
 
 /// From where a principal asks, for the event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asker {
+    /// Who, as the credential has proven it.
+    pub(crate) principal: Arc<Principal>,
     /// The client's address, where it is known.
     pub(crate) client: Option<IpAddr>,
     /// The request's id, as the caller sees it.
@@ -99,8 +104,8 @@ impl Shown {
 /// Why it is not done: the texts are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnProblem {
-    /// There is no store.
-    Off,
+    /// Nothing more can be asked for now, or the process ends; for the operator. It is nobody's own doing.
+    Busy(String),
     /// There is no such thing of its own. Whether somebody else has it is not said.
     NotFound(&'static str),
     /// What is said does not suffice.
@@ -111,6 +116,8 @@ pub(crate) enum OwnProblem {
     TooMany(String),
     /// It must authenticate with several factors first.
     StepUp,
+    /// Another process was faster: to be tried again.
+    Conflict,
     /// It is not written; for the operator.
     Failed(String),
 }
@@ -119,8 +126,9 @@ impl From<PowerError> for OwnProblem {
     fn from(error: PowerError) -> Self {
         match error {
             PowerError::Refused(why) => Self::Exists(why),
-            PowerError::Full(why) => Self::TooMany(why),
-            PowerError::WrongCode | PowerError::Conflict | PowerError::Ledger(_) | PowerError::Broken { .. } => {
+            PowerError::Full(why) => Self::Busy(why),
+            PowerError::Conflict => Self::Conflict,
+            PowerError::WrongCode | PowerError::Ledger(_) | PowerError::Broken { .. } => {
                 Self::Failed(error.to_string())
             }
         }
@@ -133,8 +141,13 @@ const NONE_OF_YOURS: &str = "You have none of this number.";
 
 impl Lender {
     /// Begins what a principal wants for itself. It is in force, or waits for others.
-    pub(crate) fn begin_own(&self, principal: &Principal, wanted: &Wanted, from: &Asker) -> Result<Shown, OwnProblem> {
+    pub(crate) fn begin_own(&self, wanted: &Wanted, from: &Asker) -> Result<Shown, OwnProblem> {
+        let principal = &*from.principal;
         let whose = principal.reference();
+        // What is in force is looked up by the name.
+        if super::principal(&whose).is_none() {
+            return Err(OwnProblem::Unfit("Nothing can be given for a time under a name like yours.".to_owned()));
+        }
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
             let asked = match wanted {
@@ -150,11 +163,15 @@ impl Lender {
                     return Err(OwnProblem::TooMany(format!("You have asked {OF_ONE} times within the last hour.")));
                 }
                 (_, all) if all >= OF_ALL => {
-                    return Err(OwnProblem::TooMany("Too many ask for access now. Try again later.".to_owned()));
+                    return Err(OwnProblem::Busy(format!("principals have asked {OF_ALL} times within the last hour")));
+                }
+                _ if !kept.book.has_room_for(&whose) => {
+                    let why = "As much as may be is in force or waits for you already: give something up first.";
+                    return Err(OwnProblem::TooMany(why.to_owned()));
                 }
                 _ => {}
             }
-            let power = kept.book.ask(asked, &names, now)?;
+            let power = kept.book.ask_by_itself(asked, &names, now)?;
             if let PowerState::InForce { .. } = power.state {
                 self.publish(kept, now);
                 self.tell_from(EventKind::GrantBegan, &power, Some(from));
@@ -171,7 +188,10 @@ impl Lender {
             .parse()
             .map_err(|_| OwnProblem::Unfit("`event` is a UUID, as `instance` of the refusal has it.".to_owned()))?;
         let refused = self.shared.requestable.find_of(whose, id, self.shared.clock.now());
-        let refused = refused.ok_or(OwnProblem::NotFound(NO_REFUSAL))?;
+        // The policy may be another one than that which refused.
+        let policy = self.policy();
+        let may_ask = |route: &str| policy.route_named(route).is_some_and(|route| policy.is_requestable(route));
+        let refused = refused.filter(|refused| may_ask(&refused.route)).ok_or(OwnProblem::NotFound(NO_REFUSAL))?;
         let reason = text("justification", justification, MAX_REASON, true)?;
         asked_about(&refused, reason, kept.book.limits().waits_s).map_err(OwnProblem::Unfit)
     }
@@ -186,9 +206,9 @@ impl Lender {
     ) -> Result<Asked, OwnProblem> {
         let policy = self.policy();
         // Here the very principal is there, with the groups that it brings.
-        let eligible = policy.eligible(assignment).filter(|_| policy.names(assignment, principal));
+        let eligible = policy.eligible(assignment).filter(|each| !each.shadow && policy.names(assignment, principal));
         let eligible = eligible.ok_or(OwnProblem::NotFound(NOT_ELIGIBLE))?;
-        if eligible.mfa && !policy.is_mfa_fresh(principal, now) {
+        if takes_mfa(&eligible) && !policy.is_mfa_fresh(principal, now) {
             return Err(OwnProblem::StepUp);
         }
         let rules = eligible.rules;
@@ -211,7 +231,7 @@ impl Lender {
     /// What a principal has asked for, the last first; and of activations also what it is eligible for.
     pub(crate) fn own(&self, principal: &Principal, section: Section) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
-        self.with_own(|kept, _| {
+        self.look_at_own(|kept| {
             let of_it = kept.book.powers().filter(|power| is_own(power, &whose, section)).take(MOST_SHOWN);
             let list: Vec<Value> = of_it.map(|power| own(power).body).collect();
             Ok(Shown::list(match section {
@@ -226,7 +246,7 @@ impl Lender {
     fn own_eligible(&self, principal: &Principal) -> Vec<Value> {
         let policy = self.policy();
         let all = policy.all_eligible(super::MOST_ELIGIBLE);
-        let of_it = all.iter().filter(|eligible| policy.names(&eligible.assignment, principal));
+        let of_it = all.iter().filter(|each| !each.shadow && policy.names(&each.assignment, principal));
         let shown = of_it.map(|eligible| {
             json!({
                 "assignment": eligible.assignment,
@@ -235,7 +255,7 @@ impl Lender {
                 "justification": eligible.rules.justification_required,
                 "ticket": eligible.rules.ticket_required,
                 "approvals": eligible.rules.approvals,
-                "mfa": eligible.mfa,
+                "mfa": takes_mfa(eligible),
             })
         });
         shown.collect()
@@ -244,23 +264,19 @@ impl Lender {
     /// One of its own.
     pub(crate) fn one_of_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
         let whose = principal.reference();
-        self.with_own(|kept, _| Ok(own(find(kept, &whose, section, n)?)))
+        self.look_at_own(|kept| Ok(own(find(kept, &whose, section, n)?)))
     }
 
     /// Takes back what waits, or gives up what is in force.
-    pub(crate) fn end_own(
-        &self,
-        principal: &Principal,
-        section: Section,
-        n: u64,
-        from: &Asker,
-    ) -> Result<Shown, OwnProblem> {
-        let whose = principal.reference();
+    pub(crate) fn end_own(&self, section: Section, n: u64, from: &Asker) -> Result<Shown, OwnProblem> {
+        let whose = from.principal.reference();
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
             let waits = matches!(find(kept, &whose, section, n)?.state, PowerState::Waiting { .. });
             if waits {
-                return Ok(own(&kept.book.reject(n, "taken back", &names, now)?));
+                let power = kept.book.reject(n, "taken back", &names, now)?;
+                self.tell_from(EventKind::GrantWithdrawn, &power, Some(from));
+                return Ok(own(&power));
             }
             let power = kept.book.end(n, "given up", &names, now)?;
             self.publish(kept, now);
@@ -269,15 +285,41 @@ impl Lender {
         })
     }
 
-    /// Under the lock, once what is over has ended.
-    fn with_own<T>(&self, act: impl FnOnce(&mut Kept, Timestamp) -> Result<T, OwnProblem>) -> Result<T, OwnProblem> {
+    /// Under the lock, once what is over has ended. Where another process writes at the same moment it is done again.
+    fn with_own<T>(&self, act: impl Fn(&mut Kept, Timestamp) -> Result<T, OwnProblem>) -> Result<T, OwnProblem> {
         let mut guard = self.kept();
-        let kept = guard.as_mut().ok_or(OwnProblem::Off)?;
-        let now = self.begin(kept, Timestamp::now)?;
-        let done = act(kept, now);
-        self.settle(kept, now);
+        let kept = guard.as_mut().ok_or_else(ends)?;
+        let mut once = || {
+            let now = self.begin(kept, Timestamp::now)?;
+            let done = act(kept, now);
+            self.settle(kept, now);
+            done
+        };
+        let mut done = once();
+        for _ in 1..TRIES {
+            if !matches!(done, Err(OwnProblem::Conflict)) {
+                break;
+            }
+            done = once();
+        }
         done
     }
+
+    /// Looks at what is known, and asks no disk: that is a second old at most. Nobody who looks again and again keeps those who do something waiting for it.
+    fn look_at_own<T>(&self, look: impl FnOnce(&Kept) -> Result<T, OwnProblem>) -> Result<T, OwnProblem> {
+        look(self.kept().as_ref().ok_or_else(ends)?)
+    }
+}
+
+/// It stops, or has no store any more.
+fn ends() -> OwnProblem {
+    OwnProblem::Busy("the process ends".to_owned())
+}
+
+/// Whether its holder shows several factors before it activates it by itself: where the assignment counts only then; and where it does not say that a credential is
+/// enough, and nobody else stands between whoever has stolen one and what it gives.
+fn takes_mfa(eligible: &Eligible) -> bool {
+    eligible.mfa || (!eligible.rules.by_oneself && eligible.rules.approvals == 0)
 }
 
 fn is_own(power: &Power, whose: &str, section: Section) -> bool {

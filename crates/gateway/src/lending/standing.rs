@@ -71,7 +71,7 @@ impl Kept {
 /// Whether an activation that somebody asked for could be asked for under these rules.
 pub(super) fn is_within(asked: &Asked, rules: &ActivationRules) -> bool {
     // Exhaustive on purpose: a new rule must be given its place here.
-    let ActivationRules { max_s, justification_required, ticket_required, approvals } = *rules;
+    let ActivationRules { max_s, justification_required, ticket_required, approvals, by_oneself: _ } = *rules;
     asked.lasts_s <= max_s
         && asked.approvals >= approvals
         && !(justification_required && asked.reason.is_empty())
@@ -111,7 +111,10 @@ impl Lender {
     /// The clock is read here, under the lock and behind what others wrote: a time that was read before somebody waited for the lock would look like
     /// a clock that was set back.
     pub(super) fn begin(&self, kept: &mut Kept, clock: impl FnOnce() -> Timestamp) -> Result<Timestamp, PowerError> {
+        let before = kept.book.head().1;
         let heard = kept.book.catch_up();
+        // Another process may have another policy.
+        kept.is_held &= kept.book.head().1 == before;
         let (now, steady) = (clock(), self.shared.clock.now());
         let over: Vec<u64> =
             kept.deadlines.iter().filter(|(_, deadline)| **deadline <= steady).map(|(n, _)| *n).collect();

@@ -48,8 +48,8 @@ impl PowerLedger for Disk {
         })
     }
 
-    fn forget(&mut self, _: u64) -> Result<(), LedgerError> {
-        Ok(())
+    fn forget(&mut self, n: u64, record: &[u8], _: &[u64]) -> Result<(), LedgerError> {
+        self.append(n, &[record.to_vec()])
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {
@@ -242,6 +242,22 @@ fn the_clock_is_read_when_it_is_ones_turn() {
     };
     lender.perform(&Access::Verify, &who("ops"), clock).unwrap();
     lender.look(clock).unwrap();
+}
+
+#[test]
+fn what_the_old_process_of_a_takeover_lets_begin_is_held_to_the_policy_of_the_new_one() {
+    let (disk, now) = (Disk::default(), Timestamp::now());
+    let ((old, _), (new, events)) = (lender(&disk, now), lender(&disk, now));
+    let stricter = policy(ActivationRules { approvals: 1, ..ActivationRules::of(3_600) });
+    new.shared.replace(new.shared.snapshot().load().with_policy(stricter));
+    new.configure(Limits::default(), None);
+    new.look(|| now).unwrap();
+    // It serves connections that are still open, by the policy that it has.
+    old.perform(&activation(3_600), &who("ops"), || now).unwrap();
+    new.look(|| after(now, 1)).unwrap();
+    assert_eq!(in_force(&new), 0);
+    let state = new.kept().as_ref().unwrap().book.power(1).unwrap().state.as_str();
+    assert_eq!((state, told(&new, &events, EventKind::GrantEnded).len()), ("ended", 1), "also by the log");
 }
 
 #[test]

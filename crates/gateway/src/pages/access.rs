@@ -14,20 +14,28 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
+use jiff::SignedDuration;
 use portcullis_events::ReasonCode;
-use portcullis_policy::Principal;
+use portcullis_policy::{AuthenticationMethod, Principal};
 use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
-use super::{NOTHING, OwnPages, no_such_page, not_there_for};
+use super::turns::{OutOfTurn, Turn};
+use super::{OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
 use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
 
 /// How many are answered at once: each may wait for a disk.
 pub(super) const AT_ONCE: usize = 8;
+
+/// A second factor that a person has shown for this was shown within this time.
+const JUST: SignedDuration = SignedDuration::from_mins(5);
+/// When whoever has asked as often as may be looks again, in seconds.
+const OFTEN_RETRY_AFTER_S: u64 = 300;
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The body of a request for access.
 #[derive(Debug, Deserialize)]
@@ -67,12 +75,19 @@ impl OwnPages {
             _ => return Err(no_such_page()),
         };
         let who = Arc::clone(principal);
-        let asker = Asker { client: visit.client.ip(), request: visit.request_id.clone() };
+        let asker =
+            Asker { principal: Arc::clone(principal), client: visit.client.ip(), request: visit.request_id.clone() };
+        if visit.method == Method::POST && is_sent_by_itself(visit, principal) && !has_just_shown(visit, principal) {
+            return Err(refused(principal, OwnProblem::StepUp));
+        }
+        let turn = self.turns.take(principal, visit.steady_now).map_err(|full| out_of_turn(principal, full))?;
         let answered = match (&visit.method, rest) {
-            (&Method::GET, "") => self.ask_lender(move |lender| lender.own(&who, section)).await?,
-            (&Method::GET, number) => {
+            (&Method::GET | &Method::HEAD, "") => {
+                self.ask_lender(turn, move |lender| lender.own(&who, section)).await?
+            }
+            (&Method::GET | &Method::HEAD, number) => {
                 let number = numbered(number)?;
-                self.ask_lender(move |lender| lender.one_of_own(&who, section, number)).await?
+                self.ask_lender(turn, move |lender| lender.one_of_own(&who, section, number)).await?
             }
             (&Method::POST, "") => {
                 let wanted = match section {
@@ -85,13 +100,16 @@ impl OwnPages {
                         ticket: activating.ticket,
                     })?,
                 };
-                self.ask_lender(move |lender| lender.begin_own(&who, &wanted, &asker)).await?
+                self.ask_lender(turn, move |lender| lender.begin_own(&wanted, &asker)).await?
             }
             (&Method::DELETE, number) if !number.is_empty() => {
                 let number = numbered(number)?;
-                self.ask_lender(move |lender| lender.end_own(&who, section, number, &asker)).await?
+                self.ask_lender(turn, move |lender| lender.end_own(section, number, &asker)).await?
             }
-            _ => return Err(not_there_for(&visit.method)),
+            (method, rest) => {
+                let allow = if rest.is_empty() { "GET, HEAD, POST" } else { "GET, HEAD, DELETE" };
+                return Err(PageRefusal { allow, ..not_there_for(method) });
+            }
         };
         let Shown { id, is_in_force, body } = answered.map_err(|problem| refused(principal, problem))?;
         let is_new = visit.method == Method::POST;
@@ -111,6 +129,7 @@ impl OwnPages {
     /// Asks on a thread that may block.
     async fn ask_lender<T: Send + 'static>(
         &self,
+        turn: Turn,
         question: impl FnOnce(&Lender) -> Result<T, OwnProblem> + Send + 'static,
     ) -> Result<Result<T, OwnProblem>, PageRefusal> {
         let busy = || {
@@ -120,12 +139,53 @@ impl OwnPages {
         let place = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| busy())?;
         let lender = self.lender.upgrade().ok_or_else(busy)?;
         let asked = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _places = (place, turn);
             question(&lender)
         });
         asked.await.map_err(|error| {
             PageRefusal::new(ReasonCode::InternalError, format!("nobody answered: {error}"), super::FAILED)
         })
+    }
+}
+
+/// Whether a browser may have sent the credential without being told to: the cookie of a session, a password that it keeps, or, where a browser says that it is one,
+/// a client certificate. Every application behind the gateway has this page on its own origin, so that its scripts could send this for whoever looks at it.
+fn is_sent_by_itself(visit: &Visit, principal: &Principal) -> bool {
+    match principal.authentication.method {
+        AuthenticationMethod::Oidc | AuthenticationMethod::Password => true,
+        AuthenticationMethod::ClientCertificate => {
+            visit.headers.contains_key(ORIGIN) || visit.headers.contains_key(SEC_FETCH_SITE)
+        }
+        AuthenticationMethod::Jwt
+        | AuthenticationMethod::Introspection
+        | AuthenticationMethod::ApiKey
+        | AuthenticationMethod::Stated => false,
+    }
+}
+
+/// Whether a person has shown several factors a moment ago, which no script can.
+fn has_just_shown(visit: &Visit, principal: &Principal) -> bool {
+    let shown = principal.authentication.auth_time;
+    let is_just = shown.is_some_and(|shown| visit.now.duration_since(shown) <= JUST);
+    is_just && visit.snapshot.policy.is_mfa_fresh(principal, visit.now)
+}
+
+fn out_of_turn(principal: &Principal, why: OutOfTurn) -> PageRefusal {
+    let who = principal.reference();
+    match why {
+        OutOfTurn::TooOften { retry_after_s } => PageRefusal {
+            retry_after_s: Some(retry_after_s),
+            ..PageRefusal::new(
+                ReasonCode::LimitRate,
+                format!("{who} comes to the pages of its own too often, or several times at once"),
+                "Too many requests: come one after the other, and less often.",
+            )
+        },
+        OutOfTurn::TooMany => PageRefusal::new(
+            ReasonCode::LimitOverload,
+            "more principals come to pages of their own than are counted",
+            "Try again in a moment.",
+        ),
     }
 }
 
@@ -163,22 +223,28 @@ fn refused(principal: &Principal, problem: OwnProblem) -> PageRefusal {
     let who = principal.reference();
     let with = |status, refusal| PageRefusal { status: Some(status), ..refusal };
     match problem {
-        OwnProblem::Off => PageRefusal::new(
-            ReasonCode::RouteNotFound,
-            format!("{who} asks for access, and there is no store"),
-            NOTHING,
+        OwnProblem::Busy(why) => PageRefusal::new(
+            ReasonCode::LimitOverload,
+            format!("{who} asks for access: {why}"),
+            "Nothing more can be asked for now. Try again later.",
         ),
         OwnProblem::NotFound(what) => {
             PageRefusal::new(ReasonCode::RouteNotFound, format!("{who} asks for what it does not have: {what}"), what)
         }
         OwnProblem::Unfit(why) => malformed(format!("{who} asks for access: {why}"), why),
         OwnProblem::Exists(why) => with(StatusCode::CONFLICT, malformed(format!("{who} asks for access: {why}"), why)),
-        OwnProblem::TooMany(why) => {
-            PageRefusal::new(ReasonCode::LimitRate, format!("{who} asks for access too often: {why}"), why)
-        }
+        OwnProblem::TooMany(why) => PageRefusal {
+            retry_after_s: Some(OFTEN_RETRY_AFTER_S),
+            ..PageRefusal::new(ReasonCode::LimitRate, format!("{who} asks for access too often: {why}"), why)
+        },
+        OwnProblem::Conflict => PageRefusal::new(
+            ReasonCode::LimitOverload,
+            format!("{who} asks for access, and another process writes whenever this one does"),
+            "Nothing more can be asked for now. Try again later.",
+        ),
         OwnProblem::StepUp => PageRefusal::new(
             ReasonCode::StepUpRequired,
-            format!("{who} activates what demands several factors, and has shown none of late"),
+            format!("{who} asks for what demands several factors, and has shown none of late"),
             "A stronger or more recent authentication is needed.",
         ),
         OwnProblem::Failed(why) => PageRefusal::new(

@@ -7,10 +7,8 @@ use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError, began, refused};
 use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
 use crate::power::persons::Names;
+use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
-
-/// Of one principal at once.
-const MOST_OF_ONE: usize = 16;
 
 /// The longest time for which any power is given, in seconds.
 const LONGEST_S: u64 = 366 * 86_400;
@@ -21,8 +19,20 @@ impl PowerBook {
     /// # Errors
     /// A text that is none, no room, or it is not written.
     pub fn ask(&mut self, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
-        self.check(&asked, now)?;
-        self.make_room()?;
+        self.ask_as(Asker::Operator, asked, by, now)
+    }
+
+    /// The same by the very principal: all who ask by themselves have a share of what there may be, so that they keep no operator from anything.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub fn ask_by_itself(&mut self, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.ask_as(Asker::Itself, asked, by, now)
+    }
+
+    fn ask_as(&mut self, asker: Asker, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
+        self.check(&asked, asker, now)?;
+        self.make_room(now)?;
         let of = self.last.0.saturating_add(1);
         // A request waits for somebody who grants it, however few must approve.
         let begins = asked.approvals == 0 && asked.kind != PowerKind::Request;
@@ -31,10 +41,10 @@ impl PowerBook {
         Ok(self.power(of)?.clone())
     }
 
-    /// Breaks a seal: its code is good once, for the principal that it was made for, and power begins at once.
+    /// Breaks a seal: its code is good once, for the principal that it was made for, and power begins at once, however much there is already.
     ///
     /// # Errors
-    /// A code that opens nothing, no room, or it is not written.
+    /// A code that opens nothing, or it is not written.
     pub fn break_seal(&mut self, code: Hash, asked: Asked, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
         self.tell_time(now)?;
         let opens = |power: &&Power| {
@@ -43,8 +53,12 @@ impl PowerBook {
         // Who tries a code of somebody else learns no more than who tries one that is none.
         let seal = self.powers.values().find(opens).filter(|seal| seal.asked.principal == asked.principal);
         let Some(seal) = seal.map(|seal| seal.n) else { return Err(PowerError::WrongCode) };
-        self.check(&asked, now)?;
-        self.make_room()?;
+        self.check(&asked, Asker::Code, now)?;
+        match self.make_room(now) {
+            // There are no more of these than seals.
+            Ok(()) | Err(PowerError::Full(_)) => {}
+            Err(error) => return Err(error),
+        }
         let of = self.last.0.saturating_add(2);
         let used = Act::Ended { of: seal, reason: format!("opened as {of}") };
         let begins = began(of, &asked, now);
@@ -75,8 +89,8 @@ impl PowerBook {
         if person.may_be(&holder) || power.asked.principal != loan.principal {
             return refused(format!("{request} is for {}, who cannot grant it under any name", power.asked.principal));
         }
-        self.check(&loan, now)?;
-        self.make_room()?;
+        self.check(&loan, Asker::Operator, now)?;
+        self.make_room(now)?;
         let of = self.last.0.saturating_add(2);
         let granted = Act::Rejected { of: request, reason: format!("{GRANTED}{of}") };
         let begins = (loan.approvals == 0).then(|| began(of, &loan, now));
@@ -85,7 +99,7 @@ impl PowerBook {
     }
 
     /// Whether somebody may have this.
-    fn check(&mut self, asked: &Asked, now: Timestamp) -> Result<(), PowerError> {
+    fn check(&mut self, asked: &Asked, asker: Asker, now: Timestamp) -> Result<(), PowerError> {
         for (what, text, most) in [("the reason", &asked.reason, MAX_REASON), ("the ticket", &asked.ticket, MAX_TICKET)]
         {
             if let Some(problem) = text_problem(text, most) {
@@ -96,22 +110,13 @@ impl PowerBook {
             return refused("power is given for a second to a year");
         }
         self.tell_time(now)?;
-        let open = || self.powers.values().filter(|power| power.state.is_open());
-        if open().count() >= self.limits.most {
-            let most = self.limits.most;
-            let full = format!("{most} are in force or wait already, as many as `[access] most` allows");
-            return Err(PowerError::Full(full));
-        }
-        if open().filter(|power| power.asked.principal == asked.principal).count() >= MOST_OF_ONE {
-            let full = format!("{} has {MOST_OF_ONE} that are in force or wait already", asked.principal);
-            return Err(PowerError::Full(full));
-        }
+        self.check_room(&asked.principal, asker)?;
         let same = |power: &&Power| {
             power.asked.principal == asked.principal
                 && power.asked.gives == asked.gives
                 && power.asked.kind.gives_access() == asked.kind.gives_access()
         };
-        match open().find(same) {
+        match self.powers.values().filter(|power| power.state.is_open()).find(same) {
             Some(power) => {
                 refused(format!("{} of {} is the same, and {}", power.n, asked.principal, standing(&power.state)))
             }

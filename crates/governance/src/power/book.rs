@@ -24,11 +24,11 @@ pub trait PowerLedger: fmt::Debug + Send {
     /// [`LedgerError::Conflict`] where somebody else was there first; or it is not on the disk.
     fn append(&mut self, n: u64, records: &[Vec<u8>]) -> Result<(), LedgerError>;
 
-    /// Removes the records up to this number.
+    /// Appends the record that says so under this number, and removes those of these numbers, which ascend: all or nothing.
     ///
     /// # Errors
-    /// They are still there.
-    fn forget(&mut self, up_to: u64) -> Result<(), LedgerError>;
+    /// As of [`Self::append`]. They are all still there.
+    fn forget(&mut self, n: u64, record: &[u8], gone: &[u64]) -> Result<(), LedgerError>;
 
     /// The latest time of day that was noted, in microseconds since 1970.
     ///
@@ -50,7 +50,7 @@ pub struct Limits {
     pub most: usize,
     /// How long an approval may be waited for, in seconds.
     pub waits_s: u64,
-    /// Entries that are kept: beyond it the oldest go that nothing open begins with.
+    /// Entries that are kept: beyond it the oldest go that are about nothing that is open, or not reviewed.
     pub entries: usize,
 }
 
@@ -60,8 +60,6 @@ impl Default for Limits {
     }
 }
 
-/// One in so many is let go at once.
-const LET_GO: usize = 5;
 /// A clock that shows less than before by this was set back.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
@@ -109,11 +107,15 @@ pub(super) fn refused<T>(why: impl Into<String>) -> Result<T, PowerError> {
 /// The log, and what it comes to.
 #[derive(Debug)]
 pub struct PowerBook {
-    ledger: Box<dyn PowerLedger>,
+    pub(super) ledger: Box<dyn PowerLedger>,
     pub(super) limits: Limits,
     /// Of the last entry.
     pub(super) last: (u64, Hash),
-    entries: usize,
+    pub(super) entries: usize,
+    /// Those of them that are about what principals asked for by themselves.
+    pub(super) own: usize,
+    /// Up to there some were let go.
+    pub(super) forgot: u64,
     /// The latest time of day that was seen, in microseconds.
     seen: i64,
     pub(super) powers: BTreeMap<u64, Power>,
@@ -147,6 +149,8 @@ impl PowerBook {
             limits,
             last: (0, Hash::NONE),
             entries: 0,
+            own: 0,
+            forgot: 0,
             seen: i64::MIN,
             powers: BTreeMap::new(),
             over: Vec::new(),
@@ -161,18 +165,78 @@ impl PowerBook {
     /// # Errors
     /// It cannot be read, or is not what it was.
     pub fn catch_up(&mut self) -> Result<(), PowerError> {
-        for record in self.ledger.after(self.last.0)? {
-            let broken = |why| PowerError::Broken { n: self.last.0.saturating_add(1), why };
-            let entry = Entry::decode(&record).map_err(|_| broken("it cannot be read"))?;
-            // Of a log that was cut off at its beginning the first entry is believed.
-            let is_first = self.entries == 0;
-            if !is_first && (entry.n != self.last.0.saturating_add(1) || entry.prev != self.last.1) {
-                return Err(broken("it does not follow on the one before"));
+        let heard = self.entries_after(self.last.0)?;
+        let is_less = heard.iter().any(|(entry, _)| matches!(entry.act, Act::Forgot { .. }));
+        if is_less && self.entries > 0 { self.read_anew() } else { self.take_in(&heard) }
+    }
+
+    /// What is stored behind this number, each with its hash.
+    pub(super) fn entries_after(&self, n: u64) -> Result<Vec<(Entry, Hash)>, PowerError> {
+        let mut last = n;
+        let mut read = |record: Vec<u8>| {
+            let broken = PowerError::Broken { n: last.saturating_add(1), why: "it cannot be read" };
+            let entry = Entry::decode(&record).map_err(|_| broken)?;
+            last = entry.n;
+            Ok((entry, Hash::of(&record)))
+        };
+        self.ledger.after(n)?.into_iter().map(&mut read).collect()
+    }
+
+    /// Takes in what follows on what is known. Of a log that was cut off at its beginning the first entry is believed, and where old entries were let go
+    /// those that are left are what the entry says that let them go.
+    fn take_in(&mut self, heard: &[(Entry, Hash)]) -> Result<(), PowerError> {
+        let forgot = heard.iter().rev().find_map(|(entry, _)| match entry.act {
+            Act::Forgot { up_to, left } => Some((up_to, left)),
+            _ => None,
+        });
+        let up_to = forgot.map_or(0, |(up_to, _)| up_to);
+        let mut found = Vec::new();
+        for (entry, hash) in heard {
+            let broken = |why| Err(PowerError::Broken { n: entry.n, why });
+            let follows = entry.n == self.last.0.saturating_add(1) && entry.prev == self.last.1;
+            if entry.n <= up_to {
+                if entry.n <= self.last.0 {
+                    return broken("it does not follow on the one before");
+                }
+                found.extend(hash.0);
+            } else if self.last.0 <= up_to && up_to > 0 {
+                if entry.n != up_to.saturating_add(1) {
+                    return broken("the one before it is missing");
+                }
+            } else if self.entries > 0 && !follows {
+                return broken("it does not follow on the one before");
             }
-            let hash = Hash::of(&record);
-            self.take(&entry, hash)?;
+            self.take(entry, *hash)?;
         }
-        Ok(())
+        match forgot {
+            Some((n, left)) if left != Hash::of(&found) => {
+                Err(PowerError::Broken { n, why: "what was left of the entries up to it is not there any more" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads all of it once more, since another process has let something of it go.
+    fn read_anew(&mut self) -> Result<(), PowerError> {
+        let all = self.entries_after(0)?;
+        let (known, seen) = (self.last.0, self.seen);
+        let before = (self.last, self.entries, self.own, self.forgot, std::mem::take(&mut self.powers));
+        (self.last, self.entries, self.own, self.forgot) = ((0, Hash::NONE), 0, 0, 0);
+        match self.take_in(&all) {
+            Ok(()) => {
+                // The clock of what was known is known.
+                self.seen = seen;
+                let is_new = |entry: &&Entry| entry.n > known;
+                let new = all.iter().map(|(entry, _)| entry).filter(is_new);
+                self.seen = new.fold(seen, seen_behind);
+                Ok(())
+            }
+            Err(error) => {
+                self.seen = seen;
+                (self.last, self.entries, self.own, self.forgot, self.powers) = before;
+                Err(error)
+            }
+        }
     }
 
     /// Notes what the clock shows. One that was set back shortens what is in force by as much. What has ended by now is ended in the log, all of it or
@@ -227,8 +291,8 @@ impl PowerBook {
     /// How often a principal has asked for itself since then, and all principals together: it goes by the log, so that no restart and no takeover begins to
     /// count anew.
     pub fn asked_by_themselves(&self, principal: &str, since: Timestamp) -> (usize, usize) {
-        let is_own = |power: &&Power| power.by.first() == Some(&power.asked.principal);
-        let of_late = self.powers().take_while(|power| power.at >= since.as_microsecond()).filter(is_own);
+        let of_late = self.powers().take_while(|power| power.at >= since.as_microsecond());
+        let of_late = of_late.filter(|power| power.is_self_asked());
         of_late.fold((0, 0), |(own, all), power| (own + usize::from(power.asked.principal == principal), all + 1))
     }
 
@@ -304,9 +368,8 @@ impl PowerBook {
     }
 
     /// What one entry makes of it. What the rules of this book would not have written is no entry.
-    fn take(&mut self, entry: &Entry, hash: Hash) -> Result<(), PowerError> {
+    pub(super) fn take(&mut self, entry: &Entry, hash: Hash) -> Result<(), PowerError> {
         let broken = |why| PowerError::Broken { n: entry.n, why };
-        let mut seen = self.seen.max(entry.at);
         match &entry.act {
             Act::Asked(asked) => {
                 let until = entry.at.saturating_add(micros(asked.waits_s));
@@ -334,7 +397,12 @@ impl PowerBook {
                         *until = until.saturating_sub(*by);
                     }
                 }
-                seen = entry.at;
+            }
+            Act::Forgot { up_to, .. } => {
+                if *up_to >= entry.n || *up_to < self.forgot {
+                    return Err(broken("entries that were let go before they were there"));
+                }
+                self.forgot = *up_to;
             }
             Act::Approved { of, .. }
             | Act::Rejected { of, .. }
@@ -347,30 +415,18 @@ impl PowerBook {
                 }
             }
         }
-        self.seen = seen;
+        let of = entry.act.of(entry.n).and_then(|of| self.powers.get(&of));
+        self.own = self.own.saturating_add(usize::from(of.is_some_and(Power::is_self_asked)));
+        self.seen = seen_behind(self.seen, entry);
         self.entries = self.entries.saturating_add(1);
         self.last = (entry.n, hash);
         Ok(())
     }
+}
 
-    /// Lets the oldest go where there are too many, up to the first that is still open.
-    pub(super) fn make_room(&mut self) -> Result<(), PowerError> {
-        if self.entries < self.limits.entries {
-            return Ok(());
-        }
-        let first = self.last.0.saturating_sub(self.entries as u64);
-        let wanted = first.saturating_add((self.limits.entries / LET_GO) as u64);
-        let open = self.powers.values().find(|power| power.is_kept()).map_or(u64::MAX, |power| power.n);
-        let up_to = wanted.min(open.saturating_sub(1));
-        if up_to <= first {
-            let full = "the log of temporary power is full, and its oldest entry is still open, or not reviewed";
-            return Err(PowerError::Full(full.to_owned()));
-        }
-        self.ledger.forget(up_to)?;
-        self.powers.retain(|n, _| *n > up_to);
-        self.entries = usize::try_from(self.last.0.saturating_sub(up_to)).unwrap_or(self.entries);
-        Ok(())
-    }
+/// The latest time of day that was seen, behind an entry: a clock that was set back shows what it shows.
+fn seen_behind(seen: i64, entry: &Entry) -> i64 {
+    if matches!(entry.act, Act::SetBack { .. }) { entry.at } else { seen.max(entry.at) }
 }
 
 pub(super) fn micros(seconds: u64) -> i64 {

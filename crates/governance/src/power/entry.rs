@@ -74,6 +74,28 @@ pub enum Act {
         /// How far; more than 0.
         by: i64,
     },
+    /// Old entries were let go, to make room.
+    Forgot {
+        /// None of them is behind this one. What is behind it is a chain without a gap.
+        up_to: u64,
+        /// What is left up to there: the hash of the hashes of all these entries, in order.
+        left: Hash,
+    },
+}
+
+impl Act {
+    /// The power that it is about, in the entry of this number; `None`: about none.
+    pub(super) fn of(&self, n: u64) -> Option<u64> {
+        match self {
+            Self::Asked(_) => Some(n),
+            Self::Approved { of, .. }
+            | Self::Rejected { of, .. }
+            | Self::Began { of, .. }
+            | Self::Ended { of, .. }
+            | Self::Reviewed { of, .. } => Some(*of),
+            Self::SetBack { .. } | Self::Forgot { .. } => None,
+        }
+    }
 }
 
 /// What somebody asks for.
@@ -235,6 +257,11 @@ impl Entry {
                 writer.text("set-back");
                 writer.time(*by);
             }
+            Act::Forgot { up_to, left } => {
+                writer.text("forgot");
+                writer.number(*up_to);
+                writer.hash(*left);
+            }
         }
         writer.finish()
     }
@@ -267,6 +294,7 @@ impl Entry {
             "began" => Act::Began { of: parser.number()?, until: parser.time()? },
             "ended" => Act::Ended { of: parser.number()?, reason: parser.text()? },
             "set-back" => Act::SetBack { by: parser.time()? },
+            "forgot" => Act::Forgot { up_to: parser.number()?, left: parser.hash()? },
             _ => return Err(Malformed),
         };
         parser.end()?;

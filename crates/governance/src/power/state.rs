@@ -102,6 +102,11 @@ impl Power {
         self.asked.kind == PowerKind::BreakGlass && self.reviewed.len() < REVIEWERS
     }
 
+    /// Whether its principal asked for it by itself: the first name of who asked is the principal's.
+    pub fn is_self_asked(&self) -> bool {
+        self.by.first() == Some(&self.asked.principal)
+    }
+
     /// Whether the log must still know of it.
     pub(super) fn is_kept(&self) -> bool {
         self.state.is_open() || self.is_unreviewed()

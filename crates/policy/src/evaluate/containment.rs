@@ -60,20 +60,31 @@ impl Policy {
         Some(stop)
     }
 
-    /// What keeps a verified caller from anything at all, whatever a route or a grant says: an alert that has revoked its credential or demands a
-    /// fresh mfa of it, and a credential that is for some routes or networks alone. For what the gateway does for a caller by itself, where no route
-    /// is asked about. Bans are not looked at.
+    /// What keeps a verified caller from a route whatever it is granted: an alert that has revoked its credential or demands a fresh mfa, a credential that is
+    /// for some routes or networks alone, or of a kind that the route does not take, an explicit deny, its risk, and how the route wants its callers to have
+    /// authenticated. For what the gateway does for a caller by itself on a route. Bans are not looked at, and networks were.
     pub fn held_back(&self, request: &AccessRequest<'_>) -> Option<Reason> {
         let IdentityFact::Verified(principal) = request.identity else { return None };
-        let view = View::without_action(self, request);
+        let Some(route) = request.route else { return Some(Reason::RouteNotFound) };
+        let Some(resource) = self.resources.get(route.index()) else { return Some(Reason::RouteNotFound) };
+        let view = View::new(self, request);
+        if resource.authentication == AuthenticationRule::Certificate && !resource.authentication.takes(principal) {
+            return Some(Reason::Authn(CredentialProblemKind::CertificateRequired));
+        }
         if self.revocation(&view, principal, &mut Silent).is_some() {
             return Some(Reason::Authn(CredentialProblemKind::Revoked));
         }
         if principal.scope.is_some() {
             return Some(Reason::ConditionUnmet);
         }
-        let demand = self.demanded_by_alert(&view, Caller::Verified(principal))?;
-        (!demand.simulated).then_some(Reason::StepUpRequired)
+        // Also where the route asks nobody who they are, the caller is known here.
+        let caller = Caller::Verified(principal);
+        let denied = self.deny_stage(&view, route, caller, &mut Silent);
+        let stop = denied.map_or_else(
+            || self.conclude(&view, route, resource, caller, GrantOutcome::Granted(None), &mut Silent).err(),
+            Some,
+        );
+        stop.map(|stop| stop.reason)
     }
 
     /// What demands a fresh mfa that the caller does not have: one that refuses before one that is only reported.

@@ -65,8 +65,8 @@ pub(crate) fn admit(worker: &Worker, facts: &mut Facts, headers: &HeaderMap) -> 
         return Err(Refusal::Internal("client_addr was reached without a target".to_owned()));
     };
     match facts.loaded.snapshot.policy.admit_client(&request) {
-        // The gateway's own pages need no route.
-        Err(denial) if facts.is_page && denial.reason == Reason::RouteNotFound => Ok(()),
+        // The gateway's own pages need no route; but those that ask who it is do: its rules say who may come.
+        Err(denial) if facts.is_page && !facts.asks_who && denial.reason == Reason::RouteNotFound => Ok(()),
         admitted => admitted.map_err(Refusal::from_denial),
     }
 }

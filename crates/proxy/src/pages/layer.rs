@@ -16,7 +16,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
-use portcullis_policy::{Dependency, Principal, Reason};
+use portcullis_policy::{CredentialProblemKind, Dependency, Principal, Reason};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -165,14 +165,25 @@ fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
                 None => Ok(Arc::clone(principal)),
                 Some(reason) => {
                     let (why, said) = match reason {
-                        Reason::StepUpRequired => {
-                            ("an alert demands a fresh mfa of", "A stronger or more recent authentication is needed.")
-                        }
+                        Reason::StepUpRequired => (
+                            "an alert, the route or the risk demands a fresh mfa of",
+                            "A stronger or more recent authentication is needed.",
+                        ),
                         Reason::ConditionUnmet => (
                             "its own pages are not for a credential with a scope, which came from",
                             "This credential is for some routes or networks alone, and not for this.",
                         ),
-                        _ => ("an alert has revoked the credential of", "The credential was not accepted."),
+                        Reason::ExplicitDeny => ("a deny of the route holds back", "You cannot ask for anything here."),
+                        Reason::RiskTooHigh => {
+                            ("the risk is too high that it is not", "You cannot ask for anything here for now.")
+                        }
+                        Reason::Authn(CredentialProblemKind::Revoked) => {
+                            ("an alert has revoked the credential of", "The credential was not accepted.")
+                        }
+                        _ => (
+                            "the route does not let come, whatever it is granted,",
+                            "You cannot ask for anything here.",
+                        ),
                     };
                     refused(reason.into(), &format!("{why} {}", principal.reference()), said)
                 }
@@ -227,6 +238,7 @@ fn read(
         principal: None,
         request_id: facts.shown_id_text(),
         now: facts.now,
+        steady_now: facts.steady_now,
         snapshot: Arc::clone(snapshot),
     })
 }

@@ -107,6 +107,7 @@ fn visit(content_type: &str, body: &'static [u8]) -> Visit {
         principal: None,
         request_id: "id".to_owned(),
         now: Timestamp::UNIX_EPOCH,
+        steady_now: Timestamp::UNIX_EPOCH,
         snapshot: worker.shared.snapshot().load_full(),
     }
 }
