@@ -102,9 +102,19 @@ impl FactorKeys {
         plain.map(|plain| plain.to_vec()).map_err(|_| OpenError::Changed)
     }
 
-    /// The number of the key that seals now.
-    pub(crate) fn number(&self) -> i64 {
-        self.current.number
+    /// The number of the key that only opens, where it is another one.
+    pub(crate) fn other(&self) -> Option<i64> {
+        self.other.as_ref().map(|key| key.number).filter(|number| *number != self.current.number)
+    }
+
+    /// The numbers of all that open.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = i64> {
+        std::iter::once(&self.current).chain(&self.other).map(|key| key.number)
+    }
+
+    /// Whether what the key of this number has sealed opens.
+    pub(crate) fn has(&self, number: i64) -> bool {
+        self.numbers().any(|known| known == number)
     }
 }
 
