@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, ClientAddress, Principal};
 
+pub use invite::may_be_navigation;
 pub(crate) use layer::PagesLayer;
 pub use markup::{Markup, own_page};
 
@@ -214,12 +215,20 @@ pub struct PageRefusal {
     pub said: &'static str,
     /// Cookies that are set or cleared with it.
     pub cookies: Vec<HeaderValue>,
+    /// Any page of another site can have a browser send it, and nobody's credential is in it: it counts towards no ban.
+    pub is_innocent: bool,
 }
 
 impl PageRefusal {
     /// A refusal with the status of its reason.
     pub fn new(code: ReasonCode, message: impl Into<String>, said: &'static str) -> Self {
-        Self { code, status: None, message: message.into(), said, cookies: Vec::new() }
+        Self { code, status: None, message: message.into(), said, cookies: Vec::new(), is_innocent: false }
+    }
+
+    /// The same, held against nobody.
+    #[must_use]
+    pub fn held_against_nobody(self) -> Self {
+        Self { is_innocent: true, ..self }
     }
 
     /// The same with a cookie.
