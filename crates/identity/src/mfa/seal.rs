@@ -179,10 +179,10 @@ mod tests {
         let old = FactorKeys::new(key(1), None);
         let sealed = old.seal("user:alice", ONE, FactorKind::Totp, b"secret").unwrap();
         let both = FactorKeys::new(key(2), Some(key(1)));
-        assert!(both.open("user:alice", ONE, FactorKind::Totp, &sealed).is_ok() && both.number() != sealed.key);
+        assert!(both.open("user:alice", ONE, FactorKind::Totp, &sealed).is_ok() && both.current.number != sealed.key);
         let again = both.seal("user:alice", ONE, FactorKind::Totp, b"secret").unwrap();
         let new = FactorKeys::new(key(2), None);
-        assert!(new.open("user:alice", ONE, FactorKind::Totp, &again).is_ok() && new.number() == again.key);
+        assert!(new.open("user:alice", ONE, FactorKind::Totp, &again).is_ok() && new.current.number == again.key);
         assert_eq!(new.open("user:alice", ONE, FactorKind::Totp, &sealed), Err(OpenError::OtherKey));
         // A row that claims the key of now was not sealed with it.
         let claimed = Sealed { key: again.key, ..sealed };

@@ -294,7 +294,7 @@ fn no_number_of_factors_hides_one_that_a_change_of_keys_would_close_or_that_is_t
     let (app, _) = site.enrolled();
     // More than are looked at at once: of a key that is lost, and before Alice's.
     let lost = FactorKeys::new(key(9), None);
-    let many = (0..super::RESEALED_AT_ONCE as u64 + 1).map(|number| {
+    let many = (0..RESEALED_AT_ONCE as u64 + 1).map(|number| {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
         let mut factor = site.store.factors(ALICE).unwrap()[0].clone();
