@@ -199,6 +199,9 @@ fn what_was_answered_survives_a_kill() {
     assert_eq!((listed["revocations"].as_array().unwrap().len(), &listed["kept"]), (2, &json!(true)));
 }
 
+/// Where it is set, a test that the system lets nobody run fails.
+const DEMAND_ALL: &str = "PORTCULLIS_DEMAND_ALL_TESTS";
+
 /// A disk of a few megabytes that only the gateway sees, mounted where its store is. `None`, and a line that says so: this system lets nobody mount one.
 #[expect(clippy::print_stdout, reason = "what was not tested is said")]
 fn on_a_small_disk(folder: &Path) -> Option<Program> {
@@ -207,7 +210,10 @@ fn on_a_small_disk(folder: &Path) -> Option<Program> {
     let tried = unshare().args(["-rm", "sh", "-c", "mount -t tmpfs -o size=4m portcullis \"$0\""]).arg(folder);
     let tried = tried.run(PATIENCE);
     if !tried.status.success() {
-        println!("NOT RUN on a full disk: no file system can be mounted here: {:?}", tried.stderr);
+        let message = format!("NOT RUN on a full disk: no file system can be mounted here: {:?}", tried.stderr);
+        assert!(std::env::var_os(DEMAND_ALL).is_none(), "{DEMAND_ALL} is set. {message}");
+        // Past what keeps the output of tests that pass.
+        let _ = writeln!(std::io::stderr(), "{message}");
         return None;
     }
     let script = "mount -t tmpfs -o size=4m portcullis \"$0\" && exec \"$@\"";
@@ -247,11 +253,17 @@ fn on_a_full_disk_a_revocation_takes_the_room_that_is_kept_and_then_is_in_force_
     let status = |gateway: &Gateway, id: &str| gateway.get("/", &[("Authorization", &token(id))]).status();
     assert_eq!((status(&gateway, "first"), status(&gateway, "second")), (200, 200));
 
-    // The first is written down as ever.
+    // The first is written down as ever, and so are those after it: as long as there is room in the files of the store, and then by what is kept for them.
     fill(&inside, "full-1");
     let told = check(&gateway, &["revoke", "token", "first", "--reason", "stolen"], 0);
-    assert!(told.contains("token first is revoked until") && !reserve.exists(), "{told}");
+    assert!(told.contains("token first is revoked until"), "{told}");
     assert_eq!((status(&gateway, "first"), status(&gateway, "second")), (401, 200));
+    let given_up = (0..400).any(|number| {
+        let name = format!("more-{number}");
+        check(&gateway, &["revoke", "token", &name, "--reason", &"x".repeat(128)], 0);
+        !reserve.exists()
+    });
+    assert!(given_up, "the room is not taken");
 
     // The second finds no room at all.
     fill(&inside, "full-2");
@@ -267,7 +279,8 @@ fn on_a_full_disk_a_revocation_takes_the_room_that_is_kept_and_then_is_in_force_
     let kept = || -> Vec<(String, bool)> {
         let listed: Value = serde_json::from_str(&check(&gateway, &["revoke", "list", "-o", "json"], 0)).unwrap();
         let all = listed["revocations"].as_array().unwrap().iter();
-        all.map(|each| (each["name"].as_str().unwrap().to_owned(), each["kept"] == true)).collect()
+        let all = all.map(|each| (each["name"].as_str().unwrap().to_owned(), each["kept"] == true));
+        all.filter(|(name, _)| !name.starts_with("more-")).collect()
     };
     assert_eq!(kept(), [("second".to_owned(), false), ("first".to_owned(), true)]);
     assert!(check(&gateway, &["revoke", "list"], 0).contains("the next restart (not written down)"));

@@ -5,11 +5,11 @@
 //! sessions that would need one are not taken up.
 
 mod crowd;
+mod errands;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,13 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crowd::Crowd;
+use errands::{Errand, Errands};
 
-/// What is to be done beside the requests.
-type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Errands that wait; whoever comes then is told to try again.
-const WAITING: usize = 256;
 /// Errands at once; and as many times providers are asked about sessions, which no login keeps from it.
 const AT_ONCE: usize = 64;
 /// How often it is looked what is due.
@@ -54,10 +49,8 @@ const MOST_REFRESHES: usize = 1_000_000;
 pub(crate) struct Logins {
     shared: Weak<Shared>,
     sessions: Arc<Sessions>,
-    errands: mpsc::Sender<Errand>,
+    errands: Errands,
     waiting: Mutex<Option<mpsc::Receiver<Errand>>>,
-    /// Who has logins ended.
-    crowd: Crowd,
     /// By provider: why it did not say what it offers the last time, if it did not.
     discovered: watch::Sender<HashMap<Arc<str>, Option<String>>>,
     refreshes: Mutex<HashMap<SessionKey, Refresh>>,
@@ -77,32 +70,25 @@ struct Refresh {
 
 impl Logins {
     pub(crate) fn new(shared: &Arc<Shared>, sessions: &Arc<Sessions>) -> Self {
-        let (errands, waiting) = mpsc::channel(WAITING);
+        let (errands, waiting) = Errands::new();
         Self {
             shared: Arc::downgrade(shared),
             sessions: Arc::clone(sessions),
             errands,
             waiting: Mutex::new(Some(waiting)),
-            crowd: Crowd::default(),
             discovered: watch::Sender::default(),
             refreshes: Mutex::default(),
         }
     }
 
-    /// Has something done for who comes from there, and waits for it. `None`: there is too much to do, for whoever comes from there or at all.
-    pub(crate) async fn run<T: Send + 'static>(
+    /// Has something done for who comes from there, with what is held for it, and waits for it. `None`: there is too much to do, for whoever comes from there or at all.
+    pub(crate) async fn run<T: Send + 'static, H: Send + 'static>(
         &self,
         from: Option<IpAddr>,
+        held: H,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        let _place = self.crowd.enter(from)?;
-        let (answer, answered) = oneshot::channel();
-        let errand = async move {
-            // Whoever waited may be gone.
-            let _ = answer.send(work.await);
-        };
-        self.errands.try_send(Box::pin(errand)).ok()?;
-        answered.await.ok()
+    ) -> Option<(T, H)> {
+        self.errands.run(from, held, work).await
     }
 
     /// What a provider offers; it is waited for until it was asked for the first time.

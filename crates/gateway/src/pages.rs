@@ -35,7 +35,7 @@ use portcullis_identity::session::{CookieKind, Found, SealKey, Session, SessionI
 use portcullis_identity::settings::ResponseMode;
 use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
-use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit};
+use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit, may_be_navigation};
 use tokio::sync::Semaphore;
 
 use crate::factoring::Factors;
@@ -59,7 +59,7 @@ pub(crate) struct OwnPages {
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
     /// Logins that were ended, and logouts that providers told: apart, so that nobody who begins logins keeps a logout from counting.
-    replays: Replays,
+    replays: Arc<Replays>,
     told: Replays,
 }
 
@@ -80,7 +80,7 @@ impl OwnPages {
             asking: Arc::new(Semaphore::new(access::AT_ONCE)),
             turns: turns::Turns::default(),
             seal: SealKey::random().map(Arc::new),
-            replays: Replays::default(),
+            replays: Arc::default(),
             told: Replays::default(),
         }
     }
@@ -108,7 +108,10 @@ impl OwnPages {
         }
         let is_on = |page: &str| page != "whoami" || visit.snapshot.authenticator.login().is_some_and(|it| it.whoami);
         match (page, rest, &visit.method) {
-            ("login", "", &Method::GET) => self.login(visit).await,
+            ("login", "", &Method::GET) => {
+                is_gone_to(visit)?;
+                self.login(visit).await
+            }
             ("login", "", &Method::POST) if visit.snapshot.authenticator.accepts_passwords() => {
                 self.log_in_with_password(visit).await
             }
@@ -117,7 +120,10 @@ impl OwnPages {
             ("factors", "", &Method::GET) => self.list_factors(visit).await,
             ("factors", "", &Method::POST) => self.change_factors(visit).await,
             ("passkey.js", "", &Method::GET) => Ok(step_up::passkey_script()),
-            ("callback", name, method) if is_answered_by(visit, name, method) => self.callback(visit, name).await,
+            ("callback", name, method) if is_answered_by(visit, name, method) => {
+                is_gone_to(visit)?;
+                self.callback(visit, name).await
+            }
             ("logout", "", &Method::GET) => Ok(self.ask_to_log_out(visit)),
             ("logout", "", &Method::POST) => self.log_out(visit).await,
             ("logged-out", "", &Method::GET) => Ok(logout::done()),
@@ -194,6 +200,21 @@ fn not_there_for(method: &Method) -> PageRefusal {
     let message = format!("a page of the gateway's own was asked for by {method}");
     let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, "The page is not there for this method.");
     PageRefusal { status: Some(StatusCode::METHOD_NOT_ALLOWED), ..refusal }
+}
+
+/// A login begins and ends where somebody goes to its page. An image or a frame of another site would put another login in the place of the one that is under way, and end
+/// one that nobody sees.
+///
+/// # Errors
+/// The browser says that nobody does.
+fn is_gone_to(visit: &Visit) -> Result<(), PageRefusal> {
+    if may_be_navigation(&visit.headers) {
+        return Ok(());
+    }
+    let message =
+        "a login in a frame, an image or a script (Sec-Fetch-Mode, Sec-Fetch-Dest): another site may have sent it";
+    let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, "Nobody can log in within another page.");
+    Err(PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal }.held_against_nobody())
 }
 
 /// Whether the answers of this provider come so. One that is not configured is asked for by any method.

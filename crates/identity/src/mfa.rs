@@ -458,14 +458,17 @@ impl SecondFactors {
         Ok(self.store.reset(principal)?)
     }
 
-    /// Seals what another key sealed with the key of now, at most some hundreds of rows. Says how many, and how many do not open.
+    /// Seals what the other key sealed with the key of now, at most some hundreds of rows. Says how many, and how many do not open.
     ///
     /// # Errors
     /// The store does not answer.
     pub fn reseal(&self) -> Outcome<(usize, usize)> {
         let keys = self.keys.load();
-        let (mut resealed, mut closed) = (0, 0);
-        for (principal, mut factor) in self.store.sealed_otherwise(keys.number(), RESEALED_AT_ONCE)? {
+        let sealed = self.store.sealed_by_key()?;
+        let (mut resealed, mut closed) =
+            (0, sealed.iter().filter(|(key, _)| !keys.has(*key)).map(|(_, count)| count).sum());
+        let other = keys.other().map(|other| self.store.sealed_with(other, RESEALED_AT_ONCE)).transpose()?;
+        for (principal, mut factor) in other.into_iter().flatten() {
             let Ok(plain) = keys.open(&principal, factor.id, factor.kind, &factor.sealed) else {
                 closed += 1;
                 continue;
@@ -480,20 +483,17 @@ impl SecondFactors {
         Ok((resealed, closed))
     }
 
-    /// How many factors that open now would not with these keys, of some hundreds that another key than the first of them has sealed.
+    /// How many factors are sealed with a key of now that is none of these. Where none of now goes away nobody is asked, so that it is known whatever the store does.
     ///
     /// # Errors
     /// The store does not answer.
     pub fn closed_by(&self, keys: &FactorKeys) -> Outcome<usize> {
         let present = self.keys.load();
-        let opens = |keys: &FactorKeys, principal: &str, factor: &StoredFactor| {
-            keys.open(principal, factor.id, factor.kind, &factor.sealed).is_ok()
-        };
-        let rows = self.store.sealed_otherwise(keys.number(), RESEALED_AT_ONCE)?;
-        let closed = |(principal, factor): &&(String, StoredFactor)| {
-            opens(&present, principal, factor) && !opens(keys, principal, factor)
-        };
-        Ok(rows.iter().filter(closed).count())
+        let goes = |key: i64| present.has(key) && !keys.has(key);
+        if !present.numbers().any(goes) {
+            return Ok(0);
+        }
+        Ok(self.store.sealed_by_key()?.into_iter().filter(|(key, _)| goes(*key)).map(|(_, count)| count).sum())
     }
 
     fn begin_attempt(&self, principal: &str, now: Timestamp) -> Outcome<Attempts> {

@@ -34,7 +34,7 @@ use crate::settings::OidcProvider;
 pub use login::{Begun, LoginState, Place, Proof, Returned, ReturnedProblem, Wanted};
 pub use logout_token::{LoggedOut, LogoutTokenProblem};
 pub use metadata::{Metadata, MetadataProblem};
-pub use replay::{Replay, Replays, Reserved};
+pub use replay::{Replay, Replays, Reserved, Unreserved};
 pub use url::{encoded, with_parameters};
 
 /// All providers at which browsers log in.

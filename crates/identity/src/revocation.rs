@@ -5,7 +5,7 @@
 //! replaced as a whole, so that nobody waits, and every request that begins after a change sees it. What was verified before is held to it as
 //! well: it is asked after the cache of tokens.
 //!
-//! It does not keep itself on disk: who changes it writes the change down first, and reads all of it back at a start.
+//! It does not keep itself on disk: who changes it writes the change down, too, and reads all of it back at a start.
 
 use std::collections::HashMap;
 use std::fmt;

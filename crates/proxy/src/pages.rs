@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, ClientAddress, Principal};
 
+pub use invite::may_be_navigation;
 pub(crate) use layer::PagesLayer;
 pub use markup::{Markup, own_page};
 
@@ -247,6 +248,8 @@ pub struct PageRefusal {
     pub retry_after_s: Option<u64>,
     /// The methods that the page has (RFC 9110 section 15.5.6); empty: it is not refused for its method.
     pub allow: &'static str,
+    /// Any page of another site can have a browser send it, and nobody's credential is in it: it counts towards no ban.
+    pub is_innocent: bool,
 }
 
 impl PageRefusal {
@@ -260,7 +263,14 @@ impl PageRefusal {
             cookies: Vec::new(),
             retry_after_s: None,
             allow: "",
+            is_innocent: false,
         }
+    }
+
+    /// The same, held against nobody.
+    #[must_use]
+    pub fn held_against_nobody(self) -> Self {
+        Self { is_innocent: true, ..self }
     }
 
     /// The same with a cookie.

@@ -117,6 +117,22 @@ impl Refusal {
         }
     }
 
+    /// Whether it says nothing of who sent it: another site may have had the browser do so.
+    pub fn is_innocent(&self) -> bool {
+        match self {
+            Self::Page(page) => page.is_innocent,
+            Self::Malformed(_)
+            | Self::NotFound(_)
+            | Self::Denied(_)
+            | Self::Challenged(_)
+            | Self::Undecided(_)
+            | Self::Overloaded(_)
+            | Self::Throttled(_)
+            | Self::UpstreamFailed(_)
+            | Self::Internal(_) => false,
+        }
+    }
+
     /// The denial by policy, where it is one.
     pub fn denial(&self) -> Option<&Denial> {
         match self {

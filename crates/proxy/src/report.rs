@@ -67,7 +67,7 @@ impl Worker {
             event.status = Some(StatusCode::FOUND.as_u16());
         }
         let receipt = self.shared.recorder.record_answered(event);
-        self.observe(transit, refusal.status(), Some(code));
+        self.observe_refused(transit, refusal, code);
         let disclose = facts.route_settings().is_some_and(|route| route.disclose);
         let mut response = render(
             refusal,
@@ -269,6 +269,16 @@ impl Worker {
 
     fn observe(&self, transit: &Transit, status: StatusCode, code: Option<ReasonCode>) {
         self.observe_said(transit, &Said::of(&transit.head.headers), status, code);
+    }
+
+    /// Tells risk of a refusal, but for one that anybody can have somebody else's browser bring about.
+    fn observe_refused(&self, transit: &Transit, refusal: &Refusal, code: ReasonCode) {
+        if !refusal.is_innocent() {
+            self.observe(transit, refusal.status(), Some(code));
+        } else if let Some(lane) = &self.lane {
+            let said = Said::of(&transit.head.headers);
+            lane.note(&transit.facts, said.user_agent, Some(code), refusal.status().as_u16());
+        }
     }
 
     fn observe_said(&self, transit: &Transit, said: &Said<'_>, status: StatusCode, code: Option<ReasonCode>) {

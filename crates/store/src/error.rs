@@ -48,6 +48,9 @@ pub enum Trouble {
         /// What this program knows.
         known: i64,
     },
+    /// There is nothing that would write to it.
+    #[error("there is no thread that writes to it: {0}")]
+    NoThread(io::Error),
     /// SQLite cannot do it now.
     #[error("{0}")]
     Database(rusqlite::Error),
@@ -58,7 +61,7 @@ impl Trouble {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::NoFile | Self::Damaged(_) | Self::Foreign | Self::Newer { .. } => true,
-            Self::File(_) | Self::Open(_) | Self::Database(_) => false,
+            Self::File(_) | Self::Open(_) | Self::NoThread(_) | Self::Database(_) => false,
         }
     }
 

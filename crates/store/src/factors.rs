@@ -173,8 +173,20 @@ impl FactorStore for KeptFactors {
         })
     }
 
-    fn sealed_otherwise(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError> {
-        let text = format!("SELECT {COLUMNS} FROM factor WHERE key != ?1 ORDER BY principal, id LIMIT ?2");
+    fn sealed_by_key(&self) -> Result<Vec<(i64, usize)>, FactorStoreError> {
+        let counts = || -> Result<Vec<(i64, usize)>, Trouble> {
+            let db = self.db();
+            let mut statement = db.prepare("SELECT key, count(*) FROM factor GROUP BY key")?;
+            let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+            let counts =
+                counts.map(|each| each.map(|(key, count)| (key, usize::try_from(count).unwrap_or(usize::MAX))));
+            Ok(counts.collect::<Result<_, rusqlite::Error>>()?)
+        };
+        counts().map_err(said)
+    }
+
+    fn sealed_with(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError> {
+        let text = format!("SELECT {COLUMNS} FROM factor WHERE key = ?1 ORDER BY principal, id LIMIT ?2");
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         rows(&self.db(), &text, params![key, most]).map_err(said)
     }

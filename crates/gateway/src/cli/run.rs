@@ -25,7 +25,6 @@ use crate::logins::LoginThread;
 use crate::notify;
 use crate::ops::Ops;
 use crate::reload::reload;
-use crate::revoking::Revoking;
 use crate::rolling::RollingOut;
 use crate::running::{Running, StartError};
 use crate::telemetry;
@@ -222,7 +221,6 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     notify::watch(running.shared());
     #[cfg(feature = "mimalloc")]
     tokio::spawn(crate::memory::give_back());
-    tokio::spawn(Revoking::follow(Arc::clone(&running)));
     tokio::spawn(Lender::follow(Arc::clone(running.lender())));
     loop {
         tokio::select! {

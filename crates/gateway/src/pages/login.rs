@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::exchange::{ExchangeProblem, Tokens};
 use portcullis_identity::oidc::{
-    LoginState, Metadata, NotAdmitted, Place, Proof, RelyingParty, Replay, ReturnedProblem, Wanted, encoded,
+    LoginState, Metadata, NotAdmitted, Place, Proof, RelyingParty, Replay, ReturnedProblem, Unreserved, Wanted, encoded,
 };
 use portcullis_identity::remote::Patience;
 use portcullis_identity::session::{
@@ -75,9 +75,12 @@ impl OwnPages {
     /// `callback/NAME`: the browser comes back from that provider.
     pub(super) async fn callback(&self, visit: &Visit, name: &str) -> Result<PageAnswer, PageRefusal> {
         let party = self.party(visit, name)?;
-        // Whatever comes of it, it is not done twice.
+        // Whatever came of it, it is not done twice; but where it was not begun, the same page may be loaded again.
         let forget = clear_cookie(CookieKind::Login, visit.is_secure);
-        let returned = self.returned(visit, party).await.map_err(|refusal| refusal.with_cookie(forget.clone()))?;
+        let returned = self.returned(visit, party).await.map_err(|problem| match problem {
+            NoReturn::NotBegun(refusal) => refusal,
+            NoReturn::Over(refusal) => refusal.with_cookie(forget.clone()),
+        })?;
         let Entered { opening, place, tokens, before } = returned;
         let principal = opening.principal.clone();
         let subject = opening.subject.clone();
@@ -108,7 +111,7 @@ impl OwnPages {
     }
 
     /// Whom the browser's return is a login of, and where it is led.
-    async fn returned(&self, visit: &Visit, party: &Arc<RelyingParty>) -> Result<Entered, PageRefusal> {
+    async fn returned(&self, visit: &Visit, party: &Arc<RelyingParty>) -> Result<Entered, NoReturn> {
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
         let parameters = match party.settings().response_mode {
@@ -128,27 +131,40 @@ impl OwnPages {
         let login = &returned.login;
         // A login is ended once. It takes a place in what is remembered only once its provider has confirmed it: anybody can begin one.
         let second = || invalid(party, "the browser came back a second time from one login");
-        let reserved = self.replays.reserve("login", login.reference(), visit.now).ok_or_else(second)?;
+        let reserved =
+            self.replays.reserve("login", login.reference(), visit.now).map_err(|problem| match problem {
+                Unreserved::Used => NoReturn::Over(second()),
+                // Somebody who waits loads the page again. It counts towards no ban.
+                Unreserved::Taken => {
+                    let message =
+                        format!("a login at {} is ended already, and the browser asks again", party.settings().name);
+                    NoReturn::NotBegun(PageRefusal::new(ReasonCode::AuthnExpired, message, UNDER_WAY))
+                }
+            })?;
         if *login.redirect_uri != *redirect_uri(visit, party) {
-            return Err(invalid(party, "the browser came back to another address than the login was begun with"));
+            let why = "the browser came back to another address than the login was begun with";
+            return Err(invalid(party, why).into());
         }
         let (asked, with, exchanged) = (Arc::clone(party), Arc::clone(&metadata), returned.clone());
-        let exchange = async move { asked.exchange(&with, &exchanged, Timestamp::now()).await };
-        let tokens = self.logins.run(visit.client.ip(), exchange).await;
-        let tokens = match tokens {
-            Some(Ok(tokens)) => tokens,
-            Some(Err(ExchangeProblem::Refused(why))) => {
-                return Err(invalid(party, &format!("the code of a login was not exchanged: {why}")));
+        // It goes to another thread, and is not small.
+        let exchange = Box::pin(async move { asked.exchange(&with, &exchanged, Timestamp::now()).await });
+        let (tokens, reserved) = match self.logins.run(visit.client.ip(), reserved, exchange).await {
+            Some((Ok(tokens), reserved)) => (tokens, reserved),
+            Some((Err(ExchangeProblem::Refused(why)), _)) => {
+                return Err(invalid(party, &format!("the code of a login was not exchanged: {why}")).into());
             }
-            Some(Err(ExchangeProblem::Unreachable(why))) => return Err(unreachable(party, &why)),
-            None => return Err(PageRefusal::new(ReasonCode::LimitOverload, "too many logins end at once", BUSY)),
+            Some((Err(ExchangeProblem::Unreachable(why)), _)) => return Err(unreachable(party, &why).into()),
+            None => {
+                let message = "too many logins end at once";
+                return Err(NoReturn::NotBegun(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY)));
+            }
         };
         match reserved.take(login.ends(), visit.now) {
             Replay::First => {}
-            Replay::Again => return Err(second()),
+            Replay::Again => return Err(second().into()),
             Replay::Full => {
                 let message = "more logins than can be told apart end at once";
-                return Err(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY));
+                return Err(PageRefusal::new(ReasonCode::LimitOverload, message, BUSY).into());
             }
         }
         let opening = self.admitted(visit, party, login, &tokens).await?;
@@ -210,6 +226,20 @@ struct Entered {
     tokens: Tokens,
     /// The session that the browser had when it began.
     before: Option<SessionKey>,
+}
+
+/// Why a browser's return is no login.
+enum NoReturn {
+    /// Nothing was asked about it: it may still be one.
+    NotBegun(PageRefusal),
+    /// It will not be one any more.
+    Over(PageRefusal),
+}
+
+impl From<PageRefusal> for NoReturn {
+    fn from(refusal: PageRefusal) -> Self {
+        Self::Over(refusal)
+    }
 }
 
 /// Whether the policy takes it for a second factor that was shown now.
@@ -281,6 +311,7 @@ pub(super) fn no_session(problem: NoSession) -> PageRefusal {
 
 const OVER: &str = "This login is not under way any more: it took too long, or another one was begun in this browser. Go back to where you \
                     wanted to go, and log in again.";
+const UNDER_WAY: &str = "This login is being completed already. Wait a moment, and load this page again.";
 const NOT_ACCEPTED: &str = "The login was not accepted. Go back to where you wanted to go, and log in again.";
 const NO_FACTOR: &str = "The place where you log in did not ask you for a second factor, which what you wanted needs.";
 const UNREACHABLE: &str = "The place where you would log in does not answer now. Try again later.";

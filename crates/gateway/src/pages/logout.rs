@@ -130,19 +130,20 @@ impl OwnPages {
                 format!("{name} may not say in a frame that a session is over: `frontchannel_logout` is not on");
             return Err(PageRefusal::new(ReasonCode::RouteNotFound, message, "There is nothing at this address."));
         }
-        let refuse = |code, why: &str| {
+        // Any page and any mail has a browser ask for this: it says nothing of whose that is.
+        let refuse = |why: &str| {
             let message = format!("a frame of {name} ends nothing: {why}");
-            let refusal = PageRefusal::new(code, message, "Nobody is logged out by this.");
-            PageRefusal { status: Some(StatusCode::BAD_REQUEST), ..refusal }
+            let refusal = PageRefusal::new(ReasonCode::RequestMalformed, message, "Nobody is logged out by this.");
+            PageRefusal { status: Some(StatusCode::BAD_REQUEST), ..refusal }.held_against_nobody()
         };
         let parameters = visit.parameters();
         // Section 2 leaves them to the provider; without them any page could log anybody out.
         let (Some(issuer), Some(sid)) = (parameters.get("iss"), parameters.get("sid").filter(|sid| !sid.is_empty()))
         else {
-            return Err(refuse(ReasonCode::RequestMalformed, "`iss` and `sid` are not both there, once"));
+            return Err(refuse("`iss` and `sid` are not both there, once"));
         };
-        if *issuer != *party.settings().issuer {
-            return Err(refuse(ReasonCode::AuthnWrongIssuer, "`iss` is another provider than this address is for"));
+        if !is_issuer(issuer, &party.settings().issuer) {
+            return Err(refuse("`iss` is another provider than this address is for"));
         }
         let is_own = self.session(visit).is_some_and(|session| session.sid.as_deref() == Some(sid));
         self.end_elsewhere(visit, name, Some(sid), None).await?;
@@ -168,6 +169,11 @@ impl OwnPages {
         }
         kept(written).await.map_err(|why| not_kept(&why))
     }
+}
+
+/// Whether a frame means this provider. Some write their issuer here with a slash at its end, or without the one that it has: nothing here is proved by it, so both are the same.
+fn is_issuer(shown: &str, issuer: &str) -> bool {
+    shown.strip_suffix('/').unwrap_or(shown) == issuer.strip_suffix('/').unwrap_or(issuer)
 }
 
 /// What a frame shows: nobody looks at it.
@@ -215,7 +221,21 @@ fn origin_of(address: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::origin_of;
+    use super::{is_issuer, origin_of};
+
+    #[test]
+    fn a_slash_at_its_end_makes_no_other_issuer_of_it() {
+        let check =
+            |shown: &str, issuer: &str, expected: bool| assert_eq!(is_issuer(shown, issuer), expected, "{shown}");
+        check("https://op.example", "https://op.example", true);
+        check("https://op.example/", "https://op.example", true);
+        check("https://op.example", "https://op.example/", true);
+        check("https://op.example//", "https://op.example", false);
+        check("https://op.example/a", "https://op.example", false);
+        check("https://op.exampl", "https://op.example", false);
+        check("", "https://op.example", false);
+        check("/", "https://op.example", false);
+    }
 
     #[test]
     fn an_origin_can_say_nothing_but_an_origin() {

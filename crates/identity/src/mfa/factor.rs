@@ -201,11 +201,17 @@ pub trait FactorStore: Send + Sync + fmt::Debug {
     /// It cannot be written.
     fn clear_attempts(&self, principal: &str) -> Result<(), FactorStoreError>;
 
-    /// Factors whose secret is sealed with another key than this one, at most so many, each with its principal.
+    /// The number of each key that a secret is sealed with, and of how many factors.
     ///
     /// # Errors
     /// They cannot be read.
-    fn sealed_otherwise(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError>;
+    fn sealed_by_key(&self) -> Result<Vec<(i64, usize)>, FactorStoreError>;
+
+    /// Factors whose secret is sealed with this key, at most so many, each with its principal.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn sealed_with(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError>;
 }
 
 #[cfg(test)]

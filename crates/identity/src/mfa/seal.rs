@@ -102,9 +102,19 @@ impl FactorKeys {
         plain.map(|plain| plain.to_vec()).map_err(|_| OpenError::Changed)
     }
 
-    /// The number of the key that seals now.
-    pub(crate) fn number(&self) -> i64 {
-        self.current.number
+    /// The number of the key that only opens, where it is another one.
+    pub(crate) fn other(&self) -> Option<i64> {
+        self.other.as_ref().map(|key| key.number).filter(|number| *number != self.current.number)
+    }
+
+    /// The numbers of all that open.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = i64> {
+        std::iter::once(&self.current).chain(&self.other).map(|key| key.number)
+    }
+
+    /// Whether what the key of this number has sealed opens.
+    pub(crate) fn has(&self, number: i64) -> bool {
+        self.numbers().any(|known| known == number)
     }
 }
 
@@ -169,10 +179,10 @@ mod tests {
         let old = FactorKeys::new(key(1), None);
         let sealed = old.seal("user:alice", ONE, FactorKind::Totp, b"secret").unwrap();
         let both = FactorKeys::new(key(2), Some(key(1)));
-        assert!(both.open("user:alice", ONE, FactorKind::Totp, &sealed).is_ok() && both.number() != sealed.key);
+        assert!(both.open("user:alice", ONE, FactorKind::Totp, &sealed).is_ok() && both.current.number != sealed.key);
         let again = both.seal("user:alice", ONE, FactorKind::Totp, b"secret").unwrap();
         let new = FactorKeys::new(key(2), None);
-        assert!(new.open("user:alice", ONE, FactorKind::Totp, &again).is_ok() && new.number() == again.key);
+        assert!(new.open("user:alice", ONE, FactorKind::Totp, &again).is_ok() && new.current.number == again.key);
         assert_eq!(new.open("user:alice", ONE, FactorKind::Totp, &sealed), Err(OpenError::OtherKey));
         // A row that claims the key of now was not sealed with it.
         let claimed = Sealed { key: again.key, ..sealed };

@@ -91,8 +91,16 @@ impl FactorStore for Memory {
         self.rows(|rows| rows.attempts.remove(principal)).map(|_| ())
     }
 
-    fn sealed_otherwise(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError> {
-        self.rows(|rows| rows.factors.iter().filter(|(_, each)| each.sealed.key != key).take(most).cloned().collect())
+    fn sealed_by_key(&self) -> Result<Vec<(i64, usize)>, FactorStoreError> {
+        self.rows(|rows| {
+            let mut counts = std::collections::BTreeMap::<i64, usize>::new();
+            rows.factors.iter().for_each(|(_, each)| *counts.entry(each.sealed.key).or_default() += 1);
+            counts.into_iter().collect()
+        })
+    }
+
+    fn sealed_with(&self, key: i64, most: usize) -> Result<Vec<(String, StoredFactor)>, FactorStoreError> {
+        self.rows(|rows| rows.factors.iter().filter(|(_, each)| each.sealed.key == key).take(most).cloned().collect())
     }
 }
 
@@ -278,6 +286,45 @@ fn with_another_key_nothing_opens_and_keys_are_exchanged() {
     site.factors.configure(FactorKeys::new(key(2), None), settings());
     assert_eq!(site.verify(&codes[1], NOW), Ok(FactorKind::Recovery));
     assert_eq!(site.verify(&app.code(NOW), NOW), Ok(FactorKind::Totp));
+}
+
+#[test]
+fn no_number_of_factors_hides_one_that_a_change_of_keys_would_close_or_that_is_to_be_sealed_anew() {
+    let site = Site::new();
+    let (app, _) = site.enrolled();
+    // More than are looked at at once: of a key that is lost, and before Alice's.
+    let lost = FactorKeys::new(key(9), None);
+    let many = (0..RESEALED_AT_ONCE as u64 + 1).map(|number| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        let mut factor = site.store.factors(ALICE).unwrap()[0].clone();
+        factor.id = FactorId(id);
+        factor.sealed = lost.seal("user:aaron", factor.id, factor.kind, b"x").unwrap();
+        ("user:aaron".to_owned(), factor)
+    });
+    let many: Vec<_> = many.collect();
+    let lost = many.len();
+    site.store.rows(|rows| rows.factors.splice(0..0, many).for_each(drop)).unwrap();
+    let closed =
+        |current, other: Option<u8>| site.factors.closed_by(&FactorKeys::new(key(current), other.map(key))).unwrap();
+    assert_eq!((closed(2, None), closed(2, Some(3)), closed(2, Some(1)), closed(1, None)), (2, 2, 0, 0));
+    site.factors.configure(FactorKeys::new(key(2), Some(key(1))), settings());
+    // An exchange that is not done: what the key of before has sealed is still there.
+    assert_eq!((closed(2, None), closed(3, Some(2))), (2, 2));
+    assert_eq!(site.factors.reseal(), Ok((2, lost)));
+    assert_eq!((closed(2, None), closed(3, Some(2)), closed(3, Some(1))), (0, 0, 2));
+    site.factors.configure(FactorKeys::new(key(2), None), settings());
+    assert_eq!(site.verify(&app.code(NOW), NOW), Ok(FactorKind::Totp));
+}
+
+#[test]
+fn where_no_key_goes_away_nobody_has_to_ask_the_store() {
+    let site = Site::new();
+    site.enrolled();
+    site.store.0.lock().unwrap().is_down = true;
+    let closed = |current, other: Option<u8>| site.factors.closed_by(&FactorKeys::new(key(current), other.map(key)));
+    assert_eq!((closed(1, None), closed(1, Some(2)), closed(2, Some(1))), (Ok(0), Ok(0), Ok(0)));
+    assert!(matches!(closed(2, None), Err(FactorRefusal::Store(_))), "here it counts");
 }
 
 #[test]

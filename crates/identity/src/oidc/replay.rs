@@ -4,7 +4,7 @@
 //! what it says. So nobody fills the memory with logins that nobody has made.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -32,11 +32,20 @@ pub enum Replay {
     Full,
 }
 
-/// Something that nobody else can use meanwhile. Dropped, it was not used.
+/// Something that nobody else can use meanwhile. Dropped, it was not used. It goes along with the work that it is for, whoever waits for that.
 #[derive(Debug)]
-pub struct Reserved<'r> {
-    replays: &'r Replays,
+pub struct Reserved {
+    replays: Arc<Replays>,
     key: [u8; 32],
+}
+
+/// Why something is not reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreserved {
+    /// It was used before.
+    Used,
+    /// Somebody has it now, and may or may not use it.
+    Taken,
 }
 
 /// How many are noted. What is noted holds for minutes and each has a provider's signature or is a login that a provider has confirmed, so it is far more than there are.
@@ -48,12 +57,20 @@ impl Replays {
         self.used().note(key(kind, text), until, now)
     }
 
-    /// Keeps it from others until it is known whether it is to be used. `None`: it was used before, or somebody else has it now.
-    pub fn reserve(&self, kind: &str, text: &str, now: Timestamp) -> Option<Reserved<'_>> {
+    /// Keeps it from others until it is known whether it is to be used.
+    ///
+    /// # Errors
+    /// It was used before, or somebody else has it now.
+    pub fn reserve(self: &Arc<Self>, kind: &str, text: &str, now: Timestamp) -> Result<Reserved, Unreserved> {
         let key = key(kind, text);
         let mut used = self.used();
-        let is_free = used.until.get(&key).is_none_or(|until| now >= *until) && used.reserved.insert(key);
-        is_free.then(|| Reserved { replays: self, key })
+        if used.until.get(&key).is_some_and(|until| now < *until) {
+            return Err(Unreserved::Used);
+        }
+        if !used.reserved.insert(key) {
+            return Err(Unreserved::Taken);
+        }
+        Ok(Reserved { replays: Arc::clone(self), key })
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -61,7 +78,7 @@ impl Replays {
     }
 }
 
-impl Reserved<'_> {
+impl Reserved {
     /// Uses it; after `until` it is refused anyway.
     pub fn take(self, until: Timestamp, now: Timestamp) -> Replay {
         let mut used = self.replays.used();
@@ -72,7 +89,7 @@ impl Reserved<'_> {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Reserved {
     fn drop(&mut self) {
         self.replays.used().reserved.remove(&self.key);
     }
@@ -129,14 +146,14 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_used_by_one_or_by_nobody() {
-        let replays = Replays::default();
+        let replays = Arc::<Replays>::default();
         let reserved = replays.reserve("login", "a", at(0)).unwrap();
-        assert!(replays.reserve("login", "a", at(0)).is_none(), "somebody has it");
+        assert_eq!(replays.reserve("login", "a", at(0)).err(), Some(Unreserved::Taken), "somebody has it");
         drop(reserved);
         let reserved = replays.reserve("login", "a", at(1)).expect("it was not used");
         assert_eq!(reserved.take(at(10), at(1)), Replay::First);
-        assert!(replays.reserve("login", "a", at(9)).is_none(), "it was used");
-        assert!(replays.reserve("login", "a", at(10)).is_some(), "its time is over");
+        assert_eq!(replays.reserve("login", "a", at(9)).err(), Some(Unreserved::Used), "it was used");
+        assert!(replays.reserve("login", "a", at(10)).is_ok(), "its time is over");
         // However many come to nothing, there is room for what is used.
         for number in 0..=MOST {
             drop(replays.reserve("login", &number.to_string(), at(0)).unwrap());

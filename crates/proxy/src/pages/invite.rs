@@ -79,13 +79,15 @@ fn has_session(headers: &HeaderMap) -> bool {
 
 /// Whether a browser asks for a page that it will show as a whole.
 fn is_navigation(head: &http::request::Parts) -> bool {
+    head.method == Method::GET && Form::wanted(&head.headers) == Form::Html && may_be_navigation(&head.headers)
+}
+
+/// Whether somebody goes to a page, as far as the browser says (Fetch Metadata): not a script, an image or a frame of another page. One that says nothing is believed.
+pub fn may_be_navigation(headers: &HeaderMap) -> bool {
     let says = |name: &HeaderName, wanted: &str| {
-        head.headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes())
+        headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes())
     };
-    head.method == Method::GET
-        && Form::wanted(&head.headers) == Form::Html
-        && says(&SEC_FETCH_MODE, "navigate")
-        && says(&SEC_FETCH_DEST, "document")
+    says(&SEC_FETCH_MODE, "navigate") && says(&SEC_FETCH_DEST, "document")
 }
 
 /// As the value of a parameter (RFC 3986 section 2): what is not unreserved, or a slash, is percent-encoded.

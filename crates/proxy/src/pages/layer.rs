@@ -132,8 +132,9 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
         let why = is_from_elsewhere(&visit.headers, &visit.origin());
         if let Some(why) = why.filter(|_| !pages.takes_forms_from_elsewhere(&visit)) {
             let said = "This form was not sent by a page of this place.";
+            // The browser says that it was another site's doing.
             let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(why, said) };
-            return Ok(refusal.into());
+            return Ok(refusal.held_against_nobody().into());
         }
         visit.body = match transit.body.take().filter(|_| visit.method == Method::POST) {
             Some(body) => match whole(body).await {

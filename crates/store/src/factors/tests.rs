@@ -50,8 +50,9 @@ fn what_is_added_is_there_and_changes_only_from_what_was_read() {
     // As another process finds it.
     let again = open(folder.path());
     assert_eq!(again.factors(ALICE).unwrap()[0], changed);
-    assert_eq!(again.sealed_otherwise(-7, 10).unwrap().len(), 0);
-    assert_eq!(again.sealed_otherwise(8, 2).unwrap().len(), 2);
+    assert_eq!(again.sealed_by_key().unwrap(), [(-7, 3)]);
+    assert_eq!(again.sealed_with(-7, 2).unwrap().len(), 2);
+    assert_eq!(again.sealed_with(8, 10).unwrap().len(), 0);
     assert!(again.remove(ALICE, first.id).unwrap() && !again.remove(ALICE, first.id).unwrap());
     assert_eq!(store.reset(ALICE).unwrap(), 2);
     assert!(store.factors(ALICE).unwrap().is_empty());
