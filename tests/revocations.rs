@@ -203,7 +203,6 @@ fn what_was_answered_survives_a_kill() {
 const DEMAND_ALL: &str = "PORTCULLIS_DEMAND_ALL_TESTS";
 
 /// A disk of a few megabytes that only the gateway sees, mounted where its store is. `None`, and a line that says so: this system lets nobody mount one.
-#[expect(clippy::print_stdout, reason = "what was not tested is said")]
 fn on_a_small_disk(folder: &Path) -> Option<Program> {
     let unshare =
         || tool("PORTCULLIS_UNSHARE", "unshare").without_env("PORTCULLIS_CONFIG").without_env("PORTCULLIS_LOG");
