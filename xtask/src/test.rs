@@ -16,6 +16,7 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     let components = tools::components(may_install)?;
     let provider = tools::OIDC_PROVIDER.find(may_install)?;
     let playwright = tools::PLAYWRIGHT.find(may_install)?;
+    let mounts = can_mount();
     let started = Instant::now();
     let mut tally = Tally::default();
     let mut run = |runner: Runner, command: &mut Command| {
@@ -24,6 +25,9 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
         }
         command.env(tools::OIDC_PROVIDER.variable, &provider);
         command.env(tools::PLAYWRIGHT.variable, &playwright);
+        if mounts {
+            command.env(DEMAND_ALL, "1");
+        }
         step::run_reading(command, |line| tally.read(runner, line))
     };
     let (runner, mut command) = tests();
@@ -35,6 +39,9 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     let documentation =
         run(Runner::Libtest, cargo().args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]));
 
+    if !mounts {
+        println!("NOT RUN: the test on a full disk, since no file system can be mounted here (`unshare -rm`)");
+    }
     eprintln!("==> tests took {:.1} s", started.elapsed().as_secs_f64());
     println!("{tally}");
     tests.and(features).and(documentation)?;
@@ -45,6 +52,16 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
         return Err(Failure("no test passed: the runners' summaries were not found or are empty".to_owned()));
     }
     Ok(())
+}
+
+/// Where it is set, a test that the system does not let run fails.
+const DEMAND_ALL: &str = "PORTCULLIS_DEMAND_ALL_TESTS";
+
+/// Whether a process may mount a file system that it alone sees: a disk that is full is made so.
+fn can_mount() -> bool {
+    let mount = "mount -t tmpfs -o size=4m portcullis /tmp";
+    let tried = Command::new("unshare").args(["-rm", "sh", "-c", mount]).output();
+    tried.is_ok_and(|output| output.status.success())
 }
 
 /// nextest where it is installed: it runs the tests of all packages side by side and each in its own process.

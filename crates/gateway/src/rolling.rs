@@ -186,6 +186,8 @@ impl Hand {
         let found = format!("{requests} requests were decided on by both, {newly_denied} of them newly denied");
         if let Some(stage) = standing.stages.at(next.stage) {
             self.governing.note_progress(next)?;
+            // The next look begins it anew, with nothing counted: what was spent is the step's before.
+            self.step = None;
             self.stage(staged, stage.share);
             self.tell(
                 EventKind::PolicyRollout,
@@ -332,7 +334,10 @@ impl Hand {
             return;
         };
         let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
-        if step.taken_back.is_none()
+        // What was counted of one step is nothing of another that has just begun.
+        let is_same = (step.began_with.n, step.began_with.stage) == (standing.rollout.n, standing.rollout.stage);
+        if is_same
+            && step.taken_back.is_none()
             && let Err(error) = self.governing.note_progress(progress(standing.rollout, spent, watched))
         {
             tracing::error!(error, "how far a version has come is not in the store");

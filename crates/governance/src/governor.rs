@@ -323,6 +323,7 @@ impl Governor {
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
+        self.forget_begun(id)?;
         self.append(proposal.change, proposal.approvals, new, by, &[], now)
     }
 

@@ -246,12 +246,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     }
     // Whoever asks for a reload from now on is told that it stops.
     drop(ordered);
+    // Whoever takes over goes on with the steps of a version: two hands would write each over the other's progress.
+    drop(rolling_out);
     let exit = stop(&running, &mut signals).await;
     // First what operators may wait for: the control channel ends when nobody waits on it any more.
     drop(feeding);
     drop(keying);
     drop(tending);
-    drop(rolling_out);
     drop((control, indexing, locating, calibrating, backing_up));
     running.finish(LAST_EVENTS);
     exit

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_identity::revocation::{Revocation, Revoked};
 use portcullis_store::{RevocationBook, RevocationFollower, RevocationRow, Settings, StoreError, Trouble};
 
-use super::InForce;
+use super::{InForce, LAST_PATIENCE};
 
 /// What the thread is asked for.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Writer {
                 Ok(Job::Write(what, answer)) => self.write_for(&what, &answer),
                 Ok(Job::Lift(what, answer)) => self.lift(&what, &answer),
                 Ok(Job::End(ended)) => {
-                    self.write_again();
+                    self.write_all_until(Instant::now() + LAST_PATIENCE);
                     drop(self);
                     let _ = ended.send(());
                     return;
@@ -182,12 +182,27 @@ impl Writer {
         }
     }
 
+    /// Writes what can be written, piece by piece, as long as somebody waits for it.
+    fn write_all_until(&self, end: Instant) {
+        let mut left = usize::MAX;
+        loop {
+            let now_left = self.in_force.unwritten().len();
+            if now_left == 0 || now_left >= left || Instant::now() >= end {
+                return;
+            }
+            left = now_left;
+            self.write_again();
+        }
+    }
+
     fn lift(&mut self, what: &Revoked, answer: &SyncSender<Result<Option<Arc<Revocation>>, StoreError>>) {
         let lifted = self.take_out(what);
         let kept = lifted.as_ref().ok().cloned().flatten();
         // Whoever asked has been told that it stays revoked.
         if let (Err(_), Some(kept)) = (answer.send(lifted), kept) {
-            self.in_force.unwritten().entry(what.clone()).or_insert(kept);
+            self.in_force.unwritten().entry(what.clone()).or_insert_with(|| Arc::clone(&kept));
+            // At once, since a kill would lose it, and another process of a takeover would let it go.
+            let _ = self.write(&kept);
         }
     }
 

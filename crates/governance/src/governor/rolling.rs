@@ -28,7 +28,7 @@ impl Governor {
         if let Some(Rollout { n, .. }) = self.rollout {
             return Err(GovernanceError::RollingOut(n));
         }
-        // Before it is a version: a crash between the two leaves a note on a version that there is not, which nobody minds.
+        // Before it is a version: a crash between the two leaves a note on a version that there is not. `activate` takes it out where it would be one.
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::new(self.n().saturating_add(1), id);
         self.ledger.set_rollout(Some(&rollout.encode()))?;
@@ -38,6 +38,17 @@ impl Governor {
             self.rollout = None;
         }
         appended
+    }
+
+    /// Takes out what a rollout of this change left that never became a version: else the version that it becomes now, for everybody at once, would
+    /// be rolled out at the next start.
+    pub(super) fn forget_begun(&mut self, id: ChangeId) -> Result<(), GovernanceError> {
+        let left = self.ledger.rollout()?.and_then(|record| Rollout::decode(&record).ok());
+        let would_be = (self.n().saturating_add(1), id);
+        if left.is_some_and(|left| (left.n, left.change) == would_be) {
+            self.ledger.set_rollout(None)?;
+        }
+        Ok(())
     }
 
     /// The number of the version that serves whoever is not decided for by the one that is rolled out; 0 for none.

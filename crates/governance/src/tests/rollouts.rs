@@ -136,6 +136,22 @@ fn nothing_else_becomes_live_as_if_it_were_taken_back() {
     assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 4, .. })), "what was taken back comes back");
 }
 
+/// Where the version could not be written, the note of its steps is there all the same: at once it is at once, also after a restart.
+#[test]
+fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = approved(&people, &mut governor, 4, 10);
+    let before = shared.disk().writes;
+    shared.disk().working = Some(before + 1);
+    assert!(governor.begin_rollout(change.id, "ana", at(12)).is_err());
+    shared.disk().working = None;
+    governor.activate(change.id, "ana", at(14)).unwrap();
+    let (again, _) = shared.open().unwrap();
+    assert_eq!((again.n(), again.serving(), again.standing().rollout), (2, 2, None));
+    assert_eq!(again.served().unwrap().1, content(4, REQUIRED));
+}
+
 #[test]
 fn wherever_the_process_ends_it_is_rolled_out_or_was_never_live() {
     let people = people();
