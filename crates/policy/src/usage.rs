@@ -5,10 +5,11 @@
 
 use crate::action::{ActionSet, PatternId};
 use crate::decision::{Decision, RuleRef};
-use crate::evaluate::{Caller, View};
+use crate::evaluate::{Caller, Verdict, View};
 use crate::pattern::{Pattern, Segment};
 use crate::policy::*;
 use crate::reason::Reason;
+use crate::record::Silent;
 use crate::request::AccessRequest;
 
 /// The permission that a permitted request used, or that a refused one lacked: numbers of the policy that decided.
@@ -50,6 +51,15 @@ impl Policy {
             Decision::Deny(_) | Decision::Challenge(_) | Decision::StepUp(_) | Decision::Undecided(_) => None,
         };
         (decision, used)
+    }
+
+    /// What a request would use of this policy, which does not decide on it; `None` where it would not permit it.
+    pub fn would_use(&self, request: &AccessRequest<'_>) -> Option<UsedAction> {
+        let view = View::new(self, request);
+        match self.evaluate(&view, &mut Silent) {
+            Verdict::Permit(grant) => self.used(&view, grant),
+            Verdict::Stop(_) => None,
+        }
     }
 
     /// What was used, in words; `None` for what another policy decided.

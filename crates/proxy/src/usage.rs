@@ -139,18 +139,18 @@ impl Hasher for Ready {
 impl Counting {
     /// Counts a decision of the policy in force.
     pub(crate) fn note(&self, facts: &Facts, decision: &Decision, action: Option<UsedAction>) {
-        self.note_in(&self.table, &facts.loaded.snapshot.policy, facts, (decision, action), 1);
+        self.note_in(&self.table, &facts.loaded.snapshot.policy, facts, (decision, action));
     }
 
     /// Counts one of the policy that is rolled out, and what the request used by the policy in force, if that permits it: should the new one be taken back,
     /// these permissions were in use all the while. Of a permission that has the same name in both it is one use.
     pub(crate) fn note_staged(&self, facts: &Facts, decision: &Decision, action: Option<UsedAction>) {
-        self.note_in(&self.staged, facts.policy().0, facts, (decision, action), 1);
+        self.note_in(&self.staged, facts.policy().0, facts, (decision, action));
         let in_force = &facts.loaded.snapshot.policy;
-        let Some(request) = facts.access_request() else { return };
-        let (decision, action) = in_force.decide_noting(&request);
-        if matches!(decision, Decision::Permit(_)) {
-            self.note_in(&self.table, in_force, facts, (&decision, action), 0);
+        if let Some(action) = facts.access_request().and_then(|request| in_force.would_use(&request)) {
+            let mut table = self.table.borrow_mut();
+            table.go_by(in_force);
+            self.note_answer(&mut table, facts, true, Some(action), 0);
         }
     }
 
@@ -160,11 +160,9 @@ impl Counting {
         policy: &Arc<Policy>,
         facts: &Facts,
         (decision, action): (&Decision, Option<UsedAction>),
-        times: u32,
     ) {
         let mut table = table.borrow_mut();
         table.go_by(policy);
-        table.until = facts.now.as_second();
         let permitted = match decision {
             Decision::Permit(_) => true,
             Decision::Deny(denial) | Decision::Undecided(denial) => {
@@ -175,6 +173,11 @@ impl Counting {
             }
             Decision::Challenge(_) | Decision::StepUp(_) => false,
         };
+        self.note_answer(&mut table, facts, permitted, action, 1);
+    }
+
+    fn note_answer(&self, table: &mut Table, facts: &Facts, permitted: bool, action: Option<UsedAction>, times: u32) {
+        table.until = facts.now.as_second();
         if permitted && let Some(address) = facts.client_address().ip().filter(|_| table.asks_addresses) {
             table.note_address(address, times);
         }
