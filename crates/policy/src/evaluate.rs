@@ -26,7 +26,7 @@ use crate::principal::{Principal, PrincipalKind};
 use crate::reason::{Outcome, Reason, Stage};
 use crate::record::{Record, Silent};
 use crate::request::{
-    AccessRequest, Activation, Ban, BanScope, Bans, ClientAddress, CountryCode, Dependency, IdentityFact, RiskLevel,
+    AccessRequest, Activation, Ban, BanScope, Bans, ClientAddress, CountryCode, IdentityFact, RiskLevel,
 };
 use crate::route::RouteId;
 

@@ -1,6 +1,7 @@
 //! Why the policy refuses: the closed set of reasons that `decide` can give, and where each stands.
 
 use crate::principal::CredentialProblemKind;
+use crate::request::Dependency;
 
 /// The result of a decision, before it becomes a status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -182,6 +183,17 @@ impl Reason {
             }
             Self::RiskTooHigh => Stage::Risk,
             Self::StepUpRequired => Stage::StepUp,
+        }
+    }
+}
+
+impl From<Dependency> for Reason {
+    /// Why nobody can say who it is, where this is missing.
+    fn from(dependency: Dependency) -> Self {
+        match dependency {
+            Dependency::Keys => Self::KeysUnavailable,
+            Dependency::Store => Self::StoreUnavailable,
+            Dependency::Directory => Self::DirectoryUnavailable,
         }
     }
 }

@@ -439,11 +439,14 @@ fn remedy(refusal: &Refusal, transit: &Transit, requestable: bool) -> Option<Rem
     let assignments: Vec<String> = needs.map(str::to_owned).collect();
     let activate = (!assignments.is_empty()).then(|| (pages.place_of(ACTIVATIONS), assignments));
     let ask = requestable.then(|| pages.place_of(ACCESS_REQUESTS));
+    if activate.is_none() && ask.is_none() {
+        return None;
+    }
     // The pages are there where a route leads.
     let target = facts.target.as_ref()?;
     let place = CanonicalPath::parse(&pages.place_of(ACTIVATIONS)).ok()?;
     facts.loaded.snapshot.policy.find_route(&target.host, &place)?;
-    (activate.is_some() || ask.is_some()).then_some(Remedy { ask, activate })
+    Some(Remedy { ask, activate })
 }
 
 fn fill_policy(event: &mut Event, facts: &Facts) {

@@ -36,14 +36,8 @@ impl Policy {
                 .or_else(|| self.out_of_scope(view, principal)),
             _ if view.supposed.any_credential => None,
             IdentityFact::Rejected(problem) => Some(Stop::challenge(Reason::Authn(problem.kind))),
-            IdentityFact::Unavailable(Dependency::Keys) => {
-                Some(Stop::undecided(Reason::KeysUnavailable, Stage::Authentication, None))
-            }
-            IdentityFact::Unavailable(Dependency::Store) => {
-                Some(Stop::undecided(Reason::StoreUnavailable, Stage::Authentication, None))
-            }
-            IdentityFact::Unavailable(Dependency::Directory) => {
-                Some(Stop::undecided(Reason::DirectoryUnavailable, Stage::Authentication, None))
+            IdentityFact::Unavailable(dependency) => {
+                Some(Stop::undecided(dependency.into(), Stage::Authentication, None))
             }
             // A route that does not take a verified principal takes certificates alone.
             IdentityFact::Anonymous | IdentityFact::Verified(_) => match resource.authentication {

@@ -16,7 +16,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
-use portcullis_policy::{CredentialProblemKind, Dependency, Principal, Reason};
+use portcullis_policy::{CredentialProblemKind, Principal, Reason};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -194,14 +194,11 @@ fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
             let code = Reason::Authn(rejection.problem.kind).into();
             refused(code, &rejection.problem.detail, "The credential was not accepted.")
         }
-        Some(Identity::Unavailable(dependency, detail)) => {
-            let code = match dependency {
-                Dependency::Keys => ReasonCode::DependencyKeysUnavailable,
-                Dependency::Store => ReasonCode::DependencyStoreUnavailable,
-                Dependency::Directory => ReasonCode::DependencyDirectoryUnavailable,
-            };
-            refused(code, detail, "Who you are could not be found out now. Try again later.")
-        }
+        Some(Identity::Unavailable(dependency, detail)) => refused(
+            Reason::from(*dependency).into(),
+            detail,
+            "Who you are could not be found out now. Try again later.",
+        ),
         Some(Identity::Unchecked(_)) => {
             refused(ReasonCode::LimitOverload, "a password was not looked at", "Try again in a moment.")
         }
