@@ -273,6 +273,16 @@ mode = "off"
 """
 
 
+def ahead_of_all():
+    """Lets this process run before all others, but none that it starts: as a client on another machine, it does not wait for the gateway's
+    processors. Whether the system lets it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        return True
+    except OSError:
+        return False
+
+
 def quantile(times, share):
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000 if times else float("nan")
 

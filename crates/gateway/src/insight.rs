@@ -15,7 +15,7 @@ use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
-use crate::yielding::{Priority, yielding};
+use crate::yielding::{Priority, idling};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
@@ -66,7 +66,7 @@ impl Insight {
         Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Mutex::new(()) })
     }
 
-    /// Tries a policy on the requests that are kept, on a thread of its own that yields to all others.
+    /// Tries a policy on the requests that are kept: on processors that are idle, and where none is, with this priority.
     ///
     /// # Errors
     /// A sentence, where one is tried already or there is no thread.
@@ -80,7 +80,7 @@ impl Insight {
         // Here and not there: others wait for what it locks.
         let outlook = self.outlook();
         // The policies and the sample are let go there, too.
-        yielding("preview", priority, move || {
+        idling("preview", priority, move || {
             preview(&present, &candidate, &outlook, Timestamp::now(), thread::yield_now)
         })
     }

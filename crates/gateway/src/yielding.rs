@@ -1,13 +1,21 @@
 //! Work that nobody waits for in a hurry, on a thread of its own that yields to whatever serves requests.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Duration;
+
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 
 /// How much work yields to what serves requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
     /// What somebody waits for who has something to mend: of a processor that is wanted by others, too, a tenth.
     Low,
-    /// The lowest there is without privileges: a 68th part.
+    /// The lowest there is beside others without privileges: a 68th part.
     Lowest,
 }
 
@@ -19,6 +27,12 @@ impl Priority {
         }
     }
 }
+
+/// How long work has processors that nobody else wants, before it is done beside others.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whether some work waits for idle processors: there is one such thread at most, also of those that nobody waits for any more.
+static IS_IDLING: AtomicBool = AtomicBool::new(false);
 
 /// Does it, and waits for it. What runs long should call [`thread::yield_now`] now and then: a thread of a low priority is, once it runs, not
 /// interrupted at once on every kernel.
@@ -41,12 +55,77 @@ pub(crate) fn yielding<T: Send>(name: &str, priority: Priority, work: impl FnOnc
     })
 }
 
+/// Does it while processors are idle (`SCHED_IDLE`, sched(7)): any other thread takes one away from it at once, so that no request waits for a
+/// moment of it. Where they are not idle for half a second of it, it is done anew and with `otherwise`, as by [`yielding`]; what was begun
+/// comes to its end when it can, and nobody hears of it.
+///
+/// # Errors
+/// As [`yielding`].
+pub(crate) fn idling<T: Send + 'static>(
+    name: &str,
+    otherwise: Priority,
+    work: impl Fn() -> T + Send + Sync + 'static,
+) -> Result<T, String> {
+    let work = Arc::new(work);
+    if let Some(only) = Only::claim() {
+        let (done, wait) = sync_channel(1);
+        let theirs = Arc::clone(&work);
+        let idle = move || {
+            let _only = only;
+            match wait_for_idle_processors() {
+                // Whoever asked may have gone on without it.
+                Ok(()) => drop(done.send(theirs())),
+                Err(error) => tracing::debug!(%error, "no thread can be given idle processors alone"),
+            }
+        };
+        if thread::Builder::new().name(name.to_owned()).spawn(idle).is_ok()
+            && let Ok(result) = wait.recv_timeout(PATIENCE)
+        {
+            return Ok(result);
+        }
+    }
+    yielding(name, otherwise, || work())
+}
+
+/// The right to be the one that waits for idle processors.
+struct Only;
+
+impl Only {
+    fn claim() -> Option<Self> {
+        let free = IS_IDLING.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        free.then_some(Self)
+    }
+}
+
+impl Drop for Only {
+    fn drop(&mut self) {
+        IS_IDLING.store(false, Ordering::Release);
+    }
+}
+
+/// From now on this thread has what no other one wants. It cannot be taken back without privileges.
+fn wait_for_idle_processors() -> Result<(), thread_priority::Error> {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// The idle thread is one of the process.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     fn niceness() -> i32 {
         rustix::process::nice(0).unwrap()
+    }
+
+    fn is_idle() -> bool {
+        let policy = thread_priority::unix::thread_schedule_policy().unwrap();
+        policy == ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle)
     }
 
     #[test]
@@ -61,9 +140,35 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_and_ends_nobody_else() {
-        let failed = yielding("test", Priority::Lowest, || {
-            assert!(thread::current().name().is_none(), "the thread has a name");
-        });
-        assert_eq!(failed, Err("that failed: see the log".to_owned()));
+        let fails = || assert!(thread::current().name().is_none(), "the thread has a name");
+        assert_eq!(yielding("test", Priority::Lowest, fails), Err("that failed: see the log".to_owned()));
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(idling("test", Priority::Lowest, fails), Err("that failed: see the log".to_owned()));
+    }
+
+    #[test]
+    fn what_finds_no_idle_processor_is_done_beside_others_and_one_alone_waits_for_one() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (let_go, held): (_, Receiver<()>) = channel();
+        let held = Mutex::new(held);
+        // As if no processor became idle: whoever has the idle thread waits.
+        let work = move || {
+            if is_idle() {
+                let _ = held.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            }
+            (is_idle(), niceness())
+        };
+        let (idle, nice) = idling("test", Priority::Lowest, work).unwrap();
+        assert!(!idle && nice >= Priority::Lowest.nice());
+        // The first one is still there, so nobody else waits for its processor.
+        assert_eq!(idling("test", Priority::Low, is_idle), Ok(false));
+        drop(let_go);
+        while IS_IDLING.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // And now they do, as soon as a processor is idle for a moment of half a second.
+        while idling("test", Priority::Low, is_idle) != Ok(true) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -70,8 +70,8 @@ const LOOK_UPS: usize = 2_000_000;
 const SHOWN: usize = 20;
 const SHOWN_NAMES: usize = 5;
 
-/// How many requests are decided on again, each twice, until others may do their work: some hundred microseconds.
-const PIECE: usize = 64;
+/// How many requests are decided on again, each twice, until others may do their work: some ten microseconds.
+const PIECE: usize = 8;
 
 /// Decides on the sample again, and compares both policies. `yields` is called now and then, so that who has work to do on the same processor can
 /// do it.

@@ -10,7 +10,7 @@ use portcullis_policy::Policy;
 
 use super::shown;
 use crate::running::Running;
-use crate::yielding::{Priority, yielding};
+use crate::yielding::{Priority, idling};
 
 /// The longest text of a policy, in bytes.
 const MAX_TEXT: usize = 32 << 20;
@@ -21,10 +21,11 @@ const TOLD: usize = 20;
 ///
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
-pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
+pub(super) fn preview(running: &Arc<Running>, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
     // Reading and compiling is as much work as the rest.
-    let read = || compile(config, candidate).and_then(|candidate| as_in_force(running, candidate));
-    let candidate = yielding("preview", Priority::Lowest, read)??;
+    let (theirs, config, text) = (Arc::clone(running), config.to_owned(), candidate.clone());
+    let read = move || compile(&config, &text).and_then(|candidate| as_in_force(&theirs, candidate));
+    let candidate = idling("preview", Priority::Lowest, read)??;
     let stamped = try_on(running, candidate, Priority::Lowest)?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
