@@ -69,12 +69,19 @@ fn tests() -> (Runner, Command) {
     let mut command = cargo();
     if tools::on_path("cargo-nextest").is_some_and(|program| works(&program)) {
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+        command.arg(format!("--test-threads={}", side_by_side()));
         (Runner::Nextest, command)
     } else {
         // Not --all-targets, which would also run the benches.
         command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
         (Runner::Libtest, command)
     }
+}
+
+/// How many tests run at a time: twice as many as there are processors, since the tests of the whole program mostly wait for servers and for
+/// deadlines. Those that compute for long say in `.config/nextest.toml` that they take the place of two.
+fn side_by_side() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get() * 2)
 }
 
 /// The tests of what is only built with a feature.

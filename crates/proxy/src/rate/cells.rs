@@ -154,8 +154,9 @@ mod tests {
                 let (cells, pace, shared) = (&cells, &pace, &shared);
                 scope.spawn(move || {
                     let let_in = (0..2_000).filter(|_| within(cells, thread + 1, pace, SECOND, shared)).count();
-                    // A race while the place is taken may misplace a few charges; a cell that is half used stays.
-                    assert!((64..=64 + 32 + 64).contains(&let_in), "{let_in}");
+                    // A race while the place is taken may put a charge of each other thread upon this one's cell, or take a few
+                    // off it; a cell that is half used stays.
+                    assert!((64 - 3..=64 + 32 + 64).contains(&let_in), "{let_in}");
                 });
             }
         });
