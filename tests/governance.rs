@@ -2,6 +2,7 @@
 
 mod crashes;
 mod foreseen;
+mod lists;
 mod restored;
 mod rollouts;
 

@@ -46,8 +46,8 @@ pub(crate) use client::{AT_INTROSPECTION, AT_LOGIN, CLIENT_ALGORITHMS, CLIENT_PR
 pub(crate) use control::Control;
 pub(crate) use directory::{Attribute, Directory, FilterText, GROUP_FILTER, NESTED, ServerUrl};
 pub(crate) use feed::{
-    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, MinisignKey, ON_STALE, PointerText, PresetName, REDIRECTS, Share,
-    Suffix,
+    ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, ListHash, MinisignKey, ON_STALE, PointerText, PresetName,
+    REDIRECTS, Share, Suffix,
 };
 pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use governance::{Backup, DENIED_CALLERS, Governance};

@@ -141,8 +141,10 @@ pub(crate) struct Current {
     pub(crate) validators: Validators,
     /// Its age at a moment of the steady clock.
     pub(crate) aged: (Duration, Duration),
-    /// When it last came whole, and when it was last written to the disk, by the steady clock.
-    pub(crate) whole: Duration,
+    /// When it last came whole, by the steady clock; `None`: not since the start. What was on the disk is asked for whole once: who could write
+    /// there could have written what the source is told to know, and a source that says "unchanged" would confirm it for ever.
+    pub(crate) whole: Option<Duration>,
+    /// When it was last written to the disk, by the steady clock.
     pub(crate) saved: Duration,
 }
 
@@ -186,7 +188,7 @@ impl Feed {
         let base = base.map(|base| Base::restored(base, now));
         let current = good.map(|good| Current {
             aged: (age_of(good.checked, now.wall), now.steady),
-            whole: now.steady,
+            whole: None,
             saved: now.steady,
             list: good.list,
             checked: good.checked,
@@ -237,6 +239,11 @@ impl Feed {
         }
     }
 
+    /// The list that is held back though it was accepted in advance: it was there before anybody accepted it.
+    pub(crate) fn held_and_accepted(&self) -> Option<&Arc<List>> {
+        self.held.as_ref()?.list.as_ref().filter(|list| self.settings.accepts(list))
+    }
+
     /// The list that decides.
     pub(crate) fn list_in_force(&self, now: Now) -> Option<&Arc<List>> {
         match self.state(now) {
@@ -277,7 +284,8 @@ impl Feed {
 
     /// What a fetch need not bring again, and the list that it is of.
     pub(crate) fn known(&self, now: Now) -> (Validators, Option<Arc<str>>) {
-        let current = self.current.as_ref().filter(|current| now.steady.saturating_sub(current.whole) < WHOLE_EVERY);
+        let is_recent = |whole: Duration| now.steady.saturating_sub(whole) < WHOLE_EVERY;
+        let current = self.current.as_ref().filter(|current| current.whole.is_some_and(is_recent));
         current.map(|current| (current.validators.clone(), Some(Arc::clone(current.list.sha256())))).unwrap_or_default()
     }
 

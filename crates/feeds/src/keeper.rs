@@ -203,19 +203,24 @@ impl Keeper {
 
     /// Says what has become too old, and puts in force what is not yet. Nobody else does: it is called before each wait.
     pub fn tick(&mut self, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
-        let notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
+        let mut notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
+        for index in 0..self.feeds.len() {
+            notices.extend(self.take_accepted(index, now, activate));
+        }
         // What cannot be put in force is tried again the next time.
         let _ = self.sync(now, activate);
         notices
     }
 
-    /// What those networks hold now that have one of these sources, whatever is in force.
+    /// What those networks would hold now that have one of these sources, whatever is in force: the list that is, or the one that is held back where
+    /// they accept it.
     pub fn contents_of(&self, settings: &[Arc<FeedSettings>], now: Now) -> Vec<NetworkContent> {
-        let same = |name: &str| {
-            let feed = self.feeds.iter().find(|feed| *feed.settings.name == *name)?;
-            settings.iter().find(|wanted| wanted.fingerprint() == feed.settings.fingerprint())
+        let of = |feed: &Feed| {
+            let wanted = settings.iter().find(|wanted| wanted.fingerprint() == feed.settings.fingerprint())?;
+            let held = feed.held.as_ref().and_then(|held| held.list.as_ref()).filter(|list| wanted.accepts(list));
+            Some(held.map_or_else(|| feed.content(now), |list| store::content(wanted, Some(list))))
         };
-        self.contents(now).into_iter().filter(|content| same(&content.name).is_some()).collect()
+        self.feeds.iter().filter_map(of).collect()
     }
 
     /// Puts in force what is wanted of all feeds, where something else is.
@@ -257,18 +262,7 @@ impl Keeper {
             return Err(AcceptError::Another(Arc::clone(list.sha256())));
         }
         let (checked, validators) = (held.checked, held.validators.clone());
-        let accepted = Arc::clone(&list);
-        let told =
-            self.put_in_force(index, list, validators, checked, now, activate).map_err(AcceptError::Activation)?;
-        // Somebody has looked at it: from now on it is what updates are compared with.
-        let problem = match self.feeds.get_mut(index) {
-            Some(feed) => {
-                feed.base = Some(Base::new(accepted, now));
-                save_base(&self.folder, feed)
-            }
-            None => String::new(),
-        };
-        Ok(Finished { message: told.message + &problem, ..told })
+        self.put_accepted_in_force(index, list, validators, checked, now, activate).map_err(AcceptError::Activation)
     }
 
     fn feed(&mut self, name: &str) -> Option<&mut Feed> {
@@ -302,13 +296,52 @@ impl Keeper {
         let base = feed.base.as_ref().map(|base| guard::Base { list: &base.list, at: base.at });
         let findings = judge(&list, old, base, &feed.settings.guards, denied);
         let list = Arc::new(list);
-        if !findings.is_empty() {
+        let is_accepted = feed.settings.accepts(&list);
+        if !findings.is_empty() && !is_accepted {
             return self.hold(index, Some(list), validators, findings, now);
         }
-        match self.put_in_force(index, list, validators, now.wall, now, activate) {
+        let taken = match is_accepted && !findings.is_empty() {
+            true => self.put_accepted_in_force(index, list, validators, now.wall, now, activate),
+            false => self.put_in_force(index, list, validators, now.wall, now, activate),
+        };
+        match taken {
             Ok(finished) => Finished { message: finished.message + &base_problem, ..finished },
             Err(why) => self.fail(index, why, now),
         }
+    }
+
+    /// In force by somebody's word, and what updates are compared with from now on: somebody has looked at it.
+    fn put_accepted_in_force(
+        &mut self,
+        index: usize,
+        list: Arc<List>,
+        validators: Validators,
+        checked: jiff::Timestamp,
+        now: Now,
+        activate: &mut Activate<'_>,
+    ) -> Result<Finished, String> {
+        let accepted = Arc::clone(&list);
+        let told = self.put_in_force(index, list, validators, checked, now, activate)?;
+        let problem = match self.feeds.get_mut(index) {
+            Some(feed) => {
+                feed.base = Some(Base::new(accepted, now));
+                save_base(&self.folder, feed)
+            }
+            None => String::new(),
+        };
+        Ok(Finished { message: told.message + &problem, ..told })
+    }
+
+    /// Puts in force what was held back when it was accepted in the configuration.
+    fn take_accepted(&mut self, index: usize, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
+        let Some(feed) = self.feeds.get(index) else { return Vec::new() };
+        let (Some(list), Some(held)) = (feed.held_and_accepted().cloned(), feed.held.as_ref()) else {
+            return Vec::new();
+        };
+        let (checked, validators) = (held.checked, held.validators.clone());
+        // What cannot be put in force is tried again the next time.
+        let taken = self.put_accepted_in_force(index, list, validators, checked, now, activate);
+        taken.map(|finished| finished.notices).unwrap_or_default()
     }
 
     /// The list that updates are compared with follows the one in force from time to time. What is wrong with that, for a message.
@@ -351,7 +384,7 @@ impl Keeper {
         current.aged = (Duration::ZERO, now.steady);
         let mut differs = false;
         if let Some(validators) = validators {
-            current.whole = now.steady;
+            current.whole = Some(now.steady);
             differs = current.validators != validators;
             current.validators = validators;
         }
@@ -452,7 +485,7 @@ impl Keeper {
         let name = Arc::clone(&feed.settings.name);
         let mut message = changes(&name, &feed.settings.source.shown(), feed.current.as_ref(), &list);
         let aged = (store::age_of(checked, now.wall), now.steady);
-        let (whole, saved) = (now.steady, now.steady);
+        let (whole, saved) = (Some(now.steady), now.steady);
         feed.current = Some(Current { list, checked, changed: now.wall, validators, aged, whole, saved });
         feed.held = None;
         feed.counts.updated += 1;

@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use ipnet::IpNet;
 use portcullis_fetch::UrlSource;
 
+use crate::list::List;
 use crate::signature::PublicKey;
 
 /// All feeds of a configuration.
@@ -45,6 +46,8 @@ pub struct FeedSettings {
     pub on_stale: OnStale,
     /// Who must have signed it; `None`: nobody.
     pub signature: Option<SignatureSettings>,
+    /// The lists that may be in force whatever the guards say, each by its whole SHA-256 in lower case. At most [`Self::MOST_ACCEPTED`].
+    pub accepted: Arc<[Arc<str>]>,
 }
 
 /// Where a list is.
@@ -175,6 +178,14 @@ pub struct SignatureSettings {
 }
 
 impl FeedSettings {
+    /// How many lists are accepted in advance.
+    pub const MOST_ACCEPTED: usize = 64;
+
+    /// Whether somebody said of this very list that it may be in force.
+    pub(crate) fn accepts(&self, list: &List) -> bool {
+        self.accepted.contains(list.sha256())
+    }
+
     /// A feed with every default.
     pub fn new(name: &str, source: Source, format: Format) -> Self {
         let refresh = match source {
@@ -193,6 +204,7 @@ impl FeedSettings {
             max_age: Duration::from_secs(7 * 24 * 60 * 60),
             on_stale: OnStale::default(),
             signature: None,
+            accepted: Arc::default(),
         }
     }
 

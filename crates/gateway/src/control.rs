@@ -256,6 +256,14 @@ impl Gateway for Operated {
     }
 
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem> {
+        if self.running.governing().is_some_and(|governing| governing.is_required()) {
+            // Who is in a network is who gets in: whoever demands approvals for the one demands them for the other.
+            let (name, sha256) = (shown(&acceptance.name), shown(&acceptance.sha256));
+            return Err(problem(format!(
+                "changes need approvals here, and so does a list that the guards hold back: propose a policy whose source of the network {name} \
+                 says `accepted = [\"{sha256}\"]`"
+            )));
+        }
         let accepted = self.running.accept_feed(&acceptance.name, &acceptance.sha256);
         accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
     }

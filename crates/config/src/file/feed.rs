@@ -111,6 +111,16 @@ fn read_rest(section: &Section<'_>, settings: &mut FeedSettings) {
         compare_over: section.or("compare_over", Time::within("1s", "30d"), guards.compare_over),
     };
     settings.signature = section.table("signature").and_then(read_signature);
+    settings.accepted = read_accepted(section);
+}
+
+fn read_accepted(section: &Section<'_>) -> std::sync::Arc<[std::sync::Arc<str>]> {
+    let Some(accepted) = section.list("accepted", ListHash) else { return std::sync::Arc::default() };
+    if accepted.value.len() > FeedSettings::MOST_ACCEPTED {
+        let message = format!("more than {} lists are accepted", FeedSettings::MOST_ACCEPTED);
+        conflict(section, accepted.span, &message, "remove those that are given out no more");
+    }
+    accepted.value.into_iter().map(|each| each.value.into()).collect()
 }
 
 fn read_signature(section: Section<'_>) -> Option<SignatureSettings> {
@@ -330,6 +340,31 @@ impl Kind for Share {
 
     fn schema(&self) -> Value {
         matching("^[0-9]+([.][0-9]{1,2})?%$")
+    }
+}
+
+/// The SHA-256 of a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListHash;
+
+impl Kind for ListHash {
+    type Value = String;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "the SHA-256 of a list, 64 hexadecimal digits as `portcullis feed list` shows them".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<String> {
+        let text = field.text(&self.expected())?;
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), None);
+            return None;
+        }
+        Some(text.to_ascii_lowercase())
+    }
+
+    fn schema(&self) -> Value {
+        matching("^[0-9A-Fa-f]{64}$")
     }
 }
 

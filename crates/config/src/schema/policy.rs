@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::file::{
-    APPROVALS, ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, MinisignKey, ON_STALE, PointerText,
-    PresetName, REDIRECTS, Share, Suffix,
+    APPROVALS, ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, FileVersion, Link, ListHash, MinisignKey, ON_STALE,
+    PointerText, PresetName, REDIRECTS, Share, Suffix,
 };
 use crate::kinds::{
     Action, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Size, Text, Time, WeeklyHours,
@@ -100,6 +100,7 @@ fn source() -> Table {
             choice("on_stale", &stale, "With an older one: `keep` goes on, `undecided` makes the network unknown.")
                 .default("keep"),
             within("signature", signature()),
+            list("accepted", ListHash, "Lists that may be in force whatever the guards say, each by its SHA-256."),
         ],
     )
     .rule(any_of(&["url", "file", "preset"]))

@@ -49,6 +49,7 @@ fn the_least_source_has_every_default() {
         max_age: Duration::from_secs(7 * 24 * 3_600),
         on_stale: OnStale::Keep,
         signature: None,
+        accepted: std::sync::Arc::default(),
     };
     assert_eq!(settings, expected);
     let file = with_source(&folder, "file = \"a.txt\"");
@@ -86,6 +87,7 @@ compare_over = "7d"
 max_age = "2d"
 on_stale = "undecided"
 signature = {{ key = "{key}", suffix = ".sig", max_age = "30d" }}
+accepted = ["09B2d3c41f77a4e5b60c1d9f38e2a7b4c5d6e7f8091a2b3c4d5e6f708192a3b4"]
 "#
         ),
     );
@@ -106,6 +108,8 @@ signature = {{ key = "{key}", suffix = ".sig", max_age = "30d" }}
     assert_eq!(settings.on_stale, OnStale::Undecided);
     let signature = settings.signature.as_ref().unwrap();
     assert_eq!((&*signature.suffix, signature.max_age), (".sig", Some(Duration::from_secs(30 * 86_400))));
+    let accepted = "09b2d3c41f77a4e5b60c1d9f38e2a7b4c5d6e7f8091a2b3c4d5e6f708192a3b4";
+    assert_eq!(settings.accepted.iter().map(|hash| &**hash).collect::<Vec<_>>(), [accepted]);
     let csv = |text: &str| with_source(&folder, &format!("file = \"a\", format = \"csv\", {text}")).format;
     let table = |column, delimiter| Format::Csv { column, delimiter };
     assert_eq!(csv("column = 2"), table(Column::Number(2), b','));
@@ -141,6 +145,10 @@ fn each_mistake_is_named_where_it_stands() {
     check("url = \"https://a/\", file = \"b\"", ("E0203", 10, "remove all but one"));
     check("file = \"a\", ca = \"ca.pem\"", ("E0100", 29, "cannot read"));
     check("file = \"a\", redirects = \"none\"", ("E0203", 36, "says nothing about this source"));
+    check("file = \"a\", accepted = [\"09b2\"]", ("E0105", 36, "the SHA-256 of a list, 64 hexadecimal digits"));
+    let hash = "09b2d3c41f77a4e5b60c1d9f38e2a7b4c5d6e7f8091a2b3c4d5e6f708192a3b4";
+    let many = vec![format!("\"{hash}\""); 65].join(", ");
+    check(&format!("file = \"a\", accepted = [{many}]"), ("E0203", 35, "more than 64 lists are accepted"));
     check("preset = \"azure\"", ("E0105", 21, "changes every week"));
     check("preset = \"asw\"", ("E0105", 21, "known: \"atlassian\", \"aws\""));
     check("preset = \"aws\", format = \"json\"", ("E0203", 37, "a preset brings its own `format`"));

@@ -180,6 +180,57 @@ fn what_is_held_changes_nothing_until_that_very_list_is_accepted() {
 }
 
 #[test]
+fn a_list_that_the_configuration_accepts_is_held_by_no_guard_and_another_one_is() {
+    let mut bench = Bench::new(|settings| settings.accepted = [hosts(40).sha256().clone()].into());
+    bench.takes(&hosts(100), now(0.0));
+    assert_eq!(kinds(&bench.takes(&hosts(30), now(1.0)).notices), [NoticeKind::Held], "another list");
+    let taken = bench.takes(&hosts(40), now(2.0));
+    assert!(taken.is_current && kinds(&taken.notices) == [NoticeKind::Updated], "{taken:?}");
+    assert_eq!(bench.in_force(), Some((40, false)));
+    assert_eq!(bench.report(now(2.0)).held, None);
+    // Somebody has looked at it, so it is what updates are compared with.
+    assert!(bench.takes(&hosts(35), now(3.0)).is_current);
+}
+
+#[test]
+fn what_is_held_when_it_is_accepted_is_in_force_from_then_on_though_the_source_is_gone() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    bench.takes(&hosts(40), now(1.0));
+    let held = Arc::new(bench.settings.clone());
+    bench.settings.accepted = [hosts(40).sha256().clone()].into();
+    let wanted = [Arc::new(bench.settings.clone())];
+    // Foreseen, before anything is changed.
+    let sizes = |wanted: &[Arc<FeedSettings>]| -> Vec<usize> {
+        let contents = bench.keeper.contents_of(wanted, now(1.0));
+        contents.iter().map(|content| content.prefixes.len()).collect()
+    };
+    let (before, after) = (sizes(&[held]), sizes(&wanted));
+    assert!(before[0] > after[0], "{before:?} {after:?}");
+    let settings = bench.all();
+    let restored = store::restore(&settings, Some(now(1.5).wall));
+    bench.keeper.reconfigure(&settings, restored, now(1.5));
+    assert_eq!(kinds(&bench.tick(now(1.5))), [NoticeKind::Updated]);
+    assert_eq!(bench.in_force(), Some((40, false)));
+    assert!(bench.tick(now(1.6)).is_empty(), "once");
+    bench.restart(now(2.0));
+    assert_eq!((bench.report(now(2.0)).entries, bench.report(now(2.0)).held), (40, None));
+}
+
+#[test]
+fn after_a_start_a_list_is_asked_for_whole_before_a_source_may_say_that_it_is_unchanged() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    let due = |bench: &mut Bench, at: Now| bench.keeper.due(at).remove(0).known_list;
+    assert_eq!(due(&mut bench, now(1.25)).as_ref(), Some(hosts(100).sha256()));
+    bench.not_modified(&hosts(100), now(1.25));
+    bench.restart(now(2.5));
+    assert_eq!(due(&mut bench, now(3.75)), None, "whoever wrote the file could have written what the source is told");
+    bench.takes(&hosts(100), now(3.75));
+    assert_eq!(due(&mut bench, now(5.0)).as_ref(), Some(hosts(100).sha256()));
+}
+
+#[test]
 fn what_is_well_again_needs_nobody() {
     let mut bench = Bench::new(|_| {});
     bench.takes(&hosts(100), now(0.0));
