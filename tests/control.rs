@@ -14,7 +14,7 @@ use crate::harness::{Gateway, OPEN, Site, of_kind, portcullis, tool};
 
 /// Runs a verb of the command line on the configuration of a gateway.
 fn ask(gateway: &Gateway, arguments: &[&str]) -> Finished {
-    portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    gateway.site.ask(arguments)
 }
 
 /// The same, whose exit code is known; returns what it said on standard output.
@@ -34,15 +34,6 @@ fn json(text: &str) -> Value {
 fn own_uid() -> String {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata("/proc/self").unwrap().uid().to_string()
-}
-
-/// The events of one kind, once there are so many.
-fn wait_for_kind(gateway: &Gateway, kind: &str, count: usize) -> Vec<Value> {
-    let enough = || {
-        let events: Vec<Value> = of_kind(&gateway.events.all(), kind).into_iter().cloned().collect();
-        (events.len() >= count).then_some(events)
-    };
-    wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("there are no {count} events of kind {kind}"))
 }
 
 #[test]
@@ -283,7 +274,7 @@ fn a_test_of_a_sink_says_what_became_of_one_event() {
     let gateway = site.start();
     let tested = json(&check(&gateway, &["sink", "test", "events", "-o", "json"], 0));
     assert_eq!(tested["delivered"], true, "{tested:#}");
-    let events = wait_for_kind(&gateway, "admin.sink_test", 1);
+    let events = gateway.wait_for_events("admin.sink_test", 1);
     assert_eq!((events.len(), &events[0]["id"]), (1, &tested["id"]));
     assert_eq!(json(tested["line"].as_str().unwrap()), events[0], "it is the record of the test as well");
     assert_eq!(tested["wire"], tested["line"], "a file of native lines");
@@ -294,7 +285,7 @@ fn a_test_of_a_sink_says_what_became_of_one_event() {
     let none = ask(&gateway, &["sink", "test", "none"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(none.stderr.join("").contains("there is no sink `none`"), "{none:?}");
-    let events = wait_for_kind(&gateway, "admin.sink_test", 4);
+    let events = gateway.wait_for_events("admin.sink_test", 4);
     let decisions: Vec<&Value> = events.iter().map(|event| &event["decision"]).collect();
     assert_eq!(decisions, ["permit", "permit", "permit", "deny"]);
 }
@@ -334,7 +325,7 @@ fn who_is_neither_root_nor_the_owner_nor_in_the_group_is_refused_with_an_event()
     let refused = curl("/v1/status");
     assert_eq!(refused.stdout.last().map(String::as_str), Some("403"), "{refused:?}");
     assert!(refused.stdout[0].contains("may not use this channel"), "{refused:?}");
-    let events = wait_for_kind(&gateway, "admin.refused", 1);
+    let events = gateway.wait_for_events("admin.refused", 1);
     assert_eq!((&events[0]["identity"]["id"], &events[0]["decision"]), (&"65534".into(), &"deny".into()));
     assert_eq!(events[0]["severity"], "high");
     let all = gateway.stop();
@@ -359,7 +350,7 @@ fn a_group_may_use_it_where_the_configuration_says_so() {
         .args(["--request", "POST", "--data", "{}", "http://portcullis/v1/reload"])
         .run(PATIENCE);
     assert_eq!(json(&answer.stdout.join(""))["reloaded"], true, "{answer:?}");
-    let events = wait_for_kind(&gateway, "admin.reload", 1);
+    let events = gateway.wait_for_events("admin.reload", 1);
     assert_eq!(events[0]["identity"]["id"], "65534");
 }
 

@@ -38,7 +38,10 @@ fn reader(url: &str) -> String {
 }
 
 fn world(directory: &str, group: &str, files: &[(&str, &str)]) -> World {
-    let upstream = Upstream::start();
+    world_of(directory, &policy(group), files, Upstream::start())
+}
+
+fn world_of(directory: &str, policy: &str, files: &[(&str, &str)], upstream: Upstream) -> World {
     let mut site = Site::new(&upstream.url());
     let signer = SigningKey::ed25519("k");
     site.accept_tokens(&[&signer], "");
@@ -47,7 +50,7 @@ fn world(directory: &str, group: &str, files: &[(&str, &str)]) -> World {
         site.file(name, content);
     }
     site.add(&format!("[[identity.ldap]]\nname = \"people\"\nfor = \"login\"\n{directory}"));
-    site.policy(&policy(group));
+    site.policy(policy);
     World { gateway: site.start(), signer, _upstream: upstream }
 }
 
@@ -85,12 +88,7 @@ impl World {
 
     #[track_caller]
     fn wait_for(&self, kind: &str, count: usize) -> Value {
-        let enough = || {
-            let events = self.gateway.events.all();
-            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
-            found.get(count - 1).cloned()
-        };
-        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+        self.gateway.wait_for_events(kind, count).swap_remove(count - 1)
     }
 
     #[track_caller]
@@ -163,6 +161,24 @@ fn groups_of_groups_are_walked_and_a_circle_ends() {
     check("group_attribute = \"memberOf\"\nnested = \"none\"", "middle", &[("zoe", 403)]);
     check("group_name = \"dn\"", "cn=top,ou=groups,dc=test", &[("zoe", 200), ("kim", 403)]);
     check("group_base = \"ou=people,dc=test\"", "top", &[("zoe", 403)]);
+}
+
+/// Whoever took away the right to read groups, or the base itself, had a deny that names a group let everybody in.
+#[test]
+fn a_base_of_groups_that_is_not_there_leaves_the_groups_unknown_and_denies() {
+    let slapd = Slapd::start();
+    slapd.add_person("zoe", "");
+    slapd.add_groups(&[("suspended", &["uid=zoe,ou=people"])]);
+    let everybody = "[[role]]\nname = \"everything\"\npermissions = [{ actions = [\"* /**\"] }]\n\n\
+                     [[assignment]]\nname = \"all\"\nrole = \"everything\"\nprincipals = [\"authenticated\"]\nscope = \"*\"\n\n\
+                     [[deny]]\nname = \"suspended\"\nprincipals = [\"group:ad:suspended\"]\nactions = [\"* /**\"]\nscope = \"*\"\n";
+    let with_base = |base: &str| {
+        let upstream = Upstream::start();
+        let directory = format!("{}prefix = \"ad:\"\ngroup_base = \"{base}\"\n", reader(&slapd.plain()));
+        world_of(&directory, &[everybody, NO_BANS].concat(), &[], upstream)
+    };
+    with_base(&format!("ou=groups,{BASE}")).check(&[("zoe", 403)]);
+    with_base(&format!("ou=gone,{BASE}")).check_unknown("zoe", "result 32");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind, portcullis};
 
 fn ask(gateway: &Gateway, arguments: &[&str]) -> Finished {
-    portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    gateway.site.ask(arguments)
 }
 
 #[track_caller]

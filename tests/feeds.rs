@@ -11,7 +11,7 @@ use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis, tool};
+use crate::harness::{Gateway, NO_BANS, Site, portcullis, tool};
 
 /// Lets everybody do everything from the network `partner`, whose source this is.
 fn policy(source: &str) -> String {
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
-        wait_for_kind(&self.gateway, kind, count)
+        self.gateway.wait_for_events(kind, count)
     }
 
     /// What is answered to whom.
@@ -90,15 +90,6 @@ impl World {
 fn feed(gateway: &Gateway, arguments: &[&str]) -> Finished {
     let config = gateway.site.path("portcullis.toml");
     portcullis().arg("-c").arg(config).arg("feed").args(arguments.iter().copied()).run(PATIENCE)
-}
-
-fn wait_for_kind(gateway: &Gateway, kind: &str, count: usize) -> Vec<Value> {
-    let enough = || {
-        let events = gateway.events.all();
-        let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
-        (found.len() >= count).then_some(found)
-    };
-    wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
 }
 
 #[track_caller]
@@ -303,12 +294,12 @@ fn a_file_is_followed_without_a_reload() {
             .replace("\"1h\"", "\"1s\""),
     );
     let gateway = site.start();
-    wait_for_kind(&gateway, "feed.updated", 1);
+    gateway.wait_for_events("feed.updated", 1);
     assert_eq!(gateway.get_from("127.0.0.4", "/", &[]).status(), 200);
     // As whoever keeps it should: beside it, and renamed.
     gateway.site.file("ranges.new", "name,prefix\na,127.0.0.2/32\nc,127.0.0.6/32\n");
     fs::rename(gateway.site.path("ranges.new"), gateway.site.path("ranges.csv")).unwrap();
-    let updated = wait_for_kind(&gateway, "feed.updated", 2);
+    let updated = gateway.wait_for_events("feed.updated", 2);
     assert!(updated[1]["message"].as_str().unwrap().contains("1 added (127.0.0.6/32), 1 removed (127.0.0.4/32)"));
     assert_eq!(gateway.get_from("127.0.0.4", "/", &[]).status(), 403);
     assert_eq!(gateway.get_from("127.0.0.6", "/", &[]).status(), 200);
@@ -353,7 +344,7 @@ fn a_real_server_with_an_authority_of_openssl_is_followed() {
     );
     site.policy(&policy(&source));
     let gateway = site.start();
-    wait_for_kind(&gateway, "feed.updated", 1);
+    gateway.wait_for_events("feed.updated", 1);
     assert_eq!(gateway.get_from("127.0.0.2", "/", &[]).status(), 200);
     let said = code(&feed(&gateway, &["refresh", "partner"]), 0);
     assert!(said.contains("still the same"), "{said}");

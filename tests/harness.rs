@@ -197,6 +197,11 @@ impl Site {
         portcullis().arg("-c").arg(config).args(arguments).run(PATIENCE)
     }
 
+    /// The same on the files as they are there, whoever wrote them last.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Finished {
+        portcullis().arg("-c").arg(self.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    }
+
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start(self) -> Gateway {
         self.start_by(portcullis())
@@ -281,14 +286,21 @@ impl Gateway {
         event
     }
 
-    /// The refusals, once there are so many.
-    pub(crate) fn refusals(&self, count: usize) -> Vec<Value> {
+    /// The events of one kind, once there are so many.
+    #[track_caller]
+    pub(crate) fn wait_for_events(&self, kind: &str, count: usize) -> Vec<Value> {
         let enough = || {
             let events = self.events.all();
-            let found: Vec<Value> = of_kind(&events, "access.denied").into_iter().cloned().collect();
+            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
             (found.len() >= count).then_some(found)
         };
-        wait::until(PATIENCE, enough).expect("too few refusals")
+        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+    }
+
+    /// The refusals, once there are so many.
+    #[track_caller]
+    pub(crate) fn refusals(&self, count: usize) -> Vec<Value> {
+        self.wait_for_events("access.denied", count)
     }
 
     /// The value of a metric: its name with its labels exactly as `/metrics` writes them.

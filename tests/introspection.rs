@@ -13,7 +13,7 @@ use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::request;
 use serde_json::{Value, json};
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims};
 
 /// A provider whose answers the test chooses by token, and a gateway that asks it.
 struct World {
@@ -25,7 +25,7 @@ struct World {
     is_broken: Arc<AtomicBool>,
     robot: String,
     signer: SigningKey,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 fn active(subject: &str) -> Value {
@@ -66,7 +66,7 @@ fn world(more: &str) -> World {
     ));
     site.tell_identity();
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
-    World { gateway: site.start(), provider, answers, slow, is_broken, robot, signer, _upstream: upstream }
+    World { gateway: site.start(), provider, answers, slow, is_broken, robot, signer, upstream }
 }
 
 impl World {
@@ -79,8 +79,7 @@ impl World {
     }
 
     fn wait_for(&self, kind: &str) -> Value {
-        let found = || of_kind(&self.gateway.events.all(), kind).first().map(|event| (*event).clone());
-        wait::until(PATIENCE, found).unwrap_or_else(|| panic!("no event {kind}"))
+        self.gateway.wait_for_events(kind, 1).remove(0)
     }
 }
 
@@ -205,6 +204,46 @@ fn what_its_provider_withdraws_ends_requests_and_streams() {
         last = more;
     }
     assert!(!last.ends_with(b"0\r\n\r\n"), "an answer that was cut must not look whole");
+}
+
+/// The gateway knows the token that came last over a connection by its bytes; whether it holds, and whose it is, it asks each time.
+#[test]
+fn over_one_connection_each_token_is_judged_anew_whichever_came_before() {
+    let world = world("max_cache = \"1s\"\nnegative = \"1s\"\n[store]\npath = \"state.db\"\n");
+    world
+        .answers
+        .lock()
+        .unwrap()
+        .push(("a-third-token", json!({ "active": true, "sub": "carol", "aud": "app", "jti": "third" })));
+    let mut conn = world.gateway.conn();
+    let mut ask = |token: &str| {
+        conn.send(request("GET", "/", &[("Authorization", &format!("Bearer {token}"))], b""));
+        let answer = conn.answer();
+        let user = || world.upstream.requests().last().and_then(|seen| seen.header("x-auth-user").map(str::to_owned));
+        (answer.status(), (answer.status() == 200).then(user).flatten())
+    };
+    let of = |user: &str| (200, Some(user.to_owned()));
+    for (token, expected) in [
+        ("good-token", of("alice")),
+        ("good-token", of("alice")),
+        ("other-token", of("bob")),
+        ("good-token", of("alice")),
+        ("good-tokeN", (401, None)),
+        ("good-token", of("alice")),
+        ("a-third-token", of("carol")),
+        ("a-third-token", of("carol")),
+    ] {
+        assert_eq!(ask(token), expected, "{token}");
+    }
+    // Revoked here, while its provider says that it is good.
+    let revoke = ["revoke", "token", "third", "--reason", "stolen"];
+    let told = world.gateway.site.ask(&revoke);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    assert_eq!((ask("a-third-token"), ask("good-token")), ((401, None), of("alice")));
+    // Withdrawn by its provider, between two requests on the same connection.
+    world.answers.lock().unwrap().retain(|(token, _)| *token != "good-token");
+    assert!(wait::until(PATIENCE, || (ask("good-token") == (401, None)).then_some(())).is_some());
+    assert_eq!((ask("good-token"), ask("other-token")), ((401, None), of("bob")));
 }
 
 /// A gateway that a real provider knows by this, and that proves itself to it so.

@@ -16,7 +16,7 @@ use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{self, Answer};
 use serde_json::{Value, json};
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind};
 use crate::second_factors::code;
 
 const SESSION: &str = "portcullis-session";
@@ -210,12 +210,7 @@ impl World {
     }
 
     fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
-        let enough = || {
-            let events = self.gateway.events.all();
-            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
-            (found.len() >= count).then_some(found)
-        };
-        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+        self.gateway.wait_for_events(kind, count)
     }
 
     /// Waits until the provider was asked so often whether sessions still hold.
@@ -225,7 +220,7 @@ impl World {
     }
 
     fn run(&self, arguments: &[&str]) -> portcullis_testkit::process::Finished {
-        portcullis().arg("-c").arg(self.gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+        self.gateway.site.ask(arguments)
     }
 
     fn sessions(&self) -> Value {

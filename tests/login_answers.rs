@@ -13,7 +13,7 @@ use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{Answer, Conn, request};
 use serde_json::{Value, json};
 
-use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, of_kind, portcullis};
+use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, portcullis};
 use crate::login::{Browser, between};
 
 struct World {
@@ -55,12 +55,7 @@ fn world_with(tls: bool, oidc: &str, policy: &str) -> World {
 
 impl World {
     fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
-        let enough = || {
-            let events = self.gateway.events.all();
-            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
-            (found.len() >= count).then_some(found)
-        };
-        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+        self.gateway.wait_for_events(kind, count)
     }
 
     /// The `sid` by which the provider knows the session that was opened last.

@@ -10,7 +10,7 @@ use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, of_kind, portcullis, tool};
+use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, of_kind, tool};
 
 const STORE: &str = "[store]\npath = \"state.db\"\n";
 
@@ -24,7 +24,7 @@ fn site(upstream: &Upstream) -> (Site, String) {
 }
 
 fn ask(gateway: &Gateway, arguments: &[&str]) -> Finished {
-    portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    gateway.site.ask(arguments)
 }
 
 #[track_caller]

@@ -81,12 +81,7 @@ impl World {
     }
 
     fn wait_for(&self, kind: &str, count: usize) -> Vec<Value> {
-        let enough = || {
-            let events = self.gateway.events.all();
-            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
-            (found.len() >= count).then_some(found)
-        };
-        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+        self.gateway.wait_for_events(kind, count)
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::harness::{AUTHENTICATED, Gateway, NO_BANS, Site, bearer, claims, of_kind, portcullis, tool};
 
 fn ask(gateway: &Gateway, arguments: &[&str]) -> Finished {
-    portcullis().arg("-c").arg(gateway.site.path("portcullis.toml")).args(arguments).run(PATIENCE)
+    gateway.site.ask(arguments)
 }
 
 #[track_caller]

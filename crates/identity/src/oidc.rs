@@ -35,7 +35,7 @@ pub use login::{Begun, LoginState, Place, Proof, Returned, ReturnedProblem, Want
 pub use logout_token::{LoggedOut, LogoutTokenProblem};
 pub use metadata::{Metadata, MetadataProblem};
 pub use replay::{Replay, Replays, Reserved, Unreserved};
-pub use url::{encoded, with_parameters};
+pub use url::{encoded, encoded_place, with_parameters};
 
 /// All providers at which browsers log in.
 #[derive(Debug, Default)]

@@ -222,10 +222,11 @@ impl Connection {
         }
     }
 
-    /// Searches, page by page. A base that is not there is one without entries.
+    /// Searches, page by page. An entry that is not there is none; a base to search below is there, or nobody can say what is below it: a server says the
+    /// same of one that it does not let us read.
     ///
     /// # Errors
-    /// The server refuses, more entries than `limit` are found, or the connection ended.
+    /// The server refuses, there is no such base, more entries than `limit` are found, or the connection ended.
     pub async fn search(&mut self, search: &Search<'_>) -> Result<Vec<Entry>, LdapError> {
         let mut entries = Vec::new();
         let mut cookie = Vec::new();
@@ -255,7 +256,7 @@ impl Connection {
                 }
             };
             match done.0.code {
-                NO_SUCH_OBJECT => return Ok(entries),
+                NO_SUCH_OBJECT if search.scope == Scope::Base => return Ok(entries),
                 SIZE_LIMIT_EXCEEDED => return Err(LdapError::TooMany(entries.len())),
                 _ => succeeded("the search", done.0)?,
             }

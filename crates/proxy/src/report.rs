@@ -16,7 +16,7 @@ use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url,
 use portcullis_identity::Identity;
 use portcullis_policy::{Bans, CanonicalPath, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId};
 use portcullis_risk::posture::Posture;
-use portcullis_risk::{Actor, BanNotice, CallerKeys, Heard, Observation, Told};
+use portcullis_risk::{Actor, BanNotice, Blame, CallerKeys, Heard, Observation, Told};
 use uuid::Uuid;
 
 use crate::layers::assess::caller;
@@ -196,7 +196,7 @@ impl Worker {
         let mut event = self.event(refusal, transit);
         event.status = None;
         self.shared.recorder.record(event);
-        self.observe(transit, refusal.status(), Some(code));
+        self.observe_refused(transit, refusal, code);
     }
 
     /// A permitted request that a rule in shadow mode would have treated otherwise. Monitored risk is only counted, since
@@ -267,22 +267,20 @@ impl Worker {
         self.observe_said(transit, &said, status, None);
     }
 
-    fn observe(&self, transit: &Transit, status: StatusCode, code: Option<ReasonCode>) {
-        self.observe_said(transit, &Said::of(&transit.head.headers), status, code);
-    }
-
-    /// Tells risk of a refusal, but for one that anybody can have somebody else's browser bring about.
+    /// Tells risk of a refusal.
     fn observe_refused(&self, transit: &Transit, refusal: &Refusal, code: ReasonCode) {
-        if !refusal.is_innocent() {
-            self.observe(transit, refusal.status(), Some(code));
-        } else if let Some(lane) = &self.lane {
-            let said = Said::of(&transit.head.headers);
-            lane.note(&transit.facts, said.user_agent, Some(code), refusal.status().as_u16());
-        }
+        self.observe_said(transit, &Said::of(&transit.head.headers), refusal.status(), Some((refusal, code)));
     }
 
-    fn observe_said(&self, transit: &Transit, said: &Said<'_>, status: StatusCode, code: Option<ReasonCode>) {
+    fn observe_said(
+        &self,
+        transit: &Transit,
+        said: &Said<'_>,
+        status: StatusCode,
+        refused: Option<(&Refusal, ReasonCode)>,
+    ) {
         let facts = &transit.facts;
+        let code = refused.map(|(_, code)| code);
         if let Some(lane) = &self.lane {
             lane.note(facts, said.user_agent, code, status.as_u16());
         }
@@ -291,14 +289,25 @@ impl Worker {
             keys: facts.caller_keys,
             attempted: facts.identity.as_ref().and_then(Identity::attempted_id),
             route: facts.route.map(RouteId::index),
-            // What a verified caller does wrong on a page of its own is about nothing but its own.
-            own_change: (facts.asks_who && facts.principal().is_some())
-                || code.is_some_and(is_the_policys)
-                    && self.shared.risk.charges()
-                    && (self.shared.before.permitted(facts) || permitted_without_staged(facts)),
+            blame: refused.map_or(Blame::Caller, |(refusal, code)| self.blame(facts, refusal, code)),
             ..seen(facts, said, status, code)
         };
         self.tell_risk(&observation, facts);
+    }
+
+    /// Whose doing it is that a request was refused: the one place that says what of it is held against its caller.
+    fn blame(&self, facts: &Facts, refusal: &Refusal, code: ReasonCode) -> Blame {
+        if refusal.is_innocent() {
+            return Blame::Anybody;
+        }
+        // What a verified caller does wrong on a page of its own is about nothing but its own.
+        let is_on_its_own_page = || facts.asks_who && facts.principal().is_some();
+        let is_of_a_change = || {
+            is_the_policys(code)
+                && self.shared.risk.charges()
+                && (self.shared.before.permitted(facts) || permitted_without_staged(facts))
+        };
+        if is_on_its_own_page() || is_of_a_change() { Blame::Gateway } else { Blame::Caller }
     }
 
     /// Tells risk what came of a credential that was given on a page of the gateway's own. It is no request to a route.
@@ -563,7 +572,7 @@ fn seen<'a>(facts: &'a Facts, said: &Said<'a>, status: StatusCode, code: Option<
         },
         status: status.as_u16(),
         reason: code.map(ReasonCode::code),
-        own_change: false,
+        blame: Blame::Caller,
         upstream: code.is_none(),
     }
 }

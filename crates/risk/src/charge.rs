@@ -2,7 +2,7 @@
 //!
 //! It looks at status and reason alone. Whom it is charged to is the engine's part.
 
-use crate::Observation;
+use crate::{Blame, Observation};
 
 /// What one observation counts as.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +20,7 @@ pub(crate) enum Charge {
 impl Charge {
     pub(crate) fn of(observation: &Observation<'_>) -> Self {
         match observation.reason {
-            Some(_) if observation.own_change => Self::Nothing,
+            Some(_) if observation.blame != Blame::Caller => Self::Nothing,
             Some(reason) => Self::of_refusal(reason, observation.status, observation.path),
             None => Self::of_answer(observation.status, observation.principal.is_some(), observation.path),
         }
@@ -157,7 +157,7 @@ mod tests {
             status,
             reason,
             upstream,
-            own_change: false,
+            blame: Blame::Caller,
             route: None,
         })
     }

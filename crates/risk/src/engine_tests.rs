@@ -8,7 +8,7 @@ use portcullis_policy::{BanScope, ClientAddress, Device, PrincipalKind, RiskAsse
 use super::*;
 use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
-use crate::{Actor, BanNotice, Caller, Observation};
+use crate::{Actor, BanNotice, Blame, Caller, Observation, Told};
 
 fn assess(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) -> RiskAssessment {
     engine.assess(who, &mut engine.keys_of(who), now).told(who)
@@ -43,6 +43,29 @@ fn five_failed_credentials_ban_the_address_until_exactly_the_end() {
     // Its mapped form is the same address, its neighbour is not.
     assert!(engine.ban_on_address(address("::ffff:198.51.100.7"), start()).is_some());
     assert_eq!(engine.ban_on_address(address("198.51.100.8"), start()), None);
+}
+
+/// A refusal of our own making charges nobody, while what gives a request away does; of one that any site can have a browser send nothing does.
+#[test]
+fn what_may_not_be_its_callers_doing_is_not_held_against_it() {
+    let check = |blame: Blame, [probes, fails, attacks, floods]: [bool; 4]| {
+        let (from, mut settings) = (address("198.51.100.7"), Settings::default());
+        (settings.ban.flood.enabled, settings.ban.flood.requests) = (true, 500);
+        let seen = |template: &Observation<'_>, count: usize| {
+            let engine = RiskEngine::new(settings.clone());
+            scan(&engine, &Observation { blame, ..*template }, count, start()).is_some()
+        };
+        // One that is charged for nothing else.
+        let missing = Observation { reason: Some("authn.missing"), ..refused(from, "/") };
+        let told = Told { user_agent: Some("sqlmap/1.7"), ..Told::default() };
+        assert_eq!(seen(&refused(from, "/"), 100), probes, "{blame:?}: probes");
+        assert_eq!(seen(&failed(from, None), 100), fails, "{blame:?}: failed credentials");
+        assert_eq!(seen(&Observation { told, ..missing }, 100), attacks, "{blame:?}: signatures");
+        assert_eq!((seen(&missing, 100), seen(&missing, 1_000)), (false, floods), "{blame:?}: a flood");
+    };
+    check(Blame::Caller, [true; 4]);
+    check(Blame::Gateway, [false, false, true, true]);
+    check(Blame::Anybody, [false; 4]);
 }
 
 #[test]

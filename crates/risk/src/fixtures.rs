@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Principal, PrincipalKind};
 
-use crate::{BanNotice, CallerKeys, Observation, RiskEngine, Told};
+use crate::{BanNotice, Blame, CallerKeys, Observation, RiskEngine, Told};
 
 pub(crate) fn start() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
@@ -33,7 +33,7 @@ pub(crate) fn good(from: IpAddr) -> Observation<'static> {
         attempted: None,
         path: "/",
         told: Told::default(),
-        own_change: false,
+        blame: Blame::Caller,
         route: None,
         status: 200,
         reason: None,

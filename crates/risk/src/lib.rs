@@ -135,6 +135,19 @@ pub struct Told<'a> {
     pub referrer: Option<&'a str>,
 }
 
+/// Whose doing it is that a request was answered as it was, and so what of it may be held against its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Blame {
+    /// Its caller's.
+    #[default]
+    Caller,
+    /// The gateway's own: it refused what it permitted before its policy was changed a short while ago, or a verified caller asked about
+    /// what is its own. The answer charges nobody; what the request gives itself away by, and how many come, does.
+    Gateway,
+    /// Perhaps a stranger's: any site can have a browser send it, and nobody's credential is in it. Nothing of it charges anybody.
+    Anybody,
+}
+
 /// How a request was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
@@ -158,8 +171,8 @@ pub struct Observation<'a> {
     pub status: u16,
     /// The reason code, where the gateway refused; `None` where it forwarded.
     pub reason: Option<&'a str>,
-    /// The gateway refused what it permitted before its policy was changed a short while ago. It is held against nobody.
-    pub own_change: bool,
+    /// Whose doing it is.
+    pub blame: Blame,
     /// The status came from the upstream. A principal is let in by an answer of the upstream below 400.
     pub upstream: bool,
 }

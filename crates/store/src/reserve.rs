@@ -1,5 +1,5 @@
-//! Room on the disk that is kept for what must find some: a file beside the store, of which nothing is read. Where the disk is full it is given up, and what it took is
-//! free at once. Who else waits for room may be faster; whoever needs it tries again right then.
+//! Room on the disk that is kept for what must find some: a file beside the store, of which nothing is read. Where the disk is full a piece of it is given up, and what that
+//! took is free at once. Who else waits for room may be faster, and then has that piece alone: whoever needs it tries again right then, and as long as there are pieces.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,6 +10,8 @@ use crate::database::MODE;
 
 /// A hundred revocations and more, and what SQLite writes around them, in bytes.
 const BYTES: usize = 1 << 20;
+/// What is given up at once, in bytes: more than SQLite writes for one revocation, and no more than others may take of it.
+const PIECE: u64 = 64 << 10;
 
 /// The file.
 #[derive(Debug)]
@@ -25,13 +27,16 @@ impl Reserve {
         Self { path: path.into() }
     }
 
-    /// Keeps the room, where it is not kept already. Says whether it was not. A file that holds less, as a copy may, or one that was begun when the machine lost its power, is made anew.
+    /// Keeps the room, where it is not kept already. Says whether it was not. What is left of it stays, and the rest is added. A file that takes less room than it seems to, as
+    /// a copy may, is made anew.
     ///
     /// # Errors
-    /// There is none to keep; then none is taken.
+    /// There is none to keep; then none is taken, and what is left of it stays.
     pub(crate) fn keep(&self) -> io::Result<bool> {
-        if self.holds() {
-            return Ok(false);
+        match self.held() {
+            Some(held) if held >= BYTES as u64 => return Ok(false),
+            Some(held) if held > 0 => return self.add_to(held).map(|()| true),
+            Some(_) | None => {}
         }
         let mut new = self.path.clone().into_os_string();
         new.push("-new");
@@ -55,17 +60,34 @@ impl Reserve {
         Ok(true)
     }
 
-    /// Whether the file takes the room.
-    fn holds(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|found| {
-            let bytes = BYTES as u64;
-            found.is_file() && found.len() >= bytes && found.blocks().saturating_mul(512) >= bytes
+    /// How much room the file takes, in bytes; `None` where it is no file, or does not take all that it seems to.
+    fn held(&self) -> Option<u64> {
+        let found = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file)?;
+        (found.blocks().saturating_mul(512) >= found.len()).then_some(found.len())
+    }
+
+    /// Takes the rest of the room, behind what is held already.
+    fn add_to(&self, held: u64) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        let noise = noise();
+        let rest = usize::try_from(held).ok().and_then(|held| noise.get(held..)).unwrap_or_default();
+        let added = file.write_all(rest).and_then(|()| file.sync_all());
+        added.inspect_err(|_| {
+            // What it has taken is needed.
+            let _ = file.set_len(held);
         })
     }
 
-    /// Gives the room up. Says whether there was any.
-    pub(crate) fn give_up(&self) -> bool {
-        fs::remove_file(&self.path).is_ok()
+    /// Gives a piece of the room up. Says whether there was any.
+    pub(crate) fn give_piece(&self) -> bool {
+        match self.held() {
+            Some(held) if held > PIECE => {
+                let file = OpenOptions::new().write(true).open(&self.path);
+                file.and_then(|file| file.set_len(held - PIECE)).is_ok()
+            }
+            Some(held) => fs::remove_file(&self.path).is_ok() && held > 0,
+            None => false,
+        }
     }
 }
 
@@ -99,13 +121,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store.db");
         let reserve = Reserve::beside(&store);
-        assert!(!reserve.give_up(), "there is none");
+        assert!(!reserve.give_piece(), "there is none");
         assert!(reserve.keep().unwrap() && !reserve.keep().unwrap());
         let found = fs::metadata(folder.path().join("store.db-reserve")).unwrap();
         assert_eq!((found.len(), found.mode() & 0o777), (BYTES as u64, 0o600));
         assert!(found.blocks() * 512 >= BYTES as u64, "it takes the room");
-        assert!(reserve.give_up() && !reserve.give_up());
-        assert!(reserve.keep().unwrap());
+        // As often as there are pieces, so that whoever is faster has one of them alone.
+        let holds = || fs::metadata(folder.path().join("store.db-reserve")).map_or(0, |found| found.len());
+        assert!(reserve.give_piece());
+        assert_eq!(holds(), BYTES as u64 - PIECE);
+        assert!(reserve.keep().unwrap() && holds() == BYTES as u64, "what is gone is added");
+        let pieces = std::iter::from_fn(|| reserve.give_piece().then_some(())).count();
+        assert_eq!((pieces as u64, holds()), (BYTES as u64 / PIECE, 0));
+        assert!(reserve.keep().unwrap() && !reserve.keep().unwrap());
+    }
+
+    #[test]
+    fn where_no_more_room_can_be_kept_what_is_left_of_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store.db");
+        let reserve = Reserve::beside(&store);
+        reserve.keep().unwrap();
+        assert!(reserve.give_piece());
+        // Nobody may write to it, as nobody can on a full disk.
+        let path = folder.path().join("store.db-reserve");
+        let permit = |mode| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        permit(0o400);
+        let refused = OpenOptions::new().append(true).open(&path).is_err();
+        // Who may do everything, may do that as well.
+        assert_eq!(reserve.keep().is_err(), refused);
+        assert!(fs::metadata(&path).unwrap().len() >= BYTES as u64 - PIECE);
     }
 
     #[test]

@@ -104,18 +104,20 @@ impl RevocationBook {
     }
 
     /// Writes one, and forgets those that ended a day before `now`. It never makes one that is in force milder, whoever wrote that: the
-    /// later moment and the later end stay. It returns what stands there when it is on the disk. Where that is full, the room that is kept for it is given up.
+    /// later moment and the later end stay. It returns what stands there when it is on the disk. Where that is full, the room that is kept for it is given up, piece by piece.
     ///
     /// # Errors
     /// It is not written.
     pub fn write(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {
-        match self.write_once(row, now) {
-            Err(error) if error.trouble.is_for_room() && self.reserve.give_up() => {
-                tracing::warn!(%error, "a revocation takes the room on the disk that was kept for it");
-                self.write_once(row, now)
-            }
-            written => written,
+        let mut written = self.write_once(row, now);
+        while let Err(error) = &written
+            && error.trouble.is_for_room()
+            && self.reserve.give_piece()
+        {
+            tracing::warn!(%error, "a revocation takes room on the disk that was kept for it");
+            written = self.write_once(row, now);
         }
+        written
     }
 
     fn write_once(&self, row: &RevocationRow, now: i64) -> Result<RevocationRow, StoreError> {

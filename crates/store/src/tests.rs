@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{ClientAddress, Principal, PrincipalKind};
 use portcullis_risk::state::{Changes, Reading, Restored, StateStore as _};
-use portcullis_risk::{Actor, Caller, CallerKeys, Demand, Observation, RiskEngine, Settings as Risk, Told};
+use portcullis_risk::{Actor, Blame, Caller, CallerKeys, Demand, Observation, RiskEngine, Settings as Risk, Told};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -75,7 +75,7 @@ fn offend(engine: &RiskEngine, from: &str, now: Timestamp) {
         attempted: None,
         path: "/login",
         told: Told::default(),
-        own_change: false,
+        blame: Blame::Caller,
         route: None,
         status: 401,
         reason: Some("authn.invalid"),
@@ -286,7 +286,7 @@ fn let_in(engine: &RiskEngine, from: &str, now: Timestamp) {
         attempted: None,
         path: "/",
         told: Told::default(),
-        own_change: false,
+        blame: Blame::Caller,
         route: None,
         status: 200,
         reason: None,

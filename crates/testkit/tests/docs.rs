@@ -2,7 +2,7 @@
 //! crate has its row.
 //!
 //! It reads the repository's Markdown, and of the product only sources: the command line's (`args.rs`) and the metrics'
-//! (`exposition.rs`). Whether an output that is shown is the real one, it cannot tell.
+//! (`exposition.rs`, `exposition/`). Whether an output that is shown is the real one, it cannot tell.
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a panic is how a test fails")]
 
@@ -50,7 +50,7 @@ fn every_command_can_be_typed() {
 
 #[test]
 fn every_metric_that_is_named_is_exposed() {
-    let exposed = source("crates/gateway/src/exposition.rs");
+    let exposed = with_parts("crates/gateway/src/exposition");
     let crates: BTreeSet<String> = crate_folders().iter().map(|name| format!("portcullis_{name}")).collect();
     let mut unknown = Vec::new();
     let mut named = 0;
@@ -354,10 +354,15 @@ fn crate_folders() -> Vec<String> {
 
 /// The text of all that says what can be typed: the verbs, and a file for each that takes much.
 fn arguments() -> String {
-    let folder = root().join("crates/gateway/src/cli/args");
+    with_parts("crates/gateway/src/cli/args")
+}
+
+/// The text of a module and of those within it, whose files are in the folder of its name.
+fn with_parts(module: &str) -> String {
+    let folder = root().join(module);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let verbs = files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("its text"));
-    [source("crates/gateway/src/cli/args.rs")].into_iter().chain(verbs).collect()
+    let parts = files.map(|file| fs::read_to_string(file.expect("a file").path()).expect("its text"));
+    [source(&format!("{module}.rs"))].into_iter().chain(parts).collect()
 }
 
 fn source(path: &str) -> String {

@@ -1,15 +1,17 @@
-//! Whose turn it is on the pages that ask who it is: one visit of a principal after the other, and not too often (a generic cell rate, ATM Forum TM 4.0).
+//! Whose turn it is on the pages that ask who it is: one visit of a principal after the other, and not too often, as [`rate`] counts it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portcullis_policy::{Principal, PrincipalKind};
+use portcullis_proxy::rate::{self, Cell, Pace, Taken};
 
-/// One visit in this time,
-const EACH: SignedDuration = SignedDuration::from_secs(1);
-/// and so much ahead of it: sixty at once.
-const AHEAD: SignedDuration = SignedDuration::from_secs(60);
+/// So many visits in the window, and as many at once.
+const VISITS: u64 = 60;
+/// The window.
+const WINDOW: Duration = Duration::from_secs(60);
 /// Principals that are counted at once. Who has not come for a minute is not.
 const MOST: usize = 8_192;
 
@@ -28,13 +30,16 @@ pub(super) enum OutOfTurn {
 type Who = (PrincipalKind, Box<str>);
 
 /// Whose turn it is.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<HashMap<Who, One>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Turns {
+    pace: Pace,
+    all: Arc<Mutex<HashMap<Who, One>>>,
+}
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct One {
-    /// When all that it used has come back, on the clock that nobody sets.
-    until: Timestamp,
+    /// What it used, on the clock that nobody sets.
+    cell: Cell,
     is_here: bool,
 }
 
@@ -45,34 +50,41 @@ pub(super) struct Turn {
     who: Who,
 }
 
+impl Default for Turns {
+    fn default() -> Self {
+        Self { pace: Pace::new(VISITS, WINDOW, VISITS), all: Arc::default() }
+    }
+}
+
 impl Turns {
     /// Takes a turn for one visit. `now` is on the clock that nobody sets.
     ///
     /// # Errors
     /// It is not its turn: nothing was used up.
     pub(super) fn take(&self, principal: &Principal, now: Timestamp) -> Result<Turn, OutOfTurn> {
+        let now_ns = u64::try_from(now.as_nanosecond()).unwrap_or_default();
         let who = (principal.kind, principal.id.clone());
         let mut all = self.all();
         if all.len() >= MOST && !all.contains_key(&who) {
-            all.retain(|_, one| one.is_here || one.until > now);
+            all.retain(|_, one| one.is_here || !one.cell.is_unused(now_ns));
             if all.len() >= MOST {
                 return Err(OutOfTurn::TooMany);
             }
         }
-        let one = all.entry(who.clone()).or_insert(One { until: now, is_here: false });
-        let until = one.until.max(now).saturating_add(EACH).unwrap_or(Timestamp::MAX);
-        let early = until.duration_since(now).saturating_sub(AHEAD);
-        if one.is_here || early.is_positive() {
-            let retry_after_s = u64::try_from(early.as_secs()).unwrap_or_default().saturating_add(1);
-            return Err(OutOfTurn::TooOften { retry_after_s });
+        let one = all.entry(who.clone()).or_default();
+        if one.is_here {
+            return Err(OutOfTurn::TooOften { retry_after_s: 1 });
         }
-        *one = One { until, is_here: true };
+        if let Taken::Over { wait_ns } = self.pace.take(&one.cell, now_ns) {
+            return Err(OutOfTurn::TooOften { retry_after_s: rate::seconds(wait_ns).max(1) });
+        }
+        one.is_here = true;
         drop(all);
         Ok(Turn { turns: self.clone(), who })
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Who, One>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,7 +115,8 @@ mod tests {
         for _ in 1..60 {
             turns.take(&alice, at(0)).unwrap();
         }
-        assert_eq!(turns.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 2 });
+        // Whoever comes when it is told to is let in.
+        assert_eq!(turns.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 1 });
         assert!(turns.take(&bob, at(0)).is_ok());
         assert!(
             turns.take(&alice, at(1)).is_ok()

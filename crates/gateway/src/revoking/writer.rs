@@ -1,5 +1,6 @@
 //! The thread that writes revocations down, and looks what another process wrote: in a takeover an operator may have spoken to either. It alone waits for the disk.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -39,6 +40,9 @@ pub(super) struct Writer {
     path: PathBuf,
     looks: u64,
     is_failing: bool,
+    /// What could not be written when it was last tried, and at which of all failures: its turn comes after all others, so that one that cannot be written at all is in nobody's way.
+    behind: HashMap<Revoked, u64>,
+    failures: u64,
 }
 
 /// How often it is looked whether another process revoked something, and tried to write down what could not be written.
@@ -58,7 +62,8 @@ impl Writer {
     pub(super) fn restore(settings: &Settings, in_force: &Arc<InForce>) -> Result<Self, StoreError> {
         let (rows, path) = (RevocationBook::of(settings), settings.path.clone());
         let follower = rows.follow()?;
-        let mut writer = Self { in_force: Arc::clone(in_force), rows, follower, path, looks: 0, is_failing: false };
+        let (in_force, behind) = (Arc::clone(in_force), HashMap::new());
+        let mut writer = Self { in_force, rows, follower, path, looks: 0, is_failing: false, behind, failures: 0 };
         writer.look()?;
         writer.keep_room();
         Ok(writer)
@@ -165,34 +170,47 @@ impl Writer {
         Ok(made)
     }
 
-    /// Tries again to write down what could not be written.
-    fn write_again(&self) {
-        let now = Timestamp::now();
-        let is_remembered = |until: Timestamp| until.checked_add(REMEMBERED).map_or(true, |until| now < until);
-        let again: Vec<_> = {
-            let mut unwritten = self.in_force.unwritten();
-            unwritten.retain(|_, each| each.until.is_none_or(is_remembered));
-            unwritten.values().take(AGAIN_AT_ONCE).cloned().collect()
-        };
-        for each in again {
-            if self.write(&each).is_err() {
+    /// Tries again to write down what could not be written, until something cannot be: then it may be the disk, which others wait for as well.
+    fn write_again(&mut self) {
+        for each in self.in_turn(AGAIN_AT_ONCE) {
+            if !self.try_again(&each) {
                 return;
             }
-            tell_written(&each.what);
         }
     }
 
-    /// Writes what can be written, piece by piece, as long as somebody waits for it.
-    fn write_all_until(&self, end: Instant) {
-        let mut left = usize::MAX;
-        loop {
-            let now_left = self.in_force.unwritten().len();
-            if now_left == 0 || now_left >= left || Instant::now() >= end {
+    /// Tries to write all of it, as long as somebody waits for it.
+    fn write_all_until(&mut self, end: Instant) {
+        for each in self.in_turn(usize::MAX) {
+            if Instant::now() >= end {
                 return;
             }
-            left = now_left;
-            self.write_again();
+            self.try_again(&each);
         }
+    }
+
+    /// What is not written down, at most so many: what failed comes last, and of that first what failed longest ago.
+    fn in_turn(&mut self, most: usize) -> Vec<Arc<Revocation>> {
+        let now = Timestamp::now();
+        let is_remembered = |until: Timestamp| until.checked_add(REMEMBERED).map_or(true, |until| now < until);
+        let mut unwritten = self.in_force.unwritten();
+        unwritten.retain(|_, each| each.until.is_none_or(is_remembered));
+        self.behind.retain(|what, _| unwritten.contains_key(what));
+        let mut behind: Vec<_> = self.behind.iter().collect();
+        behind.sort_unstable_by_key(|(_, failure)| **failure);
+        let first = unwritten.values().filter(|each| !self.behind.contains_key(&each.what));
+        first.chain(behind.into_iter().filter_map(|(what, _)| unwritten.get(what))).take(most).cloned().collect()
+    }
+
+    fn try_again(&mut self, wanted: &Arc<Revocation>) -> bool {
+        let is_written = self.write(wanted).is_ok();
+        if is_written {
+            tell_written(&wanted.what);
+        } else {
+            self.failures = self.failures.wrapping_add(1);
+            self.behind.insert(wanted.what.clone(), self.failures);
+        }
+        is_written
     }
 
     fn lift(&mut self, what: &Revoked, answer: &SyncSender<Result<Option<Arc<Revocation>>, StoreError>>) {
@@ -211,8 +229,9 @@ impl Writer {
         self.look()?;
         let Some(found) = self.in_force.all.find(what, Timestamp::now()) else { return Ok(None) };
         self.rows.remove(what.kind(), &what.name())?;
+        // What is not written down of it is a part of what is in force, which another process may have made stricter; unless somebody has revoked it anew since.
         let mut unwritten = self.in_force.unwritten();
-        if unwritten.get(what).is_some_and(|unwritten| *unwritten == found) {
+        if self.in_force.all.find(what, Timestamp::now()).is_some_and(|now| now == found) {
             unwritten.remove(what);
         }
         Ok(Some(found))
@@ -253,4 +272,102 @@ fn revocation(row: RevocationRow, path: &Path) -> Result<Revocation, StoreError>
         path: PathBuf::from(path),
         trouble: Trouble::Damaged(format!("a revocation of a {} that is none", row.what.escape_debug())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use portcullis_store::Database;
+
+    use super::*;
+
+    /// A store, and what writes to it, whose thread is not begun: nothing is done but what a test does.
+    fn begun(folder: &tempfile::TempDir) -> (Database, Writer) {
+        let settings = Settings { path: folder.path().join("store.db") };
+        let database = Database::open(&settings).unwrap();
+        let writer = Writer::restore(&settings, &Arc::default()).unwrap();
+        (database, writer)
+    }
+
+    fn of(what: &str, name: &str, before: Timestamp) -> Revocation {
+        let what = Revoked::parse(what, name).unwrap();
+        Revocation { what, before, made: Timestamp::now(), until: None, reason: "lost".into() }
+    }
+
+    fn revoke(writer: &Writer, revocation: Revocation) {
+        writer.in_force.revoke(revocation, Timestamp::now(), true).unwrap();
+    }
+
+    /// Another process writes one with a moment that is none, which no other can be merged with.
+    fn spoil(writer: &Writer, user: &str) {
+        let (what, name, made) = ("principal".to_owned(), user.to_owned(), 1);
+        let row = RevocationRow { what, name, before: i64::MAX, made, until: None, reason: "x".into() };
+        writer.rows.write(&row, made).unwrap();
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_is_in_the_way_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, mut writer) = begun(&folder);
+        let now = Timestamp::now();
+        for user in ["user:spoilt-1", "user:spoilt-2", "user:spoilt-3"] {
+            spoil(&writer, user);
+            revoke(&writer, of("principal", user, now));
+        }
+        for number in 0..50 {
+            revoke(&writer, of("token", &number.to_string(), now));
+        }
+        // Each look is stopped by one that fails; and the next one begins with the others.
+        for _ in 0..4 {
+            writer.write_again();
+        }
+        let written = database.revocations().unwrap();
+        assert_eq!(written.iter().filter(|row| row.what == "token").count(), 50);
+        assert_eq!(writer.in_force.unwritten().len(), 3, "what is not written is tried again, and stays in force");
+        // At the end of the process as well.
+        for number in 50..60 {
+            revoke(&writer, of("token", &number.to_string(), now));
+        }
+        writer.write_all_until(Instant::now() + Duration::from_secs(60));
+        assert_eq!(writer.in_force.unwritten().len(), 3);
+    }
+
+    #[test]
+    fn what_is_lifted_stays_so_though_another_process_had_made_it_stricter() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, mut writer) = begun(&folder);
+        let now = Timestamp::now();
+        let earlier = now.checked_sub(SignedDuration::from_hours(1)).unwrap();
+        let alice = Revoked::parse("principal", "user:alice").unwrap();
+        // Not written down here yet; the other one's is later, and both are merged.
+        revoke(&writer, of("principal", "user:alice", earlier));
+        writer.rows.write(&row(&of("principal", "user:alice", now)), now.as_microsecond()).unwrap();
+        let lifted = writer.take_out(&alice).unwrap().unwrap();
+        assert!(writer.in_force.lift(&lifted, Timestamp::now()));
+        writer.tick();
+        assert_eq!(writer.in_force.all.find(&alice, Timestamp::now()), None);
+        assert!(database.revocations().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_revoked_anew_while_it_is_lifted_stays_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_database, mut writer) = begun(&folder);
+        let now = Timestamp::now();
+        let earlier = now.checked_sub(SignedDuration::from_hours(1)).unwrap();
+        let alice = Revoked::parse("principal", "user:alice").unwrap();
+        revoke(&writer, of("principal", "user:alice", earlier));
+        let lifted = writer.take_out(&alice).unwrap().unwrap();
+        revoke(&writer, of("principal", "user:alice", now));
+        assert!(!writer.in_force.lift(&lifted, Timestamp::now()));
+        writer.tick();
+        assert!(writer.in_force.all.find(&alice, Timestamp::now()).is_some());
+        // Whoever asked had no answer: it is as if nobody had.
+        let (answer, answered) = sync_channel(0);
+        drop(answered);
+        writer.lift(&alice, &answer);
+        writer.tick();
+        assert!(writer.in_force.all.find(&alice, Timestamp::now()).is_some());
+    }
 }

@@ -40,19 +40,23 @@ impl Authenticator {
             let held = counts.and_then(|()| self.hold(&terms.binding, shown, &hash, now, presenting));
             held.map(|()| Arc::clone(principal)).map_err(|unproven| unproven.of(principal))
         };
+        // Once it is remembered here it comes again, and its hash with it; whether it holds is asked again all the same.
+        let noted = |held: Result<Arc<Principal>, Unverified>| {
+            if let (Some(seen), None, Ok(_)) = (presenting.seen, known, &held) {
+                seen.note(shown.token, hash);
+            }
+            held
+        };
         let cached = self.tokens.current(now).find_map(|provider| {
             self.cache.look(&CacheKey { provider, token: hash }, now, |principal, terms| hold(principal, terms))
         });
         if let Some(held) = cached {
-            if let (Some(seen), None, Ok(_)) = (presenting.seen, known, &held) {
-                seen.note(shown.token, hash);
-            }
-            return held;
+            return noted(held);
         }
         if let Some(introspection) = self.introspection.as_ref().filter(|_| !Jws::is_signed(shown.token)) {
             let is_first = matches!(presenting.patience, Patience::Request);
             return match introspection.look(shown.token, &hash, now, is_first) {
-                Told::Known(Verdict::Active(held)) => hold(&held.principal, &held.terms),
+                Told::Known(Verdict::Active(held)) => noted(hold(&held.principal, &held.terms)),
                 Told::Known(Verdict::Inactive(refusal)) | Told::Malformed(refusal) => {
                     Err(Rejection::new(refusal.by(Some(introspection.name())), None).into())
                 }

@@ -12,8 +12,6 @@ use super::lookup::Lookup;
 use super::{Directory, GroupName, Membership, Verdict};
 use crate::settings::LdapDirectory;
 
-/// RFC 4511 appendix A: there is no such entry.
-const NO_SUCH_OBJECT: i32 = 32;
 /// Entries of one name; more are certainly some.
 const MOST_OF_A_NAME: usize = 16;
 
@@ -137,10 +135,6 @@ async fn group_standing(
     };
     let found = match connection.search(&search).await {
         Ok(found) => found,
-        // Of a search below a base it would be the base that is not there.
-        Err(LdapError::Refused { code: NO_SUCH_OBJECT, .. }) if settings.group_name == GroupName::Dn => {
-            return Ok(Some(GroupStanding::Absent));
-        }
         Err(LdapError::TooMany(_)) => return Ok(Some(GroupStanding::There)),
         Err(error) => return Err(error),
     };

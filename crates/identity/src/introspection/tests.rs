@@ -1,15 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use portcullis_fetch::UrlSource;
 use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, PrincipalKind};
 use serde_json::{Value, json};
 
 use super::{Introspection, Told, Verdict, is_token};
+use crate::remote::Patience;
+use crate::revocation::{Revocation, Revocations, Revoked};
 use crate::secret::SecretText;
-use crate::settings::{Bound, ClaimNames, ClientProof, IntrospectionProvider};
+use crate::settings::{Bound, ClaimNames, ClientProof, IntrospectionProvider, Settings};
 use crate::token_cache::TokenHash;
+use crate::{Authentication, Authenticator, Identity, Presenting, SeenToken};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -224,4 +228,46 @@ fn the_secret_is_never_shown() {
     assert!(!format!("{:?}", introspection(&settings())).contains("hunter2"));
     let other = IntrospectionProvider { client: ClientProof::Basic(SecretText::new("other")), ..settings() };
     assert_ne!(settings(), other);
+}
+
+/// A connection knows the token that came over it last by its bytes, so that it is not hashed again. It spares nothing else.
+#[tokio::test]
+async fn a_token_that_came_before_over_the_connection_is_judged_anew_each_time() {
+    let settings = Settings { introspection: Some(settings()), ..Settings::default() };
+    let revocations = Arc::<Revocations>::default();
+    let authenticator = Authenticator::new(settings).unwrap().with_revocations(Arc::clone(&revocations));
+    let introspection = Arc::clone(authenticator.introspection().unwrap());
+    for (token, subject) in [("token-a", "alice"), ("token-b", "bob")] {
+        let answer = changed(json!({ "sub": subject, "jti": token }));
+        introspection.cache.ask(&TokenHash::of(token), token, at(0).as_millisecond());
+        let verdict = introspection.reader.read(answer.to_string().as_bytes(), at(0)).unwrap();
+        introspection.cache.next().await.found(verdict, at(0).as_millisecond(), Duration::from_secs(400));
+    }
+    let seen = SeenToken::default();
+    let show = |token: &str, second: i64| {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let presenting = Presenting { seen: Some(&seen), ..Presenting::nothing(Patience::Request) };
+        match authenticator.authenticate_with(&headers, at(second), &presenting) {
+            Authentication::Known(Identity::Verified(principal)) => principal.id.to_string(),
+            Authentication::Known(Identity::Rejected(rejection)) => format!("{:?}", rejection.problem.kind),
+            Authentication::Awaited { .. } => "asked about".to_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    for (token, expected) in
+        [("token-a", "o:alice"), ("token-a", "o:alice"), ("token-b", "o:bob"), ("token-a", "o:alice")]
+    {
+        assert_eq!(show(token, 1), expected);
+        assert_eq!(seen.hash(token), Some(TokenHash::of(token)), "{token} is known again");
+    }
+    // One that is not known takes nobody's place, and is nobody.
+    assert_eq!((show("token-c", 1), seen.hash("token-a").is_some()), ("asked about".to_owned(), true));
+    // What was noted says nothing of whether it holds: not once it has expired, nor once its provider has to be asked again, nor once it is revoked.
+    assert_eq!((show("token-a", 329), show("token-a", 330)), ("o:alice".to_owned(), "Expired".to_owned()));
+    assert_eq!((show("token-a", 400), seen.hash("token-a").is_some()), ("asked about".to_owned(), true));
+    let what = Revoked::parse("token", "token-a").unwrap();
+    let revoked = Revocation { what, before: at(0), made: at(0), until: None, reason: "stolen".into() };
+    revocations.add(revoked, at(1)).unwrap();
+    assert_eq!((show("token-a", 2), show("token-b", 2)), ("Revoked".to_owned(), "o:bob".to_owned()));
 }

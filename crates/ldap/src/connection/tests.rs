@@ -34,6 +34,11 @@ fn a_server_is_a_scheme_a_host_and_a_port() {
 
 /// A server that sends this to whoever connects, whatever is asked.
 async fn answered(start_tls: bool, answer: Vec<u8>) -> Result<Vec<Entry>, LdapError> {
+    searched(start_tls, Scope::Base, answer).await
+}
+
+/// The same for a search that goes so far.
+async fn searched(start_tls: bool, scope: Scope, answer: Vec<u8>) -> Result<Vec<Entry>, LdapError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server { secure: false, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
     let serve = async {
@@ -48,16 +53,8 @@ async fn answered(start_tls: bool, answer: Vec<u8>) -> Result<Vec<Entry>, LdapEr
     let filter = Filter::parse("(a=b)").unwrap();
     let ask = async {
         let mut connection = Connection::open(&server, Security { start_tls, roots: &[] }).await?;
-        let search = Search {
-            base: "",
-            scope: Scope::Base,
-            filter: &filter,
-            id: None,
-            email: None,
-            names: &[],
-            attributes: &[],
-            limit: 1,
-        };
+        let search =
+            Search { base: "", scope, filter: &filter, id: None, email: None, names: &[], attributes: &[], limit: 1 };
         connection.search(&search).await
     };
     tokio::join!(ask, serve).0
@@ -98,6 +95,16 @@ fn a_server_that_speaks_something_else_ends_the_connection_and_nothing_more() {
         assert!(error.contains(expected), "{what}: {error}");
     }
     assert_eq!(block_on(answered(false, [ENTRY, DONE].concat())).unwrap().len(), 1);
+}
+
+/// A base that is gone, or that a server does not let us read any more, was one without groups: whoever a deny names by a group was let in.
+#[test]
+fn an_entry_that_is_not_there_is_none_and_a_base_that_is_not_there_is_no_answer() {
+    let mut gone = DONE.to_vec();
+    gone[9] = 32;
+    assert_eq!(block_on(searched(false, Scope::Base, gone.clone())).unwrap(), []);
+    let error = block_on(searched(false, Scope::Subtree, gone)).unwrap_err();
+    assert!(error.to_string().contains("failed with result 32") && error.leaves_connection(), "{error}");
 }
 
 #[test]

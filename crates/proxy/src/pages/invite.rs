@@ -6,6 +6,7 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
+use portcullis_identity::oidc::encoded_place;
 use portcullis_identity::session::{CookieKind, cookie_value};
 use portcullis_policy::{AuthenticationMethod, CredentialProblemKind, Reason, StepUpDemand};
 
@@ -43,7 +44,7 @@ pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderV
     let target = facts.target.as_ref()?;
     let place = target.uri.path_and_query().map_or("/", |place| place.as_str());
     let place = if place.len() > MAX_PLACE { "/" } else { place };
-    HeaderValue::try_from(format!("{}/{page}{}", settings.prefix, encoded(place))).ok()
+    HeaderValue::try_from(format!("{}/{page}{}", settings.prefix, encoded_place(place))).ok()
 }
 
 /// Whether a login would change the answer: there was no credential, or there was a session that is over, and nothing else.
@@ -88,20 +89,6 @@ pub fn may_be_navigation(headers: &HeaderMap) -> bool {
         headers.get_all(name).iter().all(|value| value.as_bytes() == wanted.as_bytes())
     };
     says(&SEC_FETCH_MODE, "navigate") && says(&SEC_FETCH_DEST, "document")
-}
-
-/// As the value of a parameter (RFC 3986 section 2): what is not unreserved, or a slash, is percent-encoded.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                encoded.push(char::from(byte))
-            }
-            byte => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");

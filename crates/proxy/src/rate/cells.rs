@@ -11,11 +11,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::gcra::{Pace, Taken};
-
-/// One rate's state: when everything used will have come back, in nanoseconds of the process.
-#[derive(Debug, Default)]
-pub(super) struct Cell(pub(super) AtomicU64);
+use super::gcra::{Cell, Pace, Taken};
 
 /// The table.
 #[derive(Debug)]
@@ -68,15 +64,14 @@ impl Cells {
 
 /// The place of whoever has used least, now the key's own; `None` if all are worth keeping.
 fn claim(set: &[Place], key: u64, now_ns: u64) -> Option<&Place> {
-    let used = |place: &Place| place.cell.0.load(Ordering::Relaxed).saturating_sub(now_ns);
-    let (place, used) = set.iter().map(|place| (place, used(place))).min_by_key(|(_, used)| *used)?;
+    let (place, used) = set.iter().map(|place| (place, place.cell.used_ns(now_ns))).min_by_key(|(_, used)| *used)?;
     let owner = place.key.load(Ordering::Relaxed);
     let worth_keeping = used > 1 << (owner & CLASS_MASK).min(62);
     if worth_keeping || place.key.compare_exchange(owner, key, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         // Somebody else was faster: for this one request the shared cell does.
         return None;
     }
-    place.cell.0.store(now_ns, Ordering::Relaxed);
+    place.cell.reset(now_ns);
     Some(place)
 }
 
@@ -85,12 +80,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{Per, RateLimit};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn pace(burst: u64) -> Pace {
-        Pace::new(&RateLimit { per: Per::Address, requests: 10, window: Duration::from_secs(10), burst })
+        Pace::new(10, Duration::from_secs(10), burst)
     }
 
     /// A hash that leads to the only set of a table of eight places.
@@ -133,8 +127,7 @@ mod tests {
     #[test]
     fn limits_of_different_length_are_each_kept_by_their_own_measure() {
         let (cells, shared) = (Cells::with_places(WAYS), Cell::default());
-        let slow =
-            Pace::new(&RateLimit { per: Per::Address, requests: 2, window: Duration::from_secs(3_600), burst: 2 });
+        let slow = Pace::new(2, Duration::from_secs(3_600), 2);
         let fast = pace(2);
         for offender in 1..=8 {
             while within(&cells, offender, &fast, SECOND, &shared) {}

@@ -5,13 +5,16 @@
 //! many. So a cell in the past is as good as a new one, and state that nobody uses ends by itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::cells::Cell;
-use crate::settings::RateLimit;
+/// One rate's state: when everything used will have come back, in nanoseconds of the clock that it is asked by. Whoever
+/// waits for a new one is as well off with one whose time is over.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
 
 /// How fast a limit lets requests through. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pace {
+pub struct Pace {
     /// Between two requests in the long run. Rounded up: never faster than what was configured.
     interval_ns: u64,
     /// How long the whole burst takes to come back.
@@ -20,7 +23,7 @@ pub(super) struct Pace {
 
 /// What a cell said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub enum Taken {
     /// It had one left.
     Within {
         /// How many more could follow at once.
@@ -38,11 +41,29 @@ pub(super) enum Taken {
 /// Far beyond what a configuration may ask for, and far from the end of the numbers.
 const BURST_NS_MAX: u64 = 400 * 24 * 3_600 * 1_000_000_000;
 
+impl Cell {
+    /// How long it takes, from a time on, until everything used has come back, in nanoseconds.
+    pub(super) fn used_ns(&self, now_ns: u64) -> u64 {
+        self.0.load(Ordering::Relaxed).saturating_sub(now_ns)
+    }
+
+    /// Whether nothing of it is used at this time: it is as good as a new one.
+    pub fn is_unused(&self, now_ns: u64) -> bool {
+        self.used_ns(now_ns) == 0
+    }
+
+    /// It begins anew.
+    pub(super) fn reset(&self, now_ns: u64) {
+        self.0.store(now_ns, Ordering::Relaxed);
+    }
+}
+
 impl Pace {
-    pub(super) fn new(limit: &RateLimit) -> Self {
-        let window_ns = u64::try_from(limit.window.as_nanos()).unwrap_or(BURST_NS_MAX).clamp(1, BURST_NS_MAX);
-        let interval_ns = window_ns.div_ceil(limit.requests.max(1));
-        let burst_ns = interval_ns.saturating_mul(limit.burst.max(1)).min(BURST_NS_MAX).max(interval_ns);
+    /// So many requests in each window in the long run, and `burst` of them at once; 0 counts as 1.
+    pub fn new(requests: u64, window: Duration, burst: u64) -> Self {
+        let window_ns = u64::try_from(window.as_nanos()).unwrap_or(BURST_NS_MAX).clamp(1, BURST_NS_MAX);
+        let interval_ns = window_ns.div_ceil(requests.max(1));
+        let burst_ns = interval_ns.saturating_mul(burst.max(1)).min(BURST_NS_MAX).max(interval_ns);
         Self { interval_ns, burst_ns }
     }
 
@@ -57,19 +78,15 @@ impl Pace {
     }
 
     /// Takes one request from a cell.
-    pub(super) fn take(&self, cell: &Cell, now_ns: u64) -> Taken {
-        self.take_from(&cell.0, now_ns)
-    }
-
-    fn take_from(&self, cell: &AtomicU64, now_ns: u64) -> Taken {
-        let mut restored = cell.load(Ordering::Relaxed);
+    pub fn take(&self, cell: &Cell, now_ns: u64) -> Taken {
+        let mut restored = cell.0.load(Ordering::Relaxed);
         loop {
             let next = restored.max(now_ns).saturating_add(self.interval_ns);
             let ahead = next.saturating_sub(now_ns);
             if ahead > self.burst_ns {
                 return Taken::Over { wait_ns: ahead - self.burst_ns };
             }
-            match cell.compare_exchange_weak(restored, next, Ordering::Relaxed, Ordering::Relaxed) {
+            match cell.0.compare_exchange_weak(restored, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Taken::Within { left: (self.burst_ns - ahead) / self.interval_ns, reset_ns: ahead },
                 Err(current) => restored = current,
             }
@@ -79,17 +96,14 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::settings::Per;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn pace(requests: u64, window_s: u64, burst: u64) -> Pace {
-        Pace::new(&RateLimit { per: Per::Address, requests, window: Duration::from_secs(window_s), burst })
+        Pace::new(requests, Duration::from_secs(window_s), burst)
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The rule is GCRA (the "leaky bucket as a meter" of ITU-T I.371): one number for each key, the time at which the key will
 //! have earned all that it has used. `gcra` is the arithmetic, `cells` the bounded table of those numbers, `fields` what
-//! the caller is told of it. Which limit applies where is the business of the layers in `layers/rate.rs`.
+//! the caller is told of it. Which limit applies where is the business of the layers in `layers/rate.rs`. Who counts in a table
+//! of its own, as the gateway's own pages do, does it by the same arithmetic: [`Pace`] and [`Cell`].
 
 mod cells;
 mod fields;
@@ -17,11 +18,11 @@ use portcullis_policy::Principal;
 use crate::settings::{Per, RateLimit};
 
 pub use fields::{Left, write_fields};
+pub use gcra::{Cell, Pace, Taken};
 pub use key::AddressKey;
 
-use cells::{Cell, Cells};
+use cells::Cells;
 use fields::policy_field;
-use gcra::{Pace, Taken};
 use key::Hashing;
 
 /// The state of every rate limit, which a reload keeps for limits that did not change.
@@ -112,7 +113,7 @@ impl Rates {
             let limit = Limit {
                 name,
                 settings: settings.clone(),
-                pace: Pace::new(settings),
+                pace: Pace::new(settings.requests, settings.window, settings.burst),
                 seed,
                 own: Arc::clone(own.entry(seed).or_default()),
                 cells: Arc::clone(cells),
@@ -169,7 +170,7 @@ impl Limit {
 }
 
 /// Whole seconds, rounded up: who waits that long is let in.
-fn seconds(ns: u64) -> u64 {
+pub fn seconds(ns: u64) -> u64 {
     ns.div_ceil(1_000_000_000)
 }
 

@@ -16,7 +16,7 @@ use crate::charge::Charge;
 use crate::moment::{Moment, TICK_MASK};
 use crate::settings::{BanMode, RiskMode};
 use crate::signature::{self, Found, Parts};
-use crate::{Observation, Told};
+use crate::{Blame, Observation, Told};
 
 /// The weight of a signature that a verified principal is charged for.
 const UNMISTAKABLE: f64 = 2.5;
@@ -24,6 +24,9 @@ const UNMISTAKABLE: f64 = 2.5;
 impl RiskEngine {
     /// Counts how a request was answered. The answer is a notice when this observation started a ban.
     pub fn observe(&self, observation: &Observation<'_>, now: Timestamp) -> Option<BanNotice> {
+        if observation.blame == Blame::Anybody {
+            return None;
+        }
         let plan = self.plan.load();
         let now = Moment::from(now);
         let charge = Charge::of(observation);

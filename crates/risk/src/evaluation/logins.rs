@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::rates::Share;
 use super::scores::Scores;
-use crate::{Caller, CallerKeys, Locate, Location, Observation, Position, RiskEngine, Told};
+use crate::{Blame, Caller, CallerKeys, Locate, Location, Observation, Position, RiskEngine, Told};
 
 /// One login.
 #[derive(Debug, Clone, Copy)]
@@ -265,7 +265,7 @@ impl<'e> LoginReplay<'e> {
             told: Told::default(),
             status: 401,
             reason: Some("authn.invalid"),
-            own_change: false,
+            blame: Blame::Caller,
             upstream: false,
         };
         self.engine.observe(&observation, login.time);

@@ -7,7 +7,7 @@ use portcullis_policy::{BanScope, ClientAddress, Principal};
 use super::counter::PlainCounter;
 use super::line::LoggedRequest;
 use super::outcome::Outcomes;
-use crate::{CallerKeys, Heard, Observation, RiskEngine, Told};
+use crate::{Blame, CallerKeys, Heard, Observation, RiskEngine, Told};
 
 /// What bans.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ fn observation<'a>(request: &LoggedRequest<'a>, principal: Option<&'a Principal>
         status: request.status,
         reason: None,
         upstream: true,
-        own_change: false,
+        blame: Blame::Caller,
         route: None,
     }
 }
