@@ -57,6 +57,7 @@ impl Governor {
         let begin = if required || known.is_some_and(|known| known.required) { 1 } else { from.max(1) };
         governor.verify(begin)?;
         governor.check_pin(pinned)?;
+        governor.hold_to_revocations(&mut remarks)?;
         governor.bring_forward(known, &mut remarks)?;
         Ok((governor, remarks))
     }
