@@ -258,7 +258,8 @@ impl Governor {
                 "an approver or a key would be gone: they are revoked, not removed".to_owned(),
             ));
         }
-        if let Some(revived) = self.head.revoked()?.revived_in(set).into_iter().next().filter(|_| change.rules.required) {
+        if let Some(revived) = self.head.revoked()?.revived_in(set).into_iter().next().filter(|_| change.rules.required)
+        {
             return Err(GovernanceError::Revived { person: revived.person, key: revived.key });
         }
         if change.rules.required && set.is_empty() && !self.rules().required {

@@ -78,7 +78,7 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
 
 fn finish_beginning(store: &portcullis_store::Settings) -> Result<(), GoverningError> {
     let versions = Versions::open(store)?;
-    Ok(Governor::finish_beginning(&versions, &mut HeadFile::beside(&store.path))?)
+    Ok(Governor::finish_beginning(&versions, &mut HeadFile::beside(&store.path), Timestamp::now())?)
 }
 
 fn author(by: &AuthorArgs) -> Author {

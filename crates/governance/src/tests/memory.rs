@@ -45,8 +45,8 @@ impl Shared {
         Governor::open(Box::new(self.clone()), Box::new(self.clone()), Box::new(Lines), pinned)
     }
 
-    pub(crate) fn finish_beginning(&self) -> Result<(), GovernanceError> {
-        Governor::finish_beginning(self, &mut self.clone())
+    pub(crate) fn finish_beginning(&self, second: i64) -> Result<(), GovernanceError> {
+        Governor::finish_beginning(self, &mut self.clone(), at(second))
     }
 
     fn step(&self, change: impl FnOnce(&mut Disk)) -> Result<(), LedgerError> {

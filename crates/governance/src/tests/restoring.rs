@@ -116,3 +116,15 @@ fn what_was_written_down_elsewhere_is_in_the_log_or_is_not() {
     check(&older, 1, hash(1), true);
     check(&older, 2, hash(2), false);
 }
+
+#[test]
+fn an_old_store_whose_head_file_was_taken_away_is_no_beginning_that_was_cut_off() {
+    let people = people();
+    let (shared, _) = governed(&people);
+    shared.disk().head = None;
+    let day = 24 * 3_600;
+    for (second, finished) in [(1 + day, false), (300 * day, false), (day, true)] {
+        assert_eq!(shared.finish_beginning(second).is_ok(), finished, "{second}");
+        assert_eq!(shared.disk().head.is_some(), finished, "{second}");
+    }
+}
