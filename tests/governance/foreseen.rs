@@ -70,7 +70,10 @@ fn where_no_gateway_runs_it_is_said_and_signed_that_nobody_looked() {
     let review = refusable(&site, &["policy", "sign", &request]);
     assert!(review.contains("not foreseen: no gateway was running when it was proposed"), "{review}");
     assert!(review.contains(&impact(&site, &change)), "{review}");
-    run(&site, &["policy", "approve", &change, "--key", &ben], 0);
+    // Nobody signs by habit what nobody could look at.
+    let blind = refused(&site, &["policy", "approve", &change, "--key", &ben], 5);
+    assert!(blind.contains("nobody could look at what it does to requests"), "{blind}");
+    approve(&site, &change, &ben);
     let gateway = site.start();
     assert_eq!(status(&gateway, &key), 200);
     // What was signed blind is what was wanted.
@@ -89,4 +92,47 @@ fn refusable(site: &Site, arguments: &[&str]) -> String {
     let finished = ask(site, arguments);
     assert!(finished.status.success(), "{arguments:?}: {finished:?}");
     finished.stderr.join("\n")
+}
+
+#[test]
+fn whoever_stops_the_gateway_or_has_it_keep_no_requests_does_not_get_around_the_second_look() {
+    let upstream = Upstream::start();
+    let (site, key, [_, ben, _]) = governed(&upstream);
+    let mut gateway = site.start();
+    // Nobody has come yet, so that nobody would be denied.
+    gateway.site.policy(&[MISTAKE, NO_BANS].concat());
+    let change = propose(&gateway.site, "ana");
+    run(&gateway.site, &["policy", "approve", &change, "--key", &ben], 0);
+    assert_eq!(status(&gateway, &key), 200);
+    // What keeps requests is governed.
+    let config = fs::read_to_string(gateway.site.path("portcullis.toml")).unwrap();
+    gateway.site.policy(&[FINANCE, NO_BANS].concat());
+    gateway.reload("ok");
+    fs::write(gateway.site.path("portcullis.toml"), format!("{config}[sample]\nenabled = false\n")).unwrap();
+    gateway.reload("error");
+    fs::write(gateway.site.path("portcullis.toml"), &config).unwrap();
+    let site = stopped(gateway);
+    let refusal = refused(&site, &["policy", "activate", &change], 1);
+    assert!(refusal.contains("cannot be tried once more before it is live"), "{refusal}");
+    assert_eq!(live(&site), 1);
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 200);
+    // Who comes by now is denied, which nobody has signed.
+    let refusal = refused(&gateway.site, &["policy", "activate", &change], 1);
+    assert!(refusal.contains("by now it would newly deny 1 callers"), "{refusal}");
+}
+
+#[test]
+fn whoever_signs_is_shown_who_gets_in_by_it_without_believing_the_gateway() {
+    let upstream = Upstream::start();
+    let (site, _, _) = governed(&upstream);
+    site.policy(&[&FINANCE.replace("user:alice", "user:mallory"), NO_BANS].concat());
+    let change = propose(&site, "ana");
+    let away = tempfile::tempdir().unwrap();
+    let request = away.path().join("request").display().to_string();
+    run(&site, &["policy", "request", &change, "--out", &request], 0);
+    let signed = portcullis().cwd(away.path()).args(["policy", "sign", "request"]).run(PATIENCE);
+    let review = signed.stderr.join("\n");
+    assert!(review.contains("GETS FURTHER: user:mallory; on GET "), "{review}");
+    assert!(review.contains("less far: user:alice"), "{review}");
 }

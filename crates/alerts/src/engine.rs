@@ -205,7 +205,7 @@ impl Counting {
         }
         let learning = now_us < self.learnt_us;
         let firing = match added {
-            Added::Holds if !learning => self.fire(&key, now_us, wall),
+            Added::Holds if !learning => self.fire(&key, sighting.is_told_always(), now_us, wall),
             Added::Holds | Added::Quiet | Added::Overflowed => None,
         };
         // What came while the rule could not fire, or nobody was told, is new still: it is told of as soon as that can be.
@@ -220,18 +220,19 @@ impl Counting {
         firing
     }
 
-    /// Fires for a key that holds, unless it has not cooled down.
-    fn fire(&mut self, key: &Key, now_us: i64, wall: Timestamp) -> Option<Firing> {
+    /// Fires for a key that holds, unless it has not cooled down. `always`: no mute holds.
+    fn fire(&mut self, key: &Key, always: bool, now_us: i64, wall: Timestamp) -> Option<Firing> {
+        let mute = if always { None } else { self.muted(wall) };
         let mut muted = None;
         match self.keys.fire_of(key) {
             Some(fire) if now_us < fire.quiet_until_us => {
                 // Nobody was told, and now somebody would be.
                 let was_muted = fire.muted.is_some();
-                if !was_muted || self.muted(wall).is_some() {
+                if !was_muted || mute.is_some() {
                     return None;
                 }
             }
-            Some(_) | None => muted = self.muted(wall),
+            Some(_) | None => muted = mute,
         }
         let quiet_until_us = now_us.saturating_add(micros(self.rule.cool_down));
         if self.keys.fire(key, Fire::new(wall, quiet_until_us, muted.clone())) {

@@ -72,6 +72,12 @@ impl Sighting {
         }
     }
 
+    /// Whether no mute holds for it. What was approved says who gets in, and mutes are changed by whoever operates: nobody could change the one behind the
+    /// others' backs and have the other say nothing of it.
+    pub(crate) fn is_told_always(&self) -> bool {
+        self.kind == EventKind::PolicyTampered
+    }
+
     /// One thing about it, as a number that is another one for another value; `None` where there is no such thing.
     pub(crate) fn fingerprint(&self, facet: Facet) -> Option<u64> {
         match facet {

@@ -30,7 +30,6 @@ const OPERATED: &[&str] = &[
     "notifier",
     "mute",
     "index",
-    "sample",
     "backup",
     "spike",
     "audit",

@@ -2,9 +2,11 @@
 //!
 //! A backup never takes the log of versions back. Where the store that it replaces can be read and knows more versions, these go into the
 //! restored store: what was revoked stays revoked, and `policy rollback` is how an earlier policy comes back. Sessions and second factors are those of now,
-//! too. Only where that store is lost a backup takes its place as it is, without sessions, and where approvals are required only with approvals.
+//! too. Only where that store is lost a backup takes its place as it is, without sessions, and where approvals are required only with approvals, by keys
+//! that were not revoked since. So it is where neither a store nor its head file is there: then nothing says that the backup is the newest.
 
 mod restoring;
+mod returning;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use portcullis_events::EventKind;
 use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, create, unpack};
-use portcullis_governance::{GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _};
+use portcullis_governance::{
+    GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, RevokedKeys,
+};
 use portcullis_store::{LockError, StoreError, Trouble, Versions};
 use thiserror::Error;
 
@@ -56,6 +60,7 @@ impl BackingUpError {
 /// Names in a backup.
 const STORE: &str = "store.db";
 const HEAD: &str = "head";
+const REVOKED: &str = "revoked";
 const FEEDS: &str = "feeds";
 /// What the gateway's own backups are called.
 const PREFIX: &str = "portcullis-";
@@ -92,6 +97,12 @@ pub(crate) fn make(
     let head_file = scratch.path().join(HEAD);
     fs::write(&head_file, head.to_text()).map_err(BackingUpError::io(&head_file))?;
     let mut files = vec![(STORE.to_owned(), copy.clone()), (HEAD.to_owned(), head_file)];
+    let revoked = HeadFile::beside(&store.path).revoked()?;
+    if !revoked.is_empty() {
+        let list = scratch.path().join(REVOKED);
+        fs::write(&list, revoked.to_text()).map_err(BackingUpError::io(&list))?;
+        files.push((REVOKED.to_owned(), list));
+    }
     files.extend(feeds.map(|feeds| copied_lists(feeds, scratch.path())).transpose()?.unwrap_or_default());
     let manifest = Manifest {
         created: Timestamp::now().as_microsecond(),
@@ -185,6 +196,8 @@ struct Checked {
     folder: tempfile::TempDir,
     manifest: Manifest,
     head: Head,
+    /// Keys of approvers that were revoked when it was made.
+    revoked: RevokedKeys,
 }
 
 impl Checked {
@@ -199,7 +212,7 @@ fn check(config: &Path, archive: &Path, key: Option<&BackupKey>, parent: &Path) 
     let refused = |what: &str| BackingUpError::Refused(format!("{}: {what}", archive.display()));
     // Nothing beside the store that is opened with it: not a log to be worked in, nor a head file.
     let is_known = |name: &str| {
-        matches!(name, STORE | HEAD) || name.strip_prefix("feeds/").is_some_and(|rest| !rest.contains('/'))
+        matches!(name, STORE | HEAD | REVOKED) || name.strip_prefix("feeds/").is_some_and(|rest| !rest.contains('/'))
     };
     if !manifest.files.iter().all(|file| is_known(&file.name)) {
         return Err(refused("it holds files that are no part of a backup"));
@@ -208,13 +221,18 @@ fn check(config: &Path, archive: &Path, key: Option<&BackupKey>, parent: &Path) 
     let head_file = folder.path().join(HEAD);
     let text = fs::read_to_string(&head_file).map_err(BackingUpError::io(&head_file))?;
     let head = Head::from_text(&text).ok_or_else(|| refused("its head cannot be read"))?;
+    let revoked = match fs::read_to_string(folder.path().join(REVOKED)) {
+        Ok(text) => RevokedKeys::from_text(&text).ok_or_else(|| refused("its list of revoked keys cannot be read"))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => RevokedKeys::default(),
+        Err(error) => return Err(BackingUpError::io(&folder.path().join(REVOKED))(error)),
+    };
     let governor = open(config, &store, Some(head))?;
     governor.verify_all()?;
     let standing = governor.standing();
     if (head.n, head.hash, governor.n(), standing.instance) != (manifest.n, manifest.head, head.n, manifest.instance) {
         return Err(refused("its parts do not belong together"));
     }
-    Ok(Checked { folder, manifest, head })
+    Ok(Checked { folder, manifest, head, revoked })
 }
 
 /// Holds a backup to its manifest, its chain and its signatures.

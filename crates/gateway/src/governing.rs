@@ -5,8 +5,11 @@
 //! there); files that hold anything else are refused, and at a start the version itself is put in force in their place.
 
 mod activating;
+mod by_hand;
 mod desk;
+mod effects;
 mod foresight;
+mod noticing;
 mod rolling;
 mod shown;
 mod source;
@@ -22,18 +25,18 @@ use jiff::Timestamp;
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::{
-    ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version, Wish,
+    Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version,
+    Wish,
 };
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
 
 pub(crate) use desk::Who;
+pub(crate) use effects::in_words as effects_in_words;
 pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
-pub(crate) use source::{Source, content_of, load_sealed};
-
-use source::class_of;
+pub(crate) use source::{Source, class_of, content_of, load_sealed};
 
 /// The versions of a gateway.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(crate) struct Pin {
     pub(crate) store: PathBuf,
     /// As which instance.
     pub(crate) instance: Option<Hash>,
+    /// What its log must hold at least, as it was written down elsewhere.
+    pub(crate) at_least: Option<Anchor>,
 }
 
 /// Why there are no versions.
@@ -311,14 +316,16 @@ impl Governing {
             }
             disk => {
                 let alarm = self.alarm(disk.as_ref(), &live, n);
+                // What is not governed was changed on the disk, and stays so.
+                let instead = || self.sealed(&version, &content, disk.as_ref().ok());
                 match why {
                     // What is in force is another version: one that was activated when the files could not be written, or a reload did not happen.
                     Why::Asked if in_force != Some(n) => {
-                        Ok(Decided { loaded: live, number, staged, alarm: Some(alarm) })
+                        Ok(Decided { loaded: instead()?, number, staged, alarm: Some(alarm) })
                     }
                     Why::Asked => Err(Refused::Alarm(alarm)),
-                    Why::Start => Ok(Decided { loaded: live, number, staged, alarm: Some(alarm) }),
-                    Why::Activated => Ok(Decided { loaded: live, number, staged, alarm: None }),
+                    Why::Start => Ok(Decided { loaded: instead()?, number, staged, alarm: Some(alarm) }),
+                    Why::Activated => Ok(Decided { loaded: instead()?, number, staged, alarm: None }),
                 }
             }
         }
@@ -504,6 +511,11 @@ fn open_governor(
     let pinned = pin.map(|pin| pin.instance);
     let (governor, remarks) = Governor::open(Box::new(versions), Box::new(head), Box::new(source), pinned)?;
     remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+    if let Some(wanted) = pin.and_then(|pin| pin.at_least)
+        && !governor.holds(wanted)?
+    {
+        return Err(GovernanceError::Behind { wanted, found: governor.n() }.into());
+    }
     Ok(governor)
 }
 

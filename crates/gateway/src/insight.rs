@@ -15,6 +15,7 @@ use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
+use crate::turns::Turns;
 use crate::yielding::{Priority, idling};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
@@ -26,8 +27,8 @@ pub(crate) struct Insight {
     kept: Arc<Kept>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Held while a policy is tried, so that only one is at a time.
-    trying: Mutex<()>,
+    /// One policy is tried at a time.
+    trying: Turns,
 }
 
 #[derive(Debug)]
@@ -63,20 +64,20 @@ impl Insight {
                 thread::park_timeout(TICK);
             }
         })?;
-        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Mutex::new(()) })
+        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Turns::default() })
     }
 
     /// Tries a policy on the requests that are kept: on processors that are idle, and where none is, with this priority.
     ///
     /// # Errors
-    /// A sentence, where one is tried already or there is no thread.
+    /// A sentence, where one is tried already, also after so long, or there is no thread.
     pub(crate) fn preview(
         &self,
         present: Arc<Policy>,
         candidate: Policy,
-        priority: Priority,
+        (priority, patience): (Priority, Duration),
     ) -> Result<Stamped<Preview>, String> {
-        let Ok(_trying) = self.trying.try_lock() else { return Err("another policy is being tried".to_owned()) };
+        let _trying = self.trying.take(patience).ok_or_else(|| "another policy is being tried".to_owned())?;
         // Here and not there: others wait for what it locks.
         let outlook = self.outlook();
         // The policies and the sample are let go there, too.

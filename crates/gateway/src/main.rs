@@ -36,7 +36,9 @@ mod revoking;
 mod rolling;
 mod running;
 mod spiking;
+mod tampering;
 mod telemetry;
+mod turns;
 mod yielding;
 
 use std::process::ExitCode;

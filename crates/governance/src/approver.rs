@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::hash::Hash;
 use crate::key::PublicKey;
+use crate::revoked::RevokedKeys;
 use crate::wire::{Malformed, Parser, Writer};
 
 /// Persons that can be enrolled.
@@ -157,13 +158,11 @@ impl ApproverSet {
         if any { Ok(()) } else { Err(format!("{person} has no such key that is not revoked")) }
     }
 
-    /// Whatever is revoked in the other set is revoked in this one; nothing is added and nothing comes back.
-    pub fn take_revocations(&mut self, other: &Self) {
+    /// Whatever is in the list is revoked in this set, at the earlier of both times; nothing is added and nothing comes back.
+    pub fn take_revocations(&mut self, revoked: &RevokedKeys) {
         for key in self.approvers.iter_mut().flat_map(|approver| &mut approver.keys) {
-            let there =
-                other.approvers.iter().flat_map(|approver| &approver.keys).find(|each| each.public == key.public);
-            if let Some(revoked) = there.and_then(|there| there.revoked) {
-                key.revoked = Some(key.revoked.map_or(revoked, |before| before.min(revoked)));
+            if let Some(since) = revoked.since(key) {
+                key.revoked = Some(key.revoked.map_or(since, |before| before.min(since)));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::anchor::Anchor;
 use crate::change::Class;
 use crate::hash::Hash;
 use crate::threshold::Shortfall;
@@ -62,6 +63,27 @@ pub enum GovernanceError {
         wanted: Hash,
         /// What is there.
         found: Hash,
+    },
+    /// The store is older than what was written down elsewhere.
+    #[error(
+        "the store does not hold version {}, which the gateway was told to have at least ({wanted}): it is older than it was, or another one, and has {found} versions",
+        wanted.n
+    )]
+    Behind {
+        /// What it was told.
+        wanted: Anchor,
+        /// The last version there.
+        found: u64,
+    },
+    /// A key counts that was revoked.
+    #[error(
+        "the key {key} of {person} was revoked, and stays so: the store, or what was proposed, says that it counts; put the newest store back, or restore a backup"
+    )]
+    Revived {
+        /// Whose it is.
+        person: String,
+        /// Its id.
+        key: String,
     },
     /// A version is not what it should be.
     #[error("version {n} is not what was approved: {why}")]
@@ -147,6 +169,8 @@ impl GovernanceError {
                 | Self::Downgraded { .. }
                 | Self::NotGoverned
                 | Self::WrongInstance { .. }
+                | Self::Behind { .. }
+                | Self::Revived { .. }
                 | Self::Broken { .. }
         )
     }

@@ -5,6 +5,7 @@
 //! again then: between the two everything may have changed.
 
 mod log;
+mod restoring;
 mod rolling;
 
 use jiff::Timestamp;
@@ -257,6 +258,10 @@ impl Governor {
                 "an approver or a key would be gone: they are revoked, not removed".to_owned(),
             ));
         }
+        if let Some(revived) = self.head.revoked()?.revived_in(set).into_iter().next().filter(|_| change.rules.required)
+        {
+            return Err(GovernanceError::Revived { person: revived.person, key: revived.key });
+        }
         if change.rules.required && set.is_empty() && !self.rules().required {
             let remedy = "it demands approvals, and there are no approvers: begin with `portcullis governance init`";
             return Err(GovernanceError::Invalid(remedy.to_owned()));
@@ -421,59 +426,6 @@ impl Governor {
         self.append(change, Vec::new(), set, &by, &blobs, now)
     }
 
-    /// What has to be signed to put a backup in the place of a log that is lost: a version on top of the backup's last one, with its content.
-    ///
-    /// # Errors
-    /// The backup holds no version, or no random bytes.
-    pub fn restoration(&self, authors: Vec<String>, reason: String, now: Timestamp) -> Result<Change, GovernanceError> {
-        let last = self.last.as_ref().ok_or_else(|| GovernanceError::Unknown("version in it".to_owned()))?;
-        let (base_n, base) = self.base();
-        let change = Change {
-            id: ChangeId::random()?,
-            kind: Kind::Rollback,
-            class: Class::Mixed,
-            base_n,
-            base,
-            restores: base_n,
-            impact: Hash::NONE,
-            authors,
-            reason,
-            ticket: String::new(),
-            created: now.as_microsecond(),
-            expires: Change::end(&self.rules(), now).as_microsecond(),
-            ..last.change.clone()
-        };
-        match change.text_problem() {
-            Some(problem) => Err(GovernanceError::Invalid(problem)),
-            None => Ok(change),
-        }
-    }
-
-    /// Appends that, if enough have signed it.
-    ///
-    /// # Errors
-    /// It is not such a change of this log, its time is over, or not enough have.
-    pub fn restore(
-        &mut self,
-        change: Change,
-        approvals: Vec<Approval>,
-        by: &str,
-        now: Timestamp,
-    ) -> Result<Version, GovernanceError> {
-        let expected = self.restoration(change.authors.clone(), change.reason.clone(), now)?;
-        let Change { id, created, expires, .. } = change;
-        if (Change { id, created, expires, ..expected }) != change || change.has_expired(now) {
-            return Err(GovernanceError::Invalid(
-                "what was signed is not the restoration of this backup, or its time is over".to_owned(),
-            ));
-        }
-        let set = self.approvers.clone();
-        let need = Need::of(&self.rules(), &change);
-        Count::of(self.instance(), &change, &approvals, [&set, &set], now).meets(need)?;
-        let (version, trouble) = self.append(change, approvals, set, by, &[], now)?;
-        trouble.map_or(Ok(version), Err)
-    }
-
     fn append(
         &mut self,
         change: Change,
@@ -498,7 +450,8 @@ impl Governor {
         self.last = Some(version.clone());
         // What was kept of the one before is of no version that is the last, and so is passed over.
         self.rollout = self.rollout.filter(|rollout| (rollout.n, rollout.change) == (n, id));
-        Ok((version, self.head.write(head).err()))
+        let unlisted = self.list_revocations().err();
+        Ok((version, self.head.write(head).err().or(unlisted)))
     }
 
     /// A proposal by its id.

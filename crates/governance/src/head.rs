@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::GovernanceError;
 use crate::hash::Hash;
+use crate::revoked::{MOST_BYTES, RevokedKeys};
 
 /// How far the log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,18 @@ pub trait HeadPlace {
     /// # Errors
     /// It cannot be written.
     fn write(&mut self, head: Head) -> Result<(), GovernanceError>;
+
+    /// The keys that were ever revoked, as far as that was written down beside it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    fn revoked(&self) -> Result<RevokedKeys, GovernanceError>;
+
+    /// Writes these down in place of those, which are among them. They are on the disk when this returns, and as they were before when this fails.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError>;
 }
 
 /// A file beside the store.
@@ -58,19 +71,28 @@ impl HeadFile {
         &self.path
     }
 
+    /// The list of revoked keys beside the same store.
+    pub fn list(&self) -> PathBuf {
+        self.path.with_extension("revoked")
+    }
+
     fn failed(&self, why: impl ToString) -> GovernanceError {
         GovernanceError::Head { path: self.path.clone(), why: why.to_string() }
     }
 
-    fn try_write(&self, text: &str) -> std::io::Result<()> {
-        let mut draft = self.path.as_os_str().to_owned();
+    fn list_failed(&self, why: impl ToString) -> GovernanceError {
+        GovernanceError::Head { path: self.list(), why: why.to_string() }
+    }
+
+    fn try_write(path: &Path, text: &str) -> std::io::Result<()> {
+        let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
         let draft = PathBuf::from(draft);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&draft, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::rename(&draft, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
@@ -112,7 +134,22 @@ impl HeadPlace for HeadFile {
     }
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
-        self.try_write(&head.to_text()).map_err(|error| self.failed(error))
+        Self::try_write(&self.path, &head.to_text()).map_err(|error| self.failed(error))
+    }
+
+    fn revoked(&self) -> Result<RevokedKeys, GovernanceError> {
+        let mut text = String::new();
+        match File::open(self.list()) {
+            Ok(file) => file.take(MOST_BYTES).read_to_string(&mut text).map_err(|error| self.list_failed(error))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(RevokedKeys::default()),
+            Err(error) => return Err(self.list_failed(error)),
+        };
+        RevokedKeys::from_text(&text)
+            .ok_or_else(|| self.list_failed("it is not what this program writes: restore a backup"))
+    }
+
+    fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
+        Self::try_write(&self.list(), &keys.to_text()).map_err(|error| self.list_failed(error))
     }
 }
 

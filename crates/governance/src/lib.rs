@@ -8,13 +8,15 @@
 //! approvals of distinct persons other than the author.
 //!
 //! Two things hold what is on the disk to what was: the chain of hashes in the store, and a file beside it that says how far the log has come
-//! ([`HeadFile`]), so that an older copy of the store is not taken for the newest.
+//! ([`HeadFile`]), so that an older copy of the store is not taken for the newest. Which keys were ever revoked is in a file there, too
+//! ([`RevokedKeys`]): what was revoked stays so, whatever store is put in place.
 //!
 //! Power that is given for a time is a log of its own ([`power`]).
 //!
 //! What it deliberately does not: read TOML or compile a policy. [`PolicySource`] is the trait for that, which the program implements; and
 //! [`Ledger`] is the one by which the log is stored. Time is passed in.
 
+mod anchor;
 mod approval;
 mod approver;
 pub mod backup;
@@ -28,6 +30,7 @@ mod key;
 mod ledger;
 pub mod power;
 mod request;
+mod revoked;
 mod rollout;
 mod seal;
 mod threshold;
@@ -37,6 +40,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::Anchor;
 pub use approval::{Approval, Decision};
 pub use approver::{Approver, ApproverSet, EnrolledKey, MAX_KEYS, MAX_PERSONS, name_problem};
 pub use change::{Change, ChangeId, Class, Kind, Rules};
@@ -48,6 +52,7 @@ pub use head::{Head, HeadFile, HeadPlace};
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use ledger::{ChangeState, Ledger, MAX_OPEN, MAX_VERSIONS, NewVersion, StoredChange};
 pub use request::{Base, Request, armored_approval, parse_approval};
+pub use revoked::{Revived, RevokedKeys};
 pub use rollout::{MAX_STEPS, Rollout, Stage, Stages, WHOLE_PPM};
 pub use threshold::{Count, Need, Shortfall};
 pub use version::Version;

@@ -4,4 +4,5 @@ mod approvals;
 mod crashes;
 mod memory;
 mod properties;
+mod restoring;
 mod rollouts;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis_events::{Event, ReasonCode, Severity};
+use portcullis_events::{Event, EventKind, ReasonCode, Severity};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -188,6 +188,25 @@ fn while_it_is_muted_a_firing_says_so_and_afterwards_it_fires_at_once() {
     let mut engine = engine(Rule { mutes: vec![mute(span)], ..rule(count(1, 10), Per::All) });
     let mut fired = |second: i64| see(&mut engine, "-", second).first().map(|firing| firing.muted.is_some());
     assert_eq!([10, 15, 20, 21].map(&mut fired), [Some(true), None, Some(false), None]);
+}
+
+#[test]
+fn no_mute_holds_for_a_policy_that_was_changed_behind_the_gateways_back() {
+    let mute = Mute { time: MuteTime::Span(at(0).wall, at(50).wall), reason: "upgrade".into() };
+    let mut engine = engine(Rule { mutes: vec![mute.clone()], ..rule(count(1, 10), Per::All) });
+    let all: MutesByHand = [(None, mute)].into_iter().collect();
+    engine.mute_by_hand(&Arc::new(all));
+    let mut see = |kind, second| {
+        let mut fired = Vec::new();
+        let mut event = event("-");
+        event.kind = kind;
+        engine.observe(&Arc::new(Sighting::of(&event)), &[0], at(second), &mut fired);
+        fired.first().map(|firing| firing.muted.is_some())
+    };
+    let (other, tampered) = (EventKind::PolicyRejected, EventKind::PolicyTampered);
+    assert_eq!(see(other, 1), Some(true));
+    assert_eq!(see(tampered, 2), Some(false), "also where another event of the same alert was muted a moment ago");
+    assert_eq!((see(tampered, 3), see(other, 4)), (None, None), "it was told, and cools down");
 }
 
 #[test]

@@ -68,6 +68,8 @@ fn what_says_how_the_process_runs_is_not_governed_and_all_else_is() {
     let before = digest(GATEWAY, POLICY);
     let same = |more: &str| assert_eq!(digest(&format!("{GATEWAY}{more}"), POLICY), before, "{more}");
     let other = |more: &str| assert_ne!(digest(&format!("{GATEWAY}{more}"), POLICY), before, "{more}");
+    // Approvals go by what is foreseen from it.
+    other("[sample]\nenabled = false\n");
     same("\n# a comment\n");
     same("[limits]\nmax_uri_bytes = \"4KiB\"\n");
     same("[process]\nworkers = 3\n");

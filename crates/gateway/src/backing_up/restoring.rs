@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
-use portcullis_governance::{Approval, GovernanceError, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, Request};
+use portcullis_governance::{
+    Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
+};
 use portcullis_store::{Lock, Versions, end_all_power};
 
+use super::returning::report;
 use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
 
 /// How a backup is to be restored.
@@ -17,6 +20,10 @@ pub(crate) struct Restoring<'r> {
     pub(crate) feeds: Option<&'r Path>,
     pub(crate) drill: bool,
     pub(crate) accept_rollback: bool,
+    /// The last version that the operator knows of.
+    pub(crate) written_down: Option<Anchor>,
+    /// The configuration demands approvals.
+    pub(crate) demanded: bool,
     /// What was to be signed, and what was.
     pub(crate) signed: Option<(Request, Vec<Approval>)>,
     pub(crate) who: Vec<String>,
@@ -41,7 +48,11 @@ pub(crate) fn restore(
     // Beside the store, so that it is put in place by a rename; a drill leaves no trace anywhere.
     let beside = std::env::temp_dir();
     let checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
-    let known = HeadFile::beside(restoring.store).read()?;
+    let beside_it = HeadFile::beside(restoring.store);
+    let known = beside_it.read()?;
+    let mut revoked = beside_it.revoked()?;
+    let listed = beside_it.list().exists();
+    revoked.take(&checked.revoked);
     let there = copied(restoring, parent)?;
     let readable = there.as_ref().and_then(|there| there.as_ref().ok()).map(CopiedStore::path);
     let mut unread = String::new();
@@ -54,12 +65,20 @@ pub(crate) fn restore(
         }
         unread = format!("; the store that was there could not be read ({why})");
     }
-    let words = match keep_newer_log(restoring, &checked, known, readable.as_deref())? {
-        Fate::AsItIs => "its log is the newest".to_owned(),
+    let fate = match keep_newer_log(restoring, &checked, known, readable.as_deref())? {
+        // What was revoked is known better than how far the log had come.
+        Fate::AsItIs(words) => match revived_in(restoring, &checked, &revoked)? {
+            revived if revived.is_empty() => Fate::AsItIs(words),
+            _ => Fate::Lost(Lost::Revived),
+        },
+        fate => fate,
+    };
+    let words = match fate {
+        Fate::AsItIs(words) => words,
         Fate::NewerKept(n) => {
             format!("the log of the store that was there is newer, and was kept: version {n} is live")
         }
-        Fate::Lost(head) => match accept(restoring, &checked, head)? {
+        Fate::Lost(lost) => match accept(restoring, &checked, lost, (&revoked, listed))? {
             Accepted::Yes(words) => words,
             Accepted::ToSign(request) => return Ok(Restored::ToSign(request)),
         },
@@ -79,19 +98,29 @@ pub(crate) fn restore(
             "a drill: the backup of {created:.0} with version {n} can be restored; {words}"
         )));
     }
-    let aside = put_in_place(restoring, &checked)?;
+    let aside = put_in_place(restoring, &checked, &revoked)?;
     let aside = aside.map_or_else(String::new, |aside| format!("; what was there is {}", aside.display()));
     Ok(Restored::Done(format!("the backup of {created:.0} with version {n} is restored; {words}{aside}")))
 }
 
 /// What becomes of the log that was there.
 enum Fate {
-    /// There was none, or the backup knows all of it.
-    AsItIs,
+    /// The backup knows all of it, or nothing is demanded: a sentence.
+    AsItIs(String),
     /// It knows more, and goes into the restored store.
     NewerKept(u64),
-    /// It knew more, and cannot be read.
-    Lost(Head),
+    /// It knew more, or may have, and cannot be read.
+    Lost(Lost),
+}
+
+/// Why a backup is not known to be the newest.
+enum Lost {
+    /// The log had come so far.
+    Newer(Head),
+    /// Nothing says how far it had come.
+    Unknown,
+    /// Keys count in it that are known to be revoked.
+    Revived,
 }
 
 /// A copy of the store that was there, in a folder of its own, so that the store stays as it is whatever happens.
@@ -157,19 +186,40 @@ fn keep_newer_log(
         let ended = end_all_power(&settings, "a backup was restored", &restoring.who, Timestamp::now());
         ended.map_err(|error| BackingUpError::Refused(error.to_string()))?;
     }
-    // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind.
+    // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind. And by what was written down elsewhere.
     let there_now = there.map(head_of).transpose()?.filter(|head| head.n > 0);
-    let known = match (known, there_now) {
-        (Some(known), Some(now)) if now.n > known.n => Some(now),
-        (known, now) => known.or(now),
+    let written_down = restoring.written_down.map(|Anchor { n, hash }| Head { n, hash, required: true });
+    let vouching: Vec<Head> = [known, there_now, written_down].into_iter().flatten().collect();
+    let Some(highest) = vouching.iter().max_by_key(|head| head.n) else {
+        return Ok(match checked.head.required || restoring.demanded {
+            true => Fate::Lost(Lost::Unknown),
+            false => Fate::AsItIs("nothing was there that it could be compared with".to_owned()),
+        });
     };
-    let Some(known) = known else { return Ok(Fate::AsItIs) };
-    let record = versions.record(known.n).map_err(GovernanceError::from)?;
-    if record.is_some_and(|record| Hash::of(&record) == known.hash) {
-        return Ok(Fate::AsItIs);
-    }
+    let backed_up = open(restoring.config, &checked.store(), Some(checked.head))?;
+    let lacks = |governor: &Governor| {
+        let mut lacking = None;
+        for head in &vouching {
+            if !governor.holds(Anchor { n: head.n, hash: head.hash })? {
+                lacking = [lacking, Some(*head)].into_iter().flatten().max_by_key(|head: &Head| head.n);
+            }
+        }
+        Ok::<_, BackingUpError>(lacking)
+    };
+    let Some(known) = lacks(&backed_up)? else {
+        return Ok(Fate::AsItIs(match highest.n == checked.head.n {
+            true => "its log is the newest that is known".to_owned(),
+            false => format!("its log goes on from version {}, the newest that was known", highest.n),
+        }));
+    };
+    drop(backed_up);
     let readable = there.and_then(|there| open(restoring.config, there, Some(known)).ok());
-    let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else { return Ok(Fate::Lost(known)) };
+    let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else {
+        return Ok(Fate::Lost(Lost::Newer(known)));
+    };
+    if let Some(known) = lacks(&current)? {
+        return Ok(Fate::Lost(Lost::Newer(known)));
+    }
     let knows = current.version(checked.head.n).is_ok_and(|version| version.hash() == checked.head.hash);
     if !(knows || checked.head.n == 0) {
         return Err(BackingUpError::Refused(
@@ -190,42 +240,91 @@ enum Accepted {
     ToSign(Box<Request>),
 }
 
-/// The newer log is lost: somebody has to want that.
-fn accept(restoring: &Restoring<'_>, checked: &Checked, lost: Head) -> Result<Accepted, BackingUpError> {
+/// Keys of approvers that count in the backup, and are known to be revoked.
+fn revived_in(
+    restoring: &Restoring<'_>,
+    checked: &Checked,
+    revoked: &RevokedKeys,
+) -> Result<Vec<Revived>, BackingUpError> {
+    // By the log that is to be put in place: what it took from a newer one counts.
+    let standing = open(restoring.config, &checked.store(), None)?.standing();
+    Ok(if standing.rules.required { revoked.revived_in(&standing.approvers) } else { Vec::new() })
+}
+
+/// The log is lost, or may be: somebody has to want that.
+fn accept(
+    restoring: &Restoring<'_>,
+    checked: &Checked,
+    lost: Lost,
+    (revoked, listed): (&RevokedKeys, bool),
+) -> Result<Accepted, BackingUpError> {
     let n = checked.head.n;
-    if lost.required && !checked.head.required {
+    let was_required = match lost {
+        Lost::Newer(head) => head.required,
+        Lost::Unknown => restoring.demanded,
+        Lost::Revived => true,
+    };
+    if was_required && !checked.head.required {
         let message = format!(
-            "the backup ends with version {n}, before approvals were required, and the store that is lost required them: restore a later backup"
+            "the backup ends with version {n}, before approvals were required, and the store that is lost required them, or the configuration does: restore a later backup"
         );
         return Err(BackingUpError::Refused(message));
+    }
+    let (what, written_down) = match lost {
+        Lost::Newer(head) => (
+            format!("the store was at version {}, and cannot be read", head.n),
+            format!("version {} ({}) is lost", head.n, head.hash),
+        ),
+        Lost::Unknown => (
+            "neither a store nor its head file is there, so that nothing says whether it is the newest: with --head and what was written down elsewhere it is known".to_owned(),
+            "how far the log had come is not known".to_owned(),
+        ),
+        Lost::Revived => (
+            "keys of approvers count in it that were revoked since".to_owned(),
+            "keys were revoked since".to_owned(),
+        ),
+    };
+    if restoring.drill && matches!(lost, Lost::Unknown) {
+        return Ok(Accepted::Yes(
+            "in earnest that has to be approved, or --head says that it is the newest".to_owned(),
+        ));
     }
     if !restoring.accept_rollback {
         let message = format!(
-            "the backup ends with version {n}, the store was at version {}, and cannot be read: with --accept-rollback these versions are lost, and what was revoked in them has to be revoked again",
-            lost.n
+            "the backup ends with version {n}, and {what}: with --accept-rollback what came after it is lost, and what was revoked in that has to be revoked again"
         );
         return Err(BackingUpError::Refused(message));
     }
-    if !lost.required && !checked.head.required {
+    if !was_required && !checked.head.required {
         return Ok(Accepted::Yes(format!("versions after {n} are lost")));
     }
     let mut governor = open(restoring.config, &checked.store(), Some(checked.head))?;
-    let reason =
-        format!("restore: version {} ({}) is lost, and version {n} of a backup takes its place", lost.n, lost.hash);
+    let reason = format!("restore: {written_down}, and version {n} of a backup takes its place");
     let Some((request, approvals)) = &restoring.signed else {
-        let change = governor.restoration(restoring.who.clone(), reason, Timestamp::now())?;
-        return Ok(Accepted::ToSign(Box::new(governor.request(change)?)));
+        let revived = revoked.revived_in(&governor.standing().approvers);
+        let report = report(restoring.config, &governor.live()?, &revived, listed);
+        let who = restoring.who.clone();
+        return Ok(Accepted::ToSign(Box::new(governor.restoration(
+            who,
+            reason,
+            (revoked, report),
+            Timestamp::now(),
+        )?)));
     };
     if request.change.reason != reason || request.instance != governor.standing().instance {
         return Err(BackingUpError::Refused("what was signed is about another backup or another store".to_owned()));
     }
     let by = restoring.who.first().map_or("somebody", String::as_str);
-    let version = governor.restore(request.change.clone(), approvals.clone(), by, Timestamp::now())?;
+    let version = governor.restore(request, revoked, approvals.clone(), by, Timestamp::now())?;
     Ok(Accepted::Yes(format!("versions after {n} are lost, as approved: version {} is live", version.n)))
 }
 
 /// Lays what is there aside, and puts the restored store in its place. A start in between finds no store, and refuses.
-fn put_in_place(restoring: &Restoring<'_>, checked: &Checked) -> Result<Option<PathBuf>, BackingUpError> {
+fn put_in_place(
+    restoring: &Restoring<'_>,
+    checked: &Checked,
+    revoked: &RevokedKeys,
+) -> Result<Option<PathBuf>, BackingUpError> {
     let restored = checked.store();
     let head = head_of(&restored)?;
     let store = restoring.store;
@@ -245,6 +344,9 @@ fn put_in_place(restoring: &Restoring<'_>, checked: &Checked) -> Result<Option<P
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(BackingUpError::io(&from)(error)),
         }
+    }
+    if !revoked.is_empty() {
+        HeadFile::beside(store).revoke(revoked)?;
     }
     fs::rename(&restored, store).map_err(BackingUpError::io(store))?;
     if head.n > 0 {

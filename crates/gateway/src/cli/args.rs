@@ -223,11 +223,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Start only if this store is governed, whatever the files say: what was approved last is in force
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, value_name = "STORE", env = "PORTCULLIS_GOVERNED")]
     pub(crate) governed: Option<PathBuf>,
     /// With --governed: and only as this instance, which `governance init` has shown
-    #[arg(long, value_name = "HASH", requires = "governed")]
+    #[arg(long, value_name = "HASH", requires = "governed", env = "PORTCULLIS_INSTANCE")]
     pub(crate) instance: Option<portcullis_governance::Hash>,
+    /// With --governed: and only if its log holds this version, as `governance status` has shown it
+    #[arg(long, value_name = "N:HASH", requires = "governed", env = "PORTCULLIS_AT_LEAST")]
+    pub(crate) at_least: Option<portcullis_governance::Anchor>,
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,8 @@ struct Places {
     folder: PathBuf,
     /// An error in the file: nobody can say whether it names one.
     key: Result<Option<PathBuf>, String>,
+    /// The file demands approvals.
+    demanded: bool,
 }
 
 fn places(global: &Global) -> Result<Places, Exit> {
@@ -53,6 +55,7 @@ fn places(global: &Global) -> Result<Places, Exit> {
     Ok(Places {
         folder: folder.unwrap_or_else(|| store.with_file_name("backups")),
         key: backup.map(|backup| backup.and_then(|backup| backup.key)),
+        demanded: loaded.as_ref().is_some_and(|loaded| loaded.governance.required),
         feeds: loaded.map(|loaded| loaded.feeds.0.folder),
         store,
     })
@@ -156,6 +159,8 @@ fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
         feeds: places.feeds.as_deref(),
         drill: args.drill,
         accept_rollback: args.accept_rollback,
+        written_down: args.head,
+        demanded: places.demanded,
         signed,
         who: Who::account(uid, accounts::user_name(uid).as_deref()).names,
     };

@@ -1,5 +1,6 @@
 //! `policy`, `approver` and `governance`, as far as they are about versions: the running gateway is asked, or the store where none runs.
 
+mod effects;
 mod review;
 mod words;
 
@@ -13,7 +14,9 @@ use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
 use portcullis_admin::{ClientError, accounts};
 use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
-use portcullis_governance::{Approval, Content, Decision, Governor, HeadFile, Request, SigningKey, armored_approval};
+use portcullis_governance::{
+    Approval, Class, Content, Decision, Governor, HeadFile, Kind, Request, SigningKey, armored_approval,
+};
 use portcullis_store::Versions;
 
 use crate::cli::args::{
@@ -78,7 +81,7 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
 
 fn finish_beginning(store: &portcullis_store::Settings) -> Result<(), GoverningError> {
     let versions = Versions::open(store)?;
-    Ok(Governor::finish_beginning(&versions, &mut HeadFile::beside(&store.path))?)
+    Ok(Governor::finish_beginning(&versions, &mut HeadFile::beside(&store.path), Timestamp::now())?)
 }
 
 fn author(by: &AuthorArgs) -> Author {
@@ -162,10 +165,11 @@ pub(crate) fn request(global: &Global, change: &str, out: Option<&Path>) -> Resu
 /// Shows what is asked, and signs it where a key is given. It needs no gateway, and believes none.
 pub(crate) fn sign(global: &Global, args: &PolicySignArgs) -> Result<Exit, Exit> {
     let request = parsed(global, &read(global, &args.request)?)?;
-    remark(&review::of(&request));
+    let found = reviewed(global, &request);
     let Some(key) = &args.key else { return Ok(Exit::Success) };
     let key = signing_key(global, key)?;
     if !args.reject {
+        borne_out(global, &request, &found)?;
         acknowledged(global, &request, args.acknowledge.as_deref())?;
     }
     let decision = if args.reject { Decision::Reject } else { Decision::Approve };
@@ -186,7 +190,8 @@ pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit,
             let done = asked(global, Governed::Request { id: change.clone() })?;
             let request = parsed(global, &done.request.unwrap_or_default())?;
             let key = signing_key(global, key)?;
-            remark(&review::of(&request));
+            let found = reviewed(global, &request);
+            borne_out(global, &request, &found)?;
             acknowledged(global, &request, args.acknowledge.as_deref())?;
             let approval = Approval::sign(request.instance, &request.change, Decision::Approve, &key, Timestamp::now());
             armored_approval(request.change.id, &approval)
@@ -196,15 +201,31 @@ pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit,
     told(global, Governed::Approve { approval })
 }
 
+/// Shows what is asked.
+fn reviewed(global: &Global, request: &Request) -> effects::Found {
+    let found = effects::of(&global.config, request);
+    remark(&review::of(request, &found.lines));
+    found
+}
+
+/// What would be signed is what is found here, as far as that can be found.
+fn borne_out(global: &Global, request: &Request, found: &effects::Found) -> Result<(), Exit> {
+    match effects::contradicted(request, found) {
+        None => Ok(()),
+        Some(contradiction) => {
+            fail(global, &contradiction);
+            Err(Exit::NotPermitted)
+        }
+    }
+}
+
 /// Whoever has somebody denied or let in says that this is what they want: by the hash that they sign, so that nobody does it by habit.
 fn acknowledged(global: &Global, request: &Request, said: Option<&str>) -> Result<(), Exit> {
-    let Some(weight) = Weight::of(&request.impact).filter(|weight| weight.is_heavy()) else { return Ok(()) };
+    let Some(what) = to_acknowledge(request) else { return Ok(()) };
     let hash = request.change.impact.to_string();
     let Some(said) = said else {
         let message = format!(
-            "it would newly deny {} callers and newly let in {}: sign it with --acknowledge {} if that is what is wanted",
-            weight.denied,
-            weight.permitted,
+            "{what}: sign it with --acknowledge {} if that is what is wanted",
             hash.get(..SHORTEST).unwrap_or(&hash)
         );
         fail(global, &message);
@@ -215,6 +236,20 @@ fn acknowledged(global: &Global, request: &Request, said: Option<&str>) -> Resul
     }
     fail(global, &format!("--acknowledge: the impact that would be signed is another one: {hash}"));
     Err(Exit::NotPermitted)
+}
+
+/// What nobody should sign by habit; `None`: nothing of it. Where nobody could look, that is such a thing.
+fn to_acknowledge(request: &Request) -> Option<String> {
+    let change = &request.change;
+    match Weight::of(&request.impact) {
+        Some(weight) if weight.is_heavy() => {
+            Some(format!("it would newly deny {} callers and newly let in {}", weight.denied, weight.permitted))
+        }
+        Some(_) => None,
+        // Other approvers alone, and what is another text with the same meaning, change no answer.
+        None if change.restores == 0 && (change.kind == Kind::Keys || change.class == Class::Neutral) => None,
+        None => Some("nobody could look at what it does to requests".to_owned()),
+    }
 }
 
 /// So many digits of a hash are enough to name it.

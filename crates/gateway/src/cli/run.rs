@@ -27,6 +27,7 @@ use crate::ops::Ops;
 use crate::reload::reload;
 use crate::rolling::RollingOut;
 use crate::running::{Running, StartError};
+use crate::tampering::Tampering;
 use crate::telemetry;
 
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
@@ -39,7 +40,11 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let pin = args.governed.as_ref().map(|store| Pin { store: store.clone(), instance: args.instance });
+    let pin = args.governed.as_ref().map(|store| Pin {
+        store: store.clone(),
+        instance: args.instance,
+        at_least: args.at_least,
+    });
     let Beginning { decided, governing } = match begin(&global.config, pin.as_ref()) {
         Ok(beginning) => beginning,
         Err(error) => return not_begun(error, global),
@@ -189,6 +194,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    let looking = match Tampering::start(&global.config, &running) {
+        Ok(looking) => looking,
+        Err(error) => {
+            remark(&format!("error: there is no thread for the files: {error}"));
+            return Exit::Internal;
+        }
+    };
     let tending = match LoginThread::start(running.logins()) {
         Ok(tending) => tending,
         Err(error) => {
@@ -253,7 +265,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
     drop(feeding);
     drop(keying);
     drop(tending);
-    drop((control, indexing, locating, calibrating, backing_up));
+    drop((control, indexing, locating, calibrating, backing_up, looking));
     running.finish(LAST_EVENTS);
     exit
 }

@@ -1,6 +1,7 @@
 //! Versions, proposals and approvals.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_admin::Peer;
@@ -18,8 +19,8 @@ use crate::running::Running;
 struct Kept(Arc<Running>);
 
 impl Foresight for Kept {
-    fn foresee(&self, candidate: Loaded) -> Result<Vec<u8>, String> {
-        let stamped = preview::foresee(&self.0, candidate)?;
+    fn foresee(&self, candidate: Loaded, patience: Duration) -> Result<Vec<u8>, String> {
+        let stamped = preview::foresee(&self.0, candidate, patience)?;
         // The bytes whose hash the stamp is.
         serde_json::to_vec(&stamped.report).map_err(|error| error.to_string())
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_admin::api::{PolicyText, Previewed};
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_text};
@@ -26,27 +27,27 @@ pub(super) fn preview(running: &Arc<Running>, config: &Path, candidate: &PolicyT
     let (theirs, config, text) = (Arc::clone(running), config.to_owned(), candidate.clone());
     let read = move || compile(&config, &text).and_then(|candidate| as_in_force(&theirs, candidate));
     let candidate = idling("preview", Priority::Lowest, read)??;
-    let stamped = try_on(running, candidate, Priority::Lowest)?;
+    let stamped = try_on(running, candidate, (Priority::Lowest, Duration::ZERO))?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
     let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;
     Ok(Previewed { text, unchanged, report })
 }
 
-/// Tries what was read on the requests that are kept, for who proposes it, activates it or takes something back.
+/// Tries what was read on the requests that are kept, for who proposes it, activates it or takes something back, and waits for its turn for so long.
 ///
 /// # Errors
 /// A sentence: that no requests are kept, or that another policy is being tried.
-pub(super) fn foresee(running: &Running, candidate: Loaded) -> Result<Stamped<Preview>, String> {
-    try_on(running, as_in_force(running, candidate)?, Priority::Low)
+pub(super) fn foresee(running: &Running, candidate: Loaded, patience: Duration) -> Result<Stamped<Preview>, String> {
+    try_on(running, as_in_force(running, candidate)?, (Priority::Low, patience))
 }
 
-fn try_on(running: &Running, policy: Policy, priority: Priority) -> Result<Stamped<Preview>, String> {
+fn try_on(running: &Running, policy: Policy, how: (Priority, Duration)) -> Result<Stamped<Preview>, String> {
     let Some(insight) = running.insight() else {
         return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
     };
     let present = Arc::clone(&running.shared().snapshot().load().policy);
-    insight.preview(present, policy, priority)
+    insight.preview(present, policy, how)
 }
 
 fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {

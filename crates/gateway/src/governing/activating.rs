@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Kind, Stages, Version};
 
-use super::desk::{Outcome, Performed, Who, said};
-use super::foresight::{Foresight, Weight};
+use super::by_hand::spare;
+use super::desk::{Outcome, PATIENCE, Performed, Who, said};
+use super::foresight::{Foresight, Weight, in_words};
 use super::source::{content_of, in_a_line, load_sealed, not_stageable};
 use super::written::{differs_outside, write_back};
 use super::{Governing, shown};
@@ -54,9 +55,11 @@ impl Governing {
         }
         let over = self.rollout().map(|rolling| rolling.rollout.n);
         let next = self.n().saturating_add(1);
+        // What nobody proposed stays, or is kept.
+        let spared = spare(&self.config, &content, std::slice::from_ref(&before), next)?;
         // Where files are believed they have to hold it, or the next reload would undo it.
         if !required {
-            write_back(&self.config, &content, &before, next, true)?;
+            write_back(&self.config, &spared.content, &before, next, true)?;
         }
         let (version, trouble) = self.governor().activate(id, &by, now).map_err(said)?;
         let mut message = self.is_live(&version, "live");
@@ -65,16 +68,23 @@ impl Governing {
                 "; it follows on version {n}, which was being rolled out: what that changed is live for everybody with it"
             ));
         }
-        if required && let Err(error) = write_back(&self.config, &content, &before, next, false) {
+        if required && let Err(error) = write_back(&self.config, &spared.content, &before, next, false) {
             message.push_str(&format!("; the files on disk still hold something else ({error})"));
         }
+        message.push_str(&spared.in_words());
         Ok(self.activated(&version, message, trouble))
     }
 
     fn is_live(&self, version: &Version, how: &str) -> String {
         let change = &version.change;
-        let mut message =
-            format!("version {} is {how}: change {} by {}", version.n, change.id.short(), change.authors.join(", "));
+        // With its hash, so that whoever gathers events has written down how far the log had come.
+        let mut message = format!(
+            "version {0} is {how} ({0}:{1}): change {2} by {3}",
+            version.n,
+            version.hash(),
+            change.id.short(),
+            change.authors.join(", ")
+        );
         if !version.approvals.is_empty() {
             let persons = shown::approved(version, &self.governor().standing());
             message.push_str(&format!(", approved by {}", persons.join(", ")));
@@ -188,10 +198,16 @@ impl Governing {
         foresight: &dyn Foresight,
     ) -> Result<(), String> {
         let signed = self.governor().impact_of(change).map_err(said)?;
-        // What was signed blind is what was wanted: the report says so.
-        let Some(signed) = Weight::of(&signed) else { return Ok(()) };
-        let now = self.foresee(change.kind, content, foresight);
-        match Weight::of(&now).filter(|now| now.outgrows(signed)) {
+        // What was signed blind is what was wanted: the report says so. And of what changes no answer there is nothing to be seen.
+        let Some(signed) = Weight::of(&signed).filter(|_| change.class != Class::Neutral) else { return Ok(()) };
+        let now = self.foresee(change.kind, content, foresight, PATIENCE);
+        let Some(weight) = Weight::of(&now) else {
+            return Err(format!(
+                "it cannot be tried once more before it is live ({}), and it was signed by what was foreseen: activate it when it can, or propose it again, so that it is signed that nobody could look",
+                in_words(&now).first().map_or("", String::as_str)
+            ));
+        };
+        match Some(weight).filter(|now| now.outgrows(signed)) {
             None => Ok(()),
             Some(outgrown) => Err(format!(
                 "by now it would newly deny {} callers and newly let in {}, and what was signed says {} and {}: propose it again, so that this is approved",

@@ -1,5 +1,7 @@
 //! What operators have done with versions: over the control channel of a running gateway, or on the store where none runs.
 
+use std::time::Duration;
+
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
@@ -203,19 +205,27 @@ impl Governing {
     }
 
     /// The report on what a content would have done, or on why nobody can tell.
-    pub(super) fn foresee(&self, kind: Kind, content: &Content, foresight: &dyn Foresight) -> Vec<u8> {
+    pub(super) fn foresee(
+        &self,
+        kind: Kind,
+        content: &Content,
+        foresight: &dyn Foresight,
+        patience: Duration,
+    ) -> Vec<u8> {
         let foreseen = match kind {
             Kind::Keys => Err("the approvers alone change: no request is answered otherwise".to_owned()),
             // What cannot be read is refused in a moment, with the reason.
             _ => load_sealed(&self.config, content)
                 .map_err(|report| report.summary_line())
-                .and_then(|loaded| foresight.foresee(loaded)),
+                .and_then(|loaded| foresight.foresee(loaded, patience)),
         };
         foresight::report(foreseen)
     }
 
     fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
-        let wish = Wish { impact: self.foresee(wish.kind, &wish.content, foresight), ..wish };
+        // Whoever takes a mistake back where nobody signs does not wait.
+        let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
+        let wish = Wish { impact: self.foresee(wish.kind, &wish.content, foresight, patience), ..wish };
         let change = self.governor().propose(&wish, now).map_err(said)?;
         let proposal = self.governor().proposal(change.id, now).map_err(said)?;
         let next = match proposal.need.old {
@@ -373,7 +383,7 @@ impl Governing {
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
         let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
         let mut message = format!(
-            "governance begins with version {}; this instance is {}: write it down, and start the gateway with `--governed {}`",
+            "governance begins with version {0}; this instance is {1}: write it down, and start the gateway with `--governed {2}`, or with PORTCULLIS_GOVERNED={2} and PORTCULLIS_INSTANCE={1} in its unit or container",
             version.n,
             version.instance_after(),
             self.store.path.display()
@@ -388,6 +398,8 @@ impl Governing {
     }
 }
 
+/// What is signed is waited for so long, where another policy is being tried.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 

@@ -3,17 +3,19 @@
 //! The report is JSON (`portcullis.impact/1`), stored and shown byte for byte, since its hash is signed. Where nobody could look, the report says so and
 //! why, and that is signed.
 
+use std::time::Duration;
+
 use portcullis_config::Loaded;
 use portcullis_governance::{Hash, MAX_IMPACT};
 use serde_json::{Value, json};
 
 /// Who can tell what a change would do.
 pub(crate) trait Foresight {
-    /// Tries it on the requests that are kept.
+    /// Tries it on the requests that are kept. Where another one is tried it waits for so long.
     ///
     /// # Errors
     /// Why that cannot be told, in a sentence.
-    fn foresee(&self, candidate: Loaded) -> Result<Vec<u8>, String>;
+    fn foresee(&self, candidate: Loaded, patience: Duration) -> Result<Vec<u8>, String>;
 
     /// Whether a version that is rolled out would be watched: from now on, or from the next start.
     fn watches(&self) -> bool;
@@ -24,7 +26,7 @@ pub(crate) trait Foresight {
 pub(crate) struct Offline;
 
 impl Foresight for Offline {
-    fn foresee(&self, _: Loaded) -> Result<Vec<u8>, String> {
+    fn foresee(&self, _: Loaded, _: Duration) -> Result<Vec<u8>, String> {
         Err("no gateway was running when it was proposed".to_owned())
     }
 
@@ -88,7 +90,9 @@ pub(crate) fn in_words(report: &[u8]) -> Vec<String> {
     };
     let Some(recent) = value.get("recent") else {
         let why = value.get("why").and_then(Value::as_str).unwrap_or("the report does not say why");
-        return vec![format!("not foreseen: {why}")];
+        let mut lines = vec![format!("not foreseen: {why}")];
+        lines.extend(listed(&value));
+        return lines;
     };
     let mut lines = sentences(recent, "the last");
     if let Some(older) = value.get("older").filter(|older| count(older, "requests") != count(older, "unchanged")) {
@@ -107,7 +111,14 @@ pub(crate) fn in_words(report: &[u8]) -> Vec<String> {
         None => lines.push("the sample is empty: nothing has been asked for yet".to_owned()),
     }
     lines.push("it looks at the policy alone: what else changes is not tried".to_owned());
+    lines.extend(listed(&value));
     lines
+}
+
+/// Further sentences, in the words of whoever made the report.
+fn listed(report: &Value) -> impl Iterator<Item = String> + '_ {
+    let lines = report.get("lines").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    lines.iter().filter_map(Value::as_str).map(str::to_owned)
 }
 
 fn sentences(impact: &Value, whole: &str) -> Vec<String> {

@@ -85,7 +85,7 @@ impl PolicySource for Source {
 }
 
 /// What a change does. What no comparison looks at counts as mixed: who may call, where requests go, how risk is judged.
-pub(super) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> Class {
+pub(crate) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> Class {
     let of = |kind: GovernedKind| {
         let files = |loaded: &Loaded| {
             let files = loaded.governed.files.iter().filter(|file| file.kind == kind);

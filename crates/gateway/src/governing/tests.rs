@@ -91,12 +91,17 @@ impl Place {
     fn approved(&self, policy: &str) -> String {
         let proposed = Proposed { policy: Some(policy.to_owned()), files: None, by: by() };
         let id = self.perform(Governed::Propose(proposed)).changes[0].id.clone();
-        let request = self.perform(Governed::Request { id: id.clone() }).request.unwrap();
+        self.sign(&id);
+        id
+    }
+
+    /// Approves.
+    fn sign(&self, id: &str) {
+        let request = self.perform(Governed::Request { id: id.to_owned() }).request.unwrap();
         let request = Request::from_armored(&request).unwrap();
         let approval =
             Approval::sign(request.instance, &request.change, Decision::Approve, &self.key, Timestamp::now());
         self.perform(Governed::Approve { approval: armored_approval(request.change.id, &approval) });
-        id
     }
 
     fn choose(&self, why: Why, in_force: Option<u64>) -> Result<Decided, Refused> {
@@ -290,4 +295,52 @@ fn what_asks_for_more_of_a_second_factor_cannot_be_that_of_two_versions_at_once(
     let wanted = Governed::Activate { id, at_once: None };
     let refused = place.governing.perform(wanted, &who, &Offline, Timestamp::now()).unwrap_err();
     assert!(refused.contains("it changes `[step_up]`"), "{refused}");
+}
+
+/// It looked once, or it cannot.
+struct Once(std::cell::Cell<bool>);
+
+impl Foresight for Once {
+    fn foresee(&self, _: Loaded, patience: Duration) -> Result<Vec<u8>, String> {
+        assert!(!patience.is_zero(), "what is signed is waited for");
+        match self.0.replace(false) {
+            true => Ok(br#"{"schema":"portcullis.impact/1","recent":{},"older":{},"coverage":{}}"#.to_vec()),
+            false => Err("another policy is being tried".to_owned()),
+        }
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_was_signed_by_what_was_foreseen_is_not_live_where_nobody_can_look_again() {
+    let place = Place::new("");
+    let who = Who::account(1_000, Some("ana"));
+    let foresight = Once(std::cell::Cell::new(true));
+    let perform = |wanted| place.governing.perform(wanted, &who, &foresight, Timestamp::now());
+    let proposed =
+        |policy: &str| Governed::Propose(Proposed { policy: Some(policy.to_owned()), files: None, by: by() });
+    let activate = |id: &str| perform(Governed::Activate { id: id.to_owned(), at_once: None });
+    let id = perform(proposed(OTHER)).unwrap().answer.changes[0].id.clone();
+    place.sign(&id);
+    let refused = activate(&id).unwrap_err();
+    assert!(
+        refused.contains("cannot be tried once more") && refused.contains("another policy is being tried"),
+        "{refused}"
+    );
+    assert_eq!(place.governing.n(), 1);
+    // By somebody who can look again it is live.
+    foresight.0.set(true);
+    activate(&id).unwrap();
+    // Where it was signed that nobody could look, that is what was wanted; and of what changes no answer there is nothing to be seen.
+    let blind = perform(proposed("version = 1\n# nobody\n")).unwrap().answer.changes[0].id.clone();
+    place.sign(&blind);
+    activate(&blind).unwrap();
+    foresight.0.set(true);
+    let neutral = perform(proposed("version = 1\n# nobody still\n")).unwrap().answer.changes[0].id.clone();
+    place.sign(&neutral);
+    activate(&neutral).unwrap();
+    assert_eq!(place.governing.n(), 4);
 }

@@ -1,5 +1,7 @@
 //! Opening the log: it is held to its chain, to the signatures in it, and to the head file.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Governor, PolicySource, decode_content};
 use crate::approver::ApproverSet;
 use crate::change::{Change, Kind};
@@ -11,6 +13,9 @@ use crate::ledger::Ledger;
 use crate::request::{Base, Request};
 use crate::threshold::{Count, Need};
 use crate::version::Version;
+
+/// A beginning that was cut off is finished within so long. An old store whose head file was taken away would else be taken for one.
+const CUT_OFF: SignedDuration = SignedDuration::from_hours(24);
 
 impl Governor {
     /// Opens the log. `pinned`: the gateway is to run governed, and where an instance is named, as that one. Returns also what happened on the
@@ -57,22 +62,35 @@ impl Governor {
         let begin = if required || known.is_some_and(|known| known.required) { 1 } else { from.max(1) };
         governor.verify(begin)?;
         governor.check_pin(pinned)?;
+        governor.hold_to_revocations(&mut remarks)?;
         governor.bring_forward(known, &mut remarks)?;
         Ok((governor, remarks))
     }
 
     /// Writes the head file of a log in which governance has just begun, where the process ended before it was written. An operator says so, since
-    /// a start cannot tell that from a file that was taken away.
+    /// a start cannot tell that from a file that was taken away. Nor could an operator of a store from long ago.
     ///
     /// # Errors
-    /// There is a head file, or the last version is not the one that begins governance.
-    pub fn finish_beginning(ledger: &dyn Ledger, head: &mut dyn HeadPlace) -> Result<(), GovernanceError> {
+    /// There is a head file, or the last version is not the one that begins governance, or not of the last day.
+    pub fn finish_beginning(
+        ledger: &dyn Ledger,
+        head: &mut dyn HeadPlace,
+        now: Timestamp,
+    ) -> Result<(), GovernanceError> {
         let last = ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
+        let is_recent = |version: &Version| {
+            let age = now.as_microsecond().saturating_sub(version.time);
+            age < i64::try_from(CUT_OFF.as_micros()).unwrap_or(i64::MAX)
+        };
         match last {
-            Some(last) if last.begins_governance() && head.read()?.is_none_or(|known| !known.required) => {
+            Some(last)
+                if last.begins_governance() && is_recent(&last) && head.read()?.is_none_or(|known| !known.required) =>
+            {
                 head.write(Head { n: last.n, hash: last.hash(), required: last.rules().required })
             }
-            _ => Err(GovernanceError::Unknown("beginning of governance that was cut off".to_owned())),
+            _ => Err(GovernanceError::Unknown(
+                "beginning of governance that was cut off within the last day: restore a backup".to_owned(),
+            )),
         }
     }
 
@@ -301,7 +319,7 @@ pub(crate) fn follows(
     if need.old == 0 {
         return Ok(());
     }
-    let time = jiff::Timestamp::from_microsecond(version.time).map_err(|_| "its time is none".to_owned())?;
+    let time = Timestamp::from_microsecond(version.time).map_err(|_| "its time is none".to_owned())?;
     if change.has_expired(time) {
         return Err("its time was over".to_owned());
     }

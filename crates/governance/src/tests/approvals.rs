@@ -475,15 +475,22 @@ fn a_log_that_is_lost_is_replaced_by_an_older_one_only_with_approvals() {
     governor.approve(change.id, &sign(&governor, &change, &people.ben, 11), at(11)).unwrap();
     governor.activate(change.id, "ana", at(12)).unwrap();
     let (mut restored, _) = backup.open().unwrap();
-    let change = restored.restoration(vec!["ana".to_owned()], "version 2 is lost".to_owned(), at(20)).unwrap();
-    let one = sign(&restored, &change, &people.ben, 21);
-    let two = sign(&restored, &change, &people.cem, 21);
-    let own = sign(&restored, &change, &people.ana, 21);
-    assert!(restored.restore(change.clone(), vec![], "ana", at(22)).is_err());
-    assert!(restored.restore(change.clone(), vec![one.clone(), one.clone(), own], "ana", at(22)).is_err());
+    let with = (&RevokedKeys::default(), Vec::new());
+    let request = restored.restoration(vec!["ana".to_owned()], "version 2 is lost".to_owned(), with, at(20)).unwrap();
+    let change = &request.change;
+    let one = sign(&restored, change, &people.ben, 21);
+    let two = sign(&restored, change, &people.cem, 21);
+    let own = sign(&restored, change, &people.ana, 21);
+    let mut restore = |change: &Change, approvals: &[&Approval], second| {
+        let request = Request { change: change.clone(), ..request.clone() };
+        let approvals = approvals.iter().map(|approval| (*approval).clone()).collect();
+        restored.restore(&request, &RevokedKeys::default(), approvals, "ana", at(second))
+    };
+    assert!(restore(change, &[], 22).is_err());
+    assert!(restore(change, &[&one, &one, &own], 22).is_err());
     let other = Change { rules: Rules { required: false, ..change.rules }, ..change.clone() };
-    assert!(restored.restore(other, vec![one.clone(), two.clone()], "ana", at(22)).is_err());
-    assert!(restored.restore(change.clone(), vec![one.clone(), two.clone()], "ana", at(20 + 72 * 3_600)).is_err());
-    let version = restored.restore(change, vec![one, two], "ana", at(22)).unwrap();
+    assert!(restore(&other, &[&one, &two], 22).is_err());
+    assert!(restore(change, &[&one, &two], 20 + 72 * 3_600).is_err());
+    let version = restore(change, &[&one, &two], 22).unwrap();
     assert_eq!((version.n, version.change.restores, restored.verify_all().unwrap()), (2, 1, 2));
 }

@@ -64,7 +64,7 @@ fn wherever_the_process_ends_while_governance_begins_it_has_begun_or_not() {
             if begun && shared.disk().head.is_none() {
                 // The next start does not guess: a head file may have been taken away. Who begins again finishes it.
                 assert!(matches!(shared.open(), Err(GovernanceError::HeadMissing { found: 1 })));
-                shared.finish_beginning().unwrap();
+                shared.finish_beginning(2).unwrap();
             }
             let (mut governor, _) = shared.open().unwrap();
             assert_eq!(governor.is_required(), begun, "{working} {unheard}");
@@ -119,7 +119,7 @@ fn an_older_store_is_told_by_the_head_file() {
     gone.disk().head = None;
     assert!(matches!(gone.open(), Err(GovernanceError::HeadMissing { found: 2 })));
     // Where nothing is required a store may be moved away: that is said.
-    assert!(gone.finish_beginning().is_err(), "only of a log that has just begun");
+    assert!(gone.finish_beginning(2).is_err(), "only of a log that has just begun");
     let begun = Shared::default();
     let (mut governor, _) = begun.open().unwrap();
     note(&mut governor, &wish(content(1, "0 1 2 2"), "file"), at(1)).unwrap();

@@ -14,6 +14,7 @@ pub(crate) struct Disk {
     pub(crate) blobs: BTreeMap<Hash, Vec<u8>>,
     pub(crate) changes: BTreeMap<ChangeId, StoredChange>,
     pub(crate) head: Option<Head>,
+    pub(crate) revoked: RevokedKeys,
     pub(crate) rollout: Option<Vec<u8>>,
     /// Writes so far.
     pub(crate) writes: usize,
@@ -44,8 +45,8 @@ impl Shared {
         Governor::open(Box::new(self.clone()), Box::new(self.clone()), Box::new(Lines), pinned)
     }
 
-    pub(crate) fn finish_beginning(&self) -> Result<(), GovernanceError> {
-        Governor::finish_beginning(self, &mut self.clone())
+    pub(crate) fn finish_beginning(&self, second: i64) -> Result<(), GovernanceError> {
+        Governor::finish_beginning(self, &mut self.clone(), at(second))
     }
 
     fn step(&self, change: impl FnOnce(&mut Disk)) -> Result<(), LedgerError> {
@@ -131,6 +132,14 @@ impl HeadPlace for Shared {
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.head = Some(head))?)
+    }
+
+    fn revoked(&self) -> Result<RevokedKeys, GovernanceError> {
+        Ok(self.disk().revoked.clone())
+    }
+
+    fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
+        Ok(self.step(|disk| disk.revoked = keys.clone())?)
     }
 }
 

@@ -313,6 +313,9 @@ pub(crate) struct BackupRestoreArgs {
     /// The backup is older than the store was: versions are lost. Where approvals are required, --approval says who wants that
     #[arg(long)]
     pub(crate) accept_rollback: bool,
+    /// The last version that is known, as it was written down elsewhere (`governance status` shows it): a backup that holds it is not older
+    #[arg(long, value_name = "N:HASH")]
+    pub(crate) head: Option<portcullis_governance::Anchor>,
     /// With --accept-rollback: write what has to be signed to this file; later, what was written there
     #[arg(long, value_name = "FILE", requires = "accept_rollback")]
     pub(crate) request: Option<PathBuf>,

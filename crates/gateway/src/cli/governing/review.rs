@@ -13,8 +13,9 @@ use similar::TextDiff;
 use crate::cli::live::safe;
 use crate::governing::impact_in_words;
 
-/// In words and with every line that changes. The files are those whose hash would be signed, and those of the version that they would change.
-pub(super) fn of(request: &Request) -> String {
+/// In words and with every line that changes. The files are those whose hash would be signed, and those of the version that they would change. `effects`: who
+/// gets in by it, as it was worked out here.
+pub(super) fn of(request: &Request, effects: &[String]) -> String {
     let change = &request.change;
     let time = |micros| Timestamp::from_microsecond(micros).map(|time| format!("{time:.0}")).unwrap_or_default();
     let mut text = String::new();
@@ -23,6 +24,10 @@ pub(super) fn of(request: &Request) -> String {
     };
     row("change", &format!("{}: {}", change.id, change.kind.as_str()));
     row("class", &format!("{}, as the gateway says, which finds it again before it is live", change.class.as_str()));
+    row("effect", "on all requests that there could be, as found here from the files that would be signed:");
+    for line in effects {
+        row("", line);
+    }
     row("instance", &request.instance.to_string());
     row("changes", &format!("version {} ({})", change.base_n, change.base));
     if change.restores > 0 {

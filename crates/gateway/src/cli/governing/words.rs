@@ -38,6 +38,13 @@ fn live(live: &Live) -> String {
     let required = if live.required { "approvals are required" } else { "approvals are not required" };
     let mut text =
         format!("version {} is live, {required}\nhead      {}\ninstance  {}", live.n, safe(&live.hash), safe(instance));
+    if live.required {
+        text.push_str(&format!(
+            "\nanchor    {}:{} (write it down elsewhere: `run --at-least`, `backup restore --head`)",
+            live.n,
+            safe(&live.hash)
+        ));
+    }
     let serving = live.rollout.as_ref().map_or(live.n, |rollout| rollout.serving);
     if let Some(other) = live.in_force.filter(|in_force| *in_force != serving) {
         text.push_str(&format!("\nin force  version {other}, until a reload has put version {serving} in force"));

@@ -1,0 +1,32 @@
+//! Whether the files on disk are what was approved, asked by nobody who wants them to be in force.
+
+use jiff::Timestamp;
+use portcullis_config::{Loaded, Report};
+use portcullis_governance::{ChangeState, Hash};
+
+use super::source::load_sealed;
+use super::{Alarm, Governing};
+
+impl Governing {
+    /// What is wrong with the files, where approvals are required; `None`: nothing, or somebody has proposed what they hold.
+    pub(crate) fn amiss(&self, disk: Result<&Loaded, &Report>) -> Option<Alarm> {
+        if !self.is_required() {
+            return None;
+        }
+        let (version, content, proposed) = {
+            let governor = self.governor();
+            let (version, content) = governor.served().ok()?;
+            let open = governor.proposals(Timestamp::now()).unwrap_or_default().into_iter();
+            let open = open.filter(|proposal| proposal.state == ChangeState::Open);
+            (version, content, open.map(|proposal| proposal.change.governed).collect::<Vec<_>>())
+        };
+        if let Ok(disk) = disk {
+            let digest = Hash(disk.governed.digest);
+            if digest == version.change.governed || proposed.contains(&digest) || self.is_rolled_out(disk) {
+                return None;
+            }
+        }
+        let live = load_sealed(&self.config, &content).ok()?;
+        Some(self.alarm(disk, &live, version.n))
+    }
+}
