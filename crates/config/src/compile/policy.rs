@@ -248,7 +248,12 @@ pub(crate) fn break_glass(
         unknown("route", route);
     }
     let texts = |names: Vec<At<String>>| names.into_iter().map(|name| name.value).collect();
-    Some(BreakGlassRules { roles: texts(table.roles), routes: texts(named), max_s: table.max.min(max).as_secs() })
+    Some(BreakGlassRules {
+        roles: texts(table.roles),
+        routes: texts(named),
+        max_s: table.max.min(max).as_secs(),
+        signers: texts(table.signers),
+    })
 }
 
 /// Turns spans into the engine's positions.

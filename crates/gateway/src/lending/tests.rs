@@ -111,7 +111,8 @@ fn shared(rules: ActivationRules) -> (Arc<Shared>, Capture) {
 fn lender(disk: &Disk, now: Timestamp) -> (Lender, Capture) {
     let (shared, capture) = shared(ActivationRules::of(3_600));
     let book = PowerBook::open(Box::new(disk.clone()), Limits::default(), now).unwrap();
-    let rules = BreakGlassRules { roles: vec!["admin".to_owned()], routes: Vec::new(), max_s: 3_600 };
+    let rules =
+        BreakGlassRules { roles: vec!["admin".to_owned()], routes: Vec::new(), max_s: 3_600, signers: Vec::new() };
     let lender = Lender {
         kept: Mutex::new(Some(Kept::of(book, shared.clock.now()))),
         shared,
