@@ -359,7 +359,12 @@ fn each_mistake_is_named_where_it_stands() {
     check("[access]\nself_service = true\n", ("E0203", 2, 16, "add `[store]`"));
     check("[store]\n[access]\nhosts = [\"a.test\"]\n", ("E0203", 3, 10, "add `self_service = true`"));
     check("[store]\n[access]\nself_service = true\nhosts = [\"a.test\"]\n", ("E0203", 4, 10, "add `[identity.login]`"));
-    for wrong in ["*.test", "a.test:443", "A.test", "https://a.test", ""] {
+    // No route leads to the page there.
+    let login =
+        "[identity.login]\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"https://op.example\"\nclient_id = \"x\"\n";
+    let asks = "paths = [\"/api/**\"]\n[store]\n[access]\nself_service = true\nhosts = [\"a.test\"]\n";
+    check(&format!("{asks}{login}"), ("E0203", 5, 10, "`paths = [\"/.portcullis/**\"]`"));
+    for wrong in ["*.test", "a.test:443", "A.test", "https://a.test"] {
         check(&format!("[access]\nhosts = [\"{wrong}\"]\n"), ("E0105", 2, 10, "without a port"));
     }
     check("[backup]\n", ("E0203", 1, 1, "there is no store to make backups of"));

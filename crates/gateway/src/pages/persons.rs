@@ -371,7 +371,7 @@ mod tests {
             ["on-call", "60", "disk", "OPS-1"],
             ["on-call", "60", "disk full", "OPS-2"],
             ["on-call", "60", "disk fullOPS-1", ""],
-            ["on-call\0minutes\02\060", "", "disk full", "OPS-1"],
+            ["on-call\x00minutes\x002\x0060", "", "disk full", "OPS-1"],
         ] {
             assert_ne!(own.asker("session"), act(other).asker("session"), "{other:?}");
         }
