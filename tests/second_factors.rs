@@ -280,8 +280,12 @@ const ACCESS: &str = "/.portcullis/access";
 const OWN: &str = "access.test";
 
 fn with_access(upstream: &Upstream) -> Gateway {
+    with_access_at(upstream, OWN)
+}
+
+fn with_access_at(upstream: &Upstream, own: &str) -> Gateway {
     let mut site = site(upstream, "localhost", NO_BANS);
-    site.add(&format!("[access]\nself_service = true\nhosts = [\"{OWN}\"]\n"));
+    site.add(&format!("[access]\nself_service = true\nhosts = [\"{own}\"]\n"));
     site.policy(&[POLICY, ELIGIBLE, NO_BANS].concat());
     site.start()
 }
@@ -745,4 +749,50 @@ fn a_passkey_of_a_real_browser_raises_the_session() {
     let steps = of_kind(&events, "auth.step_up");
     assert_eq!(steps.len(), 1);
     assert!(steps[0]["message"].as_str().unwrap().ends_with("has shown a second factor: passkey"), "{}", steps[0]);
+}
+
+/// Alice is shown five minutes, and something has her authenticator asked while the form says sixty; then she goes on with what she was shown.
+const ONE_ACT: &str = r#"
+const [own] = given;
+const devtools = await context.newCDPSession(page);
+await devtools.send('WebAuthn.enable');
+const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
+await page.goto(own + '/.portcullis/access');
+await page.fill('input[name=name]', 'alice');
+await page.fill('input[name=password]', 'correct horse');
+await page.click('button[type=submit]');
+await page.goto(own + '/.portcullis/factors');
+await page.fill('#passkey input[name=name]', 'this laptop');
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('text=Recovery codes');
+const prepare = async () => {
+  await page.goto(own + '/.portcullis/access');
+  await page.fill('input[name=minutes]', '5');
+  await page.fill('form:has(input[value=prepare]) input[name=justification]', 'INC-7');
+  await page.click('form:has(input[value=prepare]) button[type=submit]');
+  await page.waitForSelector('#passkey');
+};
+await prepare();
+await page.evaluate(() => { document.querySelector('#passkey input[name=minutes]').value = '60'; });
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('p[role=alert]:has-text("begun elsewhere")');
+const said = await page.textContent('p[role=alert]:has-text("begun elsewhere")');
+await prepare();
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('text=in_force until');
+return { said, end: page.url() };
+"#;
+
+#[test]
+fn a_passkey_confirms_the_words_of_one_activation_and_no_others() {
+    let upstream = Upstream::start();
+    let gateway = with_access_at(&upstream, "localhost");
+    let own = format!("http://localhost:{}", gateway.address.port());
+    let seen = in_browser(ONE_ACT, &[&own]);
+    assert!(seen["said"].as_str().unwrap().contains("begun elsewhere"), "{seen:#}");
+    let listed = gateway.site.run(&["access", "list", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout.join("\n")).unwrap();
+    let times: Vec<&Value> = listed["access"].as_array().unwrap().iter().map(|each| &each["for_s"]).collect();
+    assert_eq!(times, [300], "what she was shown, and nothing else");
 }
