@@ -116,9 +116,7 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     };
     let is_persons = transit.facts.target.as_ref().is_some_and(|target| settings.is_persons(&target.path));
     let principal = if transit.facts.asks_who {
-        // By the policy that decides for this caller.
-        choose(&mut transit.facts);
-        match known(&transit.facts) {
+        match known(&mut transit.facts) {
             Ok(principal) => Some(principal),
             Err(refusal) => return Ok(refusal.into()),
         }
@@ -159,7 +157,9 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
 }
 
 /// Who it is, as on a route that demands a credential; and whether anything keeps them from the route that leads to the page, whatever they are granted.
-pub(super) fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
+/// By the policy that decides for this caller.
+pub(super) fn known(facts: &mut Facts) -> Result<Arc<Principal>, PageRefusal> {
+    choose(facts);
     let refused = |code, message: &str, said: &'static str| Err(PageRefusal::new(code, message, said));
     match &facts.identity {
         Some(Identity::Verified(principal)) => {
