@@ -317,6 +317,7 @@ const EMERGENCY: &str = r#"
 roles = ["admin"]
 scope = "*"
 max = "1h"
+signers = ["ana"]
 
 [[resource]]
 route = "app"
@@ -474,4 +475,74 @@ fn where_governance_is_required_two_approve_a_seal_and_a_loan_and_two_review() {
     assert_eq!(status(&gateway, "/ops/report", &alice), 403);
     assert_eq!(signed("approve", &loan, &cem).status.code(), Some(0));
     assert_eq!(status(&gateway, "/ops/report", &alice), 200);
+}
+
+#[test]
+fn a_person_breaks_glass_for_themselves_with_an_enrolled_key_once() {
+    let upstream = Upstream::start();
+    let (site, alice, [ana, ben, cem]) = governed(&upstream);
+    let gateway = site.start();
+    let instance = listed(&gateway.site)["instance"].as_str().expect("the gateway names itself").to_owned();
+    // On another machine: nothing of this one is asked.
+    let sign = |key: &str, principal: &str, more: &[&str]| {
+        let out = gateway.site.path(&format!("{principal}-{}.statement", more.len())).display().to_string();
+        let signing = ["access", "sign-break-glass", "--instance", &instance, "--key", key, "--as", principal];
+        let why = ["--role", "admin", "--reason", "nobody can be reached", "--out", &out];
+        let signed = portcullis().args(signing).args(why).args(more).run(PATIENCE);
+        assert_eq!(signed.status.code(), Some(0), "{signed:?}");
+        assert!(signed.stderr.join("\n").contains("breaking glass: role:admin,* of user:"), "{signed:?}");
+        out
+    };
+    let open = |statement: &str| ask(&gateway.site, &["access", "break-glass", "--statement", statement]);
+    let refusal = |finished: Finished| {
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        finished.stderr.join("\n")
+    };
+    assert!(refusal(open(&sign(&ben, "ben", &[]))).contains("does not name ben"));
+    assert!(refusal(open(&sign(&ana, "bob", &[]))).contains("for oneself alone"));
+    assert!(refusal(open(&sign(&ana, "alice", &["--for", "2h"]))).contains("broken for a second to 1h"));
+    let statement = sign(&ana, "alice", &[]);
+    let text = std::fs::read_to_string(&statement).unwrap();
+    // A letter in the middle is one of the reason or of the signature.
+    let middle = text.len() / 2;
+    let letter = if &text[middle..=middle] == "A" { "B" } else { "A" };
+    gateway.site.file("changed", &format!("{}{letter}{}", &text[..middle], &text[middle + 1..]));
+    let changed = open(&gateway.site.path("changed").display().to_string());
+    assert_eq!(changed.status.code(), Some(1), "{changed:?}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 403);
+
+    let opened = open(&statement);
+    assert_eq!(opened.status.code(), Some(0), "{opened:?}");
+    assert_eq!((status(&gateway, "/admin/x", &alice), status(&gateway, "/ops/x", &alice)), (200, 403));
+    let alarm = event(&gateway, "break_glass.opened", 1);
+    assert_eq!((&alarm["severity"], &alarm["identity"]["id"]), (&"critical".into(), &"alice".into()));
+    let message = alarm["message"].as_str().unwrap();
+    assert!(message.contains("nobody can be reached") && message.contains("signed with the key"), "{message}");
+    assert_eq!(event(&gateway, "admin.access_break_glass", 5)["decision"], "permit");
+    let broken = listed(&gateway.site)["access"][0].clone();
+    assert_eq!((&broken["kind"], &broken["unreviewed"]), (&"break_glass".into(), &true.into()));
+    let id = broken["id"].as_u64().unwrap().to_string();
+    run(&gateway.site, &["access", "deactivate", &id, "--reason", "mended"]);
+    assert!(refusal(open(&statement)).contains("good once"));
+    let Gateway { mut process, site, .. } = gateway;
+    process.signal(Signal::Kill);
+    process.wait_exit(PATIENCE);
+    let gateway = site.start();
+    let again = ask(&gateway.site, &["access", "break-glass", "--statement", &statement]);
+    assert!(refusal(again).contains("good once"), "also over a restart");
+    // Whoever it was for reviews nothing of it.
+    let review = |key: &str| ask(&gateway.site, &["access", "review", &id, "--key", key]);
+    assert!(review(&ana).stderr.join("\n").contains("cannot review it under any name"));
+    assert_eq!((review(&ben).status.code(), review(&cem).status.code()), (Some(0), Some(0)));
+
+    // At once, where the gateway can be reached from the machine of the key; and not once the key is revoked.
+    let at_once = |key: &str| {
+        let whose = ["access", "break-glass", "--key", key, "--as", "alice", "--role", "admin"];
+        ask(&gateway.site, &[&whose[..], &["--reason", "once more", "--for", "30m"]].concat())
+    };
+    let opened = at_once(&ana);
+    assert_eq!(opened.status.code(), Some(0), "{opened:?}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+    assert!(run(&gateway.site, &["access", "verify"]).contains("entries follow one on the other"));
+    assert_eq!(of_kind(&gateway.stop(), "break_glass.opened").len(), 2);
 }

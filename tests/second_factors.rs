@@ -70,6 +70,8 @@ fn site(upstream: &Upstream, host: &str, bans: &str) -> Site {
 /// As much of a browser as the pages need: cookies, redirects, forms.
 struct Browser {
     address: SocketAddr,
+    /// By what name it comes to that address.
+    host: String,
     from: IpAddr,
     cookies: BTreeMap<String, String>,
 }
@@ -89,6 +91,12 @@ fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(behind)?.0)
 }
 
+/// What an attribute says, as the gateway's pages write it.
+fn plain(text: &str) -> String {
+    let plain = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
+    plain.replace("&amp;", "&")
+}
+
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -101,7 +109,13 @@ impl Browser {
 
     /// One on a machine of this address.
     fn at(gateway: &Gateway, from: &str) -> Self {
-        Self { address: gateway.address, from: from.parse().unwrap(), cookies: BTreeMap::new() }
+        let (address, from) = (gateway.address, from.parse().unwrap());
+        Self { address, host: address.to_string(), from, cookies: BTreeMap::new() }
+    }
+
+    /// One that goes to the gateway by this name.
+    fn of_host(gateway: &Gateway, host: &str) -> Self {
+        Self { host: host.to_owned(), ..Self::new(gateway) }
     }
 
     /// Whether it has a session.
@@ -111,7 +125,7 @@ impl Browser {
 
     fn once(&mut self, method: &str, place: &str, body: &str) -> Answer {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let (host, cookies) = (self.address.to_string(), cookies.join("; "));
+        let (host, cookies) = (self.host.clone(), cookies.join("; "));
         let mut headers = vec![("host", host.as_str()), ("accept", "text/html")];
         if !cookies.is_empty() {
             headers.push(("cookie", &cookies));
@@ -158,7 +172,7 @@ impl Browser {
             .unwrap_or_else(|| panic!("no form with {form}: {html}"));
         let action = between(piece, "action=\"", "\"").unwrap();
         let hidden = piece.split("<input").filter(|input| input.contains("type=\"hidden\"")).filter_map(|input| {
-            Some((between(input, "name=\"", "\"")?.to_owned(), between(input, "value=\"", "\"")?.to_owned()))
+            Some((between(input, "name=\"", "\"")?.to_owned(), plain(between(input, "value=\"", "\"")?)))
         });
         let given = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let body: Vec<String> =
@@ -261,41 +275,134 @@ scope = "*"
 activation = { max = "1h", self = true }
 "#;
 
-#[test]
-fn a_session_activates_nothing_until_its_person_has_shown_a_factor() {
-    let upstream = Upstream::start();
-    let mut site = site(&upstream, "localhost", NO_BANS);
-    site.add("[access]\nself_service = true\n");
+const ACCESS: &str = "/.portcullis/access";
+/// Where nothing but the gateway's own pages is.
+const OWN: &str = "access.test";
+
+fn with_access(upstream: &Upstream) -> Gateway {
+    with_access_at(upstream, OWN)
+}
+
+fn with_access_at(upstream: &Upstream, own: &str) -> Gateway {
+    let mut site = site(upstream, "localhost", NO_BANS);
+    site.add(&format!("[access]\nself_service = true\nhosts = [\"{own}\"]\n"));
     site.policy(&[POLICY, ELIGIBLE, NO_BANS].concat());
-    let gateway = site.start();
+    site.start()
+}
+
+/// Sends this as a script can, on the origin of the page that it is on.
+fn by_script(gateway: &Gateway, browser: &Browser, method: &str, place: &str, body: &str) -> Answer {
+    let (origin, cookies) = (format!("http://{}", browser.host), cookies(browser));
+    let headers = [
+        ("host", browser.host.as_str()),
+        ("origin", &origin),
+        ("sec-fetch-site", "same-origin"),
+        ("cookie", &cookies),
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+    ];
+    gateway.send(wire::request(method, place, &headers, body.as_bytes()))
+}
+
+#[test]
+fn no_script_of_an_application_activates_anything_whatever_its_visitor_has_shown() {
+    let upstream = Upstream::start();
+    let gateway = with_access(&upstream);
     let mut browser = Browser::new(&gateway);
     let page = browser.go("/secret/plans");
     browser.log_in(&page);
-    assert!(browser.is_in());
-    // What a script of any application behind the gateway can send, on its own origin.
-    let post = |browser: &Browser| {
-        let host = browser.address.to_string();
-        let (origin, cookies) = (format!("http://{host}"), cookies(browser));
-        let headers = [
-            ("host", host.as_str()),
-            ("origin", &origin),
-            ("sec-fetch-site", "same-origin"),
-            ("cookie", &cookies),
-            ("content-type", "application/json"),
-            ("accept", "application/json"),
-        ];
-        let body = r#"{"assignment":"secrets-for-a-time","justification":"x"}"#;
-        gateway.send(wire::request("POST", "/.portcullis/activations", &headers, body.as_bytes()))
-    };
-    let refused = post(&browser);
-    gateway.check_refused("a script", &refused, 401, "step_up.required");
-    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
     let (secret, _) = enrol(&mut browser);
     let page = browser.go("/secret/plans");
     let page = browser.submit(&page, "name=\"code\"", &[("code", &code(&secret, 0))]);
     assert_eq!((page.place.as_str(), page.answer.status()), ("/secret/plans", 200));
-    let begun = post(&browser);
-    assert_eq!(begun.status(), 201, "{}", begun.text());
+    // A script waited for that: a second factor was shown a moment ago.
+    let body = r#"{"assignment":"secrets-for-a-time","justification":"x"}"#;
+    let refused = by_script(&gateway, &browser, "POST", "/.portcullis/activations", body);
+    gateway.check_refused("a script activates", &refused, 401, "step_up.required");
+    assert!(
+        refused.json()["detail"].as_str().unwrap().contains("access.test/.portcullis/access"),
+        "{}",
+        refused.text()
+    );
+    let refused = by_script(&gateway, &browser, "DELETE", "/.portcullis/activations/1", "");
+    gateway.check_refused("a script gives up", &refused, 401, "step_up.required");
+    let asking = r#"{"event":"0190b2a0-0000-7000-8000-000000000000","justification":"x"}"#;
+    let refused = by_script(&gateway, &browser, "POST", "/.portcullis/access-requests", asking);
+    gateway.check_refused("a script asks", &refused, 401, "step_up.required");
+    // To look is to change nothing.
+    let seen = by_script(&gateway, &browser, "GET", "/.portcullis/activations", "");
+    assert_eq!(seen.json()["eligible"][0]["assignment"], "secrets-for-a-time", "{}", seen.text());
+    // The page for persons is not on its origin, and what it sends to another one is sent back.
+    assert_eq!(browser.go(ACCESS).answer.status(), 404);
+    let elsewhere = Browser { host: OWN.to_owned(), cookies: browser.cookies.clone(), ..Browser::new(&gateway) };
+    let headers = [
+        ("host", OWN),
+        ("origin", "http://app.test"),
+        ("cookie", &cookies(&elsewhere)),
+        ("accept", "application/json"),
+    ];
+    let sent = gateway.send(wire::request("POST", ACCESS, &headers, b"act=prepare"));
+    gateway.check_refused("another origin", &sent, 403, "request.malformed");
+    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
+}
+
+#[test]
+fn a_person_activates_one_thing_with_one_factor_at_a_host_where_no_application_is() {
+    let upstream = Upstream::start();
+    let gateway = with_access(&upstream);
+    let mut browser = Browser::of_host(&gateway, OWN);
+    let page = browser.go(ACCESS);
+    assert!(page.place.starts_with("/.portcullis/login?to=/.portcullis/access"), "{}", page.place);
+    browser.log_in(&page);
+    let (_, recovery) = enrol(&mut browser);
+    let page = browser.go(ACCESS);
+    assert_eq!((page.place.as_str(), page.answer.status()), (ACCESS, 200), "{}", page.html());
+    assert!(page.html().contains("secrets-for-a-time: secrets, for at most 60 minutes"), "{}", page.html());
+    assert!(!page.html().contains("<script"), "{}", page.html());
+    let fields =
+        [("assignment", "secrets-for-a-time"), ("minutes", "30"), ("justification", "INC-7 <b>"), ("ticket", "")];
+    let prepared = browser.submit(&page, "value=\"prepare\"", &fields);
+    let html = prepared.html();
+    assert!(html.contains("<dt>minutes</dt><dd>30</dd>") && html.contains("<dd>INC-7 &lt;b&gt;</dd>"), "{html}");
+    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty(), "nothing of it is in force");
+    // Who has the session alone, or guesses, activates nothing.
+    let wrong = browser.submit(&prepared, "name=\"code\"", &[("code", "000000")]);
+    assert_eq!(wrong.answer.status(), 403, "{}", wrong.html());
+    assert!(wrong.html().contains("<dd>30</dd>"), "and it is asked for the same: {}", wrong.html());
+    let before = browser.cookies.clone();
+    let none = browser.submit(&prepared, "name=\"code\"", &[("no", "code")]);
+    assert_eq!(none.answer.status(), 400, "{}", none.html());
+    let begun = browser.submit(&wrong, "name=\"code\"", &[("code", &recovery[0])]);
+    assert_eq!((begun.place.as_str(), begun.answer.status()), (ACCESS, 200), "{}", begun.html());
+    assert!(begun.html().contains("secrets-for-a-time: in_force until"), "{}", begun.html());
+    // The factor was for that alone: the session is what it was, and the code is used up.
+    assert_eq!(browser.cookies, before);
+    let used = browser.submit(&prepared, "name=\"code\"", &[("code", &recovery[0])]);
+    assert_eq!(used.answer.status(), 403, "{}", used.html());
+    let listed = gateway.site.run(&["access", "list", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout.join("\n")).unwrap();
+    let own = &listed["access"][0];
+    assert_eq!((&own["for_s"], &own["reason"], &own["by"]), (&json!(1_800), &json!("INC-7 <b>"), &json!("user:alice")));
+    assert_eq!(listed["access"].as_array().unwrap().len(), 1);
+    // It is given up without a factor.
+    let page = browser.go(ACCESS);
+    let ended = browser.submit(&page, "value=\"end\"", &[]);
+    assert!(ended.html().contains("secrets-for-a-time: ended until"), "{}", ended.html());
+    // Nothing else is on this host, whatever routes say, and no form is taken without its token.
+    assert_eq!(browser.go("/any").answer.status(), 404);
+    assert_eq!(
+        browser
+            .once("POST", ACCESS, "act=prepare&assignment=secrets-for-a-time&minutes=&justification=x&ticket=")
+            .status(),
+        403
+    );
+    let events = gateway.stop();
+    for (kind, count) in [("grant.began", 1), ("grant.ended", 1), ("auth.step_up", 1), ("auth.failed", 2)] {
+        assert_eq!(of_kind(&events, kind).len(), count, "{kind}");
+    }
+    let shown = of_kind(&events, "auth.step_up");
+    assert!(shown[0]["message"].as_str().unwrap().contains("to activate secrets-for-a-time"), "{:#}", shown[0]);
+    assert!(upstream.requests().is_empty(), "no application was ever asked");
 }
 
 #[test]
@@ -642,4 +749,50 @@ fn a_passkey_of_a_real_browser_raises_the_session() {
     let steps = of_kind(&events, "auth.step_up");
     assert_eq!(steps.len(), 1);
     assert!(steps[0]["message"].as_str().unwrap().ends_with("has shown a second factor: passkey"), "{}", steps[0]);
+}
+
+/// Alice is shown five minutes, and something has her authenticator asked while the form says sixty; then she goes on with what she was shown.
+const ONE_ACT: &str = r#"
+const [own] = given;
+const devtools = await context.newCDPSession(page);
+await devtools.send('WebAuthn.enable');
+const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+await devtools.send('WebAuthn.addVirtualAuthenticator', { options });
+await page.goto(own + '/.portcullis/access');
+await page.fill('input[name=name]', 'alice');
+await page.fill('input[name=password]', 'correct horse');
+await page.click('button[type=submit]');
+await page.goto(own + '/.portcullis/factors');
+await page.fill('#passkey input[name=name]', 'this laptop');
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('text=Recovery codes');
+const prepare = async () => {
+  await page.goto(own + '/.portcullis/access');
+  await page.fill('input[name=minutes]', '5');
+  await page.fill('form:has(input[value=prepare]) input[name=justification]', 'INC-7');
+  await page.click('form:has(input[value=prepare]) button[type=submit]');
+  await page.waitForSelector('#passkey');
+};
+await prepare();
+await page.evaluate(() => { document.querySelector('#passkey input[name=minutes]').value = '60'; });
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('p[role=alert]:has-text("begun elsewhere")');
+const said = await page.textContent('p[role=alert]:has-text("begun elsewhere")');
+await prepare();
+await page.click('#passkey button[type=submit]');
+await page.waitForSelector('text=in_force until');
+return { said, end: page.url() };
+"#;
+
+#[test]
+fn a_passkey_confirms_the_words_of_one_activation_and_no_others() {
+    let upstream = Upstream::start();
+    let gateway = with_access_at(&upstream, "localhost");
+    let own = format!("http://localhost:{}", gateway.address.port());
+    let seen = in_browser(ONE_ACT, &[&own]);
+    assert!(seen["said"].as_str().unwrap().contains("begun elsewhere"), "{seen:#}");
+    let listed = gateway.site.run(&["access", "list", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout.join("\n")).unwrap();
+    let times: Vec<&Value> = listed["access"].as_array().unwrap().iter().map(|each| &each["for_s"]).collect();
+    assert_eq!(times, [300], "what she was shown, and nothing else");
 }

@@ -205,6 +205,8 @@ fn whoever_is_eligible_activates_it_gives_it_up_and_waits_where_others_must_appr
     let problem = world.refused("/admin/x");
     assert_eq!(problem["remedy"]["activate"], ACTIVATIONS, "{problem:#}");
     assert_eq!(problem["remedy"]["assignments"], json!(["alice-administers"]));
+    let words = "activate with `POST /.portcullis/activations`, or `portcullis access activate alice-administers`";
+    assert!(problem["detail"].as_str().unwrap().contains(words), "{problem:#}");
     let eligible = world.get(ACTIVATIONS, &world.alice).json();
     let names: Vec<&Value> = eligible["eligible"].as_array().unwrap().iter().map(|each| &each["assignment"]).collect();
     assert_eq!(names, ["alice-administers", "on-call"]);
@@ -406,6 +408,58 @@ fn pages_that_ask_who_it_is_are_there_where_a_route_leads() {
         gateway.check_refused(host, &get(host), 404, "route.not_found");
     }
     gateway.check_refused("far.test", &get("far.test"), 403, "ip.not_allowed");
+}
+
+#[test]
+fn power_is_held_back_by_the_routes_that_it_is_for_and_not_by_the_one_where_it_is_asked_for() {
+    let upstream = Upstream::start();
+    let mut site = Site::without_route(&upstream.url());
+    site.add("[[route]]\nname = \"app\"\nhosts = [\"app.test\"]\nupstream = \"app\"\n");
+    site.add("[[route]]\nname = \"payroll\"\nhosts = [\"payroll.test\"]\nupstream = \"app\"\n");
+    let alice = site.key("alice", "user:alice", "");
+    site.add("[store]\npath = \"state.db\"\n[access]\nself_service = true\n");
+    let rules = r#"
+[[network]]
+name = "office"
+addresses = ["192.0.2.0/24"]
+
+[[resource]]
+route = "payroll"
+networks = { allow = ["office"] }
+
+[[role]]
+name = "pays"
+permissions = [{ actions = ["* /pay/**"] }]
+
+[[assignment]]
+name = "pays"
+role = "pays"
+principals = ["user:alice"]
+scope = "payroll"
+activation = { max = "1h", self = true }
+
+[[assignment]]
+name = "pays-everywhere"
+role = "pays"
+principals = ["user:alice"]
+scope = ["app", "payroll"]
+activation = { max = "1h", self = true }
+"#;
+    site.policy(&[rules, NO_BANS].concat());
+    let gateway = site.start();
+    let activate = |assignment: &str| {
+        let body = json!({ "assignment": assignment, "justification": "x" }).to_string();
+        let headers = [("host", "app.test"), ("x-api-key", alice.as_str()), ("content-type", "application/json")];
+        gateway.send(request("POST", ACTIVATIONS, &headers, body.as_bytes()))
+    };
+    // Nothing keeps her from the pages at this host, which she picked.
+    let looked = gateway.get(ACTIVATIONS, &[("host", "app.test"), ("x-api-key", &alice)]);
+    assert_eq!(looked.status(), 200, "{}", looked.text());
+    gateway.check_refused("from elsewhere", &activate("pays"), 403, "ip.not_allowed");
+    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
+    // Where one of its routes lets her come, she can use it there.
+    let begun = activate("pays-everywhere");
+    assert_eq!(begun.status(), 201, "{}", begun.text());
 }
 
 #[test]

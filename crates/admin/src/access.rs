@@ -48,6 +48,11 @@ pub enum Access {
     Seal(Seal),
     /// Breaks glass with a sealed code.
     BreakGlass(BreakGlass),
+    /// Breaks glass with what a person has signed.
+    BreakGlassSigned {
+        /// The statement, a block of text: for whom, what, for how long, why, and until when it may be used.
+        statement: String,
+    },
     /// Says that somebody has looked at what was done with a broken seal.
     Review {
         /// Its number.
@@ -77,6 +82,7 @@ impl Verb for Access {
             Self::End { .. } => "end",
             Self::Seal(_) => "seal",
             Self::BreakGlass(_) => "break_glass",
+            Self::BreakGlassSigned { .. } => "break_glass_signed",
             Self::Review { .. } => "review",
             Self::Request(_) => "request",
             Self::Grant(_) => "grant",

@@ -261,7 +261,7 @@ impl access::Access {
             Self::Reject { .. } => Some(ActionKind::AccessReject),
             Self::End { .. } => Some(ActionKind::AccessEnd),
             Self::Seal(_) => Some(ActionKind::AccessSeal),
-            Self::BreakGlass(_) => Some(ActionKind::AccessBreakGlass),
+            Self::BreakGlass(_) | Self::BreakGlassSigned { .. } => Some(ActionKind::AccessBreakGlass),
             Self::Review { .. } => Some(ActionKind::AccessReview),
             Self::Request(_) => Some(ActionKind::AccessRequest),
             Self::Grant(_) => Some(ActionKind::AccessGrant),

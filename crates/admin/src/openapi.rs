@@ -108,6 +108,7 @@ const OPERATIONS: &[Operation] = &[
     lent("/v1/access/end", "Ends what is in force."),
     lent("/v1/access/seal", "Seals a code for emergencies."),
     lent("/v1/access/break_glass", "Breaks glass with a sealed code."),
+    lent("/v1/access/break_glass_signed", "Breaks glass with what a person has signed."),
     lent("/v1/access/review", "Says that somebody has looked at what was done with a broken seal."),
     lent("/v1/access/request", "Asks for access after a refusal."),
     lent("/v1/access/grant", "Grants a request."),

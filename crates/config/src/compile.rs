@@ -1,5 +1,6 @@
 //! From the files' shape to each crate's settings, one module for each crate, with every check that spans entries.
 
+pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod control;

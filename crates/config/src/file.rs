@@ -37,7 +37,7 @@ mod traffic;
 mod upstream;
 mod user_file;
 
-pub(crate) use access::MOST as ACCESS_MOST;
+pub(crate) use access::{Access, MOST as ACCESS_MOST};
 pub(crate) use alert::{Alert, Silence};
 pub(crate) use audit::{Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, Schedule};
 pub(crate) use case::read_case_file;

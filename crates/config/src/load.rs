@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portcullis_policy::Policy;
+use portcullis_proxy::pages::ACTIVATIONS;
 use portcullis_risk::settings::{BanMode, RiskMode};
 
-use crate::codes;
 use crate::compile;
 use crate::compile::mfa::MfaLoaded;
-use crate::diagnostics::{Diagnostic, Report};
+use crate::diagnostics::Report;
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
 use crate::governed::{FilesRead, Governed, networks_beside};
@@ -334,18 +334,19 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     if store.is_none() && reader.diagnostics.borrow().errors() == 0 {
         compile::policy::report_activations(reader, &policy);
     }
-    if operation.self_service.is_none() && store.is_some() {
+    let access = operation.access;
+    if access.self_service.is_none() && store.is_some() {
         compile::policy::report_by_oneself(reader, &policy);
     }
-    if let Some(span) = operation.self_service.filter(|_| store.is_none()) {
-        let message = "what is asked for is kept in the store, and there is none";
-        reader.report(Diagnostic::error(codes::CONFLICT, span, message).with_help("add `[store]`, or leave it out"));
-    }
+    compile::access::report(reader, &access, proxy.pages.as_ref(), store.is_some());
     let mut policy = policy;
     let longest = operation.governance.break_glass_max;
     let break_glass = compile::policy::break_glass(reader, &mut policy, &gateway.entries.routes, longest);
+    let pages = proxy.pages.as_ref();
+    let activations_at = pages.filter(|pages| pages.self_service).map(|pages| pages.place_of(ACTIVATIONS).into());
     let compile::policy::Compiled { policy, draft, callers } =
-        compile::policy::compile(reader, &gateway.entries.routes, policy, callers)?;
+        compile::policy::compile(reader, &gateway.entries.routes, policy, (callers, activations_at))?;
+    compile::access::report_unreached(reader, &access, pages, &policy);
     Some(Loaded {
         process,
         proxy,
@@ -359,7 +360,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         store,
         governance,
         stages,
-        access: operation.access,
+        access: access.limits,
         break_glass,
         backup,
         governed,

@@ -173,6 +173,7 @@ impl Lender {
             }
             Access::Seal(seal) => self.seal(kept, seal, who, now),
             Access::BreakGlass(wanted) => self.break_glass(kept, wanted, who, now),
+            Access::BreakGlassSigned { statement } => self.break_glass_signed(kept, statement, who, now),
             Access::Review { id, remark, approval } => self.review(kept, (*id, remark, approval.as_deref()), who, now),
             Access::Request(wanted) => self.request(kept, wanted, who, now),
             Access::Grant(wanted) => self.grant(kept, wanted, who, now),
@@ -204,6 +205,8 @@ impl Lender {
         let eligible = self.shared.snapshot().load().policy.all_eligible(MOST_ELIGIBLE);
         answer.message = format!("{in_force} in force, {} eligible", eligible.len());
         answer.eligible = eligible.iter().map(shown::eligible).collect();
+        let instance = self.approvers().1;
+        answer.instance = (!instance.is_none()).then(|| instance.to_string());
         answer
     }
 

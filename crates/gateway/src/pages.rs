@@ -10,12 +10,14 @@
 //! | `step-up`, `factors`, `passkey.js` | a second factor is shown, added, removed |
 //! | `whoami` | what is known of the caller, where the configuration wants that |
 //! | `access-requests`, `activations` | access that was refused is asked for, and what one is eligible for activated, where the configuration wants that |
+//! | `access` | a person does both, with a second factor for each activation, at a host where nothing but these pages is |
 
 mod access;
 mod factors;
 mod login;
 mod logout;
 mod password;
+mod persons;
 mod step_up;
 mod turns;
 mod whoami;
@@ -35,7 +37,7 @@ use portcullis_identity::session::{CookieKind, Found, SealKey, Session, SessionI
 use portcullis_identity::settings::ResponseMode;
 use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
-use portcullis_proxy::pages::{PageAnswer, PageRefusal, Pages, Visit, may_be_navigation};
+use portcullis_proxy::pages::{ACCESS, PageAnswer, PageRefusal, Pages, Visit, may_be_navigation};
 use tokio::sync::Semaphore;
 
 use crate::factoring::Factors;
@@ -101,7 +103,10 @@ impl OwnPages {
     async fn turn(&self, visit: &Visit) -> Result<PageAnswer, PageRefusal> {
         let (page, rest) = visit.page.split_once('/').unwrap_or((&visit.page, ""));
         if let Some(principal) = &visit.principal {
-            return self.access(visit, principal, page, rest).await;
+            return match (page, rest) {
+                (ACCESS, "") => self.persons_page(visit, principal).await,
+                _ => self.access(visit, principal, page, rest).await,
+            };
         }
         if visit.snapshot.settings.pages.as_ref().is_none_or(|pages| !pages.login) {
             return Err(no_such_page());

@@ -10,10 +10,12 @@
 
 mod asking;
 mod book;
+mod breaking;
 mod entry;
 mod persons;
 mod room;
 mod state;
+mod statement;
 mod voices;
 mod word;
 
@@ -21,8 +23,10 @@ mod word;
 mod tests;
 
 pub use book::{Limits, PowerBook, PowerError, PowerLedger};
+pub use breaking::{KeyTerms, UNREVIEWED};
 pub use entry::{Act, Asked, BreakGlassRules, Entry, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
 pub use persons::{Names, names_of_principal};
-pub use state::{GRANTED, Power, PowerState, REVIEWERS};
+pub use state::{GRANTED, Power, PowerState, REVIEWERS, UsedStatement};
+pub use statement::{Breaking, Statement};
 pub use voices::Reviewer;
 pub use word::Word;

@@ -124,6 +124,7 @@ impl Compiler {
             resources,
             networks: NetworkIndex::build(&prefixes, &unknown),
             prefixes: draft.keep_prefixes.then(|| prefixes.iter().map(|each| Arc::from(*each)).collect()),
+            activations_at: draft.activations_at.clone(),
             network_facts,
             role_by_name: roles.iter().zip(0..).map(|(role, id)| (role.rule.name.clone(), RoleId(id))).collect(),
             roles_by_pattern: roles_by_pattern(&roles, actions.pattern_count()),

@@ -63,6 +63,8 @@ pub struct PolicyDraft {
     pub networks: Vec<NetworkDraft>,
     /// The prefixes are kept, so that networks can be replaced by [`Policy::with_networks`](crate::Policy::with_networks).
     pub keep_prefixes: bool,
+    /// Where whoever is eligible for an assignment activates it by themselves, such as `/.portcullis/activations`: refusals say so. `None`: operators do it.
+    pub activations_at: Option<Arc<str>>,
     /// `[[resource]]`
     pub resources: Vec<ResourceDraft>,
     /// `[[role]]`

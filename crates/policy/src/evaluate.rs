@@ -48,6 +48,18 @@ pub(crate) struct View<'a> {
     pub(crate) supposed: Supposed,
     /// Only the stages before authentication are asked: who it is was not looked at yet.
     pub(crate) admission_only: bool,
+    pub(crate) question: Question,
+}
+
+/// What is asked of the stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Question {
+    /// Whether the request is permitted.
+    #[default]
+    Access,
+    /// Whether a caller who is known would be kept from the route whatever it were granted. It is the same evaluation with every grant: the caller counts also
+    /// where the route asks nobody who they are, and a credential with a scope is for what it names, and so not for what its holder gets beside.
+    WithEveryGrant,
 }
 
 /// What is supposed to be otherwise than it is.
@@ -143,11 +155,22 @@ impl<'a> View<'a> {
             evidence: false,
             supposed: Supposed::default(),
             admission_only: false,
+            question: Question::Access,
+        }
+    }
+
+    /// What the route demands of a credential, for the question that is asked.
+    pub(crate) fn demanded(&self, rule: AuthenticationRule) -> AuthenticationRule {
+        match (self.question, rule) {
+            (Question::WithEveryGrant, AuthenticationRule::None | AuthenticationRule::Optional) => {
+                AuthenticationRule::Required
+            }
+            (Question::Access | Question::WithEveryGrant, rule) => rule,
         }
     }
 
     pub(crate) fn caller(&self, rule: AuthenticationRule) -> Caller<'a> {
-        match (rule, self.request.identity) {
+        match (self.demanded(rule), self.request.identity) {
             (AuthenticationRule::None, _) => Caller::Anonymous,
             (rule, IdentityFact::Verified(principal)) if rule.takes(principal) => Caller::Verified(principal),
             _ if self.supposed.any_credential => Caller::SomeVerified,
@@ -186,7 +209,10 @@ impl Policy {
         if let Some(stop) = self.deny_stage(view, route, caller, record) {
             return Verdict::Stop(stop);
         }
-        let granted = self.grants_stage(view, route, caller, record);
+        let granted = match view.question {
+            Question::Access => self.grants_stage(view, route, caller, record),
+            Question::WithEveryGrant => GrantOutcome::Granted(None),
+        };
         match self.conclude(view, route, resource, caller, granted, record) {
             Ok(grant) => Verdict::Permit(grant),
             Err(stop) => Verdict::Stop(stop),

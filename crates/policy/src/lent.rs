@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use crate::draft::ActivationRules;
 use crate::evaluate::View;
 use crate::path::CanonicalPath;
-use crate::policy::{Policy, RoleId};
+use crate::policy::{Policy, RoleId, Scope};
 use crate::principal::Principal;
+use crate::reason::Reason;
 use crate::request::AccessRequest;
+use crate::route::RouteId;
 
 /// What a principal may do for a time, beyond what the policy gives by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +139,25 @@ impl Policy {
         })
     }
 
+    /// What keeps a caller from every route that an eligible assignment covers, whatever it is granted, as [`Self::held_back`] says of each; `None`: on one of them it
+    /// could use what the assignment gives. The request's own route is passed over: it is where the caller asks, and not what it asks for.
+    pub fn held_back_from_all_of(&self, assignment: &str, request: &AccessRequest<'_>) -> Option<Reason> {
+        let index = self.assignments.binary_search_by(|each| (*each.rule.name).cmp(assignment)).ok()?;
+        let routes = match &self.assignments.get(index)?.scope {
+            Scope::Routes(routes) => routes.to_vec(),
+            Scope::All => (0..self.resources.len())
+                .filter_map(|index| u32::try_from(index).ok().map(RouteId))
+                .filter(|route| self.reserved != Some(*route))
+                .collect(),
+        };
+        let mut first = None;
+        for route in routes {
+            let reason = self.held_back(&AccessRequest { route: Some(route), ..*request })?;
+            first.get_or_insert(reason);
+        }
+        first
+    }
+
     /// Whether some assignment takes less to be activated than in the policy before, or can be for longer. No answer to a request shows that, since that it
     /// is activated is a fact.
     pub fn activates_more_easily_than(&self, before: &Self) -> bool {
@@ -229,6 +250,67 @@ mod tests {
         assert_eq!(names("GET", "/api/y"), "m-reads a-all");
         assert_eq!(names("PUT", "/api/x"), "a-all");
         assert_eq!(names("GET", "/other"), "b-other a-all");
+    }
+
+    #[test]
+    fn power_is_held_back_by_the_routes_that_it_is_for() {
+        use crate::draft::{
+            AssignmentDraft, AuthenticationRule, NetworkDraft, PolicyDraft, ResourceDraft, RoleDraft, RouteDraft,
+            ScopeDraft,
+        };
+        use crate::request::{ClientAddress, IdentityFact};
+        let eligible = |name: &str, scope: &[&str]| AssignmentDraft {
+            activation: Some(ActivationRules::of(60)),
+            scope: match scope {
+                [] => ScopeDraft::All,
+                names => ScopeDraft::Routes(names.iter().map(|name| (*name).to_owned().into()).collect()),
+            },
+            ..AssignmentDraft::new(name, "reader", ["user:alice"])
+        };
+        let draft = PolicyDraft {
+            routes: ["pages", "app", "payroll"].map(|name| RouteDraft::new(name, [&*format!("/{name}/**")])).to_vec(),
+            networks: vec![NetworkDraft {
+                name: "office".to_owned().into(),
+                prefixes: vec!["203.0.113.0/24".parse().unwrap()],
+                unknown: false,
+            }],
+            resources: vec![
+                ResourceDraft {
+                    route: "app".to_owned().into(),
+                    authentication: AuthenticationRule::None,
+                    ..ResourceDraft::default()
+                },
+                ResourceDraft {
+                    route: "payroll".to_owned().into(),
+                    allow: vec!["office".to_owned().into()],
+                    ..ResourceDraft::default()
+                },
+            ],
+            roles: vec![RoleDraft::new("reader", ["GET /**"])],
+            assignments: vec![
+                eligible("pays", &["payroll"]),
+                eligible("pays-and-reads", &["app", "payroll"]),
+                eligible("everything", &[]),
+            ],
+            ..PolicyDraft::default()
+        };
+        let policy = Policy::compile(&draft).unwrap().0;
+        let path = CanonicalPath::parse("/pages/activations").unwrap();
+        let alice = Principal::user("alice");
+        let held = |assignment: &str, client: &str| {
+            let request = AccessRequest {
+                identity: IdentityFact::Verified(&alice),
+                client: ClientAddress::known(client.parse().unwrap()),
+                ..AccessRequest::new("POST", &path, policy.find_route("a", &path), Timestamp::UNIX_EPOCH)
+            };
+            assert_eq!(policy.held_back(&request), None, "of the route where she asks nothing keeps her");
+            policy.held_back_from_all_of(assignment, &request)
+        };
+        let (office, elsewhere) = ("203.0.113.7", "198.51.100.7");
+        assert_eq!(held("pays", office), None);
+        assert_eq!(held("pays", elsewhere), Some(Reason::IpNotAllowed));
+        assert_eq!(held("pays-and-reads", elsewhere), None, "on one of them she can use it");
+        assert_eq!(held("everything", elsewhere), None);
     }
 
     #[test]

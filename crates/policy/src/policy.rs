@@ -36,6 +36,8 @@ pub struct Policy {
     pub(crate) network_facts: Vec<NetworkFacts>,
     /// By network, where they are kept for [`Policy::with_networks`].
     pub(crate) prefixes: Option<Box<[Arc<[IpNet]>]>>,
+    /// Where eligible assignments are activated by their holders.
+    pub(crate) activations_at: Option<Arc<str>>,
     pub(crate) actions: ActionTable,
     /// Sorted by name.
     pub(crate) roles: Vec<Role>,

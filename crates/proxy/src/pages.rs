@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
 use portcullis_events::ReasonCode;
-use portcullis_policy::{CanonicalPath, ClientAddress, Principal};
+use portcullis_policy::{CanonicalPath, ClientAddress, KeptRequest, Policy, Principal};
 
 pub use invite::may_be_navigation;
 pub(crate) use layer::PagesLayer;
@@ -46,6 +46,9 @@ pub struct PagesSettings {
     pub step_up: bool,
     /// Whoever is verified can ask there for access, and activate what they are eligible for: `[access] self_service`.
     pub self_service: bool,
+    /// Hosts where nothing but these pages is, in their canonical form: `[access] hosts`. There, and nowhere else, a person with a browser activates what it is
+    /// eligible for. Empty: no browser's session does.
+    pub hosts: Arc<[Box<str>]>,
     /// Those of the login are there in plain text, too. Default no: then whoever comes without TLS finds nothing there.
     pub allow_http: bool,
 }
@@ -54,6 +57,8 @@ pub struct PagesSettings {
 pub const ACCESS_REQUESTS: &str = "access-requests";
 /// The page where whoever is verified activates what they are eligible for.
 pub const ACTIVATIONS: &str = "activations";
+/// The page of HTML where a person does both, at a host of the pages' own.
+pub const ACCESS: &str = "access";
 
 impl PagesSettings {
     /// The default of `prefix`.
@@ -64,11 +69,25 @@ impl PagesSettings {
         self.behind(path.as_str()).is_some()
     }
 
-    /// Whether it is one of those that ask who it is.
-    pub fn asks_who(&self, path: &CanonicalPath) -> bool {
+    /// Whether it is one of those that ask who it is. `host` in the form that routes compare.
+    pub fn asks_who(&self, host: &str, path: &CanonicalPath) -> bool {
         let page = self.behind(path.as_str()).filter(|_| self.self_service);
         let page = page.map(|page| page.split_once('/').map_or(page, |(page, _)| page));
-        page.is_some_and(|page| page == ACCESS_REQUESTS || page == ACTIVATIONS)
+        page.is_some_and(|page| match page {
+            ACCESS_REQUESTS | ACTIVATIONS => true,
+            ACCESS => self.is_own_host(host),
+            _ => false,
+        })
+    }
+
+    /// Whether nothing but the gateway's own pages is on this host, whatever routes say: no application's script ever runs on its origin.
+    pub fn is_own_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| **own == *host)
+    }
+
+    /// Whether it is the page for persons.
+    pub(crate) fn is_persons(&self, path: &CanonicalPath) -> bool {
+        self.behind(path.as_str()) == Some(ACCESS)
     }
 
     /// Where a page is.
@@ -119,6 +138,10 @@ pub struct Visit {
     pub client: ClientAddress,
     /// Who it is, where the page asks; else nobody has looked.
     pub principal: Option<Arc<Principal>>,
+    /// What is known of the visitor of a page that asks who it is, as far as decisions rest on it.
+    pub standing: Option<KeptRequest>,
+    /// The policy that decides for this visitor: the one in force, or one that comes into force step by step.
+    pub policy: Arc<Policy>,
     /// The id that the caller can name.
     pub request_id: String,
     /// When it came.

@@ -14,7 +14,9 @@ use portcullis_events::event::claimed_name;
 use portcullis_events::event::{Check, Client, DecidedOn, Device, Identity as EventIdentity, Origin, Risk};
 use portcullis_events::{Answer, Event, EventKind, ReasonCode, Receipt, help_url, is_sampled};
 use portcullis_identity::Identity;
-use portcullis_policy::{Bans, CanonicalPath, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId};
+use portcullis_policy::{
+    AuthenticationMethod, Bans, CanonicalPath, CountryCode, Outcome, Permit, Reason, RiskVerdict, RouteId,
+};
 use portcullis_risk::posture::Posture;
 use portcullis_risk::{Actor, BanNotice, Blame, CallerKeys, Heard, Observation, Told};
 use uuid::Uuid;
@@ -23,7 +25,7 @@ use crate::layers::assess::caller;
 use crate::layers::identify::tell_what_was_heard;
 use crate::layers::respond::{Sketch, locate};
 use crate::pages::invite::invitation;
-use crate::pages::{ACCESS_REQUESTS, ACTIVATIONS, Judged};
+use crate::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, Judged};
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
@@ -446,16 +448,28 @@ fn remedy(refusal: &Refusal, transit: &Transit, requestable: bool) -> Option<Rem
         _ => None,
     });
     let assignments: Vec<String> = needs.map(str::to_owned).collect();
-    let activate = (!assignments.is_empty()).then(|| (pages.place_of(ACTIVATIONS), assignments));
-    let ask = requestable.then(|| pages.place_of(ACCESS_REQUESTS));
-    if activate.is_none() && ask.is_none() {
+    if assignments.is_empty() && !requestable {
         return None;
     }
-    // The pages are there where a route leads.
     let target = facts.target.as_ref()?;
+    // What a browser sends by itself changes something at the pages' own hosts alone.
+    let is_browsers =
+        matches!(facts.principal()?.authentication.method, AuthenticationMethod::Oidc | AuthenticationMethod::Password);
+    let (host, place_to_ask, place_to_activate) = if is_browsers {
+        let host: &str = pages.hosts.first()?;
+        let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let place = format!("{}://{host}{port}{}", facts.scheme.as_str(), pages.place_of(ACCESS));
+        (host, place.clone(), place)
+    } else {
+        (&*target.host, pages.place_of(ACCESS_REQUESTS), pages.place_of(ACTIVATIONS))
+    };
+    // The pages are there where a route leads.
     let place = CanonicalPath::parse(&pages.place_of(ACTIVATIONS)).ok()?;
-    facts.loaded.snapshot.policy.find_route(&target.host, &place)?;
-    Some(Remedy { ask, activate })
+    facts.loaded.snapshot.policy.find_route(host, &place)?;
+    Some(Remedy {
+        ask: requestable.then_some(place_to_ask),
+        activate: (!assignments.is_empty()).then_some((place_to_activate, assignments)),
+    })
 }
 
 fn fill_policy(event: &mut Event, facts: &Facts) {

@@ -1,11 +1,13 @@
 //! What was refused lately and may be asked for: kept for an hour in memory, so that whoever asks names an event and nobody has to believe what they say of it.
 //!
-//! Only refusals on resources that are `requestable` come here, of verified principals, and for the want of a grant. A refusal there takes a lock for some
-//! hundred nanoseconds; nothing else does.
+//! Only refusals on resources that are `requestable` come here, of verified principals, and for the want of a grant. A refusal there takes no lock and looks at a fixed
+//! number of places, however much is kept: a table of rings, one for each principal, which stands at one of the few places that its name leads to.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{KeptRequest, Principal};
 use uuid::Uuid;
@@ -29,21 +31,79 @@ pub struct Refused {
 
 /// The refusals that may be asked about.
 #[derive(Debug, Default)]
-pub struct Requestable(Mutex<HashMap<Box<str>, VecDeque<Refused>>>);
+pub struct Requestable {
+    /// With a secret of the process, so that nobody can choose names that meet.
+    hashing: RandomState,
+    /// Made for the first of them. Of each principal one ring.
+    places: OnceLock<Box<[ArcSwapOption<Ring>]>>,
+}
+
+/// The last refusals of one principal.
+#[derive(Debug)]
+struct Ring {
+    principal: Box<str>,
+    kept: [ArcSwapOption<Refused>; OF_ONE],
+    /// Where the next one goes.
+    next: AtomicUsize,
+    /// When the last one was added, in microseconds on the clock that nobody sets.
+    last: AtomicI64,
+}
 
 /// How long one may be asked about.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// Of one principal; a further one takes the place of the oldest.
 pub const OF_ONE: usize = 16;
-/// Principals; of a further one nothing is kept.
-const PRINCIPALS: usize = 2_048;
+/// Principals, at most; of a further one nothing is kept.
+const PRINCIPALS: usize = 4_096;
+/// Places that a principal may have: of one who finds them all taken nothing is kept until others' refusals are old.
+const WINDOW: usize = 16;
+/// How often a free place is looked for where another thread takes it at the same moment.
+const TRIES: usize = 3;
 
-impl Requestable {
-    fn table(&self) -> MutexGuard<'_, HashMap<Box<str>, VecDeque<Refused>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Ring {
+    fn of(principal: &str) -> Self {
+        Self {
+            principal: principal.into(),
+            kept: std::array::from_fn(|_| ArcSwapOption::empty()),
+            next: AtomicUsize::new(0),
+            last: AtomicI64::new(i64::MIN),
+        }
     }
 
-    /// Keeps one.
+    fn add(&self, refused: Arc<Refused>) {
+        self.last.fetch_max(refused.at.as_microsecond(), Ordering::Relaxed);
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % OF_ONE;
+        if let Some(place) = self.kept.get(place) {
+            place.store(Some(refused));
+        }
+    }
+
+    /// Nothing in it may be asked about any more.
+    fn is_over(&self, steady_now: Timestamp) -> bool {
+        let age = steady_now.as_microsecond().saturating_sub(self.last.load(Ordering::Relaxed));
+        SignedDuration::from_micros(age) >= KEPT
+    }
+
+    fn find(&self, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
+        let mut all = self.kept.iter().filter_map(ArcSwapOption::load_full);
+        let found = all.find(|refused| refused.id == id && steady_now.duration_since(refused.at) < KEPT)?;
+        Some(Refused::clone(&found))
+    }
+}
+
+impl Requestable {
+    /// The places of one principal.
+    fn window<'p>(
+        &self,
+        places: &'p [ArcSwapOption<Ring>],
+        principal: &str,
+    ) -> impl Iterator<Item = &'p ArcSwapOption<Ring>> + use<'p> {
+        let hash = self.hashing.hash_one(principal);
+        let first = usize::try_from(hash % PRINCIPALS as u64).unwrap_or(0);
+        places.iter().cycle().skip(first).take(WINDOW.min(places.len()))
+    }
+
+    /// Keeps one; `false`: there is no room.
     pub(crate) fn note(
         &self,
         id: Uuid,
@@ -53,34 +113,45 @@ impl Requestable {
         steady_now: Timestamp,
     ) -> bool {
         let principal: Box<str> = principal.reference().into();
-        let mut table = self.table();
-        if !table.contains_key(&principal) && table.len() >= PRINCIPALS {
-            table.retain(|_, refused| refused.back().is_some_and(|last| steady_now.duration_since(last.at) < KEPT));
-            if table.len() >= PRINCIPALS {
-                return false;
+        let (route, message) = (route.into(), message.into());
+        let refused = Arc::new(Refused { id, principal: principal.clone(), request, route, message, at: steady_now });
+        let places = self.places.get_or_init(|| (0..PRINCIPALS).map(|_| ArcSwapOption::empty()).collect());
+        for _ in 0..TRIES {
+            let mut free = None;
+            for place in self.window(places, &principal) {
+                let found = place.load();
+                match &*found {
+                    Some(ring) if ring.principal == principal => {
+                        // Where it was over and somebody takes its place at this very moment, this one is lost: it is asked about again after the next refusal.
+                        ring.add(refused);
+                        return true;
+                    }
+                    Some(ring) if !ring.is_over(steady_now) => {}
+                    Some(_) | None => free = free.or(Some((place, found))),
+                }
+            }
+            let Some((place, found)) = free else { return false };
+            let ring = Ring::of(&principal);
+            ring.add(Arc::clone(&refused));
+            let before = place.compare_and_swap(&found, Some(Arc::new(ring)));
+            let is_mine = before.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr);
+            if is_mine {
+                return true;
             }
         }
-        let of_it = table.entry(principal.clone()).or_default();
-        if of_it.len() >= OF_ONE {
-            of_it.pop_front();
-        }
-        let (route, message) = (route.into(), message.into());
-        of_it.push_back(Refused { id, principal, request, route, message, at: steady_now });
-        true
+        false
     }
 
-    /// The same of one principal, who learns nothing of what others were refused.
+    /// The one of this principal whose event is called so, who learns nothing of what others were refused, where it is not too long ago.
     pub fn find_of(&self, principal: &str, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
-        let table = self.table();
-        let mut of_it = table.get(principal)?.iter();
-        of_it.find(|refused| refused.id == id && steady_now.duration_since(refused.at) < KEPT).cloned()
+        let rings = self.window(self.places.get()?, principal).filter_map(ArcSwapOption::load_full);
+        rings.filter(|ring| *ring.principal == *principal).find_map(|ring| ring.find(id, steady_now))
     }
 
-    /// The one whose event is called so, where it is not too long ago.
+    /// The one whose event is called so, whoever's it is: for operators, since it looks at all.
     pub fn find(&self, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
-        let table = self.table();
-        let mut all = table.values().flatten();
-        all.find(|refused| refused.id == id && steady_now.duration_since(refused.at) < KEPT).cloned()
+        let rings = self.places.get()?.iter().filter_map(ArcSwapOption::load_full);
+        rings.into_iter().find_map(|ring| ring.find(id, steady_now))
     }
 }
 
@@ -121,11 +192,36 @@ mod tests {
     #[test]
     fn of_too_many_principals_nothing_is_kept_until_others_are_old() {
         let requestable = Requestable::default();
-        for who in 0..PRINCIPALS {
-            note(&requestable, &format!("u{who}"), 0).unwrap();
+        let all: Vec<(String, Uuid)> = (0..4 * PRINCIPALS)
+            .map(|n| format!("u{n}"))
+            .filter_map(|who| Some((who.clone(), note(&requestable, &who, 0)?)))
+            .collect();
+        // A few places at the ends of no window may stay free.
+        assert!((PRINCIPALS * 9 / 10..=PRINCIPALS).contains(&all.len()), "{} of {PRINCIPALS}", all.len());
+        assert!(all.iter().all(|(_, id)| requestable.find(*id, at(1)).is_some()), "and nobody takes another's place");
+        let late = (0..).map(|n| format!("late{n}")).find(|who| note(&requestable, who, 10).is_none()).unwrap();
+        assert!(note(&requestable, &all[0].0, 10).is_some(), "who is known goes on");
+        assert!(note(&requestable, &late, 3_600).is_some());
+    }
+
+    #[test]
+    fn threads_that_note_at_once_lose_nothing() {
+        let requestable = Requestable::default();
+        let noted: Vec<(String, Uuid)> = std::thread::scope(|scope| {
+            let of_thread = |thread: usize| {
+                let requestable = &requestable;
+                move || {
+                    // Two of each principal from each of eight threads: as many as are kept of one.
+                    let each = (0..200).chain(0..200).map(|who| format!("u{who}"));
+                    each.map(|who| (who.clone(), note(requestable, &who, thread as i64).unwrap())).collect::<Vec<_>>()
+                }
+            };
+            let threads: Vec<_> = (0..8).map(|thread| scope.spawn(of_thread(thread))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(noted.len(), 200 * OF_ONE);
+        for (who, id) in noted {
+            assert!(requestable.find_of(&format!("user:{who}"), id, at(8)).is_some(), "{who}");
         }
-        assert!(note(&requestable, "late", 10).is_none());
-        assert!(note(&requestable, "u0", 10).is_some(), "who is known goes on");
-        assert!(note(&requestable, "late", 3_600).is_some());
     }
 }

@@ -44,13 +44,13 @@ pub(crate) fn compile(
     reader: &Reader<'_>,
     routes: &[file::Route],
     policy: PolicyFile,
-    callers: Callers<'_>,
+    (callers, activations_at): (Callers<'_>, Option<Arc<str>>),
 ) -> Option<Compiled> {
     report_open_operators(reader, routes, &policy);
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
-    let draft = draft(reader, routes, policy);
+    let draft = PolicyDraft { activations_at, ..draft(reader, routes, policy) };
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.
         return None;
@@ -110,6 +110,7 @@ fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> Pol
         routes: routes.iter().map(|route| places.route(route)).collect(),
         // Only where a list can take the place of another.
         keep_prefixes: policy.networks.iter().any(|network| network.source.is_some()),
+        activations_at: None,
         risk: risk_rules(reader, &policy),
         step_up: step_up_rules(&policy),
         networks: policy
@@ -248,7 +249,12 @@ pub(crate) fn break_glass(
         unknown("route", route);
     }
     let texts = |names: Vec<At<String>>| names.into_iter().map(|name| name.value).collect();
-    Some(BreakGlassRules { roles: texts(table.roles), routes: texts(named), max_s: table.max.min(max).as_secs() })
+    Some(BreakGlassRules {
+        roles: texts(table.roles),
+        routes: texts(named),
+        max_s: table.max.min(max).as_secs(),
+        signers: texts(table.signers),
+    })
 }
 
 /// Turns spans into the engine's positions.

@@ -86,16 +86,19 @@ pub(crate) fn compile_settings(
 
 /// The gateway's own pages: where somebody can log in, or asks for access.
 fn compile_pages(gateway: &GatewayFile) -> Option<PagesSettings> {
-    let self_service = gateway.operation.self_service.is_some();
+    let access = &gateway.operation.access;
+    let self_service = access.self_service.is_some();
+    let hosts = access.hosts.iter().map(|host| host.value.clone()).collect();
     let nobody_logs_in = || PagesSettings {
         prefix: PagesSettings::PREFIX.into(),
         login: false,
         step_up: false,
         self_service,
+        hosts: Arc::default(),
         allow_http: false,
     };
     match &gateway.entries.identity.login {
-        Some(login) => Some(PagesSettings { self_service, ..login.pages.clone() }),
+        Some(login) => Some(PagesSettings { self_service, hosts, ..login.pages.clone() }),
         None => self_service.then(nobody_logs_in),
     }
 }

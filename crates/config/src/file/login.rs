@@ -101,7 +101,14 @@ pub(crate) fn read_login(section: Section<'_>) -> Login {
             whoami,
             key: key.as_ref().map(text_of),
         },
-        pages: PagesSettings { prefix, login: true, step_up: false, self_service: false, allow_http },
+        pages: PagesSettings {
+            prefix,
+            login: true,
+            step_up: false,
+            self_service: false,
+            hosts: Arc::default(),
+            allow_http,
+        },
     }
 }
 

@@ -18,7 +18,7 @@ use portcullis_proxy::settings::{Limits, RefusalSettings, RouteLimits, ShutdownS
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
 use crate::document::MAX_TEMPLATE;
-use crate::file::access::read_access;
+use crate::file::access::{Access, read_access};
 use crate::file::audit::{Audit, read_audit};
 use crate::file::control::{Control, read_control};
 use crate::file::geo::{Geo, read_geo};
@@ -59,9 +59,7 @@ pub(crate) struct Operation {
     /// `None`: everything is kept in memory.
     pub(crate) store: Option<Store>,
     pub(crate) governance: Governance,
-    pub(crate) access: portcullis_governance::power::Limits,
-    /// Where `[access]` says that principals ask for access themselves.
-    pub(crate) self_service: Option<Span>,
+    pub(crate) access: Access,
     /// `None`: none are made.
     pub(crate) backup: Option<Backup>,
     /// `None`: the gateway keeps no second factors.
@@ -95,7 +93,6 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
     let limits_at = section.as_ref().map_or(root.span(), Section::span);
     let (limits, route_limits) = section.map_or_else(Default::default, read_limits);
     let mut pages = Vec::new();
-    let (access, self_service) = read_access(root);
     Operation {
         limits_at,
         workers: read_process(root),
@@ -105,8 +102,7 @@ pub(crate) fn read_operation(root: &Section<'_>) -> Operation {
         index: read_index(root),
         store: read_store(root),
         governance: read_governance(root),
-        access,
-        self_service,
+        access: read_access(root),
         backup: read_backup(root),
         mfa: read_mfa(root),
         sample: read_sample(root),

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use portcullis_feeds::FeedSettings;
+use portcullis_governance::name_problem;
 use portcullis_policy::{
     ActivationRules, AuthenticationRule, CountryCode, Hours, Mode, ProofDraft, RiskLevel, Sensitivity,
 };
 
-use crate::diagnostics::{At, SourceId, Span};
+use crate::codes;
+use crate::diagnostics::{At, Diagnostic, SourceId, Span};
 use crate::document::{FileToRead, MAX_POLICY_FILE, read_document};
 use crate::file::feed::read_source;
 use crate::file::risk::{self, Ban, Risk, StepUp};
@@ -20,7 +22,7 @@ use crate::kinds::{
     Action, Choice, Country, FilePath, Flag, Integer, Moment, Name, Prefix, PrincipalName, Text, Time, WeeklyHours,
 };
 use crate::network_file::read_network_file;
-use crate::section::{Reader, Section};
+use crate::section::{Reader, Section, shown};
 
 /// Everything that the policy file and its includes say.
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ pub(crate) struct BreakGlass {
     pub(crate) roles: Vec<At<String>>,
     pub(crate) scope: Scope,
     pub(crate) max: Duration,
+    pub(crate) signers: Vec<At<String>>,
 }
 
 /// `[[deny]]`
@@ -328,16 +331,23 @@ fn read_assignment(section: Section<'_>) -> Option<Assignment> {
     })
 }
 
-/// `[break_glass]`: what one person gets with a code that was sealed beforehand.
+/// `[break_glass]`: what one person gets with a code that was sealed beforehand, or by a key.
 fn read_break_glass(section: Section<'_>) -> Option<BreakGlass> {
     let roles = section.required_list("roles", Name);
     let scope = read_scope(&section);
     let max = section.or("max", Time::within("1m", "4h"), Duration::from_secs(3_600));
+    let signers = section.list("signers", Text).map_or_else(Vec::new, |list| list.value);
+    for signer in &signers {
+        if let Some(problem) = name_problem(&signer.value) {
+            let message = format!("`signers`: `{}` is no approver: {problem}", shown(&signer.value));
+            section.reader().report(Diagnostic::error(codes::BAD_VALUE, signer.span, message));
+        }
+    }
     if let Some(roles) = roles.as_ref().filter(|roles| roles.value.is_empty()) {
         section.report_empty("roles", roles.span, "name the roles that it may give, or leave the table out");
     }
     section.finish();
-    Some(BreakGlass { roles: roles?.value, scope: scope?, max })
+    Some(BreakGlass { roles: roles?.value, scope: scope?, max, signers })
 }
 
 /// Persons that can be asked to approve an activation.

@@ -239,11 +239,16 @@ fn assignment() -> Table {
 fn break_glass() -> Table {
     table(
         "[break_glass]",
-        "What one person gets at once with a code that was sealed beforehand.",
+        "What one person gets at once with a code that was sealed beforehand, or with a key.",
         [
             list("roles", Name, "The roles that it may give.").required().not_empty(),
             scope(),
             one("max", Time::within("1m", "4h"), "For how long at most.").default("1h"),
+            list(
+                "signers",
+                Text,
+                "The approvers who may break glass for themselves by what they sign with an enrolled key; left out: nobody.",
+            ),
         ],
     )
 }

@@ -354,9 +354,19 @@ fn each_mistake_is_named_where_it_stands() {
     check("[governance]\nbreak_glass_max = \"5h\"\n", ("E0105", 2, 19, "must be from 1m to 4h"));
     check("[access]\nmost = 0\n", ("E0105", 2, 8, "1 to 10000"));
     check("[access]\nwait = \"1s\"\n", ("E0105", 2, 8, "must be from 1m to 30d"));
-    check("[access]\nmosts = 5\n", ("E0103", 2, 1, "did you mean `most`"));
+    check("[access]\nmostt = 5\n", ("E0103", 2, 1, "did you mean `most`"));
     check("[access]\nself_service = \"yes\"\n", ("E0104", 2, 16, "`true` or `false`"));
     check("[access]\nself_service = true\n", ("E0203", 2, 16, "add `[store]`"));
+    check("[store]\n[access]\nhosts = [\"a.test\"]\n", ("E0203", 3, 10, "add `self_service = true`"));
+    check("[store]\n[access]\nself_service = true\nhosts = [\"a.test\"]\n", ("E0203", 4, 10, "add `[identity.login]`"));
+    // No route leads to the page there.
+    let login =
+        "[identity.login]\n[[identity.oidc]]\nname = \"staff\"\nissuer = \"https://op.example\"\nclient_id = \"x\"\n";
+    let asks = "paths = [\"/api/**\"]\n[store]\n[access]\nself_service = true\nhosts = [\"a.test\"]\n";
+    check(&format!("{asks}{login}"), ("E0203", 5, 10, "`paths = [\"/.portcullis/**\"]`"));
+    for wrong in ["*.test", "a.test:443", "A.test", "https://a.test"] {
+        check(&format!("[access]\nhosts = [\"{wrong}\"]\n"), ("E0105", 2, 10, "without a port"));
+    }
     check("[backup]\n", ("E0203", 1, 1, "there is no store to make backups of"));
     check("[store]\n[backup]\nkeep = 0\n", ("E0105", 3, 8, "1 to 10000"));
     check("[store]\n[backup]\nevery = \"1s\"\n", ("E0105", 3, 9, "must be from 1m to 30d"));

@@ -38,6 +38,7 @@ fn each_mistake_is_named_where_it_stands() {
     check(&with("mode = \"shadw\""), ("E0105", 9, 8, "did you mean \"shadow\"?"));
     let broken = |lines: &str| format!("{role}[break_glass]\nroles = [\"r\"]\nscope = \"*\"\n{lines}\n");
     check(&broken("max = \"5h\""), ("E0105", 7, 7, "must be from 1m to 4h"));
+    check(&broken("signers = [\"Ana\"]"), ("E0105", 7, 12, "`Ana` is no approver"));
     check(&broken("role = \"r\""), ("E0103", 7, 1, "did you mean `roles`"));
     check("[break_glass]\nroles = [\"q\"]\nscope = \"*\"\n", ("E0202", 2, 10, "there is no role `q`"));
     check("[break_glass]\nroles = []\nscope = \"*\"\n", ("E0105", 2, 9, "name the roles"));

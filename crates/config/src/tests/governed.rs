@@ -50,8 +50,16 @@ fn every_key_reaches_its_setting() {
     assert!(folder.loaded().proxy.pages.is_none(), "nobody asks by themselves");
     assert_eq!(folder.loaded().break_glass, None);
     let role = "[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /\"] }]\n";
-    folder.write("policy.toml", format!("{POLICY}{role}[break_glass]\nroles = [\"r\"]\nscope = [\"billing\"]\n"));
-    let expected = |max_s| BreakGlassRules { roles: vec!["r".to_owned()], routes: vec!["billing".to_owned()], max_s };
+    folder.write(
+        "policy.toml",
+        format!("{POLICY}{role}[break_glass]\nroles = [\"r\"]\nscope = [\"billing\"]\nsigners = [\"ana\"]\n"),
+    );
+    let expected = |max_s| BreakGlassRules {
+        roles: vec!["r".to_owned()],
+        routes: vec!["billing".to_owned()],
+        max_s,
+        signers: vec!["ana".to_owned()],
+    };
     assert_eq!(folder.loaded().break_glass, Some(expected(3_600)));
     folder.write("portcullis.toml", format!("{GATEWAY}[governance]\nbreak_glass_max = \"30m\"\n"));
     assert_eq!(folder.loaded().break_glass, Some(expected(1_800)));

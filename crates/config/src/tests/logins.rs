@@ -1,5 +1,6 @@
 //! `[identity.login]` and `[[identity.oidc]]`: what can be written, what it means, and what is wrong with what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_identity::session::SessionBounds;
@@ -69,7 +70,8 @@ prefix = "signed:"
 
 /// Pages where somebody can log in, and nothing else.
 fn pages(prefix: &str) -> PagesSettings {
-    PagesSettings { prefix: prefix.into(), login: true, step_up: false, self_service: false, allow_http: false }
+    let hosts = Arc::default();
+    PagesSettings { prefix: prefix.into(), login: true, step_up: false, self_service: false, hosts, allow_http: false }
 }
 
 #[test]
@@ -104,6 +106,10 @@ fn whoever_asks_for_access_has_pages_with_and_without_a_login() {
     let text = std::fs::read_to_string(folder.path("portcullis.toml")).unwrap();
     folder.write("portcullis.toml", format!("{text}\n{asks}"));
     both.self_service = true;
+    assert_eq!(folder.loaded().proxy.pages, Some(both.clone()));
+    let host = "hosts = [\"access.example.com\"]\n";
+    folder.write("portcullis.toml", format!("{text}\n{asks}{host}"));
+    both.hosts = ["access.example.com".into()].into();
     assert_eq!(folder.loaded().proxy.pages, Some(both));
 }
 

@@ -6,16 +6,17 @@ use std::path::Path;
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation, Answer, BreakGlass, Eligible, Granting, Power, Requesting, Seal};
-use portcullis_governance::power::{Act, Entry, Word};
+use portcullis_governance::power::{Act, Breaking, Entry, Statement, Word};
 use portcullis_governance::{Decision, Hash, SigningKey};
+use portcullis_policy::Lent;
 
 use crate::cli::args::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
-    AccessSealArgs, Format, Global,
+    AccessSealArgs, AccessSignBreakGlassArgs, Format, Global,
 };
-use crate::cli::governing::read;
+use crate::cli::governing::{read, signing_key, write};
 use crate::cli::live::{ask, fail, safe, show};
-use crate::cli::output::remark;
+use crate::cli::output::{answer_text, remark};
 use crate::cli::table::table;
 use crate::exit::Exit;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
         AccessCommand::Deactivate(args) => told(global, &Access::End { id: args.id, reason: args.reason.clone() }),
         AccessCommand::Seal(args) => seal(global, args),
         AccessCommand::BreakGlass(args) => break_glass(global, args),
+        AccessCommand::SignBreakGlass(args) => sign_break_glass(global, args),
         AccessCommand::Review { id, remark, key } => review(global, *id, remark, key.as_deref()),
         AccessCommand::Request(args) => request(global, args),
         AccessCommand::Grant(args) => grant(global, args),
@@ -71,6 +73,30 @@ fn seal(global: &Global, args: &AccessSealArgs) -> Result<Exit, Exit> {
 const MAX_CODE: u64 = 256;
 
 fn break_glass(global: &Global, args: &AccessBreakGlassArgs) -> Result<Exit, Exit> {
+    if let Some(statement) = &args.statement {
+        let statement = read(global, statement)?;
+        return told(global, &Access::BreakGlassSigned { statement });
+    }
+    let (Some(principal), Some(role), Some(reason)) = (&args.principal, &args.role, &args.reason) else {
+        return Err(Exit::Usage);
+    };
+    if let Some(key) = &args.key {
+        let instance = asked(global, &Access::List { all: false })?.instance;
+        let Some(instance) = instance.as_deref().and_then(|text| text.parse::<Hash>().ok()) else {
+            fail(global, "glass is broken by a key where governance has begun: see `portcullis governance init`");
+            return Err(Exit::Negative);
+        };
+        let breaking = Breaking {
+            instance,
+            principal: named(principal),
+            gives: given(role, &args.routes),
+            lasts_s: args.duration.map_or(HOUR_S, |duration| duration.as_secs()),
+            reason: reason.clone(),
+            ticket: args.ticket.clone().unwrap_or_default(),
+        };
+        let statement = statement(global, breaking, SignedDuration::from_mins(5), key)?;
+        return told(global, &Access::BreakGlassSigned { statement: statement.armored() });
+    }
     if std::io::stdin().is_terminal() {
         remark("the code, and Enter:");
     }
@@ -82,15 +108,65 @@ fn break_glass(global: &Global, args: &AccessBreakGlassArgs) -> Result<Exit, Exi
         return Err(Exit::Negative);
     }
     let wanted = BreakGlass {
-        principal: named(&args.principal),
-        role: args.role.clone(),
+        principal: named(principal),
+        role: role.clone(),
         routes: args.routes.clone(),
         for_s: args.duration.map(|duration| duration.as_secs()),
         code,
-        reason: args.reason.clone(),
+        reason: reason.clone(),
         ticket: args.ticket.clone(),
     };
     told(global, &Access::BreakGlass(wanted))
+}
+
+/// For so long glass is broken by a key where nobody says.
+const HOUR_S: u64 = 3_600;
+
+fn given(role: &str, routes: &[String]) -> String {
+    Lent::Role { role: role.into(), routes: routes.iter().map(|route| route.as_str().into()).collect() }.to_string()
+}
+
+/// It needs no gateway, and asks none.
+fn sign_break_glass(global: &Global, args: &AccessSignBreakGlassArgs) -> Result<Exit, Exit> {
+    let Ok(instance) = args.instance.parse::<Hash>() else {
+        fail(global, "--instance: expected the 64 digits that `portcullis governance status` shows");
+        return Err(Exit::Usage);
+    };
+    let valid = SignedDuration::try_from(args.valid).unwrap_or(SignedDuration::MAX);
+    if valid > Statement::LONGEST {
+        fail(global, "--valid: a statement may be used for at most 24h");
+        return Err(Exit::Usage);
+    }
+    let breaking = Breaking {
+        instance,
+        principal: named(&args.principal),
+        gives: given(&args.role, &args.routes),
+        lasts_s: args.duration.as_secs(),
+        reason: args.reason.clone(),
+        ticket: args.ticket.clone().unwrap_or_default(),
+    };
+    let text = statement(global, breaking, valid, &args.key)?.armored();
+    match &args.out {
+        // Whoever has it can use it.
+        Some(out) => write(global, out, text.as_bytes(), 0o600)?,
+        None => answer_text(&text),
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows what is signed, and signs it.
+fn statement(global: &Global, breaking: Breaking, valid: SignedDuration, key: &Path) -> Result<Statement, Exit> {
+    let key = signing_key(global, key)?;
+    let statement = Statement::sign(breaking, valid, &key, Timestamp::now()).map_err(|error| {
+        fail(global, &error.to_string());
+        Exit::Internal
+    })?;
+    let Breaking { principal, gives, lasts_s, reason, .. } = &statement.breaking;
+    remark(&safe(&format!(
+        "breaking glass: {gives} of {principal} for {:#}, to be used within {valid:#}: {reason}",
+        span(*lasts_s)
+    )));
+    Ok(statement)
 }
 
 fn review(global: &Global, id: u64, remark: &str, key: Option<&Path>) -> Result<Exit, Exit> {

@@ -349,7 +349,7 @@ fn parsed(global: &Global, text: &str) -> Result<Request, Exit> {
     })
 }
 
-fn signing_key(global: &Global, file: &Path) -> Result<SigningKey, Exit> {
+pub(crate) fn signing_key(global: &Global, file: &Path) -> Result<SigningKey, Exit> {
     let pem = read(global, file)?;
     SigningKey::from_pem(pem.as_bytes()).map_err(|error| {
         fail(global, &format!("{}: {error}", file.display()));

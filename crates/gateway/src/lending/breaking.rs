@@ -1,4 +1,4 @@
-//! Breaking glass: one person with a code that was sealed beforehand gets a role of the policy's choice at once, for hours at most, with an alarm; and two
+//! Breaking glass: one person with a code that was sealed beforehand, or with an enrolled key that the policy names for it, gets a role of the policy's choice at once, for hours at most, with an alarm; and two
 //! other persons look at what was done with it.
 
 use aws_lc_rs::rand;
@@ -8,7 +8,7 @@ use portcullis_admin::access::{Answer, BreakGlass as Wanted, Seal};
 use portcullis_events::EventKind;
 use portcullis_governance::Hash;
 use portcullis_governance::power::{
-    Asked, BreakGlassRules, Power, PowerError, PowerKind, PowerState, REVIEWERS, Reviewer, Word,
+    Asked, BreakGlassRules, KeyTerms, Power, PowerError, PowerKind, PowerState, REVIEWERS, Reviewer, Statement, Word,
 };
 use portcullis_policy::Lent;
 
@@ -109,30 +109,9 @@ impl Lender {
         if reason.is_empty() {
             return Err("say why, with `--reason`".to_owned());
         }
-        if !rules.roles.contains(&wanted.role) {
-            return Err(format!(
-                "`[break_glass]` of the policy gives {}, and not `{}`",
-                rules.roles.join(", "),
-                wanted.role.escape_debug()
-            ));
-        }
         let routes = if wanted.routes.is_empty() { rules.routes.clone() } else { wanted.routes.clone() };
-        if let Some(route) = routes.iter().find(|route| !rules.routes.is_empty() && !rules.routes.contains(route)) {
-            return Err(format!("`[break_glass]` of the policy is not for the route `{}`", route.escape_debug()));
-        }
-        let policy = self.shared.snapshot().load().policy.clone();
-        if let Some(route) = routes.iter().find(|route| policy.route_named(route).is_none()) {
-            return Err(format!("there is no route `{}`", route.escape_debug()));
-        }
-        let own = |route: &&String| policy.is_reserved(route) && !rules.routes.contains(route);
-        if let Some(route) = routes.iter().find(own) {
-            return Err(format!("the scope of `[break_glass]` does not name `{route}`, which no `*` covers"));
-        }
         let lasts_s = wanted.for_s.unwrap_or(rules.max_s);
-        if lasts_s == 0 || lasts_s > rules.max_s {
-            let most = SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));
-            return Err(format!("glass is broken for a second to {most:#}"));
-        }
+        self.is_given(&rules, &wanted.role, &routes, lasts_s)?;
         let steady = self.shared.clock.now();
         if !kept.wrong.has_room(steady) {
             return Err(format!("{WRONG} codes were wrong: no further one is looked at for {WHILE:#}"));
@@ -159,17 +138,77 @@ impl Lender {
             }
             said(error)
         })?;
+        Ok(self.broken(kept, &power, now))
+    }
+
+    /// Breaks glass by what a person has signed.
+    pub(super) fn break_glass_signed(
+        &self,
+        kept: &mut Kept,
+        statement: &str,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Answer, String> {
+        let rules = self.break_glass_rules()?;
+        let statement = Statement::from_armored(statement).map_err(|error| format!("the statement: {error}"))?;
+        let Lent::Role { role, routes } = Lent::parse(&statement.breaking.gives) else {
+            return Err("the statement is about no role: sign another one".to_owned());
+        };
+        let routes: Vec<String> = routes.iter().map(|route| route.to_string()).collect();
+        if routes.is_empty() && !rules.routes.is_empty() {
+            return Err(format!(
+                "`[break_glass]` of the policy is for the routes {}: sign a statement that names them",
+                rules.routes.join(", ")
+            ));
+        }
+        self.is_given(&rules, &role, &routes, statement.breaking.lasts_s)?;
+        let (approvers, instance) = self.approvers();
+        let waits_s = kept.book.limits().waits_s;
+        let terms = KeyTerms { instance, approvers: &approvers, signers: &rules.signers, waits_s };
+        let power = kept.book.break_by_key(&statement, terms, &who.names, now).map_err(said)?;
+        Ok(self.broken(kept, &power, now))
+    }
+
+    /// Whether the policy gives that at all, on these routes and for so long.
+    fn is_given(&self, rules: &BreakGlassRules, role: &str, routes: &[String], lasts_s: u64) -> Result<(), String> {
+        if !rules.roles.iter().any(|each| each == role) {
+            return Err(format!(
+                "`[break_glass]` of the policy gives {}, and not `{}`",
+                rules.roles.join(", "),
+                role.escape_debug()
+            ));
+        }
+        if let Some(route) = routes.iter().find(|route| !rules.routes.is_empty() && !rules.routes.contains(route)) {
+            return Err(format!("`[break_glass]` of the policy is not for the route `{}`", route.escape_debug()));
+        }
+        let policy = self.policy();
+        if let Some(route) = routes.iter().find(|route| policy.route_named(route).is_none()) {
+            return Err(format!("there is no route `{}`", route.escape_debug()));
+        }
+        let own = |route: &&String| policy.is_reserved(route) && !rules.routes.contains(route);
+        if let Some(route) = routes.iter().find(own) {
+            return Err(format!("the scope of `[break_glass]` does not name `{route}`, which no `*` covers"));
+        }
+        if lasts_s == 0 || lasts_s > rules.max_s {
+            let most = SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));
+            return Err(format!("glass is broken for a second to {most:#}"));
+        }
+        Ok(())
+    }
+
+    /// Puts it in force, with the alarm.
+    fn broken(&self, kept: &mut Kept, power: &Power, now: Timestamp) -> Answer {
         self.publish(kept, now);
-        self.tell(EventKind::BreakGlassOpened, &power);
+        self.tell(EventKind::BreakGlassOpened, power);
         let until = match power.state {
             PowerState::InForce { until, .. } => shown::time(until),
             _ => String::new(),
         };
         let message = format!(
             "{} is in force until {until}; everybody who watches was told, and {REVIEWERS} other persons have to review it",
-            shown::name(&power)
+            shown::name(power)
         );
-        Ok(shown::answer(message, [&power]))
+        shown::answer(message, [power])
     }
 
     /// Notes that a person has looked at what was done.

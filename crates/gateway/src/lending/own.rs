@@ -11,7 +11,10 @@ use portcullis_events::EventKind;
 use portcullis_governance::power::{
     Asked, GRANTED, MAX_REASON, MAX_TICKET, Power, PowerError, PowerKind, PowerState, names_of_principal, text_problem,
 };
-use portcullis_policy::{Eligible, Principal};
+use portcullis_policy::{
+    AccessRequest, ActivationRules, Eligible, KeptIdentity, KeptRequest, Policy, Principal, Reason,
+};
+use portcullis_proxy::requestable::Refused;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -82,6 +85,34 @@ pub(crate) struct Asker {
     pub(crate) client: Option<IpAddr>,
     /// The request's id, as the caller sees it.
     pub(crate) request: String,
+    /// What decisions about it rest on.
+    pub(crate) standing: Option<KeptRequest>,
+    /// The policy that decides for it.
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Asker {
+    /// The same, once its principal has shown more.
+    pub(crate) fn raised(self, principal: Arc<Principal>) -> Self {
+        let standing = self
+            .standing
+            .map(|standing| KeptRequest { identity: KeptIdentity::Verified(Arc::clone(&principal)), ..standing });
+        Self { principal, standing, ..self }
+    }
+
+    /// What keeps it from all that it asks for, whatever it is granted there.
+    ///
+    /// # Errors
+    /// The reason; or that nothing is known of it, so that nobody can say.
+    fn is_let_come(&self, held_back: impl FnOnce(&AccessRequest<'_>) -> Option<Reason>) -> Result<(), OwnProblem> {
+        let held = self.standing.as_ref().and_then(|standing| standing.under(&self.policy, held_back));
+        match held {
+            Some(None) => Ok(()),
+            Some(Some(Reason::StepUpRequired)) => Err(OwnProblem::StepUp),
+            Some(Some(reason)) => Err(OwnProblem::HeldBack(reason)),
+            None => Err(OwnProblem::HeldBack(Reason::PolicyUnavailable)),
+        }
+    }
 }
 
 /// What its holder is shown.
@@ -116,6 +147,8 @@ pub(crate) enum OwnProblem {
     TooMany(String),
     /// It must authenticate with several factors first.
     StepUp,
+    /// What it asks for it could use nowhere: the routes that it is for, or the risk, keep it out whatever it has.
+    HeldBack(Reason),
     /// Another process was faster: to be tried again.
     Conflict,
     /// It is not written; for the operator.
@@ -142,8 +175,7 @@ const NONE_OF_YOURS: &str = "You have none of this number.";
 impl Lender {
     /// Begins what a principal wants for itself. It is in force, or waits for others.
     pub(crate) fn begin_own(&self, wanted: &Wanted, from: &Asker) -> Result<Shown, OwnProblem> {
-        let principal = &*from.principal;
-        let whose = principal.reference();
+        let whose = from.principal.reference();
         // What is in force is looked up by the name.
         if super::principal(&whose).is_none() {
             return Err(OwnProblem::Unfit("Nothing can be given for a time under a name like yours.".to_owned()));
@@ -151,10 +183,10 @@ impl Lender {
         let names: Vec<String> = names_of_principal(&whose).into_iter().map(str::to_owned).collect();
         self.with_own(|kept, now| {
             let asked = match wanted {
-                Wanted::Access { event, justification } => self.own_request(kept, &whose, event, justification)?,
+                Wanted::Access { event, justification } => self.own_request(kept, from, event, justification)?,
                 Wanted::Activation { assignment, for_s, justification, ticket } => {
                     let texts = [justification.as_str(), ticket.as_str()];
-                    self.own_activation(kept, principal, assignment, (*for_s, texts), now)?
+                    self.own_activation(kept, from, assignment, (*for_s, texts), now)?
                 }
             };
             let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
@@ -182,16 +214,32 @@ impl Lender {
         })
     }
 
-    fn own_request(&self, kept: &Kept, whose: &str, event: &str, justification: &str) -> Result<Asked, OwnProblem> {
+    /// Looks whether an activation could begin, or wait, but for the second factor: before somebody is asked for one.
+    pub(crate) fn could_begin_own(&self, wanted: &Wanted, from: &Asker) -> Result<(), OwnProblem> {
+        let Wanted::Activation { assignment, for_s, justification, ticket } = wanted else { return Ok(()) };
+        self.look_at_own(|kept| {
+            let texts = [justification.as_str(), ticket.as_str()];
+            match self.own_activation(kept, from, assignment, (*for_s, texts), Timestamp::now()) {
+                Ok(_) | Err(OwnProblem::StepUp) => Ok(()),
+                Err(problem) => Err(problem),
+            }
+        })
+    }
+
+    fn own_request(&self, kept: &Kept, from: &Asker, event: &str, justification: &str) -> Result<Asked, OwnProblem> {
         let id = event.strip_prefix("urn:uuid:").unwrap_or(event);
         let id: Uuid = id
             .parse()
             .map_err(|_| OwnProblem::Unfit("`event` is a UUID, as `instance` of the refusal has it.".to_owned()))?;
-        let refused = self.shared.requestable.find_of(whose, id, self.shared.clock.now());
+        let refused = self.shared.requestable.find_of(&from.principal.reference(), id, self.shared.clock.now());
         // The policy may be another one than that which refused.
-        let policy = self.policy();
-        let may_ask = |route: &str| policy.route_named(route).is_some_and(|route| policy.is_requestable(route));
-        let refused = refused.filter(|refused| may_ask(&refused.route)).ok_or(OwnProblem::NotFound(NO_REFUSAL))?;
+        let policy = &from.policy;
+        let route =
+            |refused: &Refused| policy.route_named(&refused.route).filter(|route| policy.is_requestable(*route));
+        let (refused, route) = refused
+            .and_then(|refused| route(&refused).map(|route| (refused, route)))
+            .ok_or(OwnProblem::NotFound(NO_REFUSAL))?;
+        from.is_let_come(|request| policy.held_back(&AccessRequest { route: Some(route), ..*request }))?;
         let reason = text("justification", justification, MAX_REASON, true)?;
         asked_about(&refused, reason, kept.book.limits().waits_s).map_err(OwnProblem::Unfit)
     }
@@ -199,18 +247,18 @@ impl Lender {
     fn own_activation(
         &self,
         kept: &Kept,
-        principal: &Principal,
+        from: &Asker,
         assignment: &str,
         (for_s, [justification, ticket]): (Option<u64>, [&str; 2]),
         now: Timestamp,
     ) -> Result<Asked, OwnProblem> {
-        let policy = self.policy();
-        // Here the very principal is there, with the groups that it brings.
-        let eligible = policy.eligible(assignment).filter(|each| !each.shadow && policy.names(assignment, principal));
-        let eligible = eligible.ok_or(OwnProblem::NotFound(NOT_ELIGIBLE))?;
+        let (policy, principal) = (&from.policy, &*from.principal);
+        let eligible = self.eligible_of(from, assignment).ok_or(OwnProblem::NotFound(NOT_ELIGIBLE))?;
         if takes_mfa(&eligible) && !policy.is_mfa_fresh(principal, now) {
             return Err(OwnProblem::StepUp);
         }
+        // By the routes that it is for, and not by the one where it is asked for: whoever asks picks that.
+        from.is_let_come(|request| policy.held_back_from_all_of(assignment, request))?;
         let rules = eligible.rules;
         let lasts_s = for_s.unwrap_or(rules.max_s);
         if lasts_s < SHORTEST_S.min(rules.max_s) || lasts_s > rules.max_s {
@@ -228,25 +276,38 @@ impl Lender {
         })
     }
 
+    /// What somebody is eligible for by the policy that decides for it. Where that is one which comes into force step by step, the one in force has a word, too: of
+    /// what both demand the more.
+    fn eligible_of(&self, from: &Asker, assignment: &str) -> Option<Eligible> {
+        // Here the very principal is there, with the groups that it brings.
+        let names = from.policy.names(assignment, &from.principal);
+        let mut eligible = from.policy.eligible(assignment).filter(|each| !each.shadow && names)?;
+        let in_force = self.policy();
+        if let Some(before) = in_force.eligible(assignment).filter(|_| !Arc::ptr_eq(&in_force, &from.policy)) {
+            eligible.rules = stricter(eligible.rules, before.rules);
+            eligible.mfa |= before.mfa;
+        }
+        Some(eligible)
+    }
+
     /// What a principal has asked for, the last first; and of activations also what it is eligible for.
-    pub(crate) fn own(&self, principal: &Principal, section: Section) -> Result<Shown, OwnProblem> {
-        let whose = principal.reference();
+    pub(crate) fn own(&self, from: &Asker, section: Section) -> Result<Shown, OwnProblem> {
+        let whose = from.principal.reference();
         self.look_at_own(|kept| {
             let of_it = kept.book.powers().filter(|power| is_own(power, &whose, section)).take(MOST_SHOWN);
             let list: Vec<Value> = of_it.map(|power| own(power).body).collect();
             Ok(Shown::list(match section {
                 Section::Requests => json!({ "requests": list }),
                 Section::Activations => {
-                    json!({ "activations": list, "eligible": self.own_eligible(principal) })
+                    json!({ "activations": list, "eligible": self.own_eligible(from) })
                 }
             }))
         })
     }
 
-    fn own_eligible(&self, principal: &Principal) -> Vec<Value> {
-        let policy = self.policy();
-        let all = policy.all_eligible(super::MOST_ELIGIBLE);
-        let of_it = all.iter().filter(|each| !each.shadow && policy.names(&each.assignment, principal));
+    fn own_eligible(&self, from: &Asker) -> Vec<Value> {
+        let all = from.policy.all_eligible(super::MOST_ELIGIBLE);
+        let of_it = all.iter().filter_map(|each| self.eligible_of(from, &each.assignment));
         let shown = of_it.map(|eligible| {
             json!({
                 "assignment": eligible.assignment,
@@ -255,15 +316,15 @@ impl Lender {
                 "justification": eligible.rules.justification_required,
                 "ticket": eligible.rules.ticket_required,
                 "approvals": eligible.rules.approvals,
-                "mfa": takes_mfa(eligible),
+                "mfa": takes_mfa(&eligible),
             })
         });
         shown.collect()
     }
 
     /// One of its own.
-    pub(crate) fn one_of_own(&self, principal: &Principal, section: Section, n: u64) -> Result<Shown, OwnProblem> {
-        let whose = principal.reference();
+    pub(crate) fn one_of_own(&self, from: &Asker, section: Section, n: u64) -> Result<Shown, OwnProblem> {
+        let whose = from.principal.reference();
         self.look_at_own(|kept| Ok(own(find(kept, &whose, section, n)?)))
     }
 
@@ -320,6 +381,19 @@ fn ends() -> OwnProblem {
 /// enough, and nobody else stands between whoever has stolen one and what it gives.
 fn takes_mfa(eligible: &Eligible) -> bool {
     eligible.mfa || (!eligible.rules.by_oneself && eligible.rules.approvals == 0)
+}
+
+/// Of two that hold at once, the more of each.
+fn stricter(one: ActivationRules, other: ActivationRules) -> ActivationRules {
+    // Exhaustive on purpose: a new rule must be given its place here.
+    let ActivationRules { max_s, justification_required, ticket_required, approvals, by_oneself } = other;
+    ActivationRules {
+        max_s: one.max_s.min(max_s),
+        justification_required: one.justification_required || justification_required,
+        ticket_required: one.ticket_required || ticket_required,
+        approvals: one.approvals.max(approvals),
+        by_oneself: one.by_oneself && by_oneself,
+    }
 }
 
 fn is_own(power: &Power, whose: &str, section: Section) -> bool {

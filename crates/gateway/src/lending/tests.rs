@@ -111,7 +111,8 @@ fn shared(rules: ActivationRules) -> (Arc<Shared>, Capture) {
 fn lender(disk: &Disk, now: Timestamp) -> (Lender, Capture) {
     let (shared, capture) = shared(ActivationRules::of(3_600));
     let book = PowerBook::open(Box::new(disk.clone()), Limits::default(), now).unwrap();
-    let rules = BreakGlassRules { roles: vec!["admin".to_owned()], routes: Vec::new(), max_s: 3_600 };
+    let rules =
+        BreakGlassRules { roles: vec!["admin".to_owned()], routes: Vec::new(), max_s: 3_600, signers: Vec::new() };
     let lender = Lender {
         kept: Mutex::new(Some(Kept::of(book, shared.clock.now()))),
         shared,
@@ -330,4 +331,42 @@ fn a_right_code_under_trouble_locks_nobody_out() {
     assert_eq!(told(&lender, &events, EventKind::BreakGlassOpened).len(), 1);
     assert!(open("AAAA-BBBB").unwrap_err().contains("opens nothing"));
     assert!(open(&code).unwrap_err().contains("no further one is looked at"), "five were wrong");
+}
+
+#[test]
+fn whoever_a_version_decides_for_that_is_rolled_out_activates_by_what_both_demand() {
+    use portcullis_policy::{KeptRequest, KeptText, Principal};
+
+    use super::own::{Asker, OwnProblem};
+
+    let (disk, now) = (Disk::default(), Timestamp::now());
+    let (lender, _) = lender(&disk, now);
+    let own = ActivationRules { by_oneself: true, ..ActivationRules::of(3_600) };
+    lender.shared.replace(lender.shared.snapshot().load().with_policy(policy(own)));
+    let ask = |rules: ActivationRules, who: &str, for_s: u64| {
+        let text = KeptText { method: "POST", host: "app.test", path: "/.portcullis/activations", software: "" };
+        let principal = Arc::new(Principal::user(who));
+        let standing = KeptRequest {
+            identity: portcullis_policy::KeptIdentity::Verified(Arc::clone(&principal)),
+            ..KeptRequest::new(text, now).unwrap()
+        };
+        let from =
+            Asker { principal, client: None, request: String::new(), standing: Some(standing), policy: policy(rules) };
+        let wanted = own::Wanted::Activation {
+            assignment: "alice-administers".to_owned(),
+            for_s: Some(for_s),
+            justification: "INC-7".to_owned(),
+            ticket: String::new(),
+        };
+        lender.begin_own(&wanted, &from)
+    };
+    let stricter = ActivationRules { max_s: 600, ..own };
+    assert!(matches!(ask(stricter, "alice", 601), Err(OwnProblem::Unfit(why)) if why.contains("60 to 600")));
+    assert!(matches!(ask(ActivationRules { ticket_required: true, ..own }, "alice", 60), Err(OwnProblem::Unfit(_))));
+    assert_eq!(ask(ActivationRules { by_oneself: false, ..own }, "alice", 60), Err(OwnProblem::StepUp));
+    assert!(matches!(ask(own, "bert", 60), Err(OwnProblem::NotFound(_))));
+    // The version in force has a word as well.
+    assert!(matches!(ask(ActivationRules { max_s: 7_200, ..own }, "alice", 3_601), Err(OwnProblem::Unfit(_))));
+    let waits = ask(ActivationRules { approvals: 1, ..own }, "alice", 60).unwrap();
+    assert!(!waits.is_in_force && waits.body["approvals"] == 1, "{waits:?}");
 }

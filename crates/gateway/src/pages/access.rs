@@ -9,7 +9,9 @@
 //! | `GET` and `DELETE` of either with `/NUMBER` | one of them; takes it back, or gives it up |
 //!
 //! The data plane has verified who it is. A browser's page can send none of this from elsewhere: the door looks at where it comes from, and a body is JSON,
-//! which no form sends.
+//! which no form sends. These pages are on the origin of every application behind the gateway, though, whose scripts a browser lets send what its visitor can, and wait until
+//! that visitor has shown whatever is demanded. So what a browser sends by itself changes nothing here: a person does that at a host of the pages' own
+//! ([`super::persons`]).
 
 use std::sync::Arc;
 
@@ -17,10 +19,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use jiff::SignedDuration;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{AuthenticationMethod, Principal};
-use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
+use portcullis_proxy::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
 use super::turns::{OutOfTurn, Turn};
@@ -31,8 +32,6 @@ use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
 /// How many are answered at once: each may wait for a disk.
 pub(super) const AT_ONCE: usize = 8;
 
-/// A second factor that a person has shown for this was shown within this time.
-const JUST: SignedDuration = SignedDuration::from_mins(5);
 /// When whoever has asked as often as may be looks again, in seconds.
 const OFTEN_RETRY_AFTER_S: u64 = 300;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -74,20 +73,19 @@ impl OwnPages {
             ACTIVATIONS => Section::Activations,
             _ => return Err(no_such_page()),
         };
-        let who = Arc::clone(principal);
-        let asker =
-            Asker { principal: Arc::clone(principal), client: visit.client.ip(), request: visit.request_id.clone() };
-        if visit.method == Method::POST && is_sent_by_itself(visit, principal) && !has_just_shown(visit, principal) {
-            return Err(refused(principal, OwnProblem::StepUp));
+        let asker = asker(visit, principal);
+        let is_look = matches!(visit.method, Method::GET | Method::HEAD);
+        if !is_look && is_sent_by_itself(visit, principal) {
+            return Err(for_persons(visit, principal));
         }
         let turn = self.turns.take(principal, visit.steady_now).map_err(|full| out_of_turn(principal, full))?;
         let answered = match (&visit.method, rest) {
             (&Method::GET | &Method::HEAD, "") => {
-                self.ask_lender(turn, move |lender| lender.own(&who, section)).await?
+                self.ask_lender(turn, move |lender| lender.own(&asker, section)).await?
             }
             (&Method::GET | &Method::HEAD, number) => {
                 let number = numbered(number)?;
-                self.ask_lender(turn, move |lender| lender.one_of_own(&who, section, number)).await?
+                self.ask_lender(turn, move |lender| lender.one_of_own(&asker, section, number)).await?
             }
             (&Method::POST, "") => {
                 let wanted = match section {
@@ -127,7 +125,7 @@ impl OwnPages {
     }
 
     /// Asks on a thread that may block.
-    async fn ask_lender<T: Send + 'static>(
+    pub(super) async fn ask_lender<T: Send + 'static>(
         &self,
         turn: Turn,
         question: impl FnOnce(&Lender) -> Result<T, OwnProblem> + Send + 'static,
@@ -163,14 +161,29 @@ fn is_sent_by_itself(visit: &Visit, principal: &Principal) -> bool {
     }
 }
 
-/// Whether a person has shown several factors a moment ago, which no script can.
-fn has_just_shown(visit: &Visit, principal: &Principal) -> bool {
-    let shown = principal.authentication.auth_time;
-    let is_just = shown.is_some_and(|shown| visit.now.duration_since(shown) <= JUST);
-    is_just && visit.snapshot.policy.is_mfa_fresh(principal, visit.now)
+/// Who asks, and what is known of them.
+pub(super) fn asker(visit: &Visit, principal: &Arc<Principal>) -> Asker {
+    Asker {
+        principal: Arc::clone(principal),
+        client: visit.client.ip(),
+        request: visit.request_id.clone(),
+        standing: visit.standing.clone(),
+        policy: Arc::clone(&visit.policy),
+    }
 }
 
-fn out_of_turn(principal: &Principal, why: OutOfTurn) -> PageRefusal {
+/// A browser's session, or what it sends by itself, changes nothing where applications are. It is told where it does.
+fn for_persons(visit: &Visit, principal: &Principal) -> PageRefusal {
+    let pages = visit.snapshot.settings.pages.as_ref();
+    let said = match pages.and_then(|pages| Some((pages.hosts.first()?, pages.place_of(ACCESS)))) {
+        Some((host, place)) => format!("A person does this at {host}{place}, with a second factor for just that."),
+        None => "A browser cannot do this here: use a credential that a program sends.".to_owned(),
+    };
+    let message = format!("{} wants it changed with what a browser sends by itself", principal.reference());
+    PageRefusal::new(ReasonCode::StepUpRequired, message, said)
+}
+
+pub(super) fn out_of_turn(principal: &Principal, why: OutOfTurn) -> PageRefusal {
     let who = principal.reference();
     match why {
         OutOfTurn::TooOften { retry_after_s } => PageRefusal {
@@ -219,7 +232,7 @@ fn malformed(message: impl Into<String>, said: impl Into<std::borrow::Cow<'stati
 }
 
 /// A refusal: the caller reads why, which is about nothing but its own.
-fn refused(principal: &Principal, problem: OwnProblem) -> PageRefusal {
+pub(super) fn refused(principal: &Principal, problem: OwnProblem) -> PageRefusal {
     let who = principal.reference();
     let with = |status, refusal| PageRefusal { status: Some(status), ..refusal };
     match problem {
@@ -246,6 +259,11 @@ fn refused(principal: &Principal, problem: OwnProblem) -> PageRefusal {
             ReasonCode::StepUpRequired,
             format!("{who} asks for what demands several factors, and has shown none of late"),
             "A stronger or more recent authentication is needed.",
+        ),
+        OwnProblem::HeldBack(reason) => PageRefusal::new(
+            reason.into(),
+            format!("{who} asks for what it could use nowhere from where it is: {}", reason.code()),
+            "What that gives could be used nowhere from where you are, and as you are.",
         ),
         OwnProblem::Failed(why) => PageRefusal::new(
             ReasonCode::DependencyStoreUnavailable,

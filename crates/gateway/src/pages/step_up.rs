@@ -22,10 +22,11 @@ use crate::factoring::{Unasked, failure};
 const PURPOSE: &str = "step-up";
 
 /// What is found of somebody's factors, for a page.
-struct Offered {
+pub(super) struct Offered {
     codes: bool,
-    passkeys: Option<Question>,
-    is_known: bool,
+    pub(super) passkeys: Option<Question>,
+    /// There is any factor.
+    pub(super) is_known: bool,
 }
 
 impl OwnPages {
@@ -42,33 +43,39 @@ impl OwnPages {
         let to = place(&form);
         let Some(session) = self.session_in_good_standing(visit)? else { return to_login(visit, &to) };
         check_token(visit, &form, PURPOSE)?;
-        let (principal, asker, now) = (session.principal.reference(), asker(&session), visit.now);
+        match self.look_at_factor(visit, &session, &form, asker(&session)).await? {
+            Ok(passed) => self.stepped_up(visit, &session, &passed, &to).await,
+            Err(refusal) => {
+                let (status, said) = told(&refusal)?;
+                let page = self.factor_page(visit, &session, &to, status, Some(&said)).await?;
+                Ok(not_passed(page, &session, &refusal))
+            }
+        }
+    }
+
+    /// Whether what a form shows is a factor of the session's principal: a code, or what an authenticator has signed for this asker. One that is not is an event.
+    pub(super) async fn look_at_factor(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        form: &Fields,
+        asker: String,
+    ) -> Result<Result<Passed, FactorRefusal>, PageRefusal> {
+        let (principal, now) = (session.principal.reference(), visit.now);
         let passed = if let Some(code) = form.get("code").map(str::to_owned) {
             self.factors.ask(move |factors| factors.verify_code(&principal, &code, now)).await
         } else {
-            let used = Used::of(&form).ok_or_else(|| malformed("a form of the step-up without a factor"))?;
+            let used = Used::of(form).ok_or_else(|| malformed("a form that needs a factor without one"))?;
             let verify = move |factors: &portcullis_identity::mfa::SecondFactors| {
                 factors.verify_passkey((&principal, &asker), &used.challenge, used.assertion(), now)
             };
             self.factors.ask(verify).await
         };
-        match passed.map_err(unasked)? {
-            Ok(passed) => self.stepped_up(visit, &session, &passed, &to).await,
-            Err(refusal) => {
-                self.tell_failure(visit, &session, &refusal);
-                let (status, said) = told(&refusal)?;
-                let mut page = self.factor_page(visit, &session, &to, status, Some(&said)).await?;
-                if let FactorRefusal::Locked(seconds) = refusal {
-                    page.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-                }
-                let answer = PageAnswer::from(page);
-                Ok(match failed(&refusal) {
-                    // Nobody has proven to be this principal: who has the first factor may have stolen it.
-                    Some(code) => answer.judged(Judged::Failed { code, attempted: Some(session.principal.id.clone()) }),
-                    None => answer,
-                })
-            }
+        let passed = passed.map_err(unasked)?;
+        if let Err(refusal) = &passed {
+            self.tell_failure(visit, session, refusal);
         }
+        Ok(passed)
     }
 
     /// The session has the factor from now on, under another id.
@@ -113,7 +120,7 @@ impl OwnPages {
         status: StatusCode,
         said: Option<&str>,
     ) -> Result<Response<Full<Bytes>>, PageRefusal> {
-        let offered = self.offered(visit, session).await?;
+        let offered = self.offered(visit, session, asker(session)).await?;
         let mut main = Markup::default();
         if let Some(said) = said {
             main = main.tag("<p role=\"alert\">").text(said).tag("</p>\n");
@@ -129,25 +136,18 @@ impl OwnPages {
         let action = format!("{}/step-up", prefix(visit));
         let token = FormToken::of(own_cookie(visit), PURPOSE);
         let begun = |main: Markup| main.hidden("token", token.as_str()).hidden("return", to.as_str());
-        if let Some(question) = &offered.passkeys {
-            main = begun(passkey_form(main, &action, question, None));
-            main = main
-                .tag("<input type=\"hidden\" name=\"authenticator_data\"><input type=\"hidden\" name=\"signature\">\n")
-                .tag("<button type=\"submit\">Use a passkey</button>\n</form>\n<p id=\"passkey-said\" role=\"alert\"></p>\n");
-            main = script(main, visit);
-        }
-        if offered.codes {
-            main = begun(main.tag("<form method=\"post\" action=\"").text(&action).tag("\">\n"));
-            main = main
-                .tag("<label>Code of your app, or a recovery code <input name=\"code\" autocomplete=\"one-time-code\" ")
-                .tag("autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"40\" required autofocus></label>\n")
-                .tag("<button type=\"submit\">Continue</button>\n</form>\n");
-        }
+        main = factor_forms(main, visit, &action, &offered, begun);
         Ok(own_page(status, "A second factor is needed", main, "'self'", offered.passkeys.is_some()))
     }
 
-    async fn offered(&self, visit: &Visit, session: &Session) -> Result<Offered, PageRefusal> {
-        let (principal, asker, now) = (session.principal.reference(), asker(session), visit.now);
+    /// What may be shown. A passkey answers for this asker alone.
+    pub(super) async fn offered(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        asker: String,
+    ) -> Result<Offered, PageRefusal> {
+        let (principal, now) = (session.principal.reference(), visit.now);
         let found = self.factors.ask(move |factors| {
             let list = factors.list(&principal)?;
             let codes = list.iter().any(|factor| factor.kind != FactorKind::Passkey);
@@ -159,6 +159,46 @@ impl OwnPages {
             Ok(Offered { codes, passkeys, is_known: !list.is_empty() })
         });
         found.await.map_err(unasked)?.map_err(|refusal| outage(&refusal))
+    }
+}
+
+/// The forms that a factor is shown in. `begun` adds their other fields.
+pub(super) fn factor_forms(
+    mut main: Markup,
+    visit: &Visit,
+    action: &str,
+    offered: &Offered,
+    begun: impl Fn(Markup) -> Markup,
+) -> Markup {
+    if let Some(question) = &offered.passkeys {
+        main = begun(passkey_form(main, action, question, None));
+        main = main
+            .tag("<input type=\"hidden\" name=\"authenticator_data\"><input type=\"hidden\" name=\"signature\">\n")
+            .tag(
+                "<button type=\"submit\">Use a passkey</button>\n</form>\n<p id=\"passkey-said\" role=\"alert\"></p>\n",
+            );
+        main = script(main, visit);
+    }
+    if offered.codes {
+        main = begun(main.tag("<form method=\"post\" action=\"").text(action).tag("\">\n"));
+        main = main
+            .tag("<label>Code of your app, or a recovery code <input name=\"code\" autocomplete=\"one-time-code\" ")
+            .tag("autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"40\" required autofocus></label>\n")
+            .tag("<button type=\"submit\">Continue</button>\n</form>\n");
+    }
+    main
+}
+
+/// The page that says so, and what came of the attempt.
+pub(super) fn not_passed(mut page: Response<Full<Bytes>>, session: &Session, refusal: &FactorRefusal) -> PageAnswer {
+    if let FactorRefusal::Locked(seconds) = refusal {
+        page.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    let answer = PageAnswer::from(page);
+    match failed(refusal) {
+        // Nobody has proven to be this principal: who has the first factor may have stolen it.
+        Some(code) => answer.judged(Judged::Failed { code, attempted: Some(session.principal.id.clone()) }),
+        None => answer,
     }
 }
 

@@ -53,7 +53,7 @@ impl PowerBook {
         // Who tries a code of somebody else learns no more than who tries one that is none.
         let seal = self.powers.values().find(opens).filter(|seal| seal.asked.principal == asked.principal);
         let Some(seal) = seal.map(|seal| seal.n) else { return Err(PowerError::WrongCode) };
-        self.check(&asked, Asker::Code, now)?;
+        self.check(&asked, Asker::Emergency, now)?;
         match self.make_room(now) {
             // There are no more of these than seals.
             Ok(()) | Err(PowerError::Full(_)) => {}
@@ -99,7 +99,7 @@ impl PowerBook {
     }
 
     /// Whether somebody may have this.
-    fn check(&mut self, asked: &Asked, asker: Asker, now: Timestamp) -> Result<(), PowerError> {
+    pub(super) fn check(&mut self, asked: &Asked, asker: Asker, now: Timestamp) -> Result<(), PowerError> {
         for (what, text, most) in [("the reason", &asked.reason, MAX_REASON), ("the ticket", &asked.ticket, MAX_TICKET)]
         {
             if let Some(problem) = text_problem(text, most) {

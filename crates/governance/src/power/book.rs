@@ -384,6 +384,7 @@ impl PowerBook {
                         by: entry.by.clone(),
                         approved: Vec::new(),
                         reviewed: Vec::new(),
+                        statement: None,
                         state: PowerState::Waiting { until },
                     },
                 );
@@ -404,7 +405,8 @@ impl PowerBook {
                 }
                 self.forgot = *up_to;
             }
-            Act::Approved { of, .. }
+            Act::Signed { of, .. }
+            | Act::Approved { of, .. }
             | Act::Rejected { of, .. }
             | Act::Began { of, .. }
             | Act::Ended { of, .. }

@@ -1,6 +1,7 @@
 //! One line of the log.
 
 use crate::hash::Hash;
+use crate::power::statement::Statement;
 use crate::power::word::Word;
 use crate::wire::{Malformed, Parser, Writer};
 
@@ -32,6 +33,13 @@ pub struct Entry {
 pub enum Act {
     /// Somebody asks for power. It is called by the number of this entry.
     Asked(Asked),
+    /// The person whom it is for has signed that it breaks glass.
+    Signed {
+        /// What.
+        of: u64,
+        /// What the person signed.
+        statement: Box<Statement>,
+    },
     /// A person approves it.
     Approved {
         /// What.
@@ -88,7 +96,8 @@ impl Act {
     pub(super) fn of(&self, n: u64) -> Option<u64> {
         match self {
             Self::Asked(_) => Some(n),
-            Self::Approved { of, .. }
+            Self::Signed { of, .. }
+            | Self::Approved { of, .. }
             | Self::Rejected { of, .. }
             | Self::Began { of, .. }
             | Self::Ended { of, .. }
@@ -119,7 +128,7 @@ pub struct Asked {
     pub waits_s: u64,
 }
 
-/// What can be had by breaking a seal: `[break_glass]` of the policy.
+/// What can be had by breaking glass: `[break_glass]` of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BreakGlassRules {
     /// The roles, by name; at least one.
@@ -128,6 +137,8 @@ pub struct BreakGlassRules {
     pub routes: Vec<String>,
     /// For at most so many seconds.
     pub max_s: u64,
+    /// The approvers, by name, who break glass by what they sign with an enrolled key: for themselves. Empty: it is broken by codes alone.
+    pub signers: Vec<String>,
 }
 
 impl BreakGlassRules {
@@ -138,7 +149,10 @@ impl BreakGlassRules {
     pub fn are_within(&self, others: &Self) -> bool {
         let routes = others.routes.is_empty()
             || (!self.routes.is_empty() && self.routes.iter().all(|route| others.routes.contains(route)));
-        routes && self.roles.iter().all(|role| others.roles.contains(role)) && self.max_s <= others.max_s
+        routes
+            && self.roles.iter().all(|role| others.roles.contains(role))
+            && self.max_s <= others.max_s
+            && self.signers.iter().all(|signer| others.signers.contains(signer))
     }
 }
 
@@ -227,6 +241,11 @@ impl Entry {
                 writer.byte(asked.approvals);
                 writer.number(asked.waits_s);
             }
+            Act::Signed { of, statement } => {
+                writer.text("signed");
+                writer.number(*of);
+                statement.write(&mut writer);
+            }
             Act::Approved { of, word } => {
                 writer.text("approved");
                 writer.number(*of);
@@ -288,6 +307,7 @@ impl Entry {
                 approvals: parser.byte()?,
                 waits_s: parser.number()?,
             }),
+            "signed" => Act::Signed { of: parser.number()?, statement: Box::new(Statement::read(&mut parser)?) },
             "approved" => Act::Approved { of: parser.number()?, word: read_word(&mut parser)? },
             "reviewed" => Act::Reviewed { of: parser.number()?, remark: parser.text()?, word: read_word(&mut parser)? },
             "rejected" => Act::Rejected { of: parser.number()?, reason: parser.text()? },

@@ -25,8 +25,8 @@ pub(super) enum Asker {
     Itself,
     /// An operator.
     Operator,
-    /// Whoever has a code that was sealed: one ends, and one begins. In an emergency nothing is too much.
-    Code,
+    /// Whoever has a code that was sealed, or a key that may. In an emergency nothing is too much.
+    Emergency,
 }
 
 impl PowerBook {
@@ -37,7 +37,7 @@ impl PowerBook {
         let most = self.limits.most;
         let share = (most / SHARE).max(1);
         let why = match asker {
-            Asker::Code => return Ok(()),
+            Asker::Emergency => return Ok(()),
             Asker::Itself if own().count() >= share => {
                 format!(
                     "{share} that principals asked for by themselves are in force or wait already, their share of `[access] most`"
@@ -71,7 +71,7 @@ impl PowerBook {
         if all.last().map(|(entry, hash)| (entry.n, *hash)) != Some(self.last) {
             return Err(PowerError::Conflict);
         }
-        let powers = self.to_let_go(&all);
+        let powers = self.to_let_go(&all, now);
         // What is behind the first that stays, set back or not, says until when it was.
         let first = self.powers.keys().find(|n| !powers.contains(n)).copied().unwrap_or(u64::MAX);
         let is_about_nothing = |entry: &Entry| match (&entry.act, entry.act.of(entry.n)) {
@@ -109,7 +109,7 @@ impl PowerBook {
     }
 
     /// Powers of which all entries go.
-    fn to_let_go(&self, all: &[(Entry, Hash)]) -> HashSet<u64> {
+    fn to_let_go(&self, all: &[(Entry, Hash)], now: Timestamp) -> HashSet<u64> {
         let mut entries: BTreeMap<u64, usize> = BTreeMap::new();
         for of in all.iter().filter_map(|(entry, _)| entry.act.of(entry.n)) {
             let count = entries.entry(of).or_default();
@@ -124,7 +124,7 @@ impl PowerBook {
                 if freed >= wanted {
                     break;
                 }
-                if !power.is_kept() && (!of_own_alone || power.is_self_asked()) && powers.insert(power.n) {
+                if !power.is_kept(now) && (!of_own_alone || power.is_self_asked()) && powers.insert(power.n) {
                     freed = freed.saturating_add(entries.get(&power.n).copied().unwrap_or_default());
                 }
             }

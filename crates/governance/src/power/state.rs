@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::approver::ApproverSet;
 use crate::hash::Hash;
+use crate::key::PublicKey;
 use crate::power::book::micros;
 use crate::power::entry::{Act, Asked, Entry, PowerKind};
 use crate::power::persons::{Names, names_of_principal};
@@ -33,8 +34,21 @@ pub struct Power {
     pub approved: Vec<Vec<String>>,
     /// Who has looked at what was done with it: all names of each, and what they found.
     pub reviewed: Vec<(Vec<String>, String)>,
+    /// What it was broken by, where it was by a key.
+    pub statement: Option<UsedStatement>,
     /// What became of it.
     pub state: PowerState,
+}
+
+/// A signed statement that was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedStatement {
+    /// What it is known by: [`Statement::hash`](super::Statement::hash).
+    pub hash: Hash,
+    /// Until when it could be used, in microseconds since 1970.
+    pub until: i64,
+    /// By which key.
+    pub key: PublicKey,
 }
 
 /// What became of it. Times are microseconds since 1970.
@@ -107,9 +121,10 @@ impl Power {
         self.by.first() == Some(&self.asked.principal)
     }
 
-    /// Whether the log must still know of it.
-    pub(super) fn is_kept(&self) -> bool {
-        self.state.is_open() || self.is_unreviewed()
+    /// Whether the log must still know of it: a statement that could be used still would be used again.
+    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
+        let could_be_used = self.statement.is_some_and(|used| used.until > now.as_microsecond());
+        self.state.is_open() || self.is_unreviewed() || could_be_used
     }
 
     /// Whether it is in force at this time, by the time of day.
@@ -128,6 +143,10 @@ impl Power {
 /// clock was a little behind, may have written that somebody did.
 pub(super) fn happened(power: &mut Power, entry: &Entry) -> Result<(), &'static str> {
     match (&entry.act, &power.state) {
+        (Act::Signed { statement, .. }, PowerState::Waiting { .. }) if power.asked.kind == PowerKind::BreakGlass => {
+            let (hash, until, key) = (statement.hash(), statement.until, statement.key);
+            power.statement = Some(UsedStatement { hash, until, key });
+        }
         (Act::Approved { .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
             power.approved.push(entry.by.clone())
         }

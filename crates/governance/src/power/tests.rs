@@ -1,5 +1,6 @@
 //! What the log comes to, whatever is asked, approved, ended, killed and set back.
 
+mod keys;
 mod over;
 mod room;
 
@@ -449,8 +450,12 @@ fn a_request_is_granted_by_somebody_else_and_gives_nothing_itself() {
 
 #[test]
 fn what_breaking_gives_is_compared() {
-    let rules =
-        |roles: &[&str], routes: &[&str], max_s| BreakGlassRules { roles: names(roles), routes: names(routes), max_s };
+    let rules = |roles: &[&str], routes: &[&str], max_s| BreakGlassRules {
+        roles: names(roles),
+        routes: names(routes),
+        max_s,
+        signers: names(&["ana"]),
+    };
     let base = rules(&["a", "b"], &["x", "y"], 60);
     for (other, within) in [
         (base.clone(), true),
@@ -463,6 +468,10 @@ fn what_breaking_gives_is_compared() {
         assert_eq!(other.are_within(&base), within, "{other:?}");
     }
     assert!(base.are_within(&rules(&["a", "b"], &[], 60)));
+    for (signers, within) in [(&[][..], true), (&["ana"], true), (&["ana", "ben"], false)] {
+        let other = BreakGlassRules { signers: names(signers), ..base.clone() };
+        assert_eq!(other.are_within(&base), within, "{signers:?}");
+    }
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::power::state::{Power, PowerState, standing};
 use crate::power::word::Word;
 
 /// Clocks of signers may be so far off.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Who has looked at what was done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -121,6 +121,12 @@ impl Session {
 
     /// The same session with a second factor: it counts as an authentication at that time, and its method stands beside the others.
     pub(super) fn raised(&self, method: &str, at: Timestamp) -> Self {
+        let principal = self.principal_with(method, at);
+        self.with(self.key, Arc::new(principal), Some(Raised { method: method.into(), at }))
+    }
+
+    /// Its principal, with a second factor that was shown at that time. The session does not have it: what was shown for one thing alone counts for nothing else.
+    pub fn principal_with(&self, method: &str, at: Timestamp) -> Principal {
         let mut principal = Principal::clone(&self.principal);
         let authentication = &mut principal.authentication;
         for value in [method, "mfa"] {
@@ -129,7 +135,7 @@ impl Session {
             }
         }
         authentication.auth_time = Some(authentication.auth_time.map_or(at, |before| before.max(at)));
-        self.with(self.key, Arc::new(principal), Some(Raised { method: method.into(), at }))
+        principal
     }
 
     /// The same session under another key.

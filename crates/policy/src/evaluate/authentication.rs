@@ -10,11 +10,11 @@ impl Policy {
         resource: &Resource,
         record: &mut impl Record,
     ) -> Option<Stop> {
-        let verified = matches!(view.caller(resource.authentication), Caller::Verified(_) | Caller::SomeVerified);
+        let rule = view.demanded(resource.authentication);
+        let verified = matches!(view.caller(rule), Caller::Verified(_) | Caller::SomeVerified);
         let bans = view.request.bans;
         // INVARIANT: whether it is anonymous is not known of who brings a credential that cannot be verified now. That is 503, not this ban.
-        let unknown = matches!(view.request.identity, IdentityFact::Unavailable(_))
-            && resource.authentication != AuthenticationRule::None;
+        let unknown = matches!(view.request.identity, IdentityFact::Unavailable(_)) && rule != AuthenticationRule::None;
         let anonymous = !verified && !unknown;
         let ban = match bans.address.filter(|ban| ban.scope == BanScope::Anonymous && anonymous) {
             Some(ban) => Some(ban),
@@ -26,11 +26,11 @@ impl Policy {
             }
             record.shadow(|| ShadowFinding { outcome: Outcome::Deny, reason: Some(Reason::BanActive), rule: None });
         }
-        if resource.authentication == AuthenticationRule::None {
+        if rule == AuthenticationRule::None {
             return None;
         }
         match view.request.identity {
-            IdentityFact::Verified(principal) if resource.authentication.takes(principal) => self
+            IdentityFact::Verified(principal) if rule.takes(principal) => self
                 .revocation(view, principal, record)
                 .map(|_| Stop::challenge(Reason::Authn(CredentialProblemKind::Revoked)))
                 .or_else(|| self.out_of_scope(view, principal)),
@@ -40,7 +40,7 @@ impl Policy {
                 Some(Stop::undecided(dependency.into(), Stage::Authentication, None))
             }
             // A route that does not take a verified principal takes certificates alone.
-            IdentityFact::Anonymous | IdentityFact::Verified(_) => match resource.authentication {
+            IdentityFact::Anonymous | IdentityFact::Verified(_) => match rule {
                 AuthenticationRule::Required => Some(Stop::challenge(Reason::AuthnMissing)),
                 AuthenticationRule::Certificate => {
                     Some(Stop::challenge(Reason::Authn(CredentialProblemKind::CertificateRequired)))

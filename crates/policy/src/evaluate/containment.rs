@@ -60,31 +60,15 @@ impl Policy {
         Some(stop)
     }
 
-    /// What keeps a verified caller from a route whatever it is granted: an alert that has revoked its credential or demands a fresh mfa, a credential that is
-    /// for some routes or networks alone, or of a kind that the route does not take, an explicit deny, its risk, and how the route wants its callers to have
-    /// authenticated. For what the gateway does for a caller by itself on a route. Bans are not looked at, and networks were.
+    /// What keeps a caller from a route whatever it is granted: a ban, the network, its credential (none, one that does not hold, one that an alert has revoked, one
+    /// of a kind that the route does not take, or one that is for some routes or networks alone), an explicit deny, the risk, how the route wants its callers to have
+    /// authenticated, and what alerts demand. `None`: with a grant it would be permitted. For what the gateway does for a caller by itself.
     pub fn held_back(&self, request: &AccessRequest<'_>) -> Option<Reason> {
-        let IdentityFact::Verified(principal) = request.identity else { return None };
-        let Some(route) = request.route else { return Some(Reason::RouteNotFound) };
-        let Some(resource) = self.resources.get(route.index()) else { return Some(Reason::RouteNotFound) };
-        let view = View::new(self, request);
-        if resource.authentication == AuthenticationRule::Certificate && !resource.authentication.takes(principal) {
-            return Some(Reason::Authn(CredentialProblemKind::CertificateRequired));
+        let view = View { question: Question::WithEveryGrant, ..View::new(self, request) };
+        match self.evaluate(&view, &mut Silent) {
+            Verdict::Permit(_) => None,
+            Verdict::Stop(stop) => Some(stop.reason),
         }
-        if self.revocation(&view, principal, &mut Silent).is_some() {
-            return Some(Reason::Authn(CredentialProblemKind::Revoked));
-        }
-        if principal.scope.is_some() {
-            return Some(Reason::ConditionUnmet);
-        }
-        // Also where the route asks nobody who they are, the caller is known here.
-        let caller = Caller::Verified(principal);
-        let denied = self.deny_stage(&view, route, caller, &mut Silent);
-        let stop = denied.map_or_else(
-            || self.conclude(&view, route, resource, caller, GrantOutcome::Granted(None), &mut Silent).err(),
-            Some,
-        );
-        stop.map(|stop| stop.reason)
     }
 
     /// What demands a fresh mfa that the caller does not have: one that refuses before one that is only reported.

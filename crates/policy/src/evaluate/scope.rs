@@ -9,7 +9,7 @@ impl Policy {
     pub(crate) fn out_of_scope(&self, view: &View<'_>, principal: &Principal) -> Option<Stop> {
         let scope = principal.scope.as_deref().filter(|_| !view.supposed.any_credential)?;
         let outside = Stop { stage: Stage::Authentication, ..Stop::deny(Reason::ConditionUnmet, None) };
-        if !self.is_route_of(view, scope) {
+        if view.question == Question::WithEveryGrant || !self.is_route_of(view, scope) {
             return Some(outside);
         }
         if scope.networks.is_empty() {

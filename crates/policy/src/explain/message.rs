@@ -198,7 +198,13 @@ impl Policy {
         }
         let (name, role) = (&eligible.assignment, self.role_name(assignment.role));
         let ended = ended_words(view, |lent| lent.assignment() == Some(&**name)).unwrap_or_default();
-        Some(format!("{ended}; eligible for role {role}: activate with `portcullis access activate {name}`"))
+        let by_oneself = match &self.activations_at {
+            Some(place) => format!("`POST {place}`, or "),
+            None => String::new(),
+        };
+        Some(format!(
+            "{ended}; eligible for role {role}: activate with {by_oneself}`portcullis access activate {name}`"
+        ))
     }
 
     /// That a role which would permit it was lent until lately.

@@ -67,4 +67,37 @@ proptest! {
             prop_assert!(!permits(&eligible, &one) || permits(&eligible, &all), "{}", name);
         }
     }
+
+    /// What is asked with every grant is what is decided, but for the grants: on a route that demands a credential, of a caller whose credential is good everywhere.
+    #[test]
+    fn whoever_is_held_back_is_permitted_nothing_and_whoever_is_not_lacks_a_grant_alone(
+        mut draft in policy_draft(), facts in facts(),
+    ) {
+        for resource in &mut draft.resources {
+            if matches!(resource.authentication, AuthenticationRule::None | AuthenticationRule::Optional) {
+                resource.authentication = AuthenticationRule::Required;
+            }
+        }
+        let policy = compile(&draft);
+        let request = facts.request(&policy);
+        if matches!(&facts.identity, Identity::Verified(who) if who.scope.is_some()) {
+            return Ok(());
+        }
+        let (outcome, reason) = policy.verdict(&request);
+        match policy.held_back(&request) {
+            Some(held) => {
+                prop_assert_ne!(outcome, Outcome::Permit);
+                // Grants come before the risk and whatever comes behind it, and may refuse first.
+                let of_grants = reason.is_some_and(|reason| reason.stage() == Stage::Grants);
+                prop_assert!(of_grants || reason == Some(held) || matches!(reason, Some(Reason::StepUpRequired | Reason::RiskTooHigh)), "{held:?} {reason:?}");
+            }
+            None => {
+                let of_grants = [
+                    Reason::NoMatchingGrant, Reason::AssignmentExpired, Reason::NotYetActive, Reason::ConditionUnmet,
+                    Reason::StepUpRequired, Reason::RiskTooHigh,
+                ];
+                prop_assert!(outcome == Outcome::Permit || reason.is_some_and(|reason| of_grants.contains(&reason)), "{reason:?}");
+            }
+        }
+    }
 }

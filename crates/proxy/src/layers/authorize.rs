@@ -184,7 +184,7 @@ fn ask(facts: &Facts) -> Option<Decision> {
 }
 
 /// Which policy decides, once for all that is asked of a request: the one in force, or the one that comes into force step by step.
-fn choose(facts: &mut Facts) {
+pub(crate) fn choose(facts: &mut Facts) {
     facts.by_staged = facts.loaded.snapshot.staged.as_deref().is_some_and(|staged| staged.decides_on(facts));
 }
 

@@ -99,12 +99,13 @@ fn is_preflight(facts: &Facts, headers: &HeaderMap, route: &RouteSettings) -> bo
     is_options && route.cors.as_deref().is_some_and(|cors| cors.preflight(&Method::OPTIONS, headers).is_some())
 }
 
-/// The client's country, looked up only where a rule of the route asks for it.
+/// The client's country, looked up only where a rule of the route may ask for it.
 fn country(worker: &Worker, facts: &Facts) -> Option<CountryCode> {
     let route = facts.route?;
     let snapshot = &facts.loaded.snapshot;
     let staged = || snapshot.staged.as_deref().is_some_and(|staged| staged.policy.asks_country(route));
-    if !snapshot.policy.asks_country(route) && !staged() {
+    // A page that asks who it is goes by the rules of other routes, too.
+    if !facts.asks_who && !snapshot.policy.asks_country(route) && !staged() {
         return None;
     }
     worker.shared.geo.country(facts.client_address().ip()?)

@@ -39,8 +39,13 @@ impl Establishes for Normalize {
             None => {}
         }
         facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
-        if let Some(pages) = facts.loaded.snapshot.settings.pages.as_ref().filter(|pages| pages.owns(&target.path)) {
-            (facts.is_page, facts.asks_who) = (true, pages.asks_who(&target.path));
+        if let Some(pages) = &facts.loaded.snapshot.settings.pages {
+            if pages.owns(&target.path) {
+                (facts.is_page, facts.asks_who) = (true, pages.asks_who(&target.host, &target.path));
+            } else if pages.is_own_host(&target.host) {
+                // No application is on the origin where persons activate what they are eligible for.
+                facts.route = None;
+            }
         }
         facts.target = Some(target);
         match facts.upgrade.take() {

@@ -6,6 +6,7 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
+use portcullis_events::ReasonCode;
 use portcullis_identity::oidc::encoded_place;
 use portcullis_identity::session::{CookieKind, cookie_value};
 use portcullis_policy::{AuthenticationMethod, CredentialProblemKind, Reason, StepUpDemand};
@@ -21,11 +22,9 @@ const MAX_PLACE: usize = 2_048;
 pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderValue> {
     let facts = &transit.facts;
     let settings = facts.loaded.snapshot.settings.pages.as_ref().filter(|pages| pages.login)?;
-    // What is there for programs leads nobody away.
-    if facts.asks_who {
-        return None;
-    }
-    let page = if would_help(refusal, transit) {
+    let page = if facts.asks_who {
+        persons(refusal, transit)?
+    } else if would_help(refusal, transit) {
         "login?to="
     } else {
         let demand = step_up(refusal, transit)?;
@@ -47,6 +46,29 @@ pub(crate) fn invitation(refusal: &Refusal, transit: &Transit) -> Option<HeaderV
     HeaderValue::try_from(format!("{}/{page}{}", settings.prefix, encoded_place(place))).ok()
 }
 
+/// Where somebody is led who comes to the page for persons and is refused there; what is there for programs leads nobody away.
+fn persons(refusal: &Refusal, transit: &Transit) -> Option<&'static str> {
+    let facts = &transit.facts;
+    let settings = facts.loaded.snapshot.settings.pages.as_ref()?;
+    let (Refusal::Page(refusal), target) = (refusal, facts.target.as_ref()?) else { return None };
+    if !settings.is_persons(&target.path) {
+        return None;
+    }
+    let authenticator = &facts.loaded.snapshot.authenticator;
+    match refusal.code {
+        ReasonCode::AuthnMissing => Some("login?to="),
+        ReasonCode::AuthnExpired | ReasonCode::AuthnInvalid if is_session_alone(transit) => Some("login?to="),
+        ReasonCode::AuthnRevoked
+            if is_session_alone(transit) && authenticator.is_session_over(&transit.head.headers, facts.now) =>
+        {
+            Some("login?to=")
+        }
+        ReasonCode::StepUpRequired if is_session_alone(transit) && settings.step_up => Some("step-up?return="),
+        ReasonCode::StepUpRequired if is_session_alone(transit) => Some("login?prove=mfa&to="),
+        _ => None,
+    }
+}
+
 /// Whether a login would change the answer: there was no credential, or there was a session that is over, and nothing else.
 fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
     let Refusal::Challenged(denial) = refusal else { return false };
@@ -60,7 +82,7 @@ fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
         }
         Reason::Authn(
             CredentialProblemKind::Expired | CredentialProblemKind::Revoked | CredentialProblemKind::Invalid,
-        ) => has_session(headers) && !authenticator.credential_headers().iter().any(|name| headers.contains_key(name)),
+        ) => is_session_alone(transit),
         _ => false,
     }
 }
@@ -68,10 +90,14 @@ fn would_help(refusal: &Refusal, transit: &Transit) -> bool {
 /// How somebody who has a session must authenticate for another answer: what comes under another credential is not raised here.
 fn step_up<'r>(refusal: &'r Refusal, transit: &Transit) -> Option<&'r StepUpDemand> {
     let Refusal::Challenged(denial) = refusal else { return None };
+    denial.step_up.as_ref().filter(|_| is_session_alone(transit))
+}
+
+/// Whether the caller comes with a session and with no other credential.
+fn is_session_alone(transit: &Transit) -> bool {
     let headers = &transit.head.headers;
     let others = transit.facts.loaded.snapshot.authenticator.credential_headers();
-    let is_session = has_session(headers) && !others.iter().any(|name| headers.contains_key(name));
-    denial.step_up.as_ref().filter(|_| is_session)
+    has_session(headers) && !others.iter().any(|name| headers.contains_key(name))
 }
 
 fn has_session(headers: &HeaderMap) -> bool {

@@ -21,10 +21,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{MAX_BODY, PATIENCE, PageAnswer, PageRefusal, PagesSettings, Visit};
+use crate::layers::authorize::choose;
 use crate::layers::establish::Refused;
 use crate::layers::share::Shared;
 use crate::logged::Entry;
 use crate::refusal::Refusal;
+use crate::sampling::keep;
 use crate::transit::{Facts, RequestBody, Transit};
 use crate::upstream::headers::Scheme;
 use crate::worker::Worker;
@@ -112,8 +114,9 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     let (Some(settings), Some(pages)) = (&snapshot.settings.pages, worker.shared.pages.get()) else {
         return Err(Refusal::Internal("pages are configured, and nobody makes them".to_owned()));
     };
+    let is_persons = transit.facts.target.as_ref().is_some_and(|target| settings.is_persons(&target.path));
     let principal = if transit.facts.asks_who {
-        match known(&transit.facts) {
+        match known(&mut transit.facts) {
             Ok(principal) => Some(principal),
             Err(refusal) => return Ok(refusal.into()),
         }
@@ -121,13 +124,15 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
         None
     };
     // Where nobody logs in there is nothing to be had over TLS either.
-    if principal.is_none() && settings.login && !settings.are_open(transit.facts.scheme) {
+    let is_for_programs = principal.is_some() && !is_persons;
+    if !is_for_programs && settings.login && !settings.are_open(transit.facts.scheme) {
         let message = "the gateway's own pages are there over TLS alone";
         let said = "This page is there over TLS alone: use https.";
         let refusal = PageRefusal { status: Some(StatusCode::FORBIDDEN), ..malformed(message, said) };
         return Ok(refusal.into());
     }
-    let mut visit = Visit { principal, ..read(transit, settings, &snapshot)? };
+    let standing = principal.as_ref().and_then(|_| keep(&transit.facts, None));
+    let mut visit = Visit { principal, standing, ..read(transit, settings, &snapshot)? };
     if !matches!(visit.method, Method::GET | Method::HEAD) {
         let why = is_from_elsewhere(&visit.headers, &visit.origin());
         if let Some(why) = why.filter(|_| !pages.takes_forms_from_elsewhere(&visit)) {
@@ -151,21 +156,18 @@ async fn answer(worker: &Worker, transit: &mut Transit) -> Result<PageAnswer, Re
     Ok(Arc::clone(pages).answer(visit).await)
 }
 
-/// Who it is, as on a route that demands a credential.
-fn known(facts: &Facts) -> Result<Arc<Principal>, PageRefusal> {
+/// Who it is, as on a route that demands a credential; and whether anything keeps them from the route that leads to the page, whatever they are granted.
+/// By the policy that decides for this caller.
+pub(super) fn known(facts: &mut Facts) -> Result<Arc<Principal>, PageRefusal> {
+    choose(facts);
     let refused = |code, message: &str, said: &'static str| Err(PageRefusal::new(code, message, said));
-    let is_banned = facts.principal_ban.as_ref().is_some_and(|ban| !ban.simulated);
     match &facts.identity {
-        Some(Identity::Verified(principal)) if is_banned => {
-            let message = format!("{} is banned, and came to a page of its own", principal.reference());
-            refused(ReasonCode::BanActive, &message, "You cannot ask for anything here for now.")
-        }
         Some(Identity::Verified(principal)) => {
-            let policy = &facts.loaded.snapshot.policy;
-            match facts.access_request().and_then(|request| policy.held_back(&request)) {
+            match facts.access_request().and_then(|request| facts.policy().0.held_back(&request)) {
                 None => Ok(Arc::clone(principal)),
                 Some(reason) => {
                     let (why, said) = match reason {
+                        Reason::BanActive => ("banned is", "You cannot ask for anything here for now."),
                         Reason::StepUpRequired => (
                             "an alert, the route or the risk demands a fresh mfa of",
                             "A stronger or more recent authentication is needed.",
@@ -234,6 +236,8 @@ fn read(
         authority: authority.to_ascii_lowercase(),
         client: facts.client_address(),
         principal: None,
+        standing: None,
+        policy: Arc::clone(facts.policy().0),
         request_id: facts.shown_id_text(),
         now: facts.now,
         steady_now: facts.steady_now,

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, StatusCode};
 use portcullis_policy::CanonicalPath;
 
-use super::layer::is_from_elsewhere;
+use super::layer::{is_from_elsewhere, known};
 use super::*;
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -20,6 +20,7 @@ fn the_prefix_is_the_gateways_and_nothing_beside_it() {
         login: true,
         step_up: false,
         self_service: false,
+        hosts: Arc::default(),
         allow_http: false,
     };
     let check = |path: &str, expected: bool| {
@@ -37,7 +38,12 @@ fn the_prefix_is_the_gateways_and_nothing_beside_it() {
     let on = PagesSettings { self_service: true, ..settings.clone() };
     let check = |path: &str, expected: bool| {
         let path = CanonicalPath::parse(path).unwrap();
-        assert_eq!((on.asks_who(&path), settings.asks_who(&path)), (expected, false), "{}", path.as_str());
+        assert_eq!(
+            (on.asks_who("app.test", &path), settings.asks_who("app.test", &path)),
+            (expected, false),
+            "{}",
+            path.as_str()
+        );
     };
     for own in ["access-requests", "access-requests/9", "access-requests/", "activations", "activations/9/x"] {
         check(&format!("/.portcullis/{own}"), true);
@@ -47,6 +53,11 @@ fn the_prefix_is_the_gateways_and_nothing_beside_it() {
     }
     check("/access-requests", false);
     assert_eq!(on.place_of(ACTIVATIONS), "/.portcullis/activations");
+    // The page for persons is at a host of the pages' own.
+    let own = PagesSettings { hosts: ["access.test".into()].into(), ..on };
+    let page = CanonicalPath::parse("/.portcullis/access").unwrap();
+    assert!(own.asks_who("access.test", &page) && own.is_persons(&page) && own.is_own_host("access.test"));
+    assert!(!own.asks_who("app.test", &page) && !own.is_own_host("app.test") && !settings.is_own_host("access.test"));
 }
 
 #[test]
@@ -105,6 +116,8 @@ fn visit(content_type: &str, body: &'static [u8]) -> Visit {
         authority: "tool.internal".to_owned(),
         client: ClientAddress::Unknown,
         principal: None,
+        standing: None,
+        policy: Arc::clone(&worker.shared.snapshot().load().policy),
         request_id: "id".to_owned(),
         now: Timestamp::UNIX_EPOCH,
         steady_now: Timestamp::UNIX_EPOCH,
@@ -131,4 +144,54 @@ fn a_refusal_has_the_status_of_its_reason_unless_it_says_another() {
     let status = |refusal: PageRefusal| crate::refusal::Refusal::Page(Box::new(refusal)).status();
     assert_eq!(status(refusal.clone()), StatusCode::UNAUTHORIZED);
     assert_eq!(status(PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal }), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn whom_a_version_that_is_rolled_out_holds_back_comes_to_no_page_of_their_own() {
+    use std::rc::Rc;
+
+    use portcullis_identity::Identity;
+    use portcullis_policy::{DenyDraft, PolicyDraft, RouteDraft, ScopeDraft};
+
+    use crate::client_address::Derived;
+    use crate::staged::Staged;
+    use crate::transit::{ConnectionFacts, Facts, Target};
+
+    let (worker, _) = crate::layers::tests::worker(crate::settings::Limits::default());
+    let deny = DenyDraft {
+        name: "alice-is-gone".to_owned().into(),
+        principals: vec!["user:alice".to_owned().into()],
+        actions: vec!["* /**".to_owned().into()],
+        scope: ScopeDraft::All,
+        ..DenyDraft::default()
+    };
+    let draft =
+        PolicyDraft { routes: vec![RouteDraft::new("app", ["/**"])], denies: vec![deny], ..PolicyDraft::default() };
+    let stricter = Arc::new(Policy::compile(&draft).unwrap().0);
+    let comes = |share: u32| {
+        let staged = Staged::new(Arc::clone(&stricter), [7; 16], share);
+        worker.shared.stage(Some(Arc::new(staged)));
+        let connection = ConnectionFacts::new("198.51.100.7:1".parse().unwrap(), Scheme::Http, None);
+        let mut facts = Facts::new(&worker, Rc::new(connection));
+        let path = CanonicalPath::parse("/.portcullis/activations").unwrap();
+        facts.route = stricter.find_route("app.test", &path);
+        facts.target = Some(Target {
+            method: Method::POST,
+            uri: "/.portcullis/activations".parse().unwrap(),
+            path,
+            host: "app.test".to_owned(),
+            port: None,
+        });
+        facts.client = Some(Derived {
+            client: ClientAddress::known("198.51.100.7".parse().unwrap()),
+            via_trusted_proxy: false,
+            proxies: Vec::new(),
+            forwarded: Vec::new(),
+            problem: None,
+        });
+        facts.identity = Some(Identity::Verified(Arc::new(Principal::user("alice"))));
+        known(&mut facts).map(|_| ()).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(comes(1_000_000), Err(ReasonCode::RbacExplicitDeny));
+    assert_eq!(comes(0), Ok(()), "the version only looks on");
 }

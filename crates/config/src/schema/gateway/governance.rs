@@ -72,6 +72,11 @@ pub(super) fn access() -> Table {
                 "Whoever is verified can ask for access that was refused, and activate what they are eligible for, under `/.portcullis/`.",
             )
             .default(false),
+            one_or_list(
+                "hosts",
+                Text,
+                "Hosts where nothing but the gateway's own pages is: there a person activates with a browser, at `/.portcullis/access`. Needs [identity.login].",
+            ),
         ],
     )
 }

@@ -44,8 +44,10 @@ pub(crate) enum AccessCommand {
     Deactivate(AccessEndArgs),
     /// Seal a code with which a principal can break glass; it is shown this once, and good once
     Seal(AccessSealArgs),
-    /// Break glass with a sealed code, which is read from standard input: a role of the policy's choice at once, and an alarm
+    /// Break glass with a sealed code, which is read from standard input, or with one's own key: a role of the policy's choice at once, and an alarm
     BreakGlass(AccessBreakGlassArgs),
+    /// Sign a statement that breaks glass, on any machine: it needs no gateway, and is carried to one
+    SignBreakGlass(AccessSignBreakGlassArgs),
     /// Say that what was done with a broken seal was looked at: two other persons have to
     Review {
         /// Its number
@@ -98,24 +100,64 @@ pub(crate) struct AccessSealArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AccessBreakGlassArgs {
+    /// A statement that was signed before, with `sign-break-glass`; all else is in it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["principal", "role", "routes", "duration", "reason", "ticket", "key"])]
+    pub(crate) statement: Option<PathBuf>,
+    /// One's own private key, enrolled and named by `[break_glass] signers` of the policy, in place of a code: what is signed with it is sent at once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
     /// For whom: the principal of the code; without a kind it is a user
+    #[arg(long = "as", value_name = "PRINCIPAL", required_unless_present = "statement")]
+    pub(crate) principal: Option<String>,
+    /// The role, one of those that `[break_glass]` of the policy names
+    #[arg(long, value_name = "ROLE", required_unless_present = "statement")]
+    pub(crate) role: Option<String>,
+    /// A route; may be repeated; left out, all that the policy allows, and with a key every one
+    #[arg(long = "scope", value_name = "ROUTE")]
+    pub(crate) routes: Vec<String>,
+    /// For how long; left out, for as long as the policy allows, and with a key for an hour
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse)]
+    pub(crate) duration: Option<Duration>,
+    /// Why
+    #[arg(long, value_name = "TEXT", required_unless_present = "statement")]
+    pub(crate) reason: Option<String>,
+    /// Where more is said
+    #[arg(long, value_name = "TICKET")]
+    pub(crate) ticket: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessSignBreakGlassArgs {
+    /// The gateway, as `portcullis governance status` names its instance
+    #[arg(long, value_name = "HASH")]
+    pub(crate) instance: String,
+    /// One's own private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// For whom: oneself; without a kind it is a user
     #[arg(long = "as", value_name = "PRINCIPAL")]
     pub(crate) principal: String,
     /// The role, one of those that `[break_glass]` of the policy names
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: String,
-    /// A route; may be repeated; left out, all that the policy allows
+    /// A route; may be repeated; left out, every one
     #[arg(long = "scope", value_name = "ROUTE")]
     pub(crate) routes: Vec<String>,
-    /// For how long; left out, for as long as the policy allows
-    #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse)]
-    pub(crate) duration: Option<Duration>,
+    /// For how long it gives that, once it is used
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::cli::span::parse, default_value = "1h")]
+    pub(crate) duration: Duration,
+    /// How long it may be used, at most 24h
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::span::parse, default_value = "1h")]
+    pub(crate) valid: Duration,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
     /// Where more is said
     #[arg(long, value_name = "TICKET")]
     pub(crate) ticket: Option<String>,
+    /// Where the statement is written; left out, to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

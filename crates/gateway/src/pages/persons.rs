@@ -1,0 +1,400 @@
+//! The page where a person with a browser activates what they are eligible for, asks for access that was refused, and gives both up.
+//!
+//! It is at a host where nothing but the gateway's own pages is (`[access] hosts`), so that no script of an application is on its origin: not one that waits until its
+//! visitor has shown a factor, and not one that draws a page which asks for it. And the factor is shown for one activation alone, and for nothing else before or after it: a code is
+//! used up by the very request that activates, and a passkey signs a challenge that is good for this session, this assignment, this time and this reason. So whoever has the cookie
+//! of a session, too, activates nothing with it. The session itself is not raised.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use jiff::SignedDuration;
+use portcullis_events::{EventKind, ReasonCode};
+use portcullis_governance::Hash;
+use portcullis_identity::mfa::Passed;
+use portcullis_identity::oidc::{Place, encoded};
+use portcullis_identity::session::{FormToken, Session};
+use portcullis_policy::Principal;
+use portcullis_proxy::pages::{ACCESS, Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
+use serde_json::Value;
+
+use super::access::{asker, out_of_turn, refused};
+use super::login::prefix;
+use super::step_up::{
+    Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
+};
+use super::{OwnPages, lead, not_there_for};
+use crate::lending::own::{Asker, Section, Wanted};
+
+/// What the forms' token is for.
+const PURPOSE: &str = "access";
+/// Where the gateway keeps no factors, a provider has asked for one within this time.
+const JUST: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is to be activated: as its form says, as the next page shows it, and as a factor confirms it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Act {
+    assignment: String,
+    /// As it was typed; empty: for as long as may be.
+    minutes: String,
+    justification: String,
+    ticket: String,
+}
+
+impl Act {
+    fn of(form: &Fields) -> Option<Self> {
+        let field = |name| form.get(name).map(|text| text.trim().to_owned());
+        Some(Self {
+            assignment: field("assignment")?,
+            minutes: field("minutes")?,
+            justification: field("justification")?,
+            ticket: field("ticket")?,
+        })
+    }
+
+    fn fields(&self) -> [(&'static str, &str); 4] {
+        // Exhaustive on purpose: what is not here no factor confirms.
+        let Self { assignment, minutes, justification, ticket } = self;
+        [("assignment", assignment), ("minutes", minutes), ("justification", justification), ("ticket", ticket)]
+    }
+
+    fn wanted(&self) -> Result<Wanted, PageRefusal> {
+        let for_s = match self.minutes.as_str() {
+            "" => None,
+            minutes => {
+                let minutes: u32 = minutes.parse().map_err(|_| {
+                    let said = "The time is a number of minutes.";
+                    PageRefusal::new(ReasonCode::RequestMalformed, "an activation for no number of minutes", said)
+                })?;
+                Some(u64::from(minutes) * 60)
+            }
+        };
+        Ok(Wanted::Activation {
+            assignment: self.assignment.clone(),
+            for_s,
+            justification: self.justification.clone(),
+            ticket: self.ticket.clone(),
+        })
+    }
+
+    /// For what, and from where, a passkey must answer: this session, and each field of this act, each behind its length.
+    fn asker(&self, session: &str) -> String {
+        let mut text = String::from("portcullis activation");
+        for (name, value) in self.fields() {
+            text.push_str(&format!("\0{name}\0{}\0{value}", value.len()));
+        }
+        format!("{session}:{}", Hash::of(text.as_bytes()))
+    }
+}
+
+impl OwnPages {
+    /// `access`, by GET the page, and by POST one of its forms: what is to be done is its field `act`.
+    pub(super) async fn persons_page(
+        &self,
+        visit: &Visit,
+        principal: &Arc<Principal>,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let session = self.session_in_good_standing(visit)?;
+        // Whoever comes with another credential than a session has none here.
+        let session = session.filter(|session| session.principal.reference() == principal.reference());
+        let Some(session) = session else { return to_login(visit, &here(visit)) };
+        let from = asker(visit, principal);
+        let form = match visit.method {
+            Method::GET | Method::HEAD => return self.overview(visit, from).await,
+            Method::POST => visit.form(),
+            ref other => return Err(PageRefusal { allow: "GET, HEAD, POST", ..not_there_for(other) }),
+        };
+        check_token(visit, &form, PURPOSE)?;
+        let wants_nothing = || malformed("a form of the page for access that wants nothing");
+        match form.get("act") {
+            Some("prepare") => self.prepare(visit, &session, from, &Act::of(&form).ok_or_else(wants_nothing)?).await,
+            Some("activate") => {
+                let act = Act::of(&form).ok_or_else(wants_nothing)?;
+                self.activate(visit, &session, from, (&act, &form)).await
+            }
+            Some("ask") => {
+                let field = |name| form.get(name).map(str::to_owned).ok_or_else(wants_nothing);
+                let wanted = Wanted::Access { event: field("event")?, justification: field("justification")? };
+                self.begin(visit, from, wanted).await
+            }
+            Some("end") => {
+                let section = match form.get("section") {
+                    Some("activations") => Section::Activations,
+                    Some("requests") => Section::Requests,
+                    _ => return Err(wants_nothing()),
+                };
+                let number = form.get("number").and_then(|text| text.parse().ok()).ok_or_else(wants_nothing)?;
+                let who = Arc::clone(&from.principal);
+                let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+                let ended = self.ask_lender(turn, move |lender| lender.end_own(section, number, &from)).await?;
+                ended.map_err(|problem| refused(&who, problem))?;
+                lead(here(visit).as_str(), [])
+            }
+            Some(_) | None => Err(wants_nothing()),
+        }
+    }
+
+    async fn begin(&self, visit: &Visit, from: Asker, wanted: Wanted) -> Result<PageAnswer, PageRefusal> {
+        let who = Arc::clone(&from.principal);
+        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let begun = self.ask_lender(turn, move |lender| lender.begin_own(&wanted, &from)).await?;
+        begun.map_err(|problem| refused(&who, problem))?;
+        lead(here(visit).as_str(), [])
+    }
+
+    /// Shows what would be activated, and asks for a factor for just that.
+    async fn prepare(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        from: Asker,
+        act: &Act,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let (wanted, who) = (act.wanted()?, Arc::clone(&from.principal));
+        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let could = self.ask_lender(turn, move |lender| lender.could_begin_own(&wanted, &from)).await?;
+        could.map_err(|problem| refused(&who, problem))?;
+        if !self.factors.are_on() {
+            return Ok(confirmation(visit, act, None, StatusCode::OK, None).into());
+        }
+        let offered = self.offered(visit, session, act.asker(&of_session(session))).await?;
+        Ok(confirmation(visit, act, Some(&offered), StatusCode::OK, None).into())
+    }
+
+    /// Activates it, where the factor of this very form holds for it.
+    async fn activate(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        from: Asker,
+        (act, form): (&Act, &Fields),
+    ) -> Result<PageAnswer, PageRefusal> {
+        let wanted = act.wanted()?;
+        if !self.factors.are_on() {
+            if !has_just_shown(visit, &session.principal) {
+                let place = format!("{}/login?prove=mfa&to={}", prefix(visit), encoded(here(visit).as_str()));
+                return lead(&place, []);
+            }
+            return self.begin(visit, from, wanted).await;
+        }
+        match self.look_at_factor(visit, session, form, act.asker(&of_session(session))).await? {
+            Ok(passed) => {
+                self.tell_shown(visit, session, &passed, act);
+                let raised = Arc::new(session.principal_with(passed.kind.method(), visit.now));
+                let begun = self.begin(visit, from.raised(Arc::clone(&raised)), wanted).await?;
+                Ok(begun.judged(Judged::Verified(raised)))
+            }
+            Err(refusal) => {
+                let (status, said) = told(&refusal)?;
+                let offered = self.offered(visit, session, act.asker(&of_session(session))).await?;
+                let page = confirmation(visit, act, Some(&offered), status, Some(&said));
+                Ok(not_passed(page, session, &refusal))
+            }
+        }
+    }
+
+    fn tell_shown(&self, visit: &Visit, session: &Session, passed: &Passed, act: &Act) {
+        let left = passed.left.map_or_else(String::new, |left| format!("; {left} recovery codes are left"));
+        let who = session.principal.reference();
+        let message =
+            format!("{who} has shown a second factor to activate {}: {}{left}", act.assignment, passed.kind.as_str());
+        self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
+    }
+
+    /// What there is, and the forms.
+    async fn overview(&self, visit: &Visit, from: Asker) -> Result<PageAnswer, PageRefusal> {
+        let who = Arc::clone(&from.principal);
+        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let both = self.ask_lender(turn, move |lender| {
+            Ok((lender.own(&from, Section::Activations)?.body, lender.own(&from, Section::Requests)?.body))
+        });
+        let (activations, requests) = both.await?.map_err(|problem| refused(&who, problem))?;
+        let mut main = Markup::default();
+        main = activation_form(main, visit, &activations);
+        main = ask_form(main, visit);
+        main = list(main, visit, "Activations", "activations", &activations);
+        main = list(main, visit, "Requests for access", "requests", &requests);
+        Ok(own_page(StatusCode::OK, "Access for a time", main, "'self'", false).into())
+    }
+}
+
+fn here(visit: &Visit) -> Place {
+    Place::parse(&place(visit)).unwrap_or_else(Place::root)
+}
+
+fn place(visit: &Visit) -> String {
+    format!("{}/{ACCESS}", prefix(visit))
+}
+
+/// Whether a provider has asked for several factors a moment ago.
+fn has_just_shown(visit: &Visit, principal: &Principal) -> bool {
+    let shown = principal.authentication.auth_time;
+    shown.is_some_and(|shown| visit.now.duration_since(shown) <= JUST)
+        && visit.policy.is_mfa_fresh(principal, visit.now)
+}
+
+/// The beginning of a form.
+fn begun(main: Markup, visit: &Visit, act: &'static str) -> Markup {
+    let main = main.tag("<form method=\"post\" action=\"").text(&place(visit)).tag("\">\n");
+    hidden(main, visit, act)
+}
+
+fn hidden(main: Markup, visit: &Visit, act: &'static str) -> Markup {
+    main.hidden("token", FormToken::of(own_cookie(visit), PURPOSE).as_str()).hidden("act", act)
+}
+
+/// The page that shows what is activated and asks for a factor. `offered`: nothing where the gateway keeps none.
+fn confirmation(
+    visit: &Visit,
+    act: &Act,
+    offered: Option<&Offered>,
+    status: StatusCode,
+    said: Option<&str>,
+) -> Response<Full<Bytes>> {
+    let mut main = Markup::default();
+    if let Some(said) = said {
+        main = main.tag("<p role=\"alert\">").text(said).tag("</p>\n");
+    }
+    main = main.tag("<dl>\n");
+    for (name, value) in act.fields() {
+        let value = match (name, value) {
+            ("minutes", "") => "as long as may be",
+            (_, value) => value,
+        };
+        main = main.tag("<dt>").text(name).tag("</dt><dd>").text(value).tag("</dd>\n");
+    }
+    main = main.tag("</dl>\n");
+    let with_act = |main: Markup| {
+        act.fields().into_iter().fold(hidden(main, visit, "activate"), |main, (name, value)| main.hidden(name, value))
+    };
+    match offered {
+        Some(offered) if !offered.is_known => {
+            main = main
+                .tag("<p>This needs a second factor, and you have none yet.</p>\n<p><a href=\"")
+                .text(&format!("{}/factors", prefix(visit)))
+                .tag("\">Add one</a></p>\n");
+        }
+        Some(offered) => {
+            main = main.tag("<p>Show a second factor for just this.</p>\n");
+            main = factor_forms(main, visit, &place(visit), offered, with_act);
+        }
+        None => {
+            main = with_act(main.tag("<form method=\"post\" action=\"").text(&place(visit)).tag("\">\n"))
+                .tag("<button type=\"submit\">Activate</button>\n</form>\n");
+        }
+    }
+    let scripts = offered.is_some_and(|offered| offered.passkeys.is_some());
+    own_page(status, "Activate this?", main, "'self'", scripts)
+}
+
+fn activation_form(main: Markup, visit: &Visit, activations: &Value) -> Markup {
+    let eligible = activations["eligible"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if eligible.is_empty() {
+        return main.tag("<p>You are eligible for nothing.</p>\n");
+    }
+    let parameters = visit.parameters();
+    let chosen = parameters.get("assignment").unwrap_or_default();
+    let mut main = begun(main.tag("<h2>Activate</h2>\n"), visit, "prepare");
+    main = main.tag("<label>What <select name=\"assignment\" required>\n");
+    for each in eligible {
+        let name = each["assignment"].as_str().unwrap_or_default();
+        let minutes = each["max_s"].as_u64().unwrap_or_default() / 60;
+        let approvals = match each["approvals"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(count) => format!(", with {count} approvals"),
+        };
+        main = main.tag("<option value=\"").text(name).tag(if name == chosen { "\" selected>" } else { "\">" });
+        let role = each["role"].as_str().unwrap_or_default();
+        main = main.text(&format!("{name}: {role}, for at most {minutes} minutes{approvals}")).tag("</option>\n");
+    }
+    main.tag("</select></label>\n")
+        .tag("<label>For how many minutes; empty: as long as may be <input name=\"minutes\" inputmode=\"numeric\"></label>\n")
+        .tag("<label>Why <input name=\"justification\" maxlength=\"512\"></label>\n")
+        .tag("<label>Ticket <input name=\"ticket\" maxlength=\"128\"></label>\n")
+        .tag("<button type=\"submit\">Go on</button>\n</form>\n")
+}
+
+fn ask_form(main: Markup, visit: &Visit) -> Markup {
+    let parameters = visit.parameters();
+    let main = begun(main.tag("<h2>Ask for access that was refused</h2>\n"), visit, "ask");
+    main.tag("<label>The refusal, as its page names it <input name=\"event\" required value=\"")
+        .text(parameters.get("event").unwrap_or_default())
+        .tag("\"></label>\n<label>Why <input name=\"justification\" maxlength=\"512\" required></label>\n")
+        .tag("<button type=\"submit\">Ask</button>\n</form>\n")
+}
+
+/// What there is of one kind, and for what is open how it is taken back.
+fn list(main: Markup, visit: &Visit, title: &'static str, section: &'static str, all: &Value) -> Markup {
+    let all = all[section].as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() {
+        return main;
+    }
+    let mut main = main.tag("<h2>").tag(title).tag("</h2>\n<ul>\n");
+    for each in all {
+        let text = |name: &str| each[name].as_str().unwrap_or_default().to_owned();
+        let until = each["until"].as_str().map_or_else(String::new, |until| format!(" until {until}"));
+        let why = [text("justification"), text("end")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+        let line = format!("{}: {}{until}: {}", text("about"), text("state"), why.join("; "));
+        main = main.tag("<li>").text(&line);
+        if matches!(each["state"].as_str(), Some("waiting" | "in_force")) {
+            main = begun(main, visit, "end")
+                .hidden("section", section)
+                .hidden("number", &each["id"].to_string())
+                .tag("<button type=\"submit\">Give it up</button>\n</form>");
+        }
+        main = main.tag("</li>\n");
+    }
+    main.tag("</ul>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passkey_answers_for_each_word_of_one_activation_in_one_session() {
+        let act = |[assignment, minutes, justification, ticket]: [&str; 4]| Act {
+            assignment: assignment.to_owned(),
+            minutes: minutes.to_owned(),
+            justification: justification.to_owned(),
+            ticket: ticket.to_owned(),
+        };
+        let own = act(["on-call", "60", "disk full", "OPS-1"]);
+        assert_eq!(own.asker("session"), own.clone().asker("session"));
+        assert_ne!(own.asker("session"), own.asker("another"));
+        for other in [
+            ["on-call2", "60", "disk full", "OPS-1"],
+            ["on-call", "61", "disk full", "OPS-1"],
+            ["on-call", "", "disk full", "OPS-1"],
+            ["on-call", "60", "disk", "OPS-1"],
+            ["on-call", "60", "disk full", "OPS-2"],
+            ["on-call", "60", "disk fullOPS-1", ""],
+            ["on-call\x00minutes\x002\x0060", "", "disk full", "OPS-1"],
+        ] {
+            assert_ne!(own.asker("session"), act(other).asker("session"), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_of_minutes() {
+        let wanted = |minutes: &str| {
+            let act = Act {
+                assignment: "a".to_owned(),
+                minutes: minutes.to_owned(),
+                justification: String::new(),
+                ticket: String::new(),
+            };
+            match act.wanted() {
+                Ok(Wanted::Activation { for_s, .. }) => Some(for_s),
+                Ok(Wanted::Access { .. }) | Err(_) => None,
+            }
+        };
+        assert_eq!(wanted("90"), Some(Some(5_400)));
+        assert_eq!(wanted(""), Some(None));
+        for wrong in ["1h", "-1", "1.5", "99999999999", "\u{661}"] {
+            assert_eq!(wanted(wrong), None, "{wrong}");
+        }
+    }
+}
