@@ -1,8 +1,8 @@
 //! Who may change what is allowed, and for how long: `[governance]` and `[access]`.
 
 use crate::file::{ACCESS_MOST, DENIED_CALLERS};
-use crate::kinds::{Flag, Integer, Percentage, Time};
-use crate::schema::{Table, list, one, table, within};
+use crate::kinds::{Flag, Integer, Percentage, Text, Time};
+use crate::schema::{Table, list, one, one_or_list, table, within};
 
 pub(super) fn governance() -> Table {
     let persons = |name, default: u64, what| one(name, Integer(1..=16), what).default(default);
