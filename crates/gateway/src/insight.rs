@@ -1,7 +1,7 @@
 //! The requests that are kept for a while: the thread that takes them from the workers, looks for spikes of refusals, and what is asked of both.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,15 @@ pub(crate) struct Insight {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held while a policy is tried, so that only one is at a time.
     trying: Mutex<()>,
+    /// Held while one is read and compiled that somebody wants to have tried: that is as much work. Governance tries what it has read already, and
+    /// does not wait for who merely asks.
+    reading: Mutex<()>,
+}
+
+/// A policy may be read, compiled and tried; no other one that somebody asks for is meanwhile.
+#[derive(Debug)]
+pub(crate) struct Turn<'i> {
+    _reading: MutexGuard<'i, ()>,
 }
 
 #[derive(Debug)]
@@ -63,7 +72,15 @@ impl Insight {
                 thread::park_timeout(TICK);
             }
         })?;
-        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Mutex::new(()) })
+        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Mutex::new(()), reading: Mutex::new(()) })
+    }
+
+    /// The turn of somebody who wants to have a policy tried.
+    ///
+    /// # Errors
+    /// A sentence: it is somebody else's.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, String> {
+        turn(&self.reading).ok_or_else(|| "another policy is being tried: ask again in a moment".to_owned())
     }
 
     /// Tries a policy on the requests that are kept, on a thread of its own that yields to all others.
@@ -136,6 +153,15 @@ impl Insight {
     }
 }
 
+/// Nothing is left half done behind a panic: it guards no data.
+fn turn(lock: &Mutex<()>) -> Option<Turn<'_>> {
+    match lock.try_lock() {
+        Ok(reading) => Some(Turn { _reading: reading }),
+        Err(TryLockError::Poisoned(poisoned)) => Some(Turn { _reading: poisoned.into_inner() }),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 impl Kept {
     fn sample(&self) -> MutexGuard<'_, Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,7 +183,7 @@ impl Kept {
     fn look_for_spikes(&self) {
         let Some(spiking) = &self.spiking else { return };
         let mut spiking = spiking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = spiking.tick(&self.shared, || self.look()) {
+        if let Some(event) = spiking.tick(&self.shared, || self.sample().look_back()) {
             self.shared.recorder.record(event);
         }
     }
