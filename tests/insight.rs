@@ -200,6 +200,42 @@ fn a_candidate_is_tried_on_the_requests_that_the_gateway_has_kept() {
     assert_eq!(ask(&gateway, "POST", "127.0.0.9", "/reports", &keys.dave), 200);
 }
 
+/// Reading and compiling a policy is as much work as trying it: nobody has several of them done at once.
+#[test]
+fn one_candidate_is_read_and_tried_at_a_time() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "");
+    let gateway = site.start();
+    let role = |number: usize| {
+        let actions: Vec<String> = (0..20).map(|part| format!("\"GET /a{number}/b{part}/{{id}}/**\"")).collect();
+        format!("\n[[role]]\nname = \"r{number}\"\npermissions = [{{ actions = [{}] }}]\n", actions.join(", "))
+    };
+    let large: String = (0..400).map(role).collect();
+    let large = candidate(&gateway, &large);
+    gateway.site.file("bad.toml", "version = 1\n[[rule]]\n");
+    let bad = gateway.site.path("bad.toml").to_str().unwrap().to_owned();
+    let is_refused = |finished: &Finished| finished.stderr.join("\n").contains("another policy is being tried");
+    std::thread::scope(|scope| {
+        // It may come just when the other one is being read.
+        let tried = scope.spawn(|| {
+            wait::until(3 * PATIENCE, || {
+                Some(run(&gateway, &["policy", "preview", &large])).filter(|it| !is_refused(it))
+            })
+        });
+        let mut refused = false;
+        while !tried.is_finished() {
+            let finished = run(&gateway, &["policy", "preview", &bad]);
+            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            refused |= is_refused(&finished);
+        }
+        assert!(refused, "both were read at once");
+        assert!(tried.join().unwrap().is_some_and(|it| it.status.code() != Some(4)));
+    });
+    // The turn is given back.
+    let finished = run(&gateway, &["policy", "preview", &bad]);
+    assert!(finished.stderr.join("\n").contains("unknown key `rule`"), "{finished:?}");
+}
+
 #[test]
 fn a_candidate_with_errors_is_told_where_and_nothing_of_other_files() {
     let upstream = Upstream::start();

@@ -2,7 +2,7 @@
 
 use portcullis_testkit::upstream::Upstream;
 
-use super::{Caller, PATH, POLICY, Scene, open_to_all, without_bans};
+use super::{Caller, PATH, POLICY, Scene, open_to_all, run, without_bans};
 
 /// From many networks, each with a few guesses, and with the bans that come of it in force.
 #[test]
@@ -33,20 +33,43 @@ fn credential_stuffing_is_an_attack() {
 #[test]
 fn a_release_that_sends_a_bad_header_is_put_down_to_the_release() {
     let upstream = Upstream::start();
-    let scene = Scene::start(&upstream, &without_bans(POLICY));
-    // The same people have another version of the same program.
+    // Also a software with odd bytes in its name has one name, whether its heads are let through or not.
+    let scene = Scene::start_with(&upstream, &without_bans(POLICY), "r\u{e9}porter\\x/1.2");
+    // The same people have another version of the same program; some who have not send what cannot be read, too.
     let released: Vec<Caller> =
         scene.people.iter().map(|person| Caller { software: "reporter/2.0", ..person.clone() }).collect();
     let told = scene.told(|| {
-        for person in &released {
-            let statuses = person.statuses(&scene.gateway, PATH, &[("x trace", "7")], 5);
-            assert_eq!(statuses, [400; 5]);
+        for (person, before) in released.iter().zip(&scene.people) {
+            let malformed = |who: &Caller, times| who.statuses(&scene.gateway, PATH, &[("x trace", "7")], times);
+            assert_eq!((malformed(person, 4), malformed(before, 1)), (vec![400; 4], vec![400]));
         }
     });
-    let cause = told.check("client_release", 95, "reporter/2.0 is new here (request.malformed)");
+    let cause = told.check("client_release", 60, "reporter/2.0 is new here (request.malformed)");
     assert!(cause["summary"].as_str().unwrap().contains("let in before"), "{cause:#}");
+    assert!(cause["share_percent"].as_u64().unwrap() <= 90, "what is known is not new: {cause:#}");
+    told.check_fix("hold reporter/2.0 back", &["restores these ", "nothing is to be opened"]);
     // Each refusal says it, too.
     let events = scene.gateway.events.all();
     let malformed = events.iter().find(|event| event["reason"] == "request.malformed").unwrap();
     assert_eq!(malformed["request"]["user_agent"], "reporter/2.0", "{malformed:#}");
+}
+
+/// Guesses from the office, with the software of the office, while everybody there is let in as ever.
+#[test]
+fn guesses_from_where_good_callers_come_are_an_attack_and_not_the_keys() {
+    let upstream = Upstream::start();
+    let scene = Scene::start(&upstream, &without_bans(&open_to_all()));
+    let guess = Caller::new("127.0.0.9", ("x-api-key", "a-guess".to_owned()));
+    let told = scene.told(|| {
+        guess.check(&scene.gateway, 30, 401);
+        scene.people.iter().for_each(|person| person.check(&scene.gateway, 2, 200));
+    });
+    told.check("attack", 95, "come from where others are let in as ever");
+    assert_eq!(told.kinds(), ["attack"]);
+    told.check_fix(
+        "no ban of 127.0.0.0/24 is proposed",
+        &["opens nothing", "would turn 6 callers away who are let in"],
+    );
+    let banned = run(&scene.gateway, &["ban", "list"]).stdout.join("\n");
+    assert!(!banned.contains("127.0.0."), "{banned}");
 }

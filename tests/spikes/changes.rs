@@ -15,7 +15,13 @@ fn a_network_that_was_removed_is_put_down_to_the_policy() {
     scene.reload(&without_bans(&POLICY.replace("127.0.0.8/29", "127.0.0.200/32")));
     let told = scene.told(|| scene.locked_out(403));
     let cause = told.check("config_change", 95, "by network/office-berlin");
-    assert!(cause["fix"]["preview"].as_str().unwrap().contains("would permit"), "{cause:#}");
+    let fix = told.check_fix(
+        "`portcullis reload`",
+        &["restores at most ", "of 6 callers, 6 let in before; ", "would permit", "for everybody it opens "],
+    );
+    // What it opens is for everybody with a credential there, and not for these callers alone.
+    assert!(fix["opens"][0].as_str().unwrap().contains("GET /reports/** by "), "{cause:#}");
+    assert_eq!(fix["restores"], cause["by_network"][0]["requests"], "{cause:#}");
     let said = run(&scene.gateway, &["spike", "explain"]).stdout.join("\n");
     assert!(said.starts_with("spike of refusals ") && said.contains("\nunexplained "), "{said}");
     let listed = run(&scene.gateway, &["spike", "list"]).stdout.join("\n");
@@ -32,6 +38,13 @@ fn a_role_that_was_revoked_is_put_down_to_the_policy() {
     let cause = told.check("config_change", 95, "by assignment/staff-reads");
     assert!(cause["by_reason"][0]["name"].as_str().unwrap().starts_with("rbac."), "{cause:#}");
     assert_eq!(cause["by_user"].as_array().unwrap().len(), 5, "{cause:#}");
+    told.check_fix(
+        "`portcullis reload`",
+        &["restores ", "of 6 callers, 6 let in before; ", "for everybody it opens GET /reports/** by "],
+    );
+    // It does what it says: the way back lets them in again.
+    scene.reload(&without_bans(POLICY));
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
 }
 
 #[test]
@@ -65,7 +78,10 @@ fn a_list_that_was_poisoned_is_put_down_to_the_list() {
     let told = scene.told(|| scene.locked_out(403));
     let cause = told.check("feed_change", 95, "by network/bad-networks");
     assert_eq!(cause["by_reason"][0]["name"], "ip.denied", "{cause:#}");
-    assert!(cause["fix"]["command"].as_str().unwrap().contains("portcullis feed list"), "{cause:#}");
+    told.check_fix(
+        "portcullis feed list",
+        &["restores at most ", "of 6 callers, 6 let in before; ", "for everybody it opens "],
+    );
 }
 
 /// Strangers try keys at the very moment at which somebody changes the policy, on the route that it changes.
@@ -88,4 +104,8 @@ fn a_change_that_came_with_an_attack_and_did_nothing_to_it_is_not_blamed() {
     assert!(ruled_out.len() == 1 && ruled_out[0].as_str().unwrap().starts_with("the policy of "), "{ruled_out:?}");
     let command = cause["fix"]["command"].as_str().unwrap();
     assert!(command.starts_with("portcullis ban add --range 127.9.9.0/24 "), "{command}");
+    told.check_fix(
+        "portcullis ban add",
+        &["restores nobody and opens nothing; ", "turns nobody away who was let in before"],
+    );
 }

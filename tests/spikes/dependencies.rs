@@ -47,6 +47,7 @@ fn keys_that_were_rotated_too_early_are_put_down_to_the_provider() {
     let cause = told.check("keys", 95, "credentials that do not verify (authn.unknown_key)");
     assert_eq!(told.kinds(), ["keys"]);
     assert!(cause["summary"].as_str().unwrap().contains("see the provider's keys"), "{cause:#}");
+    told.check_fix("publish the earlier keys", &["restores these ", "it opens nothing "]);
 }
 
 #[test]
@@ -60,4 +61,5 @@ fn an_upstream_that_refuses_after_an_upgrade_is_the_cause() {
     let told = scene.told(|| scene.locked_out(403));
     let cause = told.check("upstream", 95, "answered with 403 by the upstream itself");
     assert_eq!(cause["by_reason"][0]["name"], "403", "{cause:#}");
+    told.check_fix("put the upstream back", &["restores these ", "here nothing is to be opened"]);
 }

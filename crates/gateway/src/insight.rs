@@ -29,6 +29,15 @@ pub(crate) struct Insight {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// One policy is tried at a time.
     trying: Turns,
+    /// And one is read and compiled at a time that somebody wants to have tried: that is as much work. Governance tries what it has read already, and
+    /// does not wait for who merely asks.
+    reading: Turns,
+}
+
+/// A policy may be read, compiled and tried; no other one that somebody asks for is meanwhile.
+#[derive(Debug)]
+pub(crate) struct Turn<'i> {
+    _reading: MutexGuard<'i, ()>,
 }
 
 #[derive(Debug)]
@@ -64,7 +73,24 @@ impl Insight {
                 thread::park_timeout(TICK);
             }
         })?;
-        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Turns::default() })
+        Ok(Self {
+            kept,
+            stop,
+            thread: Mutex::new(Some(thread)),
+            trying: Turns::default(),
+            reading: Turns::default(),
+        })
+    }
+
+    /// The turn of somebody who wants to have a policy tried.
+    ///
+    /// # Errors
+    /// A sentence: it is somebody else's.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, String> {
+        let reading = self.reading.take(Duration::ZERO);
+        reading
+            .map(|_reading| Turn { _reading })
+            .ok_or_else(|| "another policy is being tried: ask again in a moment".to_owned())
     }
 
     /// Tries a policy on the requests that are kept: on processors that are idle, and where none is, with this priority.
@@ -158,7 +184,7 @@ impl Kept {
     fn look_for_spikes(&self) {
         let Some(spiking) = &self.spiking else { return };
         let mut spiking = spiking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = spiking.tick(&self.shared, || self.look()) {
+        if let Some(event) = spiking.tick(&self.shared, || self.sample().look_back()) {
             self.shared.recorder.record(event);
         }
     }

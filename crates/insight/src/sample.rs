@@ -78,6 +78,8 @@ pub struct Sampled {
     pub seen: Arc<Seen>,
     /// How many of its kind came since the kind is kept.
     pub weight: u64,
+    /// When the first of them was made.
+    pub since: Timestamp,
     number: u64,
 }
 
@@ -88,6 +90,8 @@ pub struct Outlook {
     pub recent: Vec<Arc<Seen>>,
     /// The newest of each kind that is not among them, the oldest first.
     pub older: Vec<Sampled>,
+    /// Likewise of those kinds whose newest is among the last requests and is not the first. Of [`Sample::look_back`] alone.
+    pub lasting: Vec<Sampled>,
     /// The last refusals, those of upstreams too, the oldest first.
     pub refusals: Vec<Arc<Seen>>,
     /// Requests that were taken into the sample so far.
@@ -99,7 +103,7 @@ pub struct Outlook {
 }
 
 /// The sample.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sample {
     limits: SampleLimits,
     recent: VecDeque<Arc<Seen>>,
@@ -115,6 +119,8 @@ pub struct Sample {
 struct Since {
     first: Timestamp,
     last: u64,
+    /// Somebody was let in with it.
+    let_in: bool,
 }
 
 /// Of how many softwares it is known when they came first.
@@ -149,7 +155,8 @@ impl Sample {
             push(&mut self.refusals, &seen, self.limits.refusals);
         }
         if let Some(sampled) = self.kinds.get_mut(&kind) {
-            *sampled = Sampled { seen: Arc::clone(&seen), weight: sampled.weight.saturating_add(1), number };
+            let weight = sampled.weight.saturating_add(1);
+            *sampled = Sampled { seen: Arc::clone(&seen), weight, number, ..*sampled };
             return seen;
         }
         let room = self.limits.most.saturating_sub(self.limits.recent);
@@ -157,7 +164,7 @@ impl Sample {
             self.let_go();
         }
         if self.kinds.len() < room {
-            self.kinds.insert(kind, Sampled { seen: Arc::clone(&seen), weight: 1, number });
+            self.kinds.insert(kind, Sampled { seen: Arc::clone(&seen), weight: 1, since: seen.request.now, number });
         }
         seen
     }
@@ -172,30 +179,46 @@ impl Sample {
         if name.is_empty() {
             return;
         }
+        let let_in = !seen.is_refused();
         if let Some(since) = self.software.get_mut(name) {
             since.last = number;
+            since.let_in |= let_in;
             return;
         }
         if self.software.len() >= MOST_SOFTWARE {
-            // Those that have not come for longest.
-            let mut lasts: Vec<u64> = self.software.values().map(|since| since.last).collect();
-            let (_, middle, _) = lasts.select_nth_unstable(MOST_SOFTWARE / 2);
+            // Those that nobody was ever let in with, and then those that have not come for longest: whoever is refused may call it as they like, and
+            // is to make nobody forget what others come with.
+            let order = |since: &Since| (since.let_in, since.last);
+            let mut orders: Vec<(bool, u64)> = self.software.values().map(order).collect();
+            let (_, middle, _) = orders.select_nth_unstable(MOST_SOFTWARE / 2);
             let middle = *middle;
-            self.software.retain(|_, since| since.last > middle);
+            self.software.retain(|_, since| order(since) > middle);
         }
-        self.software.insert(Arc::from(name), Since { first: seen.request.now, last: number });
+        self.software.insert(Arc::from(name), Since { first: seen.request.now, last: number, let_in });
     }
 
-    /// Lets go of the kinds that have not come for longest.
+    /// Lets go of the kinds that have not come for longest; where refusals are most of them, of refusals alone. So who is refused from very many
+    /// networks makes nobody forget who is let in.
     fn let_go(&mut self) {
-        let mut numbers: Vec<u64> = self.kinds.values().map(|sampled| sampled.number).collect();
+        let refused = self.kinds.values().filter(|sampled| sampled.seen.is_refused()).count();
+        let refused_alone = refused * 2 > self.kinds.len();
+        let may_go = |sampled: &Sampled| !refused_alone || sampled.seen.is_refused();
+        let going = self.kinds.values().filter(|sampled| may_go(sampled));
+        let mut numbers: Vec<u64> = going.map(|sampled| sampled.number).collect();
         let goes = (numbers.len() / LET_GO).max(1);
         if goes > numbers.len() {
             return;
         }
         let (_, last, _) = numbers.select_nth_unstable(goes - 1);
         let last = *last;
-        self.kinds.retain(|_, sampled| sampled.number > last);
+        self.kinds.retain(|_, sampled| sampled.number > last || !may_go(sampled));
+    }
+
+    /// The same as [`Self::look`], and with it since when each kind comes that still does.
+    pub fn look_back(&self) -> Outlook {
+        let first = self.taken.saturating_sub(self.recent.len() as u64);
+        let lasting = self.kinds.values().filter(|sampled| sampled.number >= first && sampled.weight > 1);
+        Outlook { lasting: lasting.cloned().collect(), ..self.look() }
     }
 
     /// What is in it now. It costs a count up for each request.
@@ -206,6 +229,7 @@ impl Sample {
         Outlook {
             recent: self.recent.iter().cloned().collect(),
             older,
+            lasting: Vec::new(),
             refusals: self.refusals.iter().cloned().collect(),
             taken: self.taken,
             missed: self.missed,
@@ -321,6 +345,52 @@ mod tests {
         assert_eq!(kinds(&[seen("a", [203, 0, 113, 7], OK), seen("a", [203, 0, 114, 7], OK)]), 2);
         assert_eq!(kinds(&[seen("a", [203, 0, 113, 7], OK), seen("b", [203, 0, 113, 7], OK)]), 2);
         assert_eq!(kinds(&[seen("a", [203, 0, 113, 7], OK), seen("a", [203, 0, 113, 7], refused)]), 2);
+    }
+
+    /// Whoever is refused can come from as many networks, and with as many names, as they like.
+    #[test]
+    fn refusals_make_nobody_forget_who_was_let_in() {
+        let (policy, mut sample) = (policy(), Sample::new(LIMITS));
+        let named = |seen: Seen, software: &str| {
+            let text = KeptText { method: "GET", host: "a", path: "/x", software };
+            let Seen { request, answered } = seen;
+            let KeptRequest { identity, client, .. } = request;
+            Seen { request: KeptRequest { identity, client, ..KeptRequest::new(text, request.now).unwrap() }, answered }
+        };
+        for person in 0..5 {
+            sample
+                .add(named(seen(&format!("p{person}"), [203, 0, 113, 7], OK), &format!("reporter/{person}")), &policy);
+        }
+        let refused = Answered::Refused(ReasonCode::AuthnInvalid);
+        for number in 0..20_000_u32 {
+            let [_, _, b, c] = number.to_be_bytes();
+            sample.add(named(seen("x", [10, b, c, 1], refused), &format!("guess/{number}")), &policy);
+        }
+        let outlook = sample.look();
+        let let_in = outlook.older.iter().filter(|one| one.seen.answered == OK).count();
+        assert_eq!(let_in, 5, "{:?}", outlook.older);
+        for person in 0..5 {
+            let name = format!("reporter/{person}");
+            assert!(outlook.software.iter().any(|(known, _)| **known == *name), "{name}");
+        }
+        assert!(sample.len() <= LIMITS.most && sample.software.len() <= MOST_SOFTWARE);
+    }
+
+    /// Who comes all the time was there before, though the newest of their requests is a moment ago.
+    #[test]
+    fn since_when_a_kind_comes_is_known() {
+        let (policy, mut sample) = (policy(), Sample::new(LIMITS));
+        let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
+        let one = |second: i64| {
+            let Seen { request, answered } = seen("busy", [203, 0, 113, 7], OK);
+            Seen { request: KeptRequest { now: at(second), ..request }, answered }
+        };
+        (0..100).for_each(|second| drop(sample.add(one(second), &policy)));
+        assert_eq!(sample.look().lasting, []);
+        let outlook = sample.look_back();
+        let [lasting] = &outlook.lasting[..] else { panic!("{:?}", outlook.lasting) };
+        assert_eq!((lasting.since, lasting.weight, lasting.seen.request.now), (at(0), 100, at(99)));
+        assert_eq!(outlook.older, []);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Requests that are kept for a while after they are over, so that another policy can be tried on them.
 //!
 //! Each worker hands what it keeps to a queue of its own, of which another thread takes. Nothing waits for anything: a worker may hand over
-//! so many requests until that thread comes by, and beyond that a request costs a comparison. Refusals have a share of that for themselves.
+//! so many requests until that thread comes by, and beyond that a request costs a comparison. Refusals have room of their own, and what was let in
+//! has: neither can fill that of the other, so that a flood of refusals hides nobody who is let in meanwhile.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,11 +15,12 @@ use portcullis_policy::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText}
 use portcullis_risk::posture::Posture;
 
 use crate::transit::Facts;
+use crate::wire::quoted_user_agent;
 
-/// How many requests of one worker are kept between two visits.
-const ROOM: u32 = 512;
-/// How many of these are for refusals alone.
-const FOR_REFUSALS: u32 = 128;
+/// How many requests of one worker that were let in are kept between two visits, and how many that were refused.
+const ROOM: u32 = 384;
+/// Both together.
+const BOTH: usize = 2 * ROOM as usize;
 
 /// A request that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub struct Sampling {
 pub(crate) struct Lane {
     queue: SyncSender<Noted>,
     room: AtomicU32,
+    room_for_refusals: AtomicU32,
     requests: AtomicU64,
     refused: AtomicU64,
     upstream_refused: AtomicU64,
@@ -79,8 +82,9 @@ impl Sampling {
     pub fn take(&self, mut take: impl FnMut(Noted)) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for (lane, queue) in self.lanes.iter().zip(&*queues) {
-            queue.try_iter().take(ROOM as usize).for_each(&mut take);
+            queue.try_iter().take(BOTH).for_each(&mut take);
             lane.room.store(ROOM, Ordering::Relaxed);
+            lane.room_for_refusals.store(ROOM, Ordering::Relaxed);
         }
     }
 
@@ -99,11 +103,12 @@ impl Sampling {
 
 impl Lane {
     fn new() -> (Arc<Self>, Receiver<Noted>) {
-        let (queue, receiver) = sync_channel(ROOM as usize);
+        let (queue, receiver) = sync_channel(BOTH);
         let zero = AtomicU64::default;
         let lane = Self {
             queue,
             room: AtomicU32::new(ROOM),
+            room_for_refusals: AtomicU32::new(ROOM),
             requests: zero(),
             refused: zero(),
             upstream_refused: zero(),
@@ -121,24 +126,23 @@ impl Lane {
         status: u16,
     ) {
         count(&self.requests);
-        let kept_for_others = match refused {
+        let left = match refused {
             Some(_) => {
                 count(&self.refused);
-                0
+                &self.room_for_refusals
             }
-            None => {
-                if matches!(status, 401 | 403) {
-                    count(&self.upstream_refused);
-                }
-                FOR_REFUSALS
+            None if matches!(status, 401 | 403) => {
+                count(&self.upstream_refused);
+                &self.room_for_refusals
             }
+            None => &self.room,
         };
-        let room = self.room.load(Ordering::Relaxed);
-        if room <= kept_for_others {
+        let room = left.load(Ordering::Relaxed);
+        if room == 0 {
             return;
         }
         // Room that is made at this very moment is lost until the next visit.
-        self.room.store(room - 1, Ordering::Relaxed);
+        left.store(room - 1, Ordering::Relaxed);
         let Some(request) = keep(facts, user_agent) else { return };
         if self.queue.try_send(Noted { request, refused, status }).is_ok() {
             count(&self.noted);
@@ -153,10 +157,10 @@ fn count(counter: &AtomicU64) {
 
 /// What a decision rested on.
 pub(crate) fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<KeptRequest> {
-    let software = user_agent.and_then(|value| value.to_str().ok());
-    // Of a head that was not let through there is what the refusal quotes.
+    // Of a head that was not let through there is what the refusal quotes; of others the same is made, so that one software has one name.
+    let software = user_agent.map(|value| quoted_user_agent(value.as_bytes()));
     let quoted = || facts.head_refusal.as_ref().and_then(|refusal| refusal.user_agent.as_deref());
-    let software = product(software.or_else(quoted).unwrap_or_default());
+    let software = product(software.as_deref().or_else(quoted).unwrap_or_default());
     let text = match &facts.target {
         Some(target) => {
             KeptText { method: target.method.as_str(), host: &target.host, path: target.path.as_str(), software }
@@ -221,7 +225,7 @@ mod tests {
     fn a_full_queue_takes_no_more_until_somebody_comes_by() {
         let sampling = Sampling::new(1);
         let lane = sampling.lane(0).unwrap();
-        for _ in 0..ROOM {
+        for _ in 0..BOTH {
             lane.queue.try_send(noted()).unwrap();
         }
         assert!(lane.queue.try_send(noted()).is_err());

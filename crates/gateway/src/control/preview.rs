@@ -10,6 +10,7 @@ use portcullis_insight::{Preview, Stamped};
 use portcullis_policy::Policy;
 
 use super::shown;
+use crate::insight::Insight;
 use crate::running::Running;
 use crate::yielding::{Priority, idling};
 
@@ -23,7 +24,9 @@ const TOLD: usize = 20;
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
 pub(super) fn preview(running: &Arc<Running>, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
-    // Reading and compiling is as much work as the rest.
+    // One at a time, from reading it to the answer: reading and compiling is as much work as the rest, and as much memory.
+    let insight = kept(running)?;
+    let _turn = insight.turn()?;
     let (theirs, config, text) = (Arc::clone(running), config.to_owned(), candidate.clone());
     let read = move || compile(&config, &text).and_then(|candidate| as_in_force(&theirs, candidate));
     let candidate = idling("preview", Priority::Lowest, read)??;
@@ -42,10 +45,14 @@ pub(super) fn foresee(running: &Running, candidate: Loaded, patience: Duration) 
     try_on(running, as_in_force(running, candidate)?, (Priority::Low, patience))
 }
 
+fn kept(running: &Running) -> Result<&Arc<Insight>, String> {
+    running
+        .insight()
+        .ok_or_else(|| "no requests are kept: the configuration says `[sample] enabled = false`".to_owned())
+}
+
 fn try_on(running: &Running, policy: Policy, how: (Priority, Duration)) -> Result<Stamped<Preview>, String> {
-    let Some(insight) = running.insight() else {
-        return Err("no requests are kept: the configuration says `[sample] enabled = false`".to_owned());
-    };
+    let insight = kept(running)?;
     let present = Arc::clone(&running.shared().snapshot().load().policy);
     insight.preview(present, policy, how)
 }

@@ -3,18 +3,26 @@
 //! A spike is one on both charts, so that more traffic with as many refusals among it is none. The mean follows slowly and not beyond three
 //! deviations at once, and stands still while there is a spike: what is unusual does not become usual by lasting for some minutes.
 
+use crate::spike::SpikeSettings;
+
 /// Buckets from which nothing but the mean is learnt.
 const LEARNT: u64 = 12;
 /// How much of the mean a bucket leaves.
 const KEPT: f64 = 0.9;
-/// A sum over so many deviations is an alarm.
-const ALARM: f64 = 5.0;
+/// A sum over so many deviations is an alarm. With five, as is usual, chance would raise one every thousand buckets: nine a day.
+const ALARM: f64 = 10.0;
+/// How much of what was learnt of the dispersion a bucket leaves.
+const DISPERSION_KEPT: f64 = 0.98;
+/// It is not taken for larger than this: whoever has refusals come in bursts must not make the charts blind.
+const DISPERSION_MAX: f64 = 9.0;
 /// So much of a deviation is taken off each bucket.
 const SLACK: f64 = 0.5;
-/// Buckets without a spike that end one.
-const QUIET: u32 = 3;
-/// Buckets after which what lasts is usual.
-const USUAL: u32 = 180;
+/// So long without a spike ends one, in seconds: three buckets of the default length, and never fewer.
+const QUIET: u64 = 30;
+const LEAST_QUIET: u32 = 3;
+/// After so long what lasts is usual, in seconds: half an hour; of long buckets at least so many.
+const USUAL: u64 = 30 * 60;
+const LEAST_USUAL: u32 = 12;
 
 /// What one bucket has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,13 +62,26 @@ pub struct Charts {
     mean: f64,
     share: f64,
     sums: [f64; 2],
-    /// Buckets since the last one in which one of the sums was nought.
+    /// Buckets since the last one in which one of the sums was within a deviation.
     since: u32,
     observed: u64,
     expected: f64,
     alarm: bool,
     quiet: u32,
+    /// Requests that a bucket has as a rule.
+    traffic: f64,
+    /// How many times as large as the mean the variance is: refusals do not come independently of each other.
+    dispersion: f64,
+    bounds: Bounds,
+}
+
+/// What does not change.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
     min_excess: u64,
+    /// In buckets.
+    quiet: u32,
+    usual: u32,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^52")]
@@ -69,32 +90,59 @@ fn float(count: u64) -> f64 {
 }
 
 impl Charts {
-    /// Charts on which fewer refusals than these beyond the usual are no spike.
-    pub fn new(min_excess: u64) -> Self {
-        Self { min_excess, ..Self::default() }
+    /// Charts of such buckets, on which fewer refusals than that beyond the usual are no spike.
+    pub fn new(settings: &SpikeSettings) -> Self {
+        let bounds = Bounds {
+            min_excess: settings.min_excess,
+            quiet: settings.buckets(QUIET).max(LEAST_QUIET),
+            usual: settings.buckets(USUAL).max(LEAST_USUAL),
+        };
+        Self { bounds, ..Self::default() }
+    }
+
+    /// How it would stand if no more came into the bucket that is being filled. That is never earlier than it is right: of what is usual a whole bucket
+    /// is taken off already, of refusals and of requests both.
+    pub fn would_stand(&self, so_far: BucketCounts) -> Standing {
+        if self.buckets < LEARNT {
+            return Standing::Learning;
+        }
+        let mut ended = self.clone();
+        ended.add_scaled(float(so_far.requests).max(self.traffic), so_far.refused)
+    }
+
+    /// Buckets that end a spike in which there are no more refusals than usual.
+    pub fn quiet(&self) -> u32 {
+        self.bounds.quiet
     }
 
     /// Adds a bucket.
     pub fn add(&mut self, counts: BucketCounts) -> Standing {
-        let (refused, requests) = (float(counts.refused), float(counts.requests));
+        self.add_scaled(float(counts.requests), counts.refused)
+    }
+
+    fn add_scaled(&mut self, requests: f64, count: u64) -> Standing {
+        let refused = float(count);
         self.buckets += 1;
         if self.buckets <= LEARNT {
             // A plain mean, so that the first buckets count alike.
             let weight = 1.0 / float(self.buckets);
             self.mean += (refused - self.mean) * weight;
             self.share += (share(refused, requests) - self.share) * weight;
+            self.traffic += (requests - self.traffic) * weight;
             return Standing::Learning;
         }
         let by_share = self.share * requests;
+        let dispersion = self.dispersion();
         for (sum, expected) in self.sums.iter_mut().zip([self.mean, by_share]) {
-            *sum = (*sum + refused - expected - SLACK * expected.max(1.0).sqrt()).max(0.0);
+            *sum = (*sum + refused - expected - SLACK * deviation(expected, dispersion)).max(0.0);
         }
-        let began = self.sums.iter().all(|sum| *sum > 0.0);
+        // Beyond what chance makes of a bucket: else a spike would be said to have begun long before it did.
+        let began = self.sums.iter().zip([self.mean, by_share]).all(|(sum, of)| *sum > deviation(of, dispersion));
         if !began && !self.alarm {
             (self.since, self.observed, self.expected) = (0, 0, 0.0);
         } else {
             self.since = self.since.saturating_add(1);
-            self.observed = self.observed.saturating_add(counts.refused);
+            self.observed = self.observed.saturating_add(count);
             self.expected += self.mean;
         }
         let standing = self.stand(refused, by_share);
@@ -105,19 +153,20 @@ impl Charts {
     }
 
     fn stand(&mut self, refused: f64, by_share: f64) -> Standing {
-        let over = |sum: f64, expected: f64| sum > ALARM * expected.max(1.0).sqrt();
+        let dispersion = self.dispersion();
+        let over = |sum: f64, expected: f64| sum > ALARM * deviation(expected, dispersion);
         let [rate, share] = self.sums;
         let excess = float(self.observed) - self.expected;
-        let alarms = over(rate, self.mean) && over(share, by_share) && excess >= float(self.min_excess);
+        let alarms = over(rate, self.mean) && over(share, by_share) && excess >= float(self.bounds.min_excess);
         let new = alarms && !self.alarm;
         self.alarm |= alarms;
         if !self.alarm {
             return Standing::Quiet;
         }
-        let usual = refused <= self.mean + 3.0 * self.mean.max(1.0).sqrt();
+        let usual = refused <= self.mean + 3.0 * deviation(self.mean, dispersion);
         self.quiet = if usual { self.quiet + 1 } else { 0 };
-        if self.quiet >= QUIET || self.since >= USUAL {
-            if self.since >= USUAL {
+        if self.quiet >= self.bounds.quiet || self.since >= self.bounds.usual {
+            if self.since >= self.bounds.usual {
                 self.mean = refused;
             }
             (self.alarm, self.quiet, self.since, self.observed, self.expected) = (false, 0, 0, 0, 0.0);
@@ -127,14 +176,32 @@ impl Charts {
         Standing::Spike { buckets: self.since, observed: self.observed, expected: self.expected, new }
     }
 
+    fn dispersion(&self) -> f64 {
+        self.dispersion.clamp(1.0, DISPERSION_MAX)
+    }
+
+    /// Twice as far from the mean as counts for the mean itself: bursts are to be learnt before they have raised many alarms.
+    fn learn_dispersion(&mut self, refused: f64) {
+        let dispersion = self.dispersion();
+        let distance = (refused - self.mean).abs().min(6.0 * deviation(self.mean, dispersion));
+        let square = distance.powi(2) / self.mean.max(1.0);
+        self.dispersion = DISPERSION_KEPT * dispersion + (1.0 - DISPERSION_KEPT) * square;
+    }
+
     fn learn(&mut self, refused: f64, requests: f64) {
-        let most = self.mean + 3.0 * self.mean.max(1.0).sqrt();
+        let most = self.mean + 3.0 * deviation(self.mean, self.dispersion());
+        self.learn_dispersion(refused);
         self.mean = KEPT * self.mean + (1.0 - KEPT) * refused.min(most);
+        self.traffic = KEPT * self.traffic + (1.0 - KEPT) * requests;
         if requests > 0.0 {
             let most = self.share + 3.0 * (self.share.max(1.0 / requests) / requests).sqrt();
             self.share = KEPT * self.share + (1.0 - KEPT) * share(refused, requests).min(most);
         }
     }
+}
+
+fn deviation(expected: f64, dispersion: f64) -> f64 {
+    (expected.max(1.0) * dispersion).sqrt()
 }
 
 fn share(refused: f64, requests: f64) -> f64 {
@@ -143,10 +210,12 @@ fn share(refused: f64, requests: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn charts(usual: BucketCounts, buckets: u32) -> Charts {
-        let mut charts = Charts::new(20);
+        let mut charts = Charts::new(&SpikeSettings::default());
         for _ in 0..buckets {
             assert!(matches!(charts.add(usual), Standing::Learning | Standing::Quiet));
         }
@@ -166,6 +235,15 @@ mod tests {
         charts.add(USUAL_COUNTS);
         assert_eq!(charts.add(USUAL_COUNTS), Standing::Over);
         assert_eq!(charts.add(USUAL_COUNTS), Standing::Quiet);
+    }
+
+    /// What chance makes of the bucket before is no beginning.
+    #[test]
+    fn a_spike_begins_in_the_bucket_that_it_is_seen_in_and_not_where_chance_was_a_little_above() {
+        let mut charts = charts(USUAL_COUNTS, 30);
+        assert_eq!(charts.add(BucketCounts { requests: 1_000, refused: 6 }), Standing::Quiet);
+        let spike = BucketCounts { requests: 1_000, refused: 60 };
+        assert!(matches!(charts.add(spike), Standing::Spike { buckets: 1, observed: 60, .. }));
     }
 
     #[test]
@@ -189,8 +267,36 @@ mod tests {
         let many = BucketCounts { requests: 1_000, refused: 300 };
         let mut charts = charts(many, 100);
         let more = BucketCounts { requests: 1_000, refused: 700 };
-        let over = (0..USUAL + 5).position(|_| charts.add(more) == Standing::Over);
-        assert_eq!(over, Some(USUAL as usize - 1));
+        let over = (0..185).position(|_| charts.add(more) == Standing::Over);
+        assert_eq!(over, Some(179), "half an hour");
         assert!((0..20).all(|_| charts.add(more) != Standing::Over));
+    }
+    /// Nobody waits for the end of a bucket, and nothing is seen in a part of one that its whole would not show.
+    #[test]
+    fn a_bucket_that_is_being_filled_tells_of_a_spike() {
+        let charts = charts(USUAL_COUNTS, 30);
+        let standing = |requests, refused| charts.would_stand(BucketCounts { requests, refused });
+        assert!(matches!(standing(30, 30), Standing::Spike { buckets: 1, observed: 30, new: true, .. }));
+        assert_eq!(standing(23, 23), Standing::Quiet, "four are usual, and less than twenty beyond that are none");
+        // As many refusals as many requests bring with them.
+        assert_eq!(standing(20_000, 80), Standing::Quiet);
+        // What is usual of a bucket comes at once, and then nothing.
+        assert_eq!(standing(4, 4), Standing::Quiet);
+        assert_eq!(Charts::new(&SpikeSettings::default()).would_stand(USUAL_COUNTS), Standing::Learning);
+        for refused in 0..100 {
+            let early = matches!(standing(refused, refused), Standing::Spike { .. });
+            let ended = charts.clone().add(BucketCounts { requests: 1_000, refused });
+            assert_eq!(early, matches!(ended, Standing::Spike { .. }), "{refused}");
+        }
+    }
+
+    /// Long buckets and short ones are about the same time.
+    #[test]
+    fn what_is_said_in_seconds_is_as_long_for_any_bucket() {
+        for (seconds, quiet, usual) in [(1, 30, 1_800), (10, 3, 180), (60, 3, 30), (300, 3, 12)] {
+            let settings = SpikeSettings { bucket: Duration::from_secs(seconds), ..SpikeSettings::default() };
+            let Bounds { quiet: found, usual: lasting, .. } = Charts::new(&settings).bounds;
+            assert_eq!((found, lasting), (quiet, usual), "{seconds}");
+        }
     }
 }

@@ -1,60 +1,100 @@
 //! Who and what was let in before: by that a lock-out is told from an attack.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{KeptRequest, PrincipalKind};
 
-use crate::sample::{Answered, Outlook, network_of};
+use crate::sample::{Answered, Outlook, Seen, network_of};
 
-/// Networks, principals and software that were let in before a time.
+/// Networks, principals, software and places that were let in, or let in to, before a time.
 #[derive(Debug, Clone, Default)]
-pub struct Familiar {
+pub(super) struct Familiar {
+    /// From where anybody was let in.
     networks: HashSet<u64>,
+    /// From where somebody was let in whose credential was verified. Anybody can fetch a public page once, and is then no acquaintance.
+    people: HashSet<u64>,
     principals: HashSet<(PrincipalKind, Box<str>)>,
     software: HashSet<Box<str>>,
+    places: HashSet<u64>,
 }
 
-/// A release comes to few callers at first: software that was refused just before there were many is no old acquaintance.
-const FIRST_CALLERS: SignedDuration = SignedDuration::from_mins(5);
-
 impl Familiar {
-    /// Of the requests of a sample that were let in and answered well before this time.
-    pub fn of(sample: &Outlook, before: Timestamp) -> Self {
+    /// Of the requests of a sample that were let in and answered well before this time. A release comes to few callers at first: software that was
+    /// only refused is no old acquaintance unless it came so long before.
+    pub(super) fn of(sample: &Outlook, before: Timestamp, first_callers: SignedDuration) -> Self {
         let mut familiar = Self::default();
-        let long_before = before.checked_sub(FIRST_CALLERS).unwrap_or(Timestamp::MIN);
+        let long_before = before.checked_sub(first_callers).unwrap_or(Timestamp::MIN);
         // What was refused says nothing of who may come, but the software was there.
         let known_long = sample.software.iter().filter(|(_, first)| *first < long_before);
         familiar.software.extend(known_long.map(|(name, _)| Box::from(&**name)));
-        let older = sample.older.iter().map(|sampled| &sampled.seen);
-        for seen in sample.recent.iter().chain(older).filter(|seen| seen.request.now < before) {
-            let Answered::Permitted(status) = seen.answered else { continue };
-            familiar.software.insert(seen.request.software().into());
-            if matches!(status, 401 | 403) {
-                continue;
-            }
-            familiar.networks.extend(network_of(seen.request.client.ip()));
-            if let Some(principal) = seen.request.principal() {
-                familiar.principals.insert((principal.kind, principal.id.clone()));
-            }
+        for seen in sample.recent.iter().filter(|seen| seen.request.now < before) {
+            familiar.learn(seen, true);
+        }
+        for one in sample.older.iter().chain(&sample.lasting).filter(|one| one.since < before) {
+            // With what, and where, the newest of its kind came says nothing of the first one.
+            familiar.learn(&one.seen, one.seen.request.now < before);
         }
         familiar
     }
 
-    /// Whether somebody was let in from the network of this address.
-    pub fn has_network(&self, address: Option<IpAddr>) -> bool {
+    fn learn(&mut self, seen: &Seen, itself: bool) {
+        let Seen { request, answered } = seen;
+        let Answered::Permitted(status) = *answered else { return };
+        if itself {
+            self.software.insert(request.software().into());
+        }
+        if matches!(status, 401 | 403) {
+            return;
+        }
+        if itself {
+            self.places.insert(place(request));
+        }
+        let network = network_of(request.client.ip());
+        self.networks.extend(network);
+        if let Some(principal) = request.principal() {
+            self.people.extend(network);
+            self.principals.insert((principal.kind, principal.id.clone()));
+        }
+    }
+
+    /// Whether anybody was let in from the network of this address, verified or not.
+    pub(super) fn has_network(&self, address: Option<IpAddr>) -> bool {
         network_of(address).is_some_and(|network| self.networks.contains(&network))
     }
 
-    /// Whether this caller, or somebody from its network, was let in.
-    pub fn has_caller(&self, request: &KeptRequest) -> bool {
-        let known = request.principal().is_some_and(|it| self.principals.contains(&(it.kind, it.id.clone())));
-        known || self.has_network(request.client.ip())
+    /// Whether somebody who was verified was let in from the network of this address.
+    pub(super) fn has_people(&self, address: Option<IpAddr>) -> bool {
+        network_of(address).is_some_and(|network| self.people.contains(&network))
+    }
+
+    /// Whether this caller, or somebody from its network, was let in with a credential.
+    pub(super) fn has_caller(&self, request: &KeptRequest) -> bool {
+        self.has_principal(request) || self.has_people(request.client.ip())
+    }
+
+    /// Whether this caller was let in, from wherever.
+    pub(super) fn has_principal(&self, request: &KeptRequest) -> bool {
+        request.principal().is_some_and(|it| self.principals.contains(&(it.kind, it.id.clone())))
     }
 
     /// Whether somebody came with this software; also where nothing says which it is.
-    pub fn has_software(&self, software: &str) -> bool {
+    pub(super) fn has_software(&self, software: &str) -> bool {
         software.is_empty() || self.software.contains(software)
     }
+
+    /// Whether somebody was let in to such a place; also where nothing could be read.
+    pub(super) fn has_place(&self, request: &KeptRequest) -> bool {
+        request.path().is_empty() || self.places.contains(&place(request))
+    }
+}
+
+/// Where a request goes: host and first segment of its path, as a hash.
+pub(super) fn place(request: &KeptRequest) -> u64 {
+    let mut hash = DefaultHasher::new();
+    request.host().hash(&mut hash);
+    request.path().split('/').nth(1).hash(&mut hash);
+    hash.finish()
 }

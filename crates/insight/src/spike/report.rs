@@ -27,6 +27,8 @@ pub struct Explained {
     pub unexplained: u64,
     /// Changes that came in time, and are no cause.
     pub ruled_out: Vec<String>,
+    /// How often something else was said of the same spike before.
+    pub revision: u64,
 }
 
 /// One cause of a spike.
@@ -90,8 +92,12 @@ impl CauseKind {
 pub struct Fix {
     /// What to do.
     pub command: String,
-    /// What it would do.
+    /// What it would do: what it restores, and what it opens besides.
     pub preview: String,
+    /// How many of the refused requests that are put down to the cause it would restore, at most.
+    pub restores: u64,
+    /// What it would let get further besides, for everybody: a kind of request each; the last says how many more there are.
+    pub opens: Vec<String>,
 }
 
 fn shown<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

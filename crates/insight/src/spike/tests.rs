@@ -10,10 +10,13 @@ use portcullis_policy::{
 };
 
 use super::*;
+
 use crate::sample::{Answered, Sample, SampleLimits, Seen};
 use crate::tests::{compiled, draft};
 
-const LOOKBACK: SignedDuration = SignedDuration::from_mins(15);
+mod beside;
+mod lookout;
+mod mixed;
 
 fn start() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
@@ -101,7 +104,7 @@ impl Scene {
 
     fn explain(&self, observed: u64) -> Explained {
         let window = Window { onset: at(0), until: at(30), observed, expected: 1 };
-        let explained = explain(&window, &self.sample.look(), &self.changes, LOOKBACK);
+        let explained = explain(&window, &self.sample.look_back(), &self.changes, &SpikeSettings::default());
         println!("{}", explained.in_words().join("\n"));
         let said: u64 = explained.causes.iter().map(|cause| cause.requests).sum();
         assert_eq!(said + explained.unexplained, observed - 1, "the shares come to the whole");
@@ -363,7 +366,7 @@ fn a_change_of_long_ago_is_no_suspect() {
 
 #[test]
 fn each_incident_is_noticed_and_explained_within_two_minutes() {
-    let mut charts = Charts::new(20);
+    let mut charts = Charts::new(&SpikeSettings::default());
     let usual = BucketCounts { requests: 500, refused: 3 };
     (0..60).for_each(|_| {
         charts.add(usual);

@@ -56,6 +56,7 @@ pub use exchange::{BodyProblem, Exchange, GateHandle, HeadEvent};
 pub use framing::BodyFraming;
 pub use gate::Gate;
 pub use head::{HeadFacts, HeadLimits};
+pub(crate) use refusal::quoted_user_agent;
 pub use refusal::{HeadRefusal, HeadRefusalKind};
 pub use request_line::{HttpVersion, TargetForm};
 pub use resting::{Ended, serve};

@@ -1,5 +1,6 @@
 //! Why a head was not let through, in a form that the refusal path can answer and record.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// A head that never becomes a request.
@@ -89,9 +90,22 @@ impl Problem {
             detail: self.detail,
             method: method.map(|word| printable(word, MAX_METHOD_BYTES)),
             target: target.map(|word| printable(word, MAX_TARGET_BYTES)),
-            user_agent: user_agent.map(|value| printable(value, MAX_USER_AGENT_BYTES)),
+            user_agent: user_agent.map(|value| quoted_user_agent(value).into_owned()),
         }
     }
+}
+
+/// What the software calls itself, in the one form in which it is quoted and remembered, whether its head was let through or not.
+pub(crate) fn quoted_user_agent(value: &[u8]) -> Cow<'_, str> {
+    let short = value.len() <= MAX_USER_AGENT_BYTES && value.iter().all(|&byte| is_plain(byte));
+    match std::str::from_utf8(value) {
+        Ok(text) if short => Cow::Borrowed(text),
+        Ok(_) | Err(_) => Cow::Owned(printable(value, MAX_USER_AGENT_BYTES)),
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'\\'
 }
 
 /// What the first field `User-Agent` of these lines says.
@@ -114,7 +128,7 @@ const MAX_USER_AGENT_BYTES: usize = 256;
 fn printable(bytes: &[u8], max_bytes: usize) -> String {
     let mut text = String::with_capacity(bytes.len().min(max_bytes));
     for &byte in bytes {
-        let plain = matches!(byte, b' '..=b'~') && byte != b'\\';
+        let plain = is_plain(byte);
         if text.len() + if plain { 1 } else { 4 } > max_bytes {
             break;
         }
@@ -137,6 +151,18 @@ mod tests {
         assert_eq!(printable(b"/a\x00\\\xff b", 100), "/a\\x00\\x5c\\xff b");
         assert_eq!(printable(b"aaa\x00", 6), "aaa");
         assert_eq!(printable(b"aa\x00", 6), "aa\\x00");
+    }
+
+    /// A software has one name, whether its head was let through or not: else nobody would know it again.
+    #[test]
+    fn a_software_is_quoted_alike_whether_its_head_was_let_through_or_not() {
+        let long = [b"Mozilla/5.0 ".as_slice(), &[b'a'; 240], b" Odd/1 Last/2"].concat();
+        for value in [&b"reporter/2.0"[..], b"r\xe9porter/2.0", "r\u{e9}porter/2.0".as_bytes(), b"a\\b", b"", &long] {
+            let lines = [b"User-Agent: ".as_slice(), value, b"\r\n"].concat();
+            let refusal = Problem::malformed("x").about(b"GET / HTTP/1.1", user_agent_among(&lines));
+            assert_eq!(refusal.user_agent.as_deref(), Some(&*quoted_user_agent(value)), "{value:?}");
+        }
+        assert!(matches!(quoted_user_agent(b"reporter/2.0"), Cow::Borrowed(_)), "as a rule nothing is copied");
     }
 
     #[test]

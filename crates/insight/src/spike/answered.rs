@@ -1,0 +1,98 @@
+//! Whom the upstream refuses, place by place: everybody, as after an upgrade, or one among many who are answered as ever.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use portcullis_policy::{KeptRequest, PrincipalKind};
+
+use crate::sample::{Answered, Outlook, Seen, network_of};
+use crate::spike::familiar::place;
+
+/// Of those who come to a place so many are refused, in percent: then it is the place's doing.
+const MANY: usize = 33;
+/// Or so many, where they are several.
+const SOME: usize = 15;
+const SEVERAL: usize = 3;
+
+/// Who it is, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Caller {
+    Principal(PrincipalKind, Box<str>),
+    Network(u64),
+}
+
+/// What the upstream answered to whom.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams {
+    places: HashMap<u64, Place>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Answered before the incident began.
+    before: HashSet<Caller>,
+    /// Answered since.
+    answered: HashSet<Caller>,
+    /// Refused since.
+    refused: HashSet<Caller>,
+}
+
+impl Upstreams {
+    /// Of the refusals of a spike that began at `onset`.
+    pub(super) fn of(refused: &[&Seen], sample: &Outlook, onset: Timestamp) -> Self {
+        let mut upstreams = Self::default();
+        let mut times = Vec::new();
+        for seen in refused.iter().filter(|seen| matches!(seen.answered, Answered::Permitted(_))) {
+            let Some(caller) = caller(&seen.request) else { continue };
+            upstreams.places.entry(place(&seen.request)).or_default().refused.insert(caller);
+            times.push(seen.request.now);
+        }
+        if upstreams.places.is_empty() {
+            return upstreams;
+        }
+        times.sort_unstable();
+        let began = times.get(times.len() / 10).copied().unwrap_or(onset);
+        for seen in &sample.recent {
+            upstreams.note(seen, seen.request.now, onset, began);
+        }
+        for one in sample.older.iter().chain(&sample.lasting) {
+            upstreams.note(&one.seen, one.since, onset, began);
+        }
+        upstreams
+    }
+
+    fn note(&mut self, seen: &Seen, since: Timestamp, onset: Timestamp, began: Timestamp) {
+        let good = matches!(seen.answered, Answered::Permitted(status) if status < 400);
+        let Some(place) = self.places.get_mut(&place(&seen.request)).filter(|_| good) else { return };
+        let Some(caller) = caller(&seen.request) else { return };
+        if seen.request.now >= began {
+            place.answered.insert(caller.clone());
+        }
+        if since < onset {
+            place.before.insert(caller);
+        }
+    }
+
+    /// Whether this caller was answered at such a place before.
+    pub(super) fn knows(&self, request: &KeptRequest) -> bool {
+        let before = self.places.get(&place(request)).map(|place| &place.before);
+        caller(request).is_some_and(|caller| before.is_some_and(|before| before.contains(&caller)))
+    }
+
+    /// Whether a good part of those who were answered at such a place are refused there now.
+    pub(super) fn refuses_many(&self, request: &KeptRequest) -> bool {
+        let Some(place) = self.places.get(&place(request)) else { return false };
+        let refused = place.before.intersection(&place.refused).count();
+        let there = place.before.iter().filter(|who| place.answered.contains(*who) || place.refused.contains(*who));
+        let there = there.count();
+        let least = if refused >= SEVERAL { SOME } else { MANY };
+        there > 0 && refused * 100 >= there * least
+    }
+}
+
+fn caller(request: &KeptRequest) -> Option<Caller> {
+    match request.principal() {
+        Some(principal) => Some(Caller::Principal(principal.kind, principal.id.clone())),
+        None => network_of(request.client.ip()).map(Caller::Network),
+    }
+}

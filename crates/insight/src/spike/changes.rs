@@ -1,0 +1,204 @@
+//! What has changed lately: the suspects.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use portcullis_policy::Policy;
+
+/// A change of what decides.
+#[derive(Debug, Clone)]
+pub struct RecentChange {
+    /// When it came into force.
+    pub at: Timestamp,
+    /// What changed.
+    pub kind: ChangeKind,
+    /// The policy that was in force until then.
+    pub before: Arc<Policy>,
+    /// The one that came.
+    pub after: Arc<Policy>,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// The policy.
+    Policy,
+    /// The configuration around the same policy: its routes, for one.
+    Configuration,
+    /// A version decides for some callers, that is rolled out.
+    Rollout,
+    /// The list of a network that keeps itself current.
+    Feed,
+}
+
+/// The last changes, the oldest first.
+///
+/// Lists change by themselves, and whoever has a say in one can have it change often: so that this makes nobody forget what somebody changed, each
+/// has room of its own, and two changes of lists become one before either is forgotten.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeLog {
+    changes: Vec<RecentChange>,
+    forgotten: u64,
+}
+
+/// So many changes are kept of lists, and as many of all else.
+const MOST: usize = 8;
+
+impl ChangeLog {
+    /// Notes what came into force.
+    pub fn note(&mut self, change: RecentChange) {
+        let is_feed = change.kind == ChangeKind::Feed;
+        self.changes.push(change);
+        if self.changes.iter().filter(|one| (one.kind == ChangeKind::Feed) == is_feed).count() <= MOST {
+            return;
+        }
+        if is_feed && self.merge() {
+            return;
+        }
+        if let Some(oldest) = self.changes.iter().position(|one| (one.kind == ChangeKind::Feed) == is_feed) {
+            self.changes.remove(oldest);
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
+    }
+
+    /// Makes one change of the oldest two of lists that nothing else came between. It is as old as the first of them, so that it is a suspect of all
+    /// that either is; undone are both.
+    fn merge(&mut self) -> bool {
+        let both = |pair: &[RecentChange]| pair.iter().all(|one| one.kind == ChangeKind::Feed);
+        let Some(index) = self.changes.windows(2).position(both) else { return false };
+        let later = self.changes.remove(index + 1);
+        if let Some(first) = self.changes.get_mut(index) {
+            first.after = later.after;
+        }
+        true
+    }
+
+    /// All of them, the oldest first.
+    pub fn all(&self) -> &[RecentChange] {
+        &self.changes
+    }
+
+    /// How many there were that are not kept any more.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+/// What is in force, as far as it can be a suspect.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The one that decides for some callers, while one is rolled out.
+    pub staged: Option<Arc<Policy>>,
+    /// Another number: the configuration was read anew.
+    pub reading: usize,
+}
+
+impl InForce {
+    /// What has changed in place of that.
+    pub fn change_from(&self, before: &Self) -> Option<ChangeKind> {
+        if Arc::ptr_eq(&self.policy, &before.policy) {
+            return None;
+        }
+        let (one, other) = (&before.policy, &self.policy);
+        if one.sha256() != other.sha256() {
+            return Some(ChangeKind::Policy);
+        }
+        if self.reading != before.reading {
+            return Some(ChangeKind::Configuration);
+        }
+        // Thresholds that were worked out anew are no suspect: what they turn is judged by them, and they are said where risk is.
+        (one.calibration() == other.calibration()).then_some(ChangeKind::Feed)
+    }
+
+    /// Whether another version is being rolled out.
+    pub fn stages_other_than(&self, before: &Self) -> bool {
+        let hash = |staged: &Option<Arc<Policy>>| staged.as_ref().map(|policy| policy.sha256().to_owned());
+        self.staged.is_some() && hash(&self.staged) != hash(&before.staged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{PolicyDraft, RiskThresholds};
+
+    use super::*;
+
+    fn policy(sha256: &str) -> Arc<Policy> {
+        let draft = PolicyDraft { sha256: sha256.into(), ..PolicyDraft::default() };
+        Arc::new(Policy::compile(&draft).unwrap().0)
+    }
+
+    fn in_force(policy: &Arc<Policy>, reading: usize) -> InForce {
+        InForce { policy: Arc::clone(policy), staged: None, reading }
+    }
+
+    #[test]
+    fn what_has_changed_is_told_by_what_is_in_force() {
+        let [one, other] = ["aa", "bb"].map(policy);
+        let calibrated = |policy: &Policy, id: &str, step_up_mnats: i32| {
+            let thresholds = RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+            Arc::new(policy.with_calibration(Some((id.into(), [Some(thresholds); 3]))))
+        };
+        let again = Arc::new(Policy::clone(&one));
+        let (first, second) = (calibrated(&one, "c1-00000000", 1_000), calibrated(&one, "c2-00000000", 3_000));
+        let check = |before: &Arc<Policy>, after: &Arc<Policy>, readings: [usize; 2], expected: Option<ChangeKind>| {
+            let [before, after] = [in_force(before, readings[0]), in_force(after, readings[1])];
+            assert_eq!(after.change_from(&before), expected);
+        };
+        check(&one, &one, [1, 2], None);
+        check(&one, &other, [1, 2], Some(ChangeKind::Policy));
+        check(&one, &other, [1, 1], Some(ChangeKind::Policy));
+        check(&one, &again, [1, 1], Some(ChangeKind::Feed));
+        // The lists are what they were: routes are not.
+        check(&one, &again, [1, 2], Some(ChangeKind::Configuration));
+        check(&one, &first, [1, 1], None);
+        check(&first, &second, [1, 1], None);
+        check(&second, &one, [1, 1], None);
+        check(&first, &calibrated(&other, "c1-00000000", 1_000), [1, 1], Some(ChangeKind::Policy));
+    }
+
+    #[test]
+    fn a_version_that_is_rolled_out_is_told_once() {
+        let [one, other] = ["aa", "bb"].map(policy);
+        let staged = |staged: Option<&Arc<Policy>>| InForce { staged: staged.cloned(), ..in_force(&one, 1) };
+        let check = |before: Option<&Arc<Policy>>, after: Option<&Arc<Policy>>, expected: bool| {
+            assert_eq!(staged(after).stages_other_than(&staged(before)), expected);
+        };
+        check(None, Some(&other), true);
+        // With other lists of networks it is the same version.
+        check(Some(&other), Some(&Arc::new(Policy::clone(&other))), false);
+        check(Some(&other), None, false);
+        check(Some(&other), Some(&policy("cc")), true);
+    }
+
+    /// Somebody may have a list change each second: what people changed stays a suspect, and no change of a list is lost either.
+    #[test]
+    fn lists_that_change_all_the_time_make_nobody_forget_what_else_changed() {
+        let mut log = ChangeLog::default();
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let policies: Vec<Arc<Policy>> = (0..200).map(|number| policy(&format!("{number:02x}"))).collect();
+        let note = |log: &mut ChangeLog, second: usize, kind: ChangeKind| {
+            let [before, after] = [second, second + 1].map(|index| Arc::clone(&policies[index]));
+            log.note(RecentChange { at: at(i64::try_from(second).unwrap()), kind, before, after });
+        };
+        note(&mut log, 0, ChangeKind::Policy);
+        (1..60).for_each(|second| note(&mut log, second, ChangeKind::Feed));
+        note(&mut log, 60, ChangeKind::Rollout);
+        (61..120).for_each(|second| note(&mut log, second, ChangeKind::Feed));
+        let kinds: Vec<ChangeKind> = log.all().iter().map(|one| one.kind).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == ChangeKind::Feed).count(), MOST);
+        assert!(kinds.contains(&ChangeKind::Policy) && kinds.contains(&ChangeKind::Rollout), "{kinds:?}");
+        assert_eq!(log.forgotten(), 0);
+        // Each begins with what the one before it came to: nothing is missing in between.
+        assert!(log.all().windows(2).all(|pair| Arc::ptr_eq(&pair[0].after, &pair[1].before)));
+        // Of what people change, and of lists with something between each two, the oldest go.
+        let mut log = ChangeLog::default();
+        (0..40).for_each(|second| {
+            note(&mut log, second, if second % 2 == 0 { ChangeKind::Policy } else { ChangeKind::Feed });
+        });
+        assert_eq!((log.all().len(), log.forgotten()), (2 * MOST, 24));
+        assert!(log.all().iter().all(|one| one.at >= at(24)));
+    }
+}

@@ -1,0 +1,222 @@
+//! What each refused request is due to.
+
+use std::collections::{HashMap, HashSet};
+
+use portcullis_events::ReasonCode;
+use portcullis_policy::{KeptIdentity, KeptRequest, Outcome, Policy, PrincipalKind};
+
+use crate::again::{Again, Missing, Unknown, again};
+use crate::sample::{Answered, Seen, network_of};
+use crate::spike::answered::Upstreams;
+use crate::spike::bystanders::{Bystanders, Verdict, is_failed_credential, is_nobody};
+use crate::spike::changes::RecentChange;
+use crate::spike::familiar::Familiar;
+
+/// One principal with more than this share of what is left is a cause of its own, in percent.
+const ONE_PRINCIPAL: u64 = 60;
+
+/// What one refused request is due to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Class {
+    /// The change of this index.
+    Change(usize),
+    /// The upstream refuses whom it answered before.
+    Upstream,
+    /// Credentials do not verify any more of those whose did before.
+    Keys,
+    /// A software that nobody came with before.
+    Release,
+    /// Nobody that was ever let in, or somebody who tries beside those that are.
+    Attack,
+    /// One principal that does what it may not.
+    OnePrincipal(PrincipalKind, Box<str>),
+    /// None of these.
+    Other,
+}
+
+impl Class {
+    /// Equals come in this order.
+    pub(super) fn order(&self) -> u8 {
+        match self {
+            Self::Change(_) => 0,
+            Self::Upstream => 1,
+            Self::Keys => 2,
+            Self::Release => 3,
+            Self::OnePrincipal(..) => 4,
+            Self::Attack => 5,
+            Self::Other => 6,
+        }
+    }
+}
+
+/// What a class is told by.
+pub(super) struct Circumstances<'s> {
+    pub(super) changes: &'s [&'s RecentChange],
+    pub(super) familiar: &'s Familiar,
+    pub(super) bystanders: &'s Bystanders,
+    pub(super) upstreams: &'s Upstreams,
+    /// Networks from where somebody guesses.
+    guessing: HashSet<u64>,
+}
+
+impl<'s> Circumstances<'s> {
+    pub(super) fn new(
+        changes: &'s [&'s RecentChange],
+        familiar: &'s Familiar,
+        bystanders: &'s Bystanders,
+        upstreams: &'s Upstreams,
+        refused: &[&Seen],
+    ) -> Self {
+        let mut circumstances = Self { changes, familiar, bystanders, upstreams, guessing: HashSet::new() };
+        let guesses = |seen: &&&Seen| match seen.answered {
+            Answered::Refused(code) if is_failed_credential(code) => {
+                circumstances.failed_credential(&seen.request, code) == Class::Attack
+            }
+            Answered::Refused(_) | Answered::Permitted(_) => false,
+        };
+        let guessing = refused.iter().filter(guesses).filter_map(|seen| network_of(seen.request.client.ip())).collect();
+        circumstances.guessing = guessing;
+        circumstances
+    }
+
+    /// All of them by class.
+    pub(super) fn classified<'r>(&self, refused: &[&'r Seen]) -> HashMap<Class, Vec<&'r Seen>> {
+        let mut classes: HashMap<Class, Vec<&Seen>> = HashMap::new();
+        for &seen in refused {
+            classes.entry(self.class(seen)).or_default().push(seen);
+        }
+        // Somebody who is known and is refused more than all others together.
+        let others = classes.get(&Class::Other).map(Vec::as_slice).unwrap_or_default();
+        let mut principals: HashMap<(PrincipalKind, Box<str>), u64> = HashMap::new();
+        for principal in others.iter().filter_map(|seen| seen.request.principal()) {
+            *principals.entry((principal.kind, principal.id.clone())).or_default() += 1;
+        }
+        let most = principals.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        let one = most.filter(|(_, count)| count * 100 > others.len() as u64 * ONE_PRINCIPAL);
+        if let Some(((kind, id), _)) = one {
+            let is_it = |seen: &&Seen| seen.request.principal().is_some_and(|it| it.kind == kind && it.id == id);
+            let (its, others) = others.iter().copied().partition(is_it);
+            classes.insert(Class::Other, others);
+            classes.insert(Class::OnePrincipal(kind, id), its);
+        }
+        classes
+    }
+
+    fn class(&self, seen: &Seen) -> Class {
+        let request = &seen.request;
+        let code = match seen.answered {
+            Answered::Permitted(_) => return self.refused_upstream(request),
+            Answered::Refused(code) => code,
+        };
+        // The last change that turned it is the one that did.
+        let flips = |(_, change): &(usize, &&RecentChange)| is_due_to(change, seen, self.familiar);
+        if let Some((index, _)) = self.changes.iter().enumerate().rev().find(flips) {
+            return Class::Change(index);
+        }
+        let new_software = !self.familiar.has_software(request.software());
+        if code == ReasonCode::RequestMalformed && request.identity == KeptIdentity::NotLookedAt {
+            return self.unread(request, new_software);
+        }
+        let known = self.familiar.has_caller(request);
+        match code {
+            ReasonCode::DependencyKeysUnavailable if known => Class::Keys,
+            // What the gateway could not decide is nobody's attack.
+            ReasonCode::DependencyKeysUnavailable
+            | ReasonCode::DependencyFeedStale
+            | ReasonCode::DependencyStoreUnavailable
+            | ReasonCode::DependencyDirectoryUnavailable => Class::Other,
+            _ if !known => Class::Attack,
+            code if is_nobody(request) && is_failed_credential(code) => self.failed_credential(request, code),
+            _ if is_nobody(request) && self.is_attacked_from(request, code) => Class::Attack,
+            _ if new_software => Class::Release,
+            _ => Class::Other,
+        }
+    }
+
+    /// What cannot be read is the software's doing, also where the head says too late which one that is.
+    fn unread(&self, request: &KeptRequest, new_software: bool) -> Class {
+        // Behind a proxy nobody knows from whom it came: neither that they are known nor that they attack.
+        if request.client.ip().is_none() {
+            return if new_software { Class::Release } else { Class::Other };
+        }
+        match self.familiar.has_network(request.client.ip()) {
+            true if new_software || request.software().is_empty() => Class::Release,
+            true => Class::Other,
+            false => Class::Attack,
+        }
+    }
+
+    /// A credential that does not verify, from where good callers come.
+    fn failed_credential(&self, request: &KeptRequest, code: ReasonCode) -> Class {
+        if !self.familiar.has_caller(request) {
+            return Class::Attack;
+        }
+        let new_software = !self.familiar.has_software(request.software());
+        let of_keys = if new_software { Class::Release } else { Class::Keys };
+        let failed = self.bystanders.failed(request);
+        let (beyond, few) = failed.map_or((false, true), |failed| (failed.beyond, failed.few));
+        match self.bystanders.verdict(request) {
+            Verdict::Disturbed => of_keys,
+            // Too few to tell by: it is told by what they come with, and how often. Many more than good callers ask for are not those of good callers,
+            // and what else they are is not known.
+            Verdict::Unknown if new_software && beyond => Class::Attack,
+            Verdict::Unknown if beyond && !self.bystanders.is_missed(request) => Class::Other,
+            Verdict::Unknown => of_keys,
+            // Everybody else is let in as ever. Whoever is not any more may be one of those whose credential was withdrawn, or who have got a new one
+            // at once; else it is somebody who guesses.
+            Verdict::Undisturbed if self.bystanders.is_missed(request) => of_keys,
+            Verdict::Undisturbed if few && !new_software && code != ReasonCode::AuthnInvalid => Class::Keys,
+            Verdict::Undisturbed => Class::Attack,
+        }
+    }
+
+    /// Whether a caller who is not verified attacks from where good callers come: it looks about, or is stopped for guessing.
+    fn is_attacked_from(&self, request: &KeptRequest, code: ReasonCode) -> bool {
+        let stopped = matches!(code, ReasonCode::BanActive | ReasonCode::LimitRate);
+        let guessing = || network_of(request.client.ip()).is_some_and(|network| self.guessing.contains(&network));
+        let strange = || !self.familiar.has_place(request) && self.bystanders.is_searched_from(request);
+        (stopped && guessing()) || strange()
+    }
+
+    /// Permitted here, and refused by the upstream itself.
+    fn refused_upstream(&self, request: &KeptRequest) -> Class {
+        let principal = self.familiar.has_principal(request);
+        if self.upstreams.knows(request) {
+            // One of many who are answered as ever does something else than they.
+            return if self.upstreams.refuses_many(request) { Class::Upstream } else { Class::Other };
+        }
+        match self.upstreams.refuses_many(request) {
+            true if self.familiar.has_network(request.client.ip()) || principal => Class::Upstream,
+            _ if principal => Class::Other,
+            _ => Class::Attack,
+        }
+    }
+}
+
+/// Whether a change turned the answer to a request.
+fn is_due_to(change: &RecentChange, seen: &Seen, familiar: &Familiar) -> bool {
+    if seen.permitted() != Some(false) || seen.request.now < change.at {
+        return false;
+    }
+    let answer = |policy| again(policy, &seen.request, &Unknown::default());
+    let Again::Ruled(after) = answer(&change.after) else { return false };
+    if after.outcome == Outcome::Permit {
+        return false;
+    }
+    match answer(&change.before) {
+        Again::Ruled(before) => before.outcome == Outcome::Permit,
+        // At the door nobody looked at who it was. Before, the door was open: to everybody, or whoever is known there was let in.
+        Again::Depends(Missing::Identity) => {
+            familiar.has_people(seen.request.client.ip()) || lets_anybody_in(&change.before, &seen.request)
+        }
+        Again::Depends(
+            Missing::Claims | Missing::Cut | Missing::Country | Missing::Risk | Missing::Alert | Missing::Request,
+        ) => false,
+    }
+}
+
+/// Whether a policy permits a request of nobody in particular.
+pub(super) fn lets_anybody_in(policy: &Policy, request: &KeptRequest) -> bool {
+    let anybody = KeptRequest { identity: KeptIdentity::Anonymous, ..request.clone() };
+    matches!(again(policy, &anybody, &Unknown::default()), Again::Ruled(ruling) if ruling.outcome == Outcome::Permit)
+}

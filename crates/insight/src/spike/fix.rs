@@ -1,0 +1,264 @@
+//! What would help against a cause, tried: what it restores, and what it opens besides.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use portcullis_policy::{ChangedClass, DiffBounds, Effect, Outcome, Policy, compare};
+
+use crate::again::{Again, Missing, Unknown, again};
+use crate::counts::Counts;
+use crate::impact::{Tally, user};
+use crate::sample::{Outlook, Seen, network_text};
+use crate::spike::changes::{ChangeKind, RecentChange};
+use crate::spike::familiar::Familiar;
+use crate::spike::report::Fix;
+use crate::words::{counted, number};
+
+/// Requests on which a way back is tried.
+const TRIED: usize = 2_000;
+/// A way back that restores less of those who were let in before is not proposed, in percent.
+const KNOWN: u64 = 10;
+/// Kinds of request that a way back opens, as they are listed.
+const OPENED: usize = 5;
+/// How exactly two policies are compared beside requests: some tenth of a second at most.
+const BOUNDS: DiffBounds =
+    DiffBounds { places: 20_000, evaluations: 300_000, classes: 200, reasons: false, pause: std::thread::yield_now };
+
+/// The first digits of a policy's hash, and its number where versions are counted.
+pub(super) fn short(policy: &Policy) -> String {
+    let hash = policy.sha256().get(..12).unwrap_or_default();
+    if policy.version() > 1 { format!("{hash} (version {})", policy.version()) } else { hash.to_owned() }
+}
+
+/// The rule that most of them are due to.
+pub(super) fn due_to(change: &RecentChange, seens: &[&Seen]) -> String {
+    let mut rules = Counts::default();
+    let mut tally = Tally::new(&change.before, &change.after);
+    for seen in seens.iter().take(TRIED) {
+        // Whoever was not looked at is counted as nobody, for whom the network decides alike.
+        let name = tally.rule_of(&seen.request).unwrap_or_else(|| "the policy".to_owned());
+        rules.add(&name, 1);
+    }
+    rules.top(1).into_iter().next().map_or_else(|| "the policy".to_owned(), |count| count.name)
+}
+
+/// The way back from a change.
+pub(super) fn of_change(
+    change: &RecentChange,
+    seens: &[&Seen],
+    sample: &Outlook,
+    familiar: &Familiar,
+    now: Timestamp,
+) -> Fix {
+    let back = WayBack::of(change, seens, sample, familiar);
+    let command = match change.kind {
+        // Whoever was never let in can send as much as they like, to have a rule taken back that keeps them out.
+        _ if back.is_of_strangers() => {
+            "no way back is proposed: hardly any of these was let in before the change".to_owned()
+        }
+        ChangeKind::Policy if change.after.version() > 1 && change.before.version() > 0 => {
+            format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+        }
+        ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
+        ChangeKind::Configuration => {
+            "put the earlier configuration (`[[route]]`) back, and `portcullis reload`".to_owned()
+        }
+        ChangeKind::Rollout => "portcullis policy abort --reason \"spike of refusals\"".to_owned(),
+        ChangeKind::Feed => {
+            "look at it with `portcullis feed list`, and give the network fixed addresses until its source is right"
+                .to_owned()
+        }
+    };
+    let (opens, whole) = opened(change, now);
+    Fix { command, preview: back.in_words(&opens, whole), restores: back.restores(), opens }
+}
+
+/// What a way back does to requests that were made.
+#[derive(Debug, Default)]
+struct WayBack {
+    tried: u64,
+    /// Of those that are put down to the change.
+    permitted: u64,
+    /// Nobody looked at who these were; somebody is known from there.
+    not_looked_at: u64,
+    callers: Counts,
+    /// How many of the restored ones are of somebody, or from somewhere, that was let in before.
+    of_known: u64,
+    known: Counts,
+    /// Of the last other requests.
+    others: u64,
+    others_permitted: u64,
+    others_refused: u64,
+}
+
+impl WayBack {
+    fn of(change: &RecentChange, seens: &[&Seen], sample: &Outlook, familiar: &Familiar) -> Self {
+        let mut back = Self::default();
+        for seen in seens.iter().take(TRIED) {
+            let request = &seen.request;
+            back.tried += 1;
+            match again(&change.before, request, &Unknown::default()) {
+                Again::Ruled(ruling) if ruling.outcome == Outcome::Permit => back.permitted += 1,
+                Again::Depends(Missing::Identity) if familiar.has_people(request.client.ip()) => {
+                    back.not_looked_at += 1
+                }
+                Again::Ruled(_) | Again::Depends(_) => continue,
+            }
+            let caller = match request.principal() {
+                Some(_) => user(request),
+                None => request.client.ip().map_or_else(|| user(request), |address| address.to_string()),
+            };
+            back.callers.add(&caller, 1);
+            if familiar.has_principal(request) || familiar.has_network(request.client.ip()) {
+                back.of_known += 1;
+                back.known.add(&caller, 1);
+            }
+        }
+        let these: HashSet<*const Seen> = seens.iter().map(|seen| std::ptr::from_ref(*seen)).collect();
+        let mut tally = Tally::new(&change.after, &change.before);
+        let others = sample.recent.iter().rev().filter(|seen| !these.contains(&std::sync::Arc::as_ptr(seen)));
+        for seen in others.take(TRIED) {
+            if let Some(permitted) = seen.permitted() {
+                tally.add(&seen.request, &Unknown::default(), Some(permitted), 1);
+            }
+        }
+        let impact = tally.finish();
+        (back.others, back.others_permitted) = (impact.requests, impact.newly_permitted.requests);
+        back.others_refused = impact.newly_denied.requests.saturating_add(impact.newly_undecided.requests);
+        back
+    }
+
+    fn restores(&self) -> u64 {
+        self.permitted.saturating_add(self.not_looked_at)
+    }
+
+    fn is_of_strangers(&self) -> bool {
+        self.of_known.saturating_mul(100) < self.restores().saturating_mul(KNOWN)
+    }
+
+    fn in_words(&self, opens: &[String], whole: bool) -> String {
+        let at_most = if self.not_looked_at > 0 { "at most " } else { "" };
+        let opened = match (opens, whole) {
+            ([], true) => "it opens nothing else".to_owned(),
+            ([], false) => "what else it opens is too much to compare here: see `portcullis policy preview`".to_owned(),
+            (opens, whole) => {
+                let more = if whole { "" } else { ", and more that is not compared here" };
+                format!("for everybody it opens {}{more}", opens.join("; "))
+            }
+        };
+        format!(
+            "restores {at_most}{} of these {} requests, of {}, {} let in before; of the last {} others it would permit {} and refuse {} that are answered otherwise now; {opened}",
+            number(self.restores()),
+            number(self.tried),
+            counted(self.callers.distinct(), "caller", "callers"),
+            number(self.known.distinct()),
+            number(self.others),
+            number(self.others_permitted),
+            number(self.others_refused)
+        )
+    }
+}
+
+/// Every kind of request that the way back permits and the policy in force does not, seen or not; and whether that is all.
+fn opened(change: &RecentChange, now: Timestamp) -> (Vec<String>, bool) {
+    let diff = compare(&change.after, &change.before, now, &BOUNDS);
+    // Also where a second factor is still to be shown.
+    let is_in = |class: &&ChangedClass| matches!(class.after.outcome, Outcome::Permit | Outcome::StepUp);
+    let loosens = diff.classes.iter().filter(|class| class.effect() == Effect::Loosens);
+    let opens: Vec<&ChangedClass> = loosens.filter(is_in).collect();
+    let mut said: Vec<String> = opens.iter().take(OPENED).map(|class| kind(class)).collect();
+    if opens.len() > OPENED {
+        said.push(format!("{} more", counted((opens.len() - OPENED) as u64, "kind of request", "kinds of request")));
+    }
+    (said, diff.incomplete.is_empty())
+}
+
+/// `GET /reports/* by group:staff (network office-berlin)`.
+fn kind(class: &ChangedClass) -> String {
+    let place = class.places.first().map_or_else(String::new, |place| {
+        let more = class.places.len().saturating_sub(1).saturating_add(class.more_places);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{} {}{}{rest}", place.methods.join(","), place.host.as_deref().unwrap_or_default(), place.path)
+    });
+    let mut who = class.callers.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    if class.callers.len() > 3 || class.more_callers > 0 {
+        who.push_str(" and others");
+    }
+    let when = class
+        .when
+        .iter()
+        .map(|one| format!("{} {}", one.fact, one.values.iter().take(3).cloned().collect::<Vec<_>>().join(" or ")));
+    // The comparison looks from now to the way back.
+    let when = when.collect::<Vec<_>>().join(", ").replace(" (after)", " as it was").replace(" (before)", " as it is");
+    if when.is_empty() { format!("{place} by {who}") } else { format!("{place} by {who} ({when})") }
+}
+
+/// A ban of the network that most of it comes from. `None`: none has most of it, or a ban would turn good callers away.
+pub(super) fn of_attack(networks: &Counts, seens: &[&Seen], sample: &Outlook) -> Option<Fix> {
+    let most = networks.top(1).into_iter().next()?;
+    if most.requests * 2 <= seens.len() as u64 || most.name.is_empty() {
+        return None;
+    }
+    let is_there = |seen: &Seen| network_text(seen.request.client.ip()) == most.name;
+    let mut let_in = Counts::default();
+    let kinds = sample.older.iter().chain(&sample.lasting).map(|one| &one.seen);
+    for seen in sample.recent.iter().chain(kinds).filter(|seen| !seen.is_refused() && is_there(seen)) {
+        if seen.request.principal().is_some() {
+            let_in.add(&user(&seen.request), 1);
+        }
+    }
+    let others = let_in.distinct();
+    let (command, what) = if others == 0 {
+        let command = format!("portcullis ban add --range {} --for 1h --reason \"spike of refusals\"", most.name);
+        (command, "turns nobody away who was let in before".to_owned())
+    } else {
+        // The ban of a shared address is for its anonymous callers alone where the gateway makes it, and for all where somebody does.
+        let command = format!("portcullis ban list (no ban of {} is proposed)", most.name);
+        (command, format!("a ban of all of it would turn {} away who are let in", counted(others, "caller", "callers")))
+    };
+    let preview = format!(
+        "restores nobody and opens nothing; {} of these requests come from there; {what}",
+        number(most.requests)
+    );
+    Some(Fix { command, preview, restores: 0, opens: Vec::new() })
+}
+
+/// Nothing here refuses them.
+pub(super) fn of_upstream(seens: &[&Seen]) -> Fix {
+    let preview = format!(
+        "restores these {} requests, if it answers as before; here nothing is to be opened: the policy permits them",
+        number(seens.len() as u64)
+    );
+    Fix {
+        command: "put the upstream back to what it was, or see why it refuses".to_owned(),
+        preview,
+        restores: seens.len() as u64,
+        opens: Vec::new(),
+    }
+}
+
+/// The provider's affair.
+pub(super) fn of_keys(seens: &[&Seen]) -> Fix {
+    let preview = format!(
+        "restores these {} requests, as far as their credentials are good; it opens nothing that they did not open before: no rule changes",
+        number(seens.len() as u64)
+    );
+    let command =
+        "have the provider publish the earlier keys beside the new ones, until its tokens have expired".to_owned();
+    Fix { command, preview, restores: seens.len() as u64, opens: Vec::new() }
+}
+
+/// The affair of whoever made the software.
+pub(super) fn of_release(software: &str, seens: &[&Seen]) -> Fix {
+    let name = if software.is_empty() { "the software" } else { software };
+    let preview = format!(
+        "restores these {} requests, once they are sent as before; here nothing is to be opened",
+        number(seens.len() as u64)
+    );
+    Fix {
+        command: format!("hold {name} back until it is mended"),
+        preview,
+        restores: seens.len() as u64,
+        opens: Vec::new(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Who looks for spikes, bucket by bucket, and when a spike is explained.
+//!
+//! A bucket that is being filled is looked at, too: where it has more refusals already than a whole one may have, nobody waits for its end. Then it
+//! takes half a bucket until there is enough to look at. A spike that lasts is explained again after two, four, eight and so on buckets, as long
+//! as what is said of it may change: the first refusals of an incident need not be those of most.
+//!
+//! It reads no clock: times and counts are passed in.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::sample::Outlook;
+use crate::spike::SpikeSettings;
+use crate::spike::cause::{Window, explain};
+use crate::spike::changes::{ChangeLog, RecentChange};
+use crate::spike::chart::{BucketCounts, Charts, Standing};
+use crate::spike::report::{CauseKind, Explained};
+
+/// Beginnings of buckets that are kept: more than the longest spike has.
+const MOST_BEGINNINGS: usize = 2_048;
+/// A share that differs by so much is another one, in percent.
+const OTHER_SHARE: u64 = 20;
+/// It is waited for half a bucket, and for no longer than this, until there is enough to look at.
+const LONGEST_SETTLING: Duration = Duration::from_secs(10);
+
+/// A moment, on a clock that never jumps and on that of requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Since some moment before.
+    pub steady: Duration,
+    /// The time of day.
+    pub wall: Timestamp,
+}
+
+/// What looks for spikes.
+#[derive(Debug, Clone)]
+pub struct Lookout {
+    settings: SpikeSettings,
+    charts: Charts,
+    changes: ChangeLog,
+    /// When the bucket began that is being filled, and what had been counted until then.
+    began: Moment,
+    counted: BucketCounts,
+    /// When those that are over began, the oldest first.
+    beginnings: VecDeque<Timestamp>,
+    learning: bool,
+    spike: Option<Ongoing>,
+    spikes: u64,
+}
+
+/// A spike that goes on.
+#[derive(Debug, Clone)]
+struct Ongoing {
+    number: u64,
+    noticed: Duration,
+    /// Buckets one after another in which it was not there any more.
+    quiet: u32,
+    /// It is looked at again after so many buckets.
+    next: u32,
+    revision: u64,
+    said: Option<Vec<(CauseKind, u64)>>,
+}
+
+/// A spike was explained.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Which spike of this lookout. An explanation of the same spike takes the place of the one before.
+    pub spike: u64,
+    /// The explanation.
+    pub explained: Explained,
+    /// It says something else than the one before, or there is none before it.
+    pub is_news: bool,
+}
+
+impl Lookout {
+    /// One that knows nothing yet.
+    pub fn new(settings: SpikeSettings, now: Moment) -> Self {
+        Self {
+            charts: Charts::new(&settings),
+            settings,
+            changes: ChangeLog::default(),
+            began: now,
+            counted: BucketCounts::default(),
+            beginnings: VecDeque::new(),
+            learning: true,
+            spike: None,
+            spikes: 0,
+        }
+    }
+
+    /// What is usual is not known yet.
+    pub fn is_learning(&self) -> bool {
+        self.learning
+    }
+
+    /// Notes a suspect.
+    pub fn note(&mut self, change: RecentChange) {
+        self.changes.note(change);
+    }
+
+    /// Looks at what was counted since the start. To be called several times in each bucket; `sample` is asked for where there is a spike to explain.
+    pub fn look(&mut self, now: Moment, counted: BucketCounts, sample: impl FnOnce() -> Outlook) -> Option<Found> {
+        let so_far = BucketCounts {
+            requests: counted.requests.saturating_sub(self.counted.requests),
+            refused: counted.refused.saturating_sub(self.counted.refused),
+        };
+        let ended = now.steady.saturating_sub(self.began.steady) >= self.settings.bucket;
+        let standing = if ended { self.end_bucket(now, counted, so_far) } else { self.charts.would_stand(so_far) };
+        let Standing::Spike { buckets, observed, expected, .. } = standing else {
+            if ended {
+                self.was_quiet(standing);
+            }
+            return None;
+        };
+        let (bucket, spikes) = (self.settings.bucket, &mut self.spikes);
+        let spike = self.spike.get_or_insert_with(|| {
+            *spikes += 1;
+            Ongoing { number: *spikes, noticed: now.steady, quiet: 0, next: 2, revision: 0, said: None }
+        });
+        spike.quiet = 0;
+        let settled = now.steady.saturating_sub(spike.noticed) >= (bucket / 2).min(LONGEST_SETTLING);
+        let is_due = if spike.said.is_none() { settled } else { ended && buckets >= spike.next };
+        if !is_due {
+            return None;
+        }
+        // It is explained again after twice as long, however long that took until now.
+        spike.next = buckets.max(1).saturating_mul(2);
+        let onset = self.onset(buckets, ended);
+        let window = Window { onset, until: now.wall, observed, expected: whole(expected) };
+        let explained = explain(&window, &sample(), self.changes.all(), &self.settings);
+        self.said(explained)
+    }
+
+    fn end_bucket(&mut self, now: Moment, counted: BucketCounts, counts: BucketCounts) -> Standing {
+        if self.beginnings.len() >= MOST_BEGINNINGS {
+            self.beginnings.pop_front();
+        }
+        self.beginnings.push_back(std::mem::replace(&mut self.began, now).wall);
+        self.counted = counted;
+        let standing = self.charts.add(counts);
+        self.learning = standing == Standing::Learning;
+        standing
+    }
+
+    /// A bucket has ended, and there is no spike after it.
+    fn was_quiet(&mut self, standing: Standing) {
+        let Some(spike) = &mut self.spike else { return };
+        spike.quiet += 1;
+        // What was noticed in a part of a bucket may be none when it ends; what was said of it is not said again at once.
+        if standing == Standing::Over || spike.quiet >= self.charts.quiet() {
+            self.spike = None;
+        }
+    }
+
+    /// When it began: with the first of so many buckets. Buckets are as long as they are: a busy machine may take longer to come by.
+    fn onset(&self, buckets: u32, ended: bool) -> Timestamp {
+        let buckets = usize::try_from(buckets).unwrap_or(usize::MAX).max(1);
+        let over = if ended { buckets } else { buckets - 1 };
+        if over == 0 {
+            return self.began.wall;
+        }
+        let first = self.beginnings.len().saturating_sub(over);
+        self.beginnings.get(first).copied().unwrap_or(self.began.wall)
+    }
+
+    fn said(&mut self, explained: Explained) -> Option<Found> {
+        let spike = self.spike.as_mut()?;
+        let shares: Vec<(CauseKind, u64)> =
+            explained.causes.iter().map(|cause| (cause.kind, cause.share_percent)).collect();
+        let is_news = spike.said.as_ref().is_none_or(|said| differs(said, &shares));
+        if is_news {
+            spike.said = Some(shares);
+            spike.revision += 1;
+        }
+        let explained = Explained { revision: spike.revision.saturating_sub(1), ..explained };
+        Some(Found { spike: spike.number, explained, is_news })
+    }
+}
+
+/// Whether causes came or went, or the share of one is another one.
+fn differs(before: &[(CauseKind, u64)], after: &[(CauseKind, u64)]) -> bool {
+    let share = |said: &[(CauseKind, u64)], kind: CauseKind| {
+        said.iter().filter(|(known, _)| *known == kind).map(|(_, share)| *share).sum::<u64>()
+    };
+    let first = |said: &[(CauseKind, u64)]| said.first().map(|(kind, _)| *kind);
+    let kinds = before.iter().chain(after).map(|(kind, _)| *kind);
+    first(before) != first(after)
+        || kinds.into_iter().any(|kind| share(before, kind).abs_diff(share(after, kind)) >= OTHER_SHARE)
+}
+
+/// A count that is not whole, rounded.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of refusals, never negative")]
+fn whole(count: f64) -> u64 {
+    count.round() as u64
+}
