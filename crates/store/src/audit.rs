@@ -30,6 +30,10 @@ pub struct UsageRows {
     pub addresses_since: Option<i64>,
     /// When there was last no room for all; 1: at some time, by a version that did not write when.
     pub crowded: Option<i64>,
+    /// The spans of time in which somebody counted, each from its first second to its last.
+    pub observed: Vec<(i64, i64)>,
+    /// Before when what was not used is forgotten. It is written by [`AuditBook::prune`].
+    pub forgotten: Option<i64>,
     /// Who was seen.
     pub principals: Vec<PrincipalRow>,
     /// What they used.
@@ -48,15 +52,27 @@ pub struct PrincipalRow {
     /// The id.
     pub id: String,
     /// Groups, each with whether it may join a local one.
-    pub groups: Vec<(String, bool)>,
+    pub groups: Vec<CarriedRow>,
     /// Roles.
-    pub roles: Vec<String>,
+    pub roles: Vec<CarriedRow>,
     /// When it was first seen.
     pub first: u32,
     /// When last.
     pub last: u32,
     /// When a use was last not kept, because it uses so much; 0: never; 1: at some time.
     pub overflowed: u32,
+}
+
+/// A group or a role that a credential carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedRow {
+    /// Its name.
+    pub name: String,
+    /// Of a group: whether it may join a local one. Of a role: true.
+    pub trusted: bool,
+    /// Since when it is known to be carried. What an earlier version wrote without a time is dated by when its principal was last seen: it was carried
+    /// then, and nobody knows since when.
+    pub since: u32,
 }
 
 /// One permission of one principal.
@@ -85,11 +101,18 @@ pub struct SuppressionRow {
     pub made: i64,
     /// When it ends.
     pub until: i64,
+    /// Who made it; empty: an earlier version, which did not write that.
+    pub made_by: String,
+    /// How bad the finding was then; empty likewise.
+    pub severity: String,
 }
 
 const SINCE: &str = "usage_since";
 const ADDRESSES_SINCE: &str = "usage_addresses_since";
 const CROWDED: &str = "usage_crowded";
+const FORGOTTEN: &str = "usage_forgotten";
+/// What was done while no gateway ran and is to be told, at most. Of more the newest stay untold in the store.
+const MOST_UNTOLD: i64 = 10_000;
 /// The longest report, in bytes.
 const MAX_REPORT: u64 = 256 << 20;
 /// Suppressions that can be there at once.
@@ -148,9 +171,54 @@ impl AuditBook {
     /// # Errors
     /// The store cannot be written.
     pub fn end_observation(&self) -> Result<(), StoreError> {
-        let names = [SINCE, ADDRESSES_SINCE];
-        let ended = self.db.execute("DELETE FROM kept WHERE name IN (?1, ?2)", names);
-        ended.map(drop).map_err(|error| self.error(error))
+        let end = || -> Result<(), rusqlite::Error> {
+            self.db.execute("DELETE FROM kept WHERE name IN (?1, ?2)", [SINCE, ADDRESSES_SINCE])?;
+            self.db.execute("DELETE FROM audit_observed", [])?;
+            Ok(())
+        };
+        end().map_err(|error| self.error(error))
+    }
+
+    /// Takes times of usage that are later than this, in seconds since 1970, to be of it: the clock was wrong when they were written.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn clamp(&mut self, latest: i64) -> Result<(), StoreError> {
+        let clamped = clamp(&mut self.db, latest);
+        clamped.map_err(|trouble| self.error(trouble))
+    }
+
+    /// Keeps a sentence on what was done while no gateway ran, for one that does to tell.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn leave_untold(&self, at: i64, message: &str) -> Result<(), StoreError> {
+        let left = self.db.execute(
+            "INSERT INTO audit_untold (at, message) SELECT ?1, ?2 WHERE (SELECT count(*) FROM audit_untold) < ?3",
+            params![at, message, MOST_UNTOLD],
+        );
+        left.map(drop).map_err(|error| self.error(error))
+    }
+
+    /// What was done while no gateway ran, the oldest first: when, and what. It is to be told, and then [`AuditBook::told`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn untold(&self) -> Result<Vec<(i64, i64, String)>, StoreError> {
+        let rows = || -> Result<_, rusqlite::Error> {
+            let mut statement = self.db.prepare("SELECT n, at, message FROM audit_untold ORDER BY n")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        };
+        rows().map_err(|error| self.error(error))
+    }
+
+    /// Up to this one they were told.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn told(&self, last: i64) -> Result<(), StoreError> {
+        let told = self.db.execute("DELETE FROM audit_untold WHERE n <= ?1", [last]);
+        told.map(drop).map_err(|error| self.error(error))
     }
 
     /// Gives this time to what there was no room for at some time: earlier versions did not write when.
@@ -184,13 +252,13 @@ impl AuditBook {
         added.map_err(|trouble| self.error(trouble))
     }
 
-    /// The runs that are kept and when they were made, the last one first.
+    /// The runs that are kept and when they were made by the clock of then, the last one that was made first.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn runs(&self) -> Result<Vec<(String, i64)>, StoreError> {
         let runs = || -> Result<_, rusqlite::Error> {
-            let mut statement = self.db.prepare("SELECT id, at FROM audit_run ORDER BY at DESC, id DESC")?;
+            let mut statement = self.db.prepare("SELECT id, at FROM audit_made ORDER BY n DESC")?;
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         runs().map_err(|error| self.error(error))
@@ -202,7 +270,7 @@ impl AuditBook {
     /// The store cannot be read.
     pub fn run(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let packed: Result<Option<Vec<u8>>, _> =
-            self.db.query_row("SELECT report FROM audit_run WHERE id = ?1", [id], |row| row.get(0)).optional();
+            self.db.query_row("SELECT report FROM audit_made WHERE id = ?1", [id], |row| row.get(0)).optional();
         let packed = packed.map_err(|error| self.error(error))?;
         packed
             .map(|packed| unpack(&packed, MAX_REPORT))
@@ -217,7 +285,7 @@ impl AuditBook {
     pub fn suppressions(&self) -> Result<Vec<SuppressionRow>, StoreError> {
         let rows = || -> Result<_, rusqlite::Error> {
             let mut statement = self.db.prepare(
-                "SELECT fingerprint, owner, reason, made, until FROM audit_suppression ORDER BY fingerprint",
+                "SELECT fingerprint, owner, reason, made, until, made_by, severity FROM audit_suppression ORDER BY fingerprint",
             )?;
             statement.query_map([], suppression)?.collect()
         };
@@ -229,12 +297,13 @@ impl AuditBook {
     /// # Errors
     /// The store cannot be written.
     pub fn suppress(&self, row: &SuppressionRow) -> Result<bool, StoreError> {
-        let SuppressionRow { fingerprint, owner, reason, made, until } = row;
+        let SuppressionRow { fingerprint, owner, reason, made, until, made_by, severity } = row;
         let added = self.db.execute(
-            "INSERT INTO audit_suppression (fingerprint, owner, reason, made, until) SELECT ?1, ?2, ?3, ?4, ?5
+            "INSERT INTO audit_suppression (fingerprint, owner, reason, made, until, made_by, severity) SELECT ?1, ?2, ?3, ?4, ?5, ?7, ?8
              WHERE (SELECT count(*) FROM audit_suppression) < ?6 OR EXISTS (SELECT 1 FROM audit_suppression WHERE fingerprint = ?1)
-             ON CONFLICT DO UPDATE SET owner = excluded.owner, reason = excluded.reason, made = excluded.made, until = excluded.until",
-            params![fingerprint, owner, reason, made, until, MOST_SUPPRESSIONS],
+             ON CONFLICT DO UPDATE SET owner = excluded.owner, reason = excluded.reason, made = excluded.made, until = excluded.until,
+                 made_by = excluded.made_by, severity = excluded.severity",
+            params![fingerprint, owner, reason, made, until, MOST_SUPPRESSIONS, made_by, severity],
         );
         added.map(|rows| rows > 0).map_err(|error| self.error(error))
     }
@@ -256,6 +325,8 @@ fn suppression(row: &Row<'_>) -> rusqlite::Result<SuppressionRow> {
         reason: row.get(2)?,
         made: row.get(3)?,
         until: row.get(4)?,
+        made_by: row.get(5)?,
+        severity: row.get(6)?,
     })
 }
 
@@ -266,8 +337,11 @@ fn usage(db: &Connection) -> Result<UsageRows, Trouble> {
         since: kept(&reading, SINCE)?,
         addresses_since: kept(&reading, ADDRESSES_SINCE)?,
         crowded: kept(&reading, CROWDED)?.filter(|crowded| *crowded != 0),
+        forgotten: kept(&reading, FORGOTTEN)?,
         ..UsageRows::default()
     };
+    let mut statement = reading.prepare("SELECT began, until FROM audit_observed ORDER BY began")?;
+    rows.observed = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut places = std::collections::HashMap::new();
     let mut statement =
         reading.prepare("SELECT id, kind, name, carried, first, last, overflowed FROM usage_principal ORDER BY id")?;
@@ -320,17 +394,10 @@ fn principal(row: &Row<'_>) -> Result<PrincipalRow, Trouble> {
         kind => Some(principal_kind(kind)?),
     };
     let carried: Vec<u8> = row.get(3)?;
+    let last: u32 = row.get(5)?;
     let (groups, roles) =
-        names(&carried).ok_or_else(|| Trouble::Damaged("usage_principal has names that are none".to_owned()))?;
-    Ok(PrincipalRow {
-        kind,
-        id: row.get(2)?,
-        groups,
-        roles,
-        first: row.get(4)?,
-        last: row.get(5)?,
-        overflowed: row.get(6)?,
-    })
+        names(&carried, last).ok_or_else(|| Trouble::Damaged("usage_principal has names that are none".to_owned()))?;
+    Ok(PrincipalRow { kind, id: row.get(2)?, groups, roles, first: row.get(4)?, last, overflowed: row.get(6)? })
 }
 
 fn write(db: &mut Connection, rows: &UsageRows) -> Result<(), Trouble> {
@@ -342,6 +409,13 @@ fn write(db: &mut Connection, rows: &UsageRows) -> Result<(), Trouble> {
             keep(&transaction, name, value.max(before))?;
         }
     }
+    let mut upsert = transaction.prepare(
+        "INSERT INTO audit_observed (began, until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+    )?;
+    for (began, until) in &rows.observed {
+        upsert.execute([began, until])?;
+    }
+    drop(upsert);
     let ids = write_principals(&transaction, &rows.principals)?;
     write_uses(&transaction, &rows.uses, &ids)?;
     let mut upsert = transaction.prepare(
@@ -412,6 +486,28 @@ fn prune(db: &mut Connection, before: i64) -> Result<(), Trouble> {
     transaction.execute("DELETE FROM usage_action WHERE id NOT IN (SELECT action FROM usage)", [])?;
     transaction.execute("DELETE FROM usage_address WHERE last < ?1", [before])?;
     transaction.execute("DELETE FROM usage_rule WHERE last < ?1", [before])?;
+    transaction.execute("DELETE FROM audit_observed WHERE until < ?1", [before])?;
+    let forgotten = kept(&transaction, FORGOTTEN)?.unwrap_or(before);
+    keep(&transaction, FORGOTTEN, forgotten.max(before))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn clamp(db: &mut Connection, latest: i64) -> Result<(), Trouble> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for name in [SINCE, ADDRESSES_SINCE, CROWDED, FORGOTTEN] {
+        transaction.execute("UPDATE kept SET value = ?1 WHERE name = ?2 AND value > ?1", params![latest, name])?;
+    }
+    for sql in [
+        "DELETE FROM audit_observed WHERE began > ?1",
+        "UPDATE audit_observed SET until = ?1 WHERE until > ?1",
+        "UPDATE usage SET last = min(last, ?1), last_denied = min(last_denied, ?1) WHERE last > ?1 OR last_denied > ?1",
+        "UPDATE usage_principal SET last = min(last, ?1), overflowed = min(overflowed, ?1) WHERE last > ?1 OR overflowed > ?1",
+        "UPDATE usage_address SET last = ?1 WHERE last > ?1",
+        "UPDATE usage_rule SET last = ?1 WHERE last > ?1",
+    ] {
+        transaction.execute(sql, [latest])?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -420,40 +516,48 @@ fn add_run(db: &mut Connection, id: &str, at: i64, report: &[u8], most: usize) -
     let packed = pack(report).map_err(Trouble::File)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction
-        .execute("INSERT OR REPLACE INTO audit_run (id, at, report) VALUES (?1, ?2, ?3)", params![id, at, packed])?;
+        .execute("INSERT OR REPLACE INTO audit_made (id, at, report) VALUES (?1, ?2, ?3)", params![id, at, packed])?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    transaction.execute(
-        "DELETE FROM audit_run WHERE id NOT IN (SELECT id FROM audit_run ORDER BY at DESC, id DESC LIMIT ?1)",
-        [most],
-    )?;
+    transaction
+        .execute("DELETE FROM audit_made WHERE n NOT IN (SELECT n FROM audit_made ORDER BY n DESC LIMIT ?1)", [most])?;
     transaction.commit()?;
     Ok(())
 }
 
-/// Groups and roles: a sign, the length in four bytes, the name. A name may hold anything.
-fn bytes(groups: &[(String, bool)], roles: &[String]) -> Vec<u8> {
+/// Groups and roles: a sign, since when and the length in four bytes each, the name. A name may hold anything. Earlier versions wrote other signs,
+/// and no time.
+fn bytes(groups: &[CarriedRow], roles: &[CarriedRow]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let groups = groups.iter().map(|(name, trusted)| (if *trusted { b'+' } else { b'-' }, name));
-    for (sign, name) in groups.chain(roles.iter().map(|name| (b'r', name))) {
+    let groups = groups.iter().map(|group| (if group.trusted { b'T' } else { b'U' }, group));
+    for (sign, carried) in groups.chain(roles.iter().map(|role| (b'R', role))) {
         bytes.push(sign);
-        bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
-        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(&carried.since.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(carried.name.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(carried.name.as_bytes());
     }
     bytes
 }
 
-type Names = (Vec<(String, bool)>, Vec<String>);
+type Names = (Vec<CarriedRow>, Vec<CarriedRow>);
 
-fn names(mut bytes: &[u8]) -> Option<Names> {
+/// `undated`: the time of what an earlier version wrote.
+fn names(mut bytes: &[u8], undated: u32) -> Option<Names> {
     let (mut groups, mut roles) = Names::default();
     while let Some((sign, rest)) = bytes.split_first() {
+        let (since, rest) = match sign {
+            b'T' | b'U' | b'R' => {
+                rest.split_first_chunk::<4>().map(|(since, rest)| (u32::from_le_bytes(*since), rest))?
+            }
+            _ => (undated, rest),
+        };
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (name, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         let name = std::str::from_utf8(name).ok()?.to_owned();
+        let carried = |trusted: bool| CarriedRow { name, trusted, since };
         match sign {
-            b'+' => groups.push((name, true)),
-            b'-' => groups.push((name, false)),
-            b'r' => roles.push(name),
+            b'T' | b'+' => groups.push(carried(true)),
+            b'U' | b'-' => groups.push(carried(false)),
+            b'R' | b'r' => roles.push(carried(true)),
             _ => return None,
         }
         bytes = rest;
@@ -471,17 +575,23 @@ mod tests {
         (folder, book)
     }
 
+    fn carried(name: &str, trusted: bool, since: u32) -> CarriedRow {
+        CarriedRow { name: name.to_owned(), trusted, since }
+    }
+
     fn rows() -> UsageRows {
         UsageRows {
             since: Some(100),
             addresses_since: Some(101),
             crowded: Some(105),
+            observed: vec![(100, 160), (300, 300)],
+            forgotten: None,
             principals: vec![
                 PrincipalRow {
                     kind: Some(PrincipalKind::User),
                     id: "alice".to_owned(),
-                    groups: vec![("staff\n".to_owned(), true), ("x\0".to_owned(), false)],
-                    roles: vec!["reader".to_owned()],
+                    groups: vec![carried("staff\n", true, 111), carried("x\0", false, 0)],
+                    roles: vec![carried("reader", true, 112)],
                     first: 110,
                     last: 120,
                     overflowed: 119,
@@ -527,6 +637,7 @@ mod tests {
         book.end_observation().unwrap();
         let ended = book.usage().unwrap();
         assert_eq!((ended.since, ended.addresses_since, ended.uses.len()), (None, None, 2));
+        assert!(ended.observed.is_empty());
     }
 
     #[test]
@@ -580,7 +691,9 @@ mod tests {
     fn of_the_runs_the_last_ones_are_kept() {
         let (_folder, mut book) = book();
         for number in 0..5_i64 {
-            book.add_run(&format!("run-{number}"), number, format!("report {number}").as_bytes(), 3).unwrap();
+            // The second one was made under a clock that was years ahead: it goes when its turn comes, like all others.
+            let at = if number == 1 { 1 << 40 } else { number };
+            book.add_run(&format!("run-{number}"), at, format!("report {number}").as_bytes(), 3).unwrap();
         }
         let ids: Vec<String> = book.runs().unwrap().into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["run-4", "run-3", "run-2"]);
@@ -597,6 +710,8 @@ mod tests {
             reason: "why".to_owned(),
             made: 1,
             until: 2,
+            made_by: "uid 0".to_owned(),
+            severity: "high".to_owned(),
         };
         assert!(book.suppress(&of("ana")).unwrap() && book.suppress(&of("ben")).unwrap());
         assert_eq!(book.suppressions().unwrap(), [of("ben")]);
@@ -605,11 +720,69 @@ mod tests {
 
     #[test]
     fn names_that_were_cut_are_no_names() {
-        let whole = bytes(&[("a".to_owned(), true)], &["b".to_owned()]);
-        assert!(names(&whole).is_some() && names(&[]).is_some());
+        let whole = bytes(&[carried("a", true, 7)], &[carried("b", true, 8)]);
+        assert!(names(&whole, 0).is_some() && names(&[], 0).is_some());
         // What is whole up to a name is whole; everything between is not.
-        let whole_at: Vec<usize> = (0..whole.len()).filter(|end| names(&whole[..*end]).is_some()).collect();
-        assert_eq!(whole_at, [0, 6]);
-        assert!(names(b"x\x01\0\0\0a").is_none());
+        let whole_at: Vec<usize> = (0..whole.len()).filter(|end| names(&whole[..*end], 0).is_some()).collect();
+        assert_eq!(whole_at, [0, 10]);
+        assert!(names(b"x\x01\0\0\0a", 0).is_none());
+    }
+
+    /// What an earlier version wrote has no times: it was carried when its principal was last seen.
+    #[test]
+    fn names_of_an_earlier_version_are_as_old_as_is_known() {
+        let (groups, roles) = names(b"+\x01\0\0\0a-\x01\0\0\0br\x01\0\0\0c", 500).unwrap();
+        assert_eq!(
+            (groups, roles),
+            (vec![carried("a", true, 500), carried("b", false, 500)], vec![carried("c", true, 500)])
+        );
+    }
+
+    #[test]
+    fn what_is_later_than_now_is_of_now() {
+        let (_folder, mut book) = book();
+        let mut ahead = rows();
+        (ahead.since, ahead.crowded) = (Some(9_000), Some(9_001));
+        ahead.principals[0].overflowed = 9_002;
+        ahead.uses[0].numbers = [110, 9_003, 7, 3, 4, 9_004];
+        ahead.observed.extend([(8_000, 9_500), (100, 160)]);
+        book.write(&ahead).unwrap();
+        book.clamp(500).unwrap();
+        let left = book.usage().unwrap();
+        assert_eq!((left.since, left.crowded, left.principals[0].overflowed), (Some(500), Some(500), 500));
+        assert_eq!((left.uses[0].numbers, left.observed), ([110, 500, 7, 3, 4, 500], vec![(100, 160), (300, 300)]));
+    }
+
+    #[test]
+    fn what_was_done_while_no_gateway_ran_waits_until_it_is_told() {
+        let (_folder, book) = book();
+        book.leave_untold(7, "one").unwrap();
+        book.leave_untold(8, "two").unwrap();
+        let untold = book.untold().unwrap();
+        let said: Vec<(i64, &str)> = untold.iter().map(|(_, at, message)| (*at, message.as_str())).collect();
+        assert_eq!(said, [(7, "one"), (8, "two")]);
+        book.told(untold[0].0).unwrap();
+        assert_eq!(book.untold().unwrap(), untold[1..]);
+    }
+
+    /// A store of the version before this one: its runs keep their order, and its suppressions have no author.
+    #[test]
+    fn a_store_of_an_earlier_version_is_brought_to_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let db = Connection::open(&path).unwrap();
+        crate::schema::migrate_before(&db, "audit_observed");
+        db.execute_batch(
+            "INSERT INTO audit_run VALUES ('z', 1, x''), ('ahead', 99999999999, x''), ('a', 2, x'');
+             INSERT INTO audit_suppression VALUES ('0123456789abcdef', 'ana', 'why', 1, 2);
+             INSERT INTO usage_principal VALUES (1, 1, 'bob', x'2b0100000061', 10, 20, 0);",
+        )
+        .unwrap();
+        drop(db);
+        let book = AuditBook::open_store(&Settings { path }).unwrap();
+        let ids: Vec<String> = book.runs().unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["a", "ahead", "z"]);
+        assert_eq!(book.suppressions().unwrap()[0].made_by, "");
+        assert_eq!(book.usage().unwrap().principals[0].groups, [carried("a", true, 20)]);
     }
 }

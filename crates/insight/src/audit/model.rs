@@ -3,12 +3,12 @@
 //! A unit is one method of one action of one permission: what can be taken away for itself. Grants are those that are in force by
 //! themselves: what is only eligible, in shadow mode or over is left to the rules that are about that.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use portcullis_policy::{
-    AssignmentDraft, Mode, PolicyDraft, Position, RoleDraft, ScopeDraft, Sensitivity, WrittenAction,
+    AssignmentDraft, Mode, PolicyDraft, Position, RoleDraft, ScopeDraft, Sensitivity, WhenDraft, WrittenAction,
 };
 
 use super::evidence::KnownPrincipals;
@@ -49,6 +49,8 @@ pub(crate) struct Grant<'d> {
     pub(crate) role: &'d str,
     /// `None`: every route.
     scope: Option<HashSet<&'d str>>,
+    /// The route that a grant on every route does not cover, as it decides: the gateway's own.
+    reserved: Option<&'d str>,
     /// To everybody, or to everybody with a credential.
     pub(crate) collective: bool,
     /// 1, 2 or 4 by the sensitivity of its routes.
@@ -57,7 +59,10 @@ pub(crate) struct Grant<'d> {
 
 impl Grant<'_> {
     pub(crate) fn covers(&self, route: &str) -> bool {
-        self.scope.as_ref().is_none_or(|scope| scope.contains(route))
+        match &self.scope {
+            Some(scope) => scope.contains(route),
+            None => self.reserved != Some(route),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -94,6 +99,11 @@ pub(crate) struct Holder {
     /// The policy names it: in an assignment, or as a member of a group.
     pub(crate) declared: bool,
     uses: UsesByPattern,
+    /// The groups that its credential claims and it may be in, and the roles that it carries: since when.
+    claimed: Vec<(String, i64)>,
+    carried: HashMap<String, i64>,
+    /// Since when it is in each of its groups, once somebody asks.
+    joined: OnceCell<HashMap<String, i64>>,
 }
 
 /// What was used, by pattern.
@@ -109,7 +119,7 @@ struct UseOf {
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Model<'d> {
-    pub(crate) draft: &'d PolicyDraft,
+    members: Groups<'d>,
     roles: HashMap<&'d str, &'d RoleDraft>,
     pub(crate) units: Vec<Unit<'d>>,
     /// By role: its own and inherited units.
@@ -140,11 +150,12 @@ impl<'d> Model<'d> {
             assignment: None,
             role: &role.name.value,
             scope: None,
+            reserved: reserved_in(draft),
             collective: false,
             weight: 2,
         }));
         let mut model = Self {
-            draft,
+            members: Groups::of(draft),
             roles: draft.roles.iter().map(|role| (role.name.value.as_str(), role)).collect(),
             holders_of: Vec::new(),
             grants_of: vec![Vec::new(); units.len()],
@@ -249,22 +260,22 @@ impl<'d> Model<'d> {
         unit: Option<&Unit<'_>>,
     ) -> Option<i64> {
         let grant = self.grants.get(held.grant)?;
-        // What a credential carries is no part of any version: it is known since it was seen.
-        let assignment = grant.assignment?;
-        let holds = |principal: &str| Part::Holds {
-            assignment: assignment.name.value.as_str().into(),
-            role: assignment.role.value.as_str().into(),
-            principal: principal.into(),
+        let holds = |principal: &str| {
+            let assignment = grant.assignment?;
+            history.since(&Part::Holds {
+                assignment: assignment.name.value.as_str().into(),
+                role: assignment.role.value.as_str().into(),
+                principal: principal.into(),
+            })
         };
         let mut since = match &held.via {
-            Via::Named => history.since(&holds(&holder.name))?,
+            Via::Named => holds(&holder.name)?,
             Via::Group(group) => {
-                let holds = history.since(&holds(&format!("group:{group}")))?;
-                let member = Part::Member { group: group.as_str().into(), member: holder.name.as_str().into() };
-                // A member of a member, or one by claim: what is known is the group's.
-                history.since(&member).map_or(holds, |member| member.max(holds))
+                let joined = holder.joined.get_or_init(|| self.members.joined(history, holder));
+                holds(&format!("group:{group}"))?.max(joined.get(group).copied()?)
             }
-            Via::Credential => return None,
+            // What a credential carries is no part of any version: it is known since it was seen.
+            Via::Credential => holder.carried.get(grant.role).copied()?,
         };
         if let Some(unit) = unit {
             since = since.max(self.unit_since(history, grant, unit)?);
@@ -385,7 +396,7 @@ impl<'d> Model<'d> {
         patterns: &mut Patterns,
         incomplete: &mut Option<&'static str>,
     ) -> Vec<Holder> {
-        let groups = Groups::of(self.draft);
+        let groups = &self.members;
         let mut named: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, grant) in self.grants.iter().enumerate().filter(|(_, grant)| !grant.collective) {
             for principal in grant.assignment.into_iter().flat_map(|assignment| &assignment.principals) {
@@ -409,8 +420,10 @@ impl<'d> Model<'d> {
             let claimed = seen
                 .into_iter()
                 .flat_map(|seen| &seen.groups)
-                .filter(|(group, trusted)| *trusted || !groups.declared.contains(&**group));
-            let of = groups.of_member(&name, claimed.map(|(group, _)| &**group));
+                .filter(|group| group.trusted || !groups.declared.contains(&*group.name));
+            let claimed: Vec<(String, i64)> =
+                claimed.map(|group| (group.name.to_string(), i64::from(group.since))).collect();
+            let of = groups.of_member(&name, claimed.iter().map(|(group, _)| group.as_str()));
             let by_name =
                 named.get(name.as_str()).into_iter().flatten().map(|grant| Held { grant: *grant, via: Via::Named });
             let mut held: Vec<Held> = by_name.collect();
@@ -418,8 +431,10 @@ impl<'d> Model<'d> {
                 let by_group = named.get(format!("group:{group}").as_str()).into_iter().flatten();
                 held.extend(by_group.map(|grant| Held { grant: *grant, via: Via::Group(group.clone()) }));
             }
-            let roles = seen.into_iter().flat_map(|seen| &seen.roles).filter_map(|role| carried.get(&**role));
-            held.extend(roles.map(|grant| Held { grant: *grant, via: Via::Credential }));
+            let roles = seen.map_or(&[][..], |seen| &seen.roles);
+            let by_credential = roles.iter().filter_map(|role| carried.get(&*role.name));
+            held.extend(by_credential.map(|grant| Held { grant: *grant, via: Via::Credential }));
+            let carried = roles.iter().map(|role| (role.name.to_string(), i64::from(role.since))).collect();
             held.sort_by(|one, other| (one.grant, &one.via).cmp(&(other.grant, &other.via)));
             held.dedup_by_key(|each| each.grant);
             if held.len() > left {
@@ -432,7 +447,8 @@ impl<'d> Model<'d> {
                 add_use(&mut uses, patterns, route, action, row);
             }
             let declared = declared.contains(name.as_str());
-            holders.push(Holder { name, held, groups: of, declared, uses });
+            let joined = OnceCell::new();
+            holders.push(Holder { name, held, groups: of, declared, uses, claimed, carried, joined });
         }
         holders
     }
@@ -460,20 +476,30 @@ fn in_force(assignment: &AssignmentDraft, now: Timestamp) -> bool {
 /// What else an assignment asks for, as one text: two with the same one grant alike.
 fn conditions(assignment: Option<&AssignmentDraft>) -> String {
     assignment.map_or_else(String::new, |assignment| {
-        let when = &assignment.when;
+        // Each of them by name: one that is added and forgotten here would make unlike grants alike.
+        let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } =
+            &assignment.when;
         let networks =
-            when.networks.as_ref().map(|networks| networks.iter().map(|name| name.value.as_str()).collect::<Vec<_>>());
-        let hours = when.hours.as_ref().map(|hours| hours.value.text.clone());
+            networks.as_ref().map(|networks| networks.iter().map(|name| name.value.as_str()).collect::<Vec<_>>());
+        let hours = hours.as_ref().map(|hours| hours.value.text.clone());
         format!(
-            "{:?} {:?} {networks:?} {hours:?} {:?} {} {} {:?}",
-            assignment.starts,
-            assignment.expires,
-            when.countries,
-            when.compliant_device,
-            when.assurance_mfa,
-            when.max_risk
+            "{:?} {:?} {networks:?} {hours:?} {countries:?} {compliant_device} {assurance_mfa} {max_age_s:?} {max_risk:?}",
+            assignment.starts, assignment.expires
         )
     })
+}
+
+/// Whether an assignment asks for nothing but its principal.
+pub(crate) fn is_unconditional(assignment: &AssignmentDraft) -> bool {
+    let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } =
+        &assignment.when;
+    networks.is_none()
+        && hours.is_none()
+        && countries.is_none()
+        && !compliant_device
+        && !assurance_mfa
+        && max_age_s.is_none()
+        && max_risk.is_none()
 }
 
 fn grant_of<'d>(draft: &'d PolicyDraft, assignment: &'d AssignmentDraft, everybody: &BTreeSet<String>) -> Grant<'d> {
@@ -499,7 +525,19 @@ fn grant_of<'d>(draft: &'d PolicyDraft, assignment: &'d AssignmentDraft, everybo
     // A route without a resource has the usual sensitivity.
     let others = if least_known < routes || routes == 0 { 2 } else { 1 };
     let weight = most.map(weight).max().unwrap_or(2).max(others);
-    Grant { assignment: Some(assignment), role: &assignment.role.value, scope, collective, weight }
+    Grant {
+        assignment: Some(assignment),
+        role: &assignment.role.value,
+        scope,
+        reserved: reserved_in(draft),
+        collective,
+        weight,
+    }
+}
+
+/// The gateway's own route, where it has one.
+pub(crate) fn reserved_in(draft: &PolicyDraft) -> Option<&str> {
+    draft.routes.iter().find(|route| route.reserved).map(|route| route.name.value.as_str())
 }
 
 type Units<'d> = (Vec<Unit<'d>>, BTreeMap<&'d str, Vec<usize>>, Option<&'static str>);
@@ -590,6 +628,7 @@ impl Patterns {
 }
 
 /// Which groups hold whom.
+#[derive(Debug)]
 struct Groups<'d> {
     declared: HashSet<&'d str>,
     /// By member, which may be a group: the groups that name it.
@@ -621,6 +660,28 @@ impl<'d> Groups<'d> {
             found.insert(group);
         }
         found
+    }
+
+    /// Since when somebody is in each of its groups: the latest link of the way there, and of several ways the oldest. A group that is not among
+    /// them is one of which that is not known.
+    fn joined(&self, history: &History, holder: &Holder) -> HashMap<String, i64> {
+        let link =
+            |group: &str, member: &str| history.since(&Part::Member { group: group.into(), member: member.into() });
+        let direct = self.direct.get(holder.name.as_str()).into_iter().flatten();
+        let direct = direct.filter_map(|group| Some(((*group).to_owned(), link(group, &holder.name)?)));
+        let mut next: Vec<(String, i64)> = direct.chain(holder.claimed.iter().cloned()).collect();
+        let mut joined: HashMap<String, i64> = HashMap::new();
+        while let Some((group, since)) = next.pop() {
+            if joined.get(&group).is_some_and(|known| *known <= since) {
+                continue;
+            }
+            let name = format!("group:{group}");
+            for parent in self.direct.get(name.as_str()).into_iter().flatten() {
+                next.extend(link(parent, &name).map(|link| ((*parent).to_owned(), link.max(since))));
+            }
+            joined.insert(group, since);
+        }
+        joined
     }
 
     /// The groups that everybody is in.
