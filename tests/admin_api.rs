@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use portcullis_testkit::process::Finished;
+use portcullis_testkit::published::openapi_problems;
 use portcullis_testkit::upstream::Upstream;
 use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{self, Answer};
@@ -110,6 +111,7 @@ fn who_is_on_duty_bans_over_the_network_and_the_event_names_them() {
     assert_eq!((status.status(), &status.json()["draining"]), (200, &Value::from(false)), "{}", status.text());
 
     let described = api.get("/v1/openapi.json", &api.bob).json();
+    assert_eq!(openapi_problems(&described.to_string()), Vec::<String>::new(), "by the schema that was published");
     assert_eq!(
         described["paths"]["/v1/status"]["get"]["summary"],
         "How the gateway does, and what a reload would find."

@@ -145,6 +145,8 @@ fn runs_are_kept_compared_and_suppressed_with_and_without_a_gateway() {
     let suppressed = run(&gateway.site, &suppress);
     assert_eq!(code(&suppressed), Some(0), "{suppressed:?}");
     assert_eq!(code(&run(&gateway.site, &["audit", "suppress", "nonsense", "--owner", "a", "--reason", "b"])), Some(1));
+    let unknown = run(&gateway.site, &["audit", "suppress", "0123456789abcdef", "--owner", "a", "--reason", "b"]);
+    assert_eq!(code(&unknown), Some(1), "no run has it: {unknown:?}");
     assert_eq!(code(&run(&gateway.site, &["audit", "suppress", fingerprint])), Some(2), "an owner and a reason");
     let only = ["audit", "run", "--only", "LP05", "-o", "json"];
     let finished = run(&gateway.site, &only);
@@ -153,8 +155,9 @@ fn runs_are_kept_compared_and_suppressed_with_and_without_a_gateway() {
     assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
     let recorded = gateway.events.all();
     let done = of_kind(&recorded, "admin.audit_suppress");
-    assert_eq!(done.len(), 2, "{done:#?}");
-    assert_eq!((&done[0]["decision"], &done[1]["decision"]), (&"permit".into(), &"deny".into()));
+    assert_eq!(done.len(), 3, "{done:#?}");
+    let decisions: Vec<&str> = done.iter().map(|event| event["decision"].as_str().unwrap()).collect();
+    assert_eq!(decisions, ["permit", "deny", "deny"]);
     assert!(done[0]["message"].as_str().unwrap().ends_with("until the move (ana)"), "{done:#?}");
 
     // Nobody runs: the files and the store are looked at, and what was counted is there.
@@ -169,6 +172,15 @@ fn runs_are_kept_compared_and_suppressed_with_and_without_a_gateway() {
     let lifted = offline(&["audit", "suppress", fingerprint, "--lift"]);
     assert_eq!(code(&lifted), Some(0), "{lifted:?}");
     assert_eq!(code(&offline(&["audit", "run", "--only", "LP05"])), Some(1));
+    // A gateway that starts tells what was done while none ran.
+    let mut process = portcullis().arg("-c").arg(&config).arg("run").start();
+    let told = || of_kind(&gateway.events.all(), "admin.audit_suppress").get(3).map(|event| (*event).clone());
+    let told = wait::until(3 * PATIENCE, told);
+    let told = told.expect("nobody tells it");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.starts_with("in the store, at ") && message.ends_with(", without a gateway"), "{message}");
+    assert!(message.contains("is not suppressed any more, by ") && message.contains("uid "), "{message}");
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
 }
 
 #[test]
@@ -225,7 +237,7 @@ fn what_is_observed_goes_on_after_a_restart_and_begins_anew_where_it_was_switche
     process
         .wait_for(" listening listener=main", PATIENCE, |line| line.contains(" listening listener=main").then_some(()));
     let refused = portcullis().arg("-c").arg(&config).args(["audit", "run"]).run(PATIENCE);
-    assert_eq!(code(&refused), Some(1), "{refused:?}");
+    assert_eq!(code(&refused), Some(4), "who cannot look has found nothing: {refused:?}");
     assert!(refused.stderr.join("\n").contains("usage is not counted"), "{refused:?}");
     assert_eq!(process.stop(PATIENCE).code(), Some(0));
     assert_eq!(offline(), Value::Null, "what was not counted was not observed");
@@ -259,6 +271,10 @@ fn an_audit_that_is_scheduled_is_made_told_and_kept() {
     let report = json(&offline(&["audit", "show", run_id, "-o", "json"]));
     assert_eq!(of(&report, "LP05")[0]["permission"], "* /**", "{report:#}");
     assert_eq!(report["policy_sha256"], completed["policy"]["sha256"], "{report:#}");
+    // What it proposes was tried on the requests that were made, as when somebody asks.
+    let tried = report["findings"].as_array().unwrap().iter().map(|finding| &finding["recommendation"]["preview"]);
+    let tried: Vec<&Value> = tried.filter(|preview| preview.is_object()).collect();
+    assert!(!tried.is_empty() && tried.iter().all(|preview| preview["replayed"].as_u64().unwrap() > 0), "{report:#}");
 }
 
 /// A directory knows who is there, whose account counts, and which groups have somebody in them; one that does not answer says nothing.

@@ -14,8 +14,7 @@ use crate::tools;
 /// Installs what is missing where allowed, runs the tests, prints the tally.
 pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
     let components = tools::components(may_install)?;
-    let provider = tools::OIDC_PROVIDER.find(may_install)?;
-    let playwright = tools::PLAYWRIGHT.find(may_install)?;
+    let packages = tools::packages(may_install)?;
     let mounts = can_mount();
     let started = Instant::now();
     let mut tally = Tally::default();
@@ -23,8 +22,9 @@ pub(crate) fn run(may_install: bool) -> Result<(), Failure> {
         for (component, path) in tools::COMPONENTS.iter().zip(&components) {
             command.env(component.variable, path);
         }
-        command.env(tools::OIDC_PROVIDER.variable, &provider);
-        command.env(tools::PLAYWRIGHT.variable, &playwright);
+        for (package, path) in tools::PACKAGES.iter().zip(&packages) {
+            command.env(package.variable, path);
+        }
         if mounts {
             command.env(DEMAND_ALL, "1");
         }

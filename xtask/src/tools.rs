@@ -56,12 +56,22 @@ pub(crate) struct Package {
 }
 
 /// A real OpenID Connect provider.
-pub(crate) const OIDC_PROVIDER: Package =
+const OIDC_PROVIDER: Package =
     Package { name: "oidc-provider", version: "9.13.3", variable: "PORTCULLIS_OIDC_PROVIDER" };
 
 /// What drives a real browser.
-pub(crate) const PLAYWRIGHT: Package =
-    Package { name: "playwright-core", version: "1.65.1", variable: "PORTCULLIS_PLAYWRIGHT" };
+const PLAYWRIGHT: Package = Package { name: "playwright-core", version: "1.65.1", variable: "PORTCULLIS_PLAYWRIGHT" };
+
+/// The OASIS schema of SARIF, with a validator.
+const SARIF_SCHEMA: Package =
+    Package { name: "@microsoft/jest-sarif", version: "1.0.0-beta.0", variable: "PORTCULLIS_SARIF_SCHEMA" };
+
+/// The schemas of OpenAPI, with a validator.
+const OPENAPI_SCHEMA: Package =
+    Package { name: "@seriousme/openapi-schema-validator", version: "2.11.0", variable: "PORTCULLIS_OPENAPI_SCHEMA" };
+
+/// All of them.
+pub(crate) const PACKAGES: [Package; 4] = [OIDC_PROVIDER, PLAYWRIGHT, SARIF_SCHEMA, OPENAPI_SCHEMA];
 
 /// Installs packages; comes with Node from its makers, and is a package of its own in Debian.
 const NPM: Component = Component { program: "npm", variable: "PORTCULLIS_NPM", package: "npm" };
@@ -105,6 +115,14 @@ impl Package {
         let manifest = modules.join(self.name).join("package.json");
         std::fs::read_to_string(manifest).is_ok_and(|text| text.contains(&format!("\"version\": \"{}\"", self.version)))
     }
+}
+
+/// Where each package is, in the order of [`PACKAGES`].
+///
+/// # Errors
+/// Says which is missing.
+pub(crate) fn packages(may_install: bool) -> Result<Vec<PathBuf>, Failure> {
+    PACKAGES.iter().map(|package| package.find(may_install)).collect()
 }
 
 /// The path of each component, in the order of [`COMPONENTS`].

@@ -359,7 +359,7 @@ impl<G: Gateway> Desk<G> {
 
     /// Audits. What changes what is kept is recorded.
     fn audit(&self, wanted: &AuditWanted) -> Result<Response<Answer>, Failure> {
-        let outcome = self.gateway.audit(wanted);
+        let outcome = self.gateway.audit(wanted, &self.peer.shown());
         if wanted.changes() {
             let message =
                 outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());

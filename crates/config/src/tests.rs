@@ -26,6 +26,7 @@ mod routes;
 mod samples;
 mod schema;
 mod sinks;
+mod suggestions;
 mod validator;
 
 use std::collections::BTreeMap;

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use portcullis_events::{Event, EventKind};
-use portcullis_insight::Outlook;
-use portcullis_insight::audit::{Report, Severity, Suppression, Usage};
+use portcullis_events::{Answer, Event, EventKind};
+use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage};
 use portcullis_policy::RuleKind;
 use portcullis_proxy::Shared;
 use portcullis_proxy::usage::Used;
@@ -23,6 +22,7 @@ use portcullis_store::{AuditBook, Database, StoreError};
 use uuid::Uuid;
 
 use crate::governing::Governing;
+use crate::insight::Insight;
 use crate::yielding::{Priority, yielding};
 
 pub(crate) use look::{Facts, Looked, draft_in_force, look, past_of};
@@ -40,6 +40,10 @@ const LOOK: Duration = Duration::from_secs(60);
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How often what is long unused is forgotten, and what is long: longer than any window, and a month. Where room is short, the window and a month.
 const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a process must have run before it is believed that its clock is right: then what is later than now is taken to be of now.
+const SETTLED: Duration = Duration::from_secs(60 * 60);
+/// By how much a time may be later than now, in seconds.
+const AHEAD_S: i64 = 5 * 60;
 const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
 const MONTH_S: i64 = 32 * 24 * 60 * 60;
 /// Events of one run, each of a new finding.
@@ -62,8 +66,12 @@ struct State {
     book: Mutex<AuditBook>,
     facts: ArcSwap<Facts>,
     governing: Option<Arc<Governing>>,
+    /// Whose sample of requests proposals are tried on; `None`: there is none.
+    insight: Option<Arc<Insight>>,
     /// Held while an audit is made, so that only one is at a time.
     looking: Mutex<()>,
+    /// When this process made one last: by a clock that nobody sets.
+    made: Mutex<Option<Instant>>,
 }
 
 /// What an earlier process has counted.
@@ -101,6 +109,7 @@ impl Auditing {
         begun: Begun,
         facts: Facts,
         governing: Option<Arc<Governing>>,
+        insight: Option<Arc<Insight>>,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let Begun { usage, book } = begun;
@@ -110,7 +119,9 @@ impl Auditing {
             book: Mutex::new(book),
             facts: ArcSwap::from_pointee(facts),
             governing,
+            insight,
             looking: Mutex::new(()),
+            made: Mutex::new(None),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&state), Arc::clone(&stop));
@@ -131,8 +142,8 @@ impl Auditing {
     ///
     /// # Errors
     /// A sentence: another one is being made, or the store cannot be used.
-    pub(crate) fn run(&self, config: &Path, sample: Option<Outlook>) -> Result<Report, String> {
-        self.state.audit(config, sample)
+    pub(crate) fn run(&self, config: &Path) -> Result<Report, String> {
+        self.state.audit(config)
     }
 
     /// What audits are kept with: asked for a moment.
@@ -161,7 +172,8 @@ impl State {
     }
 
     fn run(&self, stopped: &AtomicBool) {
-        let (mut flushed, mut pruned) = (Instant::now(), Instant::now());
+        let mut flushed = Instant::now();
+        let mut next_forget = Instant::now() + SETTLED;
         let mut next_look = Instant::now() + FIRST_LOOK;
         let mut failed = false;
         while !stopped.load(Ordering::Acquire) {
@@ -172,23 +184,26 @@ impl State {
             }
             if Instant::now() >= next_look {
                 next_look = Instant::now() + LOOK;
+                self.tell_untold();
                 self.audit_if_due();
             }
-            if pruned.elapsed() >= PRUNE {
-                pruned = Instant::now();
+            if Instant::now() >= next_forget {
+                next_forget = Instant::now() + PRUNE;
                 self.forget(Timestamp::now().as_second());
             }
             thread::park_timeout(TICK);
         }
         self.take();
+        self.usage().end_beats();
         self.flush(&mut failed);
     }
 
-    /// Takes what the workers have handed over.
+    /// Takes what the workers have handed over, and notes that somebody does.
     fn take(&self) {
         let Some(lanes) = &self.shared.usage else { return };
         let mut usage = self.usage();
         lanes.take(|used| absorb(&mut usage, &used));
+        usage.beat(Timestamp::now().as_second());
     }
 
     /// Writes what has changed. What cannot be written waits in memory, where it is anyway.
@@ -217,8 +232,13 @@ impl State {
         }
     }
 
-    /// Forgets what is long unused, in memory and in the store.
+    /// Forgets what is long unused, in memory and in the store. What is later than now is of a clock that went wrong, and is taken to be of now.
     fn forget(&self, now: i64) {
+        let latest = now.saturating_add(AHEAD_S);
+        self.usage().clamp(latest);
+        if let Err(error) = self.book().clamp(latest) {
+            tracing::warn!(%error, "usage that is said to be of the future could not be dated");
+        }
         let before = {
             let mut usage = self.usage();
             let facts = self.facts.load();
@@ -241,15 +261,16 @@ impl State {
                 return;
             }
         };
-        if !is_due(last, every, Timestamp::now().as_second()) {
+        let since = self.made.lock().unwrap_or_else(PoisonError::into_inner).map(|made| made.elapsed());
+        if !is_due(since, last, every, Timestamp::now().as_second()) {
             return;
         }
-        if let Err(error) = self.audit(&self.facts.load().config.clone(), None) {
+        if let Err(error) = self.audit(&self.facts.load().config.clone()) {
             tracing::error!(error, "the scheduled audit was not made");
         }
     }
 
-    fn audit(&self, config: &Path, sample: Option<Outlook>) -> Result<Report, String> {
+    fn audit(&self, config: &Path) -> Result<Report, String> {
         let Ok(_looking) = self.looking.try_lock() else { return Err("another audit is being made".to_owned()) };
         self.take();
         let facts = self.facts.load_full();
@@ -260,11 +281,12 @@ impl State {
             let book = self.book();
             (last_report(&book)?, suppressions(&book)?)
         };
+        let sample = self.insight.as_ref().map(|insight| insight.outlook());
         let policy = Arc::clone(&self.shared.snapshot().load().policy);
         let governing = self.governing.as_deref();
         let report = yielding("audit", Priority::Low, || {
             let draft = draft_in_force(governing, config, &policy)?;
-            let past = past_of(governing, config, &settings, now);
+            let past = past_of(governing, config, &settings, &usage, now);
             look(&Looked {
                 facts: &facts,
                 draft: &draft,
@@ -280,12 +302,33 @@ impl State {
         })??;
         let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
         keep_run(&mut self.book(), &report, keep)?;
-        self.tell(&report);
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.tell(&report, before.as_ref());
         Ok(report)
     }
 
-    /// One event of the run, and one of each new finding that is high or worse.
-    fn tell(&self, report: &Report) {
+    /// One event of each suppression that was made or lifted while no gateway could tell it.
+    fn tell_untold(&self) {
+        let untold = self.book().untold();
+        let untold = untold.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it cannot be said what was done to audits while no gateway ran");
+            Vec::new()
+        });
+        for (n, at, message) in untold {
+            let at = Timestamp::from_second(at).map(|at| at.to_string()).unwrap_or_default();
+            let mut event = self.event(EventKind::AdminAuditSuppress, format!("in the store, at {at}: {message}"));
+            event.decision = Some(Answer::Permit);
+            event.identity.kind = Some("operator");
+            self.shared.recorder.record(event);
+            if let Err(error) = self.book().told(n) {
+                tracing::warn!(%error, "what was told of audits will be told again");
+                return;
+            }
+        }
+    }
+
+    /// One event of the run, and one of each finding that is high or worse and is new, has become so, or is suppressed no longer.
+    fn tell(&self, report: &Report, before: Option<&Report>) {
         let counts = report.counts();
         let words: Vec<String> =
             counts.iter().map(|(severity, count)| format!("{count} {}", severity.as_str())).collect();
@@ -297,31 +340,44 @@ impl State {
         );
         tracing::info!("{message}");
         self.record(EventKind::AuditCompleted, message, None);
-        let is_told = |finding: &&portcullis_insight::audit::Finding| {
-            finding.severity >= Severity::High && finding.status == portcullis_insight::audit::Status::New
-        };
-        for finding in report.findings.iter().filter(is_told).take(MOST_EVENTS) {
+        for finding in report.findings.iter().filter(|finding| is_news(finding, before)).take(MOST_EVENTS) {
             let message =
                 format!("{} {}: {} (fingerprint {})", finding.id, finding.kind, finding.message, finding.fingerprint);
             self.record(EventKind::AuditFinding, message, finding.place.as_ref().map(|place| place.name.as_str()));
         }
     }
 
-    fn record(&self, kind: EventKind, message: String, rule: Option<&str>) {
+    fn event(&self, kind: EventKind, message: String) -> Event {
         let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
         let snapshot = self.shared.snapshot().load();
         event.policy.version = Some(snapshot.policy.version());
         event.policy.sha256 = Some(snapshot.policy_sha256.clone());
-        event.policy.rule = rule.map(Into::into);
         event.message = Some(message);
+        event
+    }
+
+    fn record(&self, kind: EventKind, message: String, rule: Option<&str>) {
+        let mut event = self.event(kind, message);
+        event.policy.rule = rule.map(Into::into);
         self.shared.recorder.record(event);
     }
 }
 
-/// Whether so long has passed since the last audit, in seconds since 1970. One in the future is of a clock that went wrong.
-fn is_due(last: Option<i64>, every: Duration, now: i64) -> bool {
+/// Whether somebody must hear of a finding: high or worse, and not so, or not open, in the run before.
+fn is_news(finding: &Finding, before: Option<&Report>) -> bool {
+    let was = before.and_then(|before| before.find(&finding.fingerprint));
+    let is_told = was.is_some_and(|was| was.is_open() && was.severity >= Severity::High);
+    finding.severity >= Severity::High && finding.is_open() && !is_told
+}
+
+/// Whether so long has passed since the last audit: since this process made one, or else since the last one that is kept, in seconds since 1970. One
+/// in the future is of a clock that went wrong.
+fn is_due(made: Option<Duration>, last: Option<i64>, every: Duration, now: i64) -> bool {
+    if let Some(made) = made {
+        return made >= every;
+    }
     let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX);
-    last.is_none_or(|last| last > now || now.saturating_sub(last) >= every)
+    last.is_none_or(|last| last > now.saturating_add(AHEAD_S) || now.saturating_sub(last) >= every)
 }
 
 /// What was neither used nor refused since then is forgotten.
@@ -384,13 +440,31 @@ mod tests {
     #[test]
     fn an_audit_is_due_once_its_time_has_passed_also_across_restarts() {
         let day = Duration::from_secs(86_400);
-        let check = |last: Option<i64>, due: bool| assert_eq!(is_due(last, day, NOW), due, "{last:?}");
+        let check = |last: Option<i64>, due: bool| assert_eq!(is_due(None, last, day, NOW), due, "{last:?}");
         check(None, true);
         check(Some(NOW), false);
         check(Some(NOW - DAY_S + 1), false);
         check(Some(NOW - DAY_S), true);
         check(Some(NOW - 9 * DAY_S), true);
-        check(Some(NOW + 1), true);
+        check(Some(NOW + 1), false);
+        check(Some(NOW + 3_650 * DAY_S), true);
+    }
+
+    /// Of a run under a clock that was ahead one audit comes, and not one at each look.
+    #[test]
+    fn a_run_of_the_future_makes_no_loop() {
+        let (ahead, day) = (Some(NOW + 3_650 * DAY_S), Duration::from_secs(86_400));
+        let mut made: Option<Duration> = None;
+        let mut audits = 0;
+        for _look in 0..3 {
+            made = made.map(|made| made + LOOK);
+            if is_due(made, ahead, day, NOW) {
+                audits += 1;
+                made = Some(Duration::ZERO);
+            }
+        }
+        assert_eq!(audits, 1);
+        assert!(is_due(Some(day), ahead, day, NOW));
     }
 
     #[test]

@@ -326,8 +326,8 @@ impl Gateway for Operated {
         spikes::shown(&self.running).map_err(problem)
     }
 
-    fn audit(&self, wanted: &AuditWanted) -> Result<AuditAnswer, Problem> {
-        audit::perform(&self.running, &self.config, wanted).map_err(problem)
+    fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem> {
+        audit::perform(&self.running, &self.config, wanted, by).map_err(problem)
     }
 
     fn tail(&self) -> &Tail {

@@ -266,8 +266,9 @@ impl Running {
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
         let insight = fixed.sample.map(|limits| Insight::start(limits, fixed.spike, &shared));
-        let insight = insight.transpose().map_err(StartError::Insight)?;
-        let auditing = begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), &shared));
+        let insight = insight.transpose().map_err(StartError::Insight)?.map(Arc::new);
+        let auditing =
+            begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), insight.clone(), &shared));
         let auditing = auditing.transpose().map_err(StartError::Usage)?;
         let reloads = Reloads {
             succeeded: AtomicU64::new(0),
@@ -295,7 +296,7 @@ impl Running {
             sessions,
             kept_sessions,
             logins,
-            insight: insight.map(Arc::new),
+            insight,
             auditing: auditing.map(Arc::new),
             files,
             started: (Instant::now(), Timestamp::now()),

@@ -36,7 +36,7 @@ mod stats;
 mod tests;
 mod versions;
 
-pub use audit::{AuditBook, PrincipalRow, SuppressionRow, UsageRows, UseRow};
+pub use audit::{AuditBook, CarriedRow, PrincipalRow, SuppressionRow, UsageRows, UseRow};
 pub use database::{Database, Settings};
 pub use error::{StoreError, Trouble};
 pub use factors::KeptFactors;

@@ -117,7 +117,30 @@ const STEPS: &[&str] = &[
         fingerprint TEXT PRIMARY KEY NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, made INTEGER NOT NULL, until INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Audits: the spans of time in which usage was counted (seconds since 1970), the runs in the order in which they were made, whatever the
+    // clock said, who suppressed what when it was how bad, and what was done while no gateway ran that could have told it.
+    "
+    CREATE TABLE audit_observed (began INTEGER PRIMARY KEY NOT NULL, until INTEGER NOT NULL) STRICT;
+    CREATE TABLE audit_made (
+        n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, report BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO audit_made (id, at, report) SELECT id, at, report FROM audit_run ORDER BY rowid;
+    DROP TABLE audit_run;
+    ALTER TABLE audit_suppression ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit_suppression ADD COLUMN severity TEXT NOT NULL DEFAULT '';
+    CREATE TABLE audit_untold (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, message TEXT NOT NULL) STRICT;
+    ",
 ];
+
+/// Takes the steps before the one that makes this table: what a test of that step begins with.
+#[cfg(test)]
+pub(crate) fn migrate_before(db: &Connection, table: &str) {
+    let made = format!("CREATE TABLE {table} ");
+    let before = STEPS.iter().position(|step| step.contains(&made)).unwrap();
+    STEPS[..before].iter().for_each(|step| db.execute_batch(step).unwrap());
+    db.pragma_update(None, "application_id", APPLICATION).unwrap();
+    db.pragma_update(None, "user_version", i64::try_from(before).unwrap()).unwrap();
+}
 
 /// Whether the file is a store of a version that is known, or empty. It changes nothing.
 pub(crate) fn check(db: &Connection) -> Result<(), Trouble> {

@@ -9,6 +9,7 @@
 //! | [`etcd`] | a real etcd as upstream: gRPC |
 //! | [`receiver`] | a stub receiver of events over HTTP, with the rules of the test's choice |
 //! | [`mail`] | a real mail server: in plain text, with STARTTLS, and over TLS |
+//! | [`published`] | documents held to the schemas that others published for them |
 //! | [`rsyslog`] | a real rsyslogd: UDP, TCP and TLS |
 //! | [`upstream`] | a stub upstream that records each request byte by byte and answers as told, well or badly |
 //! | [`wire`] | a raw HTTP/1.1 client: what is sent is exactly what the test wrote |
@@ -37,6 +38,7 @@ pub mod nginx;
 pub mod oidc_provider;
 pub mod ports;
 pub mod process;
+pub mod published;
 pub mod receiver;
 pub mod rsyslog;
 pub mod slapd;

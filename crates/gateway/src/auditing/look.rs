@@ -1,13 +1,13 @@
 //! One audit: what of a configuration it looks at, and the looking. The same for a gateway that runs and for a store where none does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, load};
-use portcullis_governance::Hash;
+use portcullis_governance::{Hash, Version};
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
     BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage,
@@ -20,7 +20,7 @@ use super::directories::Directories;
 use crate::governing::{Governing, load_sealed};
 
 /// Versions that are read, from the last one back.
-const MOST_VERSIONS: u64 = 400;
+const MOST_VERSIONS: u64 = 4_000;
 /// By so much longer than the window the log is read: what is usual is worked out from it.
 const WEEKS_S: i64 = 12 * 7 * 24 * 60 * 60;
 
@@ -154,33 +154,67 @@ pub(crate) fn draft_in_force(
 }
 
 /// The versions that an audit needs: those of its window, and of some weeks before that.
-pub(crate) fn past_of(governing: Option<&Governing>, config: &Path, settings: &AuditSettings, now: Timestamp) -> Past {
+pub(crate) fn past_of(
+    governing: Option<&Governing>,
+    config: &Path,
+    settings: &AuditSettings,
+    usage: &Usage,
+    now: Timestamp,
+) -> Past {
     let Some(governing) = governing else { return Past::default() };
-    let window = i64::try_from(settings.unused_after.as_secs()).unwrap_or(i64::MAX).max(WEEKS_S);
-    let edge = now.as_second().saturating_sub(window);
-    let mut read: HashMap<Hash, Option<Arc<GrantSet>>> = HashMap::new();
-    let mut versions = Vec::new();
-    for version in governing.versions_back(MOST_VERSIONS) {
-        let at = version.time.div_euclid(1_000_000);
-        let grants = read.entry(version.change.content).or_insert_with(|| {
-            let content = governing.content_of(&version)?;
-            // One that cannot be read any more says nothing: what is before and after it counts as unbroken.
-            let loaded = load_sealed(config, &content).ok()?;
+    let unused_after = i64::try_from(settings.unused_after.as_secs()).unwrap_or(i64::MAX);
+    let now = now.as_second();
+    let edge = now.saturating_sub(unused_after.max(WEEKS_S));
+    // The window counts what was observed, and may begin earlier for that.
+    let observed = usage.since().and_then(|since| usage.observed().edge(since, now, unused_after));
+    let edge = observed.map_or(edge, |observed| observed.min(edge));
+    // What each is about first, and what they hold one after another: of all of them together there may be too much.
+    let at = |version: &Version| version.time.div_euclid(1_000_000);
+    let wanted = back_to(edge, governing.versions_back(MOST_VERSIONS), at);
+    let mut history = History::default();
+    let is_cut = wanted.last().is_some_and(|first| first.n > 1 && at(first) > edge);
+    if is_cut {
+        history.note_gap(format!("the log of versions is read {MOST_VERSIONS} versions back"));
+    }
+    let (mut last, mut unread): (Option<(Hash, Arc<GrantSet>)>, u64) = (None, 0);
+    for version in wanted.into_iter().rev() {
+        let content = version.change.content;
+        if last.as_ref().is_none_or(|(before, _)| *before != content) {
+            let read = governing.content_of(&version).and_then(|content| load_sealed(config, &content).ok());
+            let Some(read) = read else {
+                // What is before and after it counts as unbroken.
+                unread += 1;
+                continue;
+            };
+            last = Some((content, Arc::new(GrantSet::of(&read.draft))));
             thread::yield_now();
-            Some(Arc::new(GrantSet::of(&loaded.draft)))
-        });
-        if let Some(grants) = grants {
-            let by = version.change.authors.clone();
-            versions.push(PastVersion { n: version.n, at, by, grants: Arc::clone(grants) });
         }
-        if at <= edge {
+        if let Some((_, grants)) = &last {
+            let by = version.change.authors.clone();
+            history.push(PastVersion { n: version.n, at: at(&version), by, grants: Arc::clone(grants) });
+        }
+    }
+    if unread > 0 {
+        history.note_gap(format!(
+            "{unread} versions of the log cannot be read any more, and count as if nothing had changed in them"
+        ));
+    }
+    let approvers =
+        governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
+    Past { history, approvers, broken: broken(governing.store()) }
+}
+
+/// Those of the versions, from the last one back, that were live at this time or came later.
+fn back_to<T>(edge: i64, versions: impl Iterator<Item = T>, at: impl Fn(&T) -> i64) -> Vec<T> {
+    let mut wanted = Vec::new();
+    for version in versions {
+        let is_first = at(&version) <= edge;
+        wanted.push(version);
+        if is_first {
             break;
         }
     }
-    versions.reverse();
-    let approvers =
-        governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
-    Past { history: History::new(versions), approvers, broken: broken(governing.store()) }
+    wanted
 }
 
 /// Whom the sources of identity know, and which of them could bring anybody.
@@ -237,4 +271,23 @@ fn known(identity: &Identity, now: Timestamp) -> KnownPrincipals {
         !open.iter().any(|(other, prefix)| other.as_str() == kind && id.starts_with(prefix.as_str()))
     });
     known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five changes a day: the beginning of the window lies more than 400 versions back.
+    #[test]
+    fn the_log_is_read_back_to_the_beginning_of_the_window() {
+        const DAY: i64 = 86_400;
+        let now = 20_000 * DAY;
+        let versions = (0..MOST_VERSIONS).map(|back| now - i64::try_from(back).unwrap() * DAY / 5);
+        let read = back_to(now - 90 * DAY, versions.clone(), |at| *at);
+        assert_eq!((read.len(), read.last()), (451, Some(&(now - 90 * DAY))));
+        // And no further than there are.
+        assert_eq!(back_to(0, versions, |at| *at).len(), 4_000);
+        // The first one may be far before it.
+        assert_eq!(back_to(5, [9, 7, 1].into_iter(), |at| *at), [9, 7, 1]);
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
-use portcullis_insight::audit::Suppression;
+use portcullis_insight::audit::{Severity, Suppression};
 use portcullis_store::{AuditBook, SuppressionRow};
 
 use crate::auditing::{report_of, suppressions};
@@ -14,14 +14,13 @@ use crate::running::Running;
 ///
 /// # Errors
 /// A sentence: why not.
-pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted) -> Result<AuditAnswer, String> {
+pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, String> {
     let Some(auditing) = running.auditing() else {
         return Err("usage is not counted: there is no `[store]`, or `[audit] enabled = false`; `portcullis audit run --offline` looks at the policy alone".to_owned());
     };
     match wanted {
         AuditWanted::Run => {
-            let sample = running.insight().map(|insight| insight.outlook());
-            let report = auditing.run(config, sample)?;
+            let report = auditing.run(config)?;
             let report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
             Ok(AuditAnswer { message: "looked".to_owned(), report: Some(report), ..AuditAnswer::default() })
         }
@@ -32,7 +31,7 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted) ->
         | AuditWanted::Unsuppress { .. } => {
             let mut said = Err("nothing was asked".to_owned());
             auditing.with_book(|book| {
-                said = kept(book, wanted);
+                said = kept(book, wanted, by);
                 Ok(())
             })?;
             said
@@ -40,11 +39,11 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted) ->
     }
 }
 
-/// The same of what is kept, also where no gateway runs.
+/// The same of what is kept, also where no gateway runs. `by`: who wants it.
 ///
 /// # Errors
 /// A sentence: why not.
-pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted) -> Result<AuditAnswer, String> {
+pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, String> {
     let failed = |error: portcullis_store::StoreError| error.to_string();
     match wanted {
         AuditWanted::Run => Err("an audit is made by the gateway".to_owned()),
@@ -78,23 +77,32 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted) -> Result<AuditAnswer
         }
         AuditWanted::Suppress { fingerprint, owner, reason, until } => {
             let made = Timestamp::now().as_second();
-            let one = Suppression {
+            let mut one = Suppression {
                 fingerprint: fingerprint.to_ascii_lowercase(),
                 owner: owner.clone(),
                 reason: reason.clone(),
                 made,
                 until: *until,
+                made_by: by.to_owned(),
+                severity: None,
             };
             if let Some(problem) = one.problem() {
                 return Err(problem);
             }
-            let Suppression { fingerprint, owner, reason, made, until } = one;
+            // Of a finding that no run has, nobody could say what was suppressed.
+            let Some(severity) = severity_of(book, &one.fingerprint)? else {
+                return Err(format!("no run that is kept has a finding {}", one.fingerprint));
+            };
+            one.severity = Some(severity);
+            let Suppression { fingerprint, owner, reason, made, until, made_by, severity: _ } = one;
             let row = SuppressionRow {
                 fingerprint: fingerprint.clone(),
                 owner: owner.clone(),
                 reason: reason.clone(),
                 made,
                 until,
+                made_by,
+                severity: severity.as_str().to_owned(),
             };
             if !book.suppress(&row).map_err(failed)? {
                 return Err("there are as many suppressions as can be: lift some".to_owned());
@@ -113,4 +121,15 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted) -> Result<AuditAnswer
             })
         }
     }
+}
+
+/// How bad a finding is by the last run that has it; `None`: none has.
+fn severity_of(book: &AuditBook, fingerprint: &str) -> Result<Option<Severity>, String> {
+    for (run, _) in book.runs().map_err(|error| error.to_string())? {
+        let report = report_of(book, &run)?;
+        if let Some(finding) = report.as_ref().and_then(|report| report.find(fingerprint)) {
+            return Ok(Some(finding.severity));
+        }
+    }
+    Ok(None)
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use portcullis_policy::{
-    AssignmentDraft, PermissionDraft, Placed, PolicyDraft, RiskLevel, RoleDraft, ScopeDraft, WhenDraft,
+    ActivationRules, AssignmentDraft, GroupDraft, Mode, PermissionDraft, Placed, PolicyDraft, RoleDraft, ScopeDraft,
+    WhenDraft,
 };
 
 /// One change. Each only takes away, but for [`Edit::AddPrincipal`].
@@ -24,6 +25,8 @@ pub(crate) enum Edit {
     NarrowScope { assignment: String, routes: Vec<String> },
     /// Somebody holds these roles in place of an assignment's.
     RightSize { assignment: String, principal: String, roles: Vec<String>, new: Option<NewRole> },
+    /// A group holds a narrower role in place of an assignment's (`None`: nothing), and those of its members who use the rest hold that by name.
+    Split { assignment: String, group: String, shared: Option<NewRole>, rest: Vec<(NewRole, Vec<String>)> },
     /// A network loses a prefix.
     DropPrefix { network: String, prefix: String },
     /// An assignment names somebody more.
@@ -83,6 +86,26 @@ fn apply_to_grants(draft: &mut PolicyDraft, edit: &Edit) {
                 });
             }
         }
+        Edit::Split { assignment, group, shared, rest } => {
+            let Some(from) = draft.assignments.iter().find(|each| each.name.value == *assignment).cloned() else {
+                return;
+            };
+            let principal = format!("group:{group}");
+            drop_principal(draft, assignment, &principal);
+            let own = [principal];
+            let shared = shared.iter().map(|role| (role, &own[..]));
+            for (role, principals) in shared.chain(rest.iter().map(|(role, members)| (role, members.as_slice()))) {
+                if draft.roles.iter().all(|each| each.name.value != role.name) {
+                    draft.roles.push(role.draft());
+                }
+                draft.assignments.push(AssignmentDraft {
+                    name: split_name(assignment, group, principals, &role.name).into(),
+                    role: role.name.clone().into(),
+                    principals: principals.iter().map(|name| name.clone().into()).collect(),
+                    ..from.clone()
+                });
+            }
+        }
         Edit::DropPrefix { network, prefix } => {
             for found in draft.networks.iter_mut().filter(|each| each.name.value == *network) {
                 found.prefixes.retain(|each| each.to_string() != *prefix);
@@ -104,6 +127,14 @@ fn drop_principal(draft: &mut PolicyDraft, assignment: &str, principal: &str) {
 
 fn assignment_name(assignment: &str, principal: &str, role: &str) -> String {
     format!("{assignment} for {principal} as {role}").replace(',', " ")
+}
+
+/// What an assignment is called that is split off: for the group itself, or for some of its members.
+fn split_name(assignment: &str, group: &str, principals: &[String], role: &str) -> String {
+    match principals {
+        [own] if own.starts_with("group:") => assignment_name(assignment, own, role),
+        _ => assignment_name(assignment, &format!("some of {group}"), role),
+    }
 }
 
 impl NewRole {
@@ -184,7 +215,6 @@ pub(crate) fn toml(draft: &PolicyDraft, edits: &[Edit]) -> Option<String> {
     let mut roles: BTreeSet<&str> = BTreeSet::new();
     let mut assignments: BTreeSet<String> = BTreeSet::new();
     let mut groups: BTreeSet<&str> = BTreeSet::new();
-    let mut networks: BTreeSet<&str> = BTreeSet::new();
     for edit in edits {
         match edit {
             Edit::DropUnit { role, .. } | Edit::NarrowMethods { role, .. } => {
@@ -200,8 +230,14 @@ pub(crate) fn toml(draft: &PolicyDraft, edits: &[Edit]) -> Option<String> {
             Edit::DropMember { group, member } if has_many_members(draft, group) => {
                 let _ = writeln!(text, "# [[group]] {group}: take {} out of `members`\n", quoted(member));
             }
-            Edit::DropPrefix { network, prefix } if has_many_prefixes(draft, network) => {
-                let _ = writeln!(text, "# [[network]] {network}: take {} out of `addresses`\n", quoted(prefix));
+            // Where the prefix stands, in the table or in a file that it names, is not known here: what is written in place of the table would
+            // cut the network from its file.
+            Edit::DropPrefix { network, prefix } => {
+                let _ = writeln!(
+                    text,
+                    "# [[network]] {network}: take {} out of `addresses`, or out of its file\n",
+                    quoted(prefix)
+                );
             }
             Edit::DropPrincipal { assignment, .. }
             | Edit::NarrowScope { assignment, .. }
@@ -228,26 +264,27 @@ pub(crate) fn toml(draft: &PolicyDraft, edits: &[Edit]) -> Option<String> {
                 let all = existing.iter().chain(new.as_ref().map(|new| &new.name));
                 assignments.extend(all.map(|role| assignment_name(assignment, principal, role)));
             }
-            Edit::DropPrefix { network, .. } => {
-                networks.insert(network);
+            Edit::Split { assignment, group, shared, rest } => {
+                if is_long(draft, assignment) {
+                    let principal = quoted(&format!("group:{group}"));
+                    let _ = writeln!(text, "# [[assignment]] {assignment}: take {principal} out of `principals`\n");
+                } else {
+                    assignments.insert(assignment.clone());
+                }
+                let own = [format!("group:{group}")];
+                let shared = shared.iter().map(|role| (role, &own[..]));
+                for (role, principals) in shared.chain(rest.iter().map(|(role, members)| (role, members.as_slice()))) {
+                    roles.insert(&role.name);
+                    assignments.insert(split_name(assignment, group, principals, &role.name));
+                }
             }
         }
-    }
-    for network in after.networks.iter().filter(|each| networks.contains(each.name.value.as_str())) {
-        let prefixes: Vec<String> = network.prefixes.iter().map(ToString::to_string).collect();
-        let _ = write!(
-            text,
-            "[[network]]\nname = {}\naddresses = {}\n\n",
-            quoted(&network.name.value),
-            list(prefixes.iter())
-        );
     }
     for role in after.roles.iter().filter(|each| roles.contains(each.name.value.as_str())) {
         text.push_str(&role_text(role));
     }
     for group in after.groups.iter().filter(|each| groups.contains(each.name.value.as_str())) {
-        let members = group.members.iter().map(|member| &member.value);
-        let _ = write!(text, "[[group]]\nname = {}\nmembers = {}\n\n", quoted(&group.name.value), list(members));
+        text.push_str(&group_text(group));
     }
     for name in assignments {
         match after.assignments.iter().find(|each| each.name.value == name) {
@@ -270,35 +307,41 @@ fn has_many_members(draft: &PolicyDraft, group: &str) -> bool {
     draft.groups.iter().any(|each| each.name.value == group && each.members.len() > MOST_WRITTEN)
 }
 
-fn has_many_prefixes(draft: &PolicyDraft, network: &str) -> bool {
-    draft.networks.iter().any(|each| each.name.value == network && each.prefixes.len() > MOST_WRITTEN)
+// What follows names every field of what it writes: one that is added there and not written here would be lost by whoever pastes a suggestion.
+
+fn group_text(group: &GroupDraft) -> String {
+    let GroupDraft { name, members } = group;
+    let members = list(members.iter().map(|member| &member.value));
+    format!("[[group]]\nname = {}\nmembers = {members}\n\n", quoted(&name.value))
 }
 
 fn role_text(role: &RoleDraft) -> String {
-    let mut text = format!("[[role]]\nname = {}\n", quoted(&role.name.value));
-    if !role.inherits.is_empty() {
-        let _ = writeln!(text, "inherits = {}", list(role.inherits.iter().map(|parent| &parent.value)));
+    let RoleDraft { name, inherits, permissions } = role;
+    let mut text = format!("[[role]]\nname = {}\n", quoted(&name.value));
+    if !inherits.is_empty() {
+        let _ = writeln!(text, "inherits = {}", list(inherits.iter().map(|parent| &parent.value)));
     }
-    let permission = |permission: &PermissionDraft| {
-        let actions = list(permission.actions.iter().map(|text| &text.value));
-        match permission.not_actions.is_empty() {
+    let permission = |PermissionDraft { actions, not_actions }: &PermissionDraft| {
+        let actions = list(actions.iter().map(|text| &text.value));
+        match not_actions.is_empty() {
             true => format!("  {{ actions = {actions} }},\n"),
             false => {
-                let not_actions = list(permission.not_actions.iter().map(|text| &text.value));
+                let not_actions = list(not_actions.iter().map(|text| &text.value));
                 format!("  {{ actions = {actions}, not_actions = {not_actions} }},\n")
             }
         }
     };
-    let permissions: String = role.permissions.iter().map(permission).collect();
+    let permissions: String = permissions.iter().map(permission).collect();
     let _ = write!(text, "permissions = [\n{permissions}]\n\n");
     text
 }
 
 fn assignment_text(assignment: &AssignmentDraft) -> String {
-    let mut text = format!("[[assignment]]\nname = {}\n", quoted(&assignment.name.value));
-    let _ = writeln!(text, "role = {}", quoted(&assignment.role.value));
-    let _ = writeln!(text, "principals = {}", list(assignment.principals.iter().map(|principal| &principal.value)));
-    let scope = match &assignment.scope {
+    let AssignmentDraft { name, role, principals, scope, starts, expires, when, activation, mode } = assignment;
+    let mut text = format!("[[assignment]]\nname = {}\n", quoted(&name.value));
+    let _ = writeln!(text, "role = {}", quoted(&role.value));
+    let _ = writeln!(text, "principals = {}", list(principals.iter().map(|principal| &principal.value)));
+    let scope = match scope {
         ScopeDraft::All => quoted("*"),
         ScopeDraft::Routes(routes) => match routes.as_slice() {
             [route] => quoted(&route.value),
@@ -306,39 +349,59 @@ fn assignment_text(assignment: &AssignmentDraft) -> String {
         },
     };
     let _ = writeln!(text, "scope = {scope}");
-    for (key, time) in [("starts", assignment.starts), ("expires", assignment.expires)] {
+    for (key, time) in [("starts", starts), ("expires", expires)] {
         if let Some(time) = time {
             let _ = writeln!(text, "{key} = {time}");
         }
     }
-    let when = when_text(&assignment.when);
+    let when = when_text(when);
     if !when.is_empty() {
         let _ = writeln!(text, "when = {{ {} }}", when.join(", "));
+    }
+    if let Some(activation) = activation {
+        let _ = writeln!(text, "activation = {{ {} }}", activation_text(*activation));
+    }
+    match mode {
+        Mode::Enforce => {}
+        Mode::Shadow => text.push_str("mode = \"shadow\"\n"),
     }
     text.push('\n');
     text
 }
 
 fn when_text(when: &WhenDraft) -> Vec<String> {
+    let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } = when;
     let mut parts = Vec::new();
-    if let Some(networks) = &when.networks {
+    if let Some(networks) = networks {
         parts.push(format!("networks = {}", list(networks.iter().map(|name| &name.value))));
     }
-    if let Some(hours) = &when.hours {
+    if let Some(hours) = hours {
         parts.push(format!("hours = {}", quoted(&hours.value.text)));
     }
-    if let Some(countries) = &when.countries {
+    if let Some(countries) = countries {
         let countries: Vec<String> = countries.iter().map(|country| country.as_str().to_owned()).collect();
         parts.push(format!("countries = {}", list(countries.iter())));
     }
-    if when.compliant_device {
+    if *compliant_device {
         parts.push("device = \"compliant\"".to_owned());
     }
-    if when.assurance_mfa {
+    if *assurance_mfa {
         parts.push("assurance = \"mfa\"".to_owned());
     }
-    parts.extend(when.max_risk.map(|level: RiskLevel| format!("max_risk = {}", quoted(level.as_str()))));
+    parts.extend(max_age_s.map(|seconds| format!("max_age = \"{seconds}s\"")));
+    parts.extend(max_risk.map(|level| format!("max_risk = {}", quoted(level.as_str()))));
     parts
+}
+
+fn activation_text(rules: ActivationRules) -> String {
+    let ActivationRules { max_s, justification_required, ticket_required, approvals, by_oneself } = rules;
+    let mut parts = vec![format!("max = \"{max_s}s\"")];
+    let mut part = |written: bool, text: String| parts.extend(written.then_some(text));
+    part(!justification_required, "justification = \"optional\"".to_owned());
+    part(ticket_required, "ticket = \"required\"".to_owned());
+    part(approvals > 0, format!("approvals = {approvals}"));
+    part(by_oneself, "self = true".to_owned());
+    parts.join(", ")
 }
 
 fn list<'t>(texts: impl Iterator<Item = &'t String>) -> String {

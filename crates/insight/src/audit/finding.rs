@@ -6,10 +6,12 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use portcullis_policy::PolicyDraft;
 use serde::{Deserialize, Serialize};
 
 use super::Input;
-use super::edit::Edit;
+use super::edit::{Edit, apply};
+use super::suppress::Suppression;
 
 /// The shape of a report.
 pub(crate) const SCHEMA: &str = "portcullis.audit/1";
@@ -137,6 +139,28 @@ impl Kind {
         }
     }
 
+    /// How bad it usually is. Of [`Self::OverExposure`] and of an empty group it hangs on what is found.
+    pub const fn usual(self) -> Severity {
+        match self {
+            Self::SelfEscalationPath => Severity::Critical,
+            Self::OrphanPrincipal
+            | Self::WildcardGrant
+            | Self::ToxicCombination
+            | Self::BreakGlassUnreviewed
+            | Self::PublicRoute
+            | Self::BroadCidr => Severity::High,
+            Self::UnusedPermission
+            | Self::UnusedRoleBinding
+            | Self::DormantPrincipal
+            | Self::OverExposure
+            | Self::PeerOutlierGrant
+            | Self::AbnormalRecentGrant
+            | Self::ExpiredStillPresent => Severity::Medium,
+            Self::UnusedCidr | Self::DuplicateRole | Self::ShadowedRule => Severity::Low,
+            Self::UnderPrivileged => Severity::Info,
+        }
+    }
+
     /// Of an id or a name.
     pub fn named(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.id().eq_ignore_ascii_case(text) || kind.name() == text)
@@ -231,6 +255,9 @@ pub struct TrialResult {
     pub replayed: u64,
     /// Uses that were counted, and looked for again.
     pub uses: u64,
+    /// Uses that could not be asked about as they were, as of one that takes an address: whether their grants are still there was compared alone.
+    #[serde(default)]
+    pub not_asked: u64,
     /// Of both, those that would not be permitted any more.
     pub newly_denied: u64,
     /// Those that would be permitted and are not.
@@ -278,6 +305,9 @@ pub struct Finding {
     pub status: Status,
     /// The same for the same matter, from run to run.
     pub fingerprint: String,
+    /// Who said why it may stay, where it is suppressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppression: Option<Suppression>,
     /// The change that is proposed.
     #[serde(skip)]
     pub(crate) edits: Vec<Edit>,
@@ -313,8 +343,14 @@ impl Finding {
             first_seen: String::new(),
             status: Status::New,
             fingerprint: hash.get(..16).unwrap_or_default().to_owned(),
+            suppression: None,
             edits: Vec::new(),
         }
+    }
+
+    /// The policy with what is proposed, as it was tried: what [`Recommendation::toml`] comes to. `None`: nothing is proposed.
+    pub fn tried(&self, draft: &PolicyDraft) -> Option<PolicyDraft> {
+        (!self.edits.is_empty()).then(|| apply(draft, &self.edits.iter().cloned().collect()))
     }
 
     /// Whether somebody should do something about it.
@@ -341,6 +377,9 @@ pub struct Report {
     pub policy_sha256: String,
     /// Since when usage is counted; null: it is not.
     pub observed_since: Option<String>,
+    /// For how many days of that it was observed; null: usage is not counted.
+    #[serde(default)]
+    pub observed_days: Option<u64>,
     /// The window in which something must have been used, in days.
     pub window_days: u64,
     /// The findings, the worst first.
@@ -361,9 +400,12 @@ impl Report {
         let at = shown(input.now.as_second());
         for finding in &mut findings {
             let before = input.before.and_then(|before| before.find(&finding.fingerprint));
-            finding.first_seen = before.map_or_else(|| at.clone(), |before| before.first_seen.clone());
-            let suppressed = input.suppressions.iter().any(|one| one.holds(&finding.fingerprint, input.now));
-            finding.status = match (suppressed, before) {
+            // A run before that says it was later was made under a clock that went wrong.
+            let seen = before.map(|before| &before.first_seen).filter(|seen| !is_later(seen, input.now));
+            finding.first_seen = seen.cloned().unwrap_or_else(|| at.clone());
+            let holds = |one: &&Suppression| one.holds(&finding.fingerprint, finding.severity, input.now);
+            finding.suppression = input.suppressions.iter().find(holds).cloned();
+            finding.status = match (finding.suppression.is_some(), before) {
                 (true, _) => Status::Suppressed,
                 (false, Some(_)) => Status::Open,
                 (false, None) => Status::New,
@@ -385,6 +427,9 @@ impl Report {
             policy_version: input.policy.version(),
             policy_sha256: input.policy.sha256().to_owned(),
             observed_since: input.usage.since().map(shown),
+            observed_days: input.usage.since().map(|since| {
+                u64::try_from(input.usage.observed().seconds(since, input.now.as_second()) / 86_400).unwrap_or_default()
+            }),
             window_days: input.settings.unused_after.as_secs() / 86_400,
             findings,
             not_looked_at,
@@ -408,6 +453,10 @@ impl Report {
     pub fn has_open(&self, least: Severity) -> bool {
         self.findings.iter().any(|finding| finding.is_open() && finding.severity >= least)
     }
+}
+
+fn is_later(time: &str, now: Timestamp) -> bool {
+    time.parse::<Timestamp>().is_ok_and(|time| time > now)
 }
 
 /// A time in seconds since 1970, as people read it.

@@ -80,38 +80,80 @@ pub struct PastVersion {
     pub n: u64,
     /// When it became live, in seconds since 1970.
     pub at: i64,
-    /// Who wanted it.
+    /// Who made it.
     pub by: Vec<String>,
     /// What it grants.
     pub grants: Arc<GrantSet>,
 }
 
-/// The log of versions, as far as it was read.
+/// A version after the oldest one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) n: u64,
+    pub(crate) at: i64,
+    pub(crate) by: Vec<String>,
+    /// What it gave to somebody: by name, or as a member.
+    given: Vec<Part>,
+}
+
+/// The log of versions, as far as it was read. Of each version it keeps what it gave, and of the last one what it grants.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    versions: Vec<PastVersion>,
+    oldest: Option<i64>,
+    changes: Vec<Change>,
+    last: Arc<GrantSet>,
     since: HashMap<Part, i64>,
+    /// Why more is not known, a sentence each.
+    gaps: Vec<String>,
 }
 
 /// Something that was granted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Given<'h> {
-    pub(crate) version: &'h PastVersion,
+    pub(crate) version: &'h Change,
     pub(crate) part: &'h Part,
 }
 
 impl History {
     /// Of versions, the oldest first. What the oldest one has may be older than it.
     pub fn new(versions: Vec<PastVersion>) -> Self {
-        let mut since: HashMap<Part, i64> = HashMap::new();
-        for version in &versions {
-            // What was taken away and came back is as old as its return.
-            since.retain(|part, _| version.grants.0.contains(part));
-            for part in &version.grants.0 {
-                since.entry(part.clone()).or_insert(version.at);
-            }
+        let mut history = Self::default();
+        versions.into_iter().for_each(|version| history.push(version));
+        history
+    }
+
+    /// Adds a version that is later than all that are there.
+    pub fn push(&mut self, version: PastVersion) {
+        let PastVersion { n, at, by, grants } = version;
+        if self.oldest.is_none() {
+            self.oldest = Some(at);
+        } else {
+            let given = grants.given().filter(|part| !self.last.0.contains(*part)).cloned().collect();
+            self.changes.push(Change { n, at, by, given });
         }
-        Self { versions, since }
+        // What was taken away and came back is as old as its return.
+        if !Arc::ptr_eq(&self.last, &grants) {
+            self.since.retain(|part, _| grants.0.contains(part));
+            for part in grants.0.iter().filter(|part| !self.last.0.contains(*part)) {
+                self.since.entry(part.clone()).or_insert(at);
+            }
+            self.last = grants;
+        }
+    }
+
+    /// Says why something of it is not known.
+    pub fn note_gap(&mut self, why: String) {
+        self.gaps.push(why);
+    }
+
+    /// When its oldest version became live, in seconds since 1970; `None`: nothing is known.
+    pub(crate) fn oldest(&self) -> Option<i64> {
+        self.oldest
+    }
+
+    /// Why something of it is not known.
+    pub(crate) fn gaps(&self) -> &[String] {
+        &self.gaps
     }
 
     /// One version that everything is as old as.
@@ -122,7 +164,7 @@ impl History {
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.versions.is_empty()
+        self.oldest.is_none()
     }
 
     /// Since when a part has been there without a break.
@@ -131,12 +173,8 @@ impl History {
     }
 
     /// The versions after the oldest one, each with what it gave to somebody.
-    pub(crate) fn given(&self) -> impl Iterator<Item = (&PastVersion, Vec<Given<'_>>)> {
-        self.versions.windows(2).filter_map(|pair| {
-            let [before, version] = pair else { return None };
-            let new = version.grants.given().filter(|part| !before.grants.0.contains(*part));
-            Some((version, new.map(|part| Given { version, part }).collect()))
-        })
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&Change, Vec<Given<'_>>)> {
+        self.changes.iter().map(|version| (version, version.given.iter().map(|part| Given { version, part }).collect()))
     }
 }
 

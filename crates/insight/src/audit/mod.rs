@@ -37,8 +37,10 @@ use jiff::Timestamp;
 use portcullis_policy::{LintFacts, Policy, PolicyDraft};
 
 use crate::sample::Outlook;
+use finding::shown;
 use model::Model;
 use rules::Findings;
+use usage::AHEAD_S;
 
 /// All that an audit looks at.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +71,63 @@ pub struct Input<'a> {
     pub before: Option<&'a Report>,
     /// Now.
     pub now: Timestamp,
+}
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+impl Input<'_> {
+    /// The time before which something must have been used last to be unused: the window counts what was observed, so it is as far back as that
+    /// takes. `since`: since when all of it is counted.
+    ///
+    /// # Errors
+    /// Why nothing can be called unused.
+    pub(crate) fn edge(&self, since: Option<i64>) -> Result<i64, String> {
+        let now = self.now.as_second();
+        let Some(since) = since else { return Err("nothing counts what is used: there is no store".to_owned()) };
+        if since > now.saturating_add(AHEAD_S) {
+            let shown = shown(since);
+            return Err(format!(
+                "usage is counted since {shown}, which is yet to come: the clock was wrong then, or is now"
+            ));
+        }
+        let observed = self.usage.observed();
+        let (seconds, needed) = (observed.seconds(since, now), self.settings.observed_for_s());
+        let days = |seconds: i64| seconds.saturating_add(DAY_S - 1) / DAY_S;
+        let edge = observed.edge(since, now, self.settings.unused_after_s()).filter(|_| seconds >= needed);
+        let Some(edge) = edge else {
+            let gap = self.gap_since(Some(since)).map_or(String::new(), |gap| format!(" ({gap})"));
+            return Err(format!(
+                "usage is counted since {}{gap}, and nothing is said before {} days of it",
+                shown(since),
+                days(needed)
+            ));
+        };
+        match self.usage.forgotten() {
+            Some(forgotten) if edge < forgotten => Err(format!(
+                "the {} days that were observed last began before {}, and what was not used since then is forgotten",
+                days(self.settings.unused_after_s()),
+                shown(forgotten)
+            )),
+            Some(_) | None => Ok(edge),
+        }
+    }
+
+    /// The time from which on a use must still be permitted by what is proposed: no later than what any finding goes by.
+    pub(crate) fn used_from(&self) -> i64 {
+        let now = self.now.as_second();
+        let least = now.saturating_sub(self.settings.unused_after_s());
+        let edges = [self.usage.since(), self.usage.addresses_since()].map(|since| self.edge(since).unwrap_or(least));
+        edges.into_iter().fold(least, i64::min)
+    }
+
+    /// How much of the time since then was not observed, in words; `None`: hardly any.
+    pub(crate) fn gap_since(&self, since: Option<i64>) -> Option<String> {
+        let (since, now) = (since?, self.now.as_second());
+        let all = now.saturating_sub(since);
+        let seconds = self.usage.observed().seconds(since, now);
+        (all.saturating_sub(seconds) >= DAY_S)
+            .then(|| format!("observed for {} of the {} days since then", seconds / DAY_S, all / DAY_S))
+    }
 }
 
 /// Looks at everything, and says what there is to say. `yields` is called now and then, so that who has work to do on the same processor can

@@ -68,6 +68,7 @@ fn removes(edit: &Edit) -> bool {
         | Edit::DropAssignment { .. }
         | Edit::NarrowScope { .. }
         | Edit::RightSize { .. }
+        | Edit::Split { .. }
         | Edit::DropPrefix { .. } => true,
     }
 }
@@ -112,7 +113,7 @@ fn replay_sample(input: &Input<'_>, candidate: &Policy, result: &mut TrialResult
 
 /// Every use that was counted, as a request like it.
 fn replay_uses(input: &Input<'_>, candidate: &Policy, result: &mut TrialResult, yields: &dyn Fn()) {
-    let edge = input.now.as_second().saturating_sub(input.settings.unused_after_s());
+    let edge = input.used_from();
     for (index, (seen, route, action, row)) in input.usage.rows().enumerate() {
         if index.is_multiple_of(1_024) {
             yields();
@@ -121,9 +122,16 @@ fn replay_uses(input: &Input<'_>, candidate: &Policy, result: &mut TrialResult, 
             continue;
         }
         let asks = |policy: &Policy| outcome_of(policy, seen, route, action, input.now);
-        let (Some(before), Some(after)) = (asks(input.policy), asks(candidate)) else { continue };
+        let (Some(before), Some(after)) = (asks(input.policy), asks(candidate)) else {
+            result.not_asked += 1;
+            continue;
+        };
+        // What is permitted under circumstances that cannot be stated, such as an address, proves nothing when both refuse.
+        match before {
+            Outcome::Permit => result.uses += 1,
+            _ => result.not_asked += 1,
+        }
         note(result, before, after);
-        result.uses += 1;
     }
 }
 
@@ -153,9 +161,9 @@ pub(crate) fn principal_of(seen: &SeenPrincipal) -> Option<Principal> {
     principal.groups = seen
         .groups
         .iter()
-        .map(|(name, trusted)| portcullis_policy::GroupClaim { name: name.clone(), trusted: *trusted })
+        .map(|group| portcullis_policy::GroupClaim { name: group.name.clone(), trusted: group.trusted })
         .collect();
-    principal.roles.clone_from(&seen.roles);
+    principal.roles = seen.roles.iter().map(|role| role.name.clone()).collect();
     principal.authentication.stated_mfa = true;
     Some(principal)
 }
@@ -176,7 +184,7 @@ fn compare_grants(
     result: &mut TrialResult,
     yields: &dyn Fn(),
 ) {
-    let edge = input.now.as_second().saturating_sub(input.settings.unused_after_s());
+    let edge = input.used_from();
     let after = Model::new(draft, input.usage, input.known, input.now);
     for (index, holder) in model.holders.iter().enumerate() {
         if index.is_multiple_of(64) {

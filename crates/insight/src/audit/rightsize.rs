@@ -69,6 +69,71 @@ pub(crate) fn right_size(
     Some(Edit::RightSize { assignment: assignment.name.value.clone(), principal: holder.name.clone(), roles, new })
 }
 
+/// Assignments that one split makes, at most, and people whom they name.
+const MOST_PARTS: usize = 25;
+const MOST_NAMED: usize = 500;
+
+/// What a group keeps of a role that an assignment gives it, and what some of its members have by name in its place.
+#[derive(Debug)]
+pub(crate) struct Split {
+    pub(crate) edit: Edit,
+    /// The units that the whole group keeps.
+    pub(crate) shared: BTreeSet<usize>,
+}
+
+/// A narrower role for a group: what enough of those members use who have held it for the whole window. Who uses more, or may because it came
+/// lately, has the rest by name, so nobody loses what is used. `None`: nothing is to spare, or nothing can be said of all members.
+pub(crate) fn split(input: &Input<'_>, model: &Model<'_>, place: usize, group: &str, edge: i64) -> Option<Split> {
+    let grant = model.grants.get(place).filter(|grant| !grant.collective)?;
+    let assignment = grant.assignment?;
+    // Members who were never seen may have come while there was no room for them.
+    if input.usage.is_crowded_since(edge) {
+        return None;
+    }
+    let via = Via::Group(group.to_owned());
+    let members: Vec<(&Holder, &Held)> = model
+        .holders_of
+        .get(place)?
+        .iter()
+        .filter_map(|holder| model.holders.get(*holder))
+        .filter_map(|holder| Some((holder, holder.held.iter().find(|held| held.grant == place && held.via == via)?)))
+        .collect();
+    let (mut shared, mut rest) = (BTreeSet::new(), BTreeMap::<BTreeSet<&str>, BTreeSet<usize>>::new());
+    let mut spared = false;
+    for (number, unit) in model.units_of(place) {
+        let (mut users, mut judged, mut needing) = (0_u32, 0_u32, BTreeSet::new());
+        for (holder, held) in &members {
+            let used = model.last_used(holder, place, unit).is_some_and(|last| i64::from(last) >= edge);
+            let old = input.usage.is_sure_of(&holder.name, edge)
+                && model.granted_since(input.history, holder, held, Some(unit)).is_some_and(|since| since <= edge);
+            users += u32::from(used);
+            judged += u32::from(used || old);
+            needing.extend((used || !old).then_some(holder.name.as_str()));
+        }
+        if judged == 0 || (users > 0 && f64::from(users) >= input.settings.keep_share * f64::from(judged)) {
+            shared.insert(number);
+        } else {
+            spared |= needing.len() < members.len();
+            rest.entry(needing).or_default().insert(number);
+        }
+    }
+    rest.remove(&BTreeSet::new());
+    let named: usize = rest.keys().map(BTreeSet::len).sum();
+    if !spared || (shared.is_empty() && rest.is_empty()) || rest.len() >= MOST_PARTS || named > MOST_NAMED {
+        return None;
+    }
+    let part = |(who, units): (&BTreeSet<&str>, &BTreeSet<usize>)| {
+        (new_role(model, grant.role, units), who.iter().map(|name| (*name).to_owned()).collect())
+    };
+    let edit = Edit::Split {
+        assignment: assignment.name.value.clone(),
+        group: group.to_owned(),
+        shared: (!shared.is_empty()).then(|| new_role(model, grant.role, &shared)),
+        rest: rest.iter().map(part).collect(),
+    };
+    Some(Split { edit, shared })
+}
+
 /// Existing roles that give much of what is needed, and what they leave.
 fn cover(model: &Model<'_>, own: &BTreeSet<usize>, needed: &BTreeSet<usize>) -> (Vec<String>, BTreeSet<usize>) {
     let weight =

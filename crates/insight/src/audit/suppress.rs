@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::finding::{Severity, shown};
+
 /// The longest time for which a finding may be suppressed, in days.
 pub(crate) const LONGEST_DAYS: i64 = 366;
 /// The longest owner and reason, in bytes.
@@ -21,12 +23,25 @@ pub struct Suppression {
     pub made: i64,
     /// When it ends.
     pub until: i64,
+    /// Who made it; empty: an earlier version, which did not keep that.
+    #[serde(default)]
+    pub made_by: String,
+    /// How bad the finding was then. One that has become worse is suppressed no longer. `None`: an earlier version did not keep it.
+    #[serde(default)]
+    pub severity: Option<Severity>,
 }
 
 impl Suppression {
-    /// Whether it holds for a finding now.
-    pub fn holds(&self, fingerprint: &str, now: Timestamp) -> bool {
-        self.fingerprint == fingerprint && now.as_second() < self.until
+    /// Whether it holds for a finding that is so bad, now.
+    pub fn holds(&self, fingerprint: &str, severity: Severity, now: Timestamp) -> bool {
+        let is_worse = self.severity.is_some_and(|then| severity > then);
+        self.fingerprint == fingerprint && !is_worse && now.as_second() < self.until
+    }
+
+    /// Why, who answers for it and until when: a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let by = if self.made_by.is_empty() { String::new() } else { format!(", suppressed by {}", self.made_by) };
+        format!("{} (owner {}{by}), until {}", self.reason, self.owner, shown(self.until))
     }
 
     /// What is wrong with it; `None`: nothing.
@@ -61,6 +76,8 @@ mod tests {
             reason: "year's end closing".to_owned(),
             made: 1_000,
             until: 1_000 + 86_400,
+            made_by: "uid 0".to_owned(),
+            severity: Some(Severity::Medium),
         };
         assert_eq!(good.problem(), None);
         let bad: [fn(&mut Suppression); 7] = [
@@ -78,7 +95,13 @@ mod tests {
             assert!(one.problem().is_some(), "{one:?}");
         }
         let at = |second| Timestamp::from_second(second).unwrap();
-        assert!(good.holds("0123456789abcdef", at(good.until - 1)) && !good.holds("0123456789abcdef", at(good.until)));
-        assert!(!good.holds("0123456789abcdee", at(2_000)));
+        let holds = |fingerprint: &str, severity: Severity, now: i64| good.holds(fingerprint, severity, at(now));
+        assert!(holds("0123456789abcdef", Severity::Medium, good.until - 1));
+        assert!(
+            !holds("0123456789abcdef", Severity::Medium, good.until)
+                && !holds("0123456789abcdee", Severity::Low, 2_000)
+        );
+        assert!(holds("0123456789abcdef", Severity::Low, 2_000));
+        assert!(!holds("0123456789abcdef", Severity::High, 2_000), "it has become worse");
     }
 }

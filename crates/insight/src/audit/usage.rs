@@ -6,6 +6,7 @@
 //! what is asked about.
 
 mod kept;
+mod observed;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use portcullis_policy::{Principal, PrincipalKind, RuleKind};
 use kept::Changed;
 
 pub use kept::Kept;
+pub use observed::Observed;
 pub(crate) use row::seconds;
-pub use row::{Row, Seen, SeenPrincipal};
+pub use row::{CarriedName, Row, Seen, SeenPrincipal};
 
 /// Permissions of one principal.
 pub const MOST_OF_A_PRINCIPAL: usize = 256;
@@ -36,6 +38,13 @@ pub const MOST_ADDRESSES: usize = 65_536;
 pub const MOST_RULES: usize = 200_000;
 /// Groups and roles of one principal that are kept, and bytes of each.
 const MOST_NAMES: usize = 256;
+/// After so long without any request, in seconds, nobody can tell a gateway that nobody needs from one that nobody asks, such as a standby: a long
+/// weekend. What follows counts as observed once somebody comes.
+const IDLE_S: i64 = 4 * 24 * 60 * 60;
+/// By how much a time may be later than now.
+pub(crate) const AHEAD_S: i64 = 5 * 60;
+/// How long the end of what is observed stays in memory alone, in seconds.
+const BEATS_S: i64 = 60;
 
 /// A permission: a route, and an action on it.
 pub type ActionKey = (Box<str>, Box<str>);
@@ -50,6 +59,12 @@ pub struct Usage {
     addresses_since: Option<i64>,
     /// When there was last no room for a use, because there were too many principals or permissions.
     crowded: Option<i64>,
+    /// When somebody counted.
+    observed: Observed,
+    /// When something was counted last.
+    noted: i64,
+    /// Before when what was not used is forgotten.
+    forgotten: Option<i64>,
     principals: Vec<SeenPrincipal>,
     by_who: HashMap<Who, u32>,
     actions: Vec<ActionKey>,
@@ -63,14 +78,72 @@ pub struct Usage {
 impl Usage {
     /// Nothing yet, counted from now on.
     pub fn beginning(now: i64) -> Self {
-        let changed = Changed { marks: true, ..Changed::default() };
-        Self { since: Some(now), addresses_since: Some(now), changed, ..Self::default() }
+        let mut usage = Self::default();
+        usage.begin(now);
+        usage
     }
 
     /// From now on everything is counted.
     pub fn begin(&mut self, now: i64) {
         (self.since, self.addresses_since) = (Some(now), Some(now));
+        self.observed = Observed::default();
+        self.noted = now;
         self.changed.marks = true;
+        self.beat(now);
+    }
+
+    /// Whatever is used now is counted: it is called every second or so while that is true. Time in which nobody calls it was not observed.
+    pub fn beat(&mut self, now: i64) {
+        if now.saturating_sub(self.noted) > IDLE_S {
+            return;
+        }
+        let began = self.observed.beat(now);
+        self.changed.observed.insert(began);
+        let written = self.changed.written;
+        // Backwards too: a clock was set.
+        self.changed.marks |= now.saturating_sub(written).unsigned_abs() >= BEATS_S.unsigned_abs();
+    }
+
+    /// What was observed must be written down, be it ever so little: nobody counts any more.
+    pub fn end_beats(&mut self) {
+        self.changed.marks |= !self.changed.observed.is_empty();
+    }
+
+    /// Takes it that all of this time was observed.
+    #[cfg(test)]
+    pub(crate) fn observe(&mut self, from: i64, until: i64) {
+        self.observed = Observed::of(self.observed.spans().chain([(from, until)]));
+    }
+
+    /// When somebody counted.
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Before when what was not used is forgotten: of earlier times nothing can be said.
+    pub fn forgotten(&self) -> Option<i64> {
+        self.forgotten
+    }
+
+    /// Takes times that are later than this, in seconds since 1970, to be of it: the clock was wrong when they were noted.
+    pub fn clamp(&mut self, latest: i64) {
+        let clamp = |time: &mut Option<i64>| *time = time.map(|time| time.min(latest));
+        clamp(&mut self.since);
+        clamp(&mut self.addresses_since);
+        clamp(&mut self.crowded);
+        self.noted = self.noted.min(latest);
+        self.observed.prune(i64::MIN, latest);
+        let latest = seconds(latest);
+        for seen in &mut self.principals {
+            (seen.last, seen.overflowed) = (seen.last.min(latest), seen.overflowed.min(latest));
+            seen.groups.iter_mut().chain(&mut seen.roles).for_each(|name| name.since = name.since.min(latest));
+        }
+        for row in self.rows.values_mut() {
+            row.last = row.last.min(latest);
+            row.last_denied = row.last_denied.min(latest);
+        }
+        self.addresses.values_mut().for_each(|seen| seen.last = seen.last.min(latest));
+        self.rules.values_mut().for_each(|seen| seen.last = seen.last.min(latest));
     }
 
     /// Counts that a principal (`None`: nobody in particular) used a permission, or was refused for want of it.
@@ -82,6 +155,7 @@ impl Usage {
         times: u32,
         at: i64,
     ) {
+        self.noted = self.noted.max(at);
         // Refusals say less, and whoever is only refused must not fill what uses need.
         let [most_principals, most_rows] =
             [MOST_PRINCIPALS, MOST_ROWS].map(|most| if permitted { most } else { most / 4 * 3 });
@@ -241,12 +315,12 @@ impl Usage {
             let seen = self.principals.get_mut(id as usize)?;
             seen.last = seen.last.max(at);
             if let Some(who) = who.filter(|who| !carries(seen, who)) {
-                (seen.groups, seen.roles) = carried(who);
+                (seen.groups, seen.roles) = carried(who, at, (&seen.groups, &seen.roles));
                 self.changed.principals.insert(id);
             }
             return Some(id);
         }
-        let (groups, roles) = who.map(carried).unwrap_or_default();
+        let (groups, roles) = who.map(|who| carried(who, at, (&[], &[]))).unwrap_or_default();
         let seen = SeenPrincipal { kind: key.0, id: key.1, groups, roles, first: at, last: at, overflowed: 0 };
         self.add_principal(seen, most)
     }
@@ -304,18 +378,30 @@ enum Room {
     Nowhere,
 }
 
-/// Groups, each with whether it may join a local one, and roles.
-type Carried = (Vec<(Box<str>, bool)>, Vec<Box<str>>);
+/// Groups and roles.
+type Carried = (Vec<CarriedName>, Vec<CarriedName>);
 
-fn carried(who: &Principal) -> Carried {
-    let groups = who.groups.iter().take(MOST_NAMES).map(|claim| (claim.name.clone(), claim.trusted)).collect();
-    (groups, who.roles.iter().take(MOST_NAMES).cloned().collect())
+/// What a credential carries. What the one before carried, too, is as old as it was.
+fn carried(who: &Principal, at: u32, (groups, roles): (&[CarriedName], &[CarriedName])) -> Carried {
+    let since = |before: &[CarriedName], name: &str, trusted: bool| {
+        before.iter().find(|each| &*each.name == name && each.trusted == trusted).map_or(at, |each| each.since)
+    };
+    let group = |claim: &portcullis_policy::GroupClaim| CarriedName {
+        since: since(groups, &claim.name, claim.trusted),
+        name: claim.name.clone(),
+        trusted: claim.trusted,
+    };
+    let role = |name: &str| CarriedName { since: since(roles, name, true), name: name.into(), trusted: true };
+    (
+        who.groups.iter().take(MOST_NAMES).map(group).collect(),
+        who.roles.iter().take(MOST_NAMES).map(|name| role(name)).collect(),
+    )
 }
 
 fn carries(seen: &SeenPrincipal, who: &Principal) -> bool {
     let groups = who.groups.iter().take(MOST_NAMES).map(|claim| (&claim.name, claim.trusted));
-    groups.eq(seen.groups.iter().map(|(name, trusted)| (name, *trusted)))
-        && who.roles.iter().take(MOST_NAMES).eq(seen.roles.iter())
+    groups.eq(seen.groups.iter().map(|group| (&group.name, group.trusted)))
+        && who.roles.iter().take(MOST_NAMES).eq(seen.roles.iter().map(|role| &role.name))
 }
 
 /// The kind of principal that a policy file writes like this.

@@ -129,6 +129,9 @@ pub(crate) struct AuditDiffArgs {
     pub(crate) from: Option<String>,
     /// The later run; left out: the last one
     pub(crate) to: Option<String>,
+    /// Exit code 1 where an open finding is new, or has become worse, and is at least as bad as this; `never`: 0 whatever is
+    #[arg(long, value_name = "SEVERITY", default_value = "info", value_parser = least)]
+    pub(crate) fail_on: Least,
     /// Look into the store, and ask no running gateway
     #[arg(long)]
     pub(crate) offline: bool,

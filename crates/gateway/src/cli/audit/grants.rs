@@ -2,10 +2,10 @@
 //! answers, the files and the store are looked at.
 
 use jiff::Timestamp;
-use portcullis_admin::ClientError;
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
+use portcullis_admin::{ClientError, accounts};
 use portcullis_config::{ProcessEnvironment, load, store_place};
-use portcullis_insight::audit::{Finding, Report, Usage, difference, markdown, sarif, text};
+use portcullis_insight::audit::{Finding, Report, Severity, Usage, difference, markdown, sarif, text};
 use portcullis_store::AuditBook;
 use serde_json::{Value, json};
 
@@ -44,6 +44,8 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
             Err(match error {
                 ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
                 ClientError::Forbidden { .. } => Exit::NotPermitted,
+                // Whoever cannot look has found nothing: 1 would say that it has.
+                ClientError::Refused(_) if *wanted == AuditWanted::Run => Exit::Unreachable,
                 ClientError::Refused(_) => Exit::Negative,
             })
         }
@@ -59,10 +61,24 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
         fail(global, "no gateway answers, and there is no store: the runs are kept in `[store]`");
         return Err(Exit::Unreachable);
     };
-    kept(&book, wanted).map_err(|error| {
+    let uid = rustix::process::getuid().as_raw();
+    let by = match accounts::user_name(uid) {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    };
+    let answer = kept(&book, wanted, &by).map_err(|error| {
         fail(global, &error);
         Exit::Negative
-    })
+    })?;
+    if wanted.changes() {
+        // No gateway has recorded it: the next one, or one that runs, does.
+        let message = format!("{}, by {by}, without a gateway", answer.message);
+        book.leave_untold(Timestamp::now().as_second(), &message).map_err(|error| {
+            fail(global, &error.to_string());
+            Exit::Unreachable
+        })?;
+    }
+    Ok(answer)
 }
 
 /// A configuration may switch the channel off: then there is nobody to ask.
@@ -128,7 +144,7 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         draft: &loaded.draft,
         usage: &usage,
         sample: None,
-        past: past_of(governing.as_ref(), &global.config, &settings, now),
+        past: past_of(governing.as_ref(), &global.config, &settings, &usage, now),
         suppressions: &suppressed,
         before: before.as_ref(),
         version: governing.as_ref().map_or(1, Governing::n).max(1),
@@ -231,7 +247,13 @@ fn diff(global: &Global, args: &AuditDiffArgs) -> Result<Exit, Exit> {
         Format::Json => answer(&serde_json::to_string_pretty(&found).unwrap_or_default()),
         Format::Jsonl => answer(&serde_json::to_string(&found).unwrap_or_default()),
     }
-    Ok(if found.new.is_empty() { Exit::Success } else { Exit::Negative })
+    let is_bad = |least: Severity| {
+        let new = found.new.iter().any(|finding| finding.is_open() && finding.severity >= least);
+        let is_worse = |(before, now): &(&Finding, &Finding)| now.severity > before.severity;
+        let worse = found.changed.iter().filter(|pair| is_worse(pair));
+        new || worse.into_iter().any(|(_, now)| now.is_open() && now.severity >= least)
+    };
+    Ok(if args.fail_on.0.is_some_and(is_bad) { Exit::Negative } else { Exit::Success })
 }
 
 fn in_a_line(finding: &Finding) -> String {
@@ -276,12 +298,12 @@ fn listed(suppressions: &[Value]) -> String {
         let until = one.get("until").and_then(Value::as_i64).unwrap_or_default();
         let shown = Timestamp::from_second(until).map(|until| until.to_string()).unwrap_or_default();
         let standing = if until > now { shown } else { format!("over since {shown}") };
-        [text(one, "fingerprint"), standing, text(one, "owner"), text(one, "reason")]
+        [text(one, "fingerprint"), standing, text(one, "owner"), text(one, "made_by"), text(one, "reason")]
     };
-    let rows: Vec<[String; 4]> = suppressions.iter().map(row).collect();
+    let rows: Vec<[String; 5]> = suppressions.iter().map(row).collect();
     if rows.is_empty() {
         "nothing is suppressed".to_owned()
     } else {
-        table(["FINDING", "UNTIL", "OWNER", "REASON"], &rows)
+        table(["FINDING", "UNTIL", "OWNER", "BY", "REASON"], &rows)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{basis, evidence, summary, trial};
+use super::{basis, evidence, summary, suppressed, trial};
 use crate::audit::finding::{Finding, Kind, Report};
 
 /// The report as Markdown.
@@ -23,6 +23,14 @@ pub fn markdown(report: &Report) -> String {
         }
         let _ = writeln!(text, "## {} {}\n\n{}\n", kind.id(), kind.name(), kind.meaning());
         of_kind.into_iter().for_each(|finding| one(&mut text, finding));
+    }
+    let suppressed = suppressed(report);
+    if !suppressed.is_empty() {
+        text.push_str("## Suppressed\n\n");
+        suppressed.iter().for_each(|line| {
+            let _ = writeln!(text, "- {}", plain(line));
+        });
+        text.push('\n');
     }
     if !report.not_looked_at.is_empty() || !report.left_out.is_empty() {
         text.push_str("## Not looked at\n\n");

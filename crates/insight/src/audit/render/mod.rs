@@ -28,9 +28,20 @@ fn summary(report: &Report) -> String {
 /// What a report rests on.
 fn basis(report: &Report) -> String {
     match &report.observed_since {
-        Some(since) => format!("usage is counted since {since}; unused means not used for {} days", report.window_days),
+        Some(since) => {
+            let gap = elapsed_days(report).zip(report.observed_days).filter(|(all, observed)| observed < all);
+            let gap = gap.map_or(String::new(), |(all, observed)| format!(" (observed for {observed} of {all} days)"));
+            format!("usage is counted since {since}{gap}; unused means not used for {} days", report.window_days)
+        }
         None => "usage is not counted: only the policy itself was looked at".to_owned(),
     }
+}
+
+/// The whole days from when usage is counted to the run.
+fn elapsed_days(report: &Report) -> Option<u64> {
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    let all = time(&report.at)?.saturating_sub(time(report.observed_since.as_deref()?)?);
+    u64::try_from(all / 86_400).ok()
 }
 
 /// What a finding rests on, line by line.
@@ -48,6 +59,21 @@ fn evidence(finding: &Finding) -> Vec<String> {
     lines
 }
 
+/// What is suppressed, a line each: what, why, by whom and until when.
+fn suppressed(report: &Report) -> Vec<String> {
+    let of = |finding: &Finding| {
+        let why = finding.suppression.as_ref()?.sentence();
+        Some(format!(
+            "{} {} {} ({}): {why}",
+            finding.severity.as_str(),
+            finding.id,
+            finding.message,
+            finding.fingerprint
+        ))
+    };
+    report.findings.iter().filter_map(of).collect()
+}
+
 /// What came of trying the change.
 fn trial(finding: &Finding) -> Option<String> {
     let recommendation = &finding.recommendation;
@@ -59,8 +85,12 @@ fn trial(finding: &Finding) -> Option<String> {
         0 => String::new(),
         opened => format!(", and permits {opened} that were refused"),
     };
+    let beside = match tried.not_asked {
+        0 => String::new(),
+        unasked => format!(" ({unasked} more could not be asked about: their grants were compared)"),
+    };
     Some(format!(
-        "tried on {} requests and {} uses: refuses {} that were permitted{opens}",
+        "tried on {} requests and {} uses{beside}: refuses {} that were permitted{opens}",
         tried.replayed, tried.uses, tried.newly_denied
     ))
 }

@@ -1,9 +1,9 @@
 //! A report for a terminal.
 
-use super::{basis, evidence, summary, trial};
+use super::{basis, evidence, summary, suppressed, trial};
 use crate::audit::finding::{Finding, Report, Status};
 
-/// The report, line by line. What is suppressed is counted, and not shown.
+/// The report, line by line. Of what is suppressed there is a line with who said why.
 pub fn text(report: &Report) -> Vec<String> {
     let mut lines = vec![
         format!("audit {} of policy {} at {}: {}", report.run, short(report), report.at, summary(report)),
@@ -12,6 +12,11 @@ pub fn text(report: &Report) -> Vec<String> {
     for finding in report.findings.iter().filter(|finding| finding.is_open()) {
         lines.push(String::new());
         lines.extend(one(finding));
+    }
+    let suppressed = suppressed(report);
+    if !suppressed.is_empty() {
+        lines.push(String::new());
+        lines.extend(suppressed.into_iter().map(|line| format!("suppressed: {line}")));
     }
     if !report.not_looked_at.is_empty() || !report.left_out.is_empty() {
         lines.push(String::new());

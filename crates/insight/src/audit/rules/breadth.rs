@@ -9,6 +9,7 @@ use portcullis_policy::{AuthenticationRule, Mode, ScopeDraft, WrittenAction};
 use super::{Findings, Said, counted, listed};
 use crate::audit::edit::Edit;
 use crate::audit::finding::{Evidence, Kind, Severity, shown};
+use crate::audit::model::{Unit, is_unconditional};
 
 /// A grant covers so many times the routes on which it is used before that is said.
 const TIMES: usize = 4;
@@ -18,6 +19,7 @@ const WIDEST_V6: u8 = 32;
 
 pub(super) fn look(findings: &mut Findings<'_, '_>) {
     wildcards(findings);
+    spelled_out(findings);
     scopes(findings);
     public_routes(findings);
     let allowing = allowing(findings);
@@ -25,13 +27,69 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
     unused_prefixes(findings, &allowing);
 }
 
-/// `* /**`, to whomever.
+/// Methods that write, of which so many on every path are as good as all.
+const WRITING: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+const MANY: usize = 3;
+
+/// Every path, with most of the methods that write by name.
+fn spelled_out(findings: &mut Findings<'_, '_>) {
+    let (draft, model) = (findings.input.draft, findings.model);
+    for role in &draft.roles {
+        for (permission, written) in role.permissions.iter().enumerate() {
+            for (action, text) in written.actions.iter().enumerate() {
+                let parsed = WrittenAction::parse(&text.value);
+                let is_wide = parsed.is_some_and(|parsed| {
+                    parsed.pattern() == "/**"
+                        && WRITING.iter().filter(|method| writes(&parsed.methods, method)).count() >= MANY
+                });
+                let is_it = |unit: &Unit<'_>| {
+                    (unit.role, unit.permission, unit.action) == (role.name.value.as_str(), permission, action)
+                };
+                let place = model.units.iter().position(is_it).filter(|_| is_wide);
+                let Some(whom) = place.and_then(|place| held_by(findings, place)) else { continue };
+                let said = Said {
+                    permission: Some(&text.value),
+                    about: &role.name.value,
+                    place: findings.place("role", &role.name.value, text.at),
+                    ..Said::plain(
+                        Kind::WildcardGrant,
+                        Severity::High,
+                        format!(
+                            "the role `{}` permits to write in most ways on every path, to {whom}",
+                            role.name.value
+                        ),
+                        "name the paths that are needed",
+                    )
+                };
+                findings.add(said);
+            }
+        }
+    }
+}
+
+fn writes(methods: &[String], method: &str) -> bool {
+    methods.iter().any(|each| each.as_str() == method)
+}
+
+/// Who holds a unit, in words; `None`: nobody does.
+fn held_by(findings: &Findings<'_, '_>, unit: usize) -> Option<String> {
+    let model = findings.model;
+    let grants = model.grants_of.get(unit).filter(|grants| !grants.is_empty())?;
+    if grants.iter().any(|grant| model.grants.get(*grant).is_some_and(|grant| grant.collective)) {
+        return Some("everybody".to_owned());
+    }
+    let holders = grants.iter().flat_map(|grant| model.holders_of.get(*grant).into_iter().flatten());
+    let holders: BTreeSet<&str> = holders.filter_map(|place| Some(model.holders.get(*place)?.name.as_str())).collect();
+    Some(format!("{} ({})", counted(holders.len(), "principal", "principals"), listed(holders.iter().copied(), 3)))
+}
+
+/// `* /**`, to whomever; and every method on less.
 fn wildcards(findings: &mut Findings<'_, '_>) {
     let edge = findings.edge(findings.input.usage.since()).ok();
     let model = findings.model;
     for (place, unit) in model.units.iter().enumerate() {
         let written = WrittenAction::parse(&unit.text);
-        let everything = written.as_ref().is_some_and(WrittenAction::is_everything) && unit.except.is_empty();
+        let everything = written.as_ref().is_some_and(WrittenAction::is_everything);
         let grants = model.grants_of.get(place).map_or(&[][..], Vec::as_slice);
         let any_method = unit.method.is_none();
         if grants.is_empty() || !any_method {
@@ -49,9 +107,6 @@ fn wildcards(findings: &mut Findings<'_, '_>) {
         let sure = sure
             .filter_map(|place| model.holders.get(*place))
             .all(|holder| findings.input.usage.is_sure_of(&holder.name, from));
-        if !everything {
-            continue;
-        }
         let edits: Vec<Edit> = narrower
             .filter(|_| sure)
             .map(|used| Edit::NarrowMethods {
@@ -62,19 +117,17 @@ fn wildcards(findings: &mut Findings<'_, '_>) {
             })
             .into_iter()
             .collect();
-        let holders: BTreeSet<&str> = grants
-            .iter()
-            .flat_map(|grant| model.holders_of.get(*grant).into_iter().flatten())
-            .filter_map(|place| Some(model.holders.get(*place)?.name.as_str()))
-            .collect();
         let mut evidence = if edge.is_some() { findings.observed(None, None) } else { Evidence::default() };
         if let Some(used) = used.as_ref().filter(|used| !used.is_empty()) {
             evidence.facts.push(format!("methods that were used: {}", listed(used.iter().copied(), 9)));
         }
-        let who = if grants.iter().any(|grant| model.grants.get(*grant).is_some_and(|grant| grant.collective)) {
-            "everybody".to_owned()
-        } else {
-            format!("{} ({})", counted(holders.len(), "principal", "principals"), listed(holders.iter().copied(), 3))
+        if !unit.except.is_empty() {
+            evidence.facts.push(format!("but for {}", listed(unit.except.iter().copied(), 5)));
+        }
+        let Some(who) = held_by(findings, place) else { continue };
+        let (severity, where_to) = match (everything, unit.text.split_once(' ')) {
+            (false, Some((_, pattern))) => (Severity::Medium, format!("`{pattern}`")),
+            (true, _) | (false, None) => (Severity::High, "every path".to_owned()),
         };
         let said = Said {
             permission: Some(&unit.text),
@@ -84,8 +137,8 @@ fn wildcards(findings: &mut Findings<'_, '_>) {
             edits,
             ..Said::plain(
                 Kind::WildcardGrant,
-                Severity::High,
-                format!("the role `{}` permits every method on every path, to {who}", unit.role),
+                severity,
+                format!("the role `{}` permits every method on {where_to}, to {who}", unit.role),
                 "name the methods and paths that are needed",
             )
         };
@@ -100,7 +153,10 @@ fn scopes(findings: &mut Findings<'_, '_>) {
     for (place, grant) in model.grants.iter().enumerate() {
         let Some(assignment) = grant.assignment else { continue };
         let covered: Vec<&str> = match &assignment.scope {
-            ScopeDraft::All => findings.input.draft.routes.iter().map(|route| route.name.value.as_str()).collect(),
+            ScopeDraft::All => {
+                let routes = findings.input.draft.routes.iter().filter(|route| !route.reserved);
+                routes.map(|route| route.name.value.as_str()).collect()
+            }
             ScopeDraft::Routes(routes) => routes.iter().map(|route| route.value.as_str()).collect(),
         };
         let used: BTreeSet<&str> =
@@ -159,13 +215,7 @@ fn public_routes(findings: &mut Findings<'_, '_>) {
             findings.model.grants.iter().find_map(|grant| {
                 let assignment = grant.assignment.filter(|_| grant.covers(name))?;
                 let names = assignment.principals.iter().any(|principal| principal.value == to);
-                let when = &assignment.when;
-                let free = when.networks.is_none()
-                    && when.hours.is_none()
-                    && when.countries.is_none()
-                    && !when.compliant_device
-                    && !when.assurance_mfa
-                    && when.max_risk.is_none();
+                let free = is_unconditional(assignment);
                 let acts = findings.model.role_units.get(grant.role).is_some_and(|units| !units.is_empty());
                 (names && free && acts).then_some(assignment)
             })

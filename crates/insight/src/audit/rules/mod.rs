@@ -102,27 +102,42 @@ impl<'a, 'm> Findings<'a, 'm> {
     /// The time before which something must have been used last to be unused.
     ///
     /// # Errors
-    /// Why nothing can be called unused: usage has not been counted for long enough.
+    /// Why nothing can be called unused: usage has not been observed for long enough.
     fn edge(&self, since: Option<i64>) -> Result<i64, String> {
-        let now = self.input.now.as_second();
-        let Some(since) = since else { return Err("nothing counts what is used: there is no store".to_owned()) };
-        let (observed, needed) = (now.saturating_sub(since), self.input.settings.observed_for_s());
-        if observed < needed {
-            return Err(format!(
-                "usage is counted since {}, and nothing is said before {} days of it",
-                shown(since),
-                needed.saturating_add(86_399) / 86_400
-            ));
+        self.input.edge(since)
+    }
+
+    /// Whether the log of versions is known far enough back to say of anything that it was granted before the edge.
+    ///
+    /// # Errors
+    /// Why not.
+    fn ages_reach(&self, edge: i64) -> Result<(), String> {
+        let history = self.input.history;
+        match history.oldest() {
+            Some(oldest) if oldest <= edge => Ok(()),
+            Some(oldest) => {
+                let gaps = match history.gaps() {
+                    [] => String::new(),
+                    gaps => format!(" ({})", gaps.join("; ")),
+                };
+                Err(format!(
+                    "since when something is granted is known from {} on{gaps}, and the window begins at {}: nothing is known to be that old",
+                    shown(oldest),
+                    shown(edge)
+                ))
+            }
+            None => Err("there is no log of versions: since when something is granted is not known".to_owned()),
         }
-        Ok(now.saturating_sub(self.input.settings.unused_after_s()))
     }
 
     /// Evidence that rests on usage.
     fn observed(&self, granted: Option<i64>, last_used: Option<u32>) -> Evidence {
+        let since = self.input.usage.since();
         Evidence {
             granted_at: granted.filter(|since| *since > i64::MIN).map(shown),
             last_used: last_used.map(|last| shown(i64::from(last))),
-            observed_since: self.input.usage.since().map(shown),
+            observed_since: since.map(shown),
+            facts: self.input.gap_since(since).into_iter().collect(),
             ..Evidence::default()
         }
     }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::{Findings, Said, counted, listed};
 use crate::audit::finding::{Evidence, Kind, Severity, shown};
-use crate::audit::history::{Given, Part, PastVersion};
+use crate::audit::history::{Change, Given, Part};
 
 const RECENT_S: i64 = 7 * 24 * 60 * 60;
 /// Weeks of which the usual number of grants is worked out, at least.
@@ -24,7 +24,7 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
         return findings.skip(&[Kind::AbnormalRecentGrant], "there is no log of versions");
     }
     let now = findings.input.now.as_second();
-    let all: Vec<(&PastVersion, Vec<Given<'_>>)> = findings.input.history.given().collect();
+    let all: Vec<(&Change, Vec<Given<'_>>)> = findings.input.history.given().collect();
     let edge = now.saturating_sub(RECENT_S);
     let (earlier, recent): (Vec<_>, Vec<_>) =
         all.into_iter().filter(|(_, given)| !given.is_empty()).partition(|(version, _)| version.at < edge);
@@ -77,7 +77,7 @@ fn as_float(count: usize) -> f64 {
 }
 
 /// Whether nobody granted anything around this hour, of a working day or of a weekend, in many earlier changes. UTC.
-fn unusual_hour(earlier: &[(&PastVersion, Vec<Given<'_>>)], at: i64) -> Option<String> {
+fn unusual_hour(earlier: &[(&Change, Vec<Given<'_>>)], at: i64) -> Option<String> {
     if earlier.len() < CHANGES {
         return None;
     }
@@ -101,7 +101,7 @@ fn place_in_week(at: i64) -> Option<(bool, i64)> {
     Some((weekend, i64::from(time.hour())))
 }
 
-fn unusual_author(earlier: &[(&PastVersion, Vec<Given<'_>>)], by: &[String]) -> Option<String> {
+fn unusual_author(earlier: &[(&Change, Vec<Given<'_>>)], by: &[String]) -> Option<String> {
     let known: BTreeSet<&String> = earlier.iter().flat_map(|(version, _)| &version.by).collect();
     let new = earlier.len() >= CHANGES && !by.is_empty() && by.iter().all(|name| !known.contains(name));
     new.then(|| {

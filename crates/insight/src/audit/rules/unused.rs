@@ -1,12 +1,12 @@
 //! LP01, LP02, LP03 and LP06: what is granted and not used.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Findings, Said, counted, listed};
 use crate::audit::edit::Edit;
 use crate::audit::finding::{Kind, Severity};
 use crate::audit::model::{Held, Holder, Unit, Via};
-use crate::audit::rightsize::{peers_who_use, right_size};
+use crate::audit::rightsize::{Split, peers_who_use, right_size, split};
 
 const KINDS: [Kind; 4] = [Kind::UnusedPermission, Kind::UnusedRoleBinding, Kind::DormantPrincipal, Kind::OverExposure];
 /// Unused weight from which on holding too much is bad, and from which on it is very bad.
@@ -20,8 +20,13 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
         Ok(edge) => edge,
         Err(why) => return findings.skip(&KINDS, &why),
     };
+    if let Err(why) = findings.ages_reach(edge) {
+        return findings.skip(&KINDS, &why);
+    }
+    say_what_is_not_judged(findings);
     let everybody_leaves = unused_by_everybody(findings, edge);
     let model = findings.model;
+    let splits = splits(findings, edge);
     for holder in &model.holders {
         if !findings.input.usage.is_sure_of(&holder.name, edge) {
             continue;
@@ -31,9 +36,41 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
             continue;
         }
         for held in &holder.held {
-            bindings(findings, holder, held, edge, &everybody_leaves);
+            bindings(findings, holder, held, edge, &everybody_leaves, &splits);
         }
-        over_exposure(findings, holder, edge);
+        over_exposure(findings, holder, edge, &splits);
+    }
+}
+
+/// By grant and group.
+type Splits = HashMap<(usize, String), Split>;
+
+/// What each group that holds a grant could hold in its place.
+fn splits(findings: &Findings<'_, '_>, edge: i64) -> Splits {
+    let model = findings.model;
+    let mut splits = Splits::new();
+    for (place, grant) in model.grants.iter().enumerate() {
+        let principals = grant.assignment.into_iter().flat_map(|assignment| &assignment.principals);
+        for group in principals.filter_map(|principal| principal.value.strip_prefix("group:")) {
+            let found = split(findings.input, model, place, group, edge);
+            splits.extend(found.map(|found| ((place, group.to_owned()), found)));
+        }
+    }
+    splits
+}
+
+fn split_of<'s>(splits: &'s Splits, held: &Held) -> Option<&'s Split> {
+    match &held.via {
+        Via::Group(group) => splits.get(&(held.grant, group.clone())),
+        Via::Named | Via::Credential => None,
+    }
+}
+
+/// What there is that these findings cannot be made of, or no change be proposed for.
+fn say_what_is_not_judged(findings: &mut Findings<'_, '_>) {
+    let gaps = findings.input.history.gaps().join("; ");
+    if !gaps.is_empty() {
+        findings.skip(&KINDS, &format!("at all places: {gaps}"));
     }
 }
 
@@ -73,13 +110,16 @@ fn dormant(findings: &mut Findings<'_, '_>, holder: &Holder, edge: i64) {
 }
 
 /// What one grant of somebody's is used for.
-fn bindings(findings: &mut Findings<'_, '_>, holder: &Holder, held: &Held, edge: i64, gone: &HashSet<usize>) {
+fn bindings(
+    findings: &mut Findings<'_, '_>,
+    holder: &Holder,
+    held: &Held,
+    edge: i64,
+    gone: &HashSet<usize>,
+    splits: &Splits,
+) {
     let model = findings.model;
     let Some(grant) = model.grants.get(held.grant) else { return };
-    // What a credential carries is no line of the policy's.
-    if grant.assignment.is_none() {
-        return;
-    }
     let units: Vec<(usize, &Unit<'_>)> = model.units_of(held.grant).collect();
     if units.is_empty() {
         return;
@@ -103,16 +143,23 @@ fn bindings(findings: &mut Findings<'_, '_>, holder: &Holder, held: &Held, edge:
         if peers > 0 && f64::from(users) >= findings.input.settings.keep_share * f64::from(peers) {
             continue;
         }
-        let edit = right_size(findings.input, model, holder, held, edge);
+        // The group keeps it where enough of its members use it.
+        let split = split_of(splits, held).filter(|split| !split.shared.contains(place));
+        let edit = right_size(findings.input, model, holder, held, edge).or_else(|| Some(split?.edit.clone()));
         let granted = model.granted_since(findings.input.history, holder, held, Some(unit));
         let mut evidence = findings.observed(granted, last(unit));
         evidence.peers = (peers > 0).then(|| format!("{users} of {peers} others who hold it used it"));
         let change = match &held.via {
             Via::Named => "give narrower roles in place of this one".to_owned(),
+            Via::Group(group) if edit.is_some() => format!(
+                "it comes with the group `{group}`: give the group what enough of it use, and the rest by name to those who use it"
+            ),
             Via::Group(group) => {
                 format!("it comes with the group `{group}`: split the role, or take the principal out of the group")
             }
-            Via::Credential => continue,
+            Via::Credential => {
+                "its credential carries the role: split the role, or take it out of the credential".to_owned()
+            }
         };
         let days = findings.days();
         let said = Said {
@@ -161,10 +208,13 @@ fn unused_binding(findings: &mut Findings<'_, '_>, holder: &Holder, held: &Held,
             Kind::UnusedRoleBinding,
             Severity::Medium,
             format!(
-                "`{}` holds the role `{}` through `{}` and has used nothing of it for {days} days",
+                "`{}` holds the role `{}` {} and has used nothing of it for {days} days",
                 holder.name,
                 grant.role,
-                grant.name()
+                match held.via {
+                    Via::Named | Via::Group(_) => format!("through `{}`", grant.name()),
+                    Via::Credential => "by its credential".to_owned(),
+                }
             ),
             &change,
         )
@@ -234,8 +284,6 @@ fn unused_by_everybody(findings: &mut Findings<'_, '_>, edge: i64) -> HashSet<us
                 judged &= !findings.input.usage.is_crowded_since(edge) && since.is_some_and(|since| since <= edge);
                 granted = granted.max(since);
             }
-            // What a credential carries has no beginning that is known.
-            judged &= model.grants.get(*grant).is_some_and(|grant| grant.assignment.is_some());
             for holder in
                 model.holders_of.get(*grant).into_iter().flatten().filter_map(|place| model.holders.get(*place))
             {
@@ -290,12 +338,12 @@ fn unused_by_everybody(findings: &mut Findings<'_, '_>, edge: i64) -> HashSet<us
 }
 
 /// By weight: how much of what somebody may do is unused.
-fn over_exposure(findings: &mut Findings<'_, '_>, holder: &Holder, edge: i64) {
+fn over_exposure(findings: &mut Findings<'_, '_>, holder: &Holder, edge: i64, splits: &Splits) {
     let model = findings.model;
     // Each permission once: by its greatest weight, and used where it is by any of the grants that give it.
     let mut permissions: BTreeMap<usize, (u32, bool)> = BTreeMap::new();
     for held in &holder.held {
-        let Some(grant) = model.grants.get(held.grant).filter(|grant| grant.assignment.is_some()) else { continue };
+        let Some(grant) = model.grants.get(held.grant) else { continue };
         for (place, unit) in model.units_of(held.grant) {
             if is_old(findings, holder, held, Some(unit), edge) {
                 let used = model.last_used(holder, held.grant, unit).is_some_and(|last| i64::from(last) >= edge);
@@ -325,7 +373,10 @@ fn over_exposure(findings: &mut Findings<'_, '_>, holder: &Holder, edge: i64) {
             .units_of(held.grant)
             .any(|(_, unit)| model.last_used(holder, held.grant, unit).is_some_and(|last| i64::from(last) >= edge));
         match is_used {
-            true => edits.extend(right_size(findings.input, model, holder, held, edge)),
+            true => {
+                edits.extend(right_size(findings.input, model, holder, held, edge));
+                edits.extend(split_of(splits, held).map(|split| split.edit.clone()));
+            }
             false if is_old(findings, holder, held, None, edge) => edits.extend(removal(findings, holder, held, edge)),
             false => {}
         }
@@ -334,13 +385,20 @@ fn over_exposure(findings: &mut Findings<'_, '_>, holder: &Holder, edge: i64) {
     let percent = format!("{:.0}", 100.0 * index);
     evidence.facts.push(format!("permission creep index {percent} of 100: weight {unused} of {all} is unused"));
     evidence.facts.push(format!("{used_count} of {} used", counted(count, "permission", "permissions")));
+    // Where the one that gives most of it stands.
+    let by_weight = |held: &&Held| {
+        let weights = model.units_of(held.grant).map(|(_, unit)| unit.weight);
+        (model.grants.get(held.grant).is_some_and(|grant| grant.assignment.is_some()), weights.sum::<u32>())
+    };
+    let heaviest = holder.held.iter().max_by_key(by_weight).and_then(|held| place_of(findings, held));
     let change = match edits.is_empty() {
-        true => "what it holds comes with its groups: split their roles, or take it out of them",
+        true => "what it holds comes with its groups or its credential: split their roles, or take it out of them",
         false => "give narrower roles in place of these",
     };
     let said = Said {
         principal: Some(&holder.name),
         evidence,
+        place: heaviest,
         edits: edits.into_iter().collect(),
         ..Said::plain(
             Kind::OverExposure,

@@ -1,9 +1,10 @@
 //! What a report says in its forms, and from one run to the next.
 
+use portcullis_testkit::published::sarif_problems;
 use serde_json::Value;
 
 use super::{DAY, NOW, Site, now};
-use crate::audit::{Kind, Report, Severity, Status, Suppression, difference, markdown, sarif, text};
+use crate::audit::{Finding, Kind, Place, Report, Severity, Status, Suppression, difference, markdown, sarif, text};
 
 fn site() -> Site {
     let mut site = Site::new();
@@ -37,16 +38,49 @@ fn a_fingerprint_is_the_same_from_run_to_run() {
         reason: "until the move".to_owned(),
         made: NOW - DAY,
         until: NOW + 1,
+        made_by: "uid 1000 (ana)".to_owned(),
+        severity: Some(finding.severity),
     }];
     let third = site.run();
     assert_eq!(third.find(&finding.fingerprint).unwrap().status, Status::Suppressed);
-    assert!(!text(&third).join("\n").contains(&finding.fingerprint), "what is suppressed is not shown");
+    let lines = text(&third);
+    let of_it: Vec<&String> = lines.iter().filter(|line| line.contains(&finding.fingerprint)).collect();
+    assert_eq!(of_it.len(), 1, "{lines:#?}");
+    let why = "until the move (owner ana, suppressed by uid 1000 (ana)), until 2026-11-23T12:00:01Z";
+    assert!(of_it[0].starts_with("suppressed: medium LP11 ") && of_it[0].ends_with(why), "{of_it:?}");
+    assert!(markdown(&third).contains("## Suppressed") && markdown(&third).contains("until the move"));
+    let log = sarif(&third, "1.2.3");
+    let suppressed = log["runs"][0]["results"].as_array().unwrap().iter().find(|one| one["suppressions"].is_array());
+    assert_eq!(suppressed.unwrap()["suppressions"][0]["justification"], why);
+    let json = serde_json::to_value(&third).unwrap();
+    let kept = json["findings"].as_array().unwrap().iter().find(|one| one["suppression"].is_object()).unwrap();
+    assert_eq!(
+        (&kept["suppression"]["owner"], &kept["suppression"]["made_by"]),
+        (&"ana".into(), &"uid 1000 (ana)".into())
+    );
     assert_eq!(
         third.has_open(Severity::Medium),
         second.findings.iter().any(|one| one.id != "LP11" && one.severity >= Severity::Medium)
     );
+    // It was of something less bad.
+    site.suppressions[0].severity = Some(Severity::Low);
+    assert_eq!(site.run().find(&finding.fingerprint).unwrap().status, Status::Open, "it has become worse");
+    site.suppressions[0].severity = None;
+    assert_eq!(site.run().find(&finding.fingerprint).unwrap().status, Status::Suppressed, "of an earlier version");
     site.suppressions[0].until = NOW;
     assert_eq!(site.run().find(&finding.fingerprint).unwrap().status, Status::Open, "it is over");
+}
+
+/// The run before was made under a clock that was ahead.
+#[test]
+fn what_was_first_seen_in_the_future_was_first_seen_now() {
+    let mut site = site();
+    let mut before = site.run();
+    before.findings.iter_mut().for_each(|finding| finding.first_seen = "2036-01-01T00:00:00Z".to_owned());
+    site.before = Some(before);
+    for finding in site.run().findings {
+        assert_eq!((finding.status, finding.first_seen.as_str()), (Status::Open, "2026-11-23T12:00:00Z"));
+    }
 }
 
 #[test]
@@ -57,8 +91,7 @@ fn two_runs_are_compared_by_what_they_found() {
     site.grant("tmp", "reader", &["user:alice"]);
     let second = site.run();
     let found = difference(&first, &second);
-    let ids =
-        |findings: &[&crate::audit::Finding]| findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
+    let ids = |findings: &[&Finding]| findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
     assert!(
         ids(&found.new).contains(&"LP11".to_owned()) && ids(&found.resolved).contains(&"LP01".to_owned()),
         "{found:?}"
@@ -124,6 +157,48 @@ fn sarif_is_of_version_2_1_0() {
             assert_eq!(place["physicalLocation"]["artifactLocation"]["uri"], "policy.toml");
         }
     }
+}
+
+/// By the schema of OASIS; and each result has a place, since shows of findings beside lines take none without.
+#[test]
+fn sarif_of_every_kind_is_valid_by_the_schema_that_was_published() {
+    let mut report = site().run();
+    report.not_looked_at.insert("LP08".to_owned(), "there is no log of versions".to_owned());
+    for (number, kind) in (0_u32..).zip(Kind::ALL) {
+        let mut finding = Finding::new(kind, kind.usual(), Some("user:alice"), None, "x");
+        finding.message = format!("{kind}");
+        let file = if number.is_multiple_of(4) { "/etc/portcullis/the policy.toml" } else { "policy.toml" };
+        let place =
+            Place { kind: "assignment".to_owned(), name: "a b".to_owned(), file: file.to_owned(), line: number };
+        finding.place = number.is_multiple_of(2).then_some(place);
+        if number.is_multiple_of(3) {
+            finding.status = Status::Suppressed;
+            finding.suppression = Some(Suppression {
+                fingerprint: finding.fingerprint.clone(),
+                owner: "ana".to_owned(),
+                reason: "until the move".to_owned(),
+                made: NOW - DAY,
+                until: NOW + 1,
+                made_by: String::new(),
+                severity: None,
+            });
+        }
+        report.findings.push(finding);
+    }
+    let log = sarif(&report, "1.2.3");
+    assert_eq!(sarif_problems(&log.to_string()), Vec::<String>::new());
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    assert!(results.len() > Kind::ALL.len());
+    for result in results {
+        let [place] = &result["locations"].as_array().unwrap()[..] else { panic!("one place: {result}") };
+        assert!(place["physicalLocation"]["region"]["startLine"].as_u64().unwrap() >= 1, "{result}");
+        assert!(result["properties"]["security-severity"].as_str().unwrap().parse::<f64>().is_ok(), "{result}");
+    }
+    let absolute = results.iter().filter(|result| {
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            == "file:///etc/portcullis/the%20policy.toml"
+    });
+    assert_eq!(absolute.count(), 5);
 }
 
 #[test]

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use ipnet::IpNet;
 use portcullis_policy::RuleKind;
 
+use super::observed::Observed;
 use super::row::{Row, Seen, SeenPrincipal, seconds};
 use super::{ActionKey, MOST_ADDRESSES, MOST_PRINCIPALS, MOST_ROWS, MOST_RULES, Room, Usage};
+
+const DAY_S: i64 = 24 * 60 * 60;
 
 /// What is to be written down.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,10 @@ pub(super) struct Changed {
     pub(super) addresses: HashSet<IpNet>,
     pub(super) rules: HashSet<(RuleKind, Box<str>)>,
     pub(super) marks: bool,
+    /// The beginnings of the spans that were observed, and are longer now.
+    pub(super) observed: BTreeSet<i64>,
+    /// When they were written last.
+    pub(super) written: i64,
 }
 
 /// A part of usage in the form in which it is kept.
@@ -27,6 +34,10 @@ pub struct Kept {
     pub addresses_since: Option<i64>,
     /// When there was last no room for a use; `None`: there always was.
     pub crowded: Option<i64>,
+    /// Spans of time in which somebody counted, from and until.
+    pub observed: Vec<(i64, i64)>,
+    /// Before when what was not used is forgotten.
+    pub forgotten: Option<i64>,
     /// Who was seen.
     pub principals: Vec<SeenPrincipal>,
     /// Rows: whose, what, how. The first number is a place in `principals`.
@@ -40,8 +51,15 @@ pub struct Kept {
 impl Usage {
     /// What was kept. What there is no room for is left out, and marked.
     pub fn restored(kept: Kept) -> Self {
-        let mut usage =
-            Self { since: kept.since, addresses_since: kept.addresses_since, crowded: kept.crowded, ..Self::default() };
+        let mut usage = Self {
+            since: kept.since,
+            addresses_since: kept.addresses_since,
+            crowded: kept.crowded,
+            forgotten: kept.forgotten,
+            observed: Observed::of(kept.observed),
+            noted: kept.since.unwrap_or_default(),
+            ..Self::default()
+        };
         let ids: Vec<Option<u32>> =
             kept.principals.into_iter().map(|seen| usage.add_principal(seen, MOST_PRINCIPALS)).collect();
         for (place, action, row) in kept.rows {
@@ -57,13 +75,52 @@ impl Usage {
         usage.addresses = kept.addresses.into_iter().take(2 * MOST_ADDRESSES).collect();
         usage.rules = kept.rules.into_iter().take(MOST_RULES).map(|(kind, name, seen)| ((kind, name), seen)).collect();
         usage.changed = Changed::default();
+        usage.noted = usage.times().map(i64::from).fold(usage.noted, i64::max);
+        if usage.observed.is_empty()
+            && let Some(since) = usage.since
+        {
+            // An earlier version did not write when it counted.
+            usage.observed = usage.days_with_something(since);
+            usage.changed.observed = usage.observed.spans().map(|(began, _)| began).collect();
+            usage.changed.marks = !usage.observed.is_empty();
+        }
         usage
+    }
+
+    /// The times at which something was counted, as far as they are known.
+    fn times(&self) -> impl Iterator<Item = u32> + '_ {
+        let rows = self.rows.values().flat_map(|row| [row.first, row.last, row.last_denied]);
+        let seen = self.addresses.values().chain(self.rules.values()).flat_map(|seen| [seen.first, seen.last]);
+        rows.chain(seen).filter(|time| *time > 0)
+    }
+
+    /// The days on which something was counted, and so somebody counted.
+    fn days_with_something(&self, since: i64) -> Observed {
+        let day = |time: u32| i64::from(time).div_euclid(DAY_S);
+        let mut days: BTreeSet<i64> = self.times().map(day).collect();
+        for row in self.rows.values().filter(|row| row.last > 0) {
+            days.extend((0..32).filter(|back| row.days & (1 << back) != 0).map(|back| day(row.last) - back));
+        }
+        let last = self.times().map(i64::from).max().unwrap_or(since);
+        let whole = days.into_iter().map(|day| ((day * DAY_S).max(since), ((day + 1) * DAY_S).min(last)));
+        Observed::of(whole)
     }
 
     /// What has changed since the last time, at most so many rows of each kind.
     pub fn take_changes(&mut self, most: usize) -> Kept {
-        let mut kept =
-            Kept { since: self.since, addresses_since: self.addresses_since, crowded: self.crowded, ..Kept::default() };
+        let observed = std::mem::take(&mut self.changed.observed);
+        let observed = observed.into_iter().filter_map(|began| Some((began, self.observed.until(began)?))).collect();
+        let mut kept = Kept {
+            since: self.since,
+            addresses_since: self.addresses_since,
+            crowded: self.crowded,
+            forgotten: self.forgotten,
+            observed,
+            ..Kept::default()
+        };
+        if let Some((_, until)) = kept.observed.last() {
+            self.changed.written = *until;
+        }
         let mut places: HashMap<u32, usize> = HashMap::new();
         let mut rows: Vec<(u32, u32)> = Vec::new();
         while rows.len() < most
@@ -116,18 +173,21 @@ impl Usage {
         }
         self.changed.addresses.extend(kept.addresses.iter().map(|(address, _)| *address));
         self.changed.rules.extend(kept.rules.iter().map(|(kind, name, _)| (*kind, name.clone())));
+        self.changed.observed.extend(kept.observed.iter().map(|(began, _)| *began));
         self.changed.marks = true;
     }
 
     /// Whether something has changed since the last time.
     pub fn has_changes(&self) -> bool {
-        let Changed { principals, rows, addresses, rules, marks } = &self.changed;
+        let Changed { principals, rows, addresses, rules, marks, observed: _, written: _ } = &self.changed;
         *marks || !(principals.is_empty() && rows.is_empty() && addresses.is_empty() && rules.is_empty())
     }
 
     /// Forgets what was neither used nor refused since then, in seconds since 1970: there is room for others again. What is not used within the
     /// window of an audit is unused, whether it is remembered or not.
     pub fn prune(&mut self, before: i64) {
+        self.forgotten = self.forgotten.max(Some(before));
+        self.observed.prune(before, i64::MAX);
         let before = seconds(before);
         self.rows.retain(|_, row| row.last >= before || row.last_denied >= before);
         self.addresses.retain(|_, seen| seen.last >= before);

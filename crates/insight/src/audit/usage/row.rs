@@ -92,15 +92,26 @@ pub struct SeenPrincipal {
     /// The id.
     pub id: Box<str>,
     /// The groups that its credential claimed last, each with whether it may join a local one.
-    pub groups: Vec<(Box<str>, bool)>,
+    pub groups: Vec<CarriedName>,
     /// The roles that its credential carried last.
-    pub roles: Vec<Box<str>>,
+    pub roles: Vec<CarriedName>,
     /// When it was first seen, in seconds since 1970.
     pub first: u32,
     /// When it was last seen.
     pub last: u32,
     /// When a permission that it used was last not kept, because it uses so many; 0: never.
     pub overflowed: u32,
+}
+
+/// A group or a role that a credential carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedName {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether it may join a local group of that name. Of a role: true.
+    pub trusted: bool,
+    /// Since when it is known to be carried without a break, in seconds since 1970.
+    pub since: u32,
 }
 
 impl SeenPrincipal {

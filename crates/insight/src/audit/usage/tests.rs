@@ -123,6 +123,7 @@ proptest! {
             let part = usage.take_changes(most);
             let before = kept.principals.len();
             (kept.since, kept.addresses_since) = (part.since, part.addresses_since);
+            kept.observed.extend(part.observed);
             kept.principals.extend(part.principals);
             kept.rows.extend(part.rows.into_iter().map(|(place, action, row)| (place + before, action, row)));
             kept.addresses.extend(part.addresses);
@@ -146,7 +147,7 @@ proptest! {
             rows.sort();
             let mut addresses: Vec<String> = usage.addresses().map(|each| format!("{each:?}")).collect();
             addresses.sort();
-            (rows, addresses, usage.since(), usage.rules.len())
+            (rows, addresses, usage.since(), usage.rules.len(), usage.observed().clone())
         };
         prop_assert_eq!(all(&restored), all(&usage));
         prop_assert!(!restored.has_changes());
@@ -215,4 +216,78 @@ fn what_there_was_no_room_for_is_forgotten_once_it_is_older_than_what_is_asked_a
     for usage in [usage, Usage::restored(kept)] {
         assert!(!usage.is_sure_of("user:nobody", NOW + 2 * DAY) && usage.is_sure_of("user:nobody", NOW + 2 * DAY + 1));
     }
+}
+
+/// A process counts so long, beat by beat.
+fn runs(usage: &mut Usage, from: i64, until: i64) {
+    (from..=until).step_by(30).for_each(|second| usage.beat(second));
+}
+
+/// A store that comes from a backup goes on where that was made: what was used between it and the loss is not there, and was not observed.
+#[test]
+fn what_a_backup_does_not_have_was_not_observed() {
+    let mut usage = Usage::beginning(NOW);
+    usage.note(Some(&alice()), ("app", "GET /a"), true, 1, NOW);
+    runs(&mut usage, NOW, NOW + 2 * DAY);
+    let backup = usage.take_changes(100);
+    usage.note(Some(&alice()), ("app", "PUT /a"), true, 1, NOW + 3 * DAY);
+    runs(&mut usage, NOW + 2 * DAY, NOW + 3 * DAY);
+    let mut restored = Usage::restored(backup);
+    restored.note(Some(&alice()), ("app", "GET /a"), true, 1, NOW + 4 * DAY);
+    runs(&mut restored, NOW + 4 * DAY, NOW + 5 * DAY);
+    let spans: Vec<(i64, i64)> = restored.observed().spans().collect();
+    assert_eq!(spans, [(NOW, NOW + 2 * DAY), (NOW + 4 * DAY, NOW + 5 * DAY)]);
+    assert_eq!(restored.observed().edge(NOW, NOW + 5 * DAY, 3 * DAY), Some(NOW), "3 days that were observed");
+    assert_eq!(restored.observed().edge(NOW, NOW + 5 * DAY, 3 * DAY + 1), None);
+}
+
+/// A gateway that nobody asks observes nothing, restarts or not; a long weekend is none of that.
+#[test]
+fn a_standby_observes_nothing() {
+    let mut usage = Usage::beginning(NOW);
+    runs(&mut usage, NOW, NOW + 60 * DAY);
+    assert_eq!(usage.observed().seconds(NOW, NOW + 60 * DAY), 4 * DAY);
+    let mut usage = Usage::restored(usage.take_changes(10));
+    runs(&mut usage, NOW + 60 * DAY, NOW + 70 * DAY);
+    assert_eq!(usage.observed().seconds(NOW, NOW + 70 * DAY), 4 * DAY);
+    // Somebody comes.
+    usage.note(Some(&alice()), ("app", "GET /a"), false, 1, NOW + 70 * DAY);
+    runs(&mut usage, NOW + 70 * DAY, NOW + 73 * DAY);
+    assert_eq!(usage.observed().seconds(NOW, NOW + 73 * DAY), 7 * DAY);
+}
+
+/// Beats alone are written once a minute, whatever else is written carries them, and the last ones are written at the end.
+#[test]
+fn beats_are_written_now_and_then() {
+    let mut usage = Usage::beginning(NOW);
+    let first = usage.take_changes(10);
+    assert_eq!(first.observed, [(NOW, NOW)]);
+    (1..60).for_each(|second| usage.beat(NOW + second));
+    assert!(!usage.has_changes());
+    usage.beat(NOW + 60);
+    assert!(usage.has_changes());
+    let part = usage.take_changes(10);
+    assert_eq!(part.observed, [(NOW, NOW + 60)]);
+    usage.give_back(&part);
+    assert_eq!(usage.take_changes(10).observed, [(NOW, NOW + 60)]);
+    usage.beat(NOW + 70);
+    assert!(!usage.has_changes());
+    usage.end_beats();
+    assert_eq!(usage.take_changes(10).observed, [(NOW, NOW + 70)]);
+}
+
+/// An earlier version wrote no spans: the days on which something was counted were observed.
+#[test]
+fn what_an_earlier_version_kept_was_observed_on_the_days_on_which_it_counted() {
+    let mut usage = Usage::beginning(NOW);
+    for day in [0, 1, 2, 50, 51] {
+        usage.note(Some(&alice()), ("app", "GET /a"), true, 1, NOW + day * DAY + 7);
+    }
+    let kept = Kept { observed: Vec::new(), ..usage.take_changes(10) };
+    let mut restored = Usage::restored(kept);
+    let spans: Vec<(i64, i64)> = restored.observed().spans().collect();
+    let midnight = |day: i64| (NOW + day * DAY).div_euclid(DAY) * DAY;
+    // The first use, and the last ones with the days before them that are kept.
+    assert_eq!(spans, [(NOW, midnight(1)), (midnight(50), NOW + 51 * DAY + 7)]);
+    assert!(restored.has_changes() && restored.take_changes(10).observed == spans);
 }
