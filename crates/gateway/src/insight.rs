@@ -73,13 +73,7 @@ impl Insight {
                 thread::park_timeout(TICK);
             }
         })?;
-        Ok(Self {
-            kept,
-            stop,
-            thread: Mutex::new(Some(thread)),
-            trying: Turns::default(),
-            reading: Turns::default(),
-        })
+        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Turns::default(), reading: Turns::default() })
     }
 
     /// The turn of somebody who wants to have a policy tried.

@@ -336,7 +336,7 @@ const INCIDENTS: &[Incident] = &[
         due_to: &[CauseKind::Keys],
         play: |world| {
             let unknown = rejected(CredentialProblemKind::UnknownKey);
-            let some = |person: usize| (person % 4 == 0).then_some(200);
+            let some = |person: usize| (person.is_multiple_of(4)).then_some(200);
             let mut fail = |world: &mut World, _| {
                 for person in (0..OFFICE + HOME).filter(|person| person % 4 != 0) {
                     world.refuse(person..person + 1, 1.0, &unknown, UNKNOWN_KEY);
