@@ -32,7 +32,7 @@
 //! | `POST /v1/audit` [`AuditWanted`](crate::audit::AuditWanted) | [`AuditAnswer`](crate::audit::AuditAnswer) |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
-//! What cannot be done is a status of 400 and above with a [`Problem`].
+//! What cannot be done is a status of 400 and above with a [`Problem`]; what is not begun, because it is busy, 503.
 
 mod alerts;
 mod bans;

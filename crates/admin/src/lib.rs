@@ -25,6 +25,7 @@ mod gateway;
 pub mod govern;
 pub mod openapi;
 mod peer;
+mod places;
 mod request;
 mod server;
 pub mod settings;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{self, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use portcullis_history::Filter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::Verb;
 use crate::access::Access;
@@ -29,6 +29,7 @@ use crate::gateway::{Action, ActionKind, Gateway};
 use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
+use crate::places::{Place, Places};
 use crate::tail::Line;
 
 /// The longest body of a request.
@@ -43,16 +44,16 @@ const MAX_POLICY: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that wait for one who follows, besides the ring.
 const LINES_AHEAD: usize = 16;
-/// How many may follow the events at once.
-pub(crate) const FOLLOWERS: usize = 8;
+/// After how many seconds somebody asks again who was told that it is busy.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What all requests of a connection share.
 pub(crate) struct Desk<G> {
     pub(crate) gateway: Arc<G>,
     pub(crate) peer: Peer,
     pub(crate) permitted: bool,
-    /// Room for those who follow.
-    pub(crate) followers: Arc<Semaphore>,
+    /// Those of the side that it came from.
+    pub(crate) places: Places,
 }
 
 /// An answer that is not the one that was wished for.
@@ -61,6 +62,16 @@ struct Failure(StatusCode, Problem);
 impl Failure {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self(status, Problem { error: error.into() })
+    }
+
+    /// Nothing was begun.
+    fn busy(error: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// It panicked, which was reported where it happened.
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")
     }
 }
 
@@ -94,9 +105,13 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/status") => self.blocking(|desk| Ok(json(&desk.gateway.status()))).await,
             (Method::GET, "/v1/health") => Ok(json(&self.gateway.health())),
             (Method::POST, "/v1/reload") => {
-                let reloaded = self.gateway.reload().await;
-                self.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
-                Ok(json(&reloaded))
+                let desk = Arc::clone(self);
+                Self::to_its_end(async move {
+                    let reloaded = desk.gateway.reload().await;
+                    desk.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
+                    Ok(json(&reloaded))
+                })
+                .await
             }
             (Method::POST, "/v1/drain") => {
                 // Before it is done: the process may be gone right after it.
@@ -166,7 +181,7 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::POST, "/v1/sinks/test") => {
                 let sink: SinkName = read(request).await?;
-                self.blocking(move |desk| match desk.gateway.test_sink(&desk.peer, &sink.name) {
+                self.slow(move |desk| match desk.gateway.test_sink(&desk.peer, &sink.name) {
                     Ok(tested) => Ok(json(&tested)),
                     Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
@@ -175,7 +190,7 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/alerts") => self.blocking(|desk| Ok(json(&desk.gateway.alerts()))).await,
             (Method::POST, "/v1/alerts/test") => {
                 let alert: AlertName = read(request).await?;
-                self.blocking(move |desk| desk.test_alert(&alert.name)).await
+                self.slow(move |desk| desk.test_alert(&alert.name)).await
             }
             (Method::POST, "/v1/alerts/lift") => {
                 let wanted: ContainmentId = read(request).await?;
@@ -199,8 +214,11 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/feeds") => self.blocking(|desk| Ok(json(&desk.gateway.feeds()))).await,
             (Method::POST, "/v1/feeds/refresh") => {
                 let feed: FeedName = read(request).await?;
-                self.blocking(move |desk| {
-                    desk.act(ActionKind::FeedRefresh, &feed.name, desk.gateway.refresh_feed(&feed.name))
+                let (place, desk) = (self.places.slow().map_err(Failure::busy)?, Arc::clone(self));
+                Self::to_its_end(async move {
+                    let _place = place;
+                    let refreshed = desk.gateway.refresh_feed(&feed.name).await;
+                    desk.act(ActionKind::FeedRefresh, &feed.name, refreshed)
                 })
                 .await
             }
@@ -236,7 +254,8 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::GET, "/v1/openapi.json") => Ok(json(&openapi::document())),
             (Method::POST, path) if path.starts_with(Governed::FOLDER) => {
-                self.govern(read_verb(request, MAX_GOVERNED).await?).await
+                let wanted = read_verb(request, MAX_GOVERNED).await?;
+                Self::to_its_end(Arc::clone(self).govern(wanted)).await
             }
             (Method::POST, "/v1/factors") => {
                 let whom: Whom = read(request).await?;
@@ -269,7 +288,7 @@ impl<G: Gateway> Desk<G> {
 
             (Method::POST, "/v1/policy/preview") => {
                 let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
-                self.blocking(move |desk| match desk.gateway.preview_policy(&candidate) {
+                self.slow(move |desk| match desk.gateway.preview_policy(&candidate) {
                     Ok(previewed) => Ok(json(&previewed)),
                     Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
@@ -284,7 +303,14 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::POST, path) if path.starts_with(AuditWanted::FOLDER) => {
                 let wanted: AuditWanted = read_verb(request, MAX_BODY).await?;
-                self.blocking(move |desk| desk.audit(&wanted)).await
+                match wanted {
+                    AuditWanted::Run => self.slow(move |desk| desk.audit(&wanted)).await,
+                    AuditWanted::Runs
+                    | AuditWanted::Show { .. }
+                    | AuditWanted::Suppressions
+                    | AuditWanted::Suppress { .. }
+                    | AuditWanted::Unsuppress { .. } => self.blocking(move |desk| desk.audit(&wanted)).await,
+                }
             }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
@@ -294,18 +320,47 @@ impl<G: Gateway> Desk<G> {
         }
     }
 
-    /// Does it on a thread for what may take a while, so that others are answered meanwhile.
+    /// Does what is quick on a thread that may block, in its turn. Its place is taken until it is done, whether or not anybody waits for that.
     async fn blocking(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
     ) -> Result<Response<Answer>, Failure> {
+        let place = self.places.quick().await;
+        self.on_thread(place, work).await
+    }
+
+    /// Does what may take long on such a thread, or says at once that it is busy.
+    async fn slow(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        let place = self.places.slow().map_err(Failure::busy)?;
+        self.on_thread(Some(place), work).await
+    }
+
+    async fn on_thread(
+        self: &Arc<Self>,
+        place: Option<Place>,
+        work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
         let desk = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&desk)).await;
-        done.unwrap_or_else(|_| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")))
+        let work = move || {
+            let _place = place;
+            work(&desk)
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure::internal()))
+    }
+
+    /// Does what waits for others without a thread, and to its end: what is done is recorded also where whoever asked has gone.
+    async fn to_its_end(
+        work: impl Future<Output = Result<Response<Answer>, Failure>> + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        tokio::task::spawn_local(work).await.unwrap_or_else(|_| Err(Failure::internal()))
     }
 
     /// Versions, proposals and approvals. What changes something is recorded.
-    async fn govern(self: &Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
+    async fn govern(self: Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
+        let _place = self.places.governed().await;
         let action = wanted.action();
         let outcome = self.gateway.govern(&self.peer, wanted).await;
         if let Some(kind) = action {
@@ -388,17 +443,14 @@ impl<G: Gateway> Desk<G> {
     }
 
     fn follow(&self, filter: Filter) -> Result<Response<Answer>, Failure> {
-        let Ok(room) = Arc::clone(&self.followers).try_acquire_owned() else {
-            let error = format!("{FOLLOWERS} follow the events already");
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error));
-        };
+        let place = self.places.follower().map_err(Failure::busy)?;
         // From here on nothing is missed, the event about this included.
         let events = self.gateway.tail().follow();
         self.record(ActionKind::EventsTail, true, "follows the events".to_owned());
         let (sender, receiver) = mpsc::channel(LINES_AHEAD);
         tokio::task::spawn_local(async move {
             pass_on(events, &filter, &sender).await;
-            drop(room);
+            drop(place);
         });
         Ok(respond(StatusCode::OK, "application/x-ndjson", Answer::Lines(receiver)))
     }
@@ -469,7 +521,11 @@ fn json(value: &impl Serialize) -> Response<Answer> {
 }
 
 fn refuse(Failure(status, problem): &Failure) -> Response<Answer> {
-    whole(*status, problem)
+    let mut refusal = whole(*status, problem);
+    if *status == StatusCode::SERVICE_UNAVAILABLE {
+        refusal.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    refusal
 }
 
 fn whole(status: StatusCode, value: &impl Serialize) -> Response<Answer> {

@@ -22,7 +22,7 @@ use crate::cli::args::{
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{fail, safe, show, try_ask};
+use crate::cli::live::{exit_of, fail, safe, show, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::exit::Exit;
 use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};
@@ -37,11 +37,7 @@ pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
         Err(error @ ClientError::Unreachable { .. }) if global.admin.is_none() => on_the_store(global, wanted, &error),
         Err(error) => {
             fail(global, &error.to_string());
-            Err(match error {
-                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-                ClientError::Forbidden { .. } => Exit::NotPermitted,
-                ClientError::Refused(_) => Exit::Negative,
-            })
+            Err(exit_of(&error))
         }
     }
 }

@@ -25,12 +25,17 @@ use crate::exit::Exit;
 pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, Exit> {
     try_ask(global, question)?.map_err(|error| {
         fail(global, &error.to_string());
-        match error {
-            ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-            ClientError::Forbidden { .. } => Exit::NotPermitted,
-            ClientError::Refused(_) => Exit::Negative,
-        }
+        exit_of(&error)
     })
+}
+
+/// What the command line ends with where there is no answer, or none that was wished for.
+pub(crate) fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::NotNow(_) => Exit::Unreachable,
+        ClientError::Forbidden { .. } => Exit::NotPermitted,
+        ClientError::Refused(_) => Exit::Negative,
+    }
 }
 
 /// The same for whoever can do without an answer.

@@ -15,7 +15,7 @@ use crate::cli::args::{
     ReportFormat,
 };
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{fail, safe, try_ask};
+use crate::cli::live::{exit_of, fail, safe, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::cli::table::table;
 use crate::control::audit::kept;
@@ -41,11 +41,7 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
         Err(ClientError::Unreachable { .. }) if global.admin.is_none() => Ok(None),
         Err(error) => {
             fail(global, &error.to_string());
-            Err(match error {
-                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-                ClientError::Forbidden { .. } => Exit::NotPermitted,
-                ClientError::Refused(_) => Exit::Negative,
-            })
+            Err(exit_of(&error))
         }
     }
 }
