@@ -294,6 +294,74 @@ fn what_takes_long_holds_up_neither_a_ban_nor_the_operator_at_the_machine() {
 }
 
 #[test]
+fn whoever_only_reads_sees_versions_findings_and_power_and_lists_in_parts() {
+    let policy =
+        DUTY.replace("\"POST /v1/reload\"", "\"POST /v1/reload\", \"POST /v1/govern/*\", \"POST /v1/audit/run\"");
+    let api = Api::start_with("[store]\npath = \"state.db\"\n", &policy);
+    let get = |target: &str| {
+        let answer = api.get(target, &api.bob);
+        assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
+        answer.json()
+    };
+    for number in 1..=5 {
+        let ban = json!({ "on": format!("192.0.2.{number}"), "for_s": 600 - number, "reason": "case 4711" });
+        assert_eq!(api.post("/v1/bans/add", &api.alice, &ban).status(), 200);
+    }
+    let all = get("/v1/bans");
+    assert_eq!((all["bans"].as_array().unwrap().len(), &all["more"]), (5, &false.into()));
+    assert_eq!(all["bans"][0]["on"], "192.0.2.1", "the one that lasts longest first");
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let part = get(&format!("/v1/bans?limit=2{after}"));
+        let on: Vec<String> =
+            part["bans"].as_array().unwrap().iter().map(|ban| ban["on"].as_str().unwrap().to_owned()).collect();
+        after = format!("&after={}", on.last().unwrap());
+        seen.extend(on);
+        if part["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]);
+    let refused = api.get("/v1/bans?limt=2", &api.bob);
+    assert_eq!(refused.status(), 400, "a parameter that nobody reads is no filter: {}", refused.text());
+
+    let by = json!({ "name": null, "reason": "root needs less", "ticket": null });
+    let wanted =
+        json!({ "verb": "propose", "policy": format!("version = 1\n{policy}# another\n"), "files": null, "by": by });
+    let proposed = api.post("/v1/govern/propose", &api.alice, &wanted).json();
+    let activate = json!({ "verb": "activate", "id": proposed["changes"][0]["id"] });
+    assert_eq!(api.post("/v1/govern/activate", &api.alice, &activate).status(), 200);
+    let last = get("/v1/govern/list?limit=1");
+    assert_eq!(
+        (&last["versions"][0]["n"], &last["more"], &last["versions"][1]),
+        (&2.into(), &true.into(), &Value::Null)
+    );
+    let first = get("/v1/govern/list?limit=1&after=2");
+    assert_eq!((&first["versions"][0]["n"], &first["more"]), (&1.into(), &false.into()));
+    let shown = get("/v1/govern/show?n=1");
+    assert_eq!(
+        (&shown["versions"][0]["n"], shown.get("files")),
+        (&1.into(), None),
+        "files may hold hashes of passwords"
+    );
+    let whole = api.post("/v1/govern/show", &api.alice, &json!({ "verb": "show", "n": 1 })).json();
+    assert!(!whole["files"].as_array().unwrap().is_empty(), "{whole:#}");
+
+    assert_eq!(api.post("/v1/audit/run", &api.alice, &json!({ "verb": "run" })).status(), 200);
+    let runs = get("/v1/audit/runs");
+    let run = runs["runs"][0]["run"].as_str().unwrap();
+    let report = get(&format!("/v1/audit/show?run={run}"));
+    let count = report["report"]["findings"].as_array().unwrap().len();
+    let one = get(&format!("/v1/audit/show?run={run}&limit=1"));
+    assert_eq!(one["report"]["findings"].as_array().unwrap().len(), count.min(1));
+    assert_eq!(one["more"], (count > 1), "{report:#}");
+    let unknown = api.get("/v1/audit/show?after=nobody", &api.bob);
+    assert_eq!(unknown.status(), 400, "{}", unknown.text());
+    assert_eq!(get("/v1/access/list")["access"], json!([]));
+    assert_eq!(api.post("/v1/access/list", &api.bob, &json!({ "verb": "list", "all": false })).status(), 403);
+}
+
+#[test]
 fn nobody_introduces_themselves() {
     let api = Api::start();
     let forged = [

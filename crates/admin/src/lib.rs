@@ -26,6 +26,7 @@ pub mod govern;
 pub mod openapi;
 mod peer;
 mod places;
+mod reading;
 mod request;
 mod server;
 pub mod settings;

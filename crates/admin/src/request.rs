@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use portcullis_history::Filter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
@@ -30,6 +31,7 @@ use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
 use crate::places::{Place, Places};
+use crate::reading::{Page, Question, part, question};
 use crate::tail::Line;
 
 /// The longest body of a request.
@@ -101,6 +103,11 @@ impl<G: Gateway> Desk<G> {
     async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Failure> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        if method == Method::GET
+            && let Some(question) = question(&path, request.uri().query())
+        {
+            return self.reading(question.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error))?).await;
+        }
         match (method, path.as_str()) {
             (Method::GET, "/v1/status") => self.blocking(|desk| Ok(json(&desk.gateway.status()))).await,
             (Method::GET, "/v1/health") => Ok(json(&self.gateway.health())),
@@ -119,7 +126,6 @@ impl<G: Gateway> Desk<G> {
                 self.gateway.drain();
                 Ok(json(&crate::api::Done { message: "the gateway drains and ends".to_owned() }))
             }
-            (Method::GET, "/v1/bans") => self.blocking(|desk| Ok(json(&desk.gateway.bans()))).await,
             (Method::POST, "/v1/bans/explain") => {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| found(desk.gateway.explain_ban(&whom.on))).await
@@ -276,7 +282,6 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::GET, "/v1/sessions") => self.blocking(|desk| Ok(json(&desk.gateway.sessions()))).await,
             (Method::POST, "/v1/sessions/revoke") => {
                 let which: WhichSessions = read(request).await?;
                 self.blocking(move |desk| {
@@ -307,6 +312,7 @@ impl<G: Gateway> Desk<G> {
                     AuditWanted::Run => self.slow(move |desk| desk.audit(&wanted)).await,
                     AuditWanted::Runs
                     | AuditWanted::Show { .. }
+                    | AuditWanted::Diff { .. }
                     | AuditWanted::Suppressions
                     | AuditWanted::Suppress { .. }
                     | AuditWanted::Unsuppress { .. } => self.blocking(move |desk| desk.audit(&wanted)).await,
@@ -317,6 +323,63 @@ impl<G: Gateway> Desk<G> {
                 self.follow(filter)
             }
             (method, path) => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
+        }
+    }
+
+    /// Answers a question. Nothing is changed, and nothing recorded.
+    async fn reading(self: &Arc<Self>, question: Question) -> Result<Response<Answer>, Failure> {
+        match question {
+            Question::Bans(page) => {
+                self.blocking(move |desk| {
+                    let mut bans = desk.gateway.bans();
+                    if page != Page::default() {
+                        bans.bans.sort_by(|a, b| a.on.cmp(&b.on));
+                    }
+                    bans.more = part(&mut bans.bans, &page, |ban| &ban.on);
+                    Ok(json(&bans))
+                })
+                .await
+            }
+            Question::Sessions(page) => {
+                self.blocking(move |desk| {
+                    let mut sessions = desk.gateway.sessions();
+                    if page != Page::default() {
+                        sessions.sessions.sort_by(|a, b| a.id.cmp(&b.id));
+                    }
+                    sessions.more = part(&mut sessions.sessions, &page, |session| &session.id);
+                    Ok(json(&sessions))
+                })
+                .await
+            }
+            Question::Governed(wanted) => {
+                let desk = Arc::clone(self);
+                Self::to_its_end(async move {
+                    let _place = desk.places.governed().await;
+                    let mut answer = desk.gateway.govern(&desk.peer, wanted).await.map_err(conflict)?;
+                    answer.files.clear();
+                    Ok(json(&answer))
+                })
+                .await
+            }
+            Question::Access(wanted) => {
+                self.blocking(move |desk| {
+                    let mut answer = desk.gateway.access(&desk.peer, &wanted).map_err(conflict)?;
+                    answer.access.iter_mut().for_each(|power| power.record.clear());
+                    Ok(json(&answer))
+                })
+                .await
+            }
+            Question::Audit(wanted, page) => {
+                self.blocking(move |desk| {
+                    let mut answer = desk.gateway.audit(&wanted).map_err(conflict)?;
+                    let findings = answer.report.as_mut().and_then(|report| report.get_mut("findings"));
+                    if let Some(findings) = findings.and_then(Value::as_array_mut) {
+                        answer.more = part_of_findings(findings, &page)?;
+                    }
+                    Ok(json(&answer))
+                })
+                .await
+            }
         }
     }
 
@@ -488,6 +551,26 @@ fn note(dropped: u64) -> Bytes {
     let mut line = serde_json::to_vec(&note).unwrap_or_default();
     line.push(b'\n');
     line.into()
+}
+
+/// Cuts a part out of the findings of a run, which keep their order: the worst first. Without a limit all are told, as ever.
+fn part_of_findings(findings: &mut Vec<Value>, page: &Page) -> Result<bool, Failure> {
+    if let Some(after) = &page.after {
+        let is_it = |finding: &Value| finding.get("fingerprint").and_then(Value::as_str) == Some(after.as_str());
+        let Some(place) = findings.iter().position(is_it) else {
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "`after` is no fingerprint of this run"));
+        };
+        findings.drain(..=place);
+    }
+    let limit = page.limit.unwrap_or(usize::MAX);
+    let more = findings.len() > limit;
+    findings.truncate(limit);
+    Ok(more)
+}
+
+/// It cannot be done.
+fn conflict(problem: Problem) -> Failure {
+    Failure(StatusCode::CONFLICT, problem)
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {

@@ -114,7 +114,7 @@ impl Gateway for Operated {
                 message,
                 sha256,
                 report: None,
-                problems: Value::Null,
+                problems: Value::Array(Vec::new()),
                 restart: Vec::new(),
             };
         };

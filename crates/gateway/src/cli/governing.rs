@@ -89,14 +89,14 @@ pub(crate) fn told(global: &Global, wanted: Governed) -> Result<Exit, Exit> {
 }
 
 pub(crate) fn list(global: &Global, most: u64) -> Result<Exit, Exit> {
-    let done = asked(global, Governed::List { most })?;
+    let done = asked(global, Governed::List { most, before: None })?;
     show(global, &done, || words::of_list(&done));
     Ok(Exit::Success)
 }
 
 /// What is live, and how far a version has come that is rolled out.
 pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
-    let done = asked(global, Governed::List { most: 1 })?;
+    let done = asked(global, Governed::List { most: 1, before: None })?;
     show(global, &done, || words::of_status(&done));
     Ok(Exit::Success)
 }
@@ -255,7 +255,7 @@ pub(crate) fn governance(global: &Global, command: &GovernanceCommand) -> Result
             told(global, Governed::Init { approvers, by: author(by) })
         }
         GovernanceCommand::Status => {
-            let done = asked(global, Governed::List { most: 1 })?;
+            let done = asked(global, Governed::List { most: 1, before: None })?;
             show(global, &done, || words::of_status(&done));
             let required = done.live.as_ref().is_some_and(|live| live.required);
             Ok(if required { Exit::Success } else { Exit::Negative })
