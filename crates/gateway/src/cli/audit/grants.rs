@@ -25,7 +25,7 @@ use crate::governing::Governing;
 pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
     let done = match command {
         AuditCommand::Run(args) => make(global, args),
-        AuditCommand::Runs => runs(global),
+        AuditCommand::Runs(args) => runs(global, args.offline),
         AuditCommand::Show(args) => show(global, args),
         AuditCommand::Diff(args) => diff(global, args),
         AuditCommand::Suppress(args) => suppress(global, args),
@@ -146,7 +146,7 @@ fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, Exit> {
 }
 
 fn show(global: &Global, args: &AuditShowArgs) -> Result<Exit, Exit> {
-    let answer = ask_or_read(global, &AuditWanted::Show { run: args.run.clone() }, false)?;
+    let answer = ask_or_read(global, &AuditWanted::Show { run: args.run.clone() }, args.offline)?;
     Ok(told(global, report_in(global, answer)?, &args.shown))
 }
 
@@ -178,8 +178,8 @@ fn told(global: &Global, mut report: Report, args: &ReportArgs) -> Exit {
     }
 }
 
-fn runs(global: &Global) -> Result<Exit, Exit> {
-    let answered = ask_or_read(global, &AuditWanted::Runs, false)?;
+fn runs(global: &Global, offline: bool) -> Result<Exit, Exit> {
+    let answered = ask_or_read(global, &AuditWanted::Runs, offline)?;
     match global.output {
         _ if global.quiet => {}
         Format::Human if answered.runs.is_empty() => remark("no audit was made yet: `portcullis audit run` makes one"),
