@@ -546,3 +546,32 @@ fn a_person_breaks_glass_for_themselves_with_an_enrolled_key_once() {
     assert!(run(&gateway.site, &["access", "verify"]).contains("entries follow one on the other"));
     assert_eq!(of_kind(&gateway.stop(), "break_glass.opened").len(), 2);
 }
+
+#[test]
+fn after_a_crash_power_in_force_revocations_and_runs_are_read_from_the_store() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream);
+    let mut gateway = site.start();
+    run(&gateway.site, &ACTIVATE);
+    run(&gateway.site, &["revoke", "token", "jti-4711", "--reason", "lost"]);
+    run(&gateway.site, &["audit", "run", "--fail-on", "never"]);
+    gateway.process.signal(Signal::Kill);
+    gateway.process.wait_exit(PATIENCE);
+    let look = |arguments: &[&str], words: &str| {
+        let finished = ask(&gateway.site, arguments);
+        let (said, remarks) = (finished.stdout.join("\n"), finished.stderr.join("\n"));
+        assert_eq!(finished.status.code(), Some(0), "{arguments:?}: {said}\n{remarks}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        remarks
+    };
+    let is_told =
+        |remarks: String| assert!(remarks.contains("no gateway answers: this is what the store "), "{remarks}");
+    is_told(look(&["access", "list"], "alice-administers"));
+    is_told(look(&["access", "show", "1"], "INC-7: disk full"));
+    is_told(look(&["access", "verify"], "entries follow one on the other"));
+    is_told(look(&["revoke", "list"], "jti-4711"));
+    assert_eq!(look(&["audit", "runs", "--offline"], "RUN"), "", "as it was asked");
+    look(&["audit", "show", "--offline", "--fail-on", "never"], "");
+    // What changes something is for a gateway.
+    assert_eq!(ask(&gateway.site, &["access", "deactivate", "1", "--reason", "x"]).status.code(), Some(4));
+}

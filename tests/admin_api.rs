@@ -45,11 +45,11 @@ principals = ["user:bob"]
 scope = "admin"
 "#;
 
-struct Api {
-    gateway: Gateway,
-    address: SocketAddr,
-    alice: String,
-    bob: String,
+pub(crate) struct Api {
+    pub(crate) gateway: Gateway,
+    pub(crate) address: SocketAddr,
+    pub(crate) alice: String,
+    pub(crate) bob: String,
     root: String,
     _upstream: Upstream,
 }
@@ -60,8 +60,14 @@ impl Api {
     }
 
     fn start_with(admin: &str, policy: &str) -> Self {
+        Self::start_on(&[], admin, policy)
+    }
+
+    /// With these files beside the configuration.
+    pub(crate) fn start_on(files: &[(&str, &str)], admin: &str, policy: &str) -> Self {
         let upstream = Upstream::start();
         let mut site = Site::new(&upstream.url());
+        files.iter().for_each(|(name, content)| site.file(name, content));
         let [alice, bob, root] = ["alice", "bob", "root"].map(|name| site.key(name, &format!("user:{name}"), ""));
         site.add(&format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}"));
         site.policy(policy);
@@ -74,7 +80,7 @@ impl Api {
         Self { gateway, address, alice, bob, root, _upstream: upstream }
     }
 
-    fn get(&self, target: &str, key: &str) -> Answer {
+    pub(crate) fn get(&self, target: &str, key: &str) -> Answer {
         self.send("GET", target, &[("x-api-key", key)], b"")
     }
 
@@ -83,7 +89,7 @@ impl Api {
         self.send("POST", target, &headers, body.to_string().as_bytes())
     }
 
-    fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut all = vec![("host", "localhost")];
         if headers.iter().any(|(name, _)| *name == "host") {
             all.clear();
@@ -222,6 +228,139 @@ fn what_another_sites_page_can_have_a_browser_send_is_refused_and_recorded() {
     assert_eq!(api.get("/v1/bans", &api.alice).json()["bans"], json!([]));
     let own = [key, json, ("sec-fetch-site", "same-origin"), ("origin", "http://localhost")];
     assert_eq!(api.send("POST", "/v1/bans/add", &own, body.as_bytes()).status(), 200);
+}
+
+/// Sends over a socket of the machine, and returns what is answered first.
+fn over_the_socket(api: &Api, path: &str, body: &Value) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(api.gateway.site.path("portcullis.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let headers = [("host", "portcullis"), ("content-type", "application/json"), ("connection", "close")];
+    let request = wire::request("POST", path, &headers, body.to_string().as_bytes());
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    let mut head = [0; 4_096];
+    let count = std::io::Read::read(&mut stream, &mut head).unwrap();
+    String::from_utf8_lossy(&head[..count]).into_owned()
+}
+
+#[test]
+fn what_takes_long_holds_up_neither_a_ban_nor_the_operator_at_the_machine() {
+    // Its connections are taken by the kernel, and nobody ever says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/list", silent.local_addr().unwrap());
+    let network = |number: u8| {
+        format!(
+            "[[network]]\nname = \"list{number}\"\naddresses = [\"127.0.0.{number}\"]\nsource = {{ url = \"{url}\", private = true, refresh = \"1h\", timeout = \"50s\" }}\n"
+        )
+    };
+    let networks: Vec<String> = (1..=4).map(network).collect();
+    let more = "\"POST /v1/reload\", \"POST /v1/feeds/*\", \"POST /v1/events/tail\"";
+    let policy = [DUTY.replace("\"POST /v1/reload\"", more), networks.concat()].concat();
+    let api = Api::start_with("", &policy);
+    let (told, answers) = std::sync::mpsc::channel();
+    for number in 1..=4 {
+        let (told, address, key) = (told.clone(), api.address, api.alice.clone());
+        let body = json!({ "name": format!("list{number}") }).to_string();
+        std::thread::spawn(move || {
+            let headers = [("host", "localhost"), ("x-api-key", key.as_str()), ("content-type", "application/json")];
+            let request = wire::request("POST", "/v1/feeds/refresh", &headers, body.as_bytes());
+            // Those that are under way end with the gateway.
+            if let Ok(answer) = wire::try_send(address, request) {
+                let _ = told.send(answer);
+            }
+        });
+    }
+    for _ in 0..2 {
+        let busy = answers.recv_timeout(PATIENCE).expect("two of four are told that it is busy");
+        assert_eq!((busy.status(), busy.header("retry-after")), (503, Some("5")), "{}", busy.text());
+        assert!(busy.json()["error"].as_str().unwrap().starts_with("busy: 2 orders that take long"), "{}", busy.text());
+    }
+    // Two are under way, for as long as a fetch takes.
+    assert_eq!(api.get("/v1/status", &api.bob).status(), 200);
+    let ban = json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" });
+    assert_eq!(api.post("/v1/bans/add", &api.alice, &ban).status(), 200);
+    let unknown = over_the_socket(&api, "/v1/feeds/refresh", &json!({ "name": "nobody" }));
+    assert!(unknown.starts_with("HTTP/1.1 409 "), "the machine's socket has places of its own: {unknown}");
+
+    let follow = || {
+        let headers = [("host", "localhost"), ("x-api-key", api.alice.as_str()), ("content-type", "application/json")];
+        let mut connection = wire::Conn::open(api.address);
+        connection.send(wire::request("POST", "/v1/events/tail", &headers, b"{}"));
+        let status = connection.try_head().unwrap().status;
+        (status, connection)
+    };
+    let followers: Vec<_> = (0..8).map(|_| follow()).collect();
+    assert!(followers.iter().all(|(status, _)| *status == 200));
+    assert_eq!(follow().0, 503, "one more than there are places");
+    let local = over_the_socket(&api, "/v1/events/tail", &json!({}));
+    assert!(local.starts_with("HTTP/1.1 200 "), "{local}");
+}
+
+#[test]
+fn whoever_only_reads_sees_versions_findings_and_power_and_lists_in_parts() {
+    let policy =
+        DUTY.replace("\"POST /v1/reload\"", "\"POST /v1/reload\", \"POST /v1/govern/*\", \"POST /v1/audit/run\"");
+    let api = Api::start_with("[store]\npath = \"state.db\"\n", &policy);
+    let get = |target: &str| {
+        let answer = api.get(target, &api.bob);
+        assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
+        answer.json()
+    };
+    for number in 1..=5 {
+        let ban = json!({ "on": format!("192.0.2.{number}"), "for_s": 600 - number, "reason": "case 4711" });
+        assert_eq!(api.post("/v1/bans/add", &api.alice, &ban).status(), 200);
+    }
+    let all = get("/v1/bans");
+    assert_eq!((all["bans"].as_array().unwrap().len(), &all["more"]), (5, &false.into()));
+    assert_eq!(all["bans"][0]["on"], "192.0.2.1", "the one that lasts longest first");
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let part = get(&format!("/v1/bans?limit=2{after}"));
+        let on: Vec<String> =
+            part["bans"].as_array().unwrap().iter().map(|ban| ban["on"].as_str().unwrap().to_owned()).collect();
+        after = format!("&after={}", on.last().unwrap());
+        seen.extend(on);
+        if part["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(seen, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]);
+    let refused = api.get("/v1/bans?limt=2", &api.bob);
+    assert_eq!(refused.status(), 400, "a parameter that nobody reads is no filter: {}", refused.text());
+
+    let by = json!({ "name": null, "reason": "root needs less", "ticket": null });
+    let wanted =
+        json!({ "verb": "propose", "policy": format!("version = 1\n{policy}# another\n"), "files": null, "by": by });
+    let proposed = api.post("/v1/govern/propose", &api.alice, &wanted).json();
+    let activate = json!({ "verb": "activate", "id": proposed["changes"][0]["id"] });
+    assert_eq!(api.post("/v1/govern/activate", &api.alice, &activate).status(), 200);
+    let last = get("/v1/govern/list?limit=1");
+    assert_eq!(
+        (&last["versions"][0]["n"], &last["more"], &last["versions"][1]),
+        (&2.into(), &true.into(), &Value::Null)
+    );
+    let first = get("/v1/govern/list?limit=1&after=2");
+    assert_eq!((&first["versions"][0]["n"], &first["more"]), (&1.into(), &false.into()));
+    let shown = get("/v1/govern/show?n=1");
+    assert_eq!(
+        (&shown["versions"][0]["n"], shown.get("files")),
+        (&1.into(), None),
+        "files may hold hashes of passwords"
+    );
+    let whole = api.post("/v1/govern/show", &api.alice, &json!({ "verb": "show", "n": 1 })).json();
+    assert!(!whole["files"].as_array().unwrap().is_empty(), "{whole:#}");
+
+    assert_eq!(api.post("/v1/audit/run", &api.alice, &json!({ "verb": "run" })).status(), 200);
+    let runs = get("/v1/audit/runs");
+    let run = runs["runs"][0]["run"].as_str().unwrap();
+    let report = get(&format!("/v1/audit/show?run={run}"));
+    let count = report["report"]["findings"].as_array().unwrap().len();
+    let one = get(&format!("/v1/audit/show?run={run}&limit=1"));
+    assert_eq!(one["report"]["findings"].as_array().unwrap().len(), count.min(1));
+    assert_eq!(one["more"], (count > 1), "{report:#}");
+    let unknown = api.get("/v1/audit/show?after=nobody", &api.bob);
+    assert_eq!(unknown.status(), 400, "{}", unknown.text());
+    assert_eq!(get("/v1/access/list")["access"], json!([]));
+    assert_eq!(api.post("/v1/access/list", &api.bob, &json!({ "verb": "list", "all": false })).status(), 403);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod access;
 mod access_log;
 /// The operators' API over the network.
 mod admin_api;
+mod admin_contract;
 /// Rules over the events: who is told, what is contained, and how that is lifted.
 mod alerts;
 /// API keys over their life: scopes, rotation, last use.

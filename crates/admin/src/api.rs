@@ -6,7 +6,7 @@
 //! | `GET /v1/health` | [`Health`] |
 //! | `POST /v1/reload` | [`Reloaded`] |
 //! | `POST /v1/drain` | [`Done`] |
-//! | `GET /v1/bans` | [`Bans`] |
+//! | `GET /v1/bans?limit=&after=` | [`Bans`] |
 //! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
 //! | `POST /v1/bans/add` [`NewBan`] | [`Done`] |
 //! | `POST /v1/bans/import` [`NewBans`] | [`Done`] |
@@ -25,14 +25,17 @@
 //! | `POST /v1/factors/enroll` [`NewFactor`] | [`FactorBegun`] |
 //! | `POST /v1/factors/confirm` [`FactorCode`] | [`FactorConfirmed`] |
 //! | `POST /v1/factors/reset` [`Whom`] | [`Done`] |
-//! | `GET /v1/sessions` | [`Sessions`] |
+//! | `GET /v1/sessions?limit=&after=` | [`Sessions`] |
 //! | `POST /v1/sessions/revoke` [`WhichSessions`] | [`Done`] |
 //! | `POST /v1/policy/preview` [`PolicyText`] | [`Previewed`] |
 //! | `GET /v1/spikes` | [`Spikes`] |
 //! | `POST /v1/audit` [`AuditWanted`](crate::audit::AuditWanted) | [`AuditAnswer`](crate::audit::AuditAnswer) |
+//! | `GET /v1/govern/list`, `show`, `verify`, `approvers` | [`Answer`](crate::govern::Answer), without files |
+//! | `GET /v1/access/list`, `show`, `verify` | [`Answer`](crate::access::Answer), without what is signed |
+//! | `GET /v1/audit/runs`, `show`, `suppressions`, `diff` | [`AuditAnswer`](crate::audit::AuditAnswer) |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
-//! What cannot be done is a status of 400 and above with a [`Problem`].
+//! What cannot be done is a status of 400 and above with a [`Problem`]; what is not begun, because it is busy, 503.
 
 mod alerts;
 mod bans;

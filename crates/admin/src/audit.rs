@@ -19,6 +19,15 @@ pub enum AuditWanted {
         /// What it is called, or the beginning of that.
         run: Option<String>,
     },
+    /// What is new, what is resolved and what is of another severity in a run, compared with an earlier one.
+    Diff {
+        /// The earlier one; left out, the last but one.
+        #[serde(default)]
+        from: Option<String>,
+        /// The later one; left out, the last one.
+        #[serde(default)]
+        to: Option<String>,
+    },
     /// The suppressions.
     Suppressions,
     /// A finding may stay for a while.
@@ -47,6 +56,7 @@ impl Verb for AuditWanted {
             Self::Run => "run",
             Self::Runs => "runs",
             Self::Show { .. } => "show",
+            Self::Diff { .. } => "diff",
             Self::Suppressions => "suppressions",
             Self::Suppress { .. } => "suppress",
             Self::Unsuppress { .. } => "unsuppress",
@@ -58,7 +68,7 @@ impl AuditWanted {
     /// Whether it changes what is kept, so that it is recorded.
     pub fn changes(&self) -> bool {
         match self {
-            Self::Run | Self::Runs | Self::Show { .. } | Self::Suppressions => false,
+            Self::Run | Self::Runs | Self::Show { .. } | Self::Diff { .. } | Self::Suppressions => false,
             Self::Suppress { .. } | Self::Unsuppress { .. } => true,
         }
     }
@@ -77,7 +87,30 @@ pub struct AuditAnswer {
     pub runs: Vec<AuditRun>,
     /// The suppressions, those that are over too.
     #[serde(default)]
+    #[schemars(with = "Vec<ShownSuppression>")]
     pub suppressions: Vec<Value>,
+    /// How two runs differ.
+    #[serde(default)]
+    pub diff: Option<Value>,
+    /// The run has more findings than these.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// A suppression, as an answer has it.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the audits themselves write")]
+struct ShownSuppression {
+    /// Of which finding.
+    fingerprint: String,
+    /// Who answers for it.
+    owner: String,
+    /// Why.
+    reason: String,
+    /// When it was made, in seconds since 1970.
+    made: i64,
+    /// When it ends, likewise.
+    until: i64,
 }
 
 /// A run that is kept.

@@ -51,6 +51,9 @@ pub enum ClientError {
     /// The gateway says no.
     #[error("{0}")]
     Refused(String),
+    /// The gateway is busy or takes too long, and nobody knows an answer now.
+    #[error("{0}")]
+    NotNow(String),
     /// What came is no answer.
     #[error("the gateway at {at} gave no proper answer: {why}")]
     Broken {
@@ -194,6 +197,9 @@ impl Client {
         let error = said(&bytes).unwrap_or_else(|| format!("status {status}"));
         if matches!(status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) {
             return ClientError::Forbidden { at: self.place.to_string(), why: error };
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
+            return ClientError::NotNow(error);
         }
         ClientError::Refused(error)
     }

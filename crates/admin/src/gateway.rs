@@ -15,7 +15,7 @@ use crate::govern;
 use crate::peer::Peer;
 use crate::tail::Tail;
 
-/// A running gateway, as the control channel needs it. Everything but [`Self::reload`] is called on a thread that may block.
+/// A running gateway, as the control channel needs it. Everything but what is a future is called on a thread that may block.
 pub trait Gateway: Send + Sync + 'static {
     /// How it does. It may read and compile the files, to say what a reload would find.
     fn status(&self) -> Status;
@@ -29,7 +29,7 @@ pub trait Gateway: Send + Sync + 'static {
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);
 
-    /// The bans in force.
+    /// All bans in force, the one that lasts longest first.
     fn bans(&self) -> Bans;
 
     /// What is known about somebody's bans.
@@ -135,7 +135,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// That it is not in force now, and why.
-    fn refresh_feed(&self, name: &str) -> Result<Done, Problem>;
+    fn refresh_feed(&self, name: &str) -> impl Future<Output = Result<Done, Problem>> + Send;
 
     /// Which networks an address is in.
     fn locate(&self, address: &WhereIs) -> Located;
@@ -203,7 +203,7 @@ pub trait Gateway: Send + Sync + 'static {
     /// Why not.
     fn reset_factors(&self, on: &str) -> Result<Done, Problem>;
 
-    /// The sessions of browsers that hold.
+    /// All sessions of browsers that hold, the last used first.
     fn sessions(&self) -> Sessions;
 
     /// Ends sessions: it is done when this returns, and a restart does not bring them back.

@@ -13,6 +13,9 @@ pub enum Governed {
     List {
         /// At most so many versions.
         most: u64,
+        /// Those before this one alone; null: from the last one on.
+        #[serde(default)]
+        before: Option<u64>,
     },
     /// One version with its files.
     Show {
@@ -174,6 +177,9 @@ pub struct Answer {
     /// A block of text to be signed elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// There are versions before these, which a list with `before` (as GET: `after`) has.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// What is live.

@@ -25,6 +25,8 @@ mod gateway;
 pub mod govern;
 pub mod openapi;
 mod peer;
+mod places;
+mod reading;
 mod request;
 mod server;
 pub mod settings;

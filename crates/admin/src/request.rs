@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{self, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use portcullis_history::Filter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::Verb;
 use crate::access::Access;
@@ -29,6 +30,8 @@ use crate::gateway::{Action, ActionKind, Gateway};
 use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
+use crate::places::{Place, Places};
+use crate::reading::{Page, Question, part, question};
 use crate::tail::Line;
 
 /// The longest body of a request.
@@ -43,16 +46,16 @@ const MAX_POLICY: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines that wait for one who follows, besides the ring.
 const LINES_AHEAD: usize = 16;
-/// How many may follow the events at once.
-pub(crate) const FOLLOWERS: usize = 8;
+/// After how many seconds somebody asks again who was told that it is busy.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What all requests of a connection share.
 pub(crate) struct Desk<G> {
     pub(crate) gateway: Arc<G>,
     pub(crate) peer: Peer,
     pub(crate) permitted: bool,
-    /// Room for those who follow.
-    pub(crate) followers: Arc<Semaphore>,
+    /// Those of the side that it came from.
+    pub(crate) places: Places,
 }
 
 /// An answer that is not the one that was wished for.
@@ -61,6 +64,16 @@ struct Failure(StatusCode, Problem);
 impl Failure {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self(status, Problem { error: error.into() })
+    }
+
+    /// Nothing was begun.
+    fn busy(error: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// It panicked, which was reported where it happened.
+    fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")
     }
 }
 
@@ -90,13 +103,22 @@ impl<G: Gateway> Desk<G> {
     async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Answer>, Failure> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        if method == Method::GET
+            && let Some(question) = question(&path, request.uri().query())
+        {
+            return self.reading(question.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error))?).await;
+        }
         match (method, path.as_str()) {
             (Method::GET, "/v1/status") => self.blocking(|desk| Ok(json(&desk.gateway.status()))).await,
             (Method::GET, "/v1/health") => Ok(json(&self.gateway.health())),
             (Method::POST, "/v1/reload") => {
-                let reloaded = self.gateway.reload().await;
-                self.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
-                Ok(json(&reloaded))
+                let desk = Arc::clone(self);
+                Self::to_its_end(async move {
+                    let reloaded = desk.gateway.reload().await;
+                    desk.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
+                    Ok(json(&reloaded))
+                })
+                .await
             }
             (Method::POST, "/v1/drain") => {
                 // Before it is done: the process may be gone right after it.
@@ -104,7 +126,6 @@ impl<G: Gateway> Desk<G> {
                 self.gateway.drain();
                 Ok(json(&crate::api::Done { message: "the gateway drains and ends".to_owned() }))
             }
-            (Method::GET, "/v1/bans") => self.blocking(|desk| Ok(json(&desk.gateway.bans()))).await,
             (Method::POST, "/v1/bans/explain") => {
                 let whom: Whom = read(request).await?;
                 self.blocking(move |desk| found(desk.gateway.explain_ban(&whom.on))).await
@@ -166,7 +187,7 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::POST, "/v1/sinks/test") => {
                 let sink: SinkName = read(request).await?;
-                self.blocking(move |desk| match desk.gateway.test_sink(&desk.peer, &sink.name) {
+                self.slow(move |desk| match desk.gateway.test_sink(&desk.peer, &sink.name) {
                     Ok(tested) => Ok(json(&tested)),
                     Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
@@ -175,7 +196,7 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/alerts") => self.blocking(|desk| Ok(json(&desk.gateway.alerts()))).await,
             (Method::POST, "/v1/alerts/test") => {
                 let alert: AlertName = read(request).await?;
-                self.blocking(move |desk| desk.test_alert(&alert.name)).await
+                self.slow(move |desk| desk.test_alert(&alert.name)).await
             }
             (Method::POST, "/v1/alerts/lift") => {
                 let wanted: ContainmentId = read(request).await?;
@@ -199,8 +220,11 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/feeds") => self.blocking(|desk| Ok(json(&desk.gateway.feeds()))).await,
             (Method::POST, "/v1/feeds/refresh") => {
                 let feed: FeedName = read(request).await?;
-                self.blocking(move |desk| {
-                    desk.act(ActionKind::FeedRefresh, &feed.name, desk.gateway.refresh_feed(&feed.name))
+                let (place, desk) = (self.places.slow().map_err(Failure::busy)?, Arc::clone(self));
+                Self::to_its_end(async move {
+                    let _place = place;
+                    let refreshed = desk.gateway.refresh_feed(&feed.name).await;
+                    desk.act(ActionKind::FeedRefresh, &feed.name, refreshed)
                 })
                 .await
             }
@@ -236,7 +260,8 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::GET, "/v1/openapi.json") => Ok(json(&openapi::document())),
             (Method::POST, path) if path.starts_with(Governed::FOLDER) => {
-                self.govern(read_verb(request, MAX_GOVERNED).await?).await
+                let wanted = read_verb(request, MAX_GOVERNED).await?;
+                Self::to_its_end(Arc::clone(self).govern(wanted)).await
             }
             (Method::POST, "/v1/factors") => {
                 let whom: Whom = read(request).await?;
@@ -257,7 +282,6 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::GET, "/v1/sessions") => self.blocking(|desk| Ok(json(&desk.gateway.sessions()))).await,
             (Method::POST, "/v1/sessions/revoke") => {
                 let which: WhichSessions = read(request).await?;
                 self.blocking(move |desk| {
@@ -269,7 +293,7 @@ impl<G: Gateway> Desk<G> {
 
             (Method::POST, "/v1/policy/preview") => {
                 let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
-                self.blocking(move |desk| match desk.gateway.preview_policy(&candidate) {
+                self.slow(move |desk| match desk.gateway.preview_policy(&candidate) {
                     Ok(previewed) => Ok(json(&previewed)),
                     Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
@@ -284,7 +308,15 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::POST, path) if path.starts_with(AuditWanted::FOLDER) => {
                 let wanted: AuditWanted = read_verb(request, MAX_BODY).await?;
-                self.blocking(move |desk| desk.audit(&wanted)).await
+                match wanted {
+                    AuditWanted::Run => self.slow(move |desk| desk.audit(&wanted)).await,
+                    AuditWanted::Runs
+                    | AuditWanted::Show { .. }
+                    | AuditWanted::Diff { .. }
+                    | AuditWanted::Suppressions
+                    | AuditWanted::Suppress { .. }
+                    | AuditWanted::Unsuppress { .. } => self.blocking(move |desk| desk.audit(&wanted)).await,
+                }
             }
             (Method::POST, "/v1/events/tail") => {
                 let filter: Filter = read(request).await?;
@@ -294,18 +326,104 @@ impl<G: Gateway> Desk<G> {
         }
     }
 
-    /// Does it on a thread for what may take a while, so that others are answered meanwhile.
+    /// Answers a question. Nothing is changed, and nothing recorded.
+    async fn reading(self: &Arc<Self>, question: Question) -> Result<Response<Answer>, Failure> {
+        match question {
+            Question::Bans(page) => {
+                self.blocking(move |desk| {
+                    let mut bans = desk.gateway.bans();
+                    if page != Page::default() {
+                        bans.bans.sort_by(|a, b| a.on.cmp(&b.on));
+                    }
+                    bans.more = part(&mut bans.bans, &page, |ban| &ban.on);
+                    Ok(json(&bans))
+                })
+                .await
+            }
+            Question::Sessions(page) => {
+                self.blocking(move |desk| {
+                    let mut sessions = desk.gateway.sessions();
+                    if page != Page::default() {
+                        sessions.sessions.sort_by(|a, b| a.id.cmp(&b.id));
+                    }
+                    sessions.more = part(&mut sessions.sessions, &page, |session| &session.id);
+                    Ok(json(&sessions))
+                })
+                .await
+            }
+            Question::Governed(wanted) => {
+                let desk = Arc::clone(self);
+                Self::to_its_end(async move {
+                    let _place = desk.places.governed().await;
+                    let mut answer = desk.gateway.govern(&desk.peer, wanted).await.map_err(conflict)?;
+                    answer.files.clear();
+                    Ok(json(&answer))
+                })
+                .await
+            }
+            Question::Access(wanted) => {
+                self.blocking(move |desk| {
+                    let mut answer = desk.gateway.access(&desk.peer, &wanted).map_err(conflict)?;
+                    answer.access.iter_mut().for_each(|power| power.record.clear());
+                    Ok(json(&answer))
+                })
+                .await
+            }
+            Question::Audit(wanted, page) => {
+                self.blocking(move |desk| {
+                    let mut answer = desk.gateway.audit(&wanted).map_err(conflict)?;
+                    let findings = answer.report.as_mut().and_then(|report| report.get_mut("findings"));
+                    if let Some(findings) = findings.and_then(Value::as_array_mut) {
+                        answer.more = part_of_findings(findings, &page)?;
+                    }
+                    Ok(json(&answer))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Does what is quick on a thread that may block, in its turn. Its place is taken until it is done, whether or not anybody waits for that.
     async fn blocking(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
     ) -> Result<Response<Answer>, Failure> {
+        let place = self.places.quick().await;
+        self.on_thread(place, work).await
+    }
+
+    /// Does what may take long on such a thread, or says at once that it is busy.
+    async fn slow(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        let place = self.places.slow().map_err(Failure::busy)?;
+        self.on_thread(Some(place), work).await
+    }
+
+    async fn on_thread(
+        self: &Arc<Self>,
+        place: Option<Place>,
+        work: impl FnOnce(&Self) -> Result<Response<Answer>, Failure> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
         let desk = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&desk)).await;
-        done.unwrap_or_else(|_| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")))
+        let work = move || {
+            let _place = place;
+            work(&desk)
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure::internal()))
+    }
+
+    /// Does what waits for others without a thread, and to its end: what is done is recorded also where whoever asked has gone.
+    async fn to_its_end(
+        work: impl Future<Output = Result<Response<Answer>, Failure>> + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        tokio::task::spawn_local(work).await.unwrap_or_else(|_| Err(Failure::internal()))
     }
 
     /// Versions, proposals and approvals. What changes something is recorded.
-    async fn govern(self: &Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
+    async fn govern(self: Arc<Self>, wanted: Governed) -> Result<Response<Answer>, Failure> {
+        let _place = self.places.governed().await;
         let action = wanted.action();
         let outcome = self.gateway.govern(&self.peer, wanted).await;
         if let Some(kind) = action {
@@ -388,17 +506,14 @@ impl<G: Gateway> Desk<G> {
     }
 
     fn follow(&self, filter: Filter) -> Result<Response<Answer>, Failure> {
-        let Ok(room) = Arc::clone(&self.followers).try_acquire_owned() else {
-            let error = format!("{FOLLOWERS} follow the events already");
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, error));
-        };
+        let place = self.places.follower().map_err(Failure::busy)?;
         // From here on nothing is missed, the event about this included.
         let events = self.gateway.tail().follow();
         self.record(ActionKind::EventsTail, true, "follows the events".to_owned());
         let (sender, receiver) = mpsc::channel(LINES_AHEAD);
         tokio::task::spawn_local(async move {
             pass_on(events, &filter, &sender).await;
-            drop(room);
+            drop(place);
         });
         Ok(respond(StatusCode::OK, "application/x-ndjson", Answer::Lines(receiver)))
     }
@@ -438,6 +553,26 @@ fn note(dropped: u64) -> Bytes {
     line.into()
 }
 
+/// Cuts a part out of the findings of a run, which keep their order: the worst first. Without a limit all are told, as ever.
+fn part_of_findings(findings: &mut Vec<Value>, page: &Page) -> Result<bool, Failure> {
+    if let Some(after) = &page.after {
+        let is_it = |finding: &Value| finding.get("fingerprint").and_then(Value::as_str) == Some(after.as_str());
+        let Some(place) = findings.iter().position(is_it) else {
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "`after` is no fingerprint of this run"));
+        };
+        findings.drain(..=place);
+    }
+    let limit = page.limit.unwrap_or(usize::MAX);
+    let more = findings.len() > limit;
+    findings.truncate(limit);
+    Ok(more)
+}
+
+/// It cannot be done.
+fn conflict(problem: Problem) -> Failure {
+    Failure(StatusCode::CONFLICT, problem)
+}
+
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
     read_up_to(request, MAX_BODY).await
 }
@@ -469,7 +604,11 @@ fn json(value: &impl Serialize) -> Response<Answer> {
 }
 
 fn refuse(Failure(status, problem): &Failure) -> Response<Answer> {
-    whole(*status, problem)
+    let mut refusal = whole(*status, problem);
+    if *status == StatusCode::SERVICE_UNAVAILABLE {
+        refusal.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    refusal
 }
 
 fn whole(status: StatusCode, value: &impl Serialize) -> Response<Answer> {

@@ -21,7 +21,8 @@ use tokio::time::sleep;
 use crate::door::Door;
 use crate::gateway::{Action, ActionKind, Gateway};
 use crate::peer::{Access, Account, Peer};
-use crate::request::{Desk, FOLLOWERS};
+use crate::places::{BLOCKING_THREADS, Places};
+use crate::request::Desk;
 use crate::settings::Settings;
 use crate::socket::{BindError, Socket};
 
@@ -31,8 +32,6 @@ const CONNECTIONS: usize = 32;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request.
 const HEAD_BYTES: usize = 16 << 10;
-/// Threads for what may block, such as reading files for a status.
-const BLOCKING_THREADS: usize = 4;
 /// How often a path by default that another gateway has is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -129,12 +128,11 @@ impl Drop for Control {
 fn run<G: Gateway>(runtime: &Runtime, opened: Opened, gateway: &Arc<G>, mut told: watch::Receiver<bool>) {
     let tasks = LocalSet::new();
     let Opened { socket, settings, door } = opened;
-    let followers = Arc::new(Semaphore::new(FOLLOWERS));
     tasks.block_on(runtime, async {
         let channel = async {
             let Some(settings) = settings else { return };
             let Some(socket) = wait_for_socket(socket, &settings).await else { return };
-            if let Err(error) = serve(&socket, gateway, &followers).await {
+            if let Err(error) = serve(&socket, gateway).await {
                 tracing::error!(%error, "the control channel cannot be served");
             }
         };
@@ -148,7 +146,8 @@ fn run<G: Gateway>(runtime: &Runtime, opened: Opened, gateway: &Arc<G>, mut told
                 }
                 is_own
             };
-            let serve = |stream| from_door(stream, door, Arc::clone(gateway), Arc::clone(&followers));
+            let places = Places::new();
+            let serve = |stream| from_door(stream, door, Arc::clone(gateway), places.clone());
             accept(&listener, is_own, serve).await;
         };
         tokio::select! {
@@ -179,9 +178,10 @@ async fn wait_for_socket(socket: Option<Socket>, settings: &Settings) -> Option<
     }
 }
 
-async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>, followers: &Arc<Semaphore>) -> io::Result<()> {
+async fn serve<G: Gateway>(socket: &Socket, gateway: &Arc<G>) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-    let serve = |stream| connection(stream, socket.access, Arc::clone(gateway), Arc::clone(followers));
+    let places = Places::new();
+    let serve = |stream| connection(stream, socket.access, Arc::clone(gateway), places.clone());
     accept(&listener, |_| true, serve).await;
     Ok(())
 }
@@ -251,22 +251,22 @@ fn account(stream: &UnixStream) -> Option<Account> {
     Account::of(stream).map_err(|error| tracing::warn!(%error, "the peer of a control connection is unknown")).ok()
 }
 
-async fn connection<G: Gateway>(stream: UnixStream, access: Access, gateway: Arc<G>, followers: Arc<Semaphore>) {
+async fn connection<G: Gateway>(stream: UnixStream, access: Access, gateway: Arc<G>, places: Places) {
     let Some(account) = account(&stream) else { return };
     let permitted = access.permits(&account);
-    let desk = Arc::new(Desk { gateway, peer: Peer::Account(account), permitted, followers });
+    let desk = Arc::new(Desk { gateway, peer: Peer::Account(account), permitted, places });
     converse(stream, move |_| Arc::clone(&desk)).await;
 }
 
 /// What the data plane hands in: who asks is told with each request.
-async fn from_door<G: Gateway>(stream: UnixStream, door: &'static Door, gateway: Arc<G>, followers: Arc<Semaphore>) {
+async fn from_door<G: Gateway>(stream: UnixStream, door: &'static Door, gateway: Arc<G>, places: Places) {
     let Some(account) = account(&stream) else { return };
     converse(stream, move |headers| {
         let introduced = door.introduced(headers);
         let permitted = introduced.is_some();
         // This process connected; without the token it was not its data plane.
         let peer = introduced.map_or_else(|| Peer::Account(account.clone()), Peer::Operator);
-        Arc::new(Desk { gateway: Arc::clone(&gateway), peer, permitted, followers: Arc::clone(&followers) })
+        Arc::new(Desk { gateway: Arc::clone(&gateway), peer, permitted, places: places.clone() })
     })
     .await;
 }

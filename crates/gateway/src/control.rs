@@ -114,7 +114,7 @@ impl Gateway for Operated {
                 message,
                 sha256,
                 report: None,
-                problems: Value::Null,
+                problems: Value::Array(Vec::new()),
                 restart: Vec::new(),
             };
         };
@@ -241,8 +241,8 @@ impl Gateway for Operated {
         Feeds { feeds: self.running.feeds().reports().iter().cloned().map(feed::shown).collect() }
     }
 
-    fn refresh_feed(&self, name: &str) -> Result<Done, Problem> {
-        match self.running.feeds().refresh(name) {
+    async fn refresh_feed(&self, name: &str) -> Result<Done, Problem> {
+        match self.running.feeds().refresh(name).await {
             Some(finished) if finished.is_current => Ok(Done { message: finished.message }),
             Some(finished) => Err(problem(finished.message)),
             None if self.running.feeds().keeper().has(name) => Err(problem("it takes too long, or the gateway stops")),

@@ -1,6 +1,5 @@
 //! The thread that keeps the networks with a source current, and what the rest of the process asks of it.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,8 @@ use portcullis_events::EventKind;
 use portcullis_feeds::{AcceptError, Finished, Job, Keeper, Notice, NoticeKind, Now, Outcome, Report};
 use portcullis_policy::NetworkContent;
 use portcullis_proxy::Shared;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::beside::{Beside, UnderWay};
 use crate::running::Running;
@@ -39,7 +39,7 @@ enum Order {
 }
 
 /// Where what came of it goes.
-type Answer = SyncSender<Finished>;
+type Answer = oneshot::Sender<Finished>;
 
 /// How long a refresh is waited for; a fetch takes 50 s at most.
 const PATIENCE: Duration = Duration::from_secs(57);
@@ -84,10 +84,10 @@ impl Feeds {
     }
 
     /// Fetches a list now, and waits for what comes of it. `None`: there is no such feed, or the gateway stops.
-    pub(crate) fn refresh(&self, name: &str) -> Option<Finished> {
-        let (answer, finished) = sync_channel(1);
+    pub(crate) async fn refresh(&self, name: &str) -> Option<Finished> {
+        let (answer, finished) = oneshot::channel();
         self.orders.try_send(Order::Refresh(name.into(), answer)).ok()?;
-        finished.recv_timeout(PATIENCE).ok()
+        timeout(PATIENCE, finished).await.ok()?.ok()
     }
 }
 
@@ -120,7 +120,7 @@ impl Waiting {
     fn answer(&mut self, finished: &Finished) {
         for (_, answer) in self.0.extract_if(.., |(name, _)| *name == finished.feed) {
             // Who asked may have gone meanwhile.
-            let _ = answer.try_send(finished.clone());
+            let _ = answer.send(finished.clone());
         }
     }
 }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Bans {
     /// The one that ends last first.
     pub bans: Vec<Ban>,
+    /// There are more than these.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One ban.

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 /// The sessions of browsers that hold, the last used first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sessions {
-    /// At most 10,000 of them.
+    /// At most 10,000 of them: with `limit` or `after` in the order of their ids.
     pub sessions: Vec<Session>,
     /// How many were opened since the start.
     pub opened: u64,
     /// How many were ended before their time since the start.
     pub ended: u64,
+    /// There are more than these.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// A session. Nothing in it opens one.

@@ -232,7 +232,28 @@ pub struct Reloaded {
     /// Every problem for a person, warnings too.
     pub report: Option<String>,
     /// The same for a machine.
+    #[schemars(with = "Vec<FileProblem>")]
     pub problems: Value,
     /// The tables that changed and only a restart would put in force.
     pub restart: Vec<String>,
+}
+
+/// A problem of a file, as `check` tells it, too.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the report of the files writes")]
+struct FileProblem {
+    /// `error` or `warning`.
+    severity: String,
+    /// Its code.
+    code: String,
+    /// In a sentence.
+    message: String,
+    /// The file.
+    file: String,
+    /// The line, from 1.
+    line: u64,
+    /// The column, from 1.
+    column: u64,
+    /// What would mend it.
+    help: Option<String>,
 }

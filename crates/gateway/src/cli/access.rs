@@ -1,4 +1,4 @@
-//! `access`: power for a time, at a running gateway.
+//! `access`: power for a time, at a running gateway. Where none runs, what there is is read from the store.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
@@ -9,16 +9,18 @@ use portcullis_admin::access::{Access, Activation, Answer, BreakGlass, Eligible,
 use portcullis_governance::power::{Act, Breaking, Entry, Statement, Word};
 use portcullis_governance::{Decision, Hash, SigningKey};
 use portcullis_policy::Lent;
+use portcullis_store::Settings;
 
 use crate::cli::args::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
     AccessSealArgs, AccessSignBreakGlassArgs, Format, Global,
 };
 use crate::cli::governing::{read, signing_key, write};
-use crate::cli::live::{ask, fail, safe, show};
+use crate::cli::live::{ask, ask_or_look, fail, safe, show};
 use crate::cli::output::{answer_text, remark};
 use crate::cli::table::table;
 use crate::exit::Exit;
+use crate::lending::offline;
 
 pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
     let done = match &args.command {
@@ -40,7 +42,11 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
 }
 
 fn asked(global: &Global, wanted: &Access) -> Result<Answer, Exit> {
-    ask(global, async |client| client.ask(wanted).await)
+    if !offline::is_a_look(wanted) {
+        return ask(global, async |client| client.ask(wanted).await);
+    }
+    let on_the_store = |store: &Settings| offline::look(store, wanted, Timestamp::now());
+    ask_or_look(global, async |client| client.ask(wanted).await, on_the_store)
 }
 
 fn told(global: &Global, wanted: &Access) -> Result<Exit, Exit> {

@@ -23,7 +23,7 @@ const MODE: u32 = 0o600;
 pub(crate) fn run(global: &Global, args: &AuditArgs) -> Exit {
     match &args.command {
         AuditCommand::Run(_)
-        | AuditCommand::Runs
+        | AuditCommand::Runs(_)
         | AuditCommand::Show(_)
         | AuditCommand::Diff(_)
         | AuditCommand::Suppress(_) => grants::run(global, &args.command),

@@ -25,7 +25,7 @@ use crate::cli::args::{
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{fail, safe, show, try_ask};
+use crate::cli::live::{exit_of, fail, safe, show, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::exit::Exit;
 use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};
@@ -40,11 +40,7 @@ pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
         Err(error @ ClientError::Unreachable { .. }) if global.admin.is_none() => on_the_store(global, wanted, &error),
         Err(error) => {
             fail(global, &error.to_string());
-            Err(match error {
-                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-                ClientError::Forbidden { .. } => Exit::NotPermitted,
-                ClientError::Refused(_) => Exit::Negative,
-            })
+            Err(exit_of(&error))
         }
     }
 }
@@ -96,14 +92,14 @@ pub(crate) fn told(global: &Global, wanted: Governed) -> Result<Exit, Exit> {
 }
 
 pub(crate) fn list(global: &Global, most: u64) -> Result<Exit, Exit> {
-    let done = asked(global, Governed::List { most })?;
+    let done = asked(global, Governed::List { most, before: None })?;
     show(global, &done, || words::of_list(&done));
     Ok(Exit::Success)
 }
 
 /// What is live, and how far a version has come that is rolled out.
 pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
-    let done = asked(global, Governed::List { most: 1 })?;
+    let done = asked(global, Governed::List { most: 1, before: None })?;
     show(global, &done, || words::of_status(&done));
     Ok(Exit::Success)
 }
@@ -294,7 +290,7 @@ pub(crate) fn governance(global: &Global, command: &GovernanceCommand) -> Result
             told(global, Governed::Init { approvers, by: author(by) })
         }
         GovernanceCommand::Status => {
-            let done = asked(global, Governed::List { most: 1 })?;
+            let done = asked(global, Governed::List { most: 1, before: None })?;
             show(global, &done, || words::of_status(&done));
             let required = done.live.as_ref().is_some_and(|live| live.required);
             Ok(if required { Exit::Success } else { Exit::Negative })

@@ -7,7 +7,7 @@ use std::path::Path;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use portcullis_admin::api::{Done, Health, Reloaded};
 use portcullis_admin::{Client, ClientError, Place};
-use portcullis_config::{ProcessEnvironment, control_channel};
+use portcullis_config::{ProcessEnvironment, control_channel, store_place};
 use portcullis_fetch::UrlSource;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -25,12 +25,54 @@ use crate::exit::Exit;
 pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, Exit> {
     try_ask(global, question)?.map_err(|error| {
         fail(global, &error.to_string());
-        match error {
-            ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-            ClientError::Forbidden { .. } => Exit::NotPermitted,
-            ClientError::Refused(_) => Exit::Negative,
-        }
+        exit_of(&error)
     })
+}
+
+/// What the command line ends with where there is no answer, or none that was wished for.
+pub(crate) fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::NotNow(_) => Exit::Unreachable,
+        ClientError::Forbidden { .. } => Exit::NotPermitted,
+        ClientError::Refused(_) => Exit::Negative,
+    }
+}
+
+/// Asks the running gateway, or looks into its store where none answers: that is said.
+///
+/// # Errors
+/// As [`ask`]; or there is no store, or it cannot be read.
+pub(crate) fn ask_or_look<T>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+    look: impl FnOnce(&portcullis_store::Settings) -> Result<T, String>,
+) -> Result<T, Exit> {
+    let has_channel = global.admin.is_some() || control_channel(&global.config, &ProcessEnvironment).is_some();
+    let unreachable = if has_channel {
+        match try_ask(global, question)? {
+            Ok(answer) => return Ok(answer),
+            Err(error @ ClientError::Unreachable { .. }) if global.admin.is_none() => error.to_string(),
+            Err(error) => {
+                fail(global, &error.to_string());
+                return Err(exit_of(&error));
+            }
+        }
+    } else {
+        "the configuration switches the control channel off (`[control] enabled = false`)".to_owned()
+    };
+    let Some(store) = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists()) else {
+        fail(global, &format!("{unreachable}; and there is no store to look into"));
+        return Err(Exit::Unreachable);
+    };
+    let found = look(&store).map_err(|error| {
+        fail(global, &error);
+        Exit::Negative
+    })?;
+    remark(&format!(
+        "note: no gateway answers: this is what the store {} holds",
+        safe(&store.path.display().to_string())
+    ));
+    Ok(found)
 }
 
 /// The same for whoever can do without an answer.

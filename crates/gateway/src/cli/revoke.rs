@@ -1,9 +1,11 @@
-//! `revoke`: credentials that count no longer, on the running gateway.
+//! `revoke`: credentials that count no longer, on the running gateway. Where none runs, they are listed from its store.
 
+use jiff::Timestamp;
 use portcullis_admin::api::{Done, NewRevocation, Revocations, RevokedName, ShownRevocation};
+use portcullis_store::{RevocationBook, RevocationRow, Settings};
 
 use crate::cli::args::{Global, LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, ask_or_look, safe, show};
 use crate::cli::table::table;
 use crate::exit::Exit;
 
@@ -42,9 +44,28 @@ fn lift(global: &Global, args: &LiftArgs) -> Result<Exit, Exit> {
 }
 
 fn list(global: &Global) -> Result<Exit, Exit> {
-    let all: Revocations = ask(global, async |client| client.get("/v1/revocations").await)?;
+    let all: Revocations = ask_or_look(global, async |client| client.get("/v1/revocations").await, kept)?;
     show(global, &all, || if all.revocations.is_empty() { "nothing is revoked".to_owned() } else { rows(&all) });
     Ok(Exit::Success)
+}
+
+/// What a store holds that has not ended.
+fn kept(store: &Settings) -> Result<Revocations, String> {
+    let now = Timestamp::now().as_microsecond();
+    let rows = RevocationBook::of(store).follow().and_then(|mut book| book.look());
+    let rows = rows.map_err(|error| error.to_string())?.unwrap_or_default();
+    let at = |micros: i64| Timestamp::from_microsecond(micros).map(|at| format!("{at:.0}")).unwrap_or_default();
+    let shown = |row: RevocationRow| ShownRevocation {
+        before: (row.what == "principal").then(|| at(row.before)),
+        what: row.what,
+        name: row.name,
+        made: at(row.made),
+        until: row.until.map(at),
+        reason: row.reason,
+        kept: true,
+    };
+    let holds = |row: &RevocationRow| row.until.is_none_or(|until| until > now);
+    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true })
 }
 
 fn rows(all: &Revocations) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
-use portcullis_insight::audit::{Severity, Suppression};
+use portcullis_insight::audit::{Severity, Suppression, difference};
 use portcullis_store::{AuditBook, SuppressionRow};
 
 use crate::auditing::{report_of, suppressions};
@@ -26,6 +26,7 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by
         }
         AuditWanted::Runs
         | AuditWanted::Show { .. }
+        | AuditWanted::Diff { .. }
         | AuditWanted::Suppressions
         | AuditWanted::Suppress { .. }
         | AuditWanted::Unsuppress { .. } => {
@@ -68,6 +69,28 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
             let report = report_of(book, name)?.ok_or_else(|| format!("the run {name} cannot be read"))?;
             let report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
             Ok(AuditAnswer { message: name.clone(), report: Some(report), ..AuditAnswer::default() })
+        }
+        AuditWanted::Diff { from, to } => {
+            let runs = book.runs().map_err(failed)?;
+            let of = |named: &Option<String>, place: usize| {
+                let run = match named {
+                    Some(named) => runs.iter().find(|(name, _)| name.starts_with(named.as_str())),
+                    None => runs.get(place),
+                };
+                let missing = || "there are not these two runs to compare: see `portcullis audit runs`".to_owned();
+                let (name, _) = run.ok_or_else(missing)?;
+                report_of(book, name)?.ok_or_else(|| format!("the run {name} cannot be read"))
+            };
+            let (from, to) = (of(from, 1)?, of(to, 0)?);
+            let found = difference(&from, &to);
+            let message = format!(
+                "{} new, {} resolved, {} of another severity",
+                found.new.len(),
+                found.resolved.len(),
+                found.changed.len()
+            );
+            let diff = serde_json::to_value(&found).map_err(|error| error.to_string())?;
+            Ok(AuditAnswer { message, diff: Some(diff), ..AuditAnswer::default() })
         }
         AuditWanted::Suppressions => {
             let all = suppressions(book)?;

@@ -19,7 +19,8 @@ const MOST_IMPORTED: usize = 10_000;
 /// Those in force.
 pub(super) fn list(operated: &Operated) -> Bans {
     let shared = operated.running.shared();
-    Bans { bans: shared.risk.bans(shared.clock.now()).iter().map(|entry| shown_ban(operated, entry)).collect() }
+    let bans = shared.risk.all_bans(shared.clock.now());
+    Bans { bans: bans.iter().map(|entry| shown_ban(operated, entry)).collect(), more: false }
 }
 
 /// What is known of somebody's.

@@ -6,15 +6,12 @@ use portcullis_identity::session::SessionEntry;
 
 use super::{Operated, problem, shown};
 
-/// Sessions that are listed.
-const MOST_SESSIONS: usize = 10_000;
-
 /// Those that hold.
 pub(super) fn list(operated: &Operated) -> Sessions {
     let sessions = operated.running.sessions();
     let (opened, ended) = sessions.counts();
-    let entries = sessions.entries(Timestamp::now(), MOST_SESSIONS);
-    Sessions { sessions: entries.iter().map(shown_session).collect(), opened, ended }
+    let entries = sessions.entries(Timestamp::now(), usize::MAX);
+    Sessions { sessions: entries.iter().map(shown_session).collect(), opened, ended, more: false }
 }
 
 /// Ends some.

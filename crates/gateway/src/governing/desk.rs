@@ -67,7 +67,7 @@ impl Governing {
     /// Why it is not done, in a sentence.
     pub(crate) fn perform(&self, wanted: Governed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         match wanted {
-            Governed::List { most } => self.list(most, now),
+            Governed::List { most, before } => self.list(most, before, now),
             Governed::Show { n } => self.show(n, now),
             Governed::Verify => {
                 let n = self.governor().verify_all().map_err(said)?;
@@ -107,12 +107,14 @@ impl Governing {
         Performed { answer, activated: None }
     }
 
-    fn list(&self, most: u64, now: Timestamp) -> Outcome {
+    fn list(&self, most: u64, before: Option<u64>, now: Timestamp) -> Outcome {
         let mut performed = self.answer(String::new());
         let governor = self.governor();
         let last = governor.n();
-        let from = last.saturating_sub(most.clamp(1, MOST_LISTED)).saturating_add(1).max(1);
-        for n in (from..=last).rev() {
+        let newest = before.map_or(last, |before| before.saturating_sub(1).min(last));
+        let from = newest.saturating_sub(most.clamp(1, MOST_LISTED)).saturating_add(1).max(1);
+        performed.answer.more = from > 1 && newest > 0;
+        for n in (from..=newest).rev() {
             performed.answer.versions.push(shown::version(&governor.version(n).map_err(said)?));
         }
         let proposals = governor.proposals(now).map_err(said)?;

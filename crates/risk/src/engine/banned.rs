@@ -53,6 +53,13 @@ impl RiskEngine {
 
     /// The bans in force, the one that ends last first. At most 10,000.
     pub fn bans(&self, now: Timestamp) -> Vec<BanEntry> {
+        let mut entries = self.all_bans(now);
+        entries.truncate(LISTED_MAX);
+        entries
+    }
+
+    /// All of them: no more than the tables of bans have room for.
+    pub fn all_bans(&self, now: Timestamp) -> Vec<BanEntry> {
         let mut entries = Vec::new();
         self.network_bans.list(&mut entries, now);
         let now = Moment::from(now);
@@ -60,7 +67,6 @@ impl RiskEngine {
             table.list(&mut entries, now);
         }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.ban.until));
-        entries.truncate(LISTED_MAX);
         entries
     }
 

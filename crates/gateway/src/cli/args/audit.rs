@@ -19,7 +19,7 @@ pub(crate) enum AuditCommand {
     /// Look for grants that are unused, too wide or dangerous: exit code 0 none that is bad enough, 1 some
     Run(AuditRunArgs),
     /// List the runs that are kept
-    Runs,
+    Runs(AuditRunsArgs),
     /// Show a run again
     Show(AuditShowArgs),
     /// What one run found and another did not: exit code 0 nothing new, 1 something
@@ -80,9 +80,19 @@ pub(crate) struct AuditRunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AuditRunsArgs {
+    /// Look into the store, and ask no running gateway
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct AuditShowArgs {
     /// A run, or the beginning of its name; left out: the last one
     pub(crate) run: Option<String>,
+    /// Look into the store, and ask no running gateway
+    #[arg(long)]
+    pub(crate) offline: bool,
     #[command(flatten)]
     pub(crate) shown: ReportArgs,
 }

@@ -15,7 +15,7 @@ use crate::cli::args::{
     ReportFormat,
 };
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{fail, safe, try_ask};
+use crate::cli::live::{exit_of, fail, safe, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::cli::table::table;
 use crate::control::audit::kept;
@@ -25,7 +25,7 @@ use crate::governing::Governing;
 pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
     let done = match command {
         AuditCommand::Run(args) => make(global, args),
-        AuditCommand::Runs => runs(global),
+        AuditCommand::Runs(args) => runs(global, args.offline),
         AuditCommand::Show(args) => show(global, args),
         AuditCommand::Diff(args) => diff(global, args),
         AuditCommand::Suppress(args) => suppress(global, args),
@@ -41,12 +41,10 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
         Err(ClientError::Unreachable { .. }) if global.admin.is_none() => Ok(None),
         Err(error) => {
             fail(global, &error.to_string());
-            Err(match error {
-                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
-                ClientError::Forbidden { .. } => Exit::NotPermitted,
+            Err(match &error {
                 // Whoever cannot look has found nothing: 1 would say that it has.
                 ClientError::Refused(_) if *wanted == AuditWanted::Run => Exit::Unreachable,
-                ClientError::Refused(_) => Exit::Negative,
+                error => exit_of(error),
             })
         }
     }
@@ -166,7 +164,7 @@ fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, Exit> {
 }
 
 fn show(global: &Global, args: &AuditShowArgs) -> Result<Exit, Exit> {
-    let answer = ask_or_read(global, &AuditWanted::Show { run: args.run.clone() }, false)?;
+    let answer = ask_or_read(global, &AuditWanted::Show { run: args.run.clone() }, args.offline)?;
     Ok(told(global, report_in(global, answer)?, &args.shown))
 }
 
@@ -198,8 +196,8 @@ fn told(global: &Global, mut report: Report, args: &ReportArgs) -> Exit {
     }
 }
 
-fn runs(global: &Global) -> Result<Exit, Exit> {
-    let answered = ask_or_read(global, &AuditWanted::Runs, false)?;
+fn runs(global: &Global, offline: bool) -> Result<Exit, Exit> {
+    let answered = ask_or_read(global, &AuditWanted::Runs, offline)?;
     match global.output {
         _ if global.quiet => {}
         Format::Human if answered.runs.is_empty() => remark("no audit was made yet: `portcullis audit run` makes one"),
