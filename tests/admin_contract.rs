@@ -169,6 +169,12 @@ fn cases() -> Vec<Case> {
             "admin.access_break_glass",
         ),
         act(
+            "/v1/access/break_glass_signed",
+            json!({ "verb": "break_glass_signed", "statement": "none" }),
+            409,
+            "admin.access_break_glass",
+        ),
+        act(
             "/v1/access/review",
             json!({ "verb": "review", "id": 7, "remark": "seen", "approval": null }),
             409,

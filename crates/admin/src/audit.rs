@@ -111,6 +111,10 @@ struct ShownSuppression {
     made: i64,
     /// When it ends, likewise.
     until: i64,
+    /// Who made it; empty: an earlier version, which did not keep that.
+    made_by: String,
+    /// How bad the finding was then.
+    severity: Option<String>,
 }
 
 /// A run that is kept.

@@ -44,6 +44,7 @@ pub(crate) fn look(store: &Settings, wanted: &Access, now: Timestamp) -> Result<
         | Access::End { .. }
         | Access::Seal(_)
         | Access::BreakGlass(_)
+        | Access::BreakGlassSigned { .. }
         | Access::Review { .. }
         | Access::Request(_)
         | Access::Grant(_) => Err("this is for a running gateway".to_owned()),
