@@ -1,6 +1,7 @@
 //! Versions that come into force step by step: tried beside the live one, deciding for some, for all; taken back by themselves, and hurried.
 
 use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::process::Signal;
 
 use super::*;
 
@@ -306,4 +307,55 @@ fn an_emergency_says_what_becomes_live_with_it() {
     let said = run(site, &["policy", "activate", next, "--now", "--reason", "bob abuses it"], 0);
     assert!(said.contains("it follows on version 2, which was being rolled out: what that changed is live"), "{said}");
     assert_eq!((status(&gateway, &key), live(site), rollout(site)), (403, 3, Value::Null));
+}
+
+/// What became live is put in force also where no requests are kept, and so no step of it was ever seen by this process.
+#[test]
+fn a_version_whose_reload_fails_is_put_in_force_though_no_step_of_it_was_seen() {
+    let upstream = Upstream::start();
+    let authority = Authority::new("test");
+    let steps = "[[listener]]\nname = \"tls\"\naddress = \"127.0.0.1:0\"\ntls = { certificate = \"a.crt\", key = \"a.key\" }\n[governance]\nshadow = \"1h\"\n";
+    let (site, key) = site(&upstream, steps);
+    let issued = authority.issue(&[San::Host("a.test")]);
+    site.file("a.crt", &issued.certificate);
+    site.file("a.key", &issued.key);
+    let gateway = site.start();
+    let change = activate(&gateway.site, &mistake());
+    let mut site = stopped(gateway);
+    site.add("[sample]\nenabled = false\n");
+    let gateway = site.start();
+    let site = &gateway.site;
+    site.file("a.crt", "");
+    let said = refused(site, &["policy", "activate", &change, "--now", "--reason", "withdrawn"], 1);
+    assert!(said.contains("not in force yet"), "{said}");
+    assert_eq!((status(&gateway, &key), live(site)), (200, 2));
+    site.file("a.crt", &issued.certificate);
+    wait::until(PATIENCE, || (status(&gateway, &key) == 403).then_some(())).expect("it is tried again");
+    assert_eq!(json(site, &["policy", "status"])["live"]["in_force"], 2);
+}
+
+/// Two hands would write each over the other's progress; and a step that was begun is neither skipped nor begun anew by another number.
+#[test]
+fn a_process_that_drains_goes_on_with_no_step_and_the_one_that_takes_over_begins_where_it_was() {
+    let upstream = Upstream::start();
+    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"4s\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, steps);
+    let gateway = site.start();
+    activate(&gateway.site, &mistake());
+    let Gateway { process: mut old, site, .. } = gateway;
+    let first = "version 2 is in the step canary: 50 %";
+    old.wait_for_line(first);
+    old.signal(Signal::Term);
+    old.wait_for_line("draining");
+    let mut new = site.start();
+    // The steps of the new one take as long as those of the old one would have, and begin later.
+    for line in [first, "version 2 goes on to the step canary: 100 %", "version 2 is live for everybody"] {
+        new.process.wait_for_line(line);
+    }
+    assert!(old.is_running(), "it drains all the while");
+    let said = [old.stdout_lines(), old.stderr_lines()].concat();
+    for word in ["goes on to the step", "live for everybody", "cannot be done"] {
+        assert!(!said.iter().any(|line| line.contains(word)), "{word}: {said:?}");
+    }
+    assert_eq!((status(&new, &key), live(&new.site)), (403, 2));
 }

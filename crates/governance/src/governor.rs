@@ -13,7 +13,7 @@ use crate::approval::{Approval, Decision};
 use crate::approver::ApproverSet;
 use crate::change::{Change, ChangeId, Class, Kind, Rules};
 use crate::content::Content;
-use crate::error::GovernanceError;
+use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::{ChangeState, Ledger, NewVersion, StoredChange};
@@ -106,6 +106,8 @@ pub struct Governor {
     last: Option<Version>,
     approvers: ApproverSet,
     rollout: Option<Rollout>,
+    /// What the store keeps of that, as it was last read or written: what is written takes the place of this and of nothing else.
+    kept: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Governor {
@@ -323,8 +325,7 @@ impl Governor {
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
-        self.forget_begun(id)?;
-        self.append(proposal.change, proposal.approvals, new, by, &[], now)
+        self.append(proposal.change, proposal.approvals, new, (by, &[], None), now)
     }
 
     /// The content of a change that could become live now.
@@ -393,7 +394,7 @@ impl Governor {
         let bytes = wish.content.encode();
         let (by, set) = (change.authors.first().cloned().unwrap_or_default(), self.approvers.clone());
         let hash = change.content;
-        let (version, trouble) = self.append(change, Vec::new(), set, &by, &[(hash, &bytes)], now)?;
+        let (version, trouble) = self.append(change, Vec::new(), set, (&by, &[(hash, &bytes)], None), now)?;
         Ok((version.n, true, trouble))
     }
 
@@ -418,7 +419,7 @@ impl Governor {
         let (content, encoded) = (wish.content.encode(), set.encode());
         let by = change.authors.first().cloned().unwrap_or_default();
         let blobs = [(change.content, content.as_slice()), (change.approvers, encoded.as_slice())];
-        self.append(change, Vec::new(), set, &by, &blobs, now)
+        self.append(change, Vec::new(), set, (&by, &blobs, None), now)
     }
 
     /// What has to be signed to put a backup in the place of a log that is lost: a version on top of the backup's last one, with its content.
@@ -470,7 +471,7 @@ impl Governor {
         let set = self.approvers.clone();
         let need = Need::of(&self.rules(), &change);
         Count::of(self.instance(), &change, &approvals, [&set, &set], now).meets(need)?;
-        let (version, trouble) = self.append(change, approvals, set, by, &[], now)?;
+        let (version, trouble) = self.append(change, approvals, set, (by, &[], None), now)?;
         trouble.map_or(Ok(version), Err)
     }
 
@@ -479,8 +480,7 @@ impl Governor {
         change: Change,
         approvals: Vec<Approval>,
         set: ApproverSet,
-        by: &str,
-        blobs: &[(Hash, &[u8])],
+        (by, blobs, rollout): (&str, &[(Hash, &[u8])], Option<Rollout>),
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (base_n, prev) = self.base();
@@ -491,13 +491,20 @@ impl Governor {
         let refers = [version.change.content, version.change.approvers, version.change.impact];
         let record = version.encode();
         let hash = Hash::of(&record);
-        self.ledger.append(NewVersion { n, hash, record: &record, refers, done: Some(id) }, blobs)?;
+        let kept = rollout.map(|rollout| rollout.encode());
+        let new = NewVersion { n, hash, record: &record, refers, done: Some(id), rollout: kept.as_deref() };
+        if let Err(error) = self.ledger.append(new, blobs) {
+            // What another process did meanwhile is known from now on: who asks again asks by what is.
+            if error == LedgerError::Conflict {
+                self.catch_up()?;
+            }
+            return Err(error.into());
+        }
         // From here on it is live, whatever happens: the next start finds it in the store, and approved.
         self.approvers = set;
         let head = Head { n, hash, required: version.rules().required };
         self.last = Some(version.clone());
-        // What was kept of the one before is of no version that is the last, and so is passed over.
-        self.rollout = self.rollout.filter(|rollout| (rollout.n, rollout.change) == (n, id));
+        (self.rollout, self.kept) = (rollout, kept);
         Ok((version, self.head.write(head).err()))
     }
 

@@ -247,7 +247,7 @@ impl Ledger for Versions {
     }
 
     fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {
-        let NewVersion { n, hash, record, refers: [content, approvers, impact], done } = version;
+        let NewVersion { n, hash, record, refers: [content, approvers, impact], done, rollout } = version;
         if n > MAX_VERSIONS {
             return Err(LedgerError::Full("the log has as many versions as it can hold"));
         }
@@ -267,6 +267,10 @@ impl Ledger for Versions {
             .map_err(failed)?;
         if let Some(id) = done {
             set_state(&transaction, id, ChangeState::Activated)?;
+        }
+        transaction.execute("DELETE FROM rollout", []).map_err(failed)?;
+        if let Some(rollout) = rollout {
+            transaction.execute("INSERT INTO rollout (place, record) VALUES (1, ?1)", [rollout]).map_err(failed)?;
         }
         transaction.commit().map_err(failed)
     }
@@ -335,16 +339,23 @@ impl Ledger for Versions {
         self.db.query_row(query, [], |row| row.get(0)).optional().map_err(failed)
     }
 
-    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+    fn set_rollout(&mut self, known: Option<&[u8]>, record: Option<&[u8]>) -> Result<(), LedgerError> {
         let transaction = self.begin()?;
-        let done = match record {
-            Some(record) => {
-                transaction.execute("INSERT OR REPLACE INTO rollout (place, record) VALUES (1, ?1)", [record])
+        let rows = match (known, record) {
+            (Some(known), Some(record)) => {
+                transaction.execute("UPDATE rollout SET record = ?2 WHERE place = 1 AND record = ?1", [known, record])
             }
-            None => transaction.execute("DELETE FROM rollout", []),
+            (Some(known), None) => transaction.execute("DELETE FROM rollout WHERE place = 1 AND record = ?1", [known]),
+            (None, Some(record)) => transaction
+                .execute("INSERT INTO rollout (place, record) VALUES (1, ?1) ON CONFLICT DO NOTHING", [record]),
+            (None, None) => transaction
+                .query_row("SELECT count(*) = 0 FROM rollout", [], |row| row.get::<_, u16>(0))
+                .map(usize::from),
         };
-        done.map_err(failed)?;
-        transaction.commit().map_err(failed)
+        match rows.map_err(failed)? {
+            1 => transaction.commit().map_err(failed),
+            _ => Err(LedgerError::Overtaken),
+        }
     }
 }
 
@@ -543,6 +554,47 @@ mod tests {
         drop(second);
         let third = governor(&path);
         assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));
+    }
+
+    /// Each of two processes writes in the place of what it knows, and of nothing else.
+    #[test]
+    fn how_far_a_version_has_come_is_written_over_by_nobody_who_does_not_know_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("portcullis.db") };
+        let (mut one, mut other) = (Versions::open(&settings).unwrap(), Versions::open(&settings).unwrap());
+        let overtaken = Err(LedgerError::Overtaken);
+        assert_eq!(one.set_rollout(Some(b"never"), Some(b"a")), overtaken);
+        assert_eq!(one.set_rollout(Some(b"never"), None), overtaken);
+        assert_eq!((one.set_rollout(None, None), one.set_rollout(None, Some(b"a"))), (Ok(()), Ok(())));
+        assert_eq!(other.set_rollout(None, Some(b"b")), overtaken);
+        assert_eq!(other.set_rollout(None, None), overtaken);
+        assert_eq!(other.set_rollout(Some(b"a"), Some(b"b")), Ok(()));
+        assert_eq!(
+            (one.set_rollout(Some(b"a"), Some(b"c")), one.set_rollout(Some(b"a"), None)),
+            (overtaken.clone(), overtaken)
+        );
+        assert_eq!(one.rollout().unwrap().as_deref(), Some(&b"b"[..]));
+        assert_eq!((one.set_rollout(Some(b"b"), None), one.rollout()), (Ok(()), Ok(None)));
+    }
+
+    /// How a version comes into force is there with it, or neither is.
+    #[test]
+    fn a_version_and_how_it_comes_into_force_are_written_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut versions = Versions::open(&Settings { path: folder.path().join("portcullis.db") }).unwrap();
+        let new = |n, rollout| NewVersion {
+            n,
+            hash: Hash([1; 32]),
+            record: b"v",
+            refers: [Hash::NONE; 3],
+            done: None,
+            rollout,
+        };
+        versions.append(new(1, Some(b"a")), &[]).unwrap();
+        assert_eq!(versions.append(new(3, Some(b"b")), &[]), Err(LedgerError::Conflict));
+        assert_eq!(versions.rollout().unwrap().as_deref(), Some(&b"a"[..]));
+        versions.append(new(2, None), &[]).unwrap();
+        assert_eq!(versions.rollout(), Ok(None), "what was kept of the one before is of no version any more");
     }
 
     #[test]

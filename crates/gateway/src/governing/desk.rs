@@ -372,6 +372,7 @@ impl Governing {
         }
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
         let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
+        self.owe(version.n);
         let mut message = format!(
             "governance begins with version {}; this instance is {}: write it down, and start the gateway with `--governed {}`",
             version.n,
