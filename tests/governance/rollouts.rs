@@ -309,29 +309,38 @@ fn an_emergency_says_what_becomes_live_with_it() {
     assert_eq!((status(&gateway, &key), live(site), rollout(site)), (403, 3, Value::Null));
 }
 
-/// What became live is put in force also where no requests are kept, and so no step of it was ever seen by this process.
+/// What became live is put in force as soon as it can be, also where no step of it was ever seen by this process.
 #[test]
-fn a_version_whose_reload_fails_is_put_in_force_though_no_step_of_it_was_seen() {
+fn a_version_whose_reload_fails_is_tried_again_though_no_step_of_it_was_seen() {
+    const WHO: &str = "PORTCULLIS_TEST_WHO";
     let upstream = Upstream::start();
-    let authority = Authority::new("test");
-    let steps = "[[listener]]\nname = \"tls\"\naddress = \"127.0.0.1:0\"\ntls = { certificate = \"a.crt\", key = \"a.key\" }\n[governance]\nshadow = \"1h\"\n";
-    let (site, key) = site(&upstream, steps);
-    let issued = authority.issue(&[San::Host("a.test")]);
-    site.file("a.crt", &issued.certificate);
-    site.file("a.key", &issued.key);
-    let gateway = site.start();
-    let change = activate(&gateway.site, &mistake());
-    let mut site = stopped(gateway);
-    site.add("[sample]\nenabled = false\n");
-    let gateway = site.start();
-    let site = &gateway.site;
-    site.file("a.crt", "");
-    let said = refused(site, &["policy", "activate", &change, "--now", "--reason", "withdrawn"], 1);
-    assert!(said.contains("not in force yet"), "{said}");
-    assert_eq!((status(&gateway, &key), live(site)), (200, 2));
-    site.file("a.crt", &issued.certificate);
-    wait::until(PATIENCE, || (status(&gateway, &key) == 403).then_some(())).expect("it is tried again");
-    assert_eq!(json(site, &["policy", "status"])["live"]["in_force"], 2);
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1h\"\n");
+    let gateway = site.start_by(portcullis().env(WHO, "bob"));
+    let deny =
+        format!("[[deny]]\nname = \"who\"\nprincipals = [\"user:${{{WHO}}}\"]\nactions = [\"* /**\"]\nscope = \"*\"\n");
+    let change = activate(&gateway.site, &[mistake(), deny].concat());
+    let site = stopped(gateway);
+    // Without that variable nobody can read the version any more: it is rolled out no further, and no step of it begins.
+    let mut gateway = site.start();
+    let event = event(&gateway, "policy.rejected");
+    assert!(event["message"].as_str().unwrap().contains("version 2 is rolled out no further"), "{event}");
+    let said = refused(&gateway.site, &["policy", "activate", &change, "--now", "--reason", "withdrawn"], 1);
+    assert!(said.contains("version 2 is approved and the last one, but not in force yet"), "{said}");
+    let told = |gateway: &Gateway, words: &str| {
+        let found = || {
+            let events = gateway.events.all();
+            let mut messages = of_kind(&events, "policy.rollout").into_iter().map(|event| event["message"].to_string());
+            messages.find(|message| message.contains(words))
+        };
+        wait::until(PATIENCE, found).unwrap_or_else(|| panic!("nobody says `{words}`"))
+    };
+    told(&gateway, "version 2 is live, and not in force yet");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (200, 2));
+    // Whoever has the files hold something that can be read has that in force.
+    gateway.site.policy(&mistake());
+    gateway.reload("ok");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 3));
+    told(&gateway, "version 3 is in force now");
 }
 
 /// Two hands would write each over the other's progress; and a step that was begun is neither skipped nor begun anew by another number.

@@ -332,8 +332,10 @@ impl Hand {
 
     /// If it was said that it is not.
     fn say_that_it_is_in_force(&mut self) {
-        if let Some(Unserved { n, told: true, .. }) = self.unserved.take() {
-            self.tell(EventKind::PolicyRollout, format!("version {n} is in force now"));
+        if let Some(Unserved { told: true, .. }) = self.unserved.take() {
+            // It may be another one by now, which came after it.
+            let in_force = self.running.shared().snapshot().load().policy.version();
+            self.tell(EventKind::PolicyRollout, format!("version {in_force} is in force now"));
         }
     }
 

@@ -92,7 +92,9 @@ impl Governing {
             return Err(said(GovernanceError::RollingOut(n)));
         }
         let content = governor.ready(id, now).map_err(said)?;
-        let is_believed = !governor.is_required();
+        // Also where files are believed from then on.
+        let rules = governor.proposal(id, now).map_err(said)?.change.rules;
+        let is_believed = !governor.is_required() || !rules.required;
         let (serving, next) = (governor.served().map(|(_, content)| content), governor.n().saturating_add(1));
         let mut before: Vec<Content> = governor.live().into_iter().collect();
         before.extend(serving);
