@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn what_does_not_end_is_waited_for_no_longer_than_so_and_keeps_nothing_else_back() {
         let (release, held) = sync_channel::<()>(0);
-        let stuck = begin("it is lost", move || drop(held.recv()));
+        let stuck = begin("it is lost", move || assert!(held.recv().is_err()));
         let (done, is_done) = sync_channel(1);
         let other = begin("it is lost, too", move || done.send(7).unwrap());
         // The one that is stuck is first, and it is stuck until after the end of this.
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(is_done.recv(), Ok(7));
         drop(release);
         let (release, held) = sync_channel::<()>(0);
-        let waits = begin("it is not", move || drop(held.recv()));
+        let waits = begin("it is not", move || assert!(held.recv().is_err()));
         drop(release);
         assert!(waits.wait(Instant::now() + Duration::from_secs(60)), "what ends is waited for");
         assert!(!begin("it is", || panic!("it happens")).wait(Instant::now() + Duration::from_secs(60)));

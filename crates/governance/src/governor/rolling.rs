@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Governor;
+use super::{Governor, How};
 use crate::change::{Change, ChangeId, Kind, MAX_TEXT};
 use crate::content::Content;
 use crate::error::{GovernanceError, LedgerError};
@@ -30,7 +30,7 @@ impl Governor {
         }
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::new(self.n().saturating_add(1), id);
-        self.append(proposal.change, proposal.approvals, new, (by, &[], Some(rollout)), now)
+        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
     }
 
     /// Appends a change as a version that is live for everybody at once, and still has to be written to the files: until [`Self::finish_rollout`] it is known,
@@ -46,7 +46,7 @@ impl Governor {
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::at_once(self.n().saturating_add(1), id);
-        self.append(proposal.change, proposal.approvals, new, (by, &[], Some(rollout)), now)
+        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
     }
 
     /// The number of the version that serves whoever is not decided for by the one that is rolled out; 0 for none.
@@ -153,7 +153,7 @@ impl Governor {
         }
         let set = self.approvers.clone();
         let by = change.authors.first().cloned().unwrap_or_default();
-        self.append(change, Vec::new(), set, (&by, &[], None), now)
+        self.append(change, Vec::new(), set, How { by: &by, blobs: &[], rollout: None }, now)
     }
 
     /// Reads what the store keeps of a version that is rolled out: nothing, where that is not the last one. What cannot be read is held against the last
