@@ -178,6 +178,22 @@ mod tests {
         }
     }
 
+    /// The process ended after the draft was begun, and before it took the file's place.
+    #[test]
+    fn a_draft_that_was_left_is_no_head_and_keeps_no_other_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = HeadFile::beside(&folder.path().join("portcullis.db"));
+        let head = Head { n: 1, hash: Hash([1; 32]), required: true };
+        for left in [String::new(), "portcullis-head/1 2".to_owned(), Head { n: 9, ..head }.to_text()] {
+            file.write(head).unwrap();
+            fs::write(folder.path().join("portcullis.db.head.new"), left).unwrap();
+            assert_eq!(file.read().unwrap(), Some(head));
+            file.write(Head { n: 2, ..head }).unwrap();
+            assert_eq!(file.read().unwrap(), Some(Head { n: 2, ..head }));
+            assert!(!folder.path().join("portcullis.db.head.new").exists());
+        }
+    }
+
     #[test]
     fn what_cannot_be_written_is_said_and_leaves_the_old_one() {
         let folder = tempfile::tempdir().unwrap();

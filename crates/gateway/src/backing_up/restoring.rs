@@ -159,7 +159,8 @@ fn without_sessions(checked: &Checked) -> Result<String, BackingUpError> {
 /// Where nobody knows whether the steps of a version are over, they are done again from where they were.
 fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, BackingUpError> {
     let governor = open(restoring.config, &checked.store(), None)?;
-    let rollout = governor.standing().rollout;
+    // What is live for everybody, and still to be written to the files, is in no step.
+    let rollout = governor.standing().rollout.filter(|rollout| !rollout.is_at_once());
     Ok(rollout.map_or_else(String::new, |rollout| {
         format!(
             "; version {0} is rolled out from the step that it was in, and version {1} serves meanwhile: `portcullis policy activate {2} --now` has it live for everybody, if it was",

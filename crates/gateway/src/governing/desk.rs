@@ -382,6 +382,7 @@ impl Governing {
         }
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
         let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
+        self.owe(version.n);
         let mut message = format!(
             "governance begins with version {0}; this instance is {1}: write it down, and start the gateway with `--governed {2}`, or with PORTCULLIS_GOVERNED={2} and PORTCULLIS_INSTANCE={1} in its unit or container",
             version.n,

@@ -52,8 +52,9 @@ impl Governor {
                 }
             },
         };
-        let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default(), rollout: None };
-        governor.rollout = governor.kept_rollout()?;
+        let approvers = ApproverSet::default();
+        let mut governor = Self { ledger, head, source, last, approvers, rollout: None, kept: None };
+        governor.read_rollout()?;
         governor.approvers = match &governor.last {
             Some(last) => governor.set_of(&last.change)?,
             None => ApproverSet::default(),
@@ -92,6 +93,35 @@ impl Governor {
                 "beginning of governance that was cut off within the last day: restore a backup".to_owned(),
             )),
         }
+    }
+
+    /// Takes up what another process appended, held to the chain and the signatures as at a start, and how far the last version has come.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what it should be: what was known before is known still.
+    pub(super) fn catch_up(&mut self) -> Result<(), GovernanceError> {
+        let last = self.ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
+        let known = self.last.clone();
+        match (last, &known) {
+            (last, known) if last == *known => {}
+            (Some(last), known) if last.n > known.as_ref().map_or(0, |known| known.n) => {
+                let from = self.n().saturating_add(1);
+                self.last = Some(last.clone());
+                let set = self.verify(from).and_then(|()| self.set_of(&last.change));
+                match set {
+                    Ok(set) => self.approvers = set,
+                    Err(error) => {
+                        self.last.clone_from(known);
+                        return Err(error);
+                    }
+                }
+            }
+            (last, _) => {
+                let n = last.map_or(0, |last| last.n);
+                return Err(GovernanceError::Broken { n, why: "the store was changed meanwhile".to_owned() });
+            }
+        }
+        self.read_rollout()
     }
 
     fn check_pin(&self, pinned: Option<Option<Hash>>) -> Result<(), GovernanceError> {

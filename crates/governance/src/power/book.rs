@@ -95,7 +95,7 @@ impl From<LedgerError> for PowerError {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Conflict => Self::Conflict,
-            LedgerError::Full(_) | LedgerError::Failed(_) => Self::Ledger(error),
+            LedgerError::Overtaken | LedgerError::Full(_) | LedgerError::Failed(_) => Self::Ledger(error),
         }
     }
 }

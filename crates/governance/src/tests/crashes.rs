@@ -168,12 +168,44 @@ fn a_log_that_was_changed_is_refused() {
         }
         assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 2, .. })), "{name}: {:?}", forged.open());
     }
+    // Signatures that are valid, and are not those of enough persons: one twice, another key of the same person, the author's own, and one too late.
+    let change = governor.version(2).unwrap().change;
+    let sign = |key: &SigningKey, second: i64| sign(&governor, &change, key, second);
+    let ttl = i64::try_from(change.rules.proposal_ttl_s).unwrap();
+    let approvals = [
+        ("one twice", vec![sign(&people.ben, 11), sign(&people.ben, 11)], 12),
+        ("one person at two times", vec![sign(&people.ben, 11), sign(&people.ben, 12)], 12),
+        ("one person with two keys", vec![sign(&people.ben, 11), sign(&people.ben_too, 11)], 12),
+        ("the author", vec![sign(&people.ben, 11), sign(&people.ana, 11)], 12),
+        ("a stranger", vec![sign(&people.ben, 11), sign(&key(), 11)], 12),
+        ("made live when its time was over", vec![sign(&people.ben, 11), sign(&people.cem, 11)], 10 + ttl),
+        ("signed when its time was over", vec![sign(&people.ben, 11), sign(&people.cem, 10 + ttl)], 12),
+        ("signed before it was proposed", vec![sign(&people.ben, 11), sign(&people.cem, -400)], 12),
+    ];
+    for (name, approvals, time) in approvals {
+        let forged = shared.copy();
+        let version = Version { approvals, time: at(time).as_microsecond(), ..governor.version(2).unwrap() };
+        let hash = version.hash();
+        forged.disk().versions[1] = (hash, version.encode());
+        forged.disk().head = Some(Head { n: 2, hash, required: true });
+        assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 2, .. })), "{name}: {:?}", forged.open());
+    }
     // A version that nobody approved, appended behind the gateway's back.
     let forged = shared.copy();
     let mut version = governor.version(2).unwrap();
     (version.n, version.prev) = (3, governor.version(2).unwrap().hash());
     forged.disk().versions.push((version.hash(), version.encode()));
     assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 3, .. })));
+    // With a head file that was set back to before it, as a crash between the two would leave it.
+    for required in [true, false] {
+        let first = governor.version(1).unwrap().hash();
+        forged.disk().head = Some(Head { n: 1, hash: first, required });
+        assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 3, .. })));
+        let honest = shared.copy();
+        honest.disk().head = Some(Head { n: 1, hash: first, required });
+        let (opened, remarks) = honest.open().unwrap();
+        assert!(opened.n() == 2 && remarks[0].contains("the head file did not know it yet"), "{remarks:?}");
+    }
     // Approvers that let in one more.
     let forged = shared.copy();
     let mut set = people.set.clone();

@@ -82,6 +82,7 @@ impl Ledger for Shared {
         }
         self.step(|disk| {
             disk.versions.push((version.hash, version.record.to_vec()));
+            disk.rollout = version.rollout.map(<[u8]>::to_vec);
             disk.blobs.extend(blobs.iter().map(|(hash, bytes)| (*hash, bytes.to_vec())));
             if let Some(change) = version.done.and_then(|id| disk.changes.get_mut(&id)) {
                 change.state = ChangeState::Activated;
@@ -120,7 +121,10 @@ impl Ledger for Shared {
         Ok(self.disk().rollout.clone())
     }
 
-    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+    fn set_rollout(&mut self, known: Option<&[u8]>, record: Option<&[u8]>) -> Result<(), LedgerError> {
+        if self.disk().rollout.as_deref() != known {
+            return Err(LedgerError::Overtaken);
+        }
         self.step(|disk| disk.rollout = record.map(<[u8]>::to_vec))
     }
 }
