@@ -6,6 +6,7 @@
 
 mod log;
 mod rolling;
+mod unknown;
 
 use jiff::Timestamp;
 
@@ -40,6 +41,11 @@ pub trait PolicySource {
 
     /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
     fn class(&self, before: &Content, after: &Content) -> Class;
+
+    /// What it did at that time: what had not expired by then is over by now.
+    fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
+        self.class(before, after)
+    }
 }
 
 /// What somebody wants to be live.
@@ -286,7 +292,7 @@ impl Governor {
         let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
         if alone == Count::default() {
             return Err(GovernanceError::BadApproval(
-                "its person is the author, or it was signed outside of the change's time",
+                "its person is the author, or it was signed outside of the change's time, or it is a no with the very key that the change revokes",
             ));
         }
         if proposal.approvals.len() >= MAX_APPROVALS {

@@ -6,8 +6,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
+use crate::steps::Steps;
 
 /// How far the log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,25 @@ pub trait HeadPlace {
     /// # Errors
     /// It cannot be written.
     fn write(&mut self, head: Head) -> Result<(), GovernanceError>;
+
+    /// Which version comes into force by steps, as it was written last; `None`: nothing ever.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError>;
+
+    /// Writes that. It is on the disk when this returns, and as it was before when this fails.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError>;
 }
 
 /// A file beside the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadFile {
     path: PathBuf,
+    store: PathBuf,
 }
 
 const TITLE: &str = "portcullis-head/1";
@@ -48,9 +63,12 @@ const MOST: u64 = 256;
 impl HeadFile {
     /// The head of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        let mut name = store.as_os_str().to_owned();
-        name.push(".head");
-        Self { path: name.into() }
+        Self { path: durable::beside(store, ".head"), store: store.to_owned() }
+    }
+
+    /// Another file beside the same store.
+    pub(crate) fn beside_it(&self, suffix: &str) -> PathBuf {
+        durable::beside(&self.store, suffix)
     }
 
     /// The file.
@@ -113,6 +131,14 @@ impl HeadPlace for HeadFile {
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
         self.try_write(&head.to_text()).map_err(|error| self.failed(error))
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        self.read_steps()
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        self.write_steps_file(steps)
     }
 }
 

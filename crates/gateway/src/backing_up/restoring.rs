@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
+use portcullis_governance::power::AnchorFile;
 use portcullis_governance::{Approval, GovernanceError, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, Request};
 use portcullis_store::{Lock, Versions, end_all_power};
 
@@ -234,6 +235,10 @@ fn put_in_place(restoring: &Restoring<'_>, checked: &Checked) -> Result<Option<P
         name.push(suffix);
         PathBuf::from(name)
     };
+    // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
+    HeadFile::beside(store).forget_steps()?;
+    let anchor = AnchorFile::beside(store);
+    anchor.forget().map_err(BackingUpError::io(anchor.path()))?;
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut aside = None;
     // The log that is written ahead belongs to its file.

@@ -69,7 +69,10 @@ impl Governing {
             Governed::Show { n } => self.show(n, now),
             Governed::Verify => {
                 let n = self.governor().verify_all().map_err(said)?;
-                Ok(self.answer(format!("{n} versions are what they were, and were approved as their rules demanded")))
+                let untold = self.verify_classes(n)?;
+                Ok(self.answer(format!(
+                    "{n} versions are what they were, and were approved as their rules demanded{untold}"
+                )))
             }
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
             Governed::Rollback { n, by } => self.rollback(n, &by, who, foresight, now),
@@ -91,6 +94,27 @@ impl Governing {
             }
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
+    }
+
+    /// Has the engine say once more what the last versions did. The log is held for one of them at a time. Says of which it cannot be told.
+    fn verify_classes(&self, last: u64) -> Result<String, String> {
+        let first = last.saturating_sub(MOST_COMPARED).saturating_add(1);
+        let mut untold = 0_u64;
+        for n in (first..=last).rev() {
+            if !self.governor().verify_class(n).map_err(said)? {
+                untold = untold.saturating_add(1);
+            }
+        }
+        let mut words = String::new();
+        if first > 1 {
+            words.push_str(&format!("; what they do was compared again of the last {MOST_COMPARED}"));
+        }
+        if untold > 0 {
+            words.push_str(&format!(
+                "; what {untold} of them did cannot be told any more, since their files cannot be read as they were"
+            ));
+        }
+        Ok(words)
     }
 
     pub(super) fn answer(&self, message: String) -> Performed {
@@ -388,6 +412,8 @@ impl Governing {
     }
 }
 
+/// Versions that are compared once more with the one before, at once.
+const MOST_COMPARED: u64 = 200;
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 

@@ -48,16 +48,19 @@ impl Governor {
             },
         };
         let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default(), rollout: None };
-        governor.rollout = governor.kept_rollout()?;
+        let steps = governor.head.steps()?;
+        let strict = required || known.is_some_and(|known| known.required);
+        governor.rollout = governor.known_rollout(steps, strict, &mut remarks)?;
         governor.approvers = match &governor.last {
             Some(last) => governor.set_of(&last.change)?,
             None => ApproverSet::default(),
         };
         // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
-        let begin = if required || known.is_some_and(|known| known.required) { 1 } else { from.max(1) };
-        governor.verify(begin)?;
+        governor.verify(if strict { 1 } else { from.max(1) })?;
+        governor.verify_unknown(from, steps)?;
         governor.check_pin(pinned)?;
         governor.bring_forward(known, &mut remarks)?;
+        governor.note_steps(steps)?;
         Ok((governor, remarks))
     }
 

@@ -8,6 +8,7 @@ use crate::content::Content;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::rollout::Rollout;
+use crate::steps::Steps;
 use crate::version::Version;
 
 /// As whom the gateway takes a version back.
@@ -31,6 +32,7 @@ impl Governor {
         // Before it is a version: a crash between the two leaves a note on a version that there is not. `activate` takes it out where it would be one.
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::new(self.n().saturating_add(1), id);
+        self.head.write_steps(steps_of(&rollout))?;
         self.ledger.set_rollout(Some(&rollout.encode()))?;
         self.rollout = Some(rollout);
         let appended = self.append(proposal.change, proposal.approvals, new, by, &[], now);
@@ -48,7 +50,21 @@ impl Governor {
         if left.is_some_and(|left| (left.n, left.change) == would_be) {
             self.ledger.set_rollout(None)?;
         }
+        let noted = self.head.steps()?;
+        if noted.is_some_and(|noted| noted.rolls_out(would_be.0, id)) {
+            self.head.write_steps(Steps::NONE)?;
+        }
         Ok(())
+    }
+
+    /// What is beside the store says from now on what it did not yet, or not of this log.
+    pub(super) fn note_steps(&mut self, noted: Option<Steps>) -> Result<(), GovernanceError> {
+        let known = match (&self.rollout, noted) {
+            (Some(rollout), _) => steps_of(rollout),
+            (None, Some(noted)) => noted,
+            (None, None) => Steps::NONE,
+        };
+        if noted == Some(known) { Ok(()) } else { self.head.write_steps(known) }
     }
 
     /// The number of the version that serves whoever is not decided for by the one that is rolled out; 0 for none.
@@ -79,6 +95,9 @@ impl Governor {
             return Err(GovernanceError::Unknown(format!("version {} that is rolled out", rollout.n)));
         }
         self.ledger.set_rollout(Some(&rollout.encode()))?;
+        if self.rollout.is_none_or(|kept| kept.stage != rollout.stage) {
+            self.head.write_steps(steps_of(&rollout))?;
+        }
         self.rollout = Some(rollout);
         Ok(())
     }
@@ -97,7 +116,9 @@ impl Governor {
     /// # Errors
     /// It is not what is rolled out, or that cannot be written: it is still rolled out then.
     pub fn finish_rollout(&mut self, n: u64) -> Result<(), GovernanceError> {
-        self.rolls_out(n)?;
+        let rollout = self.rolls_out(n)?;
+        // From here on it is over, whatever is in the store.
+        self.head.write_steps(Steps { stage: None, ..steps_of(&rollout) })?;
         self.ledger.set_rollout(None)?;
         self.rollout = None;
         Ok(())
@@ -147,6 +168,10 @@ impl Governor {
         let kept = self.ledger.rollout()?.and_then(|record| Rollout::decode(&record).ok());
         Ok(kept.filter(|kept| self.last.as_ref().is_some_and(|last| (last.n, last.change.id) == (kept.n, kept.change))))
     }
+}
+
+fn steps_of(rollout: &Rollout) -> Steps {
+    Steps { n: rollout.n, change: rollout.change, stage: Some(rollout.stage) }
 }
 
 /// A reason on one line, as long as it may be.

@@ -15,6 +15,7 @@ pub(crate) struct Disk {
     pub(crate) changes: BTreeMap<ChangeId, StoredChange>,
     pub(crate) head: Option<Head>,
     pub(crate) rollout: Option<Vec<u8>>,
+    pub(crate) steps: Option<Steps>,
     /// Writes so far.
     pub(crate) writes: usize,
     /// Writes that work; all after that fail. `None`: all work.
@@ -131,6 +132,14 @@ impl HeadPlace for Shared {
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.head = Some(head))?)
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        Ok(self.disk().steps)
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        Ok(self.step(|disk| disk.steps = Some(steps))?)
     }
 }
 
