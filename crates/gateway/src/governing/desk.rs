@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
-use portcullis_admin::{Operator, Peer};
+use portcullis_admin::{Operator, Peer, accounts, login};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
@@ -31,10 +31,24 @@ impl Who {
         Self { names, is_shared: uid == 0 }
     }
 
+    /// The same, and these users behind it are the same person.
+    pub(crate) fn with(mut self, behind: &[u32]) -> Self {
+        for uid in behind {
+            self.names.extend(Self::account(*uid, accounts::user_name(*uid).as_deref()).names);
+        }
+        self
+    }
+
+    /// Whoever this process belongs to.
+    pub(crate) fn of_this_process() -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        Self::account(uid, accounts::user_name(uid).as_deref()).with(&login::behind_this_process(uid))
+    }
+
     /// Whoever asks a running gateway.
     pub(crate) fn of(peer: &Peer) -> Self {
         match peer {
-            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()),
+            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()).with(&account.behind),
             // The same person as the account of that name, and a key or a certificate is no person.
             Peer::Operator(Operator { principal, .. }) => Self {
                 names: names_of_principal(principal).into_iter().map(str::to_owned).collect(),
@@ -456,5 +470,9 @@ mod tests {
         let shared = ["user:alice", "service:alice", "certificate:alice"].map(|who| over_network(who).is_shared);
         assert_eq!(shared, [false, true, true], "a key and a certificate are no person");
         assert!(Who::account(0, Some("root")).is_shared);
+        // Whoever became root is still who they were, and root is nobody in particular.
+        let alice = Who::account(0, Some("root")).with(&[4_000_000_001]);
+        assert_eq!((alice.first(), alice.is_shared), ("root", true));
+        assert!(alice.names.contains(&"uid:4000000001".to_owned()), "{alice:?}");
     }
 }
