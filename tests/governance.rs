@@ -2,6 +2,7 @@
 
 mod crashes;
 mod foreseen;
+mod forged;
 mod restored;
 mod rollouts;
 
