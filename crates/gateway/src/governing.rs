@@ -5,6 +5,8 @@
 //! there); files that hold anything else are refused, and at a start the version itself is put in force in their place.
 
 mod activating;
+#[cfg(test)]
+mod classes;
 mod desk;
 mod foresight;
 mod rolling;

@@ -291,6 +291,48 @@ mod tests {
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
     }
 
+    /// Finding of 2026-11: rows that somebody else wrote were taken over within a second, and one that was cut off was never missed.
+    #[test]
+    fn rows_that_somebody_else_writes_or_takes_away_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let beside = AnchorFile::beside(&settings.path);
+        let mut book = book(&settings, 0);
+        assert_eq!(beside.read().unwrap(), None);
+        let n = book.ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        let known = beside.read().unwrap().unwrap();
+        assert_eq!(known, Anchor::at((2, book.head().1)));
+        book.end(n, "done", &[], at(1)).unwrap();
+        let damage = Connection::open(&settings.path).unwrap();
+        damage.execute("CREATE TEMP TABLE cut AS SELECT * FROM power WHERE n = 3", []).unwrap();
+        damage.execute("DELETE FROM power WHERE n = 3", []).unwrap();
+        let open = || PowerBook::open(Box::new(PowerLog::open(&settings).unwrap()), Limits::default(), at(2));
+        assert!(open().unwrap_err().to_string().contains("is not there any more"));
+        damage.execute("INSERT INTO power SELECT * FROM cut", []).unwrap();
+        assert_eq!(open().unwrap().head().0, 3);
+        // One that is written behind its back.
+        let entry = portcullis_governance::power::Entry {
+            n: 4,
+            prev: book.head().1,
+            at: at(2).as_microsecond(),
+            by: Vec::new(),
+            act: portcullis_governance::power::Act::Asked(asked("user:bert")),
+        };
+        damage.execute("INSERT INTO power (n, record) VALUES (4, ?1)", [entry.encode()]).unwrap();
+        assert!(book.catch_up().unwrap_err().to_string().contains("does not know it"));
+        assert!(open().is_err());
+        // Only whoever may say so has it taken as it is; by itself only what nobody knew anything of yet.
+        let mut log = PowerLog::open(&settings).unwrap();
+        assert!(!log.take_as_it_is(true).unwrap() && open().is_err());
+        assert!(log.take_as_it_is(false).unwrap());
+        assert!(!log.take_as_it_is(false).unwrap());
+        open().unwrap();
+        beside.forget().unwrap();
+        assert!(!log.take_as_it_is(true).unwrap());
+        assert!(beside.read().unwrap().is_some());
+    }
+
     #[test]
     fn what_is_let_go_is_gone_and_what_is_left_is_held() {
         let folder = tempfile::tempdir().unwrap();

@@ -69,3 +69,22 @@ pub(super) fn with(written: [u8; 32], names: &BTreeSet<String>, environment: &dy
     }
     bytes(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_found_as_they_are_expanded() {
+        let check = |text: &str, expected: &[&str]| {
+            let mut names = BTreeSet::new();
+            of_text(text, &mut names);
+            assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{text}");
+        };
+        check("plain $5", &[]);
+        check("user:${A}", &["A"]);
+        check("${B:-x}${A:-a:-b}", &["A", "B"]);
+        check("$${LITERAL} ${A}", &["A"]);
+        check("${1A} ${} ${A B} ${C", &[]);
+    }
+}
