@@ -111,7 +111,8 @@ fn a_row_gives_something_only_with_the_signatures_that_it_needs() {
         forge(&disk, vec![began(1)], 2);
         disk
     };
-    let cases: [(&[&SigningKey], u8, Hash, Result<(), Unvouched>); 5] = [
+    type Case<'k> = (&'k [&'k SigningKey], u8, Hash, Result<(), Unvouched>);
+    let cases: [Case<'_>; 5] = [
         (&[&ana, &ben], 2, instance(), Ok(())),
         (&[&ana], 1, instance(), Err(Unvouched::TooFew)),
         (&[&ana, &ana], 2, instance(), Err(Unvouched::Unsigned)),
