@@ -7,6 +7,8 @@
 mod activating;
 mod by_hand;
 mod choosing;
+#[cfg(test)]
+mod classes;
 mod desk;
 mod effects;
 mod foresight;

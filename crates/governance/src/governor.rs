@@ -8,6 +8,7 @@ mod log;
 mod proposals;
 mod restoring;
 mod rolling;
+mod unknown;
 
 use jiff::Timestamp;
 
@@ -44,6 +45,11 @@ pub trait PolicySource {
 
     /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
     fn class(&self, before: &Content, after: &Content) -> Class;
+
+    /// What it did at that time: what had not expired by then is over by now.
+    fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
+        self.class(before, after)
+    }
 }
 
 /// What somebody wants to be live.
@@ -306,7 +312,7 @@ impl Governor {
         let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
         if alone == Count::default() {
             return Err(GovernanceError::BadApproval(
-                "its person is the author, or it was signed outside of the change's time",
+                "its person is the author, or it was signed outside of the change's time, or it is a no with the very key that the change revokes",
             ));
         }
         if proposal.approvals.len() >= MAX_APPROVALS {
@@ -459,7 +465,12 @@ impl Governor {
         let hash = Hash::of(&record);
         let kept = rollout.map(|rollout| rollout.encode());
         let new = NewVersion { n, hash, record: &record, refers, done: Some(id), rollout: kept.as_deref() };
+        let noted = self.note_begun((n, id), rollout)?;
         if let Err(error) = self.ledger.append(new, blobs) {
+            // It is not there, and what was noted of another one counts again. After any other error it may be there.
+            if let (LedgerError::Conflict, Some(noted)) = (&error, noted) {
+                self.head.write_steps(noted)?;
+            }
             // What another process did meanwhile is known from now on: who asks again asks by what is.
             if error == LedgerError::Conflict {
                 self.catch_up()?;

@@ -12,6 +12,11 @@ pub const WHOLE_PPM: u32 = 1_000_000;
 const ENDING: u32 = u32::MAX;
 const AT_ONCE: u32 = u32::MAX - 1;
 const HELD: u32 = u32::MAX - 2;
+/// Whether something is in a step there.
+pub(crate) fn is_step(stage: u32) -> bool {
+    stage < HELD
+}
+
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
 const DOMAIN: &str = "portcullis-rollout-v2";
@@ -118,7 +123,7 @@ impl Rollout {
     #[must_use]
     pub fn next(self) -> Self {
         // What is in no step has no next one.
-        let stage = if self.stage < HELD { self.stage.saturating_add(1) } else { self.stage };
+        let stage = if is_step(self.stage) { self.stage.saturating_add(1) } else { self.stage };
         Self { stage, ..Self::new(self.n, self.change) }
     }
 

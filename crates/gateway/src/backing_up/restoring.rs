@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
+use portcullis_governance::power::AnchorFile;
 use portcullis_governance::{
     Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
 };
@@ -334,6 +335,10 @@ fn put_in_place(
         name.push(suffix);
         PathBuf::from(name)
     };
+    // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
+    HeadFile::beside(store).forget_steps()?;
+    let anchor = AnchorFile::beside(store);
+    anchor.forget().map_err(BackingUpError::io(anchor.path()))?;
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut aside = None;
     // The log that is written ahead belongs to its file.

@@ -62,6 +62,8 @@ pub(super) fn spare(
     for (name, bytes) in &content.files {
         let path = folder.join(name);
         let there = match read(&path) {
+            // A folder in its place is nothing that could be kept, and it does not give way.
+            Err(_) if whole && path.is_dir() => continue,
             Err(why) if !whole => {
                 spared.unkept.push((name.clone(), why));
                 continue;

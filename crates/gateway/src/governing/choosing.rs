@@ -1,7 +1,7 @@
 //! What of the disk, or instead of it, is to be put in force.
 
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, Report, load};
-use portcullis_governance::{Class, Content, GovernanceError, Hash, Rollout, Version};
+use portcullis_governance::{Class, Content, GovernanceError, Rollout, Version};
 use portcullis_policy::DiffBounds;
 
 use super::moments::reached;
@@ -80,7 +80,7 @@ impl Governing {
             let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
             return Err(Refused::Other(message.to_owned()));
         }
-        let is_it = |version: &Version| version.change.governed == Hash(loaded.governed.digest);
+        let is_it = |version: &Version| loaded.governed.is(&version.change.governed.0);
         // The files of the version that serves are no other version while the next one is rolled out.
         let (serving, rolled, rollout) = {
             let governor = self.governor();
@@ -122,9 +122,14 @@ impl Governing {
         let number = Number::Known(n);
         let live = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
         // A file that is named and no part of what was approved would be read from the disk.
-        if version.change.governed != Hash(live.governed.digest) {
+        if !live.governed.is(&version.change.governed.0) {
+            let names: Vec<&str> = live.governed.variables.iter().map(String::as_str).collect();
+            let variables = match names.is_empty() {
+                true => String::new(),
+                false => format!("; or its variables ({}) had other values then: give them back", names.join(", ")),
+            };
             let message = format!(
-                "version {n} cannot be put in force: with the files that it names it is not what was approved; put them back as they were, or start with the path of the configuration that it was approved under"
+                "version {n} cannot be put in force: with the files that it names it is not what was approved; put them back as they were, or start with the path of the configuration that it was approved under{variables}"
             );
             return Err(Refused::Other(message));
         }
@@ -174,7 +179,7 @@ impl Governing {
             _ => governor.served().map_err(other)?,
         };
         drop(governor);
-        if ending.is_none() && disk.as_ref().is_ok_and(|disk| Hash(disk.governed.digest) == version.change.governed) {
+        if ending.is_none() && disk.as_ref().is_ok_and(|disk| disk.governed.is(&version.change.governed.0)) {
             return Ok(None);
         }
         let loaded = self.sealed(&version, &content, disk.as_ref().ok())?;
@@ -192,13 +197,13 @@ impl Governing {
     pub(super) fn is_rolled_out(&self, disk: &Loaded) -> bool {
         let governor = self.governor();
         let rolled = governor.standing().rollout.and_then(|rollout| governor.version(rollout.n).ok());
-        rolled.is_some_and(|version| version.change.governed == Hash(disk.governed.digest))
+        rolled.is_some_and(|version| disk.governed.is(&version.change.governed.0))
     }
 
     /// A version, with what is not governed as it is on the disk, where its files can be read and the same is governed in those of the gateway; else as it
     /// was then.
     fn sealed(&self, version: &Version, content: &Content, disk: Option<&Loaded>) -> Result<Loaded, Refused> {
-        let is_it = |loaded: &Loaded| version.change.governed == Hash(loaded.governed.digest);
+        let is_it = |loaded: &Loaded| loaded.governed.is(&version.change.governed.0);
         if let Some(disk) = disk {
             let mut content = content.clone();
             let gateway = disk.governed.files.iter().filter(|file| file.kind == GovernedKind::Gateway);
@@ -246,7 +251,7 @@ impl Governing {
     fn class(&self, loaded: &Loaded) -> Class {
         let standing = self.governor().standing();
         let Some(last) = standing.version else { return Class::Mixed };
-        if last.change.governed == Hash(loaded.governed.digest) {
+        if loaded.governed.is(&last.change.governed.0) {
             return Class::Neutral;
         }
         let content = self.governor().content_of(&last);
@@ -270,7 +275,7 @@ impl Governing {
         };
         let governor = self.governor();
         let last = governor.standing().version;
-        let rolled_out = last.filter(|last| last.n > n && last.change.governed == Hash(disk.governed.digest));
+        let rolled_out = last.filter(|last| last.n > n && disk.governed.is(&last.change.governed.0));
         if let Some(last) = rolled_out {
             let message = format!(
                 "the files on disk are those of version {}, which is being rolled out: until that is over version {n} serves",
@@ -278,9 +283,8 @@ impl Governing {
             );
             return Alarm { message, tampered: false };
         }
-        let same = |number: &u64| {
-            governor.version(*number).is_ok_and(|version| version.change.governed == Hash(disk.governed.digest))
-        };
+        let same =
+            |number: &u64| governor.version(*number).is_ok_and(|version| disk.governed.is(&version.change.governed.0));
         if let Some(earlier) = (1..n).rev().take(usize::try_from(EARLIER).unwrap_or(usize::MAX)).find(same) {
             let message =
                 format!("the files on disk are those of version {earlier}, and version {n} is live and stays so");

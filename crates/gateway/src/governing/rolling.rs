@@ -91,7 +91,7 @@ impl Governing {
             (governor.version(rollout.n).map_err(other)?, governor.live().map_err(other)?)
         };
         let loaded = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
-        if version.change.governed.0 != loaded.governed.digest {
+        if !loaded.governed.is(&version.change.governed.0) {
             let n = rollout.n;
             return Err(Refused::Other(format!(
                 "version {n} cannot be rolled out: with the files that it names it is not what was approved"

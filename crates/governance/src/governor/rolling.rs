@@ -8,6 +8,7 @@ use crate::content::Content;
 use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::rollout::Rollout;
+use crate::steps::Steps;
 use crate::version::Version;
 
 /// As whom the gateway takes a version back.
@@ -49,6 +50,36 @@ impl Governor {
         self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
     }
 
+    /// What is beside the store says before a version is appended in which step that begins; and nothing of one that takes none, though another program that
+    /// ended in between had noted it. Returns what it said until then, where that is another thing.
+    pub(super) fn note_begun(
+        &mut self,
+        (n, change): (u64, ChangeId),
+        rollout: Option<Rollout>,
+    ) -> Result<Option<Steps>, GovernanceError> {
+        let noted = self.head.steps()?;
+        let known = match rollout.filter(|rollout| !rollout.is_at_once()) {
+            Some(rollout) => steps_of(&rollout),
+            // Only then: what it says of another version is of one that is in a step.
+            None if noted.is_some_and(|noted| noted.is_of(n, change)) => Steps::NONE,
+            None => return Ok(None),
+        };
+        self.head.write_steps(known)?;
+        Ok(Some(noted.unwrap_or(Steps::NONE)))
+    }
+
+    /// What is beside the store says from now on what it did not yet, or not of this log.
+    pub(super) fn note_steps(&mut self, noted: Option<Steps>) -> Result<(), GovernanceError> {
+        let known = match (&self.rollout, noted) {
+            // In which step it is, is what nobody can tell.
+            (Some(rollout), _) if rollout.is_held() => return Ok(()),
+            (Some(rollout), _) if !rollout.is_at_once() => steps_of(rollout),
+            (_, Some(noted)) => noted,
+            (_, None) => Steps::NONE,
+        };
+        if noted == Some(known) { Ok(()) } else { self.head.write_steps(known) }
+    }
+
     /// The number of the version that serves whoever is not decided for by the one that is rolled out; 0 for none.
     pub fn serving(&self) -> u64 {
         let last = self.n();
@@ -80,7 +111,13 @@ impl Governor {
         if !self.rollout.is_some_and(|kept| is_it(kept) && (!kept.is_held() || rollout.is_ending())) {
             return Err(GovernanceError::Unknown(format!("version {} that is rolled out", rollout.n)));
         }
-        self.keep(Some(rollout))
+        self.keep(Some(rollout))?;
+        // Behind the row: what a process that was overtaken would have written is nothing that happened.
+        let steps = steps_of(&rollout);
+        match self.head.steps()? {
+            Some(noted) if noted == steps => Ok(()),
+            _ => self.head.write_steps(steps),
+        }
     }
 
     /// Writes it in the place of what was known.
@@ -110,7 +147,12 @@ impl Governor {
     /// # Errors
     /// It is not what is rolled out, or that cannot be written: it is still rolled out then.
     pub fn finish_rollout(&mut self, n: u64) -> Result<(), GovernanceError> {
-        self.rolls_out(n)?;
+        let rollout = self.rolls_out(n)?;
+        // From here on it is over, whatever is in the store.
+        let noted = self.head.steps()?;
+        if noted.is_some_and(|noted| noted.is_of(n, rollout.change) && noted.stage.is_some()) {
+            self.head.write_steps(Steps { stage: None, ..steps_of(&rollout) })?;
+        }
         self.keep(None)
     }
 
@@ -155,21 +197,11 @@ impl Governor {
         let by = change.authors.first().cloned().unwrap_or_default();
         self.append(change, Vec::new(), set, How { by: &by, blobs: &[], rollout: None }, now)
     }
-
-    /// Reads what the store keeps of a version that is rolled out: nothing, where that is not the last one. What cannot be read is held against the last
-    /// version: it may have been in a step, and so it decides for nobody, and the one before it, which was live for everybody, serves.
-    pub(super) fn read_rollout(&mut self) -> Result<(), GovernanceError> {
-        self.kept = self.ledger.rollout()?;
-        self.rollout = match (&self.kept, &self.last) {
-            (Some(record), Some(last)) => kept_of(record, last),
-            (None, _) | (_, None) => None,
-        };
-        Ok(())
-    }
 }
 
-/// How far this version has come by that record; `None`: it is of another one.
-fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
+/// How far this version has come by that record; `None`: it is of another one. What cannot be read is held against it: it may have been in a step, and so it
+/// decides for nobody, and the one before it, which was live for everybody, serves.
+pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
     let is_last = |(n, change): (u64, ChangeId)| (n, change) == (last.n, last.change.id);
     if let Ok(kept) = Rollout::decode(record) {
         return Some(kept).filter(|kept| is_last((kept.n, kept.change)));
@@ -180,6 +212,10 @@ fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
     };
     let may_be_its = Rollout::whose(record).is_none_or(is_last);
     (can_be_staged && may_be_its).then(|| Rollout::held(last.n, last.change.id))
+}
+
+fn steps_of(rollout: &Rollout) -> Steps {
+    Steps { n: rollout.n, change: rollout.change, stage: Some(rollout.stage) }
 }
 
 /// A reason on one line, as long as it may be.

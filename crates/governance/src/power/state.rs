@@ -7,6 +7,7 @@ use crate::hash::Hash;
 use crate::power::book::micros;
 use crate::power::entry::{Act, Asked, Entry, PowerKind};
 use crate::power::persons::{Names, names_of_principal};
+use crate::power::word::Word;
 
 /// Persons who must look at what was done with a broken seal.
 pub const REVIEWERS: usize = 2;
@@ -31,6 +32,8 @@ pub struct Power {
     pub by: Vec<String>,
     /// Who has approved: all names of each.
     pub approved: Vec<Vec<String>>,
+    /// What approvers have signed of that, as it stands in the log: see [`crate::power::Demands`].
+    pub words: Vec<Word>,
     /// Who has looked at what was done with it: all names of each, and what they found.
     pub reviewed: Vec<(Vec<String>, String)>,
     /// What became of it.
@@ -128,8 +131,9 @@ impl Power {
 /// clock was a little behind, may have written that somebody did.
 pub(super) fn happened(power: &mut Power, entry: &Entry) -> Result<(), &'static str> {
     match (&entry.act, &power.state) {
-        (Act::Approved { .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
-            power.approved.push(entry.by.clone())
+        (Act::Approved { word, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
+            power.approved.push(entry.by.clone());
+            power.words.extend(word.clone());
         }
         (Act::Rejected { reason, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
             power.state = PowerState::Rejected { reason: reason.clone(), by: entry.by.clone() };

@@ -543,3 +543,31 @@ fn a_log_that_is_lost_is_replaced_by_an_older_one_only_with_approvals() {
     let version = restore(change, &[&one, &two], 22).unwrap();
     assert_eq!((version.n, version.change.restores, restored.verify_all().unwrap()), (2, 1, 2));
 }
+
+/// Finding of 2026-11: whoever had stolen a key rejected the change that revoked it, and could never be kept from that.
+#[test]
+fn a_stolen_key_does_not_keep_itself() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let mut set = people.set.clone();
+    set.revoke("ben", Some(&people.ben.public().id()), at(10)).unwrap();
+    let wanted = Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    let no = |governor: &Governor, change: &Change, key: &SigningKey| {
+        Approval::sign(governor.standing().instance, change, Decision::Reject, key, at(11))
+    };
+    let refused = governor.approve(change.id, &no(&governor, &change, &people.ben), at(11)).unwrap_err().to_string();
+    assert!(refused.contains("the very key that the change revokes"), "{refused}");
+    assert_eq!(governor.proposal(change.id, at(11)).unwrap().state, ChangeState::Open);
+    // One that lies in the store already counts no more.
+    for key in [&people.cem, &people.dia] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    assert_eq!(governor.n(), 2);
+    // The same person's other key says no as ever, and that ends the change.
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    governor.approve(change.id, &no(&governor, &change, &people.ben_too), at(11)).unwrap();
+    assert_eq!(governor.proposal(change.id, at(11)).unwrap().state, ChangeState::Rejected);
+}

@@ -55,7 +55,8 @@ fn wherever_the_process_ends_while_governance_begins_it_has_begun_or_not() {
         for working in 0..=2 {
             let shared = Shared::default();
             let (mut governor, _) = shared.open().unwrap();
-            shared.disk().working = Some(working);
+            let before = shared.disk().writes;
+            shared.disk().working = Some(before + working);
             shared.disk().done_unheard = unheard;
             let begin =
                 Wish { kind: Kind::Keys, approvers: Some(people.set.clone()), ..wish(content(5, REQUIRED), "root") };
@@ -212,4 +213,50 @@ fn a_log_that_was_changed_is_refused() {
     set.add("eve", &[], key().public(), at(0)).unwrap();
     forged.disk().blobs.insert(people.set.hash(), set.encode());
     assert!(forged.open().is_err());
+}
+
+/// Finding of 2026-11: the class and the rules in a record were believed. Whoever may append a row and approve alone, signed what they wanted it to say.
+#[test]
+fn what_a_version_says_of_itself_is_not_believed_although_it_is_signed() {
+    let people = people();
+    type Lie = (&'static str, fn(&mut Change), &'static str);
+    let lies: [Lie; 3] = [
+        ("class", |change| change.class = Class::Tightens, "the engine says loosens"),
+        ("neutral", |change| change.class = Class::Neutral, "the engine says loosens"),
+        ("rules", |change| (change.class, change.rules.loosen) = (Class::Tightens, 1), "demands something else"),
+    ];
+    for (name, lie, expected) in lies {
+        let (shared, mut governor) = governed(&people);
+        let mut change = governor.propose(&wish(content(9, REQUIRED), "nobody"), at(10)).unwrap();
+        assert_eq!(change.class, Class::Loosens);
+        lie(&mut change);
+        let needed = if name == "rules" { vec![&people.ben, &people.cem] } else { vec![&people.ben] };
+        let base = governor.version(1).unwrap();
+        let version = Version {
+            n: 2,
+            prev: base.hash(),
+            instance: base.instance_after(),
+            time: at(12).as_microsecond(),
+            by: "root".to_owned(),
+            approvals: needed.iter().map(|key| sign(&governor, &change, key, 11)).collect(),
+            change,
+        };
+        shared.disk().versions.push((version.hash(), version.encode()));
+        let refused = shared.open().map(|_| ()).unwrap_err();
+        assert!(refused.is_tampering(), "{name}: {refused}");
+        assert!(refused.to_string().contains(expected), "{name}: {refused}");
+        // With the head file forged as well, whoever looks finds it.
+        shared.disk().head = Some(Head { n: 2, hash: version.hash(), required: true });
+        let (governor, _) = shared.open().unwrap();
+        let found = governor.verify_class(2).unwrap_err().to_string();
+        assert!(found.contains(expected), "{name}: {found}");
+    }
+    // What was approved by as many as it needs is found right, whatever ends in between.
+    let (shared, mut governor, change) = ready(&people);
+    let head = shared.disk().head;
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    shared.disk().head = head;
+    let (governor, remarks) = shared.open().unwrap();
+    assert_eq!((governor.n(), remarks.len()), (2, 1));
+    assert!(governor.verify_class(1).unwrap() && governor.verify_class(2).unwrap());
 }

@@ -16,6 +16,7 @@ pub(crate) struct Disk {
     pub(crate) head: Option<Head>,
     pub(crate) revoked: RevokedKeys,
     pub(crate) rollout: Option<Vec<u8>>,
+    pub(crate) steps: Option<Steps>,
     /// Writes so far.
     pub(crate) writes: usize,
     /// Writes that work; all after that fail. `None`: all work.
@@ -144,6 +145,14 @@ impl HeadPlace for Shared {
 
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.revoked = keys.clone())?)
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        Ok(self.disk().steps)
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        Ok(self.step(|disk| disk.steps = Some(steps))?)
     }
 }
 

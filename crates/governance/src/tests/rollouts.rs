@@ -136,7 +136,79 @@ fn nothing_else_becomes_live_as_if_it_were_taken_back() {
     assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 4, .. })), "what was taken back comes back");
 }
 
-/// An earlier version of the program wrote the note of its steps before the version: at once it is at once, also after a restart.
+/// Finding of 2026-11: a row of the store alone took the last version back, began its steps, or ended them.
+#[test]
+fn a_row_of_the_store_alone_takes_nothing_back() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = approved(&people, &mut governor, 4, 10);
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    // The very record that the gateway would append, if the version had been rolled out.
+    let rolled = shared.copy();
+    let row = Rollout::new(2, change.id);
+    {
+        let mut disk = rolled.disk();
+        (disk.rollout, disk.steps) = (Some(row.encode()), Some(Steps { n: 2, change: change.id, stage: Some(0) }));
+    }
+    let (mut rolling, _) = rolled.open().unwrap();
+    let (version, _) = rolling.take_back("too much", &[], at(20)).unwrap();
+    let forged = shared.copy();
+    forged.disk().versions.push((version.hash(), version.encode()));
+    let refused = forged.open().unwrap_err().to_string();
+    assert!(refused.contains("it takes back version 2, which was not being rolled out"), "{refused}");
+    // It was rolled out, and the process ended before the head file knew that it was taken back.
+    let cut_off = rolled.copy();
+    cut_off.disk().head = shared.disk().head;
+    let (again, remarks) = cut_off.open().unwrap();
+    assert_eq!((again.n(), again.serving(), remarks.len()), (3, 3, 1), "{remarks:?}");
+    // Nor does a row begin steps, so that somebody could have it taken back.
+    let forged = shared.copy();
+    forged.disk().rollout = Some(row.encode());
+    let (mut again, remarks) = forged.open().unwrap();
+    assert_eq!((again.serving(), again.standing().rollout), (2, None));
+    assert!(remarks[0].contains("nobody began that"), "{remarks:?}");
+    assert!(again.take_back("x", &[], at(21)).is_err());
+}
+
+#[test]
+fn a_row_that_is_gone_damaged_or_says_more_has_nobody_decided_for_early() {
+    let people = people();
+    let (shared, mut governor, change) = rolling(&people);
+    let far = Rollout { spent_ms: 7, requests: 8, ..Rollout::new(2, change.id).next() };
+    governor.note_progress(far).unwrap();
+    assert_eq!(shared.open().unwrap().0.standing().rollout, Some(far), "as it was");
+    let anew = Rollout::new(2, change.id).next();
+    let rows = [None, Some(vec![0]), Some(far.next().next().encode()), Some(far.ending().encode())];
+    for row in rows {
+        let changed = shared.copy();
+        changed.disk().rollout = row.clone();
+        let (again, remarks) = changed.open().unwrap();
+        assert_eq!((again.serving(), again.standing().rollout), (1, Some(anew)), "{row:?}");
+        assert!(remarks[0].contains("begins anew"), "{remarks:?}");
+    }
+    // Once they are over, no row begins them again.
+    governor.finish_rollout(2).unwrap();
+    shared.disk().rollout = Some(far.encode());
+    assert_eq!(shared.open().unwrap().0.serving(), 2);
+}
+
+#[test]
+fn a_store_from_before_the_steps_were_noted_beside_it_is_rolled_out_further() {
+    let people = people();
+    let (shared, _, change) = rolling(&people);
+    shared.disk().steps = None;
+    assert_eq!(shared.open().unwrap().0.serving(), 1);
+    assert_eq!(shared.disk().steps, Some(Steps { n: 2, change: change.id, stage: Some(0) }));
+    // One in which nothing is rolled out is known as that from its first start on.
+    let (shared, governor) = governed(&people);
+    shared.disk().steps = None;
+    drop(governor);
+    drop(shared.open().unwrap());
+    assert_eq!(shared.disk().steps, Some(Steps::NONE));
+}
+
+/// Once by the note of an earlier version of the program, which wrote it before the version; once by that beside the store, where the version could not be written:
+/// at once it is at once, also after a restart.
 #[test]
 fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
     let people = people();
@@ -146,6 +218,11 @@ fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
     shared.disk().rollout = Some(Rollout::new(2, change.id).encode());
     let (mut governor, _) = shared.open().unwrap();
     assert_eq!((governor.standing().rollout, governor.serving()), (None, 1));
+    let before = shared.disk().writes;
+    shared.disk().working = Some(before + 1);
+    assert!(governor.begin_rollout(change.id, "ana", at(12)).is_err());
+    assert_eq!(shared.disk().steps, Some(Steps { n: 2, change: change.id, stage: Some(0) }));
+    shared.disk().working = None;
     governor.activate(change.id, "ana", at(14)).unwrap();
     let (again, _) = shared.open().unwrap();
     assert_eq!((again.n(), again.serving(), again.standing().rollout), (2, 2, None));
@@ -156,8 +233,8 @@ fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
 fn wherever_the_process_ends_it_is_rolled_out_or_was_never_live() {
     let people = people();
     for unheard in [false, true] {
-        // The version with the note of its steps, the head file.
-        for working in 0..=2 {
+        // The steps beside the store, the version with the note of its steps, the head file.
+        for working in 0..=3 {
             let (shared, mut governor) = governed(&people);
             let change = approved(&people, &mut governor, 4, 10);
             let before = shared.disk().writes;
@@ -167,8 +244,8 @@ fn wherever_the_process_ends_it_is_rolled_out_or_was_never_live() {
             drop(governor);
             shared.disk().working = None;
             let (mut again, _) = shared.open().unwrap();
-            let is_there = working >= 1 || unheard;
-            assert_eq!(begun, working >= 1, "{working} {unheard}");
+            let is_there = working >= 2 || (working == 1 && unheard);
+            assert_eq!(begun, working >= 2, "{working} {unheard}");
             assert_eq!((again.n(), again.serving()), (if is_there { 2 } else { 1 }, 1), "{working} {unheard}");
             assert_eq!(again.standing().rollout.is_some(), is_there, "never at once where it was to be step by step");
             assert_eq!(again.verify_all().unwrap(), again.n());
@@ -250,7 +327,7 @@ fn what_is_written_to_files_already_is_not_taken_back_as_if_it_never_was() {
     assert_eq!(governor.n(), 2);
 }
 
-/// A newer version of the program kept it, or it is damaged: the version before it serves, and nobody goes on with its steps.
+/// A newer version of the program kept it, or it is damaged and nothing is beside the store: the version before it serves, and nobody goes on with its steps.
 #[test]
 fn a_note_that_cannot_be_read_has_the_version_decide_for_nobody() {
     let people = people();
@@ -266,6 +343,9 @@ fn a_note_that_cannot_be_read_has_the_version_decide_for_nobody() {
             let (shared, governor, change) = rolling(&people);
             drop(governor);
             shared.disk().rollout = Some(record.clone().unwrap_or_else(|| newer(2, change.id)));
+            if record.is_some() {
+                shared.disk().steps = None;
+            }
             let governor = shared.open().unwrap().0;
             (shared, governor, change)
         };

@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 
 use portcullis_governance::{
-    ChangeId, ChangeState, Head, HeadPlace, Ledger, LedgerError, NewVersion, PublicKey, RevokedKeys, StoredChange,
+    ChangeId, ChangeState, Head, HeadPlace, Ledger, LedgerError, NewVersion, PublicKey, RevokedKeys, Steps,
+    StoredChange,
 };
 
 use super::*;
@@ -155,6 +156,14 @@ impl<T: HeadPlace> HeadPlace for Stepped<T> {
 
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
         self.step("the keys that are revoked are listed", |place| place.revoke(keys))
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        self.0.steps()
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        self.step("its step is beside the store", |place| place.write_steps(steps))
     }
 }
 
@@ -426,8 +435,15 @@ fn killed_while_a_version_begins_to_be_rolled_out() {
     for required in [false, true] {
         let scenario = scenario(required, STAGED);
         let moments = scenario.kill_at_each_moment(&scenario.activate(false), &[(1, 1, false), (2, 1, false)]);
-        assert_has(&moments, &["before the version is in the store", "after the head file knows it"]);
-        assert_eq!(moments.len(), 4, "{moments:?}");
+        assert_has(
+            &moments,
+            &[
+                "before its step is beside the store",
+                "before the version is in the store",
+                "after the head file knows it",
+            ],
+        );
+        assert_eq!(moments.len(), 6, "{moments:?}");
     }
 }
 
