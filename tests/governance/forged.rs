@@ -63,8 +63,7 @@ fn append(db: &Connection, version: &Version) {
 fn message(gateway: &Gateway, kind: &str, part: &str) -> String {
     let found = || {
         let events = gateway.events.all();
-        let mut messages =
-            of_kind(&events, kind).into_iter().map(|event| event["message"].as_str().unwrap().to_owned());
+        let messages = of_kind(&events, kind).into_iter().map(|event| event["message"].as_str().unwrap().to_owned());
         messages.rev().find(|message| message.contains(part))
     };
     wait::until(PATIENCE, found).unwrap_or_else(|| panic!("no event {kind} with {part}"))
