@@ -64,7 +64,7 @@ fn message(gateway: &Gateway, kind: &str, part: &str) -> String {
     let found = || {
         let events = gateway.events.all();
         let messages = of_kind(&events, kind).into_iter().map(|event| event["message"].as_str().unwrap().to_owned());
-        messages.filter(|message| message.contains(part)).last()
+        messages.rev().find(|message| message.contains(part))
     };
     wait::until(PATIENCE, found).unwrap_or_else(|| panic!("no event {kind} with {part}"))
 }
