@@ -152,8 +152,9 @@ fn a_file_keeps_its_permissions_and_a_link_stays_a_link() {
     assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(site.read("keys.toml"), FILES[4].2);
 
-    // A change that was cut off says so, and blocks only this file.
-    site.write(".rules.toml.new", "");
+    // A change that is under way says so, and blocks only this file.
+    let draft = fs::File::create(site.path(".rules.toml.new")).unwrap();
+    draft.lock().unwrap();
     let busy = site.run(&["fmt", "rules.toml", "more/x.toml"]);
     assert_eq!(busy.status.code(), Some(4), "{busy:?}");
     assert!(busy.stderr.join("\n").contains(".rules.toml.new"), "{busy:?}");

@@ -3,6 +3,7 @@
 mod by_hand;
 mod crashes;
 mod foreseen;
+mod forged;
 mod lists;
 mod restored;
 mod rollouts;

@@ -1,6 +1,7 @@
 //! Versions that come into force step by step: tried beside the live one, deciding for some, for all; taken back by themselves, and hurried.
 
 use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::process::Signal;
 
 use super::*;
 
@@ -306,4 +307,64 @@ fn an_emergency_says_what_becomes_live_with_it() {
     let said = run(site, &["policy", "activate", next, "--now", "--reason", "bob abuses it"], 0);
     assert!(said.contains("it follows on version 2, which was being rolled out: what that changed is live"), "{said}");
     assert_eq!((status(&gateway, &key), live(site), rollout(site)), (403, 3, Value::Null));
+}
+
+/// What became live is put in force as soon as it can be, also where no step of it was ever seen by this process.
+#[test]
+fn a_version_whose_reload_fails_is_tried_again_though_no_step_of_it_was_seen() {
+    const WHO: &str = "PORTCULLIS_TEST_WHO";
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1h\"\n");
+    let gateway = site.start_by(portcullis().env(WHO, "bob"));
+    let deny =
+        format!("[[deny]]\nname = \"who\"\nprincipals = [\"user:${{{WHO}}}\"]\nactions = [\"* /**\"]\nscope = \"*\"\n");
+    let change = activate(&gateway.site, &[mistake(), deny].concat());
+    let site = stopped(gateway);
+    // Without that variable nobody can read the version any more: it is rolled out no further, and no step of it begins.
+    let mut gateway = site.start();
+    let event = event(&gateway, "policy.rejected");
+    assert!(event["message"].as_str().unwrap().contains("version 2 is rolled out no further"), "{event}");
+    let said = refused(&gateway.site, &["policy", "activate", &change, "--now", "--reason", "withdrawn"], 1);
+    assert!(said.contains("version 2 is approved and the last one, but not in force yet"), "{said}");
+    let told = |gateway: &Gateway, words: &str| {
+        let found = || {
+            let events = gateway.events.all();
+            let mut messages = of_kind(&events, "policy.rollout").into_iter().map(|event| event["message"].to_string());
+            messages.find(|message| message.contains(words))
+        };
+        wait::until(PATIENCE, found).unwrap_or_else(|| panic!("nobody says `{words}`"))
+    };
+    told(&gateway, "version 2 is live, and not in force yet");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (200, 2));
+    // Whoever has the files hold something that can be read has that in force.
+    gateway.site.policy(&mistake());
+    gateway.reload("ok");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 3));
+    told(&gateway, "version 3 is in force now");
+}
+
+/// Two hands would write each over the other's progress; and a step that was begun is neither skipped nor begun anew by another number.
+#[test]
+fn a_process_that_drains_goes_on_with_no_step_and_the_one_that_takes_over_begins_where_it_was() {
+    let upstream = Upstream::start();
+    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"4s\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, steps);
+    let gateway = site.start();
+    activate(&gateway.site, &mistake());
+    let Gateway { process: mut old, site, .. } = gateway;
+    let first = "version 2 is in the step canary: 50 %";
+    old.wait_for_line(first);
+    old.signal(Signal::Term);
+    old.wait_for_line("draining");
+    let mut new = site.start();
+    // The steps of the new one take as long as those of the old one would have, and begin later.
+    for line in [first, "version 2 goes on to the step canary: 100 %", "version 2 is live for everybody"] {
+        new.process.wait_for_line(line);
+    }
+    assert!(old.is_running(), "it drains all the while");
+    let said = [old.stdout_lines(), old.stderr_lines()].concat();
+    for word in ["goes on to the step", "live for everybody", "cannot be done"] {
+        assert!(!said.iter().any(|line| line.contains(word)), "{word}: {said:?}");
+    }
+    assert_eq!((status(&new, &key), live(&new.site)), (403, 2));
 }

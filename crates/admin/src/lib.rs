@@ -23,6 +23,7 @@ pub mod client;
 pub mod door;
 mod gateway;
 pub mod govern;
+pub mod login;
 pub mod openapi;
 mod peer;
 mod places;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use tokio::net::UnixStream;
 
-use crate::accounts;
+use crate::{accounts, login};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Account {
     pub pid: Option<i32>,
     /// The user's name, where `/etc/passwd` has it.
     pub name: Option<String>,
+    /// The users behind it, by their numbers: whoever logged in before becoming this one, as far as that is known.
+    pub behind: Vec<u32>,
 }
 
 /// A caller of the operators' API.
@@ -43,8 +45,9 @@ impl Account {
     /// When the kernel does not say who it is.
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
-        let uid = credentials.uid();
-        Ok(Self { uid, gid: credentials.gid(), pid: credentials.pid(), name: accounts::user_name(uid) })
+        let (uid, pid) = (credentials.uid(), credentials.pid());
+        let (name, behind) = (accounts::user_name(uid), login::behind(pid, uid));
+        Ok(Self { uid, gid: credentials.gid(), pid, name, behind })
     }
 
     /// Whether this very process connected. Nobody else has its number while it lives.
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn root_the_owner_and_the_group_may_and_nobody_else() {
         let check = |uid: u32, gid: u32, group: Option<u32>, expected: bool| {
-            let peer = Account { uid, gid, pid: None, name: Some(format!("user{uid}")) };
+            let peer = Account { uid, gid, pid: None, name: Some(format!("user{uid}")), behind: Vec::new() };
             let access = Access { owner: 1000, group };
             let permitted = access.permits_with(&peer, |name, gid| name == "user1002" && gid == 200);
             assert_eq!(permitted, expected, "{uid} {gid} {group:?}");
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn who_has_no_name_is_in_no_group_by_name() {
-        let peer = Account { uid: 1001, gid: 1001, pid: None, name: None };
+        let peer = Account { uid: 1001, gid: 1001, pid: None, name: None, behind: Vec::new() };
         assert!(!Access { owner: 1000, group: Some(200) }.permits_with(&peer, |_, _| true));
     }
 }

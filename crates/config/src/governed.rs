@@ -3,6 +3,8 @@
 //!
 //! A table that is not listed in [`OPERATED`] is governed, so that one which a later version adds cannot be forgotten.
 
+mod variables;
+
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostics::{At, Sources};
+use crate::environment::Environment;
 use crate::file::{PolicyFile, Route};
 use crate::kinds::Place;
 
@@ -46,8 +49,12 @@ pub struct Governed {
     pub policy: String,
     /// The digest of what is governed in the gateway's own files.
     pub gateway: [u8; 32],
-    /// The digest of all that is governed.
+    /// The digest of all that is governed, with the values of the variables that it refers to.
     pub digest: [u8; 32],
+    /// The digest of the same without these values: what an earlier version of the program had approved. The same where it refers to none.
+    pub written: [u8; 32],
+    /// The names of the variables of the environment that it refers to.
+    pub variables: BTreeSet<String>,
     /// The digest of what is in the networks that something else than the rules of the policy goes by.
     beside: [u8; 32],
 }
@@ -124,7 +131,7 @@ pub(crate) fn networks_beside(policy: &PolicyFile, of_keys: &[At<String>], route
 
 impl Governed {
     /// Gathers what was read.
-    pub(crate) fn gather(read: FilesRead<'_>, sources: &Sources) -> Self {
+    pub(crate) fn gather(read: FilesRead<'_>, sources: &Sources, environment: &dyn Environment) -> Self {
         let folder = read.main.parent().unwrap_or(Path::new(""));
         let texts = sources.texts();
         let (mut files, mut names) = (Vec::new(), HashSet::new());
@@ -151,8 +158,14 @@ impl Governed {
         }
         let policy = read.policy_path.strip_prefix(folder).unwrap_or(read.policy_path).display().to_string();
         let gateway = digest_of(&files, GovernedKind::Gateway, |table| !OPERATED.contains(&table));
-        let digest = whole(&files, gateway);
-        Self { files, policy, gateway, digest, beside: read.beside }
+        let (written, variables) = (whole(&files, gateway), variables::named(&files));
+        let digest = variables::with(written, &variables, environment);
+        Self { files, policy, gateway, digest, written, variables, beside: read.beside }
+    }
+
+    /// Whether it is what somebody approved under this digest.
+    pub fn is(&self, digest: &[u8; 32]) -> bool {
+        self.digest == *digest || self.written == *digest
     }
 
     /// The digest of what the comparison of answers does not look at: how risk and bans are judged, lists that are fetched, and networks that something

@@ -286,7 +286,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
         pinned,
         beside,
     };
-    let governed = Governed::gather(read, &reader.sources.borrow());
+    let governed = Governed::gather(read, &reader.sources.borrow(), reader.environment());
     let files = [gateway.files, policy.files.clone(), identity.files, pages, templates, tls, certificates].concat();
     let operation = gateway.operation;
     let geo = operation.geo.databases;

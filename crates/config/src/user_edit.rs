@@ -74,7 +74,7 @@ pub enum UserFileError {
     /// The file is not a valid file of users as it stands.
     #[error("the file is not valid: {}", .0.summary_line())]
     Unreadable(Box<Report>),
-    /// Another change is under way, or one was cut off and left this file behind.
+    /// Another change is under way, and holds this file.
     #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
     Busy(PathBuf),
     /// Reading, writing or renaming failed.

@@ -6,9 +6,13 @@
 
 mod activating;
 mod by_hand;
+mod choosing;
+#[cfg(test)]
+mod classes;
 mod desk;
 mod effects;
 mod foresight;
+mod moments;
 mod noticing;
 mod rolling;
 mod shown;
@@ -18,17 +22,17 @@ mod tests;
 mod written;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, Report, load};
+use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::{
     Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version,
     Wish,
 };
-use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
 
@@ -46,6 +50,10 @@ pub(crate) struct Governing {
     store: portcullis_store::Settings,
     /// The steps by which the next version comes into force: those of the one that serves.
     stages: Mutex<Stages>,
+    /// The version that became live and that no reload has put in force yet; 0: none.
+    owed: AtomicU64,
+    /// The version that decides for nobody any more, whatever the store says of its steps; 0: none.
+    withdrawn: AtomicU64,
     _lock: Lock,
 }
 
@@ -129,9 +137,29 @@ pub(crate) enum Number {
     None,
     /// This one.
     Known(u64),
-    /// It is noted when it becomes live, and does this.
-    Noted(Class),
+    /// It is noted when it becomes live, if nothing else became so since it was read; and does this.
+    Noted(Class, AsOf),
 }
+
+/// As of which moment the files were read. A version that becomes live is written to them, and so makes worthless what was read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AsOf {
+    n: u64,
+    /// Whether it was rolled out, and whether its files were being written.
+    rollout: Option<bool>,
+}
+
+impl AsOf {
+    fn now(governor: &Governor) -> Self {
+        let rollout = governor.standing().rollout.map(|rollout| rollout.is_ending());
+        Self { n: governor.n(), rollout }
+    }
+}
+
+/// Something else became live since the files were read.
+#[derive(Debug, Error)]
+#[error("another version became live since the files were read")]
+pub(crate) struct Overtaken;
 
 /// Why nothing is put in force.
 #[derive(Debug)]
@@ -147,10 +175,6 @@ pub(crate) enum Refused {
 /// A lock that is held while the store is changed is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
-/// Evaluations of a comparison that a reload waits for: about a second.
-const QUICK: u64 = 3_000_000;
-/// Among so many earlier versions it is looked for what the files are.
-const EARLIER: u64 = 200;
 
 impl Decided {
     /// The files alone, where no versions are kept.
@@ -200,6 +224,8 @@ impl Governing {
             config: config.to_owned(),
             store: store.clone(),
             stages: Mutex::new(stages),
+            owed: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
             _lock: lock,
         })
     }
@@ -247,230 +273,17 @@ impl Governing {
         &self.store
     }
 
-    /// Says what of the disk, or instead of it, is to be put in force. `in_force`: the version that is, where one is.
-    pub(crate) fn choose(
-        &self,
-        disk: Result<Loaded, Report>,
-        why: Why,
-        in_force: Option<u64>,
-    ) -> Result<Decided, Refused> {
-        let decided = if self.is_required() { self.approved(disk, why, in_force) } else { self.believed(disk, why) }?;
-        self.set_stages(&decided.loaded.stages);
-        Ok(decided)
-    }
-
-    /// The files, where nothing has to be approved.
-    fn believed(&self, disk: Result<Loaded, Report>, why: Why) -> Result<Decided, Refused> {
-        if let Some(decided) = self.instead(&disk, why)? {
-            return Ok(decided);
-        }
-        let loaded = disk.map_err(|report| Refused::Files(Box::new(report)))?;
-        if loaded.governance.required {
-            let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
-            return Err(Refused::Other(message.to_owned()));
-        }
-        // The files of the version that serves are no other version while the next one is rolled out.
-        let serving = {
-            let governor = self.governor();
-            governor.standing().rollout.and_then(|_| governor.version(governor.serving()).ok())
-        };
-        if let Some(version) = serving.filter(|version| version.change.governed == Hash(loaded.governed.digest)) {
-            let (staged, alarm) = self.staged_at(why, &loaded)?;
-            return Ok(Decided { loaded, number: Number::Known(version.n), staged, alarm });
-        }
-        // Whoever puts the files of that one where files are believed has it in force for everybody, and its steps are over.
-        let rolled = {
-            let governor = self.governor();
-            governor.standing().rollout.and_then(|_| governor.version(governor.n()).ok())
-        };
-        if let Some(version) = rolled.filter(|version| version.change.governed == Hash(loaded.governed.digest)) {
-            self.finish_rollout(version.n).map_err(Refused::Other)?;
-            return Ok(Decided { loaded, number: Number::Known(version.n), staged: None, alarm: None });
-        }
-        let number = Number::Noted(self.class(&loaded));
-        Ok(Decided { loaded, number, staged: None, alarm: None })
-    }
-
-    /// What was approved, from the disk where that is what is there.
-    fn approved(&self, disk: Result<Loaded, Report>, why: Why, in_force: Option<u64>) -> Result<Decided, Refused> {
-        let (version, content) = self.governor().served().map_err(|error| Refused::Other(error.to_string()))?;
-        let n = version.n;
-        let number = Number::Known(n);
-        let live = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
-        // A file that is named and no part of what was approved would be read from the disk.
-        if version.change.governed != Hash(live.governed.digest) {
-            let message = format!(
-                "version {n} cannot be put in force: with the files that it names it is not what was approved; put them back as they were, or start with the path of the configuration that it was approved under"
-            );
-            return Err(Refused::Other(message));
-        }
-        let (staged, unstaged) = self.staged_at(why, &live)?;
-        match disk {
-            Ok(loaded) if loaded.governed.digest == live.governed.digest => {
-                Ok(Decided { loaded, number, staged, alarm: unstaged })
-            }
-            // The usual way to propose: the files are those of the next version already, and what is not governed in them counts.
-            Ok(disk) if self.is_rolled_out(&disk) => {
-                let loaded = self.sealed(&version, &content, Some(&disk))?;
-                Ok(Decided { loaded, number, staged, alarm: unstaged })
-            }
-            disk => {
-                let alarm = self.alarm(disk.as_ref(), &live, n);
-                // What is not governed was changed on the disk, and stays so.
-                let instead = || self.sealed(&version, &content, disk.as_ref().ok());
-                match why {
-                    // What is in force is another version: one that was activated when the files could not be written, or a reload did not happen.
-                    Why::Asked if in_force != Some(n) => {
-                        Ok(Decided { loaded: instead()?, number, staged, alarm: Some(alarm) })
-                    }
-                    Why::Asked => Err(Refused::Alarm(alarm)),
-                    Why::Start => Ok(Decided { loaded: instead()?, number, staged, alarm: Some(alarm) }),
-                    Why::Activated => Ok(Decided { loaded: instead()?, number, staged, alarm: None }),
-                }
-            }
-        }
-    }
-
-    /// A version in place of files that are believed otherwise: one that was activated a moment ago, whatever they hold by now; and one that had come through
-    /// its steps when the process ended, before all of it was written.
-    fn instead(&self, disk: &Result<Loaded, Report>, why: Why) -> Result<Option<Decided>, Refused> {
-        let rollout = self.governor().standing().rollout;
-        let ending = rollout.filter(|rollout| rollout.is_ending());
-        if let Some(rollout) = ending {
-            match self.finish_rollout(rollout.n) {
-                Ok(None) => {}
-                Ok(Some(remark)) => tracing::warn!("version {} is live for everybody; {remark}", rollout.n),
-                // It is tried again while the gateway runs.
-                Err(error) => tracing::error!(error, "version {} is live, and cannot be written", rollout.n),
-            }
-        } else if why != Why::Activated {
-            return Ok(None);
-        }
-        let governor = self.governor();
-        let other = |error: GovernanceError| Refused::Other(error.to_string());
-        let (version, content) = match (ending, governor.standing().version) {
-            (Some(_), Some(last)) => (last, governor.live().map_err(other)?),
-            _ => governor.served().map_err(other)?,
-        };
-        drop(governor);
-        if why == Why::Activated
-            && disk.as_ref().is_ok_and(|disk| Hash(disk.governed.digest) == version.change.governed)
-        {
-            return Ok(None);
-        }
-        let loaded = self.sealed(&version, &content, disk.as_ref().ok())?;
-        let staged = if ending.is_some() { None } else { self.staged(&loaded)? };
-        if ending.is_none() {
-            tracing::warn!(
-                "version {} is in force, and the files on disk hold something else: the next reload believes them",
-                version.n
-            );
-        }
-        Ok(Some(Decided { loaded, number: Number::Known(version.n), staged, alarm: None }))
-    }
-
-    /// Whether these are the files of the version that is rolled out.
-    fn is_rolled_out(&self, disk: &Loaded) -> bool {
-        let governor = self.governor();
-        let rolled = governor.standing().rollout.and_then(|rollout| governor.version(rollout.n).ok());
-        rolled.is_some_and(|version| version.change.governed == Hash(disk.governed.digest))
-    }
-
-    /// A version, with what is not governed as it is on the disk, where its files can be read and the same is governed in those of the gateway; else as it
-    /// was then.
-    fn sealed(&self, version: &Version, content: &Content, disk: Option<&Loaded>) -> Result<Loaded, Refused> {
-        let is_it = |loaded: &Loaded| version.change.governed == Hash(loaded.governed.digest);
-        if let Some(disk) = disk {
-            let mut content = content.clone();
-            let gateway = disk.governed.files.iter().filter(|file| file.kind == GovernedKind::Gateway);
-            content.files.extend(gateway.map(|file| (file.name.clone(), file.bytes.to_vec())));
-            if let Some(loaded) = load_sealed(&self.config, &content).ok().filter(is_it) {
-                return Ok(loaded);
-            }
-        }
-        let loaded = load_sealed(&self.config, content).map_err(|report| Refused::Files(Box::new(report)))?;
-        if is_it(&loaded) {
-            return Ok(loaded);
-        }
-        Err(Refused::Other(format!(
-            "version {} cannot be put in force: with the files that it names it is not what it was",
-            version.n
-        )))
-    }
-
-    /// What is rolled out. At a start what cannot be read of it is no reason to be down: the version that serves is whole, and decides for everybody.
-    fn staged_at(&self, why: Why, serving: &Loaded) -> Result<(Option<StagedVersion>, Option<Alarm>), Refused> {
-        match (self.staged(serving), why) {
-            (Ok(staged), _) => Ok((staged, None)),
-            (Err(refused), Why::Start) => {
-                let why = match refused {
-                    Refused::Files(report) => report.summary_line(),
-                    Refused::Alarm(alarm) => alarm.message,
-                    Refused::Other(why) => why,
-                };
-                let n = self.n();
-                let message = format!("version {n} is rolled out no further until a reload can read it: {why}");
-                Ok((None, Some(Alarm { message, tampered: false })))
-            }
-            (Err(refused), Why::Asked | Why::Activated) => Err(refused),
-        }
-    }
-
-    /// What files do that are believed, by a comparison that takes a moment and no more: where it would take longer, it is not known.
-    fn class(&self, loaded: &Loaded) -> Class {
-        let standing = self.governor().standing();
-        let Some(last) = standing.version else { return Class::Mixed };
-        if last.change.governed == Hash(loaded.governed.digest) {
-            return Class::Neutral;
-        }
-        let content = self.governor().content_of(&last);
-        let before = content.ok().and_then(|content| load_sealed(&self.config, &content).ok());
-        before.map_or(Class::Mixed, |before| {
-            class_of(&before, loaded, &DiffBounds { evaluations: QUICK, ..DiffBounds::default() })
-        })
-    }
-
-    /// What the files are, where they are not what is live.
-    fn alarm(&self, disk: Result<&Loaded, &Report>, live: &Loaded, n: u64) -> Alarm {
-        let disk = match disk {
-            Ok(disk) => disk,
-            Err(report) => {
-                let message = format!(
-                    "the files on disk are invalid ({}), and were not approved: version {n} stays in force",
-                    report.summary_line()
-                );
-                return Alarm { message, tampered: true };
-            }
-        };
-        let governor = self.governor();
-        let last = governor.standing().version;
-        let rolled_out = last.filter(|last| last.n > n && last.change.governed == Hash(disk.governed.digest));
-        if let Some(last) = rolled_out {
-            let message = format!(
-                "the files on disk are those of version {}, which is being rolled out: until that is over version {n} serves",
-                last.n
-            );
-            return Alarm { message, tampered: false };
-        }
-        let same = |number: &u64| {
-            governor.version(*number).is_ok_and(|version| version.change.governed == Hash(disk.governed.digest))
-        };
-        if let Some(earlier) = (1..n).rev().take(usize::try_from(EARLIER).unwrap_or(usize::MAX)).find(same) {
-            let message =
-                format!("the files on disk are those of version {earlier}, and version {n} is live and stays so");
-            return Alarm { message, tampered: false };
-        }
-        let mut names: Vec<&str> = differing(disk, live);
-        names.truncate(5);
-        let message = format!(
-            "{} on disk was not approved: version {n} stays in force; `portcullis policy propose` has it reviewed",
-            if names.is_empty() { "what is".to_owned() } else { names.join(", ") }
-        );
-        Alarm { message, tampered: true }
-    }
-
     /// Notes what becomes live. Returns its number, where it could be noted.
-    pub(crate) fn note(&self, loaded: &Loaded, class: Class, authors: &[String], reason: &str) -> Option<u64> {
+    ///
+    /// # Errors
+    /// Something else became live since the files were read.
+    pub(crate) fn note(
+        &self,
+        loaded: &Loaded,
+        (class, as_of): (Class, AsOf),
+        authors: &[String],
+        reason: &str,
+    ) -> Result<Option<u64>, Overtaken> {
         let wish = Wish {
             kind: Kind::Change,
             content: content_of(loaded),
@@ -482,7 +295,11 @@ impl Governing {
             restores: 0,
         };
         let assessed = Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) };
-        match self.governor().note(&wish, (assessed, class), Timestamp::now()) {
+        let mut governor = self.governor();
+        if AsOf::now(&governor) != as_of {
+            return Err(Overtaken);
+        }
+        match governor.note(&wish, (assessed, class), Timestamp::now()) {
             Ok((n, is_new, trouble)) => {
                 if is_new {
                     tracing::info!(version = n, "what is live now is a new version");
@@ -490,13 +307,30 @@ impl Governing {
                 if let Some(error) = trouble {
                     tracing::error!(%error, "the version is in the store, and the head file does not know it");
                 }
-                Some(n)
+                Ok(Some(n))
             }
             Err(error) => {
                 tracing::error!(%error, "what is live now could not be kept as a version");
-                None
+                Ok(None)
             }
         }
+    }
+
+    /// A version became live, and a reload has to put it in force.
+    fn owe(&self, n: u64) {
+        self.owed.store(n, Ordering::SeqCst);
+    }
+
+    /// The version that became live and is not in force yet.
+    pub(crate) fn owed(&self) -> Option<u64> {
+        Some(self.owed.load(Ordering::SeqCst)).filter(|n| *n > 0)
+    }
+
+    /// This is in force: a version with another one that is rolled out beside it, or files that could not be kept as one (`None`).
+    pub(crate) fn is_in_force(&self, n: Option<u64>) {
+        // What was chosen before the version became live does not settle it.
+        let settles = |owed: u64| n.is_none_or(|n| n >= owed).then_some(0);
+        let _ = self.owed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, settles);
     }
 }
 
@@ -507,6 +341,9 @@ fn open_governor(
 ) -> Result<Governor, GoverningError> {
     let versions = Versions::open(store)?;
     let head = HeadFile::beside(&store.path);
+    // A test ends the process before or after any of what these write.
+    #[cfg(test)]
+    let (versions, head) = (tests::crashes::Stepped(versions), tests::crashes::Stepped(head));
     let source = Source { config: config.to_owned() };
     let pinned = pin.map(|pin| pin.instance);
     let (governor, remarks) = Governor::open(Box::new(versions), Box::new(head), Box::new(source), pinned)?;
@@ -517,18 +354,6 @@ fn open_governor(
         return Err(GovernanceError::Behind { wanted, found: governor.n() }.into());
     }
     Ok(governor)
-}
-
-/// The names of files that hold something else, or are there on one side alone.
-fn differing<'l>(disk: &'l Loaded, live: &'l Loaded) -> Vec<&'l str> {
-    let file = |loaded: &'l Loaded, name: &str| {
-        loaded.governed.files.iter().find(|file| file.name == name).map(|file| &file.bytes)
-    };
-    let names = disk.governed.files.iter().chain(&live.governed.files).map(|file| file.name.as_str());
-    let mut found: Vec<&str> = names.filter(|name| file(disk, name) != file(live, name)).collect();
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 /// What a start runs on.
@@ -546,18 +371,20 @@ pub(crate) enum BeginError {
 
 /// Reads the files, and where versions are kept says what of them is to be put in force.
 pub(crate) fn begin(config: &Path, pin: Option<&Pin>) -> Result<Beginning, BeginError> {
-    let disk = load(config, &ProcessEnvironment);
-    let store = match (pin, &disk) {
-        (Some(pin), _) => Some(portcullis_store::Settings { path: pin.store.clone() }),
-        (None, Ok(loaded)) => loaded.store.clone(),
-        // Files with errors are no reason to be down where what was approved is in the store.
-        (None, Err(_)) => {
-            portcullis_config::store_place(config, &ProcessEnvironment).filter(|store| store.path.exists())
+    let pinned = pin.map(|pin| portcullis_store::Settings { path: pin.store.clone() });
+    // Also where the files have errors: that is no reason to be down where what was approved is in the store.
+    let known = || portcullis_config::store_place(config, &ProcessEnvironment).filter(|store| store.path.exists());
+    let (store, disk) = match pinned.or_else(known) {
+        // The files are read once it is open: a process that ends meanwhile may still write them.
+        Some(store) => (store, None),
+        None => {
+            let loaded = load(config, &ProcessEnvironment)
+                .map_err(|report| BeginError::Refused(Refused::Files(Box::new(report))))?;
+            match loaded.store.clone() {
+                Some(store) => (store, Some(Ok(loaded))),
+                None => return Ok(Beginning { decided: Decided::unversioned(loaded), governing: None }),
+            }
         }
-    };
-    let Some(store) = store else {
-        let loaded = disk.map_err(|report| BeginError::Refused(Refused::Files(Box::new(report))))?;
-        return Ok(Beginning { decided: Decided::unversioned(loaded), governing: None });
     };
     let governing = Governing::open(config, &store, pin).map_err(BeginError::Governing)?;
     let decided = governing.choose(disk, Why::Start, None).map_err(BeginError::Refused)?;

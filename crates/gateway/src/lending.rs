@@ -4,6 +4,7 @@
 //! the log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
 
 mod breaking;
+mod holding;
 pub(crate) mod offline;
 pub(crate) mod own;
 mod requesting;
@@ -62,7 +63,12 @@ impl Lender {
     ) -> Result<Self, PowerError> {
         let now = Timestamp::now();
         let open = |store: &Settings| {
-            let log = PowerLog::open(store).map_err(|error| LedgerError::Failed(error.to_string()))?;
+            let mut log = PowerLog::open(store).map_err(|error| LedgerError::Failed(error.to_string()))?;
+            // Where nothing has to be approved a store may be moved away and put back; where something has, it is what it was.
+            let is_required = governing.as_ref().is_some_and(|governing| governing.is_required());
+            if log.take_as_it_is(is_required)? {
+                tracing::warn!("the log of temporary power is another one than before: it is taken as it is");
+            }
             let book = PowerBook::open(Box::new(log), limits, now)?;
             Ok::<_, PowerError>(Kept::of(book, shared.clock.now()))
         };
@@ -162,6 +168,7 @@ impl Lender {
                 Ok(answer)
             }
             Access::Verify => {
+                self.verify(&kept.book)?;
                 let (entries, head) = kept.book.head();
                 let message = format!("{entries} entries follow one on the other, up to {head}");
                 Ok(Answer { message, ..Answer::default() })

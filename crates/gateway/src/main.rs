@@ -5,6 +5,7 @@ mod alerting;
 mod auditing;
 mod backing_up;
 mod beside;
+mod bounded;
 mod calibrating;
 mod checking;
 mod cli;

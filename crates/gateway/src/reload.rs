@@ -8,9 +8,12 @@ use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 
-use crate::governing::{Decided, Refused, Why};
+use crate::governing::{Decided, Overtaken, Refused, Why};
 use crate::locating::tell;
-use crate::running::Running;
+use crate::running::{Running, StartError};
+
+/// How often the files are read where something else becomes live meanwhile.
+const ATTEMPTS: usize = 4;
 
 /// What came of a reload.
 #[derive(Debug)]
@@ -41,44 +44,15 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
     if let Some(log) = &running.shared().access_log {
         log.reopen();
     }
-    let path = config.to_owned();
-    let governing = running.governing().cloned();
-    let in_force = running.shared().snapshot().load().policy.version();
-    let decided = tokio::task::spawn_blocking(move || {
-        let disk = load(&path, &ProcessEnvironment);
-        match governing {
-            Some(governing) => governing.choose(disk, why, Some(in_force)),
-            None => disk.map(Decided::unversioned).map_err(|report| Refused::Files(Box::new(report))),
+    let mut attempts = 0;
+    let (outcome, kind) = loop {
+        attempts += 1;
+        match attempt(config, running, why, by).await {
+            // The files that were read are those of before: what they are now is another thing.
+            Err(Overtaken) if attempts < ATTEMPTS => {}
+            Err(overtaken) => break (Outcome::failed(overtaken.to_string()), EventKind::PolicyRejected),
+            Ok(ended) => break ended,
         }
-    })
-    .await;
-    let mut kind = EventKind::PolicyRejected;
-    let outcome = match decided {
-        Ok(Ok(mut decided)) => {
-            // First the databases, which take a while: countries are known when the policy asks for them.
-            let before = running.shared().geo.settings();
-            locate(running, decided.loaded.geo.clone()).await;
-            let alarm = decided.alarm.take();
-            let outcome = apply(decided, running, by);
-            if outcome.result.is_err() {
-                locate(running, before).await;
-            } else if let Some(alarm) = alarm {
-                // The version is in force, and the files are something else.
-                tracing::error!("{}", alarm.message);
-                running.record(alarm.kind(), alarm.message);
-            }
-            outcome
-        }
-        Ok(Err(Refused::Alarm(alarm))) => {
-            kind = alarm.kind();
-            Outcome::failed(alarm.message)
-        }
-        Ok(Err(Refused::Other(reason))) => Outcome::failed(reason),
-        Ok(Err(Refused::Files(report))) => {
-            tracing::error!("the configuration on disk is invalid:\n{}", report.render_human(false).trim_end());
-            Outcome { result: Err(report.summary_line()), report: *report, restart: Vec::new() }
-        }
-        Err(error) => Outcome::failed(format!("the configuration could not be read: {error}")),
     };
     match &outcome.result {
         Ok(_) => {
@@ -94,6 +68,49 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
     outcome
 }
 
+/// Reads the files, and puts in force what of them is to be. Returns with what came of it of which kind its event is, where it failed.
+async fn attempt(config: &Path, running: &Running, why: Why, by: &[String]) -> Result<(Outcome, EventKind), Overtaken> {
+    let path = config.to_owned();
+    let governing = running.governing().cloned();
+    let in_force = running.shared().snapshot().load().policy.version();
+    let decided = tokio::task::spawn_blocking(move || match governing {
+        Some(governing) => governing.choose(None, why, Some(in_force)),
+        None => load(&path, &ProcessEnvironment)
+            .map(Decided::unversioned)
+            .map_err(|report| Refused::Files(Box::new(report))),
+    })
+    .await;
+    let mut kind = EventKind::PolicyRejected;
+    let outcome = match decided {
+        Ok(Ok(mut decided)) => {
+            // First the databases, which take a while: countries are known when the policy asks for them.
+            let before = running.shared().geo.settings();
+            locate(running, decided.loaded.geo.clone()).await;
+            let alarm = decided.alarm.take();
+            let outcome = apply(decided, running, by);
+            if outcome.as_ref().map_or(true, |outcome| outcome.result.is_err()) {
+                locate(running, before).await;
+            } else if let Some(alarm) = alarm {
+                // The version is in force, and the files are something else.
+                tracing::error!("{}", alarm.message);
+                running.record(alarm.kind(), alarm.message);
+            }
+            outcome?
+        }
+        Ok(Err(Refused::Alarm(alarm))) => {
+            kind = alarm.kind();
+            Outcome::failed(alarm.message)
+        }
+        Ok(Err(Refused::Other(reason))) => Outcome::failed(reason),
+        Ok(Err(Refused::Files(report))) => {
+            tracing::error!("the configuration on disk is invalid:\n{}", report.render_human(false).trim_end());
+            Outcome { result: Err(report.summary_line()), report: *report, restart: Vec::new() }
+        }
+        Err(error) => Outcome::failed(format!("the configuration could not be read: {error}")),
+    };
+    Ok((outcome, kind))
+}
+
 /// Puts other geo databases in force, on another thread.
 async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     let shared = Arc::clone(running.shared());
@@ -103,7 +120,7 @@ async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     }
 }
 
-fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Outcome {
+fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Result<Outcome, Overtaken> {
     let report = std::mem::take(&mut decided.loaded.warnings);
     if report.warnings() > 0 {
         tracing::warn!("the configuration has warnings:\n{}", report.render_human(false).trim_end());
@@ -113,11 +130,13 @@ fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Outcome {
         tracing::warn!(tables = restart.join(", "), "fixed while the process runs: restart to change them");
     }
     let summary = decided.loaded.summary.to_string().replace('\n', "; ");
-    if let Err(error) = running.replace(decided, by) {
-        return Outcome { result: Err(error.to_string()), report, restart };
+    match running.replace(decided, by) {
+        Ok(()) => {}
+        Err(StartError::Overtaken(overtaken)) => return Err(overtaken),
+        Err(error) => return Ok(Outcome { result: Err(error.to_string()), report, restart }),
     }
     let snapshot = running.shared().snapshot().load();
     tracing::info!(version = snapshot.policy.version(), sha256 = snapshot.policy.sha256(), "reloaded");
     running.record(EventKind::PolicyReloaded, summary.clone());
-    Outcome { result: Ok(summary), report, restart }
+    Ok(Outcome { result: Ok(summary), report, restart })
 }

@@ -4,7 +4,7 @@
 //! requests for a while; no request waits for either.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,29 +27,35 @@ const WRITE: Duration = Duration::from_secs(10);
 /// What cannot be done is tried again after this.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// So long it is waited for at the end.
+const LAST: Duration = Duration::from_secs(5);
+
 /// The running thread. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct RollingOut {
     stop: Option<Sender<()>>,
+    ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl RollingOut {
-    /// Starts it, where versions and requests are kept.
+    /// Starts it, where versions are kept. Without requests that are kept no step of a version ends, but what is live is put in force.
     ///
     /// # Errors
     /// No thread.
     pub(crate) fn start(running: &Arc<Running>, orders: Orders) -> std::io::Result<Option<Self>> {
-        let (Some(governing), Some(insight)) = (running.governing(), running.insight()) else { return Ok(None) };
+        let Some(governing) = running.governing() else { return Ok(None) };
         let mut hand = Hand {
             running: Arc::clone(running),
             governing: Arc::clone(governing),
-            insight: Arc::clone(insight),
+            insight: running.insight().cloned(),
             orders,
             step: None,
             unserved: None,
+            unwritten: None,
         };
         let (stop, stopped) = channel();
+        let (ending, ended) = channel();
         let thread = thread::Builder::new().name("rollout".to_owned()).spawn(move || {
             let mut wait = TICK;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
@@ -62,15 +68,19 @@ impl RollingOut {
                 };
             }
             hand.put_down();
+            // Whoever waits may have given up.
+            let _ = ending.send(());
         })?;
-        Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
+        Ok(Some(Self { stop: Some(stop), ended, thread: Some(thread) }))
     }
 }
 
 impl Drop for RollingOut {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        if self.ended.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the disk does not answer: how far a version has come is not in the store");
+        } else if let Some(thread) = self.thread.take() {
             // A panic on that thread was reported where it happened.
             let _ = thread.join();
         }
@@ -80,13 +90,16 @@ impl Drop for RollingOut {
 struct Hand {
     running: Arc<Running>,
     governing: Arc<Governing>,
-    insight: Arc<Insight>,
+    /// `None`: no requests are kept, and so no step of a version ends.
+    insight: Option<Arc<Insight>>,
     orders: Orders,
     step: Option<Step>,
     unserved: Option<Unserved>,
+    /// The version of which it was said that its files cannot be written.
+    unwritten: Option<u64>,
 }
 
-/// A version that is live for everybody, and that a reload has to put in force.
+/// A version that is live, for everybody or step by step, and that a reload has to put in force.
 struct Unserved {
     n: u64,
     /// When it was tried last.
@@ -115,15 +128,34 @@ impl Hand {
         };
         let rollout = standing.rollout;
         if rollout.is_ending() {
-            return self.finish(rollout.n, "it had come through its steps before");
+            let finished = self.finish(rollout.n, "it had come through its steps before");
+            if finished.is_err() {
+                self.try_again_what_is_owed();
+            }
+            return finished;
+        }
+        // It was said at the start, and is with each reload.
+        if rollout.is_held() {
+            return Ok(());
         }
         let is_same = |step: &Step| (step.began_with.n, step.began_with.stage) == (rollout.n, rollout.stage);
+        if self.governing.is_withdrawn(rollout.n) {
+            self.unstage();
+        }
         if let Some(reason) = self.step.as_ref().filter(|step| is_same(step)).and_then(|step| step.taken_back.clone()) {
             return self.write_that_it_is_back(&standing, &reason);
         }
+        if self.governing.is_withdrawn(rollout.n) {
+            return Ok(());
+        }
         // Until the reload that puts it in force there is nothing to be watched.
         let staged = self.running.shared().snapshot().load().staged.clone();
-        let Some(staged) = staged.filter(|staged| staged.policy.version() == rollout.n) else { return Ok(()) };
+        let Some(staged) = staged.filter(|staged| staged.policy.version() == rollout.n) else {
+            self.try_again_what_is_owed();
+            return Ok(());
+        };
+        // What was said of it before is over: its step begins.
+        self.unserved = None;
         // A reload that chose before a step began, and was done after, put the earlier share back.
         let share = standing.stage().map_or(WHOLE_PPM, |stage| stage.share);
         if staged.share != share {
@@ -132,7 +164,7 @@ impl Hand {
         if !self.step.as_ref().is_some_and(is_same) {
             self.begin(&standing);
         }
-        let Some(watched) = self.insight.watched() else { return Ok(()) };
+        let Some(watched) = self.insight.as_ref().and_then(|insight| insight.watched()) else { return Ok(()) };
         let Some(step) = &self.step else { return Ok(()) };
         let spent = Duration::from_millis(step.began_with.spent_ms).saturating_add(step.began.elapsed());
         let budget =
@@ -150,24 +182,31 @@ impl Hand {
     fn begin(&mut self, standing: &Standing) {
         let rollout = standing.rollout;
         let now = Instant::now();
-        self.insight.watch(Watched {
-            requests: rollout.requests,
-            newly_denied: rollout.newly_denied,
-            turns: rollout.turns,
-            turns_denied: rollout.turns_denied,
-            ..Watched::default()
-        });
+        if let Some(insight) = &self.insight {
+            insight.watch(Watched {
+                requests: rollout.requests,
+                newly_denied: rollout.newly_denied,
+                turns: rollout.turns,
+                turns_denied: rollout.turns_denied,
+                ..Watched::default()
+            });
+        }
         self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None });
         let lasts = standing.stage().map_or(Duration::ZERO, |stage| stage.lasts);
         let left = lasts.saturating_sub(Duration::from_millis(rollout.spent_ms));
         self.tell(
             EventKind::PolicyRollout,
             format!(
-                "version {} is in the step {}, for another {} s; version {} decides for all others",
+                "version {} is in the step {}, for another {} s; version {} decides for all others{}",
                 rollout.n,
                 words(standing.stage()),
                 left.as_secs(),
-                standing.serving
+                standing.serving,
+                if self.insight.is_some() {
+                    ""
+                } else {
+                    "; no requests are kept, and so the step does not end by itself"
+                }
             ),
         );
     }
@@ -200,12 +239,33 @@ impl Hand {
 
     /// Its steps are over.
     fn finish(&mut self, n: u64, found: &str) -> Result<(), String> {
-        let remark = self.governing.finish_rollout(n)?;
-        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
+        let remark = match self.governing.finish_rollout(n) {
+            Ok(remark) => remark.map_or_else(String::new, |remark| format!("; {remark}")),
+            Err(error) => {
+                self.see_it_in_force_unwritten(n, &error);
+                return Err(error);
+            }
+        };
+        self.unwritten = None;
         self.end();
         self.put_in_force(n);
         self.tell(EventKind::PolicyRollout, format!("version {n} is live for everybody: {found}{remark}"));
         Ok(())
+    }
+
+    /// Some of its files may be in place, and others are not: it is live for everybody, whatever they hold, and they are written as soon as they can be.
+    fn see_it_in_force_unwritten(&mut self, n: u64, error: &str) {
+        if !self.governing.is_ending(n) || self.unwritten == Some(n) {
+            return;
+        }
+        self.unwritten = Some(n);
+        self.end();
+        let again = AGAIN.as_secs();
+        self.tell(
+            EventKind::PolicyRollout,
+            format!("version {n} is live for everybody, and its files are not all written: {error}; it is tried again every {again} s"),
+        );
+        self.put_in_force(n);
     }
 
     /// Has what is staged decide for this share of the callers.
@@ -221,14 +281,21 @@ impl Hand {
         drop(one_at_a_time);
     }
 
+    /// Has no other version than the one that serves decide for anybody.
+    fn unstage(&self) {
+        let one_at_a_time = self.running.feeds().keeper();
+        if self.running.shared().snapshot().load().staged.is_some() {
+            self.running.shared().stage(None);
+        }
+        drop(one_at_a_time);
+    }
+
     /// Whether what was watched is rolled out no more, by somebody else's hand: hurried, taken back, or followed by another version.
     fn look_whether_it_is_over(&mut self, standing: Option<&Standing>) {
         let is_over = |step: &mut Step| standing.is_none_or(|standing| standing.rollout.n != step.began_with.n);
         let Some(step) = self.step.take_if(is_over) else { return };
-        self.insight.unwatch();
+        self.unwatch();
         let (n, live) = (step.began_with.n, self.governing.n());
-        // Whoever did that has ordered a reload.
-        self.unserved = Some(Unserved { n: live, tried: Instant::now(), told: false });
         let message = match live == n {
             true => format!("version {n} is live for everybody, without the steps that were left"),
             false => format!("version {n} is rolled out no more: version {live} is the last one"),
@@ -239,27 +306,36 @@ impl Hand {
     /// Nothing is rolled out. What is live then was to be put in force by one reload, which may not have been done.
     fn see_it_in_force(&mut self) {
         let live = self.governing.n();
-        let (in_force, staged) = {
+        let staged = {
             let snapshot = self.running.shared().snapshot().load();
-            (snapshot.policy.version(), snapshot.staged.as_ref().map(|staged| staged.policy.version()))
+            snapshot.staged.as_ref().map(|staged| staged.policy.version())
         };
         // By a reload that chose before it was taken back, and was done after.
         if staged.is_some_and(|staged| staged != live) {
-            let one_at_a_time = self.running.feeds().keeper();
-            self.running.shared().stage(None);
-            drop(one_at_a_time);
+            self.unstage();
         }
-        let Some(unserved) = self.unserved.take() else { return };
-        if in_force >= unserved.n || live != unserved.n {
-            if unserved.told {
-                self.tell(EventKind::PolicyRollout, format!("version {in_force} is in force now"));
-            }
-        } else if unserved.tried.elapsed() < AGAIN {
-            self.unserved = Some(unserved);
-        } else {
-            let n = unserved.n;
-            self.unserved = Some(unserved);
-            self.put_in_force(n);
+        self.try_again_what_is_owed();
+        if self.governing.owed().is_none() {
+            self.say_that_it_is_in_force();
+        }
+    }
+
+    /// Whoever had a version live has ordered a reload that puts it in force, or a first step of it. Where that was not done, it is done from here, again and again.
+    fn try_again_what_is_owed(&mut self) {
+        let Some(n) = self.governing.owed() else { return };
+        match &self.unserved {
+            Some(unserved) if unserved.n == n && unserved.tried.elapsed() >= AGAIN => self.put_in_force(n),
+            Some(unserved) if unserved.n == n => {}
+            _ => self.unserved = Some(Unserved { n, tried: Instant::now(), told: false }),
+        }
+    }
+
+    /// If it was said that it is not.
+    fn say_that_it_is_in_force(&mut self) {
+        if let Some(Unserved { told: true, .. }) = self.unserved.take() {
+            // It may be another one by now, which came after it.
+            let in_force = self.running.shared().snapshot().load().policy.version();
+            self.tell(EventKind::PolicyRollout, format!("version {in_force} is in force now"));
         }
     }
 
@@ -269,9 +345,13 @@ impl Hand {
         let outcome = self.reload();
         if let (Err(why), false) = (&outcome, told || self.running.shared().is_draining()) {
             let again = AGAIN.as_secs();
+            let what = match self.governing.rollout().is_some_and(|standing| !standing.rollout.is_ending()) {
+                true => "is to come step by step, and its first step has not begun",
+                false => "is live, and not in force yet",
+            };
             self.tell(
                 EventKind::PolicyRollout,
-                format!("version {n} is live, and not in force yet: {why}; it is tried again every {again} s"),
+                format!("version {n} {what}: {why}; it is tried again every {again} s"),
             );
         }
         self.unserved = Some(Unserved { n, tried: Instant::now(), told: told || outcome.is_err() });
@@ -279,9 +359,8 @@ impl Hand {
 
     /// It denies too much. First of all nobody is refused by it any more; then it is written down.
     fn take_back(&mut self, standing: &Standing, watched: Watched) -> Result<(), String> {
-        let one_at_a_time = self.running.feeds().keeper();
-        self.running.shared().stage(None);
-        drop(one_at_a_time);
+        self.governing.withdraw(standing.rollout.n);
+        self.unstage();
         let Watched { turns, turns_denied, callers_denied, .. } = watched;
         let reason = format!(
             "version {} was taken back in the step {}: {callers_denied} callers who were let in before were newly denied something, in {turns_denied} of {turns} turns, and at most {} may be (of at least {LEAST_TURNS}, to fewer than {} callers): {}",
@@ -289,7 +368,7 @@ impl Hand {
             words(standing.stage()),
             percent(standing.stages.max_newly_denied),
             standing.stages.min_denied_callers,
-            self.insight.watched_in_words().join("; ")
+            self.insight.as_ref().map(|insight| insight.watched_in_words()).unwrap_or_default().join("; ")
         );
         if let Some(step) = &mut self.step {
             step.taken_back = Some(reason.clone());
@@ -312,7 +391,13 @@ impl Hand {
 
     fn end(&mut self) {
         self.step = None;
-        self.insight.unwatch();
+        self.unwatch();
+    }
+
+    fn unwatch(&self) {
+        if let Some(insight) = &self.insight {
+            insight.unwatch();
+        }
     }
 
     /// Has what is the last version now be put in force under its number.
@@ -329,7 +414,7 @@ impl Hand {
     /// Writes down how far it has come, at the end of the process.
     fn put_down(&self) {
         let (Some(step), Some(standing), Some(watched)) =
-            (&self.step, self.governing.rollout(), self.insight.watched())
+            (&self.step, self.governing.rollout(), self.insight.as_ref().and_then(|insight| insight.watched()))
         else {
             return;
         };

@@ -1,6 +1,10 @@
 //! The running gateway: the crates wired together.
 
-use std::collections::HashMap;
+mod assembling;
+mod ending;
+mod error;
+mod fixed;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,18 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Events, Tracer};
-use portcullis_governance::power::PowerError;
+use portcullis_events::{AccessLog, Event, EventKind, Recorder, Tracer};
 use portcullis_identity::session::Sessions;
-use portcullis_identity::{Authenticator, IdentityError};
 use portcullis_proxy::data_plane::{Control, Inherited};
-use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
-use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot, UsageLanes};
-use portcullis_store::{Database, KeptSessions, RestoredSessions, StoreError};
-use thiserror::Error;
+use portcullis_proxy::settings::ShutdownSettings;
+use portcullis_proxy::{DataPlane, Sampling, Shared, UsageLanes};
+use portcullis_store::{Database, KeptSessions};
 use uuid::Uuid;
 
 use crate::alerting::Alerting;
@@ -29,7 +29,7 @@ use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::factoring::Factors;
 use crate::feeding::Feeds;
-use crate::governing::{Decided, Governing, Number};
+use crate::governing::{Decided, Governing};
 use crate::insight::Insight;
 use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
@@ -40,58 +40,10 @@ use crate::logins::Logins;
 use crate::pages::OwnPages;
 use crate::revoking::Revoking;
 
-/// Why the gateway did not start.
-#[derive(Debug, Error)]
-pub(crate) enum StartError {
-    /// An identity provider cannot be used.
-    #[error("identity: {}", list(.0))]
-    Identity(Vec<IdentityError>),
-    /// The store cannot be used.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// The log of temporary power cannot be used.
-    #[error("{0}")]
-    Power(#[from] PowerError),
-    /// There is no thread that writes to the store.
-    #[error("the store: no thread: {0}")]
-    Keeping(std::io::Error),
-    /// There is no thread that checks passwords.
-    #[error("passwords: no thread: {0}")]
-    Checking(std::io::Error),
-    /// A sink cannot be opened.
-    #[error("{error}{cause}", cause = cause(error))]
-    Events {
-        /// What failed.
-        #[from]
-        error: portcullis_events::StartError,
-    },
-    /// There is no thread that takes the requests that are kept.
-    #[error("the sample of requests: no thread: {0}")]
-    Insight(std::io::Error),
-    /// There is no thread that takes what is counted of permissions.
-    #[error("usage: no thread: {0}")]
-    Usage(std::io::Error),
-    /// Second factors that are kept would not open any more.
-    #[error("{0}")]
-    Factors(String),
-    /// The alerts cannot be watched for.
-    #[error("alerts: {0}")]
-    Alerts(std::io::Error),
-    /// A listener cannot be bound.
-    #[error("{error}{cause}", cause = cause(error))]
-    DataPlane {
-        /// What failed.
-        error: portcullis_proxy::StartError,
-    },
-}
+pub(crate) use error::StartError;
 
-fn list(errors: &[IdentityError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn cause(error: &dyn std::error::Error) -> String {
-    error.source().map(|source| format!(": {source}")).unwrap_or_default()
-}
+use assembling::{Noted, STARTED, alone_from, digest, keep_sessions, snapshot};
+use fixed::Fixed;
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -126,74 +78,6 @@ pub(crate) struct Running {
     /// What the files held that are in force.
     files: ArcSwap<String>,
     started: (Instant, Timestamp),
-}
-
-/// What stays as it was when the process started, whatever a reload reads.
-#[derive(Debug, Clone)]
-struct Fixed {
-    process: ProcessSettings,
-    events: Events,
-    ops: Option<portcullis_config::OpsSettings>,
-    control: Option<portcullis_admin::Settings>,
-    index: Option<portcullis_history::IndexSettings>,
-    store: Option<portcullis_store::Settings>,
-    backup: Option<portcullis_governance::backup::Settings>,
-    sample: Option<portcullis_insight::SampleLimits>,
-    spike: Option<portcullis_insight::SpikeSettings>,
-    audit: bool,
-    max_connections: usize,
-    password_threads: usize,
-    mfa: bool,
-}
-
-impl Fixed {
-    fn of(loaded: &Loaded) -> Self {
-        Self {
-            process: loaded.process.clone(),
-            events: loaded.events.clone(),
-            ops: loaded.ops,
-            control: loaded.control.clone(),
-            index: loaded.index.clone(),
-            store: loaded.store.clone(),
-            backup: loaded.backup.clone(),
-            sample: loaded.sample,
-            spike: loaded.spike,
-            audit: loaded.audit.is_some(),
-            max_connections: loaded.proxy.limits.max_connections,
-            password_threads: loaded.identity.password_threads,
-            mfa: loaded.mfa.is_some(),
-        }
-    }
-
-    /// The tables of the file whose change would need a restart.
-    fn changed(&self, now: &Self) -> Vec<&'static str> {
-        let event = |events: &Events| {
-            (events.node.clone(), events.cluster.clone(), events.integrity, events.checkpoint.clone())
-        };
-        let spool = |events: &Events| (events.spool.clone(), events.fsync, events.fsync_interval);
-        let pairs = [
-            ("[[listener]]", self.process.listeners == now.process.listeners),
-            ("[process]", self.process.workers == now.process.workers),
-            ("[shutdown]", self.process.shutdown == now.process.shutdown),
-            ("[[sink]]", self.events.sinks == now.events.sinks),
-            ("[access_log]", self.events.access_log == now.events.access_log),
-            ("[trace]", self.events.trace == now.events.trace),
-            ("[event]", event(&self.events) == event(&now.events)),
-            ("[spool]", spool(&self.events) == spool(&now.events)),
-            ("[ops]", self.ops == now.ops),
-            ("[control]", self.control == now.control),
-            ("[index]", self.index == now.index),
-            ("[store]", self.store == now.store),
-            ("[backup]", self.backup == now.backup),
-            ("[sample]", self.sample == now.sample),
-            ("[spike]", self.spike == now.spike),
-            ("[audit] enabled", self.audit == now.audit),
-            ("[limits] max_connections", self.max_connections == now.max_connections),
-            ("[mfa] enabled", self.mfa == now.mfa),
-            ("[identity] password_threads", self.password_threads == now.password_threads),
-        ];
-        pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
-    }
 }
 
 /// How reloads went.
@@ -275,6 +159,7 @@ impl Running {
             failed: AtomicU64::new(0),
             last_success: AtomicI64::new(Timestamp::now().as_second()),
         };
+        settle(governing.as_deref(), &shared);
         Ok(Self {
             shared,
             alerting: Arc::new(alerting),
@@ -440,6 +325,7 @@ impl Running {
         let snapshot = calibrated(snapshot, &self.shared.risk);
         let authenticator = Arc::clone(&snapshot.authenticator);
         self.shared.replace(snapshot);
+        settle(self.governing.as_deref(), &self.shared);
         self.keys.watch(&authenticator);
         self.factors.configure(mfa);
         self.lender.configure(access, break_glass);
@@ -554,127 +440,12 @@ impl Running {
     pub(crate) fn cut_short(&self) {
         self.control.stop();
     }
-
-    /// Writes what is still queued.
-    pub(crate) fn finish(&self, timeout: Duration) {
-        self.record(EventKind::GatewayStopped, "drained".to_owned());
-        self.alerting.alerts.shutdown(timeout);
-        self.note_key_uses(HashMap::new());
-        if let Err(error) = self.save_keys() {
-            tracing::error!(%error, "the keys of identity providers that were fetched last are not in the store");
-        }
-        self.revoking.shutdown();
-        self.lender.shutdown();
-        if let Some(kept) = &self.kept_sessions {
-            // When each was last used, too.
-            let swept = self.sessions.sweep(Timestamp::now());
-            if let Err(error) = swept.wait().and(kept.close()) {
-                tracing::error!(error, "what has changed last of sessions is not in the store");
-            }
-        }
-
-        if let Some(insight) = &self.insight {
-            insight.shutdown();
-        }
-        if let Some(auditing) = &self.auditing {
-            auditing.shutdown();
-        }
-        if let Some(kept) = &self.kept {
-            kept.shutdown(timeout);
-        }
-        let left = self.shared.recorder.shutdown(timeout);
-        if left > 0 {
-            tracing::error!(events = left, "events could not be written before the end");
-        }
-        if let Some(tracer) = &self.shared.tracer {
-            tracer.shutdown(timeout);
-        }
-        let left = self.shared.access_log.as_ref().map_or(0, |log| log.shutdown(timeout));
-        if left > 0 {
-            tracing::error!(lines = left, "lines of the access log could not be written before the end");
-        }
-    }
 }
 
-/// The names and the content of all files that a configuration was made of. A file that changed since it was read, or that cannot be
-/// read now, gives another one: then the answer is that something differs.
-fn digest(loaded: &Loaded) -> String {
-    let mut digest = Context::new(&SHA256);
-    for file in &loaded.files {
-        let content = std::fs::read(file).unwrap_or_default();
-        let name = file.as_os_str().as_encoded_bytes();
-        for part in [name, &content] {
-            digest.update(&(part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-    }
-    data_encoding::HEXLOWER.encode(digest.finish().as_ref())
-}
-
-/// As whose what a start finds is noted.
-const STARTED: &str = "files";
-
-/// Which version a configuration is, and who wanted it where it is a new one.
-struct Noted<'n> {
-    governing: Option<&'n Governing>,
-    number: Number,
-    by: &'n [String],
-    reason: &'n str,
-}
-
-impl Noted<'_> {
-    fn number(&self, loaded: &Loaded) -> Option<u64> {
-        match (self.governing, &self.number) {
-            (_, Number::None) | (None, Number::Noted(_)) => None,
-            (_, Number::Known(n)) => Some(*n),
-            (Some(governing), Number::Noted(class)) => governing.note(loaded, *class, self.by, self.reason),
-        }
-    }
-}
-
-/// From when on no other process accepts what this one does. One before that has not ended may drain as long as this one may.
-fn alone_from(is_beside: bool, shutdown: &ShutdownSettings) -> Timestamp {
-    let now = Timestamp::now();
-    let draining = if is_beside { shutdown.delay.saturating_add(shutdown.grace) } else { Duration::ZERO };
-    now.checked_add(draining).unwrap_or(Timestamp::MAX)
-}
-
-/// `before`: what was in force until now, whose keys go on. `sessions`: those of the process.
-fn snapshot(
-    mut loaded: Loaded,
-    before: Option<&Authenticator>,
-    revoking: &Revoking,
-    sessions: &Arc<Sessions>,
-    noted: Noted<'_>,
-) -> Result<Snapshot, StartError> {
-    let authenticator = Authenticator::new(std::mem::take(&mut loaded.identity)).map_err(StartError::Identity)?;
-    let mut authenticator = authenticator.with_revocations(Arc::clone(revoking.all()));
-    if let Some(before) = before {
-        authenticator.adopt(before);
-    }
-    // Only now: what cannot be used was never live.
-    if let Some(n) = noted.number(&loaded) {
-        loaded.policy = loaded.policy.numbered(n);
-    }
-    authenticator.use_sessions(sessions);
-    Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
-}
-
-/// Takes up the sessions that the store has, and keeps them there from now on. Those of a provider that is asked again now and then are not
-/// taken up: what to ask with was in memory alone.
-fn keep_sessions(
-    database: &Database,
-    snapshot: &Snapshot,
-    sessions: &Arc<Sessions>,
-) -> Result<Arc<KeptSessions>, StartError> {
-    let now = Timestamp::now();
-    let mut restored = RestoredSessions::open(database, now)?;
-    let relying = snapshot.authenticator.relying();
-    let is_asked = |provider: &str| relying.named(provider).is_some_and(|party| party.settings().refresh.is_some());
-    let saved = std::mem::take(&mut restored.sessions).into_iter().filter(|saved| !is_asked(&saved.provider));
-    let count = sessions.restore(saved, now);
-    if count > 0 {
-        tracing::info!(sessions = count, "the sessions of before are open");
-    }
-    KeptSessions::start(restored, sessions).map_err(StartError::Keeping)
+/// Says to whoever counts versions which of them are in force.
+fn settle(governing: Option<&Governing>, shared: &Shared) {
+    let Some(governing) = governing else { return };
+    let snapshot = shared.snapshot().load();
+    let staged = snapshot.staged.as_ref().map(|staged| staged.policy.version());
+    governing.is_in_force(staged.or(Some(snapshot.policy.version())));
 }

@@ -13,6 +13,9 @@ pub enum LedgerError {
     /// Another process appended a version meanwhile.
     #[error("another version became live meanwhile")]
     Conflict,
+    /// Another process wrote meanwhile how far the last version has come.
+    #[error("another process wrote meanwhile how far the version has come")]
+    Overtaken,
     /// A bound is reached.
     #[error("{0}")]
     Full(&'static str),
@@ -121,6 +124,11 @@ pub enum GovernanceError {
         "version {0} is being rolled out: wait until it is live for everybody or was taken back, or have this one live at once with --now and a reason"
     )]
     RollingOut(u64),
+    /// A version that has come through its steps is written to the files.
+    #[error(
+        "version {0} has come through its steps, and its files are being written: it is live for everybody, and `portcullis policy rollback` takes it back"
+    )]
+    Ending(u64),
     /// The content cannot be put in force.
     #[error("{0}")]
     Invalid(String),

@@ -5,8 +5,10 @@
 //! again then: between the two everything may have changed.
 
 mod log;
+mod proposals;
 mod restoring;
 mod rolling;
+mod unknown;
 
 use jiff::Timestamp;
 
@@ -14,13 +16,15 @@ use crate::approval::{Approval, Decision};
 use crate::approver::ApproverSet;
 use crate::change::{Change, ChangeId, Class, Kind, Rules};
 use crate::content::Content;
-use crate::error::GovernanceError;
+use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
-use crate::ledger::{ChangeState, Ledger, NewVersion, StoredChange};
+use crate::ledger::{ChangeState, Ledger, NewVersion};
 use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
 use crate::version::{MAX_APPROVALS, Version};
+
+use proposals::closed;
 
 /// What a content is, by whoever can read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,11 @@ pub trait PolicySource {
 
     /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
     fn class(&self, before: &Content, after: &Content) -> Class;
+
+    /// What it did at that time: what had not expired by then is over by now.
+    fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
+        self.class(before, after)
+    }
 }
 
 /// What somebody wants to be live.
@@ -106,6 +115,18 @@ pub struct Governor {
     source: Box<dyn PolicySource + Send>,
     last: Option<Version>,
     approvers: ApproverSet,
+    rollout: Option<Rollout>,
+    /// What the store keeps of that, as it was last read or written: what is written takes the place of this and of nothing else.
+    kept: Option<Vec<u8>>,
+}
+
+/// How a change becomes a version.
+struct How<'h> {
+    /// As whose act.
+    by: &'h str,
+    /// What its hashes are of, where the store does not have it yet.
+    blobs: &'h [(Hash, &'h [u8])],
+    /// By which steps; `None`: at once.
     rollout: Option<Rollout>,
 }
 
@@ -291,7 +312,7 @@ impl Governor {
         let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
         if alone == Count::default() {
             return Err(GovernanceError::BadApproval(
-                "its person is the author, or it was signed outside of the change's time",
+                "its person is the author, or it was signed outside of the change's time, or it is a no with the very key that the change revokes",
             ));
         }
         if proposal.approvals.len() >= MAX_APPROVALS {
@@ -328,8 +349,7 @@ impl Governor {
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
-        self.forget_begun(id)?;
-        self.append(proposal.change, proposal.approvals, new, by, &[], now)
+        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: None }, now)
     }
 
     /// The content of a change that could become live now.
@@ -398,7 +418,8 @@ impl Governor {
         let bytes = wish.content.encode();
         let (by, set) = (change.authors.first().cloned().unwrap_or_default(), self.approvers.clone());
         let hash = change.content;
-        let (version, trouble) = self.append(change, Vec::new(), set, &by, &[(hash, &bytes)], now)?;
+        let (version, trouble) =
+            self.append(change, Vec::new(), set, How { by: &by, blobs: &[(hash, &bytes)], rollout: None }, now)?;
         Ok((version.n, true, trouble))
     }
 
@@ -423,7 +444,7 @@ impl Governor {
         let (content, encoded) = (wish.content.encode(), set.encode());
         let by = change.authors.first().cloned().unwrap_or_default();
         let blobs = [(change.content, content.as_slice()), (change.approvers, encoded.as_slice())];
-        self.append(change, Vec::new(), set, &by, &blobs, now)
+        self.append(change, Vec::new(), set, How { by: &by, blobs: &blobs, rollout: None }, now)
     }
 
     fn append(
@@ -431,8 +452,7 @@ impl Governor {
         change: Change,
         approvals: Vec<Approval>,
         set: ApproverSet,
-        by: &str,
-        blobs: &[(Hash, &[u8])],
+        How { by, blobs, rollout }: How<'_>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (base_n, prev) = self.base();
@@ -443,103 +463,28 @@ impl Governor {
         let refers = [version.change.content, version.change.approvers, version.change.impact];
         let record = version.encode();
         let hash = Hash::of(&record);
-        self.ledger.append(NewVersion { n, hash, record: &record, refers, done: Some(id) }, blobs)?;
+        let kept = rollout.map(|rollout| rollout.encode());
+        let new = NewVersion { n, hash, record: &record, refers, done: Some(id), rollout: kept.as_deref() };
+        let noted = self.note_begun((n, id), rollout)?;
+        if let Err(error) = self.ledger.append(new, blobs) {
+            // It is not there, and what was noted of another one counts again. After any other error it may be there.
+            if let (LedgerError::Conflict, Some(noted)) = (&error, noted) {
+                self.head.write_steps(noted)?;
+            }
+            // What another process did meanwhile is known from now on: who asks again asks by what is.
+            if error == LedgerError::Conflict {
+                self.catch_up()?;
+            }
+            return Err(error.into());
+        }
         // From here on it is live, whatever happens: the next start finds it in the store, and approved.
         self.approvers = set;
         let head = Head { n, hash, required: version.rules().required };
         self.last = Some(version.clone());
-        // What was kept of the one before is of no version that is the last, and so is passed over.
-        self.rollout = self.rollout.filter(|rollout| (rollout.n, rollout.change) == (n, id));
+        (self.rollout, self.kept) = (rollout, kept);
         let unlisted = self.list_revocations().err();
         Ok((version, self.head.write(head).err().or(unlisted)))
     }
-
-    /// A proposal by its id.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be read.
-    pub fn proposal(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
-        let mut all = self.ledger.changes()?.into_iter();
-        let found = all.find(|(each, _)| *each == id);
-        let (_, stored) = found.ok_or_else(|| GovernanceError::Unknown(format!("change {}", id.short())))?;
-        self.read(id, &stored, now)
-    }
-
-    /// The proposals, the newest first.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn proposals(&self, now: Timestamp) -> Result<Vec<Proposal>, GovernanceError> {
-        self.ledger.changes()?.iter().map(|(id, stored)| self.read(*id, stored, now)).collect()
-    }
-
-    /// The one proposal whose id begins so.
-    ///
-    /// # Errors
-    /// There is none, or more than one.
-    pub fn find(&self, beginning: &str) -> Result<ChangeId, GovernanceError> {
-        let changes = self.ledger.changes()?;
-        let matching: Vec<ChangeId> =
-            changes.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(beginning)).collect();
-        match matching.as_slice() {
-            [id] if beginning.len() >= 4 => Ok(*id),
-            [] => Err(GovernanceError::Unknown(format!("change `{}`", beginning.escape_debug()))),
-            _ => Err(GovernanceError::Unknown(format!(
-                "one change that `{}` stands for: write more of its id",
-                beginning.escape_debug()
-            ))),
-        }
-    }
-
-    fn read(&self, id: ChangeId, stored: &StoredChange, now: Timestamp) -> Result<Proposal, GovernanceError> {
-        let damaged = || GovernanceError::Unknown(format!("change {} that can be read", id.short()));
-        let change = Change::decode(&stored.record).map_err(|_| damaged())?;
-        if change.id != id {
-            return Err(damaged());
-        }
-        let approvals: Vec<Approval> =
-            stored.approvals.iter().filter_map(|record| Approval::decode(record).ok()).collect();
-        let state = if stored.state == ChangeState::Open && change.has_expired(now) {
-            ChangeState::Expired
-        } else {
-            stored.state
-        };
-        let need = Need::of(&self.rules(), &change);
-        // One that has ended may refer to approvers that are not there any more.
-        let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
-        let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
-        let missing = count.meets(need).err();
-        Ok(Proposal { change, state, approvals, count, need, missing })
-    }
-
-    /// A proposal that can still become live.
-    fn waiting(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
-        let proposal = self.proposal(id, now)?;
-        if proposal.state != ChangeState::Open {
-            return Err(closed(&proposal));
-        }
-        let (head, hash) = self.base();
-        if (proposal.change.base_n, proposal.change.base) != (head, hash) {
-            let (id, base) = (id.short(), proposal.change.base_n);
-            return Err(GovernanceError::StaleBase { id, base, head });
-        }
-        Ok(proposal)
-    }
-
-    /// Ends what has waited too long.
-    fn expire(&mut self, now: Timestamp) -> Result<(), GovernanceError> {
-        for (id, stored) in self.ledger.changes()? {
-            let over = Change::decode(&stored.record).map_or(true, |change| change.has_expired(now));
-            if stored.state == ChangeState::Open && over {
-                self.ledger.close(id, ChangeState::Expired)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn closed(proposal: &Proposal) -> GovernanceError {
-    GovernanceError::Closed { id: proposal.change.id.short(), state: proposal.state.as_str() }
 }
 
 fn decode_content(bytes: &[u8]) -> Result<Content, GovernanceError> {

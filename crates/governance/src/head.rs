@@ -1,14 +1,13 @@
 //! How far the log has come, in a file of its own: whoever puts an older copy of the store in place has to do the same with this file, and whoever
 //! writes it down elsewhere (`portcullis policy list` shows it) sees even that.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::revoked::{MOST_BYTES, RevokedKeys};
+use crate::steps::Steps;
 
 /// How far the log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,24 +45,37 @@ pub trait HeadPlace {
     /// # Errors
     /// They cannot be written.
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError>;
+    /// Which version comes into force by steps, as it was written last; `None`: nothing ever.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError>;
+
+    /// Writes that. It is on the disk when this returns, and as it was before when this fails.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError>;
 }
 
 /// A file beside the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadFile {
     path: PathBuf,
+    store: PathBuf,
 }
 
 const TITLE: &str = "portcullis-head/1";
-/// No head is longer, in bytes.
-const MOST: u64 = 256;
 
 impl HeadFile {
     /// The head of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        let mut name = store.as_os_str().to_owned();
-        name.push(".head");
-        Self { path: name.into() }
+        Self { path: durable::beside(store, ".head"), store: store.to_owned() }
+    }
+
+    /// Another file beside the same store.
+    pub(crate) fn beside_it(&self, suffix: &str) -> PathBuf {
+        durable::beside(&self.store, suffix)
     }
 
     /// The file.
@@ -82,18 +94,6 @@ impl HeadFile {
 
     fn list_failed(&self, why: impl ToString) -> GovernanceError {
         GovernanceError::Head { path: self.list(), why: why.to_string() }
-    }
-
-    fn try_write(path: &Path, text: &str) -> std::io::Result<()> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".new");
-        let draft = PathBuf::from(draft);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
@@ -122,39 +122,41 @@ impl Head {
 
 impl HeadPlace for HeadFile {
     fn read(&self) -> Result<Option<Head>, GovernanceError> {
-        let mut text = String::new();
-        match File::open(&self.path) {
-            Ok(file) => file.take(MOST).read_to_string(&mut text).map_err(|error| self.failed(error))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed(error)),
-        };
+        let text = durable::read(&self.path).map_err(|error| self.failed(error))?;
+        let Some(text) = text else { return Ok(None) };
         Head::from_text(&text)
             .map(Some)
             .ok_or_else(|| self.failed("it is not what this program writes: restore a backup"))
     }
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
-        Self::try_write(&self.path, &head.to_text()).map_err(|error| self.failed(error))
+        durable::write(&self.path, &head.to_text()).map_err(|error| self.failed(error))
     }
 
     fn revoked(&self) -> Result<RevokedKeys, GovernanceError> {
-        let mut text = String::new();
-        match File::open(self.list()) {
-            Ok(file) => file.take(MOST_BYTES).read_to_string(&mut text).map_err(|error| self.list_failed(error))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(RevokedKeys::default()),
-            Err(error) => return Err(self.list_failed(error)),
-        };
+        let text = durable::read_most(&self.list(), MOST_BYTES).map_err(|error| self.list_failed(error))?;
+        let Some(text) = text else { return Ok(RevokedKeys::default()) };
         RevokedKeys::from_text(&text)
             .ok_or_else(|| self.list_failed("it is not what this program writes: restore a backup"))
     }
 
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
-        Self::try_write(&self.list(), &keys.to_text()).map_err(|error| self.list_failed(error))
+        durable::write(&self.list(), &keys.to_text()).map_err(|error| self.list_failed(error))
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        self.read_steps()
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        self.write_steps_file(steps)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -175,6 +177,22 @@ mod tests {
         {
             fs::write(file.path(), wrong).unwrap();
             assert!(file.read().is_err(), "{wrong:?}");
+        }
+    }
+
+    /// The process ended after the draft was begun, and before it took the file's place.
+    #[test]
+    fn a_draft_that_was_left_is_no_head_and_keeps_no_other_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = HeadFile::beside(&folder.path().join("portcullis.db"));
+        let head = Head { n: 1, hash: Hash([1; 32]), required: true };
+        for left in [String::new(), "portcullis-head/1 2".to_owned(), Head { n: 9, ..head }.to_text()] {
+            file.write(head).unwrap();
+            fs::write(folder.path().join("portcullis.db.head.new"), left).unwrap();
+            assert_eq!(file.read().unwrap(), Some(head));
+            file.write(Head { n: 2, ..head }).unwrap();
+            assert_eq!(file.read().unwrap(), Some(Head { n: 2, ..head }));
+            assert!(!folder.path().join("portcullis.db.head.new").exists());
         }
     }
 

@@ -62,6 +62,8 @@ pub struct NewVersion<'v> {
     pub refers: [Hash; 3],
     /// The proposal that it was.
     pub done: Option<ChangeId>,
+    /// What is kept from then on in the place of [`Ledger::rollout`]; `None`: nothing, since what was kept of the one before is of no version any more.
+    pub rollout: Option<&'v [u8]>,
 }
 
 /// Where the log and the proposals are. Every method is one transaction, which is on the disk when it returns.
@@ -84,7 +86,7 @@ pub trait Ledger {
     /// The store cannot be read.
     fn blob(&self, hash: Hash) -> Result<Option<Vec<u8>>, LedgerError>;
 
-    /// Adds a version after the one of the number before, and ends its proposal.
+    /// Adds a version after the one of the number before, ends its proposal, and keeps how it comes into force: all of it, or nothing.
     ///
     /// # Errors
     /// [`LedgerError::Conflict`] where the last one is another by now; otherwise that it cannot be written.
@@ -126,9 +128,9 @@ pub trait Ledger {
     /// The store cannot be read.
     fn rollout(&self) -> Result<Option<Vec<u8>>, LedgerError>;
 
-    /// Keeps that in its place; `None`: nothing.
+    /// Keeps that in the place of what is kept, if that still is what the caller knows. `None`: nothing.
     ///
     /// # Errors
-    /// That it cannot be written.
-    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError>;
+    /// [`LedgerError::Overtaken`] where something else is kept by now; otherwise that it cannot be written.
+    fn set_rollout(&mut self, known: Option<&[u8]>, record: Option<&[u8]>) -> Result<(), LedgerError>;
 }

@@ -8,6 +8,7 @@
 //! What it deliberately does not: know a policy. What is given is a text that the engine reads; whether somebody may have it, and what that
 //! takes, is passed in.
 
+mod anchor;
 mod asking;
 mod book;
 mod breaking;
@@ -17,16 +18,19 @@ mod room;
 mod state;
 mod statement;
 mod voices;
+mod vouched;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
+pub use anchor::{Anchor, AnchorFile, Place};
 pub use book::{Limits, PowerBook, PowerError, PowerLedger};
 pub use breaking::{KeyTerms, UNREVIEWED};
 pub use entry::{Act, Asked, BreakGlassRules, Entry, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
 pub use persons::{Names, names_of_principal};
-pub use state::{GRANTED, Power, PowerState, REVIEWERS, UsedStatement};
+pub use state::{GRANTED, Power, PowerState, REVIEWERS};
 pub use statement::{Breaking, Statement};
 pub use voices::Reviewer;
+pub use vouched::{Demands, Unvouched};
 pub use word::Word;

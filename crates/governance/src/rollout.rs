@@ -8,13 +8,22 @@ use crate::wire::{Malformed, Parser, Writer};
 
 /// The whole, in millionths.
 pub const WHOLE_PPM: u32 = 1_000_000;
-/// The place of no step.
+/// The places of no step: what has come through its steps, what takes none, and what cannot be told.
 const ENDING: u32 = u32::MAX;
+const AT_ONCE: u32 = u32::MAX - 1;
+const HELD: u32 = u32::MAX - 2;
+/// Whether something is in a step there.
+pub(crate) fn is_step(stage: u32) -> bool {
+    stage < HELD
+}
+
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
 const DOMAIN: &str = "portcullis-rollout-v2";
 /// As an earlier version of the program wrote it: without turns.
 const DOMAIN_V1: &str = "portcullis-rollout-v1";
+/// As each version of the program begins: the number and the change come next, whatever follows.
+const DOMAINS: &str = "portcullis-rollout-v";
 
 /// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied` and `min_denied_callers`. None by default: a version is in force at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +122,9 @@ impl Rollout {
     /// The beginning of its next step.
     #[must_use]
     pub fn next(self) -> Self {
-        Self { stage: self.stage.saturating_add(1), ..Self::new(self.n, self.change) }
+        // What is in no step has no next one.
+        let stage = if is_step(self.stage) { self.stage.saturating_add(1) } else { self.stage };
+        Self { stage, ..Self::new(self.n, self.change) }
     }
 
     /// It has come through: it is written where it has to be, and then live for everybody.
@@ -122,9 +133,38 @@ impl Rollout {
         Self { stage: ENDING, ..self }
     }
 
-    /// Whether it has. Only the end of a process in between leaves that behind.
+    /// A version that takes no steps, and is written where it has to be: all of it, also over what was edited there.
+    #[must_use]
+    pub fn at_once(n: u64, change: ChangeId) -> Self {
+        Self { stage: AT_ONCE, ..Self::new(n, change) }
+    }
+
+    /// A version of which is kept how far it has come, but not so that this program can read it: it is in no step, and none follows.
+    pub(crate) fn held(n: u64, change: ChangeId) -> Self {
+        Self { stage: HELD, ..Self::new(n, change) }
+    }
+
+    /// Whether it is live for everybody, and its files are written. Only the end of a process in between, or a disk that takes no more, leaves that behind.
     pub fn is_ending(&self) -> bool {
-        self.stage == ENDING
+        matches!(self.stage, ENDING | AT_ONCE)
+    }
+
+    /// Whether it is that without having taken steps.
+    pub fn is_at_once(&self) -> bool {
+        self.stage == AT_ONCE
+    }
+
+    /// Whether nobody can tell how far it has come: the version before it serves everybody until somebody says what is to be.
+    pub fn is_held(&self) -> bool {
+        self.stage == HELD
+    }
+
+    /// Which version a record is of that another version of the program wrote; `None`: it is something else.
+    pub(crate) fn whose(bytes: &[u8]) -> Option<(u64, ChangeId)> {
+        let (domain, mut parser) = Parser::any(bytes).ok()?;
+        let number = domain.strip_prefix(DOMAINS)?;
+        let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+        is_number.then(|| Some((parser.number().ok()?, ChangeId(parser.array().ok()?)))).flatten()
     }
 
     /// Its bytes.
@@ -203,5 +243,31 @@ mod tests {
         assert_eq!(Rollout::decode(&writer.finish()), Ok(older));
         assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
         assert!(rollout.ending().is_ending() && !rollout.is_ending() && !rollout.next().is_ending());
+        let at_once = Rollout::at_once(3, SEED);
+        assert!(
+            Rollout::held(3, SEED).next().is_held()
+                && rollout.ending().next().is_ending()
+                && at_once.next().is_at_once()
+        );
+        assert!(at_once.is_ending() && at_once.is_at_once() && !rollout.ending().is_at_once());
+        assert_eq!(Rollout::decode(&at_once.encode()), Ok(at_once));
+    }
+
+    /// A newer version of the program may keep more: whose it is can be told all the same.
+    #[test]
+    fn a_record_of_another_version_of_the_program_says_whose_it_is() {
+        let of = |domain: &str| {
+            let mut writer = Writer::new(domain);
+            writer.number(3);
+            writer.fixed(&SEED.0);
+            writer.text("whatever it keeps");
+            writer.finish()
+        };
+        let newer = of("portcullis-rollout-v3");
+        assert_eq!((Rollout::decode(&newer), Rollout::whose(&newer)), (Err(Malformed), Some((3, SEED))));
+        for other in ["portcullis-rollout-v", "portcullis-rollout-vx", "portcullis-change-v1", ""] {
+            assert_eq!(Rollout::whose(&of(other)), None, "{other}");
+        }
+        assert_eq!((Rollout::whose(b""), Rollout::whose(&newer[..40])), (None, None));
     }
 }

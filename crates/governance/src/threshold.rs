@@ -96,6 +96,8 @@ impl Count {
             if let Some(person) = person(change, approval, old, now) {
                 match approval.decision {
                     Decision::Approve => count.old.insert(person),
+                    // Whoever has stolen a key must not be able to have it kept.
+                    Decision::Reject if revokes(new, approval) => false,
                     Decision::Reject => count.rejected.insert(person),
                 };
             }
@@ -128,6 +130,12 @@ impl Count {
         }
         Ok(())
     }
+}
+
+/// Whether the key of it is revoked by the very change.
+fn revokes(new: &ApproverSet, approval: &Approval) -> bool {
+    let mut keys = new.approvers.iter().flat_map(|approver| &approver.keys);
+    keys.any(|key| key.public == approval.key && key.revoked.is_some())
 }
 
 /// Whose approval it is, where it counts.

@@ -69,6 +69,12 @@ impl<'b> Parser<'b> {
         if parser.text()? == domain { Ok(parser) } else { Err(Malformed) }
     }
 
+    /// Reads also what it is of.
+    pub(crate) fn any(bytes: &'b [u8]) -> Result<(String, Self), Malformed> {
+        let mut parser = Self(bytes);
+        Ok((parser.text()?, parser))
+    }
+
     fn take(&mut self, length: usize) -> Result<&'b [u8], Malformed> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;

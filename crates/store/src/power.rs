@@ -1,10 +1,12 @@
 //! The rows of power that is given for a time: a log that only grows, held together by `portcullis_governance::power`.
 //!
-//! They are written through a connection of their own, and every transaction is on the disk when it returns.
+//! They are written through a connection of their own, and every transaction is on the disk when it returns. How far they have come is in a file beside the
+//! store as well ([`AnchorFile`]), so that what somebody else writes into the table is told from what the gateway wrote.
 
 use jiff::Timestamp;
-use portcullis_governance::LedgerError;
+use portcullis_governance::power::{Anchor, AnchorFile, Place};
 use portcullis_governance::power::{Limits, Power, PowerBook, PowerError, PowerKind, PowerLedger, PowerState};
+use portcullis_governance::{Hash, LedgerError};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::database::{PATIENCE, Settings};
@@ -19,6 +21,7 @@ const SEEN: &str = "power_seen";
 #[derive(Debug)]
 pub struct PowerLog {
     db: Connection,
+    anchor: AnchorFile,
 }
 
 impl PowerLog {
@@ -36,20 +39,82 @@ impl PowerLog {
             Ok(db)
         };
         let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db })
+        Ok(Self { db, anchor: AnchorFile::beside(&settings.path) })
     }
 
-    /// Begins to write, where the last number is the one before.
-    fn begin_at(&mut self, n: u64) -> Result<Transaction<'_>, LedgerError> {
+    /// Takes the rows as they are: what is beside the store knows them from now on. Says whether it knew something else before. `anew`: only where it knows
+    /// nothing yet, as of a store from before the version of the program that began to keep it.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn take_as_it_is(&mut self, anew: bool) -> Result<bool, LedgerError> {
+        let known = self.anchor();
+        if anew && known.as_ref().is_ok_and(Option::is_some) {
+            return Ok(false);
+        }
+        let (transaction, anchor) = self.begin()?;
+        let end = last(&transaction)?;
+        let is_other = match &known {
+            Ok(known) => known.is_some_and(|known| !known.holds(end)),
+            Err(_) => true,
+        };
+        if is_other || known.is_ok_and(|known| known.is_none()) {
+            anchor.write(Anchor::at(end)).map_err(unwritten)?;
+        }
+        Ok(is_other)
+    }
+
+    /// Whoever has begun is alone with the rows and with what is beside them.
+    fn begin(&mut self) -> Result<(Transaction<'_>, &AnchorFile), LedgerError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         schema::check(&transaction).map_err(failed)?;
-        let last: i64 =
-            transaction.query_row("SELECT coalesce(max(n), 0) FROM power", [], |row| row.get(0)).map_err(failed)?;
-        if last.cast_unsigned().checked_add(1) != Some(n) {
+        Ok((transaction, &self.anchor))
+    }
+
+    /// Writes records behind the last one: what is beside the store knows of them before anybody can read them.
+    fn write(&mut self, n: u64, records: &[&[u8]], gone: &[u64]) -> Result<(), LedgerError> {
+        let numbered = || (n..).zip(records);
+        let Some((next, record)) = numbered().last() else { return Ok(()) };
+        let next = (next, Hash::of(record));
+        let (transaction, anchor) = self.begin()?;
+        let known = last(&transaction)?;
+        if known.0.checked_add(1) != Some(n) {
             return Err(LedgerError::Conflict);
         }
-        Ok(transaction)
+        anchor.write(Anchor { known, next }).map_err(unwritten)?;
+        for (n, record) in numbered() {
+            insert(&transaction, n, record)?;
+        }
+        for gone in gone {
+            transaction.execute("DELETE FROM power WHERE n = ?1", [gone.cast_signed()]).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        // It is there: where this cannot be noted nobody notices if it is taken away, and nothing else is lost.
+        let noted = self.begin().and_then(|(transaction, anchor)| match last(&transaction)? {
+            end if end == next => anchor.write(Anchor::at(next)).map_err(unwritten),
+            _ => Ok(()),
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "that the log of temporary power has grown is not noted beside the store");
+        }
+        Ok(())
     }
+}
+
+/// Where the log ends.
+fn last(db: &Connection) -> Result<Place, LedgerError> {
+    let row = db.query_row("SELECT n, record FROM power ORDER BY n DESC LIMIT 1", [], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+    });
+    match row {
+        Ok((n, record)) => Ok((n.cast_unsigned(), Hash::of(&record))),
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok((0, Hash::NONE)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn unwritten(error: std::io::Error) -> LedgerError {
+    LedgerError::Failed(format!("the file beside it that says how far the log of temporary power has come: {error}"))
 }
 
 fn insert(transaction: &Transaction<'_>, n: u64, record: &[u8]) -> Result<(), LedgerError> {
@@ -73,20 +138,15 @@ impl PowerLedger for PowerLog {
     }
 
     fn append(&mut self, n: u64, records: &[Vec<u8>]) -> Result<(), LedgerError> {
-        let transaction = self.begin_at(n)?;
-        for (n, record) in (n..).zip(records) {
-            insert(&transaction, n, record)?;
-        }
-        transaction.commit().map_err(failed)
+        self.write(n, &records.iter().map(Vec::as_slice).collect::<Vec<_>>(), &[])
     }
 
     fn forget(&mut self, n: u64, record: &[u8], gone: &[u64]) -> Result<(), LedgerError> {
-        let transaction = self.begin_at(n)?;
-        insert(&transaction, n, record)?;
-        for gone in gone {
-            transaction.execute("DELETE FROM power WHERE n = ?1", [gone.cast_signed()]).map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)
+        self.write(n, &[record], gone)
+    }
+
+    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+        self.anchor.read().map_err(unwritten)
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {
@@ -231,6 +291,48 @@ mod tests {
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
     }
 
+    /// Finding of 2026-11: rows that somebody else wrote were taken over within a second, and one that was cut off was never missed.
+    #[test]
+    fn rows_that_somebody_else_writes_or_takes_away_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let beside = AnchorFile::beside(&settings.path);
+        let mut book = book(&settings, 0);
+        assert_eq!(beside.read().unwrap(), None);
+        let n = book.ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        let known = beside.read().unwrap().unwrap();
+        assert_eq!(known, Anchor::at((2, book.head().1)));
+        book.end(n, "done", &[], at(1)).unwrap();
+        let damage = Connection::open(&settings.path).unwrap();
+        damage.execute("CREATE TEMP TABLE cut AS SELECT * FROM power WHERE n = 3", []).unwrap();
+        damage.execute("DELETE FROM power WHERE n = 3", []).unwrap();
+        let open = || PowerBook::open(Box::new(PowerLog::open(&settings).unwrap()), Limits::default(), at(2));
+        assert!(open().unwrap_err().to_string().contains("is not there any more"));
+        damage.execute("INSERT INTO power SELECT * FROM cut", []).unwrap();
+        assert_eq!(open().unwrap().head().0, 3);
+        // One that is written behind its back.
+        let entry = portcullis_governance::power::Entry {
+            n: 4,
+            prev: book.head().1,
+            at: at(2).as_microsecond(),
+            by: Vec::new(),
+            act: portcullis_governance::power::Act::Asked(asked("user:bert")),
+        };
+        damage.execute("INSERT INTO power (n, record) VALUES (4, ?1)", [entry.encode()]).unwrap();
+        assert!(book.catch_up().unwrap_err().to_string().contains("does not know it"));
+        assert!(open().is_err());
+        // Only whoever may say so has it taken as it is; by itself only what nobody knew anything of yet.
+        let mut log = PowerLog::open(&settings).unwrap();
+        assert!(!log.take_as_it_is(true).unwrap() && open().is_err());
+        assert!(log.take_as_it_is(false).unwrap());
+        assert!(!log.take_as_it_is(false).unwrap());
+        open().unwrap();
+        beside.forget().unwrap();
+        assert!(!log.take_as_it_is(true).unwrap());
+        assert!(beside.read().unwrap().is_some());
+    }
+
     #[test]
     fn what_is_let_go_is_gone_and_what_is_left_is_held() {
         let folder = tempfile::tempdir().unwrap();
@@ -261,7 +363,7 @@ mod tests {
         let settings = Settings { path: folder.path().join("store.db") };
         let _made = Database::open(&settings).unwrap();
         let mut open = book(&settings, 0);
-        let code = portcullis_governance::Hash::of(b"code");
+        let code = Hash::of(b"code");
         let seal = Asked { kind: PowerKind::Seal, gives: code.to_string(), ..asked("user:alice") };
         open.ask(seal, &[], at(0)).unwrap();
         assert_eq!(break_glass(&settings).unwrap(), []);

@@ -3,9 +3,9 @@
 //! They are written through a connection of their own, so that whoever activates a version does not wait for what is gathered of risk, and
 //! every transaction is on the disk when it returns (`synchronous = FULL`, `fullfsync` where the system has it).
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use portcullis_governance::{
@@ -23,66 +23,6 @@ use crate::packed::{pack, unpack};
 #[derive(Debug)]
 pub struct Versions {
     db: Connection,
-}
-
-/// Whoever holds it uses the store: a gateway shares it, and who changes the store without one has it alone. It ends with the process.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-/// Why a store is not to be had.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// A gateway runs on it.
-    #[error("a gateway runs on the store {}, and has to be asked: its control channel does not answer", .0.display())]
-    Busy(PathBuf),
-    /// The file of the lock.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-impl Lock {
-    /// Shares it with other gateways: during a takeover there are two.
-    ///
-    /// # Errors
-    /// Somebody has it alone, or the file cannot be made.
-    pub fn share(store: &Path) -> Result<Self, LockError> {
-        Self::take(store, File::try_lock_shared)
-    }
-
-    /// Has it alone.
-    ///
-    /// # Errors
-    /// A gateway runs, or the file cannot be made.
-    pub fn alone(store: &Path) -> Result<Self, LockError> {
-        Self::take(store, File::try_lock)
-    }
-
-    fn take(store: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
-        let mut name = store.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
-        let io = |source| LockError::Io { path: path.clone(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io)?;
-        match lock(&file) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
-            Err(TryLockError::Error(source)) => Err(io(source)),
-        }
-    }
 }
 
 /// A blob unpacked is no larger than a content with its names and lengths.
@@ -247,7 +187,7 @@ impl Ledger for Versions {
     }
 
     fn append(&mut self, version: NewVersion<'_>, blobs: &[(Hash, &[u8])]) -> Result<(), LedgerError> {
-        let NewVersion { n, hash, record, refers: [content, approvers, impact], done } = version;
+        let NewVersion { n, hash, record, refers: [content, approvers, impact], done, rollout } = version;
         if n > MAX_VERSIONS {
             return Err(LedgerError::Full("the log has as many versions as it can hold"));
         }
@@ -267,6 +207,10 @@ impl Ledger for Versions {
             .map_err(failed)?;
         if let Some(id) = done {
             set_state(&transaction, id, ChangeState::Activated)?;
+        }
+        transaction.execute("DELETE FROM rollout", []).map_err(failed)?;
+        if let Some(rollout) = rollout {
+            transaction.execute("INSERT INTO rollout (place, record) VALUES (1, ?1)", [rollout]).map_err(failed)?;
         }
         transaction.commit().map_err(failed)
     }
@@ -335,16 +279,23 @@ impl Ledger for Versions {
         self.db.query_row(query, [], |row| row.get(0)).optional().map_err(failed)
     }
 
-    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+    fn set_rollout(&mut self, known: Option<&[u8]>, record: Option<&[u8]>) -> Result<(), LedgerError> {
         let transaction = self.begin()?;
-        let done = match record {
-            Some(record) => {
-                transaction.execute("INSERT OR REPLACE INTO rollout (place, record) VALUES (1, ?1)", [record])
+        let rows = match (known, record) {
+            (Some(known), Some(record)) => {
+                transaction.execute("UPDATE rollout SET record = ?2 WHERE place = 1 AND record = ?1", [known, record])
             }
-            None => transaction.execute("DELETE FROM rollout", []),
+            (Some(known), None) => transaction.execute("DELETE FROM rollout WHERE place = 1 AND record = ?1", [known]),
+            (None, Some(record)) => transaction
+                .execute("INSERT INTO rollout (place, record) VALUES (1, ?1) ON CONFLICT DO NOTHING", [record]),
+            (None, None) => transaction
+                .query_row("SELECT count(*) = 0 FROM rollout", [], |row| row.get::<_, u16>(0))
+                .map(usize::from),
         };
-        done.map_err(failed)?;
-        transaction.commit().map_err(failed)
+        match rows.map_err(failed)? {
+            1 => transaction.commit().map_err(failed),
+            _ => Err(LedgerError::Overtaken),
+        }
     }
 }
 
@@ -371,252 +322,4 @@ fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use portcullis_governance::{
-        ApproverSet, Assessed, Class, Content, Governor, HeadFile, Kind, PolicySource, Rules, SigningKey, Wish,
-    };
-
-    use super::*;
-
-    /// What is governed is all of it, and it demands nothing.
-    struct Plain;
-
-    impl PolicySource for Plain {
-        fn assess(&self, content: &Content) -> Result<Assessed, String> {
-            Ok(Assessed { rules: Rules::default(), governed: content.hash() })
-        }
-
-        fn class(&self, _: &Content, _: &Content) -> Class {
-            Class::Mixed
-        }
-    }
-
-    fn content(text: &str) -> Content {
-        Content { files: [("policy.toml".to_owned(), text.as_bytes().to_vec())].into() }
-    }
-
-    fn wish(text: &str) -> Wish {
-        Wish {
-            kind: Kind::Change,
-            content: content(text),
-            approvers: None,
-            authors: vec!["test".to_owned()],
-            reason: "a test".to_owned(),
-            ticket: String::new(),
-            impact: Vec::new(),
-            restores: 0,
-        }
-    }
-
-    fn note(
-        governor: &mut Governor,
-        wish: Wish,
-    ) -> Result<(u64, bool, Option<portcullis_governance::GovernanceError>), portcullis_governance::GovernanceError>
-    {
-        let assessed = Plain.assess(&wish.content).unwrap();
-        governor.note(&wish, (assessed, Class::Mixed), now())
-    }
-
-    fn governor(path: &Path) -> Governor {
-        let versions = Versions::open(&Settings { path: path.to_owned() }).unwrap();
-        Governor::open(Box::new(versions), Box::new(HeadFile::beside(path)), Box::new(Plain), None).unwrap().0
-    }
-
-    fn now() -> jiff::Timestamp {
-        jiff::Timestamp::from_second(1_800_000_000).unwrap()
-    }
-
-    #[test]
-    fn versions_and_proposals_are_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let mut first = governor(&path);
-        note(&mut first, wish("one")).unwrap();
-        let change = first.propose(&wish(&"two".repeat(100_000)), now()).unwrap();
-        let mut set = ApproverSet::default();
-        let key = SigningKey::generate().unwrap().0;
-        set.add("ana", &[], key.public(), now()).unwrap();
-        let keys = Wish { kind: Kind::Keys, approvers: Some(set.clone()), ..wish("one") };
-        let keys = first.propose(&keys, now()).unwrap();
-        drop(first);
-        let mut second = governor(&path);
-        assert_eq!((second.n(), second.proposals(now()).unwrap().len()), (1, 2));
-        second.activate(change.id, "test", now()).unwrap();
-        assert!(second.activate(keys.id, "test", now()).is_err(), "of another base");
-        drop(second);
-        let third = governor(&path);
-        assert_eq!((third.n(), third.live().unwrap()), (2, content(&"two".repeat(100_000))));
-        assert_eq!(third.verify_all().unwrap(), 2);
-        assert_eq!(third.content_of(&third.version(1).unwrap()).unwrap(), content("one"));
-        let size = std::fs::metadata(&path).unwrap().len();
-        assert!(size < 200_000, "{size}: it is compressed");
-    }
-
-    #[test]
-    fn of_two_who_append_one_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let (mut one, mut other) = (governor(&path), governor(&path));
-        note(&mut one, wish("one")).unwrap();
-        let error = note(&mut other, wish("other")).unwrap_err();
-        assert!(error.to_string().contains("meanwhile"), "{error}");
-        assert_eq!(governor(&path).live().unwrap(), content("one"));
-    }
-
-    #[test]
-    fn a_copy_is_whole_while_others_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let mut live = governor(&path);
-        note(&mut live, wish("one")).unwrap();
-        let versions = Versions::open(&Settings { path: path.clone() }).unwrap();
-        let copy = folder.path().join("copy.db");
-        versions.copy_to(&copy).unwrap();
-        note(&mut live, wish("two")).unwrap();
-        assert!(versions.copy_to(&copy).is_err(), "what is there is not written over");
-        let copied = governor(&copy);
-        assert_eq!((copied.n(), copied.live().unwrap()), (1, content("one")));
-    }
-
-    #[test]
-    fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
-        let mut live = governor(&path);
-        note(&mut live, wish("one")).unwrap();
-        Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
-        note(&mut live, wish("two")).unwrap();
-        drop(live);
-        let revoked = |name: &str| format!("INSERT INTO revocation VALUES ('key', '{name}', 1, 1, NULL, 'test')");
-        Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
-        Connection::open(&copy).unwrap().execute(&revoked("old"), []).unwrap();
-        for (path, name, counter) in [(&path, "new", 9), (&copy, "old", 5)] {
-            let db = Connection::open(path).unwrap();
-            db.execute("INSERT INTO session VALUES (CAST(?1 AS BLOB), 'p', ?1, NULL, 0, 0, 0, 0, 0, '{}')", [name])
-                .unwrap();
-            let factor = "INSERT INTO factor VALUES ('user:a', x'01', 1, 'app', 0, NULL, 1, ?1, NULL, 0, x'', 1)";
-            db.execute(factor, [counter]).unwrap();
-        }
-        let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-        assert!(older.take_from(&path, false).unwrap());
-        assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
-        let subjects = |path: &Path| {
-            let db = Connection::open(path).unwrap();
-            let rows: Vec<String> = db
-                .prepare("SELECT subject FROM session ORDER BY subject")
-                .unwrap()
-                .query_map([], |row| row.get(0))
-                .unwrap()
-                .collect::<Result<_, _>>()
-                .unwrap();
-            let counter = db.query_row("SELECT counter FROM factor", [], |row| row.get::<_, i64>(0));
-            (rows, counter.unwrap())
-        };
-        assert_eq!(
-            subjects(&copy),
-            (vec!["new".to_owned()], 9),
-            "a session that was ended does not come back, nor a code"
-        );
-        assert!(older.take_from(&path, true).unwrap());
-        older.close().unwrap();
-        assert!(!folder.path().join("copy.db-wal").exists());
-        let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));
-        assert_eq!(rows, Ok(2), "nothing that is revoked on either side is lost");
-        let taken = governor(&copy);
-        assert_eq!((taken.verify_all().unwrap(), taken.live().unwrap()), (2, content("two")));
-    }
-
-    #[test]
-    fn how_far_a_version_has_come_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let mut first = governor(&path);
-        note(&mut first, wish("one")).unwrap();
-        let change = first.propose(&wish("two"), now()).unwrap();
-        first.begin_rollout(change.id, "test", now()).unwrap();
-        let far = portcullis_governance::Rollout { spent_ms: 5, ..portcullis_governance::Rollout::new(2, change.id) };
-        first.note_progress(far).unwrap();
-        drop(first);
-        let mut second = governor(&path);
-        assert_eq!((second.standing().rollout, second.served().unwrap().1), (Some(far), content("one")));
-        second.take_back("too much", &[], now()).unwrap();
-        drop(second);
-        let third = governor(&path);
-        assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));
-    }
-
-    #[test]
-    fn a_rollout_that_is_over_does_not_come_back_with_an_older_store_of_the_same_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
-        let mut live = governor(&path);
-        note(&mut live, wish("one")).unwrap();
-        let change = live.propose(&wish("two"), now()).unwrap();
-        live.begin_rollout(change.id, "test", now()).unwrap();
-        Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
-        let taken = |from: &Path| {
-            let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-            older.take_from(from, false).unwrap();
-            older.close().unwrap();
-            let governor = governor(&copy);
-            (governor.n(), governor.serving(), governor.standing().rollout)
-        };
-        let further = portcullis_governance::Rollout::new(2, change.id).next();
-        live.note_progress(further).unwrap();
-        assert_eq!(taken(&path), (2, 1, Some(further)));
-        live.finish_rollout(2).unwrap();
-        assert_eq!(taken(&path), (2, 2, None));
-        // Of a log that has gone on nothing is taken that is not asked for.
-        let change = live.propose(&wish("three"), now()).unwrap();
-        live.begin_rollout(change.id, "test", now()).unwrap();
-        assert_eq!(taken(&path), (2, 2, None));
-    }
-
-    #[test]
-    fn a_gateway_shares_the_store_and_whoever_has_it_alone_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let first = Lock::share(&path).unwrap();
-        let second = Lock::share(&path).unwrap();
-        assert!(matches!(Lock::alone(&path), Err(LockError::Busy(_))));
-        drop((first, second));
-        let alone = Lock::alone(&path).unwrap();
-        assert!(matches!(Lock::share(&path), Err(LockError::Busy(_))));
-        drop(alone);
-        Lock::share(&path).unwrap();
-    }
-
-    #[test]
-    fn what_ended_long_ago_goes_and_what_was_live_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("portcullis.db");
-        let mut governor = governor(&path);
-        note(&mut governor, wish("one")).unwrap();
-        let gone = governor.propose(&wish("never"), now()).unwrap();
-        governor.reject(gone.id, now()).unwrap();
-        assert_eq!(governor.proposal(gone.id, now()).unwrap().state, ChangeState::Rejected);
-        let db = Connection::open(&path).unwrap();
-        let count = |table: &str| {
-            db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
-        };
-        assert_eq!((count("change"), count("blob")), (1, 2));
-        let foreseen = Wish { impact: b"{}".to_vec(), ..wish("next") };
-        let next = governor.propose(&foreseen, now()).unwrap();
-        assert_eq!((count("change"), count("blob"), count("version")), (2, 3, 1), "the content of `never` is gone");
-        // It is still shown that it was, and the report of the one that waits is kept.
-        assert_eq!(governor.proposals(now()).unwrap().len(), 2);
-        assert_eq!(governor.impact_of(&next).unwrap(), b"{}");
-        governor.activate(next.id, "test", now()).unwrap();
-        governor.propose(&wish("after"), now()).unwrap();
-        assert_eq!(
-            governor.impact_of(&governor.version(2).unwrap().change).unwrap(),
-            b"{}",
-            "of what was live for ever"
-        );
-        assert_eq!(governor.verify_all().unwrap(), 2);
-        for n in 1..MAX_OPEN {
-            governor.propose(&wish(&format!("open {n}")), now()).unwrap();
-        }
-        assert!(governor.propose(&wish("too many"), now()).unwrap_err().to_string().contains("as many proposals"));
-    }
-}
+mod tests;

@@ -34,7 +34,7 @@ pub enum FormatError {
     /// It is no longer what was read.
     #[error("`{0}` was changed meanwhile: it is left as it is")]
     Changed(PathBuf),
-    /// Another change is under way, or one was cut off and left this file behind.
+    /// Another change is under way, and holds this file.
     #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
     Busy(PathBuf),
     /// Writing or renaming failed.

@@ -202,3 +202,38 @@ fn a_sealed_configuration_is_read_as_it_was_whatever_is_on_the_disk() {
     assert_eq!(after.policy.sha256(), before.policy.sha256());
     assert_eq!(after.summary, before.summary);
 }
+
+/// Finding of 2026-11: another value of a variable let somebody else in, under the same version and the same hash.
+#[test]
+fn the_values_of_variables_that_decide_are_part_of_what_is_governed() {
+    let folder = Folder::new();
+    let gateway = format!(
+        "{GATEWAY}[client_address]\ntrusted_proxies = [\"${{PROXY:-10.0.0.0/8}}\"]\n[limits]\nmax_uri_bytes = \"${{LIMIT:-4KiB}}\"\n"
+    );
+    let policy = format!(
+        "{POLICY}[[role]]\nname = \"r\"\npermissions = [{{ actions = [\"GET /\"] }}]\n[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:${{ONCALL:-alice}}\"]\nscope = \"*\"\n"
+    );
+    folder.write("portcullis.toml", gateway);
+    folder.write("policy.toml", policy);
+    let of = |variables: &[(&str, &str)]| {
+        let environment: BTreeMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load(&folder.path("portcullis.toml"), &environment)
+            .unwrap_or_else(|report| panic!("{}", report.render_human(false)))
+            .governed
+    };
+    let before = of(&[]);
+    assert_eq!(before.variables.iter().map(String::as_str).collect::<Vec<_>>(), ["ONCALL", "PROXY"]);
+    for other in [[("ONCALL", "bob")], [("PROXY", "192.0.2.0/24")], [("ONCALL", "")]] {
+        let other = of(&other);
+        assert_ne!(other.digest, before.digest);
+        assert_eq!(other.written, before.written);
+        // What an earlier version of the program had approved is still that.
+        assert!(other.is(&before.written) && !other.is(&before.digest) && before.is(&before.digest));
+    }
+    assert_eq!(of(&[("LIMIT", "8KiB")]).digest, before.digest, "what is operated, and no variable");
+    folder.write("portcullis.toml", GATEWAY);
+    folder.write("policy.toml", POLICY);
+    let none = of(&[("ONCALL", "bob")]);
+    assert_eq!((none.digest, none.variables.len()), (none.written, 0));
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
+use portcullis_governance::power::AnchorFile;
 use portcullis_governance::{
     Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
 };
@@ -159,7 +160,8 @@ fn without_sessions(checked: &Checked) -> Result<String, BackingUpError> {
 /// Where nobody knows whether the steps of a version are over, they are done again from where they were.
 fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, BackingUpError> {
     let governor = open(restoring.config, &checked.store(), None)?;
-    let rollout = governor.standing().rollout;
+    // What is live for everybody, and still to be written to the files, is in no step.
+    let rollout = governor.standing().rollout.filter(|rollout| !rollout.is_at_once());
     Ok(rollout.map_or_else(String::new, |rollout| {
         format!(
             "; version {0} is rolled out from the step that it was in, and version {1} serves meanwhile: `portcullis policy activate {2} --now` has it live for everybody, if it was",
@@ -333,6 +335,10 @@ fn put_in_place(
         name.push(suffix);
         PathBuf::from(name)
     };
+    // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
+    HeadFile::beside(store).forget_steps()?;
+    let anchor = AnchorFile::beside(store);
+    anchor.forget().map_err(BackingUpError::io(anchor.path()))?;
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut aside = None;
     // The log that is written ahead belongs to its file.

@@ -52,6 +52,7 @@ fn forge(store: &Path) {
         record: b"forged",
         refers: [Hash::NONE; 3],
         done: None,
+        rollout: None,
     };
     versions.append(version, &[]).unwrap();
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use portcullis_admin::accounts;
 use portcullis_config::{ProcessEnvironment, backup_place, load, store_place};
 use portcullis_governance::backup::{BackupError, BackupKey, Manifest};
 use portcullis_governance::{GovernanceError, Request, parse_approval};
@@ -148,7 +147,6 @@ fn told(global: &Global, file: &Path, manifest: &Manifest, what: &str) {
 fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
     let places = places(global)?;
     let key = key_of(global, &args.backup, Some(&places))?;
-    let uid = rustix::process::getuid().as_raw();
     let signed = match (&args.request, args.approvals.as_slice()) {
         (Some(request), [_, ..]) => Some(signed(global, request, &args.approvals)?),
         _ => None,
@@ -162,7 +160,7 @@ fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
         written_down: args.head,
         demanded: places.demanded,
         signed,
-        who: Who::account(uid, accounts::user_name(uid).as_deref()).names,
+        who: Who::of_this_process().names,
     };
     let done = backing_up::restore(&args.backup.file, key.as_ref(), &restoring);
     match done.map_err(|error| failed(global, &error))? {

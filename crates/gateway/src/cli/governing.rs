@@ -11,8 +11,8 @@ use std::path::Path;
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
+use portcullis_admin::ClientError;
 use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
-use portcullis_admin::{ClientError, accounts};
 use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
 use portcullis_governance::{
     Approval, Class, Content, Decision, Governor, HeadFile, Kind, Request, SigningKey, armored_approval,
@@ -63,8 +63,7 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
         fail(global, &error.to_string());
         if error.is_lasting() { Exit::Negative } else { Exit::Unreachable }
     })?;
-    let uid = rustix::process::getuid().as_raw();
-    let who = Who::account(uid, accounts::user_name(uid).as_deref());
+    let who = Who::of_this_process();
     let mut performed = governing.perform(wanted, &who, &Offline, Timestamp::now()).map_err(|error| {
         fail(global, &error);
         Exit::Negative

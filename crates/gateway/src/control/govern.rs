@@ -58,6 +58,6 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
         Err(_) => "the gateway stops, or reloads already".to_owned(),
     };
     Err(problem(format!(
-        "version {n} is approved and the last one, but not in force yet: {trouble}; `portcullis reload` tries again"
+        "version {n} is approved and the last one, but not in force yet: {trouble}; it is tried every ten seconds, and by `portcullis reload`"
     )))
 }

@@ -19,6 +19,7 @@ mod verdict;
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -221,7 +222,7 @@ impl Demo {
         let Self { folder, running, sample_api, .. } = self;
         running.begin_draining();
         running.drain().await;
-        running.finish(EVENTS_TIMEOUT);
+        Arc::new(running).finish(EVENTS_TIMEOUT);
         drop(sample_api);
         Ok(folder.remove()?)
     }

@@ -4,12 +4,27 @@ use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Kind, Stages, Version};
 
-use super::by_hand::spare;
 use super::desk::{Outcome, PATIENCE, Performed, Who, said};
 use super::foresight::{Foresight, Weight, in_words};
+use super::moments::reached;
 use super::source::{content_of, in_a_line, load_sealed, not_stageable};
-use super::written::{differs_outside, write_back};
+use super::written::{differs_outside, prepare_all};
 use super::{Governing, shown};
+
+/// A version that became live.
+struct Lived {
+    version: Version,
+    /// The one that was being rolled out.
+    over: Option<u64>,
+    /// Files that are left as they are.
+    left: Vec<String>,
+    /// What became of what was edited by hand.
+    spared: String,
+    /// Why its files are still to be written.
+    unwritten: Option<String>,
+    /// What else could not be written.
+    trouble: Option<GovernanceError>,
+}
 
 impl Governing {
     /// `at_once`: without the steps, for this reason.
@@ -53,26 +68,51 @@ impl Governing {
             }
             return self.roll_out(id, &change, (&content, &before), &by, now);
         }
-        let over = self.rollout().map(|rolling| rolling.rollout.n);
-        let next = self.n().saturating_add(1);
-        // What nobody proposed stays, or is kept.
-        let spared = spare(&self.config, &content, std::slice::from_ref(&before), next)?;
-        // Where files are believed they have to hold it, or the next reload would undo it.
-        if !required {
-            write_back(&self.config, &spared.content, &before, next, true)?;
-        }
-        let (version, trouble) = self.governor().activate(id, &by, now).map_err(said)?;
+        let Lived { version, over, left, spared, unwritten, trouble } =
+            self.make_live(id, at_once.is_some(), &by, now)?;
         let mut message = self.is_live(&version, "live");
         if let Some(n) = over.filter(|_| version.change.kind != Kind::Rollback) {
             message.push_str(&format!(
                 "; it follows on version {n}, which was being rolled out: what that changed is live for everybody with it"
             ));
         }
-        if required && let Err(error) = write_back(&self.config, &spared.content, &before, next, false) {
-            message.push_str(&format!("; the files on disk still hold something else ({error})"));
+        if !left.is_empty() {
+            message.push_str(&format!("; the files on disk still hold something else ({})", left.join(", ")));
         }
-        message.push_str(&spared.in_words());
+        if let Some(error) = unwritten {
+            message.push_str(&unwritten_in_words(&error));
+        }
+        message.push_str(&spared);
         Ok(self.activated(&version, message, trouble))
+    }
+
+    /// Has a change live for everybody, and its files hold it. What could not be written before it was admitted has changed nothing; what cannot be written
+    /// after that is written as soon as it can be.
+    fn make_live(&self, id: ChangeId, at_once: bool, by: &str, now: Timestamp) -> Result<Lived, String> {
+        // Held to the end: nobody else has another version live, or writes files, in between.
+        let mut governor = self.governor();
+        let over = governor.standing().rollout.map(|rollout| rollout.n);
+        if let Some(n) = over.filter(|_| !at_once) {
+            return Err(said(GovernanceError::RollingOut(n)));
+        }
+        let content = governor.ready(id, now).map_err(said)?;
+        // Also where files are believed from then on.
+        let rules = governor.proposal(id, now).map_err(said)?.change.rules;
+        let is_believed = !governor.is_required() || !rules.required;
+        let (serving, next) = (governor.served().map(|(_, content)| content), governor.n().saturating_add(1));
+        let mut before: Vec<Content> = governor.live().into_iter().collect();
+        before.extend(serving);
+        let prepared = prepare_all(&self.config, &content, &before, next, is_believed)?;
+        reached("it is prepared");
+        let spared = prepared.spared.in_words();
+        let (version, trouble) = governor.activate_and_write(id, by, now).map_err(said)?;
+        let n = version.n;
+        self.owe(n);
+        let (left, unwritten) = match self.put_in_place(prepared, is_believed) {
+            Ok(left) => (left, governor.finish_rollout(n).err().map(said)),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        Ok(Lived { version, over, left, spared, unwritten, trouble })
     }
 
     fn is_live(&self, version: &Version, how: &str) -> String {
@@ -146,6 +186,7 @@ impl Governing {
             ));
         }
         let (version, trouble) = self.governor().begin_rollout(id, by, now).map_err(said)?;
+        self.owe(version.n);
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
         let message = self.is_live(&version, &how);
@@ -164,8 +205,13 @@ impl Governing {
                 "version {n} is being rolled out: --now and a reason have it live for everybody at once"
             ));
         };
-        let trouble = self.finish_rollout(n)?;
-        let trouble = trouble.map_or_else(String::new, |trouble| format!("; {trouble}"));
+        let trouble = match self.finish_rollout(n) {
+            Ok(trouble) => trouble.map_or_else(String::new, |trouble| format!("; {trouble}")),
+            // Some of its files may be in place: it goes on, and not back.
+            Err(error) if self.is_ending(n) => unwritten_in_words(&error),
+            Err(error) => return Err(error),
+        };
+        self.owe(n);
         let mut performed = self
             .answer(format!("version {n} is live for everybody, without the steps that were left: {reason}{trouble}"));
         performed.activated = Some(n);
@@ -178,7 +224,18 @@ impl Governing {
         let (taken, version, trouble) = {
             let mut governor = self.governor();
             let rollout = governor.standing().rollout.ok_or("no version is being rolled out")?;
-            let (version, trouble) = governor.take_back(&reason, &who.names, now).map_err(said)?;
+            let (version, trouble) = governor.take_back(&reason, &who.names, now).map_err(|error| match error {
+                // Whoever wants it gone does not wait for a disk.
+                GovernanceError::Ledger(error) => {
+                    self.withdraw(rollout.n);
+                    format!(
+                        "version {} decides for nobody from now on, and it could not be written that it was taken back ({error}): ask again once it can be, since the next start rolls it out again",
+                        rollout.n
+                    )
+                }
+                error => said(error),
+            })?;
+            self.owe(version.n);
             (rollout.n, version, trouble)
         };
         let message = format!(
@@ -215,6 +272,12 @@ impl Governing {
             )),
         }
     }
+}
+
+fn unwritten_in_words(error: &str) -> String {
+    format!(
+        "; its files are not all written ({error}): until they are they are not believed, which is tried every ten seconds, and at each start"
+    )
 }
 
 /// A reason that stands in the log.

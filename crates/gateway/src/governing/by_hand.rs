@@ -14,7 +14,7 @@ use super::source::load_sealed;
 const MOST: usize = 100;
 
 /// What is to be on the disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spared {
     /// The content, with what is on the disk already where the change is not about that.
     pub(super) content: Content,
@@ -22,6 +22,8 @@ pub(super) struct Spared {
     left: Vec<String>,
     /// Files that give way, and under which names they are kept.
     kept: Vec<(String, String)>,
+    /// Files of which it cannot be told what they hold, or that could not be kept, and why: they must not be written.
+    pub(super) unkept: Vec<(String, String)>,
 }
 
 impl Spared {
@@ -42,18 +44,33 @@ impl Spared {
 }
 
 /// Says what is to be written of a content, and keeps what gives way. `before`: what was live, and what served if that is another one. What cannot be governed
-/// apart from the rest of its file, the gateway's own tables, stays as it is on the disk as long as the same is governed in it.
+/// apart from the rest of its file, the gateway's own tables, stays as it is on the disk as long as the same is governed in it. `whole`: all of it must be
+/// written, or nothing; else what cannot be kept is not written, and holds nobody up.
 ///
 /// # Errors
 /// What somebody edited cannot be kept: then nothing may be written.
-pub(super) fn spare(config: &Path, content: &Content, before: &[Content], n: u64) -> Result<Spared, String> {
+pub(super) fn spare(
+    config: &Path,
+    content: &Content,
+    before: &[Content],
+    (n, whole): (u64, bool),
+) -> Result<Spared, String> {
     let folder = config.parent().unwrap_or(Path::new(""));
-    let mut spared = Spared { content: content.clone(), left: Vec::new(), kept: Vec::new() };
+    let mut spared = Spared { content: content.clone(), ..Spared::default() };
     let gateway = gateway_files(config, content);
     let same_gateway = same_is_governed(config, content, &gateway);
     for (name, bytes) in &content.files {
         let path = folder.join(name);
-        let Some(there) = read(&path)?.filter(|there| there != bytes) else { continue };
+        let there = match read(&path) {
+            // A folder in its place is nothing that could be kept, and it does not give way.
+            Err(_) if whole && path.is_dir() => continue,
+            Err(why) if !whole => {
+                spared.unkept.push((name.clone(), why));
+                continue;
+            }
+            there => there?,
+        };
+        let Some(there) = there.filter(|there| there != bytes) else { continue };
         if gateway.contains_key(name) && same_gateway {
             spared.content.files.insert(name.clone(), there);
             continue;
@@ -68,8 +85,11 @@ pub(super) fn spare(config: &Path, content: &Content, before: &[Content], n: u64
         let is_known = before.iter().any(|before| was(before).as_ref() == Some(&there));
         let is_below = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
         if is_below && (!is_known || gateway.contains_key(name)) {
-            let kept = keep(&path, &there, n)?;
-            spared.kept.push((name.clone(), kept));
+            match keep(&path, &there, n) {
+                Ok(kept) => spared.kept.push((name.clone(), kept)),
+                Err(why) if !whole => spared.unkept.push((name.clone(), why)),
+                Err(why) => return Err(why),
+            }
         }
     }
     Ok(spared)
@@ -171,12 +191,12 @@ mod tests {
         let place = Place::with(&gateway, &first);
         let before = [content(GATEWAY, &first)];
         // Tables that are not governed were edited, and the store's file is older.
-        let spared = spare(&place.config(), &content(GATEWAY, &second), &before, 2).unwrap();
+        let spared = spare(&place.config(), &content(GATEWAY, &second), &before, (2, true)).unwrap();
         assert_eq!(spared.content, content(&gateway, &second));
         assert_eq!(spared.in_words(), "");
         // What is governed was edited, in a file that the change is not about.
         let place = Place::with(&GATEWAY.replace(":9", ":8"), &first);
-        let spared = spare(&place.config(), &content(GATEWAY, &second), &before, 2).unwrap();
+        let spared = spare(&place.config(), &content(GATEWAY, &second), &before, (2, true)).unwrap();
         assert_eq!(spared.content, content(&GATEWAY.replace(":9", ":8"), &second));
         assert!(spared.in_words().contains("portcullis.toml on disk holds something that nobody proposed"));
         assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 2, "nothing gave way");
@@ -187,7 +207,7 @@ mod tests {
         let (first, second) = (policy("first"), policy("second"));
         let place = Place::with(GATEWAY, &policy("by hand"));
         let before = [content(GATEWAY, &first)];
-        let again = || spare(&place.config(), &content(GATEWAY, &second), &before, 2).unwrap();
+        let again = || spare(&place.config(), &content(GATEWAY, &second), &before, (2, true)).unwrap();
         let spared = again();
         assert_eq!(spared.content, content(GATEWAY, &second));
         assert!(spared.in_words().contains("kept as `policy.toml.edited-before-version-2`"), "{}", spared.in_words());
@@ -208,7 +228,7 @@ mod tests {
         let place = Place::with(&now, &policy("first"));
         let then = GATEWAY.replace(":9", ":8");
         let before = [content(&now, &policy("first"))];
-        let spared = spare(&place.config(), &content(&then, &policy("first")), &before, 3).unwrap();
+        let spared = spare(&place.config(), &content(&then, &policy("first")), &before, (3, true)).unwrap();
         assert_eq!(spared.content, content(&then, &policy("first")));
         assert!(spared.in_words().contains("kept as `portcullis.toml.edited-before-version-3`"));
         assert_eq!(place.kept("portcullis.toml.edited-before-version-3"), Some(now));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
-use portcullis_admin::{Operator, Peer};
+use portcullis_admin::{Operator, Peer, accounts, login};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
@@ -33,10 +33,24 @@ impl Who {
         Self { names, is_shared: uid == 0 }
     }
 
+    /// The same, and these users behind it are the same person.
+    pub(crate) fn with(mut self, behind: &[u32]) -> Self {
+        for uid in behind {
+            self.names.extend(Self::account(*uid, accounts::user_name(*uid).as_deref()).names);
+        }
+        self
+    }
+
+    /// Whoever this process belongs to.
+    pub(crate) fn of_this_process() -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        Self::account(uid, accounts::user_name(uid).as_deref()).with(&login::behind_this_process(uid))
+    }
+
     /// Whoever asks a running gateway.
     pub(crate) fn of(peer: &Peer) -> Self {
         match peer {
-            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()),
+            Peer::Account(account) => Self::account(account.uid, account.name.as_deref()).with(&account.behind),
             // The same person as the account of that name, and a key or a certificate is no person.
             Peer::Operator(Operator { principal, .. }) => Self {
                 names: names_of_principal(principal).into_iter().map(str::to_owned).collect(),
@@ -71,7 +85,10 @@ impl Governing {
             Governed::Show { n } => self.show(n, now),
             Governed::Verify => {
                 let n = self.governor().verify_all().map_err(said)?;
-                Ok(self.answer(format!("{n} versions are what they were, and were approved as their rules demanded")))
+                let untold = self.verify_classes(n)?;
+                Ok(self.answer(format!(
+                    "{n} versions are what they were, and were approved as their rules demanded{untold}"
+                )))
             }
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
             Governed::Rollback { n, by } => self.rollback(n, &by, who, foresight, now),
@@ -93,6 +110,27 @@ impl Governing {
             }
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
+    }
+
+    /// Has the engine say once more what the last versions did. The log is held for one of them at a time. Says of which it cannot be told.
+    fn verify_classes(&self, last: u64) -> Result<String, String> {
+        let first = last.saturating_sub(MOST_COMPARED).saturating_add(1);
+        let mut untold = 0_u64;
+        for n in (first..=last).rev() {
+            if !self.governor().verify_class(n).map_err(said)? {
+                untold = untold.saturating_add(1);
+            }
+        }
+        let mut words = String::new();
+        if first > 1 {
+            words.push_str(&format!("; what they do was compared again of the last {MOST_COMPARED}"));
+        }
+        if untold > 0 {
+            words.push_str(&format!(
+                "; what {untold} of them did cannot be told any more, since their files cannot be read as they were"
+            ));
+        }
+        Ok(words)
     }
 
     pub(super) fn answer(&self, message: String) -> Performed {
@@ -384,6 +422,7 @@ impl Governing {
         }
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
         let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
+        self.owe(version.n);
         let mut message = format!(
             "governance begins with version {0}; this instance is {1}: write it down, and start the gateway with `--governed {2}`, or with PORTCULLIS_GOVERNED={2} and PORTCULLIS_INSTANCE={1} in its unit or container",
             version.n,
@@ -402,6 +441,8 @@ impl Governing {
 
 /// What is signed is waited for so long, where another policy is being tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Versions that are compared once more with the one before, at once.
+const MOST_COMPARED: u64 = 200;
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 
@@ -444,5 +485,9 @@ mod tests {
         let shared = ["user:alice", "service:alice", "certificate:alice"].map(|who| over_network(who).is_shared);
         assert_eq!(shared, [false, true, true], "a key and a certificate are no person");
         assert!(Who::account(0, Some("root")).is_shared);
+        // Whoever became root is still who they were, and root is nobody in particular.
+        let alice = Who::account(0, Some("root")).with(&[4_000_000_001]);
+        assert_eq!((alice.first(), alice.is_shared), ("root", true));
+        assert!(alice.names.contains(&"uid:4000000001".to_owned()), "{alice:?}");
     }
 }

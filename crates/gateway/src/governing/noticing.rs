@@ -21,8 +21,8 @@ impl Governing {
             (version, content, open.map(|proposal| proposal.change.governed).collect::<Vec<_>>())
         };
         if let Ok(disk) = disk {
-            let digest = Hash(disk.governed.digest);
-            if digest == version.change.governed || proposed.contains(&digest) || self.is_rolled_out(disk) {
+            let is = |approved: &Hash| disk.governed.is(&approved.0);
+            if is(&version.change.governed) || proposed.iter().any(is) || self.is_rolled_out(disk) {
                 return None;
             }
         }

@@ -1,13 +1,16 @@
 //! A version that comes into force step by step: what is put in force of it, and what is kept of how far it has come.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_governance::{Content, GovernanceError, Rollout, Stage, Stages, Version, WHOLE_PPM};
+use portcullis_governance::{Content, GovernanceError, Governor, Rollout, Stage, Stages, Version, WHOLE_PPM};
 use portcullis_policy::Policy;
 use portcullis_proxy::Staged;
 
+use super::moments::reached;
 use super::source::load_sealed;
-use super::written::write_change;
+use super::written::{Prepared, prepare_all, prepare_change};
 use super::{Governing, Refused};
 
 /// A version that decides for some callers.
@@ -79,13 +82,16 @@ impl Governing {
     /// What is rolled out beside the version that serves, held to what was signed.
     pub(super) fn staged(&self, serving: &Loaded) -> Result<Option<StagedVersion>, Refused> {
         let other = |error: GovernanceError| Refused::Other(error.to_string());
-        let Some(rollout) = self.governor().standing().rollout else { return Ok(None) };
+        let rollout = self.governor().standing().rollout;
+        // Of one that is held nobody knows for whom it may decide.
+        let is_staged = |rollout: &Rollout| !rollout.is_held() && !self.is_withdrawn(rollout.n);
+        let Some(rollout) = rollout.filter(is_staged) else { return Ok(None) };
         let (version, content): (Version, Content) = {
             let governor = self.governor();
             (governor.version(rollout.n).map_err(other)?, governor.live().map_err(other)?)
         };
         let loaded = load_sealed(&self.config, &content).map_err(|report| Refused::Files(Box::new(report)))?;
-        if version.change.governed.0 != loaded.governed.digest {
+        if !loaded.governed.is(&version.change.governed.0) {
             let n = rollout.n;
             return Err(Refused::Other(format!(
                 "version {n} cannot be rolled out: with the files that it names it is not what was approved"
@@ -101,35 +107,98 @@ impl Governing {
     /// # Errors
     /// It cannot be written, or is rolled out no more.
     pub(crate) fn note_progress(&self, rollout: Rollout) -> Result<(), String> {
-        self.governor().note_progress(rollout).map_err(|error| error.to_string())
+        let mut governor = self.governor();
+        let noted = governor.note_progress(rollout).map_err(|error| error.to_string());
+        // Another process may have had another version live meanwhile.
+        let n = governor.n();
+        if n != rollout.n || governor.standing().rollout.is_none() {
+            self.owe(n);
+        }
+        noted
     }
 
     /// Has the version of this number, which is rolled out, be in force for everybody from the next reload on, which the caller orders. Returns what is
     /// still to be said.
     ///
     /// # Errors
-    /// It is not rolled out any more, or it cannot be written: then it is rolled out as before.
+    /// It is not rolled out any more, or it cannot be written: then it is rolled out as before, or, where some of its files are in place already, live for
+    /// everybody and still to be finished ([`Rollout::is_ending`]).
     pub(crate) fn finish_rollout(&self, n: u64) -> Result<Option<String>, String> {
         let said = |error: GovernanceError| error.to_string();
         // Held to the end, so that nobody takes it back, or has another one live, while it is written.
         let mut governor = self.governor();
         let rollout = governor.rolls_out(n).map_err(said)?;
-        let (content, before) = (governor.live().map_err(said)?, governor.served().map_err(said)?.1);
-        // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
-        governor.note_progress(rollout.ending()).map_err(said)?;
-        let left = match write_change(&self.config, &content, &before, n) {
-            Ok(left) => left,
-            // Where files are believed they have to hold it, or the next reload would undo it.
-            Err(error) if !governor.is_required() => {
-                governor.note_progress(rollout).map_err(said)?;
-                return Err(error);
+        let content = governor.live().map_err(said)?;
+        // Where files are believed they have to hold it, or the next reload would undo it.
+        let is_believed = !governor.is_required();
+        let prepared = match rollout.is_at_once() {
+            true => prepare_all(&self.config, &content, &self.before(&governor), n, is_believed),
+            false => {
+                let before = governor.served().map_err(said)?.1;
+                prepare_change(&self.config, &content, &before, n)
             }
+        };
+        let mut spared = String::new();
+        let mut left = match prepared {
+            Ok(prepared) => {
+                spared = prepared.spared.in_words();
+                if !rollout.is_ending() {
+                    // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
+                    governor.note_progress(rollout.ending()).map_err(said)?;
+                }
+                self.owe(n);
+                self.put_in_place(prepared, is_believed)?
+            }
+            Err(error) if is_believed => return Err(error),
             Err(error) => vec![error],
         };
         governor.finish_rollout(n).map_err(said)?;
-        Ok((!left.is_empty()).then(|| {
-            format!("the files on disk still hold something else, and are left as they are ({})", left.join(", "))
-        }))
+        self.owe(n);
+        left.dedup();
+        let mut remark = match left.is_empty() {
+            true => String::new(),
+            false => {
+                format!("; the files on disk still hold something else, and are left as they are ({})", left.join(", "))
+            }
+        };
+        remark.push_str(&spared);
+        Ok(remark.strip_prefix("; ").map(str::to_owned))
+    }
+
+    /// Whether the version of this number is live for everybody, and its files are still to be written.
+    pub(crate) fn is_ending(&self, n: u64) -> bool {
+        let rollout = self.governor().standing().rollout;
+        rollout.is_some_and(|rollout| rollout.n == n && rollout.is_ending())
+    }
+
+    /// Has what was prepared take its place. Returns what is not written.
+    pub(super) fn put_in_place(&self, prepared: Prepared, is_believed: bool) -> Result<Vec<String>, String> {
+        let mut left = prepared.left.clone();
+        match prepared.put_in_place() {
+            Ok(()) => {}
+            Err(error) if is_believed => return Err(error),
+            Err(error) => left.push(error),
+        }
+        reached("all files are in place");
+        Ok(left)
+    }
+
+    /// The contents before the last one whose files may still be on the disk: the version before it, and the one before that, where that was still served.
+    pub(super) fn before(&self, governor: &Governor) -> Vec<Content> {
+        let last = governor.n();
+        let earlier = [last.saturating_sub(1), last.saturating_sub(2)].into_iter().filter(|n| *n > 0);
+        earlier.filter_map(|n| governor.version(n).and_then(|version| governor.content_of(&version)).ok()).collect()
+    }
+
+    /// The version of this number, which is rolled out, decides for nobody from now on, also after a reload: before it is written that it was taken back, and
+    /// where that cannot be. A restart begins with what is written.
+    pub(crate) fn withdraw(&self, n: u64) {
+        self.withdrawn.store(n, Ordering::SeqCst);
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_withdrawn(&self, n: u64) -> bool {
+        self.withdrawn.load(Ordering::SeqCst) == n
     }
 
     /// Takes the version of this number, which is rolled out, back. The version that it is then, and what is still to be said.
@@ -142,6 +211,7 @@ impl Governing {
             governor.rolls_out(n).and_then(|_| governor.take_back(reason, &[], now))
         };
         let (version, trouble) = taken.map_err(|error| error.to_string())?;
+        self.owe(version.n);
         Ok((version.n, trouble.map(|error| format!("the head file does not know it: {error}"))))
     }
 }

@@ -55,12 +55,18 @@ pub(super) fn approved(version: &governance::Version, standing: &governance::Sta
 fn rollout(rolling: &super::Rolling) -> Rollout {
     let kept = rolling.rollout;
     let stage = rolling.stage();
-    let share = stage.map_or(governance::WHOLE_PPM, |stage| stage.share);
+    let is_held = kept.is_held();
+    let share = stage.map_or(if is_held { 0 } else { governance::WHOLE_PPM }, |stage| stage.share);
+    let words = match (is_held, kept.is_ending()) {
+        (true, _) => "held: how far it has come cannot be read".to_owned(),
+        (false, true) => "over: its files are being written".to_owned(),
+        (false, false) => super::stage_in_words(share),
+    };
     Rollout {
         n: kept.n,
         serving: rolling.serving,
         change: kept.change.to_string(),
-        stage: super::stage_in_words(share),
+        stage: words,
         share_ppm: share,
         spent_s: kept.spent_ms / 1_000,
         lasts_s: stage.map_or(0, |stage| stage.lasts.as_secs()),

@@ -78,14 +78,23 @@ impl PolicySource for Source {
     }
 
     fn class(&self, before: &Content, after: &Content) -> Class {
+        self.class_at(before, after, Timestamp::now())
+    }
+
+    fn class_at(&self, before: &Content, after: &Content, time: Timestamp) -> Class {
         let loaded = |content| load_sealed(&self.config, content);
         let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };
-        class_of(&before, &after, &DiffBounds::default())
+        class_of_at(&before, &after, &DiffBounds::default(), time)
     }
 }
 
 /// What a change does. What no comparison looks at counts as mixed: who may call, where requests go, how risk is judged.
 pub(crate) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> Class {
+    class_of_at(before, after, bounds, Timestamp::now())
+}
+
+/// The same as it was at that time.
+fn class_of_at(before: &Loaded, after: &Loaded, bounds: &DiffBounds, time: Timestamp) -> Class {
     let of = |kind: GovernedKind| {
         let files = |loaded: &Loaded| {
             let files = loaded.governed.files.iter().filter(|file| file.kind == kind);
@@ -106,7 +115,7 @@ pub(crate) fn class_of(before: &Loaded, after: &Loaded, bounds: &DiffBounds) -> 
         false if only_withdraws(before, after) => Class::Tightens,
         false => Class::Mixed,
     };
-    let policy = match compare(&before.policy, &after.policy, Timestamp::now(), bounds) {
+    let policy = match compare(&before.policy, &after.policy, time, bounds) {
         diff if !diff.incomplete.is_empty() => Class::Mixed,
         diff => match diff.effect() {
             Effect::None => Class::Neutral,

@@ -1,73 +1,145 @@
 //! Contents on the disk: the files that a version leaves where the gateway reads them.
+//!
+//! They are written in two parts. First each new text is written beside its file: whatever fails then, for want of room or of rights, has changed nothing. Then the
+//! texts take their places, which needs no room. Between the two it is noted in the store that this is under way, so that a process that ends in between, or a
+//! disk that fails, leaves no mix of two versions that is taken for a third one.
 
-use std::path::{Component, Path};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 
-use portcullis_config::{GovernedKind, replace_file};
+use portcullis_config::{GovernedKind, Replacement};
 use portcullis_governance::Content;
 
+use super::by_hand::{Spared, spare};
+use super::moments::reached;
 use super::source::load_sealed;
 
-/// Writes a content to the disk, each file as a whole: below the folder of the gateway's main file and nowhere else, since what is elsewhere (the system's own
-/// authorities) belongs to others. What was a part of the content before and is none now is laid aside where a pattern of `include` could find it. `whole`: all of
-/// it is written, or nothing; else as much as can be.
-pub(super) fn write_back(
-    config: &Path,
-    content: &Content,
-    before: &Content,
+/// Texts beside the files whose places they are to take. Dropped, the files are as they were.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    texts: Vec<(String, Replacement)>,
+    /// Names that no `include` must find any more.
+    aside: Vec<String>,
+    folder: PathBuf,
     n: u64,
-    whole: bool,
-) -> Result<(), String> {
-    let folder = config.parent().unwrap_or(Path::new(""));
-    let holds = |name: &str, bytes: &[u8]| std::fs::read(folder.join(name)).is_ok_and(|there| there == bytes);
-    let differing: Vec<(&String, &Vec<u8>)> =
-        content.files.iter().filter(|(name, bytes)| !holds(name, bytes)).collect();
-    let outside = differing.iter().find(|(name, _)| !is_below(name)).map_or(Ok(()), |(name, _)| {
-        Err(format!("`{name}` is outside of the gateway's folder and holds something else: put it back by hand"))
-    });
-    if whole {
-        outside.clone()?;
-    }
-    for (name, bytes) in differing.into_iter().filter(|(name, _)| is_below(name)) {
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
-        replace_file(&folder.join(name), text)?;
-    }
-    for name in includable(config, before) {
-        if !content.files.contains_key(&name) && folder.join(&name).is_file() {
-            lay_aside(folder, &name, n)?;
-        }
-    }
-    outside
+    /// What is not written, a name or a sentence each.
+    pub(super) left: Vec<String>,
+    /// What becomes of what was edited by hand.
+    pub(super) spared: Spared,
 }
 
-/// Writes what differs between two contents, and nothing else: a file that is the same in both may hold something else on the disk by now, and so may one that
-/// differs; only where it still is what was there before, it becomes what is there now. Returns the names of those that are left as they are. Where it was cut
-/// off it can be done again.
-pub(super) fn write_change(config: &Path, content: &Content, before: &Content, n: u64) -> Result<Vec<String>, String> {
-    let folder = config.parent().unwrap_or(Path::new(""));
-    let mut left = Vec::new();
+impl Prepared {
+    fn new(config: &Path, n: u64) -> Self {
+        let folder = config.parent().unwrap_or(Path::new("")).to_owned();
+        Self { texts: Vec::new(), aside: Vec::new(), folder, n, left: Vec::new(), spared: Spared::default() }
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
+        let text = Replacement::prepare(&self.folder.join(name), text)?;
+        self.texts.push((name.to_owned(), text));
+        reached(format_args!("{name} is prepared"));
+        Ok(())
+    }
+
+    /// Has each take its place. It can be prepared and done again, however far it has come.
+    ///
+    /// # Errors
+    /// Some have not taken their places, and others may have.
+    pub(super) fn put_in_place(self) -> Result<(), String> {
+        for (name, text) in self.texts {
+            text.put_in_place()?;
+            reached(format_args!("{name} is in place"));
+        }
+        for name in self.aside {
+            lay_aside(&self.folder, &name, self.n)?;
+            reached(format_args!("{name} is laid aside"));
+        }
+        Ok(())
+    }
+}
+
+/// All of a content, each file as a whole: below the folder of the gateway's main file and nowhere else, since what is elsewhere (the system's own authorities)
+/// belongs to others. What was a part of one of the contents before and is none now is laid aside where a pattern of `include` could find it. What
+/// somebody edited by hand is spared, or kept first. `whole`: all of it can be written, or nothing is prepared; else as much as can be.
+///
+/// # Errors
+/// What cannot be written, in a sentence. Nothing is left of it.
+pub(super) fn prepare_all(
+    config: &Path,
+    content: &Content,
+    before: &[Content],
+    n: u64,
+    whole: bool,
+) -> Result<Prepared, String> {
+    let mut prepared = Prepared::new(config, n);
+    let folder = prepared.folder.clone();
+    let spared = spare(config, content, before, (n, whole))?;
+    prepared.left.extend(spared.unkept.iter().map(|(name, why)| format!("`{name}`: {why}")));
+    let holds = |name: &str, bytes: &[u8]| std::fs::read(folder.join(name)).is_ok_and(|there| there == bytes);
+    let is_writable = |name: &String| spared.unkept.iter().all(|(unkept, _)| unkept != name);
+    let files = spared.content.files.iter().filter(|(name, _)| is_writable(name));
+    let differing: Vec<(&String, &Vec<u8>)> = files.filter(|(name, bytes)| !holds(name, bytes)).collect();
+    for (name, _) in differing.iter().filter(|(name, _)| !is_below(name)) {
+        let outside =
+            format!("`{name}` is outside of the gateway's folder and holds something else: put it back by hand");
+        if whole {
+            return Err(outside);
+        }
+        prepared.left.push(outside);
+    }
+    for (name, bytes) in differing.into_iter().filter(|(name, _)| is_below(name)) {
+        match prepared.add(name, bytes) {
+            Err(error) if whole => return Err(error),
+            Err(error) => prepared.left.push(error),
+            Ok(()) => {}
+        }
+    }
+    let names: BTreeSet<String> = before.iter().flat_map(|before| includable(config, before)).collect();
+    let is_over = |name: &String| !content.files.contains_key(name) && folder.join(name).is_file();
+    prepared.aside = names.into_iter().filter(is_over).collect();
+    prepared.spared = spared;
+    Ok(prepared)
+}
+
+/// What differs between two contents, and nothing else: a file that is the same in both may hold something else on the disk by now, and so may one that differs;
+/// only where it still is what was there before, it becomes what is there now. The others are left as they are.
+///
+/// # Errors
+/// What cannot be read or written, in a sentence. Nothing is left of it.
+pub(super) fn prepare_change(config: &Path, content: &Content, before: &Content, n: u64) -> Result<Prepared, String> {
+    let mut prepared = Prepared::new(config, n);
     for (name, bytes) in content.files.iter().filter(|(name, bytes)| before.files.get(*name) != Some(bytes)) {
-        let path = folder.join(name);
-        let there = std::fs::read(&path).ok();
+        let there = read(&prepared.folder.join(name))?;
         if there.as_ref() == Some(bytes) {
             continue;
         }
         if there.as_ref() != before.files.get(name) || !is_below(name) {
-            left.push(name.clone());
+            prepared.left.push(name.clone());
             continue;
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
-        replace_file(&path, text)?;
+        prepared.add(name, bytes)?;
     }
     for name in includable(config, before).into_iter().filter(|name| !content.files.contains_key(name)) {
-        let path = folder.join(&name);
-        match std::fs::read(&path) {
-            Ok(there) if before.files.get(&name) == Some(&there) => lay_aside(folder, &name, n)?,
-            Ok(_) => left.push(name),
+        match read(&prepared.folder.join(&name))? {
+            Some(there) if before.files.get(&name) == Some(&there) => prepared.aside.push(name),
+            Some(_) => prepared.left.push(name),
             // It is gone.
-            Err(_) => {}
+            None => {}
         }
     }
-    Ok(left)
+    Ok(prepared)
+}
+
+/// What a file holds; `None`: there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
 }
 
 /// The names outside of the folder that differ between two contents: nobody writes these.
@@ -78,7 +150,9 @@ pub(super) fn differs_outside(content: &Content, before: &Content) -> Option<Str
 
 fn lay_aside(folder: &Path, name: &str, n: u64) -> Result<(), String> {
     let (path, aside) = (folder.join(name), folder.join(format!("{name}.before-version-{n}")));
-    std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))
+    let in_folder = path.parent().unwrap_or(folder);
+    let moved = std::fs::rename(&path, &aside).and_then(|()| File::open(in_folder)?.sync_all());
+    moved.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Whether a name stays in the folder.
@@ -97,6 +171,19 @@ fn includable(config: &Path, content: &Content) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write_back(config: &Path, content: &Content, before: &Content, n: u64, whole: bool) -> Result<(), String> {
+        let prepared = prepare_all(config, content, std::slice::from_ref(before), n, whole)?;
+        let left = prepared.left.clone();
+        prepared.put_in_place()?;
+        if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
+    }
+
+    fn write_change(config: &Path, content: &Content, before: &Content, n: u64) -> Result<Vec<String>, String> {
+        let prepared = prepare_change(config, content, before, n)?;
+        let left = prepared.left.clone();
+        prepared.put_in_place().map(|()| left)
+    }
 
     fn content(files: &[(&str, &str)]) -> Content {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
@@ -191,5 +278,35 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "then");
         assert_eq!(differs_outside(&with("now"), &with("then")), Some(outside_name.clone()));
         assert_eq!((differs_outside(&with("now"), &with("now")), differs_outside(&after, &before)), (None, None));
+    }
+
+    /// What fails for want of room or of rights fails before the first file has changed.
+    #[test]
+    fn what_cannot_be_written_whole_is_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("portcullis.toml");
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let other = "version = 1\n# other\n";
+        let before = content(&[("portcullis.toml", GATEWAY), ("policy.toml", POLICY)]);
+        write_back(&config, &before, &Content::default(), 1, true).unwrap();
+        // Of two files the second one has no place.
+        let after = content(&[("portcullis.toml", GATEWAY), ("policy.toml", other), ("void/a.toml", MORE)]);
+        assert!(prepare_all(&config, &after, std::slice::from_ref(&before), 2, true).is_err());
+        assert!(prepare_change(&config, &after, &before, 2).is_err());
+        // Nor does it count as left by somebody's hand what cannot be read.
+        std::fs::create_dir(folder.path().join("list.txt")).unwrap();
+        let with = |text| content(&[("portcullis.toml", GATEWAY), ("policy.toml", POLICY), ("list.txt", text)]);
+        assert!(prepare_change(&config, &with("now"), &with("then"), 2).is_err());
+        assert_eq!(read("policy.toml"), POLICY);
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["list.txt", "more", "policy.toml", "portcullis.toml"], "no draft is left");
+        // As much as can be, where the store is what is believed.
+        let prepared = prepare_all(&config, &after, std::slice::from_ref(&before), 2, false).unwrap();
+        assert_eq!(prepared.left.len(), 1);
+        prepared.put_in_place().unwrap();
+        assert_eq!(read("policy.toml"), other);
     }
 }

@@ -27,7 +27,7 @@ fn approvers(power: &Power) -> Vec<String> {
 /// Who gave it, why and by whose approval: what an explanation says of it.
 pub(super) fn note(power: &Power) -> String {
     let mut text = format!("{} {}, asked for by {}", power.asked.kind.as_str(), power.n, first(&power.by));
-    if let Some(used) = power.statement {
+    if let Some(used) = &power.statement {
         text.push_str(&format!(", signed with the key {}", used.key.id()));
     }
     let approved = approvers(power);

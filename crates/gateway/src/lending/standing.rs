@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::EventKind;
 use portcullis_governance::Hash;
-use portcullis_governance::power::{Asked, Power, PowerBook, PowerError, PowerKind, PowerState};
-use portcullis_policy::{Activation, ActivationRules, Lent, Policy};
+use portcullis_governance::power::{Asked, Power, PowerBook, PowerError, PowerState};
+use portcullis_policy::{Activation, ActivationRules, Lent};
 use portcullis_proxy::lending::LentTo;
 
 use super::breaking::Wrong;
+use super::holding::Holding;
 use super::{Lender, principal, shown};
 
 /// How often the time of day is noted while anything is in force or waits.
@@ -34,6 +35,8 @@ pub(super) struct Kept {
     /// When the time of day was last noted, by the clock that nobody sets.
     noted: Timestamp,
     pub(super) wrong: Wrong,
+    /// What was last said to be wrong with the log.
+    pub(super) alarmed: Option<String>,
 }
 
 impl Kept {
@@ -46,6 +49,7 @@ impl Kept {
             is_held: false,
             noted: steady,
             wrong: Wrong::default(),
+            alarmed: None,
         }
     }
 
@@ -78,18 +82,6 @@ pub(super) fn is_within(asked: &Asked, rules: &ActivationRules) -> bool {
         && !(ticket_required && asked.ticket.is_empty())
 }
 
-/// Until when what is in force gives something by the policy of now: not where an activation has fewer approvals than that demands, and no longer than that
-/// allows. An assignment that is gone gives nothing whatever the log says.
-fn held_to(policy: &Policy, power: &Power, began: i64, until: i64) -> Option<i64> {
-    let rules = match power.asked.kind {
-        PowerKind::Activation => policy.eligible(&power.asked.gives).map(|eligible| eligible.rules),
-        PowerKind::Seal | PowerKind::BreakGlass | PowerKind::Request | PowerKind::Loan => None,
-    };
-    let Some(rules) = rules else { return Some(until) };
-    let most = i64::try_from(rules.max_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    (power.approved.len() >= usize::from(rules.approvals)).then(|| until.min(began.saturating_add(most)))
-}
-
 impl Lender {
     /// Ends what is over, hears what another process did, and notes the time of day. `false`: nothing is kept.
     pub(super) fn look(&self, clock: impl FnOnce() -> Timestamp) -> Result<bool, PowerError> {
@@ -113,6 +105,7 @@ impl Lender {
     pub(super) fn begin(&self, kept: &mut Kept, clock: impl FnOnce() -> Timestamp) -> Result<Timestamp, PowerError> {
         let before = kept.book.head().1;
         let heard = kept.book.catch_up();
+        self.say_broken(kept, &heard);
         // Another process may have another policy.
         kept.is_held &= kept.book.head().1 == before;
         let (now, steady) = (clock(), self.shared.clock.now());
@@ -121,28 +114,6 @@ impl Lender {
         let done = heard.and_then(|()| kept.book.run_out(&over, now)).and_then(|()| self.hold(kept, now));
         self.settle(kept, now);
         done.map(|()| now)
-    }
-
-    /// Ends what the policy does not let be in force any more. It gives nothing already.
-    fn hold(&self, kept: &mut Kept, now: Timestamp) -> Result<(), PowerError> {
-        if kept.is_held {
-            return Ok(());
-        }
-        let policy = self.policy();
-        let is_too_little = |power: &&Power| match power.state {
-            PowerState::InForce { began, until } => held_to(&policy, power, began, until).is_none(),
-            PowerState::Waiting { .. }
-            | PowerState::Ended { .. }
-            | PowerState::Rejected { .. }
-            | PowerState::Lapsed => false,
-        };
-        let ended: Vec<u64> = kept.book.powers().filter(is_too_little).map(|power| power.n).collect();
-        for n in ended {
-            let power = kept.book.end(n, "the policy demands more approvals of it now", &[], now)?;
-            self.tell(EventKind::GrantEnded, &power);
-        }
-        kept.is_held = true;
-        Ok(())
     }
 
     /// Puts in force what the log says, where that is something else than is in force, and tells of what has ended.
@@ -160,13 +131,15 @@ impl Lender {
     /// Puts in force what the log says. What is over by a clock gives nothing, whether the log has its end by then or not.
     pub(super) fn publish(&self, kept: &mut Kept, now: Timestamp) {
         let (policy, steady) = (self.policy(), self.shared.clock.now());
+        let (demands, rules) = (self.demands(), self.break_glass.load_full());
+        let holding = Holding { policy: &policy, demands: demands.as_ref(), break_glass: rules.as_ref().as_ref() };
         let (mut in_force, mut ended) = (Vec::new(), Vec::new());
         let mut deadlines = HashMap::new();
         let mut given = HashSet::new();
         for power in kept.book.powers().filter(|power| power.asked.kind.gives_access()) {
             match power.state {
                 PowerState::InForce { began, until } => {
-                    let Some(until) = held_to(&policy, power, began, until) else { continue };
+                    let Ok(until) = holding.until(&kept.book, power, began, until) else { continue };
                     let left = SignedDuration::from_micros(until.saturating_sub(now.as_microsecond()));
                     let deadline = steady.saturating_add(left).unwrap_or(steady);
                     let before = kept.deadlines.get(&power.n).copied();

@@ -52,18 +52,22 @@ impl Governor {
                 }
             },
         };
-        let mut governor = Self { ledger, head, source, last, approvers: ApproverSet::default(), rollout: None };
-        governor.rollout = governor.kept_rollout()?;
+        let approvers = ApproverSet::default();
+        let mut governor = Self { ledger, head, source, last, approvers, rollout: None, kept: None };
+        let steps = governor.head.steps()?;
+        let strict = required || known.is_some_and(|known| known.required);
+        governor.read_rollout(steps, strict, &mut remarks)?;
         governor.approvers = match &governor.last {
             Some(last) => governor.set_of(&last.change)?,
             None => ApproverSet::default(),
         };
         // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
-        let begin = if required || known.is_some_and(|known| known.required) { 1 } else { from.max(1) };
-        governor.verify(begin)?;
+        governor.verify(if strict { 1 } else { from.max(1) })?;
+        governor.verify_unknown(from, steps)?;
         governor.check_pin(pinned)?;
         governor.hold_to_revocations(&mut remarks)?;
         governor.bring_forward(known, &mut remarks)?;
+        governor.note_steps(steps)?;
         Ok((governor, remarks))
     }
 
@@ -92,6 +96,48 @@ impl Governor {
                 "beginning of governance that was cut off within the last day: restore a backup".to_owned(),
             )),
         }
+    }
+
+    /// Takes up what another process appended, held to all that it would be held to at a start, and how far the last version has come.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what it should be: what was known before is known still.
+    pub(super) fn catch_up(&mut self) -> Result<(), GovernanceError> {
+        let before = (self.last.clone(), self.approvers.clone(), self.rollout, self.kept.clone());
+        let taken = self.take_up();
+        if taken.is_err() {
+            (self.last, self.approvers, self.rollout, self.kept) = before;
+        }
+        taken
+    }
+
+    fn take_up(&mut self) -> Result<(), GovernanceError> {
+        let changed = |n| GovernanceError::Broken { n, why: "the store was changed meanwhile".to_owned() };
+        let last = self.ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
+        // What was known is where it was: what comes after it is held to it.
+        if let Some(known) = &self.last
+            && self.ledger.record(known.n)?.is_none_or(|record| Hash::of(&record) != known.hash())
+        {
+            return Err(changed(known.n));
+        }
+        let (known, steps) = (self.n(), self.head.steps()?);
+        let mut strict = self.is_required();
+        let mut remarks = Vec::new();
+        if let Some(last) = last.filter(|last| last.n > known) {
+            let set = self.set_of(&last.change)?;
+            self.last = Some(last);
+            self.verify(known.saturating_add(1))?;
+            // The other process wrote the head file behind its version.
+            let vouched = match self.head.read()? {
+                Some(head) if head.n > known && is_there(&*self.ledger, &head)? => head.n,
+                Some(_) | None => known,
+            };
+            self.verify_unknown(vouched, steps)?;
+            self.approvers = set;
+            self.hold_to_revocations(&mut remarks)?;
+            strict |= self.is_required();
+        }
+        self.read_rollout(steps, strict, &mut remarks)
     }
 
     fn check_pin(&self, pinned: Option<Option<Hash>>) -> Result<(), GovernanceError> {
@@ -137,6 +183,13 @@ impl Governor {
             1 | 2 => None,
             n => Some(self.version(n - 2)?),
         };
+        // What a version takes back is the one before the last, which nothing else is held to here.
+        if let (Some(earlier), Some(before)) = (&earlier, &before)
+            && before.prev != earlier.hash()
+        {
+            let why = "it does not follow on the one before it".to_owned();
+            return Err(GovernanceError::Broken { n: before.n, why });
+        }
         let mut set = match &before {
             Some(before) => self.set_of(&before.change)?,
             None => ApproverSet::default(),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Governor;
+use super::{Governor, How};
 use crate::anchor::Anchor;
 use crate::approval::Approval;
 use crate::change::{Change, ChangeId, Class, Kind};
@@ -119,7 +119,8 @@ impl Governor {
         let encoded = set.encode();
         let blobs = [(change.approvers, encoded.as_slice()), (change.impact, request.impact.as_slice())];
         let blobs: Vec<(Hash, &[u8])> = blobs.into_iter().filter(|(hash, _)| !hash.is_none()).collect();
-        let (version, trouble) = self.append(change.clone(), approvals, set, by, &blobs, now)?;
+        let (version, trouble) =
+            self.append(change.clone(), approvals, set, How { by, blobs: &blobs, rollout: None }, now)?;
         trouble.map_or(Ok(version), Err)
     }
 }

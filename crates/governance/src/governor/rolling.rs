@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::Governor;
+use super::{Governor, How};
 use crate::change::{Change, ChangeId, Kind, MAX_TEXT};
 use crate::content::Content;
-use crate::error::GovernanceError;
+use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::rollout::Rollout;
+use crate::steps::Steps;
 use crate::version::Version;
 
 /// As whom the gateway takes a version back.
@@ -28,33 +29,61 @@ impl Governor {
         if let Some(Rollout { n, .. }) = self.rollout {
             return Err(GovernanceError::RollingOut(n));
         }
-        // Before it is a version: a crash between the two leaves a note on a version that there is not. `activate` takes it out where it would be one.
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::new(self.n().saturating_add(1), id);
-        self.ledger.set_rollout(Some(&rollout.encode()))?;
-        self.rollout = Some(rollout);
-        let appended = self.append(proposal.change, proposal.approvals, new, by, &[], now);
-        if appended.is_err() {
-            self.rollout = None;
-        }
-        appended
+        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
     }
 
-    /// Takes out what a rollout of this change left that never became a version: else the version that it becomes now, for everybody at once, would
-    /// be rolled out at the next start.
-    pub(super) fn forget_begun(&mut self, id: ChangeId) -> Result<(), GovernanceError> {
-        let left = self.ledger.rollout()?.and_then(|record| Rollout::decode(&record).ok());
-        let would_be = (self.n().saturating_add(1), id);
-        if left.is_some_and(|left| (left.n, left.change) == would_be) {
-            self.ledger.set_rollout(None)?;
-        }
-        Ok(())
+    /// Appends a change as a version that is live for everybody at once, and still has to be written to the files: until [`Self::finish_rollout`] it is known,
+    /// also after a restart, that some of them may hold what was there before. What it may be is asked as of any other.
+    ///
+    /// # Errors
+    /// Why it may not be: nothing has changed then.
+    pub fn activate_and_write(
+        &mut self,
+        id: ChangeId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
+        let (proposal, _, new) = self.admitted(id, now)?;
+        let rollout = Rollout::at_once(self.n().saturating_add(1), id);
+        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
+    }
+
+    /// What is beside the store says before a version is appended in which step that begins; and nothing of one that takes none, though another program that
+    /// ended in between had noted it. Returns what it said until then, where that is another thing.
+    pub(super) fn note_begun(
+        &mut self,
+        (n, change): (u64, ChangeId),
+        rollout: Option<Rollout>,
+    ) -> Result<Option<Steps>, GovernanceError> {
+        let noted = self.head.steps()?;
+        let known = match rollout.filter(|rollout| !rollout.is_at_once()) {
+            Some(rollout) => steps_of(&rollout),
+            // Only then: what it says of another version is of one that is in a step.
+            None if noted.is_some_and(|noted| noted.is_of(n, change)) => Steps::NONE,
+            None => return Ok(None),
+        };
+        self.head.write_steps(known)?;
+        Ok(Some(noted.unwrap_or(Steps::NONE)))
+    }
+
+    /// What is beside the store says from now on what it did not yet, or not of this log.
+    pub(super) fn note_steps(&mut self, noted: Option<Steps>) -> Result<(), GovernanceError> {
+        let known = match (&self.rollout, noted) {
+            // In which step it is, is what nobody can tell.
+            (Some(rollout), _) if rollout.is_held() => return Ok(()),
+            (Some(rollout), _) if !rollout.is_at_once() => steps_of(rollout),
+            (_, Some(noted)) => noted,
+            (_, None) => Steps::NONE,
+        };
+        if noted == Some(known) { Ok(()) } else { self.head.write_steps(known) }
     }
 
     /// The number of the version that serves whoever is not decided for by the one that is rolled out; 0 for none.
     pub fn serving(&self) -> u64 {
         let last = self.n();
-        if self.rollout.is_some() { last.saturating_sub(1) } else { last }
+        if self.rollout.is_none_or(|rollout| rollout.is_at_once()) { last } else { last.saturating_sub(1) }
     }
 
     /// That version and its files.
@@ -62,9 +91,10 @@ impl Governor {
     /// # Errors
     /// They are not there, or not what they were.
     pub fn served(&self) -> Result<(Version, Content), GovernanceError> {
-        let version = match (self.rollout, &self.last) {
-            (None, Some(last)) => last.clone(),
-            _ => self.version(self.serving())?,
+        let serving = self.serving();
+        let version = match self.last.as_ref().filter(|last| last.n == serving) {
+            Some(last) => last.clone(),
+            None => self.version(serving)?,
         };
         let content = self.content_of(&version)?;
         Ok((version, content))
@@ -73,13 +103,33 @@ impl Governor {
     /// Keeps how far it has come.
     ///
     /// # Errors
-    /// It is not what is rolled out, or cannot be written: then the next start goes on from an earlier moment.
+    /// It is not what is rolled out, or cannot be written: then the next start goes on from an earlier moment. Where another process has written it meanwhile,
+    /// that is what is known from then on.
     pub fn note_progress(&mut self, rollout: Rollout) -> Result<(), GovernanceError> {
-        if self.rollout.is_none_or(|kept| (kept.n, kept.change) != (rollout.n, rollout.change)) {
+        let is_it = |kept: Rollout| (kept.n, kept.change) == (rollout.n, rollout.change);
+        // Of one that is held nobody knows more than before, until it is live for everybody.
+        if !self.rollout.is_some_and(|kept| is_it(kept) && (!kept.is_held() || rollout.is_ending())) {
             return Err(GovernanceError::Unknown(format!("version {} that is rolled out", rollout.n)));
         }
-        self.ledger.set_rollout(Some(&rollout.encode()))?;
-        self.rollout = Some(rollout);
+        self.keep(Some(rollout))?;
+        // Behind the row: what a process that was overtaken would have written is nothing that happened.
+        let steps = steps_of(&rollout);
+        match self.head.steps()? {
+            Some(noted) if noted == steps => Ok(()),
+            _ => self.head.write_steps(steps),
+        }
+    }
+
+    /// Writes it in the place of what was known.
+    fn keep(&mut self, rollout: Option<Rollout>) -> Result<(), GovernanceError> {
+        let record = rollout.map(|rollout| rollout.encode());
+        if let Err(error) = self.ledger.set_rollout(self.kept.as_deref(), record.as_deref()) {
+            if error == LedgerError::Overtaken {
+                self.catch_up()?;
+            }
+            return Err(error.into());
+        }
+        (self.rollout, self.kept) = (rollout, record);
         Ok(())
     }
 
@@ -97,26 +147,32 @@ impl Governor {
     /// # Errors
     /// It is not what is rolled out, or that cannot be written: it is still rolled out then.
     pub fn finish_rollout(&mut self, n: u64) -> Result<(), GovernanceError> {
-        self.rolls_out(n)?;
-        self.ledger.set_rollout(None)?;
-        self.rollout = None;
-        Ok(())
+        let rollout = self.rolls_out(n)?;
+        // From here on it is over, whatever is in the store.
+        let noted = self.head.steps()?;
+        if noted.is_some_and(|noted| noted.is_of(n, rollout.change) && noted.stage.is_some()) {
+            self.head.write_steps(Steps { stage: None, ..steps_of(&rollout) })?;
+        }
+        self.keep(None)
     }
 
     /// Takes the version that is rolled out back: the one before it becomes live again, as a new version, which nobody has to approve since it was
     /// approved before and still serves. `by`: every name of who wants that; empty: the gateway itself. Says also what could not be written.
     ///
     /// # Errors
-    /// Nothing is rolled out, or it cannot be written: it is still rolled out then.
+    /// Nothing is rolled out, or it has come through its steps and its files may hold it in part, or it cannot be written: it is still rolled out then.
     pub fn take_back(
         &mut self,
         reason: &str,
         by: &[String],
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
-        let (Some(_), Some(last)) = (self.rollout, self.last.clone()) else {
+        let (Some(rollout), Some(last)) = (self.rollout, self.last.clone()) else {
             return Err(GovernanceError::Unknown("version that is rolled out".to_owned()));
         };
+        if rollout.is_ending() {
+            return Err(GovernanceError::Ending(rollout.n));
+        }
         let earlier = self.version(self.serving())?;
         let (base_n, base) = self.base();
         let change = Change {
@@ -139,14 +195,27 @@ impl Governor {
         }
         let set = self.approvers.clone();
         let by = change.authors.first().cloned().unwrap_or_default();
-        self.append(change, Vec::new(), set, &by, &[], now)
+        self.append(change, Vec::new(), set, How { by: &by, blobs: &[], rollout: None }, now)
     }
+}
 
-    /// What the store knows of a version that is rolled out; nothing, where that is not the last one.
-    pub(super) fn kept_rollout(&self) -> Result<Option<Rollout>, GovernanceError> {
-        let kept = self.ledger.rollout()?.and_then(|record| Rollout::decode(&record).ok());
-        Ok(kept.filter(|kept| self.last.as_ref().is_some_and(|last| (last.n, last.change.id) == (kept.n, kept.change))))
+/// How far this version has come by that record; `None`: it is of another one. What cannot be read is held against it: it may have been in a step, and so it
+/// decides for nobody, and the one before it, which was live for everybody, serves.
+pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
+    let is_last = |(n, change): (u64, ChangeId)| (n, change) == (last.n, last.change.id);
+    if let Ok(kept) = Rollout::decode(record) {
+        return Some(kept).filter(|kept| is_last((kept.n, kept.change)));
     }
+    let can_be_staged = match last.change.kind {
+        Kind::Change | Kind::Rollback => last.n > 1,
+        Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+    };
+    let may_be_its = Rollout::whose(record).is_none_or(is_last);
+    (can_be_staged && may_be_its).then(|| Rollout::held(last.n, last.change.id))
+}
+
+fn steps_of(rollout: &Rollout) -> Steps {
+    Steps { n: rollout.n, change: rollout.change, stage: Some(rollout.stage) }
 }
 
 /// A reason on one line, as long as it may be.

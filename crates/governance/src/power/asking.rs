@@ -9,6 +9,7 @@ use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_pr
 use crate::power::persons::Names;
 use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
+use crate::power::vouched::OPENED;
 
 /// The longest time for which any power is given, in seconds.
 const LONGEST_S: u64 = 366 * 86_400;
@@ -60,7 +61,7 @@ impl PowerBook {
             Err(error) => return Err(error),
         }
         let of = self.last.0.saturating_add(2);
-        let used = Act::Ended { of: seal, reason: format!("opened as {of}") };
+        let used = Act::Ended { of: seal, reason: format!("{OPENED}{of}") };
         let begins = began(of, &asked, now);
         self.append(vec![used, Act::Asked(asked), begins], by, now)?;
         Ok(self.power(of)?.clone())

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::LedgerError;
 use crate::hash::Hash;
+use crate::power::anchor::{Anchor, Place};
 use crate::power::entry::{Act, Asked, Entry};
 use crate::power::state::{Power, PowerState, happened};
 
@@ -29,6 +30,15 @@ pub trait PowerLedger: fmt::Debug + Send {
     /// # Errors
     /// As of [`Self::append`]. They are all still there.
     fn forget(&mut self, n: u64, record: &[u8], gone: &[u64]) -> Result<(), LedgerError>;
+
+    /// How far the log had come when it was last appended to, kept in another place than the rows; `None`: nobody keeps that. What is appended is noted
+    /// there before it is among the rows.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+        Ok(None)
+    }
 
     /// The latest time of day that was noted, in microseconds since 1970.
     ///
@@ -60,6 +70,8 @@ impl Default for Limits {
     }
 }
 
+/// How often rows and anchor are read where another process appends between the two.
+const TRIES: usize = 5;
 /// A clock that shows less than before by this was set back.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
@@ -95,7 +107,7 @@ impl From<LedgerError> for PowerError {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Conflict => Self::Conflict,
-            LedgerError::Full(_) | LedgerError::Failed(_) => Self::Ledger(error),
+            LedgerError::Overtaken | LedgerError::Full(_) | LedgerError::Failed(_) => Self::Ledger(error),
         }
     }
 }
@@ -165,9 +177,32 @@ impl PowerBook {
     /// # Errors
     /// It cannot be read, or is not what it was.
     pub fn catch_up(&mut self) -> Result<(), PowerError> {
-        let heard = self.entries_after(self.last.0)?;
+        let heard = self.heard()?;
         let is_less = heard.iter().any(|(entry, _)| matches!(entry.act, Act::Forgot { .. }));
         if is_less && self.entries > 0 { self.read_anew() } else { self.take_in(&heard) }
+    }
+
+    /// What was appended since, held to the anchor: rows that it does not know were written behind the gateway's back, and one that it knows and that is
+    /// not there was taken away.
+    fn heard(&self) -> Result<Vec<(Entry, Hash)>, PowerError> {
+        let mut tries = TRIES;
+        loop {
+            let heard = self.entries_after(self.last.0)?;
+            let end = heard.last().map_or(self.last, |(entry, hash)| (entry.n, *hash));
+            // Read behind the rows: what another process appends is noted there first.
+            let Some(anchor) = self.ledger.anchor()? else { return Ok(heard) };
+            if anchor.holds(end) || only_takes_away(self.last, &heard, &anchor) {
+                return Ok(heard);
+            }
+            tries = tries.saturating_sub(1);
+            if tries == 0 {
+                let why = match end.0 < anchor.known.0 {
+                    true => "what came behind it is not there any more, by the file beside the store",
+                    false => "the file beside the store does not know it",
+                };
+                return Err(PowerError::Broken { n: end.0, why });
+            }
+        }
     }
 
     /// What is stored behind this number, each with its hash.
@@ -383,6 +418,7 @@ impl PowerBook {
                         at: entry.at,
                         by: entry.by.clone(),
                         approved: Vec::new(),
+                        words: Vec::new(),
                         reviewed: Vec::new(),
                         statement: None,
                         state: PowerState::Waiting { until },
@@ -424,6 +460,17 @@ impl PowerBook {
         self.last = (entry.n, hash);
         Ok(())
     }
+}
+
+/// Whether all that the anchor does not know ends power, and gives none: a process of an earlier version of the program, which knows no anchor, ends what is
+/// over while this one takes its place.
+fn only_takes_away(before: Place, heard: &[(Entry, Hash)], anchor: &Anchor) -> bool {
+    let known = match before == anchor.next {
+        true => Some(0),
+        false => heard.iter().position(|(entry, hash)| (entry.n, *hash) == anchor.next).map(|at| at.saturating_add(1)),
+    };
+    let Some(behind) = known.and_then(|at| heard.get(at..)) else { return false };
+    behind.iter().all(|(entry, _)| matches!(entry.act, Act::Ended { .. } | Act::Rejected { .. } | Act::SetBack { .. }))
 }
 
 /// The latest time of day that was seen, behind an entry: a clock that was set back shows what it shows.

@@ -85,12 +85,7 @@ impl PowerBook {
                 approver.person
             ));
         }
-        // By the very name: who only may be the same person gets nothing.
-        let is_own = breaking.principal.strip_prefix("user:").is_some_and(|id| {
-            let mut names = std::iter::once(&approver.person).chain(&approver.aliases);
-            names.any(|name| *name == breaking.principal || *name == id)
-        });
-        if !is_own {
+        if !statement.is_of(approver) {
             return refused(format!(
                 "{} is not {}: by a key one breaks glass for oneself alone",
                 approver.person, breaking.principal
@@ -101,14 +96,14 @@ impl PowerBook {
         if statement.signed < key.added || statement.signed > ahead {
             return refused("it was signed before the key was enrolled, or lies ahead: look at the clocks");
         }
-        if statement.until.saturating_sub(statement.signed) > micros_of(Statement::LONGEST) {
+        if !statement.is_short() {
             return refused("it is good for longer than a statement may be");
         }
         if statement.until <= at {
             return refused("its time to be used is over: sign another one");
         }
         let hash = statement.hash();
-        if self.powers.values().any(|power| power.statement.is_some_and(|used| used.hash == hash)) {
+        if self.powers.values().any(|power| power.statement.as_ref().is_some_and(|used| used.hash() == hash)) {
             return refused("it was used already: a statement is good once");
         }
         let open = self.powers.values().filter(|power| {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError};
-use crate::power::entry::{Act, Entry};
+use crate::power::entry::{Act, Entry, PowerKind};
 use crate::power::state::Power;
 
 /// Open of one principal at once.
@@ -117,6 +117,10 @@ impl PowerBook {
         }
         let wanted = (self.limits.entries / LET_GO).max(1);
         let too_many_own = self.own.saturating_sub(self.limits.entries / SHARE);
+        // By these it is known that what they were opened as was approved.
+        let broken =
+            self.powers.values().filter(|power| power.asked.kind == PowerKind::BreakGlass && power.is_kept(now));
+        let kept: HashSet<u64> = broken.filter_map(|power| self.seal_of(power)).map(|seal| seal.n).collect();
         let mut powers = HashSet::new();
         let mut freed = 0_usize;
         for (of_own_alone, wanted) in [(true, wanted.min(too_many_own)), (false, wanted)] {
@@ -124,7 +128,11 @@ impl PowerBook {
                 if freed >= wanted {
                     break;
                 }
-                if !power.is_kept(now) && (!of_own_alone || power.is_self_asked()) && powers.insert(power.n) {
+                if !power.is_kept(now)
+                    && !kept.contains(&power.n)
+                    && (!of_own_alone || power.is_self_asked())
+                    && powers.insert(power.n)
+                {
                     freed = freed.saturating_add(entries.get(&power.n).copied().unwrap_or_default());
                 }
             }

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 
 use crate::approver::ApproverSet;
 use crate::hash::Hash;
-use crate::key::PublicKey;
 use crate::power::book::micros;
 use crate::power::entry::{Act, Asked, Entry, PowerKind};
 use crate::power::persons::{Names, names_of_principal};
+use crate::power::statement::Statement;
+use crate::power::word::Word;
 
 /// Persons who must look at what was done with a broken seal.
 pub const REVIEWERS: usize = 2;
@@ -32,23 +33,14 @@ pub struct Power {
     pub by: Vec<String>,
     /// Who has approved: all names of each.
     pub approved: Vec<Vec<String>>,
+    /// What approvers have signed of that, as it stands in the log: see [`crate::power::Demands`].
+    pub words: Vec<Word>,
     /// Who has looked at what was done with it: all names of each, and what they found.
     pub reviewed: Vec<(Vec<String>, String)>,
     /// What it was broken by, where it was by a key.
-    pub statement: Option<UsedStatement>,
+    pub statement: Option<Box<Statement>>,
     /// What became of it.
     pub state: PowerState,
-}
-
-/// A signed statement that was used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UsedStatement {
-    /// What it is known by: [`Statement::hash`](super::Statement::hash).
-    pub hash: Hash,
-    /// Until when it could be used, in microseconds since 1970.
-    pub until: i64,
-    /// By which key.
-    pub key: PublicKey,
 }
 
 /// What became of it. Times are microseconds since 1970.
@@ -123,7 +115,7 @@ impl Power {
 
     /// Whether the log must still know of it: a statement that could be used still would be used again.
     pub(super) fn is_kept(&self, now: Timestamp) -> bool {
-        let could_be_used = self.statement.is_some_and(|used| used.until > now.as_microsecond());
+        let could_be_used = self.statement.as_ref().is_some_and(|used| used.until > now.as_microsecond());
         self.state.is_open() || self.is_unreviewed() || could_be_used
     }
 
@@ -144,11 +136,17 @@ impl Power {
 pub(super) fn happened(power: &mut Power, entry: &Entry) -> Result<(), &'static str> {
     match (&entry.act, &power.state) {
         (Act::Signed { statement, .. }, PowerState::Waiting { .. }) if power.asked.kind == PowerKind::BreakGlass => {
-            let (hash, until, key) = (statement.hash(), statement.until, statement.key);
-            power.statement = Some(UsedStatement { hash, until, key });
+            if power.statement.is_some() {
+                return Err("it was broken by two statements");
+            }
+            if !statement.wants(&power.asked) {
+                return Err("what was signed is something else");
+            }
+            power.statement = Some(statement.clone());
         }
-        (Act::Approved { .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
-            power.approved.push(entry.by.clone())
+        (Act::Approved { word, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
+            power.approved.push(entry.by.clone());
+            power.words.extend(word.clone());
         }
         (Act::Rejected { reason, .. }, PowerState::Waiting { .. } | PowerState::Lapsed) => {
             power.state = PowerState::Rejected { reason: reason.clone(), by: entry.by.clone() };

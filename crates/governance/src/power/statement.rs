@@ -8,8 +8,10 @@ use std::fmt;
 use aws_lc_rs::rand;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::approver::Approver;
 use crate::hash::Hash;
 use crate::key::{KeyError, PublicKey, SigningKey, pem};
+use crate::power::entry::{Asked, PowerKind};
 use crate::request::unarmored;
 use crate::wire::{Malformed, Parser, Writer};
 
@@ -95,6 +97,32 @@ impl Statement {
     /// Whether the key has signed it.
     pub fn is_valid(&self) -> bool {
         self.key.verifies(&self.signed_bytes(), &self.signature)
+    }
+
+    /// Whether it is this that was asked for by it.
+    pub(super) fn wants(&self, asked: &Asked) -> bool {
+        // Exhaustive on purpose: a value that is not here would be nobody's word.
+        let Asked { kind, principal, gives, lasts_s, reason, ticket, approvals, waits_s: _ } = asked;
+        let Breaking { instance: _, principal: own, gives: given, lasts_s: lasts, reason: why, ticket: where_more } =
+            &self.breaking;
+        *kind == PowerKind::BreakGlass
+            && *approvals == 0
+            && (principal, gives, lasts_s, reason, ticket) == (own, given, lasts, why, where_more)
+    }
+
+    /// Whether its principal is this person, by the very name: who only may be the same person gets nothing.
+    pub(super) fn is_of(&self, approver: &Approver) -> bool {
+        let principal = &self.breaking.principal;
+        principal.strip_prefix("user:").is_some_and(|id| {
+            let mut names = std::iter::once(&approver.person).chain(&approver.aliases);
+            names.any(|name| name == principal || name == id)
+        })
+    }
+
+    /// Whether it can be used for no longer than a statement may be.
+    pub(super) fn is_short(&self) -> bool {
+        let longest = i64::try_from(Self::LONGEST.as_micros()).unwrap_or(i64::MAX);
+        self.until.saturating_sub(self.signed) <= longest
     }
 
     /// What the log knows it by: the hash of what is signed. A signature has one form, but whoever has the key could make several under one statement.

@@ -1,8 +1,10 @@
 //! What the log comes to, whatever is asked, approved, ended, killed and set back.
 
+mod forged;
 mod keys;
 mod over;
 mod room;
+mod stated;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +29,8 @@ struct Kept {
     fails: bool,
     /// So many calls that append still succeed; `None`: all.
     appends: Option<usize>,
+    /// What is kept beside the rows, where a test wants that.
+    anchor: Option<Anchor>,
 }
 
 impl Disk {
@@ -60,6 +64,9 @@ impl PowerLedger for Disk {
                 return Err(LedgerError::Conflict);
             }
             kept.records.extend((n..).zip(records.iter().cloned()));
+            if let (Some(anchor), Some((n, record))) = (&mut kept.anchor, kept.records.last()) {
+                *anchor = Anchor::at((*n, Hash::of(record)));
+            }
             Ok(())
         })
     }
@@ -68,6 +75,10 @@ impl PowerLedger for Disk {
         self.append(n, &[record.to_vec()])?;
         self.with(|kept| kept.records.retain(|(n, _)| !gone.contains(n)));
         Ok(())
+    }
+
+    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+        Ok(self.with(|kept| kept.anchor))
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {

@@ -87,17 +87,19 @@ fn the_author_does_not_count_under_any_name() {
     assert!(governor.propose(&Wish { authors: Vec::new(), ..wish(content(6, REQUIRED), "x") }, at(10)).is_err());
 }
 
-#[test]
-fn a_signature_is_bound_to_every_value() {
-    let people = people();
-    let (_, governor) = governed(&people);
-    let instance = governor.standing().instance;
-    let mut governor = governor;
-    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
-    let approval = sign(&governor, &change, &people.ben, 11);
-    assert!(approval.is_valid(instance, &change));
-    type Mutation = (&'static str, fn(&mut Change));
-    let mutations: [Mutation; 21] = [
+type Mutation = (&'static str, fn(&mut Change));
+
+/// Each value that is signed, as somebody else would have it.
+fn mutations() -> Vec<Mutation> {
+    // A new value must be given its place here.
+    let every = |change: Change| {
+        let Change { id: _, kind: _, class: _, base_n: _, base: _, content: _, governed: _, approvers: _, .. } = change;
+        let Change { impact: _, rules, restores: _, authors: _, reason: _, ticket: _, created: _, expires: _, .. } =
+            change;
+        let Rules { required: _, tighten: _, loosen: _, keys: _, proposal_ttl_s: _ } = rules;
+    };
+    let _: fn(Change) = every;
+    vec![
         ("id", |change| change.id.0[15] ^= 1),
         ("kind", |change| change.kind = Kind::Rollback),
         ("class", |change| change.class = Class::Tightens),
@@ -119,8 +121,55 @@ fn a_signature_is_bound_to_every_value() {
         ("ticket", |change| change.ticket.push('1')),
         ("created", |change| change.created += 1),
         ("expires", |change| change.expires += 1),
-    ];
-    for (name, mutate) in mutations {
+    ]
+}
+
+/// Whoever can write the store has another value stand under the signatures: before it is live, and in the log.
+#[test]
+fn under_signatures_nothing_else_becomes_live_or_stays_so() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    for key in [&people.ben, &people.dia] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    let waiting = shared.copy();
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    let version = governor.version(2).unwrap();
+    for (name, mutate) in mutations() {
+        let mut other = change.clone();
+        mutate(&mut other);
+        let forged = waiting.copy();
+        forged.disk().changes.get_mut(&change.id).unwrap().record = other.encode();
+        let (mut governor, _) = forged.open().unwrap();
+        assert!(governor.activate(change.id, "ana", at(12)).is_err(), "{name}");
+        assert!(governor.begin_rollout(change.id, "ana", at(12)).is_err(), "{name}");
+        assert!(governor.activate_and_write(change.id, "ana", at(12)).is_err(), "{name}");
+        assert_eq!((governor.n(), forged.disk().versions.len()), (1, 1), "{name}");
+        let forged = shared.copy();
+        let version = Version { change: other, ..version.clone() };
+        let hash = version.hash();
+        forged.disk().versions[1] = (hash, version.encode());
+        forged.disk().head = Some(Head { n: 2, hash, required: version.rules().required });
+        // The approvers are not even there under another hash.
+        let error = forged.open().unwrap_err();
+        assert!(name == "approvers" || matches!(error, GovernanceError::Broken { n: 2, .. }), "{name}: {error}");
+    }
+    // As it was signed it is what it was.
+    let (mut governor, _) = waiting.open().unwrap();
+    assert_eq!(governor.activate(change.id, "ana", at(12)).unwrap().0, version);
+}
+
+#[test]
+fn a_signature_is_bound_to_every_value() {
+    let people = people();
+    let (_, governor) = governed(&people);
+    let instance = governor.standing().instance;
+    let mut governor = governor;
+    let change = governor.propose(&wish(content(6, REQUIRED), "ana"), at(10)).unwrap();
+    let approval = sign(&governor, &change, &people.ben, 11);
+    assert!(approval.is_valid(instance, &change));
+    for (name, mutate) in mutations() {
         let mut other = change.clone();
         mutate(&mut other);
         assert_ne!(other, change, "{name}");
@@ -493,4 +542,32 @@ fn a_log_that_is_lost_is_replaced_by_an_older_one_only_with_approvals() {
     assert!(restore(change, &[&one, &two], 20 + 72 * 3_600).is_err());
     let version = restore(change, &[&one, &two], 22).unwrap();
     assert_eq!((version.n, version.change.restores, restored.verify_all().unwrap()), (2, 1, 2));
+}
+
+/// Finding of 2026-11: whoever had stolen a key rejected the change that revoked it, and could never be kept from that.
+#[test]
+fn a_stolen_key_does_not_keep_itself() {
+    let people = people();
+    let (_, mut governor) = governed(&people);
+    let mut set = people.set.clone();
+    set.revoke("ben", Some(&people.ben.public().id()), at(10)).unwrap();
+    let wanted = Wish { kind: Kind::Keys, approvers: Some(set), ..wish(content(5, REQUIRED), "ana") };
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    let no = |governor: &Governor, change: &Change, key: &SigningKey| {
+        Approval::sign(governor.standing().instance, change, Decision::Reject, key, at(11))
+    };
+    let refused = governor.approve(change.id, &no(&governor, &change, &people.ben), at(11)).unwrap_err().to_string();
+    assert!(refused.contains("the very key that the change revokes"), "{refused}");
+    assert_eq!(governor.proposal(change.id, at(11)).unwrap().state, ChangeState::Open);
+    // One that lies in the store already counts no more.
+    for key in [&people.cem, &people.dia] {
+        governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
+    }
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    assert_eq!(governor.n(), 2);
+    // The same person's other key says no as ever, and that ends the change.
+    let (_, mut governor) = governed(&people);
+    let change = governor.propose(&wanted, at(10)).unwrap();
+    governor.approve(change.id, &no(&governor, &change, &people.ben_too), at(11)).unwrap();
+    assert_eq!(governor.proposal(change.id, at(11)).unwrap().state, ChangeState::Rejected);
 }

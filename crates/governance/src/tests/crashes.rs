@@ -55,7 +55,8 @@ fn wherever_the_process_ends_while_governance_begins_it_has_begun_or_not() {
         for working in 0..=2 {
             let shared = Shared::default();
             let (mut governor, _) = shared.open().unwrap();
-            shared.disk().working = Some(working);
+            let before = shared.disk().writes;
+            shared.disk().working = Some(before + working);
             shared.disk().done_unheard = unheard;
             let begin =
                 Wish { kind: Kind::Keys, approvers: Some(people.set.clone()), ..wish(content(5, REQUIRED), "root") };
@@ -168,16 +169,94 @@ fn a_log_that_was_changed_is_refused() {
         }
         assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 2, .. })), "{name}: {:?}", forged.open());
     }
+    // Signatures that are valid, and are not those of enough persons: one twice, another key of the same person, the author's own, and one too late.
+    let change = governor.version(2).unwrap().change;
+    let sign = |key: &SigningKey, second: i64| sign(&governor, &change, key, second);
+    let ttl = i64::try_from(change.rules.proposal_ttl_s).unwrap();
+    let approvals = [
+        ("one twice", vec![sign(&people.ben, 11), sign(&people.ben, 11)], 12),
+        ("one person at two times", vec![sign(&people.ben, 11), sign(&people.ben, 12)], 12),
+        ("one person with two keys", vec![sign(&people.ben, 11), sign(&people.ben_too, 11)], 12),
+        ("the author", vec![sign(&people.ben, 11), sign(&people.ana, 11)], 12),
+        ("a stranger", vec![sign(&people.ben, 11), sign(&key(), 11)], 12),
+        ("made live when its time was over", vec![sign(&people.ben, 11), sign(&people.cem, 11)], 10 + ttl),
+        ("signed when its time was over", vec![sign(&people.ben, 11), sign(&people.cem, 10 + ttl)], 12),
+        ("signed before it was proposed", vec![sign(&people.ben, 11), sign(&people.cem, -400)], 12),
+    ];
+    for (name, approvals, time) in approvals {
+        let forged = shared.copy();
+        let version = Version { approvals, time: at(time).as_microsecond(), ..governor.version(2).unwrap() };
+        let hash = version.hash();
+        forged.disk().versions[1] = (hash, version.encode());
+        forged.disk().head = Some(Head { n: 2, hash, required: true });
+        assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 2, .. })), "{name}: {:?}", forged.open());
+    }
     // A version that nobody approved, appended behind the gateway's back.
     let forged = shared.copy();
     let mut version = governor.version(2).unwrap();
     (version.n, version.prev) = (3, governor.version(2).unwrap().hash());
     forged.disk().versions.push((version.hash(), version.encode()));
     assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 3, .. })));
+    // With a head file that was set back to before it, as a crash between the two would leave it.
+    for required in [true, false] {
+        let first = governor.version(1).unwrap().hash();
+        forged.disk().head = Some(Head { n: 1, hash: first, required });
+        assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 3, .. })));
+        let honest = shared.copy();
+        honest.disk().head = Some(Head { n: 1, hash: first, required });
+        let (opened, remarks) = honest.open().unwrap();
+        assert!(opened.n() == 2 && remarks[0].contains("the head file did not know it yet"), "{remarks:?}");
+    }
     // Approvers that let in one more.
     let forged = shared.copy();
     let mut set = people.set.clone();
     set.add("eve", &[], key().public(), at(0)).unwrap();
     forged.disk().blobs.insert(people.set.hash(), set.encode());
     assert!(forged.open().is_err());
+}
+
+/// Finding of 2026-11: the class and the rules in a record were believed. Whoever may append a row and approve alone, signed what they wanted it to say.
+#[test]
+fn what_a_version_says_of_itself_is_not_believed_although_it_is_signed() {
+    let people = people();
+    type Lie = (&'static str, fn(&mut Change), &'static str);
+    let lies: [Lie; 3] = [
+        ("class", |change| change.class = Class::Tightens, "the engine says loosens"),
+        ("neutral", |change| change.class = Class::Neutral, "the engine says loosens"),
+        ("rules", |change| (change.class, change.rules.loosen) = (Class::Tightens, 1), "demands something else"),
+    ];
+    for (name, lie, expected) in lies {
+        let (shared, mut governor) = governed(&people);
+        let mut change = governor.propose(&wish(content(9, REQUIRED), "nobody"), at(10)).unwrap();
+        assert_eq!(change.class, Class::Loosens);
+        lie(&mut change);
+        let needed = if name == "rules" { vec![&people.ben, &people.cem] } else { vec![&people.ben] };
+        let base = governor.version(1).unwrap();
+        let version = Version {
+            n: 2,
+            prev: base.hash(),
+            instance: base.instance_after(),
+            time: at(12).as_microsecond(),
+            by: "root".to_owned(),
+            approvals: needed.iter().map(|key| sign(&governor, &change, key, 11)).collect(),
+            change,
+        };
+        shared.disk().versions.push((version.hash(), version.encode()));
+        let refused = shared.open().map(|_| ()).unwrap_err();
+        assert!(refused.is_tampering(), "{name}: {refused}");
+        assert!(refused.to_string().contains(expected), "{name}: {refused}");
+        // With the head file forged as well, whoever looks finds it.
+        shared.disk().head = Some(Head { n: 2, hash: version.hash(), required: true });
+        let (governor, _) = shared.open().unwrap();
+        let found = governor.verify_class(2).unwrap_err().to_string();
+        assert!(found.contains(expected), "{name}: {found}");
+    }
+    // What was approved by as many as it needs is found right, whatever ends in between.
+    let (shared, mut governor, change) = ready(&people);
+    let head = shared.disk().head;
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    shared.disk().head = head;
+    let (governor, remarks) = shared.open().unwrap();
+    assert_eq!((governor.n(), remarks.len()), (2, 1));
+    assert!(governor.verify_class(1).unwrap() && governor.verify_class(2).unwrap());
 }

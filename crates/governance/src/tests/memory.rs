@@ -16,6 +16,7 @@ pub(crate) struct Disk {
     pub(crate) head: Option<Head>,
     pub(crate) revoked: RevokedKeys,
     pub(crate) rollout: Option<Vec<u8>>,
+    pub(crate) steps: Option<Steps>,
     /// Writes so far.
     pub(crate) writes: usize,
     /// Writes that work; all after that fail. `None`: all work.
@@ -82,6 +83,7 @@ impl Ledger for Shared {
         }
         self.step(|disk| {
             disk.versions.push((version.hash, version.record.to_vec()));
+            disk.rollout = version.rollout.map(<[u8]>::to_vec);
             disk.blobs.extend(blobs.iter().map(|(hash, bytes)| (*hash, bytes.to_vec())));
             if let Some(change) = version.done.and_then(|id| disk.changes.get_mut(&id)) {
                 change.state = ChangeState::Activated;
@@ -120,7 +122,10 @@ impl Ledger for Shared {
         Ok(self.disk().rollout.clone())
     }
 
-    fn set_rollout(&mut self, record: Option<&[u8]>) -> Result<(), LedgerError> {
+    fn set_rollout(&mut self, known: Option<&[u8]>, record: Option<&[u8]>) -> Result<(), LedgerError> {
+        if self.disk().rollout.as_deref() != known {
+            return Err(LedgerError::Overtaken);
+        }
         self.step(|disk| disk.rollout = record.map(<[u8]>::to_vec))
     }
 }
@@ -140,6 +145,14 @@ impl HeadPlace for Shared {
 
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.revoked = keys.clone())?)
+    }
+
+    fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
+        Ok(self.disk().steps)
+    }
+
+    fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
+        Ok(self.step(|disk| disk.steps = Some(steps))?)
     }
 }
 

@@ -136,15 +136,92 @@ fn nothing_else_becomes_live_as_if_it_were_taken_back() {
     assert!(matches!(forged.open(), Err(GovernanceError::Broken { n: 4, .. })), "what was taken back comes back");
 }
 
-/// Where the version could not be written, the note of its steps is there all the same: at once it is at once, also after a restart.
+/// Finding of 2026-11: a row of the store alone took the last version back, began its steps, or ended them.
+#[test]
+fn a_row_of_the_store_alone_takes_nothing_back() {
+    let people = people();
+    let (shared, mut governor) = governed(&people);
+    let change = approved(&people, &mut governor, 4, 10);
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    // The very record that the gateway would append, if the version had been rolled out.
+    let rolled = shared.copy();
+    let row = Rollout::new(2, change.id);
+    {
+        let mut disk = rolled.disk();
+        (disk.rollout, disk.steps) = (Some(row.encode()), Some(Steps { n: 2, change: change.id, stage: Some(0) }));
+    }
+    let (mut rolling, _) = rolled.open().unwrap();
+    let (version, _) = rolling.take_back("too much", &[], at(20)).unwrap();
+    let forged = shared.copy();
+    forged.disk().versions.push((version.hash(), version.encode()));
+    let refused = forged.open().unwrap_err().to_string();
+    assert!(refused.contains("it takes back version 2, which was not being rolled out"), "{refused}");
+    // It was rolled out, and the process ended before the head file knew that it was taken back.
+    let cut_off = rolled.copy();
+    cut_off.disk().head = shared.disk().head;
+    let (again, remarks) = cut_off.open().unwrap();
+    assert_eq!((again.n(), again.serving(), remarks.len()), (3, 3, 1), "{remarks:?}");
+    // Nor does a row begin steps, so that somebody could have it taken back.
+    let forged = shared.copy();
+    forged.disk().rollout = Some(row.encode());
+    let (mut again, remarks) = forged.open().unwrap();
+    assert_eq!((again.serving(), again.standing().rollout), (2, None));
+    assert!(remarks[0].contains("nobody began that"), "{remarks:?}");
+    assert!(again.take_back("x", &[], at(21)).is_err());
+}
+
+#[test]
+fn a_row_that_is_gone_damaged_or_says_more_has_nobody_decided_for_early() {
+    let people = people();
+    let (shared, mut governor, change) = rolling(&people);
+    let far = Rollout { spent_ms: 7, requests: 8, ..Rollout::new(2, change.id).next() };
+    governor.note_progress(far).unwrap();
+    assert_eq!(shared.open().unwrap().0.standing().rollout, Some(far), "as it was");
+    let anew = Rollout::new(2, change.id).next();
+    let rows = [None, Some(vec![0]), Some(far.next().next().encode()), Some(far.ending().encode())];
+    for row in rows {
+        let changed = shared.copy();
+        changed.disk().rollout = row.clone();
+        let (again, remarks) = changed.open().unwrap();
+        assert_eq!((again.serving(), again.standing().rollout), (1, Some(anew)), "{row:?}");
+        assert!(remarks[0].contains("begins anew"), "{remarks:?}");
+    }
+    // Once they are over, no row begins them again.
+    governor.finish_rollout(2).unwrap();
+    shared.disk().rollout = Some(far.encode());
+    assert_eq!(shared.open().unwrap().0.serving(), 2);
+}
+
+#[test]
+fn a_store_from_before_the_steps_were_noted_beside_it_is_rolled_out_further() {
+    let people = people();
+    let (shared, _, change) = rolling(&people);
+    shared.disk().steps = None;
+    assert_eq!(shared.open().unwrap().0.serving(), 1);
+    assert_eq!(shared.disk().steps, Some(Steps { n: 2, change: change.id, stage: Some(0) }));
+    // One in which nothing is rolled out is known as that from its first start on.
+    let (shared, governor) = governed(&people);
+    shared.disk().steps = None;
+    drop(governor);
+    drop(shared.open().unwrap());
+    assert_eq!(shared.disk().steps, Some(Steps::NONE));
+}
+
+/// Once by the note of an earlier version of the program, which wrote it before the version; once by that beside the store, where the version could not be written:
+/// at once it is at once, also after a restart.
 #[test]
 fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
     let people = people();
     let (shared, mut governor) = governed(&people);
     let change = approved(&people, &mut governor, 4, 10);
+    drop(governor);
+    shared.disk().rollout = Some(Rollout::new(2, change.id).encode());
+    let (mut governor, _) = shared.open().unwrap();
+    assert_eq!((governor.standing().rollout, governor.serving()), (None, 1));
     let before = shared.disk().writes;
     shared.disk().working = Some(before + 1);
     assert!(governor.begin_rollout(change.id, "ana", at(12)).is_err());
+    assert_eq!(shared.disk().steps, Some(Steps { n: 2, change: change.id, stage: Some(0) }));
     shared.disk().working = None;
     governor.activate(change.id, "ana", at(14)).unwrap();
     let (again, _) = shared.open().unwrap();
@@ -156,7 +233,7 @@ fn what_became_live_at_once_is_not_rolled_out_after_a_restart() {
 fn wherever_the_process_ends_it_is_rolled_out_or_was_never_live() {
     let people = people();
     for unheard in [false, true] {
-        // The note, the version, the head file.
+        // The steps beside the store, the version with the note of its steps, the head file.
         for working in 0..=3 {
             let (shared, mut governor) = governed(&people);
             let change = approved(&people, &mut governor, 4, 10);
@@ -210,4 +287,135 @@ fn wherever_the_process_ends_while_it_is_taken_back_or_finished_one_of_the_two_s
         let (again, _) = shared.open().unwrap();
         assert_eq!(again.serving(), if unheard { 2 } else { 1 });
     }
+}
+
+/// What is live at once and still has to be written to files is known to be so, wherever the process ends.
+#[test]
+fn wherever_the_process_ends_while_it_becomes_live_at_once_it_is_known_what_is_left_to_be_written() {
+    let people = people();
+    for unheard in [false, true] {
+        for working in 0..=3 {
+            let (shared, mut governor) = governed(&people);
+            let change = approved(&people, &mut governor, 4, 10);
+            let before = shared.disk().writes;
+            shared.disk().working = Some(before + working);
+            shared.disk().done_unheard = unheard;
+            let done = governor.activate_and_write(change.id, "ana", at(12)).and_then(|_| governor.finish_rollout(2));
+            assert_eq!(done.is_ok(), working == 3, "{working} {unheard}");
+            drop(governor);
+            shared.disk().working = None;
+            let (mut again, _) = shared.open().unwrap();
+            let is_live = working >= 1 || unheard;
+            let is_written = working == 3 || (working == 2 && unheard);
+            assert_eq!((again.n(), again.serving()), if is_live { (2, 2) } else { (1, 1) }, "{working} {unheard}");
+            let left = again.standing().rollout;
+            assert_eq!(left.is_some_and(|left| left.is_ending() && left.is_at_once()), is_live && !is_written);
+            if left.is_some() {
+                again.finish_rollout(2).unwrap();
+                assert_eq!(again.standing().rollout, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_written_to_files_already_is_not_taken_back_as_if_it_never_was() {
+    let people = people();
+    let (_, mut governor, change) = rolling(&people);
+    governor.note_progress(Rollout::new(2, change.id).ending()).unwrap();
+    assert!(matches!(governor.take_back("too much", &[], at(20)), Err(GovernanceError::Ending(2))));
+    assert_eq!(governor.n(), 2);
+}
+
+/// A newer version of the program kept it, or it is damaged and nothing is beside the store: the version before it serves, and nobody goes on with its steps.
+#[test]
+fn a_note_that_cannot_be_read_has_the_version_decide_for_nobody() {
+    let people = people();
+    let newer = |n: u64, change: ChangeId| {
+        let mut record = Rollout::new(n, change).encode();
+        let at = record.windows(3).position(|three| three == b"-v2").unwrap() + 2;
+        record[at] = b'3';
+        record.extend_from_slice(b"more");
+        record
+    };
+    for record in [None, Some(Vec::new()), Some(b"damaged".to_vec())] {
+        let held = || {
+            let (shared, governor, change) = rolling(&people);
+            drop(governor);
+            shared.disk().rollout = Some(record.clone().unwrap_or_else(|| newer(2, change.id)));
+            if record.is_some() {
+                shared.disk().steps = None;
+            }
+            let governor = shared.open().unwrap().0;
+            (shared, governor, change)
+        };
+        let (shared, mut governor, change) = held();
+        assert!(governor.standing().rollout.is_some_and(|rollout| rollout.is_held()));
+        assert_eq!((governor.n(), governor.serving(), governor.served().unwrap().1), (2, 1, content(5, REQUIRED)));
+        let before = shared.disk().rollout.clone();
+        assert!(governor.note_progress(Rollout::new(2, change.id).next()).is_err());
+        assert_eq!(shared.disk().rollout, before, "what the newer program kept is there for it");
+        let next = approved(&people, &mut governor, 3, 20);
+        assert!(matches!(governor.begin_rollout(next.id, "ana", at(22)), Err(GovernanceError::RollingOut(2))));
+        // Somebody says what is to be.
+        let (again, _) = shared.open().unwrap();
+        drop(again);
+        governor.finish_rollout(2).unwrap();
+        assert_eq!((shared.open().unwrap().0.serving(), shared.disk().rollout.clone()), (2, None));
+        let (shared, mut governor, _) = held();
+        governor.take_back("nobody knows", &[], at(20)).unwrap();
+        let (again, _) = shared.open().unwrap();
+        assert_eq!((again.n(), again.serving(), again.standing().rollout), (3, 3, None));
+    }
+    // What was kept of an earlier version, or beside one that takes no steps, is of nobody.
+    let (shared, mut governor, change) = rolling(&people);
+    governor.take_back("too much", &[], at(20)).unwrap();
+    for record in [newer(2, change.id), b"damaged".to_vec()] {
+        shared.disk().rollout = Some(record);
+        assert_eq!(shared.open().unwrap().0.serving(), 3);
+    }
+    let (shared, mut governor) = governed(&people);
+    let next = approved(&people, &mut governor, 4, 10);
+    governor.activate(next.id, "ana", at(12)).unwrap();
+    shared.disk().rollout = Some(newer(1, next.id));
+    assert_eq!(shared.open().unwrap().0.serving(), 2);
+}
+
+/// While one process takes over from another there are two, and none writes over what it does not know.
+#[test]
+fn of_two_processes_that_write_how_far_it_has_come_one_is_told() {
+    let people = people();
+    let (shared, mut one, change) = rolling(&people);
+    let (mut other, _) = shared.open().unwrap();
+    let far = |spent_ms| Rollout { spent_ms, ..Rollout::new(2, change.id) };
+    one.note_progress(far(10)).unwrap();
+    let refused = other.note_progress(far(3)).unwrap_err();
+    assert!(matches!(refused, GovernanceError::Ledger(LedgerError::Overtaken)), "{refused:?}");
+    assert_eq!(other.standing().rollout, Some(far(10)), "it goes on from there");
+    other.note_progress(far(13).next()).unwrap();
+    assert!(one.note_progress(far(20)).is_err() && one.standing().rollout == Some(far(13).next()));
+    // One has it live for everybody, and the other does not have it rolled out still.
+    one.finish_rollout(2).unwrap();
+    assert!(other.finish_rollout(2).is_err());
+    assert_eq!((other.serving(), other.standing().rollout), (2, None));
+    // Or takes it back, which is another version.
+    let (shared, mut one, _) = rolling(&people);
+    let (mut other, _) = shared.open().unwrap();
+    one.take_back("too much", &[], at(20)).unwrap();
+    assert!(other.finish_rollout(2).is_err());
+    assert_eq!((other.n(), other.serving(), other.served().unwrap().1), (3, 3, content(5, REQUIRED)));
+    assert_eq!(other.verify_all().unwrap(), 3);
+}
+
+/// What another process is said to have appended is held to the signatures as at a start.
+#[test]
+fn what_another_process_appended_is_not_believed_unseen() {
+    let people = people();
+    let (shared, mut governor, _) = rolling(&people);
+    let mut forged = governor.version(2).unwrap();
+    (forged.n, forged.prev) = (3, governor.version(2).unwrap().hash());
+    shared.disk().versions.push((forged.hash(), forged.encode()));
+    shared.disk().rollout = None;
+    assert!(matches!(governor.finish_rollout(2), Err(GovernanceError::Broken { n: 3, .. })));
+    assert_eq!((governor.n(), governor.serving()), (2, 1), "what was known is known still");
 }

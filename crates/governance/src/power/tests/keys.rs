@@ -58,7 +58,7 @@ fn a_statement_opens_once_also_over_a_restart_and_a_log_that_is_full() {
     assert_eq!((power.asked.kind, power.asked.gives.as_str()), (PowerKind::BreakGlass, "role:admin,*"));
     assert_eq!((power.asked.reason.as_str(), power.asked.ticket.as_str()), ("the disk is full", "OPS-1"));
     assert!(power.is_in_force(at(3_629)) && !power.is_in_force(at(3_630)) && power.is_unreviewed());
-    assert_eq!(power.statement.map(|used| used.key), Some(persons.ana.public()));
+    assert_eq!(power.statement.as_ref().map(|used| used.key), Some(persons.ana.public()));
     let again =
         |book: &mut PowerBook, now: i64| refused(book.break_by_key(&statement, persons.terms(&signers), &[], at(now)));
     assert!(again(&mut book, 31).contains("good once"));

@@ -1,0 +1,99 @@
+//! What waits to become live, as it stands now.
+
+use jiff::Timestamp;
+
+use super::{Governor, Proposal};
+use crate::approval::Approval;
+use crate::change::{Change, ChangeId};
+use crate::error::GovernanceError;
+use crate::ledger::{ChangeState, StoredChange};
+use crate::threshold::{Count, Need};
+
+impl Governor {
+    /// A proposal by its id.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn proposal(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let mut all = self.ledger.changes()?.into_iter();
+        let found = all.find(|(each, _)| *each == id);
+        let (_, stored) = found.ok_or_else(|| GovernanceError::Unknown(format!("change {}", id.short())))?;
+        self.read(id, &stored, now)
+    }
+
+    /// The proposals, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn proposals(&self, now: Timestamp) -> Result<Vec<Proposal>, GovernanceError> {
+        self.ledger.changes()?.iter().map(|(id, stored)| self.read(*id, stored, now)).collect()
+    }
+
+    /// The one proposal whose id begins so.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn find(&self, beginning: &str) -> Result<ChangeId, GovernanceError> {
+        let changes = self.ledger.changes()?;
+        let matching: Vec<ChangeId> =
+            changes.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(beginning)).collect();
+        match matching.as_slice() {
+            [id] if beginning.len() >= 4 => Ok(*id),
+            [] => Err(GovernanceError::Unknown(format!("change `{}`", beginning.escape_debug()))),
+            _ => Err(GovernanceError::Unknown(format!(
+                "one change that `{}` stands for: write more of its id",
+                beginning.escape_debug()
+            ))),
+        }
+    }
+
+    fn read(&self, id: ChangeId, stored: &StoredChange, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let damaged = || GovernanceError::Unknown(format!("change {} that can be read", id.short()));
+        let change = Change::decode(&stored.record).map_err(|_| damaged())?;
+        if change.id != id {
+            return Err(damaged());
+        }
+        let approvals: Vec<Approval> =
+            stored.approvals.iter().filter_map(|record| Approval::decode(record).ok()).collect();
+        let state = if stored.state == ChangeState::Open && change.has_expired(now) {
+            ChangeState::Expired
+        } else {
+            stored.state
+        };
+        let need = Need::of(&self.rules(), &change);
+        // One that has ended may refer to approvers that are not there any more.
+        let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
+        let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
+        let missing = count.meets(need).err();
+        Ok(Proposal { change, state, approvals, count, need, missing })
+    }
+
+    /// A proposal that can still become live.
+    pub(super) fn waiting(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
+        let proposal = self.proposal(id, now)?;
+        if proposal.state != ChangeState::Open {
+            return Err(closed(&proposal));
+        }
+        let (head, hash) = self.base();
+        if (proposal.change.base_n, proposal.change.base) != (head, hash) {
+            let (id, base) = (id.short(), proposal.change.base_n);
+            return Err(GovernanceError::StaleBase { id, base, head });
+        }
+        Ok(proposal)
+    }
+
+    /// Ends what has waited too long.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), GovernanceError> {
+        for (id, stored) in self.ledger.changes()? {
+            let over = Change::decode(&stored.record).map_or(true, |change| change.has_expired(now));
+            if stored.state == ChangeState::Open && over {
+                self.ledger.close(id, ChangeState::Expired)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn closed(proposal: &Proposal) -> GovernanceError {
+    GovernanceError::Closed { id: proposal.change.id.short(), state: proposal.state.as_str() }
+}

@@ -1,0 +1,84 @@
+//! Who uses a store: gateways share it, and who changes it without one has it alone.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Whoever holds it uses the store: a gateway shares it, and who changes the store without one has it alone. It ends with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a store is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A gateway runs on it.
+    #[error("a gateway runs on the store {}, and has to be asked: its control channel does not answer", .0.display())]
+    Busy(PathBuf),
+    /// The file of the lock.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Lock {
+    /// Shares it with other gateways: during a takeover there are two.
+    ///
+    /// # Errors
+    /// Somebody has it alone, or the file cannot be made.
+    pub fn share(store: &Path) -> Result<Self, LockError> {
+        Self::take(store, File::try_lock_shared)
+    }
+
+    /// Has it alone.
+    ///
+    /// # Errors
+    /// A gateway runs, or the file cannot be made.
+    pub fn alone(store: &Path) -> Result<Self, LockError> {
+        Self::take(store, File::try_lock)
+    }
+
+    fn take(store: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
+        let mut name = store.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let io = |source| LockError::Io { path: path.clone(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
+        match lock(&file) {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_shares_the_store_and_whoever_has_it_alone_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let first = Lock::share(&path).unwrap();
+        let second = Lock::share(&path).unwrap();
+        assert!(matches!(Lock::alone(&path), Err(LockError::Busy(_))));
+        drop((first, second));
+        let alone = Lock::alone(&path).unwrap();
+        assert!(matches!(Lock::share(&path), Err(LockError::Busy(_))));
+        drop(alone);
+        Lock::share(&path).unwrap();
+    }
+}

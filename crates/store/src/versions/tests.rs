@@ -1,0 +1,260 @@
+//! The log of versions in a file: after a restart, copied, and of two who write.
+
+use portcullis_governance::{
+    ApproverSet, Assessed, Class, Content, Governor, HeadFile, Kind, PolicySource, Rules, SigningKey, Wish,
+};
+
+use super::*;
+
+/// What is governed is all of it, and it demands nothing.
+struct Plain;
+
+impl PolicySource for Plain {
+    fn assess(&self, content: &Content) -> Result<Assessed, String> {
+        Ok(Assessed { rules: Rules::default(), governed: content.hash() })
+    }
+
+    fn class(&self, _: &Content, _: &Content) -> Class {
+        Class::Mixed
+    }
+}
+
+fn content(text: &str) -> Content {
+    Content { files: [("policy.toml".to_owned(), text.as_bytes().to_vec())].into() }
+}
+
+fn wish(text: &str) -> Wish {
+    Wish {
+        kind: Kind::Change,
+        content: content(text),
+        approvers: None,
+        authors: vec!["test".to_owned()],
+        reason: "a test".to_owned(),
+        ticket: String::new(),
+        impact: Vec::new(),
+        restores: 0,
+    }
+}
+
+fn note(
+    governor: &mut Governor,
+    wish: Wish,
+) -> Result<(u64, bool, Option<portcullis_governance::GovernanceError>), portcullis_governance::GovernanceError> {
+    let assessed = Plain.assess(&wish.content).unwrap();
+    governor.note(&wish, (assessed, Class::Mixed), now())
+}
+
+fn governor(path: &Path) -> Governor {
+    let versions = Versions::open(&Settings { path: path.to_owned() }).unwrap();
+    Governor::open(Box::new(versions), Box::new(HeadFile::beside(path)), Box::new(Plain), None).unwrap().0
+}
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+#[test]
+fn versions_and_proposals_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    let mut first = governor(&path);
+    note(&mut first, wish("one")).unwrap();
+    let change = first.propose(&wish(&"two".repeat(100_000)), now()).unwrap();
+    let mut set = ApproverSet::default();
+    let key = SigningKey::generate().unwrap().0;
+    set.add("ana", &[], key.public(), now()).unwrap();
+    let keys = Wish { kind: Kind::Keys, approvers: Some(set.clone()), ..wish("one") };
+    let keys = first.propose(&keys, now()).unwrap();
+    drop(first);
+    let mut second = governor(&path);
+    assert_eq!((second.n(), second.proposals(now()).unwrap().len()), (1, 2));
+    second.activate(change.id, "test", now()).unwrap();
+    assert!(second.activate(keys.id, "test", now()).is_err(), "of another base");
+    drop(second);
+    let third = governor(&path);
+    assert_eq!((third.n(), third.live().unwrap()), (2, content(&"two".repeat(100_000))));
+    assert_eq!(third.verify_all().unwrap(), 2);
+    assert_eq!(third.content_of(&third.version(1).unwrap()).unwrap(), content("one"));
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert!(size < 200_000, "{size}: it is compressed");
+}
+
+#[test]
+fn of_two_who_append_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    let (mut one, mut other) = (governor(&path), governor(&path));
+    note(&mut one, wish("one")).unwrap();
+    let error = note(&mut other, wish("other")).unwrap_err();
+    assert!(error.to_string().contains("meanwhile"), "{error}");
+    assert_eq!(governor(&path).live().unwrap(), content("one"));
+}
+
+#[test]
+fn a_copy_is_whole_while_others_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    let mut live = governor(&path);
+    note(&mut live, wish("one")).unwrap();
+    let versions = Versions::open(&Settings { path: path.clone() }).unwrap();
+    let copy = folder.path().join("copy.db");
+    versions.copy_to(&copy).unwrap();
+    note(&mut live, wish("two")).unwrap();
+    assert!(versions.copy_to(&copy).is_err(), "what is there is not written over");
+    let copied = governor(&copy);
+    assert_eq!((copied.n(), copied.live().unwrap()), (1, content("one")));
+}
+
+#[test]
+fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+    let mut live = governor(&path);
+    note(&mut live, wish("one")).unwrap();
+    Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
+    note(&mut live, wish("two")).unwrap();
+    drop(live);
+    let revoked = |name: &str| format!("INSERT INTO revocation VALUES ('key', '{name}', 1, 1, NULL, 'test')");
+    Connection::open(&path).unwrap().execute(&revoked("new"), []).unwrap();
+    Connection::open(&copy).unwrap().execute(&revoked("old"), []).unwrap();
+    for (path, name, counter) in [(&path, "new", 9), (&copy, "old", 5)] {
+        let db = Connection::open(path).unwrap();
+        db.execute("INSERT INTO session VALUES (CAST(?1 AS BLOB), 'p', ?1, NULL, 0, 0, 0, 0, 0, '{}')", [name])
+            .unwrap();
+        let factor = "INSERT INTO factor VALUES ('user:a', x'01', 1, 'app', 0, NULL, 1, ?1, NULL, 0, x'', 1)";
+        db.execute(factor, [counter]).unwrap();
+    }
+    let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+    assert!(older.take_from(&path, false).unwrap());
+    assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
+    let subjects = |path: &Path| {
+        let db = Connection::open(path).unwrap();
+        let rows: Vec<String> = db
+            .prepare("SELECT subject FROM session ORDER BY subject")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let counter = db.query_row("SELECT counter FROM factor", [], |row| row.get::<_, i64>(0));
+        (rows, counter.unwrap())
+    };
+    assert_eq!(subjects(&copy), (vec!["new".to_owned()], 9), "a session that was ended does not come back, nor a code");
+    assert!(older.take_from(&path, true).unwrap());
+    older.close().unwrap();
+    assert!(!folder.path().join("copy.db-wal").exists());
+    let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));
+    assert_eq!(rows, Ok(2), "nothing that is revoked on either side is lost");
+    let taken = governor(&copy);
+    assert_eq!((taken.verify_all().unwrap(), taken.live().unwrap()), (2, content("two")));
+}
+
+#[test]
+fn how_far_a_version_has_come_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    let mut first = governor(&path);
+    note(&mut first, wish("one")).unwrap();
+    let change = first.propose(&wish("two"), now()).unwrap();
+    first.begin_rollout(change.id, "test", now()).unwrap();
+    let far = portcullis_governance::Rollout { spent_ms: 5, ..portcullis_governance::Rollout::new(2, change.id) };
+    first.note_progress(far).unwrap();
+    drop(first);
+    let mut second = governor(&path);
+    assert_eq!((second.standing().rollout, second.served().unwrap().1), (Some(far), content("one")));
+    second.take_back("too much", &[], now()).unwrap();
+    drop(second);
+    let third = governor(&path);
+    assert_eq!((third.standing().rollout, third.n(), third.live().unwrap()), (None, 3, content("one")));
+}
+
+/// Each of two processes writes in the place of what it knows, and of nothing else.
+#[test]
+fn how_far_a_version_has_come_is_written_over_by_nobody_who_does_not_know_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { path: folder.path().join("portcullis.db") };
+    let (mut one, mut other) = (Versions::open(&settings).unwrap(), Versions::open(&settings).unwrap());
+    let overtaken = Err(LedgerError::Overtaken);
+    assert_eq!(one.set_rollout(Some(b"never"), Some(b"a")), overtaken);
+    assert_eq!(one.set_rollout(Some(b"never"), None), overtaken);
+    assert_eq!((one.set_rollout(None, None), one.set_rollout(None, Some(b"a"))), (Ok(()), Ok(())));
+    assert_eq!(other.set_rollout(None, Some(b"b")), overtaken);
+    assert_eq!(other.set_rollout(None, None), overtaken);
+    assert_eq!(other.set_rollout(Some(b"a"), Some(b"b")), Ok(()));
+    assert_eq!(
+        (one.set_rollout(Some(b"a"), Some(b"c")), one.set_rollout(Some(b"a"), None)),
+        (overtaken.clone(), overtaken)
+    );
+    assert_eq!(one.rollout().unwrap().as_deref(), Some(&b"b"[..]));
+    assert_eq!((one.set_rollout(Some(b"b"), None), one.rollout()), (Ok(()), Ok(None)));
+}
+
+/// How a version comes into force is there with it, or neither is.
+#[test]
+fn a_version_and_how_it_comes_into_force_are_written_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut versions = Versions::open(&Settings { path: folder.path().join("portcullis.db") }).unwrap();
+    let new =
+        |n, rollout| NewVersion { n, hash: Hash([1; 32]), record: b"v", refers: [Hash::NONE; 3], done: None, rollout };
+    versions.append(new(1, Some(b"a")), &[]).unwrap();
+    assert_eq!(versions.append(new(3, Some(b"b")), &[]), Err(LedgerError::Conflict));
+    assert_eq!(versions.rollout().unwrap().as_deref(), Some(&b"a"[..]));
+    versions.append(new(2, None), &[]).unwrap();
+    assert_eq!(versions.rollout(), Ok(None), "what was kept of the one before is of no version any more");
+}
+
+#[test]
+fn a_rollout_that_is_over_does_not_come_back_with_an_older_store_of_the_same_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+    let mut live = governor(&path);
+    note(&mut live, wish("one")).unwrap();
+    let change = live.propose(&wish("two"), now()).unwrap();
+    live.begin_rollout(change.id, "test", now()).unwrap();
+    Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
+    let taken = |from: &Path| {
+        let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+        older.take_from(from, false).unwrap();
+        older.close().unwrap();
+        let governor = governor(&copy);
+        (governor.n(), governor.serving(), governor.standing().rollout)
+    };
+    let further = portcullis_governance::Rollout::new(2, change.id).next();
+    live.note_progress(further).unwrap();
+    assert_eq!(taken(&path), (2, 1, Some(further)));
+    live.finish_rollout(2).unwrap();
+    assert_eq!(taken(&path), (2, 2, None));
+    // Of a log that has gone on nothing is taken that is not asked for.
+    let change = live.propose(&wish("three"), now()).unwrap();
+    live.begin_rollout(change.id, "test", now()).unwrap();
+    assert_eq!(taken(&path), (2, 2, None));
+}
+
+#[test]
+fn what_ended_long_ago_goes_and_what_was_live_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    let mut governor = governor(&path);
+    note(&mut governor, wish("one")).unwrap();
+    let gone = governor.propose(&wish("never"), now()).unwrap();
+    governor.reject(gone.id, now()).unwrap();
+    assert_eq!(governor.proposal(gone.id, now()).unwrap().state, ChangeState::Rejected);
+    let db = Connection::open(&path).unwrap();
+    let count =
+        |table: &str| db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((count("change"), count("blob")), (1, 2));
+    let foreseen = Wish { impact: b"{}".to_vec(), ..wish("next") };
+    let next = governor.propose(&foreseen, now()).unwrap();
+    assert_eq!((count("change"), count("blob"), count("version")), (2, 3, 1), "the content of `never` is gone");
+    // It is still shown that it was, and the report of the one that waits is kept.
+    assert_eq!(governor.proposals(now()).unwrap().len(), 2);
+    assert_eq!(governor.impact_of(&next).unwrap(), b"{}");
+    governor.activate(next.id, "test", now()).unwrap();
+    governor.propose(&wish("after"), now()).unwrap();
+    assert_eq!(governor.impact_of(&governor.version(2).unwrap().change).unwrap(), b"{}", "of what was live for ever");
+    assert_eq!(governor.verify_all().unwrap(), 2);
+    for n in 1..MAX_OPEN {
+        governor.propose(&wish(&format!("open {n}")), now()).unwrap();
+    }
+    assert!(governor.propose(&wish("too many"), now()).unwrap_err().to_string().contains("as many proposals"));
+}
