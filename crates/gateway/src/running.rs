@@ -15,6 +15,8 @@ use portcullis_events::{AccessLog, Event, EventKind, Recorder, Settings as Event
 use portcullis_governance::power::PowerError;
 use portcullis_identity::session::Sessions;
 use portcullis_identity::{Authenticator, IdentityError};
+use portcullis_insight::SpikeSettings;
+use portcullis_insight::spike::Versions;
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::{ProcessSettings, ShutdownSettings};
 use portcullis_proxy::{DataPlane, Sampling, Shared, Snapshot, UsageLanes};
@@ -139,7 +141,7 @@ struct Fixed {
     store: Option<portcullis_store::Settings>,
     backup: Option<portcullis_governance::backup::Settings>,
     sample: Option<portcullis_insight::SampleLimits>,
-    spike: Option<portcullis_insight::SpikeSettings>,
+    spike: Option<SpikeSettings>,
     audit: bool,
     max_connections: usize,
     password_threads: usize,
@@ -265,7 +267,13 @@ impl Running {
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
-        let insight = fixed.sample.map(|limits| Insight::start(limits, fixed.spike, &shared));
+        let versions = match &governing {
+            None => Versions::NotKept,
+            Some(governing) if governing.is_required() => Versions::Approved,
+            Some(_) => Versions::Kept,
+        };
+        let spike = fixed.spike.map(|settings| SpikeSettings { versions, ..settings });
+        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?.map(Arc::new);
         let auditing =
             begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), insight.clone(), &shared));
