@@ -121,9 +121,19 @@ impl Scene {
         Self::start_with(upstream, policy, "reporter/1.2")
     }
 
+    /// The same where the gateway has more than this.
+    fn start_with_more(upstream: &Upstream, policy: &str, more: &str) -> Self {
+        Self::people_of(upstream, policy, "reporter/1.2", more)
+    }
+
     /// The same who come with this software.
     fn start_with(upstream: &Upstream, policy: &str, software: &'static str) -> Self {
+        Self::people_of(upstream, policy, software, "")
+    }
+
+    fn people_of(upstream: &Upstream, policy: &str, software: &'static str, more: &str) -> Self {
         let mut site = Site::new(&upstream.url());
+        site.add(more);
         let people = (9..15).map(|host| {
             let name = format!("person-{host}");
             let key = ("x-api-key", site.key(&name, &format!("user:{name}"), ""));

@@ -28,6 +28,28 @@ fn a_network_that_was_removed_is_put_down_to_the_policy() {
     assert!(listed.contains("config_change "), "{listed}");
 }
 
+/// Where versions are kept the way back is a command, and it does what it says.
+#[test]
+fn the_command_that_is_proposed_lets_people_in_again() {
+    let upstream = Upstream::start();
+    let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), "[store]\npath = \"state.db\"\n");
+    scene.reload(&without_bans(&POLICY.replace("127.0.0.8/29", "127.0.0.200/32")));
+    let told = scene.told(|| scene.locked_out(403));
+    told.check("config_change", 95, "policy ");
+    told.check_fix("portcullis policy rollback 1 --reason ", &["of 6 callers, 6 let in before; "]);
+    // As somebody copies it from the event.
+    let message = told.event["message"].as_str().unwrap();
+    let (_, command) = message.split_once("portcullis policy ").unwrap();
+    let (command, _) = command.split_once(" (").unwrap();
+    let words: Vec<&str> = command.split('"').collect();
+    let [before, reason, after] = words[..] else { panic!("{command}") };
+    let arguments: Vec<&str> = ["policy"].into_iter().chain(before.split_whitespace()).chain([reason]).collect();
+    assert_eq!(after, "", "{command}");
+    let finished = run(&scene.gateway, &arguments);
+    assert_eq!(finished.status.code(), Some(0), "{arguments:?}: {finished:?}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 4, 200));
+}
+
 #[test]
 fn a_role_that_was_revoked_is_put_down_to_the_policy() {
     let upstream = Upstream::start();

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use portcullis_insight::spike::{Due, Explained};
 use portcullis_insight::{
     Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
 };
@@ -16,7 +17,7 @@ use portcullis_risk::Actor;
 
 use crate::spiking::{Spike, Spiking};
 use crate::turns::Turns;
-use crate::yielding::{Priority, idling};
+use crate::yielding::{Priority, aside, idling};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
@@ -38,6 +39,12 @@ pub(crate) struct Insight {
 #[derive(Debug)]
 pub(crate) struct Turn<'i> {
     _reading: MutexGuard<'i, ()>,
+}
+
+/// A spike that is being explained.
+struct Explaining {
+    due: Due,
+    work: JoinHandle<Explained>,
 }
 
 #[derive(Debug)]
@@ -67,9 +74,10 @@ impl Insight {
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
         let thread = thread::Builder::new().name("insight".to_owned()).spawn(move || {
+            let mut explaining = None;
             while !stopped.load(Ordering::Acquire) {
                 taking.take();
-                taking.look_for_spikes();
+                taking.look_for_spikes(&mut explaining);
                 thread::park_timeout(TICK);
             }
         })?;
@@ -175,11 +183,29 @@ impl Kept {
         outlook
     }
 
-    fn look_for_spikes(&self) {
+    /// Explaining decides on thousands of requests again and compares policies: it is done on a thread of its own, one at a time, so that meanwhile
+    /// requests are taken and workers have their processors.
+    fn look_for_spikes(&self, explaining: &mut Option<Explaining>) {
         let Some(spiking) = &self.spiking else { return };
-        let mut spiking = spiking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = spiking.tick(&self.shared, || self.sample().look_back()) {
-            self.shared.recorder.record(event);
+        let spiking = || spiking.lock().unwrap_or_else(PoisonError::into_inner);
+        let tell = |due: Due, explained: Option<Explained>| {
+            if let Some(event) = spiking().told(due, explained, &self.shared) {
+                self.shared.recorder.record(event);
+            }
+        };
+        if let Some(Explaining { due, work }) = explaining.take_if(|explaining| explaining.work.is_finished()) {
+            // A panic on that thread was reported where it happened.
+            tell(due, work.join().ok());
+        }
+        let due = spiking().tick(&self.shared);
+        let Some(due) = due else { return };
+        let (theirs, sample) = (due.clone(), self.sample().look_back());
+        match aside("explain", Priority::Low, move || theirs.explain(&sample)) {
+            Ok(work) => *explaining = Some(Explaining { due, work }),
+            Err(error) => {
+                tracing::warn!(%error, "a spike of refusals is not explained: there is no thread");
+                tell(due, None);
+            }
         }
     }
 

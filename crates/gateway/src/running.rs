@@ -16,6 +16,8 @@ use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Tracer};
 use portcullis_identity::session::Sessions;
+use portcullis_insight::SpikeSettings;
+use portcullis_insight::spike::Versions;
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::ShutdownSettings;
 use portcullis_proxy::{DataPlane, Sampling, Shared, UsageLanes};
@@ -149,7 +151,13 @@ impl Running {
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
-        let insight = fixed.sample.map(|limits| Insight::start(limits, fixed.spike, &shared));
+        let versions = match &governing {
+            None => Versions::NotKept,
+            Some(governing) if governing.is_required() => Versions::Approved,
+            Some(_) => Versions::Kept,
+        };
+        let spike = fixed.spike.map(|settings| SpikeSettings { versions, ..settings });
+        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?.map(Arc::new);
         let auditing =
             begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), insight.clone(), &shared));

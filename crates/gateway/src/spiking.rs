@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{Event, EventKind};
-use portcullis_insight::spike::{BucketCounts, ChangeKind, Explained, Found, InForce, Lookout, Moment, RecentChange};
-use portcullis_insight::{Outlook, SpikeSettings};
+use portcullis_insight::SpikeSettings;
+use portcullis_insight::spike::{
+    BucketCounts, ChangeKind, Due, Explained, Found, InForce, Lookout, Moment, RecentChange,
+};
 use portcullis_proxy::Shared;
 use uuid::Uuid;
 
@@ -59,14 +61,19 @@ impl Spiking {
         self.lookout.is_learning()
     }
 
-    /// Called several times in each bucket. The event of a spike of which there is something to say.
-    pub(crate) fn tick(&mut self, shared: &Shared, sample: impl FnOnce() -> Outlook) -> Option<Event> {
+    /// Called several times in each bucket. A spike that is to be explained, and told of with [`Self::told`].
+    pub(crate) fn tick(&mut self, shared: &Shared) -> Option<Due> {
         let now = Moment { steady: self.started.elapsed(), wall: Timestamp::now() };
         self.note_changes(shared, now.wall);
         let tallied = shared.sampling.as_ref()?.tallied();
         let counted = BucketCounts { requests: tallied.requests, refused: tallied.refused + tallied.upstream_refused };
-        let found = self.lookout.look(now, counted, sample)?;
-        self.tell(found, shared, now.wall)
+        self.lookout.look(now, counted)
+    }
+
+    /// What was due is explained; `None`: that came to nothing. The event of a spike of which there is something to say.
+    pub(crate) fn told(&mut self, due: Due, explained: Option<Explained>, shared: &Shared) -> Option<Event> {
+        let found = self.lookout.told(due, explained)?;
+        self.tell(found, shared, Timestamp::now())
     }
 
     /// Another policy is in force, or other lists of its networks, or another one for some callers.

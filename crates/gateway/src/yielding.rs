@@ -1,9 +1,10 @@
 //! Work that nobody waits for in a hurry, on a thread of its own that yields to whatever serves requests.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use thread_priority::{
@@ -41,10 +42,7 @@ static IS_IDLING: AtomicBool = AtomicBool::new(false);
 /// A sentence: there is no thread, or the work has panicked.
 pub(crate) fn yielding<T: Send>(name: &str, priority: Priority, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let with_patience = || {
-        // Of this thread alone: on Linux a priority is a thread's.
-        if let Err(error) = rustix::process::nice(priority.nice()) {
-            tracing::debug!(%error, "the thread {name} runs with the priority of the gateway");
-        }
+        yield_to_others(name, priority);
         work()
     };
     thread::scope(|scope| {
@@ -53,6 +51,28 @@ pub(crate) fn yielding<T: Send>(name: &str, priority: Priority, work: impl FnOnc
         // The panic was reported where it happened.
         done.map_err(|_| "that failed: see the log".to_owned())
     })
+}
+
+/// Does it likewise, and waits for nothing: whoever asks looks for the result now and then.
+///
+/// # Errors
+/// No thread.
+pub(crate) fn aside<T: Send + 'static>(
+    name: &'static str,
+    priority: Priority,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        yield_to_others(name, priority);
+        work()
+    })
+}
+
+/// Of this thread alone: on Linux a priority is a thread's.
+fn yield_to_others(name: &str, priority: Priority) {
+    if let Err(error) = rustix::process::nice(priority.nice()) {
+        tracing::debug!(%error, "the thread {name} runs with the priority of the gateway");
+    }
 }
 
 /// Does it while processors are idle (`SCHED_IDLE`, sched(7)): any other thread takes one away from it at once, so that no request waits for a
@@ -135,6 +155,9 @@ mod tests {
             let (theirs, worker) = yielding("test", priority, || (niceness(), thread::current().id())).unwrap();
             assert!(theirs >= priority.nice().max(mine) && worker != caller, "{mine} {theirs}");
         }
+        let waits = aside("test", Priority::Lowest, || (niceness(), thread::current().id())).unwrap();
+        let (theirs, worker) = waits.join().unwrap();
+        assert!(theirs >= Priority::Lowest.nice().max(mine) && worker != caller, "{mine} {theirs}");
         assert_eq!(niceness(), mine);
     }
 

@@ -119,8 +119,16 @@ pub struct Sample {
 struct Since {
     first: Timestamp,
     last: u64,
-    /// Somebody was let in with it.
-    let_in: bool,
+    welcome: Welcome,
+}
+
+/// Who was let in with a software; those of the first are forgotten first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Welcome {
+    Nobody,
+    /// Anybody can fetch a public page, and call what with as they like.
+    Anybody,
+    Verified,
 }
 
 /// Of how many softwares it is known when they came first.
@@ -179,22 +187,26 @@ impl Sample {
         if name.is_empty() {
             return;
         }
-        let let_in = !seen.is_refused();
+        let welcome = match seen.request.principal() {
+            _ if seen.is_refused() => Welcome::Nobody,
+            None => Welcome::Anybody,
+            Some(_) => Welcome::Verified,
+        };
         if let Some(since) = self.software.get_mut(name) {
             since.last = number;
-            since.let_in |= let_in;
+            since.welcome = since.welcome.max(welcome);
             return;
         }
         if self.software.len() >= MOST_SOFTWARE {
             // Those that nobody was ever let in with, and then those that have not come for longest: whoever is refused may call it as they like, and
             // is to make nobody forget what others come with.
-            let order = |since: &Since| (since.let_in, since.last);
-            let mut orders: Vec<(bool, u64)> = self.software.values().map(order).collect();
+            let order = |since: &Since| (since.welcome, since.last);
+            let mut orders: Vec<(Welcome, u64)> = self.software.values().map(order).collect();
             let (_, middle, _) = orders.select_nth_unstable(MOST_SOFTWARE / 2);
             let middle = *middle;
             self.software.retain(|_, since| order(since) > middle);
         }
-        self.software.insert(Arc::from(name), Since { first: seen.request.now, last: number, let_in });
+        self.software.insert(Arc::from(name), Since { first: seen.request.now, last: number, welcome });
     }
 
     /// Lets go of the kinds that have not come for longest; where refusals are most of them, of refusals alone. So who is refused from very many
@@ -366,8 +378,15 @@ mod tests {
             let [_, _, b, c] = number.to_be_bytes();
             sample.add(named(seen("x", [10, b, c, 1], refused), &format!("guess/{number}")), &policy);
         }
+        // Nor do those who are let in to a public page, where anybody is.
+        for number in 0..5_000_u32 {
+            let Seen { request, answered } = named(seen("x", [10, 1, 1, 1], OK), &format!("page/{number}"));
+            sample
+                .add(Seen { request: KeptRequest { identity: KeptIdentity::Anonymous, ..request }, answered }, &policy);
+        }
         let outlook = sample.look();
-        let let_in = outlook.older.iter().filter(|one| one.seen.answered == OK).count();
+        let let_in = outlook.older.iter().filter(|one| one.seen.request.principal().is_some());
+        let let_in = let_in.filter(|one| one.seen.answered == OK).count();
         assert_eq!(let_in, 5, "{:?}", outlook.older);
         for person in 0..5 {
             let name = format!("reporter/{person}");

@@ -86,6 +86,11 @@ impl NetworkIndex {
         }
     }
 
+    /// How many ranges of addresses it has.
+    pub(crate) fn ranges(&self) -> usize {
+        self.v4.starts.len().saturating_add(self.v6.starts.len())
+    }
+
     /// The networks of a set.
     pub(crate) fn members(&self, set: NetworkSetId) -> Members<'_> {
         Members { sets: &self.sets, set }

@@ -289,6 +289,11 @@ impl Policy {
         self.version
     }
 
+    /// How many ranges of addresses its networks are cut into: what [`compare`](crate::compare) walks of both before it has bounds.
+    pub fn network_ranges(&self) -> usize {
+        self.networks.ranges()
+    }
+
     /// The same policy under another number.
     #[must_use]
     pub fn numbered(self, version: u64) -> Self {

@@ -33,8 +33,10 @@ struct Place {
     before: HashSet<Caller>,
     /// Answered since.
     answered: HashSet<Caller>,
-    /// Refused since.
-    refused: HashSet<Caller>,
+    /// Refused since, and from where.
+    refused: HashMap<Caller, Option<u64>>,
+    /// From where callers come that are answered since.
+    networks: HashSet<u64>,
 }
 
 impl Upstreams {
@@ -44,7 +46,8 @@ impl Upstreams {
         let mut times = Vec::new();
         for seen in refused.iter().filter(|seen| matches!(seen.answered, Answered::Permitted(_))) {
             let Some(caller) = caller(&seen.request) else { continue };
-            upstreams.places.entry(place(&seen.request)).or_default().refused.insert(caller);
+            let network = network_of(seen.request.client.ip());
+            upstreams.places.entry(place(&seen.request)).or_default().refused.insert(caller, network);
             times.push(seen.request.now);
         }
         if upstreams.places.is_empty() {
@@ -67,6 +70,7 @@ impl Upstreams {
         let Some(caller) = caller(&seen.request) else { return };
         if seen.request.now >= began {
             place.answered.insert(caller.clone());
+            place.networks.extend(network_of(seen.request.client.ip()));
         }
         if since < onset {
             place.before.insert(caller);
@@ -82,10 +86,15 @@ impl Upstreams {
     /// Whether a good part of those who were answered at such a place are refused there now.
     pub(super) fn refuses_many(&self, request: &KeptRequest) -> bool {
         let Some(place) = self.places.get(&place(request)) else { return false };
-        let refused = place.before.intersection(&place.refused).count();
-        let there = place.before.iter().filter(|who| place.answered.contains(*who) || place.refused.contains(*who));
+        let from: Vec<Option<u64>> = place.before.iter().filter_map(|who| place.refused.get(who)).copied().collect();
+        let refused = from.len();
+        let there = place.before.iter().filter(|who| place.answered.contains(*who) || place.refused.contains_key(*who));
         let there = there.count();
-        let least = if refused >= SEVERAL { SOME } else { MANY };
+        // A few of one network may be one who has several accounts, unless nobody comes from elsewhere.
+        let first = from.first().copied().flatten();
+        let others = from.iter().any(|network| *network != first);
+        let alone = place.networks.iter().all(|network| Some(*network) == first);
+        let least = if refused >= SEVERAL && (others || alone) { SOME } else { MANY };
         there > 0 && refused * 100 >= there * least
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Bystanders {
     networks: HashMap<u64, Neighbourhood>,
     /// All of them together, for networks with too few.
     together: Usual,
+    /// Those of networks that nothing is refused from.
+    elsewhere: Usual,
     failed: u64,
 }
 
@@ -114,7 +116,7 @@ impl Bystanders {
             let (Some(network), Some(principal)) = (network_of(request.client.ip()), request.principal()) else {
                 continue;
             };
-            if one.seen.is_refused() || one.since >= onset || !self.networks.contains_key(&network) {
+            if one.seen.is_refused() || one.since >= onset {
                 continue;
             }
             let span = seconds(one.since, request.now).max(1.0);
@@ -149,6 +151,8 @@ impl Bystanders {
                     one.missed.insert((address, last.software().into(), place(last)));
                 }
                 self.together.add(requests, seen);
+            } else {
+                self.elsewhere.add(requests, seen);
             }
         }
     }
@@ -161,6 +165,17 @@ impl Bystanders {
     pub(super) fn verdict(&self, request: &KeptRequest) -> Verdict {
         let own = self.of_network(request).map(|one| one.usual).unwrap_or_default();
         if own.expected >= ENOUGH { own.verdict() } else { self.together.verdict() }
+    }
+
+    /// Whether those who are usually let in come through no more from other networks than that of this request either.
+    pub(super) fn is_disturbed_elsewhere(&self, request: &KeptRequest) -> bool {
+        let own = self.of_network(request).map(|one| one.usual).unwrap_or_default();
+        let others = Usual {
+            expected: self.together.expected - own.expected + self.elsewhere.expected,
+            seen: self.together.seen - own.seen + self.elsewhere.seen,
+            ..Usual::default()
+        };
+        others.verdict() == Verdict::Disturbed
     }
 
     /// Whether it looks like one of somebody who came regularly from that very address and does not any more.

@@ -12,7 +12,7 @@ use crate::sample::{Answered, Outlook, Seen, network_text};
 use crate::spike::SpikeSettings;
 use crate::spike::answered::Upstreams;
 use crate::spike::bystanders::Bystanders;
-use crate::spike::changes::{ChangeKind, RecentChange};
+use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::classes::{Circumstances, Class};
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
@@ -72,7 +72,7 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         causes.push((class.clone(), observed.saturating_sub(expected).min(excess)));
     }
     causes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.order().cmp(&b.0.order())));
-    let teller = Teller { excess, until, sample, circumstances: &circumstances };
+    let teller = Teller { excess, until, versions: settings.versions, sample, circumstances: &circumstances };
     let mut left = excess;
     let mut named = Vec::new();
     for (class, requests) in causes {
@@ -106,6 +106,7 @@ fn part(whole: u64, some: usize, all: usize) -> u64 {
 struct Teller<'s> {
     excess: u64,
     until: Timestamp,
+    versions: Versions,
     sample: &'s Outlook,
     circumstances: &'s Circumstances<'s>,
 }
@@ -210,7 +211,7 @@ impl Teller<'_> {
             ChangeKind::Feed => (CauseKind::FeedChange, "another list of a network".to_owned()),
         };
         let summary = format!("{what} at {:.0} turned these away, by {rule}; {who}", change.at);
-        let fix = fix::of_change(change, seens, self.sample, self.circumstances.familiar, self.until);
+        let fix = fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
         (kind, summary, Some(fix))
     }
 }

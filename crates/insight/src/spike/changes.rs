@@ -31,6 +31,18 @@ pub enum ChangeKind {
     Feed,
 }
 
+/// How an earlier policy comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// Nobody keeps it: its files are put back by hand.
+    #[default]
+    NotKept,
+    /// By its number.
+    Kept,
+    /// Likewise, and once that is approved.
+    Approved,
+}
+
 /// The last changes, the oldest first.
 ///
 /// Lists change by themselves, and whoever has a say in one can have it change often: so that this makes nobody forget what somebody changed, each

@@ -156,6 +156,8 @@ impl<'s> Circumstances<'s> {
         let failed = self.bystanders.failed(request);
         let (beyond, few) = failed.map_or((false, true), |failed| (failed.beyond, failed.few));
         match self.bystanders.verdict(request) {
+            // Accounts that fall silent as a flood begins may be the attacker's own. What is wrong with keys is wrong elsewhere, too.
+            Verdict::Disturbed if beyond && !self.bystanders.is_disturbed_elsewhere(request) => Class::Other,
             Verdict::Disturbed => of_keys,
             // Too few to tell by: it is told by what they come with, and how often. Many more than good callers ask for are not those of good callers,
             // and what else they are is not known.

@@ -19,7 +19,12 @@ pub(super) struct Familiar {
     principals: HashSet<(PrincipalKind, Box<str>)>,
     software: HashSet<Box<str>>,
     places: HashSet<u64>,
+    /// From where somebody came again and again to such a place: network and place.
+    regulars: HashSet<(u64, u64)>,
 }
+
+/// Whoever came once, or several times at once, is no regular.
+const REGULAR: SignedDuration = SignedDuration::from_mins(1);
 
 impl Familiar {
     /// Of the requests of a sample that were let in and answered well before this time. A release comes to few callers at first: software that was
@@ -36,6 +41,9 @@ impl Familiar {
         for one in sample.older.iter().chain(&sample.lasting).filter(|one| one.since < before) {
             // With what, and where, the newest of its kind came says nothing of the first one.
             familiar.learn(&one.seen, one.seen.request.now < before);
+            if one.weight > 1 && one.since < long_before && one.seen.request.now < before {
+                familiar.learn_regular(&one.seen, one.since);
+            }
         }
         familiar
     }
@@ -58,6 +66,19 @@ impl Familiar {
             self.people.extend(network);
             self.principals.insert((principal.kind, principal.id.clone()));
         }
+    }
+
+    /// One of a kind that came first at this time.
+    fn learn_regular(&mut self, Seen { request, answered }: &Seen, since: Timestamp) {
+        let let_in = matches!(answered, Answered::Permitted(status) if !matches!(status, 401 | 403));
+        if let_in && request.now.duration_since(since) >= REGULAR {
+            self.regulars.extend(network_of(request.client.ip()).map(|network| (network, place(request))));
+        }
+    }
+
+    /// Whether somebody came from this network to this very place again and again, verified or not, since long before.
+    pub(super) fn has_regular(&self, request: &KeptRequest) -> bool {
+        network_of(request.client.ip()).is_some_and(|network| self.regulars.contains(&(network, place(request))))
     }
 
     /// Whether anybody was let in from the network of this address, verified or not.

@@ -1,6 +1,6 @@
 //! What would help against a cause, tried: what it restores, and what it opens besides.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use portcullis_policy::{ChangedClass, DiffBounds, Effect, Outcome, Policy, compare};
@@ -9,17 +9,19 @@ use crate::again::{Again, Missing, Unknown, again};
 use crate::counts::Counts;
 use crate::impact::{Tally, user};
 use crate::sample::{Outlook, Seen, network_text};
-use crate::spike::changes::{ChangeKind, RecentChange};
+use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::familiar::Familiar;
 use crate::spike::report::Fix;
 use crate::words::{counted, number};
 
 /// Requests on which a way back is tried.
 const TRIED: usize = 2_000;
-/// A way back that restores less of those who were let in before is not proposed, in percent.
-const KNOWN: u64 = 10;
+/// Where fewer of those whom a way back lets in were let in before, it is not proposed, in percent of them and not of what they send.
+const KNOWN: usize = 10;
 /// Kinds of request that a way back opens, as they are listed.
 const OPENED: usize = 5;
+/// Where the networks of both policies have more ranges than this, what a way back opens besides is not compared: that walks all of them.
+const RANGES: usize = 50_000;
 /// How exactly two policies are compared beside requests: some tenth of a second at most.
 const BOUNDS: DiffBounds =
     DiffBounds { places: 20_000, evaluations: 300_000, classes: 200, reasons: false, pause: std::thread::yield_now };
@@ -30,11 +32,16 @@ pub(super) fn short(policy: &Policy) -> String {
     if policy.version() > 1 { format!("{hash} (version {})", policy.version()) } else { hash.to_owned() }
 }
 
+/// So many of them at most, evenly from the first to the last: one who sends much at once is not all that is tried.
+fn tried<'s>(seens: &'s [&'s Seen]) -> impl Iterator<Item = &'s Seen> {
+    seens.iter().step_by(seens.len().div_ceil(TRIED).max(1)).copied()
+}
+
 /// The rule that most of them are due to.
 pub(super) fn due_to(change: &RecentChange, seens: &[&Seen]) -> String {
     let mut rules = Counts::default();
     let mut tally = Tally::new(&change.before, &change.after);
-    for seen in seens.iter().take(TRIED) {
+    for seen in tried(seens) {
         // Whoever was not looked at is counted as nobody, for whom the network decides alike.
         let name = tally.rule_of(&seen.request).unwrap_or_else(|| "the policy".to_owned());
         rules.add(&name, 1);
@@ -48,15 +55,19 @@ pub(super) fn of_change(
     seens: &[&Seen],
     sample: &Outlook,
     familiar: &Familiar,
-    now: Timestamp,
+    (versions, now): (Versions, Timestamp),
 ) -> Fix {
     let back = WayBack::of(change, seens, sample, familiar);
+    let mut approved = "";
     let command = match change.kind {
         // Whoever was never let in can send as much as they like, to have a rule taken back that keeps them out.
         _ if back.is_of_strangers() => {
             "no way back is proposed: hardly any of these was let in before the change".to_owned()
         }
-        ChangeKind::Policy if change.after.version() > 1 && change.before.version() > 0 => {
+        ChangeKind::Policy if versions != Versions::NotKept && change.before.version() < change.after.version() => {
+            if versions == Versions::Approved {
+                approved = "; it is in force once it is approved";
+            }
             format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
         }
         ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
@@ -70,7 +81,7 @@ pub(super) fn of_change(
         }
     };
     let (opens, whole) = opened(change, now);
-    Fix { command, preview: back.in_words(&opens, whole), restores: back.restores(), opens }
+    Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
 }
 
 /// What a way back does to requests that were made.
@@ -82,8 +93,9 @@ struct WayBack {
     /// Nobody looked at who these were; somebody is known from there.
     not_looked_at: u64,
     callers: Counts,
-    /// How many of the restored ones are of somebody, or from somewhere, that was let in before.
-    of_known: u64,
+    /// Whose the restored ones are: each principal, and of those who are not verified each network, has one voice, however much comes of it.
+    voices: HashMap<String, bool>,
+    /// Those of somebody, or from where people, or those who use the very place, came before.
     known: Counts,
     /// Of the last other requests.
     others: u64,
@@ -94,7 +106,7 @@ struct WayBack {
 impl WayBack {
     fn of(change: &RecentChange, seens: &[&Seen], sample: &Outlook, familiar: &Familiar) -> Self {
         let mut back = Self::default();
-        for seen in seens.iter().take(TRIED) {
+        for seen in tried(seens) {
             let request = &seen.request;
             back.tried += 1;
             match again(&change.before, request, &Unknown::default()) {
@@ -109,10 +121,15 @@ impl WayBack {
                 None => request.client.ip().map_or_else(|| user(request), |address| address.to_string()),
             };
             back.callers.add(&caller, 1);
-            if familiar.has_principal(request) || familiar.has_network(request.client.ip()) {
-                back.of_known += 1;
+            let is_known = familiar.has_caller(request) || familiar.has_regular(request);
+            if is_known {
                 back.known.add(&caller, 1);
             }
+            let voice = match request.principal() {
+                Some(_) => user(request),
+                None => network_text(request.client.ip()),
+            };
+            *back.voices.entry(voice).or_default() |= is_known;
         }
         let these: HashSet<*const Seen> = seens.iter().map(|seen| std::ptr::from_ref(*seen)).collect();
         let mut tally = Tally::new(&change.after, &change.before);
@@ -133,7 +150,8 @@ impl WayBack {
     }
 
     fn is_of_strangers(&self) -> bool {
-        self.of_known.saturating_mul(100) < self.restores().saturating_mul(KNOWN)
+        let known = self.voices.values().filter(|known| **known).count();
+        known == 0 || known.saturating_mul(100) < self.voices.len().saturating_mul(KNOWN)
     }
 
     fn in_words(&self, opens: &[String], whole: bool) -> String {
@@ -161,6 +179,9 @@ impl WayBack {
 
 /// Every kind of request that the way back permits and the policy in force does not, seen or not; and whether that is all.
 fn opened(change: &RecentChange, now: Timestamp) -> (Vec<String>, bool) {
+    if change.before.network_ranges().saturating_add(change.after.network_ranges()) > RANGES {
+        return (Vec::new(), false);
+    }
     let diff = compare(&change.after, &change.before, now, &BOUNDS);
     // Also where a second factor is still to be shown.
     let is_in = |class: &&ChangedClass| matches!(class.after.outcome, Outcome::Permit | Outcome::StepUp);

@@ -46,6 +46,8 @@ pub struct Lookout {
     /// When those that are over began, the oldest first.
     beginnings: VecDeque<Timestamp>,
     learning: bool,
+    /// Somebody explains what was [`Due`].
+    explaining: bool,
     spike: Option<Ongoing>,
     spikes: u64,
 }
@@ -59,8 +61,28 @@ struct Ongoing {
     quiet: u32,
     /// It is looked at again after so many buckets.
     next: u32,
+    /// It was due already.
+    tried: bool,
     revision: u64,
     said: Option<Vec<(CauseKind, u64)>>,
+}
+
+/// A spike is to be explained: on whatever thread has the time.
+#[derive(Debug, Clone)]
+pub struct Due {
+    spike: u64,
+    said: Option<Vec<(CauseKind, u64)>>,
+    revision: u64,
+    window: Window,
+    changes: Vec<RecentChange>,
+    settings: SpikeSettings,
+}
+
+impl Due {
+    /// Explains it by the sample of the moment at which it was due.
+    pub fn explain(&self, sample: &Outlook) -> Explained {
+        explain(&self.window, sample, &self.changes, &self.settings)
+    }
 }
 
 /// A spike was explained.
@@ -85,6 +107,7 @@ impl Lookout {
             counted: BucketCounts::default(),
             beginnings: VecDeque::new(),
             learning: true,
+            explaining: false,
             spike: None,
             spikes: 0,
         }
@@ -100,8 +123,9 @@ impl Lookout {
         self.changes.note(change);
     }
 
-    /// Looks at what was counted since the start. To be called several times in each bucket; `sample` is asked for where there is a spike to explain.
-    pub fn look(&mut self, now: Moment, counted: BucketCounts, sample: impl FnOnce() -> Outlook) -> Option<Found> {
+    /// Looks at what was counted since the start. To be called several times in each bucket. What is due is to be explained, and told with
+    /// [`Self::told`]; until then nothing else is due.
+    pub fn look(&mut self, now: Moment, counted: BucketCounts) -> Option<Due> {
         let so_far = BucketCounts {
             requests: counted.requests.saturating_sub(self.counted.requests),
             refused: counted.refused.saturating_sub(self.counted.refused),
@@ -117,20 +141,45 @@ impl Lookout {
         let (bucket, spikes) = (self.settings.bucket, &mut self.spikes);
         let spike = self.spike.get_or_insert_with(|| {
             *spikes += 1;
-            Ongoing { number: *spikes, noticed: now.steady, quiet: 0, next: 2, revision: 0, said: None }
+            Ongoing { number: *spikes, noticed: now.steady, quiet: 0, next: 2, tried: false, revision: 0, said: None }
         });
         spike.quiet = 0;
         let settled = now.steady.saturating_sub(spike.noticed) >= (bucket / 2).min(LONGEST_SETTLING);
-        let is_due = if spike.said.is_none() { settled } else { ended && buckets >= spike.next };
-        if !is_due {
+        let is_due = if !spike.tried { settled } else { ended && buckets >= spike.next };
+        if !is_due || self.explaining {
             return None;
         }
         // It is explained again after twice as long, however long that took until now.
         spike.next = buckets.max(1).saturating_mul(2);
+        spike.tried = true;
         let onset = self.onset(buckets, ended);
         let window = Window { onset, until: now.wall, observed, expected: whole(expected) };
-        let explained = explain(&window, &sample(), self.changes.all(), &self.settings);
-        self.said(explained)
+        let spike = self.spike.as_ref()?;
+        self.explaining = true;
+        Some(Due {
+            spike: spike.number,
+            said: spike.said.clone(),
+            revision: spike.revision,
+            window,
+            changes: self.changes.all().to_vec(),
+            settings: self.settings,
+        })
+    }
+
+    /// What was due is explained, also where the spike is over by now. `None`: that came to nothing, and is due again as if it had been.
+    pub fn told(&mut self, due: Due, explained: Option<Explained>) -> Option<Found> {
+        self.explaining = false;
+        let explained = explained?;
+        let shares: Vec<(CauseKind, u64)> =
+            explained.causes.iter().map(|cause| (cause.kind, cause.share_percent)).collect();
+        let is_news = due.said.as_ref().is_none_or(|said| differs(said, &shares));
+        let revision = due.revision.saturating_add(u64::from(is_news));
+        if let Some(spike) = self.spike.as_mut().filter(|spike| is_news && spike.number == due.spike) {
+            spike.said = Some(shares);
+            spike.revision = revision;
+        }
+        let explained = Explained { revision: revision.saturating_sub(1), ..explained };
+        Some(Found { spike: due.spike, explained, is_news })
     }
 
     fn end_bucket(&mut self, now: Moment, counted: BucketCounts, counts: BucketCounts) -> Standing {
@@ -163,19 +212,6 @@ impl Lookout {
         }
         let first = self.beginnings.len().saturating_sub(over);
         self.beginnings.get(first).copied().unwrap_or(self.began.wall)
-    }
-
-    fn said(&mut self, explained: Explained) -> Option<Found> {
-        let spike = self.spike.as_mut()?;
-        let shares: Vec<(CauseKind, u64)> =
-            explained.causes.iter().map(|cause| (cause.kind, cause.share_percent)).collect();
-        let is_news = spike.said.as_ref().is_none_or(|said| differs(said, &shares));
-        if is_news {
-            spike.said = Some(shares);
-            spike.revision += 1;
-        }
-        let explained = Explained { revision: spike.revision.saturating_sub(1), ..explained };
-        Some(Found { spike: spike.number, explained, is_news })
     }
 }
 

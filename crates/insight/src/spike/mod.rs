@@ -17,9 +17,9 @@ mod lookout;
 mod report;
 
 pub use cause::{Window, explain};
-pub use changes::{ChangeKind, ChangeLog, InForce, RecentChange};
+pub use changes::{ChangeKind, ChangeLog, InForce, RecentChange, Versions};
 pub use chart::{BucketCounts, Charts, Standing};
-pub use lookout::{Found, Lookout, Moment};
+pub use lookout::{Due, Found, Lookout, Moment};
 pub use report::{Cause, CauseKind, Explained, Fix};
 
 use std::time::Duration;
@@ -35,11 +35,18 @@ pub struct SpikeSettings {
     pub min_excess: u64,
     /// A change is a suspect that came at most so long before the onset. Default 15 minutes.
     pub lookback: Duration,
+    /// How an earlier policy comes back here, for the way back that is proposed. No key: whoever runs it knows. Default: by its files.
+    pub versions: Versions,
 }
 
 impl Default for SpikeSettings {
     fn default() -> Self {
-        Self { bucket: Duration::from_secs(10), min_excess: 20, lookback: Duration::from_secs(15 * 60) }
+        Self {
+            bucket: Duration::from_secs(10),
+            min_excess: 20,
+            lookback: Duration::from_secs(15 * 60),
+            versions: Versions::NotKept,
+        }
     }
 }
 

@@ -18,6 +18,13 @@ mod beside;
 mod lookout;
 mod mixed;
 
+/// Looks, and explains what is due at once.
+fn look(lookout: &mut Lookout, now: Moment, counted: BucketCounts, sample: &Sample) -> Option<Found> {
+    let due = lookout.look(now, counted)?;
+    let explained = due.explain(&sample.look_back());
+    lookout.told(due, Some(explained))
+}
+
 fn start() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
 }

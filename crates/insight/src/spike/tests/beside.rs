@@ -305,16 +305,146 @@ fn who_was_never_let_in_has_no_rule_taken_back() {
     assert!(fix.command.starts_with("no way back is proposed: "), "{fix:?}");
     assert!(fix.preview.contains("of 60 callers, 0 let in before; "), "{fix:?}");
     // Those who used it are to have it again.
-    let mut scene = Scene::new();
-    for number in 0..120_usize {
-        scene.add(ask(number, at(-100)), Answered::Permitted(200));
+    let regular = |networks: usize, times: std::ops::Range<i64>| {
+        let mut scene = Scene::new();
+        for second in times.step_by(100) {
+            (0..networks).for_each(|number| scene.add(ask(number, at(second)), Answered::Permitted(200)));
+        }
+        scene.change(ChangeKind::Policy, closed);
+        scene
+    };
+    let fix = |scene: &mut Scene| {
+        scene.locked_out(Answered::Refused(ReasonCode::AuthnMissing), ask);
+        let explained = scene.check(300, CauseKind::ConfigChange, 95);
+        explained.causes[0].fix.clone().unwrap()
+    };
+    let used = fix(&mut regular(60, -550..0));
+    assert!(used.command.starts_with("put the policy "), "{used:?}");
+    assert!(used.preview.contains("of 60 callers, 60 let in before; "), "{used:?}");
+    // Each of the attackers has fetched the page once, long ago, or several times, a moment ago.
+    for times in [-550..-500, -250..0] {
+        let fetched = fix(&mut regular(60, times));
+        assert!(fetched.command.starts_with("no way back is proposed: "), "{fetched:?}");
+        assert!(fetched.preview.contains("of 60 callers, 0 let in before; "), "{fetched:?}");
+    }
+    // Or has fetched another one all the time.
+    let mut scene = regular(0, -550..0);
+    scene.changes.clear();
+    scene.policy = Arc::new(compiled(&draft()));
+    for second in (-550..0).step_by(100) {
+        for number in 0..60_usize {
+            let who =
+                Who { user: None, client: format!("10.9.{number}.7"), path: "/public2/x", software: "Chrome/130" };
+            let page = KeptRequest { identity: KeptIdentity::Anonymous, ..request(&who, at(second)) };
+            scene.add(page, Answered::Permitted(404));
+        }
     }
     scene.change(ChangeKind::Policy, closed);
-    scene.locked_out(Answered::Refused(ReasonCode::AuthnMissing), ask);
-    let explained = scene.check(300, CauseKind::ConfigChange, 95);
-    let fix = explained.causes[0].fix.as_ref().unwrap();
-    assert!(fix.command.starts_with("put the policy "), "{fix:?}");
-    assert!(fix.preview.contains("of 60 callers, 60 let in before; "), "{fix:?}");
+    assert!(fix(&mut scene).command.starts_with("no way back is proposed: "));
+    // One network that used it sends nearly all of it, and is one of sixty for that.
+    let mut scene = regular(1, -550..0);
+    for number in 0..2_000_usize {
+        scene.add(ask(0, at(i64::try_from(number / 100).unwrap())), Answered::Refused(ReasonCode::AuthnMissing));
+    }
+    assert!(fix(&mut scene).command.starts_with("no way back is proposed: "));
+}
+
+/// An earlier policy comes back as it is kept.
+#[test]
+fn the_way_back_is_the_command_for_how_policies_are_kept() {
+    for (versions, command, words) in [
+        (Versions::NotKept, "put the policy ", None),
+        (Versions::Kept, "portcullis policy rollback 7 --reason \"spike of refusals\"", None),
+        (Versions::Approved, "portcullis policy rollback 7 --reason \"", Some("; it is in force once it is approved")),
+    ] {
+        let mut scene = Scene::new();
+        scene.policy = Arc::new(compiled(&draft()).numbered(7));
+        scene.change(ChangeKind::Policy, without_the_office);
+        scene.changes[0].after = Arc::new(Policy::clone(&scene.policy).numbered(8));
+        scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
+        let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
+        let settings = SpikeSettings { versions, ..SpikeSettings::default() };
+        let explained = explain(&window, &scene.sample.look_back(), &scene.changes, &settings);
+        let fix = explained.causes[0].fix.as_ref().unwrap();
+        assert!(fix.command.starts_with(command), "{fix:?}");
+        assert_eq!(fix.preview.ends_with("; it is in force once it is approved"), words.is_some(), "{fix:?}");
+    }
+}
+
+/// Lists of many networks are not walked while a spike is explained, and that is said.
+#[test]
+fn what_is_too_much_to_compare_is_not_compared() {
+    for (most, is_compared) in [(100, true), (60_000, false)] {
+        let mut scene = Scene::new();
+        scene.change(ChangeKind::Policy, |draft| {
+            without_the_office(draft);
+            let mut listed = draft.networks[1].clone();
+            listed.name = "listed".to_owned().into();
+            let addresses = (0..most).map(|number: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + 2 * number));
+            listed.prefixes = addresses.map(|address| format!("{address}/32").parse().unwrap()).collect();
+            draft.networks.push(listed);
+        });
+        scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
+        let explained = scene.check(300, CauseKind::ConfigChange, 95);
+        let fix = explained.causes[0].fix.as_ref().unwrap();
+        assert_eq!(!fix.opens.is_empty(), is_compared, "{fix:?}");
+        assert_eq!(fix.preview.contains("is too much to compare here"), !is_compared, "{fix:?}");
+        assert_eq!(fix.restores, 300);
+    }
+}
+
+/// Somebody has five accounts that come regularly, lets them fall silent, and guesses passwords from there: that is no matter of keys.
+#[test]
+fn accounts_that_fall_silent_as_a_flood_begins_make_it_no_matter_of_keys() {
+    let flood = |gone: bool| {
+        let mut scene = Scene::new();
+        for second in -600_i64..0 {
+            let user = format!("account-{}", second.rem_euclid(5));
+            let who = Who { user: Some(&user), client: "10.9.9.9".to_owned(), path: "/reports/7", software: "x/1" };
+            scene.add(request(&who, at(second)), Answered::Permitted(200));
+        }
+        scene.goes_on(30, |_| gone);
+        for number in 0..8_000_i64 {
+            let who = Who { user: None, client: "10.9.9.9".to_owned(), path: "/reports/7", software: "x/1" };
+            let identity = KeptIdentity::Rejected(CredentialProblemKind::Invalid);
+            let request = KeptRequest { identity, ..request(&who, at(number / 267)) };
+            scene.add(request, Answered::Refused(ReasonCode::AuthnInvalid));
+        }
+        scene.explain(8_000)
+    };
+    let guessed = flood(false);
+    assert!(guessed.causes.iter().all(|cause| cause.kind != CauseKind::Keys), "{guessed:#?}");
+    // Where everybody is gone, elsewhere, too, it is the keys, however often one of them tries again.
+    assert_eq!(flood(true).causes[0].kind, CauseKind::Keys);
+}
+
+/// Three accounts of one network that are a sixth of those who come to a place are not all of it.
+#[test]
+fn a_few_accounts_of_one_network_are_no_upgrade() {
+    let ask = |user: &str, client: &str, second: i64| {
+        let who = Who { user: Some(user), client: client.to_owned(), path: "/files/a", software: "reporter/1.2" };
+        request(&who, at(second))
+    };
+    // The same where they come from several networks: then it is more than one who has several accounts.
+    for (networks, upgrade) in [(1, false), (3, true)] {
+        let mut scene = Scene::new();
+        for second in -600_i64..30 {
+            let user = format!("colleague-{}", second.rem_euclid(15));
+            scene.add(ask(&user, "203.0.113.9", second), Answered::Permitted(200));
+        }
+        let account = |number: i64| (format!("account-{}", number % 3), format!("10.9.{}.9", number % 3 % networks));
+        for number in 0..300_i64 {
+            let (user, client) = account(number);
+            scene.add(ask(&user, &client, number - 500), Answered::Permitted(200));
+        }
+        for number in 0..300_i64 {
+            let (user, client) = account(number);
+            scene.add(ask(&user, &client, number / 10), Answered::Permitted(403));
+        }
+        let explained = scene.explain(300);
+        let is_blamed = explained.causes.iter().any(|cause| cause.kind == CauseKind::Upstream);
+        assert_eq!(is_blamed, upgrade, "{networks}: {explained:#?}");
+    }
 }
 
 /// Whoever has got an account and was let in once from each of many networks is no good caller there.

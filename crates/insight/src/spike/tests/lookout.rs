@@ -38,8 +38,7 @@ impl Watched {
             let request = stranger(number, moment(self.seconds).wall);
             self.scene.add(request, Answered::Refused(ReasonCode::AuthnInvalid));
         }
-        let sample = || self.scene.sample.look_back();
-        self.lookout.look(moment(self.seconds), self.counted, sample)
+        look(&mut self.lookout, moment(self.seconds), self.counted, &self.scene.sample)
     }
 
     /// Seconds until something is said while each step has so many refusals.
@@ -142,4 +141,36 @@ fn what_fills_a_bucket_early_is_no_spike() {
     // One refusal in 251 requests is usual.
     let rush = (0..500).filter_map(|_| watched.step(2_000, 8)).count();
     assert_eq!(rush, 0);
+}
+
+/// Whoever explains takes the time that it takes: meanwhile nothing else is due, and what is said then is said also of a spike that is over. What
+/// came to nothing is tried again later, and not at once.
+#[test]
+fn what_is_due_is_explained_elsewhere() {
+    let due = |watched: &mut Watched, refused: u64, steps: usize| -> Vec<Due> {
+        let look = |_| {
+            watched.seconds += STEP;
+            watched.counted.requests += 10 + refused;
+            watched.counted.refused += refused;
+            watched.lookout.look(moment(watched.seconds), watched.counted)
+        };
+        (0..steps).filter_map(look).collect()
+    };
+    let mut watched = Watched::new(SpikeSettings::default());
+    let mut first = due(&mut watched, 10, 500);
+    assert_eq!(first.len(), 1, "one at a time");
+    assert_eq!(due(&mut watched, 0, 1_000).len(), 0);
+    let first = first.remove(0);
+    let explained = first.explain(&watched.scene.sample.look_back());
+    let found = watched.lookout.told(first, Some(explained)).unwrap();
+    assert!(found.is_news && found.explained.revision == 0, "{found:?}");
+    let mut second = due(&mut watched, 10, 100);
+    assert_eq!(second.len(), 1);
+    assert!(watched.lookout.told(second.remove(0), None).is_none());
+    assert_eq!(due(&mut watched, 10, 25).len(), 0);
+    let mut again = due(&mut watched, 10, 200);
+    let again = again.remove(0);
+    let explained = again.explain(&watched.scene.sample.look_back());
+    let told = watched.lookout.told(again, Some(explained)).unwrap();
+    assert!(told.is_news && told.spike != found.spike && told.explained.revision == 0, "{told:?}");
 }

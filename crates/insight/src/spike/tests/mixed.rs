@@ -141,7 +141,7 @@ impl World {
         }
         more(self);
         let now = moment(self.seconds);
-        self.lookout.look(now, self.counted, || self.sample.look_back())
+        look(&mut self.lookout, now, self.counted, &self.sample)
     }
 
     fn change(&mut self, kind: ChangeKind, edit: impl FnOnce(&mut PolicyDraft)) {
