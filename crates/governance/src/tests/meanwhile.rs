@@ -115,15 +115,18 @@ fn a_record_that_was_replaced_is_not_what_the_next_one_follows_on() {
 #[test]
 fn a_key_that_was_revoked_comes_back_by_nobody_elses_version() {
     let people = people();
-    let (shared, mut governor, third) = waiting(&people, false);
+    let (shared, mut governor, third) = waiting(&people, true);
     let version = forged(&governor, third.clone(), governor.proposal(third.id, at(21)).unwrap().approvals);
-    shared.disk().versions.push((version.hash(), version.encode()));
     let mut set = people.set.clone();
     set.revoke("dia", None, at(5)).unwrap();
-    shared.disk().revoked = RevokedKeys::of(&set);
-    let next = governor.activate(third.id, "ana", at(30)).unwrap_err();
-    assert!(matches!(next, GovernanceError::Revived { .. }), "{next:?}");
-    assert_eq!(governor.n(), 2);
+    {
+        let mut disk = shared.disk();
+        disk.versions.push((version.hash(), version.encode()));
+        (disk.rollout, disk.revoked) = (None, RevokedKeys::of(&set));
+    }
+    let refused = governor.finish_rollout(2).unwrap_err();
+    assert!(matches!(refused, GovernanceError::Revived { .. }), "{refused:?}");
+    assert_eq!((governor.n(), governor.serving()), (2, 1));
 }
 
 #[test]
@@ -193,4 +196,59 @@ fn what_is_past_its_last_step_is_taken_back_by_no_row() {
     shared.disk().versions.push((version.hash(), version.encode()));
     let refused = shared.open().unwrap_err().to_string();
     assert!(refused.contains("it takes back version 2, which was not being rolled out"), "{refused}");
+}
+
+/// Contents in which a variable stands, which has a value of its own in each process.
+struct WithVariable(u32);
+
+impl PolicySource for WithVariable {
+    fn assess(&self, content: &Content) -> Result<Assessed, String> {
+        let assessed = Lines.assess(content)?;
+        let governed = Hash::of(format!("{} {}", assessed.governed, self.0).as_bytes());
+        Ok(Assessed { governed, ..assessed })
+    }
+
+    fn class(&self, before: &Content, after: &Content) -> Class {
+        Lines.class(before, after)
+    }
+}
+
+/// Finding of 2026-11: another value of a variable let somebody else in as a change that changes nothing, and one person sufficed.
+#[test]
+fn another_value_of_a_variable_is_a_change_that_can_do_anything() {
+    let people = people();
+    let shared = Shared::default();
+    let open = |value| {
+        let (ledger, head) = (Box::new(shared.clone()), Box::new(shared.clone()));
+        Governor::open(ledger, head, Box::new(WithVariable(value)), None).map(|(governor, _)| governor)
+    };
+    let mut before = open(0).unwrap();
+    let begin = Wish { kind: Kind::Keys, approvers: Some(people.set.clone()), ..wish(content(5, REQUIRED), "root") };
+    before.begin(&begin, at(1)).unwrap();
+    let mut governor = open(1).unwrap();
+    // The same files; and fewer let in by them, of which it cannot be told what it does beside the other value.
+    for level in [5, 4] {
+        let change = approved_by(&mut governor, level, 10, &[&people.ben]);
+        let proposal = governor.proposal(change.id, at(12)).unwrap();
+        assert_eq!((change.class, proposal.need.old), (Class::Mixed, 2), "{level}");
+        assert!(matches!(governor.activate(change.id, "ana", at(12)), Err(GovernanceError::Shortfall(_))), "{level}");
+        // Nor does the store alone say that it is less.
+        for class in [Class::Neutral, Class::Tightens] {
+            let forged_change = Change { class, ..change.clone() };
+            let approval = sign(&governor, &forged_change, &people.ben, 21);
+            let version = forged(&governor, forged_change, vec![approval]);
+            shared.disk().versions.push((version.hash(), version.encode()));
+            assert!(matches!(open(1), Err(GovernanceError::Broken { n: 2, .. })), "{level} {class:?}");
+            shared.disk().versions.pop();
+        }
+    }
+    let change = approved_by(&mut governor, 5, 10, &[&people.ben, &people.cem]);
+    governor.activate(change.id, "ana", at(12)).unwrap();
+    // From then on what only tightens is that again.
+    let next = approved_by(&mut governor, 4, 20, &[&people.ben]);
+    assert_eq!(next.class, Class::Tightens);
+    governor.activate(next.id, "ana", at(22)).unwrap();
+    assert!(governor.verify_class(2).unwrap() && governor.verify_class(3).unwrap());
+    // Where the variable has another value by now nobody can tell any more what it did.
+    assert!(!open(2).unwrap().verify_class(3).unwrap());
 }
