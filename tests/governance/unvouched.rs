@@ -188,3 +188,20 @@ fn stage_of_ben(site: &Site, keys: &[String; 3]) -> String {
     dismiss_ben(site, keys);
     fs::read_to_string(site.path("state.db.revoked")).unwrap()
 }
+
+/// Finding of 2026-11: the gateway said "restore a backup" of a list that was damaged, and restoring one failed by that list.
+#[test]
+fn a_list_of_revoked_keys_that_is_damaged_is_mended_by_a_backup() {
+    let upstream = Upstream::start();
+    let (site, key, keys) = governed(&upstream);
+    dismiss_ben(&site, &keys);
+    let archive = backup(&site, "first.backup").display().to_string();
+    site.file("state.db.revoked", "torn");
+    assert!(refused(&site, &["run"], 3).contains("restore a backup"));
+    let said = run(&site, &["backup", "restore", &archive], 0);
+    assert!(said.contains("which keys were revoked could not be read"), "{said}");
+    assert!(fs::read_to_string(site.path("state.db.revoked")).unwrap().starts_with("portcullis-revoked/1\n"));
+    let list = run(&site, &["approver", "list"], 0);
+    assert!(list.lines().any(|line| line.contains("ben") && line.contains("revoked")), "{list}");
+    assert_eq!(status(&site.start(), &key), 200);
+}

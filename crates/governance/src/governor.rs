@@ -46,6 +46,11 @@ pub trait PolicySource {
     /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
     fn class(&self, before: &Content, after: &Content) -> Class;
 
+    /// Whether a content still is what it was when that was its digest: variables that it refers to may have other values by now.
+    fn is_still(&self, content: &Content, governed: Hash) -> bool {
+        self.assess(content).is_ok_and(|assessed| assessed.governed == governed)
+    }
+
     /// What it did at that time: what had not expired by then is over by now.
     fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
         self.class(before, after)
@@ -220,10 +225,22 @@ impl Governor {
         let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
         let class = match self.last.as_ref() {
             None => Class::Mixed,
-            Some(last) if last.change.governed == assessed.governed => Class::Neutral,
-            Some(last) => self.source.class(&self.content_of(last)?, &wish.content),
+            Some(last) => self.class_after(last, assessed.governed, &wish.content)?,
         };
         Ok((self.change_of(wish, assessed, class, now)?, assessed))
+    }
+
+    /// What a content does that is to follow on a version.
+    fn class_after(&self, last: &Version, governed: Hash, content: &Content) -> Result<Class, GovernanceError> {
+        if last.change.governed == governed {
+            return Ok(Class::Neutral);
+        }
+        let base = self.content_of(last)?;
+        // What it was then is not there to be compared with.
+        match self.source.is_still(&base, last.change.governed) {
+            true => Ok(self.source.class(&base, content)),
+            false => Ok(Class::Mixed),
+        }
     }
 
     /// The same of a wish that was read and compared.
@@ -380,10 +397,7 @@ impl Governor {
             return Err(GovernanceError::Invalid(why.to_owned()));
         }
         if let Some(last) = &self.last {
-            let class = match last.change.governed == change.governed {
-                true => Class::Neutral,
-                false => self.source.class(&self.content_of(last)?, content),
-            };
+            let class = self.class_after(last, change.governed, content)?;
             if class != change.class {
                 return Err(GovernanceError::of_class(change.class, class));
             }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod crashes;
+mod meanwhile;
 mod memory;
 mod properties;
 mod restoring;

@@ -48,11 +48,13 @@ impl PowerLog {
     /// # Errors
     /// It cannot be read or written.
     pub fn take_as_it_is(&mut self, anew: bool) -> Result<bool, LedgerError> {
-        let known = self.anchor();
+        let (transaction, anchor) = self.begin()?;
+        let known = anchor.read().map_err(unwritten);
+        // What cannot be read may know that the rows are others.
+        let known = if anew { Ok(known?) } else { known };
         if anew && known.as_ref().is_ok_and(Option::is_some) {
             return Ok(false);
         }
-        let (transaction, anchor) = self.begin()?;
         let end = last(&transaction)?;
         let is_other = match &known {
             Ok(known) => known.is_some_and(|known| !known.holds(end)),
@@ -328,6 +330,10 @@ mod tests {
         assert!(log.take_as_it_is(false).unwrap());
         assert!(!log.take_as_it_is(false).unwrap());
         open().unwrap();
+        // What cannot be read may know better.
+        std::fs::write(beside.path(), "torn").unwrap();
+        assert!(log.take_as_it_is(true).is_err());
+        assert_eq!(std::fs::read_to_string(beside.path()).unwrap(), "torn");
         beside.forget().unwrap();
         assert!(!log.take_as_it_is(true).unwrap());
         assert!(beside.read().unwrap().is_some());

@@ -51,8 +51,17 @@ pub(crate) fn restore(
     let checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
     let beside_it = HeadFile::beside(restoring.store);
     let known = beside_it.read()?;
-    let mut revoked = beside_it.revoked()?;
-    let listed = beside_it.list().exists();
+    // A list that is damaged says no more than one that is gone: a backup is what mends it.
+    let (mut revoked, listed, unlisted) = match beside_it.revoked() {
+        Ok(revoked) => (revoked, beside_it.list().exists(), String::new()),
+        Err(why) => (
+            RevokedKeys::default(),
+            false,
+            format!(
+                "; which keys were revoked could not be read ({why}): what neither the backup nor the log knows of has to be revoked again"
+            ),
+        ),
+    };
     revoked.take(&checked.revoked);
     let there = copied(restoring, parent)?;
     let readable = there.as_ref().and_then(|there| there.as_ref().ok()).map(CopiedStore::path);
@@ -92,7 +101,7 @@ pub(crate) fn restore(
         Some(_) => String::new(),
         None => rolling_out(restoring, &checked)?,
     };
-    let words = format!("{words}{ended}{rolling}{unread}");
+    let words = format!("{words}{ended}{rolling}{unread}{unlisted}");
     let (n, created) = (checked.manifest.n, checked.manifest.created());
     if restoring.drill {
         return Ok(Restored::Done(format!(
@@ -351,7 +360,7 @@ fn put_in_place(
             Err(error) => return Err(BackingUpError::io(&from)(error)),
         }
     }
-    if !revoked.is_empty() {
+    if !revoked.is_empty() || HeadFile::beside(store).list().exists() {
         HeadFile::beside(store).revoke(revoked)?;
     }
     fs::rename(&restored, store).map_err(BackingUpError::io(store))?;

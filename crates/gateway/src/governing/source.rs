@@ -81,6 +81,10 @@ impl PolicySource for Source {
         self.class_at(before, after, Timestamp::now())
     }
 
+    fn is_still(&self, content: &Content, governed: Hash) -> bool {
+        load_sealed(&self.config, content).is_ok_and(|loaded| loaded.governed.is(&governed.0))
+    }
+
     fn class_at(&self, before: &Content, after: &Content, time: Timestamp) -> Class {
         let loaded = |content| load_sealed(&self.config, content);
         let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };

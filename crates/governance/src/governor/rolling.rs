@@ -91,13 +91,27 @@ impl Governor {
     /// # Errors
     /// They are not there, or not what they were.
     pub fn served(&self) -> Result<(Version, Content), GovernanceError> {
-        let serving = self.serving();
-        let version = match self.last.as_ref().filter(|last| last.n == serving) {
-            Some(last) => last.clone(),
-            None => self.version(serving)?,
-        };
+        let version = self.serving_version()?;
         let content = self.content_of(&version)?;
         Ok((version, content))
+    }
+
+    /// The store may hold another record under that number by now: the last version says which it is.
+    fn serving_version(&self) -> Result<Version, GovernanceError> {
+        let serving = self.serving();
+        match &self.last {
+            Some(last) if last.n == serving => Ok(last.clone()),
+            Some(last) => {
+                let version = self.version(serving)?;
+                match version.hash() == last.prev {
+                    true => Ok(version),
+                    false => {
+                        Err(GovernanceError::Broken { n: serving, why: "the store was changed meanwhile".to_owned() })
+                    }
+                }
+            }
+            None => self.version(serving),
+        }
     }
 
     /// Keeps how far it has come.
@@ -173,7 +187,7 @@ impl Governor {
         if rollout.is_ending() {
             return Err(GovernanceError::Ending(rollout.n));
         }
-        let earlier = self.version(self.serving())?;
+        let earlier = self.serving_version()?;
         let (base_n, base) = self.base();
         let change = Change {
             id: ChangeId::random()?,

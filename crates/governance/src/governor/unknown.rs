@@ -56,8 +56,9 @@ impl Governor {
     /// The error is why it cannot be told.
     fn look_again(&self, before: &Version, version: &Version) -> Result<Looked, GovernanceError> {
         let (rules, change) = (before.rules(), &version.change);
-        // What is taken back was in force; and where the files are those of before nothing else changes than who may approve.
-        if !rules.required || change.kind == Kind::Revert || change.content == before.change.content {
+        // What is taken back was in force; and where the files are those of before, with the same values, nothing else changes than who may approve.
+        let is_same = (change.content, change.governed) == (before.change.content, before.change.governed);
+        if !rules.required || change.kind == Kind::Revert || is_same {
             return Ok(Looked::Fits);
         }
         let (old, new) = (self.set_of(&before.change)?, self.set_of(change)?);
@@ -76,7 +77,16 @@ impl Governor {
             return Ok(Looked::Fits);
         }
         let earlier: Content = self.content_of(before)?;
-        let class = self.source.class_at(&earlier, &content, time);
+        let are_still =
+            self.source.is_still(&earlier, before.change.governed) && self.source.is_still(&content, change.governed);
+        let class = match are_still {
+            true => self.source.class_at(&earlier, &content, time),
+            false if change.content == before.change.content => Class::Mixed,
+            false => {
+                let why = "files or variables that it refers to are not what they were";
+                return Err(GovernanceError::Invalid(why.to_owned()));
+            }
+        };
         match suffices(&Change { class, ..change.clone() }) {
             Ok(()) => Ok(Looked::Fits),
             Err(shortfall) => {

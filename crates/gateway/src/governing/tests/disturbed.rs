@@ -118,6 +118,7 @@ fn what_is_not_written_yet_is_in_force_whatever_the_files_hold() {
     assert_eq!(place.choose(Why::Asked, Some(3)).unwrap().number, Number::Known(3));
     assert_eq!((place.read("policy.toml").as_str(), place.read("more/a.toml").as_str()), (POLICY, NOBODY));
     assert_eq!(place.governing.rollout(), None);
+    assert_eq!(place.read("policy.toml.edited-before-version-3"), "# by hand\n", "and nothing is lost by it");
 }
 
 #[test]
@@ -312,4 +313,96 @@ fn what_cannot_be_put_in_the_store_has_changed_nothing() {
     assert!(!place.governing.is_ending(2));
     let left: Vec<_> = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+}
+
+/// Finding of 2026-11: an edit that could not be kept, or a file that could not be read, held up what had been approved.
+#[test]
+fn what_was_edited_by_hand_and_cannot_be_kept_holds_up_nothing_that_was_approved() {
+    for is_folder in [false, true] {
+        let place = Place::new("");
+        let id = place.approved(OTHER);
+        if is_folder {
+            fs::remove_file(place.folder.path().join("policy.toml")).unwrap();
+            fs::create_dir(place.folder.path().join("policy.toml")).unwrap();
+        } else {
+            place.write("# by hand\n");
+            // Where it would be kept something else is.
+            fs::create_dir(place.folder.path().join("policy.toml.edited-before-version-2")).unwrap();
+        }
+        let answer = ask(&place, at_once(&id)).unwrap();
+        assert!(answer.message.contains("version 2 is live"), "{}", answer.message);
+        assert!(answer.message.contains("still hold something else (`policy.toml`: "), "{}", answer.message);
+        assert_eq!((place.governing.n(), place.governing.rollout()), (2, None));
+        assert!(is_folder || place.read("policy.toml") == "# by hand\n", "it is not written over");
+        let decided = place.choose(Why::Activated, Some(1)).unwrap();
+        let policy = content_of(&decided.loaded).files["policy.toml"].clone();
+        assert_eq!((decided.number, policy.as_slice()), (Number::Known(2), OTHER.as_bytes()));
+    }
+    // Where files are believed it has to be kept, or nothing becomes live.
+    let place = Place::believing("");
+    let id = two_files(&place, &format!("{POLICY}# next\n"));
+    place.write("# by hand\n");
+    fs::create_dir(place.folder.path().join("policy.toml.edited-before-version-2")).unwrap();
+    ask(&place, at_once(&id)).unwrap_err();
+    assert_eq!((place.governing.n(), place.read("policy.toml").as_str()), (1, "# by hand\n"));
+}
+
+/// Contents as an earlier version of the program read them: without the values of variables.
+struct Earlier(Source);
+
+impl portcullis_governance::PolicySource for Earlier {
+    fn assess(&self, content: &Content) -> Result<Assessed, String> {
+        let loaded = load_sealed(&self.0.config, content).map_err(|report| report.summary_line())?;
+        Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.written) })
+    }
+
+    fn class(&self, before: &Content, after: &Content) -> Class {
+        self.0.class(before, after)
+    }
+}
+
+#[test]
+fn what_an_earlier_program_had_approved_with_variables_is_still_that() {
+    const NAMED: &str = "version = 1\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /**\"] }]\n[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:${PORTCULLIS_TEST_NOBODY:-a}\"]\nscope = \"*\"\n";
+    let place = Place::with("required = true\napprovals = { loosen = 1, keys = 1 }\n", "");
+    place.write(NAMED);
+    let Place { folder, governing, key } = place;
+    drop(governing);
+    let (config, store) = (folder.path().join("portcullis.toml"), Settings { path: folder.path().join("state.db") });
+    let loaded = load(&config, &ProcessEnvironment).unwrap();
+    assert_ne!(loaded.governed.written, loaded.governed.digest);
+    let mut approvers = ApproverSet::default();
+    approvers.add("ben", &[], key.public(), Timestamp::now()).unwrap();
+    let begin = Wish {
+        kind: Kind::Keys,
+        content: content_of(&loaded),
+        approvers: Some(approvers),
+        authors: vec!["ana".to_owned()],
+        reason: "because".to_owned(),
+        ticket: String::new(),
+        impact: Vec::new(),
+        restores: 0,
+    };
+    let (versions, head) = (Versions::open(&store).unwrap(), HeadFile::beside(&store.path));
+    let earlier = Earlier(Source { config: config.clone() });
+    let (mut governor, _) = Governor::open(Box::new(versions), Box::new(head), Box::new(earlier), None).unwrap();
+    governor.begin(&begin, Timestamp::now()).unwrap();
+    drop(governor);
+    let place = Place { governing: Governing::open_alone(&config, &store).unwrap(), folder, key };
+    for (why, in_force) in [(Why::Start, None), (Why::Asked, Some(1)), (Why::Activated, Some(1))] {
+        let decided = place.choose(why, in_force).unwrap();
+        assert_eq!((decided.number, decided.alarm), (Number::Known(1), None), "{why:?}");
+    }
+    let amiss = || place.governing.amiss(load(&place.config(), &ProcessEnvironment).as_ref());
+    assert_eq!(amiss(), None);
+    // And what it is not is not.
+    place.write(&NAMED.replace("NOBODY:-a", "NOBODY:-b"));
+    assert!(amiss().is_some_and(|alarm| alarm.tampered));
+    assert!(matches!(place.choose(Why::Asked, Some(1)), Err(Refused::Alarm(_))));
+    let decided = place.choose(Why::Start, None).unwrap();
+    assert!(decided.number == Number::Known(1) && decided.alarm.is_some());
+    // What follows is compared with it.
+    let id = place.approved(NAMED.replace("user:$", "user:x$").as_str());
+    place.perform(Governed::Activate { id, at_once: None });
+    assert_eq!(place.choose(Why::Activated, Some(1)).unwrap().number, Number::Known(2));
 }
