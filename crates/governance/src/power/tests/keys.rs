@@ -162,6 +162,9 @@ fn a_statement_holds_for_its_time_its_gateway_and_its_signer_alone() {
     let none = Breaking { instance: Hash::NONE, ..breaking() };
     let terms = KeyTerms { instance: Hash::NONE, ..persons.terms(&signers) };
     assert!(refusal(&signed(none, &persons.ana, 20), terms, 30).contains("another gateway"));
+    // What it says stays in the log.
+    let long = Breaking { gives: format!("role:admin,{}", "r,".repeat(2_048)), ..breaking() };
+    assert!(refusal(&signed(long, &persons.ana, 20), persons.terms(&signers), 30).contains("longer than 4096 bytes"));
     // By the name of the person, too, and at the end of its time.
     let mut book = Disk::default().open(at(20));
     let by_name = Breaking { principal: "user:ana".to_owned(), ..breaking() };
