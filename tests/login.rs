@@ -813,6 +813,111 @@ fn a_browser_whose_login_is_too_old_or_too_weak_is_led_to_a_better_one() {
     assert_eq!((shown.answer.status(), shown.url), (200, world.url("/vault/a")), "{}", shown.answer.text());
 }
 
+/// What whoever has shown a second factor may have for a time, by herself.
+const ELIGIBLE: &str = r#"
+[step_up]
+mfa = { acr = ["urn:mfa"] }
+[[role]]
+name = "everything"
+permissions = [{ actions = ["* /**"] }]
+[[assignment]]
+name = "for-a-time"
+role = "everything"
+principals = ["authenticated"]
+scope = "*"
+activation = { max = "1h" }
+"#;
+
+/// Where the page that shows an activation leads for a login.
+fn to_login(page: &Answer) -> String {
+    let html = page.text();
+    let link = html.split("<a href=\"").find(|piece| piece.contains(">Log in with "));
+    let link = link.and_then(|piece| piece.split('"').next()).unwrap_or_else(|| panic!("no link: {page:?} {html}"));
+    link.replace("&amp;", "&")
+}
+
+#[test]
+fn where_the_provider_keeps_the_factors_a_login_is_for_one_activation() {
+    let world = world("", "claims = { acr = \"level\" }", |site| {
+        site.add("[store]\npath = \"my.db\"\n[access]\nself_service = true\nhosts = [\"127.0.0.1\"]\n");
+        site.policy(&[ELIGIBLE, NO_BANS].concat());
+    });
+    let access = world.url("/.portcullis/access");
+    let began = || of_kind(&world.gateway.events.all(), "grant.began").len();
+    let mut browser = Browser::default();
+    // Logged in a moment ago, with a second factor.
+    let login = browser.go(&world.url("/.portcullis/login?prove=mfa&to=/.portcullis/access"));
+    let page = world.answer_provider(&mut browser, login, "strong-alice");
+    assert_eq!((page.url.as_str(), page.answer.status()), (access.as_str(), 200), "{}", page.answer.text());
+    // Whoever has stolen the cookie of that is led to the provider, which knows nothing of them.
+    let cookie = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    let mut thief = Browser::default();
+    thief.jars.entry(world.gateway.address).or_default().insert(SESSION.to_owned(), cookie);
+    let act = "assignment=for-a-time&minutes=30&justification=INC-7+f%C3%BCr&ticket=";
+    let page = thief.go(&access);
+    let prepared = thief.send_form(&page, "value=\"prepare\"", act);
+    let token = between(page.answer.text(), "name=\"token\" value=\"", "\"").unwrap();
+    let asked = thief.once("POST", &access, &[], &format!("token={token}&act=activate&{act}"));
+    for answer in [&prepared.answer, &asked] {
+        assert_eq!((answer.status(), answer.text().contains("<form")), (200, false), "{}", answer.text());
+        assert!(to_login(answer).starts_with(&world.provider.issuer()), "{}", answer.text());
+    }
+    let asked = thief.go(&to_login(&asked));
+    assert!(asked.answer.text().contains("name=\"login\""), "{}", asked.answer.text());
+    assert_eq!(began(), 0);
+    // What she goes on with is a login for just this, and what that proves is in her browser alone.
+    let page = browser.go(&access);
+    let page = browser.send_form(&page, "value=\"prepare\"", act);
+    let asked = browser.go(&to_login(&page.answer));
+    assert!(asked.answer.text().contains("name=\"login\""), "it asks again: {}", asked.answer.text());
+    let proven = world.answer_provider(&mut browser, asked, "strong-alice");
+    assert!(proven.url.contains("/.portcullis/access?") && proven.url.contains("&proof="), "{}", proven.url);
+    assert!(proven.answer.text().contains("<dd>INC-7 für</dd>"), "{}", proven.answer.text());
+    assert_eq!(began(), 0);
+    // Also with the cookie of that session nothing is activated, by other words, another session, or a proof that somebody made.
+    let proof = between(&proven.url, "&proof=", "&").unwrap_or_else(|| proven.url.split_once("&proof=").unwrap().1);
+    let token = between(proven.answer.text(), "name=\"token\" value=\"", "\"").unwrap();
+    let sent = |minutes: &str, proof: &str| {
+        format!(
+            "token={token}&act=activate&assignment=for-a-time&minutes={minutes}&justification=INC-7+f%C3%BCr&ticket=&proof={proof}"
+        )
+    };
+    let cookie = browser.cookie(world.gateway.address, SESSION).unwrap().clone();
+    thief.jars.entry(world.gateway.address).or_default().insert(SESSION.to_owned(), cookie);
+    let swapped = format!("{}{}", if proof.starts_with('A') { "B" } else { "A" }, &proof[1..]);
+    for body in [sent("60", proof), sent("30", ""), sent("30", &swapped)] {
+        let answer = thief.once("POST", &access, &[], &body);
+        assert!(to_login(&answer).starts_with(&world.provider.issuer()), "{body}: {}", answer.text());
+    }
+    assert_eq!(began(), 0);
+    let begun = browser.send_form(&proven, "value=\"activate\"", "");
+    assert_eq!((begun.url.as_str(), begun.answer.status()), (access.as_str(), 200));
+    assert!(begun.answer.text().contains("for-a-time: in_force until"), "{}", begun.answer.text());
+    assert_eq!(world.wait_for("grant.began", 1).len(), 1);
+    // It was good once.
+    let page = browser.send_form(&begun, "value=\"end\"", "");
+    assert!(page.answer.text().contains("for-a-time: ended until"), "{}", page.answer.text());
+    let again = browser.once("POST", &access, &[], &sent("30", proof));
+    assert!(to_login(&again).starts_with(&world.provider.issuer()), "{}", again.text());
+    // A login without a second factor proves nothing.
+    let page = browser.go(&access);
+    let page = browser.send_form(&page, "value=\"prepare\"", act);
+    let asked = browser.go(&to_login(&page.answer));
+    let weak = world.answer_provider(&mut browser, asked, "alice");
+    assert_eq!(weak.answer.status(), 403, "{}", weak.answer.text());
+    // And one by somebody else is not hers.
+    let mut shared = Browser::default();
+    let login = shared.go(&access);
+    let page = world.answer_provider(&mut shared, login, "strong-alice");
+    let page = shared.send_form(&page, "value=\"prepare\"", act);
+    let asked = shared.go(&to_login(&page.answer));
+    let other = world.answer_provider(&mut shared, asked, "strong-bob");
+    assert!(other.url.contains("&proof="), "{}", other.url);
+    let page = shared.send_form(&other, "value=\"activate\"", "");
+    assert!(to_login(&page.answer).starts_with(&world.provider.issuer()), "{}", page.answer.text());
+    assert_eq!(of_kind(&world.gateway.stop(), "grant.began").len(), 1);
+}
+
 /// What the gateway needs to keep second factors.
 fn with_factors(site: &mut Site) {
     site.add("[store]\npath = \"my.db\"\n[mfa]\nkey = { file = \"mfa.key\" }\n");

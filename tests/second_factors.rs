@@ -334,7 +334,7 @@ fn no_script_of_an_application_activates_anything_whatever_its_visitor_has_shown
     assert_eq!(seen.json()["eligible"][0]["assignment"], "secrets-for-a-time", "{}", seen.text());
     // The page for persons is not on its origin, and what it sends to another one is sent back.
     assert_eq!(browser.go(ACCESS).answer.status(), 404);
-    let elsewhere = Browser { host: OWN.to_owned(), cookies: browser.cookies.clone(), ..Browser::new(&gateway) };
+    let mut elsewhere = Browser { host: OWN.to_owned(), cookies: browser.cookies.clone(), ..Browser::new(&gateway) };
     let headers = [
         ("host", OWN),
         ("origin", "http://app.test"),
@@ -343,6 +343,9 @@ fn no_script_of_an_application_activates_anything_whatever_its_visitor_has_shown
     ];
     let sent = gateway.send(wire::request("POST", ACCESS, &headers, b"act=prepare"));
     gateway.check_refused("another origin", &sent, 403, "request.malformed");
+    // Whoever has stolen the cookie of an application's host, raised as it is, and sends it there by hand has no session there.
+    let page = elsewhere.go(ACCESS);
+    assert!(page.place.starts_with("/.portcullis/login?to="), "{}: {}", page.place, page.html());
     assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
 }
 
@@ -355,6 +358,27 @@ fn a_person_activates_one_thing_with_one_factor_at_a_host_where_no_application_i
     assert!(page.place.starts_with("/.portcullis/login?to=/.portcullis/access"), "{}", page.place);
     browser.log_in(&page);
     let (_, recovery) = enrol(&mut browser);
+    // Whoever has stolen the cookie of a fresh login could have added it: in that session it counts for nothing.
+    let fields = [("assignment", "secrets-for-a-time"), ("minutes", ""), ("justification", "x"), ("ticket", "")];
+    let page = browser.go(ACCESS);
+    let page = browser.submit(&page, "value=\"prepare\"", &fields);
+    let html = page.html();
+    assert!(html.contains("does not count here") && !html.contains("name=\"code\""), "{html}");
+    assert!(html.contains("/.portcullis/login?prove=anew&amp;to="), "{html}");
+    let page = browser.go(ACCESS);
+    let token = encoded(between(page.html(), "name=\"token\" value=\"", "\"").unwrap());
+    let body = format!(
+        "token={token}&act=activate&assignment=secrets-for-a-time&minutes=&justification=x&ticket=&code={}",
+        encoded(&recovery[1])
+    );
+    let refused = browser.once("POST", ACCESS, &body);
+    assert_eq!(refused.status(), 403, "{}", refused.text());
+    let event = gateway.events.wait_for_request(refused.header("x-request-id").unwrap());
+    assert_eq!(event["reason"], "step_up.required", "{event:#}");
+    assert!(of_kind(&gateway.events.all(), "grant.began").is_empty());
+    browser.cookies.clear();
+    let page = browser.go(ACCESS);
+    browser.log_in(&page);
     let page = browser.go(ACCESS);
     assert_eq!((page.place.as_str(), page.answer.status()), (ACCESS, 200), "{}", page.html());
     assert!(page.html().contains("secrets-for-a-time: secrets, for at most 60 minutes"), "{}", page.html());
@@ -766,6 +790,11 @@ await page.goto(own + '/.portcullis/factors');
 await page.fill('#passkey input[name=name]', 'this laptop');
 await page.click('#passkey button[type=submit]');
 await page.waitForSelector('text=Recovery codes');
+await context.clearCookies();
+await page.goto(own + '/.portcullis/access');
+await page.fill('input[name=name]', 'alice');
+await page.fill('input[name=password]', 'correct horse');
+await page.click('button[type=submit]');
 const prepare = async () => {
   await page.goto(own + '/.portcullis/access');
   await page.fill('input[name=minutes]', '5');

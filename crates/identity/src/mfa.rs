@@ -123,6 +123,8 @@ pub struct Passed {
     pub id: FactorId,
     /// What it is.
     pub kind: FactorKind,
+    /// When it was added.
+    pub added: Timestamp,
     /// Recovery codes that are left, where it was one.
     pub left: Option<usize>,
 }
@@ -331,7 +333,7 @@ impl SecondFactors {
             None if secret.matched(code, now.as_second(), None).is_some() => return Err(FactorRefusal::Replayed),
             None => return Err(FactorRefusal::Wrong),
         }
-        let passed = Passed { id: factor.id, kind: factor.kind, left: None };
+        let passed = Passed { id: factor.id, kind: factor.kind, added: factor.created, left: None };
         factor.used = Some(now);
         // Another one may have used it at the same instant: then the row is another one.
         self.replace(principal, factor)?;
@@ -340,7 +342,7 @@ impl SecondFactors {
 
     fn use_recovery(&self, principal: &str, mut factor: StoredFactor, code: &str, now: Timestamp) -> Outcome<Passed> {
         let rest = self.recovery_codes(principal, &factor)?.without(code).ok_or(FactorRefusal::Wrong)?;
-        let passed = Passed { id: factor.id, kind: factor.kind, left: Some(rest.left()) };
+        let passed = Passed { id: factor.id, kind: factor.kind, added: factor.created, left: Some(rest.left()) };
         let sealed = self.keys.load().seal(principal, factor.id, factor.kind, &rest.to_bytes());
         factor.sealed = sealed.ok_or(FactorRefusal::NoRandomness)?;
         factor.used = Some(now);
@@ -437,7 +439,7 @@ impl SecondFactors {
         let public_key = self.keys.load().open(principal, factor.id, factor.kind, &factor.sealed)?;
         factor.counter = party.verify(challenge, used, &public_key, factor.counter)?.into();
         factor.used = Some(now);
-        let passed = Passed { id: factor.id, kind: factor.kind, left: None };
+        let passed = Passed { id: factor.id, kind: factor.kind, added: factor.created, left: None };
         self.replace(principal, factor)?;
         Ok(passed)
     }

@@ -195,7 +195,7 @@ impl RelyingParty {
             self.tokens.principal(&proven).map_err(|rejection| NotAdmitted::Rejected(rejection.problem))?.principal;
         principal.authentication.method = AuthenticationMethod::Oidc;
         principal.authentication.key_id = None;
-        Ok(Opening { principal, subject, sid, fingerprint: self.settings.fingerprint() })
+        Ok(Opening { principal, subject, sid, fingerprint: self.settings.fingerprint(), host: None })
     }
 }
 

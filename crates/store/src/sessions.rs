@@ -341,7 +341,8 @@ mod tests {
         let mut principal = Principal::user(id);
         principal.authentication.method = AuthenticationMethod::Oidc;
         principal.authentication.provider = "corporate".into();
-        Opening { principal, subject: id.into(), sid: Some("s".into()), fingerprint: u64::MAX }
+        let host = Some("app.test".into());
+        Opening { principal, subject: id.into(), sid: Some("s".into()), fingerprint: u64::MAX, host }
     }
 
     #[test]

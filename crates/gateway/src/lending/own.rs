@@ -277,7 +277,7 @@ impl Lender {
     }
 
     /// What somebody is eligible for by the policy that decides for it. Where that is one which comes into force step by step, the one in force has a word, too: of
-    /// what both demand the more.
+    /// what both demand the more. Where the one in force decides, one that is rolled out to others has none: what it would not give ends when it comes into force.
     fn eligible_of(&self, from: &Asker, assignment: &str) -> Option<Eligible> {
         // Here the very principal is there, with the groups that it brings.
         let names = from.policy.names(assignment, &from.principal);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use http::header::HeaderValue;
 use jiff::Timestamp;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::oidc::exchange::{ExchangeProblem, Tokens};
@@ -48,10 +49,21 @@ impl OwnPages {
             (None, None, []) => return Err(nobody()),
             (None, None, several) => return choice(visit, several, &to, proof),
         };
+        let (address, cookie) = self.begun(visit, party, (to, proof, None)).await?;
+        lead(&address, [cookie])
+    }
+
+    /// Begins a login at that provider, that proves this and, where there is an act, confirms just that: where it is, and the cookie that it needs.
+    pub(super) async fn begun(
+        &self,
+        visit: &Visit,
+        party: &RelyingParty,
+        (to, proof, act): (Place, Proof, Option<Box<str>>),
+    ) -> Result<(String, Option<HeaderValue>), PageRefusal> {
         let metadata = self.metadata(party).await?;
         let seal = self.seal(visit)?;
         let before = self.session(visit).map(|session| session.key);
-        let wanted = Wanted { to, proof, acr: &visit.snapshot.policy.step_up().acr, before };
+        let wanted = Wanted { to, proof, acr: &visit.snapshot.policy.step_up().acr, before, act };
         let begun =
             party.begin(&metadata, &redirect_uri(visit, party), wanted, &seal, visit.now).map_err(|problem| {
                 PageRefusal::new(
@@ -65,7 +77,7 @@ impl OwnPages {
             // The form that the provider's page sends is one of another site.
             ResponseMode::FormPost => set_cookie_for_forms_from_elsewhere,
         };
-        lead(&begun.address, [set(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))])
+        Ok((begun.address, set(CookieKind::Login, visit.is_secure, &begun.sealed, Some(LOGIN_AGE))))
     }
 
     async fn metadata(&self, party: &RelyingParty) -> Result<Arc<Metadata>, PageRefusal> {
@@ -81,7 +93,8 @@ impl OwnPages {
             NoReturn::NotBegun(refusal) => refusal,
             NoReturn::Over(refusal) => refusal.with_cookie(forget.clone()),
         })?;
-        let Entered { opening, place, tokens, before } = returned;
+        let Entered { mut opening, place, tokens, before, act } = returned;
+        opening.host = Some(visit.authority.as_str().into());
         let principal = opening.principal.clone();
         let subject = opening.subject.clone();
         let (id, session, written) = self
@@ -105,8 +118,11 @@ impl OwnPages {
         if let Err(error) = super::kept(written).await {
             tracing::warn!(error, "a session was opened that a restart would end");
         }
-        let answer =
-            lead(place.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])?;
+        let place = match act {
+            Some(act) => self.with_proof(visit, &session, &place, &act)?,
+            None => place.as_str().to_owned(),
+        };
+        let answer = lead(&place, [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])?;
         Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 
@@ -168,7 +184,8 @@ impl OwnPages {
             }
         }
         let opening = self.admitted(visit, party, login, &tokens).await?;
-        Ok(Entered { opening, place: returned.login.to, tokens, before: returned.login.before })
+        let LoginState { to: place, before, act, .. } = returned.login;
+        Ok(Entered { opening, place, tokens, before, act })
     }
 
     /// Whom the id token admits, where that proves what the login had to.
@@ -226,6 +243,8 @@ struct Entered {
     tokens: Tokens,
     /// The session that the browser had when it began.
     before: Option<SessionKey>,
+    /// What it was to confirm.
+    act: Option<Box<str>>,
 }
 
 /// Why a browser's return is no login.

@@ -48,8 +48,13 @@ impl OwnPages {
                 let provider = &*principal.authentication.provider;
                 let fingerprint =
                     visit.snapshot.authenticator.user_fingerprint(name, provider, visit.now).unwrap_or_default();
-                let opening =
-                    Opening { principal: principal.as_ref().clone(), subject: name.into(), sid: None, fingerprint };
+                let opening = Opening {
+                    principal: principal.as_ref().clone(),
+                    subject: name.into(),
+                    sid: None,
+                    fingerprint,
+                    host: Some(visit.authority.as_str().into()),
+                };
                 self.open(visit, opening, &to).await
             }
             Identity::Rejected(rejection) => {

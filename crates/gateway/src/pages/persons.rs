@@ -2,19 +2,23 @@
 //!
 //! It is at a host where nothing but the gateway's own pages is (`[access] hosts`), so that no script of an application is on its origin: not one that waits until its
 //! visitor has shown a factor, and not one that draws a page which asks for it. And the factor is shown for one activation alone, and for nothing else before or after it: a code is
-//! used up by the very request that activates, and a passkey signs a challenge that is good for this session, this assignment, this time and this reason. So whoever has the cookie
-//! of a session, too, activates nothing with it. The session itself is not raised.
+//! used up by the very request that activates, and a passkey signs a challenge that is good for this session, this assignment, this time and this reason. Where the gateway keeps no
+//! factors, a login at the provider takes their place: it is begun for one activation, which is sealed into it, and what it proves stands in the address that it leads to and is good
+//! once. So whoever has the cookie of a session, too, activates nothing with it. The session itself is not raised.
+//!
+//! A factor that was added in the session does not count, for whoever has stolen a fresh one could have added it; nor does a session that was opened at another host.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::SET_COOKIE;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_governance::Hash;
 use portcullis_identity::mfa::Passed;
-use portcullis_identity::oidc::{Place, encoded};
+use portcullis_identity::oidc::{Place, Proof, RelyingParty, Replay, encoded};
 use portcullis_identity::session::{FormToken, Session};
 use portcullis_policy::Principal;
 use portcullis_proxy::pages::{ACCESS, Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
@@ -25,12 +29,14 @@ use super::login::prefix;
 use super::step_up::{
     Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
 };
-use super::{OwnPages, lead, not_there_for};
+use super::{FAILED, OwnPages, lead, not_there_for};
 use crate::lending::own::{Asker, Section, Wanted};
 
 /// What the forms' token is for.
 const PURPOSE: &str = "access";
-/// Where the gateway keeps no factors, a provider has asked for one within this time.
+/// What is sealed of a login that was made for one activation.
+const PROOF: &str = "activation";
+/// So long after such a login it can be used.
 const JUST: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is to be activated: as its form says, as the next page shows it, and as a factor confirms it.
@@ -87,6 +93,18 @@ impl Act {
         }
         format!("{session}:{}", Hash::of(text.as_bytes()))
     }
+
+    /// What a login of this principal's confirms.
+    fn name_for(&self, principal: &Principal) -> String {
+        self.asker(&Hash::of(principal.reference().as_bytes()).to_string())
+    }
+
+    /// The page that shows it once more, with the fields in its address; `None`: they are too long for one.
+    fn place(&self, visit: &Visit) -> Option<Place> {
+        let fields: Vec<String> =
+            self.fields().into_iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        Place::parse(&format!("{}?{}", place(visit), fields.join("&")))
+    }
 }
 
 impl OwnPages {
@@ -99,10 +117,22 @@ impl OwnPages {
         let session = self.session_in_good_standing(visit)?;
         // Whoever comes with another credential than a session has none here.
         let session = session.filter(|session| session.principal.reference() == principal.reference());
-        let Some(session) = session else { return to_login(visit, &here(visit)) };
+        // And whoever sends the cookie of another host has taken it from there.
+        let is_from_here = |session: &Arc<Session>| {
+            session.host.as_deref().is_some_and(|host| host.eq_ignore_ascii_case(&visit.authority))
+        };
+        let Some(session) = session.filter(is_from_here) else { return to_login(visit, &here(visit)) };
         let from = asker(visit, principal);
         let form = match visit.method {
-            Method::GET | Method::HEAD => return self.overview(visit, from).await,
+            Method::GET | Method::HEAD => {
+                let parameters = visit.parameters();
+                return match Act::of(&parameters).zip(parameters.get("proof")) {
+                    Some((act, proof)) => {
+                        Ok(confirmation(visit, &act, Shown::Proof(proof), StatusCode::OK, None).into())
+                    }
+                    None => self.overview(visit, from).await,
+                };
+            }
             Method::POST => visit.form(),
             ref other => return Err(PageRefusal { allow: "GET, HEAD, POST", ..not_there_for(other) }),
         };
@@ -157,10 +187,10 @@ impl OwnPages {
         let could = self.ask_lender(turn, move |lender| lender.could_begin_own(&wanted, &from)).await?;
         could.map_err(|problem| refused(&who, problem))?;
         if !self.factors.are_on() {
-            return Ok(confirmation(visit, act, None, StatusCode::OK, None).into());
+            return self.ask_for_login(visit, session, act).await;
         }
         let offered = self.offered(visit, session, act.asker(&of_session(session))).await?;
-        Ok(confirmation(visit, act, Some(&offered), StatusCode::OK, None).into())
+        Ok(confirmation(visit, act, Shown::Factors(&offered, session), StatusCode::OK, None).into())
     }
 
     /// Activates it, where the factor of this very form holds for it.
@@ -173,13 +203,28 @@ impl OwnPages {
     ) -> Result<PageAnswer, PageRefusal> {
         let wanted = act.wanted()?;
         if !self.factors.are_on() {
-            if !has_just_shown(visit, &session.principal) {
-                let place = format!("{}/login?prove=mfa&to={}", prefix(visit), encoded(here(visit).as_str()));
-                return lead(&place, []);
+            if !self.is_proven(visit, session, act, form)? {
+                return self.ask_for_login(visit, session, act).await;
             }
+            let message = format!(
+                "{} has logged in with a second factor to activate {}",
+                session.principal.reference(),
+                act.assignment
+            );
+            self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
             return self.begin(visit, from, wanted).await;
         }
         match self.look_at_factor(visit, session, form, act.asker(&of_session(session))).await? {
+            // Whoever has stolen a session that is as fresh as adding one demands could have added it.
+            Ok(passed) if passed.added >= session.created => {
+                let who = session.principal.reference();
+                let message =
+                    format!("{who} wants to activate with a second factor that was added in this very session");
+                Err(PageRefusal {
+                    status: Some(StatusCode::FORBIDDEN),
+                    ..PageRefusal::new(ReasonCode::StepUpRequired, message, TOO_NEW)
+                })
+            }
             Ok(passed) => {
                 self.tell_shown(visit, session, &passed, act);
                 let raised = Arc::new(session.principal_with(passed.kind.method(), visit.now));
@@ -189,8 +234,75 @@ impl OwnPages {
             Err(refusal) => {
                 let (status, said) = told(&refusal)?;
                 let offered = self.offered(visit, session, act.asker(&of_session(session))).await?;
-                let page = confirmation(visit, act, Some(&offered), status, Some(&said));
+                let page = confirmation(visit, act, Shown::Factors(&offered, session), status, Some(&said));
                 Ok(not_passed(page, session, &refusal))
+            }
+        }
+    }
+
+    /// Shows it, and leads to the provider of the session, for a login with a second factor that confirms just this. By a link: what a form of this page leads to in
+    /// the end, a browser holds to the page's policy, and where a provider leads on to nobody knows.
+    async fn ask_for_login(&self, visit: &Visit, session: &Session, act: &Act) -> Result<PageAnswer, PageRefusal> {
+        let principal = &session.principal;
+        let parties = visit.snapshot.authenticator.relying().all();
+        let is_its = |party: &&Arc<RelyingParty>| *party.settings().name == *principal.authentication.provider;
+        let Some(party) = parties.iter().find(is_its) else {
+            let message = format!("nothing can ask {} for a second factor: there is no [mfa]", principal.reference());
+            let refusal = PageRefusal::new(ReasonCode::StepUpRequired, message, NO_FACTORS);
+            return Err(PageRefusal { status: Some(StatusCode::FORBIDDEN), ..refusal });
+        };
+        let Some(to) = act.place(visit) else {
+            let message = "an activation whose words are too long for the address that a login leads to";
+            return Err(PageRefusal::new(ReasonCode::RequestMalformed, message, "Say it in fewer words."));
+        };
+        let name = act.name_for(principal);
+        let (address, cookie) = self.begun(visit, party, (to, Proof::Mfa, Some(name.into()))).await?;
+        let shown = Shown::Login { address: &address, label: &party.settings().label };
+        let mut page = confirmation(visit, act, shown, StatusCode::OK, None);
+        if let Some(cookie) = cookie {
+            page.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(page.into())
+    }
+
+    /// Where a login leads that was made for one act: there stands what proves it, for this session, for a while.
+    pub(super) fn with_proof(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        to: &Place,
+        act: &str,
+    ) -> Result<String, PageRefusal> {
+        let until = visit.now.saturating_add(JUST).unwrap_or(visit.now).as_microsecond();
+        let text = format!("{act} {} {until}", of_session(session));
+        let sealed = self.seal(visit)?.seal(text.as_bytes(), PROOF).map_err(|problem| {
+            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be kept: {problem}"), FAILED)
+        })?;
+        let sign = if to.as_str().contains('?') { '&' } else { '?' };
+        Ok(format!("{}{sign}proof={sealed}", to.as_str()))
+    }
+
+    /// Whether the form has what a login proves that was made for just this, in this session. It is used up then.
+    ///
+    /// # Errors
+    /// Nobody can say whether it was used.
+    fn is_proven(&self, visit: &Visit, session: &Session, act: &Act, form: &Fields) -> Result<bool, PageRefusal> {
+        let seal = self.seal(visit)?;
+        let opened = form.get("proof").and_then(|proof| seal.open(proof, PROOF));
+        let Some(text) = opened.and_then(|text| String::from_utf8(text).ok()) else { return Ok(false) };
+        let Some((proven, until)) = text.rsplit_once(' ') else { return Ok(false) };
+        let until = until.parse().ok().and_then(|until| Timestamp::from_microsecond(until).ok());
+        let Some(until) = until.filter(|until| visit.now < *until) else { return Ok(false) };
+        let is_it = proven == format!("{} {}", act.name_for(&session.principal), of_session(session));
+        if !is_it || !visit.policy.is_mfa_fresh(&session.principal, visit.now) {
+            return Ok(false);
+        }
+        match self.replays.take(PROOF, &text, until, visit.now) {
+            Replay::First => Ok(true),
+            Replay::Again => Ok(false),
+            Replay::Full => {
+                let message = "more logins than can be told apart are used at once";
+                Err(PageRefusal::new(ReasonCode::LimitOverload, message, "Try again in a moment."))
             }
         }
     }
@@ -228,11 +340,20 @@ fn place(visit: &Visit) -> String {
     format!("{}/{ACCESS}", prefix(visit))
 }
 
-/// Whether a provider has asked for several factors a moment ago.
-fn has_just_shown(visit: &Visit, principal: &Principal) -> bool {
-    let shown = principal.authentication.auth_time;
-    shown.is_some_and(|shown| visit.now.duration_since(shown) <= JUST)
-        && visit.policy.is_mfa_fresh(principal, visit.now)
+const NO_FACTORS: &str =
+    "This needs a second factor, and nothing here can ask you for one. An operator can activate it for you.";
+const TOO_NEW: &str =
+    "A second factor that was added since you logged in does not count here. Log in again, and then show it.";
+
+/// What confirms an activation.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    /// A factor that the gateway keeps, in this session.
+    Factors(&'a Offered, &'a Session),
+    /// A login at the provider that is called so, at this address.
+    Login { address: &'a str, label: &'a str },
+    /// What such a login has proven.
+    Proof(&'a str),
 }
 
 /// The beginning of a form.
@@ -245,11 +366,11 @@ fn hidden(main: Markup, visit: &Visit, act: &'static str) -> Markup {
     main.hidden("token", FormToken::of(own_cookie(visit), PURPOSE).as_str()).hidden("act", act)
 }
 
-/// The page that shows what is activated and asks for a factor. `offered`: nothing where the gateway keeps none.
+/// The page that shows what is activated and asks for what confirms it.
 fn confirmation(
     visit: &Visit,
     act: &Act,
-    offered: Option<&Offered>,
+    shown: Shown<'_>,
     status: StatusCode,
     said: Option<&str>,
 ) -> Response<Full<Bytes>> {
@@ -267,25 +388,48 @@ fn confirmation(
     }
     main = main.tag("</dl>\n");
     let with_act = |main: Markup| {
-        act.fields().into_iter().fold(hidden(main, visit, "activate"), |main, (name, value)| main.hidden(name, value))
+        let main = act
+            .fields()
+            .into_iter()
+            .fold(hidden(main, visit, "activate"), |main, (name, value)| main.hidden(name, value));
+        match shown {
+            Shown::Proof(proof) => main.hidden("proof", proof),
+            Shown::Login { .. } | Shown::Factors(..) => main,
+        }
     };
-    match offered {
-        Some(offered) if !offered.is_known => {
+    match shown {
+        Shown::Factors(offered, _) if !offered.is_known => {
             main = main
                 .tag("<p>This needs a second factor, and you have none yet.</p>\n<p><a href=\"")
                 .text(&format!("{}/factors", prefix(visit)))
                 .tag("\">Add one</a></p>\n");
         }
-        Some(offered) => {
+        Shown::Factors(offered, session) if offered.oldest.is_none_or(|oldest| oldest >= session.created) => {
+            main = main
+                .tag("<p>")
+                .text(TOO_NEW)
+                .tag("</p>\n<p><a href=\"")
+                .text(&format!("{}/login?prove=anew&to={}", prefix(visit), encoded(&place(visit))))
+                .tag("\">Log in again</a></p>\n");
+        }
+        Shown::Factors(offered, _) => {
             main = main.tag("<p>Show a second factor for just this.</p>\n");
             main = factor_forms(main, visit, &place(visit), offered, with_act);
         }
-        None => {
+        Shown::Login { address, label } => {
+            main = main
+                .tag("<p>This needs a login with a second factor, for just this.</p>\n<p><a href=\"")
+                .text(address)
+                .tag("\">Log in with ")
+                .text(label)
+                .tag("</a></p>\n");
+        }
+        Shown::Proof(_) => {
             main = with_act(main.tag("<form method=\"post\" action=\"").text(&place(visit)).tag("\">\n"))
                 .tag("<button type=\"submit\">Activate</button>\n</form>\n");
         }
     }
-    let scripts = offered.is_some_and(|offered| offered.passkeys.is_some());
+    let scripts = matches!(shown, Shown::Factors(offered, _) if offered.passkeys.is_some());
     own_page(status, "Activate this?", main, "'self'", scripts)
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use jiff::Timestamp;
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_identity::mfa::factor::FactorKind;
 use portcullis_identity::mfa::webauthn::{Assertion, Challenge};
@@ -27,6 +28,8 @@ pub(super) struct Offered {
     pub(super) passkeys: Option<Question>,
     /// There is any factor.
     pub(super) is_known: bool,
+    /// When the first of those that there are was added.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 impl OwnPages {
@@ -156,7 +159,8 @@ impl OwnPages {
                 Err(FactorRefusal::None | FactorRefusal::Off | FactorRefusal::TooMany) => None,
                 Err(other) => return Err(other),
             };
-            Ok(Offered { codes, passkeys, is_known: !list.is_empty() })
+            let oldest = list.iter().map(|factor| factor.created).min();
+            Ok(Offered { codes, passkeys, is_known: !list.is_empty(), oldest })
         });
         found.await.map_err(unasked)?.map_err(|refusal| outage(&refusal))
     }

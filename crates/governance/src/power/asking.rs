@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::approver::ApproverSet;
 use crate::hash::Hash;
-use crate::power::book::{PowerBook, PowerError, began, refused};
+use crate::power::book::{PowerBook, PowerError, began, micros, refused};
 use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
 use crate::power::persons::Names;
 use crate::power::room::Asker;
@@ -112,10 +112,20 @@ impl PowerBook {
         }
         self.tell_time(now)?;
         self.check_room(&asked.principal, asker)?;
+        let until = now.as_microsecond().saturating_add(micros(asked.lasts_s));
         let same = |power: &&Power| {
             power.asked.principal == asked.principal
                 && power.asked.gives == asked.gives
-                && power.asked.kind.gives_access() == asked.kind.gives_access()
+                && match (asker, &power.state) {
+                    // Nobody keeps anybody from the emergency way by what waits or is about to end: only the same, for at least as long, makes one more of it needless.
+                    (Asker::Emergency, PowerState::InForce { until: ends, .. }) => {
+                        power.asked.kind == PowerKind::BreakGlass && *ends >= until
+                    }
+                    (Asker::Emergency, _) => false,
+                    (Asker::Itself | Asker::Operator, _) => {
+                        power.asked.kind.gives_access() == asked.kind.gives_access()
+                    }
+                }
         };
         match self.powers.values().filter(|power| power.state.is_open()).find(same) {
             Some(power) => {

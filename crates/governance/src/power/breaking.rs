@@ -14,6 +14,9 @@ use crate::power::voices::SKEW;
 /// Broken by the key of one person and not reviewed yet, at most: each stays in the log until it is.
 pub const UNREVIEWED: usize = 16;
 
+/// The longest principal, and the longest list of what is given, in bytes: both stay in the log and in memory.
+const MOST_BYTES: usize = 4 << 10;
+
 /// Who may break glass by a key, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyTerms<'t> {
@@ -90,6 +93,9 @@ impl PowerBook {
                 "{} is not {}: by a key one breaks glass for oneself alone",
                 approver.person, breaking.principal
             ));
+        }
+        if breaking.principal.len().max(breaking.gives.len()) > MOST_BYTES {
+            return refused(format!("its principal, or its role and routes, is longer than {MOST_BYTES} bytes"));
         }
         let at = now.as_microsecond();
         let ahead = at.saturating_add(micros_of(SKEW));

@@ -90,12 +90,14 @@ pub struct Wanted<'a> {
     pub acr: &'a [Arc<str>],
     /// The session that the browser has now, and that ends with the login. Where the provider's answer comes as a form, the browser does not show it then.
     pub before: Option<SessionKey>,
+    /// The one act that it is to confirm, by a name that whoever began it gave.
+    pub act: Option<Box<str>>,
 }
 
 impl Wanted<'_> {
     /// A login that leads there, and proves nothing beyond who it is.
     pub fn to(to: Place) -> Self {
-        Self { to, proof: Proof::Any, acr: &[], before: None }
+        Self { to, proof: Proof::Any, acr: &[], before: None, act: None }
     }
 }
 
@@ -125,6 +127,8 @@ pub struct LoginState {
     pub proof: Proof,
     /// The session that the browser had when it began.
     pub before: Option<SessionKey>,
+    /// The one act that it confirms.
+    pub act: Option<Box<str>>,
     state: Box<str>,
     began: Timestamp,
 }
@@ -192,7 +196,7 @@ impl RelyingParty {
         let mut scopes = vec!["openid"];
         scopes.extend(settings.scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
         let scope = scopes.join(" ");
-        let Wanted { to, proof, acr, before } = wanted;
+        let Wanted { to, proof, acr, before, act } = wanted;
         let acr = if proof == Proof::Mfa { acr } else { &[] };
         let demanded = acr.iter().map(|acr| &**acr);
         let configured =
@@ -226,6 +230,7 @@ impl RelyingParty {
             to,
             proof,
             before,
+            act,
             state: state.into(),
             began: now,
         };
@@ -280,7 +285,7 @@ impl LoginState {
         json!({
             "p": self.provider, "n": self.nonce, "v": self.verifier, "r": self.redirect_uri,
             "t": self.to.as_str(), "f": self.proof.as_str(), "s": self.state, "b": self.began.as_microsecond(),
-            "x": self.before.map(|key| BASE64URL_NOPAD.encode(key.as_bytes())),
+            "x": self.before.map(|key| BASE64URL_NOPAD.encode(key.as_bytes())), "a": self.act,
         })
         .to_string()
     }
@@ -299,6 +304,7 @@ impl LoginState {
             before: text("x")
                 .and_then(|key| BASE64URL_NOPAD.decode(key.as_bytes()).ok()?.try_into().ok())
                 .map(SessionKey::from_bytes),
+            act: text("a").map(Into::into),
             state: text("s")?.into(),
             began: object.get("b").and_then(Value::as_i64).and_then(|at| Timestamp::from_microsecond(at).ok())?,
         })
@@ -315,6 +321,7 @@ impl LoginState {
             to: Place::root(),
             proof,
             before: None,
+            act: None,
             state,
             began,
         }

@@ -134,12 +134,12 @@ fn the_answer_comes_as_a_form_where_that_is_wanted_and_the_session_before_is_kno
     let (mut party, seal) = (party(&Signer::p256("k")), SealKey::random().unwrap());
     party.settings.response_mode = ResponseMode::FormPost;
     let before = SessionId::random().unwrap().key();
-    let wanted = Wanted { before: Some(before), ..Wanted::to(Place::root()) };
+    let wanted = Wanted { before: Some(before), act: Some("one act".into()), ..Wanted::to(Place::root()) };
     let login = Login { begun: party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap(), party, seal };
     assert_eq!(login.parameter("response_mode"), "form_post");
     let (state, sealed) = (login.parameter("state"), login.begun.sealed.as_str());
     let returned = login.returned(Some(sealed), 1, &[("code", "c"), ("state", &state), ("iss", ISSUER)]).unwrap();
-    assert_eq!(returned.login.before, Some(before));
+    assert_eq!((returned.login.before, returned.login.act.as_deref()), (Some(before), Some("one act")));
     let read = |modes: Value| {
         let document = json!({
             "issuer": ISSUER, "authorization_endpoint": "https://op.example/auth", "token_endpoint": "https://op.example/token",
@@ -251,7 +251,7 @@ fn whoever_has_to_authenticate_anew_is_asked_to_and_has_done_so() {
     party.settings.acr_values = vec!["urn:pwd".into(), "urn:mfa".into()];
     let seal = SealKey::random().unwrap();
     let begin = |proof, acr: &[Arc<str>]| {
-        let wanted = Wanted { to: Place::root(), proof, acr, before: None };
+        let wanted = Wanted { proof, acr, ..Wanted::to(Place::root()) };
         let begun = party.begin(&metadata(), BACK, wanted, &seal, now()).unwrap();
         begun.address.split_once("&acr_values=").unwrap().1.to_owned()
     };

@@ -19,6 +19,8 @@ pub struct Opening {
     pub sid: Option<Box<str>>,
     /// What the login's settings were, as a number: a session ends with the settings that it was opened under.
     pub fingerprint: u64,
+    /// Host and port at which the browser logged in, where that is known.
+    pub host: Option<Box<str>>,
 }
 
 /// A second factor that was shown in this session.
@@ -54,6 +56,8 @@ pub struct Session {
     pub sid: Option<Box<str>>,
     /// See [`Opening`].
     pub fingerprint: u64,
+    /// See [`Opening`]. Its cookie belongs there; sent anywhere else by hand it opens the session as well, but not where only one that was opened there counts.
+    pub host: Option<Box<str>>,
     /// When it was opened: the login, whatever was raised or rotated since.
     pub created: Timestamp,
     /// Until before when it holds, however much it is used.
@@ -180,6 +184,7 @@ impl Session {
             subject: self.subject.clone(),
             sid: self.sid.clone(),
             fingerprint: self.fingerprint,
+            host: self.host.clone(),
             created: self.created,
             until: self.until,
             idle: self.idle,

@@ -37,7 +37,7 @@ pub struct SavedSession {
     pub idle_s: i64,
     /// The last request that was noted: up to a minute before the last one that came.
     pub seen: Timestamp,
-    /// The principal and its second factor, as JSON.
+    /// The principal, its second factor and its host, as JSON.
     pub content: String,
 }
 
@@ -158,8 +158,12 @@ impl Session {
             until: self.until,
             idle_s: self.idle.as_secs(),
             seen: self.last_seen(),
-            content: json!({ "principal": written(&self.principal), "raised": self.raised.as_ref().map(raised) })
-                .to_string(),
+            content: json!({
+                "principal": written(&self.principal),
+                "raised": self.raised.as_ref().map(raised),
+                "host": self.host,
+            })
+            .to_string(),
         }
     }
 
@@ -186,6 +190,8 @@ impl Session {
             subject: saved.subject.clone(),
             sid: saved.sid.clone(),
             fingerprint: saved.fingerprint,
+            // An earlier version did not note it.
+            host: text(&content, "host"),
             created: saved.created,
             until: saved.until,
             idle: SignedDuration::from_secs(saved.idle_s),

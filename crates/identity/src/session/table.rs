@@ -318,7 +318,7 @@ impl Sessions {
 fn begin(key: SessionKey, opening: Opening, bounds: SessionBounds, now: Timestamp) -> Session {
     let span = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     let until = now.saturating_add(span(bounds.absolute)).unwrap_or(Timestamp::MAX);
-    let Opening { mut principal, subject, sid, fingerprint } = opening;
+    let Opening { mut principal, subject, sid, fingerprint, host } = opening;
     principal.authentication.expires = Some(until);
     // Nobody can say when a password was given: what is revoked for having been issued before stays so.
     principal.authentication.issued =
@@ -330,6 +330,7 @@ fn begin(key: SessionKey, opening: Opening, bounds: SessionBounds, now: Timestam
         subject,
         sid,
         fingerprint,
+        host,
         created: now,
         until,
         idle: span(bounds.idle),

@@ -22,7 +22,8 @@ fn opening(id: &str, sid: Option<&str>) -> Opening {
     authentication.provider = "corporate".into();
     authentication.amr = vec!["pwd".into()];
     authentication.auth_time = Some(at(-10));
-    Opening { principal, subject: id.into(), sid: sid.map(Into::into), fingerprint: 7 }
+    let host = Some("app.test:8080".into());
+    Opening { principal, subject: id.into(), sid: sid.map(Into::into), fingerprint: 7, host }
 }
 
 fn sessions(most: usize) -> Sessions {
@@ -289,6 +290,7 @@ fn what_is_kept_opens_again_and_what_was_ended_does_not() {
     assert_eq!(restored.principal, expected.principal);
     assert_eq!((restored.created, restored.until, &restored.raised), (at(0), at(600), &expected.raised));
     assert_eq!((restored.fingerprint, &*restored.subject), (7, "u"));
+    assert_eq!(restored.host.as_deref(), Some("app.test:8080"), "also after it was rotated and raised");
     assert_eq!(found(&second, &gone, 31), "none");
     assert_eq!(second.revoke_principal("user:corp:u").0.len(), 1);
     // After its time it is none.

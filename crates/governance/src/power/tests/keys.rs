@@ -162,6 +162,9 @@ fn a_statement_holds_for_its_time_its_gateway_and_its_signer_alone() {
     let none = Breaking { instance: Hash::NONE, ..breaking() };
     let terms = KeyTerms { instance: Hash::NONE, ..persons.terms(&signers) };
     assert!(refusal(&signed(none, &persons.ana, 20), terms, 30).contains("another gateway"));
+    // What it says stays in the log.
+    let long = Breaking { gives: format!("role:admin,{}", "r,".repeat(2_048)), ..breaking() };
+    assert!(refusal(&signed(long, &persons.ana, 20), persons.terms(&signers), 30).contains("longer than 4096 bytes"));
     // By the name of the person, too, and at the end of its time.
     let mut book = Disk::default().open(at(20));
     let by_name = Breaking { principal: "user:ana".to_owned(), ..breaking() };
@@ -198,4 +201,28 @@ fn so_many_are_not_reviewed_and_a_full_log_keeps_nobody_out() {
 fn revoked(mut approver: crate::approver::Approver) -> crate::approver::Approver {
     approver.keys.iter_mut().for_each(|key| key.revoked = Some(1));
     approver
+}
+
+/// Also with the sealed code of the same person.
+#[test]
+fn what_waits_or_is_about_to_end_keeps_nobody_from_breaking_glass() {
+    let (disk, persons, signers) = (Disk::default(), Persons::new(), names(&["ana"]));
+    let mut book = disk.open(at(20));
+    let (_, code, broken) = sealed(&mut book, 0);
+    // Somebody who may grant has made a loan of the very same, which waits for others; and one is in force for a minute more.
+    let loan = Asked { kind: PowerKind::Loan, approvals: 1, waits_s: 86_400, ..broken.clone() };
+    book.ask(loan, &names(&["ops"]), at(21)).unwrap();
+    let by_code = book.break_seal(code, broken.clone(), &[], at(22)).unwrap();
+    assert!(by_code.is_in_force(at(22)));
+    let end = 22 + 3_600;
+    // While it lasts as long as what is wanted, one more is needless, and the statement stays good.
+    let statement = signed(Breaking { lasts_s: 600, ..breaking() }, &persons.ana, 30);
+    let by_key = |book: &mut PowerBook, now: i64| book.break_by_key(&statement, persons.terms(&signers), &[], at(now));
+    assert!(refused(by_key(&mut book, 31)).contains("is the same"));
+    let later = by_key(&mut book, end - 60).unwrap();
+    assert!(later.is_in_force(at(end + 530)) && !later.is_in_force(at(end + 540)));
+    assert!(refused(by_key(&mut book, end - 59)).contains("good once"));
+    // Nobody else has more of it for that: an operator's loan is still refused.
+    let loan = Asked { kind: PowerKind::Loan, ..broken };
+    assert!(refused(book.ask(loan, &names(&["ops"]), at(end - 58))).contains("is the same"));
 }
