@@ -1,8 +1,8 @@
 //! Work that nobody waits for in a hurry, on a thread of its own that yields to whatever serves requests.
 
-use std::sync::{Arc, Once};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
