@@ -165,11 +165,11 @@ fn a_policy_that_is_taken_back_takes_out_of_the_network_whom_it_had_let_in() {
     let accepting = before.replace("private = true", &format!("private = true, accepted = [\"{sha256}\"]"));
     assert_ne!(accepting, before);
     world.gateway.site.file("policy.toml", &accepting);
-    world.gateway.reload("success");
+    world.gateway.reload("ok");
     world.wait_for("feed.updated", 2);
     world.check(&[("127.0.0.2", 403), ("127.0.0.5", 200)]);
     world.gateway.site.file("policy.toml", &before);
-    world.gateway.reload("success");
+    world.gateway.reload("ok");
     // From the first request after the reload on, and told.
     world.check(&[("127.0.0.2", 200), ("127.0.0.5", 403)]);
     let told = world.wait_for("feed.updated", 3);
