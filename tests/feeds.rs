@@ -153,6 +153,35 @@ fn who_is_let_in_follows_the_list() {
 }
 
 #[test]
+fn a_policy_that_is_taken_back_takes_out_of_the_network_whom_it_had_let_in() {
+    let mut world = world(text("127.0.0.2\n"), "");
+    world.wait_for("feed.updated", 1);
+    // Not what was meant, and the source says so a moment later.
+    world.gives(text("127.0.0.5\n"));
+    code(&world.feed(&["refresh", "partner"]), 1);
+    let listed: Value = serde_json::from_str(&code(&world.feed(&["list", "-o", "json"]), 0)).unwrap();
+    let sha256 = listed["feeds"][0]["held"]["sha256"].as_str().unwrap().to_owned();
+    let before = fs::read_to_string(world.gateway.site.path("policy.toml")).unwrap();
+    let accepting = before.replace("private = true", &format!("private = true, accepted = [\"{sha256}\"]"));
+    assert_ne!(accepting, before);
+    world.gateway.site.file("policy.toml", &accepting);
+    world.gateway.reload("ok");
+    world.wait_for("feed.updated", 2);
+    world.check(&[("127.0.0.2", 403), ("127.0.0.5", 200)]);
+    world.gateway.site.file("policy.toml", &before);
+    world.gateway.reload("ok");
+    // From the first request after the reload on, and told.
+    world.check(&[("127.0.0.2", 200), ("127.0.0.5", 403)]);
+    let told = world.wait_for("feed.updated", 3);
+    assert!(told[2]["message"].as_str().unwrap().contains("is accepted no more"), "{}", told[2]);
+    // What the source gives out is not let in by what was accepted before, and the good list is not held back.
+    code(&world.feed(&["refresh", "partner"]), 1);
+    world.check(&[("127.0.0.2", 200), ("127.0.0.5", 403)]);
+    world.gives(text("127.0.0.2\n"));
+    code(&world.feed(&["refresh", "partner"]), 0);
+}
+
+#[test]
 fn what_looks_wrong_changes_nothing_and_is_told() {
     let list: String = (0..100).map(|index| format!("127.1.{index}.1\n")).collect();
     let world = world(text(&format!("127.0.0.2\n{list}")), "");

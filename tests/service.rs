@@ -176,3 +176,29 @@ fn one_process_takes_over_from_another_and_no_connection_fails() {
     assert!(served.load(Ordering::Relaxed) > 300);
     assert_eq!(failures, Vec::<String>::new(), "of {}", served.load(Ordering::Relaxed));
 }
+
+/// What the shipped unit says of a system call at the end: the last filter that names it, or a set with it in it, has its way (systemd.exec(5)).
+fn is_allowed_by_the_unit(call: &str) -> bool {
+    let text = include_str!("../docker/portcullis.service");
+    let filters = text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    let mut said = filters.filter_map(|filter| {
+        let (allows, names) = filter.strip_prefix('~').map_or((true, filter), |denied| (false, denied));
+        // As `systemd-analyze syscall-filter` lists the sets.
+        names.split(' ').any(|name| ["@system-service", "@resources", call].contains(&name)).then_some(allows)
+    });
+    said.next_back().expect("the unit has a filter")
+}
+
+#[test]
+fn the_shipped_unit_lets_threads_give_way_and_take_nothing() {
+    // What glibc, musl and the kernel's own interface set a thread's policy and niceness with.
+    for call in ["sched_setscheduler", "sched_setattr", "setpriority"] {
+        assert!(is_allowed_by_the_unit(call), "{call}");
+    }
+    for call in ["sched_setaffinity", "setrlimit", "mbind"] {
+        assert!(!is_allowed_by_the_unit(call), "{call}");
+    }
+    // Whoever may set a policy must not be able to set one that takes processors from others.
+    let text = include_str!("../docker/portcullis.service");
+    assert!(text.lines().any(|line| line == "RestrictRealtime=yes") && !text.contains("CAP_SYS_NICE"));
+}

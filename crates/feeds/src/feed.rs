@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::acceptance::Acceptance;
 use crate::guard::Finding;
 use crate::list::List;
 use crate::obtain::Validators;
@@ -112,6 +113,12 @@ pub(crate) struct Feed {
     pub(crate) held: Option<Held>,
     /// What updates are compared with, besides the list in force.
     pub(crate) base: Option<Base>,
+    /// What came of the lists that the configuration accepts.
+    pub(crate) acceptance: Acceptance,
+    /// What is to be told at the next look: what was taken back.
+    pub(crate) untold: Option<String>,
+    /// The list that is accepted and could not be put in force, where that was told.
+    pub(crate) refused: Option<Arc<str>>,
     /// By the steady clock.
     pub(crate) next: Duration,
     pub(crate) running: bool,
@@ -184,17 +191,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 impl Feed {
     pub(crate) fn new(restored: Restored, now: Now) -> Self {
         let activated = restored.activated();
-        let Restored { settings, good, held, base, .. } = restored;
+        let Restored { settings, good, held, base, acceptance, .. } = restored;
         let base = base.map(|base| Base::restored(base, now));
-        let current = good.map(|good| Current {
-            aged: (age_of(good.checked, now.wall), now.steady),
-            whole: None,
-            saved: now.steady,
-            list: good.list,
-            checked: good.checked,
-            changed: good.changed,
-            validators: good.validators,
-        });
+        let current = good.map(|good| Current::restored(good, now));
         let held = held.map(|held| {
             let times = (held.changed, held.checked);
             Held::new(Some(held.list), current.as_ref(), times, held.validators, held.findings)
@@ -204,6 +203,9 @@ impl Feed {
             current,
             held,
             base,
+            acceptance,
+            untold: None,
+            refused: None,
             next: now.steady,
             running: false,
             failures: 0,
@@ -241,7 +243,47 @@ impl Feed {
 
     /// The list that is held back though it was accepted in advance: it was there before anybody accepted it.
     pub(crate) fn held_and_accepted(&self) -> Option<&Arc<List>> {
-        self.held.as_ref()?.list.as_ref().filter(|list| self.settings.accepts(list))
+        self.held.as_ref()?.list.as_ref().filter(|list| self.acceptance.accepts(&self.settings, list))
+    }
+
+    /// What was in force before a list that the settings accepted and accept no more is in force again, and what updates are compared with. The entry that
+    /// is gone, where there is one.
+    pub(crate) fn take_back(&mut self, now: Now) -> Option<Arc<str>> {
+        self.acceptance.taken_back_by(&self.settings)?;
+        let standing = self.acceptance.standing.take()?;
+        self.current = standing.before.map(|before| Current::restored(before, now));
+        self.base = self.current.as_ref().map(|current| Base::new(Arc::clone(&current.list), now));
+        self.held = self.held.take().map(|held| {
+            let times = (held.at, held.checked);
+            Held::new(held.list, self.current.as_ref(), times, held.validators, held.findings)
+        });
+        // Whole, and at once: what the source gives out is judged anew.
+        self.next = now.steady;
+        Some(standing.by)
+    }
+
+    /// Whether nothing that is in force is there by the acceptance that stood until now, so that it stands no more.
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(by) = self.acceptance.standing.as_ref().map(|standing| &standing.by) else { return false };
+        let current = self.current.as_ref().map(|current| current.list.sha256());
+        let base = self.base.as_ref().map(|base| base.list.sha256());
+        let is_over = current != Some(by) && base != Some(by);
+        if is_over {
+            self.acceptance.standing = None;
+        }
+        is_over
+    }
+
+    /// What the network would hold with other settings of the same source: the list in force, or what those accept, or what was before what they do not accept.
+    pub(crate) fn content_with(&self, wanted: &FeedSettings, now: Now) -> portcullis_policy::NetworkContent {
+        let held = self.held.as_ref().and_then(|held| held.list.as_ref());
+        if let Some(list) = held.filter(|list| self.acceptance.accepts(wanted, list)) {
+            return store::content(wanted, Some(list));
+        }
+        let Some(standing) = self.acceptance.taken_back_by(wanted) else { return self.content(now) };
+        let is_in_force =
+            |before: &&Saved| wanted.on_stale == OnStale::Keep || age_of(before.checked, now.wall) <= wanted.max_age;
+        store::content(wanted, standing.before.as_ref().filter(is_in_force).map(|before| &before.list))
     }
 
     /// The list that decides.
@@ -359,6 +401,21 @@ impl Feed {
             findings: held.findings.clone(),
             added: held.added.clone(),
             removed: held.removed.clone(),
+        }
+    }
+}
+
+impl Current {
+    /// What was kept.
+    fn restored(good: Saved, now: Now) -> Self {
+        Self {
+            aged: (age_of(good.checked, now.wall), now.steady),
+            whole: None,
+            saved: now.steady,
+            list: good.list,
+            checked: good.checked,
+            changed: good.changed,
+            validators: good.validators,
         }
     }
 }

@@ -88,6 +88,15 @@ pub struct Keeper {
     feeds: Vec<Feed>,
 }
 
+/// Who accepts a list that the guards hold back.
+#[derive(Debug, Clone, Copy)]
+enum Accepting {
+    /// By hand, after a look at it.
+    Somebody,
+    /// The configuration, as long as it says so.
+    Entry,
+}
+
 /// How many lists are fetched at once; each may be as large as its bound.
 const AT_ONCE: usize = 4;
 /// How long at most until it is looked again, so that a clock that was set forward is noticed.
@@ -96,8 +105,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 impl Keeper {
     /// The feeds of a configuration, with what was kept of them.
     pub fn new(settings: &Settings, restored: Vec<Restored>, now: Now) -> Self {
-        let feeds = restored.into_iter().map(|restored| Feed::new(restored, now)).collect();
-        Self { folder: settings.folder.clone(), feeds }
+        let feed = |restored| {
+            let mut feed = Feed::new(restored, now);
+            hold_to_entries(&settings.folder, &mut feed, now);
+            feed
+        };
+        Self { folder: settings.folder.clone(), feeds: restored.into_iter().map(feed).collect() }
     }
 
     /// The feeds of another configuration. One whose source is the same goes on as it was.
@@ -108,7 +121,7 @@ impl Keeper {
             let fingerprint = restored.settings.fingerprint();
             let activated = restored.activated();
             let same = old.iter().position(|feed| feed.settings.fingerprint() == fingerprint);
-            let feed = match same.map(|index| old.swap_remove(index)) {
+            let mut feed = match same.map(|index| old.swap_remove(index)) {
                 Some(mut feed) => {
                     if feed.settings.refresh != restored.settings.refresh {
                         feed.next = now.steady;
@@ -120,6 +133,7 @@ impl Keeper {
                 }
                 None => Feed::new(restored, now),
             };
+            hold_to_entries(&self.folder, &mut feed, now);
             self.feeds.push(feed);
         }
     }
@@ -204,6 +218,10 @@ impl Keeper {
     /// Says what has become too old, and puts in force what is not yet. Nobody else does: it is called before each wait.
     pub fn tick(&mut self, now: Now, activate: &mut Activate<'_>) -> Vec<Notice> {
         let mut notices: Vec<Notice> = (0..self.feeds.len()).filter_map(|index| self.stale(index, now)).collect();
+        notices.extend(self.feeds.iter_mut().filter_map(|feed| {
+            let message = feed.untold.take()?;
+            Some(Notice { feed: Arc::clone(&feed.settings.name), kind: NoticeKind::Updated, message })
+        }));
         for index in 0..self.feeds.len() {
             notices.extend(self.take_accepted(index, now, activate));
         }
@@ -212,13 +230,12 @@ impl Keeper {
         notices
     }
 
-    /// What those networks would hold now that have one of these sources, whatever is in force: the list that is, or the one that is held back where
-    /// they accept it.
+    /// What those networks would hold now that have one of these sources, whatever is in force: the list that is, the one that is held back where
+    /// they accept it, or the one before where they do not accept what is in force by that alone.
     pub fn contents_of(&self, settings: &[Arc<FeedSettings>], now: Now) -> Vec<NetworkContent> {
         let of = |feed: &Feed| {
             let wanted = settings.iter().find(|wanted| wanted.fingerprint() == feed.settings.fingerprint())?;
-            let held = feed.held.as_ref().and_then(|held| held.list.as_ref()).filter(|list| wanted.accepts(list));
-            Some(held.map_or_else(|| feed.content(now), |list| store::content(wanted, Some(list))))
+            Some(feed.content_with(wanted, now))
         };
         self.feeds.iter().filter_map(of).collect()
     }
@@ -262,7 +279,9 @@ impl Keeper {
             return Err(AcceptError::Another(Arc::clone(list.sha256())));
         }
         let (checked, validators) = (held.checked, held.validators.clone());
-        self.put_accepted_in_force(index, list, validators, checked, now, activate).map_err(AcceptError::Activation)
+        let by = Accepting::Somebody;
+        self.put_accepted_in_force(index, by, (list, validators, checked), now, activate)
+            .map_err(AcceptError::Activation)
     }
 
     fn feed(&mut self, name: &str) -> Option<&mut Feed> {
@@ -296,12 +315,12 @@ impl Keeper {
         let base = feed.base.as_ref().map(|base| guard::Base { list: &base.list, at: base.at });
         let findings = judge(&list, old, base, &feed.settings.guards, denied);
         let list = Arc::new(list);
-        let is_accepted = feed.settings.accepts(&list);
+        let is_accepted = feed.acceptance.accepts(&feed.settings, &list);
         if !findings.is_empty() && !is_accepted {
             return self.hold(index, Some(list), validators, findings, now);
         }
         let taken = match is_accepted && !findings.is_empty() {
-            true => self.put_accepted_in_force(index, list, validators, now.wall, now, activate),
+            true => self.put_accepted_in_force(index, Accepting::Entry, (list, validators, now.wall), now, activate),
             false => self.put_in_force(index, list, validators, now.wall, now, activate),
         };
         match taken {
@@ -314,20 +333,25 @@ impl Keeper {
     fn put_accepted_in_force(
         &mut self,
         index: usize,
-        list: Arc<List>,
-        validators: Validators,
-        checked: jiff::Timestamp,
+        by: Accepting,
+        (list, validators, checked): (Arc<List>, Validators, jiff::Timestamp),
         now: Now,
         activate: &mut Activate<'_>,
     ) -> Result<Finished, String> {
         let accepted = Arc::clone(&list);
+        let before = self.feeds.get(index).map(|feed| (feed.acceptance.clone(), feed.saved()));
         let told = self.put_in_force(index, list, validators, checked, now, activate)?;
-        let problem = match self.feeds.get_mut(index) {
-            Some(feed) => {
+        let problem = match (self.feeds.get_mut(index), before) {
+            (Some(feed), Some((mut acceptance, before))) => {
+                match by {
+                    Accepting::Somebody => acceptance.standing = None,
+                    Accepting::Entry => acceptance.use_up(Arc::clone(accepted.sha256()), before),
+                }
+                feed.acceptance = acceptance;
                 feed.base = Some(Base::new(accepted, now));
-                save_base(&self.folder, feed)
+                save_base(&self.folder, feed) + &save_acceptance(&self.folder, feed)
             }
-            None => String::new(),
+            (Some(_) | None, _) => String::new(),
         };
         Ok(Finished { message: told.message + &problem, ..told })
     }
@@ -339,15 +363,34 @@ impl Keeper {
             return Vec::new();
         };
         let (checked, validators) = (held.checked, held.validators.clone());
-        // What cannot be put in force is tried again the next time.
-        let taken = self.put_accepted_in_force(index, list, validators, checked, now, activate);
-        taken.map(|finished| finished.notices).unwrap_or_default()
+        let sha256 = Arc::clone(list.sha256());
+        let why = match self.put_accepted_in_force(index, Accepting::Entry, (list, validators, checked), now, activate)
+        {
+            Ok(finished) => return finished.notices,
+            Err(why) => why,
+        };
+        // It is tried again the next time, and told once.
+        let Some(feed) = self.feeds.get_mut(index) else { return Vec::new() };
+        if feed.refused.as_ref() == Some(&sha256) {
+            return Vec::new();
+        }
+        let name = Arc::clone(&feed.settings.name);
+        let message = format!(
+            "the list {sha256} of the network {name} is accepted and could not be put in force: {why}; {}",
+            stays(feed)
+        );
+        feed.refused = Some(sha256);
+        vec![Notice { feed: name, kind: NoticeKind::Failed, message }]
     }
 
     /// The list that updates are compared with follows the one in force from time to time. What is wrong with that, for a message.
     fn renew_base(&mut self, index: usize, now: Now) -> String {
         let Some(feed) = self.feeds.get_mut(index) else { return String::new() };
-        if feed.renew_base(now) { save_base(&self.folder, feed) } else { String::new() }
+        let mut problem = if feed.renew_base(now) { save_base(&self.folder, feed) } else { String::new() };
+        if feed.settle() {
+            problem += &save_acceptance(&self.folder, feed);
+        }
+        problem
     }
 
     /// An answer that a list is still the same, about that very list.
@@ -431,6 +474,9 @@ impl Keeper {
             let (sha256, entries) = (list.sha256(), list.len());
             let _ = write!(message, "; {}, sha256 {sha256}; {}", prefixes(entries), stays(feed));
             let _ = write!(message, "; `portcullis feed accept {name} --sha256 {sha256}` puts it in force");
+            if feed.settings.accepts(list) && feed.acceptance.is_used(list) {
+                message.push_str("; the configuration accepts it, and that counted already: an entry counts once");
+            }
         } else {
             let _ = write!(message, "; {}", stays(feed));
         }
@@ -495,6 +541,9 @@ impl Keeper {
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
         }
+        if feed.settle() {
+            message += &save_acceptance(&folder, feed);
+        }
         self.note_activated(now);
         let notice = Notice { feed: Arc::clone(&name), kind: NoticeKind::Updated, message: message.clone() };
         Ok(Finished { feed: name, is_current: true, message, notices: vec![notice] })
@@ -545,6 +594,49 @@ fn save_base(folder: &Path, feed: &Feed) -> String {
     match saved {
         Some(Err(error)) => format!("; what it is compared with could not be kept on disk: {error}"),
         Some(Ok(())) | None => String::new(),
+    }
+}
+
+/// Writes what came of the lists that the configuration accepts; says what is wrong with that, for a message.
+fn save_acceptance(folder: &Path, feed: &Feed) -> String {
+    let saved = feed.acceptance.save(folder, &feed.settings);
+    saved
+        .err()
+        .map_or_else(String::new, |error| format!("; what it takes the place of could not be kept on disk: {error}"))
+}
+
+/// Takes back what is in force by an entry that is gone, and forgets entries that are. It is in force when the contents of the keeper are, and told at the next look.
+fn hold_to_entries(folder: &Path, feed: &mut Feed, now: Now) {
+    let gone = feed.take_back(now);
+    let is_pruned = feed.acceptance.prune(&feed.settings);
+    let mut problem = String::new();
+    if let Some(by) = &gone {
+        let name = &feed.settings.name;
+        let mut message = format!("the list {by} of the network {name} is accepted no more: ");
+        match &feed.current {
+            Some(current) => {
+                let (entries, sha256) = (prefixes(current.list.len()), current.list.sha256());
+                let _ = write!(message, "the one before is in force again, {entries}, sha256 {sha256}");
+            }
+            None => message.push_str("there was none before, so that whether an address is in it is unknown"),
+        }
+        // What says that it is to be taken back is the last to go.
+        let saved = match feed.current.is_some() {
+            true => save(folder, feed, now),
+            false => store::remove(folder, &feed.settings.name, Kind::Good)
+                .and_then(|()| store::remove(folder, &feed.settings.name, Kind::Base)),
+        };
+        match saved {
+            Err(error) => problem = format!("; that could not be kept on disk: {error}"),
+            Ok(()) => problem = save_base(folder, feed),
+        }
+        feed.untold = Some(message);
+    }
+    if problem.is_empty() && (gone.is_some() || is_pruned) {
+        problem = save_acceptance(folder, feed);
+    }
+    if let Some(untold) = &mut feed.untold {
+        untold.push_str(&problem);
     }
 }
 

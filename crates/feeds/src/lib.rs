@@ -7,6 +7,7 @@
 //! It deliberately decides nothing about requests: a feed gives the content of a network, and what the network is for is the
 //! policy's. It reads no clock: each moment is passed in as [`Now`]. It logs nothing and records nothing.
 
+mod acceptance;
 mod csv;
 mod feed;
 mod guard;

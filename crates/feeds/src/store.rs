@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use portcullis_policy::NetworkContent;
 use serde::{Deserialize, Serialize};
 
+use crate::acceptance::{Acceptance, Uses};
 use crate::feed::Activated;
 use crate::guard::Finding;
 use crate::list::List;
@@ -44,6 +45,8 @@ pub(crate) enum Kind {
     Held,
     /// The list that updates are compared with besides the one in force.
     Base,
+    /// What came of the lists that the configuration accepts, and what was in force before.
+    Accepted,
 }
 
 /// What a file holds.
@@ -67,6 +70,9 @@ struct Head {
     validators: Validators,
     written: usize,
     findings: Vec<Finding>,
+    /// Of no other file than [`Kind::Accepted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uses: Option<Uses>,
 }
 
 /// Why a file was not believed.
@@ -80,6 +86,16 @@ pub(crate) enum LoadError {
 
 /// Writes a feed's file; the one before it stays as it is until the new one is whole and on the disk.
 pub(crate) fn save(folder: &Path, settings: &FeedSettings, kind: Kind, saved: &Saved) -> io::Result<()> {
+    save_with(folder, settings, kind, saved, None)
+}
+
+pub(crate) fn save_with(
+    folder: &Path,
+    settings: &FeedSettings,
+    kind: Kind,
+    saved: &Saved,
+    uses: Option<Uses>,
+) -> io::Result<()> {
     let head = Head {
         feed: settings.name.to_string(),
         source: settings.fingerprint(),
@@ -88,6 +104,7 @@ pub(crate) fn save(folder: &Path, settings: &FeedSettings, kind: Kind, saved: &S
         validators: saved.validators.clone(),
         written: saved.list.written(),
         findings: saved.findings.clone(),
+        uses,
     };
     let mut text = format!("{MAGIC}\n{}\n", serde_json::to_string(&head)?);
     for prefix in saved.list.prefixes().iter() {
@@ -116,6 +133,14 @@ pub(crate) fn remove(folder: &Path, name: &str, kind: Kind) -> io::Result<()> {
 
 /// What a feed's file holds; `None` where there is none, or one of another source.
 pub(crate) fn load(folder: &Path, settings: &FeedSettings, kind: Kind) -> Result<Option<Saved>, LoadError> {
+    Ok(load_with(folder, settings, kind)?.map(|(_, saved)| saved))
+}
+
+pub(crate) fn load_with(
+    folder: &Path,
+    settings: &FeedSettings,
+    kind: Kind,
+) -> Result<Option<(Option<Uses>, Saved)>, LoadError> {
     let path = path(folder, &settings.name, kind);
     let mut bytes = Vec::new();
     match File::open(&path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)) {
@@ -124,7 +149,7 @@ pub(crate) fn load(folder: &Path, settings: &FeedSettings, kind: Kind) -> Result
         Err(source) => return Err(LoadError::Io { path, source }),
     }
     match decode(&bytes) {
-        Ok((head, saved)) => Ok((head.source == settings.fingerprint()).then_some(saved)),
+        Ok((head, saved)) => Ok((head.source == settings.fingerprint()).then_some((head.uses, saved))),
         Err(why) => Err(LoadError::Broken { path, why }),
     }
 }
@@ -171,6 +196,7 @@ fn path(folder: &Path, name: &str, kind: Kind) -> PathBuf {
         Kind::Good => "good",
         Kind::Held => "held",
         Kind::Base => "base",
+        Kind::Accepted => "accepted",
     };
     folder.join(format!("{shown}-{}.{ending}", hash.get(..12).unwrap_or_default()))
 }
@@ -182,6 +208,7 @@ pub struct Restored {
     pub(crate) good: Option<Saved>,
     pub(crate) held: Option<Saved>,
     pub(crate) base: Option<Saved>,
+    pub(crate) acceptance: Acceptance,
     /// It is too old, by the time that it was restored at.
     pub(crate) is_stale: bool,
     problem: Option<String>,
@@ -200,13 +227,19 @@ impl Restored {
 
     /// The list that was last in force, where it is known, and when it was confirmed.
     pub fn list(&self) -> Option<(&Arc<List>, Timestamp)> {
-        self.good.as_ref().map(|good| (&good.list, good.checked))
+        self.good().map(|good| (&good.list, good.checked))
+    }
+
+    /// The list that is to be in force: the one before, where the configuration accepts the last one no more.
+    fn good(&self) -> Option<&Saved> {
+        let taken_back = self.acceptance.taken_back_by(&self.settings);
+        taken_back.map_or(self.good.as_ref(), |standing| standing.before.as_ref())
     }
 
     /// What whoever loaded this has put in force of it.
     pub(crate) fn activated(&self) -> Activated {
         let dropped = self.is_stale && self.settings.on_stale == OnStale::Undecided;
-        let list = self.good.as_ref().filter(|_| !dropped);
+        let list = self.good().filter(|_| !dropped);
         let sha256 = list.map(|good| Arc::clone(good.list.sha256()));
         Activated { sha256, fixed: Arc::clone(&self.settings.fixed) }
     }
@@ -214,7 +247,7 @@ impl Restored {
     /// What is in the network.
     pub fn content(&self) -> NetworkContent {
         let dropped = self.is_stale && self.settings.on_stale == OnStale::Undecided;
-        let list = self.good.as_ref().filter(|_| !dropped).map(|good| &good.list);
+        let list = self.good().filter(|_| !dropped).map(|good| &good.list);
         content(&self.settings, list)
     }
 }
@@ -246,15 +279,16 @@ pub fn restore(settings: &Settings, now: Option<Timestamp>) -> Vec<Restored> {
             Ok(base) => (base, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let age = good.as_ref().zip(now).map(|(good, now)| age_of(good.checked, now));
-        Restored {
-            settings: Arc::clone(feed),
-            is_stale: age.is_some_and(|age| age > feed.max_age),
-            good,
-            held,
-            base,
-            problem: problem.or(held_problem).or(base_problem),
-        }
+        let (acceptance, accepted_problem) = match Acceptance::load(&settings.folder, feed) {
+            Ok(acceptance) => (acceptance, None),
+            Err(error) => (Acceptance::unknown(feed), Some(error.to_string())),
+        };
+        let problem = problem.or(held_problem).or(base_problem).or(accepted_problem);
+        let settings = Arc::clone(feed);
+        let mut restored = Restored { settings, is_stale: false, good, held, base, acceptance, problem };
+        let age = restored.good().zip(now).map(|(good, now)| age_of(good.checked, now));
+        restored.is_stale = age.is_some_and(|age| age > feed.max_age);
+        restored
     };
     settings.feeds.iter().map(one).collect()
 }

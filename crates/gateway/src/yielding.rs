@@ -1,9 +1,9 @@
 //! Work that nobody waits for in a hurry, on a thread of its own that yields to whatever serves requests.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether some work waits for idle processors: there is one such thread at most, also of those that nobody waits for any more.
 static IS_IDLING: AtomicBool = AtomicBool::new(false);
+
+/// Once for each: what a sandbox forbids, it forbids every time.
+static UNKIND: Once = Once::new();
+static NEVER_IDLE: Once = Once::new();
 
 /// Does it, and waits for it. What runs long should call [`thread::yield_now`] now and then: a thread of a low priority is, once it runs, not
 /// interrupted at once on every kernel.
@@ -70,8 +74,11 @@ pub(crate) fn aside<T: Send + 'static>(
 
 /// Of this thread alone: on Linux a priority is a thread's.
 fn yield_to_others(name: &str, priority: Priority) {
+    // Of this thread alone: on Linux a priority is a thread's.
     if let Err(error) = rustix::process::nice(priority.nice()) {
-        tracing::debug!(%error, "the thread {name} runs with the priority of the gateway");
+        UNKIND.call_once(|| {
+            tracing::warn!(%error, "the thread {name}, and others like it, run with the priority of the gateway, beside requests: may it call setpriority?");
+        });
     }
 }
 
@@ -95,7 +102,9 @@ pub(crate) fn idling<T: Send + 'static>(
             match wait_for_idle_processors() {
                 // Whoever asked may have gone on without it.
                 Ok(()) => drop(done.send(theirs())),
-                Err(error) => tracing::debug!(%error, "no thread can be given idle processors alone"),
+                Err(error) => NEVER_IDLE.call_once(|| {
+                    tracing::warn!(%error, "no thread can be given idle processors alone: may the gateway call sched_setscheduler?");
+                }),
             }
         };
         if thread::Builder::new().name(name.to_owned()).spawn(idle).is_ok()

@@ -78,7 +78,7 @@ impl Reserve {
         })
     }
 
-    /// Gives a piece of the room up. Says whether there was any.
+    /// Gives a piece of the room up: all of it at once where nobody knows how much there is. Says whether there may have been any.
     pub(crate) fn give_piece(&self) -> bool {
         match self.held() {
             Some(held) if held > PIECE => {
@@ -86,7 +86,8 @@ impl Reserve {
                 file.and_then(|file| file.set_len(held - PIECE)).is_ok()
             }
             Some(held) => fs::remove_file(&self.path).is_ok() && held > 0,
-            None => false,
+            // How much it takes is not told, or it is no file: a copy that leaves room out, a file system that compresses or does not count. Whatever that is, is free.
+            None => fs::remove_file(&self.path).is_ok(),
         }
     }
 }
@@ -174,6 +175,26 @@ mod tests {
         fs::write(folder.path().join("store.db-reserve-new"), "x").unwrap();
         assert!(reserve.keep().unwrap() && takes() && !reserve.keep().unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_of_which_nobody_knows_what_it_takes_is_given_up_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = Reserve::beside(&folder.path().join("store.db"));
+        let path = folder.path().join("store.db-reserve");
+        // Half of it takes room, and the file system tells less than its length.
+        fs::write(&path, noise().get(..BYTES / 2).unwrap()).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(BYTES as u64).unwrap();
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < BYTES as u64);
+        assert!(reserve.give_piece() && !path.exists());
+        assert!(!reserve.give_piece(), "and that was all");
+        // What is no file is in nobody's way, and nothing but its name is taken away.
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "x").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert!(reserve.give_piece() && !reserve.give_piece() && elsewhere.exists());
+        fs::create_dir(&path).unwrap();
+        assert!(!reserve.give_piece() && path.exists());
     }
 
     #[test]

@@ -23,13 +23,14 @@ const TOLD: usize = 20;
 ///
 /// # Errors
 /// A sentence: what is wrong with it, or that no requests are kept.
-pub(super) fn preview(running: &Arc<Running>, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
+pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
     // One at a time, from reading it to the answer: reading and compiling is as much work as the rest, and as much memory.
     let insight = kept(running)?;
     let _turn = insight.turn()?;
-    let (theirs, config, text) = (Arc::clone(running), config.to_owned(), candidate.clone());
-    let read = move || compile(&config, &text).and_then(|candidate| as_in_force(&theirs, candidate));
-    let candidate = idling("preview", Priority::Lowest, read)??;
+    // Reading on idle processors that is given up for its want of them holds what it has read until it ends: that is one beside this one at most.
+    let (config, text) = (config.to_owned(), candidate.clone());
+    let read = idling("preview", Priority::Lowest, move || compile(&config, &text))??;
+    let candidate = as_in_force(running, read, |work| idling("preview", Priority::Lowest, work)?)?;
     let stamped = try_on(running, candidate, (Priority::Lowest, Duration::ZERO))?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
@@ -42,7 +43,7 @@ pub(super) fn preview(running: &Arc<Running>, config: &Path, candidate: &PolicyT
 /// # Errors
 /// A sentence: that no requests are kept, or that another policy is being tried.
 pub(super) fn foresee(running: &Running, candidate: Loaded, patience: Duration) -> Result<Stamped<Preview>, String> {
-    try_on(running, as_in_force(running, candidate)?, (Priority::Low, patience))
+    try_on(running, as_in_force(running, candidate, |work| work())?, (Priority::Low, patience))
 }
 
 fn kept(running: &Running) -> Result<&Arc<Insight>, String> {
@@ -69,8 +70,16 @@ fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {
     loaded.map_err(|report| problems(&report, name))
 }
 
-/// The policy as it would be in force now: with the lists that its networks have at this moment.
-fn as_in_force(running: &Running, candidate: Loaded) -> Result<Policy, String> {
+/// Gives networks their lists; as often as it is called.
+type Renewing = Box<dyn Fn() -> Result<Policy, String> + Send + Sync>;
+
+/// The policy as it would be in force now: with the lists that its networks have at this moment. What others wait for is asked here, by the thread of
+/// whoever calls, and not by one that may be without a processor meanwhile; the work that is left is done by `with`.
+fn as_in_force(
+    running: &Running,
+    candidate: Loaded,
+    with: impl FnOnce(Renewing) -> Result<Policy, String>,
+) -> Result<Policy, String> {
     let Loaded { policy, risk, feeds: (settings, _), .. } = candidate;
     // With the thresholds that a reload would give it: those of the calibration in force, also where it is the first with a budget.
     let in_force = risk.step_up_budget.and_then(|_| running.shared().risk.calibration_in_force());
@@ -78,7 +87,10 @@ fn as_in_force(running: &Running, candidate: Loaded) -> Result<Policy, String> {
     let (keeper, now) = (running.feeds().keeper(), running.feeds().now());
     let contents = keeper.contents_of(&settings.feeds, now);
     drop(keeper);
-    if contents.is_empty() { Ok(policy) } else { policy.with_networks(&contents).map_err(|error| error.to_string()) }
+    if contents.is_empty() {
+        return Ok(policy);
+    }
+    with(Box::new(move || policy.with_networks(&contents).map_err(|error| error.to_string())))
 }
 
 /// What is wrong with the text itself. Whoever asks may have named other files in it: what stands in those is not told.
