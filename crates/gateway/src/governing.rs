@@ -24,7 +24,8 @@ use jiff::Timestamp;
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::{
-    ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version, Wish,
+    ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, HeadPlace, Kind, Ledger,
+    PolicySource, Stages, Version, Wish,
 };
 use portcullis_policy::DiffBounds;
 use portcullis_store::{Lock, LockError, StoreError, Versions};
@@ -170,21 +171,26 @@ impl Governing {
                 lock => break lock?,
             }
         };
-        Self::open_with(config, store, pin, lock)
+        Self::open_with(config, store, pin, (lock, Governor::open))
     }
 
     /// The same for whoever changes them without a gateway.
     pub(crate) fn open_alone(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
-        Self::open_with(config, store, None, Lock::alone(&store.path)?)
+        Self::open_with(config, store, None, (Lock::alone(&store.path)?, Governor::open))
+    }
+
+    /// The same for whoever only looks: nothing is written, since it may be somebody else than the account of the gateway.
+    pub(crate) fn look_alone(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
+        Self::open_with(config, store, None, (Lock::alone(&store.path)?, Governor::look))
     }
 
     fn open_with(
         config: &Path,
         store: &portcullis_store::Settings,
         pin: Option<&Pin>,
-        lock: Lock,
+        (lock, open): (Lock, Open),
     ) -> Result<Self, GoverningError> {
-        let governor = open_governor(config, store, pin)?;
+        let governor = open_governor(config, store, pin, open)?;
         let stages = match governor.standing().rollout {
             None => Stages::default(),
             Some(_) => {
@@ -219,6 +225,11 @@ impl Governing {
     pub(crate) fn loosen(&self) -> u8 {
         let rules = self.governor().standing().version.map(|version| version.rules());
         rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
+    }
+
+    /// Since when anything must be approved, in microseconds since 1970; where that cannot be told, always.
+    pub(crate) fn required_since(&self) -> i64 {
+        self.governor().required_since().ok().flatten().unwrap_or(i64::MIN)
     }
 
     /// Who may approve, and as which gateway's change.
@@ -423,6 +434,8 @@ impl Governing {
         }
         let content = self.governor().content_of(&last);
         let before = content.ok().and_then(|content| load_sealed(&self.config, &content).ok());
+        // With the values of now it may be something that was never live.
+        let before = before.filter(|before| before.governed.is(&last.change.governed.0));
         before.map_or(Class::Mixed, |before| {
             class_of(&before, loaded, &DiffBounds { evaluations: QUICK, ..DiffBounds::default() })
         })
@@ -497,16 +510,25 @@ impl Governing {
     }
 }
 
+/// [`Governor::open`] or [`Governor::look`].
+type Open = fn(
+    Box<dyn Ledger + Send>,
+    Box<dyn HeadPlace + Send>,
+    Box<dyn PolicySource + Send>,
+    Option<Option<Hash>>,
+) -> Result<(Governor, Vec<String>), GovernanceError>;
+
 fn open_governor(
     config: &Path,
     store: &portcullis_store::Settings,
     pin: Option<&Pin>,
+    open: Open,
 ) -> Result<Governor, GoverningError> {
     let versions = Versions::open(store)?;
     let head = HeadFile::beside(&store.path);
     let source = Source { config: config.to_owned() };
     let pinned = pin.map(|pin| pin.instance);
-    let (governor, remarks) = Governor::open(Box::new(versions), Box::new(head), Box::new(source), pinned)?;
+    let (governor, remarks) = open(Box::new(versions), Box::new(head), Box::new(source), pinned)?;
     remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     Ok(governor)
 }

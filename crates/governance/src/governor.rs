@@ -4,6 +4,8 @@
 //! [`Governor::activate`] holds it to the rules of the version that is live, and appends. What is checked when somebody approves is checked
 //! again then: between the two everything may have changed.
 
+mod beginning;
+mod comparing;
 mod log;
 mod rolling;
 mod unknown;
@@ -41,6 +43,11 @@ pub trait PolicySource {
 
     /// What the change from one content to another does to requests. What cannot be told is [`Class::Mixed`].
     fn class(&self, before: &Content, after: &Content) -> Class;
+
+    /// Whether a content, as it is read now, is what was approved under this digest: not where a variable that it refers to has another value by now.
+    fn is(&self, content: &Content, governed: Hash) -> bool {
+        self.assess(content).is_ok_and(|assessed| assessed.governed == governed)
+    }
 
     /// What it did at that time: what had not expired by then is over by now.
     fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
@@ -204,8 +211,7 @@ impl Governor {
         let assessed = self.source.assess(&wish.content).map_err(GovernanceError::Invalid)?;
         let class = match self.last.as_ref() {
             None => Class::Mixed,
-            Some(last) if last.change.governed == assessed.governed => Class::Neutral,
-            Some(last) => self.source.class(&self.content_of(last)?, &wish.content),
+            Some(last) => self.class_behind(last, &wish.content, assessed.governed)?,
         };
         Ok((self.change_of(wish, assessed, class, now)?, assessed))
     }
@@ -361,10 +367,7 @@ impl Governor {
             return Err(GovernanceError::Invalid(why.to_owned()));
         }
         if let Some(last) = &self.last {
-            let class = match last.change.governed == change.governed {
-                true => Class::Neutral,
-                false => self.source.class(&self.content_of(last)?, content),
-            };
+            let class = self.class_behind(last, content, change.governed)?;
             if class != change.class {
                 return Err(GovernanceError::of_class(change.class, class));
             }

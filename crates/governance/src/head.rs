@@ -66,6 +66,11 @@ impl HeadFile {
         Self { path: durable::beside(store, ".head"), store: store.to_owned() }
     }
 
+    /// The store.
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// Another file beside the same store.
     pub(crate) fn beside_it(&self, suffix: &str) -> PathBuf {
         durable::beside(&self.store, suffix)
@@ -85,6 +90,7 @@ impl HeadFile {
         draft.push(".new");
         let draft = PathBuf::from(draft);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        durable::owned_as(&file, &self.store)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;

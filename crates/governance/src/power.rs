@@ -15,6 +15,7 @@ mod entry;
 mod persons;
 mod room;
 mod state;
+mod unheard;
 mod voices;
 mod vouched;
 mod word;

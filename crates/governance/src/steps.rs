@@ -66,7 +66,7 @@ impl HeadFile {
     /// Writes that.
     pub(crate) fn write_steps_file(&self, steps: Steps) -> Result<(), GovernanceError> {
         let path = self.beside_it(SUFFIX);
-        durable::write(&path, &steps.to_text()).map_err(|error| failed(&path, error))
+        durable::write(&path, self.store(), &steps.to_text()).map_err(|error| failed(&path, error))
     }
 
     /// Takes it away: the store is another one from now on, by whoever may say so, and how far its last version has come is believed once.

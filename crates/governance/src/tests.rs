@@ -5,3 +5,4 @@ mod crashes;
 mod memory;
 mod properties;
 mod rollouts;
+mod variables;

@@ -54,7 +54,26 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
         fail(global, &format!("{unreachable}; and there is no store to look into"));
         return Err(Exit::Unreachable);
     };
-    let open = || Governing::open_alone(&global.config, &store);
+    let looks = match &wanted {
+        Governed::List { .. }
+        | Governed::Show { .. }
+        | Governed::Verify
+        | Governed::Request { .. }
+        | Governed::Approvers => true,
+        Governed::Propose(_)
+        | Governed::Rollback { .. }
+        | Governed::Approve { .. }
+        | Governed::Reject { .. }
+        | Governed::Activate { .. }
+        | Governed::Abort { .. }
+        | Governed::ApproverAdd { .. }
+        | Governed::ApproverRevoke { .. }
+        | Governed::Init { .. } => false,
+    };
+    let open = || match looks {
+        true => Governing::look_alone(&global.config, &store),
+        false => Governing::open_alone(&global.config, &store),
+    };
     let opened = match open() {
         // Beginning was cut off before the head file was written: who begins again finishes it.
         Err(GoverningError::Governance(_)) if is_init => finish_beginning(&store).and_then(|()| open()),

@@ -252,6 +252,19 @@ impl Governing {
         foresight::report(foreseen)
     }
 
+    /// Which variables of the environment a content refers to, for whoever proposes it: their values are approved with it.
+    fn bound_by(&self, content: &Content) -> String {
+        let loaded = load_sealed(&self.config, content).ok().filter(|loaded| loaded.governance.required);
+        let names: Vec<String> = loaded.into_iter().flat_map(|loaded| loaded.governed.variables).collect();
+        match names.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; the values of the variables {} are approved with it: with other values the gateway does not start",
+                names.join(", ")
+            ),
+        }
+    }
+
     fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         let wish = Wish { impact: self.foresee(wish.kind, &wish.content, foresight), ..wish };
         let change = self.governor().propose(&wish, now).map_err(said)?;
@@ -263,7 +276,8 @@ impl Governing {
         };
         let foreseen = foresight::in_words(&wish.impact);
         let first: Vec<&str> = foreseen.iter().take(2).map(String::as_str).collect();
-        let message = format!("change {} {}: {next}; {}", change.id.short(), does(&change), first.join(", "));
+        let bound = self.bound_by(&wish.content);
+        let message = format!("change {} {}: {next}; {}{bound}", change.id.short(), does(&change), first.join(", "));
         let mut performed = self.answer(message);
         performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
         Ok(performed)

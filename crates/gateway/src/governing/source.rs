@@ -77,6 +77,10 @@ impl PolicySource for Source {
         Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) })
     }
 
+    fn is(&self, content: &Content, governed: Hash) -> bool {
+        load_sealed(&self.config, content).is_ok_and(|loaded| loaded.governed.is(&governed.0))
+    }
+
     fn class(&self, before: &Content, after: &Content) -> Class {
         self.class_at(before, after, Timestamp::now())
     }

@@ -24,6 +24,33 @@ impl Governor {
         source: Box<dyn PolicySource + Send>,
         pinned: Option<Option<Hash>>,
     ) -> Result<(Self, Vec<String>), GovernanceError> {
+        let (mut governor, mut remarks, known) = Self::read_log(ledger, head, source, pinned)?;
+        governor.bring_forward(known, &mut remarks)?;
+        let steps = governor.head.steps()?;
+        governor.note_steps(steps)?;
+        Ok((governor, remarks))
+    }
+
+    /// The same to look at it: nothing is written, neither to the store nor beside it.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn look(
+        ledger: Box<dyn Ledger + Send>,
+        head: Box<dyn HeadPlace + Send>,
+        source: Box<dyn PolicySource + Send>,
+        pinned: Option<Option<Hash>>,
+    ) -> Result<(Self, Vec<String>), GovernanceError> {
+        Self::read_log(ledger, head, source, pinned).map(|(governor, remarks, _)| (governor, remarks))
+    }
+
+    /// Reads and verifies it. Returns also what the head file says.
+    fn read_log(
+        ledger: Box<dyn Ledger + Send>,
+        head: Box<dyn HeadPlace + Send>,
+        source: Box<dyn PolicySource + Send>,
+        pinned: Option<Option<Hash>>,
+    ) -> Result<(Self, Vec<String>, Option<Head>), GovernanceError> {
         let last = ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
         let required = last.as_ref().is_some_and(|last| last.rules().required);
         let known = head.read()?;
@@ -59,9 +86,7 @@ impl Governor {
         governor.verify(if strict { 1 } else { from.max(1) })?;
         governor.verify_unknown(from, steps)?;
         governor.check_pin(pinned)?;
-        governor.bring_forward(known, &mut remarks)?;
-        governor.note_steps(steps)?;
-        Ok((governor, remarks))
+        Ok((governor, remarks, known))
     }
 
     /// Writes the head file of a log in which governance has just begun, where the process ended before it was written. An operator says so, since

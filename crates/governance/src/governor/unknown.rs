@@ -55,8 +55,9 @@ impl Governor {
     /// The error is why it cannot be told.
     fn look_again(&self, before: &Version, version: &Version) -> Result<Looked, GovernanceError> {
         let (rules, change) = (before.rules(), &version.change);
-        // What is taken back was in force; and where the files are those of before nothing else changes than who may approve.
-        if !rules.required || change.kind == Kind::Revert || change.content == before.change.content {
+        // What is taken back was in force; and where the files and the values in them are those of before nothing else changes than who may approve.
+        let same = (change.content, change.governed) == (before.change.content, before.change.governed);
+        if !rules.required || change.kind == Kind::Revert || same {
             return Ok(Looked::Fits);
         }
         let (old, new) = (self.set_of(&before.change)?, self.set_of(change)?);
@@ -75,7 +76,7 @@ impl Governor {
             return Ok(Looked::Fits);
         }
         let earlier: Content = self.content_of(before)?;
-        let class = self.source.class_at(&earlier, &content, time);
+        let class = self.class_then(before, version, [&earlier, &content], time)?;
         match suffices(&Change { class, ..change.clone() }) {
             Ok(()) => Ok(Looked::Fits),
             Err(shortfall) => {

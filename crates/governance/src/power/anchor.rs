@@ -55,12 +55,13 @@ impl Anchor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorFile {
     path: PathBuf,
+    store: PathBuf,
 }
 
 impl AnchorFile {
     /// That of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        Self { path: durable::beside(store, SUFFIX) }
+        Self { path: durable::beside(store, SUFFIX), store: store.to_owned() }
     }
 
     /// What was written last; `None`: nothing ever, as before the version of the program that began to.
@@ -78,7 +79,7 @@ impl AnchorFile {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, anchor: Anchor) -> io::Result<()> {
-        durable::write(&self.path, &anchor.to_text())
+        durable::write(&self.path, &self.store, &anchor.to_text())
     }
 
     /// Takes it away: the log beside it is another one from now on, by whoever may say so, and is taken as it is at the next start.

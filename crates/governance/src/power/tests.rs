@@ -1,6 +1,7 @@
 //! What the log comes to, whatever is asked, approved, ended, killed and set back.
 
 mod forged;
+mod no_more;
 mod over;
 mod room;
 
