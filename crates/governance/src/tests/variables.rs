@@ -57,14 +57,14 @@ fn another_value_of_a_variable_is_approved_like_what_cannot_be_compared() {
     governor.approve(change.id, &sign(&governor, &change, &people.ben, 3), at(3)).unwrap();
     assert_eq!(governor.activate(change.id, "x", at(4)).unwrap().0.n, 2);
     assert_eq!(class(&mut governor, 4).unwrap(), Class::Tightens);
-    assert_eq!(governor.verify_class(2).unwrap(), true);
+    assert!(governor.verify_class(2).unwrap());
     // Of what was approved with other values than those of now nobody is accused.
     let less = governor.propose(&wish(content(4, REQUIRED), "x"), at(5)).unwrap();
     governor.approve(less.id, &sign(&governor, &less, &people.ana, 6), at(6)).unwrap();
     governor.activate(less.id, "x", at(7)).unwrap();
-    assert_eq!(governor.verify_class(3).unwrap(), true);
+    assert!(governor.verify_class(3).unwrap());
     variable.0.store(3, Ordering::Relaxed);
-    assert_eq!(governor.verify_class(3).unwrap(), false);
+    assert!(!governor.verify_class(3).unwrap());
 }
 
 #[test]
