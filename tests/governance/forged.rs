@@ -225,6 +225,14 @@ fn another_value_of_a_variable_is_not_what_was_approved() {
     assert_eq!(other.status.code(), Some(3), "{other:?}");
     let said = other.stderr.join("\n");
     assert!(said.contains("PORTCULLIS_TEST_ONCALL") && said.contains("not what was approved"), "{said}");
+    // Nor is it approved as if nothing changed.
+    let program = portcullis().arg("-c").arg(&config).env("PORTCULLIS_TEST_ONCALL", "bob");
+    let proposed =
+        program.args(["policy", "propose", "--author", "nobody", "--reason", "x", "-o", "json"]).run(PATIENCE);
+    let answer: Value = serde_json::from_str(&proposed.stdout.join("\n")).unwrap();
+    let said = answer["message"].as_str().unwrap();
+    assert!(said.contains("the values of the variables PORTCULLIS_TEST_ONCALL are approved with it"), "{said}");
+    assert_eq!(answer["changes"][0]["class"], "mixed", "{answer}");
     let gateway = site.start();
     assert_eq!(status(&gateway, &key), 200, "as it was approved");
 }

@@ -250,6 +250,11 @@ impl Governing {
         rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
     }
 
+    /// Since when anything must be approved, in microseconds since 1970; where that cannot be told, always.
+    pub(crate) fn required_since(&self) -> i64 {
+        self.governor().required_since().ok().flatten().unwrap_or(i64::MIN)
+    }
+
     /// Who may approve, and as which gateway's change.
     pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
         let standing = self.governor().standing();

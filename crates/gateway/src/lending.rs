@@ -80,6 +80,7 @@ impl Lender {
             break_glass: ArcSwap::from_pointee(break_glass),
         };
         if let Some(kept) = lender.kept().as_mut() {
+            lender.say_unknown(kept);
             lender.publish(kept, now);
             // What ended while nobody ran is told as well.
             lender.settle(kept, now);

@@ -4,6 +4,7 @@
 //! [`Governor::activate`] holds it to the rules of the version that is live, and appends. What is checked when somebody approves is checked
 //! again then: between the two everything may have changed.
 
+mod beginning;
 mod log;
 mod proposals;
 mod restoring;

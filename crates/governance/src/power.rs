@@ -17,6 +17,7 @@ mod persons;
 mod room;
 mod state;
 mod statement;
+mod unheard;
 mod voices;
 mod vouched;
 mod word;

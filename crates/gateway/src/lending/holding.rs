@@ -21,6 +21,8 @@ pub(super) enum NotHeld {
     TooFew,
     /// `[break_glass]` does not give it any more.
     NotOpened,
+    /// It was rightly approved, and is not any more.
+    NoMore(Unvouched),
     /// The gateway cannot have written it.
     Forged(Unvouched),
 }
@@ -30,6 +32,7 @@ impl NotHeld {
         match self {
             Self::TooFew => "the policy demands more approvals of it now".to_owned(),
             Self::NotOpened => "`[break_glass]` of the policy does not give it any more".to_owned(),
+            Self::NoMore(why) => why.to_string(),
             Self::Forged(why) => format!("{FORGED}{why}"),
         }
     }
@@ -37,7 +40,11 @@ impl NotHeld {
 
 impl From<Unvouched> for NotHeld {
     fn from(why: Unvouched) -> Self {
-        if why.is_forged() { Self::Forged(why) } else { Self::TooFew }
+        match why {
+            Unvouched::TooFew => Self::TooFew,
+            Unvouched::CountsNoMore | Unvouched::Before => Self::NoMore(why),
+            Unvouched::Unsigned | Unvouched::NoSeal | Unvouched::NotStated => Self::Forged(why),
+        }
     }
 }
 
@@ -89,7 +96,8 @@ impl Lender {
     pub(super) fn demands(&self) -> Option<Demands> {
         let loosen = self.loosen();
         let (approvers, instance) = self.approvers();
-        (loosen > 0).then_some(Demands { approvers, instance, loosen })
+        let since = || self.governing.as_ref().map_or(i64::MIN, |governing| governing.required_since());
+        (loosen > 0).then(|| Demands { approvers, instance, loosen, since: since() })
     }
 
     /// Ends what may not be in force any more, or never might. It gives nothing already.
@@ -119,6 +127,16 @@ impl Lender {
         }
         kept.is_held = true;
         Ok(())
+    }
+
+    /// Says that the log holds rows which no gateway of this version wrote, and that they were taken since they give nobody anything.
+    pub(super) fn say_unknown(&self, kept: &mut Kept) {
+        match kept.book.take_unknown() {
+            0 => {}
+            count => self.alarm(&format!(
+                "{count} entries of the log of temporary power, by which some of it ended, are not known to the file beside the store: they were taken; where no earlier version of the program was replaced just now somebody has written to the store"
+            )),
+        }
     }
 
     /// Says once that the log is not what it was.

@@ -106,6 +106,7 @@ impl Lender {
         let before = kept.book.head().1;
         let heard = kept.book.catch_up();
         self.say_broken(kept, &heard);
+        self.say_unknown(kept);
         // Another process may have another policy.
         kept.is_held &= kept.book.head().1 == before;
         let (now, steady) = (clock(), self.shared.clock.now());

@@ -10,6 +10,7 @@ use crate::hash::Hash;
 use crate::power::anchor::{Anchor, Place};
 use crate::power::entry::{Act, Asked, Entry};
 use crate::power::state::{Power, PowerState, happened};
+use crate::power::unheard::Heard;
 
 /// Where the log is stored. What is appended is on the disk when the call returns.
 pub trait PowerLedger: fmt::Debug + Send {
@@ -70,8 +71,6 @@ impl Default for Limits {
     }
 }
 
-/// How often rows and anchor are read where another process appends between the two.
-const TRIES: usize = 5;
 /// A clock that shows less than before by this was set back.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
@@ -133,6 +132,10 @@ pub struct PowerBook {
     pub(super) powers: BTreeMap<u64, Power>,
     /// What this book has ended since its time was over, and nobody has taken yet. Bounded by what can be in force.
     over: Vec<Power>,
+    /// What the anchor ends with, and where the rows end that only take away behind it: it was said that they are there.
+    pub(super) beyond: Option<(Place, Place)>,
+    /// How many such rows were heard that nobody has taken yet.
+    pub(super) unknown: usize,
 }
 
 /// Why power ended that nobody ended.
@@ -166,6 +169,8 @@ impl PowerBook {
             seen: i64::MIN,
             powers: BTreeMap::new(),
             over: Vec::new(),
+            beyond: None,
+            unknown: 0,
         };
         book.catch_up()?;
         Ok(book)
@@ -177,32 +182,16 @@ impl PowerBook {
     /// # Errors
     /// It cannot be read, or is not what it was.
     pub fn catch_up(&mut self) -> Result<(), PowerError> {
-        let heard = self.heard()?;
-        let is_less = heard.iter().any(|(entry, _)| matches!(entry.act, Act::Forgot { .. }));
-        if is_less && self.entries > 0 { self.read_anew() } else { self.take_in(&heard) }
-    }
-
-    /// What was appended since, held to the anchor: rows that it does not know were written behind the gateway's back, and one that it knows and that is
-    /// not there was taken away.
-    fn heard(&self) -> Result<Vec<(Entry, Hash)>, PowerError> {
-        let mut tries = TRIES;
-        loop {
-            let heard = self.entries_after(self.last.0)?;
-            let end = heard.last().map_or(self.last, |(entry, hash)| (entry.n, *hash));
-            // Read behind the rows: what another process appends is noted there first.
-            let Some(anchor) = self.ledger.anchor()? else { return Ok(heard) };
-            if anchor.holds(end) || only_takes_away(self.last, &heard, &anchor) {
-                return Ok(heard);
-            }
-            tries = tries.saturating_sub(1);
-            if tries == 0 {
-                let why = match end.0 < anchor.known.0 {
-                    true => "what came behind it is not there any more, by the file beside the store",
-                    false => "the file beside the store does not know it",
-                };
-                return Err(PowerError::Broken { n: end.0, why });
-            }
+        let Heard { entries, beyond, unknown } = self.heard()?;
+        let is_less = entries.iter().any(|(entry, _)| matches!(entry.act, Act::Forgot { .. }));
+        if is_less && self.entries > 0 {
+            self.read_anew()?
+        } else {
+            self.take_in(&entries)?
         }
+        self.beyond = beyond;
+        self.unknown = self.unknown.saturating_add(unknown);
+        Ok(())
     }
 
     /// What is stored behind this number, each with its hash.
@@ -460,17 +449,6 @@ impl PowerBook {
         self.last = (entry.n, hash);
         Ok(())
     }
-}
-
-/// Whether all that the anchor does not know ends power, and gives none: a process of an earlier version of the program, which knows no anchor, ends what is
-/// over while this one takes its place.
-fn only_takes_away(before: Place, heard: &[(Entry, Hash)], anchor: &Anchor) -> bool {
-    let known = match before == anchor.next {
-        true => Some(0),
-        false => heard.iter().position(|(entry, hash)| (entry.n, *hash) == anchor.next).map(|at| at.saturating_add(1)),
-    };
-    let Some(behind) = known.and_then(|at| heard.get(at..)) else { return false };
-    behind.iter().all(|(entry, _)| matches!(entry.act, Act::Ended { .. } | Act::Rejected { .. } | Act::SetBack { .. }))
 }
 
 /// The latest time of day that was seen, behind an entry: a clock that was set back shows what it shows.

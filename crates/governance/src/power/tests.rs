@@ -2,6 +2,7 @@
 
 mod forged;
 mod keys;
+mod no_more;
 mod over;
 mod room;
 mod stated;

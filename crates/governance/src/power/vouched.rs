@@ -24,6 +24,14 @@ pub enum Unvouched {
     /// More is demanded by now than when it was approved.
     #[error("more approvals are demanded of it now")]
     TooFew,
+    /// As many signed it as it says, and not all of them count any more.
+    #[error(
+        "not all who approved it count any more: a key was revoked, or whoever signed is known by now as who asked or whose it is"
+    )]
+    CountsNoMore,
+    /// It was asked for when nobody had to approve it.
+    #[error("it is from before approvals were required")]
+    Before,
     /// It is in the log, and was never approved as it says.
     #[error("its approvals are not signed by persons who may")]
     Unsigned,
@@ -39,7 +47,7 @@ impl Unvouched {
     /// Whether that cannot come about by the gateway itself.
     pub fn is_forged(self) -> bool {
         match self {
-            Self::TooFew => false,
+            Self::TooFew | Self::CountsNoMore | Self::Before => false,
             Self::Unsigned | Self::NoSeal | Self::NotStated => true,
         }
     }
@@ -54,6 +62,8 @@ pub struct Demands {
     pub instance: Hash,
     /// Persons for what the policy does not give by itself.
     pub loosen: u8,
+    /// Since when anything must be approved, in microseconds since 1970; [`i64::MIN`]: always.
+    pub since: i64,
 }
 
 impl Demands {
@@ -77,6 +87,23 @@ impl Demands {
         self.owner_at(&statement.key, statement.signed)
     }
 
+    /// Persons whose signature under it counted at some time: with a key that is enrolled, revoked or not, by the names that nobody adds later. That is more
+    /// than [`Self::signers`], and no store has it without their keys.
+    fn ever_signers(&self, power: &Power) -> BTreeSet<&str> {
+        let [holder, asker] = power.interested(&ApproverSet::default());
+        let mut found = BTreeSet::new();
+        for word in power.words.iter().filter(|word| word.decision == Decision::Approve) {
+            let Some(approver) = self.approvers.approvers.iter().find(|approver| has_key(approver, &word.key)) else {
+                continue;
+            };
+            let person = Names::of([approver.person.as_str()], &ApproverSet::default());
+            if !person.may_be(&holder) && !person.may_be(&asker) && word.is_valid(self.instance, power.hash) {
+                found.insert(approver.person.as_str());
+            }
+        }
+        found
+    }
+
     /// Whose key it was at that time, in microseconds since 1970.
     fn owner_at(&self, public: &PublicKey, signed: i64) -> Option<&Approver> {
         self.approvers.approvers.iter().find(|approver| {
@@ -88,11 +115,20 @@ impl Demands {
     /// Whether so many persons have signed it, and as many as it says.
     fn is_signed(&self, power: &Power, needed: u8) -> Result<(), Unvouched> {
         let (signed, said) = (self.signers(power).len(), usize::from(power.asked.approvals));
-        if signed < said || (said == 0 && needed > 0) {
-            return Err(Unvouched::Unsigned);
+        if said == 0 && needed > 0 {
+            return Err(if power.at < self.since { Unvouched::Before } else { Unvouched::Unsigned });
+        }
+        if signed < said {
+            let ever = self.ever_signers(power).len();
+            return Err(if ever < said { Unvouched::Unsigned } else { Unvouched::CountsNoMore });
         }
         if signed < usize::from(needed) { Err(Unvouched::TooFew) } else { Ok(()) }
     }
+}
+
+/// Whether it ever was the key of this person.
+fn has_key(approver: &Approver, public: &PublicKey) -> bool {
+    approver.keys.iter().any(|key| key.public == *public)
 }
 
 impl PowerBook {

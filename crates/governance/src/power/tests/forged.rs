@@ -3,18 +3,18 @@
 use super::*;
 
 /// An enrolled person.
-fn approver(set: &mut ApproverSet, name: &str) -> SigningKey {
+pub(super) fn approver(set: &mut ApproverSet, name: &str) -> SigningKey {
     let key = SigningKey::generate().unwrap().0;
     set.add(name, &[], key.public(), at(-100)).unwrap();
     key
 }
 
-fn instance() -> Hash {
+pub(super) fn instance() -> Hash {
     Hash::of(b"this gateway")
 }
 
 /// Adds what somebody writes into the table, in order and well chained.
-fn forge(disk: &Disk, acts: Vec<Act>, second: i64) {
+pub(super) fn forge(disk: &Disk, acts: Vec<Act>, second: i64) {
     disk.with(|kept| {
         for act in acts {
             let (n, prev) = kept.records.last().map_or((0, Hash::NONE), |(n, record)| (*n, Hash::of(record)));
@@ -24,11 +24,11 @@ fn forge(disk: &Disk, acts: Vec<Act>, second: i64) {
     });
 }
 
-fn of_kind(kind: PowerKind, gives: &str, approvals: u8) -> Asked {
+pub(super) fn of_kind(kind: PowerKind, gives: &str, approvals: u8) -> Asked {
     Asked { kind, gives: gives.to_owned(), ..asked("user:alice", approvals) }
 }
 
-fn began(of: u64) -> Act {
+pub(super) fn began(of: u64) -> Act {
     Act::Began { of, until: at(1_000).as_microsecond() }
 }
 
@@ -74,8 +74,12 @@ fn what_somebody_writes_into_the_table_is_told_by_what_lies_beside_it() {
 fn a_row_gives_something_only_with_the_signatures_that_it_needs() {
     let mut approvers = ApproverSet::default();
     let [ana, ben, alice] = ["ana", "ben", "alice"].map(|name| approver(&mut approvers, name));
-    let demands =
-        |approvers: &ApproverSet, loosen| Demands { approvers: approvers.clone(), instance: instance(), loosen };
+    let demands = |approvers: &ApproverSet, loosen| Demands {
+        approvers: approvers.clone(),
+        instance: instance(),
+        loosen,
+        since: i64::MIN,
+    };
     let held = |disk: &Disk, n: u64, demands: &Demands, policy: u8| {
         let book = PowerBook::read(Box::new(disk.clone()), Limits::default()).unwrap();
         book.held_to(demands, book.power(n).unwrap(), policy)
@@ -127,7 +131,7 @@ fn a_row_gives_something_only_with_the_signatures_that_it_needs() {
     }
     let good = signed(&[&ana, &ben], 2, instance());
     // A key that is revoked since counts for what it signed before, and for nothing after.
-    for (second, expected) in [(2, Ok(())), (1, Err(Unvouched::Unsigned)), (0, Err(Unvouched::Unsigned))] {
+    for (second, expected) in [(2, Ok(())), (1, Err(Unvouched::CountsNoMore)), (0, Err(Unvouched::CountsNoMore))] {
         let mut later = approvers.clone();
         later.revoke("ben", None, at(second)).unwrap();
         assert_eq!(held(&good, 1, &demands(&later, 2), 0), expected, "{second}");
@@ -148,7 +152,7 @@ fn broken_glass_is_bound_to_a_code_that_was_signed() {
         book.approve_signed(seal.n, word, instance(), &approvers, at(1)).unwrap();
     }
     let broken = book.break_seal(code, of_kind(PowerKind::BreakGlass, "role:admin,*", 0), &[], at(2)).unwrap();
-    let demands = Demands { approvers, instance: instance(), loosen: 2 };
+    let demands = Demands { approvers, instance: instance(), loosen: 2, since: i64::MIN };
     assert_eq!(book.held_to(&demands, &broken, 0), Ok(()));
     assert_eq!(book.held_to(&Demands { loosen: 3, ..demands.clone() }, &broken, 0), Err(Unvouched::TooFew));
     // Another one that says so, of somebody else, and of a code that was never signed.

@@ -60,7 +60,7 @@ fn what_is_read_of_glass_that_a_key_broke_holds_only_with_the_word_of_whom_it_is
     let mut approvers = ApproverSet::default();
     approvers.add("ana", &names(&["user:alice"]), ana.public(), at(10)).unwrap();
     approvers.add("ben", &[], ben.public(), at(10)).unwrap();
-    let demands = Demands { approvers, instance: INSTANCE, loosen: 2 };
+    let demands = Demands { approvers, instance: INSTANCE, loosen: 2, since: i64::MIN };
     let hour = SignedDuration::from_hours(1);
     let signed =
         |breaking: Breaking, key: &SigningKey, second| Statement::sign(breaking, hour, key, at(second)).unwrap();
