@@ -84,9 +84,12 @@ fn only_takes_away(
             Act::Ended { .. } | Act::Rejected { .. } => true,
             // Not one that has the next start think that it is earlier than what the log says.
             Act::SetBack { .. } => at.is_none_or(|at| at <= entry.at),
-            Act::Asked(_) | Act::Approved { .. } | Act::Began { .. } | Act::Reviewed { .. } | Act::Forgot { .. } => {
-                false
-            }
+            Act::Asked(_)
+            | Act::Signed { .. }
+            | Act::Approved { .. }
+            | Act::Began { .. }
+            | Act::Reviewed { .. }
+            | Act::Forgot { .. } => false,
         };
         if !takes_away {
             return None;
