@@ -262,6 +262,19 @@ impl Governing {
         foresight::report(foreseen)
     }
 
+    /// Which variables of the environment a content refers to, for whoever proposes it: their values are approved with it.
+    fn bound_by(&self, content: &Content) -> String {
+        let loaded = load_sealed(&self.config, content).ok().filter(|loaded| loaded.governance.required);
+        let names: Vec<String> = loaded.into_iter().flat_map(|loaded| loaded.governed.variables).collect();
+        match names.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; the values of the variables {} are approved with it: with other values the gateway does not start",
+                names.join(", ")
+            ),
+        }
+    }
+
     fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
@@ -275,7 +288,8 @@ impl Governing {
         };
         let foreseen = foresight::in_words(&wish.impact);
         let first: Vec<&str> = foreseen.iter().take(2).map(String::as_str).collect();
-        let message = format!("change {} {}: {next}; {}", change.id.short(), does(&change), first.join(", "));
+        let bound = self.bound_by(&wish.content);
+        let message = format!("change {} {}: {next}; {}{bound}", change.id.short(), does(&change), first.join(", "));
         let mut performed = self.answer(message);
         performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
         Ok(performed)
