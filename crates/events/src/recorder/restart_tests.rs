@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use portcullis_testkit::wait;
+
 use super::tests::{Gate, LONG, event, opened};
 use super::*;
 use crate::audit::{Expected, Problem, verify};
@@ -38,7 +40,8 @@ impl Site {
     }
 
     fn run_with(&self, settings: &Settings, events: usize) {
-        let recorder = Recorder::start(settings).unwrap();
+        // The thread of the one before lets the spool go a moment after it has ended; of another process nothing would be left.
+        let recorder = wait::until(LONG, || Recorder::start(settings).ok()).expect("a recorder that starts");
         let id = uuid::Uuid::now_v7();
         recorder.record(Event::new(EventKind::GatewayStarted, id, jiff::Timestamp::now()));
         for _ in 0..events {
