@@ -140,8 +140,8 @@ async def main():
     options = rig.arguments(
         __doc__.splitlines()[0],
         requests=(50_000, "how many requests the sample has at least"),
-        previews=(20, "how many"),
-        pause=(0.5, "seconds between two"),
+        previews=(60, "how many"),
+        pause=(0.3, "seconds between two"),
         connections=(32, "how many callers"),
         rate=(400.0, "how many requests a second they make together"),
         seconds=(10.0, "how long before, and how long afterwards"),
