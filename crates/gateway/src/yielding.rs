@@ -74,7 +74,6 @@ pub(crate) fn aside<T: Send + 'static>(
 
 /// Of this thread alone: on Linux a priority is a thread's.
 fn yield_to_others(name: &str, priority: Priority) {
-    // Of this thread alone: on Linux a priority is a thread's.
     if let Err(error) = rustix::process::nice(priority.nice()) {
         UNKIND.call_once(|| {
             tracing::warn!(%error, "the thread {name}, and others like it, run with the priority of the gateway, beside requests: may it call setpriority?");

@@ -1,6 +1,6 @@
 //! What other persons say of it: approvals, and reviews. One person is one voice, and none in what is theirs.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::approval::Decision;
 use crate::approver::ApproverSet;
@@ -11,8 +11,8 @@ use crate::power::persons::Names;
 use crate::power::state::{Power, PowerState, standing};
 use crate::power::word::Word;
 
-/// Clocks of signers may be so far off.
-pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// Clocks of signers may be so far off, in microseconds: five minutes.
+pub(super) const SKEW: i64 = 300_000_000;
 
 /// Who has looked at what was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl PowerBook {
         let Some((approver, key)) = approvers.owner(&word.key) else {
             return refused(format!("the key {} is nobody's who may approve, or is revoked", word.key.id()));
         };
-        let late = now.as_microsecond().saturating_add(i64::try_from(SKEW.as_micros()).unwrap_or(i64::MAX));
+        let late = now.as_microsecond().saturating_add(SKEW);
         if !word.is_valid(instance, power.hash) {
             return refused("the signature is not one under this");
         }

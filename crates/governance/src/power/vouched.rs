@@ -11,9 +11,7 @@ use crate::power::book::PowerBook;
 use crate::power::entry::PowerKind;
 use crate::power::persons::Names;
 use crate::power::state::{Power, PowerState};
-
-/// How far ahead of this clock that of a signer may be, in microseconds.
-const AHEAD: i64 = 300_000_000;
+use crate::power::voices::SKEW;
 
 /// Before the number of the power that a sealed code was opened as, in the reason why the seal ended.
 pub(super) const OPENED: &str = "opened as ";
@@ -162,7 +160,7 @@ impl PowerBook {
                 && statement.wants(&power.asked)
                 && statement.is_short()
                 && power.at < statement.until
-                && statement.signed <= power.at.saturating_add(AHEAD)
+                && statement.signed <= power.at.saturating_add(SKEW)
                 && demands.breaker(power).is_some_and(|approver| statement.is_of(approver))
                 && !self.powers.values().any(is_again)
         });
