@@ -1,6 +1,7 @@
 //! Goes over files line by line.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::facts::Facts;
@@ -30,12 +31,31 @@ impl Trouble {
 
 /// Calls `take` with every event of a part of a file that is wanted.
 pub(crate) fn scan(part: &Part<'_>, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, &[u8])) {
-    if let Err(error) = try_scan(part, trouble, take) {
-        trouble.files.push((part.file.path.clone(), error));
-    }
+    let mut take_all = |facts: Facts, line: &[u8]| {
+        take(facts, line);
+        ControlFlow::Continue(())
+    };
+    // It never has enough.
+    let _ = scan_while(part, trouble, &mut take_all);
 }
 
-fn try_scan(part: &Part<'_>, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, &[u8])) -> io::Result<()> {
+/// The same until `take` has had enough: then it breaks, too.
+pub(crate) fn scan_while(
+    part: &Part<'_>,
+    trouble: &mut Trouble,
+    take: &mut dyn FnMut(Facts, &[u8]) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    try_scan(part, trouble, take).unwrap_or_else(|error| {
+        trouble.files.push((part.file.path.clone(), error));
+        ControlFlow::Continue(())
+    })
+}
+
+fn try_scan(
+    part: &Part<'_>,
+    trouble: &mut Trouble,
+    take: &mut dyn FnMut(Facts, &[u8]) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
     let mut lines = Lines::new(part.file.reader(part.from)?, part.from);
     while lines.offset() < part.to {
         match lines.next()? {
@@ -46,15 +66,19 @@ fn try_scan(part: &Part<'_>, trouble: &mut Trouble, take: &mut dyn FnMut(Facts, 
                     continue;
                 }
                 match Facts::of_line(line) {
-                    Some(facts) if part.filter.wants(&facts) => take(facts, line),
+                    Some(facts) if part.filter.wants(&facts) => {
+                        if take(facts, line).is_break() {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    }
                     Some(_) => {}
                     None => trouble.malformed += 1,
                 }
             }
             Line::TooLong => trouble.too_long += 1,
             // The gateway is at it; or it was cut short, and then its whole event is nowhere.
-            Line::Unfinished(_) | Line::End => return Ok(()),
+            Line::Unfinished(_) | Line::End => break,
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
