@@ -227,9 +227,44 @@ fn cases() -> Vec<Case> {
         act("/v1/sessions/revoke", json!({ "id": null, "principal": "user:bob" }), 409, "admin.session_revoke"),
         ask("/v1/policy/preview", json!({ "name": "policy.toml", "text": format!("version = 1\n{POLICY}") }), 200),
         get("/v1/spikes", 200),
+        act("/v1/backups/create", json!({ "verb": "create" }), 200, "admin.backup_create"),
+        ask("/v1/backups/list", json!({ "verb": "list" }), 200),
+        get("/v1/backups/list?limit=1", 200),
+        ask("/v1/backups/verify", json!({ "verb": "verify", "name": "$backup" }), 200),
+        get("/v1/backups/verify?name=$backup", 200),
+        get("/v1/backups/verify?name=..%2Fstate.db", 409),
+        act("/v1/backups/drill", json!({ "verb": "drill", "name": "$backup" }), 200, "admin.backup_drill"),
+        ask("/v1/policy/can", question(), 200),
+        ask("/v1/policy/explain", question(), 200),
+        ask("/v1/policy/who_can", json!({ "method": "GET", "url": "http://gateway.invalid/x" }), 200),
+        get("/v1/policy/can?method=GET&url=http%3A%2F%2Fgateway.invalid%2Fx&as=bob&group=a&group=b", 200),
+        get("/v1/policy/explain?method=GET&url=http%3A%2F%2Foperators.portcullis.invalid%2Fv1%2Fbans&as=bob", 200),
+        get("/v1/policy/who_can?method=GET&url=http%3A%2F%2Foperators.portcullis.invalid%2Fv1%2Fbans", 200),
+        ask(
+            "/v1/policy/diff",
+            json!({ "before": { "version": 1 }, "after": { "policy": narrower() }, "reasons": true, "at": null }),
+            200,
+        ),
+        ask("/v1/policy/diff", json!({ "before": "in_force", "after": { "version": 1 } }), 200),
+        get("/v1/policy/diff?before=1&after=in_force", 200),
+        ask("/v1/policy/replay", json!({ "policy": narrower(), "since": null, "until": null, "limit": 1_000 }), 200),
+        act("/v1/events/search", json!({ "refusals": true, "limit": 1 }), 200, "admin.events_search"),
+        act("/v1/events/stats", json!({}), 200, "admin.events_search"),
+        act("/v1/events/explain", json!({ "id": "$event" }), 200, "admin.events_search"),
         act("/v1/events/tail", json!({}), 200, "admin.events_tail"),
         act("/v1/drain", json!({}), 200, "admin.drain"),
     ]
+}
+
+fn question() -> Value {
+    json!({ "method": "GET", "url": "http://operators.portcullis.invalid/v1/bans", "as": "user:bob", "ip": "127.0.0.9" })
+}
+
+/// Without the grant of the readers.
+fn narrower() -> Value {
+    let (first, last) = POLICY.split_once("[[assignment]]\nname = \"readers\"").unwrap();
+    let (_, rest) = last.split_once("[ban]").unwrap();
+    json!({ "name": "policy.toml", "text": format!("version = 1\n{first}[ban]{rest}") })
 }
 
 /// In seconds since 1970.
@@ -247,6 +282,8 @@ impl Made {
             ("/v1/govern/propose", "$change", "/changes/0/id"),
             ("/v1/audit/runs", "$run", "/runs/0/run"),
             ("/v1/audit/show", "$finding", "/report/findings/0/fingerprint"),
+            ("/v1/backups/create", "$backup", "/backups/0/name"),
+            ("/v1/events/search", "$event", "/events/0/id"),
         ];
         for (_, name, place) in places.iter().filter(|(at, ..)| *at == target) {
             let found = answer.pointer(place).and_then(Value::as_str);

@@ -33,17 +33,27 @@
 //! | `GET /v1/govern/list`, `show`, `verify`, `approvers` | [`Answer`](crate::govern::Answer), without files |
 //! | `GET /v1/access/list`, `show`, `verify` | [`Answer`](crate::access::Answer), without what is signed |
 //! | `GET /v1/audit/runs`, `show`, `suppressions`, `diff` | [`AuditAnswer`](crate::audit::AuditAnswer) |
+//! | `POST /v1/backups/VERB` [`BackupWanted`](crate::backup::BackupWanted) | [`BackupAnswer`](crate::backup::BackupAnswer) |
+//! | `POST /v1/policy/can`, `explain`, `who_can` [`PolicyQuestion`] | [`Verdict`], [`Explained`], [`Allowed`] |
+//! | `POST /v1/policy/replay` [`ReplayWanted`] | [`ReplayDone`] |
+//! | `POST /v1/policy/diff` [`DiffWanted`] | [`PolicyDiffered`] |
+//! | `POST /v1/events/search`, `stats` [`EventsWanted`] | [`EventsFound`], [`EventsCounted`] |
+//! | `POST /v1/events/explain` [`EventId`] | [`EventExplained`] |
+//! | `GET /v1/backups/list`, `verify`, `GET /v1/policy/can`, `explain`, `who_can`, `diff` | as their `POST` |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`]; what is not begun, because it is busy, 503.
 
 mod alerts;
+mod archive;
 mod bans;
 mod credentials;
 mod events;
 mod factors;
 mod feeds;
 mod insight;
+mod policies;
+mod questions;
 mod risk;
 mod sessions;
 mod status;
@@ -52,12 +62,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use alerts::{Alert, AlertName, AlertTested, Alerts, Contained, ContainmentId, MutedAlert, NewMute, Tried};
+pub use archive::{EventCount, EventExplained, EventId, EventSeries, EventsCounted, EventsFound, EventsWanted};
 pub use bans::{Ban, BanReport, Bans, NewBan, NewBans, Outlook, Sample, Whom};
 pub use credentials::{KeyUse, KeyUses, NewRevocation, Revocations, RevokedName, ShownRevocation};
 pub use events::{SinkName, SinkTested, TAIL_SCHEMA, TailNote};
 pub use factors::{Factor, FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 pub use feeds::{Acceptance, Feed, FeedError, FeedName, Feeds, HeldUpdate, Located, PlaceOfAddress, WhereIs};
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
+pub use policies::{DiffWanted, PolicyDiffered, PolicySide, ReplayDone, ReplayWanted};
+pub use questions::{Allowed, Explained, PolicyInForce, PolicyQuestion, SupposedRisk, Verdict};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{

@@ -216,6 +216,26 @@ impl Client {
     }
 }
 
+/// A path with what its question says: everything but letters, digits and `-._~` is encoded (RFC 3986 section 2.3).
+pub fn target(path: &str, parameters: &[(&str, String)]) -> String {
+    let mut target = path.to_owned();
+    for (place, (name, value)) in parameters.iter().enumerate() {
+        target.push_str(if place == 0 { "?" } else { "&" });
+        target.push_str(name);
+        target.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => target.push(char::from(byte)),
+                byte => {
+                    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0').to_ascii_uppercase();
+                    target.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+                }
+            }
+        }
+    }
+    target
+}
+
 fn request(
     method: Method,
     path: &str,

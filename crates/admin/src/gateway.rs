@@ -10,7 +10,12 @@ use crate::api::{
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
+use crate::api::{
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
+    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+};
 use crate::audit::{AuditAnswer, AuditWanted};
+use crate::backup::{BackupAnswer, BackupWanted};
 use crate::govern;
 use crate::peer::Peer;
 use crate::tail::Tail;
@@ -229,6 +234,60 @@ pub trait Gateway: Send + Sync + 'static {
     /// Why not.
     fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem>;
 
+    /// Backups: makes one, lists them, verifies one, tries a restoration.
+    ///
+    /// # Errors
+    /// Why not.
+    fn backups(&self, peer: &Peer, wanted: &BackupWanted) -> Result<BackupAnswer, Problem>;
+
+    /// The newest of the recorded events that are wanted.
+    ///
+    /// # Errors
+    /// That what is wanted cannot be read, or that no events are kept where they can be.
+    fn search_events(&self, wanted: &EventsWanted) -> Result<EventsFound, Problem>;
+
+    /// How many of them there are.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn count_events(&self, wanted: &EventsWanted) -> Result<EventsCounted, Problem>;
+
+    /// One of them, and what is around it.
+    ///
+    /// # Errors
+    /// Likewise, or that there is none of that id.
+    fn explain_event(&self, id: &EventId) -> Result<EventExplained, Problem>;
+
+    /// What the policy in force would decide, in short.
+    ///
+    /// # Errors
+    /// That the question makes no sense.
+    fn can(&self, question: &PolicyQuestion) -> Result<Verdict, Problem>;
+
+    /// The same with every check of it.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn explain(&self, question: &PolicyQuestion) -> Result<Explained, Problem>;
+
+    /// Who may do that.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn who_can(&self, question: &PolicyQuestion) -> Result<Allowed, Problem>;
+
+    /// Decides on recorded requests again, under another policy.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no events are kept.
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem>;
+
+    /// How two policies differ.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem>;
+
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
 
@@ -351,6 +410,12 @@ pub enum ActionKind {
     SessionRevoke,
     /// Somebody began to follow the events, which name people.
     EventsTail,
+    /// Recorded events, which name people, were searched, counted or explained.
+    EventsSearch,
+    /// A backup was to be made.
+    BackupCreate,
+    /// A restoration was to be tried.
+    BackupDrill,
     /// A second factor was to be given to somebody.
     FactorEnroll,
     /// All second factors of somebody were to be taken away.

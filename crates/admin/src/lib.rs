@@ -18,6 +18,7 @@ pub mod access;
 pub mod accounts;
 pub mod api;
 pub mod audit;
+pub mod backup;
 mod body;
 pub mod client;
 pub mod door;
@@ -34,7 +35,7 @@ pub mod settings;
 mod socket;
 pub mod tail;
 
-pub use client::{Client, ClientError, Place};
+pub use client::{Client, ClientError, Place, target};
 pub use door::Door;
 pub use gateway::{Action, ActionKind, Gateway};
 pub use peer::{Account, Operator, Peer};

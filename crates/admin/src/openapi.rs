@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::api::*;
-use crate::{access, audit, govern};
+use crate::{access, audit, backup, govern};
 
 /// One path and what it does.
 struct Operation {
@@ -46,6 +46,36 @@ const PAGED: &[Parameter] = &[
     ),
 ];
 
+/// The facts of a question to the policy.
+const SUPPOSED: &[Parameter] = &[
+    METHOD,
+    URL,
+    may("as", "string", "Who asks: `user:alice`, `service:ID`; left out, anyone."),
+    may("group", "array", "A group that the principal is in; may be repeated."),
+    may("role", "array", "A role that the principal holds directly; may be repeated."),
+    may("activated", "array", "What is supposed to be activated; may be repeated."),
+    IP,
+    HOST,
+    COUNTRY,
+    DEVICE,
+    MFA,
+    AUTHENTICATED,
+    AT,
+    RISK,
+];
+/// The same of nobody in particular.
+const OF_NOBODY: &[Parameter] = &[METHOD, URL, IP, HOST, COUNTRY, DEVICE, MFA, AUTHENTICATED, AT, RISK];
+const METHOD: Parameter = must("method", "string", "The method, such as GET.");
+const URL: Parameter = must("url", "string", "A URL, or a path: then `host` chooses the host.");
+const IP: Parameter = may("ip", "string", "The client's address; left out, unknown.");
+const HOST: Parameter = may("host", "string", "The host, where the URL is a path alone.");
+const COUNTRY: Parameter = may("country", "string", "The client's country, two letters; left out, that of the address.");
+const DEVICE: Parameter = may("compliant_device", "boolean", "Whether the device meets the rules; left out, unknown.");
+const MFA: Parameter = may("fresh_mfa", "boolean", "Several factors, fresh.");
+const AUTHENTICATED: Parameter = may("authenticated_s", "integer", "How many seconds ago the caller authenticated.");
+const AT: Parameter = may("at", "string", "When it happens, RFC 3339; left out, now.");
+const RISK: Parameter = may("risk", "string", "How risky the caller looks: `low`, `medium` or `high`.");
+
 /// What is answered with 200.
 enum Answered {
     Json(fn(&mut SchemaGenerator) -> Schema),
@@ -83,6 +113,10 @@ const fn lent(path: &'static str, summary: &'static str) -> Operation {
 
 const fn audited(path: &'static str, summary: &'static str) -> Operation {
     post::<audit::AuditWanted, audit::AuditAnswer>(path, summary)
+}
+
+const fn backed_up(path: &'static str, summary: &'static str) -> Operation {
+    post::<backup::BackupWanted, backup::BackupAnswer>(path, summary)
 }
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -200,6 +234,37 @@ const OPERATIONS: &[Operation] = &[
         ],
         "How two runs differ.",
     ),
+    backed_up("/v1/backups/create", "Makes a backup now, in the folder of `[backup]`."),
+    backed_up("/v1/backups/list", "The backups in that folder."),
+    backed_up("/v1/backups/verify", "Holds a backup to its manifest, its chain and its signatures."),
+    backed_up("/v1/backups/drill", "Tries all of a restoration, and changes nothing. To restore one is for a gateway that does not run."),
+    ask::<backup::BackupAnswer>("/v1/backups/list", PAGED, "The backups in the folder of `[backup]`."),
+    ask::<backup::BackupAnswer>(
+        "/v1/backups/verify",
+        &[must("name", "string", "What it is called, as the list says.")],
+        "Holds a backup to its manifest, its chain and its signatures.",
+    ),
+    post::<PolicyQuestion, Verdict>("/v1/policy/can", "What the policy in force would decide, in short."),
+    post::<PolicyQuestion, Explained>("/v1/policy/explain", "The same with every check of it."),
+    post::<PolicyQuestion, Allowed>("/v1/policy/who_can", "Everybody who may do something, by the policy in force."),
+    ask::<Verdict>("/v1/policy/can", SUPPOSED, "What the policy in force would decide, in short."),
+    ask::<Explained>("/v1/policy/explain", SUPPOSED, "The same with every check of it."),
+    ask::<Allowed>("/v1/policy/who_can", OF_NOBODY, "Everybody who may do something, by the policy in force."),
+    post::<ReplayWanted, ReplayDone>("/v1/policy/replay", "Decides on recorded requests again, under another policy."),
+    post::<DiffWanted, PolicyDiffered>("/v1/policy/diff", "How two policies differ: versions, or one that is sent along."),
+    ask::<PolicyDiffered>(
+        "/v1/policy/diff",
+        &[
+            must("before", "string", "The number of a version, or `in_force`."),
+            must("after", "string", "Likewise."),
+            may("reasons", "boolean", "Another reason for the same outcome counts as a change, too."),
+            may("at", "string", "The time from which examples are chosen, RFC 3339; left out, now."),
+        ],
+        "How two versions differ.",
+    ),
+    post::<EventsWanted, EventsFound>("/v1/events/search", "The newest of the recorded events that are wanted, in parts."),
+    post::<EventsWanted, EventsCounted>("/v1/events/stats", "How many there are, by reason, route, principal, address and time."),
+    post::<EventId, EventExplained>("/v1/events/explain", "One event, what to do next, and what is around it."),
     Operation {
         method: "post",
         path: "/v1/events/tail",
@@ -353,6 +418,14 @@ fn refused(generator: &mut SchemaGenerator) -> Map<String, Value> {
     REFUSED.iter().map(of).collect()
 }
 
+/// Of a parameter: one that may be repeated is a list (OpenAPI 3.1, style `form`, exploded, as by default).
+fn schema_of(kind: &str) -> Value {
+    match kind {
+        "array" => json!({ "type": kind, "items": { "type": "string" } }),
+        kind => json!({ "type": kind }),
+    }
+}
+
 fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let json_of = |schema: Value| json!({ "application/json": { "schema": schema } });
     let (description, content) = match &operation.answer {
@@ -376,7 +449,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         fields.insert("requestBody".to_owned(), json!({ "required": true, "content": json_of(schema) }));
     }
     if !operation.query.is_empty() {
-        let shown = |Parameter { name, kind, required, description }: &Parameter| json!({ "name": name, "in": "query", "required": required, "description": description, "schema": { "type": kind } });
+        let shown = |Parameter { name, kind, required, description }: &Parameter| json!({ "name": name, "in": "query", "required": required, "description": description, "schema": schema_of(kind) });
         let parameters: Vec<Value> = operation.query.iter().map(shown).collect();
         fields.insert("parameters".to_owned(), parameters.into());
     }
@@ -392,9 +465,10 @@ mod tests {
 
     #[test]
     fn each_path_that_is_served_is_described_and_none_besides() {
-        let source = include_str!("request.rs");
+        let source = [include_str!("request.rs"), include_str!("request/more.rs")].concat();
         // Questions with parameters.
-        let mut served = BTreeSet::from(["/v1/bans", "/v1/sessions"].map(|path| ("get".to_owned(), path.to_owned())));
+        let questions = ["bans", "sessions", "policy/can", "policy/explain", "policy/who_can", "policy/diff"];
+        let mut served = BTreeSet::from(questions.map(|path| ("get".to_owned(), format!("/v1/{path}"))));
         for line in source.lines() {
             let Some((_, rest)) = line.split_once("(Method::") else { continue };
             let Some((method, rest)) = rest.split_once(", \"") else { continue };
@@ -403,7 +477,12 @@ mod tests {
         }
         assert!(served.len() > 30, "{served:?}");
         let described = OPERATIONS.iter().map(|each| (each.method.to_owned(), each.path.to_owned()));
-        let folders = [govern::Governed::FOLDER, access::Access::FOLDER, audit::AuditWanted::FOLDER];
+        let folders = [
+            govern::Governed::FOLDER,
+            access::Access::FOLDER,
+            audit::AuditWanted::FOLDER,
+            backup::BackupWanted::FOLDER,
+        ];
         let is_verb = |path: &String| folders.iter().any(|folder| path.starts_with(folder));
         let described: BTreeSet<_> = described.filter(|(_, path)| !is_verb(path)).collect();
         assert_eq!(described, served);
@@ -414,6 +493,7 @@ mod tests {
         check_verbs::<govern::Governed>();
         check_verbs::<access::Access>();
         check_verbs::<audit::AuditWanted>();
+        check_verbs::<backup::BackupWanted>();
     }
 
     fn check_verbs<T: JsonSchema + Verb>() {
@@ -447,6 +527,11 @@ mod tests {
     fn the_parameters_that_are_described_are_those_that_are_read() {
         for operation in OPERATIONS.iter().filter(|operation| operation.method == "get") {
             let value = |parameter: &Parameter| match parameter.kind {
+                _ if parameter.name == "ip" => "ip=192.0.2.7".to_owned(),
+                _ if parameter.name == "risk" => "risk=high".to_owned(),
+                _ if parameter.name == "before" || operation.path == "/v1/policy/diff" && parameter.name == "after" => {
+                    format!("{}=1", parameter.name)
+                }
                 "integer" => format!("{}=1", parameter.name),
                 "boolean" => format!("{}=true", parameter.name),
                 _ => format!("{}=x", parameter.name),

@@ -53,7 +53,7 @@ impl Places {
     /// All are taken: why, in a sentence.
     pub(crate) fn slow(&self) -> Result<Place, String> {
         Arc::clone(&self.slow).try_acquire_owned().map_err(|_| {
-            format!("busy: {SLOW} orders that take long are under way (refreshing a feed, testing a sink or an alert, an audit, a preview, a search); ask again in a while")
+            format!("busy: {SLOW} orders that take long are under way (refreshing a feed, testing a sink or an alert, an audit, a preview, a replay, a comparison, a search, a backup); ask again in a while")
         })
     }
 

@@ -4,7 +4,9 @@
 //! changes or signs something is left out of these answers: the files of a version, which may hold hashes of passwords, and what an approver signs.
 
 use crate::access::Access;
+use crate::api::{DiffWanted, PolicyQuestion, PolicySide, SupposedRisk};
 use crate::audit::AuditWanted;
+use crate::backup::BackupWanted;
 use crate::govern::Governed;
 
 /// The longest part of a list that is asked for, and what is answered where nobody says how much.
@@ -36,7 +38,27 @@ pub(crate) enum Question {
     Access(Access),
     /// Audits.
     Audit(AuditWanted, Page),
+    /// Backups.
+    Backups(BackupWanted, Page),
+    /// What the policy in force would decide, in short.
+    Can(Box<PolicyQuestion>),
+    /// The same with every check of it.
+    Explain(Box<PolicyQuestion>),
+    /// Who may do that.
+    WhoCan(Box<PolicyQuestion>),
+    /// How two policies differ.
+    Differ(Box<DiffWanted>),
 }
+
+/// The parameters of a question to the policy; those that may be there several times stand last.
+const SUPPOSED: &[&str] = &[
+    "method", "url", "ip", "host", "country", "compliant_device", "fresh_mfa", "authenticated_s", "at", "risk", "as",
+    "group", "role", "activated",
+];
+/// Of nobody in particular.
+const OF_NOBODY: usize = 10;
+/// May be there several times.
+const SEVERAL: &[&str] = &["group", "role", "activated"];
 
 /// Which question this is. `None`: none of these.
 ///
@@ -52,6 +74,11 @@ pub(crate) fn question(path: &str, query: Option<&str>) -> Option<Result<Questio
         "/v1/access/show" => &["id"],
         "/v1/audit/show" => &["run", "limit", "after"],
         "/v1/audit/diff" => &["from", "to"],
+        "/v1/backups/list" => &["limit", "after"],
+        "/v1/backups/verify" => &["name"],
+        "/v1/policy/can" | "/v1/policy/explain" => SUPPOSED,
+        "/v1/policy/who_can" => SUPPOSED.get(..OF_NOBODY).unwrap_or_default(),
+        "/v1/policy/diff" => &["before", "after", "reasons", "at"],
         _ => return None,
     };
     Some(Parameters::read(query.unwrap_or_default(), names).and_then(|given| asked(path, &given)))
@@ -77,8 +104,59 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
         "/v1/audit/diff" => {
             Question::Audit(AuditWanted::Diff { from: given.text("from"), to: given.text("to") }, Page::default())
         }
+        "/v1/backups/list" => Question::Backups(BackupWanted::List, given.page()?),
+        "/v1/backups/verify" => {
+            Question::Backups(BackupWanted::Verify { name: given.needed_text("name")? }, Page::default())
+        }
+        "/v1/policy/can" => Question::Can(Box::new(supposed(given)?)),
+        "/v1/policy/explain" => Question::Explain(Box::new(supposed(given)?)),
+        "/v1/policy/who_can" => Question::WhoCan(Box::new(supposed(given)?)),
+        "/v1/policy/diff" => Question::Differ(Box::new(DiffWanted {
+            before: side(&given.needed_text("before")?)?,
+            after: side(&given.needed_text("after")?)?,
+            reasons: given.truth("reasons")?,
+            at: given.text("at"),
+        })),
         path => return Err(format!("there is no GET {path}")),
     })
+}
+
+fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
+    let is_stated = given.text("compliant_device").is_some();
+    let risk = given.text("risk").map(|text| match &*text {
+        "low" => Ok(SupposedRisk::Low),
+        "medium" => Ok(SupposedRisk::Medium),
+        "high" => Ok(SupposedRisk::High),
+        _ => Err("the parameter `risk` is `low`, `medium` or `high`".to_owned()),
+    });
+    let ip = given.text("ip").map(|text| text.parse().map_err(|_| "the parameter `ip` is an address".to_owned()));
+    Ok(PolicyQuestion {
+        method: given.needed_text("method")?,
+        url: given.needed_text("url")?,
+        principal: given.text("as"),
+        groups: given.all("group"),
+        roles: given.all("role"),
+        activated: given.all("activated"),
+        ip: ip.transpose()?,
+        host: given.text("host"),
+        country: given.text("country"),
+        compliant_device: if is_stated { Some(given.truth("compliant_device")?) } else { None },
+        fresh_mfa: given.truth("fresh_mfa")?,
+        authenticated_s: given.number("authenticated_s")?,
+        at: given.text("at"),
+        risk: risk.transpose()?,
+    })
+}
+
+/// A version, or what is in force.
+fn side(text: &str) -> Result<PolicySide, String> {
+    match text {
+        "in_force" => Ok(PolicySide::InForce),
+        number => number
+            .parse()
+            .map(PolicySide::Version)
+            .map_err(|_| "the parameters `before` and `after` are the number of a version, or `in_force`".to_owned()),
+    }
 }
 
 /// Cuts a part out of a list that is in the order of its keys, and says whether more comes after it.
@@ -92,7 +170,7 @@ pub(crate) fn part<T>(all: &mut Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -
     more
 }
 
-/// The parameters of a query, each at most once.
+/// The parameters of a query, each at most once but for those of [`SEVERAL`].
 #[derive(Debug)]
 struct Parameters(Vec<(String, String)>);
 
@@ -108,7 +186,7 @@ impl Parameters {
                 let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 return Err(format!("there is no parameter `{}` here: {known}", name.escape_debug()));
             }
-            if found.iter().any(|(other, _)| other == name) {
+            if !SEVERAL.contains(&name) && found.iter().any(|(other, _)| other == name) {
                 return Err(format!("the parameter `{name}` is there twice"));
             }
             let value = decoded(value).ok_or_else(|| format!("the parameter `{name}` is no text in UTF-8"))?;
@@ -119,6 +197,14 @@ impl Parameters {
 
     fn text(&self, name: &str) -> Option<String> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+
+    fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    fn needed_text(&self, name: &str) -> Result<String, String> {
+        self.text(name).ok_or_else(|| format!("the parameter `{name}` is missing"))
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, String> {
@@ -199,6 +285,26 @@ mod tests {
         check("/v1/access/list", "all=yes", Err("the parameter `all` is `true` or `false`"));
         assert_eq!(question("/v1/govern/activate", None), None, "what changes something is no question");
         assert_eq!(question("/v1/status", Some("x=y")), None);
+        let asked = |group: &[&str]| PolicyQuestion {
+            method: "GET".to_owned(),
+            url: "/a b".to_owned(),
+            principal: Some("alice".to_owned()),
+            groups: group.iter().map(|name| (*name).to_owned()).collect(),
+            ..PolicyQuestion::default()
+        };
+        let groups = "method=GET&url=%2Fa%20b&as=alice&group=hr&group=cn%3Dx%2Cdc%3Dy";
+        check("/v1/policy/can", groups, Ok(Question::Can(Box::new(asked(&["hr", "cn=x,dc=y"])))));
+        check("/v1/policy/can", "method=GET&url=/&as=a&as=b", Err("the parameter `as` is there twice"));
+        check("/v1/policy/can", "method=GET", Err("the parameter `url` is missing"));
+        check("/v1/policy/can", "method=GET&url=/&ip=home", Err("the parameter `ip` is an address"));
+        check("/v1/policy/can", "method=GET&url=/&risk=7", Err("the parameter `risk` is `low`, `medium` or `high`"));
+        assert!(question("/v1/policy/who_can", Some("method=GET&url=/&as=alice")).unwrap().is_err());
+        let differ = DiffWanted { before: PolicySide::Version(3), after: PolicySide::InForce, reasons: false, at: None };
+        check("/v1/policy/diff", "before=3&after=in_force", Ok(Question::Differ(Box::new(differ))));
+        assert!(question("/v1/policy/diff", Some("before=3&after=policy.toml")).unwrap().is_err());
+        assert_eq!(question("/v1/backups/create", None), None, "what changes something is no question");
+        assert_eq!(question("/v1/backups/drill", Some("name=x")), None, "nor what may be slow for nothing");
+        assert_eq!(question("/v1/events/search", None), None, "nor what names the habits of people");
     }
 
     #[test]

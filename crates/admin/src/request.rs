@@ -1,5 +1,7 @@
 //! One request: what is asked, what is done, what is answered, what is recorded.
 
+mod more;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -322,7 +324,7 @@ impl<G: Gateway> Desk<G> {
                 let filter: Filter = read(request).await?;
                 self.follow(filter)
             }
-            (method, path) => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
+            (method, _) => self.more(&method, request).await,
         }
     }
 
@@ -369,6 +371,11 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            Question::Backups(..)
+            | Question::Can(_)
+            | Question::Explain(_)
+            | Question::WhoCan(_)
+            | Question::Differ(_) => self.reading_more(question).await,
             Question::Audit(wanted, page) => {
                 self.blocking(move |desk| {
                     let mut answer = desk.gateway.audit(&wanted, &desk.peer.shown()).map_err(conflict)?;

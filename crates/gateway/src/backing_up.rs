@@ -5,6 +5,7 @@
 //! too. Only where that store is lost a backup takes its place as it is, without sessions, and where approvals are required only with approvals, by keys
 //! that were not revoked since. So it is where neither a store nor its head file is there: then nothing says that the backup is the newest.
 
+mod asked;
 mod restoring;
 mod returning;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use portcullis_governance::{
 use portcullis_store::{LockError, StoreError, Trouble, Versions};
 use thiserror::Error;
 
+pub(crate) use asked::Backups;
 pub(crate) use restoring::{Restored, Restoring, restore};
 
 use crate::governing::Source;
@@ -64,6 +66,8 @@ const REVOKED: &str = "revoked";
 const FEEDS: &str = "feeds";
 /// What the gateway's own backups are called.
 const PREFIX: &str = "portcullis-";
+/// What those are called that an operator asked for.
+const ASKED: &str = "asked-";
 const SUFFIX: &str = ".backup";
 
 /// Reads the key of backups.
@@ -305,11 +309,16 @@ fn due(settings: &Settings) -> Duration {
 
 /// The gateway's own backups, the oldest first: their names sort by time.
 fn own(folder: &Path) -> Vec<PathBuf> {
+    named(folder, PREFIX)
+}
+
+/// Likewise of those whose names begin so.
+fn named(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_own = |path: &PathBuf| {
         path.file_name()
             .and_then(|name| name.to_str())
-            .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+            .is_some_and(|name| name.starts_with(prefix) && name.ends_with(SUFFIX))
     };
     let mut files: Vec<PathBuf> = entries.filter(is_own).collect();
     files.sort();

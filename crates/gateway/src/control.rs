@@ -2,13 +2,17 @@
 
 mod action;
 mod alert;
+mod archive;
 pub(crate) mod audit;
+mod backups;
 mod ban;
 mod factor;
 mod feed;
 mod govern;
+mod policies;
 mod preview;
 mod providers;
+mod questions;
 mod risk;
 mod session;
 mod sink;
@@ -27,7 +31,12 @@ use portcullis_admin::api::{
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
+use portcullis_admin::api::{
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
+    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+};
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
+use portcullis_admin::backup::{BackupAnswer, BackupWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, Gateway, Peer, Tail};
 use portcullis_events::Tap;
@@ -328,6 +337,42 @@ impl Gateway for Operated {
 
     fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem> {
         audit::perform(&self.running, &self.config, wanted, by).map_err(problem)
+    }
+
+    fn backups(&self, peer: &Peer, wanted: &BackupWanted) -> Result<BackupAnswer, Problem> {
+        backups::perform(self, peer, wanted)
+    }
+
+    fn search_events(&self, wanted: &EventsWanted) -> Result<EventsFound, Problem> {
+        archive::found(self, wanted)
+    }
+
+    fn count_events(&self, wanted: &EventsWanted) -> Result<EventsCounted, Problem> {
+        archive::counted(self, wanted)
+    }
+
+    fn explain_event(&self, id: &EventId) -> Result<EventExplained, Problem> {
+        archive::explained(self, id)
+    }
+
+    fn can(&self, question: &PolicyQuestion) -> Result<Verdict, Problem> {
+        questions::can(self, question)
+    }
+
+    fn explain(&self, question: &PolicyQuestion) -> Result<Explained, Problem> {
+        questions::explain(self, question)
+    }
+
+    fn who_can(&self, question: &PolicyQuestion) -> Result<Allowed, Problem> {
+        questions::who_can(self, question)
+    }
+
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem> {
+        policies::replay(self, wanted)
+    }
+
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem> {
+        policies::differ(self, wanted)
     }
 
     fn tail(&self) -> &Tail {

@@ -12,6 +12,7 @@ mod classes;
 mod desk;
 mod effects;
 mod foresight;
+mod looking_up;
 mod moments;
 mod noticing;
 mod rolling;

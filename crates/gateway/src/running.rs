@@ -4,6 +4,7 @@ mod assembling;
 mod ending;
 mod error;
 mod fixed;
+mod places;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -71,7 +71,7 @@ impl Lending {
     }
 
     /// What a principal has now, by the clock that nobody sets. An empty list costs nothing.
-    pub(crate) fn of(&self, principal: &Principal, steady_now: Timestamp) -> Vec<Activation> {
+    pub fn of(&self, principal: &Principal, steady_now: Timestamp) -> Vec<Activation> {
         if !self.any.load(Ordering::Acquire) {
             return Vec::new();
         }

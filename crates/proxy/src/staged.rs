@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use portcullis_policy::Policy;
+use portcullis_policy::{Policy, Principal};
 
 use crate::transit::Facts;
 
@@ -42,14 +42,20 @@ impl Staged {
 
     /// Whether it decides on this request.
     pub(crate) fn decides_on(&self, facts: &Facts) -> bool {
+        let address = || facts.client_address().ip().unwrap_or(facts.connection.peer.ip());
+        self.decides_for(facts.principal(), || Some(address()))
+    }
+
+    /// Whether it decides for this caller. Of an anonymous one whose address is unknown it does as soon as it does for everybody.
+    pub fn decides_for(&self, principal: Option<&Principal>, address: impl FnOnce() -> Option<IpAddr>) -> bool {
         if matches!(self.share, 0 | WHOLE..) {
             return self.share != 0;
         }
-        let caller = match facts.principal() {
-            Some(principal) => principal.reference(),
-            None => anonymous(facts.client_address().ip().unwrap_or(facts.connection.peer.ip())),
+        let caller = match principal {
+            Some(principal) => Some(principal.reference()),
+            None => address().map(anonymous),
         };
-        place_of(self.seed, &caller) < self.share
+        caller.is_some_and(|caller| place_of(self.seed, &caller) < self.share)
     }
 }
 
@@ -80,7 +86,7 @@ mod tests {
     use std::rc::Rc;
 
     use portcullis_identity::Identity;
-    use portcullis_policy::{PolicyDraft, Principal};
+    use portcullis_policy::PolicyDraft;
 
     use super::*;
     use crate::layers::tests::worker;

@@ -186,6 +186,12 @@ event_kinds! {
     AdminSessionRevoke, "admin.session_revoke", Medium;
     /// An operator began to follow the events.
     AdminEventsTail, "admin.events_tail", Low;
+    /// An operator searched, counted or explained recorded events, which name people, or tried to.
+    AdminEventsSearch, "admin.events_search", Low;
+    /// An operator had a backup made, or tried to.
+    AdminBackupCreate, "admin.backup_create", Low;
+    /// An operator tried whether a backup can be restored.
+    AdminBackupDrill, "admin.backup_drill", Low;
     /// Somebody who may not use the control channel tried to.
     AdminRefused, "admin.refused", High;
     /// The gateway serves.

@@ -1,5 +1,7 @@
 //! `backup`: copies of the store.
 
+mod asked;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -18,12 +20,29 @@ use crate::governing::Who;
 
 pub(crate) fn run(global: &Global, args: &BackupArgs) -> Exit {
     let done = match &args.command {
+        BackupCommand::Create { out: None, key: None } => asked::create(global),
         BackupCommand::Create { out, key } => create(global, out.as_deref(), key.as_deref()),
+        BackupCommand::List => asked::list(global),
+        BackupCommand::Verify(args) if asked::is_meant(global, args) => asked::verify(global, args),
+        BackupCommand::Drill(args) if asked::is_meant(global, args) => asked::drill(global, args),
         BackupCommand::Verify(args) => verify(global, args),
+        BackupCommand::Drill(args) => restore(global, &drill(args)),
         BackupCommand::Restore(args) => restore(global, args),
         BackupCommand::Keygen { out } => keygen(global, out),
     };
     done.unwrap_or_else(|exit| exit)
+}
+
+/// A restoration that is only tried.
+fn drill(args: &BackupFileArgs) -> BackupRestoreArgs {
+    BackupRestoreArgs {
+        backup: args.clone(),
+        drill: true,
+        accept_rollback: false,
+        head: None,
+        request: None,
+        approvals: Vec::new(),
+    }
 }
 
 /// What the configuration says, as far as it can be read: a backup is restored when not everything is well.

@@ -6,10 +6,14 @@ use serde_json::json;
 use crate::cli::args::{Format, Global, QuestionArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::in_force::{self, is_asked};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
+    if is_asked(global, args.live) {
+        return in_force::can(global, args).unwrap_or_else(|exit| exit);
+    }
     let loaded = match loaded(global) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,

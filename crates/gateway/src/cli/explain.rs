@@ -14,11 +14,15 @@ use uuid::Uuid;
 use crate::cli::args::{ExplainArgs, Format, Global};
 use crate::cli::configuration::loaded;
 use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::in_force::{self, is_asked};
 use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
+    if is_asked(global, args.live) {
+        return in_force::explain(global, args).unwrap_or_else(|exit| exit);
+    }
     let loaded = match loaded(global) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -47,18 +51,23 @@ fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &Ex
             remark(&format!("error: {text}"));
             return Exit::Usage;
         }
-        Err(QuestionError::Malformed(code, detail)) => json!({
-            "decision": "deny", "status": 400, "reason": code, "message": detail,
-            "checks": [{ "name": "request", "outcome": "fail", "value": url, "detail": detail }],
-            "rule": null, "nearest": [],
-            "policy": { "version": policy.version(), "sha256": policy.sha256() },
-        }),
+        Err(QuestionError::Malformed(code, detail)) => malformed_json(policy, url, code, &detail),
     };
     show(global, &explained)
 }
 
+/// The pinned form of a request that is refused for its form, before any policy is asked.
+pub(crate) fn malformed_json(policy: &Policy, url: &str, code: &str, detail: &str) -> Value {
+    json!({
+        "decision": "deny", "status": 400, "reason": code, "message": detail,
+        "checks": [{ "name": "request", "outcome": "fail", "value": url, "detail": detail }],
+        "rule": null, "nearest": [],
+        "policy": { "version": policy.version(), "sha256": policy.sha256() },
+    })
+}
+
 /// The pinned form of an explanation.
-fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Value]) -> Value {
+pub(crate) fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Value]) -> Value {
     let denial = explanation.denial.as_deref();
     let checks: Vec<Value> = explanation
         .trace
@@ -111,7 +120,7 @@ fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Value]) -> Valu
 }
 
 /// What the route limits besides: nobody can say offline how much of it is used up.
-fn limits_json(limits: &RouteLimits) -> Vec<Value> {
+pub(crate) fn limits_json(limits: &RouteLimits) -> Vec<Value> {
     let rates = limits.rates.iter().map(|rate| {
         json!({
             "name": "rate_limit", "per": rate.per.as_str(), "requests": rate.requests,
@@ -200,7 +209,7 @@ pub(crate) fn from_native(event: &Value) -> Value {
     })
 }
 
-fn show(global: &Global, explained: &Value) -> Exit {
+pub(super) fn show(global: &Global, explained: &Value) -> Exit {
     match global.output {
         _ if global.quiet => {}
         Format::Human => answer(&for_people(explained)),

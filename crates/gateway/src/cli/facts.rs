@@ -123,17 +123,34 @@ impl Supposed {
 
     /// Finds out in which country the stated address is, as the gateway does, where that can matter and nobody has stated it; and says so.
     pub(crate) fn locate(&mut self, policy: &Policy, settings: &GeoSettings) {
-        let matters = self.country.is_none() && self.route.is_some_and(|route| policy.asks_country(route));
         let GeoSettings { city, country, .. } = settings;
-        let Some(address) = self.client.ip().filter(|_| matters && (city.is_some() || country.is_some())) else {
+        if self.to_locate(policy).is_none() || (city.is_none() && country.is_none()) {
             return;
-        };
+        }
         let geo = Geo::default();
         for change in geo.configure(settings) {
             if let Err(problem) = change.result {
                 self.remarks.push(format!("the geo database `{}`: {}", change.database, safe(&problem)));
             }
         }
+        self.find(policy, &geo);
+    }
+
+    /// The same by the databases of a running gateway, where it has any.
+    pub(crate) fn locate_with(&mut self, policy: &Policy, geo: &Geo) {
+        if !geo.reports().is_empty() {
+            self.find(policy, geo);
+        }
+    }
+
+    /// The address whose country nobody has stated, where that can matter.
+    fn to_locate(&self, policy: &Policy) -> Option<std::net::IpAddr> {
+        let matters = self.country.is_none() && self.route.is_some_and(|route| policy.asks_country(route));
+        self.client.ip().filter(|_| matters)
+    }
+
+    fn find(&mut self, policy: &Policy, geo: &Geo) {
+        let Some(address) = self.to_locate(policy) else { return };
         self.country = geo.country(address);
         let place = geo.place(address);
         let network = match (place.asn, &place.as_org) {
@@ -150,8 +167,18 @@ impl Supposed {
         });
     }
 
+    /// Who asks; `None`: nobody in particular.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// Besides what is stated, this is in force for whoever asks.
+    pub(crate) fn lend(&mut self, activations: Vec<Activation>) {
+        self.activations.extend(activations);
+    }
+
     /// Its action, for a question that leaves open who asks; `None` where it leads to no route.
-    pub(crate) fn action(&self, facts: &FactArgs) -> Option<ActionQuestion<'_>> {
+    pub(crate) fn action(&self, facts: &StatedFacts) -> Option<ActionQuestion<'_>> {
         Some(ActionQuestion {
             method: &self.method,
             path: &self.path,
@@ -163,9 +190,9 @@ impl Supposed {
                 activations: &self.activations,
                 now: self.now,
             },
-            compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
-            fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
-            authenticated_s: facts.authenticated.map(|ago| ago.as_secs()),
+            compliant_device: facts.compliant_device,
+            fresh_mfa: facts.fresh_mfa,
+            authenticated_s: facts.authenticated_s,
         })
     }
 
@@ -245,7 +272,7 @@ fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
 }
 
 /// The facts that the command line states, in their own types.
-fn stated(facts: &FactArgs) -> Result<StatedFacts, QuestionError> {
+pub(crate) fn stated(facts: &FactArgs) -> Result<StatedFacts, QuestionError> {
     let country = match &facts.country {
         Some(text) => Some(
             CountryCode::parse(text).ok_or_else(|| usage(format!("`{text}` is not a country code of two letters")))?,

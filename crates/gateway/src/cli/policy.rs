@@ -2,6 +2,7 @@
 //! in `governing.rs`.
 
 mod preview;
+mod sent;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,12 @@ fn version(global: &Global, file: &Path) -> Option<Result<Loaded, Exit>> {
     (!file.exists()).then(|| governing::loaded(global, n))
 }
 
+pub(crate) use sent::sent;
+
 fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
+    if global.admin.is_some() {
+        return sent::diff(global, args).unwrap_or_else(|exit| exit);
+    }
     let (before, after) = match (loaded(global, &args.before), loaded(global, &args.after)) {
         (Ok(before), Ok(after)) => (before.policy, after.policy),
         (Err(exit), _) | (_, Err(exit)) => return exit,
@@ -95,18 +101,9 @@ fn routes_of(global: &Global, policy: &Path) -> PathBuf {
 
 fn print(global: &Global, args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &PolicyDiff, now: Timestamp) {
     match global.output {
-        Format::Human => answer(for_people(args, policies, diff, now).trim_end()),
+        Format::Human => answer(for_people([&name(&args.before), &name(&args.after)], policies, diff, now).trim_end()),
         Format::Json => {
-            let [before, after] = policies;
-            let side = |file: &Path, policy: &Policy| json!({ "file": name(file), "sha256": policy.sha256() });
-            let whole = json!({
-                "effect": diff.effect().as_str(),
-                "complete": diff.incomplete.is_empty(),
-                "incomplete": diff.incomplete,
-                "before": side(&args.before, before),
-                "after": side(&args.after, after),
-                "classes": diff.classes.iter().map(|class| to_json(policies, class)).collect::<Vec<_>>(),
-            });
+            let whole = to_report([&name(&args.before), &name(&args.after)], policies, diff);
             answer(&format!("{whole:#}"));
         }
         Format::Jsonl => {
@@ -119,7 +116,22 @@ fn print(global: &Global, args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &
     }
 }
 
-fn for_people(args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &PolicyDiff, now: Timestamp) -> String {
+/// All of it, for a machine. `names`: what the two are called.
+pub(crate) fn to_report(names: [&str; 2], policies: [&Policy; 2], diff: &PolicyDiff) -> Value {
+    let ([before, after], [before_name, after_name]) = (policies, names);
+    let side = |name: &str, policy: &Policy| json!({ "file": name, "sha256": policy.sha256() });
+    json!({
+        "effect": diff.effect().as_str(),
+        "complete": diff.incomplete.is_empty(),
+        "incomplete": diff.incomplete,
+        "before": side(before_name, before),
+        "after": side(after_name, after),
+        "classes": diff.classes.iter().map(|class| to_json(policies, class)).collect::<Vec<_>>(),
+    })
+}
+
+/// The same for people.
+pub(crate) fn for_people(names: [&str; 2], policies: [&Policy; 2], diff: &PolicyDiff, now: Timestamp) -> String {
     let mut text = String::new();
     for class in &diff.classes {
         let _ = write_class(&mut text, policies, class, now);
@@ -128,7 +140,7 @@ fn for_people(args: &PolicyDiffArgs, policies: [&Policy; 2], diff: &PolicyDiff, 
         let _ = writeln!(text, "incomplete: {sentence}");
     }
     let count = |effect: Effect| diff.classes.iter().filter(|class| class.effect() == effect).count();
-    let names = format!("{} to {}", name(&args.before), name(&args.after));
+    let names = names.join(" to ");
     let _ = match diff.effect() {
         Effect::None if diff.classes.is_empty() => writeln!(text, "{names}: every request is answered alike"),
         effect => writeln!(

@@ -2,18 +2,24 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+use portcullis_admin::api::{ReplayDone, ReplayWanted};
 use portcullis_history::{for_each_line, for_each_line_of};
 use portcullis_insight::Stamped;
 use portcullis_insight::replay::{Replay, Replayed};
 
 use crate::cli::args::{Format, Global, ReplayArgs};
 use crate::cli::configuration::loaded;
-use crate::cli::live::safe;
+use crate::cli::events::Moment;
+use crate::cli::live::{ask, safe};
 use crate::cli::output::{answer, remark};
 use crate::cli::policy;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
+    if args.kept {
+        return kept(global, args).unwrap_or_else(|exit| exit);
+    }
     let (present, candidate) = match (loaded(global), policy::loaded(global, &args.policy)) {
         (Ok(present), Ok(candidate)) => (present.policy, candidate.policy),
         (Err(exit), _) | (_, Err(exit)) => return exit,
@@ -32,6 +38,30 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
     let replayed = replay.finish();
     show(global, &replayed);
     if replayed.report.impact.is_none() { Exit::Success } else { Exit::Negative }
+}
+
+/// Has the running gateway replay what it has kept.
+fn kept(global: &Global, args: &ReplayArgs) -> Result<Exit, Exit> {
+    let now = Timestamp::now();
+    let at = |moment: Option<Moment>| moment.map(|moment| moment.before(now).to_string());
+    let wanted = ReplayWanted {
+        policy: policy::sent(global, &args.policy)?,
+        since: at(args.since),
+        until: at(args.until),
+        limit: args.limit,
+    };
+    let done: ReplayDone = ask(global, async |client| client.post("/v1/policy/replay", &wanted).await)?;
+    done.notes.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
+    if done.more {
+        remark("note: there are more events in that time: --limit has more of them replayed");
+    }
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => done.text.iter().for_each(|line| answer(&safe(line))),
+        Format::Json => answer(&serde_json::to_string_pretty(&done.report).unwrap_or_default()),
+        Format::Jsonl => answer(&done.report.to_string()),
+    }
+    Ok(if done.unchanged { Exit::Success } else { Exit::Negative })
 }
 
 /// Replays one file. Says how many of its lines are longer than any event.

@@ -1,12 +1,13 @@
 //! `who-can`: everybody who may do something, and what each of them still needs.
 
-use portcullis_policy::{AllowedSubject, DirectRoles, MOST_ENTRIES, Policy, Standing, TouchingDeny, WhoCan};
+use portcullis_policy::{AllowedSubject, DirectRoles, MOST_ENTRIES, Policy, Standing, StatedFacts, TouchingDeny, WhoCan};
 use serde_json::{Value, json};
 
-use crate::cli::args::{FactArgs, Format, Global, WhoCanArgs};
+use crate::cli::args::{Format, Global, WhoCanArgs};
 use crate::cli::can;
 use crate::cli::configuration::loaded;
-use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::facts::{QuestionError, Supposed, stated};
+use crate::cli::in_force::{self, is_asked};
 use crate::cli::output::{answer, remark};
 use crate::cli::standing::{
     demand_words, demands_json, deny_words, object, obstacle_json, obstacle_words, place, rule_json, standing_json,
@@ -19,6 +20,9 @@ use crate::exit::Exit;
 const MOST_NAMED: usize = 20;
 
 pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
+    if is_asked(global, args.live) {
+        return in_force::who_can(global, args).unwrap_or_else(|exit| exit);
+    }
     let policy = match loaded(global) {
         Ok(loaded) => loaded.policy,
         Err(exit) => return exit,
@@ -27,7 +31,11 @@ pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
     match Supposed::new(&policy, &args.method, &args.url, &facts) {
         Ok(supposed) => {
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
-            ask(global, &policy, args, &supposed, &facts)
+            match stated(&facts) {
+                Ok(facts) => ask(global, &policy, args, &supposed, &facts),
+                // It was read before.
+                Err(_) => Exit::Internal,
+            }
         }
         Err(QuestionError::Usage(text)) => {
             remark(&format!("error: {text}"));
@@ -40,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
     }
 }
 
-fn ask(global: &Global, policy: &Policy, args: &WhoCanArgs, supposed: &Supposed, facts: &FactArgs) -> Exit {
+fn ask(global: &Global, policy: &Policy, args: &WhoCanArgs, supposed: &Supposed, facts: &StatedFacts) -> Exit {
     let Some(question) = supposed.action(facts) else {
         let text = format!("nobody can {} {}: no route leads there", args.method, args.url);
         can::say(global, "deny", 404, Some("route.not_found"), &text);
@@ -63,7 +71,7 @@ fn ask(global: &Global, policy: &Policy, args: &WhoCanArgs, supposed: &Supposed,
     if who.is_possible() { Exit::Success } else { Exit::Negative }
 }
 
-fn to_json(policy: &Policy, method: &str, path: &str, who: &WhoCan) -> Value {
+pub(crate) fn to_json(policy: &Policy, method: &str, path: &str, who: &WhoCan) -> Value {
     object([
         ("method", json!(method)),
         ("path", json!(path)),
@@ -150,7 +158,7 @@ fn one_a_line(who: &WhoCan) {
     }
 }
 
-fn for_people(asked: &str, who: &WhoCan) -> String {
+pub(crate) fn for_people(asked: &str, who: &WhoCan) -> String {
     let mut head = vec![format!("{asked}  route {}", who.route), format!("  {}", demand_words(&who.demands))];
     head.extend(who.obstacles.iter().map(|obstacle| format!("  cannot be entered: {}", obstacle_words(obstacle))));
     let mut parts = vec![head.join("\n")];

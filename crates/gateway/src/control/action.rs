@@ -64,6 +64,9 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::AccessGrant => EventKind::AdminAccessGrant,
         ActionKind::SessionRevoke => EventKind::AdminSessionRevoke,
         ActionKind::EventsTail => EventKind::AdminEventsTail,
+        ActionKind::EventsSearch => EventKind::AdminEventsSearch,
+        ActionKind::BackupCreate => EventKind::AdminBackupCreate,
+        ActionKind::BackupDrill => EventKind::AdminBackupDrill,
         ActionKind::Refused => EventKind::AdminRefused,
     }
 }

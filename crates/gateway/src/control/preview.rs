@@ -58,7 +58,7 @@ fn try_on(running: &Running, policy: Policy, how: (Priority, Duration)) -> Resul
     insight.preview(present, policy, how)
 }
 
-fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {
+pub(super) fn compile(config: &Path, candidate: &PolicyText) -> Result<Loaded, String> {
     let PolicyText { name, text } = candidate;
     if text.len() > MAX_TEXT {
         return Err(format!("the policy is larger than {} MiB", MAX_TEXT >> 20));
@@ -75,7 +75,7 @@ type Renewing = Box<dyn Fn() -> Result<Policy, String> + Send + Sync>;
 
 /// The policy as it would be in force now: with the lists that its networks have at this moment. What others wait for is asked here, by the thread of
 /// whoever calls, and not by one that may be without a processor meanwhile; the work that is left is done by `with`.
-fn as_in_force(
+pub(super) fn as_in_force(
     running: &Running,
     candidate: Loaded,
     with: impl FnOnce(Renewing) -> Result<Policy, String>,

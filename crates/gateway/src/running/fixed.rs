@@ -14,6 +14,8 @@ pub(super) struct Fixed {
     pub(super) index: Option<portcullis_history::IndexSettings>,
     pub(super) store: Option<portcullis_store::Settings>,
     pub(super) backup: Option<portcullis_governance::backup::Settings>,
+    /// Where the lists of networks are kept that were last good.
+    pub(super) lists: std::path::PathBuf,
     pub(super) sample: Option<portcullis_insight::SampleLimits>,
     pub(super) spike: Option<portcullis_insight::SpikeSettings>,
     pub(super) audit: bool,
@@ -32,6 +34,7 @@ impl Fixed {
             index: loaded.index.clone(),
             store: loaded.store.clone(),
             backup: loaded.backup.clone(),
+            lists: loaded.feeds.0.folder.clone(),
             sample: loaded.sample,
             spike: loaded.spike,
             audit: loaded.audit.is_some(),

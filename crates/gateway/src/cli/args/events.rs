@@ -80,7 +80,10 @@ pub(crate) struct SearchArgs {
     /// How many are shown
     #[arg(long, value_name = "COUNT", default_value = "50", value_parser = event_count)]
     pub(crate) limit: usize,
-    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    /// Older ones: what an earlier search has shown, which went so far
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) after: Option<String>,
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration, or with `--admin` the gateway's own
     #[arg(long = "file", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -94,7 +97,7 @@ pub(crate) struct StatsArgs {
     /// How many of each are shown
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = event_count)]
     pub(crate) top: usize,
-    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration, or with `--admin` the gateway's own
     #[arg(long = "file", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -103,7 +106,7 @@ pub(crate) struct StatsArgs {
 pub(crate) struct EventExplainArgs {
     /// The event's id, which the caller was given
     pub(crate) id: uuid::Uuid,
-    /// Event files to look in, with those rotated beside them; left out, those of the configuration
+    /// Event files to look in, with those rotated beside them; left out, those of the configuration, or with `--admin` the gateway's own
     #[arg(long = "file", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }

@@ -55,8 +55,20 @@ pub(crate) struct PolicyPreviewArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Files of native events or of the access log in JSON, plain or compressed with gzip; `-` is standard input
-    #[arg(required = true, value_name = "EVENTS")]
+    #[arg(required_unless_present = "kept", value_name = "EVENTS")]
     pub(crate) files: Vec<PathBuf>,
+    /// Have the running gateway replay the events that it has kept, instead of files
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) kept: bool,
+    /// With --kept: from when on, a time in RFC 3339 or how long ago; left out, a day ago
+    #[arg(long, value_name = "TIME|DURATION", requires = "kept", value_parser = crate::cli::events::moment)]
+    pub(crate) since: Option<crate::cli::events::Moment>,
+    /// With --kept: before when, likewise
+    #[arg(long, value_name = "TIME|DURATION", requires = "kept", value_parser = crate::cli::events::moment)]
+    pub(crate) until: Option<crate::cli::events::Moment>,
+    /// With --kept: at most so many events
+    #[arg(long, value_name = "COUNT", requires = "kept", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) limit: Option<u32>,
     /// The policy as it would be; or a whole configuration
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: PathBuf,
@@ -64,7 +76,8 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyDiffArgs {
-    /// The policy as it is; or a whole configuration, or the number of a version
+    /// The policy as it is; or a whole configuration, or the number of a version. With `--admin` the gateway compares: versions, policies, and
+    /// `in_force`, with the lists that its networks have now
     pub(crate) before: PathBuf,
     /// The policy as it would be; or a whole configuration, or the number of a version
     pub(crate) after: PathBuf,
@@ -270,17 +283,21 @@ pub(crate) struct BackupArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
-    /// Copy the store to one file, while the gateway runs
+    /// Have the running gateway copy its store to one file, or copy it here where none answers
     Create {
-        /// The file; left out, one with the time in its name, in the folder of `[backup]`
+        /// A file of this machine, which is written here; left out, one with the time in its name, in the folder of `[backup]`
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Encrypt it with this key; left out, as `[backup]` says
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// List the backups of the gateway, those of its schedule and those that were asked for
+    List,
     /// Hold a backup to its manifest, and what is in it to its chain and signatures
     Verify(BackupFileArgs),
+    /// Try all of a restoration, and change nothing
+    Drill(BackupFileArgs),
     /// Put a backup in the place of the store, while no gateway runs
     Restore(BackupRestoreArgs),
     /// Make a key that encrypts backups
@@ -291,9 +308,9 @@ pub(crate) enum BackupCommand {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct BackupFileArgs {
-    /// The backup
+    /// The backup: a file of this machine, or what the running gateway calls one of its own
     pub(crate) file: PathBuf,
     /// The key that it is encrypted with; left out, as `[backup]` says
     #[arg(long, value_name = "FILE")]

@@ -12,6 +12,9 @@ pub(crate) struct QuestionArgs {
     pub(crate) method: String,
     /// A URL, or a path (then `--host` chooses the host)
     pub(crate) url: String,
+    /// Ask the running gateway: its policy in force with the lists of networks, bans and lent power of now; `--admin` says so, too
+    #[arg(long)]
+    pub(crate) live: bool,
     #[command(flatten)]
     pub(crate) facts: FactArgs,
 }
@@ -27,6 +30,9 @@ pub(crate) struct ExplainArgs {
     /// Explain a refusal that happened, by the id that the caller was given
     #[arg(long, value_name = "ID", conflicts_with_all = ["method", "url"])]
     pub(crate) event: Option<uuid::Uuid>,
+    /// Ask the running gateway: its policy in force with the lists of networks, bans and lent power of now; `--admin` says so, too
+    #[arg(long)]
+    pub(crate) live: bool,
     #[command(flatten)]
     pub(crate) facts: FactArgs,
 }
@@ -44,6 +50,9 @@ pub(crate) struct WhoCanArgs {
     pub(crate) method: String,
     /// A URL, or a path (then `--host` chooses the host)
     pub(crate) url: String,
+    /// Ask the running gateway: its policy in force with the lists of networks, bans and lent power of now; `--admin` says so, too
+    #[arg(long)]
+    pub(crate) live: bool,
     /// The client's address; left out, it is unknown
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Option<std::net::IpAddr>,

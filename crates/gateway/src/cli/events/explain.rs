@@ -1,14 +1,16 @@
 //! `events explain`: one event, every check of it, what to do next, and what else happened around it.
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis_history::{Facts, Filter, search};
+use portcullis_admin::api::EventExplained;
+use portcullis_history::{EventFile, Facts, Filter, Index, search};
 use serde_json::{Value, json};
 
 use super::pages::part;
 use super::story::story;
-use super::{Archive, archive, report};
+use super::{archive, remote, report};
 use crate::cli::args::{EventExplainArgs, Format, Global};
 use crate::cli::explain::{for_people, from_native};
+use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -18,6 +20,9 @@ const AROUND: SignedDuration = SignedDuration::from_mins(15);
 const RELATED: usize = 5;
 
 pub(crate) fn run(global: &Global, args: &EventExplainArgs) -> Result<Exit, Exit> {
+    if remote::is_asked(global, &args.files)? {
+        return remote::explain(global, args);
+    }
     let archive = archive(global, &args.files)?;
     let found = search(&archive.files, archive.index.as_ref(), &Filter { id: Some(args.id), ..Filter::default() }, 1);
     report(&found.trouble);
@@ -27,16 +32,27 @@ pub(crate) fn run(global: &Global, args: &EventExplainArgs) -> Result<Exit, Exit
         return Ok(Exit::Negative);
     };
     let event: Value = serde_json::from_str(line).unwrap_or_default();
-    let related = Facts::of_line(line.as_bytes()).map(|facts| related(&archive, &facts)).unwrap_or_default();
+    let related = Facts::of_line(line.as_bytes()).map(|facts| related(&archive.files, archive.index.as_ref(), &facts)).unwrap_or_default();
     let code = event.get("reason").and_then(Value::as_str).unwrap_or_default();
-    let next = part(code, "What the operator checks");
+    let (meaning, next) = (part(code, "What it means"), part(code, "What the operator checks"));
+    show(global, &event, (meaning, next), &related);
+    Ok(Exit::Success)
+}
+
+/// What a gateway has said of one of its own.
+pub(crate) fn of_the_gateway(global: &Global, explained: &EventExplained) {
+    let said = (explained.meaning.as_deref(), explained.next.as_deref());
+    show(global, &explained.event, said, &explained.related);
+}
+
+fn show(global: &Global, event: &Value, (meaning, next): (Option<&str>, Option<&str>), related: &[Value]) {
     match global.output {
         _ if global.quiet => {}
-        Format::Human => answer(&told(&event, code, next, &related)),
+        Format::Human => answer(&told(event, (meaning, next), related)),
         Format::Json | Format::Jsonl => {
-            let mut explained = from_native(&event);
+            let mut explained = from_native(event);
             if let Some(explained) = explained.as_object_mut() {
-                explained.insert("meaning".into(), json!(part(code, "What it means")));
+                explained.insert("meaning".into(), json!(meaning));
                 explained.insert("next".into(), json!(next));
                 explained.insert("related".into(), json!(related));
             }
@@ -44,12 +60,11 @@ pub(crate) fn run(global: &Global, args: &EventExplainArgs) -> Result<Exit, Exit
             answer(&if pretty { format!("{explained:#}") } else { explained.to_string() });
         }
     }
-    Ok(Exit::Success)
 }
 
-fn told(event: &Value, code: &str, next: Option<&str>, related: &[Value]) -> String {
+fn told(event: &Value, (meaning, next): (Option<&str>, Option<&str>), related: &[Value]) -> String {
     let mut lines = vec![for_people(&from_native(event))];
-    if let Some(meaning) = part(code, "What it means") {
+    if let Some(meaning) = meaning {
         lines.push(format!("\nwhat it means\n{}", indented(meaning)));
     }
     if let Some(next) = next {
@@ -64,13 +79,13 @@ fn told(event: &Value, code: &str, next: Option<&str>, related: &[Value]) -> Str
 
 fn indented(text: &str) -> String {
     text.lines()
-        .map(|line| if line.is_empty() { String::new() } else { format!("  {line}") })
+        .map(|line| if line.is_empty() { String::new() } else { format!("  {}", safe(line)) })
         .collect::<Vec<_>>()
         .join("\n")
 }
 
 /// The newest events around this one that are about the same principal, or, where it has none, the same address.
-fn related(archive: &Archive, facts: &Facts) -> Vec<Value> {
+pub(crate) fn related(files: &[EventFile], index: Option<&Index>, facts: &Facts) -> Vec<Value> {
     let at = Timestamp::from_microsecond(facts.time_us).unwrap_or_default();
     let mut filter = Filter {
         since: at.checked_sub(AROUND).ok(),
@@ -82,7 +97,7 @@ fn related(archive: &Archive, facts: &Facts) -> Vec<Value> {
         let Some(address) = facts.address else { return Vec::new() };
         filter.network = Some(address.into());
     }
-    let found = search(&archive.files, archive.index.as_ref(), &filter, RELATED + 1);
+    let found = search(files, index, &filter, RELATED + 1);
     let id = facts.id.to_string();
     let events = found.events.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events.filter(|event| event.get("id").and_then(Value::as_str) != Some(id.as_str())).take(RELATED).collect()

@@ -1,7 +1,8 @@
 //! `events`: what was recorded, live and afterwards.
 
-mod explain;
-mod pages;
+pub(crate) mod explain;
+pub(crate) mod pages;
+mod remote;
 mod search;
 mod stats;
 mod story;
@@ -49,7 +50,7 @@ pub(crate) fn moment(text: &str) -> Result<Moment, String> {
 }
 
 impl Moment {
-    fn before(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
             Self::Ago(ago) => {

@@ -1,16 +1,26 @@
 //! `events search`: the newest events that fit.
 
 use jiff::Timestamp;
-use portcullis_history::{Filter, Found, search};
+use portcullis_history::{Cursor, Filter, Found, Part, search_part};
 use serde_json::{Value, json};
 
 use super::story::story_of_line;
-use super::{archive, filter, report};
+use super::{archive, filter, remote, report};
 use crate::cli::args::{Format, Global, SearchArgs};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
+    if remote::is_asked(global, &args.files)? {
+        return remote::search(global, args);
+    }
+    let after = match args.after.as_deref().map(str::parse::<Cursor>).transpose() {
+        Ok(after) => after,
+        Err(()) => {
+            remark("error: --after: expected what an earlier search has shown");
+            return Err(Exit::Usage);
+        }
+    };
     let archive = archive(global, &args.files)?;
     let mut wanted = filter(&args.filter, Some(&args.span), Timestamp::now());
     if let Some(id) = args.id {
@@ -18,10 +28,10 @@ pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
         let since = args.span.since.and(wanted.since);
         wanted = Filter { id: Some(id), since, ..wanted };
     }
-    let found = search(&archive.files, archive.index.as_ref(), &wanted, args.limit);
+    let Part { found, next } = search_part(&archive.files, archive.index.as_ref(), &wanted, args.limit, after);
     report(&found.trouble);
     if !global.quiet {
-        show(global, &found);
+        show(global, &found, next);
     }
     if found.events.is_empty() {
         let when = wanted.since.map_or_else(String::new, |since| format!(" since {since:.0}"));
@@ -31,18 +41,18 @@ pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-fn show(global: &Global, found: &Found) {
+fn show(global: &Global, found: &Found, next: Option<Cursor>) {
     match global.output {
         Format::Human => {
             found.events.iter().for_each(|line| answer(&story_of_line(line)));
             let shown = found.events.len();
-            if found.matches > shown as u64 {
-                remark(&format!("{shown} of {} events; --limit shows more", found.matches));
+            if let Some(next) = next {
+                remark(&format!("{shown} of {} events; --limit shows more, and --after {next} older ones", found.matches));
             }
         }
         Format::Json => {
             let events: Vec<Value> = found.events.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            let value = json!({ "matches": found.matches, "events": events });
+            let value = json!({ "matches": found.matches, "events": events, "next": next.map(|next| next.to_string()) });
             answer(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
         Format::Jsonl => found.events.iter().for_each(|line| answer(line)),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use portcullis_history::{Count, Stats, stats};
 use serde_json::{Value, json};
 
-use super::{archive, filter, report};
+use super::{archive, filter, remote, report};
 use crate::cli::args::{Format, Global, StatsArgs};
 use crate::cli::live::safe;
 use crate::cli::output::answer;
@@ -13,38 +13,68 @@ use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &StatsArgs) -> Result<Exit, Exit> {
+    if remote::is_asked(global, &args.files)? {
+        return remote::stats(global, args);
+    }
     let archive = archive(global, &args.files)?;
     let wanted = filter(&args.filter, Some(&args.span), Timestamp::now());
     let counted = stats(&archive.files, archive.index.as_ref(), &wanted, args.top);
     report(&counted.trouble);
-    match global.output {
-        _ if global.quiet => {}
-        Format::Human => answer(&for_people(&counted)),
-        Format::Json => answer(&serde_json::to_string_pretty(&to_json(&counted)).unwrap_or_default()),
-        Format::Jsonl => answer(&to_json(&counted).to_string()),
-    }
-    Ok(if counted.events > 0 { Exit::Success } else { Exit::Negative })
+    Ok(told(global, &Shown::of(counted)))
 }
 
-fn for_people(stats: &Stats) -> String {
+/// What was counted, here or by a gateway.
+pub(super) struct Shown {
+    pub(super) events: u64,
+    pub(super) refusals: u64,
+    /// By reason, route, principal and address.
+    pub(super) lists: [Vec<(String, u64)>; 4],
+    /// When the first piece begins, and how long each is, in seconds.
+    pub(super) begin: Option<String>,
+    pub(super) seconds: Option<i64>,
+    pub(super) series: Vec<u64>,
+}
+
+impl Shown {
+    fn of(stats: Stats) -> Self {
+        let list = |counts: Vec<Count>| counts.into_iter().map(|count| (count.value, count.events)).collect();
+        Self {
+            events: stats.events,
+            refusals: stats.refusals,
+            lists: [list(stats.reasons), list(stats.routes), list(stats.principals), list(stats.addresses)],
+            begin: stats.pieces.map(|(begin, _)| begin.to_string()),
+            seconds: stats.pieces.map(|(_, seconds)| seconds),
+            series: stats.series,
+        }
+    }
+}
+
+pub(super) fn told(global: &Global, counted: &Shown) -> Exit {
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => answer(&for_people(counted)),
+        Format::Json => answer(&serde_json::to_string_pretty(&to_json(counted)).unwrap_or_default()),
+        Format::Jsonl => answer(&to_json(counted).to_string()),
+    }
+    if counted.events > 0 { Exit::Success } else { Exit::Negative }
+}
+
+fn for_people(stats: &Shown) -> String {
     let mut lines = vec![format!("{} events, {} of them refusals", stats.events, stats.refusals)];
-    if let Some((begin, seconds)) = stats.pieces {
+    if let (Some(begin), Some(seconds)) = (&stats.begin, stats.seconds) {
         let most = stats.series.iter().max().copied().unwrap_or_default();
         lines.push(format!(
-            "{}  each {}, at most {most}, from {begin:.0}",
+            "{}  each {}, at most {most}, from {}",
             spark(&stats.series),
-            span::shown(seconds.unsigned_abs())
+            span::shown(seconds.unsigned_abs()),
+            safe(begin)
         ));
     }
-    let lists = [
-        ("REASON", &stats.reasons),
-        ("ROUTE", &stats.routes),
-        ("PRINCIPAL", &stats.principals),
-        ("ADDRESS", &stats.addresses),
-    ];
-    for (heading, counts) in lists.into_iter().filter(|(_, counts)| !counts.is_empty()) {
+    let headings = ["REASON", "ROUTE", "PRINCIPAL", "ADDRESS"];
+    for (heading, counts) in headings.into_iter().zip(&stats.lists).filter(|(_, counts)| !counts.is_empty()) {
         lines.push(String::new());
-        let row = |count: &Count| [count.events.to_string(), share(count.events, stats.events), safe(&count.value)];
+        let row =
+            |(value, events): &(String, u64)| [events.to_string(), share(*events, stats.events), safe(value)];
         lines.push(table(["EVENTS", "SHARE", heading], &counts.iter().map(row).collect::<Vec<_>>()));
     }
     lines.join("\n")
@@ -69,18 +99,16 @@ fn spark(series: &[u64]) -> String {
     series.iter().map(sign).collect()
 }
 
-fn to_json(stats: &Stats) -> Value {
-    let list = |counts: &[Count]| -> Vec<Value> {
-        counts.iter().map(|count| json!({ "value": count.value, "events": count.events })).collect()
+fn to_json(stats: &Shown) -> Value {
+    let list = |counts: &[(String, u64)]| -> Vec<Value> {
+        counts.iter().map(|(value, events)| json!({ "value": value, "events": events })).collect()
     };
+    let [reasons, routes, principals, addresses] = &stats.lists;
     json!({
         "events": stats.events, "refusals": stats.refusals,
-        "reasons": list(&stats.reasons), "routes": list(&stats.routes),
-        "principals": list(&stats.principals), "addresses": list(&stats.addresses),
-        "series": {
-            "begin": stats.pieces.map(|(begin, _)| begin.to_string()), "seconds": stats.pieces.map(|(_, seconds)| seconds),
-            "events": stats.series,
-        },
+        "reasons": list(reasons), "routes": list(routes),
+        "principals": list(principals), "addresses": list(addresses),
+        "series": { "begin": stats.begin, "seconds": stats.seconds, "events": stats.series },
     })
 }
 

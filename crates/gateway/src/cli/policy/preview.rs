@@ -42,7 +42,7 @@ pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
     if previewed.unchanged { Exit::Success } else { Exit::Negative }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().take(MAX_TEXT + 1).read_to_string(&mut text)

@@ -1,0 +1,146 @@
+//! Backups, recorded events, and questions to policies: what takes long has the places for that, so that it never stands in the way of a ban.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb};
+use crate::Verb as _;
+use crate::api::{DiffWanted, EventId, EventsWanted, PolicyQuestion, Problem, ReplayWanted};
+use crate::backup::BackupWanted;
+use crate::body::Answer;
+use crate::gateway::{ActionKind, Gateway};
+use crate::reading::{Page, Question, part};
+
+/// Two policies.
+const MAX_POLICIES: usize = 2 * MAX_POLICY;
+
+impl<G: Gateway> Desk<G> {
+    /// Answers what is asked for by none of the other paths.
+    pub(super) async fn more(
+        self: &Arc<Self>,
+        method: &Method,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Failure> {
+        let path = request.uri().path().to_owned();
+        match (method.clone(), path.as_str()) {
+            (Method::POST, path) if path.starts_with(BackupWanted::FOLDER) => {
+                let wanted: BackupWanted = read_verb(request, MAX_BODY).await?;
+                self.backups(wanted, Page::default()).await
+            }
+            (Method::POST, "/v1/events/search") => {
+                self.look(request, |gateway, wanted: &EventsWanted| gateway.search_events(wanted)).await
+            }
+            (Method::POST, "/v1/events/stats") => {
+                self.look(request, |gateway, wanted: &EventsWanted| gateway.count_events(wanted)).await
+            }
+            (Method::POST, "/v1/events/explain") => {
+                self.look(request, |gateway, id: &EventId| gateway.explain_event(id)).await
+            }
+            (Method::POST, "/v1/policy/can") => {
+                let question: PolicyQuestion = read(request).await?;
+                self.ask(move |gateway| gateway.can(&question)).await
+            }
+            (Method::POST, "/v1/policy/explain") => {
+                let question: PolicyQuestion = read(request).await?;
+                self.ask(move |gateway| gateway.explain(&question)).await
+            }
+            (Method::POST, "/v1/policy/who_can") => {
+                let question: PolicyQuestion = read(request).await?;
+                self.ask(move |gateway| gateway.who_can(&question)).await
+            }
+            (Method::POST, "/v1/policy/replay") => {
+                let wanted: ReplayWanted = read_up_to(request, MAX_POLICY).await?;
+                self.slow(move |desk| desk.gateway.replay(&wanted).map(|done| json(&done)).map_err(conflict)).await
+            }
+            (Method::POST, "/v1/policy/diff") => {
+                let wanted: DiffWanted = read_up_to(request, MAX_POLICIES).await?;
+                self.compare(wanted).await
+            }
+            (method, path) => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
+        }
+    }
+
+    /// Answers a question of these. Nothing is changed, and nothing recorded.
+    pub(super) async fn reading_more(self: &Arc<Self>, question: Question) -> Result<Response<Answer>, Failure> {
+        match question {
+            Question::Backups(wanted, page) => self.backups(wanted, page).await,
+            Question::Can(question) => self.ask(move |gateway| gateway.can(&question)).await,
+            Question::Explain(question) => self.ask(move |gateway| gateway.explain(&question)).await,
+            Question::WhoCan(question) => self.ask(move |gateway| gateway.who_can(&question)).await,
+            Question::Differ(wanted) => self.compare(*wanted).await,
+            Question::Bans(_)
+            | Question::Sessions(_)
+            | Question::Governed(_)
+            | Question::Access(_)
+            | Question::Audit(..) => Err(Failure::new(StatusCode::NOT_FOUND, "there is no such question")),
+        }
+    }
+
+    /// To list them is quick; the rest reads and writes all of the store.
+    async fn backups(self: &Arc<Self>, wanted: BackupWanted, page: Page) -> Result<Response<Answer>, Failure> {
+        if wanted == BackupWanted::List {
+            let listed = move |desk: &Self| {
+                let mut answer = desk.gateway.backups(&desk.peer, &BackupWanted::List).map_err(conflict)?;
+                answer.more = part(&mut answer.backups, &page, |backup| &backup.name);
+                Ok(json(&answer))
+            };
+            return self.blocking(listed).await;
+        }
+        self.slow(move |desk| {
+            let outcome = desk.gateway.backups(&desk.peer, &wanted);
+            if let Some(kind) = wanted.action() {
+                let message =
+                    outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());
+                desk.record(kind, outcome.is_ok(), message);
+            }
+            outcome.map(|answer| json(&answer)).map_err(conflict)
+        })
+        .await
+    }
+
+    /// Looks into what was recorded. It names people, as whoever follows the events sees them, and so it is recorded like that.
+    async fn look<W: DeserializeOwned + Serialize + Send + 'static, A: Serialize>(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        look: impl FnOnce(&G, &W) -> Result<A, Problem> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        let wanted: W = read(request).await?;
+        self.slow(move |desk| {
+            let outcome = look(&desk.gateway, &wanted);
+            let message = match &outcome {
+                Ok(_) => format!("looked into the events: {}", said(&wanted)),
+                Err(problem) => problem.error.clone(),
+            };
+            desk.record(ActionKind::EventsSearch, outcome.is_ok(), message);
+            outcome.map(|answer| json(&answer)).map_err(conflict)
+        })
+        .await
+    }
+
+    async fn ask<A: Serialize>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&G) -> Result<A, Problem> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        self.blocking(move |desk| ask(&desk.gateway).map(|answer| json(&answer)).map_err(conflict)).await
+    }
+
+    async fn compare(self: &Arc<Self>, wanted: DiffWanted) -> Result<Response<Answer>, Failure> {
+        self.slow(move |desk| desk.gateway.compare_policies(&wanted).map(|found| json(&found)).map_err(conflict)).await
+    }
+}
+
+/// The longest that an event says of what was looked for.
+const SAID: usize = 500;
+
+/// What was looked for: what was said of it.
+fn said(wanted: &impl Serialize) -> String {
+    let mut value = serde_json::to_value(wanted).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, value| !(value.is_null() || *value == serde_json::Value::Bool(false)));
+    }
+    value.to_string().chars().take(SAID).collect()
+}

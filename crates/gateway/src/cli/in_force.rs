@@ -1,0 +1,156 @@
+//! `can`, `explain` and `who-can` asked of a running gateway: of the policy that it has in force, and not of the files.
+
+use portcullis_admin::api::{Allowed, EventExplained, EventId, Explained, PolicyQuestion, SupposedRisk, Verdict};
+use portcullis_admin::target;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::cli::args::{
+    AssuranceState, DeviceState, ExplainArgs, FactArgs, Format, Global, QuestionArgs, RiskState, WhoCanArgs,
+};
+use crate::cli::events::explain::of_the_gateway;
+use crate::cli::explain::show;
+use crate::cli::live::{ask, fail, safe};
+use crate::cli::output::{answer, remark};
+use crate::exit::Exit;
+
+/// Whether the running gateway is asked, and not the files.
+pub(super) fn is_asked(global: &Global, live: bool) -> bool {
+    live || global.admin.is_some()
+}
+
+/// The longest query that the gateway reads, in bytes.
+const MAX_QUERY: usize = 4 << 10;
+
+/// As a question where it fits: whoever may read may ask it. A longer one is posted.
+fn asked<T: DeserializeOwned>(global: &Global, what: &str, question: &PolicyQuestion) -> Result<T, Exit> {
+    let path = format!("/v1/policy/{what}");
+    let query = target(&path, &parameters(question));
+    if query.len() <= MAX_QUERY {
+        return ask(global, async |client| client.get(&query).await);
+    }
+    ask(global, async |client| client.post(&path, question).await)
+}
+
+fn parameters(question: &PolicyQuestion) -> Vec<(&'static str, String)> {
+    let PolicyQuestion {
+        method,
+        url,
+        principal,
+        groups,
+        roles,
+        activated,
+        ip,
+        host,
+        country,
+        compliant_device,
+        fresh_mfa,
+        authenticated_s,
+        at,
+        risk,
+    } = question;
+    let mut all = vec![("method", method.clone()), ("url", url.clone())];
+    let mut add = |name: &'static str, value: Option<String>| all.extend(value.map(|value| (name, value)));
+    add("as", principal.clone());
+    add("ip", ip.map(|ip| ip.to_string()));
+    add("host", host.clone());
+    add("country", country.clone());
+    add("compliant_device", compliant_device.map(|compliant| compliant.to_string()));
+    add("fresh_mfa", fresh_mfa.then(|| "true".to_owned()));
+    add("authenticated_s", authenticated_s.map(|ago| ago.to_string()));
+    add("at", at.clone());
+    let word = |risk: &SupposedRisk| match risk {
+        SupposedRisk::Low => "low".to_owned(),
+        SupposedRisk::Medium => "medium".to_owned(),
+        SupposedRisk::High => "high".to_owned(),
+    };
+    add("risk", risk.as_ref().map(word));
+    for (name, values) in [("group", groups), ("role", roles), ("activated", activated)] {
+        all.extend(values.iter().map(|value| (name, value.clone())));
+    }
+    all
+}
+
+fn question(method: &str, url: &str, facts: &FactArgs) -> PolicyQuestion {
+    PolicyQuestion {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        principal: (facts.principal != "anyone").then(|| facts.principal.clone()),
+        groups: facts.groups.clone(),
+        roles: facts.roles.clone(),
+        activated: facts.activated.clone(),
+        ip: facts.ip,
+        host: facts.host.clone(),
+        country: facts.country.clone(),
+        compliant_device: facts.device.map(|state| state == DeviceState::Compliant),
+        fresh_mfa: facts.assurance == Some(AssuranceState::Mfa),
+        authenticated_s: facts.authenticated.map(|ago| ago.as_secs()),
+        at: facts.at.map(|at| at.to_string()),
+        risk: facts.risk.map(|risk| match risk {
+            RiskState::Low => SupposedRisk::Low,
+            RiskState::Medium => SupposedRisk::Medium,
+            RiskState::High => SupposedRisk::High,
+        }),
+    }
+}
+
+fn note(notes: &[String]) {
+    notes.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
+}
+
+fn exit_of(permitted: bool) -> Exit {
+    if permitted { Exit::Success } else { Exit::Negative }
+}
+
+pub(super) fn can(global: &Global, args: &QuestionArgs) -> Result<Exit, Exit> {
+    let verdict: Verdict = asked(global, "can", &question(&args.method, &args.url, &args.facts))?;
+    note(&verdict.notes);
+    let Verdict { decision, status, reason, message, .. } = &verdict;
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => {
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(" {reason}"));
+            answer(&safe(&format!("{decision}{reason}: {message}")));
+        }
+        Format::Json | Format::Jsonl => {
+            let policy = json!({ "version": verdict.policy.version, "sha256": verdict.policy.sha256 });
+            let whole = json!({
+                "decision": decision, "status": status, "reason": reason, "message": message, "policy": policy,
+            });
+            answer(&whole.to_string());
+        }
+    }
+    Ok(exit_of(decision == "permit"))
+}
+
+pub(super) fn explain(global: &Global, args: &ExplainArgs) -> Result<Exit, Exit> {
+    let (method, url) = match (args.event, &args.method, &args.url) {
+        (Some(id), _, _) => {
+            let id = EventId { id: id.to_string() };
+            let explained: EventExplained =
+                ask(global, async |client| client.post("/v1/events/explain", &id).await)?;
+            of_the_gateway(global, &explained);
+            return Ok(Exit::Success);
+        }
+        (None, Some(method), Some(url)) => (method, url),
+        (None, _, _) => {
+            fail(global, "give METHOD and URL, or --event ID");
+            return Err(Exit::Usage);
+        }
+    };
+    let explained: Explained = asked(global, "explain", &question(method, url, &args.facts))?;
+    note(&explained.notes);
+    Ok(show(global, &explained.explanation))
+}
+
+pub(super) fn who_can(global: &Global, args: &WhoCanArgs) -> Result<Exit, Exit> {
+    let allowed: Allowed = asked(global, "who_can", &question(&args.method, &args.url, &args.facts()))?;
+    note(&allowed.notes);
+    match global.output {
+        _ if global.quiet => {}
+        Format::Human => allowed.text.lines().for_each(|line| answer(&safe(line))),
+        Format::Json => answer(&serde_json::to_string_pretty(&allowed.report).unwrap_or_default()),
+        Format::Jsonl => answer(&json!(allowed.report).to_string()),
+    }
+    Ok(exit_of(allowed.possible))
+}

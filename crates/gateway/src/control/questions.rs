@@ -1,0 +1,185 @@
+//! Questions to the policy in force: with the lists that its networks have, the thresholds of risk, the bans, and what is lent, now.
+
+use std::sync::Arc;
+
+use portcullis_admin::api::{Allowed, Explained, PolicyInForce, PolicyQuestion, Problem, SupposedRisk, Verdict};
+use portcullis_policy::{
+    AccessRequest, Bans, CountryCode, Explanation, Policy, RiskLevel, StatedFacts, stated_principal,
+};
+use portcullis_proxy::Snapshot;
+use serde_json::{Value, json};
+
+use super::archive::moment;
+use super::{Operated, problem, shown};
+use crate::cli::explain::{limits_json, malformed_json, to_json};
+use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::who_can;
+
+/// The most names of each kind that a question states, and the longest text of it.
+const MAX_NAMES: usize = 1_000;
+const MAX_TEXT: usize = 8 << 10;
+
+/// What is supposed, and by what it is judged.
+struct Judged {
+    snapshot: Arc<Snapshot>,
+    policy: Arc<Policy>,
+    supposed: Result<Supposed, (&'static str, String)>,
+    /// What whoever asks should know.
+    notes: Vec<String>,
+    /// It is about this moment.
+    is_now: bool,
+}
+
+impl Judged {
+    fn new(operated: &Operated, question: &PolicyQuestion) -> Result<Self, Problem> {
+        let facts = stated(question)?;
+        let shared = operated.running.shared();
+        let snapshot = shared.snapshot().load_full();
+        let mut notes = Vec::new();
+        let policy = policy_for(&snapshot, &facts, &mut notes);
+        let mut supposed = match Supposed::of(&policy, &question.method, &question.url, &facts) {
+            Ok(supposed) => Ok(supposed),
+            Err(QuestionError::Malformed(code, detail)) => Err((code, detail)),
+            Err(QuestionError::Usage(text)) => return Err(problem(text)),
+        };
+        let is_now = facts.at.is_none();
+        if let Ok(supposed) = &mut supposed {
+            supposed.locate_with(&policy, &shared.geo);
+            if is_now && let Some(principal) = supposed.principal() {
+                let lent = shared.lending.of(principal, shared.clock.now());
+                notes.extend(lent.iter().map(|each| format!("lent until {:.0}: {}", each.until, each.gives)));
+                supposed.lend(lent);
+            }
+            notes.append(&mut supposed.remarks);
+        }
+        Ok(Self { snapshot, policy, supposed, notes, is_now })
+    }
+
+    /// As it is decided now, by bans and by what alerts demand, too.
+    fn explain(&self, operated: &Operated, supposed: &Supposed) -> Explanation {
+        let shared = operated.running.shared();
+        let (risk, now) = (&shared.risk, shared.clock.now());
+        let request = supposed.request(&self.policy);
+        if !self.is_now {
+            return self.policy.explain(&request);
+        }
+        let (principal, address) = (supposed.principal(), request.client.ip());
+        let of_address = address.and_then(|address| risk.ban_on_address(address, now));
+        let of_principal = principal.and_then(|principal| risk.ban_on_principal(principal, now));
+        let route = request.route.map(|route| self.policy.route_name(route));
+        let demanded = risk.demanded(principal, route, address, now);
+        self.policy.explain(&AccessRequest {
+            bans: Bans { address: of_address.as_deref(), principal: of_principal.as_deref() },
+            contained: demanded.as_deref().map(portcullis_risk::Demanded::facts).unwrap_or_default(),
+            ..request
+        })
+    }
+
+    fn in_force(&self) -> PolicyInForce {
+        PolicyInForce { version: self.policy.version(), sha256: self.policy.sha256().to_owned() }
+    }
+}
+
+/// The one in force, or the one that comes into force step by step where it decides for this caller.
+fn policy_for(snapshot: &Snapshot, facts: &StatedFacts, notes: &mut Vec<String>) -> Arc<Policy> {
+    let Some(staged) = &snapshot.staged else { return Arc::clone(&snapshot.policy) };
+    let principal = facts.principal.as_ref().map(|(kind, id)| portcullis_policy::Principal::stated(*kind, id));
+    let decides = staged.decides_for(principal.as_ref(), || facts.ip);
+    let policy = if decides { &staged.policy } else { &snapshot.policy };
+    notes.push(format!(
+        "version {} comes into force step by step: version {} decides for this caller",
+        staged.policy.version(),
+        policy.version()
+    ));
+    Arc::clone(policy)
+}
+
+fn stated(question: &PolicyQuestion) -> Result<StatedFacts, Problem> {
+    let lists = [&question.groups, &question.roles, &question.activated];
+    let texts = [&question.method, &question.url].into_iter().chain(lists.into_iter().flatten());
+    let more = [&question.principal, &question.host].into_iter().flatten();
+    if lists.iter().any(|list| list.len() > MAX_NAMES) || texts.chain(more).any(|text| text.len() > MAX_TEXT) {
+        return Err(problem(format!("at most {MAX_NAMES} names of a kind, and {MAX_TEXT} bytes of each")));
+    }
+    let country = |text: &String| {
+        let unfit = || problem(format!("`{}` is not a country code of two letters", shown(text)));
+        CountryCode::parse(text).ok_or_else(unfit)
+    };
+    let principal = stated_principal(question.principal.as_deref().unwrap_or("anyone")).map_err(problem)?;
+    let level = |risk: SupposedRisk| match risk {
+        SupposedRisk::Low => RiskLevel::Low,
+        SupposedRisk::Medium => RiskLevel::Medium,
+        SupposedRisk::High => RiskLevel::High,
+    };
+    Ok(StatedFacts {
+        principal: principal.map(|(kind, id)| (kind, id.to_owned())),
+        groups: question.groups.clone(),
+        roles: question.roles.clone(),
+        host: question.host.clone(),
+        ip: question.ip,
+        country: question.country.as_ref().map(country).transpose()?,
+        compliant_device: question.compliant_device,
+        fresh_mfa: question.fresh_mfa,
+        authenticated_s: question.authenticated_s,
+        risk: question.risk.map(level),
+        activated: question.activated.clone(),
+        at: moment("at", question.at.as_deref())?,
+    })
+}
+
+/// In short.
+pub(super) fn can(operated: &Operated, question: &PolicyQuestion) -> Result<Verdict, Problem> {
+    let judged = Judged::new(operated, question)?;
+    let (decision, status, reason, message) = match &judged.supposed {
+        Ok(supposed) => {
+            let explained = judged.explain(operated, supposed);
+            let denial = explained.denial.as_deref();
+            let status = denial.map_or(200, portcullis_policy::Denial::status);
+            let reason = denial.map(|denial| denial.reason.code().to_owned());
+            (explained.outcome.as_str(), status, reason, explained.message.to_string())
+        }
+        Err((code, detail)) => ("deny", 400, Some((*code).to_owned()), detail.clone()),
+    };
+    let policy = judged.in_force();
+    Ok(Verdict { decision: decision.to_owned(), status, reason, message, notes: judged.notes, policy })
+}
+
+/// With every check.
+pub(super) fn explain(operated: &Operated, question: &PolicyQuestion) -> Result<Explained, Problem> {
+    let judged = Judged::new(operated, question)?;
+    let explanation = match &judged.supposed {
+        Ok(supposed) => {
+            let routes = &judged.snapshot.settings.routes;
+            let route = supposed.route.and_then(|route| routes.get(route.index()));
+            let limits = route.map(|route| limits_json(&route.limits)).unwrap_or_default();
+            to_json(&judged.policy, &judged.explain(operated, supposed), &limits)
+        }
+        Err((code, detail)) => malformed_json(&judged.policy, &question.url, code, detail),
+    };
+    Ok(Explained { explanation, notes: judged.notes })
+}
+
+/// Who may.
+pub(super) fn who_can(operated: &Operated, question: &PolicyQuestion) -> Result<Allowed, Problem> {
+    let is_of_somebody = question.principal.is_some()
+        || [&question.groups, &question.roles, &question.activated].iter().any(|list| !list.is_empty());
+    if is_of_somebody {
+        return Err(problem("who may is the question: nobody is named, nor their groups, roles and what is activated"));
+    }
+    let judged = Judged::new(operated, question)?;
+    let nobody = |text: String, notes: Vec<String>| Allowed { text, possible: false, report: None, notes };
+    let supposed = match &judged.supposed {
+        Ok(supposed) => supposed,
+        Err((code, detail)) => return Ok(nobody(format!("deny {code}: {detail}"), judged.notes)),
+    };
+    let Some(asked) = supposed.action(&stated(question)?) else {
+        let text = format!("nobody can {} {}: no route leads there", question.method, question.url);
+        return Ok(nobody(text, judged.notes));
+    };
+    let who = judged.policy.who_can(&asked);
+    let report: Value = who_can::to_json(&judged.policy, asked.method, asked.path.as_str(), &who);
+    let text = who_can::for_people(&format!("{} {}", asked.method, asked.path.as_str()), &who);
+    let mut notes = judged.notes;
+    notes.push("what is lent for a time is no grant of the policy: `access list` has it".to_owned());
+    Ok(Allowed { text, possible: who.is_possible(), report: Some(json!(report)), notes })
+}

@@ -1,0 +1,22 @@
+//! The files of one version.
+
+use portcullis_config::Loaded;
+
+use super::desk::said;
+use super::source::in_a_line;
+use super::{Governing, load_sealed};
+
+impl Governing {
+    /// A version as it would be read today: what is not governed is that of the disk.
+    ///
+    /// # Errors
+    /// A sentence: there is no such version, or it cannot be read.
+    pub(crate) fn loaded(&self, n: u64) -> Result<Loaded, String> {
+        let governor = self.governor();
+        let version = governor.version(n).map_err(said)?;
+        let content = governor.content_of(&version).map_err(said)?;
+        // To read it takes a while, and nobody waits for the log meanwhile.
+        drop(governor);
+        load_sealed(&self.config, &content).map_err(|report| format!("version {n}: {}", in_a_line(&report)))
+    }
+}
