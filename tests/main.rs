@@ -105,6 +105,8 @@ mod login_answers;
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.
 mod nginx;
+/// What operators ask from elsewhere, and what they see where no gateway runs.
+mod operators;
 /// Health and metrics.
 mod ops;
 /// Users with passwords: who is let in, who waits, and what a change of the file does.

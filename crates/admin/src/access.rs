@@ -171,9 +171,12 @@ pub struct Activation {
 pub struct Answer {
     /// In one sentence.
     pub message: String,
-    /// Power, the last asked for first.
+    /// Power, the last asked for first. At most 10,000.
     #[serde(default)]
     pub access: Vec<Power>,
+    /// There was more before these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
     /// Assignments that can be activated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub eligible: Vec<Eligible>,

@@ -150,8 +150,12 @@ const OPERATIONS: &[Operation] = &[
     post::<FeedName, Done>("/v1/feeds/refresh", "Fetches the list of a network now."),
     post::<WhereIs, Located>("/v1/feeds/test", "Which networks an address is in."),
     post::<Acceptance, Done>("/v1/feeds/accept", "Puts in force what is held back."),
-    get::<KeyUses>("/v1/keys", "When API keys were last used."),
-    get::<Revocations>("/v1/revocations", "What is revoked."),
+    ask::<KeyUses>("/v1/keys", PAGED, "When API keys were last used."),
+    ask::<Revocations>(
+        "/v1/revocations",
+        &[LIMIT, may("after", "string", "Those that come after this one, in the order of their names: `token:NAME`, `key:NAME` or `principal:NAME`.")],
+        "What is revoked.",
+    ),
     post::<NewRevocation, Done>("/v1/revocations/add", "Revokes a token, a key or a principal."),
     post::<RevokedName, Done>("/v1/revocations/remove", "Lifts a revocation."),
     governed("/v1/govern/list", "The versions, the last first, and what waits."),
@@ -206,7 +210,11 @@ const OPERATIONS: &[Operation] = &[
     ask::<govern::Answer>("/v1/govern/approvers", &[], "The approvers."),
     ask::<access::Answer>(
         "/v1/access/list",
-        &[may("all", "boolean", "What has ended, too.")],
+        &[
+            may("all", "boolean", "What has ended, too."),
+            LIMIT,
+            may("after", "integer", "What was asked for before this one: the last one of the part before."),
+        ],
         "What is in force and what waits, and which assignments are eligible, without what has to be signed.",
     ),
     ask::<access::Answer>(
@@ -467,7 +475,7 @@ mod tests {
     fn each_path_that_is_served_is_described_and_none_besides() {
         let source = [include_str!("request.rs"), include_str!("request/more.rs")].concat();
         // Questions with parameters.
-        let questions = ["bans", "sessions", "policy/can", "policy/explain", "policy/who_can", "policy/diff"];
+        let questions = ["bans", "sessions", "keys", "revocations", "policy/can", "policy/explain", "policy/who_can", "policy/diff"];
         let mut served = BTreeSet::from(questions.map(|path| ("get".to_owned(), format!("/v1/{path}"))));
         for line in source.lines() {
             let Some((_, rest)) = line.split_once("(Method::") else { continue };

@@ -35,7 +35,11 @@ pub(crate) enum Question {
     /// Versions and what waits.
     Governed(Governed),
     /// Power for a time.
-    Access(Access),
+    Access(Access, Page),
+    /// Uses of API keys.
+    Keys(Page),
+    /// What is revoked.
+    Revocations(Page),
     /// Audits.
     Audit(AuditWanted, Page),
     /// Backups.
@@ -66,11 +70,11 @@ const SEVERAL: &[&str] = &["group", "role", "activated"];
 /// A parameter that is none of its own, or cannot be read: a sentence.
 pub(crate) fn question(path: &str, query: Option<&str>) -> Option<Result<Question, String>> {
     let names: &[&str] = match path {
-        "/v1/bans" | "/v1/sessions" | "/v1/govern/list" => &["limit", "after"],
+        "/v1/bans" | "/v1/sessions" | "/v1/govern/list" | "/v1/keys" | "/v1/revocations" => &["limit", "after"],
         "/v1/govern/show" => &["n"],
         "/v1/govern/verify" | "/v1/govern/approvers" => &[],
         "/v1/access/verify" | "/v1/audit/runs" | "/v1/audit/suppressions" => &[],
-        "/v1/access/list" => &["all"],
+        "/v1/access/list" => &["all", "limit", "after"],
         "/v1/access/show" => &["id"],
         "/v1/audit/show" => &["run", "limit", "after"],
         "/v1/audit/diff" => &["from", "to"],
@@ -88,6 +92,8 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
     Ok(match path {
         "/v1/bans" => Question::Bans(given.page()?),
         "/v1/sessions" => Question::Sessions(given.page()?),
+        "/v1/keys" => Question::Keys(given.page()?),
+        "/v1/revocations" => Question::Revocations(given.page()?),
         "/v1/govern/list" => Question::Governed(Governed::List {
             most: given.number("limit")?.unwrap_or(VERSIONS).max(1),
             before: given.number("after")?,
@@ -95,9 +101,13 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
         "/v1/govern/show" => Question::Governed(Governed::Show { n: given.needed("n")? }),
         "/v1/govern/verify" => Question::Governed(Governed::Verify),
         "/v1/govern/approvers" => Question::Governed(Governed::Approvers),
-        "/v1/access/list" => Question::Access(Access::List { all: given.truth("all")? }),
-        "/v1/access/show" => Question::Access(Access::Show { id: given.needed("id")? }),
-        "/v1/access/verify" => Question::Access(Access::Verify),
+        "/v1/access/list" => {
+            // It is a number: what comes next is before it.
+            given.number("after")?;
+            Question::Access(Access::List { all: given.truth("all")? }, given.page()?)
+        }
+        "/v1/access/show" => Question::Access(Access::Show { id: given.needed("id")? }, Page::default()),
+        "/v1/access/verify" => Question::Access(Access::Verify, Page::default()),
         "/v1/audit/runs" => Question::Audit(AuditWanted::Runs, Page::default()),
         "/v1/audit/suppressions" => Question::Audit(AuditWanted::Suppressions, Page::default()),
         "/v1/audit/show" => Question::Audit(AuditWanted::Show { run: given.text("run") }, given.page()?),
@@ -163,6 +173,18 @@ fn side(text: &str) -> Result<PolicySide, String> {
 pub(crate) fn part<T>(all: &mut Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -> bool {
     if let Some(after) = &page.after {
         all.retain(|each| key(each) > after.as_str());
+    }
+    let limit = page.limit.unwrap_or(MOST);
+    let more = all.len() > limit;
+    all.truncate(limit);
+    more
+}
+
+/// The same of what is numbered, the last one first: what comes after a number is before it.
+pub(crate) fn part_of_numbered<T>(all: &mut Vec<T>, page: &Page, number: impl Fn(&T) -> u64) -> bool {
+    all.sort_by_key(|each| std::cmp::Reverse(number(each)));
+    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<u64>().ok()) {
+        all.retain(|each| number(each) < after);
     }
     let limit = page.limit.unwrap_or(MOST);
     let more = all.len() > limit;
@@ -281,7 +303,11 @@ mod tests {
         check("/v1/govern/show", "n=3", Ok(Question::Governed(Governed::Show { n: 3 })));
         check("/v1/govern/show", "", Err("the parameter `n` is missing"));
         check("/v1/govern/verify", "n=3", Err("there is no parameter `n` here: none"));
-        check("/v1/access/list", "all=true", Ok(Question::Access(Access::List { all: true })));
+        check("/v1/access/list", "all=true", Ok(Question::Access(Access::List { all: true }, Page::default())));
+        let second = page(Some(5), Some("7"));
+        check("/v1/access/list", "limit=5&after=7", Ok(Question::Access(Access::List { all: false }, second)));
+        check("/v1/access/list", "after=x", Err("the parameter `after` is a number"));
+        check("/v1/revocations", "after=token%3Aj-1", Ok(Question::Revocations(page(None, Some("token:j-1")))));
         check("/v1/access/list", "all=yes", Err("the parameter `all` is `true` or `false`"));
         assert_eq!(question("/v1/govern/activate", None), None, "what changes something is no question");
         assert_eq!(question("/v1/status", Some("x=y")), None);
@@ -318,6 +344,14 @@ mod tests {
             seen.extend(list);
         }
         assert_eq!(seen, all);
+        let (mut page, mut seen) = (Page { limit: Some(10), after: None }, Vec::new());
+        for more in [true, true, false] {
+            let mut list: Vec<u64> = (1..=25).collect();
+            assert_eq!(part_of_numbered(&mut list, &page, |each| *each), more);
+            page.after = list.last().map(ToString::to_string);
+            seen.extend(list);
+        }
+        assert_eq!(seen, (1..=25).rev().collect::<Vec<u64>>());
         let mut exact = all[..10].to_vec();
         assert!(!part(&mut exact, &Page { limit: Some(10), after: None }, |each| each), "the border");
     }

@@ -33,7 +33,7 @@ use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
 use crate::places::{Place, Places};
-use crate::reading::{Page, Question, part, question};
+use crate::reading::{Page, Question, part, part_of_numbered, question};
 use crate::tail::Line;
 
 /// The longest body of a request.
@@ -241,8 +241,6 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            (Method::GET, "/v1/keys") => self.blocking(|desk| Ok(json(&desk.gateway.key_uses()))).await,
-            (Method::GET, "/v1/revocations") => self.blocking(|desk| Ok(json(&desk.gateway.revocations()))).await,
             (Method::POST, "/v1/revocations/add") => {
                 let new: NewRevocation = read(request).await?;
                 let what = format!("{} {}", new.what, new.name);
@@ -363,15 +361,18 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
-            Question::Access(wanted) => {
+            Question::Access(wanted, page) => {
                 self.blocking(move |desk| {
                     let mut answer = desk.gateway.access(&desk.peer, &wanted).map_err(conflict)?;
+                    answer.more = part_of_numbered(&mut answer.access, &page, |power| power.id);
                     answer.access.iter_mut().for_each(|power| power.record.clear());
                     Ok(json(&answer))
                 })
                 .await
             }
-            Question::Backups(..)
+            Question::Keys(_)
+            | Question::Revocations(_)
+            | Question::Backups(..)
             | Question::Can(_)
             | Question::Explain(_)
             | Question::WhoCan(_)
@@ -443,7 +444,10 @@ impl<G: Gateway> Desk<G> {
 
     /// Power for a time. What changes something is recorded.
     fn access(&self, wanted: &Access) -> Result<Response<Answer>, Failure> {
-        let outcome = self.gateway.access(&self.peer, wanted);
+        let mut outcome = self.gateway.access(&self.peer, wanted);
+        if let (Access::List { .. }, Ok(answer)) = (wanted, &mut outcome) {
+            answer.more = part_of_numbered(&mut answer.access, &Page::default(), |power| power.id);
+        }
         if let Some(kind) = wanted.action() {
             let message =
                 outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());

@@ -113,6 +113,12 @@ impl Keeper {
         Self { folder: settings.folder.clone(), feeds: restored.into_iter().map(feed).collect() }
     }
 
+    /// What was kept of the feeds of a configuration, in its order, only to be looked at: nothing is held to what the configuration accepts, and nothing
+    /// written.
+    pub fn kept(restored: Vec<Restored>, now: Now) -> Vec<Report> {
+        restored.into_iter().map(|restored| Feed::new(restored, now).report(now)).collect()
+    }
+
     /// The feeds of another configuration. One whose source is the same goes on as it was.
     pub fn reconfigure(&mut self, settings: &Settings, restored: Vec<Restored>, now: Now) {
         let mut old = std::mem::take(&mut self.feeds);

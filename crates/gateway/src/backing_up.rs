@@ -320,7 +320,7 @@ fn named(folder: &Path, prefix: &str) -> Vec<PathBuf> {
             .and_then(|name| name.to_str())
             .is_some_and(|name| name.starts_with(prefix) && name.ends_with(SUFFIX))
     };
-    let mut files: Vec<PathBuf> = entries.filter(is_own).collect();
+    let mut files: Vec<PathBuf> = entries.filter(is_own).filter(|path| path.is_file()).collect();
     files.sort();
     files
 }

@@ -49,6 +49,6 @@ impl Running {
             let last_used = Timestamp::from_second(used).map_or_else(|_| String::new(), |used| used.to_string());
             KeyUse { id, last_used }
         };
-        KeyUses { keys: uses.into_iter().map(shown).collect() }
+        KeyUses { keys: uses.into_iter().map(shown).collect(), more: false }
     }
 }

@@ -45,6 +45,19 @@ impl AuditBook {
         Self::open(&database)
     }
 
+    /// Those in the store of these settings, to look at them: nothing can be written by it, and the store is not brought to the version of now.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn look(settings: &Settings) -> Result<Self, StoreError> {
+        let opened = crate::looking::open(&settings.path);
+        let path = settings.path.clone();
+        match opened {
+            Ok(db) => Ok(Self { db, path }),
+            Err(trouble) => Err(StoreError { path, trouble }),
+        }
+    }
+
     fn at(path: &Path) -> Result<Self, Trouble> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;

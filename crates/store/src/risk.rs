@@ -114,14 +114,11 @@ fn restore_bans(
 ) -> Result<(), Trouble> {
     let mut evidence = evidence(db)?;
     // Those that end last come first: they are in force, and are what there must be room for.
-    let mut statement = db.prepare(
-        "SELECT kind, name, scope, began, until, offences, cause, simulated, past, past_at FROM ban ORDER BY until DESC",
-    )?;
+    let mut statement = db.prepare(BANS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (kind, name): (i64, String) = (row.get(0)?, row.get(1)?);
-        let samples = evidence.remove(&(kind, name.clone())).unwrap_or_default();
-        let ban = SavedBan { evidence: samples.into(), ..ban(row, actor(kind, &name)?)? };
+        let samples = evidence.remove(&(row.get(0)?, row.get(1)?)).unwrap_or_default();
+        let ban = SavedBan { evidence: samples.into(), ..ban(row)? };
         match engine.restore_ban(ban, downtime) {
             Some(true) => restored.bans += 1,
             Some(false) => restored.past += 1,
@@ -131,7 +128,14 @@ fn restore_bans(
     Ok(())
 }
 
-fn ban(row: &Row<'_>, actor: Actor) -> Result<SavedBan, Trouble> {
+/// All bans, those that end last first, as [`ban`] reads them.
+pub(crate) const BANS: &str =
+    "SELECT kind, name, scope, began, until, offences, cause, simulated, past, past_at FROM ban ORDER BY until DESC";
+
+/// One of them, without its evidence.
+pub(crate) fn ban(row: &Row<'_>) -> Result<SavedBan, Trouble> {
+    let (kind, name): (i64, String) = (row.get(0)?, row.get(1)?);
+    let actor = actor(kind, &name)?;
     let scope = match row.get(2)? {
         0 => BanScope::Address,
         1 => BanScope::Anonymous,

@@ -276,7 +276,7 @@ fn write<'c>(db: &mut Connection, changes: impl Iterator<Item = &'c SessionChang
     Ok(())
 }
 
-fn read(db: &Connection, now: Timestamp) -> Result<Vec<SavedSession>, Trouble> {
+pub(crate) fn read(db: &Connection, now: Timestamp) -> Result<Vec<SavedSession>, Trouble> {
     let mut statement = db.prepare(
         "SELECT key, provider, subject, sid, fingerprint, created, until, idle, seen, content FROM session
          WHERE until > ?1 AND seen + idle > ?1 ORDER BY seen DESC LIMIT ?2",

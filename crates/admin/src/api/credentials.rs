@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 /// When API keys were last used: those that were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyUses {
-    /// Each, by its id.
+    /// Each, by its id. At most 10,000.
     pub keys: Vec<KeyUse>,
+    /// There are more than these.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// The last use of a key.
@@ -50,8 +53,11 @@ pub struct RevokedName {
 /// All that is revoked, the last first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocations {
-    /// Each.
+    /// Each. At most 10,000: with `limit` or `after` in the order of their names.
     pub revocations: Vec<ShownRevocation>,
+    /// There are more than these.
+    #[serde(default)]
+    pub more: bool,
     /// They survive a restart.
     pub kept: bool,
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb};
 use crate::Verb as _;
-use crate::api::{DiffWanted, EventId, EventsWanted, PolicyQuestion, Problem, ReplayWanted};
+use crate::api::{DiffWanted, EventId, EventsWanted, PolicyQuestion, Problem, ReplayWanted, ShownRevocation};
 use crate::backup::BackupWanted;
 use crate::body::Answer;
 use crate::gateway::{ActionKind, Gateway};
@@ -67,6 +67,22 @@ impl<G: Gateway> Desk<G> {
     /// Answers a question of these. Nothing is changed, and nothing recorded.
     pub(super) async fn reading_more(self: &Arc<Self>, question: Question) -> Result<Response<Answer>, Failure> {
         match question {
+            Question::Keys(page) => {
+                self.blocking(move |desk| {
+                    let mut uses = desk.gateway.key_uses();
+                    uses.more = part(&mut uses.keys, &page, |key| &key.id);
+                    Ok(json(&uses))
+                })
+                .await
+            }
+            Question::Revocations(page) => {
+                self.blocking(move |desk| {
+                    let mut revoked = desk.gateway.revocations();
+                    revoked.more = part_of_revocations(&mut revoked.revocations, &page);
+                    Ok(json(&revoked))
+                })
+                .await
+            }
             Question::Backups(wanted, page) => self.backups(wanted, page).await,
             Question::Can(question) => self.ask(move |gateway| gateway.can(&question)).await,
             Question::Explain(question) => self.ask(move |gateway| gateway.explain(&question)).await,
@@ -75,7 +91,7 @@ impl<G: Gateway> Desk<G> {
             Question::Bans(_)
             | Question::Sessions(_)
             | Question::Governed(_)
-            | Question::Access(_)
+            | Question::Access(..)
             | Question::Audit(..) => Err(Failure::new(StatusCode::NOT_FOUND, "there is no such question")),
         }
     }
@@ -131,6 +147,18 @@ impl<G: Gateway> Desk<G> {
     async fn compare(self: &Arc<Self>, wanted: DiffWanted) -> Result<Response<Answer>, Failure> {
         self.slow(move |desk| desk.gateway.compare_policies(&wanted).map(|found| json(&found)).map_err(conflict)).await
     }
+}
+
+/// One is called `token:NAME`, `key:NAME` or `principal:NAME`, as several kinds may share a name.
+fn part_of_revocations(all: &mut Vec<ShownRevocation>, page: &Page) -> bool {
+    let mut named: Vec<(String, ShownRevocation)> =
+        all.drain(..).map(|each| (format!("{}:{}", each.what, each.name), each)).collect();
+    if *page != Page::default() {
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    let more = part(&mut named, page, |(name, _)| name);
+    all.extend(named.into_iter().map(|(_, each)| each));
+    more
 }
 
 /// The longest that an event says of what was looked for.

@@ -84,3 +84,40 @@ fn what_is_no_part_of_a_backup_is_not_laid_beside_the_store() {
         assert_eq!(verified.is_ok(), good, "{odd}: {verified:?}");
     }
 }
+
+#[test]
+fn backups_that_are_asked_for_push_out_only_one_another_and_a_name_leads_nowhere_else() {
+    use portcullis_admin::backup::BackupWanted;
+
+    let (folder, config, store) = place();
+    let path = folder.path().join("backups");
+    fs::create_dir(&path).unwrap();
+    let scheduled = "portcullis-20260101T000000Z.backup";
+    fs::write(path.join(scheduled), "old").unwrap();
+    fs::create_dir(path.join("asked-folder.backup")).unwrap();
+    let settings = Settings { path: path.clone(), every: AGAIN, keep: 2, key: None };
+    let backups = Backups {
+        config: &config,
+        store: &store,
+        lists: folder.path(),
+        settings: Some(&settings),
+        demanded: false,
+        who: vec!["unix:root".to_owned()],
+    };
+    let mut made = Vec::new();
+    for second in 0..3 {
+        let now = Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let answer = backups.perform(&BackupWanted::Create, now).unwrap();
+        made.push(answer.backups[0].name.clone());
+    }
+    let listed = backups.perform(&BackupWanted::List, Timestamp::now()).unwrap();
+    let names: Vec<&str> = listed.backups.iter().map(|backup| backup.name.as_str()).collect();
+    assert_eq!(names, [made[1].as_str(), &made[2], scheduled], "the oldest that was asked for is gone");
+    let verify = |name: &str| backups.perform(&BackupWanted::Verify { name: name.to_owned() }, Timestamp::now());
+    assert!(verify(&made[2]).is_ok());
+    let state = store.path.file_name().unwrap().to_str().unwrap();
+    for name in ["", ".", "..", "../state.db", state, &format!("../backups/{}", made[2]), &made[0]] {
+        let error = verify(name).unwrap_err();
+        assert!(error.to_string().starts_with("there is no backup"), "{name}: {error}");
+    }
+}

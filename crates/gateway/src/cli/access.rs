@@ -13,10 +13,10 @@ use portcullis_store::Settings;
 
 use crate::cli::args::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
-    AccessSealArgs, AccessSignBreakGlassArgs, Format, Global,
+    AccessSealArgs, AccessSignBreakGlassArgs, Format, Global, OfflineArgs,
 };
 use crate::cli::governing::{read, signing_key, write};
-use crate::cli::live::{ask, ask_or_look, fail, safe, show};
+use crate::cli::live::{ask, ask_or_look_unless, fail, safe, show};
 use crate::cli::output::{answer_text, remark};
 use crate::cli::table::table;
 use crate::exit::Exit;
@@ -24,9 +24,9 @@ use crate::lending::offline;
 
 pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
     let done = match &args.command {
-        AccessCommand::List { all } => list(global, *all),
-        AccessCommand::Show { id } => show_one(global, *id),
-        AccessCommand::Verify => told(global, &Access::Verify),
+        AccessCommand::List { all, offline } => list(global, *all, *offline),
+        AccessCommand::Show { id, offline } => show_one(global, *id, *offline),
+        AccessCommand::Verify(offline) => verify(global, *offline),
         AccessCommand::Activate(args) => activate(global, args),
         AccessCommand::Approve { id, key } => approve(global, *id, key.as_deref()),
         AccessCommand::Reject(args) => told(global, &Access::Reject { id: args.id, reason: args.reason.clone() }),
@@ -42,11 +42,21 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
 }
 
 fn asked(global: &Global, wanted: &Access) -> Result<Answer, Exit> {
+    asked_unless(global, wanted, OfflineArgs::default())
+}
+
+fn asked_unless(global: &Global, wanted: &Access, OfflineArgs { offline }: OfflineArgs) -> Result<Answer, Exit> {
     if !offline::is_a_look(wanted) {
         return ask(global, async |client| client.ask(wanted).await);
     }
     let on_the_store = |store: &Settings| offline::look(store, wanted, Timestamp::now());
-    ask_or_look(global, async |client| client.ask(wanted).await, on_the_store)
+    ask_or_look_unless(global, offline, async |client| client.ask(wanted).await, on_the_store)
+}
+
+fn verify(global: &Global, offline: OfflineArgs) -> Result<Exit, Exit> {
+    let done = asked_unless(global, &Access::Verify, offline)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
 }
 
 fn told(global: &Global, wanted: &Access) -> Result<Exit, Exit> {
@@ -252,8 +262,11 @@ fn span(seconds: u64) -> SignedDuration {
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
-fn list(global: &Global, all: bool) -> Result<Exit, Exit> {
-    let done = asked(global, &Access::List { all })?;
+fn list(global: &Global, all: bool, offline: OfflineArgs) -> Result<Exit, Exit> {
+    let done = asked_unless(global, &Access::List { all }, offline)?;
+    if done.more {
+        remark("note: there was more before these");
+    }
     show(global, &done, || {
         let mut words = match done.access.is_empty() {
             true => "nobody has power for a time".to_owned(),
@@ -313,8 +326,8 @@ fn eligible(eligible: &[Eligible]) -> String {
     table(["ELIGIBLE", "ROLE", "PRINCIPALS", "AT MOST", "TAKES"], &rows)
 }
 
-fn show_one(global: &Global, id: u64) -> Result<Exit, Exit> {
-    let done = asked(global, &Access::Show { id })?;
+fn show_one(global: &Global, id: u64, offline: OfflineArgs) -> Result<Exit, Exit> {
+    let done = asked_unless(global, &Access::Show { id }, offline)?;
     show(global, &done, || {
         let mut words = done.access.first().map(whole).unwrap_or_default();
         if !done.suggested.is_empty() {

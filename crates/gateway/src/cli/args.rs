@@ -220,6 +220,14 @@ pub(crate) enum Command {
     Help(HelpArgs),
 }
 
+/// Where no gateway is to be asked.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct OfflineArgs {
+    /// Look into the store of this machine, and ask no gateway. Nothing is written
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Start only if this store is governed, whatever the files say: what was approved last is in force

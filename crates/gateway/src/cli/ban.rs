@@ -2,17 +2,21 @@
 
 mod import;
 
+use jiff::Timestamp;
 use portcullis_admin::api::{Ban, BanReport, Bans, Done, NewBan, Outlook, Whom};
+use portcullis_risk::state::SavedBan;
+use portcullis_store::kept_bans;
 
-use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global, OfflineArgs};
+use crate::cli::live::{ask, ask_or_look_unless, safe, show};
+use crate::cli::output::remark;
 use crate::cli::span;
 use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &BanArgs) -> Exit {
     let done = match &args.command {
-        BanCommand::List => list(global),
+        BanCommand::List(offline) => list(global, *offline),
         BanCommand::Add(args) => add(global, args),
         BanCommand::Import(args) => import::run(global, args),
         BanCommand::Remove(args) => remove(global, args),
@@ -21,10 +25,30 @@ pub(crate) fn run(global: &Global, args: &BanArgs) -> Exit {
     done.unwrap_or_else(|exit| exit)
 }
 
-fn list(global: &Global) -> Result<Exit, Exit> {
-    let bans: Bans = ask(global, async |client| client.get("/v1/bans").await)?;
+fn list(global: &Global, OfflineArgs { offline }: OfflineArgs) -> Result<Exit, Exit> {
+    let bans: Bans = ask_or_look_unless(global, offline, async |client| client.get("/v1/bans").await, kept)?;
+    if bans.more {
+        remark("note: there are more than these");
+    }
     show(global, &bans, || if bans.bans.is_empty() { "nobody is banned".to_owned() } else { rows(&bans.bans) });
     Ok(Exit::Success)
+}
+
+/// Those that a store holds, by the time of day of this machine.
+fn kept(store: &portcullis_store::Settings) -> Result<Bans, String> {
+    let now = Timestamp::now();
+    let shown = |saved: SavedBan| Ban {
+        on: saved.actor.to_string(),
+        scope: saved.scope.as_str().to_owned(),
+        until: format!("{:.0}", saved.until),
+        left_s: u64::try_from(saved.until.duration_since(now).as_secs()).unwrap_or_default(),
+        offences: saved.offences,
+        cause: saved.cause.to_string(),
+        simulated: saved.simulated,
+        began: format!("{:.0}", saved.began),
+    };
+    let bans = kept_bans(store, now).map_err(|error| error.to_string())?;
+    Ok(Bans { bans: bans.into_iter().map(shown).collect(), more: false })
 }
 
 fn rows(bans: &[Ban]) -> String {

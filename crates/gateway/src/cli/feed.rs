@@ -2,21 +2,26 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, PlaceOfAddress, WhereIs};
-use portcullis_feeds::FeedSettings;
+use portcullis_admin::ClientError;
+use portcullis_feeds::{FeedSettings, Keeper, Now};
 use portcullis_policy::{Policy, RuleRef};
 
-use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, Global};
+use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, Global, OfflineArgs};
 use crate::cli::configuration::loaded;
-use crate::cli::live::{ask, safe, short, show};
+use crate::cli::live::{ask, exit_of, fail, safe, short, show, try_ask};
+use crate::cli::output::remark;
 use crate::cli::span;
 use crate::cli::table::table;
+use crate::control::feed::shown as shown_feed;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
     let done = match &args.command {
-        FeedCommand::List => list(global),
+        FeedCommand::List(offline) => list(global, *offline),
         FeedCommand::Refresh { name } => refresh(global, name),
         FeedCommand::Test(args) => test(global, args),
         FeedCommand::Accept(args) => accept(global, args),
@@ -24,12 +29,36 @@ pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
     done.unwrap_or_else(|exit| exit)
 }
 
-fn list(global: &Global) -> Result<Exit, Exit> {
-    let feeds: Feeds = ask(global, async |client| client.get("/v1/feeds").await)?;
+fn list(global: &Global, OfflineArgs { offline }: OfflineArgs) -> Result<Exit, Exit> {
+    let feeds = if offline {
+        kept(global, "no gateway was asked")?
+    } else {
+        match try_ask(global, async |client| client.get::<Feeds>("/v1/feeds").await)? {
+            Ok(feeds) => feeds,
+            Err(ClientError::Unreachable { .. }) if global.admin.is_none() => kept(global, "no gateway answers")?,
+            Err(error) => {
+                fail(global, &error.to_string());
+                return Err(exit_of(&error));
+            }
+        }
+    };
     show(global, &feeds, || {
         if feeds.feeds.is_empty() { "no network has a source".to_owned() } else { listed(&feeds.feeds) }
     });
     Ok(Exit::Success)
+}
+
+/// What was kept of the lists of the configuration. It fetches nothing, so that nobody knows when that will be.
+fn kept(global: &Global, why: &str) -> Result<Feeds, Exit> {
+    if global.admin.is_some() {
+        fail(global, "--offline looks at what was kept on this machine, and --admin names a gateway: say one of both");
+        return Err(Exit::Usage);
+    }
+    let (settings, restored) = loaded(global)?.feeds;
+    let reports = Keeper::kept(restored, Now { wall: Timestamp::now(), steady: Duration::ZERO });
+    let folder = safe(&settings.folder.display().to_string());
+    remark(&format!("note: {why}: this is what was kept in {folder}"));
+    Ok(Feeds { feeds: reports.into_iter().map(shown_feed).collect() })
 }
 
 fn listed(feeds: &[Feed]) -> String {

@@ -25,6 +25,9 @@ use crate::exit::Exit;
 pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, Exit> {
     try_ask(global, question)?.map_err(|error| {
         fail(global, &error.to_string());
+        if let (ClientError::Unreachable { .. }, Format::Human) = (&error, global.output) {
+            remark("note: a running gateway does this, and none answers: start it, or name another one with --admin");
+        }
         exit_of(&error)
     })
 }
@@ -47,6 +50,22 @@ pub(crate) fn ask_or_look<T>(
     question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
     look: impl FnOnce(&portcullis_store::Settings) -> Result<T, String>,
 ) -> Result<T, Exit> {
+    ask_or_look_unless(global, false, question, look)
+}
+
+/// The same; `offline`: no gateway is asked, whether or not one runs.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn ask_or_look_unless<T>(
+    global: &Global,
+    offline: bool,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+    look: impl FnOnce(&portcullis_store::Settings) -> Result<T, String>,
+) -> Result<T, Exit> {
+    if offline {
+        return only_look(global, look);
+    }
     let has_channel = global.admin.is_some() || control_channel(&global.config, &ProcessEnvironment).is_some();
     let unreachable = if has_channel {
         match try_ask(global, question)? {
@@ -68,10 +87,32 @@ pub(crate) fn ask_or_look<T>(
         fail(global, &error);
         Exit::Negative
     })?;
-    remark(&format!(
-        "note: no gateway answers: this is what the store {} holds",
-        safe(&store.path.display().to_string())
-    ));
+    remark(&format!("note: no gateway answers: this is what the store {} holds", shown_place(&store)));
+    Ok(found)
+}
+
+fn shown_place(store: &portcullis_store::Settings) -> String {
+    safe(&store.path.display().to_string())
+}
+
+/// Looks into the store of the configuration, and says so.
+fn only_look<T>(
+    global: &Global,
+    look: impl FnOnce(&portcullis_store::Settings) -> Result<T, String>,
+) -> Result<T, Exit> {
+    if global.admin.is_some() {
+        fail(global, "--offline looks into a store of this machine, and --admin names a gateway: say one of both");
+        return Err(Exit::Usage);
+    }
+    let Some(store) = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists()) else {
+        fail(global, "there is no store to look into: the configuration names none, or it is not there yet");
+        return Err(Exit::Unreachable);
+    };
+    let found = look(&store).map_err(|error| {
+        fail(global, &error);
+        Exit::Negative
+    })?;
+    remark(&format!("note: no gateway was asked: this is what the store {} holds", shown_place(&store)));
     Ok(found)
 }
 

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use portcullis_admin::api::{Done, NewRevocation, Revocations, RevokedName, ShownRevocation};
 use portcullis_store::{RevocationBook, RevocationRow, Settings};
 
-use crate::cli::args::{Global, LiftArgs, RevokeArgs, RevokeCommand, RevokeTerms};
-use crate::cli::live::{ask, ask_or_look, safe, show};
+use crate::cli::args::{Global, LiftArgs, OfflineArgs, RevokeArgs, RevokeCommand, RevokeTerms};
+use crate::cli::live::{ask, ask_or_look_unless, safe, show};
+use crate::cli::output::remark;
 use crate::cli::table::table;
 use crate::exit::Exit;
 
@@ -17,7 +18,7 @@ pub(crate) fn run(global: &Global, args: &RevokeArgs) -> Exit {
             let before = args.before.map(|before| before.to_string());
             revoke(global, "principal", &args.principal, before, &args.terms)
         }
-        RevokeCommand::List => list(global),
+        RevokeCommand::List(offline) => list(global, *offline),
         RevokeCommand::Lift(args) => lift(global, args),
     };
     done.unwrap_or_else(|exit| exit)
@@ -43,8 +44,12 @@ fn lift(global: &Global, args: &LiftArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-fn list(global: &Global) -> Result<Exit, Exit> {
-    let all: Revocations = ask_or_look(global, async |client| client.get("/v1/revocations").await, kept)?;
+fn list(global: &Global, OfflineArgs { offline }: OfflineArgs) -> Result<Exit, Exit> {
+    let all: Revocations =
+        ask_or_look_unless(global, offline, async |client| client.get("/v1/revocations").await, kept)?;
+    if all.more {
+        remark("note: there are more than these");
+    }
     show(global, &all, || if all.revocations.is_empty() { "nothing is revoked".to_owned() } else { rows(&all) });
     Ok(Exit::Success)
 }
@@ -65,7 +70,7 @@ fn kept(store: &Settings) -> Result<Revocations, String> {
         kept: true,
     };
     let holds = |row: &RevocationRow| row.until.is_none_or(|until| until > now);
-    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true })
+    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true, more: false })
 }
 
 fn rows(all: &Revocations) -> String {

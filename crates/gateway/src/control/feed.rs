@@ -3,7 +3,8 @@
 use portcullis_admin::api::{Feed, FeedError, HeldUpdate};
 use portcullis_feeds::{HeldReport, Report};
 
-pub(super) fn shown(report: Report) -> Feed {
+/// As the channel shows it.
+pub(crate) fn shown(report: Report) -> Feed {
     Feed {
         name: report.name.to_string(),
         source: report.source,

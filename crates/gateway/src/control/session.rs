@@ -39,7 +39,8 @@ pub(super) fn revoke(operated: &Operated, which: &WhichSessions) -> Result<Done,
     }
 }
 
-fn shown_session(entry: &SessionEntry) -> Session {
+/// As the channel shows it.
+pub(crate) fn shown_session(entry: &SessionEntry) -> Session {
     Session {
         id: entry.reference.clone(),
         principal: entry.principal.clone(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::OfflineArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct AccessArgs {
     #[command(subcommand)]
@@ -18,15 +20,19 @@ pub(crate) enum AccessCommand {
         /// What has ended or was refused, too
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        offline: OfflineArgs,
     },
     /// Show one of them: for whom, why, by whose approval
     Show {
         /// Its number
         #[arg(value_name = "ID")]
         id: u64,
+        #[command(flatten)]
+        offline: OfflineArgs,
     },
     /// Hold the log of all of it to its chain
-    Verify,
+    Verify(OfflineArgs),
     /// Activate an eligible assignment of somebody for a time: exit code 0 it is in force or waits for an approval, 1 not
     Activate(AccessActivateArgs),
     /// Approve what waits: whoever it is for, or asked for it, cannot

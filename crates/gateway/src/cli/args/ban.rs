@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::OfflineArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct BanArgs {
     #[command(subcommand)]
@@ -12,8 +14,8 @@ pub(crate) struct BanArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BanCommand {
-    /// List the bans in force, the one that ends last first
-    List,
+    /// List the bans in force, the one that ends last first; where no gateway answers, those of its store
+    List(OfflineArgs),
     /// Ban an address, a network or a principal for a time
     Add(BanAddArgs),
     /// Ban all that a file lists: one address or network a line, CSV, or the JSON of `cscli decisions list`; all or none

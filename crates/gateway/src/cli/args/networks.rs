@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::OfflineArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct FeedArgs {
     #[command(subcommand)]
@@ -10,8 +12,8 @@ pub(crate) struct FeedArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeedCommand {
-    /// Show the age, size and state of each list, what failed, and what is held back
-    List,
+    /// Show the age, size and state of each list, what failed, and what is held back; where no gateway answers, what was kept
+    List(OfflineArgs),
     /// Fetch a list now: exit code 0 it is in force, 1 it failed or is held back
     Refresh {
         /// The network

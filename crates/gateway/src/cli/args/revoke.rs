@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::OfflineArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
     #[command(subcommand)]
@@ -32,7 +34,7 @@ pub(crate) enum RevokeCommand {
     /// Revoke all that a principal was issued until a moment, and what does not say when it was issued
     Principal(RevokePrincipalArgs),
     /// List what is revoked
-    List,
+    List(OfflineArgs),
     /// Lift a revocation
     Lift(LiftArgs),
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::OfflineArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct SessionArgs {
     #[command(subcommand)]
@@ -10,8 +12,8 @@ pub(crate) struct SessionArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionCommand {
-    /// List the sessions that hold, the last used first
-    List,
+    /// List the sessions that hold, the last used first; where no gateway answers, those of its store
+    List(OfflineArgs),
     /// End a session, or all of a principal: exit code 0 done, 1 there is none
     Revoke(SessionRevokeArgs),
 }

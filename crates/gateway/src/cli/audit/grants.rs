@@ -50,15 +50,22 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
     }
 }
 
+/// Whether it is said that the store was read.
+static NOTED: std::sync::Once = std::sync::Once::new();
+
 /// The same of what is kept, from the gateway or else from the store.
 fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<AuditAnswer, Exit> {
     if !offline && let Some(answer) = ask_where_there_is_a_channel(global, wanted)? {
         return Ok(answer);
     }
-    let Some(book) = book(global)? else {
+    let opened = if wanted.changes() { book(global)? } else { book_to_look_at(global)? };
+    let Some(book) = opened else {
         fail(global, "no gateway answers, and there is no store: the runs are kept in `[store]`");
         return Err(Exit::Unreachable);
     };
+    let why = if offline { "no gateway was asked" } else { "no gateway answers" };
+    // A comparison reads the store three times.
+    NOTED.call_once(|| remark(&format!("note: {why}: this is what the store holds")));
     let uid = rustix::process::getuid().as_raw();
     let by = match accounts::user_name(uid) {
         Some(name) => format!("{name} (uid {uid})"),
@@ -84,6 +91,16 @@ fn ask_where_there_is_a_channel(global: &Global, wanted: &AuditWanted) -> Result
     let has_channel =
         global.admin.is_some() || portcullis_config::control_channel(&global.config, &ProcessEnvironment).is_some();
     if has_channel { ask(global, wanted) } else { Ok(None) }
+}
+
+/// The same, of which nothing is changed.
+fn book_to_look_at(global: &Global) -> Result<Option<AuditBook>, Exit> {
+    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists());
+    let book = store.map(|store| AuditBook::look(&store)).transpose();
+    book.map_err(|error| {
+        fail(global, &error.to_string());
+        if error.trouble.is_lasting() { Exit::Configuration } else { Exit::Unreachable }
+    })
 }
 
 /// What is kept in the store, where there is one.
